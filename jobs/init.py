@@ -1,0 +1,37 @@
+# no spark
+"""init FILE --key COL[,COL] --label COL: looks at a file and prints a commented conf for it."""
+
+import argparse
+import csv
+import sys
+
+from keyfold.errors import KeyfoldError
+from keyfold.look import conf_for
+
+
+def main() -> int:
+    """The exit code: 0, 2 for wrong options, 3 for a file that will not do."""
+    parser = argparse.ArgumentParser("init", description="Looks at a CSV, JSON-lines or Parquet file; prints a conf for it.")
+    parser.add_argument("file")
+    parser.add_argument("--key", required=True, metavar="COL[,COL]", help='a name with a comma goes in "double quotes"')
+    parser.add_argument("--label", required=True, metavar="COL", help="what to predict")
+    parser.add_argument("--name", help="of the use case (default: from the file's name)")
+    parser.add_argument("--time", metavar="COL", help="the date or timestamp of a row, where a key has many")
+    parser.add_argument("--encoding", default="utf-8", help="of a text file (default: utf-8)")
+    parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
+    args = parser.parse_args()
+    try:
+        key = next(csv.reader([args.key]))
+        text = conf_for(args.file, key, args.label, args.name, args.time, args.encoding)
+    except KeyfoldError as error:
+        if args.debug:
+            raise
+        print(error, file=sys.stderr)
+        return error.exit_code
+    sys.stdout.reconfigure(encoding="utf-8")
+    sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+"""All of it in one session: ingest, features, train, score, report."""
+
+from keyfold.cli import main
+from keyfold.ingest import ingest
+from keyfold.run import Run
+from keyfold.score import score
+from keyfold.training import decide, train
+
+
+def pipeline(run: Run) -> None:
+    """The jobs in the order in which data flows."""
+    if run.conf.data.source is not None:
+        ingest(run)
+    score(run, decide(run, train(run)))
+
+
+if __name__ == "__main__":
+    main(pipeline, __doc__)

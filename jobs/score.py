@@ -1,0 +1,7 @@
+"""Answer every key of a period by the champion, in one commit."""
+
+from keyfold.cli import main
+from keyfold.score import score
+
+if __name__ == "__main__":
+    main(score, __doc__)

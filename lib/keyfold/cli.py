@@ -1,0 +1,101 @@
+"""What every job of a conf does around its work: options, the session, errors as sentences, where the results are."""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from keyfold.errors import ConfError, DataError, KeyfoldError
+
+
+def main(work: "Callable[[Run], object]", about: str | None) -> NoReturn:  # noqa: F821
+    """Runs a job by the options of the command line, and exits with its code."""
+    options = _options(about)
+    guarded(lambda: _run(work, options), debug=options.debug)
+
+
+def guarded(work: Callable[[], object], *, debug: bool) -> NoReturn:
+    """Calls `work`, and exits: 0, or the code of a KeyfoldError after its sentence, or 1 after another error's."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        if debug:
+            traceback.print_exc()
+        known = understood(error)
+        print(f"keyfold: {known or _unknown(error)}", file=sys.stderr, flush=True)
+        sys.exit(known.exit_code if known else 1)
+    sys.exit(0)
+
+
+def _options(about: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("conf", help="the YAML file of the use case")
+    parser.add_argument("--set", action="append", default=[], metavar="path.to.option=value", dest="overrides")
+    parser.add_argument("--period", help="what to score; training sees only what is before (default: the latest, and all)")
+    parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
+    return parser.parse_args()
+
+
+def _run(work: "Callable[[Run], object]", options: argparse.Namespace) -> None:  # noqa: F821
+    from keyfold.conf import load
+
+    conf = load(options.conf, options.overrides)
+    from keyfold.run import Run
+    from keyfold.spark import session
+
+    run = Run(conf, session(f"keyfold {conf.name}"), _period(conf, options.period))
+    try:
+        work(run)
+    finally:
+        run.close()
+    for line in run.results():
+        print(line)
+
+
+def _period(conf: "Conf", period: str | None) -> str | None:  # noqa: F821
+    import re
+
+    shape = {"all": "all", "year": r"\d{4}", "month": r"\d{4}-\d{2}", "day": r"\d{4}-\d{2}-\d{2}"}[conf.data.period]
+    if period is not None and not re.fullmatch(shape, period):
+        example = {"all": "all", "year": "2026", "month": "2026-10", "day": "2026-10-31"}[conf.data.period]
+        raise ConfError(f"--period must be like {example}, since data.period is {conf.data.period} (got {period})")
+    return None if conf.data.period == "all" else period
+
+
+def understood(error: BaseException) -> KeyfoldError | None:
+    """The error for a person that an error stands for: one of ours, wherever it was raised, or a known one of Spark's."""
+    if isinstance(error, KeyfoldError):
+        return error
+    text = str(error)
+    for mark in ("keyfold: ", "keyfold.errors.DataError: ", "keyfold.features.kind.Unseen: "):
+        if mark in text:
+            return DataError(text.split(mark, 1)[1].split("\n")[0].removesuffix(" SQLSTATE: P0001"))
+    if "keyfold.errors.PromiseError: " in text:
+        from keyfold.errors import PromiseError
+
+        return PromiseError(text.split("keyfold.errors.PromiseError: ", 1)[1].split("\n")[0])
+    condition = getattr(error, "getCondition", lambda: None)()
+    return _SPARK[condition](text) if condition in _SPARK else _by_words(text)
+
+
+def _by_words(text: str) -> KeyfoldError | None:
+    for words, advice in _WORDS.items():
+        if words in text:
+            return DataError(advice)
+    return None
+
+
+_SPARK: dict[str, Callable[[str], KeyfoldError]] = {
+    "PATH_NOT_FOUND": lambda text: DataError(f"data.source: {text.split('.')[0].split('] ')[-1]}"),
+    "DELTA_TABLE_NOT_FOUND": lambda text: DataError(text.split("\n")[0]),
+}
+_WORDS = {
+    "CSV header does not conform to the schema": "the files of data.source have different headers; ingest them one by one",
+    "No space left on device": "the disk is full; the tables are as they were before",
+}
+
+
+def _unknown(error: BaseException) -> str:
+    first = (str(error).strip() or "no message").split("\n")[0]
+    return f"something unexpected: {type(error).__name__}: {first[:500]} (--debug shows the stack trace)"

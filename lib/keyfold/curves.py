@@ -1,0 +1,124 @@
+"""What stands behind a picture of predictions: rows ranked by probability, and the curves drawn from them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+POINTS = 200  # of a curve: what a picture can show
+
+
+class Curve(NamedTuple):
+    """Points of a curve, both arrays of the same length (at most 200)."""
+
+    x: Floats
+    y: Floats
+
+
+class Calibration(NamedTuple):
+    """One entry a bin, by rising probability; `truth` is the mean true probability, where that is known."""
+
+    predicted: Floats
+    observed: Floats
+    low: Floats
+    high: Floats
+    rows: NDArray[np.int64]
+    truth: Floats | None
+
+
+class Ranking(NamedTuple):
+    """Rows of each class by falling p, and how many of them lie above each cut between unequal p."""
+
+    positives: NDArray[np.int64]
+    negatives: NDArray[np.int64]
+    positives_above: NDArray[np.int64]
+    negatives_above: NDArray[np.int64]
+
+    def counts(self, weight: Floats) -> tuple[Floats, Floats]:
+        """The weight of true and of false positives at each cut, from 0 to all."""
+        return (
+            _running(weight.take(self.positives)).take(self.positives_above),
+            _running(weight.take(self.negatives)).take(self.negatives_above),
+        )
+
+
+def rank(positive: NDArray[np.bool_], p: Floats) -> Ranking:
+    """positive: n booleans; p: n numbers, of which only the order and the ties count."""
+    falling = np.argsort(-p, kind="stable")
+    positive, p = positive[falling], p[falling]
+    cuts = np.append(0, 1 + np.flatnonzero(np.append(p[1:] != p[:-1], p.size > 0)))
+    above = np.append(0, np.cumsum(positive))[cuts]
+    # A cut between negatives alone lies on a straight line of the counts: leaving it out changes no area.
+    gains = np.diff(above) > 0
+    kept = np.append(True, gains | np.append(gains[1:], True))
+    return Ranking(falling[positive], falling[~positive], above[kept], (cuts - above)[kept])
+
+
+def roc_curve(y: ArrayLike, p: ArrayLike) -> Curve:
+    """x: false positive rate; y: true positive rate; from (0, 0) to (1, 1). NaN where a class is missing."""
+    tp, fp = _counts(y, p)
+    with np.errstate(invalid="ignore"):
+        return _thin(fp / fp[-1], tp / tp[-1])
+
+
+def pr_curve(y: ArrayLike, p: ArrayLike) -> Curve:
+    """x: recall; y: precision; by rising recall, starting at recall 0. NaN without positives."""
+    tp, fp = _counts(y, p)
+    with np.errstate(invalid="ignore"):
+        precision = tp[1:] / (tp[1:] + fp[1:])
+        return _thin(tp / tp[-1], np.append(precision[:1], precision))
+
+
+def lift_curve(y: ArrayLike, p: ArrayLike) -> Curve:
+    """x: share of rows, the highest p first; y: their positive rate over that of all."""
+    tp, fp = _counts(y, p)
+    rows, share = tp + fp, np.arange(1, POINTS + 1) / POINTS
+    with np.errstate(invalid="ignore"):
+        return Curve(share, np.interp(share * rows[-1], rows, tp) / tp[-1] / share)
+
+
+def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10, *, truth: ArrayLike | None = None) -> Calibration:
+    """Predicted against observed, in at most `bins` bins of about equally many rows.
+
+    y: n booleans or 0/1; p, truth: n probabilities. Rows with equal p are never parted. `low` and `high`
+    are Wilson's 95 % interval of the observed rate.
+    """
+    chance = np.asarray(p, np.float64)
+    edges = np.quantile(chance, np.arange(1, bins) / bins, method="lower") if chance.size else chance
+    _, bin_of, count = np.unique(np.searchsorted(edges, chance), return_inverse=True, return_counts=True)
+
+    def mean(values: ArrayLike) -> Floats:
+        return np.bincount(bin_of, np.asarray(values, np.float64), len(count)) / count
+
+    observed = mean(y)
+    low, high = _wilson(observed, count)
+    return Calibration(mean(chance), observed, low, high, count, None if truth is None else mean(truth))
+
+
+def _counts(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
+    positive = np.asarray(y) == 1
+    return rank(positive, np.asarray(p, np.float64)).counts(np.ones(len(positive)))
+
+
+def _thin(x: Floats, y: Floats) -> Curve:
+    """At most `POINTS` of the points, evenly along the curve; the first and the last are kept."""
+    if len(x) <= POINTS:
+        return Curve(x, y)
+    steps = [abs(np.diff(c)) for c in (x, y)]
+    along = _running(np.sum([s / max(s.sum(), np.finfo(float).tiny) for s in steps], axis=0))
+    kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], POINTS)))
+    return Curve(x[kept], y[kept])
+
+
+def _wilson(rate: Floats, count: NDArray[np.int64], z: float = 1.959964) -> tuple[Floats, Floats]:
+    spread = z * np.sqrt(rate * (1 - rate) / count + (z / count / 2) ** 2)
+    centre, scale = rate + z**2 / count / 2, 1 + z**2 / count
+    return (centre - spread) / scale, (centre + spread) / scale
+
+
+def _running(values: Floats) -> Floats:
+    running = np.zeros(len(values) + 1)
+    np.cumsum(values, out=running[1:])
+    return running

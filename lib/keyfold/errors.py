@@ -1,0 +1,35 @@
+"""Errors for people: what, where, what was got, what to do. Each kind has its exit code."""
+
+from difflib import get_close_matches
+from typing import ClassVar, Iterable
+
+
+class KeyfoldError(Exception):
+    """Something a person can put right; jobs print its sentence without a stack trace."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfError(KeyfoldError):
+    """The conf, or an option of the command, is wrong."""
+
+    exit_code = 2
+
+
+class DataError(KeyfoldError):
+    """The data, or a model or table that the job needs, is not as the conf says."""
+
+    exit_code = 3
+
+
+class PromiseError(KeyfoldError):
+    """keyfold could not keep a promise; what was there before is there still."""
+
+    exit_code = 4
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """' (did you mean `x`?)' for the nearest of the right names, or nothing."""
+    by_folded = {n.casefold(): n for n in names}
+    match = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    return f" (did you mean `{by_folded[match[0]]}`?)" if match else ""

@@ -1,0 +1,149 @@
+"""The rows that can be learnt from: labelled, before the period that is asked for, each with its fold; pinned to a version."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keyfold import report
+from keyfold.errors import DataError, nearest
+from keyfold.features import Feature
+from keyfold.ingest import PATTERNS, PERIOD
+from keyfold.spec import Spec
+from keyfold.split import FOLDS, Folds
+from keyfold.sql import col
+from keyfold.tables import Version
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from keyfold.run import Run
+
+FOLD = "keyfold_fold"
+SPECS = "keyfold.specs"
+_SPEC_COLUMNS = "digest string, run_id string, name string, spec string, fitted_at timestamp"
+
+
+class Examples(NamedTuple):
+    """`rows` with their fold; `counts` of rows by fold and label (the label is None for a number)."""
+
+    rows: "DataFrame"
+    version: Version
+    counts: dict[tuple[str, Any], int]
+
+    def of(self, fold: str) -> int:
+        """The rows of a fold."""
+        return sum(n for (f, _), n in self.counts.items() if f == fold)
+
+
+def examples(run: "Run", *, classes: bool) -> Examples:
+    """The labelled rows of the table as it is now (DataError where there is nothing to learn from)."""
+    from pyspark.sql import functions as F
+
+    label = _label(run)
+    version = run.rows.version()
+    frame = run.rows.read(version.version)
+    if label not in frame.columns:
+        raise DataError(f"data.label: table `{run.rows.name}` has no column `{label}`{nearest(label, frame.columns)}")
+    rows = frame.where(col(label).isNotNull())
+    if run.period is not None:
+        rows = rows.where(period_of(run, frame) < F.lit(run.period))
+    rows = rows.withColumn(FOLD, folds(run).spark(frame))
+    by = [FOLD, *([label] if classes else [])]
+    counted = rows.groupBy(*map(col, by)).count().limit(10_000).collect()
+    counts = {(row[0], row[1] if classes else None): row["count"] for row in counted}
+    found = Examples(rows, version, counts)
+    if not found.of("train"):
+        before = f" before period {run.period}" if run.period else ""
+        raise DataError(f"table `{run.rows.name}` has no row with a label `{label}` in the train fold{before}")
+    return found
+
+
+def folds(run: "Run") -> Folds:
+    """The split of the use case."""
+    return Folds(run.conf.split, run.conf.data.key, run.conf.name)
+
+
+def period_of(run: "Run", frame: "DataFrame") -> "Column":
+    """text: the period of each row; a table that keyfold did not ingest has it from its time column."""
+    from pyspark.sql import functions as F
+
+    data = run.conf.data
+    if PERIOD in frame.columns:
+        return col(PERIOD)
+    return F.lit("all") if data.period == "all" else F.date_format(col(data.time or ""), PATTERNS[data.period])
+
+
+def features(run: "Run", found: Examples | None = None) -> Spec:
+    """Fits the spec on the train fold, or finds the one that was fitted on just that, and keeps it in keyfold.specs."""
+    conf = run.conf
+    if not conf.features:
+        raise DataError("features: the conf names none, so there is nothing to fit or to train on")
+    with run.job("features") as job:
+        found = found or examples(run, classes=False)
+        sections = {
+            "key": conf.data.key, "label": conf.data.label, "time": conf.data.time, "period": conf.data.period,
+            "split": conf.split.model_dump(mode="json"), "features": _dumped(conf.features),
+        }  # fmt: skip
+        job.run_id = run.identity("features", sections, rows=found.version, before=run.period)
+        job.inputs = {run.rows.name: found.version}
+        spec = _kept(run, job.run_id)
+        if spec:
+            job.status = "done before"
+            run.say(f"the spec {spec.digest} was fitted before on the same rows")
+        else:
+            with run.step("fit") as step:
+                spec = Spec.fit(found.rows.where(col(FOLD) == "train"), conf.features)
+                step.rows = found.of("train")
+            _keep(run, job.run_id, spec)
+        job.counts = {"read": found.of("train")}
+        run.facts["spec"] = spec.digest
+        run.sections += [_folds_section(run, found), _features_section(spec)]
+    return spec
+
+
+def _label(run: "Run") -> str:
+    if run.conf.data.label is None:
+        raise DataError("data.label is not set: name the column that is to be predicted")
+    return run.conf.data.label
+
+
+def _dumped(features: dict[str, Feature]) -> list[Any]:
+    return [[name, f.name, f.kind.model_dump(mode="json")] for name, f in features.items()]
+
+
+def _kept(run: "Run", run_id: str) -> Spec | None:
+    table = run.table(SPECS)
+    found = table.read().where(col("run_id") == run_id).select("spec").take(1) if table.exists() else []
+    return Spec.from_json(found[0][0]) if found else None
+
+
+def _keep(run: "Run", run_id: str, spec: Spec) -> None:
+    from datetime import UTC, datetime
+
+    row = (spec.digest, run_id, run.conf.name, spec.to_json(), datetime.now(UTC))
+    run.table(SPECS).append(run.spark.createDataFrame([row], _SPEC_COLUMNS).coalesce(1), job="features", run_id=run_id)
+
+
+def _folds_section(run: "Run", found: Examples) -> report.Section:
+    positive = run.conf.data.positive
+    known = any(label is not None for _, label in found.counts)
+    rows = []
+    for fold in FOLDS:
+        positives = found.counts.get((fold, positive), 0) if known and positive is not None else None
+        rows.append((fold, found.of(fold), positives))
+    return report.folds(rows, run.conf.split.share.model_dump())
+
+
+def _features_section(spec: Spec) -> report.Section:
+    from keyfold.spec import kind_name
+
+    return report.features(
+        [
+            {
+                "name": name,
+                "kind": kind_name(kind),
+                "inputs": ", ".join(c if isinstance(c, str) else f"feature {c.feature}" for c in kind.inputs()),
+                "width": spec.widths[name],
+                "note": kind.note(state),
+            }
+            for name, (kind, state) in spec.features.items()
+        ]
+    )

@@ -1,0 +1,226 @@
+"""A SYNTHETIC telecom history: one row a customer and month, from joining to leaving; nobody in it exists.
+
+A block of 1,000 customers is drawn from one counter-based stream, keyed by seed and block number, month after
+month. So the rows do not depend on partitions; more `customers` change no row of those who were there; and with the
+same first month, more `months` only add rows and fill in the label of the month that was the last.
+(With the same `end`, other `months` begin at another first month, and that is another history.)
+"""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, Iterator, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from keyfold.section import Section
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+BLOCK = 1_000
+TYPES = {
+    "customer_id": "bigint",
+    "month": "date",
+    "tenure_days": "int",
+    "contract": "string",
+    "plan": "string",
+    "city": "string",
+    "age_group": "string",
+    "payment_method": "string",
+    "monthly_charge": "double",
+    "calls": "int",
+    "data_gb": "double",
+    "support_calls": "int",
+    "complaints": "int",
+    "late_payments": "int",
+    "usage_change": "double",
+    "left_next_month": "boolean",
+    "true_probability": "double",
+}
+_ARROW = {"bigint": pa.int64(), "int": pa.int32(), "date": pa.date32(), "string": pa.string(), "double": pa.float64()}
+SCHEMA = pa.schema([(name, _ARROW.get(kind, pa.bool_())) for name, kind in TYPES.items()])
+
+CONTRACTS = ["month-to-month", "one year", "two years"]
+PLANS = ["Mini", "Start", "Senior", "Home", "Family", "Business", "Roam", "Max"]
+PRICES = np.array([9.99, 14.99, 17.99, 24.99, 39.99, 49.99, 34.99, 59.99])
+AGES = ["18-25", "26-35", "36-45", "46-55", "56-65", "66+"]
+PAYMENTS = ["direct debit", "credit card", "bank transfer", "cash"]
+CITIES = 3_000
+
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
+
+
+class _World(NamedTuple):
+    """What all seeds share, so that two seeds are two samples of one population."""
+
+    cities: list[str]
+    city_cdf: _Floats
+    pull: _Floats  # plans x cities: what a plan does to the log-odds of leaving, in one city and not in the next
+
+
+class _People(NamedTuple):
+    """What stays with each of a block's 1,000 customers."""
+
+    joined: _Ints  # days from the first month's first day; negative for those who were there before
+    joins: _Ints  # the month of the history in which they join: 0 for those who were there before
+    codes: dict[str, _Ints]
+    charge: _Floats
+    calls: _Floats
+    data: _Floats
+    mood: _Floats  # the activity of the month before the first
+    log_odds: _Floats
+
+
+class Telecom(Section):
+    """`source: {generator: telecom, …}`: a seeded synthetic history with the truth behind each label.
+
+    `customers`: how many ever join; the few who join after the last month have no rows yet. `end`: the last month.
+    """
+
+    generator: Literal["telecom"]
+    customers: int = Field(200_000, ge=1, le=2**50)
+    months: int = Field(6, ge=2, le=1_200)
+    seed: int = Field(0, ge=0, lt=2**63)
+    end: str = Field("2026-10", pattern=r"^[1-9]\d{3}-(0[1-9]|1[0-2])$")
+
+    note: ClassVar[str] = "SYNTHETIC telecom customers, made by keyfold; nobody in it exists"
+
+    def frame(self, spark: "SparkSession", partitions: int | None = None) -> "DataFrame":
+        """The history as columns of `TYPES`; the same rows for any number of partitions (default: Spark's)."""
+        seed, months, end, customers = self.seed, self.months, self.end, self.customers
+
+        def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for number in (n.as_py() for batch in batches for n in batch.column(0)):
+                yield block(seed, number, months, end, min(BLOCK, customers - number * BLOCK))
+
+        blocks = spark.range(0, -(-customers // BLOCK), 1, partitions)
+        return blocks.mapInArrow(make, ", ".join(f"{name} {kind}" for name, kind in TYPES.items()))
+
+
+def block(seed: int, number: int, months: int = 6, end: str = "2026-10", size: int = BLOCK) -> pa.RecordBatch:
+    """The history of the first `size` customers of block `number`, as `SCHEMA`, by customer and month."""
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
+    starts = np.datetime64(end, "M") - months + np.arange(1, months + 2)
+    people = _people(rng, starts[0])
+    history = _history(rng, people, starts)
+    who, when = np.nonzero(history.pop("present")[:size])
+    columns = {name: values[who, when] for name, values in history.items()}
+    columns |= {name: codes[who] for name, codes in people.codes.items()}
+    columns |= {"customer_id": _ids(number)[who], "monthly_charge": people.charge[who]}
+    columns |= {"month": starts[when].astype("datetime64[D]")}
+    masks = {name: np.isnan(columns[name]) for name in ("data_gb", "usage_change")}
+    masks["left_next_month"] = when == months - 1
+    return pa.record_batch([_column(f, columns[f.name], masks.get(f.name)) for f in SCHEMA], schema=SCHEMA)
+
+
+def _column(field: pa.Field, values: NDArray, mask: NDArray[np.bool_] | None) -> pa.Array:
+    if field.type == pa.string():
+        return pa.array(_names()[field.name]).take(pa.array(values))
+    return pa.array(values, field.type, mask=mask)
+
+
+def _names() -> dict[str, list[str]]:
+    names = {"contract": CONTRACTS, "plan": PLANS, "age_group": AGES, "payment_method": PAYMENTS}
+    return names | {"city": _world().cities}
+
+
+def _ids(number: int) -> _Ints:
+    """Sparse ids by a bijection of 54 bits: unique, and half of them above 2^53, where a double loses the last bit."""
+    x = np.uint64(number * BLOCK + 1) + np.arange(BLOCK, dtype=np.uint64)
+    low = np.uint64(2**54 - 1)
+    for odd in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03):
+        x = x * np.uint64(odd) & low
+        x ^= x >> np.uint64(29)
+    return x.astype(np.int64)
+
+
+@lru_cache(maxsize=1)
+def _world() -> _World:
+    rng = np.random.Generator(np.random.Philox(key=20_26))
+    weights = 1 / (np.arange(CITIES) + 8.0)
+    pull = 0.65 * rng.standard_normal((len(PLANS), CITIES)) + 0.25 * rng.standard_normal(CITIES)
+    return _World(_city_names(rng), np.cumsum(weights) / weights.sum(), pull)
+
+
+def _city_names(rng: np.random.Generator) -> list[str]:
+    starts = "Al Bør Cast Dún Ebr Fal Gøt Hel Isk Jär Kõl Lüt Mar Nov Oss Pál Quin Rö Sant Þor Ul Vär Wen Żel".split()
+    middles = "a e i o u á ê ö an el or in as und ør ij".split()
+    ends = "burg ville stad by mere ton ford grad bad ça ñol sund heim holm wick łów see thal".split()
+    names = [a + b + c for a in starts for b in middles for c in ends]
+    return [names[i] for i in rng.permutation(len(names))[:CITIES]]
+
+
+def _people(rng: np.random.Generator, first: np.datetime64) -> _People:
+    joins = np.where(rng.random(BLOCK) < 0.86, 0, rng.geometric(0.3, BLOCK))
+    before = -1 - np.minimum(rng.gamma(1.1, 700, BLOCK), 9_000).astype(np.int64)
+    day = ((first + joins).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64)
+    joined = np.where(joins > 0, day + rng.integers(0, 28, BLOCK), before)
+    world, codes = _world(), _codes(rng)
+    extra = rng.gamma(2.0, 3.0, BLOCK)
+    pull = world.pull[codes["plan"], codes["city"]]
+    contract = np.array([0.7, -0.7, -1.6])[codes["contract"]]
+    noise = 0.35 * rng.standard_normal(BLOCK)
+    charge = np.round(PRICES[codes["plan"]] * np.array([1, 0.93, 0.87])[codes["contract"]] + extra, 2)
+    calls, data = rng.gamma(3.0, 14.0, BLOCK), 0.3 + rng.gamma(1.6, 5.0, BLOCK) * (PRICES[codes["plan"]] / 30)
+    log_odds = -4.95 + contract + pull + 0.06 * (extra - 6) + noise
+    return _People(joined, joins, codes, charge, calls, data, 0.3 * rng.standard_normal(BLOCK), log_odds)
+
+
+def _codes(rng: np.random.Generator) -> dict[str, _Ints]:
+    cdfs = {
+        "contract": np.cumsum([0.55, 0.25, 0.2]),
+        "plan": np.cumsum([0.1, 0.2, 0.08, 0.17, 0.17, 0.08, 0.05, 0.15]),
+        "city": _world().city_cdf,
+        "age_group": np.cumsum([0.14, 0.22, 0.2, 0.18, 0.14, 0.12]),
+        "payment_method": np.cumsum([0.42, 0.28, 0.2, 0.1]),
+    }
+    # A sum of shares may end just below 1.
+    return {k: np.minimum(np.searchsorted(c, rng.random(BLOCK), "right"), len(c) - 1) for k, c in cdfs.items()}
+
+
+def _history(rng: np.random.Generator, people: _People, starts: NDArray[np.datetime64]) -> dict[str, NDArray]:
+    """Arrays of 1,000 customers x months; `present` says which of them are rows."""
+    days = (starts.astype("datetime64[D]") - starts[0].astype("datetime64[D]")).astype(np.int64)
+    gone, mood, before = np.zeros(BLOCK, bool), people.mood, people.data * np.exp(people.mood) * _season(starts[0] - 1)
+    months = []
+    for t, start in enumerate(starts[:-1]):
+        mood = 0.6 * mood + 0.25 * rng.standard_normal(BLOCK)
+        month, used = _month(rng, people, mood, before, _season(start), days[t + 1] - people.joined, people.joined >= days[t])
+        months.append(month | {"present": (people.joins <= t) & ~gone})
+        before, gone = used, gone | (months[-1]["present"] & month["left_next_month"])
+    return {name: np.stack([month[name] for month in months], axis=1) for name in months[0]}
+
+
+def _season(month: np.datetime64) -> float:
+    """Usage against the year's mean: most in December, least in June."""
+    return 1 + 0.12 * float(np.cos(2 * np.pi * ((month - np.datetime64("2000-12", "M")).astype(int) % 12) / 12))
+
+
+def _month(
+    rng: np.random.Generator, p: _People, mood: _Floats, before: _Floats, season: float, tenure: _Ints, new: NDArray
+) -> tuple[dict[str, NDArray], _Floats]:
+    """One month of all 1,000, present or not, so that each month takes its own place in the stream; and the usage."""
+    used = p.data * np.exp(mood) * season
+    change = np.where(new, np.nan, np.round(used / before - 1, 4))
+    complaints = rng.poisson(0.09, BLOCK)
+    support = rng.poisson(0.25 + 1.2 * complaints)
+    late = rng.poisson(np.array([0.03, 0.06, 0.12, 0.25])[p.codes["payment_method"]])
+    drop = np.clip(-np.nan_to_num(change), 0, 1)
+    young = np.exp(-np.maximum(tenure, 0) / 250)
+    log_odds = p.log_odds + 1.6 * young + 1.5 * np.minimum(complaints, 3) + 5.2 * drop + 0.6 * np.minimum(late, 3)
+    truth = np.round(1 / (1 + np.exp(-log_odds)), 6)
+    month = {
+        "tenure_days": tenure,
+        "calls": rng.poisson(p.calls * np.exp(mood / 2) * season),
+        "data_gb": np.where(rng.random(BLOCK) < 0.02, np.nan, np.round(used, 3)),
+        "support_calls": support,
+        "complaints": complaints,
+        "late_payments": late,
+        "usage_change": change,
+        "left_next_month": rng.random(BLOCK) < truth,
+        "true_probability": truth,
+    }
+    return month, used

@@ -1,0 +1,166 @@
+"""The hash contract, version 1: one function for buckets, folds and release shares, in Catalyst and in NumPy.
+
+    value hash      v = xxhash64(canonical value)          seed 42, as Spark has it; NULL gives 42
+    feature hash    h = xxhash64(salt text, v1, v2, …)     order matters, no separator can collide
+    reduction       reduce(h, n) = ((h >>> 32) * n) >>> 32, for n up to 2^31 - 1
+
+A change is a new version, never an edit. Forms stand side by side: `spark_*` take and give Columns,
+the others NumPy arrays of int64; both give the same integers.
+"""
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+CONTRACT = 1
+PARTS = 1_000_000  # folds and release shares are counted in millionths
+MAX_BUCKETS = 2**31 - 1
+NULL_HASH = 42
+_SEED = 42
+_P1, _P2, _P3, _P4, _P5 = (
+    np.uint64(p)
+    for p in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
+)
+Int64s = npt.NDArray[np.int64]
+
+
+def spark_value_hash(canonical: "Column") -> "Column":
+    """bigint: the value hash of a column of text or bigint."""
+    from pyspark.sql import functions as F
+
+    return F.xxhash64(canonical)
+
+
+def value_hash(canonical: pa.Array) -> Int64s:
+    """The value hashes of an Arrow array of text or int64; NULL gives 42."""
+    if pa.types.is_null(canonical.type):
+        return np.full(len(canonical), NULL_HASH, np.int64)
+    if pa.types.is_int64(canonical.type):
+        hashes = _hash_long(_numpy(canonical.fill_null(0)), np.uint64(_SEED))
+    else:
+        encoded = canonical.dictionary_encode()
+        distinct = _text_hashes(encoded.dictionary.to_pylist())
+        if not len(distinct):
+            return np.full(len(canonical), NULL_HASH, np.int64)
+        hashes = distinct[_numpy(encoded.indices.fill_null(0))]
+    if canonical.null_count:
+        hashes = np.where(_numpy(canonical.is_null()), np.int64(NULL_HASH), hashes)
+    return hashes
+
+
+def text_hash(text: str) -> int:
+    """The value hash of one text, as a signed 64-bit integer."""
+    return int(_text_hashes([text])[0])
+
+
+def spark_feature_hash(salt: str, values: "Sequence[Column]") -> "Column":
+    """bigint: the hash of a salt and of columns of value hashes."""
+    from pyspark.sql import functions as F
+
+    return F.xxhash64(F.lit(salt), *values)
+
+
+def feature_hash(salt: str, values: Sequence[Int64s]) -> Int64s:
+    """The hash of a salt and of arrays of value hashes (all of one length, at least one array)."""
+    seed: Any = np.uint64(xxhash.xxh64_intdigest(salt.encode(), seed=_SEED))
+    for value in values:
+        seed = _hash_long(value, seed).view(np.uint64)
+    return seed.view(np.int64)  # type: ignore[no-any-return]
+
+
+def spark_reduce(hashes: "Column", n: int) -> "Column":
+    """bigint in [0, n)."""
+    from pyspark.sql import functions as F
+
+    top = F.shiftrightunsigned(hashes, 32)
+    return F.shiftrightunsigned(top * F.lit(n).cast("bigint"), 32)
+
+
+def reduce(hashes: Int64s, n: int) -> Int64s:
+    """int64 in [0, n)."""
+    wide = hashes.view(np.uint64) >> np.uint64(32)
+    return ((wide * np.uint64(n)) >> np.uint64(32)).view(np.int64)
+
+
+def spark_canonical(column: "Column", family: str) -> "Column":
+    """Text or bigint: the canonical value of a column of a type family (see `keyfold.values`)."""
+    from pyspark.sql import functions as F
+
+    match family:
+        case "string":
+            return F.collate(column, "UTF8_BINARY")
+        case "bigint" | "boolean":
+            return column.cast("bigint")
+        case "date":
+            return F.unix_date(column).cast("bigint")
+        case "timestamp":
+            return F.unix_micros(column)
+        case "timestamp_ntz":
+            return F.unix_micros(F.convert_timezone(F.lit("UTC"), F.lit("UTC"), column).cast("timestamp"))
+    return _spark_decimal_text(column)
+
+
+def canonical(array: pa.Array, family: str) -> pa.Array:
+    """Text or int64: the canonical values of an Arrow array of a type family."""
+    match family:
+        case "string":
+            return array
+        case "bigint" | "boolean":
+            return array.cast(pa.int64())
+        case "date":
+            return array.cast(pa.int32()).cast(pa.int64())
+        case "timestamp" | "timestamp_ntz":
+            return array.cast(pa.int64())
+    encoded = array.dictionary_encode()
+    texts = pa.array([None if d is None else decimal_text(d) for d in encoded.dictionary.to_pylist()], pa.string())
+    return texts.take(encoded.indices)
+
+
+def decimal_text(value: Decimal) -> str:
+    """Plain digits without trailing zeros: 1.50 gives 1.5, 1E+2 gives 100, -0.0 gives 0."""
+    text = format(value, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def _spark_decimal_text(column: "Column") -> "Column":
+    # Whole and fraction apart, since Spark writes small decimals as 1E-10 when ANSI mode is off.
+    from pyspark.sql import functions as F
+
+    size = F.abs(column)
+    whole = F.floor(size)
+    fraction = F.rtrim(F.substring((size - whole + F.lit(Decimal("1.0"))).cast("decimal(38,18)").cast("string"), 3, 99), F.lit("0"))
+    digits = F.concat(whole.cast("decimal(38,0)").cast("string"), F.when(fraction != "", F.concat(F.lit("."), fraction)).otherwise(""))
+    return F.when(column < 0, F.concat(F.lit("-"), digits)).otherwise(digits)
+
+
+def _numpy(array: pa.Array) -> Any:
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _text_hashes(texts: Sequence[str]) -> Int64s:
+    digest = xxhash.xxh64_intdigest
+    return np.fromiter((digest(t.encode(), _SEED) for t in texts), np.uint64, len(texts)).view(np.int64)
+
+
+def _rotl(x: Any, bits: int) -> Any:
+    return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
+
+
+def _hash_long(values: Int64s, seed: Any) -> Int64s:
+    """xxhash64 of 8 bytes, vectorised; `seed` is one uint64 or as many as there are values."""
+    with np.errstate(over="ignore"):
+        h = seed + _P5 + np.uint64(8)
+        h = h ^ (_rotl(values.view(np.uint64) * _P2, 31) * _P1)
+        h = _rotl(h, 27) * _P1 + _P4
+        h = (h ^ (h >> np.uint64(33))) * _P2
+        h = (h ^ (h >> np.uint64(29))) * _P3
+        return (h ^ (h >> np.uint64(32))).view(np.int64)  # type: ignore[no-any-return]

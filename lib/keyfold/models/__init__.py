@@ -1,0 +1,102 @@
+"""What can be trained, and a trained model as one folder: spec, estimator and label in JSON and skops, nothing pickled."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from keyfold.digests import digest, file_digest
+from keyfold.errors import DataError
+from keyfold.models.sklearn import Estimator, Sklearn
+from keyfold.section import Section
+from keyfold.spec import Spec
+from keyfold.values import ARROW
+
+THRESHOLD = 0.5
+
+
+class ModelConf(Section):
+    """Which model: {sklearn: {estimator: …, params: …}}."""
+
+    sklearn: Sklearn
+
+
+class Label(NamedTuple):
+    """What is predicted: the type family, and for a class its positive and its negative value."""
+
+    family: str
+    positive: Any = None
+    negative: Any = None
+
+    @property
+    def classes(self) -> bool:
+        """Whether it is a class."""
+        return self.negative is not None or self.positive is not None
+
+
+class Prediction(NamedTuple):
+    """By row: `prediction` of the label's type, `probability` a double, NULL for regression."""
+
+    prediction: pa.Array
+    probability: pa.Array
+
+
+class Model(NamedTuple):
+    """A trained model that takes raw rows: the features are inside."""
+
+    spec: Spec
+    estimator: Estimator
+    label: Label
+
+    def predict(self, rows: pa.Table | pa.RecordBatch) -> Prediction:
+        """The outcome of each raw row (DataError where a column is missing or of another type)."""
+        return self.of_arrays(self.spec.arrow(rows))
+
+    def of_arrays(self, arrays: dict[str, npt.NDArray[Any]]) -> Prediction:
+        """The outcome of each row of features."""
+        if not self.label.classes:
+            return Prediction(_finite(self.estimator.value(arrays)), pa.nulls(_rows(arrays), pa.float64()))
+        probability = self.estimator.probability(arrays)
+        names = pa.array([self.label.negative, self.label.positive], label_type(self.label))
+        return Prediction(names.take(pa.array((probability >= THRESHOLD).astype(np.int8))), _finite(probability))
+
+    def save(self, folder: Path) -> str:
+        """Writes the model into a folder, and gives the digest of its manifest."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "spec.json").write_text(self.spec.to_json(), "utf-8")
+        self.estimator.save(folder / "estimator.skops")
+        facts = {"label": self.label._asdict(), "sparse": self.estimator.sparse}
+        (folder / "model.json").write_text(json.dumps(facts), "utf-8")
+        return manifest(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Model":
+        """Reads what `save` wrote (DataError for a damaged or incomplete folder)."""
+        try:
+            facts = json.loads((folder / "model.json").read_text("utf-8"))
+            spec = Spec.from_json((folder / "spec.json").read_text("utf-8"))
+            return cls(spec, Estimator.load(folder / "estimator.skops", spec, facts["sparse"]), Label(**facts["label"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error
+
+
+def manifest(folder: Path) -> str:
+    """The digest of a model folder: of the name and the SHA-256 of each of its files."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return digest({str(p.relative_to(folder)): file_digest(p) for p in files})
+
+
+def label_type(label: Label) -> pa.DataType:
+    """The Arrow type of predictions."""
+    return ARROW[label.family] if label.classes else pa.float64()
+
+
+def _finite(values: npt.NDArray[np.float64]) -> pa.Array:
+    return pa.array(values, pa.float64(), mask=~np.isfinite(values))
+
+
+def _rows(arrays: dict[str, npt.NDArray[Any]]) -> int:
+    return len(next(iter(arrays.values())))

@@ -1,0 +1,130 @@
+"""scikit-learn estimators by name: built, fitted on features, saved with skops, loaded with a fixed list of types."""
+
+import importlib
+import inspect
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from keyfold import matrix
+from keyfold.errors import ConfError, DataError, nearest
+from keyfold.section import Section
+from keyfold.spec import Arrays, Spec
+
+PACKAGES = ("sklearn",)
+# What skops does not trust by itself, though scikit-learn's own trees and calibrators hold it.
+TRUSTED = (
+    "sklearn.tree._tree.Tree",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn._loss.loss.HalfTweedieLossIdentity",
+)
+
+
+class Sklearn(Section):
+    """An estimator by its full name, `sklearn.linear_model.LogisticRegression`, and its parameters."""
+
+    estimator: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> "Sklearn":
+        try:
+            accepted = list(inspect.signature(self.named()).parameters)
+        except ConfError as error:
+            raise ValueError(str(error)) from error
+        for name in self.params:
+            if name not in accepted:
+                raise ValueError(f"{self.estimator} has no parameter `{name}`{nearest(name, accepted)}")
+        return self
+
+    def named(self) -> type[Any]:
+        """The estimator's class (ConfError for a name outside the allowed packages, or an unknown one)."""
+        module, _, name = self.estimator.rpartition(".")
+        if module.split(".")[0] not in PACKAGES:
+            raise ConfError(f"estimator `{self.estimator}` must come from {', '.join(PACKAGES)}")
+        try:
+            found = vars(importlib.import_module(module)).get(name)
+        except ImportError:
+            found = None
+        if not (isinstance(found, type) and hasattr(found, "fit") and hasattr(found, "predict")):
+            raise ConfError(f"there is no estimator `{self.estimator}`{_nearest(name)}")
+        return found
+
+    def fit(self, spec: Spec, arrays: Arrays, y: npt.NDArray[Any], weight: npt.NDArray[Any] | None, seed: int) -> "Estimator":
+        """Fitted on features, a label (booleans for a classifier) and weights."""
+        from sklearn.utils import get_tags
+
+        params = dict(self.params)
+        named = self.named()
+        if "random_state" in inspect.signature(named).parameters:
+            params.setdefault("random_state", seed)
+        estimator = named(**params)
+        sparse = bool(get_tags(estimator).input_tags.sparse)
+        categorical = "categorical_features" in inspect.signature(named).parameters
+        if categorical and not sparse and spec.indices:
+            estimator.set_params(categorical_features=[name in spec.indices for name in spec.widths])
+        weights = {} if weight is None else {"sample_weight": weight}
+        fitted = Estimator(estimator, spec, sparse)
+        estimator.fit(fitted.matrix(arrays), y, **weights)
+        return fitted
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it predicts a class."""
+        from sklearn.base import is_classifier
+
+        return bool(is_classifier(self.named()(**self.params)))
+
+
+class Estimator:
+    """A fitted estimator with the spec whose features it takes."""
+
+    def __init__(self, estimator: Any, spec: Spec, sparse: bool) -> None:
+        self.estimator, self.spec, self.sparse = estimator, spec, sparse
+
+    def matrix(self, arrays: Arrays) -> Any:
+        """Features as the estimator takes them."""
+        make = matrix.csr if self.sparse else matrix.dense
+        return make(arrays, self.spec.widths, self.spec.indices)
+
+    def probability(self, arrays: Arrays) -> npt.NDArray[np.float64]:
+        """Of the positive class, in [0, 1]."""
+        if hasattr(self.estimator, "predict_proba"):
+            return self.estimator.predict_proba(self.matrix(arrays))[:, 1]  # type: ignore[no-any-return]
+        return 1 / (1 + np.exp(-self.estimator.decision_function(self.matrix(arrays))))  # type: ignore[no-any-return]
+
+    def value(self, arrays: Arrays) -> npt.NDArray[np.float64]:
+        """A regressor's prediction."""
+        return np.asarray(self.estimator.predict(self.matrix(arrays)), np.float64)
+
+    def save(self, path: Path) -> None:
+        """Writes the estimator, without pickle (DataError where it holds types that could not be loaded safely)."""
+        import skops.io
+
+        data = skops.io.dumps(self.estimator)
+        odd = set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED)
+        if odd:
+            raise DataError(f"{type(self.estimator).__name__} cannot be saved safely: it holds {', '.join(sorted(odd))}")
+        path.write_bytes(data)
+
+    @classmethod
+    def load(cls, path: Path, spec: Spec, sparse: bool) -> "Estimator":
+        """Reads what `save` wrote; other types than the listed ones are refused by skops."""
+        import skops.io
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return cls(skops.io.load(path, trusted=list(TRUSTED)), spec, sparse)
+
+
+def _nearest(name: str) -> str:
+    from sklearn.utils import all_estimators
+
+    return nearest(name, [found for found, _ in all_estimators(type_filter=["classifier", "regressor"])])

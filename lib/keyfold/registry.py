@@ -1,0 +1,199 @@
+"""MLflow: where it lives, what a run of training leaves there, and which registered version answers."""
+
+import fcntl
+import logging
+import os
+import platform
+import tempfile
+import warnings
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keyfold import __version__
+from keyfold.errors import DataError, PromiseError
+from keyfold.metrics import Metric
+from keyfold.models import Model, manifest
+from keyfold.tables import home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+CHAMPION = "champion"
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops", "xxhash", "PyYAML")
+_PLAIN = {"double": "double", "string": "string", "boolean": "boolean"}
+
+
+class Registered(NamedTuple):
+    """A registered version of a model."""
+
+    name: str
+    version: str
+    mlflow_run_id: str
+    tags: dict[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
+
+
+def client() -> "MlflowClient":
+    """A client of the configured MLflow, or of the one in keyfold's home, which is made on first use."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    mlflow.utils.logging_utils.disable_logging()
+    warnings.filterwarnings("ignore", message=".*input example.*")
+    if "MLFLOW_TRACKING_URI" not in os.environ and not mlflow.tracking._tracking_service.utils.is_tracking_uri_set():
+        mlflow.set_tracking_uri(_local())
+    return mlflow.MlflowClient()
+
+
+def _local() -> str:
+    return f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def _experiment(name: str) -> None:
+    import mlflow
+
+    home().mkdir(parents=True, exist_ok=True)
+    # Two processes that make the same SQLite file at once would both try to create its tables.
+    with (home() / ".mlflow.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        local = mlflow.get_tracking_uri() == _local()
+        if mlflow.get_experiment_by_name(name) is None:
+            mlflow.create_experiment(name, str(home() / "artifacts") if local else None)
+    mlflow.set_experiment(name)
+
+
+def register(
+    experiment: str, name: str, model: Model, metrics: Mapping[str, Mapping[str, Metric]], params: Mapping[str, Any],
+    tags: Mapping[str, str], files: Mapping[str, str],
+) -> Registered:  # fmt: skip
+    """Logs a run with its model, metrics by fold and texts by file name, and registers the model as a new version."""
+    api = client()
+    import mlflow
+
+    _experiment(experiment)
+    with mlflow.start_run() as run, tempfile.TemporaryDirectory() as folder:
+        digest = model.save(Path(folder, "model"))
+        tags = {**tags, "keyfold.manifest": digest, "keyfold.spec_digest": model.spec.digest}
+        mlflow.log_params({key: str(value)[:6000] for key, value in params.items()})
+        mlflow.log_metrics(_flat(metrics))
+        mlflow.set_tags(dict(tags))
+        for file, text in files.items():
+            mlflow.log_text(text, file)
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            loader_module="keyfold.serving",
+            data_path=str(Path(folder, "model")),
+            code_paths=[str(Path(__file__).parent)],
+            signature=signature(model),
+            pip_requirements=[f"{package}=={metadata.version(package)}" for package in REQUIREMENTS],
+        )
+        version = mlflow.register_model(info.model_uri, name, tags=dict(tags), await_registration_for=60)
+    api.set_registered_model_tag(name, "keyfold", "true")
+    return _registered(version)
+
+
+def known(name: str, run_id: str) -> Registered | None:
+    """The version that a run with this id registered before."""
+    found = [v for v in _versions(name) if v.tags.get("keyfold.run_id") == run_id]
+    return _registered(max(found, key=lambda v: int(v.version))) if found else None
+
+
+def promote(version: Registered) -> None:
+    """Makes a version the champion."""
+    client().set_registered_model_alias(version.name, CHAMPION, version.version)
+
+
+def champion(name: str) -> Registered | None:
+    """The version that answers now."""
+    return _by_alias(name, CHAMPION)
+
+
+def find(uri: str) -> Registered:
+    """The version that `models:/name@alias` or `models:/name/version` means (DataError where there is none)."""
+    path = uri.removeprefix("models:/")
+    name, at, alias = path.partition("@")
+    if at:
+        found = _by_alias(name, alias)
+        if found is None:
+            raise DataError(f"there is no model `{uri}`: {_what_is_there(name)}")
+        return found
+    name, _, number = path.rpartition("/")
+    for version in _versions(name):
+        if version.version == number or str(version.version) == number:
+            return _registered(version)
+    raise DataError(f"there is no model `{uri}`: {_what_is_there(name)}")
+
+
+def fetch(version: Registered, into: Path) -> Path:
+    """The model's folder, brought from the registry (PromiseError where its files are not those that were registered)."""
+    client()
+    import mlflow
+
+    at = Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(into)))
+    folder = next((p.parent for p in at.rglob("model.json")), None)
+    if folder is None:
+        raise DataError(f"{version} is no model of keyfold's (it has no model.json)")
+    expected = version.tags.get("keyfold.manifest")
+    if manifest(folder) != expected:
+        raise PromiseError(f"the files of {version} are not those that were registered (manifest {manifest(folder)}, not {expected})")
+    return folder
+
+
+def environment() -> dict[str, str]:
+    """The versions that a model was trained with."""
+    versions = {package: metadata.version(package) for package in REQUIREMENTS}
+    return {"python": platform.python_version(), "keyfold": __version__} | versions
+
+
+def signature(model: Model) -> "ModelSignature":
+    """The raw columns in the order of the conf, all optional; integers, dates and decimals as Any, since NULL must pass."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    inputs = [
+        ColSpec(_PLAIN.get(family) or AnyType(), name=column, required=False)
+        for column, family in model.spec.inputs.items()
+    ]
+    outcome = _PLAIN.get(model.label.family) or AnyType() if model.label.classes else "double"
+    return ModelSignature(Schema(inputs), Schema([ColSpec(outcome, "prediction", False), ColSpec("double", "probability", False)]))
+
+
+def _flat(metrics: Mapping[str, Mapping[str, Metric]]) -> dict[str, float]:
+    flat = {}
+    for fold, named in metrics.items():
+        for name, metric in named.items():
+            parts = {"": metric.value, "_low": metric.low, "_high": metric.high}
+            flat |= {f"{fold}_{name}{part}": value for part, value in parts.items() if value == value}
+    return flat
+
+
+def _versions(name: str) -> "list[ModelVersion]":
+    return list(client().search_model_versions(f"name = '{name.replace(chr(39), '')}'"))
+
+
+def _by_alias(name: str, alias: str) -> Registered | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _registered(client().get_model_version_by_alias(name, alias))
+    except MlflowException:
+        return None
+
+
+def _what_is_there(name: str) -> str:
+    versions = sorted((int(v.version) for v in _versions(name)), reverse=True)
+    if not versions:
+        return f"no version of `{name}` is registered; run `train` first"
+    return f"`{name}` has versions {', '.join(map(str, versions[:10]))}, and the champion is {champion(name) or 'none of them'}"
+
+
+def _registered(version: "ModelVersion") -> Registered:
+    return Registered(version.name, str(version.version), version.run_id or "", dict(version.tags))

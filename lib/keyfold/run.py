@@ -1,0 +1,159 @@
+"""One attempt of a job: its steps, its counts, its row in the ledger, its report."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keyfold import report
+from keyfold.conf import Conf
+from keyfold.digests import digest
+from keyfold.tables import Table, Tables, home
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LEDGER = "keyfold.runs"
+_LEDGER_COLUMNS = (
+    "job string, name string, run_id string, conf_digest string, period string, input_versions string, rows_read bigint, "
+    "rows_kept bigint, rows_scored bigint, rows_quarantined bigint, seconds double, steps map<string,double>, "
+    "core_hours double, status string, message string, started_at timestamp"
+)
+
+
+@dataclass
+class Step:
+    """A part of a job: rows that went through it, seconds that it took."""
+
+    name: str
+    rows: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Job:
+    """What one job of a run came to."""
+
+    name: str
+    run_id: str = ""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    status: str = "failed"
+    message: str = ""
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class Run:
+    """The conf, the session and the tables that jobs share, and what they leave behind."""
+
+    def __init__(self, conf: Conf, spark: "SparkSession", period: str | None = None) -> None:
+        self.conf, self.spark, self.period = conf, spark, period
+        self.tables = Tables(spark, home())
+        self.jobs: list[Job] = []
+        self.sections: list[report.Section] = []
+        self.facts: dict[str, object] = {}
+
+    def table(self, name: str) -> Table:
+        """The table of that name."""
+        return self.tables.table(name)
+
+    @property
+    def rows(self) -> Table:
+        """The table that the use case reads."""
+        return self.table(self.conf.data.table or f"{self.conf.name}.rows")
+
+    @property
+    def quarantine(self) -> Table:
+        """Beside it, the rows that could not be kept."""
+        return self.table(f"{self.rows.name.rpartition('.')[0]}.quarantine")
+
+    @property
+    def predictions(self) -> Table:
+        """The table of outcomes by key and period."""
+        return self.table(self.conf.score.into or f"{self.conf.name}.predictions")
+
+    def say(self, sentence: str) -> None:
+        """Tells the person who watches something that is no result."""
+        print(f"{'':<10}{sentence}", file=sys.stderr, flush=True)
+
+    def identity(self, job: str, sections: Mapping[str, Any], **more: Any) -> str:
+        """The run id: a digest of what affects values."""
+        return digest({"job": job, "name": self.conf.name, "sections": sections} | more)
+
+    @contextmanager
+    def job(self, name: str) -> Iterator[Job]:
+        """Keeps account of a job, whether it ends well or not."""
+        job = Job(name)
+        self.jobs.append(job)
+        try:
+            yield job
+            job.status = "committed" if job.status == "failed" else job.status
+        except BaseException as error:
+            job.message = str(error)[:1000] or type(error).__name__
+            raise
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        """Times a part of the current job and says so in one line."""
+        step = Step(name)
+        self.jobs[-1].steps.append(step)
+        said = f"{self.jobs[-1].name:<9} {name:<10}"
+        if sys.stderr.isatty():
+            print(f"{said} …", end="\r", file=sys.stderr, flush=True)
+        start = time.monotonic()
+        yield step
+        step.seconds = time.monotonic() - start
+        rows = "" if step.rows is None else f"{step.rows:,} rows"
+        print(f"{said} {rows:>18} {step.seconds:8.1f} s", file=sys.stderr, flush=True)
+
+    def results(self) -> list[str]:
+        """The last lines: where the predictions, the report and the MLflow page are, and how to open them."""
+        done = {job.name: job for job in self.jobs}
+        lines = []
+        if "ingest" in done:
+            lines.append(f"rows         {self.rows.name}  {self.rows.path or ''}")
+        if "score" in done:
+            lines.append(f"predictions  {self.predictions.name}  {self.predictions.path or ''}")
+        lines.append(f"report       {self.write_report()}")
+        if "train" in done:
+            uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}")
+            lines.append(f"MLflow       mlflow ui --backend-store-uri {uri}")
+        return lines
+
+    def close(self) -> None:
+        """Writes the ledger: one row for each job that was attempted."""
+        cores = self.spark.conf.get("spark.default.parallelism", None) or os.cpu_count() or 1
+        rows = [self._ledger_row(job, int(cores)) for job in self.jobs]
+        if rows:
+            self.table(LEDGER).append(self.spark.createDataFrame(rows, _LEDGER_COLUMNS).coalesce(1), job="ledger")
+
+    def _ledger_row(self, job: Job, cores: int) -> tuple[Any, ...]:
+        seconds = sum((step.seconds for step in job.steps), 0.0)
+        counted = (job.counts.get(name) for name in ("read", "kept", "scored", "quarantined"))
+        steps = {step.name: step.seconds for step in job.steps}
+        inputs = json.dumps(job.inputs, sort_keys=True)
+        return (
+            job.name, self.conf.name, job.run_id, self.conf.digest, self.period, inputs, *counted,
+            seconds, steps, seconds * cores / 3600, job.status, job.message, job.started,
+        )  # fmt: skip
+
+    def write_report(self) -> Path:
+        """Writes reports/<run id>/index.html of the last job, and gives its path."""
+        last = self.jobs[-1]
+        steps = [(f"{job.name} {step.name}", step.rows, step.seconds) for job in self.jobs for step in job.steps]
+        page = report.page(
+            f"{self.conf.name}: {last.name}",
+            self.facts | {"run id": last.run_id, "period": self.period or "all labelled rows"},
+            [*self.sections, report.steps(steps)],
+        )
+        path = home() / "reports" / last.run_id / "index.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, "utf-8")
+        return path

@@ -1,0 +1,276 @@
+"""Keyed batch scoring: one row for every key of the period, scored or quarantined with its reason, in one commit."""
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from keyfold import registry, report
+from keyfold.errors import DataError, PromiseError
+from keyfold.examples import folds, period_of
+from keyfold.ingest import PERIOD, quarantine
+from keyfold.models import Model, Prediction, label_type
+from keyfold.registry import CHAMPION, Registered
+from keyfold.section import Section
+from keyfold.sql import col
+from keyfold.tables import Version
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from keyfold.run import Job, Run
+
+FOLD = "keyfold_fold"
+RESULT = (
+    "period", "status", "reason", "fold", "prediction", "probability", "model", "model_version", "spec_digest",
+    "run_id", "scored_at",
+)  # fmt: skip
+NOT_FINITE = "the prediction is not a finite number"
+
+
+class Score(Section):
+    """Where predictions go, and whose they are."""
+
+    into: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", description="default: <name>.predictions")
+    model: str | None = Field(None, pattern=r"^models:/[^/@]+(@[\w-]+|/\d+)$", description="default: the champion of the conf's name")
+
+
+def score(run: "Run", version: Registered | None = None) -> None:
+    """Answers every key of the period, unless just that was done (DataError, PromiseError)."""
+    from pyspark.sql import functions as F
+
+    conf = run.conf
+    with run.job("score") as job:
+        version = version or registry.find(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
+        pinned = run.rows.version()
+        rows = run.rows.read(pinned.version)
+        period = run.period or _latest(run, rows)
+        job.inputs = {run.rows.name: pinned, "model": str(version)}
+        sections = {"key": conf.data.key, "into": run.predictions.name, "split": conf.split.model_dump(mode="json")}
+        job.run_id = run.identity("score", sections, rows=pinned, model=[version.name, version.version], period=period)
+        run.facts |= {"scored period": period, "model that answers": str(version)}
+        with run.step("check") as step:
+            rows = rows.where(period_of(run, rows) == period).drop(PERIOD).withColumn(PERIOD, F.lit(period))
+            sound, refused, keys = _checked(run, job, rows, pinned)
+            step.rows = job.counts["read"]
+        if not keys:
+            raise DataError(f"table `{run.rows.name}` has no row with a key in period {period}{_periods(run)}")
+        if _done(run, job.run_id, period, keys):
+            job.status = "done before"
+            run.say(f"period {period} was scored before by {version}; nothing new was committed")
+        else:
+            _score(run, job, version, sound, refused, period, keys)
+        _account(run, job, period)
+
+
+def _name(run: "Run") -> str:
+    return (run.conf.train and run.conf.train.register_as) or run.conf.name
+
+
+def _latest(run: "Run", rows: "DataFrame") -> str:
+    from pyspark.sql import functions as F
+
+    found = rows.select(F.max(period_of(run, rows))).collect()[0][0]
+    if found is None:
+        raise DataError(f"table `{run.rows.name}` is empty: there is nothing to score")
+    return str(found)
+
+
+def _periods(run: "Run") -> str:
+    found = [r[0] for r in run.rows.read().select(period_of(run, run.rows.read())).distinct().sort(PERIOD, ascending=False).take(6)]
+    return f" (periods there: {', '.join(map(str, found))})"
+
+
+def _checked(run: "Run", job: "Job", rows: "DataFrame", pinned: Version) -> "tuple[DataFrame, DataFrame | None, int]":
+    """The rows with a key of their own, one row for each repeated key, and the number of keys."""
+    from pyspark.sql import functions as F
+
+    key = run.conf.data.key
+    if taken := sorted(set(key) & set(RESULT)):
+        raise DataError(f"data.key: `{taken[0]}` is the name of a column of every prediction table; rename it at ingest")
+    if _proven(run, pinned):
+        job.counts["read"] = read = rows.count()
+        return rows, None, read
+    named = rows.where(_all_there(key))
+    repeated = named.groupBy(*map(col, key)).agg(F.count("*").alias("keyfold_n")).where("keyfold_n > 1").persist()
+    bad, copies = repeated.agg(F.count("*"), F.coalesce(F.sum("keyfold_n"), F.lit(0))).collect()[0]
+    read = rows.count()
+    without = read - named.count()
+    job.counts = {"read": read}
+    if without:
+        missing = rows.where(~_all_there(key)).withColumn("keyfold_reason", F.lit("the key is NULL"))
+        aside = missing
+    if bad:
+        copied = named.join(repeated, key, "left_semi").withColumn("keyfold_reason", F.lit("the key stands more than once in the period"))
+        aside = missing.unionByName(copied) if without else copied
+    if without or bad:
+        quarantine(run, job.run_id, aside, without + copies)
+        run.say(f"{without + copies:,} rows went to `{run.quarantine.name}`: {without:,} without a key, {copies:,} of {bad:,} repeated keys")
+    if not bad:
+        return named, None, read - without
+    return named.join(repeated, key, "left_anti"), repeated, read - without - copies + bad
+
+
+def _all_there(key: Sequence[str]) -> Any:
+    there = col(key[0]).isNotNull()
+    for name in key[1:]:
+        there = there & col(name).isNotNull()
+    return there
+
+
+def _proven(run: "Run", pinned: Version) -> bool:
+    """Whether every commit up to the pinned one was an ingest that proved the key to be unique."""
+    from keyfold.tables import changes
+
+    history = [row for row in run.rows.history() if row.version <= pinned.version and changes(row)]
+    commits = {c.version: c.metadata for c in run.rows.commits()}
+    return all(commits.get(row.version, {}).get("unique") == run.conf.data.key for row in history)
+
+
+def _done(run: "Run", run_id: str, period: str, keys: int) -> bool:
+    """Whether the period's own rows are all of this run."""
+    if not run.predictions.exists():
+        return False
+    there = run.predictions.read().where(col("period") == period).groupBy("run_id").count().collect()
+    return [(row["run_id"], row["count"]) for row in there] == [(run_id, keys)]
+
+
+def _score(
+    run: "Run", job: "Job", version: Registered, sound: "DataFrame", refused: "DataFrame | None", period: str, keys: int
+) -> None:
+    from pyspark.sql import functions as F
+
+    with run.step("load"), tempfile.TemporaryDirectory() as folder:
+        at = registry.fetch(version, Path(folder))
+        model, packed = Model.load(at), _packed(at)
+    model.spec.spark(sound)  # refuses the whole job where a column is missing or of another type
+    with run.step("predict") as step:
+        answered = _answered(run, model, version, packed, sound)
+        if refused is not None:
+            answered = answered.unionByName(_refusals(run, refused), allowMissingColumns=True)
+        result = answered.withColumns(
+            {
+                "period": F.lit(period), "model": F.lit(version.name), "model_version": F.lit(int(version.version)),
+                "spec_digest": F.lit(model.spec.digest), "run_id": F.lit(job.run_id), "scored_at": F.current_timestamp(),
+            }
+        ).select(*map(col, [*run.conf.data.key, *RESULT]))  # fmt: skip
+        run.predictions.replace(result, "period", {period: keys}, job="score", run_id=job.run_id, model=str(version))
+        step.rows = keys
+
+
+def _answered(run: "Run", model: Model, version: Registered, packed: bytes, rows: "DataFrame") -> "DataFrame":
+    from pyspark.sql.pandas.types import from_arrow_type
+    from pyspark.sql.types import DoubleType, StringType, StructField, StructType
+
+    key = run.conf.data.key
+    taken = rows.withColumn(FOLD, folds(run).spark(rows)).select(*map(col, dict.fromkeys([*key, *model.spec.inputs, FOLD])))
+    added = {"status": StringType(), "reason": StringType(), "fold": StringType()}
+    added |= {"prediction": from_arrow_type(label_type(model.label)), "probability": DoubleType()}
+    schema = StructType([rows.schema[k] for k in key] + [StructField(name, type_) for name, type_ in added.items()])
+    digest = version.tags["keyfold.manifest"]
+    return taken.mapInArrow(partial(_batches, packed, digest, tuple(key)), schema)
+
+
+def _refusals(run: "Run", repeated: "DataFrame") -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    reason = F.concat(F.lit("the key stands "), F.col("keyfold_n").cast("string"), F.lit(" times in the period"))
+    said = {"status": F.lit("quarantined"), "reason": reason, "fold": folds(run).spark(repeated)}
+    return repeated.withColumns(said).drop("keyfold_n")
+
+
+def _batches(packed: bytes, digest: str, key: tuple[str, ...], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """In the worker: the outcome of each row of each batch; the model is loaded once a worker."""
+    model = _unpacked(digest, packed)
+    for batch in batches:
+        outcome = answer(model, batch)
+        columns = [*(batch.column(k) for k in key), outcome["status"], outcome["reason"], batch.column(FOLD)]
+        out = pa.RecordBatch.from_arrays([*columns, outcome["prediction"], outcome["probability"]], names=[*key, *_OUTCOME])
+        if out.num_rows != batch.num_rows:
+            raise PromiseError(f"{batch.num_rows} rows went into the model and {out.num_rows} came out")
+        yield out
+
+
+_OUTCOME = ("status", "reason", "fold", "prediction", "probability")
+
+
+def answer(model: Model, rows: pa.RecordBatch) -> dict[str, pa.Array]:
+    """status, reason, prediction, probability of each row; a row on which the model raises is quarantined, no other."""
+    found, reasons = _bisected(model, rows)
+    number = found.probability if model.label.classes else found.prediction
+    unsaid = pa.array(np.where(_flags(pc.is_null(number)), NOT_FINITE, None), pa.string())
+    reason = pc.coalesce(reasons, unsaid)
+    scored = pc.is_null(reason)
+    return {
+        "status": pc.if_else(scored, "scored", "quarantined"),
+        "reason": reason,
+        "prediction": pc.if_else(scored, found.prediction, None),
+        "probability": pc.if_else(scored, found.probability, None),
+    }
+
+
+def _bisected(model: Model, rows: pa.RecordBatch) -> tuple[Prediction, pa.Array]:
+    try:
+        return model.predict(rows), pa.nulls(rows.num_rows, pa.string())
+    except Exception as error:  # noqa: BLE001 - whatever a model raises is the row's reason
+        if rows.num_rows == 1:
+            nothing = Prediction(pa.nulls(1, label_type(model.label)), pa.nulls(1, pa.float64()))
+            return nothing, pa.array([f"{type(error).__name__}: {error}"[:500]], pa.string())
+    half = rows.num_rows // 2
+    (first, why), (second, because) = (_bisected(model, part) for part in (rows.slice(0, half), rows.slice(half)))
+    joined = (pa.concat_arrays([a, b]) for a, b in zip(first, second, strict=True))
+    return Prediction(*joined), pa.concat_arrays([why, because])
+
+
+def _flags(array: pa.Array) -> Any:
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _packed(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()
+
+
+_loaded: dict[str, Model] = {}
+
+
+def _unpacked(digest: str, packed: bytes) -> Model:
+    if digest not in _loaded:
+        _loaded.clear()
+        with tempfile.TemporaryDirectory() as folder:
+            zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
+            _loaded[digest] = Model.load(Path(folder))
+    return _loaded[digest]
+
+
+def _account(run: "Run", job: "Job", period: str) -> None:
+    """Counts what the table now holds, for the ledger and the report."""
+    from pyspark.sql import functions as F
+
+    rows = run.predictions.read().where(col("period") == period)
+    bins = F.floor(F.least(col("probability") * 20, F.lit(19.0)))
+    found = rows.groupBy("status", "reason", bins.alias("bin")).count().collect()
+    of = {status: sum(r["count"] for r in found if r.status == status) for status in ("scored", "quarantined")}
+    job.counts |= of
+    reasons: dict[str, int] = {}
+    for row in found:
+        if row.reason is not None:
+            reasons[row.reason] = reasons.get(row.reason, 0) + row["count"]
+    run.sections.append(report.reconciliation({"read": job.counts["read"], **of}, reasons))
+    heights = np.zeros(20, int)
+    for row in found:
+        if row.bin is not None:
+            heights[int(row.bin)] += row["count"]
+    if heights.any():
+        run.sections.append(report.scores(np.linspace(0, 1, 21), heights))

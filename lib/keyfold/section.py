@@ -1,0 +1,9 @@
+"""What every section of a conf is: a typed record that forbids unknown keys."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """A part of a conf. Each module that acts on a part defines the part's own subclass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,175 @@
+"""Delta tables: where they live, which version they are at, and the commit protocol.
+
+A run's values arrive in one commit that replaces its periods, and that carries the run id and the expected counts. The
+commit's own row metric is compared before the run counts as done; a difference puts the periods' former rows back.
+"""
+
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keyfold import sql
+from keyfold.errors import DataError, PromiseError, nearest
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row, SparkSession
+
+_UNCHANGING = ("OPTIMIZE", "VACUUM", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "ANALYZE", "COMPUTE", "CLUSTER BY", "REORG")
+_ODD = set(" ,;{}()\n\t=")  # Delta needs column mapping for names with these
+
+
+class Version(NamedTuple):
+    """What pins a table's rows: the table's id and its last data-changing version."""
+
+    id: str
+    version: int
+
+
+class Commit(NamedTuple):
+    """A commit: its version, Delta's own row count, and what keyfold wrote into its metadata."""
+
+    version: int
+    rows: int
+    metadata: dict[str, Any]
+
+
+def changes(row: "Row") -> bool:
+    """Whether a commit of the history changed rows."""
+    return not row.operation.startswith(_UNCHANGING)
+
+
+class Table:
+    """One Delta table, in a catalog or in a folder of the state."""
+
+    def __init__(self, spark: "SparkSession", name: str, path: Path | None) -> None:
+        self.spark, self.name, self.path = spark, name, path
+        self._at = f"delta.{sql.quoted(str(path))}" if path else ".".join(map(sql.quoted, name.split(".")))
+
+    def exists(self) -> bool:
+        """Whether the table is there."""
+        return (self.path / "_delta_log").is_dir() if self.path else self.spark.catalog.tableExists(self._at)
+
+    def read(self, version: int | None = None) -> "DataFrame":
+        """The rows, now or at a version (DataError where the table is not there)."""
+        if not self.exists():
+            siblings = [p.name for p in self.path.parent.glob("*")] if self.path else []
+            raise DataError(f"there is no table `{self.name}`{nearest(self.name.split('.')[-1], siblings)}; run `ingest` first")
+        reader = self.spark.read.format("delta")
+        reader = reader if version is None else reader.option("versionAsOf", version)
+        return reader.load(str(self.path)) if self.path else reader.table(self._at)
+
+    def history(self, limit: int | None = None) -> "list[Row]":
+        """Commits, newest first."""
+        return self.spark.sql(f"DESCRIBE HISTORY {self._at}" + (f" LIMIT {limit}" if limit else "")).collect()
+
+    def version(self) -> Version:
+        """The table's id and its last data-changing version."""
+        detail = self.spark.sql(f"DESCRIBE DETAIL {self._at}").collect()[0]
+        changing = (row.version for row in self.history() if changes(row))
+        return Version(detail.id, next(changing, 0))
+
+    def commits(self, limit: int | None = None) -> Iterator[Commit]:
+        """keyfold's own commits, newest first."""
+        for row in self.history(limit):
+            metadata = _parsed(row.userMetadata)
+            if metadata:
+                yield Commit(row.version, int(row.operationMetrics.get("numOutputRows", -1)), metadata)
+
+    def append(self, frame: "DataFrame", **metadata: Any) -> None:
+        """Adds rows in one commit."""
+        with self.lock():
+            self._save(frame.write.format("delta").mode("append"), frame, metadata)
+
+    def replace(
+        self, frame: "DataFrame", column: str, values: Mapping[str, int], *, partition: bool = True, **metadata: Any
+    ) -> Commit:
+        """Puts `frame` in the place of the rows whose `column` is one of `values`, which says how many rows each has.
+
+        One commit. PromiseError where Delta counts other rows than were expected; the former rows are put back.
+        """
+        attempt = uuid.uuid4().hex
+        metadata |= {"attempt": attempt, column: dict(values)}
+        with self.lock():
+            before = self.history(1)[0].version if self.exists() else None
+            writer = frame.write.format("delta").mode("overwrite")
+            writer = writer.option("replaceWhere", _where(column, values)) if before is not None else writer
+            self._save(writer.partitionBy(column) if partition else writer, frame, metadata)
+            commit = next(c for c in self.commits(limit=20) if c.metadata.get("attempt") == attempt)
+            if commit.rows != sum(values.values()):
+                self._put_back(column, values, before)
+                raise PromiseError(
+                    f"table `{self.name}`: {sum(values.values()):,} rows were expected, and Delta committed {commit.rows:,}; "
+                    "the former rows were put back. Please run again, and report this"
+                )
+        return commit
+
+    def _put_back(self, column: str, values: Mapping[str, int], version: int | None) -> None:
+        # Not RESTORE, which would undo other periods too.
+        where = _where(column, values)
+        former = self.read(version).where(where) if version is not None else self.read().where("false")
+        former.write.format("delta").mode("overwrite").option("replaceWhere", where).save(str(self.path)) if self.path else (
+            former.write.format("delta").mode("overwrite").option("replaceWhere", where).saveAsTable(self._at)
+        )
+
+    def _save(self, writer: Any, frame: "DataFrame", metadata: Mapping[str, Any]) -> None:
+        writer = writer.option("userMetadata", json.dumps({"keyfold": metadata}, sort_keys=True))
+        if not self.exists() and any(_ODD & set(c) for c in frame.columns):
+            writer = writer.option("delta.columnMapping.mode", "name")
+        if self.path:
+            writer.save(str(self.path))
+        else:
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._at.rpartition('.')[0]}")
+            writer.saveAsTable(self._at)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes from writing; on a local disk Delta itself promises no such exclusion."""
+        if self.path is None:
+            yield
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with (self.path.parent / f".{self.path.name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+class Tables:
+    """Finds tables by `schema.table`, in the configured catalog or else under `home`."""
+
+    def __init__(self, spark: "SparkSession", home: Path) -> None:
+        self.spark, self.home = spark, home
+        self.in_catalog = _catalog_configured(spark)
+
+    def table(self, name: str) -> Table:
+        """The table of that name, there or not."""
+        parts = name.split(".")
+        catalog = self.in_catalog or len(parts) > 2
+        return Table(self.spark, name, None if catalog else self.home.joinpath("tables", *parts))
+
+
+def home() -> Path:
+    """Where state lives: $KEYFOLD_HOME, or .keyfold in the current folder."""
+    return Path(os.environ.get("KEYFOLD_HOME", ".keyfold")).absolute()
+
+
+def _catalog_configured(spark: "SparkSession") -> bool:
+    catalog = spark.conf.get("spark.sql.catalog.spark_catalog", "")
+    own = catalog in ("", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
+    return not own or spark.conf.get("spark.sql.catalogImplementation", "in-memory") == "hive"
+
+
+def _where(column: str, values: Mapping[str, int]) -> str:
+    return f"{sql.quoted(column)} IN ({', '.join(map(sql.text, values))})"
+
+
+def _parsed(metadata: str | None) -> dict[str, Any]:
+    try:
+        parsed = json.loads(metadata or "{}")
+        return parsed.get("keyfold", {}) if isinstance(parsed, dict) else {}
+    except ValueError:
+        return {}

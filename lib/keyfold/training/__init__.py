@@ -1,0 +1,250 @@
+"""From labelled rows to a registered model: the train fold to the driver as Arrow, fitted, measured, logged."""
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field
+
+from keyfold import hashing, metrics, registry, release, report, yaml
+from keyfold.errors import ConfError, DataError, nearest
+from keyfold.examples import FOLD, Examples, examples, features
+from keyfold.metrics import Metric
+from keyfold.models import Label, Model, ModelConf
+from keyfold.registry import Registered
+from keyfold.section import Section
+from keyfold.spec import Spec
+from keyfold.split import key_hash
+from keyfold.sql import col
+from keyfold.values import family_of
+
+if TYPE_CHECKING:
+    from keyfold.run import Job, Run
+
+ORDER, LABEL = "keyfold_order", "keyfold_label"
+
+
+class Train(Section):
+    """What is trained, and how."""
+
+    model: ModelConf
+    class_weight: Literal["balanced"] | dict[str, float] | None = None
+    seed: int = 0
+    memory_share: float = Field(0.25, gt=0, le=1, description="of the machine's memory, that the rows may take on the driver")
+    register_as: str | None = Field(None, description="the registered model's name; default: the conf's name")
+
+
+class Report(Section):
+    """What the page shows besides."""
+
+    slices: list[str] = Field(default_factory=list, description="columns by whose values the metrics are told apart")
+    truth: str | None = Field(None, description="a column with the known probability, as made-up data has it")
+
+
+class Set(NamedTuple):
+    """Rows on the driver, in an order that does not depend on the cluster."""
+
+    table: pa.Table
+    spec: Spec
+
+    def fold(self, name: str) -> "Set":
+        """The rows of a fold."""
+        return Set(self.table.filter(pa.compute.equal(self.table[FOLD], name)), self.spec)
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The features."""
+        return {name: self.table[name].to_numpy() for name in self.spec.features}
+
+    @property
+    def y(self) -> npt.NDArray[Any]:
+        """The label: booleans for a class, else doubles."""
+        return self.table[LABEL].to_numpy()
+
+    @property
+    def order(self) -> npt.NDArray[np.int64]:
+        """What identifies a row."""
+        return self.table[ORDER].to_numpy()
+
+
+def train(run: "Run") -> Registered:
+    """Trains and registers, or finds the version that the same conf and rows gave; promotes it where it clears the bar."""
+    conf = run.conf
+    if conf.train is None:
+        raise ConfError("train: the conf has no such section, so there is nothing to train")
+    classes = conf.train.model.sklearn.classifies
+    with run.job("prepare") as job:
+        with run.step("folds") as step:
+            found = examples(run, classes=classes)
+            step.rows = sum(found.counts.values())
+        label = _label(run, found, classes)
+        job.counts, job.inputs = {"read": step.rows}, {run.rows.name: found.version}
+    spec = features(run, found)
+    name = conf.train.register_as or conf.name
+    with run.job("train") as job:
+        sections = {"train": conf.train.model_dump(mode="json"), "positive": conf.data.positive}
+        job.run_id = run.identity("train", sections, rows=found.version, spec=spec.digest, split=_split(run), before=run.period)
+        job.inputs = {run.rows.name: found.version, "spec": spec.digest}
+        version = registry.known(name, job.run_id)
+        if version:
+            job.status = "done before"
+            run.say(f"{version} was trained before from the same conf and rows")
+        else:
+            version = _train(run, job, spec, found, label, name)
+        job.counts = {"read": sum(found.counts.values())}
+        run.facts |= {"model": str(version), "MLflow run": version.mlflow_run_id}
+    return version
+
+
+def _split(run: "Run") -> Any:
+    return [run.conf.data.key, run.conf.name, run.conf.split.model_dump(mode="json")]
+
+
+def _train(run: "Run", job: "Job", spec: Spec, found: Examples, label: Label, name: str) -> Registered:
+    conf = run.conf
+    assert conf.train is not None
+    with run.step("collect") as step:
+        rows, sampled = _collected(run, spec, found, label)
+        step.rows = rows.table.num_rows
+    with run.step("fit") as step:
+        learnt = rows.fold("train")
+        step.rows = learnt.table.num_rows
+        weight = _weights(conf.train, label, learnt.y)
+        estimator = conf.train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, conf.train.seed)
+        model = Model(spec, estimator, label)
+    with run.step("evaluate") as step:
+        measured = {fold: measure(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows}
+        step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
+        run.sections += _sections(run, model, rows.fold("test"), measured)
+    with run.step("register"):
+        params = {"estimator": conf.train.model.sklearn.estimator, **conf.train.model.sklearn.params, "rows": learnt.table.num_rows}
+        tags = {
+            "keyfold.run_id": job.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(found.version)),
+            "keyfold.table": run.rows.name, "keyfold.conf_digest": conf.digest, "keyfold.seed": str(conf.train.seed),
+            "keyfold.sampled": f"{sampled:g}", **{f"keyfold.{k}": str(v.value) for k, v in measured.get("test", {}).items()},
+        }  # fmt: skip
+        files = {"spec.json": spec.to_json(), "conf.yaml": yaml.dump(conf), "environment.json": _environment()}
+        return registry.register(conf.name, name, model, measured, params, tags, files)
+
+
+def decide(run: "Run", version: Registered) -> Registered:
+    """The version that is to answer: the new one where it clears `promote_if`, else the champion (DataError: none)."""
+    tags = version.tags
+    measured = {n: Metric(float(tags[f"keyfold.{n}"]), 0, 0) for n in release.Name.__args__ if f"keyfold.{n}" in tags}  # type: ignore[attr-defined]
+    why_not = release.hindrances(run.conf.release, measured)
+    if not why_not:
+        registry.promote(version)
+        run.say(f"{version} is the champion")
+        return version
+    standing = registry.champion(version.name)
+    run.say(f"{version} is not promoted: {'; '.join(why_not)}")
+    if standing is None:
+        raise DataError(f"{version} is not promoted, and there is no champion to score with: {'; '.join(why_not)}")
+    run.say(f"{standing} stays the champion")
+    return standing
+
+
+def measure(model: Model, rows: Set) -> dict[str, Metric]:
+    """The metrics of a model on rows."""
+    if model.label.classes:
+        return metrics.classification(rows.y, model.estimator.probability(rows.arrays), order=rows.order)
+    return metrics.regression(rows.y, model.estimator.value(rows.arrays), order=rows.order)
+
+
+def _label(run: "Run", found: Examples, classes: bool) -> Label:
+    data = run.conf.data
+    family = family_of(found.rows.schema[data.label].dataType.simpleString())
+    if not classes:
+        if family not in ("bigint", "double", "decimal"):
+            raise DataError(f"data.label: `{data.label}` is {family}; a regressor needs numbers")
+        return Label(family)
+    there = sorted({value for _, value in found.counts}, key=str)
+    if len(there) != 2:
+        shown = ", ".join(map(str, there[:10])) + (" …" if len(there) > 10 else "")
+        raise DataError(f"data.label: `{data.label}` has {len(there)} class(es): {shown}; a classifier needs two")
+    positive = data.positive if data.positive is not None else next((v for v in there if v in (True, 1)), None)
+    if positive not in there or type(positive) is not type(there[0]):
+        raise DataError(
+            f"data.positive: `{data.label}` has the classes {there[0]!r} and {there[1]!r}; name the positive one (got {positive!r})"
+            + nearest(str(positive), map(str, there))
+        )
+    return Label(family, positive, there[0] if there[1] == positive else there[1])
+
+
+def _collected(run: "Run", spec: Spec, found: Examples, label: Label) -> tuple[Set, float]:
+    """The rows with features on the driver; where they would take too much memory, a sample by the key's hash."""
+    from pyspark.sql import functions as F
+
+    conf = run.conf
+    wanted = col(conf.data.label or "")
+    target = (wanted == F.lit(label.positive)) if label.classes else wanted.cast("double")
+    extra = {c: col(c).cast("string") for c in conf.report.slices} | ({conf.report.truth: col(conf.report.truth)} if conf.report.truth else {})
+    _check_extra(found, extra)
+    order = key_hash(found.rows, _identifying(run), "order")
+    share = _share(run, spec, sum(found.counts.values()))
+    rows = found.rows
+    if share < 1:
+        part = hashing.spark_reduce(key_hash(rows, _identifying(run), "sample"), hashing.PARTS)
+        rows = rows.where(part < F.lit(round(share * hashing.PARTS)))
+        run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
+    columns = {FOLD: col(FOLD), LABEL: target, ORDER: order} | spec.spark(rows)
+    columns |= {f"keyfold_extra:{name}": column for name, column in extra.items()}
+    table = rows.select(*(column.alias(name) for name, column in columns.items())).toArrow()
+    return Set(table.sort_by([(ORDER, "ascending")]), spec), share
+
+
+def _identifying(run: "Run") -> list[str]:
+    data = run.conf.data
+    return [*data.key, *([data.time] if data.time and data.time not in data.key else [])]
+
+
+def _check_extra(found: Examples, extra: dict[str, Any]) -> None:
+    for name in extra:
+        if name not in found.rows.columns:
+            raise DataError(f"report: the table has no column `{name}`{nearest(name, found.rows.columns)}")
+
+
+def _share(run: "Run", spec: Spec, rows: int) -> float:
+    # A feature as Arrow, as a column of a sparse matrix, and once more while that is made.
+    assert run.conf.train is not None
+    needed = rows * len(spec.features) * (8 + 12 + 12)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * run.conf.train.memory_share
+    return min(1.0, there / max(1, needed))
+
+
+def _weights(train: Train, label: Label, y: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
+    if train.class_weight is None or not label.classes:
+        return None
+    if train.class_weight == "balanced":
+        share = y.mean()
+        return np.where(y, 0.5 / share, 0.5 / (1 - share))
+    given = {str(key): value for key, value in train.class_weight.items()}
+    both = [given.get(_text(value)) for value in (label.negative, label.positive)]
+    if None in both or len(given) != 2:
+        raise ConfError(f"train.class_weight must have the classes {_text(label.negative)} and {_text(label.positive)} (got {', '.join(given)})")
+    return np.where(y, both[1], both[0]).astype(np.float64)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _sections(run: "Run", model: Model, test: Set, measured: dict[str, dict[str, Metric]]) -> list[report.Section]:
+    if not test.table.num_rows or not model.label.classes:
+        return [report.metrics(measured)] if measured else []
+    p = model.estimator.probability(test.arrays)
+    extra = {c.removeprefix("keyfold_extra:"): c for c in test.table.column_names if c.startswith("keyfold_extra:")}
+    truth = test.table[extra[run.conf.report.truth]].to_numpy() if run.conf.report.truth else None
+    made = [report.evaluation(measured, test.y, p, truth)]
+    for name in run.conf.report.slices:
+        groups = np.array(test.table[extra[name]].to_pylist(), dtype=object)
+        made.append(report.slices(name, metrics.by_slice(test.y, p, groups, order=test.order, replicates=100)))
+    return made
+
+
+def _environment() -> str:
+    from keyfold.digests import canonical
+
+    return canonical(registry.environment())

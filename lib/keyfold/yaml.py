@@ -1,0 +1,77 @@
+"""YAML, read safely: no objects, no bombs, no repeated keys, and only true and false are booleans."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keyfold.errors import ConfError
+
+MAX_BYTES = 1_000_000
+MAX_ALIASES = 100
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader with YAML 1.2's plain values: `Yes` is text, `1e-3` a number, `2026-10` text."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    aliases = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            self.aliases += 1
+            if self.aliases > MAX_ALIASES:
+                raise yaml.YAMLError(f"more than {MAX_ALIASES} aliases")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"`{key}` stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _first in (
+    ("null", r"(?:~|null|Null|NULL|)", "~nN\0"),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)", "tTfF"),
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf)|\.(?:nan|NaN)", "-+0123456789."),
+):
+    _chars = [c if c != "\0" else "" for c in _first]
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _chars)
+
+
+def parse(text: str, where: str = "the text") -> Any:
+    """The value that YAML `text` stands for; `where` names its place in errors (ConfError)."""
+    if len(text) > MAX_BYTES:
+        raise ConfError(f"{where} is {len(text):,} characters long; a conf may have {MAX_BYTES:,} at most")
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader with limits
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfError(f"{where}{line} is not YAML: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise ConfError(f"{where} is not YAML: {error}") from error
+
+
+def read(path: str | Path) -> Any:
+    """The value of the YAML file at `path` (ConfError where it is missing or not YAML)."""
+    path = Path(path)
+    if not path.is_file():
+        from keyfold.errors import nearest
+
+        near = nearest(path.name, [p.name for p in path.parent.glob("*.y*ml")])
+        raise ConfError(f"there is no conf `{path}`{near}")
+    if path.stat().st_size > MAX_BYTES:
+        raise ConfError(f"{path} is {path.stat().st_size:,} bytes long; a conf may have {MAX_BYTES:,} at most")
+    try:
+        return parse(path.read_text("utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise ConfError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+
+
+def dump(conf: Any) -> str:
+    """A conf (a pydantic model) as YAML text, in its own order, without what was left at its default."""
+    return yaml.safe_dump(conf.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,44 @@
+"""keyfold's package; every pinned version of a working environment is in conf/constraints.txt."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="keyfold",
+    version="0.1.0",
+    description="Machine-learning design patterns as conf-driven Spark batch jobs, keyed end to end",
+    license="Apache-2.0",
+    package_dir={"": "lib"},
+    packages=find_packages("lib"),
+    package_data={"keyfold": ["py.typed", "*.j2"]},
+    python_requires=">=3.11,<3.13",
+    install_requires=[
+        "mlflow>=3.17,<4",
+        "pandas>=2.3,<3",
+        "numpy>=2,<3",
+        "pyarrow>=20",
+        "scikit-learn>=1.9,<1.10",
+        "skops>=0.16",
+        "pydantic>=2.14,<3",
+        "PyYAML>=6",
+        "xxhash>=3.5",
+        "Pillow>=12",
+        "matplotlib>=3.10",
+        "Jinja2>=3.1",
+    ],
+    extras_require={
+        # A managed cluster brings its own Spark; these are for everybody else.
+        "local": ["pyspark==4.1.4", "delta-spark==4.4.0"],
+        "dev": [
+            "pytest>=9",
+            "hypothesis>=6.170",
+            "deltalake>=1.6",
+            "nbclient>=0.11",
+            "ipykernel>=7",
+            "ruff>=0.17",
+            "mypy>=2.4",
+            "pre-commit>=4",
+            "types-PyYAML",
+            "pandas-stubs",
+        ],
+    },
+)

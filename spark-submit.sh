@@ -1,0 +1,275 @@
+#!/usr/bin/env bash
+# Sets keyfold up once, then hands a job over to the real spark-submit. Keeps to bash 3.2, which macOS has.
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
+VENV="$ROOT/.venv"
+PY="$VENV/bin/python"
+STAMP="$VENV/keyfold-stamp"           # last written: without it a set-up was cut short, and is done again
+JARS="$VENV/delta-jars"               # one jar a line, as Spark's own resolver found them
+ARCHIVE="$VENV/spark.jsa"             # the JVM's class-data archive: classes already parsed and verified
+JAVA_OPTIONS="$VENV/java-options"     # for each driver's JVM; keyfold.spark reads it too
+
+say() { echo "keyfold: $*" >&2; }
+die() { say "$@"; exit 2; }
+
+usage() {
+  cat <<'TEXT'
+usage: ./spark-submit.sh JOB [CONF] [--set path.to.option=value]... [--period P] [-- any spark-submit options]
+       ./spark-submit.sh setup [EXTRA...]     sets up only; prints the environment's python
+
+JOB is the path of a Python file, or one of:
+TEXT
+  local file
+  for file in "$ROOT"/jobs/*.py; do
+    printf '  %-10s %s\n' "$(basename "$file" .py)" "$(sed -n '/^"""/{s/^"""//;s/"""$//;p;q;}' "$file")"
+  done
+  echo "A job's own options: ./spark-submit.sh JOB --help. README.md tells the rest."
+}
+
+# --- what cannot be installed for the user is checked first ---
+
+need_java() {
+  local java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
+  JAVA_VERSION="$("$java" -version 2>&1)" || JAVA_VERSION=""
+  case "$(sed -n 's/.* version "\([0-9]*\).*/\1/p' <<<"$JAVA_VERSION")" in 17 | 21) return ;; esac
+  say "Java 17 or 21 is needed to run Spark (\`$java -version\` said: $(sed -n '/version/{p;q;}' <<<"${JAVA_VERSION:-nothing with a version}"))."
+  die "Install it, or point JAVA_HOME to it, and run this again:
+  Debian, Ubuntu   sudo apt-get install openjdk-17-jre-headless     (newer releases: openjdk-21-jre-headless)
+  Fedora           sudo dnf install java-21-openjdk-headless
+  macOS            brew install openjdk@21 && export JAVA_HOME=\"\$(brew --prefix openjdk@21)/libexec/openjdk.jdk/Contents/Home\""
+}
+
+python_version() { "$1" -c 'import sys, venv, ensurepip; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
+
+need_python() {
+  local candidate said=""
+  for candidate in ${KEYFOLD_PYTHON:-python3 python3.12 python3.11}; do
+    PYTHON="$candidate"
+    PYTHON_VERSION="$(python_version "$candidate")"
+    case "$PYTHON_VERSION" in 3.11 | 3.12) return ;; esac
+    said="$said $candidate: ${PYTHON_VERSION:-not there, or without venv};"
+  done
+  say "Python 3.11 or 3.12 with its venv module is needed (looked at$said)."
+  die "Install it, or name an interpreter in KEYFOLD_PYTHON, and run this again:
+  Debian, Ubuntu   sudo apt-get install python3.11 python3.11-venv     (newer releases: python3.12 python3.12-venv)
+  Fedora           sudo dnf install python3.12
+  macOS            brew install python@3.12
+  anywhere         uv python install 3.12 && export KEYFOLD_PYTHON=\"\$(uv python find 3.12)\""
+}
+
+# --- set-up: three steps, each re-used while what it was made from has not changed ---
+
+spark_home() { echo "$VENV"/lib/python3.*/site-packages/pyspark; }
+
+# What an environment is made from; a moved project needs a new one, because its scripts hold the path.
+made_from() {
+  local version
+  version="$(python_version "${KEYFOLD_PYTHON:-$PY}")"
+  echo "$(cat "$ROOT/setup.py" "$ROOT/conf/constraints.txt" | cksum) python$version $ROOT"
+}
+
+venv_ready() {
+  [ -f "$STAMP" ] && [ -x "$PY" ] && [ "$(sed -n 1p "$STAMP")" = "$(made_from)" ] || return 1
+  local extra
+  for extra in $EXTRAS; do
+    case " $(sed -n 2p "$STAMP") " in *" $extra "*) ;; *) return 1 ;; esac
+  done
+}
+
+make_venv() {
+  local had=""
+  if [ -f "$STAMP" ] && [ -x "$PY" ] && [ "$(python_version "$PY")" = "$PYTHON_VERSION" ] && grep -qF " $ROOT" "$STAMP"; then
+    had="$(sed -n 2p "$STAMP")" # complete and in its place: what changed is installed over it
+    [ "$(sed -n 1p "$STAMP")" = "$(made_from)" ] || rm -f "$JARS"
+    rm -f "$STAMP"
+  else
+    rm -rf "$VENV"
+    "$PYTHON" -m venv "$VENV"
+  fi
+  local extras
+  extras="$(printf '%s\n' $had $EXTRAS | sort -u | tr '\n' ' ')"
+  (cd "$ROOT" && "$PY" -m pip install --quiet --disable-pip-version-check -c conf/constraints.txt -e ".[$(tr ' ' ',' <<<"${extras% }")]")
+  make_driver_python
+  printf '%s\n' "$(made_from)" "${extras% }" >"$STAMP.new" && mv "$STAMP.new" "$STAMP"
+}
+
+# spark-submit merges a driver's stderr into its stdout; this gives it back its own, so that results stay apart from progress.
+make_driver_python() {
+  cat >"$VENV/bin/driver-python" <<TEXT
+#!/bin/sh
+if [ -w "\${KEYFOLD_STDERR:-}" ]; then exec "$PY" "\$@" 2>"\$KEYFOLD_STDERR"; fi
+exec "$PY" "\$@"
+TEXT
+  chmod +x "$VENV/bin/driver-python"
+}
+
+jars_ready() {
+  [ -s "$JARS" ] || return 1
+  local jar
+  while IFS= read -r jar; do [ -f "$jar" ] || return 1; done <"$JARS"
+}
+
+make_jars() {
+  local log
+  log="$("$PY" -c 'import sys; from keyfold.spark import record_jars; record_jars(sys.argv[1])' "$JARS" 2>&1)" || {
+    echo "$log"
+    die "Spark could not resolve Delta's jars: the lines above say why. Behind a mirror, name it by spark.jars.repositories or" \
+      "spark.jars.ivySettings in \$SPARK_CONF_DIR/spark-defaults.conf; then run this again."
+  }
+}
+
+archive_made_from() { { echo "$JAVA_VERSION" && sed -n 1p "$STAMP" && tr '\n' '\0' <"$JARS" | xargs -0 ls -ln; } | cksum; }
+
+archive_ready() { [ -f "$JAVA_OPTIONS" ] && [ "$(cat "$ARCHIVE.for" 2>/dev/null)" = "$(archive_made_from)" ]; }
+
+# The doctor's trial is the rehearsal. A JVM that makes no archive is given none; a rehearsal that fails is tried again next time.
+make_archive() {
+  local logs="\"-Dlog4j2.configurationFile=$ROOT/conf/log4j2.properties\""
+  rm -f "$ARCHIVE" "$ARCHIVE.for"
+  echo "$logs" >"$JAVA_OPTIONS"
+  rehearse "\"-XX:ArchiveClassesAtExit=$ARCHIVE\" -Xlog:disable $logs" || { rm -f "$ARCHIVE"; return 0; }
+  [ ! -f "$ARCHIVE" ] || echo "\"-XX:SharedArchiveFile=$ARCHIVE\" -Xlog:disable -Xlog:all=error:stderr $logs" >"$JAVA_OPTIONS"
+  archive_made_from >"$ARCHIVE.for"
+}
+
+rehearse() {
+  local state code=0
+  state="$(mktemp -d)"
+  SPARK_SUBMIT_OPTS="$1" KEYFOLD_HOME="$state" SPARK_LOCAL_IP=127.0.0.1 SPARK_HOME="$(spark_home)" \
+    PYSPARK_PYTHON="$PY" PYSPARK_DRIVER_PYTHON="$PY" "$(spark_home)/bin/spark-submit" \
+    --properties-file "$ROOT/conf/spark-defaults.conf" --jars "$(paste -sd, "$JARS")" "$ROOT/jobs/doctor.py" >"$state/log" 2>&1 || code=$?
+  [ $code = 0 ] || cat "$state/log"
+  rm -rf "$state"
+  return $code
+}
+
+ready() { venv_ready && jars_ready && archive_ready; }
+
+# Prints nothing on stdout. The kernel holds the lock for us, through descriptor 9, and lets go of it however we end.
+set_up() {
+  EXTRAS="local $*"
+  need_java
+  ! ready || return 0
+  need_python
+  exec 9>"$ROOT/.venv.lock"
+  "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
+  if ! ready; then
+    say "setting up $VENV once: about 2 minutes"
+    venv_ready || make_venv
+    jars_ready || make_jars
+    archive_ready || make_archive
+  fi >&2
+  exec 9>&-
+}
+
+# --- handing over ---
+
+# What the user gave for an option: by its flag, else by --conf, else in a properties file of their own.
+given() {
+  local flag="$1" key="$2" by_flag="" by_conf="" previous="" word
+  for word in ${OPTIONS[@]+"${OPTIONS[@]}"}; do
+    case "$previous" in --conf | -c) word="--conf=$word" ;; "$flag") by_flag="$word" ;; esac
+    case "$word" in "$flag="*) by_flag="${word#*=}" ;; "--conf=$key="*) by_conf="${word#--conf="$key"=}" ;; esac
+    previous="$word"
+  done
+  echo "${by_flag:-${by_conf:-$(in_their_file "$key")}}"
+}
+
+in_their_file() {
+  [ ! -f "$THEIR_FILE" ] || sed -n "s/^[[:space:]]*$(sed 's/\./\\./g' <<<"$1")[[:space:]=:]\{1,\}//p" "$THEIR_FILE" | tail -n 1
+}
+
+find_their_file() {
+  THEIR_FILE=""
+  THEIR_FILE="$(given --properties-file -)"
+  local default="${SPARK_CONF_DIR:-$SPARK_HOME/conf}/spark-defaults.conf"
+  [ -n "$THEIR_FILE" ] || [ ! -f "$default" ] || THEIR_FILE="$default"
+}
+
+# A user's own Spark is kept where it is of the release that this environment has.
+choose_spark() {
+  local ours theirs="${SPARK_HOME:-}"
+  ours="$(spark_home)"
+  SPARK_HOME="$ours"
+  [ -n "$theirs" ] && [ "$theirs" != "$ours" ] || return 0
+  if ls "$theirs"/jars/spark-core_2.13-4.1.* >/dev/null 2>&1; then
+    SPARK_HOME="$theirs"
+  else
+    say "SPARK_HOME is $theirs, which is not Spark 4.1; using $ours"
+  fi
+}
+
+add_options() {
+  local master jars delta_given
+  master="$(given --master spark.master)"
+  case "${master:-${MASTER:-local}}" in local*) export SPARK_LOCAL_IP="${SPARK_LOCAL_IP:-127.0.0.1}" ;; esac
+  jars="$(given --jars spark.jars)"
+  delta_given="$(given --packages spark.jars.packages),$jars"
+  case "$delta_given" in *delta-spark_*) ;; *) OPTIONS+=(--jars "$(paste -sd, "$JARS")${jars:+,$jars}") ;; esac
+  [ -n "$THEIR_FILE" ] || OPTIONS=(--properties-file "$ROOT/conf/spark-defaults.conf" ${OPTIONS[@]+"${OPTIONS[@]}"})
+  [ ! -t 2 ] || OPTIONS=(--conf spark.ui.showConsoleProgress=true "${OPTIONS[@]}")
+}
+
+# In cluster mode the driver runs elsewhere, where our paths mean nothing.
+set_environment() {
+  export SPARK_HOME SPARK_SUBMIT_OPTS
+  SPARK_SUBMIT_OPTS="$(cat "$JAVA_OPTIONS") \"-Dderby.system.home=$KEYFOLD_HOME\" ${SPARK_SUBMIT_OPTS:-}"
+  [ "$(given --deploy-mode spark.submit.deployMode)" != cluster ] || return 0
+  export PYSPARK_PYTHON="${PYSPARK_PYTHON:-$PY}" PYSPARK_DRIVER_PYTHON="${PYSPARK_DRIVER_PYTHON:-$VENV/bin/driver-python}"
+}
+
+# A place by which the driver can open our stderr again: the terminal, or a pipe that is emptied into it.
+share_stderr() {
+  export KEYFOLD_STDERR
+  if [ -t 2 ] && KEYFOLD_STDERR="$(tty <&2)"; then return; fi
+  local folder
+  folder="$(mktemp -d "${TMPDIR:-/tmp}/keyfold.XXXXXX")"
+  KEYFOLD_STDERR="$folder/stderr"
+  mkfifo "$KEYFOLD_STDERR"
+  { cat "$KEYFOLD_STDERR" || true; rm -rf "$folder"; } >&2 &
+  exec 2>"$KEYFOLD_STDERR"
+}
+
+hand_over() {
+  local job="$1"
+  shift
+  choose_spark
+  find_their_file
+  add_options
+  set_environment
+  share_stderr
+  exec "$SPARK_HOME/bin/spark-submit" "${OPTIONS[@]}" "$job" "$@"
+}
+
+job_file() {
+  case "$1" in
+    *.py) [ -f "$1" ] || die "there is no job file $1"; echo "$1" ;;
+    *) [ -f "$ROOT/jobs/$1.py" ] || die "there is no job \`$1\`; the jobs are: $(cd "$ROOT/jobs" && ls ./*.py | sed 's/^\.\///;s/\.py$//' | paste -sd' ' -)"
+      echo "$ROOT/jobs/$1.py" ;;
+  esac
+}
+
+absolute_home() {
+  export KEYFOLD_HOME="${KEYFOLD_HOME:-$ROOT/.keyfold}"
+  case "$KEYFOLD_HOME" in /* | *://*) ;; *) KEYFOLD_HOME="$PWD/$KEYFOLD_HOME" ;; esac
+}
+
+main() {
+  case "${1:-}" in
+    "" | -h | --help | help) usage; exit 0 ;;
+    setup) shift; set_up "$@"; echo "$PY"; exit 0 ;;
+  esac
+  local job arguments=()
+  job="$(job_file "$1")"
+  shift
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do arguments+=("$1"); shift; done
+  [ $# -eq 0 ] || shift
+  OPTIONS=("$@")
+  set_up
+  absolute_home
+  ! head -n 5 "$job" | grep -q '^# no spark' || exec "$PY" "$job" ${arguments[@]+"${arguments[@]}"}
+  hand_over "$job" ${arguments[@]+"${arguments[@]}"}
+}
+
+main "$@"

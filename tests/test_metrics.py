@@ -1,0 +1,246 @@
+"""Metrics and curves against scikit-learn, and the laws that they keep."""
+
+import math
+
+import numpy as np
+import pytest
+import sklearn.metrics as oracle
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from keyfold import curves
+from keyfold.metrics import MISSING, OTHERS, Metric, by_slice, classification, regression
+
+ORACLES = {
+    "roc_auc": oracle.roc_auc_score,
+    "pr_auc": oracle.average_precision_score,
+    "log_loss": oracle.log_loss,
+    "brier": oracle.brier_score_loss,
+}
+chances = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+rows = st.lists(st.tuples(st.booleans(), chances, st.floats(0.1, 10)), min_size=2, max_size=60)
+
+
+@pytest.fixture
+def sample():
+    rng = np.random.default_rng(3)
+    p = rng.beta(1, 3, 2000).round(2)
+    return rng.random(2000) < p, p, rng.integers(-(2**63), 2**63 - 1, 2000)
+
+
+def values(metrics):
+    return {name: metric.value for name, metric in metrics.items()}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@given(rows=rows)
+@settings(max_examples=300, deadline=None)
+def test_equals_sklearn(rows, weighted):
+    y, p, weight = map(np.array, zip(*rows, strict=True))
+    assume(y.any() and not y.all())
+    weight = weight if weighted else None
+    found = values(classification(y, p, weight=weight, replicates=0))
+    expected = {
+        name: score(y, p, sample_weight=weight, **({"labels": [0, 1]} if name == "log_loss" else {}))
+        for name, score in ORACLES.items()
+    }
+    # Absolute, for Brier scores near 0: scikit-learn rounds 1 - p first.
+    assert {name: found[name] for name in ORACLES} == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+def test_equals_sklearn_where_most_probabilities_differ():
+    rng = np.random.default_rng(0)
+    p = rng.random(100_000)
+    y = rng.random(100_000) < p**3
+    found = values(classification(y, p, replicates=0))
+    assert {n: found[n] for n in ORACLES} == pytest.approx(
+        {n: f(y, p) for n, f in ORACLES.items()}, rel=1e-12
+    )
+
+
+def test_regression_equals_sklearn():
+    rng = np.random.default_rng(0)
+    y, weight = rng.normal(1e6, 3, 500), rng.random(500)
+    guess = y + rng.normal(0, 1, 500)
+    found = values(regression(y, guess, weight=weight))
+    assert found == pytest.approx(
+        {
+            "rmse": oracle.root_mean_squared_error(y, guess, sample_weight=weight),
+            "mae": oracle.mean_absolute_error(y, guess, sample_weight=weight),
+            "r2": oracle.r2_score(y, guess, sample_weight=weight),
+        },
+        rel=1e-9,
+    )
+
+
+def test_whole_number_weights_are_repeated_rows(sample):
+    y, p, order = sample
+    times = order % 4
+    by_weight = values(classification(y, p, weight=times, replicates=0))
+    assert by_weight == pytest.approx(
+        values(classification(y.repeat(times), p.repeat(times), replicates=0)), rel=1e-12
+    )
+
+
+@given(rows=st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.5, 0.9])), min_size=10, max_size=30))
+@settings(deadline=None)
+def test_lift_is_the_mean_over_random_orders_of_ties(rows):
+    y, p = map(np.array, zip(*rows, strict=True))
+    assume(y.any())
+    top = len(y) / 10
+    # By hand: of each group of equal p, the top decile takes the same share of every row.
+    taken, hits = 0.0, 0.0
+    for level in (0.9, 0.5, 0.1):
+        group = y[p == level]
+        share = min(top - taken, len(group)) / max(len(group), 1)
+        taken, hits = taken + share * len(group), hits + share * group.sum()
+    assert classification(y, p, replicates=0)["lift_top_decile"].value == pytest.approx(hits / top / y.mean())
+
+
+def test_lift_of_a_perfect_and_of_a_constant_model():
+    y = np.arange(100) < 5
+    assert classification(y, y.astype(float))["lift_top_decile"].value == pytest.approx(10)
+    assert classification(y, np.full(100, 0.3))["lift_top_decile"].value == pytest.approx(1)
+
+
+@pytest.mark.parametrize("measure", [classification, regression])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_row_order_changes_no_bit(sample, measure, weighted):
+    y, p, order = sample
+    # Most rows share a hash here: such ties need a rule too.
+    p, order = p * (1 - 1e-7 * np.arange(2000)), order // 2**62
+    weight = np.random.default_rng(1).random(2000) if weighted else np.ones(2000)
+    shuffled = np.random.default_rng(2).permutation(2000)
+    one = measure(y, p, weight=weight, order=order)
+    assert one == measure(y[shuffled], p[shuffled], weight=weight[shuffled], order=order[shuffled])
+
+
+def test_draws_follow_the_seed_and_the_row(sample):
+    y, p, order = sample
+    assert classification(y, p, seed=1) != classification(y, p, seed=2)
+    assert classification(y, p, order=order) != classification(y, p, order=order[::-1])
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "brier"])
+def test_intervals_cover_the_truth(name):
+    rng = np.random.default_rng(5)
+    p = rng.beta(1, 2, 200_000)
+    truth = classification(rng.random(200_000) < p, p, replicates=0)[name].value
+    covered = 0
+    for _ in range(200):
+        part = rng.choice(p, 400)
+        found = classification(rng.random(400) < part, part)[name]
+        covered += found.low <= truth <= found.high
+    assert 180 <= covered <= 199
+
+
+@pytest.mark.parametrize("y", [[0, 0, 0], [1, 1, 1], []])
+def test_one_class_has_no_auc(y):
+    found = classification(y, [0.1, 0.2, 0.3][: len(y)])
+    for name in ("roc_auc", "pr_auc"):
+        assert all(map(math.isnan, found[name]))
+    assert math.isnan(found["brier"].value) == (not y)
+
+
+def test_rare_positives_still_have_an_interval():
+    found = classification([1, *[0] * 50], np.linspace(1, 0, 51))["roc_auc"]
+    assert found == Metric(1, 1, 1)
+
+
+def test_constant_target_has_no_r2():
+    found = regression([2, 2, 2], [1, 2, 3])
+    assert math.isnan(found["r2"].value)
+    assert found["mae"].value == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"y": [0, 2], "p": [0.1, 0.2]}, "must be booleans"),
+        ({"y": [0, 1], "p": [0.1, 1.2]}, "from 0 to 1"),
+        ({"y": [0, 1], "p": [-0.1, 0.2]}, "from 0 to 1"),
+        ({"y": [0, 1], "p": [0.1, math.nan]}, "predictions .* one finite number a row"),
+        ({"y": [0, 1], "p": [0.1]}, "2 in all"),
+        ({"y": [0, 1], "p": [0.1, 0.2], "weight": [1, -1]}, "weight .* 0 or more"),
+    ],
+)
+def test_bad_input_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        classification(**arguments)
+
+
+def test_slices_add_up_and_stand_by_size(sample):
+    y, p, order = sample
+    groups = np.array([None, "a", "b", "c", "d", OTHERS, math.nan, "e"], object)[order % 8]
+    groups[:300] = "a"
+    found = by_slice(y, p, groups, order=order, most=3, replicates=5)
+    sizes = [part.rows for part in found.values()]
+    assert list(found)[0::3] == ["a", OTHERS]
+    assert MISSING in found
+    assert sizes[:3] == sorted(sizes[:3], reverse=True)
+    assert sum(sizes) == 2000
+    a = groups == "a"
+    assert found["a"].metrics == classification(y[a], p[a], order=order[a], replicates=5)
+
+
+def test_slices_pool_only_what_is_left():
+    assert list(by_slice([0, 1, 1], [0.1, 0.2, 0.3], ["x", "y", "x"], replicates=1)) == ["x", "y"]
+    found = by_slice([0, 1, 1, 0], [0.1, 0.2, 0.3, 0.4], [OTHERS, OTHERS, "x", "y"], most=1, replicates=1)
+    assert [(name, part.rows) for name, part in found.items()] == [("x", 1), (OTHERS, 3)]
+    with pytest.raises(ValueError, match="one value a row"):
+        by_slice([0, 1], [0.1, 0.2], ["x"])
+
+
+def test_slices_of_a_regression():
+    found = by_slice([1.5, 2, 3], [1, 2, 3], [7, 7, 8], measure=regression)
+    assert values(found["7"].metrics)["mae"] == 0.25
+
+
+@given(rows=st.lists(st.tuples(st.booleans(), chances), min_size=2, max_size=150))
+@settings(deadline=None)
+def test_curves_lie_on_those_of_sklearn(rows):
+    y, p = map(np.array, zip(*rows, strict=True))
+    assume(y.any() and not y.all())
+    x_roc, y_roc, _ = oracle.roc_curve(y, p, drop_intermediate=False)
+    precision, recall, _ = oracle.precision_recall_curve(y, p)
+    roc, pr = curves.roc_curve(y, p), curves.pr_curve(y, p)
+    assert set(zip(*roc, strict=True)) <= set(zip(x_roc, y_roc, strict=True))
+    assert set(list(zip(*pr, strict=True))[1:]) <= set(zip(recall, precision, strict=True))
+    assert np.trapezoid(roc.y, roc.x) == pytest.approx(oracle.roc_auc_score(y, p))
+    assert (pr.x[0], pr.y[0]) == (0, pr.y[1])
+
+
+def test_curves_are_thinned_and_keep_their_area():
+    rng = np.random.default_rng(1)
+    p = rng.random(50_000)
+    y = rng.random(50_000) < p**4
+    roc, lift = curves.roc_curve(y, p), curves.lift_curve(y, p)
+    assert max(map(len, [*roc, *lift, *curves.pr_curve(y, p)])) <= 200
+    assert np.trapezoid(roc.y, roc.x) == pytest.approx(oracle.roc_auc_score(y, p), abs=1e-3)
+    assert (roc.x[0], roc.y[0], roc.x[-1], roc.y[-1]) == (0, 0, 1, 1)
+    assert np.diff(roc.y).max() < 0.012
+    assert lift.y[-1] == pytest.approx(1)
+    assert lift.y[19] == pytest.approx(classification(y, p, replicates=0)["lift_top_decile"].value)
+
+
+def test_curves_of_one_class_are_nan():
+    assert np.isnan(curves.roc_curve([0, 0], [0.1, 0.2]).y).all()
+    assert np.isnan(curves.pr_curve([0, 0], [0.1, 0.2]).x).all()
+    assert np.isnan(curves.roc_curve(np.ones(1000), np.linspace(0, 1, 1000)).x).all()
+
+
+def test_calibration_bins_never_part_equal_probabilities():
+    p = np.array([0.1] * 50 + [0.2] * 30 + list(np.linspace(0.5, 0.9, 20)))
+    y = np.arange(100) % 2
+    found = curves.calibration(y, p, bins=5, truth=p / 2)
+    assert found.rows.tolist() == [50, 30, 20]
+    assert found.predicted == pytest.approx([0.1, 0.2, 0.7])
+    assert found.truth == pytest.approx([0.05, 0.1, 0.35])
+    assert found.observed == pytest.approx([0.5, 0.5, 0.5])
+    # Wilson's interval of 10 in 20.
+    assert (found.low[2], found.high[2]) == pytest.approx((0.2993, 0.7007), abs=1e-4)
+
+
+def test_calibration_bins_are_about_equal():
+    assert curves.calibration(np.ones(1000), np.linspace(0, 1, 1000)).rows.tolist() == [100] * 10
+    assert curves.calibration([], []).rows.size == 0
