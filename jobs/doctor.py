@@ -3,23 +3,18 @@
 import sys
 
 from keyfold import doctor, spark
-from keyfold.errors import KeyfoldError
+from keyfold.cli import guarded
 from keyfold.tables import home
 
 
-def main() -> int:
-    """The exit code: 0, or that of what went wrong."""
-    try:
-        session = spark.session("keyfold doctor")
-        for name, value in doctor.facts(session):
-            print(f"{name:<14} {value}")
-        seconds = doctor.trial(session, home())
-    except KeyfoldError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+def work() -> None:
+    """Prints what is known before it tries what may fail."""
+    session = spark.session("keyfold doctor")
+    for name, value in doctor.facts(session):
+        print(f"{name:<14} {value}", flush=True)
+    seconds = doctor.trial(session, home())
     print(f"{'delta':<14} wrote and read {doctor.ROWS:,} rows in {seconds:.1f} s")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    guarded(work, debug="--debug" in sys.argv)

@@ -53,9 +53,7 @@ def test_equals_sklearn_where_most_probabilities_differ():
     p = rng.random(100_000)
     y = rng.random(100_000) < p**3
     found = values(classification(y, p, replicates=0))
-    assert {n: found[n] for n in ORACLES} == pytest.approx(
-        {n: f(y, p) for n, f in ORACLES.items()}, rel=1e-12
-    )
+    assert {n: found[n] for n in ORACLES} == pytest.approx({n: f(y, p) for n, f in ORACLES.items()}, rel=1e-12)
 
 
 def test_regression_equals_sklearn():
@@ -77,9 +75,7 @@ def test_whole_number_weights_are_repeated_rows(sample):
     y, p, order = sample
     times = order % 4
     by_weight = values(classification(y, p, weight=times, replicates=0))
-    assert by_weight == pytest.approx(
-        values(classification(y.repeat(times), p.repeat(times), replicates=0)), rel=1e-12
-    )
+    assert by_weight == pytest.approx(values(classification(y.repeat(times), p.repeat(times), replicates=0)), rel=1e-12)
 
 
 @given(rows=st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.5, 0.9])), min_size=10, max_size=30))

@@ -1,19 +1,23 @@
 """The rows that can be learnt from: labelled, before the period that is asked for, each with its fold; pinned to a version."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold import report
-from keyfold.errors import DataError, nearest
+from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
 from keyfold.ingest import PATTERNS, PERIOD
+from keyfold.models import Label
 from keyfold.spec import Spec
 from keyfold.split import FOLDS, Folds
 from keyfold.sql import col
 from keyfold.tables import Version
+from keyfold.values import family_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from keyfold.conf import Conf
     from keyfold.run import Run
 
 FOLD = "keyfold_fold"
@@ -22,38 +26,38 @@ _SPEC_COLUMNS = "digest string, run_id string, name string, spec string, fitted_
 
 
 class Examples(NamedTuple):
-    """`rows` with their fold; `counts` of rows by fold and label (the label is None for a number)."""
+    """`rows` with their fold; `counts` of rows by fold and class (None where the label is a number)."""
 
     rows: "DataFrame"
     version: Version
     counts: dict[tuple[str, Any], int]
+    label: Label
 
     def of(self, fold: str) -> int:
         """The rows of a fold."""
         return sum(n for (f, _), n in self.counts.items() if f == fold)
 
 
-def examples(run: "Run", *, classes: bool) -> Examples:
+def examples(run: "Run") -> Examples:
     """The labelled rows of the table as it is now (DataError where there is nothing to learn from)."""
-    from pyspark.sql import functions as F
-
-    label = _label(run)
+    label = run.conf.data.label
+    if label is None:
+        raise DataError("data.label is not set: name the column that is to be predicted")
     version = run.rows.version()
     frame = run.rows.read(version.version)
     if label not in frame.columns:
         raise DataError(f"data.label: table `{run.rows.name}` has no column `{label}`{nearest(label, frame.columns)}")
     rows = frame.where(col(label).isNotNull())
     if run.period is not None:
-        rows = rows.where(period_of(run, frame) < F.lit(run.period))
+        rows = rows.where(period_of(run, frame) < run.period)
     rows = rows.withColumn(FOLD, folds(run).spark(frame))
-    by = [FOLD, *([label] if classes else [])]
-    counted = rows.groupBy(*map(col, by)).count().limit(10_000).collect()
+    classes = run.conf.train is not None and run.conf.train.model.sklearn.classifies
+    counted = rows.groupBy(*map(col, [FOLD, *([label] if classes else [])])).count().limit(10_000).collect()
     counts = {(row[0], row[1] if classes else None): row["count"] for row in counted}
-    found = Examples(rows, version, counts)
-    if not found.of("train"):
+    if not any(fold == "train" for fold, _ in counts):
         before = f" before period {run.period}" if run.period else ""
         raise DataError(f"table `{run.rows.name}` has no row with a label `{label}` in the train fold{before}")
-    return found
+    return Examples(rows, version, counts, _label(run, rows, counts, classes=classes))
 
 
 def folds(run: "Run") -> Folds:
@@ -71,19 +75,17 @@ def period_of(run: "Run", frame: "DataFrame") -> "Column":
     return F.lit("all") if data.period == "all" else F.date_format(col(data.time or ""), PATTERNS[data.period])
 
 
-def features(run: "Run", found: Examples | None = None) -> Spec:
+def features(run: "Run") -> tuple[Spec, Examples]:
     """Fits the spec on the train fold, or finds the one that was fitted on just that, and keeps it in keyfold.specs."""
     conf = run.conf
     if not conf.features:
-        raise DataError("features: the conf names none, so there is nothing to fit or to train on")
+        raise ConfError("features: the conf names none, so there is nothing to fit or to train on")
     with run.job("features") as job:
-        found = found or examples(run, classes=False)
-        sections = {
-            "key": conf.data.key, "label": conf.data.label, "time": conf.data.time, "period": conf.data.period,
-            "split": conf.split.model_dump(mode="json"), "features": _dumped(conf.features),
-        }  # fmt: skip
-        job.run_id = run.identity("features", sections, rows=found.version, before=run.period)
-        job.inputs = {run.rows.name: found.version}
+        with run.step("folds") as step:
+            found = examples(run)
+            step.rows = sum(found.counts.values())
+        job.counts, job.inputs = {"read": step.rows}, {run.rows.name: found.version}
+        job.run_id = run.identity("features", _sections(conf), rows=found.version, before=run.period)
         spec = _kept(run, job.run_id)
         if spec:
             job.status = "done before"
@@ -93,16 +95,36 @@ def features(run: "Run", found: Examples | None = None) -> Spec:
                 spec = Spec.fit(found.rows.where(col(FOLD) == "train"), conf.features)
                 step.rows = found.of("train")
             _keep(run, job.run_id, spec)
-        job.counts = {"read": found.of("train")}
         run.facts["spec"] = spec.digest
         run.sections += [_folds_section(run, found), _features_section(spec)]
-    return spec
+    return spec, found
 
 
-def _label(run: "Run") -> str:
-    if run.conf.data.label is None:
-        raise DataError("data.label is not set: name the column that is to be predicted")
-    return run.conf.data.label
+def _sections(conf: "Conf") -> dict[str, Any]:
+    return {
+        "key": conf.data.key, "label": conf.data.label, "time": conf.data.time, "period": conf.data.period,
+        "split": conf.split.model_dump(mode="json"), "features": _dumped(conf.features),
+    }  # fmt: skip
+
+
+def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int], *, classes: bool) -> Label:
+    data = run.conf.data
+    family = family_of(rows.schema[data.label].dataType.simpleString())
+    if not classes:
+        if family not in ("bigint", "double", "decimal"):
+            raise DataError(f"data.label: `{data.label}` is {family}; a regressor needs numbers")
+        return Label(family)
+    there = sorted({value for _, value in counts}, key=str)
+    if len(there) != 2:
+        shown = ", ".join(map(str, there[:10])) + (" …" if len(there) > 10 else "")
+        raise DataError(f"data.label: `{data.label}` has {len(there)} class(es): {shown}; a classifier needs two")
+    positive = data.positive if data.positive is not None else next((v for v in there if v in (True, 1)), None)
+    if positive not in there or type(positive) is not type(there[0]):
+        raise DataError(
+            f"data.positive: `{data.label}` has the classes {there[0]!r} and {there[1]!r}; name the positive one (got {positive!r})"
+            + nearest(str(positive), map(str, there))
+        )
+    return Label(family, positive, there[0] if there[1] == positive else there[1])
 
 
 def _dumped(features: dict[str, Feature]) -> list[Any]:
@@ -123,12 +145,8 @@ def _keep(run: "Run", run_id: str, spec: Spec) -> None:
 
 
 def _folds_section(run: "Run", found: Examples) -> report.Section:
-    positive = run.conf.data.positive
-    known = any(label is not None for _, label in found.counts)
-    rows = []
-    for fold in FOLDS:
-        positives = found.counts.get((fold, positive), 0) if known and positive is not None else None
-        rows.append((fold, found.of(fold), positives))
+    classes, positive = found.label.classes, found.label.positive
+    rows = [(fold, found.of(fold), found.counts.get((fold, positive), 0) if classes else None) for fold in FOLDS]
     return report.folds(rows, run.conf.split.share.model_dump())
 
 

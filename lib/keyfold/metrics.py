@@ -6,7 +6,6 @@ from math import exp, factorial
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from keyfold.curves import Floats, rank
@@ -14,9 +13,9 @@ from keyfold.curves import Floats, rank
 OTHERS, MISSING = "(others)", "(missing)"
 
 # Poisson(1) by table: sixteen random bits give a row's weight in a replicate, ten times faster.
-_POISSON = np.searchsorted(
-    np.cumsum([exp(-1) / factorial(k) for k in range(9)]), (np.arange(1 << 16) + 0.5) / (1 << 16)
-).astype(np.float64)
+_POISSON = np.searchsorted(np.cumsum([exp(-1) / factorial(k) for k in range(9)]), (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(
+    np.float64
+)
 
 
 class Metric(NamedTuple):
@@ -136,12 +135,11 @@ def _ranked(tp: Floats, fp: Floats) -> dict[str, float]:
 
 def _log_loss(positive: NDArray[np.bool_], p: Floats) -> Floats:
     eps = np.finfo(float).eps
-    return -np.log(np.clip(np.where(positive, p, 1 - p), eps, 1 - eps))
+    loss: Floats = -np.log(np.clip(np.where(positive, p, 1 - p), eps, 1 - eps))
+    return loss
 
 
-def _bootstrap(
-    of: Callable[[Floats], dict[str, float]], weight: Floats, replicates: int, seed: int
-) -> dict[str, Metric]:
+def _bootstrap(of: Callable[[Floats], dict[str, float]], weight: Floats, replicates: int, seed: int) -> dict[str, Metric]:
     rng = np.random.default_rng(seed)
     value = of(weight)
     drawn = np.full((replicates, len(value)), np.nan)
@@ -165,9 +163,7 @@ def _sample(
     columns = [np.asarray(c, np.float64) for c in (y, p, np.ones(np.shape(y)) if weight is None else weight)]
     for name, column in zip(("y", "predictions", "weight"), columns, strict=True):
         if column.ndim != 1 or len(column) != len(columns[0]) or not np.isfinite(column).all():
-            raise ValueError(
-                f"The {name} of {caller} must be one finite number a row, {len(columns[0])} in all."
-            )
+            raise ValueError(f"The {name} of {caller} must be one finite number a row, {len(columns[0])} in all.")
     if np.any(columns[2] < 0):
         raise ValueError(f"The weight of {caller} must be 0 or more. Got {columns[2].min()} instead.")
     if order is not None:
@@ -178,6 +174,8 @@ def _sample(
 
 def _slots(groups: ArrayLike, most: int) -> tuple[NDArray[np.int64], list[str]]:
     """For each row the number of its slice, and the slices' names."""
+    import pandas as pd
+
     codes, values = pd.factorize(np.asarray(groups, object))
     labels = [*map(str, values), MISSING]
     rows: Counter[str] = Counter()

@@ -1,23 +1,20 @@
 """Keyed batch scoring: one row for every key of the period, scored or quarantined with its reason, in one commit."""
 
-import io
 import tempfile
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
-from keyfold import registry, report
-from keyfold.errors import DataError, PromiseError
+from keyfold import answers, registry, report
+from keyfold.answers import FOLD
+from keyfold.errors import DataError
 from keyfold.examples import folds, period_of
 from keyfold.ingest import PERIOD, quarantine
-from keyfold.models import Model, Prediction, label_type
+from keyfold.models import Model, label_type
 from keyfold.registry import CHAMPION, Registered
 from keyfold.section import Section
 from keyfold.sql import col
@@ -28,12 +25,10 @@ if TYPE_CHECKING:
 
     from keyfold.run import Job, Run
 
-FOLD = "keyfold_fold"
 RESULT = (
     "period", "status", "reason", "fold", "prediction", "probability", "model", "model_version", "spec_digest",
     "run_id", "scored_at",
 )  # fmt: skip
-NOT_FINITE = "the prediction is not a finite number"
 
 
 class Score(Section):
@@ -150,7 +145,7 @@ def _score(
 
     with run.step("load"), tempfile.TemporaryDirectory() as folder:
         at = registry.fetch(version, Path(folder))
-        model, packed = Model.load(at), _packed(at)
+        model, packed = Model.load(at), answers.packed(at)
     model.spec.spark(sound)  # refuses the whole job where a column is missing or of another type
     with run.step("predict") as step:
         answered = _answered(run, model, version, packed, sound)
@@ -176,7 +171,7 @@ def _answered(run: "Run", model: Model, version: Registered, packed: bytes, rows
     added |= {"prediction": from_arrow_type(label_type(model.label)), "probability": DoubleType()}
     schema = StructType([rows.schema[k] for k in key] + [StructField(name, type_) for name, type_ in added.items()])
     digest = version.tags["keyfold.manifest"]
-    return taken.mapInArrow(partial(_batches, packed, digest, tuple(key)), schema)
+    return taken.mapInArrow(partial(answers.batches, packed, digest, tuple(key)), schema)
 
 
 def _refusals(run: "Run", repeated: "DataFrame") -> "DataFrame":
@@ -185,73 +180,6 @@ def _refusals(run: "Run", repeated: "DataFrame") -> "DataFrame":
     reason = F.concat(F.lit("the key stands "), F.col("keyfold_n").cast("string"), F.lit(" times in the period"))
     said = {"status": F.lit("quarantined"), "reason": reason, "fold": folds(run).spark(repeated)}
     return repeated.withColumns(said).drop("keyfold_n")
-
-
-def _batches(packed: bytes, digest: str, key: tuple[str, ...], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """In the worker: the outcome of each row of each batch; the model is loaded once a worker."""
-    model = _unpacked(digest, packed)
-    for batch in batches:
-        outcome = answer(model, batch)
-        columns = [*(batch.column(k) for k in key), outcome["status"], outcome["reason"], batch.column(FOLD)]
-        out = pa.RecordBatch.from_arrays([*columns, outcome["prediction"], outcome["probability"]], names=[*key, *_OUTCOME])
-        if out.num_rows != batch.num_rows:
-            raise PromiseError(f"{batch.num_rows} rows went into the model and {out.num_rows} came out")
-        yield out
-
-
-_OUTCOME = ("status", "reason", "fold", "prediction", "probability")
-
-
-def answer(model: Model, rows: pa.RecordBatch) -> dict[str, pa.Array]:
-    """status, reason, prediction, probability of each row; a row on which the model raises is quarantined, no other."""
-    found, reasons = _bisected(model, rows)
-    number = found.probability if model.label.classes else found.prediction
-    unsaid = pa.array(np.where(_flags(pc.is_null(number)), NOT_FINITE, None), pa.string())
-    reason = pc.coalesce(reasons, unsaid)
-    scored = pc.is_null(reason)
-    return {
-        "status": pc.if_else(scored, "scored", "quarantined"),
-        "reason": reason,
-        "prediction": pc.if_else(scored, found.prediction, None),
-        "probability": pc.if_else(scored, found.probability, None),
-    }
-
-
-def _bisected(model: Model, rows: pa.RecordBatch) -> tuple[Prediction, pa.Array]:
-    try:
-        return model.predict(rows), pa.nulls(rows.num_rows, pa.string())
-    except Exception as error:  # noqa: BLE001 - whatever a model raises is the row's reason
-        if rows.num_rows == 1:
-            nothing = Prediction(pa.nulls(1, label_type(model.label)), pa.nulls(1, pa.float64()))
-            return nothing, pa.array([f"{type(error).__name__}: {error}"[:500]], pa.string())
-    half = rows.num_rows // 2
-    (first, why), (second, because) = (_bisected(model, part) for part in (rows.slice(0, half), rows.slice(half)))
-    joined = (pa.concat_arrays([a, b]) for a, b in zip(first, second, strict=True))
-    return Prediction(*joined), pa.concat_arrays([why, because])
-
-
-def _flags(array: pa.Array) -> Any:
-    return array.to_numpy(zero_copy_only=False)
-
-
-def _packed(folder: Path) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            archive.write(path, path.relative_to(folder))
-    return buffer.getvalue()
-
-
-_loaded: dict[str, Model] = {}
-
-
-def _unpacked(digest: str, packed: bytes) -> Model:
-    if digest not in _loaded:
-        _loaded.clear()
-        with tempfile.TemporaryDirectory() as folder:
-            zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
-            _loaded[digest] = Model.load(Path(folder))
-    return _loaded[digest]
 
 
 def _account(run: "Run", job: "Job", period: str) -> None:

@@ -52,7 +52,7 @@ class Table:
 
     def exists(self) -> bool:
         """Whether the table is there."""
-        return (self.path / "_delta_log").is_dir() if self.path else self.spark.catalog.tableExists(self._at)
+        return any((self.path / "_delta_log").glob("*.json")) if self.path else self.spark.catalog.tableExists(self._at)
 
     def read(self, version: int | None = None) -> "DataFrame":
         """The rows, now or at a version (DataError where the table is not there)."""

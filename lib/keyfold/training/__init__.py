@@ -10,7 +10,7 @@ from pydantic import Field
 
 from keyfold import hashing, metrics, registry, release, report, yaml
 from keyfold.errors import ConfError, DataError, nearest
-from keyfold.examples import FOLD, Examples, examples, features
+from keyfold.examples import FOLD, Examples, features
 from keyfold.metrics import Metric
 from keyfold.models import Label, Model, ModelConf
 from keyfold.registry import Registered
@@ -18,7 +18,6 @@ from keyfold.section import Section
 from keyfold.spec import Spec
 from keyfold.split import key_hash
 from keyfold.sql import col
-from keyfold.values import family_of
 
 if TYPE_CHECKING:
     from keyfold.run import Job, Run
@@ -74,14 +73,7 @@ def train(run: "Run") -> Registered:
     conf = run.conf
     if conf.train is None:
         raise ConfError("train: the conf has no such section, so there is nothing to train")
-    classes = conf.train.model.sklearn.classifies
-    with run.job("prepare") as job:
-        with run.step("folds") as step:
-            found = examples(run, classes=classes)
-            step.rows = sum(found.counts.values())
-        label = _label(run, found, classes)
-        job.counts, job.inputs = {"read": step.rows}, {run.rows.name: found.version}
-    spec = features(run, found)
+    spec, found = features(run)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
         sections = {"train": conf.train.model_dump(mode="json"), "positive": conf.data.positive}
@@ -92,7 +84,7 @@ def train(run: "Run") -> Registered:
             job.status = "done before"
             run.say(f"{version} was trained before from the same conf and rows")
         else:
-            version = _train(run, job, spec, found, label, name)
+            version = _train(run, job, spec, found, name)
         job.counts = {"read": sum(found.counts.values())}
         run.facts |= {"model": str(version), "MLflow run": version.mlflow_run_id}
     return version
@@ -102,18 +94,18 @@ def _split(run: "Run") -> Any:
     return [run.conf.data.key, run.conf.name, run.conf.split.model_dump(mode="json")]
 
 
-def _train(run: "Run", job: "Job", spec: Spec, found: Examples, label: Label, name: str) -> Registered:
+def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Registered:
     conf = run.conf
     assert conf.train is not None
     with run.step("collect") as step:
-        rows, sampled = _collected(run, spec, found, label)
+        rows, sampled = _collected(run, spec, found)
         step.rows = rows.table.num_rows
     with run.step("fit") as step:
         learnt = rows.fold("train")
         step.rows = learnt.table.num_rows
-        weight = _weights(conf.train, label, learnt.y)
+        weight = _weights(conf.train, found.label, learnt.y)
         estimator = conf.train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, conf.train.seed)
-        model = Model(spec, estimator, label)
+        model = Model(spec, estimator, found.label)
     with run.step("evaluate") as step:
         measured = {fold: measure(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows}
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
@@ -153,33 +145,13 @@ def measure(model: Model, rows: Set) -> dict[str, Metric]:
     return metrics.regression(rows.y, model.estimator.value(rows.arrays), order=rows.order)
 
 
-def _label(run: "Run", found: Examples, classes: bool) -> Label:
-    data = run.conf.data
-    family = family_of(found.rows.schema[data.label].dataType.simpleString())
-    if not classes:
-        if family not in ("bigint", "double", "decimal"):
-            raise DataError(f"data.label: `{data.label}` is {family}; a regressor needs numbers")
-        return Label(family)
-    there = sorted({value for _, value in found.counts}, key=str)
-    if len(there) != 2:
-        shown = ", ".join(map(str, there[:10])) + (" …" if len(there) > 10 else "")
-        raise DataError(f"data.label: `{data.label}` has {len(there)} class(es): {shown}; a classifier needs two")
-    positive = data.positive if data.positive is not None else next((v for v in there if v in (True, 1)), None)
-    if positive not in there or type(positive) is not type(there[0]):
-        raise DataError(
-            f"data.positive: `{data.label}` has the classes {there[0]!r} and {there[1]!r}; name the positive one (got {positive!r})"
-            + nearest(str(positive), map(str, there))
-        )
-    return Label(family, positive, there[0] if there[1] == positive else there[1])
-
-
-def _collected(run: "Run", spec: Spec, found: Examples, label: Label) -> tuple[Set, float]:
+def _collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
     """The rows with features on the driver; where they would take too much memory, a sample by the key's hash."""
     from pyspark.sql import functions as F
 
     conf = run.conf
     wanted = col(conf.data.label or "")
-    target = (wanted == F.lit(label.positive)) if label.classes else wanted.cast("double")
+    target = (wanted == F.lit(found.label.positive)) if found.label.classes else wanted.cast("double")
     extra = {c: col(c).cast("string") for c in conf.report.slices} | ({conf.report.truth: col(conf.report.truth)} if conf.report.truth else {})
     _check_extra(found, extra)
     order = key_hash(found.rows, _identifying(run), "order")

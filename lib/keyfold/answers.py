@@ -1,0 +1,87 @@
+"""What happens in a worker: raw rows in, one outcome a row out. Imports little, for every worker pays for it."""
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.errors import PromiseError
+from keyfold.models import Model, Prediction, label_type
+
+FOLD = "keyfold_fold"
+NOT_FINITE = "the prediction is not a finite number"
+
+
+def batches(
+    packed: bytes, digest: str, key: tuple[str, ...], incoming: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """In the worker: the outcome of each row of each batch; the model is loaded once a worker."""
+    model = _unpacked(digest, packed)
+    for batch in incoming:
+        outcome = answer(model, batch)
+        columns = [*(batch.column(k) for k in key), outcome["status"], outcome["reason"], batch.column(FOLD)]
+        out = pa.RecordBatch.from_arrays([*columns, outcome["prediction"], outcome["probability"]], names=[*key, *_OUTCOME])
+        if out.num_rows != batch.num_rows:
+            raise PromiseError(f"{batch.num_rows} rows went into the model and {out.num_rows} came out")
+        yield out
+
+
+_OUTCOME = ("status", "reason", "fold", "prediction", "probability")
+
+
+def answer(model: Model, rows: pa.RecordBatch) -> dict[str, pa.Array]:
+    """status, reason, prediction, probability of each row; a row on which the model raises is quarantined, no other."""
+    found, reasons = _bisected(model, rows)
+    number = found.probability if model.label.classes else found.prediction
+    unsaid = pa.array(np.where(_flags(pc.is_null(number)), NOT_FINITE, None), pa.string())
+    reason = pc.coalesce(reasons, unsaid)
+    scored = pc.is_null(reason)
+    return {
+        "status": pc.if_else(scored, "scored", "quarantined"),
+        "reason": reason,
+        "prediction": pc.if_else(scored, found.prediction, None),
+        "probability": pc.if_else(scored, found.probability, None),
+    }
+
+
+def _bisected(model: Model, rows: pa.RecordBatch) -> tuple[Prediction, pa.Array]:
+    try:
+        return model.predict(rows), pa.nulls(rows.num_rows, pa.string())
+    except Exception as error:  # noqa: BLE001 - whatever a model raises is the row's reason
+        if rows.num_rows == 1:
+            nothing = Prediction(pa.nulls(1, label_type(model.label)), pa.nulls(1, pa.float64()))
+            return nothing, pa.array([f"{type(error).__name__}: {error}"[:500]], pa.string())
+    half = rows.num_rows // 2
+    (first, why), (second, because) = (_bisected(model, part) for part in (rows.slice(0, half), rows.slice(half)))
+    joined = (pa.concat_arrays([a, b]) for a, b in zip(first, second, strict=True))
+    return Prediction(*joined), pa.concat_arrays([why, because])
+
+
+def _flags(array: pa.Array) -> Any:
+    return array.to_numpy(zero_copy_only=False)
+
+
+def packed(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()
+
+
+_loaded: dict[str, Model] = {}
+
+
+def _unpacked(digest: str, packed: bytes) -> Model:
+    if digest not in _loaded:
+        _loaded.clear()
+        with tempfile.TemporaryDirectory() as folder:
+            zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
+            _loaded[digest] = Model.load(Path(folder))
+    return _loaded[digest]

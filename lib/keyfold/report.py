@@ -1,0 +1,244 @@
+"""The page that each run leaves behind: one HTML file with its pictures inside, which needs no network."""
+
+from collections.abc import Mapping, Sequence, Sized
+from importlib import resources
+from math import floor, isfinite, isnan, log10
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import ArrayLike
+
+from keyfold import curves, pictures
+from keyfold.metrics import Metric, Slice
+from keyfold.pictures import figure
+
+__all__ = [
+    "Section", "evaluation", "features", "figure", "folds", "metrics", "page", "reconciliation",
+    "scores", "slices", "steps", "table",
+]  # fmt: skip
+
+NONE = "–"
+_NAMES = {
+    "roc_auc": "ROC AUC ↑", "pr_auc": "PR AUC ↑", "lift_top_decile": "Lift of the top decile ↑", "log_loss": "Log loss ↓",
+    "brier": "Brier score ↓", "rmse": "RMSE ↓", "mae": "MAE ↓", "r2": "R² ↑",
+}  # fmt: skip
+_ARROWS = "In brackets the 95 % bootstrap interval. ↑ higher is better, ↓ lower is better."
+
+
+class Section(NamedTuple):
+    """A part of the page. `title` is text, `html` goes into the page as it is."""
+
+    title: str
+    html: str
+
+
+def page(title: str, facts: Mapping[str, object], sections: Sequence[Section], *, lead: str = "") -> str:
+    """The whole page as HTML. Title, lead and facts are text and get escaped; sections follow in their order."""
+    from jinja2 import Environment
+
+    source = resources.files("keyfold").joinpath("report.html.j2").read_text("utf-8")
+    shown = {name: _text(value) for name, value in facts.items()}
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+    return template.render(title=title, lead=lead, facts=shown, sections=sections)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> str:
+    """HTML of a table; one row has one cell a header (ValueError otherwise). Everything is escaped.
+
+    Whole numbers get thousands separators, other numbers four digits, a `Metric` three and its interval; None and
+    NaN are a dash.
+    """
+    if any(len(row) != len(headers) for row in rows):
+        raise ValueError(f"The rows of table must have {len(headers)} cells each, one a header.")
+    numeric = [all(map(_is_number, cells)) for cells in zip(*rows, strict=True)] or [False] * len(headers)
+    side = [Markup(' class="n"') if right else Markup() for right in numeric]
+    head = Markup().join(Markup("<th{} scope=col>{}</th>").format(*pair) for pair in zip(side, headers, strict=True))
+    body = Markup().join(
+        Markup("<tr>{}</tr>").format(
+            Markup().join(Markup("<td{}>{}</td>").format(s, _text(cell)) for s, cell in zip(side, row, strict=True))
+        )
+        for row in rows
+    )
+    above = Markup("<caption>{}</caption>").format(caption) if caption else ""
+    whole = '<div class="scroll"><table>{}<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+    return str(Markup(whole).format(above, head, body))
+
+
+def reconciliation(counts: Mapping[str, int], reasons: Mapping[str, int], *, title: str = "No row is lost") -> Section:
+    """The first of `counts` is the whole, the others are its parts; `reasons` tells why rows were quarantined."""
+    (whole, total), *parts = counts.items()
+    missing = total - sum(count for _, count in parts)
+    equation = " + ".join(f"{count:,} {name}" for name, count in parts)
+    verdict = "✓ every row has one outcome" if not missing else f"✗ {missing:,} rows are unaccounted for"
+    said = _note(f"{total:,} {whole} = {equation}", verdict, bad=bool(missing))
+    shares = [(name, count, _percent(count, total)) for name, count in counts.items()]
+    colours = [pictures.MUTED] + [pictures.ORANGE if name == "quarantined" else pictures.BLUE for name, _ in parts]
+    draw = pictures.bars(
+        list(counts), list(counts.values()), [f"{c:,}" for c in counts.values()],
+        title=f"What became of the rows {whole}", x="rows", colours=colours,
+    )  # fmt: skip
+    shown = figure(draw, caption=f"{whole}: {total:,} rows, and what became of them.", width=640, height=_height(counts))
+    why = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    quarantine = table(["reason", "rows"], why, caption="Why rows were quarantined") if why else ""
+    return Section(title, said + _beside(table(["rows", "count", "share"], shares), shown) + quarantine)
+
+
+def folds(rows: Sequence[tuple[str, int, int | None]], share: Mapping[str, float]) -> Section:
+    """(fold, rows, positives or None where that is unknown) each, against the shares asked for (0 to 1)."""
+    total = sum(count for _, count, _ in rows)
+    part = [count / max(total, 1) for _, count, _ in rows]
+    asked = [share.get(name, 0.0) for name, _, _ in rows]
+    cells = [
+        (name, count, f"{p:.2%}", f"{a:.2%}", positives, None if positives is None else _percent(positives, count))
+        for (name, count, positives), p, a in zip(rows, part, asked, strict=True)
+    ]
+    headers = ["fold", "rows", "share", "asked for", "positives", "positive rate"]
+    draw = pictures.bars(
+        [name for name, _, _ in rows], [100 * p for p in part], [f"{p:.1%}" for p in part],
+        title="Share of the rows in each fold", x="share of rows (%)", marks=[100 * a for a in asked], marked="asked for",
+    )  # fmt: skip
+    shown = figure(
+        draw, caption="Observed share of each fold; a tick marks the share asked for.", width=640, height=_height(rows)
+    )
+    return Section("Folds", _beside(table(headers, cells), shown))
+
+
+def features(rows: Sequence[Mapping[str, object]]) -> Section:
+    """One mapping a feature: `name`, `kind`, `inputs` (text, or several), `width` (columns) and `note`."""
+    cells = [(r["name"], r["kind"], _listed(r["inputs"]), r["width"], r.get("note") or "") for r in rows]
+    return Section("Features", table(["feature", "kind", "inputs", "width", "note"], cells, caption=f"{len(rows):,} features"))
+
+
+def metrics(measured: Mapping[str, Mapping[str, Metric]], *, title: str = "Metrics") -> Section:
+    """A table of the metrics (rows) of each fold (columns)."""
+    names = list(dict.fromkeys(name for of in measured.values() for name in of))
+    cells = [(_NAMES.get(name, name), *(of.get(name) for of in measured.values())) for name in names]
+    return Section(title, table(["metric", *measured], cells, caption=_ARROWS))
+
+
+def evaluation(
+    measured: Mapping[str, Mapping[str, Metric]], y: ArrayLike, p: ArrayLike, truth: ArrayLike | None = None
+) -> Section:
+    """The metrics of each fold, and the curves of one: y, n booleans or 0/1; p, n probabilities of the positive
+    class; truth, n true probabilities, known where the data are synthetic.
+    """
+    y = np.asarray(y, float)
+    shown = metrics(measured).html
+    if y.size == 0 or y.min() == y.max():
+        return Section("Evaluation", shown + _note("No curves", "they need rows of both classes"))
+    base = float(y.mean())
+    known = "" if truth is None else " Squares: the true probability, known because the data are synthetic."
+    drawn = [
+        figure(pictures.roc(curves.roc_curve(y, p)), caption="Positives found against negatives taken for positive."),
+        figure(
+            pictures.precision_recall(curves.pr_curve(y, p), base),
+            caption=f"How pure the found rows are, the more of the positives are found. Base rate: {base:.1%}.",
+        ),
+        figure(
+            pictures.calibrated(curves.calibration(y, p, truth=truth)),
+            caption=f"Ten bins of equally many rows: what was predicted, and what came.{known}",
+        ),
+        figure(
+            pictures.lift(curves.lift_curve(y, p)),
+            caption="How many times more positives than at random, among the rows with the highest scores.",
+        ),
+    ]
+    return Section("Evaluation", shown + _beside(*drawn))
+
+
+def slices(column: str, found: Mapping[str, Slice]) -> Section:
+    """The metrics of each value of a column, as `keyfold.metrics.by_slice` gives them."""
+    names = list(dict.fromkeys(name for of in found.values() for name in of.metrics))
+    cells = [(value, of.rows, *(of.metrics.get(name) for name in names)) for value, of in found.items()]
+    title = f"By {column}"
+    told = table([column, "rows", *(_NAMES.get(name, name) for name in names)], cells, caption=_ARROWS)
+    known = {value: of for value, of in found.items() if names and not isnan(of.metrics[names[0]].value)}
+    if not known:
+        return Section(title, told)
+    values = [of.metrics[names[0]] for of in known.values()]
+    mean = float(np.average([m.value for m in values], weights=[of.rows for of in known.values()]))
+    label = _NAMES.get(names[0], names[0]).rstrip(" ↑↓")
+    draw = pictures.intervals(list(known), values, mean, f"{label} by {column}", f"{label}, with its 95 % interval")
+    return Section(title, told + figure(draw, caption=f"{label} for each value of {column}.", width=720, height=_height(known)))
+
+
+def scores(edges: ArrayLike, counts: ArrayLike) -> Section:
+    """How many rows (counts, n) got a probability between edges (n + 1)."""
+    total = int(np.sum(counts))
+    draw = pictures.histogram(edges, counts, "Predicted probabilities", "predicted probability", "rows")
+    return Section("Scores", figure(draw, caption=f"How {total:,} predicted probabilities are spread.", width=720, height=340))
+
+
+def steps(rows: Sequence[tuple[str, int | None, float]]) -> Section:
+    """(step, rows or None, seconds) each, in the order in which they ran."""
+    total = sum(seconds for *_, seconds in rows)
+    cells = [
+        (name, count, seconds, _percent(seconds, total), count / seconds if count is not None and seconds > 0 else None)
+        for name, count, seconds in rows
+    ]
+    draw = pictures.bars(
+        [name for name, *_ in rows], [seconds for *_, seconds in rows], [f"{seconds:,.1f} s" for *_, seconds in rows],
+        title="Time by step", x="seconds",
+    )  # fmt: skip
+    shown = figure(draw, caption=f"{total:,.1f} seconds in all.", width=640, height=_height(rows))
+    return Section("Time", _beside(table(["step", "rows", "seconds", "share", "rows a second"], cells), shown))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return NONE
+    if isinstance(value, Metric):
+        return _interval(value)
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, Integral):
+        return f"{int(value):,}"
+    return _number(float(value)) if isinstance(value, Real) else str(value)
+
+
+def _number(value: float, decimals: int | None = None) -> str:
+    if not isfinite(value):
+        return NONE if isnan(value) else f"{value:+}".replace("inf", "∞")
+    if decimals is None:
+        decimals = _decimals(value, 4)
+    return f"{value:,.{decimals}f}" if decimals < 9 else f"{value:.3e}"
+
+
+def _decimals(value: float, digits: int) -> int:
+    return max(0, digits - 1 - floor(log10(abs(value)))) if value and isfinite(value) else digits
+
+
+def _interval(metric: Metric) -> str:
+    decimals = _decimals(metric.value, 3)
+    value, low, high = (_number(part, decimals) for part in metric)
+    return value if isnan(metric.low) else f"{value} ({low} – {high})"
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, Real | Metric) and not isinstance(value, bool)) or _is_percent(value)
+
+
+def _is_percent(value: object) -> bool:
+    return isinstance(value, str) and value.endswith("%") and value[:-1].replace(".", "", 1).isdigit()
+
+
+def _percent(part: float, whole: float) -> str | None:
+    return f"{part / whole:.2%}" if whole else None
+
+
+def _listed(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _note(strong: str, text: str, *, bad: bool = False) -> str:
+    return str(Markup('<p class="{}"><strong>{}</strong> {}</p>').format("note bad" if bad else "note", strong, text))
+
+
+def _beside(*parts: str) -> str:
+    return f'<div class="beside">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
+
+
+def _height(rows: Sized) -> int:
+    return 110 + 34 * len(rows)
