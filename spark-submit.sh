@@ -43,8 +43,9 @@ need_java() {
 python_version() { "$1" -c 'import sys, venv, ensurepip; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 
 need_python() {
-  local candidate said=""
-  for candidate in ${KEYFOLD_PYTHON:-python3 python3.12 python3.11}; do
+  local candidate said="" candidates=(python3 python3.12 python3.11)
+  [ -z "${KEYFOLD_PYTHON:-}" ] || candidates=("$KEYFOLD_PYTHON")
+  for candidate in "${candidates[@]}"; do
     PYTHON="$candidate"
     PYTHON_VERSION="$(python_version "$candidate")"
     case "$PYTHON_VERSION" in 3.11 | 3.12) return ;; esac
@@ -79,7 +80,7 @@ venv_ready() {
 
 make_venv() {
   local had=""
-  if [ -f "$STAMP" ] && [ -x "$PY" ] && [ "$(python_version "$PY")" = "$PYTHON_VERSION" ] && grep -qF " $ROOT" "$STAMP"; then
+  if [ -f "$STAMP" ] && [ -x "$PY" ] && grep -qF " python$PYTHON_VERSION $ROOT" "$STAMP"; then
     had="$(sed -n 2p "$STAMP")" # complete and in its place: what changed is installed over it
     [ "$(sed -n 1p "$STAMP")" = "$(made_from)" ] || rm -f "$JARS"
     rm -f "$STAMP"
@@ -89,7 +90,8 @@ make_venv() {
   fi
   local extras
   extras="$(printf '%s\n' $had $EXTRAS | sort -u | tr '\n' ' ')"
-  (cd "$ROOT" && "$PY" -m pip install --quiet --disable-pip-version-check -c conf/constraints.txt -e ".[$(tr ' ' ',' <<<"${extras% }")]")
+  (cd "$ROOT" && "$PY" -m pip install --quiet --disable-pip-version-check -c conf/constraints.txt -e ".[$(tr ' ' ',' <<<"${extras% }")]") ||
+    die "pip could not install keyfold's dependencies: the lines above say why. Put that right and run this again."
   make_driver_python
   printf '%s\n' "$(made_from)" "${extras% }" >"$STAMP.new" && mv "$STAMP.new" "$STAMP"
 }
@@ -112,6 +114,7 @@ jars_ready() {
 
 make_jars() {
   local log
+  rm -f "$ARCHIVE.for"
   log="$("$PY" -c 'import sys; from keyfold.spark import record_jars; record_jars(sys.argv[1])' "$JARS" 2>&1)" || {
     echo "$log"
     die "Spark could not resolve Delta's jars: the lines above say why. Behind a mirror, name it by spark.jars.repositories or" \
@@ -123,23 +126,27 @@ archive_made_from() { { echo "$JAVA_VERSION" && sed -n 1p "$STAMP" && tr '\n' '\
 
 archive_ready() { [ -f "$JAVA_OPTIONS" ] && [ "$(cat "$ARCHIVE.for" 2>/dev/null)" = "$(archive_made_from)" ]; }
 
-# The doctor's trial is the rehearsal. A JVM that makes no archive is given none; a rehearsal that fails is tried again next time.
+# The doctor's trial is the rehearsal. Where the JVM makes no archive, jobs do without.
 make_archive() {
   local logs="\"-Dlog4j2.configurationFile=$ROOT/conf/log4j2.properties\""
   rm -f "$ARCHIVE" "$ARCHIVE.for"
   echo "$logs" >"$JAVA_OPTIONS"
-  rehearse "\"-XX:ArchiveClassesAtExit=$ARCHIVE\" -Xlog:disable $logs" || { rm -f "$ARCHIVE"; return 0; }
-  [ ! -f "$ARCHIVE" ] || echo "\"-XX:SharedArchiveFile=$ARCHIVE\" -Xlog:disable -Xlog:all=error:stderr $logs" >"$JAVA_OPTIONS"
+  if rehearse "\"-XX:ArchiveClassesAtExit=$ARCHIVE\" -Xlog:disable $logs" && [ -f "$ARCHIVE" ]; then
+    echo "\"-XX:SharedArchiveFile=$ARCHIVE\" -Xlog:disable -Xlog:all=error:stderr $logs" >"$JAVA_OPTIONS"
+  else
+    rm -f "$ARCHIVE"
+    say "this JVM made no class-data archive, so each start takes some seconds more (to try again: rm -r $VENV)"
+  fi
   archive_made_from >"$ARCHIVE.for"
 }
 
+# Conf folders of a user are left out: the JVM makes no archive where a folder with files is on its class path.
 rehearse() {
   local state code=0
   state="$(mktemp -d)"
-  SPARK_SUBMIT_OPTS="$1" KEYFOLD_HOME="$state" SPARK_LOCAL_IP=127.0.0.1 SPARK_HOME="$(spark_home)" \
-    PYSPARK_PYTHON="$PY" PYSPARK_DRIVER_PYTHON="$PY" "$(spark_home)/bin/spark-submit" \
+  env -u SPARK_CONF_DIR -u HADOOP_CONF_DIR -u YARN_CONF_DIR SPARK_SUBMIT_OPTS="$1" KEYFOLD_HOME="$state" SPARK_LOCAL_IP=127.0.0.1 \
+    SPARK_HOME="$(spark_home)" PYSPARK_PYTHON="$PY" PYSPARK_DRIVER_PYTHON="$PY" "$(spark_home)/bin/spark-submit" \
     --properties-file "$ROOT/conf/spark-defaults.conf" --jars "$(paste -sd, "$JARS")" "$ROOT/jobs/doctor.py" >"$state/log" 2>&1 || code=$?
-  [ $code = 0 ] || cat "$state/log"
   rm -rf "$state"
   return $code
 }

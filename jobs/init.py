@@ -5,12 +5,12 @@ import argparse
 import csv
 import sys
 
-from keyfold.errors import KeyfoldError
+from keyfold.cli import guarded
 from keyfold.look import conf_for
 
 
-def main() -> int:
-    """The exit code: 0, 2 for wrong options, 3 for a file that will not do."""
+def main() -> None:
+    """Prints the conf; exits with 2 for wrong options, with 3 for a file that will not do."""
     parser = argparse.ArgumentParser("init", description="Looks at a CSV, JSON-lines or Parquet file; prints a conf for it.")
     parser.add_argument("file")
     parser.add_argument("--key", required=True, metavar="COL[,COL]", help='a name with a comma goes in "double quotes"')
@@ -20,18 +20,15 @@ def main() -> int:
     parser.add_argument("--encoding", default="utf-8", help="of a text file (default: utf-8)")
     parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     args = parser.parse_args()
-    try:
+
+    def work() -> None:
         key = next(csv.reader([args.key]))
         text = conf_for(args.file, key, args.label, args.name, args.time, args.encoding)
-    except KeyfoldError as error:
-        if args.debug:
-            raise
-        print(error, file=sys.stderr)
-        return error.exit_code
-    sys.stdout.reconfigure(encoding="utf-8")
-    sys.stdout.write(text)
-    return 0
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
+
+    guarded(work, debug=args.debug)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -97,7 +97,7 @@ class Keys:
         for period, hashes in self._hashes.items():
             if self.time:
                 frame[len(texts) - 1] = frame[len(texts) - 1].str.strip().str[: PERIODS[period]]
-            hashes.append(pd.util.hash_pandas_object(frame, index=False).to_numpy())
+            hashes.append(np.asarray(pd.util.hash_pandas_object(frame, index=False), np.uint64))
 
     def repeated(self) -> dict[str, int]:
         """By period, finest first (`all` without a time): how many keys stand more than once."""

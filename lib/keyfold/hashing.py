@@ -132,14 +132,11 @@ def decimal_text(value: Decimal) -> str:
 
 
 def _spark_decimal_text(column: "Column") -> "Column":
-    # Whole and fraction apart, since Spark writes small decimals as 1E-10 when ANSI mode is off.
+    # Not a cast, which writes 1E-10 when ANSI mode is off; no arithmetic, which loses digits of the widest decimals.
     from pyspark.sql import functions as F
 
-    size = F.abs(column)
-    whole = F.floor(size)
-    fraction = F.rtrim(F.substring((size - whole + F.lit(Decimal("1.0"))).cast("decimal(38,18)").cast("string"), 3, 99), F.lit("0"))
-    digits = F.concat(whole.cast("decimal(38,0)").cast("string"), F.when(fraction != "", F.concat(F.lit("."), fraction)).otherwise(""))
-    return F.when(column < 0, F.concat(F.lit("-"), digits)).otherwise(digits)
+    plain = F.replace(F.format_number(column, 38), F.lit(","), F.lit(""))
+    return F.rtrim(F.rtrim(plain, F.lit("0")), F.lit("."))
 
 
 def _numpy(array: pa.Array) -> Any:

@@ -29,7 +29,7 @@ class Data(Section):
     source: str | Telecom | None = Field(None, description="files or a generator; without it the table is there already")
     columns: dict[str, str] = Field(default_factory=dict, description="types of the columns of CSV and JSON files")
     csv: Csv | None = None
-    table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", description="default: <name>.rows")
+    table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="default: <name>.rows")
     key: list[str] = Field(min_length=1, description="names a row within its period")
     time: str | None = Field(None, description="a date or timestamp column")
     period: Literal["all", "year", "month", "day"] = "all"
@@ -46,6 +46,13 @@ class Data(Section):
             if not re.match(TYPES, type_):
                 raise ValueError(f"`{name}` has the type `{type_}`, which is none of {', '.join(known)}{nearest(type_, known)}")
         return columns
+
+    @field_validator("key")
+    @classmethod
+    def _named_once(cls, key: list[str]) -> list[str]:
+        if twice := [name for name in key if key.count(name) > 1]:
+            raise ValueError(f"`{twice[0]}` stands twice")
+        return key
 
     @model_validator(mode="after")
     def _period_needs_time(self) -> "Data":

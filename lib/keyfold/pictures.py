@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, INK, MUTED, LINE = "#0072b2", "#d55e00", "#009e73", "#1c2733", "#5d6b7a", "#e4e8ed"
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "keyfold",
     "svg.fonttype": "none",  # real text: it can be searched, read aloud, and takes the page's font
     "text.parse_math": False,  # a column's name may hold dollar signs
@@ -41,6 +41,9 @@ _STYLE = {
     "ytick.color": MUTED,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
+    "xtick.major.pad": 7,
+    "ytick.major.pad": 6,
+    "axes.labelpad": 6,
     "lines.linewidth": 2.2,
     "legend.frameon": False,
 }
@@ -94,7 +97,13 @@ def precision_recall(curve: Curve, base: float) -> Callable[["Axes"], None]:
     def draw(ax: "Axes") -> None:
         ax.axhline(base, label=f"base rate, {base:.1%}", **_BASELINE)
         ax.plot(*curve, color=BLUE, label="model")
-        _frame(ax, "Precision and recall", "recall: share of positives found", "precision: share found rightly", percent="xy")
+        _frame(
+            ax,
+            "Precision and recall",
+            "recall: share of positives found",
+            "precision: share of positives among found",
+            percent="xy",
+        )
         ax.legend(loc="upper right")
 
     return draw
@@ -109,8 +118,8 @@ def calibrated(found: Calibration) -> Callable[["Axes"], None]:
         if found.truth is not None:
             ax.plot(found.predicted, found.truth, color=GREEN, marker="s", markersize=5, label="true probability")
         spread = [found.observed - found.low, found.high - found.observed]
-        style = {"color": BLUE, "marker": "o", "markersize": 5, "elinewidth": 1.4, "linestyle": "none"}
-        ax.errorbar(found.predicted, found.observed, yerr=np.maximum(spread, 0), label="observed, 95 % interval", **style)
+        style: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 5, "elinewidth": 1.4, "linestyle": "none"}
+        ax.errorbar(found.predicted, found.observed, yerr=np.maximum(spread, 0), label="observed, 95% interval", **style)
         _frame(ax, "Calibration", "predicted probability, mean of the bin", "share of positives in the bin", percent="xy")
         ax.set(xlim=(0, top), ylim=(0, top))
         ax.legend(loc="upper left")
@@ -163,14 +172,14 @@ def bars(
         ax.barh(places, values, height=0.62, color=colours or BLUE)
         if marks is not None:
             ax.plot(marks, places, "|", color=INK, markersize=24, markeredgewidth=2, label=marked)
-            ax.legend(loc="lower right")
+            ax.legend(loc="lower right", markerscale=0.6)
         ends = [max(pair) for pair in zip(values, marks or values, strict=True)]
         for place, end, label in zip(places, ends, labels, strict=True):
             ax.annotate(label, (end, place), (7, 0), textcoords="offset points", va="center")
         _named(ax, names, title, x)
         ax.margins(x=0.2)
         ax.set_xlim(left=0)
-        ax.xaxis.set_major_formatter("{x:,g}")
+        ax.xaxis.set_major_formatter("{x:,.9g}")
 
     return draw
 
@@ -184,7 +193,7 @@ def intervals(names: Sequence[str], values: Sequence[tuple[float, float, float]]
         spread = np.maximum(np.nan_to_num([value - low, high - value]), 0)
         ax.errorbar(value, np.arange(len(names)), xerr=spread, color=BLUE, marker="o", elinewidth=1.4, linestyle="none")
         _named(ax, names, title, x)
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), borderaxespad=0.2)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
 
     return draw
 

@@ -1,5 +1,6 @@
 """The page that each run leaves behind: one HTML file with its pictures inside, which needs no network."""
 
+import re
 from collections.abc import Mapping, Sequence, Sized
 from importlib import resources
 from math import floor, isfinite, isnan, log10
@@ -21,10 +22,10 @@ __all__ = [
 
 NONE = "–"
 _NAMES = {
-    "roc_auc": "ROC AUC ↑", "pr_auc": "PR AUC ↑", "lift_top_decile": "Lift of the top decile ↑", "log_loss": "Log loss ↓",
+    "roc_auc": "ROC AUC ↑", "pr_auc": "PR AUC ↑", "lift_top_decile": "Top-decile lift ↑", "log_loss": "Log loss ↓",
     "brier": "Brier score ↓", "rmse": "RMSE ↓", "mae": "MAE ↓", "r2": "R² ↑",
 }  # fmt: skip
-_ARROWS = "In brackets the 95 % bootstrap interval. ↑ higher is better, ↓ lower is better."
+_ARROWS = "In brackets the 95% bootstrap interval. ↑ higher is better, ↓ lower is better."
 
 
 class Section(NamedTuple):
@@ -62,11 +63,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, caption: 
         for row in rows
     )
     above = Markup("<caption>{}</caption>").format(caption) if caption else ""
-    whole = '<div class="scroll"><table>{}<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
-    return str(Markup(whole).format(above, head, body))
+    whole = Markup('<div class="scroll"><table>{}<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>')
+    return str(whole.format(above, head, body))
 
 
-def reconciliation(counts: Mapping[str, int], reasons: Mapping[str, int], *, title: str = "No row is lost") -> Section:
+def reconciliation(counts: Mapping[str, int], reasons: Mapping[str, int], *, title: str = "Reconciliation") -> Section:
     """The first of `counts` is the whole, the others are its parts; `reasons` tells why rows were quarantined."""
     (whole, total), *parts = counts.items()
     missing = total - sum(count for _, count in parts)
@@ -79,7 +80,7 @@ def reconciliation(counts: Mapping[str, int], reasons: Mapping[str, int], *, tit
         list(counts), list(counts.values()), [f"{c:,}" for c in counts.values()],
         title=f"What became of the rows {whole}", x="rows", colours=colours,
     )  # fmt: skip
-    shown = figure(draw, caption=f"{whole}: {total:,} rows, and what became of them.", width=640, height=_height(counts))
+    shown = figure(draw, caption=f"{whole}: {total:,} rows, and what became of them.", width=500, height=_height(counts))
     why = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     quarantine = table(["reason", "rows"], why, caption="Why rows were quarantined") if why else ""
     return Section(title, said + _beside(table(["rows", "count", "share"], shares), shown) + quarantine)
@@ -91,8 +92,8 @@ def folds(rows: Sequence[tuple[str, int, int | None]], share: Mapping[str, float
     part = [count / max(total, 1) for _, count, _ in rows]
     asked = [share.get(name, 0.0) for name, _, _ in rows]
     cells = [
-        (name, count, f"{p:.2%}", f"{a:.2%}", positives, None if positives is None else _percent(positives, count))
-        for (name, count, positives), p, a in zip(rows, part, asked, strict=True)
+        (name, count, _percent(count, total), f"{a:.2%}", positives, None if positives is None else _percent(positives, count))
+        for (name, count, positives), a in zip(rows, asked, strict=True)
     ]
     headers = ["fold", "rows", "share", "asked for", "positives", "positive rate"]
     draw = pictures.bars(
@@ -100,7 +101,7 @@ def folds(rows: Sequence[tuple[str, int, int | None]], share: Mapping[str, float
         title="Share of the rows in each fold", x="share of rows (%)", marks=[100 * a for a in asked], marked="asked for",
     )  # fmt: skip
     shown = figure(
-        draw, caption="Observed share of each fold; a tick marks the share asked for.", width=640, height=_height(rows)
+        draw, caption="Observed share of each fold; a tick marks the share asked for.", width=500, height=_height(rows)
     )
     return Section("Folds", _beside(table(headers, cells), shown))
 
@@ -121,8 +122,9 @@ def metrics(measured: Mapping[str, Mapping[str, Metric]], *, title: str = "Metri
 def evaluation(
     measured: Mapping[str, Mapping[str, Metric]], y: ArrayLike, p: ArrayLike, truth: ArrayLike | None = None
 ) -> Section:
-    """The metrics of each fold, and the curves of one: y, n booleans or 0/1; p, n probabilities of the positive
-    class; truth, n true probabilities, known where the data are synthetic.
+    """The metrics of each fold, and the curves of one.
+
+    y: n booleans or 0/1; p: n probabilities of the positive class; truth: n true probabilities, for synthetic data.
     """
     y = np.asarray(y, float)
     shown = metrics(measured).html
@@ -131,21 +133,21 @@ def evaluation(
     base = float(y.mean())
     known = "" if truth is None else " Squares: the true probability, known because the data are synthetic."
     drawn = [
-        figure(pictures.roc(curves.roc_curve(y, p)), caption="Positives found against negatives taken for positive."),
-        figure(
+        (pictures.roc(curves.roc_curve(y, p)), "Positives found against negatives taken for positive."),
+        (
             pictures.precision_recall(curves.pr_curve(y, p), base),
-            caption=f"How pure the found rows are, the more of the positives are found. Base rate: {base:.1%}.",
+            f"How pure the found rows are, the more of the positives are found. Base rate: {base:.1%}.",
         ),
-        figure(
+        (
             pictures.calibrated(curves.calibration(y, p, truth=truth)),
-            caption=f"Ten bins of equally many rows: what was predicted, and what came.{known}",
+            f"Bins of about equally many rows: what was predicted, and what came.{known}",
         ),
-        figure(
+        (
             pictures.lift(curves.lift_curve(y, p)),
-            caption="How many times more positives than at random, among the rows with the highest scores.",
+            "How many times more positives than at random, among the rows with the highest scores.",
         ),
     ]
-    return Section("Evaluation", shown + _beside(*drawn))
+    return Section("Evaluation", shown + _beside(*(figure(draw, caption=caption) for draw, caption in drawn)))
 
 
 def slices(column: str, found: Mapping[str, Slice]) -> Section:
@@ -160,7 +162,7 @@ def slices(column: str, found: Mapping[str, Slice]) -> Section:
     values = [of.metrics[names[0]] for of in known.values()]
     mean = float(np.average([m.value for m in values], weights=[of.rows for of in known.values()]))
     label = _NAMES.get(names[0], names[0]).rstrip(" ↑↓")
-    draw = pictures.intervals(list(known), values, mean, f"{label} by {column}", f"{label}, with its 95 % interval")
+    draw = pictures.intervals(list(known), values, mean, f"{label} by {column}", f"{label}, with its 95% interval")
     return Section(title, told + figure(draw, caption=f"{label} for each value of {column}.", width=720, height=_height(known)))
 
 
@@ -182,7 +184,7 @@ def steps(rows: Sequence[tuple[str, int | None, float]]) -> Section:
         [name for name, *_ in rows], [seconds for *_, seconds in rows], [f"{seconds:,.1f} s" for *_, seconds in rows],
         title="Time by step", x="seconds",
     )  # fmt: skip
-    shown = figure(draw, caption=f"{total:,.1f} seconds in all.", width=640, height=_height(rows))
+    shown = figure(draw, caption=f"{total:,.1f} seconds in all.", width=500, height=_height(rows))
     return Section("Time", _beside(table(["step", "rows", "seconds", "share", "rows a second"], cells), shown))
 
 
@@ -221,11 +223,17 @@ def _is_number(value: object) -> bool:
 
 
 def _is_percent(value: object) -> bool:
-    return isinstance(value, str) and value.endswith("%") and value[:-1].replace(".", "", 1).isdigit()
+    return isinstance(value, str) and re.fullmatch(r"[<>]?\d+\.\d\d%", value) is not None
 
 
 def _percent(part: float, whole: float) -> str | None:
-    return f"{part / whole:.2%}" if whole else None
+    """Rounded, but never so that a part that is there reads as nothing, or one that lacks something as the whole."""
+    if not whole:
+        return None
+    share = part / whole
+    if 0 < share < 5e-5 or 1 - 5e-5 <= share < 1:
+        return "<0.01%" if share < 0.5 else ">99.99%"
+    return f"{share:.2%}"
 
 
 def _listed(value: object) -> str:

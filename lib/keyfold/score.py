@@ -34,7 +34,7 @@ RESULT = (
 class Score(Section):
     """Where predictions go, and whose they are."""
 
-    into: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", description="default: <name>.predictions")
+    into: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["ml.churn_scores"], description="default: <name>.predictions")
     model: str | None = Field(None, pattern=r"^models:/[^/@]+(@[\w-]+|/\d+)$", description="default: the champion of the conf's name")
 
 

@@ -1,6 +1,7 @@
 """YAML, read safely: no objects, no bombs, no repeated keys, and only true and false are booleans."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from keyfold.errors import ConfError
 
 MAX_BYTES = 1_000_000
 MAX_ALIASES = 100
+MAX_VALUES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,18 +28,18 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"`{key}` stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+        made = super().construct_mapping(node, deep)
+        if len(made) < len(node.value):
+            keys = Counter(self.construct_object(key, deep=True) for key, _ in node.value)
+            raise yaml.constructor.ConstructorError(None, None, f"`{keys.most_common(1)[0][0]}` stands twice", node.start_mark)
+        return made
 
 
 for _tag, _pattern, _first in (
     ("null", r"(?:~|null|Null|NULL|)", "~nN\0"),
     ("bool", r"(?:true|True|TRUE|false|False|FALSE)", "tTfF"),
     ("int", r"[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf)|\.(?:nan|NaN)", "-+0123456789."),
+    ("float", r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf)|\.(?:nan|NaN)", "-+0123456789."),
 ):
     _chars = [c if c != "\0" else "" for c in _first]
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _chars)
@@ -48,12 +50,26 @@ def parse(text: str, where: str = "the text") -> Any:
     if len(text) > MAX_BYTES:
         raise ConfError(f"{where} is {len(text):,} characters long; a conf may have {MAX_BYTES:,} at most")
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader with limits
+        return _bounded(yaml.load(text, _Loader))  # noqa: S506 - a SafeLoader with limits
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfError(f"{where}{line} is not YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, KeyError) as error:  # the last two: of a tag such as !!int before what is none
         raise ConfError(f"{where} is not YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfError(f"{where} is nested too deep") from error
+
+
+def _bounded(value: Any) -> Any:
+    """The value, if it is small once its aliases are followed: a few of them can stand for billions of values."""
+    rest, seen = [value], 0
+    while rest:
+        at = rest.pop()
+        rest += at.values() if isinstance(at, dict) else at if isinstance(at, list) else ()
+        seen += 1
+        if seen + len(rest) > MAX_VALUES:
+            raise yaml.YAMLError(f"it has more than {MAX_VALUES:,} values, with its aliases followed")
+    return value
 
 
 def read(path: str | Path) -> Any:

@@ -6,8 +6,9 @@ same first month, more `months` only add rows and fill in the label of the month
 (With the same `end`, other `months` begin at another first month, and that is another history.)
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, Iterator, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -48,9 +49,14 @@ PRICES = np.array([9.99, 14.99, 17.99, 24.99, 39.99, 49.99, 34.99, 59.99])
 AGES = ["18-25", "26-35", "36-45", "46-55", "56-65", "66+"]
 PAYMENTS = ["direct debit", "credit card", "bank transfer", "cash"]
 CITIES = 3_000
+_STARTS = "Al Bør Cast Dún Ebr Fal Gøt Hel Isk Jär Kõl Lüt Mar Nov Oss Pál Quin Rö Sant Þor Ul Vär Wen Żel"
+_MIDDLES = "a e i o u á ê ö an el or in as und ør ij"
+_ENDS = "burg ville stad by mere ton ford grad bad ça ñol sund heim holm wick łów see thal"
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
+_Bools = NDArray[np.bool_]
+_Arrays = dict[str, NDArray[Any]]
 
 
 class _World(NamedTuple):
@@ -92,7 +98,7 @@ class Telecom(Section):
         """The history as columns of `TYPES`; the same rows for any number of partitions (default: Spark's)."""
         seed, months, end, customers = self.seed, self.months, self.end, self.customers
 
-        def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        def make(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
             for number in (n.as_py() for batch in batches for n in batch.column(0)):
                 yield block(seed, number, months, end, min(BLOCK, customers - number * BLOCK))
 
@@ -116,7 +122,7 @@ def block(seed: int, number: int, months: int = 6, end: str = "2026-10", size: i
     return pa.record_batch([_column(f, columns[f.name], masks.get(f.name)) for f in SCHEMA], schema=SCHEMA)
 
 
-def _column(field: pa.Field, values: NDArray, mask: NDArray[np.bool_] | None) -> pa.Array:
+def _column(field: pa.Field, values: NDArray[Any], mask: _Bools | None) -> pa.Array:
     if field.type == pa.string():
         return pa.array(_names()[field.name]).take(pa.array(values))
     return pa.array(values, field.type, mask=mask)
@@ -146,10 +152,7 @@ def _world() -> _World:
 
 
 def _city_names(rng: np.random.Generator) -> list[str]:
-    starts = "Al Bør Cast Dún Ebr Fal Gøt Hel Isk Jär Kõl Lüt Mar Nov Oss Pál Quin Rö Sant Þor Ul Vär Wen Żel".split()
-    middles = "a e i o u á ê ö an el or in as und ør ij".split()
-    ends = "burg ville stad by mere ton ford grad bad ça ñol sund heim holm wick łów see thal".split()
-    names = [a + b + c for a in starts for b in middles for c in ends]
+    names = [a + b + c for a in _STARTS.split() for b in _MIDDLES.split() for c in _ENDS.split()]
     return [names[i] for i in rng.permutation(len(names))[:CITIES]]
 
 
@@ -181,7 +184,7 @@ def _codes(rng: np.random.Generator) -> dict[str, _Ints]:
     return {k: np.minimum(np.searchsorted(c, rng.random(BLOCK), "right"), len(c) - 1) for k, c in cdfs.items()}
 
 
-def _history(rng: np.random.Generator, people: _People, starts: NDArray[np.datetime64]) -> dict[str, NDArray]:
+def _history(rng: np.random.Generator, people: _People, starts: NDArray[np.datetime64]) -> _Arrays:
     """Arrays of 1,000 customers x months; `present` says which of them are rows."""
     days = (starts.astype("datetime64[D]") - starts[0].astype("datetime64[D]")).astype(np.int64)
     gone, mood, before = np.zeros(BLOCK, bool), people.mood, people.data * np.exp(people.mood) * _season(starts[0] - 1)
@@ -200,8 +203,8 @@ def _season(month: np.datetime64) -> float:
 
 
 def _month(
-    rng: np.random.Generator, p: _People, mood: _Floats, before: _Floats, season: float, tenure: _Ints, new: NDArray
-) -> tuple[dict[str, NDArray], _Floats]:
+    rng: np.random.Generator, p: _People, mood: _Floats, before: _Floats, season: float, tenure: _Ints, new: _Bools
+) -> tuple[_Arrays, _Floats]:
     """One month of all 1,000, present or not, so that each month takes its own place in the stream; and the usage."""
     used = p.data * np.exp(mood) * season
     change = np.where(new, np.nan, np.round(used / before - 1, 4))

@@ -1,0 +1,147 @@
+"""What pydantic finds wrong in a conf, as sentences: where, what must be there, what was got, the nearest right name."""
+
+import reprlib
+from collections.abc import Iterable
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from keyfold.errors import nearest
+
+_WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_BOUNDS = {
+    "greater_than": "more than {gt}", "greater_than_equal": "{ge} or more", "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less", "string_too_short": "text of at least {min_length} character(s)",
+    "string_too_long": "text of at most {max_length} character(s)", "too_short": "a list of {min_length} or more",
+}  # fmt: skip
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+
+
+class _Place(NamedTuple):
+    """A place in a conf: its path as a person writes it, and the types of which it may hold one."""
+
+    path: str
+    types: list[Any]
+    field: FieldInfo | None = None
+    tried: Any = None  # the alternative of a union that the error is about, from pydantic's own path
+
+
+def sentence(error: Any, model: type[BaseModel]) -> str | None:
+    """The sentence of one of `ValidationError.errors()`; None where another one of them tells more."""
+    kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
+    place = _place(model, loc)
+    got = f"(got {shown(error['input'])})"
+    if kind == "extra_forbidden":
+        return f"{place.path} is not an option{nearest(str(loc[-1]), _options(_place(model, loc[:-1]).types))}"
+    if kind == "missing" and not isinstance(loc[-1], int):
+        return f"{place.path} is missing"
+    if kind == "value_error":
+        return f"{place.path}: {context['error']}".removeprefix(": ")
+    if kind == "string_pattern_mismatch":
+        return f"{place.path} must be like {_like(place.field, context['pattern'])} {got}"
+    if kind in _BOUNDS:
+        bounds = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in context.items()}
+        return f"{place.path} must be {_BOUNDS[kind].format(**bounds)} {got}"
+    if loc[-1] == "[key]":
+        at = _place(model, loc[:-2])
+        keys = _literals([get_args(t)[0] for t in at.types if get_origin(t) is dict])
+        must = f"is none of {_or(keys)}{nearest(str(loc[-2]), keys)}" if keys else "must be text; quote it"
+        return f"{at.path}: the name {shown(loc[-2])} {must}"
+    if place.tried and type(error["input"]) in map(_container, place.types):
+        return None
+    place = _place(model, loc[:-1]) if kind == "missing" else place
+    near = nearest(str(error["input"]), _literals(place.types)) if isinstance(error["input"], str) else ""
+    return f"{place.path} must be {_or(_named(place.types))} {got}{near}"
+
+
+def shown(value: Any) -> str:
+    """A value as YAML has it, cut short."""
+    words = {None: "nothing", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else _short.repr(value)
+
+
+def _place(model: type[BaseModel], loc: tuple[Any, ...]) -> _Place:
+    place = _Place("", [model])
+    for part in loc:
+        place = _step(place, part)
+    return place
+
+
+def _step(place: _Place, part: Any) -> _Place:
+    """Deeper by a part of pydantic's path, which also names the alternative of a union that was tried."""
+    types = [place.tried] if place.tried else place.types
+    if len(types) > 1:
+        return place._replace(tried=next(t for t in types if _tag(t) == part))
+    path = f"{place.path}.{part}".removeprefix(".")
+    for type_ in types:
+        if isinstance(type_, type) and issubclass(type_, BaseModel) and part in type_.model_fields:
+            field = type_.model_fields[part]
+            return _Place(path, _alternatives(field.annotation), field)
+        if get_origin(type_) in (dict, list, tuple):
+            return _Place(path, _alternatives(get_args(type_)[-1]))
+    return _Place(path, [])
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The types of a union, without None; of any other type, itself."""
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [inner for arg in get_args(annotation) for inner in _alternatives(arg)]
+    return [] if annotation is NoneType else [annotation]
+
+
+def _tag(type_: Any) -> str:
+    """How pydantic's paths name an alternative."""
+    if get_origin(type_) is Literal:
+        return f"literal[{','.join(map(repr, get_args(type_)))}]"
+    if get_origin(type_) in (list, dict, tuple):
+        return f"{get_origin(type_).__name__}[{','.join(_tag(a) for a in get_args(type_))}]"
+    return getattr(type_, "__name__", str(type_))
+
+
+def _container(type_: Any) -> Any:
+    return dict if _options([type_]) else get_origin(type_)
+
+
+def _named(types: Iterable[Any]) -> list[str]:
+    """What a person calls types."""
+    names = []
+    for type_ in types:
+        origin, inner = get_origin(type_), get_args(type_)
+        if origin is Literal:
+            names += [f"`{value}`" for value in inner]
+        elif origin is tuple:
+            names.append(f"a list of {len(inner)}")
+        elif origin in (list, dict):
+            names.append("a list" if origin is list else "a mapping")
+        else:
+            names.append(_WORDS.get(type_) or f"a mapping with {_or(f'`{name}`' for name in _required(type_))}")
+    return list(dict.fromkeys(names))
+
+
+def _required(type_: Any) -> list[str]:
+    needed = [name for name, field in type_.model_fields.items() if field.is_required()]
+    return needed or list(type_.model_fields)
+
+
+def _literals(types: Iterable[Any]) -> list[str]:
+    return [str(value) for type_ in types if get_origin(type_) is Literal for value in get_args(type_)]
+
+
+def _options(types: Iterable[Any]) -> list[str]:
+    """The right names at a place."""
+    return [name for t in types if isinstance(t, type) and issubclass(t, BaseModel) for name in t.model_fields]
+
+
+def _like(field: FieldInfo | None, pattern: str) -> str:
+    examples = field.examples if field else None
+    return _or(f"`{example}`" for example in examples) if examples else f"the pattern {pattern}"
+
+
+def _or(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

@@ -1,0 +1,191 @@
+"""The same bits: every kind, over whole drawn tables, in Spark and in Arrow; and the spec after its JSON."""
+
+import datetime as dt
+import decimal
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keyfold import hashing
+from keyfold.errors import DataError
+from keyfold.features import KINDS, Feature
+from keyfold.spec import Spec
+from keyfold.values import ArrowValue
+
+COLUMNS = {
+    "text": pa.string(),
+    "whole": pa.int64(),
+    "small": pa.int32(),
+    "real": pa.float64(),
+    "single": pa.float32(),
+    "flag": pa.bool_(),
+    "day": pa.date32(),
+    "at": pa.timestamp("us", "UTC"),
+    "wall": pa.timestamp("us"),
+    "price": pa.decimal128(38, 18),
+    "cents": pa.decimal128(9, 2),
+}
+HASHED = [c for c in COLUMNS if c not in ("real", "single")]
+NUMBERS = ["whole", "small", "real", "single", "flag", "price", "cents"]
+# Of each kind, the confs that parity is shown for; a kind without any fails the suite.
+CONFS = {
+    "hashed": [{"input_col": c, "num_buckets": n} for c, n in zip(HASHED, (2, 3, 1000, 2**31 - 1, 64, 7, 9, 1024, 11), strict=False)],
+    "crossed": [
+        {"input_cols": ["text", "whole"], "num_buckets": 1000},
+        {"input_cols": ["whole", "text"], "num_buckets": 1000},
+        {"input_cols": ["day", "flag", "price", {"feature": "one_hot_0"}], "num_buckets": 2**31 - 1},
+    ],
+    "one_hot": [{"input_col": c, "max_categories": 3} for c in HASHED],
+    "numeric": [{"input_col": c, "scale": "standard"} for c in NUMBERS]
+    + [{"input_col": c, "scale": "minmax", "to": [-1, 1], "missing": 0.5} for c in NUMBERS]
+    + [{"input_col": "real"}],
+}
+
+instants = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1))
+spring = st.integers(0, 7200).map(lambda s: dt.datetime(2026, 3, 29, 0, 30) + dt.timedelta(seconds=s))
+texts = st.one_of(
+    st.sampled_from(["", " ", "\0", "a\0b", "é", "e\u0301", "👩‍👩‍👧", "ß", "İ", "x" * 40, "longer than thirty-two bytes, as text is"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+)
+doubles = st.one_of(
+    st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1e-300, 0.1]), st.floats(-(2.0**61), 2.0**61, width=64)
+)
+CELLS = {
+    "text": texts,
+    "whole": st.one_of(st.sampled_from([2**53 + 1, -(2**61), 0]), st.integers(-(2**61), 2**61)),
+    "small": st.integers(-(2**31), 2**31 - 1),
+    "real": doubles,
+    "single": st.floats(-(2.0**60), 2.0**60, width=32),
+    "flag": st.booleans(),
+    "day": st.dates(dt.date(1, 1, 1), dt.date(9999, 12, 31)),
+    "at": st.one_of(instants, spring).map(lambda t: t.replace(tzinfo=dt.UTC)),
+    "wall": st.one_of(instants, spring),
+    "price": st.decimals(-(10**18), 10**18, places=18, allow_nan=False),
+    "cents": st.decimals(-(10**6), 10**6, places=2, allow_nan=False),
+}
+rows = st.lists(st.fixed_dictionaries({c: st.one_of(st.none(), cell) for c, cell in CELLS.items()}), min_size=1, max_size=40)
+
+
+def table(drawn):
+    return pa.table({c: pa.array([row[c] for row in drawn], type_) for c, type_ in COLUMNS.items()})
+
+
+def confs(drawn):
+    """The features that can be fitted: a number column needs one number."""
+    found = {}
+    for kind in KINDS:
+        for i, conf in enumerate(CONFS[kind]):
+            if kind != "numeric" or any(finite(row[conf["input_col"]]) for row in drawn):
+                found[f"{kind}_{i}"] = Feature.model_validate({kind: conf})
+    return found
+
+
+def finite(value):
+    return value is not None and math.isfinite(value)
+
+
+def same(spark_table, arrays):
+    for name, array in arrays.items():
+        got = spark_table[name].to_numpy()
+        assert got.dtype == array.dtype, name
+        assert got.tobytes() == array.tobytes(), (name, got, array)
+
+
+@settings(max_examples=10)
+@given(drawn=rows, partitions=st.sampled_from([1, 3]), ansi=st.booleans())
+def test_spark_and_arrow_give_the_same_bits(spark, drawn, partitions, ansi):
+    frame = spark.createDataFrame(table(drawn)).repartition(partitions).sortWithinPartitions("whole")
+    spark.conf.set("spark.sql.ansi.enabled", ansi)
+    try:
+        held = frame.localCheckpoint()  # one order of rows for both sides
+        spec = Spec.from_json(Spec.fit(held, confs(drawn)).to_json())
+        same(spec.transform(held).toArrow(), spec.arrow(held.toArrow()))
+    finally:
+        spark.conf.set("spark.sql.ansi.enabled", True)
+
+
+def test_empty_tables_have_empty_features(spark):
+    full = spark.createDataFrame(table([dict.fromkeys(COLUMNS) | {c: next(iter_cell(c)) for c in COLUMNS}]))
+    spec = Spec.fit(full, confs([{c: next(iter_cell(c)) for c in COLUMNS}]))
+    empty = full.where("false")
+    same(spec.transform(empty).toArrow(), spec.arrow(empty.toArrow()))
+
+
+def iter_cell(column):
+    simple = {
+        "text": "a", "whole": 1, "small": 2, "real": 0.5, "single": 0.25, "flag": True, "day": dt.date(2026, 1, 1),
+        "at": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "wall": dt.datetime(2026, 1, 1), "price": decimal.Decimal("1.5"),
+        "cents": decimal.Decimal("1.50"),
+    }  # fmt: skip
+    yield simple[column]
+
+
+def test_every_kind_is_compared():
+    assert set(CONFS) == set(KINDS)
+
+
+def test_hashes_are_xxhash64_of_spark(spark):
+    """Fixed points of the contract, from Spark's own function: should these move, all saved models would be wrong."""
+    from pyspark.sql import functions as F
+
+    row = spark.range(1).select(F.xxhash64(F.lit("")), F.xxhash64(F.lit("keyfold")), F.xxhash64(F.lit(7).cast("bigint"))).first()
+    assert [hashing.text_hash(""), hashing.text_hash("keyfold")] == list(row)[:2]
+    assert hashing.value_hash(pa.array([7, None])).tolist() == [row[2], 42]
+    assert hashing.feature_hash("s", [np.array([1]), np.array([2])]).tolist() == [
+        spark.range(1).select(F.xxhash64(F.lit("s"), F.lit(1).cast("bigint"), F.lit(2).cast("bigint"))).first()[0]
+    ]
+
+
+def test_canonical_values():
+    assert [hashing.decimal_text(decimal.Decimal(d)) for d in ("1.50", "100", "1E+2", "-0.0", "0.0000000001", "-1.10")] == [
+        "1.5", "100", "100", "0", "0.0000000001", "-1.1"
+    ]  # fmt: skip
+
+
+def test_a_float_is_refused_by_both_sides(spark):
+    frame = spark.createDataFrame([(0.5,)], "x double")
+    for conf in ({"hashed": {"input_col": "x", "num_buckets": 8}}, {"one_hot": {"input_col": "x"}}):
+        with pytest.raises(DataError, match=r"column `x`.*got double.*hash integers"):
+            Spec.fit(frame, {"f": Feature.model_validate(conf)})
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given_", "message"),
+    [
+        ("bigint", pa.array(["7"]), "is string, but the spec was fitted on bigint"),
+        ("bigint", pa.array([0.5]), "without loss; got 0.5"),
+        ("bigint", pa.array([2.0**53 + 2]), "without loss"),
+        ("double", pa.array([2**53 + 1]), "without loss; got 9007199254740993"),
+        ("string", pa.array([7]), "is bigint, but"),
+    ],
+)
+def test_both_sides_refuse_what_would_lose(spark, fitted, given_, message):
+    feature = {"numeric": {"input_col": "x"}} if fitted != "string" else {"hashed": {"input_col": "x", "num_buckets": 8}}
+    fit_on = {"bigint": [(1,)], "double": [(1.0,)], "string": [("a",)]}[fitted]
+    spec = Spec.fit(spark.createDataFrame(fit_on, f"x {fitted}"), {"f": Feature.model_validate(feature)})
+    rows = pa.table({"x": given_})
+    with pytest.raises(DataError, match=message):
+        spec.arrow(rows)
+    with pytest.raises(Exception, match=message.split("; got")[0]):
+        spec.transform(spark.createDataFrame(rows)).collect()
+
+
+def test_a_gap_does_not_make_an_integer_another_value(spark):
+    """pandas turns integers beside a gap into floats; the spec brings them back."""
+    spec = Spec.fit(
+        spark.createDataFrame([(1,), (None,), (5,)], "x bigint"), {"f": Feature.model_validate({"hashed": {"input_col": "x", "num_buckets": 999}})}
+    )
+    whole, floats = pa.table({"x": pa.array([1, None, 5])}), pa.table({"x": pa.array([1.0, math.nan, 5.0])})
+    assert spec.arrow(whole)["f"].tolist() == spec.arrow(floats)["f"].tolist()
+
+
+def test_null_and_empty_text_are_two_things():
+    null, empty = ArrowValue(pa.array([None], pa.string()), "string"), ArrowValue(pa.array([""]), "string")
+    feature = Feature.model_validate({"hashed": {"input_col": "x", "num_buckets": 10}}).kind
+    state = feature.fit("f", [{}])
+    assert feature.arrow([null], state)[0] == 0
+    assert feature.arrow([empty], state)[0] > 0

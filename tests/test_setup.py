@@ -1,0 +1,300 @@
+"""The shell script, against stand-ins for Java, pip and Spark; and the settings of a session, as a pure function."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from keyfold import spark
+from keyfold.errors import ConfError
+
+ROOT = Path(__file__).resolve().parents[1]
+SET_UP = (ROOT / ".venv" / "keyfold-stamp").is_file()
+
+JAVA = """#!/bin/sh
+echo 'openjdk version "17.0.1" 2024-01-01' >&2
+"""
+# An interpreter that writes down what it was asked for, does no work, and passes the rest on to the real one.
+PYTHON = """#!/bin/sh
+log() {{ echo "$1" >>"{log}"; }}
+case "$*" in
+  *"import sys, venv"*) echo "${{STUB_VERSION:-3.11}}" ;;
+  *"-m venv"*) log venv; mkdir -p "$3/bin" "$3/lib/python3.11/site-packages/pyspark/bin"
+    cp "$0" "$3/bin/python"; cp "{spark_submit}" "$3/lib/python3.11/site-packages/pyspark/bin/spark-submit" ;;
+  *"-m pip"*) log "pip $*"; sleep "${{STUB_SECONDS:-0}}" ;;
+  *record_jars*) log jars; : >"{jar}"; echo "{jar}" >"$3" ;;
+  *) exec "{real}" "$@" ;;
+esac
+"""
+SPARK_SUBMIT = """#!/bin/sh
+case "$SPARK_SUBMIT_OPTS" in
+  *ArchiveClassesAtExit*) echo rehearsal >>"{log}"; exit "${{STUB_REHEARSAL:-0}}" ;;
+esac
+printf '%s\\n' "$@" "SPARK_LOCAL_IP=$SPARK_LOCAL_IP" "PYSPARK_PYTHON=$PYSPARK_PYTHON" "KEYFOLD_HOME=$KEYFOLD_HOME"
+"""
+
+
+class Project:
+    """A copy of what the script needs, in a folder with a blank in its name."""
+
+    def __init__(self, folder: Path):
+        self.root = folder / "a project"
+        self.log, self.jar = folder / "log", folder / "delta.jar"
+        for name in ("spark-submit.sh", "setup.py", "conf/constraints.txt", "conf/spark-defaults.conf"):
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, self.root / name)
+        (self.root / "jobs").mkdir()
+        (self.root / "jobs" / "score.py").write_text('"""Scores."""\n')
+        (self.root / "jobs" / "plain.py").write_text('"""Is plain."""\n# no spark\nimport sys\nprint(sys.argv[1:])\nsys.exit(4)\n')
+        self.bin = folder / "bin"
+        self._program("java", JAVA)
+        spark_submit = self._program("spark-submit", SPARK_SUBMIT.format(log=self.log))
+        stub = PYTHON.format(log=self.log, jar=self.jar, real=sys.executable, spark_submit=spark_submit)
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SPARK", "PYSPARK", "KEYFOLD", "MASTER"))}
+        self.environment = kept | {"JAVA_HOME": str(folder), "KEYFOLD_PYTHON": str(self._program("python", stub))}
+
+    def _program(self, name: str, text: str) -> Path:
+        self.bin.mkdir(exist_ok=True)
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+        return self.bin / name
+
+    def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [str(self.root / "spark-submit.sh"), *words],
+            env=self.environment | environment,
+            cwd=self.root.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *words: str, **environment: str) -> SimpleNamespace:
+        process = self.start(*words, **environment)
+        out, err = process.communicate(timeout=60)
+        return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+    def logged(self) -> list[str]:
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return [line.split()[0] for line in lines]
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path)
+
+
+def test_usage_lists_the_jobs_and_sets_nothing_up(project):
+    said = project.run("--help")
+    assert said.code == 0
+    assert "score      Scores." in said.out
+    assert project.run().out == said.out
+    assert not project.logged()
+
+
+def test_an_unknown_job_names_the_jobs(project):
+    said = project.run("scor")
+    assert (said.code, said.out) == (2, "")
+    assert "there is no job `scor`; the jobs are: plain score" in said.err
+
+
+@pytest.mark.parametrize(("wrong", "words"), [
+    ({"JAVA_HOME": "/nowhere"}, ("Java 17 or 21", "apt-get install openjdk-17", "dnf install java-21", "brew install openjdk@21")),
+    ({"STUB_VERSION": "3.10"}, ("Python 3.11 or 3.12", "3.10", "apt-get install python3.11", "dnf install python3.12", "brew install python")),
+    ({"KEYFOLD_PYTHON": "/nowhere"}, ("Python 3.11 or 3.12", "/nowhere: not there", "KEYFOLD_PYTHON")),
+])  # fmt: skip
+def test_what_is_missing_is_named_with_the_command_that_installs_it(project, wrong, words):
+    said = project.run("setup", **wrong)
+    assert (said.code, said.out) == (2, "")
+    for word in words:
+        assert word in said.err
+    assert not project.logged()
+
+
+def test_an_older_java_is_refused(project):
+    (project.bin / "java").write_text(JAVA.replace("17.0.1", "11.0.2"))
+    said = project.run("setup")
+    assert said.code == 2
+    assert 'openjdk version "11.0.2"' in said.err
+
+
+def test_set_up_is_done_once_and_says_where(project):
+    said = project.run("setup")
+    assert (said.code, said.out) == (0, f"{project.root}/.venv/bin/python\n")
+    assert "once: about 2 minutes" in said.err
+    assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
+    assert project.run("setup").err == ""
+    assert project.logged() == []
+
+
+def test_two_set_ups_at_once_do_not_clash(project):
+    both = [project.start("setup", STUB_SECONDS="1") for _ in range(2)]
+    for process in both:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in both] == [0, 0]
+    assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
+
+
+def test_a_set_up_that_was_killed_is_done_again(project):
+    process = project.start("setup", STUB_SECONDS="60")
+    deadline = time.monotonic() + 30
+    while not (project.log.exists() and "pip" in project.log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert project.logged() == ["venv", "pip"]
+    assert project.run("setup").code == 0
+    assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
+
+
+def test_only_what_changed_is_made_again(project):
+    project.run("setup")
+    project.logged()
+    project.run("setup", "dev")
+    assert project.logged() == ["pip"], "an extra is added to what is there"
+    project.run("setup")
+    assert project.logged() == [], "and stays"
+    project.jar.unlink()
+    project.run("setup")
+    assert project.logged() == ["jars", "rehearsal"], "an emptied cache"
+    (project.bin / "java").write_text(JAVA.replace("17.0.1", "21.0.1"))
+    project.run("setup")
+    assert project.logged() == ["rehearsal"], "another Java"
+    with (project.root / "setup.py").open("a") as file:
+        file.write("\n")
+    project.run("setup")
+    assert project.logged() == ["pip", "jars", "rehearsal"], "another release of a package"
+    project.run("setup", STUB_VERSION="3.12")
+    assert project.logged() == ["venv", "pip", "jars", "rehearsal"], "another Python"
+
+
+def test_a_moved_project_is_set_up_anew(project):
+    project.run("setup")
+    project.logged()
+    project.root = project.root.rename(project.root.with_name("moved"))
+    assert project.run("setup").code == 0
+    assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
+
+
+def test_a_job_without_spark_runs_in_plain_python(project):
+    said = project.run("plain", "a file.csv", "--key", "id")
+    assert (said.code, said.out) == (4, "['a file.csv', '--key', 'id']\n")
+
+
+def test_a_job_gets_its_own_words_and_spark_submit_the_rest(project):
+    said = project.run("score", "my conf.yaml", "--set", "a.b=1 2", "--", "--name", "mine")
+    lines = said.out.splitlines()
+    assert lines[:2] == ["--properties-file", f"{project.root}/conf/spark-defaults.conf"]
+    assert lines[2:10] == [
+        "--name", "mine", "--jars", str(project.jar), f"{project.root}/jobs/score.py", "my conf.yaml", "--set", "a.b=1 2",
+    ]  # fmt: skip
+    assert lines[10:] == [
+        "SPARK_LOCAL_IP=127.0.0.1",
+        f"PYSPARK_PYTHON={project.root}/.venv/bin/python",
+        f"KEYFOLD_HOME={project.root}/.keyfold",
+    ]
+
+
+@pytest.mark.parametrize(("given", "there", "absent"), [
+    (("--jars", "mine.jar"), "{jar},mine.jar", ""),
+    (("--conf", "spark.jars=mine.jar"), "{jar},mine.jar", ""),
+    (("--packages", "io.delta:delta-spark_4.1_2.13:4.4.0"), "", "{jar}"),
+    (("--properties-file", "their.conf"), "{jar},their.jar", "spark-defaults.conf"),
+    (("--master", "yarn"), "SPARK_LOCAL_IP=\n", "127.0.0.1"),
+    (("--conf", "spark.master=spark://host:7077"), "SPARK_LOCAL_IP=\n", "127.0.0.1"),
+    (("--master=local[4]",), "127.0.0.1", ""),
+    (("--master", "yarn", "--deploy-mode", "cluster"), "PYSPARK_PYTHON=\n", ""),
+])  # fmt: skip
+def test_what_is_given_to_spark_submit_wins(project, given, there, absent):
+    (project.root.parent / "their.conf").write_text("# theirs\nspark.jars   their.jar\n")
+    said = project.run("score", "--", *given)
+    assert said.code == 0, said.err
+    assert there.format(jar=project.jar) in said.out
+    assert not absent or absent.format(jar=project.jar) not in said.out
+
+
+def test_what_is_in_the_environment_wins(project):
+    said = project.run("score", SPARK_LOCAL_IP="10.0.0.1", PYSPARK_PYTHON="mine", KEYFOLD_HOME="state")
+    assert said.out.splitlines()[-3:] == ["SPARK_LOCAL_IP=10.0.0.1", "PYSPARK_PYTHON=mine", f"KEYFOLD_HOME={project.root.parent}/state"]
+
+
+def test_a_spark_home_of_another_release_is_not_used(project, tmp_path):
+    said = project.run("score", SPARK_HOME=str(tmp_path))
+    assert said.code == 0
+    assert "not Spark 4.1" in said.err
+
+
+@pytest.mark.skipif(not SET_UP, reason="needs ./spark-submit.sh setup")
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_real_spark_submit_keeps_exit_code_and_streams_apart(tmp_path, code):
+    job = tmp_path / "job.py"
+    job.write_text(f"import sys\nprint('result')\nprint('progress', file=sys.stderr)\nsys.exit({code})\n")
+    done = subprocess.run([ROOT / "spark-submit.sh", job], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (code, "result\n")
+    assert "progress" in done.stderr
+    assert "Exception" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["job.py"]
+
+
+@pytest.mark.skipif(not SET_UP, reason="needs ./spark-submit.sh setup")
+def test_the_real_spark_submit_refuses_a_conflicting_time_zone(tmp_path):
+    job = tmp_path / "job.py"
+    job.write_text("from keyfold import spark, cli\ncli.guarded(lambda: spark.session(), debug=False)\n")
+    zone = "spark.sql.session.timeZone=Europe/Paris"
+    done = subprocess.run([ROOT / "spark-submit.sh", job, "--", "--conf", zone], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "`spark.sql.session.timeZone` must be UTC, because results depend on it (spark-submit was given Europe/Paris)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_session_is_made_for_a_small_machine_only_where_it_is_local():
+    local, cluster = spark.settings({}, 3), spark.settings({"spark.master": "yarn"}, 3)
+    assert local["spark.sql.shuffle.partitions"] == "3"
+    assert local["spark.databricks.delta.snapshotPartitions"] == "1"
+    assert not {"spark.sql.shuffle.partitions", "spark.databricks.delta.snapshotPartitions", "spark.log.level"} & set(cluster)
+    assert spark.PINNED.items() <= cluster.items()
+    assert cluster["spark.sql.extensions"] == "io.delta.sql.DeltaSparkSessionExtension"
+
+
+def test_settings_that_were_given_win():
+    given = {
+        "spark.master": "local[2]",
+        "spark.sql.shuffle.partitions": "7",
+        "spark.sql.catalog.spark_catalog": "their.Catalog",
+        "spark.sql.extensions": "their.Extension",
+    }
+    made = spark.settings(given, 2)
+    assert not set(given) - {"spark.sql.extensions"} & set(made)
+    assert made["spark.sql.extensions"] == "their.Extension,io.delta.sql.DeltaSparkSessionExtension"
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("spark.sql.session.timeZone", "Europe/Paris"), ("spark.sql.ansi.enabled", "false"),
+])  # fmt: skip
+def test_settings_on_which_results_depend_are_refused(key, value):
+    with pytest.raises(ConfError, match=rf"`{key}` must be (UTC|true).*\(spark-submit was given {value}\); leave that option out"):
+        spark.settings({key: value}, 2)
+    active = spark.PINNED | {key: value}
+    with pytest.raises(ConfError, match=rf"\(the active session has {value}\); set it by spark.conf.set"):
+        spark.checked(SimpleNamespace(conf=active))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Etc/UTC", "Z", "+00:00"])
+def test_each_name_of_utc_is_right(zone):
+    made = spark.settings({"spark.sql.session.timeZone": zone, "spark.sql.ansi.enabled": "TRUE"}, 2)
+    assert made["spark.sql.session.timeZone"] == "UTC"
+
+
+def test_only_jars_that_spark_lacks_are_handed_over():
+    resolved = ["file:///c/io.delta_delta-spark_4.1_2.13-4.4.0.jar", "/c/com.github.luben_zstd-jni-1.5.7-3.jar"]
+    assert spark.unbundled(resolved, ["zstd-jni-1.5.6-9.jar", "spark-core_2.13-4.1.4.jar"]) == [
+        "/c/io.delta_delta-spark_4.1_2.13-4.4.0.jar"
+    ]
