@@ -47,7 +47,8 @@ def test_only_the_last_month_has_no_label_yet(rows: pd.DataFrame) -> None:
 
 
 def test_customers_join_over_time_and_grow_older_by_the_calendar(rows: pd.DataFrame) -> None:
-    assert (rows.groupby("customer_id").month.min().value_counts() > 100).all()
+    joined = rows.groupby("customer_id").month.min().value_counts()
+    assert sorted(joined.index) == MONTHS and (joined > 100).all()
     assert rows.tenure_days.min() > 0
     pairs = rows.merge(rows.assign(month=rows.month + 1), on=["customer_id", "month"])
     month = pairs.month.to_numpy("M8[M]")

@@ -7,7 +7,6 @@ import pytest
 import sklearn.metrics as oracle
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
 from keyfold import curves
 from keyfold.metrics import MISSING, OTHERS, Metric, by_slice, classification, regression
 
@@ -34,7 +33,7 @@ def values(metrics):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @given(rows=rows)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_equals_sklearn(rows, weighted):
     y, p, weight = map(np.array, zip(*rows, strict=True))
     assume(y.any() and not y.all())

@@ -51,7 +51,9 @@ class Project:
             shutil.copy(ROOT / name, self.root / name)
         (self.root / "jobs").mkdir()
         (self.root / "jobs" / "score.py").write_text('"""Scores."""\n')
-        (self.root / "jobs" / "plain.py").write_text('"""Is plain."""\n# no spark\nimport sys\nprint(sys.argv[1:])\nsys.exit(4)\n')
+        (self.root / "jobs" / "plain.py").write_text(
+            '"""Is plain."""\n# no spark\nimport sys\nprint(sys.argv[1:])\nsys.exit(4)\n'
+        )
         self.bin = folder / "bin"
         self._program("java", JAVA)
         spark_submit = self._program("spark-submit", SPARK_SUBMIT.format(log=self.log))
@@ -172,8 +174,18 @@ def test_only_what_changed_is_made_again(project):
         file.write("\n")
     project.run("setup")
     assert project.logged() == ["pip", "jars", "rehearsal"], "another release of a package"
+    assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1] == "dev local", "for each extra that was there"
     project.run("setup", STUB_VERSION="3.12")
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"], "another Python"
+
+
+def test_a_jvm_that_makes_no_archive_is_asked_once(project):
+    said = project.run("setup", STUB_REHEARSAL="1")
+    assert said.code == 0
+    assert "no class-data archive" in said.err
+    assert project.run("score").err == ""
+    assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
+    assert "SharedArchiveFile" not in (project.root / ".venv" / "java-options").read_text()
 
 
 def test_a_moved_project_is_set_up_anew(project):
@@ -223,7 +235,11 @@ def test_what_is_given_to_spark_submit_wins(project, given, there, absent):
 
 def test_what_is_in_the_environment_wins(project):
     said = project.run("score", SPARK_LOCAL_IP="10.0.0.1", PYSPARK_PYTHON="mine", KEYFOLD_HOME="state")
-    assert said.out.splitlines()[-3:] == ["SPARK_LOCAL_IP=10.0.0.1", "PYSPARK_PYTHON=mine", f"KEYFOLD_HOME={project.root.parent}/state"]
+    assert said.out.splitlines()[-3:] == [
+        "SPARK_LOCAL_IP=10.0.0.1",
+        "PYSPARK_PYTHON=mine",
+        f"KEYFOLD_HOME={project.root.parent}/state",
+    ]
 
 
 def test_a_spark_home_of_another_release_is_not_used(project, tmp_path):
@@ -251,7 +267,10 @@ def test_the_real_spark_submit_refuses_a_conflicting_time_zone(tmp_path):
     zone = "spark.sql.session.timeZone=Europe/Paris"
     done = subprocess.run([ROOT / "spark-submit.sh", job, "--", "--conf", zone], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "`spark.sql.session.timeZone` must be UTC, because results depend on it (spark-submit was given Europe/Paris)" in done.stderr
+    assert (
+        "`spark.sql.session.timeZone` must be UTC, because results depend on it (spark-submit was given Europe/Paris)"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -280,7 +299,9 @@ def test_settings_that_were_given_win():
     ("spark.sql.session.timeZone", "Europe/Paris"), ("spark.sql.ansi.enabled", "false"),
 ])  # fmt: skip
 def test_settings_on_which_results_depend_are_refused(key, value):
-    with pytest.raises(ConfError, match=rf"`{key}` must be (UTC|true).*\(spark-submit was given {value}\); leave that option out"):
+    with pytest.raises(
+        ConfError, match=rf"`{key}` must be (UTC|true).*\(spark-submit was given {value}\); leave that option out"
+    ):
         spark.settings({key: value}, 2)
     active = spark.PINNED | {key: value}
     with pytest.raises(ConfError, match=rf"\(the active session has {value}\); set it by spark.conf.set"):

@@ -19,11 +19,12 @@ NOT_FINITE = "the prediction is not a finite number"
 
 
 def batches(
-    packed: bytes, digest: str, key: tuple[str, ...], incoming: Iterator[pa.RecordBatch]
+    packed: bytes, digest: str, key: tuple[str, ...], names: list[str], incoming: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """In the worker: the outcome of each row of each batch; the model is loaded once a worker."""
+    """In the worker: the outcome of each row of each batch, whose columns have `names`; the model is loaded once a worker."""
     model = _unpacked(digest, packed)
-    for batch in incoming:
+    for numbered in incoming:
+        batch = numbered.rename_columns(names)
         outcome = answer(model, batch)
         columns = [*(batch.column(k) for k in key), outcome["status"], outcome["reason"], batch.column(FOLD)]
         out = pa.RecordBatch.from_arrays([*columns, outcome["prediction"], outcome["probability"]], names=[*key, *_OUTCOME])

@@ -1,6 +1,7 @@
 """What every job of a conf does around its work: options, the session, errors as sentences, where the results are."""
 
 import argparse
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -44,7 +45,8 @@ def _run(work: "Callable[[Run], object]", options: argparse.Namespace) -> None: 
     from keyfold.run import Run
     from keyfold.spark import session
 
-    run = Run(conf, session(f"keyfold {conf.name}"), _period(conf, options.period))
+    period = _period(conf, options.period)
+    run = Run(conf, session(f"keyfold {conf.name}"), period)
     try:
         work(run)
     finally:
@@ -54,8 +56,6 @@ def _run(work: "Callable[[Run], object]", options: argparse.Namespace) -> None: 
 
 
 def _period(conf: "Conf", period: str | None) -> str | None:  # noqa: F821
-    import re
-
     shape = {"all": "all", "year": r"\d{4}", "month": r"\d{4}-\d{2}", "day": r"\d{4}-\d{2}-\d{2}"}[conf.data.period]
     if period is not None and not re.fullmatch(shape, period):
         example = {"all": "all", "year": "2026", "month": "2026-10", "day": "2026-10-31"}[conf.data.period]
@@ -75,6 +75,8 @@ def understood(error: BaseException) -> KeyfoldError | None:
         from keyfold.errors import PromiseError
 
         return PromiseError(text.split("keyfold.errors.PromiseError: ", 1)[1].split("\n")[0])
+    if found := re.search(r"\[FAILED_READ_FILE[^]]*\] Encountered error while reading file (.+?)\.\s", text):
+        return DataError(f"{found[1]} cannot be read: it is gone, cut short, or not of the kind that its name says")
     condition = getattr(error, "getCondition", lambda: None)()
     return _SPARK[condition](text) if condition in _SPARK else _by_words(text)
 
@@ -97,5 +99,7 @@ _WORDS = {
 
 
 def _unknown(error: BaseException) -> str:
-    first = (str(error).strip() or "no message").split("\n")[0]
+    # Py4J's first line says only which call failed; the second has Java's own message.
+    lines = [line for line in str(error).split("\n") if line.strip() and not line.startswith("An error occurred while calling")]
+    first = lines[0].removeprefix(": ") if lines else "no message"
     return f"something unexpected: {type(error).__name__}: {first[:500]} (--debug shows the stack trace)"

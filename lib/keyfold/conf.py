@@ -61,7 +61,9 @@ def check(raw: Any, where: str = "the conf") -> Conf:
         return Conf.model_validate(raw)
     except ValidationError as error:
         lines = list(dict.fromkeys(filter(None, map(faults.sentence, error.errors(), repeat(Conf)))))
-        raise ConfError(f"{where} has {'a fault' if len(lines) == 1 else f'{len(lines)} faults'}:\n  " + "\n  ".join(lines)) from None
+        raise ConfError(
+            f"{where} has {'a fault' if len(lines) == 1 else f'{len(lines)} faults'}:\n  " + "\n  ".join(lines)
+        ) from None
 
 
 def _check_mapping(raw: Any, where: str) -> None:

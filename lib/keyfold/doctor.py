@@ -47,7 +47,9 @@ def trial(spark: "SparkSession", folder: Path) -> float:
         rows = _written_and_read(spark, str(table))
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
-        raise DataError(f"a Delta table could not be written and read in {folder} ({reason}); set KEYFOLD_HOME elsewhere") from error
+        raise DataError(
+            f"a Delta table could not be written and read in {folder} ({reason}); set KEYFOLD_HOME elsewhere"
+        ) from error
     finally:
         shutil.rmtree(table, ignore_errors=True)
     if rows != ROWS:

@@ -42,22 +42,36 @@ def examples(run: "Run") -> Examples:
     """The labelled rows of the table as it is now (DataError where there is nothing to learn from)."""
     label = run.conf.data.label
     if label is None:
-        raise DataError("data.label is not set: name the column that is to be predicted")
-    version = run.rows.version()
-    frame = run.rows.read(version.version)
-    if label not in frame.columns:
-        raise DataError(f"data.label: table `{run.rows.name}` has no column `{label}`{nearest(label, frame.columns)}")
+        raise ConfError("data.label is not set: name the column that is to be predicted")
+    version, frame = pinned(run, {"data.label": [label]})
     rows = frame.where(col(label).isNotNull())
     if run.period is not None:
         rows = rows.where(period_of(run, frame) < run.period)
     rows = rows.withColumn(FOLD, folds(run).spark(frame))
-    classes = run.conf.train is not None and run.conf.train.model.sklearn.classifies
+    classes = _is_class(run, frame.schema[label].dataType.simpleString())
     counted = rows.groupBy(*map(col, [FOLD, *([label] if classes else [])])).count().limit(10_000).collect()
     counts = {(row[0], row[1] if classes else None): row["count"] for row in counted}
     if not any(fold == "train" for fold, _ in counts):
         before = f" before period {run.period}" if run.period else ""
         raise DataError(f"table `{run.rows.name}` has no row with a label `{label}` in the train fold{before}")
     return Examples(rows, version, counts, _label(run, rows, counts, classes=classes))
+
+
+def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Version, DataFrame]":
+    """The table as it is now, and its version (DataError where a column that the conf names is not there)."""
+    data, version = run.conf.data, run.rows.version()
+    frame = run.rows.read(version.version)
+    time = [data.time] if data.time and PERIOD not in frame.columns else []
+    for option, names in {**(also or {}), "data.key": data.key, "data.time": time, "split.by": folds(run).by}.items():
+        for name in names:
+            if name not in frame.columns:
+                raise DataError(f"{option}: table `{run.rows.name}` has no column `{name}`{nearest(name, frame.columns)}")
+    return version, frame
+
+
+def _is_class(run: "Run", label_type: str) -> bool:
+    train = run.conf.train
+    return train.model.sklearn.classifies if train else family_of(label_type) in ("string", "boolean")
 
 
 def folds(run: "Run") -> Folds:

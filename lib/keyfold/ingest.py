@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from keyfold import report, sources
-from keyfold.errors import DataError, PromiseError, nearest
+from keyfold.errors import ConfError, DataError, PromiseError, nearest
 from keyfold.generators import Telecom
 from keyfold.section import Section
 from keyfold.sources import REPLACEMENT, TYPES, Csv, Source
@@ -62,7 +62,7 @@ class Data(Section):
 
 
 def ingest(run: "Run") -> None:
-    """Reads the source into the table, unless just that was done (DataError, PromiseError)."""
+    """Reads the source into the table, unless just that was done (ConfError, DataError, PromiseError)."""
     data = run.conf.data
     with run.job("ingest") as job:
         pinned = sources.identity(data.source) if isinstance(data.source, str) else None
@@ -141,7 +141,7 @@ def _read(run: "Run", data: Data) -> Source:
     from pyspark.sql import functions as F
 
     if data.source is None:
-        raise DataError(f"data.source is not set: nothing to ingest, and there is no table `{run.rows.name}`")
+        raise ConfError(f"data.source is not set: nothing to ingest, and there is no table `{run.rows.name}`")
     if not isinstance(data.source, str):
         rows = data.source.frame(run.spark)
         return Source(rows, F.lit(None).cast("string"), F.lit(None).cast("string"))
@@ -155,7 +155,7 @@ def _looked_up(run: "Run", data: Data) -> dict[str, str]:
     if run.rows.exists():
         fields = run.rows.read().schema.fields
         return {f.name: f.dataType.simpleString() for f in fields if not f.name.startswith("keyfold_")}
-    raise DataError(
+    raise ConfError(
         f"data.columns must give the types of the columns of {data.source}; "
         f"`./spark-submit.sh init {data.source} --key {','.join(data.key)}` writes them for you"
     )
@@ -184,15 +184,12 @@ def _counted(run: "Run", staged: "DataFrame", data: Data) -> dict[tuple[str | No
     """Rows by period and reason; on the way, refuses text that is not in its encoding."""
     from pyspark.sql import functions as F
 
-    texts = [f.name for f in staged.schema.fields if f.dataType.simpleString() == "string" and not f.name.startswith("keyfold_")]
-    odd = F.lit(False)
-    for name in texts:
-        odd = odd | F.coalesce(F.contains(col(name), F.lit(REPLACEMENT)), F.lit(False))
+    odd = F.coalesce(F.contains(col("keyfold_raw"), F.lit(REPLACEMENT)), F.lit(False))
     by = staged.groupBy(PERIOD, "keyfold_reason").agg(F.count("*").alias("n"), F.max(odd).alias("odd")).collect()
-    utf8 = data.csv is None or data.csv.encoding.lower().replace("-", "") == "utf8"
-    if isinstance(data.source, str) and sources.format_of(data.source) in ("csv", "json") and utf8 and any(r.odd for r in by):
-        if where := sources.not_in_encoding(run.spark, data.source):
-            raise DataError(f"{where} is not UTF-8; set data.csv.encoding (latin-1, windows-1252 …) or convert the file")
+    text = isinstance(data.source, str) and sources.format_of(data.source) in ("csv", "json")
+    utf8 = text and (data.csv is None or data.csv.encoding == "utf-8")
+    if utf8 and any(r.odd for r in by) and (where := sources.not_in_encoding(run.spark, str(data.source))):
+        raise DataError(f"{where} is not UTF-8; {sources.IN_ANOTHER_ENCODING}")
     return {(row[PERIOD], row["keyfold_reason"]): row.n for row in by}
 
 
@@ -221,7 +218,9 @@ def _check_schema(table: "Table", rows: "DataFrame") -> None:
     if new or changed or lost:
         faults = [f"new: {', '.join(new)}"] * bool(new) + [f"lost: {', '.join(lost)}"] * bool(lost)
         faults += [f"changed: {', '.join(changed)}"] * bool(changed)
-        raise DataError(f"table `{table.name}` has another schema than the source ({'; '.join(faults)}); choose another data.table")
+        raise DataError(
+            f"table `{table.name}` has another schema than the source ({'; '.join(faults)}); choose another data.table"
+        )
 
 
 def _done(table: "Table", run_id: str) -> dict[str, Any] | None:

@@ -17,19 +17,9 @@ import pyarrow.parquet as pq
 
 from keyfold.columns import PATTERNS, Block, Column
 from keyfold.errors import ConfError, DataError, nearest
-from keyfold.sources import delimiter_of, format_of
+from keyfold.sources import CHARSETS, delimiter_of, format_of
 
 LIMIT = 200_000_000  # bytes
-# Python's names of the encodings that Spark reads, and Spark's names; it takes no others.
-CHARSETS = {
-    "utf-8": "utf-8",
-    "iso8859-1": "iso-8859-1",
-    "ascii": "us-ascii",
-    "utf-16": "utf-16",
-    "utf-16-le": "utf-16le",
-    "utf-16-be": "utf-16be",
-    "utf-32": "utf-32",
-}
 
 
 @dataclass

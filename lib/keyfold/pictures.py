@@ -71,11 +71,11 @@ def figure(draw: Callable[["Axes"], None], *, caption: str, width: int = 480, he
 
 def _inline(svg: str, label: str, width: int, height: int) -> str:
     own = sha256(f"{label}{svg}".encode()).hexdigest()[:8]
-    body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index(">", svg.index("<svg")) + 1 :], flags=re.DOTALL)
+    body = re.sub(r"<(metadata|style).*?</\1>", "", svg[svg.index(">", svg.index("<svg")) + 1 :], flags=re.DOTALL)
     # Identifiers are a page's, not a picture's: each picture's are made its own (in tags only, never in text).
     body = re.sub(r"<[^>]*>", lambda tag: re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>k{own}-", tag[0]), body)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" stroke-linejoin="round"'
     return f'<svg {names} {size} role="img" aria-label="{label}">{body}'
 
 
@@ -200,7 +200,7 @@ def intervals(names: Sequence[str], values: Sequence[tuple[float, float, float]]
 
 def _named(ax: "Axes", names: Sequence[str], title: str, x: str) -> None:
     ax.set_yticks(range(len(names)), [n if len(n) <= 32 else f"{n[:31]}…" for n in names], color=INK)
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
     ax.spines["left"].set_visible(False)
     ax.locator_params(axis="x", nbins=6)

@@ -6,6 +6,7 @@ import os
 import platform
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -91,13 +92,34 @@ def register(
             name="model",
             loader_module="keyfold.serving",
             data_path=str(Path(folder, "model")),
-            code_paths=[str(Path(__file__).parent)],
+            code_paths=[str(_code(Path(folder)))],
             signature=signature(model),
             pip_requirements=[f"{package}=={metadata.version(package)}" for package in REQUIREMENTS],
         )
-        version = mlflow.register_model(info.model_uri, name, tags=dict(tags), await_registration_for=60)
-    api.set_registered_model_tag(name, "keyfold", "true")
+        _make_name(api, name)
+        version = api.create_model_version(name, info.model_uri, run.info.run_id, dict(tags), model_id=info.model_id)
     return _registered(version)
+
+
+def _make_name(api: "MlflowClient", name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        api.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _code(folder: Path) -> Path:
+    """This package as files, which the model takes along; out of its archive where --py-files brought it."""
+    package = Path(__file__).parent
+    if package.is_dir():
+        return package
+    archive = next(p for p in package.parents if p.is_file())
+    with zipfile.ZipFile(archive) as files:
+        files.extractall(folder, [name for name in files.namelist() if name.startswith("keyfold/")])
+    return folder / "keyfold"
 
 
 def known(name: str, run_id: str) -> Registered | None:

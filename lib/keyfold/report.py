@@ -142,10 +142,7 @@ def evaluation(
             pictures.calibrated(curves.calibration(y, p, truth=truth)),
             f"Bins of about equally many rows: what was predicted, and what came.{known}",
         ),
-        (
-            pictures.lift(curves.lift_curve(y, p)),
-            "How many times more positives than at random, among the rows with the highest scores.",
-        ),
+        (pictures.lift(curves.lift_curve(y, p)), "Positives among the rows with the highest scores, against a random choice."),
     ]
     return Section("Evaluation", shown + _beside(*(figure(draw, caption=caption) for draw, caption in drawn)))
 
@@ -203,9 +200,8 @@ def _text(value: object) -> str:
 def _number(value: float, decimals: int | None = None) -> str:
     if not isfinite(value):
         return NONE if isnan(value) else f"{value:+}".replace("inf", "∞")
-    if decimals is None:
-        decimals = _decimals(value, 4)
-    return f"{value:,.{decimals}f}" if decimals < 9 else f"{value:.3e}"
+    places = _decimals(value, 4) if decimals is None else decimals
+    return f"{value:,.{places}f}" if places < 9 else f"{value:.3e}"
 
 
 def _decimals(value: float, digits: int) -> int:

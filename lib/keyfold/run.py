@@ -145,15 +145,17 @@ class Run:
         )  # fmt: skip
 
     def write_report(self) -> Path:
-        """Writes reports/<run id>/index.html of the last job, and gives its path."""
+        """Writes reports/<run id>/index.html of the last job, and gives its path; a full page that is there stays."""
         last = self.jobs[-1]
+        path = home() / "reports" / last.run_id / "index.html"
+        if path.exists() and last.status == "done before":
+            return path
         steps = [(f"{job.name} {step.name}", step.rows, step.seconds) for job in self.jobs for step in job.steps]
         page = report.page(
             f"{self.conf.name}: {last.name}",
             self.facts | {"run id": last.run_id, "period": self.period or "all labelled rows"},
             [*self.sections, report.steps(steps)],
         )
-        path = home() / "reports" / last.run_id / "index.html"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, "utf-8")
         return path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from keyfold import answers, registry, report
+from keyfold import answers, examples, registry, report
 from keyfold.answers import FOLD
 from keyfold.errors import DataError
 from keyfold.examples import folds, period_of
@@ -34,8 +34,13 @@ RESULT = (
 class Score(Section):
     """Where predictions go, and whose they are."""
 
-    into: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["ml.churn_scores"], description="default: <name>.predictions")
-    model: str | None = Field(None, pattern=r"^models:/[^/@]+(@[\w-]+|/\d+)$", description="default: the champion of the conf's name")
+    into: str | None = Field(
+        None, pattern=r"^\w+(\.\w+){1,2}$", examples=["ml.churn_scores"], description="default: <name>.predictions"
+    )
+    model: str | None = Field(
+        None, pattern=r"^models:/[^/@]+(@[\w-]+|/\d+)$", examples=["models:/churn@champion", "models:/churn/3"],
+        description="default: the champion of the conf's name",
+    )  # fmt: skip
 
 
 def score(run: "Run", version: Registered | None = None) -> None:
@@ -45,8 +50,7 @@ def score(run: "Run", version: Registered | None = None) -> None:
     conf = run.conf
     with run.job("score") as job:
         version = version or registry.find(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
-        pinned = run.rows.version()
-        rows = run.rows.read(pinned.version)
+        pinned, rows = examples.pinned(run)
         period = run.period or _latest(run, rows)
         job.inputs = {run.rows.name: pinned, "model": str(version)}
         sections = {"key": conf.data.key, "into": run.predictions.name, "split": conf.split.model_dump(mode="json")}
@@ -80,8 +84,9 @@ def _latest(run: "Run", rows: "DataFrame") -> str:
 
 
 def _periods(run: "Run") -> str:
-    found = [r[0] for r in run.rows.read().select(period_of(run, run.rows.read())).distinct().sort(PERIOD, ascending=False).take(6)]
-    return f" (periods there: {', '.join(map(str, found))})"
+    rows = run.rows.read()
+    found = rows.select(period_of(run, rows).alias(PERIOD)).distinct().sort(PERIOD, ascending=False).take(6)
+    return f" (periods there: {', '.join(str(row[0]) for row in found)})"
 
 
 def _checked(run: "Run", job: "Job", rows: "DataFrame", pinned: Version) -> "tuple[DataFrame, DataFrame | None, int]":
@@ -166,12 +171,15 @@ def _answered(run: "Run", model: Model, version: Registered, packed: bytes, rows
     from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
     key = run.conf.data.key
-    taken = rows.withColumn(FOLD, folds(run).spark(rows)).select(*map(col, dict.fromkeys([*key, *model.spec.inputs, FOLD])))
+    names = list(dict.fromkeys([*key, *model.spec.inputs, FOLD]))
+    # By number: PySpark's mapInArrow cannot find a column whose name has dots or back-quotes.
+    numbered = [col(name).alias(f"_{i}") for i, name in enumerate(names)]
+    taken = rows.withColumn(FOLD, folds(run).spark(rows)).select(*numbered)
     added = {"status": StringType(), "reason": StringType(), "fold": StringType()}
     added |= {"prediction": from_arrow_type(label_type(model.label)), "probability": DoubleType()}
     schema = StructType([rows.schema[k] for k in key] + [StructField(name, type_) for name, type_ in added.items()])
     digest = version.tags["keyfold.manifest"]
-    return taken.mapInArrow(partial(answers.batches, packed, digest, tuple(key)), schema)
+    return taken.mapInArrow(partial(answers.batches, packed, digest, tuple(key), names), schema)
 
 
 def _refusals(run: "Run", repeated: "DataFrame") -> "DataFrame":

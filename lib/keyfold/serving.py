@@ -23,7 +23,7 @@ class Served:
         """`prediction` and `probability` for each raw row (DataError for a missing column or another type)."""
         outcome = self.model.predict(table(model_input, self.model.spec.inputs))
         columns = {"prediction": outcome.prediction, "probability": outcome.probability}
-        return pd.DataFrame({name: array.to_pandas() for name, array in columns.items()}, index=model_input.index)
+        return pd.DataFrame({name: array.to_pandas() for name, array in columns.items()}).set_axis(model_input.index)
 
 
 def table(frame: pd.DataFrame, inputs: dict[str, str]) -> pa.Table:

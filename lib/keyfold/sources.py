@@ -1,11 +1,12 @@
 """Reading what is to be ingested: files as text with an explicit schema, Parquet and Delta as they are, generators."""
 
+import codecs
 import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from keyfold.digests import file_digest
 from keyfold.errors import DataError, nearest
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 TYPES = r"^(string|bigint|int|double|boolean|date|timestamp|timestamp_ntz|decimal\(\d{1,2},\d{1,2}\))$"
 CORRUPT = "keyfold_corrupt"
 REPLACEMENT = "\ufffd"
+IN_ANOTHER_ENCODING = "set data.csv.encoding to iso-8859-1 where the file is in Latin-1, or convert it to UTF-8"
+# Python's names of the encodings that Spark reads, and Spark's names; it takes no others.
+CHARSETS = {
+    "utf-8": "utf-8",
+    "iso8859-1": "iso-8859-1",
+    "ascii": "us-ascii",
+    "utf-16": "utf-16",
+    "utf-16-le": "utf-16le",
+    "utf-16-be": "utf-16be",
+    "utf-32": "utf-32",
+}
 
 
 class Csv(Section):
@@ -27,6 +39,15 @@ class Csv(Section):
     encoding: str = "utf-8"
     quote: str = Field('"', max_length=1, description="empty: no quoting")
     multi_line: bool = Field(False, description="whether quoted text may hold line breaks; reading is slower")
+
+    @field_validator("encoding")
+    @classmethod
+    def _readable(cls, encoding: str) -> str:
+        try:
+            return CHARSETS[codecs.lookup(encoding).name]
+        except LookupError:
+            known = ", ".join(CHARSETS.values())
+            raise ValueError(f"must be one of {known} (got `{encoding}`); convert files in others to UTF-8") from None
 
 
 class Source(NamedTuple):
@@ -67,13 +88,17 @@ def read(spark: "SparkSession", path: str, columns: Mapping[str, str], csv: Csv 
     if kind in ("parquet", "delta"):
         rows = spark.read.format(kind).load(path)
         return Source(rows, F.lit(None).cast("string"), F.to_json(F.struct("*"), {"ignoreNullFields": "false"}))
-    texts = _csv(spark, path, columns, csv) if kind == "csv" else _json(spark, path, columns)
-    return _typed(texts, columns)
+    if kind == "json":
+        return _typed(_json(spark, path, columns), columns, "the line is not a JSON object")
+    odd = "the line does not parse: too few or too many fields, or broken quoting"
+    return _typed(_csv(spark, path, columns, csv), columns, odd)
 
 
 def _check_there(path: str) -> None:
-    if "://" in path or glob.glob(path):
+    if "://" in path or _local_files(path):
         return
+    if glob.glob(path):
+        raise DataError(f"data.source: the folder `{path}` holds no file")
     near = nearest(Path(path).name, [p.name for p in Path(path).parent.glob("*")])
     raise DataError(f"data.source: there is no file `{path}` (seen from {Path.cwd()}){near}")
 
@@ -111,10 +136,13 @@ def _json(spark: "SparkSession", path: str, columns: Mapping[str, str]) -> "Data
 
 
 def _check_header(path: str, header: Sequence[str], columns: Mapping[str, str]) -> None:
+    if garbled := [name for name in header if REPLACEMENT in name]:
+        raise DataError(f"{path}: the header's column `{garbled[0]}` is not UTF-8; {IN_ANOTHER_ENCODING}")
     folded = [name.casefold() for name in header]
-    twice = sorted({name for name in header if folded.count(name.casefold()) > 1})
+    twice = sorted({name for name in header if name.strip() and folded.count(name.casefold()) > 1})
     if twice:
-        raise DataError(f"{path}: the header has column {', '.join(f'`{t}`' for t in twice)} more than once; rename one")
+        how = " more than once" if len(twice) == 1 else ", which Spark takes for one name"
+        raise DataError(f"{path}: the header has {' and '.join(f'`{t}`' for t in twice)}{how}; rename one")
     if unnamed := [i + 1 for i, name in enumerate(header) if not name.strip()]:
         raise DataError(f"{path}: column {unnamed[0]} of the header has no name; name it")
     for name in columns:
@@ -122,7 +150,7 @@ def _check_header(path: str, header: Sequence[str], columns: Mapping[str, str]) 
             raise DataError(f"{path} has no column `{name}`, which data.columns declares{nearest(name, header)}")
 
 
-def _typed(texts: "DataFrame", columns: Mapping[str, str]) -> Source:
+def _typed(texts: "DataFrame", columns: Mapping[str, str], odd: str) -> Source:
     from pyspark.sql import functions as F
 
     names = [c for c in texts.columns if c != CORRUPT]
@@ -132,9 +160,11 @@ def _typed(texts: "DataFrame", columns: Mapping[str, str]) -> Source:
         for n in names
         if columns.get(n, "string") != "string"
     ]
-    corrupt = F.when(col(CORRUPT).isNotNull(), F.lit("the line does not parse: too few or too many fields, or broken quoting"))
+    corrupt = F.when(col(CORRUPT).isNotNull(), F.lit(odd))
     raw = F.coalesce(col(CORRUPT), F.to_json(F.struct(*map(col, names)), {"ignoreNullFields": "false"}))
-    kept = texts.select(*(cast[n].alias(n) for n in names), F.coalesce(corrupt, *wrong).alias("keyfold_reason"), raw.alias("keyfold_raw"))
+    kept = texts.select(
+        *(cast[n].alias(n) for n in names), F.coalesce(corrupt, *wrong).alias("keyfold_reason"), raw.alias("keyfold_raw")
+    )
     return Source(kept, col("keyfold_reason"), col("keyfold_raw"))
 
 
@@ -157,5 +187,3 @@ def not_in_encoding(spark: "SparkSession", path: str) -> str | None:
     lines = spark.read.text(path).select("value", F.col("_metadata.file_name").alias("file"))
     found = lines.where(~F.is_valid_utf8("value")).select("file", F.hex(F.substring("value", 1, 60))).take(1)
     return f"{found[0][0]}: the line that begins `{bytes.fromhex(found[0][1]).decode('utf-8', 'replace')}`" if found else None
-
-

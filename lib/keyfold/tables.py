@@ -56,9 +56,7 @@ class Table:
 
     def read(self, version: int | None = None) -> "DataFrame":
         """The rows, now or at a version (DataError where the table is not there)."""
-        if not self.exists():
-            siblings = [p.name for p in self.path.parent.glob("*")] if self.path else []
-            raise DataError(f"there is no table `{self.name}`{nearest(self.name.split('.')[-1], siblings)}; run `ingest` first")
+        self._check_there()
         reader = self.spark.read.format("delta")
         reader = reader if version is None else reader.option("versionAsOf", version)
         return reader.load(str(self.path)) if self.path else reader.table(self._at)
@@ -68,7 +66,8 @@ class Table:
         return self.spark.sql(f"DESCRIBE HISTORY {self._at}" + (f" LIMIT {limit}" if limit else "")).collect()
 
     def version(self) -> Version:
-        """The table's id and its last data-changing version."""
+        """The table's id and its last data-changing version (DataError where the table is not there)."""
+        self._check_there()
         detail = self.spark.sql(f"DESCRIBE DETAIL {self._at}").collect()[0]
         changing = (row.version for row in self.history() if changes(row))
         return Version(detail.id, next(changing, 0))
@@ -125,6 +124,11 @@ class Table:
         else:
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._at.rpartition('.')[0]}")
             writer.saveAsTable(self._at)
+
+    def _check_there(self) -> None:
+        if not self.exists():
+            siblings = [p.name for p in self.path.parent.glob("*")] if self.path else []
+            raise DataError(f"there is no table `{self.name}`{nearest(self.name.split('.')[-1], siblings)}; run `ingest` first")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

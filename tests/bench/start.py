@@ -35,7 +35,7 @@ def job(how: str, rows: int) -> None:
 
 def submit(command: list[str], how: str, rows: int) -> None:
     """Runs the job as a user would, and waits for it."""
-    done = subprocess.run([*command, "job", how, str(rows)], capture_output=True, text=True)
+    done = subprocess.run([*command, "job", how, str(rows)], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
 

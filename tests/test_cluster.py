@@ -1,0 +1,49 @@
+"""The jobs are plain spark-submit scripts: here on two executors, with a Python that does not have keyfold installed."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import deltalake
+import pyspark
+
+ROOT = Path(__file__).parent.parent
+CONF = ["conf/churn.yaml", "--set", "data.source.customers=2000", "--set", "data.source.months=3", "--set", "release.promote_if={}"]
+
+
+def test_a_cluster_needs_only_the_archive_of_the_package(tmp_path):
+    out = subprocess.run(command(tmp_path), cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=400)
+    assert out.returncode == 0, out.stderr[-3000:]
+    assert "predictions  churn.predictions" in out.stdout
+    rows = deltalake.DeltaTable(str(tmp_path / "state/tables/churn/rows")).to_pandas()
+    found = deltalake.DeltaTable(str(tmp_path / "state/tables/churn/predictions")).to_pandas()
+    assert sorted(found.customer_id) == sorted(rows[rows.keyfold_period == "2026-10"].customer_id)
+    assert (found.status == "scored").all()
+
+
+def command(folder):
+    shutil.make_archive(str(folder / "keyfold"), "zip", ROOT / "lib", "keyfold")
+    jars = (Path(sys.prefix) / "delta-jars").read_text().split()
+    submit = [folder / "spark/bin/spark-submit", "--master", "local-cluster[2,1,1024]", "--jars", ",".join(jars)]
+    submit += ["--py-files", folder / "keyfold.zip", "--conf", "spark.executorEnv.PYTHONDONTWRITEBYTECODE=1"]
+    return [*map(str, submit), "jobs/pipeline.py", *CONF]
+
+
+def environment(folder):
+    # local-cluster writes into SPARK_HOME; and another Python, with the packages of this one but without keyfold.
+    spark = folder / "spark"
+    spark.mkdir()
+    for part in Path(pyspark.__path__[0]).iterdir():
+        (spark / part.name).symlink_to(part)
+    venv.create(folder / "python", with_pip=False)
+    site = next((folder / "python/lib").glob("python3*/site-packages"))
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib"))
+    python = str(folder / "python/bin/python")
+    missing = subprocess.run([python, "-c", "import keyfold"], capture_output=True, text=True)
+    assert "No module named 'keyfold'" in missing.stderr
+    named = {"SPARK_HOME": str(spark), "PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python, "SPARK_LOCAL_IP": "127.0.0.1"}
+    return os.environ | named | {"KEYFOLD_HOME": str(folder / "state"), "PYTHONPATH": ""}

@@ -1,0 +1,179 @@
+"""The whole way, on generated and on real data; what it leaves behind is read by readers that are not Spark."""
+
+import os
+from pathlib import Path
+
+import deltalake
+import numpy as np
+import pytest
+
+from keyfold import registry
+from keyfold.conf import check, load
+from keyfold.errors import DataError
+from keyfold.ingest import ingest
+from keyfold.run import Run
+from keyfold.score import score
+from keyfold.training import decide, train
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["data.source.customers=3000", "data.source.months=3"]
+
+
+def pipeline(run):
+    ingest(run)
+    score(run, decide(run, train(run)))
+    run.close()
+    return run
+
+
+def read(home, name):
+    return deltalake.DeltaTable(str(home / "tables" / name.replace(".", "/"))).to_pyarrow_table()
+
+
+@pytest.fixture(scope="module")
+def done(spark, tmp_path_factory):
+    """A pipeline that ran once, and its state folder."""
+    import mlflow
+
+    home = tmp_path_factory.mktemp("pipeline")
+    former = os.environ.get("KEYFOLD_HOME")
+    os.environ["KEYFOLD_HOME"] = str(home)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    mlflow.set_tracking_uri(None)
+    run = pipeline(Run(load(ROOT / "conf/churn.yaml", SMALL), spark))
+    page = run.write_report()
+    yield home, run, page
+    mlflow.set_tracking_uri(None)
+    os.environ.pop("KEYFOLD_HOME") if former is None else os.environ.update(KEYFOLD_HOME=former)
+
+
+def test_every_customer_of_the_month_has_one_prediction(done):
+    home, run, _ = done
+    rows, predictions = read(home, "churn.rows").to_pandas(), read(home, "churn.predictions")
+    due = rows[rows.keyfold_period == "2026-10"].customer_id
+    assert sorted(predictions["customer_id"].to_pylist()) == sorted(due), "64-bit keys, one row each"
+    assert due.max() > 2**53
+    found = predictions.to_pandas()
+    assert set(found.period) == {"2026-10"}
+    assert (found.status == "scored").all()
+    assert found.probability.between(0, 1).all()
+    assert ((found.probability >= 0.5) == found.prediction).all()
+    assert list(found.columns) == [
+        "customer_id", "period", "status", "reason", "fold", "prediction", "probability", "model", "model_version",
+        "spec_digest", "run_id", "scored_at",
+    ]  # fmt: skip
+
+
+def test_the_second_run_commits_nothing(spark, done):
+    home, run, _ = done
+    table = deltalake.DeltaTable(str(home / "tables/churn/predictions"))
+    before, versions = table.version(), registry.find("models:/churn@champion")
+    again = pipeline(Run(run.conf, spark))
+    assert [job.status for job in again.jobs] == ["done before"] * 4
+    assert deltalake.DeltaTable(str(home / "tables/churn/predictions")).version() == before
+    assert registry.find("models:/churn@champion") == versions
+
+
+def test_the_served_model_gives_the_bits_of_the_batch(done):
+    import mlflow
+
+    home, _, _ = done
+    registry.client()
+    rows = read(home, "churn.rows").to_pandas()
+    rows = rows[rows.keyfold_period == "2026-10"].set_index("customer_id").sort_index()
+    served = mlflow.pyfunc.load_model("models:/churn@champion").predict(rows)
+    batch = read(home, "churn.predictions").to_pandas().set_index("customer_id").sort_index()
+    assert served.probability.to_numpy().tobytes() == batch.probability.to_numpy().tobytes()
+    assert served.prediction.tolist() == batch.prediction.tolist()
+
+
+def test_the_ledger_and_the_report_tell_of_it(done):
+    home, run, page = done
+    ledger = read(home, "keyfold.runs").to_pandas().groupby("job").first()
+    assert set(ledger.index) == {"ingest", "features", "train", "score"}
+    assert ledger.loc["score", "rows_scored"] == read(home, "churn.predictions").num_rows
+    assert ledger.loc["ingest", "rows_read"] == read(home, "churn.rows").num_rows
+    assert (ledger.core_hours > 0).all()
+    html = page.read_text("utf-8")
+    for said in ("every row has one outcome", "Folds", "Features", "ROC", "Calibration", "contract", run.jobs[-1].run_id):
+        assert said in html, said
+    assert "http://" not in html.replace("http://www.w3.org", "").replace("http://purl.org", "").replace("http://creativecommons.org", "")
+
+
+def test_the_mlflow_run_holds_what_rebuilds_the_model(done):
+    _, run, _ = done
+    version = registry.find("models:/churn@champion")
+    found = registry.client().get_run(version.mlflow_run_id)
+    assert found.data.metrics["test_roc_auc_low"] <= found.data.metrics["test_roc_auc"] <= found.data.metrics["test_roc_auc_high"]
+    assert found.data.tags["keyfold.rows"].startswith("['")
+    files = {f.path for f in registry.client().list_artifacts(version.mlflow_run_id)}
+    assert {"spec.json", "conf.yaml", "environment.json"} <= files
+    conf = registry.client().download_artifacts(version.mlflow_run_id, "conf.yaml")
+    assert load(conf) == run.conf
+
+
+def test_fitting_sees_the_train_fold_only(spark, home):
+    """Other test rows, the same spec; other train rows, another spec."""
+    conf = check(
+        {
+            "name": "t",
+            "data": {"key": ["id"], "label": "y"},
+            "features": {"x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}}},
+        }
+    )
+    from keyfold.examples import features
+
+    frame = spark.range(400).selectExpr("id", "cast(id as double) x", "cast(id % 3 as string) c", "id % 2 = 0 y")
+    run = Run(conf, spark)
+    run.rows._save(frame.write.format("delta"), frame, {})
+    spec, found = features(run)
+    test = [r.id for r in found.rows.where("keyfold_fold = 'test'").select("id").collect()]
+    digests = []
+    for ids in (test, [next(r.id for r in found.rows.where("keyfold_fold = 'train'").select("id").take(1))]):
+        changed = frame.selectExpr("id", f"if(id in ({', '.join(map(str, ids))}), 1e6, x) x", "c", "y")
+        run.rows._save(changed.write.format("delta").mode("overwrite"), changed, {})
+        digests.append(features(run)[0].digest)
+    assert digests[0] == spec.digest
+    assert digests[1] != spec.digest
+
+
+def test_a_model_below_the_bar_is_not_promoted_and_the_champion_stays(spark, done):
+    home, run, _ = done
+    strict = load(ROOT / "conf/churn.yaml", [*SMALL, "release.promote_if.roc_auc.at_least=0.999", "train.seed=1"])
+    standing = registry.champion("churn")
+    assert decide(Run(strict, spark), train(Run(strict, spark))) == standing
+    alone = load(ROOT / "conf/churn.yaml", [*SMALL, "release.promote_if.roc_auc.at_least=0.999", "train.register_as=alone"])
+    with pytest.raises(DataError, match=r"roc_auc on the test fold is 0\.\d+, and must be at least 0\.999"):
+        decide(Run(alone, spark), train(Run(alone, spark)))
+
+
+@pytest.mark.parametrize("estimator", ["sklearn.ensemble.HistGradientBoostingClassifier", "sklearn.ensemble.RandomForestClassifier"])
+def test_other_estimators_are_trained_saved_and_loaded(spark, done, estimator):
+    home, _, _ = done
+    overrides = [*SMALL, f"train.model.sklearn.estimator={estimator}", "train.model.sklearn.params={}", "train.register_as=other"]
+    overrides += ["features.city.hashed.num_buckets=200", "score.into=churn.other", "release.promote_if={}"]
+    overrides += [f"features.{name}.crossed.num_buckets=255" for name in crossed()]
+    run = Run(load(ROOT / "conf/churn.yaml", overrides), spark)
+    score(run, decide(run, train(run)))
+    assert np.isfinite(read(home, "churn.other")["probability"].to_numpy()).all()
+
+
+def crossed():
+    return [name for name, feature in load(ROOT / "conf/churn.yaml").features.items() if feature.name == "crossed"]
+
+
+def test_regression(spark, home):
+    rows = "\n".join(f"{i},{i % 50},{'abc'[i % 3]},{3 * (i % 50) + (i % 3)}" for i in range(1000))
+    Path(home).mkdir(parents=True)
+    (home / "r.csv").write_text("id,x,c,y\n" + rows)
+    conf = {
+        "name": "r",
+        "data": {"source": str(home / "r.csv"), "columns": {"id": "bigint", "x": "double", "y": "double"}, "key": ["id"], "label": "y"},
+        "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c"}}},
+        "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}},
+        "release": {"promote_if": {"r2": {"at_least": 0.99}}},
+    }
+    pipeline(Run(check(conf), spark))
+    found = read(home, "r.predictions").to_pandas().set_index("id").sort_index()
+    assert found.probability.isna().all()
+    assert np.allclose(found.prediction, [3 * (i % 50) + (i % 3) for i in range(1000)], atol=1e-5)
