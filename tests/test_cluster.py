@@ -12,7 +12,15 @@ import deltalake
 import pyspark
 
 ROOT = Path(__file__).parent.parent
-CONF = ["conf/churn.yaml", "--set", "data.source.customers=2000", "--set", "data.source.months=3", "--set", "release.promote_if={}"]
+CONF = [
+    "conf/churn.yaml",
+    "--set",
+    "data.source.customers=2000",
+    "--set",
+    "data.source.months=3",
+    "--set",
+    "release.promote_if={}",
+]
 
 
 def test_a_cluster_needs_only_the_archive_of_the_package(tmp_path):

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from keyfold.generators import GENERATORS, Telecom
-from keyfold.generators.telecom import BLOCK, SCHEMA, block
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
+
+from keyfold.generators import GENERATORS, Telecom
+from keyfold.generators.telecom import BLOCK, SCHEMA, block
 
 LAST = 12 * 56 + 9  # 2026-10, in months since 1970-01
 MONTHS = [*range(LAST - 5, LAST + 1)]

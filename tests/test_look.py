@@ -17,6 +17,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+
 from keyfold import conf as confs
 from keyfold.errors import ConfError, DataError, KeyfoldError
 from keyfold.look import conf_for, quoted, snake
@@ -189,7 +190,8 @@ def test_gzip_is_unpacked(write: Write) -> None:
 def test_json_lines_keep_the_types_that_json_says(write: Write) -> None:
     rows = [{"id": f"k{i}", "y": i % 2 == 0, "n": i % 5, "code": str(i % 5), "day": "2026-10-01"} for i in range(20)]
     rows[3] |= {"n": 2.5, "late": 2**70}
-    _, conf = look(write("\n".join(map(json.dumps, rows)) + "\nbroken\n", "mine.jsonl"))
+    text, conf = look(write("\n".join(map(json.dumps, rows)) + "\nbroken\n7\n", "mine.jsonl"))
+    assert "# Warning: 2 lines are not rows" in text
     types = {"id": "string", "y": "boolean", "n": "double", "code": "string", "day": "date", "late": "string"}
     assert conf["data"]["columns"] == types
     assert conf["features"]["code"] == {"one_hot": {"input_col": "code"}}
@@ -198,11 +200,13 @@ def test_json_lines_keep_the_types_that_json_says(write: Write) -> None:
 def test_parquet_types_need_no_columns(tmp_path: Path) -> None:
     days = pa.array([20_000] * 20, pa.int32()).cast(pa.date32())
     nested = pa.array([[1]] * 20)
-    columns = {"id": range(20), "y": [True, False] * 10, "x": [0.5, float("nan")] * 10, "day": days, "list": nested}
+    columns = {"id": range(20), "y": [True, False] * 10, "x": [0.5, float("nan")] * 10, "code": ["1", "2"] * 10}
+    columns |= {"day": days, "list": nested}
     pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), tmp_path / "t.parquet")
     text, conf = look(str(tmp_path / "t.parquet"))
     assert "columns" not in conf["data"] and conf["data"]["positive"] is True
-    assert conf["features"] == {"x": {"numeric": {"input_col": "x", "scale": "standard", "missing": "mean"}}}
+    x = {"numeric": {"input_col": "x", "scale": "standard", "missing": "mean"}}
+    assert conf["features"] == {"x": x, "code": {"one_hot": {"input_col": "code"}}}
     assert "# list is left out: it is nested or binary." in text
 
 

@@ -7,6 +7,7 @@ import pytest
 import sklearn.metrics as oracle
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from keyfold import curves
 from keyfold.metrics import MISSING, OTHERS, Metric, by_slice, classification, regression
 

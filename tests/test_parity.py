@@ -33,7 +33,9 @@ HASHED = [c for c in COLUMNS if c not in ("real", "single")]
 NUMBERS = ["whole", "small", "real", "single", "flag", "price", "cents"]
 # Of each kind, the confs that parity is shown for; a kind without any fails the suite.
 CONFS = {
-    "hashed": [{"input_col": c, "num_buckets": n} for c, n in zip(HASHED, (2, 3, 1000, 2**31 - 1, 64, 7, 9, 1024, 11), strict=False)],
+    "hashed": [
+        {"input_col": c, "num_buckets": n} for c, n in zip(HASHED, (2, 3, 1000, 2**31 - 1, 64, 7, 9, 1024, 11), strict=False)
+    ],
     "crossed": [
         {"input_cols": ["text", "whole"], "num_buckets": 1000},
         {"input_cols": ["whole", "text"], "num_buckets": 1000},
@@ -48,7 +50,9 @@ CONFS = {
 instants = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1))
 spring = st.integers(0, 7200).map(lambda s: dt.datetime(2026, 3, 29, 0, 30) + dt.timedelta(seconds=s))
 texts = st.one_of(
-    st.sampled_from(["", " ", "\0", "a\0b", "é", "e\u0301", "👩‍👩‍👧", "ß", "İ", "x" * 40, "longer than thirty-two bytes, as text is"]),
+    st.sampled_from(
+        ["", " ", "\0", "a\0b", "é", "e\u0301", "👩‍👩‍👧", "ß", "İ", "x" * 40, "longer than thirty-two bytes, as text is"]
+    ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
 )
 doubles = st.one_of(
@@ -177,7 +181,8 @@ def test_both_sides_refuse_what_would_lose(spark, fitted, given_, message):
 def test_a_gap_does_not_make_an_integer_another_value(spark):
     """pandas turns integers beside a gap into floats; the spec brings them back."""
     spec = Spec.fit(
-        spark.createDataFrame([(1,), (None,), (5,)], "x bigint"), {"f": Feature.model_validate({"hashed": {"input_col": "x", "num_buckets": 999}})}
+        spark.createDataFrame([(1,), (None,), (5,)], "x bigint"),
+        {"f": Feature.model_validate({"hashed": {"input_col": "x", "num_buckets": 999}})},
     )
     whole, floats = pa.table({"x": pa.array([1, None, 5])}), pa.table({"x": pa.array([1.0, math.nan, 5.0])})
     assert spec.arrow(whole)["f"].tolist() == spec.arrow(floats)["f"].tolist()

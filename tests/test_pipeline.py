@@ -97,7 +97,9 @@ def test_the_ledger_and_the_report_tell_of_it(done):
     html = page.read_text("utf-8")
     for said in ("every row has one outcome", "Folds", "Features", "ROC", "Calibration", "contract", run.jobs[-1].run_id):
         assert said in html, said
-    assert "http://" not in html.replace("http://www.w3.org", "").replace("http://purl.org", "").replace("http://creativecommons.org", "")
+    assert "http://" not in html.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
 
 
 def test_the_mlflow_run_holds_what_rebuilds_the_model(done):
@@ -147,7 +149,9 @@ def test_a_model_below_the_bar_is_not_promoted_and_the_champion_stays(spark, don
         decide(Run(alone, spark), train(Run(alone, spark)))
 
 
-@pytest.mark.parametrize("estimator", ["sklearn.ensemble.HistGradientBoostingClassifier", "sklearn.ensemble.RandomForestClassifier"])
+@pytest.mark.parametrize(
+    "estimator", ["sklearn.ensemble.HistGradientBoostingClassifier", "sklearn.ensemble.RandomForestClassifier"]
+)
 def test_other_estimators_are_trained_saved_and_loaded(spark, done, estimator):
     home, _, _ = done
     overrides = [*SMALL, f"train.model.sklearn.estimator={estimator}", "train.model.sklearn.params={}", "train.register_as=other"]
@@ -168,7 +172,12 @@ def test_regression(spark, home):
     (home / "r.csv").write_text("id,x,c,y\n" + rows)
     conf = {
         "name": "r",
-        "data": {"source": str(home / "r.csv"), "columns": {"id": "bigint", "x": "double", "y": "double"}, "key": ["id"], "label": "y"},
+        "data": {
+            "source": str(home / "r.csv"),
+            "columns": {"id": "bigint", "x": "double", "y": "double"},
+            "key": ["id"],
+            "label": "y",
+        },
         "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}},
         "release": {"promote_if": {"r2": {"at_least": 0.99}}},

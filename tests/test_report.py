@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+
 from keyfold import report
 from keyfold.metrics import Metric, Slice
 

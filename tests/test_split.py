@@ -34,7 +34,9 @@ def test_more_test_takes_from_train_alone(spark):
 def test_shares_and_salts(spark):
     first, second = folds_of(spark.range(20000)), folds_of(spark.range(20000), salt="other")
     values, counts = np.unique(list(first.values()), return_counts=True)
-    assert dict(zip(values, counts / 20000, strict=True)) == pytest.approx({"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.01)
+    assert dict(zip(values, counts / 20000, strict=True)) == pytest.approx(
+        {"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.01
+    )
     both = sum(first[k] == second[k] == "test" for k in first) / 20000
     assert both == pytest.approx(0.01, abs=0.004), "two salts are independent"
 

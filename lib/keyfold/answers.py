@@ -5,9 +5,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -40,7 +38,7 @@ def answer(model: Model, rows: pa.RecordBatch) -> dict[str, pa.Array]:
     """status, reason, prediction, probability of each row; a row on which the model raises is quarantined, no other."""
     found, reasons = _bisected(model, rows)
     number = found.probability if model.label.classes else found.prediction
-    unsaid = pa.array(np.where(_flags(pc.is_null(number)), NOT_FINITE, None), pa.string())
+    unsaid = pa.array([NOT_FINITE if absent else None for absent in pc.is_null(number).to_pylist()], pa.string())
     reason = pc.coalesce(reasons, unsaid)
     scored = pc.is_null(reason)
     return {
@@ -64,11 +62,8 @@ def _bisected(model: Model, rows: pa.RecordBatch) -> tuple[Prediction, pa.Array]
     return Prediction(*joined), pa.concat_arrays([why, because])
 
 
-def _flags(array: pa.Array) -> Any:
-    return array.to_numpy(zero_copy_only=False)
-
-
 def packed(folder: Path) -> bytes:
+    """A model's folder as the bytes that travel to the workers."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):

@@ -5,12 +5,16 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from keyfold.errors import ConfError, DataError, KeyfoldError
 
+if TYPE_CHECKING:
+    from keyfold.conf import Conf
+    from keyfold.run import Run
 
-def main(work: "Callable[[Run], object]", about: str | None) -> NoReturn:  # noqa: F821
+
+def main(work: "Callable[[Run], object]", about: str | None) -> NoReturn:
     """Runs a job by the options of the command line, and exits with its code."""
     options = _options(about)
     guarded(lambda: _run(work, options), debug=options.debug)
@@ -38,7 +42,7 @@ def _options(about: str | None) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(work: "Callable[[Run], object]", options: argparse.Namespace) -> None:  # noqa: F821
+def _run(work: "Callable[[Run], object]", options: argparse.Namespace) -> None:
     from keyfold.conf import load
 
     conf = load(options.conf, options.overrides)
@@ -55,7 +59,7 @@ def _run(work: "Callable[[Run], object]", options: argparse.Namespace) -> None: 
         print(line)
 
 
-def _period(conf: "Conf", period: str | None) -> str | None:  # noqa: F821
+def _period(conf: "Conf", period: str | None) -> str | None:
     shape = {"all": "all", "year": r"\d{4}", "month": r"\d{4}-\d{2}", "day": r"\d{4}-\d{2}-\d{2}"}[conf.data.period]
     if period is not None and not re.fullmatch(shape, period):
         example = {"all": "all", "year": "2026", "month": "2026-10", "day": "2026-10-31"}[conf.data.period]
@@ -68,13 +72,13 @@ def understood(error: BaseException) -> KeyfoldError | None:
     if isinstance(error, KeyfoldError):
         return error
     text = str(error)
-    for mark in ("keyfold: ", "keyfold.errors.DataError: ", "keyfold.features.kind.Unseen: "):
+    for mark in ("keyfold: ", "keyfold.errors.DataError: "):
         if mark in text:
-            return DataError(text.split(mark, 1)[1].split("\n")[0].removesuffix(" SQLSTATE: P0001"))
+            return DataError(text.split(mark, 1)[1].partition("\n")[0].removesuffix(" SQLSTATE: P0001"))
     if "keyfold.errors.PromiseError: " in text:
         from keyfold.errors import PromiseError
 
-        return PromiseError(text.split("keyfold.errors.PromiseError: ", 1)[1].split("\n")[0])
+        return PromiseError(text.split("keyfold.errors.PromiseError: ", 1)[1].partition("\n")[0])
     if found := re.search(r"\[FAILED_READ_FILE[^]]*\] Encountered error while reading file (.+?)\.\s", text):
         return DataError(f"{found[1]} cannot be read: it is gone, cut short, or not of the kind that its name says")
     condition = getattr(error, "getCondition", lambda: None)()

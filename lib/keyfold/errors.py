@@ -1,7 +1,8 @@
 """Errors for people: what, where, what was got, what to do. Each kind has its exit code."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar, Iterable
+from typing import ClassVar
 
 
 class KeyfoldError(Exception):

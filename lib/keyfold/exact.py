@@ -23,7 +23,7 @@ def with_limbs(frame: "DataFrame", numbers: Mapping[str, tuple["Column", Sequenc
     frame = frame.withColumns({f"{name}:rest": number for name, (number, _) in numbers.items()})
     # One projection a limb: nested in one expression, each limb would double its size.
     for power in SQUARES:
-        limbs = {}
+        limbs: dict[str, Column] = {}
         for name, (_, powers) in numbers.items():
             if power in powers:
                 rest = F.col(f"`{name}:rest`")

@@ -123,7 +123,7 @@ def _sections(conf: "Conf") -> dict[str, Any]:
 
 def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int], *, classes: bool) -> Label:
     data = run.conf.data
-    family = family_of(rows.schema[data.label].dataType.simpleString())
+    family = family_of(rows.schema[str(data.label)].dataType.simpleString())
     if not classes:
         if family not in ("bigint", "double", "decimal"):
             raise DataError(f"data.label: `{data.label}` is {family}; a regressor needs numbers")

@@ -8,13 +8,13 @@ A change is a new version, never an edit. Forms stand side by side: `spark_*` ta
 the others NumPy arrays of int64; both give the same integers.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ MAX_BUCKETS = 2**31 - 1
 NULL_HASH = 42
 _SEED = 42
 _P1, _P2, _P3, _P4, _P5 = (
-    np.uint64(p)
-    for p in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
+    np.uint64(p) for p in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
 )
 Int64s = npt.NDArray[np.int64]
 

@@ -70,15 +70,17 @@ def ingest(run: "Run") -> None:
         job.inputs = {"files": pinned} if pinned else {"generator": data.model_dump(mode="json")["source"]}
         done = _done(run.rows, job.run_id)
         if done:
-            job.status, job.counts = "done before", done
-            run.say(f"the same source was ingested before: {done['kept']:,} rows are in `{run.rows.name}`")
+            job.status = "done before"
+            job.counts, reasons = done
+            run.say(f"the same source was ingested before: {job.counts['kept']:,} rows are in `{run.rows.name}`")
         else:
-            _ingest(run, job)
-        reasons = job.counts.pop("reasons", {})
-        run.sections.append(report.reconciliation({k: job.counts[k] for k in ("read", "kept", "quarantined")}, reasons))
+            reasons = _ingest(run, job)
+        run.sections.append(
+            report.reconciliation({k: job.counts[k] for k in ("read", "kept", "quarantined")}, reasons, title="Rows read")
+        )
 
 
-def _ingest(run: "Run", job: "Job") -> None:
+def _ingest(run: "Run", job: "Job") -> dict[str, int]:
     data = run.conf.data
     with run.step("read") as step:
         staged = _staged(run, data)
@@ -102,7 +104,7 @@ def _ingest(run: "Run", job: "Job") -> None:
         raise PromiseError(f"read {read:,} rows, but kept and quarantined {job.counts}; please report this")
     if rejected:
         run.say(f"{job.counts['quarantined']:,} rows went to `{run.quarantine.name}`: {_told(reasons)}")
-    job.counts["reasons"] = reasons  # type: ignore[assignment]
+    return reasons
 
 
 def _commit(run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int], reasons: Mapping[str, int]) -> None:
@@ -125,7 +127,7 @@ def _staged(run: "Run", data: Data) -> "DataFrame":
     _check_columns(data, [c for c in rows.columns if not c.startswith("keyfold_")])
     reason = F.coalesce(source.reason, *(F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key))
     if data.period != "all":
-        reason = F.coalesce(reason, F.when(col(data.time).isNull(), F.lit(f"`{data.time}` is NULL")))
+        reason = F.coalesce(reason, F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
     marked = rows.withColumns({PERIOD: _period(rows, data), "keyfold_reason": reason, "keyfold_raw": source.raw}).persist()
     repeated = marked.where("keyfold_reason is null").groupBy(PERIOD, *map(col, data.key)).count().where("count > 1")
     twice = repeated.drop("count").withColumn("keyfold_twice", F.lit("the key stands more than once in the period"))
@@ -174,7 +176,7 @@ def _period(rows: "DataFrame", data: Data) -> "Column":
 
     if data.period == "all":
         return F.lit("all")
-    type_ = rows.schema[data.time].dataType.simpleString()
+    type_ = rows.schema[str(data.time)].dataType.simpleString()
     if type_ not in ("date", "timestamp", "timestamp_ntz"):
         raise DataError(f"data.time: `{data.time}` is {type_}; it must be a date or a timestamp (say so in data.columns)")
     return F.date_format(col(data.time or ""), PATTERNS[data.period])
@@ -223,8 +225,8 @@ def _check_schema(table: "Table", rows: "DataFrame") -> None:
         )
 
 
-def _done(table: "Table", run_id: str) -> dict[str, Any] | None:
-    """The counts of the commit that brought just this source, where its rows are still all there."""
+def _done(table: "Table", run_id: str) -> tuple[dict[str, int], dict[str, int]] | None:
+    """The counts and the reasons of the commit that brought just this source, where its rows are still all there."""
     if not table.exists():
         return None
     commit = next((c for c in table.commits() if c.metadata.get("run_id") == run_id), None)
@@ -232,7 +234,7 @@ def _done(table: "Table", run_id: str) -> dict[str, Any] | None:
         return None
     there = table.read().where(col(RUN) == run_id).groupBy(PERIOD).count().collect()
     same = {row[PERIOD]: row["count"] for row in there} == commit.metadata[PERIOD]
-    return {**commit.metadata["counts"], "reasons": commit.metadata["reasons"]} if same else None
+    return (commit.metadata["counts"], commit.metadata["reasons"]) if same else None
 
 
 def _by_reason(rejected: Mapping[tuple[Any, Any], int]) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """Where a value stands in a vocabulary, found by its value hash: in Catalyst and in NumPy."""
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa

@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import math
 import os
 import platform
 import tempfile
@@ -112,7 +113,7 @@ def _make_name(api: "MlflowClient", name: str) -> None:
 
 
 def _code(folder: Path) -> Path:
-    """This package as files, which the model takes along; out of its archive where --py-files brought it."""
+    """The package as files, which the model takes along; out of its archive where --py-files brought it."""
     package = Path(__file__).parent
     if package.is_dir():
         return package
@@ -165,7 +166,9 @@ def fetch(version: Registered, into: Path) -> Path:
         raise DataError(f"{version} is no model of keyfold's (it has no model.json)")
     expected = version.tags.get("keyfold.manifest")
     if manifest(folder) != expected:
-        raise PromiseError(f"the files of {version} are not those that were registered (manifest {manifest(folder)}, not {expected})")
+        raise PromiseError(
+            f"the files of {version} are not those that were registered (manifest {manifest(folder)}, not {expected})"
+        )
     return folder
 
 
@@ -178,22 +181,23 @@ def environment() -> dict[str, str]:
 def signature(model: Model) -> "ModelSignature":
     """The raw columns in the order of the conf, all optional; integers, dates and decimals as Any, since NULL must pass."""
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import AnyType, ColSpec, Schema
+    from mlflow.types.schema import AnyType, ColSpec, Schema, TensorSpec
 
-    inputs = [
-        ColSpec(_PLAIN.get(family) or AnyType(), name=column, required=False)
-        for column, family in model.spec.inputs.items()
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(_PLAIN.get(family) or AnyType(), name=column, required=False) for column, family in model.spec.inputs.items()
     ]
     outcome = _PLAIN.get(model.label.family) or AnyType() if model.label.classes else "double"
-    return ModelSignature(Schema(inputs), Schema([ColSpec(outcome, "prediction", False), ColSpec("double", "probability", False)]))
+    return ModelSignature(
+        Schema(inputs), Schema([ColSpec(outcome, "prediction", False), ColSpec("double", "probability", False)])
+    )
 
 
 def _flat(metrics: Mapping[str, Mapping[str, Metric]]) -> dict[str, float]:
-    flat = {}
+    flat: dict[str, float] = {}
     for fold, named in metrics.items():
         for name, metric in named.items():
             parts = {"": metric.value, "_low": metric.low, "_high": metric.high}
-            flat |= {f"{fold}_{name}{part}": value for part, value in parts.items() if value == value}
+            flat |= {f"{fold}_{name}{part}": value for part, value in parts.items() if not math.isnan(value)}
     return flat
 
 

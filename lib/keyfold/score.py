@@ -109,11 +109,15 @@ def _checked(run: "Run", job: "Job", rows: "DataFrame", pinned: Version) -> "tup
         missing = rows.where(~_all_there(key)).withColumn("keyfold_reason", F.lit("the key is NULL"))
         aside = missing
     if bad:
-        copied = named.join(repeated, key, "left_semi").withColumn("keyfold_reason", F.lit("the key stands more than once in the period"))
+        copied = named.join(repeated, key, "left_semi").withColumn(
+            "keyfold_reason", F.lit("the key stands more than once in the period")
+        )
         aside = missing.unionByName(copied) if without else copied
     if without or bad:
         quarantine(run, job.run_id, aside, without + copies)
-        run.say(f"{without + copies:,} rows went to `{run.quarantine.name}`: {without:,} without a key, {copies:,} of {bad:,} repeated keys")
+        run.say(
+            f"{without + copies:,} rows went to `{run.quarantine.name}`: {without:,} without a key, {copies:,} of {bad:,} repeated keys"
+        )
     if not bad:
         return named, None, read - without
     return named.join(repeated, key, "left_anti"), repeated, read - without - copies + bad
@@ -168,14 +172,14 @@ def _score(
 
 def _answered(run: "Run", model: Model, version: Registered, packed: bytes, rows: "DataFrame") -> "DataFrame":
     from pyspark.sql.pandas.types import from_arrow_type
-    from pyspark.sql.types import DoubleType, StringType, StructField, StructType
+    from pyspark.sql.types import DataType, DoubleType, StringType, StructField, StructType
 
     key = run.conf.data.key
     names = list(dict.fromkeys([*key, *model.spec.inputs, FOLD]))
     # By number: PySpark's mapInArrow cannot find a column whose name has dots or back-quotes.
     numbered = [col(name).alias(f"_{i}") for i, name in enumerate(names)]
     taken = rows.withColumn(FOLD, folds(run).spark(rows)).select(*numbered)
-    added = {"status": StringType(), "reason": StringType(), "fold": StringType()}
+    added: dict[str, DataType] = {"status": StringType(), "reason": StringType(), "fold": StringType()}
     added |= {"prediction": from_arrow_type(label_type(model.label)), "probability": DoubleType()}
     schema = StructType([rows.schema[k] for k in key] + [StructField(name, type_) for name, type_ in added.items()])
     digest = version.tags["keyfold.manifest"]
@@ -203,7 +207,7 @@ def _account(run: "Run", job: "Job", period: str) -> None:
     for row in found:
         if row.reason is not None:
             reasons[row.reason] = reasons.get(row.reason, 0) + row["count"]
-    run.sections.append(report.reconciliation({"read": job.counts["read"], **of}, reasons))
+    run.sections.append(report.reconciliation({"read": job.counts["read"], **of}, reasons, title="Rows scored"))
     heights = np.zeros(20, int)
     for row in found:
         if row.bin is not None:

@@ -5,7 +5,7 @@ Type families: bigint (all integers), double (both floats), string, boolean, dat
 """
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ _INTEGERS = {"tinyint", "smallint", "int", "bigint"}
 
 def family_of(spark_type: str) -> str:
     """The family of a Spark type's simple name; other types (`array<…>`, `binary`) are their own."""
-    name = spark_type.split("(")[0].split(" collate")[0]
+    name = spark_type.split("(", maxsplit=1)[0].split(" collate", maxsplit=1)[0]
     return "bigint" if name in _INTEGERS else "double" if name == "float" else name
 
 
@@ -175,5 +175,3 @@ def refuse_unless(families: tuple[str, ...], family: str, what: str, advice: str
     """DataError where a family is none of `families`."""
     if family not in families:
         raise DataError(f"{what} takes {', '.join(families)} (got {family}); {advice}")
-
-

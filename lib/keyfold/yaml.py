@@ -17,7 +17,7 @@ MAX_VALUES = 100_000
 class _Loader(yaml.SafeLoader):
     """The safe loader with YAML 1.2's plain values: `Yes` is text, `1e-3` a number, `2026-10` text."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # type: ignore[misc]
     aliases = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:

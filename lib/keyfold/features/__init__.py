@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model, model_validator
@@ -11,15 +12,18 @@ from keyfold.section import Section
 
 
 def _found() -> dict[str, type[Kind]]:
-    kinds: dict[str, type[Kind]] = {}
-    for module in pkgutil.iter_modules(__path__):
-        members = vars(importlib.import_module(f"{__name__}.{module.name}")).values()
-        kinds |= {
-            module.name: m
-            for m in members
-            if isinstance(m, type) and issubclass(m, Kind) and m.__module__ == f"{__name__}.{module.name}" and m is not Kind
-        }
-    return kinds
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "kind"]
+    return {name: _only_kind(importlib.import_module(f"{__name__}.{name}")) for name in names}
+
+
+def _only_kind(module: ModuleType) -> type[Kind]:
+    """The kind that a file defines."""
+    (kind,) = (
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, Kind) and member.__module__ == module.__name__
+    )
+    return kind
 
 
 KINDS = _found()

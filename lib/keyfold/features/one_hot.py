@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from keyfold import hashing, lookup
+from keyfold import lookup
 from keyfold.errors import DataError
-from keyfold.features.kind import Kind, State, Stats, Unseen, int32
+from keyfold.features.kind import Kind, State, Stats, int32
 from keyfold.values import HASHED, ArrowValue, SparkValue
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class OneHot(Kind):
         found = lookup.find(value.hash, state["vocabulary"])
         unseen = (found < 0) & ~value.null
         if self.handle_unseen == "error" and unseen.any():
-            raise Unseen(f"{self._unseen} {value.array.filter(unseen)[0]}")
+            raise DataError(f"{self._unseen} {value.array.filter(unseen)[0]}")
         return int32(np.where(value.null, NULL, np.where(unseen, UNSEEN, found + FIRST)))
 
     @property

@@ -111,7 +111,11 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
         run.sections += _sections(run, model, rows.fold("test"), measured)
     with run.step("register"):
-        params = {"estimator": conf.train.model.sklearn.estimator, **conf.train.model.sklearn.params, "rows": learnt.table.num_rows}
+        params = {
+            "estimator": conf.train.model.sklearn.estimator,
+            **conf.train.model.sklearn.params,
+            "rows": learnt.table.num_rows,
+        }
         tags = {
             "keyfold.run_id": job.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(found.version)),
             "keyfold.table": run.rows.name, "keyfold.conf_digest": conf.digest, "keyfold.seed": str(conf.train.seed),
@@ -152,7 +156,9 @@ def _collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
     conf = run.conf
     wanted = col(conf.data.label or "")
     target = (wanted == F.lit(found.label.positive)) if found.label.classes else wanted.cast("double")
-    extra = {c: col(c).cast("string") for c in conf.report.slices} | ({conf.report.truth: col(conf.report.truth)} if conf.report.truth else {})
+    extra = {c: col(c).cast("string") for c in conf.report.slices} | (
+        {conf.report.truth: col(conf.report.truth)} if conf.report.truth else {}
+    )
     _check_extra(found, extra)
     order = key_hash(found.rows, _identifying(run), "order")
     share = _share(run, spec, sum(found.counts.values()))
@@ -193,10 +199,12 @@ def _weights(train: Train, label: Label, y: npt.NDArray[Any]) -> npt.NDArray[np.
         share = y.mean()
         return np.where(y, 0.5 / share, 0.5 / (1 - share))
     given = {str(key): value for key, value in train.class_weight.items()}
-    both = [given.get(_text(value)) for value in (label.negative, label.positive)]
-    if None in both or len(given) != 2:
-        raise ConfError(f"train.class_weight must have the classes {_text(label.negative)} and {_text(label.positive)} (got {', '.join(given)})")
-    return np.where(y, both[1], both[0]).astype(np.float64)
+    negative, positive = (given.get(_text(value), np.nan) for value in (label.negative, label.positive))
+    if np.isnan([negative, positive]).any() or len(given) != 2:
+        raise ConfError(
+            f"train.class_weight must have the classes {_text(label.negative)} and {_text(label.positive)} (got {', '.join(given)})"
+        )
+    return np.where(y, positive, negative)
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,273 @@
+"""Confs: YAML within limits, overrides typed as the file is, every fault at once and as a sentence, the JSON Schema."""
+
+import json
+import subprocess
+import sys
+from functools import reduce
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from keyfold import conf, yaml
+from keyfold.errors import ConfError
+
+ROOT = Path(__file__).parent.parent
+CHURN = ROOT / "conf" / "churn.yaml"
+
+
+def raw(path="", value=None):
+    """A small conf, with one value put in at a path."""
+    made = {
+        "name": "churn",
+        "data": {"source": "customers.csv", "key": ["id"], "label": "left"},
+        "features": {"city": {"hashed": {"input_col": "city", "num_buckets": 16}}},
+        "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
+    }
+    if path:
+        *parents, last = path.split(".")
+        reduce(lambda at, part: at.setdefault(part, {}), parents, made)[last] = value
+    return made
+
+
+def faults(made):
+    with pytest.raises(ConfError) as caught:
+        conf.check(made, "mine.yaml")
+    assert caught.value.exit_code == 2
+    first, *lines = str(caught.value).split("\n")
+    assert first == f"mine.yaml has {'a fault' if len(lines) == 1 else f'{len(lines)} faults'}:"
+    return [line.strip() for line in lines]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+# --- YAML ---
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Yes", "Yes"), ("no", "no"), ("on", "on"), ("true", True), ("False", False),
+        ("1e-3", 0.001), (".5", 0.5), ("-1.", -1.0), ("12", 12), ("-0", 0), ("1.0", 1.0),
+        ("2026-10", "2026-10"), ("2026-10-31", "2026-10-31"), ("12:30:00", "12:30:00"), ("007", "007"), ("0x10", "0x10"),
+        ("~", None), ("null", None), ("", None), ('"1"', "1"), ("{a: [1, x]}", {"a": [1, "x"]}),
+    ],
+)  # fmt: skip
+def test_scalars_are_those_of_yaml_1_2(text, value):
+    parsed = yaml.parse(text)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+BOMB = "a: &a [x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcde", "bcdef", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: !!python/object:os.system x", "line 1 is not YAML: could not determine a constructor for the tag"),
+        ("a: 1\nb: 2\na: 3", "is not YAML: `a` stands twice"),
+        ("a: {b: 1, c: 2, b: 3}", "`b` stands twice"),
+        ("a: b: c", "line 1 is not YAML"),
+        ("a:\n\t- b", "line 2 is not YAML: found character"),
+        ("a\0", "is not YAML: unacceptable character"),
+        ("--- a\n--- b", "another document"),
+        ("[" * 10_000, "is nested too deep"),
+        ("x: &x 1\ny: [" + "*x, " * 101 + "]", "more than 100 aliases"),
+        (BOMB, "more than 100,000 values"),
+        ("a: &a [*a]", "more than 100,000 values"),
+        ("a: !!int x", "is not YAML: invalid literal"),
+        ("a: !!bool maybe", "is not YAML"),
+        ("9" * 5_000, "is not YAML"),
+        ("? [a]\n: 1", "unhashable key"),
+        ("a: '" + "x" * 1_000_000 + "'", "a conf may have 1,000,000 at most"),
+        (b"name: caf\xe9", "is not UTF-8 (byte 9); save it as UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_is_no_conf_is_refused_with_its_place(write, text, sentence):
+    path = write(text)
+    with pytest.raises(ConfError) as caught:
+        conf.load(path)
+    assert str(caught.value).startswith(str(path))
+    assert sentence in str(caught.value)
+
+
+def test_a_missing_conf_names_the_nearest(write):
+    path = write("")
+    with pytest.raises(ConfError, match=r"there is no conf `.*mime\.yaml` \(did you mean `mine\.yaml`\?\)"):
+        conf.load(path.with_name("mime.yaml"))
+
+
+@pytest.mark.parametrize(("text", "got"), [("", "nothing"), ("- a", "['a']"), ("churn", "'churn'")])
+@pytest.mark.parametrize("overrides", [[], ["name=x"]])
+def test_a_conf_is_a_mapping(write, text, got, overrides):
+    with pytest.raises(ConfError) as caught:
+        conf.load(write(text), overrides)
+    assert str(caught.value).endswith(f"must be a mapping with `name:` and `data:` (got {got})")
+
+
+# --- overrides ---
+
+
+def test_overrides_are_typed_as_the_file_is():
+    loaded = conf.load(
+        CHURN,
+        [
+            "data.source.customers=300",
+            "split.salt=Yes",
+            "split.share={train: 0.5, validation: 0.2, test: 0.3}",
+            "train.model.sklearn.params.C=1e-3",
+            "features.extra.one_hot.input_col=city",
+            "data.positive=false",
+            "report.truth=",
+            "data.csv.delimiter==",
+        ],
+    )
+    assert loaded.data.source.customers == 300
+    assert loaded.split.salt == "Yes"
+    assert loaded.split.share.test == 0.3
+    assert loaded.train.model.sklearn.params == {"max_iter": 1000, "C": 0.001}
+    assert loaded.features["extra"].kind.input_col == "city"
+    assert loaded.data.positive is False
+    assert loaded.report.truth is None
+    assert loaded.data.csv.delimiter == "="
+
+
+@pytest.mark.parametrize("override", ["name", "=x", ""])
+def test_an_override_has_a_path_and_a_value(override):
+    with pytest.raises(ConfError, match=r"--set takes path\.to\.option=value \(got `.*`\)"):
+        conf.load(CHURN, [override])
+
+
+def test_an_override_is_checked_as_the_file_is():
+    with pytest.raises(ConfError, match=r"features\.city\.hashed\.num_bucket is not an option \(did you mean `num_buckets`\?\)"):
+        conf.load(CHURN, ["features.city.hashed.num_bucket=8"])
+    with pytest.raises(ConfError, match=r"--set name, line 1 is not YAML"):
+        conf.load(CHURN, ["name=[a"])
+
+
+# --- faults ---
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        # what was got, and what must be there
+        ("features.city.hashed.num_buckets", 1, "features.city.hashed.num_buckets must be 2 or more (got 1)"),
+        ("features.city.hashed.num_buckets", "many", "features.city.hashed.num_buckets must be a whole number (got 'many')"),
+        ("features.city.hashed.num_buckets", 1.5, "features.city.hashed.num_buckets must be a whole number (got 1.5)"),
+        ("features.city.hashed.num_buckets", None, "features.city.hashed.num_buckets must be a whole number (got nothing)"),
+        ("features.city.hashed.input_col", 3, "features.city.hashed.input_col must be text or a mapping with `feature` (got 3)"),
+        ("features.city", "hashed", "features.city must be a mapping with `crossed`, `hashed`, `numeric` or `one_hot` (got 'hashed')"),
+        ("features", [1], "features must be a mapping (got [1])"),
+        ("features", {1: {"one_hot": {"input_col": "a"}}}, "features: the name 1 must be text; quote it"),
+        ("features.n.numeric", {"input_col": "a", "to": [1]}, "features.n.numeric.to must be a list of 2 (got [1])"),
+        ("data.key", [], "data.key must be a list of 1 or more (got [])"),
+        ("data.key", "id", "data.key must be a list (got 'id')"),
+        ("data.key", [1], "data.key.0 must be text (got 1)"),
+        ("data.key", ["id", "id"], "data.key: `id` stands twice"),
+        ("data.source", 5, "data.source must be text or a mapping with `generator` (got 5)"),
+        ("data.positive", [1], "data.positive must be text, a whole number or true or false (got [1])"),
+        ("data.csv", {"quote": "xx"}, "data.csv.quote must be text of at most 1 character(s) (got 'xx')"),
+        ("data.csv", {"delimiter": ""}, "data.csv.delimiter must be text of at least 1 character(s) (got '')"),
+        ("data.table", "a b", "data.table must be like `crm.customers` (got 'a b')"),
+        ("name", "1x", "name must be like `churn` (got '1x')"),
+        ("score", {"model": "churn"}, "score.model must be like `models:/churn@champion` or `models:/churn/3` (got 'churn')"),
+        ("split.share.train", 2, "split.share.train must be 1 or less (got 2)"),
+        ("train.memory_share", 0, "train.memory_share must be more than 0 (got 0)"),
+        ("train.memory_share", True, "train.memory_share must be a number (got true)"),
+        ("train.class_weight", {"a": "x"}, "train.class_weight.a must be a number (got 'x')"),
+        ("report.slices", "city", "report.slices must be a list (got 'city')"),
+        ("release.promote_if", {"roc_auc": 0.7}, "release.promote_if.roc_auc must be a mapping with `at_least` or `at_most` (got 0.7)"),
+        # the nearest right name
+        ("data.sorce", "x", "data.sorce is not an option (did you mean `source`?)"),
+        ("dta", {}, "dta is not an option (did you mean `data`?)"),
+        ("features.city.hash", {}, "features.city.hash is not an option (did you mean `hashed`?)"),
+        ("features.city.hashed.num_bucket", 1, "features.city.hashed.num_bucket is not an option (did you mean `num_buckets`?)"),
+        ("features.x.hashed", {"input_col": {"feature": "a", "featur": "a"}, "num_buckets": 4},
+         "features.x.hashed.input_col.featur is not an option (did you mean `feature`?)"),
+        ("data.source", {"generator": "telecom", "custmers": 3}, "data.source.custmers is not an option (did you mean `customers`?)"),
+        ("data.period", "moth", "data.period must be `all`, `year`, `month` or `day` (got 'moth') (did you mean `month`?)"),
+        ("features.n.numeric", {"input_col": "a", "missing": "men"},
+         "features.n.numeric.missing must be `mean`, `error` or a number (got 'men') (did you mean `mean`?)"),
+        ("release.promote_if", {"roc": {"at_least": 1}},
+         "release.promote_if: the name 'roc' is none of roc_auc, pr_auc, log_loss, brier, lift_top_decile, rmse, mae or r2 "
+         "(did you mean `roc_auc`?)"),
+        ("data.columns", {"a": "strng"},
+         "data.columns: `a` has the type `strng`, which is none of string, bigint, int, double, boolean, date, timestamp, "
+         "timestamp_ntz, decimal(10,2) (did you mean `string`?)"),
+        ("features.x.crossed", {"input_cols": ["a", {"feature": "cty"}], "num_buckets": 4},
+         "features.x takes the feature `cty`, which is not there (did you mean `city`?)"),
+        ("train.model.sklearn.estimator", "sklearn.linear_model.LogisticRegresion",
+         "train.model.sklearn: there is no estimator `sklearn.linear_model.LogisticRegresion` (did you mean `LogisticRegression`?)"),
+        ("train.model.sklearn.params", {"max_itr": 3},
+         "train.model.sklearn: sklearn.linear_model.LogisticRegression has no parameter `max_itr` (did you mean `max_iter`?)"),
+        # what does not go together
+        ("data.period", "month", "data: period `month` needs `time`, the column that says when"),
+        ("split.share", {"train": 0.9}, "split.share: train, validation and test must sum to 1 (got 1.1)"),
+        ("features.city", {}, "features.city: must name one kind of crossed, hashed, numeric, one_hot (got none)"),
+        ("features.x.crossed", {"input_cols": ["a", {"feature": "x"}], "num_buckets": 4}, "features.x takes itself: x → x"),
+        ("features.n.numeric", {"input_col": "a", "to": [2, 1]},
+         "features.n.numeric.to: must be [low, high] with low below high (got [2.0, 1.0])"),
+        ("train.model.sklearn.estimator", "os.system", "train.model.sklearn: estimator `os.system` must come from sklearn"),
+        ("data.csv", {"encoding": "klingon"},
+         "data.csv.encoding: must be one of utf-8, iso-8859-1, us-ascii, utf-16, utf-16le, utf-16be, utf-32 (got `klingon`); "
+         "convert files in others to UTF-8"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_one_sentence(path, value, sentence):
+    assert faults(raw(path, value)) == [sentence]
+
+
+def test_all_faults_come_at_once():
+    made = raw("features.n.numeric", {"scale": "big"}) | {"nme": "x"}
+    del made["name"]
+    made["data"]["key"] = []
+    assert faults(made) == [
+        "name is missing",
+        "data.key must be a list of 1 or more (got [])",
+        "features.n.numeric.input_col is missing",
+        "features.n.numeric.scale must be `none`, `standard` or `minmax` (got 'big')",
+        "nme is not an option (did you mean `name`?)",
+    ]
+
+
+def test_what_was_got_is_cut_short():
+    (line,) = faults(raw("data.label", ["x" * 1_000] * 1_000))
+    assert len(line) < 500
+
+
+def test_encodings_have_the_names_that_python_gives_them():
+    assert conf.check(raw("data.csv", {"encoding": "Latin-1"})).data.csv.encoding == "iso-8859-1"
+
+
+# --- what leaves ---
+
+
+def test_the_schema_describes_the_confs_and_their_faults():
+    done = subprocess.run([sys.executable, ROOT / "jobs" / "schema.py"], capture_output=True, text=True, check=True)
+    schema = json.loads(done.stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.read(CHURN), schema)
+    jsonschema.validate(raw(), schema)
+    for path, value in [("sorce", "x"), ("features.city.hashed.num_buckets", 1), ("data.period", "week"), ("data.key", [])]:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(raw(path, value), schema)
+
+
+def test_a_dumped_conf_is_the_same_conf(write):
+    loaded = conf.load(CHURN)
+    again = conf.load(write(yaml.dump(loaded)))
+    assert again == loaded
+    assert again.digest == loaded.digest
+    assert conf.load(CHURN, ["split.salt=other"]).digest != loaded.digest
