@@ -185,7 +185,7 @@ def test_an_override_is_checked_as_the_file_is():
         ("score", {"model": "churn"}, "score.model must be like `models:/churn@champion` or `models:/churn/3` (got 'churn')"),
         ("split.share.train", 2, "split.share.train must be 1 or less (got 2)"),
         ("train.memory_share", 0, "train.memory_share must be more than 0 (got 0)"),
-        ("train.memory_share", True, "train.memory_share must be a number (got true)"),
+        ("data.label", True, "data.label must be text (got true)"),
         ("train.class_weight", {"a": "x"}, "train.class_weight.a must be a number (got 'x')"),
         ("report.slices", "city", "report.slices must be a list (got 'city')"),
         ("release.promote_if", {"roc_auc": 0.7}, "release.promote_if.roc_auc must be a mapping with `at_least` or `at_most` (got 0.7)"),

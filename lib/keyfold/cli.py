@@ -79,8 +79,6 @@ def understood(error: BaseException) -> KeyfoldError | None:
         from keyfold.errors import PromiseError
 
         return PromiseError(text.split("keyfold.errors.PromiseError: ", 1)[1].partition("\n")[0])
-    if found := re.search(r"\[FAILED_READ_FILE[^]]*\] Encountered error while reading file (.+?)\.\s", text):
-        return DataError(f"{found[1]} cannot be read: it is gone, cut short, or not of the kind that its name says")
     condition = getattr(error, "getCondition", lambda: None)()
     return _SPARK[condition](text) if condition in _SPARK else _by_words(text)
 
@@ -89,6 +87,8 @@ def _by_words(text: str) -> KeyfoldError | None:
     for words, advice in _WORDS.items():
         if words in text:
             return DataError(advice)
+    if found := re.search(r"\[FAILED_READ_FILE[^]]*\] Encountered error while reading file (.+?)\.\s", text):
+        return DataError(f"{found[1]} cannot be read: it is gone, cut short, or not of the kind that its name says")
     return None
 
 

@@ -147,6 +147,7 @@ def _read(run: "Run", data: Data) -> Source:
     if not isinstance(data.source, str):
         rows = data.source.frame(run.spark)
         return Source(rows, F.lit(None).cast("string"), F.lit(None).cast("string"))
+    sources.check_there(data.source)
     columns = data.columns
     if not columns and sources.format_of(data.source) in ("csv", "json"):
         columns = _looked_up(run, data)

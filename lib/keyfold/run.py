@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from keyfold import report
 from keyfold.conf import Conf
 from keyfold.digests import digest
+from keyfold.spark import cores
 from keyfold.tables import Table, Tables, home
 
 if TYPE_CHECKING:
@@ -129,19 +130,18 @@ class Run:
 
     def close(self) -> None:
         """Writes the ledger: one row for each job that was attempted."""
-        cores = self.spark.conf.get("spark.default.parallelism", None) or os.cpu_count() or 1
-        rows = [self._ledger_row(job, int(cores)) for job in self.jobs]
+        rows = [self._ledger_row(job, cores(self.spark)) for job in self.jobs]
         if rows:
             self.table(LEDGER).append(self.spark.createDataFrame(rows, _LEDGER_COLUMNS).coalesce(1), job="ledger")
 
-    def _ledger_row(self, job: Job, cores: int) -> tuple[Any, ...]:
+    def _ledger_row(self, job: Job, at_once: int) -> tuple[Any, ...]:
         seconds = sum((step.seconds for step in job.steps), 0.0)
         counted = (job.counts.get(name) for name in ("read", "kept", "scored", "quarantined"))
         steps = {step.name: step.seconds for step in job.steps}
         inputs = json.dumps(job.inputs, sort_keys=True)
         return (
             job.name, self.conf.name, job.run_id, self.conf.digest, self.period, inputs, *counted,
-            seconds, steps, seconds * cores / 3600, job.status, job.message, job.started,
+            seconds, steps, seconds * at_once / 3600, job.status, job.message, job.started,
         )  # fmt: skip
 
     def write_report(self) -> Path:

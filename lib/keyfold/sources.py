@@ -80,10 +80,9 @@ def delimiter_of(path: str, csv: Csv | None) -> str:
 
 
 def read(spark: "SparkSession", path: str, columns: Mapping[str, str], csv: Csv | None) -> Source:
-    """A source's rows (DataError for a missing file, another header, a file that is not in its encoding)."""
+    """A source's rows (DataError for an empty file or another header)."""
     from pyspark.sql import functions as F
 
-    _check_there(path)
     kind = format_of(path)
     if kind in ("parquet", "delta"):
         rows = spark.read.format(kind).load(path)
@@ -94,7 +93,8 @@ def read(spark: "SparkSession", path: str, columns: Mapping[str, str], csv: Csv 
     return _typed(_csv(spark, path, columns, csv), columns, odd)
 
 
-def _check_there(path: str) -> None:
+def check_there(path: str) -> None:
+    """DataError where a local source holds no file."""
     if "://" in path or _local_files(path):
         return
     if glob.glob(path):
