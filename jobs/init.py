@@ -1,5 +1,5 @@
 # no spark
-"""init FILE --key COL[,COL] --label COL: looks at a file and prints a commented conf for it."""
+"""Looks at a file and prints a commented conf for it: init FILE --key COL[,COL] --label COL."""
 
 import argparse
 import csv
