@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
+
 from common import arguments, machine, records, run_cases, show
 
 if TYPE_CHECKING:
