@@ -45,20 +45,12 @@ def overrides(rows: int) -> list[str]:
 
 def pipeline(settings: list[str], home: Path) -> Measured:
     """As a user runs it: the seconds from the shell's start to its end, and in between those that the ledger tells."""
-    command = [
-        ROOT / "spark-submit.sh",
-        "pipeline",
-        CONF,
-        *(w for s in settings for w in ("--set", s)),
-        "--",
-        "--driver-memory",
-        MEMORY,
-    ]
+    home.mkdir(parents=True)
+    words = [word for setting in settings for word in ("--set", setting)]
+    command = [str(ROOT / "spark-submit.sh"), "pipeline", str(CONF), *words, "--", "--driver-memory", MEMORY]
     start = time.time()
     with (home.parent / "said").open("w+") as said:
-        process = subprocess.Popen(
-            list(map(str, command)), env=os.environ | {"KEYFOLD_HOME": str(home)}, stdout=said, stderr=said
-        )
+        process = subprocess.Popen(command, env=os.environ | {"KEYFOLD_HOME": str(home)}, stdout=said, stderr=said)
         memory = watched(process)
         if process.wait():
             said.seek(0)
