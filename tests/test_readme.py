@@ -1,55 +1,145 @@
-"""The README's commands that are marked as tested, at a smaller size, as a person would type them."""
+"""The README's commands that are marked as tested, run as a reader types them, in a copy of what they need; and its tables."""
 
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
+from shutil import copytree
+from types import SimpleNamespace
 
 import deltalake
 import numpy as np
+import pytest
 
-ROOT = Path(__file__).parent.parent
-MARKED = re.compile(r"<!-- tested(?P<how>[^>]*)-->\n```sh\n(?P<block>.*?)```", re.DOTALL)
+from keyfold import errors, registry, yaml
+from keyfold.conf import Conf, check
+from keyfold.features import KINDS
 
-
-def blocks():
-    return [(m["how"].strip(), m["block"]) for m in MARKED.finditer((ROOT / "README.md").read_text("utf-8"))]
-
-
-def run(command, home):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYSPARK"))}
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=ROOT,
-        env=environment | {"KEYFOLD_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stderr[-3000:]}"
-    return done.stdout
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+MARKED = re.compile(r"^<!-- tested(?:: (?P<sizes>.+?))? -->\n```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+CUSTOMERS = 600
 
 
-def customers(path):
+def marked(language):
+    return [(m["text"], m["sizes"] or "") for m in MARKED.finditer(README) if m["language"] == language]
+
+
+def commands():
+    """What the README says, in its order: (how to run it, its text)."""
+    for m in MARKED.finditer(README):
+        if m["language"] == "python":
+            yield [sys.executable, "-c", m["text"]]
+        if m["language"] == "sh":
+            for line in m["text"].splitlines():
+                yield ["bash", "-c", f"{line.partition(' #')[0]} {m['sizes'] or ''}"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """All that the commands said, and the folder that they left: not the project itself, whose conf/ they would write into."""
+    folder = tmp_path_factory.mktemp("project")
+    copytree(ROOT / "conf", folder / "conf")
+    (folder / "spark-submit.sh").write_text(f'#!/bin/sh\nexec "{ROOT}/spark-submit.sh" "$@"\n')
+    (folder / "spark-submit.sh").chmod(0o755)
+    (folder / "my_customers.csv").write_text(customers())
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYSPARK", "MLFLOW"))}
+    environment |= {"KEYFOLD_HOME": str(folder / ".keyfold")}
+    said = {}
+    for command in commands():
+        ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        assert ended.returncode == 0, f"{command[-1]}\n{ended.stderr[-3000:]}"
+        said[command[-1].split("conf/")[0] + command[-1].partition("conf/")[2].split(".")[0]] = ended
+    return SimpleNamespace(folder=folder, said=said)
+
+
+def customers():
     rng = np.random.default_rng(0)
-    spend, leaves = rng.gamma(2, 30, 600).round(2), rng.random(600)
+    spend, leaves = rng.gamma(2, 30, CUSTOMERS).round(2), rng.random(CUSTOMERS)
     rows = [
         f"c{i},{s},{'ab'[i % 2]},{'Yes' if u < s / 150 else 'No'}" for i, (s, u) in enumerate(zip(spend, leaves, strict=True))
     ]
-    path.write_text("customerID,Spend,Plan,Churn\n" + "\n".join(rows) + "\n")
+    return "\n".join(["customerID,Spend,Plan,Churn", *rows, ""])
 
 
-def test_the_marked_commands_do_what_is_said(tmp_path):
-    customers(tmp_path / "my_customers.csv")
-    commands = [(how, line.split("#")[0].strip()) for how, block in blocks() for line in block.splitlines()]
-    assert len(commands) == 3, "pipeline; init; pipeline"
-    out = ""
-    for how, command in commands:
-        here = command.replace("my_customers.csv", f"{tmp_path}/my_customers.csv").replace(
-            "conf/mine.yaml", f"{tmp_path}/mine.yaml"
-        )
-        out = run(f"{here} {how}", tmp_path / "state") or out
-    assert "predictions  my_customers.predictions" in out
-    found = deltalake.DeltaTable(str(tmp_path / "state/tables/my_customers/predictions")).to_pandas()
-    assert len(found) == found.customerID.nunique() == 600
-    assert deltalake.DeltaTable(str(tmp_path / "state/tables/churn/predictions")).to_pyarrow_table().num_rows > 1000
+def said(done, *words):
+    """The command with these words in it."""
+    return next(ended for command, ended in done.said.items() if all(word in command for word in words))
+
+
+def table(done, name):
+    return deltalake.DeltaTable(str(done.folder / ".keyfold/tables" / name)).to_pandas()
+
+
+def test_the_pipeline_says_where_its_results_are(done):
+    lines = dict(line.split(maxsplit=1) for line in said(done, "pipeline", "churn").stdout.splitlines())
+    assert list(lines) == ["rows", "predictions", "report", "MLflow"]
+    assert deltalake.DeltaTable.is_deltatable(lines["predictions"].split()[-1])
+    assert "</html>" in Path(lines["report"]).read_text("utf-8")
+    assert (done.folder / ".keyfold/mlflow.db").is_file()
+
+
+def test_predictions_are_read_without_spark(done):
+    keys = table(done, "churn/rows").query("keyfold_period == '2026-10'").customer_id
+    assert sorted(table(done, "churn/predictions").customer_id) == sorted(keys)
+    assert f"2026-10  scored    {len(keys)}" in said(done, "DeltaTable").stdout
+
+
+def test_scoring_once_more_commits_nothing(done):
+    assert "nothing new was committed" in said(done, "score", "churn").stderr
+    assert deltalake.DeltaTable(str(done.folder / ".keyfold/tables/churn/predictions")).version() == 0
+
+
+def test_an_own_file_is_scored_whole(done):
+    found = table(done, "my_customers/predictions")
+    assert sorted(found.customerID) == sorted(f"c{i}" for i in range(CUSTOMERS))
+    assert set(found.status) == {"scored"}
+
+
+def test_the_schema_is_written(done):
+    assert yaml.parse((done.folder / "conf/schema.json").read_text("utf-8"))["title"] == "Conf"
+
+
+def test_a_model_is_saved_without_pickle_and_refused_once_its_files_are_changed(done, monkeypatch, tmp_path):
+    import mlflow
+
+    monkeypatch.setenv("KEYFOLD_HOME", str(done.folder / ".keyfold"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    mlflow.set_tracking_uri(None)
+    version = registry.find("models:/my_customers@champion")
+    files = [p for p in registry.fetch(version, tmp_path / "sound").rglob("*") if p.is_file()]
+    assert {p.suffix for p in files} == {".json", ".skops"}
+    for spec in (done.folder / ".keyfold/artifacts").rglob("model/spec.json"):
+        spec.write_text(spec.read_text("utf-8") + " ", "utf-8")
+    with pytest.raises(errors.PromiseError, match="my_customers version 1 are not those that were registered"):
+        registry.fetch(version, tmp_path / "changed")
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.mark.parametrize("text", [text for text, _ in marked("yaml")])
+def test_the_conf_is_one_and_shows_all_there_is(text):
+    conf = check(yaml.parse(text))
+    assert list(yaml.parse(text)) == list(Conf.model_fields)
+    assert {feature.name for feature in conf.features.values()} == set(KINDS)
+
+
+def rows_of(header):
+    """The first cells of the table with that header."""
+    body = README.split(f"| {header} |", 1)[1].split("\n\n")[0].splitlines()[2:]
+    return [line.split("|")[1].strip().strip("`") for line in body]
+
+
+def test_each_job_is_told_of():
+    assert sorted(rows_of("job")) == sorted(path.stem for path in (ROOT / "jobs").glob("*.py"))
+
+
+def test_each_exit_code_is_told_of():
+    codes = {kind.exit_code for kind in (errors.KeyfoldError, *errors.KeyfoldError.__subclasses__())}
+    assert {int(code) for code in rows_of("exit code")} == codes | {0}
+
+
+def test_what_is_linked_is_there():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert len(links) >= 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
