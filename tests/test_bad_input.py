@@ -456,8 +456,11 @@ def test_a_missing_value_that_the_conf_refuses(spark):
 # --- promises ---
 
 
-def test_a_commit_with_other_rows_than_were_counted_is_put_back(spark):
-    table = Run(check(conf_of("promise")), spark).rows
+@pytest.mark.parametrize("in_catalog", [False, True])
+def test_a_commit_with_other_rows_than_were_counted_is_put_back(spark, in_catalog):
+    tables = Run(check(conf_of("promise")), spark).tables
+    tables.in_catalog = in_catalog
+    table = tables.table("promise.rows")
 
     def rows(*pairs):
         return spark.createDataFrame(pa.table(dict(zip(("id", "period"), zip(*pairs, strict=True), strict=True)))).coalesce(1)

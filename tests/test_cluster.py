@@ -1,4 +1,4 @@
-"""The jobs are plain spark-submit scripts: here on two executors, with a Python that does not have keyfold installed."""
+"""The jobs are plain spark-submit scripts: here on two executors, a Hive catalog, and a Python that does not have keyfold installed."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ import pyspark
 
 ROOT = Path(__file__).parent.parent
 CONF = [
-    "conf/churn.yaml",
+    str(ROOT / "conf/churn.yaml"),
     "--set",
     "data.source.customers=2000",
     "--set",
@@ -24,11 +24,14 @@ CONF = [
 
 
 def test_a_cluster_needs_only_the_archive_of_the_package(tmp_path):
-    out = subprocess.run(command(tmp_path), cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=400)
+    out = subprocess.run(command(tmp_path), cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=400)
     assert out.returncode == 0, out.stderr[-3000:]
     assert "predictions  churn.predictions" in out.stdout
-    rows = deltalake.DeltaTable(str(tmp_path / "state/tables/churn/rows")).to_pandas()
-    found = deltalake.DeltaTable(str(tmp_path / "state/tables/churn/predictions")).to_pandas()
+    assert not (tmp_path / "state/tables").exists(), "tables belong to the catalog"
+    assert (tmp_path / "mlflow.db").exists()
+    assert not (tmp_path / "state/mlflow.db").exists()
+    rows = deltalake.DeltaTable(str(tmp_path / "warehouse/churn.db/rows")).to_pandas()
+    found = deltalake.DeltaTable(str(tmp_path / "warehouse/churn.db/predictions")).to_pandas()
     assert sorted(found.customer_id) == sorted(rows[rows.keyfold_period == "2026-10"].customer_id)
     assert (found.status == "scored").all()
 
@@ -37,8 +40,15 @@ def command(folder):
     shutil.make_archive(str(folder / "keyfold"), "zip", ROOT / "lib", "keyfold")
     jars = (Path(sys.prefix) / "delta-jars").read_text().split()
     submit = [folder / "spark/bin/spark-submit", "--master", "local-cluster[2,1,1024]", "--jars", ",".join(jars)]
-    submit += ["--py-files", folder / "keyfold.zip", "--conf", "spark.executorEnv.PYTHONDONTWRITEBYTECODE=1"]
-    return [*map(str, submit), "jobs/pipeline.py", *CONF]
+    settings = {
+        "spark.executorEnv.PYTHONDONTWRITEBYTECODE": "1",
+        "spark.sql.catalogImplementation": "hive",
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={folder}/metastore;create=true",
+    }
+    submit += ["--py-files", folder / "keyfold.zip"]
+    submit += [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
+    return [*map(str, submit), str(ROOT / "jobs/pipeline.py"), *CONF]
 
 
 def environment(folder):
@@ -54,4 +64,5 @@ def environment(folder):
     missing = subprocess.run([python, "-c", "import keyfold"], capture_output=True, text=True)
     assert "No module named 'keyfold'" in missing.stderr
     named = {"SPARK_HOME": str(spark), "PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python, "SPARK_LOCAL_IP": "127.0.0.1"}
-    return os.environ | named | {"KEYFOLD_HOME": str(folder / "state"), "PYTHONPATH": ""}
+    places = {"KEYFOLD_HOME": str(folder / "state"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    return os.environ | named | places | {"PYTHONPATH": ""}

@@ -111,14 +111,15 @@ class Table:
         # Not RESTORE, which would undo other periods too.
         where = _where(column, values)
         former = self.read(version).where(where) if version is not None else self.read().where("false")
-        former.write.format("delta").mode("overwrite").option("replaceWhere", where).save(str(self.path)) if self.path else (
-            former.write.format("delta").mode("overwrite").option("replaceWhere", where).saveAsTable(self._at)
-        )
+        self._write(former.write.format("delta").mode("overwrite").option("replaceWhere", where))
 
     def _save(self, writer: Any, frame: "DataFrame", metadata: Mapping[str, Any]) -> None:
         writer = writer.option("userMetadata", json.dumps({"keyfold": metadata}, sort_keys=True))
         if not self.exists() and any(_ODD & set(c) for c in frame.columns):
             writer = writer.option("delta.columnMapping.mode", "name")
+        self._write(writer)
+
+    def _write(self, writer: Any) -> None:
         if self.path:
             writer.save(str(self.path))
         else:
