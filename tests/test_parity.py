@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from keyfold import hashing
 from keyfold.errors import DataError
 from keyfold.features import KINDS, Feature
+from keyfold.fitting import Measured
 from keyfold.spec import Spec
 from keyfold.values import ArrowValue
 
@@ -40,10 +41,31 @@ CONFS = {
         {"input_cols": ["text", "whole"], "num_buckets": 1000},
         {"input_cols": ["whole", "text"], "num_buckets": 1000},
         {"input_cols": ["day", "flag", "price", {"feature": "one_hot_0"}], "num_buckets": 2**31 - 1},
+        {"input_cols": [{"feature": "one_hot_0"}, {"feature": "date_parts_5"}, {"feature": "index_0"}], "num_buckets": "exact"},
     ],
-    "one_hot": [{"input_col": c, "max_categories": 3} for c in HASHED],
+    "one_hot": [{"input_col": c, "max_categories": 3} for c in HASHED]
+    + [{"input_col": "text", "max_categories": 2, "handle_unseen": {"hashed": 7}}],
+    "index": [{"input_col": c, "min_frequency": 2} for c in HASHED],
+    "bucketized": [{"input_col": c, "num_buckets": 4} for c in NUMBERS]
+    + [{"input_col": c, "boundaries": [-1.5, 0, 0.1, 1e9]} for c in NUMBERS],
+    "date_parts": [{"input_col": c, "cyclic": cyclic} for c in ("at", "wall") for cyclic in (False, True)]
+    + [{"input_col": "day", "parts": ["day_of_week", "day_of_month", "month"]}]
+    + [
+        {"input_col": c, "parts": [part]}
+        for c in ("at", "wall", "day")
+        for part in ("day_of_week", "day_of_month", "month", "hour")
+        if (c, part) != ("day", "hour")
+    ],
+    "text": [
+        {"input_col": "text", "tokens": tokens, "ngrams": ngrams, "lower": lower, **size, **length}
+        for tokens, ngrams, lower in (("words", 1, True), ("words", 3, False), ("characters", 2, True))
+        for size in ({"num_buckets": 50}, {"max_tokens": 4})
+        for length in ({}, {"length": 5})
+    ],
     "numeric": [{"input_col": c, "scale": "standard"} for c in NUMBERS]
     + [{"input_col": c, "scale": "minmax", "to": [-1, 1], "missing": 0.5} for c in NUMBERS]
+    + [{"input_col": c, "scale": "robust"} for c in NUMBERS]
+    + [{"input_col": c, "scale": "minmax", "clip": [0.1, 0.9]} for c in NUMBERS]
     + [{"input_col": "real"}],
 }
 
@@ -51,7 +73,21 @@ instants = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1))
 spring = st.integers(0, 7200).map(lambda s: dt.datetime(2026, 3, 29, 0, 30) + dt.timedelta(seconds=s))
 texts = st.one_of(
     st.sampled_from(
-        ["", " ", "\0", "a\0b", "é", "e\u0301", "👩‍👩‍👧", "ß", "İ", "x" * 40, "longer than thirty-two bytes, as text is"]
+        [
+            "",
+            " ",
+            "\0",
+            "a\0b",
+            "An ad, two Ads: AN AD!",
+            "ΣÀÉ Ж Ünïcode-wörds",
+            "é",
+            "e\u0301",
+            "👩‍👩‍👧",
+            "ß",
+            "İ",
+            "x" * 40,
+            "longer than thirty-two bytes, as text is",
+        ]
     ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
 )
@@ -83,7 +119,11 @@ def confs(drawn):
     found = {}
     for kind in KINDS:
         for i, conf in enumerate(CONFS[kind]):
-            if kind != "numeric" or any(finite(row[conf["input_col"]]) for row in drawn):
+            if (
+                kind not in ("numeric", "bucketized")
+                or "boundaries" in conf
+                or any(finite(row[conf["input_col"]]) for row in drawn)
+            ):
                 found[f"{kind}_{i}"] = Feature.model_validate({kind: conf})
     return found
 
@@ -92,11 +132,16 @@ def finite(value):
     return value is not None and math.isfinite(value)
 
 
-def same(spark_table, arrays):
-    for name, array in arrays.items():
-        got = spark_table[name].to_numpy()
-        assert got.dtype == array.dtype, name
+def same(spec, spark_table, arrays):
+    for name, got in spec.arrays(spark_table).items():
+        array, out = arrays[name], spec.outs[name]
+        if out.length is None:
+            assert got.to_pylist() == array.to_pylist(), name
+            continue
+        assert got.dtype == array.dtype == np.dtype({"int": np.int32, "double": np.float64, "float": np.float32}[out.type]), name
+        assert got.shape == array.shape, name
         assert got.tobytes() == array.tobytes(), (name, got, array)
+        assert out.type != "int" or not got.size or 0 <= got.min() <= got.max() < out.width, name
 
 
 @settings(max_examples=10)
@@ -107,7 +152,9 @@ def test_spark_and_arrow_give_the_same_bits(spark, drawn, partitions, ansi):
     try:
         held = frame.localCheckpoint()  # one order of rows for both sides
         spec = Spec.from_json(Spec.fit(held, confs(drawn)).to_json())
-        same(spec.transform(held).toArrow(), spec.arrow(held.toArrow()))
+        same(spec, spec.transform(held).toArrow(), spec.arrow(held.toArrow()))
+        held.createOrReplaceTempView("parity")
+        same(spec, spark.sql(spec.to_sql("parity")).toArrow(), spec.arrow(held.toArrow()))
     finally:
         spark.conf.set("spark.sql.ansi.enabled", True)
 
@@ -116,7 +163,7 @@ def test_empty_tables_have_empty_features(spark):
     full = spark.createDataFrame(table([dict.fromkeys(COLUMNS) | {c: next(iter_cell(c)) for c in COLUMNS}]))
     spec = Spec.fit(full, confs([{c: next(iter_cell(c)) for c in COLUMNS}]))
     empty = full.where("false")
-    same(spec.transform(empty).toArrow(), spec.arrow(empty.toArrow()))
+    same(spec, spec.transform(empty).toArrow(), spec.arrow(empty.toArrow()))
 
 
 def iter_cell(column):
@@ -191,6 +238,6 @@ def test_a_gap_does_not_make_an_integer_another_value(spark):
 def test_null_and_empty_text_are_two_things():
     null, empty = ArrowValue(pa.array([None], pa.string()), "string"), ArrowValue(pa.array([""]), "string")
     feature = Feature.model_validate({"hashed": {"input_col": "x", "num_buckets": 10}}).kind
-    state = feature.fit("f", [{}])
+    state = feature.fit("f", Measured([{}], []))
     assert feature.arrow([null], state)[0] == 0
     assert feature.arrow([empty], state)[0] > 0

@@ -173,7 +173,7 @@ def _features_section(spec: Spec) -> report.Section:
                 "name": name,
                 "kind": kind_name(kind),
                 "inputs": ", ".join(c if isinstance(c, str) else f"feature {c.feature}" for c in kind.inputs()),
-                "width": spec.widths[name],
+                "width": spec.outs[name].columns,
                 "note": kind.note(state),
             }
             for name, (kind, state) in spec.features.items()

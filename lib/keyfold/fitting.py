@@ -1,42 +1,129 @@
-"""What features must know of the training rows: all numbers in one aggregation, all vocabularies in one further pass."""
+"""What features must know of the training rows: all numbers in one aggregation, all counts in one further pass.
+
+Statistics are one long table (`of`, `value`, `amount`), uncut, so that those of two sets of rows add up to those of both:
+`merged` of a month's statistics and the former ones gives what fitting on all rows would.
+"""
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import struct
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import exact, hashing
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold import exact, sql
 from keyfold.errors import DataError
-from keyfold.values import SparkValue
+from keyfold.values import SqlValue
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-Wanted = Mapping[str, set[str]]  # statistics by column
-NUMBERS = {"count", "extremes", "moments"}
+Stats = Mapping[str, Any]
+SCHEMA = pa.schema({"of": pa.string(), "value": pa.string(), "amount": pa.int64()})
+_ROUND = 2.0**45 + 1  # Veltkamp's constant: leaves 8 binary digits of a double
 
 
-def statistics(frame: "DataFrame", values: Mapping[str, SparkValue], wanted: Wanted) -> dict[str, dict[str, Any]]:
-    """By column: count, min, max, mean, deviation, vocabulary (canonical value to count), as far as they are wanted."""
-    numbers = {c: values[c] for c, names in wanted.items() if names & NUMBERS}
-    words = {c: values[c] for c, names in wanted.items() if "vocabulary" in names}
-    found: dict[str, dict[str, Any]] = {column: {} for column in wanted}
-    for column, stats in (_numbers(frame, numbers) if numbers else {}).items():
-        found[column] |= stats
-    for column, counts in (_vocabularies(frame, words) if words else {}).items():
-        found[column]["vocabulary"] = counts
-    return found
+class Counted(NamedTuple):
+    """An SQL expression of text, or of an array of texts, whose values are counted; NULL is not."""
+
+    expression: str
+    many: bool = False
 
 
-def passes(wanted: Wanted) -> int:
+class Target(NamedTuple):
+    """SQL expressions over training rows: whether the label is the positive class; the part of a row, bigint in [0, 1,000,000)."""
+
+    positive: str
+    part: str
+
+
+class Measured(NamedTuple):
+    """What is known for one feature.
+
+    Of each input its `family` and (if asked) count, min, max, mean, deviation, or the `width` of a feature; and of each counted
+    expression the counts, a table of `value` and `amount`.
+    """
+
+    inputs: Sequence[Stats]
+    counts: Sequence[pa.Table]
+
+
+def measure(frame: "DataFrame", numbers: Mapping[str, SqlValue], counted: Sequence[Counted]) -> pa.Table:
+    """The statistics of the rows of a frame, in as many passes as `passes` says."""
+    tables = [SCHEMA.empty_table()]
+    if numbers:
+        tables.append(_numbers(frame, numbers))
+    if counted:
+        tables.append(_counts(frame, list(dict.fromkeys(counted))))
+    return pa.concat_tables(tables)
+
+
+def passes(numbers: Mapping[str, Any], counted: Sequence[Counted]) -> int:
     """How often fitting reads the rows."""
-    return bool(any(w & NUMBERS for w in wanted.values())) + any("vocabulary" in w for w in wanted.values())
+    return bool(numbers) + bool(counted)
 
 
-def _numbers(frame: "DataFrame", values: Mapping[str, SparkValue]) -> dict[str, dict[str, Any]]:
+def merged(statistics: Sequence[pa.Table]) -> pa.Table:
+    """The statistics of all rows, of those of parts of them."""
+    table = pa.concat_tables([SCHEMA.empty_table(), *statistics])
+    extreme = pc.is_in(table["value"], pa.array(["min", "max"]))
+    extreme = pc.and_(extreme, pc.starts_with(table["of"], _NUMBERS))
+    sums = table.filter(pc.invert(extreme)).group_by(["of", "value"]).aggregate([("amount", "sum")])
+    parts = [sums.rename_columns(["of", "value", "amount"]).select(SCHEMA.names).cast(SCHEMA)]
+    for name, choose in (("min", min), ("max", max)):
+        rows = table.filter(pc.and_(extreme, pc.equal(table["value"], name))).to_pylist()
+        best: dict[str, float] = {}
+        for row in rows:
+            x = _double(row["amount"])
+            best[row["of"]] = choose(best.get(row["of"], x), x)
+        parts.append(
+            pa.table({"of": list(best), "value": [name] * len(best), "amount": [_bits(x) for x in best.values()]}, SCHEMA)
+        )
+    return pa.concat_tables(parts)
+
+
+class Statistics:
+    """A table of statistics, to be asked by column and by expression."""
+
+    def __init__(self, table: pa.Table) -> None:
+        table = table.combine_chunks()
+        encoded = table["of"].combine_chunks().dictionary_encode()
+        codes = encoded.indices.to_numpy(zero_copy_only=False)
+        order = np.argsort(codes, kind="stable")
+        ends = np.searchsorted(codes[order], np.arange(len(encoded.dictionary)), side="right")
+        starts = np.concatenate([[0], ends])[:-1]
+        self._sorted = table.select(["value", "amount"]).take(pa.array(order))
+        self._at = {of: (s, e - s) for of, s, e in zip(encoded.dictionary.to_pylist(), starts, ends, strict=True)}
+
+    def counts(self, expression: Counted) -> pa.Table:
+        """`value` and `amount`, in no order."""
+        return self._sorted.slice(*self._at.get(expression.expression, (0, 0)))
+
+    def numbers(self, column: str) -> dict[str, Any]:
+        """count, min, max, mean, deviation (DataError for numbers that are too large to be summed)."""
+        found = self._sorted.slice(*self._at.get(_NUMBERS + column, (0, 0)))
+        row = dict(zip(found["value"].to_pylist(), found["amount"].to_pylist(), strict=True))
+        if not (count := row.get("count", 0)):
+            return {"count": 0}
+        low, high = _double(row["min"]), _double(row["max"])
+        if max(abs(low), abs(high)) >= exact.LIMIT:
+            raise DataError(f"column `{column}` holds {low:g} to {high:g}; numbers must be below 2^62 in size to be fitted")
+        mean = exact.total(row, "x", exact.SUM) / count
+        variance = exact.total(row, "xx", exact.SQUARES) / count - mean**2
+        deviation = math.sqrt(max(0.0, float(variance))) if high > low else 0.0
+        return {"count": count, "min": low, "max": high, "mean": float(mean), "deviation": deviation}
+
+
+_NUMBERS = "numbers of "
+
+
+def _numbers(frame: "DataFrame", values: Mapping[str, SqlValue]) -> pa.Table:
     from pyspark.sql import functions as F
 
     names = {column: str(i) for i, column in enumerate(values)}
-    plain = frame.select(*(value.number.alias(names[c]) for c, value in values.items()))
+    plain = frame.select(*(sql.column(value.number).alias(names[c]) for c, value in values.items()))
     limbs: dict[str, tuple[Column, Any]] = {}
     aggregates: dict[str, Column] = {}
     for name in names.values():
@@ -46,34 +133,57 @@ def _numbers(frame: "DataFrame", values: Mapping[str, SparkValue]) -> dict[str, 
         aggregates |= {f"{name}:count": F.count(x), f"{name}:min": F.min(x), f"{name}:max": F.max(x)}
         aggregates |= exact.sums(f"{name}:x", exact.SUM) | exact.sums(f"{name}:xx", exact.SQUARES)
     row = exact.with_limbs(plain, limbs).agg(*(a.alias(n) for n, a in aggregates.items())).collect()[0].asDict()
-    return {column: _decoded(row, name, column) for column, name in names.items()}
+    of = {name: _NUMBERS + column for column, name in names.items()}
+    cells = [(of[key.split(":", 1)[0]], key.split(":", 1)[1], amount) for key, amount in row.items() if amount is not None]
+    return pa.table(
+        {
+            "of": [cell[0] for cell in cells],
+            "value": [cell[1] for cell in cells],
+            "amount": [_bits(cell[2]) if cell[1] in ("min", "max") else cell[2] for cell in cells],
+        },
+        SCHEMA,
+    )
 
 
-def _decoded(row: dict[str, Any], name: str, column: str) -> dict[str, Any]:
-    count, low, high = (row[f"{name}:{key}"] for key in ("count", "min", "max"))
-    if not count:
-        return {"count": 0}
-    if max(abs(low), abs(high)) >= exact.LIMIT:
-        raise DataError(f"column `{column}` holds {low:g} to {high:g}; numbers must be below 2^62 in size to be fitted")
-    mean = exact.total(row, f"{name}:x", exact.SUM) / count
-    variance = exact.total(row, f"{name}:xx", exact.SQUARES) / count - mean**2
-    deviation = math.sqrt(max(0.0, float(variance))) if high > low else 0.0
-    return {"count": count, "min": low, "max": high, "mean": float(mean), "deviation": deviation}
+def _bits(x: float) -> int:
+    return int(struct.unpack("<q", struct.pack("<d", x))[0])
 
 
-def _vocabularies(frame: "DataFrame", values: Mapping[str, SparkValue]) -> dict[str, dict[str | int, int]]:
-    from pyspark.sql import functions as F
+def _double(bits: int) -> float:
+    return float(struct.unpack("<d", struct.pack("<q", bits))[0])
 
-    whole = {c for c, v in values.items() if v.family not in ("string", "decimal")}
-    cells = [
-        F.struct(F.lit(i).alias("i"), hashing.spark_canonical(v.column, v.family).cast("string").alias("value"))
-        for i, v in enumerate(values.values())
-    ]
-    exploded = frame.select(F.inline(F.array(*cells))).where(F.col("value").isNotNull())
-    counted = exploded.groupBy("i", "value").count().toArrow()
-    found: dict[str, dict[str | int, int]] = {column: {} for column in values}
-    columns = list(values)
-    for i, value, count in zip(*(counted[name].to_pylist() for name in ("i", "value", "count")), strict=True):
-        column = columns[i]
-        found[column][int(value) if column in whole else value] = count
-    return found
+
+def _counts(frame: "DataFrame", counted: Sequence[Counted]) -> pa.Table:
+    single = [f"struct({i} AS i, {c.expression} AS value)" for i, c in enumerate(counted) if not c.many]
+    many = [f"transform({c.expression}, v -> struct({i} AS i, v AS value))" for i, c in enumerate(counted) if c.many]
+    cells = [sql.array(single)] * bool(single) + many
+    rows = cells[0] if len(cells) == 1 else f"concat({', '.join(cells)})"
+    exploded = frame.select(sql.column(f"inline({rows})")).where("value IS NOT NULL")
+    found = exploded.groupBy("i", "value").count().toArrow()
+    expressions = pa.array([c.expression for c in counted], pa.string())
+    return pa.table(
+        {"of": expressions.take(found["i"].combine_chunks()), "value": found["value"], "amount": found["count"]}
+    ).cast(SCHEMA)
+
+
+def ranked(counts: pa.Table, min_frequency: int = 1, most: int | None = None) -> list[str]:
+    """The values that are frequent enough, most frequent first, ties by their UTF-8 bytes."""
+    kept = counts.filter(pc.greater_equal(counts["amount"], min_frequency))
+    kept = kept.sort_by([("amount", "descending"), ("value", "ascending")])
+    return kept["value"].slice(0, most).to_pylist()  # type: ignore[no-any-return]
+
+
+def coarse(number: str) -> Counted:
+    """Counts of numbers rounded to 8 binary digits, by arithmetic that every engine does alike; small integers stay exact."""
+    x, k = f"({number})", sql.double(_ROUND)
+    rounded = f"{x} * {k} - ({x} * {k} - {x})"
+    return Counted(f"CASE WHEN abs({x}) < {sql.double(exact.LIMIT)} THEN CAST({rounded} AS STRING) END")
+
+
+def quantiles(counts: pa.Table, shares: Sequence[float]) -> list[float]:
+    """For each share the smallest number that at least this share of the numbers is not above."""
+    values = np.array([float(v) for v in counts["value"].to_pylist()])
+    order = np.argsort(values)
+    reached = np.cumsum(counts["amount"].to_numpy()[order])
+    at = np.searchsorted(reached, np.ceil(np.array(shares) * reached[-1]), side="left")
+    return [float(values[order][min(i, len(order) - 1)]) for i in at]

@@ -4,21 +4,20 @@
     feature hash    h = xxhash64(salt text, v1, v2, …)     order matters, no separator can collide
     reduction       reduce(h, n) = ((h >>> 32) * n) >>> 32, for n up to 2^31 - 1
 
-A change is a new version, never an edit. Forms stand side by side: `spark_*` take and give Columns,
+A change is a new version, never an edit. Forms stand side by side: `sql_*` take and give SQL expressions,
 the others NumPy arrays of int64; both give the same integers.
 """
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column
+from keyfold import sql
 
 CONTRACT = 1
 PARTS = 1_000_000  # folds and release shares are counted in millionths
@@ -31,11 +30,9 @@ _P1, _P2, _P3, _P4, _P5 = (
 Int64s = npt.NDArray[np.int64]
 
 
-def spark_value_hash(canonical: "Column") -> "Column":
-    """bigint: the value hash of a column of text or bigint."""
-    from pyspark.sql import functions as F
-
-    return F.xxhash64(canonical)
+def sql_value_hash(canonical: str) -> str:
+    """bigint: the value hash of text or bigint."""
+    return f"xxhash64({canonical})"
 
 
 def value_hash(canonical: pa.Array) -> Int64s:
@@ -60,11 +57,9 @@ def text_hash(text: str) -> int:
     return int(_text_hashes([text])[0])
 
 
-def spark_feature_hash(salt: str, values: "Sequence[Column]") -> "Column":
-    """bigint: the hash of a salt and of columns of value hashes."""
-    from pyspark.sql import functions as F
-
-    return F.xxhash64(F.lit(salt), *values)
+def sql_feature_hash(salt: str, values: Sequence[str]) -> str:
+    """bigint: the hash of a salt and of value hashes."""
+    return f"xxhash64({sql.text(salt)}, {', '.join(values)})"
 
 
 def feature_hash(salt: str, values: Sequence[Int64s]) -> Int64s:
@@ -75,12 +70,9 @@ def feature_hash(salt: str, values: Sequence[Int64s]) -> Int64s:
     return seed.view(np.int64)  # type: ignore[no-any-return]
 
 
-def spark_reduce(hashes: "Column", n: int) -> "Column":
+def sql_reduce(hashes: str, n: int) -> str:
     """bigint in [0, n)."""
-    from pyspark.sql import functions as F
-
-    top = F.shiftrightunsigned(hashes, 32)
-    return F.shiftrightunsigned(top * F.lit(n).cast("bigint"), 32)
+    return f"shiftrightunsigned(shiftrightunsigned({hashes}, 32) * {sql.bigint(n)}, 32)"
 
 
 def reduce(hashes: Int64s, n: int) -> Int64s:
@@ -89,22 +81,22 @@ def reduce(hashes: Int64s, n: int) -> Int64s:
     return ((wide * np.uint64(n)) >> np.uint64(32)).view(np.int64)
 
 
-def spark_canonical(column: "Column", family: str) -> "Column":
+def sql_canonical(column: str, family: str) -> str:
     """Text or bigint: the canonical value of a column of a type family (see `keyfold.values`)."""
-    from pyspark.sql import functions as F
-
     match family:
         case "string":
-            return F.collate(column, "UTF8_BINARY")
+            return f"collate({column}, 'UTF8_BINARY')"
         case "bigint" | "boolean":
-            return column.cast("bigint")
+            return f"CAST({column} AS BIGINT)"
         case "date":
-            return F.unix_date(column).cast("bigint")
+            return f"CAST(unix_date({column}) AS BIGINT)"
         case "timestamp":
-            return F.unix_micros(column)
+            return f"unix_micros({column})"
         case "timestamp_ntz":
-            return F.unix_micros(F.convert_timezone(F.lit("UTC"), F.lit("UTC"), column).cast("timestamp"))
-    return _spark_decimal_text(column)
+            return f"unix_micros(CAST(convert_timezone('UTC', 'UTC', {column}) AS TIMESTAMP))"
+    # Not a cast, which writes 1E-10 when ANSI mode is off; no arithmetic, which loses digits of the widest decimals.
+    plain = f"replace(format_number({column}, 38), ',', '')"
+    return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {plain}))"
 
 
 def canonical(array: pa.Array, family: str) -> pa.Array:
@@ -128,14 +120,6 @@ def decimal_text(value: Decimal) -> str:
     text = format(value, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
-
-
-def _spark_decimal_text(column: "Column") -> "Column":
-    # Not a cast, which writes 1E-10 when ANSI mode is off; no arithmetic, which loses digits of the widest decimals.
-    from pyspark.sql import functions as F
-
-    plain = F.replace(F.format_number(column, 38), F.lit(","), F.lit(""))
-    return F.rtrim(F.rtrim(plain, F.lit("0")), F.lit("."))
 
 
 def _numpy(array: pa.Array) -> Any:

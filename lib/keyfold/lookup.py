@@ -1,19 +1,21 @@
-"""Where a value stands in a vocabulary, found by its value hash: in Catalyst and in NumPy."""
+"""Where a value stands in a vocabulary, found by its value hash: in SQL and in NumPy."""
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from keyfold import sql
 from keyfold.digests import canonical
 from keyfold.hashing import Int64s, value_hash
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column
-
 _LOW = 0xFFFFFFFF
+
+
+def distinct(vocabulary: Sequence[str | int]) -> bool:
+    """Whether no two values share a hash."""
+    return len(set(hashes_of(vocabulary))) == len(vocabulary)
 
 
 def hashes_of(vocabulary: Sequence[str | int]) -> list[int]:
@@ -31,23 +33,21 @@ def find(hashes: Int64s, vocabulary: Sequence[str | int]) -> Int64s:
     return np.where(known[at] == hashes, places[at], -1)
 
 
-def spark_find(hashes: "Column", vocabulary: Sequence[str | int]) -> "Column":
+def sql_find(hashes: str, vocabulary: Sequence[str | int]) -> str:
     """int: the place of a hash in the vocabulary; NULL where it has none."""
-    from pyspark.sql import functions as F
-
     if not vocabulary:
-        return F.lit(None).cast("int")
+        return "CAST(NULL AS INT)"
     keys, places = _cuckoo(tuple(vocabulary))
-    size = F.lit(len(keys)).cast("bigint")
     # Parsed once, when the plan is made: constants fold. A literal of a million nodes would not plan.
-    known = F.from_json(F.lit(canonical(keys)), "array<bigint>")
-    index = F.from_json(F.lit(canonical(places)), "array<int>")
+    known = f"from_json({sql.text(canonical(keys))}, 'array<bigint>')"
+    index = f"from_json({sql.text(canonical(places))}, 'array<int>')"
+    low = f"({hashes} & {sql.bigint(_LOW)})"
     slots = (
-        F.shiftrightunsigned(F.shiftrightunsigned(hashes, 32) * size, 32).cast("int"),
-        F.shiftrightunsigned(hashes.bitwiseAND(F.lit(_LOW)) * size, 32).cast("int"),
+        f"CAST(shiftrightunsigned({half} * {sql.bigint(len(keys))}, 32) AS INT)"
+        for half in (f"shiftrightunsigned({hashes}, 32)", low)
     )
-    first, second = (F.when(F.get(known, slot) == hashes, F.get(index, slot)) for slot in slots)
-    return F.coalesce(first, second)
+    found = (f"CASE WHEN get({known}, {slot}) = {hashes} THEN get({index}, {slot}) END" for slot in slots)
+    return f"coalesce({', '.join(found)})"
 
 
 @lru_cache(maxsize=256)

@@ -1,39 +1,88 @@
-"""Features as what a model takes: a sparse matrix straight from the indices, or a dense one with native categories."""
+"""Features as what a model takes: a sparse matrix straight from the indices, a dense one, tensors, or MLlib's vectors."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from scipy import sparse
 
 from keyfold.errors import DataError
+from keyfold.features import Array, Out
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+if TYPE_CHECKING:
+    import torch
+
+Arrays = Mapping[str, Array]
+Outs = Mapping[str, Out]
 MAX_CATEGORIES = 255
 
 
-def csr(arrays: Arrays, widths: Mapping[str, int], indices: Mapping[str, int]) -> sparse.csr_matrix:
-    """float64 of (rows, sum of widths): an index as one 1 in its feature's columns, a number as itself."""
+def csr(arrays: Arrays, outs: Outs) -> sparse.csr_matrix:
+    """float64 of (rows, sum of columns): an index as one 1 in its feature's columns, several as counts, numbers as themselves."""
     rows = len(next(iter(arrays.values())))
-    offsets = dict(zip(widths, np.cumsum([0, *widths.values()])[:-1], strict=True))
-    columns = np.empty((rows, len(widths)), np.int32)
-    values = np.ones((rows, len(widths)))
-    for i, name in enumerate(widths):
-        if name in indices:
-            columns[:, i] = offsets[name] + arrays[name]
+    offsets = dict(zip(outs, np.cumsum([0, *(out.columns for out in outs.values())])[:-1].tolist(), strict=True))
+    shape = (rows, sum(out.columns for out in outs.values()))
+    fixed = [(arrays[name], out, offsets[name]) for name, out in outs.items() if out.length is not None]
+    columns, values = _cells(fixed, rows)
+    starts = np.arange(rows + 1, dtype=np.int64) * columns.shape[1]
+    found = sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=shape)
+    for name, out in outs.items():
+        if out.length is None:
+            found = found + _bag(arrays[name], offsets[name], shape)
+    if any(out.length != 1 and out.type == "int" for out in outs.values()):
+        found.sum_duplicates()
+    return found
+
+
+def _cells(fixed: list[tuple[Any, Out, int]], rows: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """The columns and the values of the cells of features that have the same number of cells in each row."""
+    cells = sum(out.length or 0 for _, out, _ in fixed)
+    columns, values = np.empty((rows, cells), np.int32), np.ones((rows, cells))
+    at = 0
+    for array, out, offset in fixed:
+        here = slice(at, at := at + (out.length or 0))
+        wide = array.reshape(rows, out.length)
+        if out.type == "int":
+            columns[:, here] = wide + offset
         else:
-            columns[:, i], values[:, i] = offsets[name], arrays[name]
-    starts = np.arange(rows + 1, dtype=np.int64) * len(widths)
-    return sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=(rows, sum(widths.values())))
+            columns[:, here], values[:, here] = np.arange(offset, offset + (out.length or 0)), wide
+    return columns, values
 
 
-def dense(arrays: Arrays, widths: Mapping[str, int], indices: Mapping[str, int]) -> npt.NDArray[np.float64]:
-    """float64 of (rows, features): an index as a number (DataError where it has too many values for a category)."""
-    for name, width in indices.items():
-        if width > MAX_CATEGORIES:
+def _bag(array: pa.ListArray, offset: int, shape: tuple[int, int]) -> sparse.csr_matrix:
+    columns = array.flatten().to_numpy() + offset
+    starts = np.concatenate([[0], np.cumsum(array.value_lengths().to_numpy())])
+    return sparse.csr_matrix((np.ones(len(columns)), columns, starts), shape=shape)
+
+
+def dense(arrays: Arrays, outs: Outs) -> npt.NDArray[np.float64]:
+    """float64 of (rows, features, vectors laid out): an index as a number (DataError where it has too many for a category)."""
+    for name, out in outs.items():
+        if out.type == "int" and not out.is_index:
+            raise DataError(f"features.{name} is a list of indices, and this estimator takes none; choose one for sparse input")
+        if out.is_index and out.width > MAX_CATEGORIES:
             raise DataError(
-                f"features.{name} has {width:,} values, and this estimator takes categories of at most {MAX_CATEGORIES}; "
+                f"features.{name} has {out.width:,} values, and this estimator takes categories of at most {MAX_CATEGORIES}; "
                 "lower num_buckets or max_categories, or choose an estimator for sparse input"
             )
-    return np.column_stack([arrays[name].astype(np.float64) for name in widths])
+    return np.column_stack([np.asarray(arrays[name], np.float64) for name in outs])
+
+
+def categories(outs: Outs) -> list[bool]:
+    """Of each column of `dense`, whether it is a category."""
+    return [out.is_index for out in outs.values() for _ in range(out.length or 0)]
+
+
+def tensors(arrays: Arrays, outs: Outs) -> "dict[str, torch.Tensor]":
+    """By feature: int32 indices, float32 numbers; a bag as a nested tensor (needs the package torch)."""
+    import torch
+
+    made = {}
+    for name, out in outs.items():
+        if out.length is None:
+            made[name] = torch.nested.as_nested_tensor([torch.tensor(row, dtype=torch.int32) for row in arrays[name].to_pylist()])
+        else:
+            made[name] = torch.as_tensor(np.asarray(arrays[name], np.int32 if out.type == "int" else np.float32))
+    return made

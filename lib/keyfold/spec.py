@@ -1,25 +1,25 @@
 """The feature spec: fitted once on the train fold, then the same bits in Spark and in Arrow; its whole state is JSON."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold import digests, fitting, hashing
+from keyfold import digests, fitting, hashing, sql
 from keyfold.errors import ConfError, DataError, nearest
-from keyfold.features import KINDS, Feature, FromFeature, Kind
+from keyfold.features import KINDS, Array, Feature, FromFeature, Kind, Out
 from keyfold.features.kind import State
+from keyfold.fitting import Counted, Measured, Statistics, Target
 from keyfold.sql import col
-from keyfold.values import ArrowValue, SparkValue, arrow_cast, family_of, refuse_unless, spark_cast
+from keyfold.values import ArrowValue, SqlValue, arrow_cast, family_of, refuse_unless, sql_cast
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, Array]
 
 
 class Fitted(NamedTuple):
@@ -36,28 +36,34 @@ class Spec:
         self.inputs, self.features = dict(inputs), dict(features)
 
     @classmethod
-    def fit(cls, rows: "DataFrame", features: Mapping[str, Feature]) -> "Spec":
+    def fit(cls, rows: "DataFrame", features: Mapping[str, Feature], target: Target | None = None) -> "Spec":
         """Fitted on all rows of a frame, in at most two passes (DataError for a missing column or a wrong type)."""
-        kinds = {name: feature.kind for name, feature in features.items()}
-        inputs = {c: family_of(_type(rows, c)) for c in columns_of(kinds.values())}
-        for name, kind in kinds.items():
-            for column in kind.inputs():
-                if isinstance(column, str):
-                    refuse_unless(kind.takes, inputs[column], f"features.{name}: column `{column}`:", _ADVICE)
-        values = {c: spark_cast(col(c), family, family, c) for c, family in inputs.items()}
-        found = fitting.statistics(rows, values, wanted(kinds.values()))
-        stats = {n: [found.get(c, {}) if isinstance(c, str) else {} for c in k.inputs()] for n, k in kinds.items()}
-        return cls(inputs, {name: Fitted(kind, kind.fit(name, stats[name])) for name, kind in kinds.items()})
+        plan = Plan.of(rows, features, target)
+        return plan.spec(plan.measure(rows))
 
     def spark(self, frame: "DataFrame") -> dict[str, "Column"]:
         """The features as Columns over a frame that has the raw columns."""
-        values: dict[str, Any] = {c: spark_cast(col(c), family_of(_type(frame, c)), f, c) for c, f in self.inputs.items()}
-        found: dict[str, Column] = {}
-        for name in self._order:
-            kind, state = self.features[name]
-            taken = [values[c] if isinstance(c, str) else SparkValue(found[c.feature], "bigint") for c in kind.inputs()]
-            found[name] = kind.spark(taken, state)
-        return {name: found[name] for name in self.features}
+        types = {c: family_of(_type(frame, c)) for c in self.inputs}
+        taken = self._sql_values(types)
+        return {name: kind.spark(taken[name], state) for name, (kind, state) in self.features.items()}
+
+    def sql(self, types: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The features as SQL expressions over raw columns of the families `types`; default: those that were fitted."""
+        taken = self._sql_values(types or self.inputs)
+        return {name: kind.sql(taken[name], state) for name, (kind, state) in self.features.items()}
+
+    def to_sql(self, table: str, keep: Sequence[str] = ()) -> str:
+        """A SELECT of the columns `keep` and the features from a table (DataError for a kind that has no SQL form)."""
+        columns = [f"  {sql.quoted(c)}" for c in keep] + [f"  {e} AS {sql.quoted(n)}" for n, e in self.sql().items()]
+        return "SELECT\n" + ",\n".join(columns) + f"\nFROM {table}"
+
+    def _sql_values(self, types: Mapping[str, str]) -> dict[str, list[SqlValue]]:
+        values = {c: sql_cast(types[c], family, c) for c, family in self.inputs.items()}
+        return sql_inputs({name: kind for name, (kind, _) in self.features.items()}, values, self._sql_of)
+
+    def _sql_of(self, name: str, values: list[SqlValue]) -> str:
+        kind, state = self.features[name]
+        return kind.sql(values, state)
 
     def arrow(self, rows: pa.Table | pa.RecordBatch) -> Arrays:
         """The features as arrays of the length of `rows` (DataError for a missing column or another type)."""
@@ -69,19 +75,18 @@ class Spec:
             found[name] = kind.arrow(taken, state)
         return {name: found[name] for name in self.features}
 
+    def arrays(self, table: pa.Table) -> Arrays:
+        """The arrays of features that Spark computed, of a table that has them as columns."""
+        return {name: _array(table[name], out) for name, out in self.outs.items()}
+
     def transform(self, frame: "DataFrame", keep: Sequence[str] = ()) -> "DataFrame":
         """The columns `keep` and the features, by name."""
         return frame.select(*map(col, keep), *(column.alias(name) for name, column in self.spark(frame).items()))
 
     @cached_property
-    def widths(self) -> dict[str, int]:
-        """How many columns each feature takes in a matrix."""
-        return {name: kind.width(state) for name, (kind, state) in self.features.items()}
-
-    @cached_property
-    def indices(self) -> dict[str, int]:
-        """The features that are indices, with their widths."""
-        return {name: self.widths[name] for name, (kind, _) in self.features.items() if kind.integers}
+    def outs(self) -> dict[str, Out]:
+        """What each feature yields."""
+        return {name: kind.out(state) for name, (kind, state) in self.features.items()}
 
     @cached_property
     def _order(self) -> list[str]:
@@ -125,19 +130,78 @@ def kind_name(kind: Kind) -> str:
     return next(name for name, found in KINDS.items() if type(kind) is found)
 
 
+class Plan(NamedTuple):
+    """What fitting needs of the rows: numbers of columns, and counts of expressions by feature."""
+
+    kinds: Mapping[str, Kind]
+    values: Mapping[str, SqlValue]
+    counted: Mapping[str, list[Counted]]
+
+    @classmethod
+    def of(cls, rows: "DataFrame", features: Mapping[str, Feature], target: Target | None = None) -> "Plan":
+        """The plan for the rows of a frame (DataError for a missing column or a wrong type)."""
+        kinds = {name: feature.kind for name, feature in features.items()}
+        in_order(kinds)
+        inputs = {c: family_of(_type(rows, c)) for c in columns_of(kinds.values())}
+        for name, kind in kinds.items():
+            for column in kind.inputs():
+                if isinstance(column, str):
+                    refuse_unless(kind.takes, inputs[column], f"features.{name}: column `{column}`:", _ADVICE)
+        values = {c: sql_cast(family, family, c) for c, family in inputs.items()}
+        counted = {n: k.counted([values[c] for c in k.inputs() if isinstance(c, str)], target) for n, k in kinds.items()}
+        return cls(kinds, values, counted)
+
+    @property
+    def _numbers(self) -> dict[str, SqlValue]:
+        return {c: self.values[c] for c in columns_of(kind for kind in self.kinds.values() if kind.numbers)}
+
+    @property
+    def _counted(self) -> list[Counted]:
+        return [c for some in self.counted.values() for c in some]
+
+    @property
+    def passes(self) -> int:
+        """How often fitting reads the rows."""
+        return fitting.passes(self._numbers, self._counted)
+
+    def measure(self, rows: "DataFrame") -> pa.Table:
+        """The statistics of rows (see `keyfold.fitting`)."""
+        return fitting.measure(rows, self._numbers, self._counted)
+
+    def spec(self, statistics: pa.Table) -> Spec:
+        """The spec that follows from statistics."""
+        asked = Statistics(statistics)
+        fitted: dict[str, Fitted] = {}
+        numbers = {c: asked.numbers(c) for c in self._numbers}
+        for name in in_order(self.kinds):
+            kind = self.kinds[name]
+            inputs = [
+                {"family": self.values[c].family} | numbers.get(c, {})
+                if isinstance(c, str)
+                else {"width": _index_width(name, c.feature, fitted[c.feature])}
+                for c in kind.inputs()
+            ]
+            state = kind.fit(name, Measured(inputs, [asked.counts(c) for c in self.counted[name]]))
+            fitted[name] = Fitted(kind, state)
+        return Spec({c: v.family for c, v in self.values.items()}, {name: fitted[name] for name in self.kinds})
+
+
 def columns_of(kinds: Iterable[Kind]) -> list[str]:
     """The raw columns that kinds take, in order of first use."""
     return list(dict.fromkeys(c for kind in kinds for c in kind.inputs() if isinstance(c, str)))
 
 
-def wanted(kinds: Iterable[Kind]) -> dict[str, set[str]]:
-    """The statistics that kinds need, by column."""
-    found: dict[str, set[str]] = {}
-    for kind in kinds:
-        for column in kind.inputs():
-            if isinstance(column, str) and kind.statistics:
-                found.setdefault(column, set()).update(kind.statistics)
-    return found
+def sql_inputs(
+    kinds: Mapping[str, Kind], values: Mapping[str, SqlValue], of: Callable[[str, list[SqlValue]], str]
+) -> dict[str, list[SqlValue]]:
+    """For each kind the SQL values it takes: of columns, or of other features, whose expressions `of` makes."""
+    taken: dict[str, list[SqlValue]] = {}
+    for name in in_order(kinds):
+        taken[name] = [
+            values[c] if isinstance(c, str) else SqlValue(f"CAST({of(c.feature, taken[c.feature])} AS BIGINT)", "bigint")
+            for c in kinds[name].inputs()
+        ]
+    return taken
 
 
 def in_order(kinds: Mapping[str, Kind]) -> list[str]:
@@ -161,12 +225,26 @@ def in_order(kinds: Mapping[str, Kind]) -> list[str]:
 def _check_taken(name: str, other: str, kinds: Mapping[str, Kind]) -> None:
     if other not in kinds:
         raise ConfError(f"features.{name} takes the feature `{other}`, which is not there{nearest(other, kinds)}")
-    if not kinds[other].integers:
-        raise ConfError(f"features.{name} takes the feature `{other}`, which yields no integers; bucketize it first")
 
 
-def _of_feature(array: npt.NDArray[Any]) -> ArrowValue:
-    return ArrowValue(pa.array(array.astype(np.int64)), "bigint")
+def _index_width(name: str, other: str, fitted: Fitted) -> int:
+    out = fitted.kind.out(fitted.state)
+    if not out.is_index:
+        raise ConfError(f"features.{name} takes the feature `{other}`, which yields no single integer; bucketize it first")
+    return out.width
+
+
+def _of_feature(array: Array) -> ArrowValue:
+    return ArrowValue(pa.array(np.asarray(array, np.int64)), "bigint")
+
+
+def _array(column: pa.ChunkedArray, out: Out) -> Array:
+    whole = column.combine_chunks()
+    if out.length is None:
+        return whole if isinstance(whole, pa.ListArray) else pa.concat_arrays(whole.chunks)
+    if out.length == 1 and not pa.types.is_list(whole.type):
+        return whole.to_numpy(zero_copy_only=False)
+    return whole.flatten().to_numpy(zero_copy_only=False).reshape(-1, out.length)
 
 
 def _type(frame: "DataFrame", column: str) -> str:

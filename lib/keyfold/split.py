@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from keyfold import hashing
+from keyfold import hashing, sql
 from keyfold.section import Section
-from keyfold.sql import col
-from keyfold.values import HASHED, SparkValue, family_of, refuse_unless
+from keyfold.values import HASHED, SqlValue, family_of, refuse_unless
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -60,7 +59,7 @@ class Folds:
 
     def spark_part(self, frame: "DataFrame", salt: str) -> "Column":
         """bigint: the row's place in [0, 1,000,000) under a salt."""
-        return hashing.spark_reduce(key_hash(frame, self.by, salt), hashing.PARTS)
+        return place(frame, self.by, salt)
 
     def numpy(self, hashes: list[hashing.Int64s]) -> npt.NDArray[np.str_]:
         """The same, of the value hashes of the columns."""
@@ -68,11 +67,21 @@ class Folds:
         return np.select([part < self.test, part >= self.validation], ["test", "validation"], "train")
 
 
+def place(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
+    """bigint in [0, 1,000,000), of columns under a salt."""
+    return sql.column(hashing.sql_reduce(sql_key_hash(frame, columns, salt), hashing.PARTS))
+
+
 def key_hash(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
     """bigint: the feature hash of columns (DataError for a type that cannot be hashed)."""
+    return sql.column(sql_key_hash(frame, columns, salt))
+
+
+def sql_key_hash(frame: "DataFrame", columns: list[str], salt: str) -> str:
+    """The same, as an SQL expression over the frame."""
     values = []
     for column in columns:
         family = family_of(frame.schema[column].dataType.simpleString())
         refuse_unless(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
-        values.append(SparkValue(col(column), family).hash)
-    return hashing.spark_feature_hash(salt, values)
+        values.append(SqlValue(sql.quoted(column), family).hash)
+    return hashing.sql_feature_hash(salt, values)

@@ -1,9 +1,13 @@
-"""The one place where names and values become part of SQL."""
+"""The one place where names and values become part of SQL. An expression is text; a Column is made of it at the edge."""
 
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
+
+_PLAIN = re.compile(r"[^'\\\x00-\x1f\x7f-\uffff\U00010000-\U0010ffff]*")
 
 
 def quoted(name: str) -> str:
@@ -12,8 +16,30 @@ def quoted(name: str) -> str:
 
 
 def text(value: str) -> str:
-    """A text as a SQL literal; a backslash and a quote are escaped."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """A text as a literal that reads the same whatever the parser's settings for escapes are."""
+    return f"'{value}'" if _PLAIN.fullmatch(value) else f"CAST(X'{value.encode().hex()}' AS STRING)"
+
+
+def double(value: float) -> str:
+    """A finite double as a literal of just its bits."""
+    return f"{float(value)!r}D"
+
+
+def bigint(value: int) -> str:
+    """A 64-bit integer."""
+    return f"{value}L"
+
+
+def array(items: Iterable[str]) -> str:
+    """An array of expressions."""
+    return f"array({', '.join(items)})"
+
+
+def column(expression: str) -> "Column":
+    """The Column of an expression."""
+    from pyspark.sql import functions as F
+
+    return F.expr(expression)
 
 
 def col(name: str) -> "Column":

@@ -1,25 +1,22 @@
 """A column's value as features take it: brought without loss to the type that was fitted, then read as number or hash.
 
 Type families: bigint (all integers), double (both floats), string, boolean, date, timestamp, timestamp_ntz, decimal.
-`SparkValue` holds a Column, `ArrowValue` an Arrow array; both have `null`, `number` and `hash`.
+`SqlValue` holds an SQL expression, `ArrowValue` an Arrow array; both have `null`, `number`, `canonical` and `hash`.
 """
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold import hashing
+from keyfold import hashing, sql
 from keyfold.errors import DataError
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column
 
 HASHED = ("bigint", "string", "boolean", "date", "timestamp", "timestamp_ntz", "decimal")
 NUMBERS = ("bigint", "double", "boolean", "decimal")
+DAYS = ("date", "timestamp", "timestamp_ntz")
 EXACT = 2**53
 ARROW: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
@@ -30,7 +27,9 @@ ARROW: dict[str, pa.DataType] = {
     "timestamp": pa.timestamp("us", "UTC"),
     "timestamp_ntz": pa.timestamp("us"),
     "decimal": pa.decimal128(38, 18),
+    "binary": pa.binary(),
 }
+_SQL = {"decimal": "decimal(38,18)"}
 _INTEGERS = {"tinyint", "smallint", "int", "bigint"}
 
 
@@ -51,33 +50,40 @@ def arrow_family(type_: pa.DataType) -> str:
     }  # fmt: skip
     if t.is_large_string(type_) or t.is_string_view(type_):
         return "string"
+    if t.is_binary(type_) or t.is_large_binary(type_) or t.is_binary_view(type_):
+        return "binary"
     return next((name for name, test in tests.items() if test(type_)), str(type_))
 
 
-class SparkValue:
-    """A Column of one family, read as features read it."""
+class SqlValue:
+    """An SQL expression of one family, read as features read it."""
 
-    def __init__(self, column: "Column", family: str) -> None:
+    def __init__(self, column: str, family: str) -> None:
         self.column, self.family = column, family
 
-    @cached_property
-    def null(self) -> "Column":
+    @property
+    def null(self) -> str:
         """boolean"""
-        return self.column.isNull()
+        return f"({self.column} IS NULL)"
 
-    @cached_property
-    def number(self) -> "Column":
+    @property
+    def number(self) -> str:
         """double; NULL where the value is NULL, NaN or infinite; -0.0 is 0.0"""
-        from pyspark.sql import functions as F
+        if self.family == "double":
+            most = sql.double(np.finfo(float).max.item())
+            return f"CASE WHEN abs({self.column}) <= {most} THEN {self.column} + 0.0D END"
+        whole = f"CAST({self.column} AS INT)" if self.family == "boolean" else self.column
+        return f"CAST({whole} AS DOUBLE)"
 
-        if self.family != "double":
-            return self.column.cast("double") if self.family != "boolean" else self.column.cast("int").cast("double")
-        return F.when(F.abs(self.column) <= F.lit(np.finfo(float).max.item()), self.column + F.lit(0.0))
+    @property
+    def canonical(self) -> str:
+        """text or bigint, the canonical value"""
+        return hashing.sql_canonical(self.column, self.family)
 
-    @cached_property
-    def hash(self) -> "Column":
+    @property
+    def hash(self) -> str:
         """bigint, the value hash"""
-        return hashing.spark_value_hash(hashing.spark_canonical(self.column, self.family))
+        return hashing.sql_value_hash(self.canonical)
 
 
 class ArrowValue:
@@ -98,23 +104,29 @@ class ArrowValue:
         return np.where(np.isfinite(numbers), numbers + 0.0, np.nan)
 
     @cached_property
+    def canonical(self) -> pa.Array:
+        """text or int64, the canonical value"""
+        return hashing.canonical(self.array, self.family)
+
+    @cached_property
     def hash(self) -> hashing.Int64s:
         """int64, the value hash"""
-        return hashing.value_hash(hashing.canonical(self.array, self.family))
+        return hashing.value_hash(self.canonical)
 
 
-def spark_cast(column: "Column", actual: str, family: str, name: str) -> SparkValue:
-    """A Column of family `actual` as the fitted family, without loss (DataError; in the job where a value is lost)."""
-    from pyspark.sql import functions as F
-
+def sql_cast(actual: str, family: str, name: str) -> SqlValue:
+    """A column of family `actual` as the fitted family, without loss (DataError; in the job where a value is lost)."""
+    column = sql.quoted(name)
     if actual in ("void", family):
-        return SparkValue(column.cast(family) if actual == "void" else _widened(column, family), family)
+        widen = actual == "void" or family in ("bigint", "double")
+        return SqlValue(f"CAST({column} AS {_SQL.get(family, family)})" if widen else column, family)
     if {actual, family} == {"bigint", "double"}:
-        lossless = F.abs(column) <= F.lit(EXACT) if actual == "bigint" else (
-            (F.abs(column) <= F.lit(float(EXACT))) & (column == F.rint(column)))  # fmt: skip
-        absent = column.isNull() if actual == "bigint" else column.isNull() | F.isnan(column)
-        lost = F.raise_error(F.concat(F.lit(f"keyfold: {_lost(name, family)}; got "), column.cast("string")))
-        return SparkValue(F.when(absent, None).when(lossless, column.cast(family)).otherwise(lost.cast(family)), family)
+        absent, lossless = f"{column} IS NULL", f"abs({column}) <= {EXACT}L"
+        if actual == "double":
+            absent, lossless = f"{absent} OR isnan({column})", f"abs({column}) <= {float(EXACT)}D AND {column} = rint({column})"
+        lost = f"raise_error(concat({sql.text(f'keyfold: {_lost(name, family)}; got ')}, CAST({column} AS STRING)))"
+        cases = f"WHEN {absent} THEN NULL WHEN {lossless} THEN CAST({column} AS {family})"
+        return SqlValue(f"CASE {cases} ELSE CAST({lost} AS {family}) END", family)
     raise DataError(_other_type(name, actual, family))
 
 
@@ -132,10 +144,6 @@ def arrow_cast(array: pa.Array | pa.ChunkedArray, family: str, name: str) -> Arr
         return ArrowValue(array if actual == family == "decimal" else array.cast(ARROW[family]), family)
     except pa.ArrowInvalid as error:
         raise DataError(f"{_lost(name, family)}: {error}") from error
-
-
-def _widened(column: "Column", family: str) -> "Column":
-    return column.cast(family) if family in ("bigint", "double") else column
 
 
 def _between_numbers(array: pa.Array, actual: str, family: str, name: str) -> pa.Array:

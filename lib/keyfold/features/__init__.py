@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model, model_validator
 
-from keyfold.features.kind import FromFeature, Kind
+from keyfold.features.kind import Array, FromFeature, Kind, Out
 from keyfold.section import Section
 
 
@@ -53,4 +53,4 @@ if TYPE_CHECKING:
 else:
     Feature = create_model("Feature", __base__=_Feature, __doc__="One feature: {kind: its fields}.", **_fields)
 
-__all__ = ["KINDS", "Feature", "FromFeature", "Kind"]
+__all__ = ["KINDS", "Array", "Feature", "FromFeature", "Kind", "Out"]

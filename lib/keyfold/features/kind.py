@@ -1,21 +1,22 @@
 """What a kind of feature is: conf fields, what it must know to be fitted, and its value in Spark and in Arrow."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from keyfold import hashing
+from keyfold import hashing, sql
+from keyfold.fitting import Counted, Measured, Target
 from keyfold.section import Section
-from keyfold.values import HASHED, ArrowValue, SparkValue
+from keyfold.values import HASHED, ArrowValue, SqlValue
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
 State = dict[str, Any]  # JSON
-Stats = Mapping[str, Any]  # statistics of one input, by name (see `keyfold.fitting`)
+Array = Any  # numpy.ndarray, or pyarrow.ListArray
 
 
 class FromFeature(Section):
@@ -27,31 +28,57 @@ class FromFeature(Section):
 Input = Annotated[str | FromFeature, Field(description="a column's name, or {feature: name}")]
 
 
+class Out(NamedTuple):
+    """What a feature yields: `length` values a row (None: any number), of a type; an int is an index in [0, width)."""
+
+    type: Literal["int", "double", "float"]
+    width: int = 1
+    length: int | None = 1
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it is one index."""
+        return self.type == "int" and self.length == 1
+
+    @property
+    def columns(self) -> int:
+        """Columns that it takes in a sparse matrix."""
+        return self.width if self.type == "int" else (self.length or 0)
+
+
 class Kind(Section):
     """A kind of feature. Its file is named as the conf names it; the class is found there."""
 
     takes: ClassVar[tuple[str, ...]]  # type families, see `keyfold.values`
-    integers: ClassVar[bool]  # whether it yields an index in [0, width), or a double
-    statistics: ClassVar[tuple[str, ...]] = ()  # that `fit` needs of each column
+    numbers: ClassVar[bool] = False  # whether `fit` needs count, min, max, mean and deviation of its inputs
+    serving_only: ClassVar[bool] = False  # whether training rows get other values than `sql` and `arrow` give
 
     def inputs(self) -> Sequence[str | FromFeature]:
         """The columns and features it takes, in order."""
         return [self.input_col]  # type: ignore[attr-defined]
 
-    def fit(self, name: str, stats: Sequence[Stats]) -> State:
-        """What to keep of the training rows, as JSON, from the statistics of each input."""
+    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
+        """The expressions whose values `fit` needs the counts of."""
+        return []
+
+    def fit(self, name: str, of: Measured) -> State:
+        """What to keep of the training rows, as JSON."""
+        return {}
+
+    def out(self, state: State) -> Out:
+        """What it yields."""
         raise NotImplementedError
 
-    def width(self, state: State) -> int:
-        """Columns that it takes in a matrix: the number of values of an index, or 1."""
-        return 1
-
-    def spark(self, values: Sequence[SparkValue], state: State) -> "Column":
-        """The feature as a Column: int or double, never NULL."""
+    def sql(self, values: Sequence[SqlValue], state: State) -> str:
+        """The feature as an SQL expression, never NULL."""
         raise NotImplementedError
 
-    def arrow(self, values: Sequence[ArrowValue], state: State) -> npt.NDArray[Any]:
-        """The same as an array: int32 or float64."""
+    def spark(self, values: Sequence[SqlValue], state: State) -> "Column":
+        """The same as a Column; a kind that cannot be SQL makes one of its Arrow form."""
+        return sql.column(self.sql(values, state))
+
+    def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
+        """The same as an array: int32, float64 or float32, of (rows) or (rows, length); a list array for any length."""
         raise NotImplementedError
 
     def note(self, state: State) -> str:
@@ -64,40 +91,46 @@ def int32(array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     return array.astype(np.int32)
 
 
+def salted(kind: Kind, name: str, salt: str | None) -> str:
+    """A salt, spelled out; kinds never share one."""
+    return f"{type(kind).__name__.lower()}:{name if salt is None else salt}"
+
+
+def sql_bucket(salt: str, hashes: Sequence[str], num_buckets: int) -> str:
+    """int in [1, num_buckets), of value hashes."""
+    return f"CAST({hashing.sql_reduce(hashing.sql_feature_hash(salt, hashes), num_buckets - 1)} + 1L AS INT)"
+
+
+def bucket(salt: str, hashes: Sequence[hashing.Int64s], num_buckets: int) -> npt.NDArray[np.int32]:
+    """int32 in [1, num_buckets), of value hashes."""
+    return int32(hashing.reduce(hashing.feature_hash(salt, hashes), num_buckets - 1) + 1)
+
+
 class Bucketed(Kind):
     """A kind that yields the bucket of its inputs, an index in [0, num_buckets), under the hash contract."""
 
     takes: ClassVar = HASHED
-    integers: ClassVar = True
 
     num_buckets: int = Field(ge=2, le=hashing.MAX_BUCKETS, description="bucket 0, for NULL, counts too")
     salt: str | None = Field(None, description="default: the feature's name")
 
-    def fit(self, name: str, stats: Sequence[Stats]) -> State:
-        """The salt, spelled out."""
-        return {"salt": f"{type(self).__name__.lower()}:{name if self.salt is None else self.salt}"}
+    def fit(self, name: str, of: Measured) -> State:
+        """The salt."""
+        return {"salt": salted(self, name, self.salt)}
 
-    def width(self, state: State) -> int:
-        """The number of buckets."""
-        return self.num_buckets
+    def out(self, state: State) -> Out:
+        """An index."""
+        return Out("int", self.num_buckets)
 
-    def spark(self, values: Sequence[SparkValue], state: State) -> "Column":
+    def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """int"""
-        from pyspark.sql import functions as F
+        absent = " AND ".join(v.null for v in values)
+        return f"CASE WHEN {absent} THEN 0 ELSE {sql_bucket(state['salt'], [v.hash for v in values], self.num_buckets)} END"
 
-        h = hashing.spark_feature_hash(state["salt"], [v.hash for v in values])
-        bucket = hashing.spark_reduce(h, self.num_buckets - 1) + F.lit(1)
-        absent = values[0].null
-        for value in values[1:]:
-            absent = absent & value.null
-        return F.when(absent, F.lit(0)).otherwise(bucket.cast("int"))
-
-    def arrow(self, values: Sequence[ArrowValue], state: State) -> npt.NDArray[Any]:
+    def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """int32"""
-        h = hashing.feature_hash(state["salt"], [v.hash for v in values])
-        bucket = hashing.reduce(h, self.num_buckets - 1) + 1
         absent = np.logical_and.reduce([v.null for v in values])
-        return int32(np.where(absent, 0, bucket))
+        return int32(np.where(absent, 0, bucket(state["salt"], [v.hash for v in values], self.num_buckets)))
 
     def note(self, state: State) -> str:
         """The salt."""

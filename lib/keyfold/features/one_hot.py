@@ -5,70 +5,84 @@ vocabulary never share a hash (fitting refuses); an unseen value does with a cha
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from keyfold import lookup
+from keyfold import hashing, lookup, sql
 from keyfold.errors import DataError
-from keyfold.features.kind import Kind, State, Stats, int32
-from keyfold.values import HASHED, ArrowValue, SparkValue
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column
+from keyfold.features.kind import Array, Kind, Out, State, int32, salted
+from keyfold.fitting import Counted, Measured, Target, ranked
+from keyfold.section import Section
+from keyfold.values import HASHED, ArrowValue, SqlValue
 
 NULL, UNSEEN, FIRST = 0, 1, 2
+
+
+class HashedUnseen(Section):
+    """Unseen values get `hashed` places of their own, behind the vocabulary."""
+
+    hashed: int = Field(ge=1, le=hashing.MAX_BUCKETS // 2)
 
 
 class OneHot(Kind):
     """An index in [0, size of the vocabulary + 2); a matrix holds it as one 1 in as many columns."""
 
     takes: ClassVar = HASHED
-    integers: ClassVar = True
-    statistics: ClassVar = ("vocabulary",)
 
     input_col: str
     min_frequency: int = Field(1, ge=1, description="rarer values count as unseen")
     max_categories: int | None = Field(None, ge=1, description="the most frequent ones; the others count as unseen")
-    handle_unseen: Literal["own", "error"] = "own"
+    handle_unseen: Literal["own", "error"] | HashedUnseen = Field(
+        "own", description="one place for all, an error, or {hashed: n} for n places by hash"
+    )
 
-    def fit(self, name: str, stats: Sequence[Stats]) -> State:
-        """The vocabulary as canonical values, most frequent first, ties by their UTF-8 bytes; and their hashes."""
-        counts: dict[Any, int] = stats[0]["vocabulary"]
-        kept = [value for value, count in counts.items() if count >= self.min_frequency]
-        kept.sort(key=lambda value: (-counts[value], str(value).encode()))
-        kept = kept[: self.max_categories]
-        hashes = lookup.hashes_of(kept)
-        if len(set(hashes)) < len(hashes):
+    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
+        """The values."""
+        return [Counted(f"CAST({values[0].canonical} AS STRING)")]
+
+    def fit(self, name: str, of: Measured) -> State:
+        """The vocabulary as canonical values, most frequent first, ties by their UTF-8 bytes."""
+        kept = ranked(of.counts[0], self.min_frequency, self.max_categories)
+        vocabulary = kept if of.inputs[0]["family"] in ("string", "decimal") else [int(value) for value in kept]
+        if not lookup.distinct(vocabulary):
             raise DataError(f"features.{name}: two values of `{self.input_col}` share a 64-bit hash; use `hashed` instead")
-        return {"vocabulary": kept}
+        return {"vocabulary": vocabulary, "salt": salted(self, name, None)}
 
-    def width(self, state: State) -> int:
-        """The vocabulary, NULL and unseen."""
-        return len(state["vocabulary"]) + FIRST
+    def out(self, state: State) -> Out:
+        """An index: the vocabulary, NULL, unseen, and the places of hashed ones."""
+        return Out("int", len(state["vocabulary"]) + FIRST + self._places)
 
-    def spark(self, values: Sequence[SparkValue], state: State) -> "Column":
+    @property
+    def _places(self) -> int:
+        return self.handle_unseen.hashed if isinstance(self.handle_unseen, HashedUnseen) else 0
+
+    def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """int"""
-        from pyspark.sql import functions as F
-
         (value,) = values
-        found = lookup.spark_find(value.hash, state["vocabulary"]) + F.lit(FIRST)
-        unseen = F.lit(UNSEEN)
+        unseen = str(UNSEEN)
         if self.handle_unseen == "error":
-            message = F.concat(F.lit(f"keyfold: {self._unseen} "), value.column.cast("string"))
-            unseen = F.raise_error(message).cast("int")
-        return F.when(value.null, F.lit(NULL)).otherwise(F.coalesce(found, unseen))
+            message = f"concat({sql.text(f'keyfold: {self._unseen} ')}, CAST({value.column} AS STRING))"
+            unseen = f"CAST(raise_error({message}) AS INT)"
+        elif self._places:
+            place = hashing.sql_reduce(hashing.sql_feature_hash(state["salt"], [value.hash]), self._places)
+            unseen = f"CAST({place} + {len(state['vocabulary']) + FIRST}L AS INT)"
+        found = lookup.sql_find(value.hash, state["vocabulary"])
+        return f"CASE WHEN {value.null} THEN {NULL} ELSE coalesce({found} + {FIRST}, {unseen}) END"
 
-    def arrow(self, values: Sequence[ArrowValue], state: State) -> npt.NDArray[Any]:
+    def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """int32"""
         (value,) = values
         found = lookup.find(value.hash, state["vocabulary"])
         unseen = (found < 0) & ~value.null
         if self.handle_unseen == "error" and unseen.any():
             raise DataError(f"{self._unseen} {value.array.filter(unseen)[0]}")
-        return int32(np.where(value.null, NULL, np.where(unseen, UNSEEN, found + FIRST)))
+        other: int | hashing.Int64s = UNSEEN
+        if self._places:
+            place = hashing.reduce(hashing.feature_hash(state["salt"], [value.hash]), self._places)
+            other = place + len(state["vocabulary"]) + FIRST
+        return int32(np.where(value.null, NULL, np.where(unseen, other, found + FIRST)))
 
     @property
     def _unseen(self) -> str:

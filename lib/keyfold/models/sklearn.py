@@ -70,8 +70,8 @@ class Sklearn(Section):
         estimator = named(**params)
         sparse = bool(get_tags(estimator).input_tags.sparse)
         categorical = "categorical_features" in inspect.signature(named).parameters
-        if categorical and not sparse and spec.indices:
-            estimator.set_params(categorical_features=[name in spec.indices for name in spec.widths])
+        if categorical and not sparse and any(of := matrix.categories(spec.outs)):
+            estimator.set_params(categorical_features=of)
         weights = {} if weight is None else {"sample_weight": weight}
         fitted = Estimator(estimator, spec, sparse)
         estimator.fit(fitted.matrix(arrays), y, **weights)
@@ -94,7 +94,7 @@ class Estimator:
     def matrix(self, arrays: Arrays) -> Any:
         """Features as the estimator takes them."""
         make = matrix.csr if self.sparse else matrix.dense
-        return make(arrays, self.spec.widths, self.spec.indices)
+        return make(arrays, self.spec.outs)
 
     def probability(self, arrays: Arrays) -> npt.NDArray[np.float64]:
         """Of the positive class, in [0, 1]."""

@@ -15,8 +15,8 @@ from keyfold.metrics import Metric
 from keyfold.models import Label, Model, ModelConf
 from keyfold.registry import Registered
 from keyfold.section import Section
-from keyfold.spec import Spec
-from keyfold.split import key_hash
+from keyfold.spec import Arrays, Spec
+from keyfold.split import key_hash, place
 from keyfold.sql import col
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class Set(NamedTuple):
         return Set(self.table.filter(pa.compute.equal(self.table[FOLD], name)), self.spec)
 
     @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """The features."""
-        return {name: self.table[name].to_numpy() for name in self.spec.features}
+        return self.spec.arrays(self.table)
 
     @property
     def y(self) -> npt.NDArray[Any]:
@@ -164,8 +164,7 @@ def _collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
     share = _share(run, spec, sum(found.counts.values()))
     rows = found.rows
     if share < 1:
-        part = hashing.spark_reduce(key_hash(rows, _identifying(run), "sample"), hashing.PARTS)
-        rows = rows.where(part < F.lit(round(share * hashing.PARTS)))
+        rows = rows.where(place(rows, _identifying(run), "sample") < F.lit(round(share * hashing.PARTS)))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
     columns = {FOLD: col(FOLD), LABEL: target, ORDER: order} | spec.spark(rows)
     columns |= {f"keyfold_extra:{name}": column for name, column in extra.items()}
