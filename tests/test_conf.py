@@ -168,7 +168,7 @@ def test_an_override_is_checked_as_the_file_is():
         ("features.city.hashed.num_buckets", 1.5, "features.city.hashed.num_buckets must be a whole number (got 1.5)"),
         ("features.city.hashed.num_buckets", None, "features.city.hashed.num_buckets must be a whole number (got nothing)"),
         ("features.city.hashed.input_col", 3, "features.city.hashed.input_col must be text or a mapping with `feature` (got 3)"),
-        ("features.city", "hashed", "features.city must be a mapping with `bucketized`, `crossed`, `date_parts`, `hashed`, `index`, `numeric`, `one_hot` or `text` (got 'hashed')"),  # noqa: E501
+        ("features.city", "hashed", "features.city must be a mapping with `bucketized`, `crossed`, `date_parts`, `hashed`, `index`, `numeric`, `one_hot` or `text` (got 'hashed')"),
         ("features", [1], "features must be a mapping (got [1])"),
         ("features", {1: {"one_hot": {"input_col": "a"}}}, "features: the name 1 must be text; quote it"),
         ("features.n.numeric", {"input_col": "a", "to": [1]}, "features.n.numeric.to must be a list of 2 (got [1])"),
@@ -215,7 +215,7 @@ def test_an_override_is_checked_as_the_file_is():
         # what does not go together
         ("data.period", "month", "data: period `month` needs `time`, the column that says when"),
         ("split.share", {"train": 0.9}, "split.share: train, validation and test must sum to 1 (got 1.1)"),
-        ("features.city", {}, "features.city: must name one kind of bucketized, crossed, date_parts, hashed, index, numeric, one_hot, text (got none)"),  # noqa: E501
+        ("features.city", {}, "features.city: must name one kind of bucketized, crossed, date_parts, hashed, index, numeric, one_hot, text (got none)"),
         ("features.x.crossed", {"input_cols": ["a", {"feature": "x"}], "num_buckets": 4}, "features.x takes itself: x → x"),
         ("features.n.numeric", {"input_col": "a", "to": [2, 1]},
          "features.n.numeric.to: must be [low, high] with low below high (got [2.0, 1.0])"),
