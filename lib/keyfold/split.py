@@ -83,5 +83,5 @@ def sql_key_hash(frame: "DataFrame", columns: list[str], salt: str) -> str:
     for column in columns:
         family = family_of(frame.schema[column].dataType.simpleString())
         refuse_unless(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
-        values.append(SqlValue(sql.quoted(column), family).hash)
+        values.append(SqlValue(sql.reference(column), family).hash)
     return hashing.sql_feature_hash(salt, values)

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-_PLAIN = re.compile(r"[^'\\\x00-\x1f\x7f-\uffff\U00010000-\U0010ffff]*")
+_PLAIN = re.compile(r"[^$'\\\x00-\x1f\x7f-\uffff\U00010000-\U0010ffff]*")
 
 
 def quoted(name: str) -> str:
     """A name as an identifier, whatever is in it."""
     return "`" + name.replace("`", "``") + "`"
+
+
+def reference(name: str) -> str:
+    """A column in an expression; `${…}` in a name would be read as a variable, also between back-quotes."""
+    return f"IDENTIFIER({text(quoted(name))})" if "${" in name else quoted(name)
 
 
 def text(value: str) -> str:

@@ -116,7 +116,7 @@ class ArrowValue:
 
 def sql_cast(actual: str, family: str, name: str) -> SqlValue:
     """A column of family `actual` as the fitted family, without loss (DataError; in the job where a value is lost)."""
-    column = sql.quoted(name)
+    column = sql.reference(name)
     if actual in ("void", family):
         widen = actual == "void" or family in ("bigint", "double")
         return SqlValue(f"CAST({column} AS {_SQL.get(family, family)})" if widen else column, family)
