@@ -155,7 +155,7 @@ def _score(
     with run.step("load"), tempfile.TemporaryDirectory() as folder:
         at = registry.fetch(version, Path(folder))
         model, packed = Model.load(at), answers.packed(at)
-    model.spec.spark(sound)  # refuses the whole job where a column is missing or of another type
+    model.spec.transform(sound)  # refuses the whole job where a column is missing or of another type
     with run.step("predict") as step:
         answered = _answered(run, model, version, packed, sound)
         if refused is not None:

@@ -14,7 +14,7 @@ from keyfold.features import KINDS, Array, Feature, FromFeature, Kind, Out
 from keyfold.features.kind import State
 from keyfold.fitting import Counted, Measured, Statistics, Target
 from keyfold.sql import col
-from keyfold.values import ArrowValue, SqlValue, arrow_cast, family_of, refuse_unless, sql_cast
+from keyfold.values import HASHED, ArrowValue, SqlValue, arrow_cast, family_of, refuse_unless, sql_cast
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -41,24 +41,34 @@ class Spec:
         plan = Plan.of(rows, features, target)
         return plan.spec(plan.measure(rows))
 
-    def spark(self, frame: "DataFrame") -> dict[str, "Column"]:
-        """The features as Columns over a frame that has the raw columns."""
+    def transform(self, frame: "DataFrame", keep: "Sequence[str | Column]" = ()) -> "DataFrame":
+        """The columns `keep` and the features, by name (DataError for a missing column or a wrong type)."""
         types = {c: family_of(_type(frame, c)) for c in self.inputs}
-        taken = self._sql_values(types)
-        return {name: kind.spark(taken[name], state) for name, (kind, state) in self.features.items()}
-
-    def sql(self, types: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The features as SQL expressions over raw columns of the families `types`; default: those that were fitted."""
-        taken = self._sql_values(types or self.inputs)
-        return {name: kind.sql(taken[name], state) for name, (kind, state) in self.features.items()}
+        hashes = (sql.column(e).alias(n) for n, e in self._hashes(types).items())
+        taken = self._taken(types)
+        features = (kind.spark(taken[name], state).alias(name) for name, (kind, state) in self.features.items())
+        kept = (col(c) if isinstance(c, str) else c for c in keep)
+        return frame.select("*", *hashes).select(*kept, *features)
 
     def to_sql(self, table: str, keep: Sequence[str] = ()) -> str:
         """A SELECT of the columns `keep` and the features from a table (DataError for a kind that has no SQL form)."""
-        columns = [f"  {sql.quoted(c)}" for c in keep] + [f"  {e} AS {sql.quoted(n)}" for n, e in self.sql().items()]
-        return "SELECT\n" + ",\n".join(columns) + f"\nFROM {table}"
+        taken = self._taken(self.inputs)
+        features = {name: kind.sql(taken[name], state) for name, (kind, state) in self.features.items()}
+        hashes = ", ".join(["*", *(f"{e} AS {n}" for n, e in self._hashes(self.inputs).items())])
+        columns = [f"  {sql.quoted(c)}" for c in keep] + [f"  {e} AS {sql.quoted(n)}" for n, e in features.items()]
+        return "\n".join(["SELECT", ",\n".join(columns), "FROM (SELECT", hashes, "FROM", f"{table})"])
 
-    def _sql_values(self, types: Mapping[str, str]) -> dict[str, list[SqlValue]]:
-        values = {c: sql_cast(types[c], family, c) for c, family in self.inputs.items()}
+    def _hashes(self, types: Mapping[str, str]) -> dict[str, str]:
+        # A column's value hash is a column of a projection below, so that Spark computes it once for all features.
+        hashed = columns_of(kind for kind, _ in self.features.values() if kind.takes == HASHED)
+        return {self._hash_of[c]: sql_cast(types[c], self.inputs[c], c).hash for c in hashed}
+
+    @cached_property
+    def _hash_of(self) -> dict[str, str]:
+        return {c: f"keyfold_hash_{i}" for i, c in enumerate(self.inputs)}
+
+    def _taken(self, types: Mapping[str, str]) -> dict[str, list[SqlValue]]:
+        values = {c: sql_cast(types[c], family, c).hashed_as(self._hash_of[c]) for c, family in self.inputs.items()}
         return sql_inputs({name: kind for name, (kind, _) in self.features.items()}, values, self._sql_of)
 
     def _sql_of(self, name: str, values: list[SqlValue]) -> str:
@@ -78,10 +88,6 @@ class Spec:
     def arrays(self, table: pa.Table) -> Arrays:
         """The arrays of features that Spark computed, of a table that has them as columns."""
         return {name: _array(table[name], out) for name, out in self.outs.items()}
-
-    def transform(self, frame: "DataFrame", keep: Sequence[str] = ()) -> "DataFrame":
-        """The columns `keep` and the features, by name."""
-        return frame.select(*map(col, keep), *(column.alias(name) for name, column in self.spark(frame).items()))
 
     @cached_property
     def outs(self) -> dict[str, Out]:

@@ -58,8 +58,12 @@ def arrow_family(type_: pa.DataType) -> str:
 class SqlValue:
     """An SQL expression of one family, read as features read it."""
 
-    def __init__(self, column: str, family: str) -> None:
-        self.column, self.family = column, family
+    def __init__(self, column: str, family: str, hashed: str | None = None) -> None:
+        self.column, self.family, self._hashed = column, family, hashed
+
+    def hashed_as(self, name: str) -> "SqlValue":
+        """The same, where a column of that name holds its value hash."""
+        return SqlValue(self.column, self.family, name)
 
     @property
     def null(self) -> str:
@@ -83,7 +87,7 @@ class SqlValue:
     @property
     def hash(self) -> str:
         """bigint, the value hash"""
-        return hashing.sql_value_hash(self.canonical)
+        return self._hashed or hashing.sql_value_hash(self.canonical)
 
 
 class ArrowValue:

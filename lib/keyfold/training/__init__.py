@@ -166,9 +166,8 @@ def _collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
     if share < 1:
         rows = rows.where(place(rows, _identifying(run), "sample") < F.lit(round(share * hashing.PARTS)))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
-    columns = {FOLD: col(FOLD), LABEL: target, ORDER: order} | spec.spark(rows)
-    columns |= {f"keyfold_extra:{name}": column for name, column in extra.items()}
-    table = rows.select(*(column.alias(name) for name, column in columns.items())).toArrow()
+    columns = {FOLD: col(FOLD), LABEL: target, ORDER: order} | {f"keyfold_extra:{n}": column for n, column in extra.items()}
+    table = spec.transform(rows, [column.alias(name) for name, column in columns.items()]).toArrow()
     return Set(table.sort_by([(ORDER, "ascending")]), spec), share
 
 

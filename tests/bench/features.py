@@ -1,0 +1,195 @@
+"""Feature transformation and fitting: beside the bare scan, MLlib and scikit-learn; by rows, and by the width of the spec.
+
+The rows have six text columns with 10 to 1,000,000 distinct values; the spec hashes each of them and three crosses into 2^18 buckets.
+"""
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common import Record, arguments, machine, run_cases, show, timed
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+DISTINCT = {"c10": 10, "c100": 100, "c1k": 1_000, "c10k": 10_000, "c100k": 100_000, "c1m": 1_000_000}
+BUCKETS = 2**18
+BATCH = 50_000
+WARM = 3  # runs before the warm ones, in which the JVM compiles
+Cases = dict[str, Callable[[], object]]
+
+
+def made(spark: "SparkSession", rows: int, path: Path) -> "DataFrame":
+    """Six text columns, their values drawn by hash, and two numbers, one value in fifty NULL."""
+    from pyspark.sql import functions as F
+
+    def drawn(name: str, distinct: int) -> Any:
+        h = F.xxhash64(F.lit(name), "id")
+        return F.when(h % 50 != 0, F.concat(F.lit(name + "_"), F.pmod(F.shiftright(h, 8), F.lit(distinct)).cast("string"))).alias(
+            name
+        )
+
+    numbers = [(F.xxhash64(F.lit(n), "id") / 2**50).alias(n) for n in ("n1", "n2")]
+    frame = spark.range(rows).select(*(drawn(n, d) for n, d in DISTINCT.items()), *numbers)
+    frame.write.mode("overwrite").parquet(str(path))
+    return spark.read.parquet(str(path))
+
+
+def hashed() -> dict[str, Any]:
+    """Nine features."""
+    crosses = [("c10", "c1m"), ("c100", "c10k"), ("c1k", "c100k")]
+    single = {c: {"hashed": {"input_col": c, "num_buckets": BUCKETS}} for c in DISTINCT}
+    return single | {f"{a}_{b}": {"crossed": {"input_cols": [a, b], "num_buckets": BUCKETS}} for a, b in crosses}
+
+
+def mixed() -> dict[str, Any]:
+    """Twenty features of most kinds."""
+    found: dict[str, Any] = {f"hash_{c}": {"hashed": {"input_col": c, "num_buckets": BUCKETS}} for c in DISTINCT}
+    found |= {f"one_{c}": {"one_hot": {"input_col": c, "min_frequency": 10, "max_categories": 1000}} for c in DISTINCT}
+    found |= {"cross": {"crossed": {"input_cols": ["c10", "c1m"], "num_buckets": BUCKETS}}}
+    found |= {"tokens": {"text": {"input_col": "c100", "length": 4, "max_tokens": 1000}}}
+    for n in ("n1", "n2"):
+        found[f"{n}_standard"] = {"numeric": {"input_col": n, "scale": "standard"}}
+        found[f"{n}_robust"] = {"numeric": {"input_col": n, "scale": "robust"}}
+        found[f"{n}_range"] = {"bucketized": {"input_col": n, "num_buckets": 20}}
+    return found
+
+
+def wide(features: int) -> dict[str, Any]:
+    """Hashed features of the six columns, each with its own salt."""
+    columns = list(DISTINCT)
+    return {f"f{i}": {"hashed": {"input_col": columns[i % len(columns)], "num_buckets": BUCKETS}} for i in range(features)}
+
+
+def fitted(frame: "DataFrame", features: dict[str, Any]) -> Any:
+    """The spec of features."""
+    from keyfold.features import Feature
+    from keyfold.spec import Spec
+
+    return Spec.fit(frame, {name: Feature.model_validate(f) for name, f in features.items()})
+
+
+def noop(frame: "DataFrame") -> None:
+    """Computes all rows and drops them."""
+    frame.write.format("noop").mode("overwrite").save()
+
+
+def beside_mllib(frame: "DataFrame") -> Cases:
+    """Transformation of the same columns."""
+    from pyspark.ml.feature import FeatureHasher, OneHotEncoder, StringIndexer
+
+    text = frame.select(*DISTINCT)
+    spec = fitted(text, hashed())
+    hasher = FeatureHasher(inputCols=list(DISTINCT), outputCol="features", numFeatures=BUCKETS)
+    indexer = StringIndexer(inputCols=list(DISTINCT), outputCols=[f"{c}_i" for c in DISTINCT], handleInvalid="keep").fit(text)
+    encoder = OneHotEncoder(inputCols=[f"{c}_i" for c in DISTINCT], outputCols=[f"{c}_v" for c in DISTINCT])
+    encoding = encoder.fit(indexer.transform(text.limit(1000)))
+    return {
+        "scan": lambda: noop(text),
+        "keyfold: 6 hashed, 3 crossed": lambda: noop(spec.transform(text)),
+        "MLlib FeatureHasher: 6 hashed": lambda: noop(hasher.transform(text).select("features")),
+        "MLlib StringIndexer, OneHotEncoder": lambda: noop(encoding.transform(indexer.transform(text)).select("c10_v", "c1m_v")),
+    }
+
+
+def beside_sklearn(table: pa.Table) -> Cases:
+    """The Arrow form on one core, in batches, and scikit-learn's hasher on the same rows as its users give them."""
+    from sklearn.feature_extraction import FeatureHasher
+
+    from keyfold.features import Feature
+    from keyfold.fitting import Measured
+    from keyfold.spec import Fitted, Spec
+
+    kinds = {name: Feature.model_validate(f).kind for name, f in hashed().items()}
+    spec = Spec(dict.fromkeys(DISTINCT, "string"), {n: Fitted(k, k.fit(n, Measured([], []))) for n, k in kinds.items()})
+    batches = table.to_batches(max_chunksize=BATCH)
+    values = [[f"{c}={v}" for c, v in row.items() if v is not None] for row in table.to_pylist()]
+    hasher = FeatureHasher(BUCKETS, input_type="string")
+    return {
+        "keyfold, Arrow: 6 hashed, 3 crossed": lambda: [spec.arrow(batch) for batch in batches],
+        "scikit-learn FeatureHasher: 6 hashed": lambda: hasher.transform(values),
+    }
+
+
+def by_width(frame: "DataFrame", widths: list[int], repeats: int) -> list[Record]:
+    """The first run of each width, and warm ones."""
+    found = []
+    rows = frame.count()
+    for features in widths:
+        spec = fitted(frame, wide(features))
+        first = timed(lambda spec=spec: noop(spec.transform(frame)))  # type: ignore[misc]
+        made = spec.transform(frame)
+        for _ in range(WARM):
+            noop(made)
+        runs = [timed(lambda made=made: noop(made)) for _ in range(repeats)]  # type: ignore[misc]
+        median = statistics.median(runs)
+        found.append(
+            Record(case=f"{features:,} hashed", rows=rows, seconds=[first, *runs], median=median, vs_floor=None, vs_peer=None)
+        )
+        print(
+            f"{features:,} hashed: {rows * features / median / 1e6:.1f} M values/s warm, first run {first / median:.1f} × that",
+            flush=True,
+        )
+    return found
+
+
+def main() -> None:
+    """All tables in one session."""
+    parser = arguments(__doc__, rows=5_000_000)
+    parser.add_argument("--only", nargs="*", default=["mllib", "sklearn", "fit", "rows", "wide"], help="which tables")
+    options = parser.parse_args()
+    from keyfold import spark as keyfold_spark
+
+    spark = keyfold_spark.session("bench features")
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows")
+        frame = made(spark, options.rows, path)
+        again: dict[str, Any] = {"repeats": options.repeats, "rows": options.rows}
+        if "mllib" in options.only:
+            cases = beside_mllib(frame)
+            found["mllib"] = run_cases("Transform", cases, floor="scan", peer="MLlib FeatureHasher: 6 hashed", **again)
+        if "sklearn" in options.only:
+            rows = min(options.rows, 500_000)
+            table = pq.read_table(path, columns=list(DISTINCT)).slice(0, rows)
+            peer = "scikit-learn FeatureHasher: 6 hashed"
+            found["sklearn"] = run_cases("Arrow, one core", beside_sklearn(table), peer=peer, repeats=options.repeats, rows=rows)
+        if "fit" in options.only:
+            cases = {
+                "scan": lambda: noop(frame),
+                "keyfold: fit 20 mixed": lambda: fitted(frame, mixed()),
+                "MLlib StringIndexer: fit 6": lambda: _indexed(frame),
+            }
+            found["fit"] = run_cases("Fit", cases, floor="scan", **again)
+        if "rows" in options.only:
+            found["rows"] = _by_rows(spark, options.rows, Path(folder), options.repeats)
+        if "wide" in options.only:
+            few = made(spark, min(options.rows, 200_000), Path(folder, "few")).select(*DISTINCT).cache()
+            few.count()
+            found["wide"] = by_width(few, [10, 50, 200, 1000, 2000], options.repeats)
+            show("Wide specs (the first run of each stands before the warm ones)", found["wide"])
+    if options.json:
+        options.json.write_text(json.dumps(machine() | found, indent=1) + "\n", "utf-8")
+
+
+def _indexed(frame: "DataFrame") -> None:
+    from pyspark.ml.feature import StringIndexer
+
+    StringIndexer(inputCols=list(DISTINCT), outputCols=[f"{c}_i" for c in DISTINCT]).fit(frame)
+
+
+def _by_rows(spark: "SparkSession", rows: int, folder: Path, repeats: int) -> list[Record]:
+    frames = {n: made(spark, n, folder / str(n)).select(*DISTINCT) for n in (rows // 5, rows, 4 * rows)}
+    spec = fitted(frames[rows], hashed())
+    cases: Cases = {f"{n:,} rows": lambda frame=frame: noop(spec.transform(frame)) for n, frame in frames.items()}  # type: ignore[misc]
+    return run_cases("By rows", cases, floor=f"{rows:,} rows", repeats=repeats, rows=rows)
+
+
+if __name__ == "__main__":
+    main()
