@@ -1,7 +1,8 @@
 """The hash contract, version 1: one function for buckets, folds and release shares, in Catalyst and in NumPy.
 
     value hash      v = xxhash64(canonical value)          seed 42, as Spark has it; NULL gives 42
-    feature hash    h = xxhash64(salt text, v1, v2, …)     order matters, no separator can collide
+    feature hash    h = xxhash64(v of the salt, v1, v2, …) order matters, no separator can collide; all 64-bit integers,
+                                                           as a text salt would be hashed anew for each row
     reduction       reduce(h, n) = ((h >>> 32) * n) >>> 32, for n up to 2^31 - 1
 
 A change is a new version, never an edit. Forms stand side by side: `sql_*` take and give SQL expressions,
@@ -59,13 +60,13 @@ def text_hash(text: str) -> int:
 
 def sql_feature_hash(salt: str, values: Sequence[str]) -> str:
     """bigint: the hash of a salt and of value hashes."""
-    return f"xxhash64({sql.text(salt)}, {', '.join(values)})"
+    return f"xxhash64({sql.bigint(text_hash(salt))}, {', '.join(values)})"
 
 
 def feature_hash(salt: str, values: Sequence[Int64s]) -> Int64s:
     """The hash of a salt and of arrays of value hashes (all of one length, at least one array)."""
-    seed: Any = np.uint64(xxhash.xxh64_intdigest(salt.encode(), seed=_SEED))
-    for value in values:
+    seed: Any = np.uint64(_SEED)
+    for value in (np.array([text_hash(salt)]), *values):
         seed = _hash_long(value, seed).view(np.uint64)
     return seed.view(np.int64)  # type: ignore[no-any-return]
 
