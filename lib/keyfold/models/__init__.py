@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from keyfold.certificate import Certificate
 from keyfold.digests import digest, file_digest
 from keyfold.errors import DataError
 from keyfold.models.sklearn import Estimator, Sklearn
@@ -50,6 +51,7 @@ class Model(NamedTuple):
     spec: Spec
     estimator: Estimator
     label: Label
+    certificate: Certificate
 
     def predict(self, rows: pa.Table | pa.RecordBatch) -> Prediction:
         """The outcome of each raw row (DataError where a column is missing or of another type)."""
@@ -68,19 +70,23 @@ class Model(NamedTuple):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "spec.json").write_text(self.spec.to_json(), "utf-8")
         self.estimator.save(folder / "estimator.skops")
+        self.certificate.save(folder)
         facts = {"label": self.label._asdict(), "sparse": self.estimator.sparse}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
         return manifest(folder)
 
     @classmethod
     def load(cls, folder: Path) -> "Model":
-        """Reads what `save` wrote (DataError for a damaged or incomplete folder)."""
+        """Reads what `save` wrote (DataError: damaged or incomplete; PromiseError: features have other bits here)."""
         try:
             facts = json.loads((folder / "model.json").read_text("utf-8"))
             spec = Spec.from_json((folder / "spec.json").read_text("utf-8"))
-            return cls(spec, Estimator.load(folder / "estimator.skops", spec, facts["sparse"]), Label(**facts["label"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            estimator = Estimator.load(folder / "estimator.skops", spec, facts["sparse"])
+            model = cls(spec, estimator, Label(**facts["label"]), Certificate.load(folder))
+        except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors, too
             raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error
+        model.certificate.check(spec)
+        return model
 
 
 def manifest(folder: Path) -> str:

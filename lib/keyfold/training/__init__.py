@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from keyfold import hashing, metrics, registry, release, report, yaml
+from keyfold.certificate import Certificate
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.examples import FOLD, Examples, features
 from keyfold.metrics import Metric
@@ -105,7 +106,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         step.rows = learnt.table.num_rows
         weight = _weights(conf.train, found.label, learnt.y)
         estimator = conf.train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, conf.train.seed)
-        model = Model(spec, estimator, found.label)
+        model = Model(spec, estimator, found.label, Certificate.issued(run.spark, spec))
     with run.step("evaluate") as step:
         measured = {fold: measure(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows}
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)

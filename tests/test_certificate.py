@@ -1,0 +1,74 @@
+"""The parity certificate: issued by Spark, computed again in Arrow where the model is loaded."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from test_parity import confs, table
+
+from keyfold import hashing
+from keyfold.certificate import Certificate
+from keyfold.errors import DataError, PromiseError
+from keyfold.spec import Fitted, Spec
+from keyfold.values import ARROW
+
+
+@pytest.fixture(scope="module")
+def issued(spark):
+    """A spec of every kind, and its certificate."""
+    at = dt.datetime(2026, 3, 29, 1, 30)
+    ordinary = {"text": "An ad", "flag": True, "day": at.date(), "at": at.replace(tzinfo=dt.UTC), "wall": at}
+    rows = [
+        ordinary | dict.fromkeys(("whole", "small"), i) | dict.fromkeys(("real", "single"), i / 7)
+        | {c: Decimal(i) / 100 for c in ("price", "cents")}
+        for i in range(30)
+    ]  # fmt: skip
+    spec = Spec.fit(spark.createDataFrame(table(rows)), confs(rows))
+    return spec, Certificate.issued(spark, spec)
+
+
+def test_it_holds_where_nothing_changed(issued, tmp_path):
+    spec, certificate = issued
+    certificate.save(tmp_path)
+    Certificate.load(tmp_path).check(Spec.from_json(spec.to_json()))
+    assert certificate.rows.num_rows > 12
+    for column, family in spec.inputs.items():
+        values = certificate.rows[column]
+        assert values.type == ARROW[family]
+        assert values.null_count, column
+        assert values.null_count < len(values), column
+
+
+def test_other_bits_name_the_feature_and_the_row(issued):
+    spec, certificate = issued
+    changed = {
+        "hashed_2": ("salt", "hashed:other"),
+        "one_hot_0": ("vocabulary", ["", *spec.features["one_hot_0"].state["vocabulary"]]),
+        "bucketized_0": ("boundaries", [17.0]),
+        "numeric_0": ("shift", 0.25),
+    }
+    for name, (key, value) in changed.items():
+        kind, state = spec.features[name]
+        other = Spec(spec.inputs, spec.features | {name: Fitted(kind, state | {key: value})})
+        with pytest.raises(PromiseError, match=rf"features.{name} is computed otherwise here .* row \d+ of the certificate"):
+            certificate.check(other)
+
+
+def test_an_environment_that_computes_otherwise_is_refused(issued, monkeypatch):
+    spec, certificate = issued
+    monkeypatch.setattr(hashing, "reduce", lambda hashes, n: (hashes % n + n) % n)
+    with pytest.raises(PromiseError, match="score with the environment of the model"):
+        certificate.check(spec)
+
+
+def test_a_damaged_certificate_is_a_sentence(issued, tmp_path):
+    from keyfold.models import Model
+
+    _, certificate = issued
+    certificate.save(tmp_path)
+    (tmp_path / "certified_rows.arrow").write_bytes(b"ARROW1 and no more")
+    with pytest.raises(pa.ArrowInvalid):
+        Certificate.load(tmp_path)
+    with pytest.raises(DataError, match="damaged or incomplete"):
+        Model.load(tmp_path)
