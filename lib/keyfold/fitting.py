@@ -6,7 +6,8 @@ Statistics are one long table (`of`, `value`, `amount`), uncut, so that those of
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,14 +23,20 @@ if TYPE_CHECKING:
 
 Stats = Mapping[str, Any]
 SCHEMA = pa.schema({"of": pa.string(), "value": pa.string(), "amount": pa.int64()})
+_MEMORY = 1 << 27  # bytes of rows that a worker holds to count them
 _ROUND = 2.0**45 + 1  # Veltkamp's constant: leaves 8 binary digits of a double
 
 
 class Counted(NamedTuple):
-    """An SQL expression of text, or of an array of texts, whose values are counted; NULL is not."""
+    """An SQL expression of text, bigint or double, whose values are counted (NULL is not); or, with `parts`, those of each text."""
 
     expression: str
-    many: bool = False
+    parts: Callable[[str], Sequence[str]] | None = None  # travels to the workers; its `repr` tells it from others
+
+    @property
+    def name(self) -> str:
+        """Its name in statistics."""
+        return self.expression if self.parts is None else f"{self.parts} of {self.expression}"
 
 
 class Target(NamedTuple):
@@ -97,9 +104,9 @@ class Statistics:
         self._sorted = table.select(["value", "amount"]).take(pa.array(order))
         self._at = {of: (s, e - s) for of, s, e in zip(encoded.dictionary.to_pylist(), starts, ends, strict=True)}
 
-    def counts(self, expression: Counted) -> pa.Table:
+    def counts(self, counted: Counted) -> pa.Table:
         """`value` and `amount`, in no order."""
-        return self._sorted.slice(*self._at.get(expression.expression, (0, 0)))
+        return self._sorted.slice(*self._at.get(counted.name, (0, 0)))
 
     def numbers(self, column: str) -> dict[str, Any]:
         """count, min, max, mean, deviation (DataError for numbers that are too large to be summed)."""
@@ -154,16 +161,59 @@ def _double(bits: int) -> float:
 
 
 def _counts(frame: "DataFrame", counted: Sequence[Counted]) -> pa.Table:
-    single = [f"struct({i} AS i, {c.expression} AS value)" for i, c in enumerate(counted) if not c.many]
-    many = [f"transform({c.expression}, v -> struct({i} AS i, v AS value))" for i, c in enumerate(counted) if c.many]
-    cells = [sql.array(single)] * bool(single) + many
-    rows = cells[0] if len(cells) == 1 else f"concat({', '.join(cells)})"
-    exploded = frame.select(sql.column(f"inline({rows})")).where("value IS NOT NULL")
-    found = exploded.groupBy("i", "value").count().toArrow()
-    expressions = pa.array([c.expression for c in counted], pa.string())
-    return pa.table(
-        {"of": expressions.take(found["i"].combine_chunks()), "value": found["value"], "amount": found["count"]}
-    ).cast(SCHEMA)
+    # Arrow groups text about ten times as fast as Spark's aggregate with a key of text; Spark adds up what the tasks found.
+    columns = {expression: str(i) for i, expression in enumerate(dict.fromkeys(c.expression for c in counted))}
+    taken = frame.select(*(sql.column(expression).alias(name) for expression, name in columns.items()))
+    parts = [(columns[c.expression], c.parts) for c in counted]
+    found = taken.mapInArrow(partial(_partial_counts, parts), "i int, value string, amount bigint")
+    found = found.groupBy("i", "value").sum("amount").toArrow().rename_columns(["i", "value", "amount"])
+    names = pa.array([c.name for c in counted], pa.string())
+    return pa.table({"of": names.take(found["i"].combine_chunks()), "value": found["value"], "amount": found["amount"]}, SCHEMA)
+
+
+def _partial_counts(
+    counted: Sequence[tuple[str, Callable[[str], Sequence[str]] | None]], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """On a worker: the counts of some batches at a time."""
+    for some in _held(batches):
+        for name in some.column_names:
+            # Not `group_by`, whose hash takes 200 times as long for doubles whose last bits are 0.
+            values, amounts = pc.value_counts(some[name].drop_null()).flatten()
+            values = _texts(values)
+            for i, (column, parts) in enumerate(counted):
+                if column == name:
+                    yield _cells(i, *((values, amounts) if parts is None else _of_parts(values, amounts, parts)))
+
+
+def _held(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.nbytes
+        if size > _MEMORY:
+            yield pa.Table.from_batches(held)
+            held, size = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _texts(values: pa.Array) -> pa.Array:
+    # Python's text of a double is the shortest that gives it again.
+    return pa.array(map(repr, values.to_pylist()), pa.string()) if pa.types.is_float64(values.type) else values.cast(pa.string())
+
+
+def _of_parts(values: pa.Array, amounts: pa.Array, parts: Callable[[str], Sequence[str]]) -> tuple[pa.Array, pa.Array]:
+    found = [parts(text) for text in values.to_pylist()]
+    each = pa.array([part for some in found for part in some], pa.string())
+    times = np.repeat(amounts.to_numpy(), [len(some) for some in found])
+    counts = pa.table({"value": each, "amount": times}).group_by("value", use_threads=False).aggregate([("amount", "sum")])
+    return counts["value"].combine_chunks(), counts["amount_sum"].combine_chunks()
+
+
+def _cells(i: int, values: pa.Array, amounts: pa.Array) -> pa.RecordBatch:
+    which = pa.array(np.full(len(values), i, np.int32))
+    return pa.record_batch({"i": which, "value": values, "amount": amounts.cast(pa.int64())})
 
 
 def ranked(counts: pa.Table, min_frequency: int = 1, most: int | None = None) -> list[str]:
@@ -177,7 +227,7 @@ def coarse(number: str) -> Counted:
     """Counts of numbers rounded to 8 binary digits, by arithmetic that every engine does alike; small integers stay exact."""
     x, k = f"({number})", sql.double(_ROUND)
     rounded = f"{x} * {k} - ({x} * {k} - {x})"
-    return Counted(f"CASE WHEN abs({x}) < {sql.double(exact.LIMIT)} THEN CAST({rounded} AS STRING) END")
+    return Counted(f"CASE WHEN abs({x}) < {sql.double(exact.LIMIT)} THEN {rounded} + 0.0D END")
 
 
 def quantiles(counts: pa.Table, shares: Sequence[float]) -> list[float]:

@@ -40,7 +40,7 @@ class OneHot(Kind):
 
     def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
         """The values."""
-        return [Counted(f"CAST({values[0].canonical} AS STRING)")]
+        return [Counted(values[0].canonical)]
 
     def fit(self, name: str, of: Measured) -> State:
         """The vocabulary as canonical values, most frequent first, ties by their UTF-8 bytes."""

@@ -9,6 +9,7 @@ just so many, cut or padded with 0.
 import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -34,6 +35,31 @@ WORD, CHARACTER = f"[^{SEPARATORS}]+", "[^\x00-\x20]"
 NULL, UNSEEN, FIRST = 0, 1, 2
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """Cuts a text into its tokens, n-grams behind."""
+
+    unit: Literal["words", "characters"]
+    lower: bool
+    ngrams: int
+
+    def __call__(self, text: str) -> list[str]:
+        """In the order of the text."""
+        tokens = re.findall(self.pattern, text.translate(_TABLE) if self.lower else text)
+        sizes = range(2, self.ngrams + 1)
+        return tokens + [self.between.join(tokens[i : i + n]) for n in sizes for i in range(len(tokens) - n + 1)]
+
+    @property
+    def pattern(self) -> str:
+        """What one token is, as a regular expression."""
+        return WORD if self.unit == "words" else CHARACTER
+
+    @property
+    def between(self) -> str:
+        """What stands between the tokens of an n-gram."""
+        return " " if self.unit == "words" else ""
+
+
 class Text(Kind):
     """Indices in [0, num_buckets), or in [0, size of the vocabulary + 2): 0 padding, 1 unseen, then by frequency."""
 
@@ -56,7 +82,7 @@ class Text(Kind):
 
     def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
         """The tokens, where a vocabulary is wanted."""
-        return [Counted(self._sql_grams(values[0]), many=True)] if self.max_tokens else []
+        return [Counted(values[0].canonical, self._tokens)] if self.max_tokens else []
 
     def fit(self, name: str, of: Measured) -> State:
         """The salt, or the vocabulary."""
@@ -84,12 +110,12 @@ class Text(Kind):
         text = f"coalesce({value.canonical}, '')"
         if self.lower:
             text = f"translate({text}, {sql.text(''.join(LOWER))}, {sql.text(''.join(LOWER.values()))})"
-        tokens = f"regexp_extract_all({text}, {sql.text(self._pattern)}, 0)"
+        tokens = f"regexp_extract_all({text}, {sql.text(self._tokens.pattern)}, 0)"
         if self.ngrams == 1:
             return tokens
         longer = (
             f"IF(size(t) < {n}, CAST(array() AS array<string>), "
-            f"transform(sequence(1, greatest(1, size(t) - {n - 1})), i -> array_join(slice(t, i, {n}), {sql.text(self._between)})))"
+            f"transform(sequence(1, greatest(1, size(t) - {n - 1})), i -> array_join(slice(t, i, {n}), {sql.text(self._tokens.between)})))"
             for n in range(2, self.ngrams + 1)
         )
         return f"flatten(transform(array({tokens}), t -> concat(t, {', '.join(longer)})))"
@@ -97,7 +123,7 @@ class Text(Kind):
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """int32 of (rows, length), or a list array"""
         encoded = values[0].array.fill_null("").dictionary_encode()
-        grams = [self._grams(text) for text in encoded.dictionary.to_pylist()]
+        grams = [self._tokens(text) for text in encoded.dictionary.to_pylist()]
         starts = np.concatenate([[0], np.cumsum([len(g) for g in grams])]).astype(np.int32)
         hashes = hashing.value_hash(pa.array([token for some in grams for token in some], pa.string()))
         if self.num_buckets:
@@ -114,18 +140,9 @@ class Text(Kind):
             padded[i, : len(some)] = some
         return padded[rows]
 
-    def _grams(self, text: str) -> list[str]:
-        tokens = re.findall(self._pattern, text.translate(_TABLE) if self.lower else text)
-        longer = (self._between.join(tokens[i : i + n]) for n in range(2, self.ngrams + 1) for i in range(len(tokens) - n + 1))
-        return [*tokens, *longer]
-
     @property
-    def _pattern(self) -> str:
-        return WORD if self.tokens == "words" else CHARACTER
-
-    @property
-    def _between(self) -> str:
-        return " " if self.tokens == "words" else ""
+    def _tokens(self) -> Tokens:
+        return Tokens(self.tokens, self.lower, self.ngrams)
 
     def note(self, state: State) -> str:
         """The most frequent tokens, or the salt."""
