@@ -11,6 +11,8 @@ the others NumPy arrays of int64; both give the same integers.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -43,19 +45,17 @@ def value_hash(canonical: pa.Array) -> Int64s:
     if pa.types.is_int64(canonical.type):
         hashes = _hash_long(_numpy(canonical.fill_null(0)), np.uint64(_SEED))
     else:
-        encoded = canonical.dictionary_encode()
-        distinct = _text_hashes(encoded.dictionary.to_pylist())
-        if not len(distinct):
-            return np.full(len(canonical), NULL_HASH, np.int64)
-        hashes = distinct[_numpy(encoded.indices.fill_null(0))]
+        encoded = canonical.fill_null("").dictionary_encode()
+        hashes = _text_hashes(encoded.dictionary.cast(pa.binary()).to_pylist())[_numpy(encoded.indices)]
     if canonical.null_count:
         hashes = np.where(_numpy(canonical.is_null()), np.int64(NULL_HASH), hashes)
     return hashes
 
 
+@lru_cache(maxsize=4096)
 def text_hash(text: str) -> int:
     """The value hash of one text, as a signed 64-bit integer."""
-    return int(_text_hashes([text])[0])
+    return int(_text_hashes([text.encode()])[0])
 
 
 def sql_feature_hash(salt: str, values: Sequence[str]) -> str:
@@ -127,21 +127,30 @@ def _numpy(array: pa.Array) -> Any:
     return array.to_numpy(zero_copy_only=False)
 
 
-def _text_hashes(texts: Sequence[str]) -> Int64s:
-    digest = xxhash.xxh64_intdigest
-    return np.fromiter((digest(t.encode(), _SEED) for t in texts), np.uint64, len(texts)).view(np.int64)
+def _text_hashes(texts: Sequence[bytes]) -> Int64s:
+    return np.fromiter(map(xxhash.xxh64_intdigest, texts, repeat(_SEED)), np.uint64, len(texts)).view(np.int64)
 
 
-def _rotl(x: Any, bits: int) -> Any:
-    return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
+def _rotate(x: Any, bits: int) -> Any:
+    """In place, as all of `_hash_long`: temporaries are what takes the time."""
+    low = x >> np.uint64(64 - bits)
+    x <<= np.uint64(bits)
+    x |= low
+    return x
 
 
 def _hash_long(values: Int64s, seed: Any) -> Int64s:
     """xxhash64 of 8 bytes, vectorised; `seed` is one uint64 or as many as there are values."""
     with np.errstate(over="ignore"):
-        h = seed + _P5 + np.uint64(8)
-        h = h ^ (_rotl(values.view(np.uint64) * _P2, 31) * _P1)
-        h = _rotl(h, 27) * _P1 + _P4
-        h = (h ^ (h >> np.uint64(33))) * _P2
-        h = (h ^ (h >> np.uint64(29))) * _P3
-        return (h ^ (h >> np.uint64(32))).view(np.int64)  # type: ignore[no-any-return]
+        h = _rotate(values.view(np.uint64) * _P2, 31)
+        h *= _P1
+        h = h ^ (seed + _P5 + np.uint64(8))  # one value and many seeds, or the reverse
+        _rotate(h, 27)
+        h *= _P1
+        h += _P4
+        h ^= h >> np.uint64(33)
+        h *= _P2
+        h ^= h >> np.uint64(29)
+        h *= _P3
+        h ^= h >> np.uint64(32)
+        return h.view(np.int64)  # type: ignore[no-any-return]
