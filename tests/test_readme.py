@@ -109,7 +109,7 @@ def test_a_model_is_saved_without_pickle_and_refused_once_its_files_are_changed(
     mlflow.set_tracking_uri(None)
     version = registry.find("models:/my_customers@champion")
     files = [p for p in registry.fetch(version, tmp_path / "sound").rglob("*") if p.is_file()]
-    assert {p.suffix for p in files} == {".json", ".skops"}
+    assert {p.suffix for p in files} == {".arrow", ".json", ".skops"}
     for spec in (done.folder / ".keyfold/artifacts").rglob("model/spec.json"):
         spec.write_text(spec.read_text("utf-8") + " ", "utf-8")
     with pytest.raises(errors.PromiseError, match="my_customers version 1 are not those that were registered"):
