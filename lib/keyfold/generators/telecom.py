@@ -6,19 +6,17 @@ same first month, more `months` only add rows and fill in the label of the month
 (With the same `end`, other `months` begin at another first month, and that is another history.)
 """
 
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from keyfold.section import Section
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+from keyfold.generators.generator import (
+    Arrays, Bools, Floats, Generator, Ints, as_arrow, cdf, chance, drawn, schema_of, sparse_ids, stream,
+)  # fmt: skip
 
 BLOCK = 1_000
 TYPES = {
@@ -40,8 +38,7 @@ TYPES = {
     "left_next_month": "boolean",
     "true_probability": "double",
 }
-_ARROW = {"bigint": pa.int64(), "int": pa.int32(), "date": pa.date32(), "string": pa.string(), "double": pa.float64()}
-SCHEMA = pa.schema([(name, _ARROW.get(kind, pa.bool_())) for name, kind in TYPES.items()])
+SCHEMA = schema_of(TYPES)
 
 CONTRACTS = ["month-to-month", "one year", "two years"]
 PLANS = ["Mini", "Start", "Senior", "Home", "Family", "Business", "Roam", "Max"]
@@ -53,34 +50,29 @@ _STARTS = "Al Bør Cast Dún Ebr Fal Gøt Hel Isk Jär Kõl Lüt Mar Nov Oss Pá
 _MIDDLES = "a e i o u á ê ö an el or in as und ør ij"
 _ENDS = "burg ville stad by mere ton ford grad bad ça ñol sund heim holm wick łów see thal"
 
-_Floats = NDArray[np.float64]
-_Ints = NDArray[np.int64]
-_Bools = NDArray[np.bool_]
-_Arrays = dict[str, NDArray[Any]]
-
 
 class _World(NamedTuple):
     """What all seeds share, so that two seeds are two samples of one population."""
 
     cities: list[str]
-    city_cdf: _Floats
-    pull: _Floats  # plans x cities: what a plan does to the log-odds of leaving, in one city and not in the next
+    city_cdf: Floats
+    pull: Floats  # plans x cities: what a plan does to the log-odds of leaving, in one city and not in the next
 
 
 class _People(NamedTuple):
     """What stays with each of a block's 1,000 customers."""
 
-    joined: _Ints  # days from the first month's first day; negative for those who were there before
-    joins: _Ints  # the month of the history in which they join: 0 for those who were there before
-    codes: dict[str, _Ints]
-    charge: _Floats
-    calls: _Floats
-    data: _Floats
-    mood: _Floats  # the activity of the month before the first
-    log_odds: _Floats
+    joined: Ints  # days from the first month's first day; negative for those who were there before
+    joins: Ints  # the month of the history in which they join: 0 for those who were there before
+    codes: dict[str, Ints]
+    charge: Floats
+    calls: Floats
+    data: Floats
+    mood: Floats  # the activity of the month before the first
+    log_odds: Floats
 
 
-class Telecom(Section):
+class Telecom(Generator):
     """`source: {generator: telecom, …}`: a seeded synthetic history with the truth behind each label.
 
     `customers`: how many ever join; the few who join after the last month have no rows yet. `end`: the last month.
@@ -89,43 +81,34 @@ class Telecom(Section):
     generator: Literal["telecom"]
     customers: int = Field(200_000, ge=1, le=2**50)
     months: int = Field(6, ge=2, le=1_200)
-    seed: int = Field(0, ge=0, lt=2**63)
     end: str = Field("2026-10", pattern=r"^[1-9]\d{3}-(0[1-9]|1[0-2])$")
 
-    note: ClassVar[str] = "SYNTHETIC telecom customers, made by keyfold; nobody in it exists"
+    types: ClassVar = TYPES
 
-    def frame(self, spark: "SparkSession", partitions: int | None = None) -> "DataFrame":
-        """The history as columns of `TYPES`; the same rows for any number of partitions (default: Spark's)."""
-        seed, months, end, customers = self.seed, self.months, self.end, self.customers
+    @property
+    def things(self) -> int:
+        """The customers."""
+        return self.customers
 
-        def make(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-            for number in (n.as_py() for batch in batches for n in batch.column(0)):
-                yield block(seed, number, months, end, min(BLOCK, customers - number * BLOCK))
-
-        blocks = spark.range(0, -(-customers // BLOCK), 1, partitions)
-        return blocks.mapInArrow(make, ", ".join(f"{name} {kind}" for name, kind in TYPES.items()))
+    def block(self, number: int, size: int) -> pa.RecordBatch:
+        """The history of a block's first `size` customers."""
+        return block(self.seed, number, self.months, self.end, size)
 
 
 def block(seed: int, number: int, months: int = 6, end: str = "2026-10", size: int = BLOCK) -> pa.RecordBatch:
     """The history of the first `size` customers of block `number`, as `SCHEMA`, by customer and month."""
-    rng = np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
+    rng = stream(seed, number)
     starts = np.datetime64(end, "M") - months + np.arange(1, months + 2)
     people = _people(rng, starts[0])
     history = _history(rng, people, starts)
     who, when = np.nonzero(history.pop("present")[:size])
     columns = {name: values[who, when] for name, values in history.items()}
     columns |= {name: codes[who] for name, codes in people.codes.items()}
-    columns |= {"customer_id": _ids(number)[who], "monthly_charge": people.charge[who]}
+    columns |= {"customer_id": sparse_ids(number * BLOCK + 1 + np.arange(BLOCK))[who], "monthly_charge": people.charge[who]}
     columns |= {"month": starts[when].astype("datetime64[D]")}
     masks = {name: np.isnan(columns[name]) for name in ("data_gb", "usage_change")}
     masks["left_next_month"] = when == months - 1
-    return pa.record_batch([_column(f, columns[f.name], masks.get(f.name)) for f in SCHEMA], schema=SCHEMA)
-
-
-def _column(field: pa.Field, values: NDArray[Any], mask: _Bools | None) -> pa.Array:
-    if field.type == pa.string():
-        return pa.array(_names()[field.name]).take(pa.array(values))
-    return pa.array(values, field.type, mask=mask)
+    return as_arrow(SCHEMA, columns, _names(), masks)
 
 
 def _names() -> dict[str, list[str]]:
@@ -133,22 +116,11 @@ def _names() -> dict[str, list[str]]:
     return names | {"city": _world().cities}
 
 
-def _ids(number: int) -> _Ints:
-    """Sparse ids by a bijection of 54 bits: unique, and half of them above 2^53, where a double loses the last bit."""
-    x = np.uint64(number * BLOCK + 1) + np.arange(BLOCK, dtype=np.uint64)
-    low = np.uint64(2**54 - 1)
-    for odd in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03):
-        x = x * np.uint64(odd) & low
-        x ^= x >> np.uint64(29)
-    return x.astype(np.int64)
-
-
 @lru_cache(maxsize=1)
 def _world() -> _World:
-    rng = np.random.Generator(np.random.Philox(key=20_26))
-    weights = 1 / (np.arange(CITIES) + 8.0)
+    rng = stream(20_26)
     pull = 0.65 * rng.standard_normal((len(PLANS), CITIES)) + 0.25 * rng.standard_normal(CITIES)
-    return _World(_city_names(rng), np.cumsum(weights) / weights.sum(), pull)
+    return _World(_city_names(rng), cdf(1 / (np.arange(CITIES) + 8.0)), pull)
 
 
 def _city_names(rng: np.random.Generator) -> list[str]:
@@ -172,19 +144,18 @@ def _people(rng: np.random.Generator, first: np.datetime64) -> _People:
     return _People(joined, joins, codes, charge, calls, data, 0.3 * rng.standard_normal(BLOCK), log_odds)
 
 
-def _codes(rng: np.random.Generator) -> dict[str, _Ints]:
+def _codes(rng: np.random.Generator) -> dict[str, Ints]:
     cdfs = {
-        "contract": np.cumsum([0.55, 0.25, 0.2]),
-        "plan": np.cumsum([0.1, 0.2, 0.08, 0.17, 0.17, 0.08, 0.05, 0.15]),
+        "contract": cdf([0.55, 0.25, 0.2]),
+        "plan": cdf([0.1, 0.2, 0.08, 0.17, 0.17, 0.08, 0.05, 0.15]),
         "city": _world().city_cdf,
-        "age_group": np.cumsum([0.14, 0.22, 0.2, 0.18, 0.14, 0.12]),
-        "payment_method": np.cumsum([0.42, 0.28, 0.2, 0.1]),
+        "age_group": cdf([0.14, 0.22, 0.2, 0.18, 0.14, 0.12]),
+        "payment_method": cdf([0.42, 0.28, 0.2, 0.1]),
     }
-    # A sum of shares may end just below 1.
-    return {k: np.minimum(np.searchsorted(c, rng.random(BLOCK), "right"), len(c) - 1) for k, c in cdfs.items()}
+    return {name: drawn(rng, of, BLOCK) for name, of in cdfs.items()}
 
 
-def _history(rng: np.random.Generator, people: _People, starts: NDArray[np.datetime64]) -> _Arrays:
+def _history(rng: np.random.Generator, people: _People, starts: NDArray[np.datetime64]) -> Arrays:
     """Arrays of 1,000 customers x months; `present` says which of them are rows."""
     days = (starts.astype("datetime64[D]") - starts[0].astype("datetime64[D]")).astype(np.int64)
     gone, mood, before = np.zeros(BLOCK, bool), people.mood, people.data * np.exp(people.mood) * _season(starts[0] - 1)
@@ -203,8 +174,8 @@ def _season(month: np.datetime64) -> float:
 
 
 def _month(
-    rng: np.random.Generator, p: _People, mood: _Floats, before: _Floats, season: float, tenure: _Ints, new: _Bools
-) -> tuple[_Arrays, _Floats]:
+    rng: np.random.Generator, p: _People, mood: Floats, before: Floats, season: float, tenure: Ints, new: Bools
+) -> tuple[Arrays, Floats]:
     """One month of all 1,000, present or not, so that each month takes its own place in the stream; and the usage."""
     used = p.data * np.exp(mood) * season
     change = np.where(new, np.nan, np.round(used / before - 1, 4))
@@ -214,7 +185,7 @@ def _month(
     drop = np.clip(-np.nan_to_num(change), 0, 1)
     young = np.exp(-np.maximum(tenure, 0) / 250)
     log_odds = p.log_odds + 1.6 * young + 1.5 * np.minimum(complaints, 3) + 5.2 * drop + 0.6 * np.minimum(late, 3)
-    truth = np.round(1 / (1 + np.exp(-log_odds)), 6)
+    truth = chance(log_odds)
     month = {
         "tenure_days": tenure,
         "calls": rng.poisson(p.calls * np.exp(mood / 2) * season),

@@ -1,0 +1,99 @@
+"""What generators share: a table drawn block by block, each block from its own stream, so that partitions change no row."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from keyfold.section import Section
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Arrays = dict[str, NDArray[Any]]
+
+_ARROW = {
+    "bigint": pa.int64(), "int": pa.int32(), "date": pa.date32(), "string": pa.string(), "double": pa.float64(),
+    "boolean": pa.bool_(), "timestamp": pa.timestamp("us", "UTC"),
+}  # fmt: skip
+
+
+class Generator(Section):
+    """`source: {generator: name, seed: 0, …}`: a made-up table. A subclass says what is in a block."""
+
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    types: ClassVar[Mapping[str, str]]  # the columns, as Spark names their types
+    size: ClassVar[int] = 1_000  # how many things are drawn at once
+
+    @property
+    def things(self) -> int:
+        """How many are drawn in all; a thing has any number of rows."""
+        raise NotImplementedError
+
+    def block(self, number: int, size: int) -> pa.RecordBatch:
+        """The rows of the first `size` things of block `number`."""
+        raise NotImplementedError
+
+    def frame(self, spark: "SparkSession", partitions: int | None = None) -> "DataFrame":
+        """The table with the columns of `types`; the same rows for any number of partitions (default: Spark's)."""
+
+        def make(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+            for number in (n.as_py() for batch in batches for n in batch.column(0)):
+                yield self.block(number, min(self.size, self.things - number * self.size))
+
+        blocks = spark.range(0, -(-self.things // self.size), 1, partitions)
+        return blocks.mapInArrow(make, ", ".join(f"{name} {kind}" for name, kind in self.types.items()))
+
+
+def stream(*key: int) -> np.random.Generator:
+    """The random stream of one key, or of a seed and a block number."""
+    return np.random.Generator(np.random.Philox(key=np.array(key, np.uint64) if len(key) > 1 else key[0]))
+
+
+def schema_of(types: Mapping[str, str]) -> pa.Schema:
+    """The Arrow schema of columns whose types have Spark's names."""
+    return pa.schema([(name, _ARROW[kind]) for name, kind in types.items()])
+
+
+def as_arrow(schema: pa.Schema, columns: Arrays, names: Mapping[str, list[str]], unknown: Mapping[str, Bools]) -> pa.RecordBatch:
+    """Columns as Arrow: text as integer codes into its `names`; where `unknown`, NULL."""
+
+    def made(field: pa.Field) -> pa.Array:
+        if field.type == pa.string():
+            return pa.array(names[field.name]).take(pa.array(columns[field.name]))
+        return pa.array(columns[field.name], field.type, mask=unknown.get(field.name))
+
+    return pa.record_batch([made(field) for field in schema], schema=schema)
+
+
+def cdf(weights: ArrayLike) -> Floats:
+    """Cumulative shares that `drawn` takes, of weights that are 0 or more."""
+    weighed = np.asarray(weights, np.float64)
+    return np.cumsum(weighed) / weighed.sum()
+
+
+def drawn(rng: np.random.Generator, cdf: Floats, n: int) -> Ints:
+    """n integers in [0, len(cdf))."""
+    # A sum of shares may end just below 1.
+    return np.minimum(np.searchsorted(cdf, rng.random(n), "right"), len(cdf) - 1)
+
+
+def sparse_ids(numbers: Ints) -> Ints:
+    """Ids by a bijection of 54 bits: unique, and half of them above 2^53, where a double loses the last bit."""
+    x, low = numbers.astype(np.uint64), np.uint64(2**54 - 1)
+    for odd in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03):
+        x = x * np.uint64(odd) & low
+        x ^= x >> np.uint64(29)
+    return x.astype(np.int64)
+
+
+def chance(log_odds: Floats) -> Floats:
+    """The true probability, of six digits, so that what is written is what was drawn with."""
+    return np.round(1 / (1 + np.exp(-log_odds)), 6)
