@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from keyfold import report, sources
+from keyfold import generators, report, sources
 from keyfold.errors import ConfError, DataError, PromiseError, nearest
-from keyfold.generators import Telecom
 from keyfold.section import Section
 from keyfold.sources import REPLACEMENT, TYPES, Csv, Source
 from keyfold.sql import col
@@ -26,7 +25,7 @@ QUARANTINE = "run_id string, table string, period string, reason string, raw str
 class Data(Section):
     """Where rows come from, what names them, and what is to be predicted."""
 
-    source: str | Telecom | None = Field(None, description="files or a generator; without it the table is there already")
+    source: generators.Source | None = Field(None, description="files or a generator; without it the table is there already")
     columns: dict[str, str] = Field(default_factory=dict, description="types of the columns of CSV and JSON files")
     csv: Csv | None = None
     table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="default: <name>.rows")

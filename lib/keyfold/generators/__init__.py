@@ -1,7 +1,39 @@
 """Tables that are made, not read: `source: {generator: telecom, …}`. A new generator is one more file and one more line."""
 
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Discriminator, Tag
+
+from keyfold.errors import nearest
+from keyfold.generators.clicks import Clicks
+from keyfold.generators.generator import Generator
+from keyfold.generators.shop import Shop
 from keyfold.generators.telecom import Telecom
 
-GENERATORS = {"telecom": Telecom}
+GENERATORS: dict[str, type[Generator]] = {"telecom": Telecom, "clicks": Clicks, "shop": Shop}
 
-__all__ = ["GENERATORS", "Telecom"]
+
+def _known(value: Any) -> Any:
+    name = value.get("generator", "telecom") if isinstance(value, dict) else "telecom"
+    if name not in GENERATORS:
+        raise ValueError(f"there is no generator `{name}`; there are {', '.join(GENERATORS)}{nearest(str(name), GENERATORS)}")
+    return value
+
+
+def _which(value: Any) -> str:
+    if isinstance(value, dict):
+        return GENERATORS[value.get("generator", "telecom")].__name__
+    return type(value).__name__ if isinstance(value, Generator) else "str"
+
+
+# Each is tried by its own name, so that a wrong option is told once, of the generator that is meant.
+Source = Annotated[
+    Annotated[str, Tag("str")]
+    | Annotated[Telecom, Tag("Telecom")]
+    | Annotated[Clicks, Tag("Clicks")]
+    | Annotated[Shop, Tag("Shop")],
+    Discriminator(_which),
+    BeforeValidator(_known),
+]
+
+__all__ = ["GENERATORS", "Clicks", "Generator", "Shop", "Source", "Telecom"]

@@ -1,12 +1,13 @@
 """What generators share: a table drawn block by block, each block from its own stream, so that partitions change no row."""
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from keyfold.section import Section
 
@@ -50,6 +51,30 @@ class Generator(Section):
 
         blocks = spark.range(0, -(-self.things // self.size), 1, partitions)
         return blocks.mapInArrow(make, ", ".join(f"{name} {kind}" for name, kind in self.types.items()))
+
+
+class Log(Generator):
+    """One row an event, each drawn by its number alone. What came of those of `end`, the last day, is not known yet: NULL."""
+
+    rows: int = Field(200_000, ge=1, le=2**50)
+    days: int = Field(28, ge=2, le=10_000)
+    end: str = Field("2026-10-31", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-31"])
+
+    @field_validator("end")
+    @classmethod
+    def _is_a_day(cls, end: str) -> str:
+        date.fromisoformat(end)
+        return end
+
+    @property
+    def things(self) -> int:
+        """The rows."""
+        return self.rows
+
+    def days_of(self, rng: np.random.Generator) -> tuple[NDArray[np.datetime64], Bools]:
+        """The day of each event of a block, and whether it is the last one."""
+        ago = rng.integers(0, self.days, self.size)
+        return np.datetime64(self.end, "D") - ago, ago == 0
 
 
 def stream(*key: int) -> np.random.Generator:
@@ -97,3 +122,9 @@ def sparse_ids(numbers: Ints) -> Ints:
 def chance(log_odds: Floats) -> Floats:
     """The true probability, of six digits, so that what is written is what was drawn with."""
     return np.round(1 / (1 + np.exp(-log_odds)), 6)
+
+
+def crossing(rng: np.random.Generator, rows: int, columns: int, strength: float) -> Floats:
+    """rows x columns of log-odds that no sum of a row's and a column's own effect explains: their means are 0 both ways."""
+    drawn = rng.standard_normal((rows, columns))
+    return strength * (drawn - drawn.mean(0) - drawn.mean(1, keepdims=True) + drawn.mean())

@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from keyfold.generators.generator import (
-    Arrays, Bools, Floats, Generator, Ints, as_arrow, cdf, chance, drawn, schema_of, sparse_ids, stream,
+    Arrays,
+    Bools,
+    Floats,
+    Generator,
+    Ints,
+    as_arrow,
+    cdf,
+    chance,
+    drawn,
+    schema_of,
+    sparse_ids,
+    stream,
 )  # fmt: skip
 
 BLOCK = 1_000

@@ -1,0 +1,91 @@
+"""A SYNTHETIC log of ads shown: who saw which ad for which keyword, and clicked or not; nobody in it exists.
+
+Each ad pleases some groups of users and not others, by as much as it pleases all of them alike; each device has its hours.
+Only crosses tell that: by group, by ad, by device and by hour alone there is little to see. `layout` has no effect.
+"""
+
+from functools import lru_cache
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from keyfold.generators.generator import Floats, Ints, Log, as_arrow, cdf, chance, crossing, drawn, schema_of, sparse_ids, stream
+
+USERS, ADS, KEYWORDS = 5_000, 100, 500
+GROUPS = ["students", "families", "retired", "commuters", "gamers", "gardeners"]
+DEVICES = ["desktop", "phone", "tablet"]
+LAYOUTS = ["A", "B"]
+_KINDS = "best cheap fast green light new old quiet red small smart soft used warm wide wild"
+_GOODS = """bag bed bike book boots camera car chair clock coat desk door drill flat fridge game garden guitar hat holiday
+insurance jacket jeans kettle lamp laptop loan phone piano plant shoes sofa"""
+
+
+class _World(NamedTuple):
+    """What all seeds share, so that two seeds are two samples of one population."""
+
+    group: Ints  # of each user
+    user: Floats  # what each adds to the log-odds of a click
+    ad: Floats
+    keyword: Floats
+    pull: Floats  # groups x ads
+    hours: Floats  # devices x hours
+
+
+class Clicks(Log):
+    """`source: {generator: clicks, …}`: a row an ad shown; `end` is the last day, whose clicks are not known yet."""
+
+    generator: Literal["clicks"]
+
+    types: ClassVar = {
+        "impression_id": "bigint",
+        "shown_at": "timestamp",
+        "user_id": "bigint",
+        "user_group": "string",
+        "ad_id": "string",
+        "keyword": "string",
+        "device": "string",
+        "layout": "string",
+        "clicked": "boolean",
+        "true_probability": "double",
+    }
+
+    def block(self, number: int, size: int) -> pa.RecordBatch:
+        """The first `size` rows of a block."""
+        rng, world, n = stream(self.seed, number), _world(), self.size
+        day, last = self.days_of(rng)
+        hour, user, ad, keyword = (drawn(rng, of, n) for of in _SHARES)
+        device, layout = drawn(rng, cdf([3, 5, 1]), n), rng.integers(0, 2, n)
+        group = world.group[user]
+        log_odds = -2.3 + world.user[user] + world.ad[ad] + world.keyword[keyword] + world.pull[group, ad]
+        truth = chance(log_odds + world.hours[device, hour])
+        columns = {
+            "impression_id": sparse_ids(number * n + 1 + np.arange(n)),
+            "shown_at": day.astype("M8[us]") + (hour * 3_600_000_000 + rng.integers(0, 3_600_000_000, n)),
+            "user_id": sparse_ids(user + 1), "user_group": group, "ad_id": ad, "keyword": keyword, "device": device,
+            "layout": layout, "clicked": rng.random(n) < truth, "true_probability": truth,
+        }  # fmt: skip
+        cut = {name: values[:size] for name, values in columns.items()}
+        return as_arrow(schema_of(self.types), cut, _names(), {"clicked": last[:size]})
+
+
+_SHARES = [
+    cdf(1.2 - np.cos(2 * np.pi * (np.arange(24) - 4) / 24)),  # most at four in the afternoon
+    *(cdf(1 / (np.arange(n) + few)) for n, few in ((USERS, 50), (ADS, 8), (KEYWORDS, 20))),
+]
+
+
+@lru_cache(maxsize=1)
+def _world() -> _World:
+    rng = stream(20_27)
+    user, ad, keyword = (strength * rng.standard_normal(n) for n, strength in ((USERS, 0.5), (ADS, 0.4), (KEYWORDS, 0.4)))
+    peak = np.array([[10], [17], [22]])
+    hours = 0.7 * np.cos(2 * np.pi * (np.arange(24) - peak) / 24)
+    return _World(rng.integers(0, len(GROUPS), USERS), user, ad, keyword, crossing(rng, len(GROUPS), ADS, 1.2), hours)
+
+
+@lru_cache(maxsize=1)
+def _names() -> dict[str, list[str]]:
+    keywords = [f"{kind} {thing}" for thing in _GOODS.split() for kind in _KINDS.split()][:KEYWORDS]
+    ads = [f"ad-{number:03}" for number in range(1, ADS + 1)]
+    return {"user_group": GROUPS, "ad_id": ads, "keyword": keywords, "device": DEVICES, "layout": LAYOUTS}
