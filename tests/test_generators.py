@@ -1,4 +1,4 @@
-"""The synthetic telecom company keeps its laws: keys, leaving, truth, growth, and the same rows however it is cut."""
+"""What is made keeps its laws: keys, leaving, truth, planted effects, growth, and the same rows however it is cut."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,9 @@ from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
 from keyfold.generators import GENERATORS, Telecom
-from keyfold.generators.telecom import BLOCK, SCHEMA, block
+from keyfold.generators.generator import schema_of
+from keyfold.generators.shop import RANGES, VIEWS
+from keyfold.generators.telecom import BLOCK, block
 
 LAST = 12 * 56 + 9  # 2026-10, in months since 1970-01
 MONTHS = [*range(LAST - 5, LAST + 1)]
@@ -92,12 +94,6 @@ def test_usage_has_a_season() -> None:
     assert mean.iloc[-1] > 1.15 * mean.iloc[5]
 
 
-def test_more_customers_change_no_earlier_row(table: pa.Table) -> None:
-    few, all_ = block(0, 3, size=10), block(0, 3)
-    assert all_.slice(0, few.num_rows).equals(few)
-    assert few.column("customer_id").unique().to_pylist() == all_.column("customer_id").unique().to_pylist()[:10]
-
-
 def test_one_more_month_only_adds_rows_and_fills_in_labels() -> None:
     before, after = block(0, 2, months=6, end="2026-10"), block(0, 2, months=7, end="2026-11").to_pandas()
     same = after[after.month < pd.Timestamp("2026-11-01").date()].reset_index(drop=True)
@@ -107,22 +103,142 @@ def test_one_more_month_only_adds_rows_and_fills_in_labels() -> None:
     assert (known.left_next_month.isna() | (known.left_next_month == same.left_next_month)).all()
 
 
-def test_seeds_and_blocks_differ() -> None:
-    assert not block(0, 0).equals(block(1, 0))
-    assert not block(0, 0).column("calls").equals(block(0, 1).column("calls"))
-    assert block(2**63 - 1, 0).equals(block(2**63 - 1, 0))
+# --- the laws of all generators ---
+
+KEYS = {"telecom": ["customer_id", "month"], "clicks": ["impression_id"], "shop": ["visit_id"]}
+SIZES = {"telecom": "customers", "clicks": "rows", "shop": "rows"}
+names = pytest.mark.parametrize("name", GENERATORS)
 
 
-@pytest.mark.parametrize("wrong", [{"months": 1}, {"end": "2026-13"}, {"customers": 0}, {"seed": -1}, {"cutsomers": 5}])
-def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        GENERATORS["telecom"](generator="telecom", **wrong)
+def make(name, things=200_000, seed=0, **options):
+    return GENERATORS[name](generator=name, seed=seed, **{SIZES[name]: things}, **options)
 
 
-def test_spark_makes_the_same_rows_in_any_number_of_partitions(spark) -> None:
-    telecom = Telecom(generator="telecom", customers=4_010, months=3, seed=5)
-    expected = pa.Table.from_batches([block(5, n, 3, size=BLOCK if n < 4 else 10) for n in range(5)])
-    order = [("customer_id", "ascending"), ("month", "ascending")]
+def blocks(generator, numbers):
+    return pa.Table.from_batches([generator.block(n, generator.size) for n in numbers])
+
+
+@names
+def test_a_larger_table_begins_with_the_smaller_one(name: str) -> None:
+    few, more = make(name).block(3, 10), make(name).block(3, 900)
+    assert more.slice(0, few.num_rows).equals(few)
+    key = KEYS[name][0]
+    assert few.column(key).unique().to_pylist() == more.column(key).unique().to_pylist()[:10]
+    assert make(name, things=1).block(3, 10).equals(few)
+
+
+@names
+def test_seeds_and_blocks_differ(name: str) -> None:
+    block = make(name).block(0, 1000)
+    assert not block.equals(make(name, seed=1).block(0, 1000))
+    assert not block.column("true_probability").equals(make(name).block(1, 1000).column("true_probability"))
+    assert make(name, seed=2**63 - 1).block(0, 1000).equals(make(name, seed=2**63 - 1).block(0, 1000))
+
+
+@names
+def test_keys_are_unique_and_some_are_beyond_a_double(name: str) -> None:
+    rows = blocks(make(name), range(20)).to_pandas()
+    assert not rows.duplicated(KEYS[name]).any()
+    assert (rows[KEYS[name][0]] > 2**53).mean() > 0.4 and rows[KEYS[name][0]].min() > 0
+
+
+@names
+def test_spark_makes_the_same_rows_in_any_number_of_partitions(spark, name: str) -> None:
+    generator, things = make(name, things=4_010, seed=5), [1000] * 4 + [10]
+    expected = pa.Table.from_batches([generator.block(n, size) for n, size in enumerate(things)])
+    order = [(key, "ascending") for key in KEYS[name]]
     for partitions in (1, 3, 8):
-        made = telecom.frame(spark, partitions).toArrow().cast(SCHEMA)
+        made = generator.frame(spark, partitions).toArrow().cast(schema_of(generator.types))
         assert made.sort_by(order).equals(expected.sort_by(order))
+
+
+@names
+@pytest.mark.parametrize("wrong", [{"sede": 1}, {"seed": -1}, {"end": "2026-13"}, {"size": 0}])
+def test_wrong_options_are_refused(name: str, wrong: dict[str, object]) -> None:
+    wrong = {SIZES[name] if option == "size" else option: value for option, value in wrong.items()}
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        GENERATORS[name](generator=name, **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"months": 1}, {"cutsomers": 5}])
+def test_wrong_options_of_the_company_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Telecom(generator="telecom", **wrong)
+
+
+# --- what is planted in the logs ---
+
+
+@pytest.fixture(scope="module", params=[("clicks", "shown_at", "clicked"), ("shop", "day", "bought")], ids=lambda p: p[0])
+def log(request) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    """The name, all rows with their day, and the labelled ones with their label as `y`."""
+    name, time, label = request.param
+    rows = blocks(make(name), range(150)).to_pandas().assign(age=lambda t: (END - t[time].to_numpy("M8[D]")).astype(int))
+    rows = rows.assign(y=rows[label], views_range=np.searchsorted(VIEWS, rows.views, "right") if name == "shop" else 0)
+    rows["hour"] = rows.shown_at.dt.hour if name == "clicks" else 0
+    return name, rows, rows[rows.y.notna()].astype({"y": bool})
+
+
+END = np.datetime64("2026-10-31")
+
+
+def test_the_log_spans_its_days_and_only_the_last_has_no_label_yet(log) -> None:
+    _, rows, _ = log
+    assert sorted(rows.age.unique()) == [*range(28)]
+    assert rows.age.value_counts().between(0.9 * len(rows) / 28, 1.1 * len(rows) / 28).all()
+    assert (rows.y.isna() == (rows.age == 0)).all()
+    assert rows.drop(columns=["y", "clicked", "bought"], errors="ignore").notna().all(axis=None)
+
+
+def test_the_truth_of_the_log_ranks_as_well_as_said(log) -> None:
+    name, _, labelled = log
+    low, high = {"clicks": (0.78, 0.82), "shop": (0.70, 0.74)}[name]
+    assert low < roc_auc_score(labelled.y, labelled.true_probability) < high
+    assert 0.16 < labelled.y.mean() < 0.19
+
+
+GROUPS = {
+    "clicks": ["user_group", "ad_id", "device", "hour", "layout", "age"],
+    "shop": ["age_group", "product_category", "views_range", "price_range", "layout", "age"],
+}
+
+
+def test_the_truth_of_the_log_is_calibrated_in_every_group(log) -> None:
+    name, _, labelled = log
+    p = labelled.true_probability
+    for by in GROUPS[name]:
+        sums = (labelled.y - p).groupby(labelled[by]).sum()
+        assert (abs(sums) < 4 * np.sqrt((p * (1 - p)).groupby(labelled[by]).sum())).all(), by
+
+
+CROSSES = {
+    "clicks": [("user_group", "ad_id"), ("device", "hour")],
+    "shop": [("age_group", "product_category"), ("views_range", "price_range")],
+}
+
+
+def test_most_of_a_planted_cross_is_no_sum_of_its_parts(log) -> None:
+    name, rows, _ = log
+    log_odds = np.log(rows.true_probability / (1 - rows.true_probability))
+    for a, b in CROSSES[name]:
+        cells = log_odds.groupby([rows[a], rows[b]]).mean().unstack().to_numpy()  # noqa: PD010 - there is nothing to aggregate
+        cells = cells[:, np.isfinite(cells).all(0)]
+        alone = cells - cells.mean(0) - cells.mean(1, keepdims=True) + cells.mean()
+        assert alone.var() > 0.6 * cells.var() and alone.std() > 0.4, (a, b)
+
+
+def test_the_layout_has_no_effect(log) -> None:
+    _, rows, _ = log
+    mean, error = (rows.groupby("layout").true_probability.agg(how) for how in ("mean", "sem"))
+    assert abs(mean["A"] - mean["B"]) < 3 * np.hypot(*error)
+
+
+def test_what_is_in_the_logs_is_plausible() -> None:
+    clicks, shop = (blocks(make(name), range(50)).to_pandas() for name in ("clicks", "shop"))
+    assert clicks[["user_group", "ad_id", "keyword", "device"]].nunique().tolist() == [6, 100, 500, 3]
+    assert 4_500 < clicks.user_id.nunique() <= 5_000
+    assert not clicks.drop_duplicates(["user_id", "user_group"]).user_id.duplicated().any()
+    assert clicks.shown_at.dt.hour.value_counts(normalize=True)[[4, 16]].diff().iloc[1] > 0.05
+    assert shop[["age_group", "product_category", "price_range"]].nunique().tolist() == [6, 10, 5]
+    assert shop.views.min() == 1 and shop.views.max() <= 40 and shop.price.min() > 0
+    assert shop.groupby("price_range").price.min().sort_values().index.tolist() == RANGES

@@ -35,7 +35,8 @@ def sentence(error: Any, model: type[BaseModel]) -> str | None:
     place = _place(model, loc)
     got = f"(got {shown(error['input'])})"
     if kind == "extra_forbidden":
-        return f"{place.path} is not an option{nearest(str(loc[-1]), _options(_place(model, loc[:-1]).types))}"
+        at = _place(model, loc[:-1])
+        return f"{place.path} is not an option{nearest(str(loc[-1]), _options([at.tried] if at.tried else at.types))}"
     if kind == "missing" and not isinstance(loc[-1], int):
         return f"{place.path} is missing"
     if kind == "value_error":

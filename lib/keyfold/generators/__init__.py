@@ -14,16 +14,19 @@ GENERATORS: dict[str, type[Generator]] = {"telecom": Telecom, "clicks": Clicks, 
 
 
 def _known(value: Any) -> Any:
-    name = value.get("generator", "telecom") if isinstance(value, dict) else "telecom"
-    if name not in GENERATORS:
-        raise ValueError(f"there is no generator `{name}`; there are {', '.join(GENERATORS)}{nearest(str(name), GENERATORS)}")
+    if isinstance(value, dict) and (name := value.get("generator")) not in list(GENERATORS):
+        there = f"there are {', '.join(GENERATORS)}"
+        raise ValueError(
+            f"there is no generator `{name}`; {there}{nearest(name, GENERATORS)}"
+            if isinstance(name, str)
+            else f"`generator` must name one; {there}"
+        )
     return value
 
 
 def _which(value: Any) -> str:
-    if isinstance(value, dict):
-        return GENERATORS[value.get("generator", "telecom")].__name__
-    return type(value).__name__ if isinstance(value, Generator) else "str"
+    name = value["generator"] if isinstance(value, dict) else getattr(value, "generator", None)
+    return GENERATORS[name].__name__ if name else "str"
 
 
 # Each is tried by its own name, so that a wrong option is told once, of the generator that is meant.
