@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keyfold import curves
-from keyfold.metrics import MISSING, OTHERS, Metric, by_slice, classification, regression
+from keyfold.metrics import MISSING, OTHERS, Metric, by_slice, classification, difference, regression
 
 ORACLES = {
     "roc_auc": oracle.roc_auc_score,
@@ -128,6 +128,40 @@ def test_intervals_cover_the_truth(name):
         found = classification(rng.random(400) < part, part)[name]
         covered += found.low <= truth <= found.high
     assert 180 <= covered <= 199
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_difference_is_of_both_values_and_of_no_order_of_rows(sample, classes):
+    y, p, order = sample
+    worse, measure = p.round(1), classification if classes else regression
+    found = difference(y, p, worse, order=order, classes=classes)
+    one, other = measure(y, p, order=order), measure(y, worse, order=order)
+    assert values(found) == {name: one[name].value - other[name].value for name in one}
+    assert difference(y[::-1], p[::-1], worse[::-1], order=order[::-1], classes=classes) == found
+    assert set(difference(y, p, p, classes=classes).values()) == {Metric(0, 0, 0)}
+    for name, (_, low, high) in found.items():
+        assert high - low < one[name].high - one[name].low, name
+
+
+def test_intervals_of_a_difference_cover_the_truth():
+    rng = np.random.default_rng(6)
+    p = rng.beta(1, 2, 400_000)
+    noisy = 1 / (1 + np.exp(-np.log(p / (1 - p)) - rng.normal(0, 0.7, len(p))))
+    truth = difference(rng.random(len(p)) < p, p, noisy, replicates=0)
+    covered = dict.fromkeys(("roc_auc", "log_loss"), 0)
+    for _ in range(200):
+        part = rng.integers(0, len(p), 500)
+        found = difference(rng.random(500) < p[part], p[part], noisy[part])
+        for name in covered:
+            covered[name] += found[name].low <= truth[name].value <= found[name].high
+    assert all(180 <= n <= 199 for n in covered.values()), covered
+
+
+def test_a_difference_of_other_lengths_or_of_no_probability_is_refused():
+    with pytest.raises(ValueError, match="predictions of difference must be one finite number a row, 2 in all"):
+        difference([0, 1], [0.1, 0.2], [0.1])
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        difference([0, 1], [0.1, 0.2], [0.1, 1.2])
 
 
 @pytest.mark.parametrize("y", [[0, 0, 0], [1, 1, 1], []])

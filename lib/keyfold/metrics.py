@@ -50,18 +50,7 @@ def classification(
     are NaN. Rows with equal p share what falls on them, so no tie is broken by chance.
     """
     truth, chance, weights = _sample("classification", y, p, weight, order)
-    if np.any((truth != 0) & (truth != 1)):
-        raise ValueError("The y of classification must be booleans, or 0 and 1.")
-    if np.any((chance < 0) | (chance > 1)):
-        raise ValueError("The p of classification must be from 0 to 1.")
-    positive = truth == 1
-    ranking, loss, square = rank(positive, chance), _log_loss(positive, chance), (chance - truth) ** 2
-
-    def of(weight: Floats) -> dict[str, float]:
-        ranked = _ranked(*ranking.counts(weight))
-        return ranked | {"log_loss": _mean(loss, weight), "brier": _mean(square, weight)}
-
-    return _bootstrap(of, weights, replicates, seed)
+    return _bootstrap(_classes(truth, chance), weights, replicates, seed)
 
 
 def regression(
@@ -78,15 +67,33 @@ def regression(
     y, prediction: n finite numbers; `weight`, `order` and errors as for `classification`.
     """
     truth, predicted, weights = _sample("regression", y, prediction, weight, order)
-    error, centred = truth - predicted, truth - _mean(truth, weights)
+    return _bootstrap(_numbers(truth, predicted), weights, replicates, seed)
 
-    def of(weight: Floats) -> dict[str, float]:
-        mse = _mean(error**2, weight)
-        variance = _mean(centred**2, weight) - _mean(centred, weight) ** 2
-        r2 = 1 - mse / variance if variance > 0 else np.nan
-        return {"rmse": mse**0.5, "mae": _mean(abs(error), weight), "r2": r2}
 
-    return _bootstrap(of, weights, replicates, seed)
+def difference(
+    y: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    order: ArrayLike | None = None,
+    classes: bool = True,
+    replicates: int = 200,
+    seed: int = 0,
+) -> dict[str, Metric]:
+    """Each metric of the first n predictions less that of the second, on the same rows.
+
+    Both are measured in each replicate, on the same draws of rows, so what is easy or hard about a row counts for neither.
+    `classes`: whether they are probabilities, as for `classification`, or numbers, as for `regression`; errors as there.
+    """
+    truth, one, other, weights = _sample("difference", y, first, None, order, second)
+    of = _classes if classes else _numbers
+    former, latter = of(truth, one), of(truth, other)
+
+    def both(weight: Floats) -> dict[str, float]:
+        less = latter(weight)
+        return {name: value - less[name] for name, value in former(weight).items()}
+
+    return _bootstrap(both, weights, replicates, seed)
 
 
 def by_slice(
@@ -119,6 +126,35 @@ def by_slice(
             both = part.pop("y"), part.pop("p")
             found[name] = Slice(rows.size, measure(*both, **part, replicates=replicates, seed=seed))
     return found
+
+
+def _classes(truth: Floats, chance: Floats) -> Callable[[Floats], dict[str, float]]:
+    """What gives the metrics of probabilities for the weights of rows."""
+    if np.any((truth != 0) & (truth != 1)):
+        raise ValueError("The y of classification must be booleans, or 0 and 1.")
+    if np.any((chance < 0) | (chance > 1)):
+        raise ValueError("The p of classification must be from 0 to 1.")
+    positive = truth == 1
+    ranking, loss, square = rank(positive, chance), _log_loss(positive, chance), (chance - truth) ** 2
+
+    def of(weight: Floats) -> dict[str, float]:
+        ranked = _ranked(*ranking.counts(weight))
+        return ranked | {"log_loss": _mean(loss, weight), "brier": _mean(square, weight)}
+
+    return of
+
+
+def _numbers(truth: Floats, predicted: Floats) -> Callable[[Floats], dict[str, float]]:
+    """What gives the metrics of predicted numbers for the weights of rows."""
+    error, centred = truth - predicted, truth - _mean(truth, np.ones(len(truth)))
+
+    def of(weight: Floats) -> dict[str, float]:
+        mse = _mean(error**2, weight)
+        variance = _mean(centred**2, weight) - _mean(centred, weight) ** 2
+        r2 = 1 - mse / variance if variance > 0 else np.nan
+        return {"rmse": mse**0.5, "mae": _mean(abs(error), weight), "r2": r2}
+
+    return of
 
 
 def _ranked(tp: Floats, fp: Floats) -> dict[str, float]:
@@ -157,19 +193,19 @@ def _interval(value: float, drawn: Floats) -> Metric:
 
 
 def _sample(
-    caller: str, y: ArrayLike, p: ArrayLike, weight: ArrayLike | None, order: ArrayLike | None
-) -> tuple[Floats, Floats, Floats]:
-    """Checked columns of the sample, in an order that depends on nothing but the rows."""
-    columns = [np.asarray(c, np.float64) for c in (y, p, np.ones(np.shape(y)) if weight is None else weight)]
-    for name, column in zip(("y", "predictions", "weight"), columns, strict=True):
+    caller: str, y: ArrayLike, p: ArrayLike, weight: ArrayLike | None, order: ArrayLike | None, *more: ArrayLike
+) -> tuple[Floats, ...]:
+    """Checked columns of the sample, the weight last, in an order that depends on nothing but the rows."""
+    columns = [np.asarray(c, np.float64) for c in (y, p, *more, np.ones(np.shape(y)) if weight is None else weight)]
+    for name, column in zip(("y", *["predictions"] * (1 + len(more)), "weight"), columns, strict=True):
         if column.ndim != 1 or len(column) != len(columns[0]) or not np.isfinite(column).all():
             raise ValueError(f"The {name} of {caller} must be one finite number a row, {len(columns[0])} in all.")
-    if np.any(columns[2] < 0):
-        raise ValueError(f"The weight of {caller} must be 0 or more. Got {columns[2].min()} instead.")
+    if np.any(columns[-1] < 0):
+        raise ValueError(f"The weight of {caller} must be 0 or more. Got {columns[-1].min()} instead.")
     if order is not None:
         by = np.lexsort((*columns, np.asarray(order, np.int64)))
         columns = [c[by] for c in columns]
-    return columns[0], columns[1], columns[2]
+    return tuple(columns)
 
 
 def _slots(groups: ArrayLike, most: int) -> tuple[NDArray[np.int64], list[str]]:
