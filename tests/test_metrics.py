@@ -133,7 +133,7 @@ def test_intervals_cover_the_truth(name):
 @pytest.mark.parametrize("classes", [True, False])
 def test_a_difference_is_of_both_values_and_of_no_order_of_rows(sample, classes):
     y, p, order = sample
-    worse, measure = p.round(1), classification if classes else regression
+    worse, measure = p.clip(0.01, 0.99).round(1) * 0.9 + 0.05, classification if classes else regression
     found = difference(y, p, worse, order=order, classes=classes)
     one, other = measure(y, p, order=order), measure(y, worse, order=order)
     assert values(found) == {name: one[name].value - other[name].value for name in one}
