@@ -16,7 +16,7 @@ from keyfold.ingest import Data
 from keyfold.release import Release
 from keyfold.score import Score
 from keyfold.section import Section
-from keyfold.spec import in_order
+from keyfold.spec import in_order, left
 from keyfold.split import Split
 from keyfold.training import Report, Train
 
@@ -35,10 +35,16 @@ class Conf(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Conf":
+        kinds = {name: feature.kind for name, feature in self.features.items()}
         try:
-            in_order({name: feature.kind for name, feature in self.features.items()})
+            in_order(kinds)
         except ConfError as error:
             raise ValueError(str(error)) from error
+        for number, names in enumerate(self.report.without):
+            try:
+                left(kinds, names)
+            except ConfError as error:
+                raise ValueError(f"report.without.{number}: {error}") from error
         return self
 
     @cached_property

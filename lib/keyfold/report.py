@@ -16,7 +16,7 @@ from keyfold.metrics import Metric, Slice
 from keyfold.pictures import figure
 
 __all__ = [
-    "Section", "evaluation", "features", "figure", "folds", "metrics", "page", "reconciliation",
+    "Section", "ablations", "evaluation", "features", "figure", "folds", "metrics", "page", "reconciliation",
     "scores", "slices", "steps", "table",
 ]  # fmt: skip
 
@@ -161,6 +161,22 @@ def slices(column: str, found: Mapping[str, Slice]) -> Section:
     label = _NAMES.get(names[0], names[0]).rstrip(" ↑↓")
     draw = pictures.intervals(list(known), values, mean, f"{label} by {column}", f"{label}, with its 95% interval")
     return Section(title, told + figure(draw, caption=f"{label} for each value of {column}.", width=720, height=_height(known)))
+
+
+def ablations(found: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> Section:
+    """What features gain: (their names, and by metric its value with all features, without these, and the difference)."""
+    cells = [(_listed(list(names)), _NAMES.get(n, n), *three) for names, of in found for n, three in of.items()]
+    headers = ["without", "metric", "all features", "without these", "difference"]
+    caption = "The same model, trained without some features, on the same rows of the test fold. The interval of the difference "
+    shown = table(headers, cells, caption=f"{caption}is of both models on the same draws of rows. {_ARROWS}")
+    name = next((n for _, of in found for n in of), None)
+    known = {_listed(list(names)): of[name][2] for names, of in found if name in of and not isnan(of[name][2].value)}
+    if not known:
+        return Section("What features gain", shown)
+    label = _NAMES.get(str(name), str(name)).rstrip(" ↑↓")
+    draw = pictures.intervals(list(known), list(known.values()), 0, f"{label} gained", f"gain of {label}, with its 95% interval")
+    drawn = figure(draw, caption=f"How much {label} the features add to all others.", width=720, height=_height(known))
+    return Section("What features gain", shown + drawn)
 
 
 def scores(edges: ArrayLike, counts: ArrayLike) -> Section:

@@ -1,7 +1,7 @@
 """From labelled rows to a registered model: the train fold to the driver as Arrow, fitted, measured, logged."""
 
 import os
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from keyfold.section import Section
 from keyfold.spec import Arrays, Spec
 from keyfold.split import key_hash, place
 from keyfold.sql import col
+from keyfold.training.ablation import ablation
 
 if TYPE_CHECKING:
     from keyfold.run import Job, Run
@@ -41,6 +42,9 @@ class Report(Section):
 
     slices: list[str] = Field(default_factory=list, description="columns by whose values the metrics are told apart")
     truth: str | None = Field(None, description="a column with the known probability, as made-up data has it")
+    without: list[Annotated[list[str], Field(min_length=1)]] = Field(
+        default_factory=list, description="features to leave out, together, to see what they gain: the model is trained once more"
+    )
 
 
 class Set(NamedTuple):
@@ -78,6 +82,7 @@ def train(run: "Run") -> Registered:
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
         sections = {"train": conf.train.model_dump(mode="json"), "positive": conf.data.positive}
+        sections |= {"without": conf.report.without} if conf.report.without else {}
         job.run_id = run.identity("train", sections, rows=found.version, spec=spec.digest, split=_split(run), before=run.period)
         job.inputs = {run.rows.name: found.version, "spec": spec.digest}
         version = registry.known(name, job.run_id)
@@ -111,6 +116,8 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         measured = {fold: measure(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows}
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
         run.sections += _sections(run, model, rows.fold("test"), measured)
+    if conf.report.without and "test" in measured:
+        measured |= _ablated(run, model, rows, weight, measured["test"])
     with run.step("register"):
         params = {
             "estimator": conf.train.model.sklearn.estimator,
@@ -124,6 +131,19 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         }  # fmt: skip
         files = {"spec.json": spec.to_json(), "conf.yaml": yaml.dump(conf), "environment.json": _environment()}
         return registry.register(conf.name, name, model, measured, params, tags, files)
+
+
+def _ablated(
+    run: "Run", model: Model, rows: Set, weight: npt.NDArray[np.float64] | None, full: dict[str, Metric]
+) -> dict[str, dict[str, Metric]]:
+    """What the features of `report.without` gain, on the page and for MLflow."""
+    conf, learnt, test = run.conf, rows.fold("train"), rows.fold("test")
+    assert conf.train is not None
+    with run.step("without") as step:
+        found = [ablation(model, conf.train, learnt, test, weight, names) for names in conf.report.without]
+        step.rows = learnt.table.num_rows * len(found)
+    run.sections.append(report.ablations([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in found]))
+    return {a.name: a.measured for a in found}
 
 
 def decide(run: "Run", version: Registered) -> Registered:
