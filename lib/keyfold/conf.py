@@ -16,9 +16,10 @@ from keyfold.ingest import Data
 from keyfold.release import Release
 from keyfold.score import Score
 from keyfold.section import Section
-from keyfold.spec import in_order, left
+from keyfold.spec import in_order
 from keyfold.split import Split
 from keyfold.training import Report, Train
+from keyfold.training.ablation import left
 
 
 class Conf(Section):

@@ -184,12 +184,14 @@ def bars(
     return draw
 
 
-def intervals(names: Sequence[str], values: Sequence[tuple[float, float, float]], mean: float, title: str, x: str) -> Any:
-    """Draws one value with its interval (value, low, high) a name, from the top, beside their mean."""
+def intervals(
+    names: Sequence[str], values: Sequence[tuple[float, float, float]], line: float, label: str, title: str, x: str
+) -> Any:
+    """Draws one value with its interval (value, low, high) a name, from the top, beside a line, such as their mean."""
 
     def draw(ax: "Axes") -> None:
         value, low, high = np.array(values, float).T
-        ax.axvline(mean, label=f"mean over rows, {mean:.3g}", **_BASELINE)
+        ax.axvline(line, label=label, **_BASELINE)
         spread = np.maximum(np.nan_to_num([value - low, high - value]), 0)
         ax.errorbar(value, np.arange(len(names)), xerr=spread, color=BLUE, marker="o", elinewidth=1.4, linestyle="none")
         _named(ax, names, title, x)

@@ -153,30 +153,26 @@ def slices(column: str, found: Mapping[str, Slice]) -> Section:
     cells = [(value, of.rows, *(of.metrics.get(name) for name in names)) for value, of in found.items()]
     title = f"By {column}"
     told = table([column, "rows", *(_NAMES.get(name, name) for name in names)], cells, caption=_ARROWS)
-    known = {value: of for value, of in found.items() if names and not isnan(of.metrics[names[0]].value)}
+    known = {value: of.metrics[names[0]] for value, of in found.items() if names and not isnan(of.metrics[names[0]].value)}
     if not known:
         return Section(title, told)
-    values = [of.metrics[names[0]] for of in known.values()]
-    mean = float(np.average([m.value for m in values], weights=[of.rows for of in known.values()]))
+    mean = float(np.average([m.value for m in known.values()], weights=[found[value].rows for value in known]))
     label = _NAMES.get(names[0], names[0]).rstrip(" ↑↓")
-    draw = pictures.intervals(list(known), values, mean, f"{label} by {column}", f"{label}, with its 95% interval")
-    return Section(title, told + figure(draw, caption=f"{label} for each value of {column}.", width=720, height=_height(known)))
+    said = f"{label} by {column}", f"{label}, with its 95% interval", f"{label} for each value of {column}."
+    return Section(title, told + _intervals(known, mean, f"mean over rows, {mean:.3g}", *said))
 
 
 def ablations(found: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> Section:
     """What features gain: (their names, and by metric its value with all features, without these, and the difference)."""
     cells = [(_listed(list(names)), _NAMES.get(n, n), *three) for names, of in found for n, three in of.items()]
-    headers = ["without", "metric", "all features", "without these", "difference"]
-    caption = "The same model, trained without some features, on the same rows of the test fold. The interval of the difference "
-    shown = table(headers, cells, caption=f"{caption}is of both models on the same draws of rows. {_ARROWS}")
-    name = next((n for _, of in found for n in of), None)
-    known = {_listed(list(names)): of[name][2] for names, of in found if name in of and not isnan(of[name][2].value)}
-    if not known:
-        return Section("What features gain", shown)
-    label = _NAMES.get(str(name), str(name)).rstrip(" ↑↓")
-    draw = pictures.intervals(list(known), list(known.values()), 0, f"{label} gained", f"gain of {label}, with its 95% interval")
-    drawn = figure(draw, caption=f"How much {label} the features add to all others.", width=720, height=_height(known))
-    return Section("What features gain", shown + drawn)
+    caption = "The same model, trained without some features, on the same rows of the test fold. The difference is that of both "
+    caption += f"models on the same draws of rows. {_ARROWS}"
+    told = table(["without", "metric", "all features", "without these", "difference"], cells, caption=caption)
+    first = next((name for _, of in found for name in of), "")
+    gains = {_listed(list(names)): of[first][2] for names, of in found if not isnan(of[first][2].value)}
+    label = _NAMES.get(first, first).rstrip(" ↑↓")
+    said = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
+    return Section("What features gain", told + (_intervals(gains, 0, "no gain", *said) if gains else ""))
 
 
 def scores(edges: ArrayLike, counts: ArrayLike) -> Section:
@@ -258,6 +254,11 @@ def _note(strong: str, text: str, *, bad: bool = False) -> str:
 
 def _beside(*parts: str) -> str:
     return f'<div class="beside">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
+
+
+def _intervals(values: Mapping[str, Metric], line: float, label: str, title: str, x: str, caption: str) -> str:
+    draw = pictures.intervals(list(values), list(values.values()), line, label, title, x)
+    return figure(draw, caption=caption, width=720, height=_height(values))
 
 
 def _height(rows: Sized) -> int:

@@ -41,12 +41,6 @@ class Spec:
         plan = Plan.of(rows, features, target)
         return plan.spec(plan.measure(rows))
 
-    def without(self, names: Sequence[str]) -> "Spec":
-        """The spec of fewer features, and of the columns that they take (ConfError for an unknown name, or one that is taken)."""
-        kept = left({name: kind for name, (kind, _) in self.features.items()}, names)
-        columns = columns_of(kept.values())
-        return Spec({c: self.inputs[c] for c in self.inputs if c in columns}, {name: self.features[name] for name in kept})
-
     def transform(self, frame: "DataFrame", keep: "Sequence[str | Column]" = ()) -> "DataFrame":
         """The columns `keep` and the features, by name (DataError for a missing column or a wrong type)."""
         types = {c: family_of(_type(frame, c)) for c in self.inputs}
@@ -232,21 +226,6 @@ def in_order(kinds: Mapping[str, Kind]) -> list[str]:
     for name in kinds:
         visit(name, ())
     return list(done)
-
-
-def left(kinds: Mapping[str, Kind], without: Sequence[str]) -> dict[str, Kind]:
-    """The kinds that are left without some (ConfError for an unknown name, one that another takes, or where none is left)."""
-    for name in without:
-        if name not in kinds:
-            raise ConfError(f"there is no feature `{name}`{nearest(name, kinds)}")
-    kept = {name: kind for name, kind in kinds.items() if name not in without}
-    for name, kind in kept.items():
-        for other in kind.inputs():
-            if isinstance(other, FromFeature) and other.feature in without:
-                raise ConfError(f"feature `{name}` takes `{other.feature}`; leave out both, or neither")
-    if not kept:
-        raise ConfError("no feature would be left")
-    return kept
 
 
 def _check_taken(name: str, other: str, kinds: Mapping[str, Kind]) -> None:

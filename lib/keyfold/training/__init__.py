@@ -81,7 +81,7 @@ def train(run: "Run") -> Registered:
     spec, found = features(run)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
-        sections = {"train": conf.train.model_dump(mode="json"), "positive": conf.data.positive}
+        sections: dict[str, Any] = {"train": conf.train.model_dump(mode="json"), "positive": conf.data.positive}
         sections |= {"without": conf.report.without} if conf.report.without else {}
         job.run_id = run.identity("train", sections, rows=found.version, spec=spec.digest, split=_split(run), before=run.period)
         job.inputs = {run.rows.name: found.version, "spec": spec.digest}

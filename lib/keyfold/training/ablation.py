@@ -1,11 +1,15 @@
 """What features are worth: the same model trained without them, and measured on the same rows of the test fold."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from keyfold import digests, metrics
+from keyfold.errors import ConfError, nearest
+from keyfold.features import FromFeature, Kind
 from keyfold.metrics import Metric
 from keyfold.models import Model
+from keyfold.spec import Spec, columns_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,11 +39,33 @@ class Ablation(NamedTuple):
         return self.metrics | {f"{name}_gain": metric for name, metric in self.gain.items()}
 
 
+def left(kinds: Mapping[str, Kind], without: Sequence[str]) -> list[str]:
+    """The features that are left without some (ConfError for an unknown name, one that another takes, or where none is left)."""
+    for name in without:
+        if name not in kinds:
+            raise ConfError(f"there is no feature `{name}`{nearest(name, kinds)}")
+    kept = [name for name in kinds if name not in without]
+    for name in kept:
+        for other in kinds[name].inputs():
+            if isinstance(other, FromFeature) and other.feature in without:
+                raise ConfError(f"feature `{name}` takes `{other.feature}`; leave out both, or neither")
+    if not kept:
+        raise ConfError("no feature would be left")
+    return kept
+
+
+def fewer(spec: Spec, without: Sequence[str]) -> Spec:
+    """The spec without some features, of the columns that the others take (ConfError as for `left`)."""
+    kept = {name: spec.features[name] for name in left({name: kind for name, (kind, _) in spec.features.items()}, without)}
+    columns = columns_of(kind for kind, _ in kept.values())
+    return Spec({c: family for c, family in spec.inputs.items() if c in columns}, kept)
+
+
 def ablation(
     model: Model, train: "Train", learnt: "Set", test: "Set", weight: "npt.NDArray[np.float64] | None", without: list[str]
 ) -> Ablation:
     """Trains the model's estimator once more, without some features, and measures what they gain."""
-    spec, classes = model.spec.without(without), model.label.classes
+    spec, classes = fewer(model.spec, without), model.label.classes
     estimator = train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, train.seed)
     arrays = test.arrays
     full, less = (made.probability(arrays) if classes else made.value(arrays) for made in (model.estimator, estimator))
