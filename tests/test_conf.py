@@ -223,6 +223,10 @@ def test_an_override_is_checked_as_the_file_is():
         ("split.share", {"train": 0.9}, "split.share: train, validation and test must sum to 1 (got 1.1)"),
         ("features.city", {}, "features.city: must name one kind of bucketized, crossed, date_parts, hashed, index, numeric, one_hot, text (got none)"),
         ("features.x.crossed", {"input_cols": ["a", {"feature": "x"}], "num_buckets": 4}, "features.x takes itself: x → x"),
+        ("report.without", [["cty"]], "report.without.0: there is no feature `cty` (did you mean `city`?)"),
+        ("report.without", [[]], "report.without.0 must be a list of 1 or more (got [])"),
+        ("report.without", ["city"], "report.without.0 must be a list (got 'city')"),
+        ("report.without", [["city"]], "report.without.0: no feature would be left"),
         ("features.n.numeric", {"input_col": "a", "to": [2, 1]},
          "features.n.numeric.to: must be [low, high] with low below high (got [2.0, 1.0])"),
         ("train.model.sklearn.estimator", "os.system", "train.model.sklearn: estimator `os.system` must come from sklearn"),
@@ -233,6 +237,14 @@ def test_an_override_is_checked_as_the_file_is():
 )  # fmt: skip
 def test_a_fault_is_one_sentence(path, value, sentence):
     assert faults(raw(path, value)) == [sentence]
+
+
+def test_a_feature_that_another_takes_is_left_out_with_it_or_not_at_all():
+    made = raw("features.x.crossed", {"input_cols": ["a", {"feature": "city"}], "num_buckets": 4})
+    made |= {"report": {"without": [["city"]]}}
+    made["features"]["n"] = {"numeric": {"input_col": "n"}}
+    assert faults(made) == ["report.without.0: feature `x` takes `city`; leave out both, or neither"]
+    conf.check(made | {"report": {"without": [["city", "x"]]}})
 
 
 def test_all_faults_come_at_once():

@@ -19,7 +19,7 @@ from keyfold.section import Section
 from keyfold.spec import Arrays, Spec
 from keyfold.split import key_hash, place
 from keyfold.sql import col
-from keyfold.training.ablation import ablation
+from keyfold.training.ablation import ablated
 
 if TYPE_CHECKING:
     from keyfold.run import Job, Run
@@ -140,7 +140,7 @@ def _ablated(
     conf, learnt, test = run.conf, rows.fold("train"), rows.fold("test")
     assert conf.train is not None
     with run.step("without") as step:
-        found = [ablation(model, conf.train, learnt, test, weight, names) for names in conf.report.without]
+        found = [ablated(model, conf.train, learnt, test, weight, names) for names in conf.report.without]
         step.rows = learnt.table.num_rows * len(found)
     run.sections.append(report.ablations([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in found]))
     return {a.name: a.measured for a in found}

@@ -61,7 +61,7 @@ def fewer(spec: Spec, without: Sequence[str]) -> Spec:
     return Spec({c: family for c, family in spec.inputs.items() if c in columns}, kept)
 
 
-def ablation(
+def ablated(
     model: Model, train: "Train", learnt: "Set", test: "Set", weight: "npt.NDArray[np.float64] | None", without: list[str]
 ) -> Ablation:
     """Trains the model's estimator once more, without some features, and measures what they gain."""

@@ -1,0 +1,163 @@
+"""What features gain: the planted crosses are found, what has no effect gains nothing, and a refit is a model of its own."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import pytest
+
+from keyfold import registry
+from keyfold.conf import check, load
+from keyfold.digests import digest
+from keyfold.errors import ConfError
+from keyfold.ingest import ingest
+from keyfold.run import Run
+from keyfold.score import score
+from keyfold.spec import Spec
+from keyfold.training import ablation, decide, train
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["data.source.rows=30000", "split.share={train: 0.7, validation: 0, test: 0.3}"]
+CROSSES = {"ads": ["group_ad", "device_hour"], "recommend": ["age_category", "views_price"]}
+
+
+def metrics_of(version):
+    return registry.client().get_run(version.mlflow_run_id).data.metrics
+
+
+@pytest.fixture(scope="module", params=CROSSES)
+def done(request, spark, tmp_path_factory):
+    """The whole pipeline on a small log: its run, its model's metrics, its page."""
+    former, home = os.environ.get("KEYFOLD_HOME"), tmp_path_factory.mktemp("ablation")
+    os.environ["KEYFOLD_HOME"] = str(home)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    mlflow.set_tracking_uri(None)
+    run = Run(load(ROOT / f"conf/{request.param}.yaml", SMALL), spark)
+    ingest(run)
+    version = decide(run, train(run))
+    score(run, version)
+    page = run.write_report().read_text("utf-8")
+    yield SimpleNamespace(name=request.param, run=run, version=version, metrics=metrics_of(version), page=page)
+    mlflow.set_tracking_uri(None)
+    os.environ.pop("KEYFOLD_HOME") if former is None else os.environ.update(KEYFOLD_HOME=former)
+
+
+def gain(done, feature, metric):
+    return [done.metrics[f"test_without_{feature}_{metric}_gain{part}"] for part in ("_low", "", "_high")]
+
+
+def test_each_planted_cross_gains(done):
+    for cross in CROSSES[done.name]:
+        low, value, high = gain(done, cross, "roc_auc")
+        assert 0 < low < value < high, cross
+        low, value, high = gain(done, cross, "log_loss")
+        assert low < value < high < 0, cross
+
+
+def test_what_has_no_effect_gains_nothing(done):
+    for metric in ("roc_auc", "log_loss"):
+        low, value, high = gain(done, "layout", metric)
+        assert low <= 0 <= high, metric
+        assert abs(value) < 0.002
+
+
+def test_a_difference_is_that_of_both_models(done):
+    for feature in (*CROSSES[done.name], "layout"):
+        less = done.metrics[f"test_without_{feature}_roc_auc"]
+        assert gain(done, feature, "roc_auc")[1] == done.metrics["test_roc_auc"] - less
+
+
+def test_the_page_shows_both_and_the_difference(done):
+    part = done.page.split("<h2>What features gain</h2>")[1].split("</section>")[0]
+    for feature in (*CROSSES[done.name], "layout"):
+        assert f"<td>{feature}</td><td>ROC AUC ↑</td>" in part
+        assert f"<td>{feature}</td><td>Log loss ↓</td>" in part
+    assert f"{done.metrics['test_roc_auc']:.3f}" in part
+    assert "no gain" in part
+
+
+def test_a_model_without_features_is_the_model_of_a_conf_that_has_none_of_them(spark, done):
+    cross = CROSSES[done.name][0]
+    raw = done.run.conf.model_dump(mode="json", exclude_defaults=True)
+    del raw["features"][cross]
+    raw["report"].pop("without")
+    raw["train"]["register_as"] = "fewer"
+    found = metrics_of(train(Run(check(raw), spark)))
+    of = f"test_without_{cross}_"
+    assert {n: v for n, v in done.metrics.items() if n.startswith(of) and "gain" not in n} == {
+        f"{of}{name}{part}": found[f"test_{name}{part}"] for name in ("roc_auc", "log_loss") for part in ("", "_low", "_high")
+    }
+
+
+def test_asking_for_more_trains_anew_and_asking_again_does_not(spark, done):
+    again = Run(done.run.conf, spark)
+    assert train(again) == registry.find(f"models:/{done.version.name}/{done.version.version}")
+    assert again.jobs[-1].status == "done before"
+    more = Run(load(ROOT / f"conf/{done.name}.yaml", [*SMALL, f"report.without=[[layout, {CROSSES[done.name][0]}]]"]), spark)
+    other = train(more)
+    assert int(other.version) == int(done.version.version) + 1
+    assert f"test_without_layout.{CROSSES[done.name][0]}_roc_auc_gain" in metrics_of(other)
+
+
+# --- what is left ---
+
+RAW = {
+    "name": "t",
+    "data": {"key": ["id"], "label": "y"},
+    "features": {
+        "x": {"bucketized": {"input_col": "x", "boundaries": [3]}},
+        "c": {"one_hot": {"input_col": "c"}},
+        "x_c": {"crossed": {"input_cols": [{"feature": "x"}, "c"], "num_buckets": 8}},
+    },
+    "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}},
+}
+
+
+def frame(spark):
+    return spark.range(400).selectExpr("id", "cast(id % 7 as double) x", "concat('c', id % 3) c", "cast(id % 3 as double) y")
+
+
+def trained(spark, **report):
+    run = Run(check(RAW | report), spark)
+    rows = frame(spark)
+    run.rows._save(rows.write.format("delta").mode("overwrite"), rows, {})
+    return run, metrics_of(train(run))
+
+
+def test_a_spec_of_fewer_features_takes_fewer_columns_and_gives_the_same_values(spark):
+    whole = Spec.fit(frame(spark), check(RAW).features)
+    part = ablation.fewer(whole, ["x_c", "x"])
+    assert list(part.features) == ["c"]
+    assert list(part.inputs) == ["c"]
+    rows = frame(spark).toArrow()
+    assert part.arrow(rows)["c"].tolist() == whole.arrow(rows)["c"].tolist()
+    with pytest.raises(ConfError, match="feature `x_c` takes `x`; leave out both, or neither"):
+        ablation.fewer(whole, ["x"])
+
+
+def test_numbers_have_their_own_metrics(spark, home):
+    run, found = trained(spark, report={"without": [["c"], ["x_c", "x"]]})
+    assert found["test_without_c_rmse_gain_high"] < 0
+    assert abs(found["test_without_x_c.x_mae_gain"]) < 1e-6
+    assert "test_without_c_roc_auc" not in found
+    assert "RMSE gained" in run.sections[-1].html
+
+
+def test_without_a_test_fold_nothing_is_said(spark, home):
+    run, found = trained(spark, report={"without": [["c"]]}, split={"share": {"train": 1, "validation": 0, "test": 0}})
+    assert not [name for name in found if "without" in name]
+    assert "What features gain" not in [section.title for section in run.sections]
+
+
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        (["a b", "c-d.e"], "test_without_a b.c-d.e"),
+        (["größe"], "test_without_größe"),
+        (["a$"], "test_without_a_24_"),
+        (["x" * 300], "test_without_" + digest("x" * 300)),
+    ],
+)
+def test_names_for_mlflow(names, name):
+    assert ablation.Ablation(names, {}, {}).name == name
