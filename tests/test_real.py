@@ -1,10 +1,11 @@
-"""A real table of 7,043 telecom customers, with the conf that `init` makes of it unaided."""
+"""Real tables: telecom customers, with the conf that `init` makes of them unaided; ads and films, with crosses that are measured."""
 
 import os
 import statistics
 from pathlib import Path
 
 import deltalake
+import pandas as pd
 import pytest
 
 from keyfold import registry, yaml
@@ -42,3 +43,93 @@ def test_init_and_pipeline_score_every_customer(spark, home, raw):
     print("test ROC AUC over salts 0 to 9:", areas, statistics.mean(areas))
     assert statistics.mean(areas) >= 0.835
     assert registry.find("models:/" + raw["name"] + "@champion")
+
+
+# --- crosses, measured ---
+
+FILMS = [
+    "unknown", "action", "adventure", "animation", "childrens", "comedy", "crime", "documentary", "drama", "fantasy", "noir",
+    "horror", "musical", "mystery", "romance", "scifi", "thriller", "war", "western",
+]  # fmt: skip
+LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 0.3, "solver": "newton-cg"}}
+
+
+def measured(spark, conf):
+    """The pipeline to its end: the predictions, and the metrics of the model."""
+    run = Run(check(conf | {"train": {"model": {"sklearn": LOGISTIC}}}), spark)
+    ingest(run)
+    version = train(run)
+    score(run, decide(run, version))
+    found = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
+    return found, registry.client().get_run(version.mlflow_run_id).data.metrics
+
+
+def gain(metrics, features):
+    return [metrics[f"test_without_{features}_roc_auc_gain{part}"] for part in ("_low", "", "_high")]
+
+
+def hashed(column):
+    return {"hashed": {"input_col": column, "num_buckets": 512}}
+
+
+def test_ads_of_which_most_columns_have_gaps(spark, home):
+    home.mkdir(parents=True)
+    ads = pd.read_csv(Path(DATA) / "ctr_criteo/criteo_sample.txt", dtype=str)
+    ads.to_csv(home / "ads.csv", index_label="impression")
+    numbers, names = [f"I{i}" for i in range(1, 14)], [f"C{i}" for i in range(1, 27)]
+    features = {c: {"bucketized": {"input_col": c, "num_buckets": 5}} for c in numbers} | {c: hashed(c) for c in names}
+    features["C1_C9"] = {"crossed": {"input_cols": ["C1", "C9"], "num_buckets": 512}}
+    conf = {
+        "name": "criteo",
+        "data": {
+            "source": str(home / "ads.csv"), "columns": dict.fromkeys(numbers, "double"), "key": ["impression"],
+            "label": "label", "positive": "1",
+        },
+        "split": {"share": {"train": 0.6, "validation": 0, "test": 0.4}},
+        "features": features,
+        "report": {"without": [["C1_C9"], names[1:8] + names[9:]]},
+    }  # fmt: skip
+    found, metrics = measured(spark, conf)
+    assert len(found) == 200 and set(found.status) == {"scored"}
+    low, value, high = gain(metrics, "C1_C9")
+    area = [metrics[f"test_roc_auc{part}"] for part in ("_low", "", "_high")]
+    print("test ROC AUC and what the cross gains:", area, low, value, high)
+    assert low <= 0 <= high, "so few rows tell nothing of a cross, and the interval says so"
+
+
+def test_films_that_a_user_likes_by_genre(spark, home):
+    home.mkdir(parents=True)
+    folder = Path(DATA) / "movielens_100k"
+    ratings = pd.read_csv(folder / "u.data", sep="\t", names=["user_id", "film_id", "rating", "at"])
+    film = pd.read_csv(folder / "u.item", sep="|", encoding="latin-1", header=None)
+    first = film.iloc[:, 5:24].to_numpy().argmax(1)
+    films = pd.DataFrame({"film_id": film[0], "genre": [FILMS[i] for i in first]})
+    rows = ratings.merge(pd.read_csv(folder / "u.user", sep="|"), on="user_id").merge(films, on="film_id")
+    rows = rows.assign(liked=rows.rating >= 4)[["user_id", "film_id", "age", "genre", "liked"]]
+    rows.to_csv(home / "films.csv", index=False)
+    integers = dict.fromkeys(("user_id", "film_id", "age"), "bigint")
+    conf = {
+        "name": "films",
+        "data": {
+            "source": str(home / "films.csv"), "columns": integers | {"liked": "boolean"}, "key": ["user_id", "film_id"],
+            "label": "liked", "positive": True,
+        },
+        "split": {"share": {"train": 0.7, "validation": 0, "test": 0.3}},
+        "features": {
+            "user": {"hashed": {"input_col": "user_id", "num_buckets": 8192}},
+            "film": {"hashed": {"input_col": "film_id", "num_buckets": 8192}},
+            "age_group": {"bucketized": {"input_col": "age", "boundaries": [18, 25, 35, 45, 56]}},
+            "genre": {"one_hot": {"input_col": "genre"}},
+            "age_genre": {"crossed": {"input_cols": [{"feature": "age_group"}, {"feature": "genre"}], "num_buckets": "exact"}},
+            "user_genre": {"crossed": {"input_cols": ["user_id", "genre"], "num_buckets": 65536}},
+        },
+        "report": {"without": [["age_genre"], ["user_genre"], ["user", "user_genre"]]},
+    }  # fmt: skip
+    found, metrics = measured(spark, conf)
+    assert len(found) == 100_000 and set(found.status) == {"scored"}
+    gains = {features: gain(metrics, features) for features in ("age_genre", "user_genre", "user.user_genre")}
+    print("test ROC AUC and what features gain:", metrics["test_roc_auc"], gains)
+    assert metrics["test_roc_auc"] > 0.76
+    assert gains["user_genre"][0] > 0
+    assert gains["user.user_genre"][0] > 0.05
+    assert abs(gains["age_genre"][1]) < 0.002, "what the user and the film tell already"
