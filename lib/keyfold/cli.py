@@ -95,6 +95,7 @@ def _by_words(text: str) -> KeyfoldError | None:
 _SPARK: dict[str, Callable[[str], KeyfoldError]] = {
     "PATH_NOT_FOUND": lambda text: DataError(f"data.source: {text.split('.')[0].split('] ')[-1]}"),
     "DELTA_TABLE_NOT_FOUND": lambda text: DataError(text.split("\n")[0]),
+    "DELTA_VERSION_NOT_FOUND": lambda text: DataError(text.split("\n")[0].split("] ", 1)[-1]),
 }
 _WORDS = {
     "CSV header does not conform to the schema": "the files of data.source have different headers; ingest them one by one",

@@ -120,6 +120,8 @@ class Run:
         lines = []
         if "ingest" in done:
             lines.append(f"rows         {self.rows.name}  {self.rows.path or ''}")
+        if "spec" in self.facts:
+            lines.append(f"spec         {self.facts['spec']}")
         if "score" in done:
             lines.append(f"predictions  {self.predictions.name}  {self.predictions.path or ''}")
         lines.append(f"report       {self.write_report()}")

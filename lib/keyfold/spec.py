@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -93,6 +94,12 @@ class Spec:
     def outs(self) -> dict[str, Out]:
         """What each feature yields."""
         return {name: kind.out(state) for name, (kind, state) in self.features.items()}
+
+    def columns_of(self, name: str) -> list[str]:
+        """The raw columns that a feature takes, itself or through other features."""
+        inputs = self.features[name].kind.inputs()
+        each = ([c] if isinstance(c, str) else self.columns_of(c.feature) for c in inputs)
+        return list(dict.fromkeys(chain.from_iterable(each)))
 
     @cached_property
     def _order(self) -> list[str]:

@@ -48,27 +48,27 @@ class Table:
 
     def __init__(self, spark: "SparkSession", name: str, path: Path | None) -> None:
         self.spark, self.name, self.path = spark, name, path
-        self._at = f"delta.{sql.quoted(str(path))}" if path else ".".join(map(sql.quoted, name.split(".")))
+        self.at = f"delta.{sql.quoted(str(path))}" if path else ".".join(map(sql.quoted, name.split(".")))
 
     def exists(self) -> bool:
         """Whether the table is there."""
-        return any((self.path / "_delta_log").glob("*.json")) if self.path else self.spark.catalog.tableExists(self._at)
+        return any((self.path / "_delta_log").glob("*.json")) if self.path else self.spark.catalog.tableExists(self.at)
 
     def read(self, version: int | None = None) -> "DataFrame":
         """The rows, now or at a version (DataError where the table is not there)."""
         self._check_there()
         reader = self.spark.read.format("delta")
         reader = reader if version is None else reader.option("versionAsOf", version)
-        return reader.load(str(self.path)) if self.path else reader.table(self._at)
+        return reader.load(str(self.path)) if self.path else reader.table(self.at)
 
     def history(self, limit: int | None = None) -> "list[Row]":
         """Commits, newest first."""
-        return self.spark.sql(f"DESCRIBE HISTORY {self._at}" + (f" LIMIT {limit}" if limit else "")).collect()
+        return self.spark.sql(f"DESCRIBE HISTORY {self.at}" + (f" LIMIT {limit}" if limit else "")).collect()
 
     def version(self) -> Version:
         """The table's id and its last data-changing version (DataError where the table is not there)."""
         self._check_there()
-        detail = self.spark.sql(f"DESCRIBE DETAIL {self._at}").collect()[0]
+        detail = self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0]
         changing = (row.version for row in self.history() if changes(row))
         return Version(detail.id, next(changing, 0))
 
@@ -123,8 +123,8 @@ class Table:
         if self.path:
             writer.save(str(self.path))
         else:
-            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self._at.rpartition('.')[0]}")
-            writer.saveAsTable(self._at)
+            self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.at.rpartition('.')[0]}")
+            writer.saveAsTable(self.at)
 
     def _check_there(self) -> None:
         if not self.exists():

@@ -1,0 +1,46 @@
+"""Tells what fitted specs do: spec diff A B --on TABLE, spec sql A --on TABLE."""
+
+import argparse
+import re
+
+from keyfold.cli import guarded
+
+_SPEC = "a digest of keyfold.specs or its beginning, a file, or models:/NAME@ALIAS"
+
+
+def main() -> None:
+    """Prints; exits with 2 for wrong options, with 3 for what is not there or cannot be computed."""
+    parser = argparse.ArgumentParser("spec", description="Tells what fitted specs do.")
+    words = parser.add_subparsers(dest="word", required=True)
+    diff = words.add_parser("diff", help="the features whose values differ between two specs, and in how many rows")
+    diff.add_argument("a", metavar="A", help=_SPEC)
+    diff.add_argument("b", metavar="B", help="likewise")
+    diff.add_argument("--rows", type=int, default=1_000_000, help="about as many rows, always the same (default: 1,000,000)")
+    select = words.add_parser("sql", help="a spec as a SELECT")
+    select.add_argument("a", metavar="A", help=_SPEC)
+    for word in (diff, select):
+        word.add_argument("--on", required=True, metavar="TABLE[@VERSION]")
+        word.add_argument("--debug", action="store_true", help="show the stack trace of an error")
+    options = parser.parse_args()
+    guarded(lambda: _run(options), debug=options.debug)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from keyfold import diff
+    from keyfold.spark import session
+    from keyfold.tables import Tables, home
+
+    tables = Tables(session("keyfold spec"), home())
+    a = diff.found(tables, options.a)
+    name, version = re.fullmatch(r"(.*?)(?:@(\d+))?", options.on).groups()  # type: ignore[union-attr]
+    if options.word == "sql":
+        print(a.to_sql(tables.table(name).at))
+        return
+    table = tables.table(name)
+    pinned = int(version) if version else table.version().version
+    b = diff.found(tables, options.b)
+    print(diff.told(diff.compared(diff.sample(table.read(pinned), options.rows), a, b), a, b))
+
+
+if __name__ == "__main__":
+    main()
