@@ -90,5 +90,5 @@ def test_specs_are_found_by_file_and_by_the_beginning_of_a_digest(spark, rows, h
     assert diff.found(tables, str(tmp_path / "spec.json")).digest == a.digest
     with pytest.raises(DataError, match=r"2 specs begin with ``: \w+, \w+; give a file"):
         diff.found(tables, "")
-    with pytest.raises(DataError, match="there is no spec `zz`; give a file, models:/…, or a digest of keyfold.specs"):
+    with pytest.raises(DataError, match=r"there is no spec `zz`; give a file, models:/…, or a digest of keyfold.specs"):
         diff.found(tables, "zz")

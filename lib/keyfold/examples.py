@@ -1,14 +1,15 @@
 """The rows that can be learnt from: labelled, before the period that is asked for, each with its fold; pinned to a version."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import report
+from keyfold import report, statistics
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
 from keyfold.ingest import PATTERNS, PERIOD
 from keyfold.models import Label
-from keyfold.spec import Spec
+from keyfold.spec import Plan, Spec
 from keyfold.split import FOLDS, Folds
 from keyfold.sql import col
 from keyfold.tables import Version
@@ -26,10 +27,11 @@ _SPEC_COLUMNS = "digest string, run_id string, name string, spec string, fitted_
 
 
 class Examples(NamedTuple):
-    """`rows` with their fold; `counts` of rows by fold and class (None where the label is a number)."""
+    """`rows` with their fold; their `periods`; `counts` of rows by fold and class (None where the label is a number)."""
 
     rows: "DataFrame"
     version: Version
+    periods: list[str]
     counts: dict[tuple[str, Any], int]
     label: Label
 
@@ -40,21 +42,30 @@ class Examples(NamedTuple):
 
 def examples(run: "Run") -> Examples:
     """The labelled rows of the table as it is now (DataError where there is nothing to learn from)."""
+    from pyspark.sql import functions as F
+
     label = run.conf.data.label
     if label is None:
         raise ConfError("data.label is not set: name the column that is to be predicted")
     version, frame = pinned(run, {"data.label": [label]})
-    rows = frame.where(col(label).isNotNull())
+    rows, period = frame.where(col(label).isNotNull()), period_of(run, frame)
     if run.period is not None:
-        rows = rows.where(period_of(run, frame) < run.period)
+        rows = rows.where(period < run.period)
     rows = rows.withColumn(FOLD, folds(run).spark(frame))
     classes = _is_class(run, frame.schema[label].dataType.simpleString())
-    counted = rows.groupBy(*map(col, [FOLD, *([label] if classes else [])])).count().limit(10_000).collect()
-    counts = {(row[0], row[1] if classes else None): row["count"] for row in counted}
+    by = [
+        _named_period(run, frame).alias("period"),
+        col(FOLD),
+        col(label) if classes else F.lit(None).cast("string").alias(label),
+    ]
+    counted = rows.groupBy(*by).count().limit(100_000).collect()
+    counts: Counter[tuple[str, Any]] = Counter()
+    for _, fold, value, n in counted:
+        counts[fold, value] += n
     if not any(fold == "train" for fold, _ in counts):
         before = f" before period {run.period}" if run.period else ""
         raise DataError(f"table `{run.rows.name}` has no row with a label `{label}` in the train fold{before}")
-    return Examples(rows, version, counts, _label(run, rows, counts, classes=classes))
+    return Examples(rows, version, sorted({row[0] for row in counted}), counts, _label(run, rows, counts, classes=classes))
 
 
 def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Version, DataFrame]":
@@ -106,7 +117,7 @@ def features(run: "Run") -> tuple[Spec, Examples]:
             run.say(f"the spec {spec.digest} was fitted before on the same rows")
         else:
             with run.step("fit") as step:
-                spec = Spec.fit(found.rows.where(col(FOLD) == "train"), conf.features)
+                spec = _fitted(run, found)
                 step.rows = found.of("train")
             _keep(run, job.run_id, spec)
         run.facts["spec"] = spec.digest
@@ -114,11 +125,29 @@ def features(run: "Run") -> tuple[Spec, Examples]:
     return spec, found
 
 
-def _sections(conf: "Conf") -> dict[str, Any]:
+def _fitted(run: "Run", found: Examples) -> Spec:
+    rows = found.rows.where(col(FOLD) == "train")
+    plan = Plan.of(rows, run.conf.features)
+    base = run.identity("statistics", _before_features(run.conf), table=found.version.id, asked=plan.asked)
+    versions = run.rows.versions_of(PERIOD, found.periods, found.version.version)
+    return plan.spec(statistics.kept(run, base, versions, plan, rows, _named_period(run, rows)))
+
+
+def _named_period(run: "Run", frame: "DataFrame") -> "Column":
+    from pyspark.sql import functions as F
+
+    return F.coalesce(period_of(run, frame), F.lit(""))  # a table of others may have rows without a time
+
+
+def _before_features(conf: "Conf") -> dict[str, Any]:
     return {
         "key": conf.data.key, "label": conf.data.label, "time": conf.data.time, "period": conf.data.period,
-        "split": conf.split.model_dump(mode="json"), "features": _dumped(conf.features),
+        "split": conf.split.model_dump(mode="json"),
     }  # fmt: skip
+
+
+def _sections(conf: "Conf") -> dict[str, Any]:
+    return _before_features(conf) | {"features": _dumped(conf.features)}
 
 
 def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int], *, classes: bool) -> Label:

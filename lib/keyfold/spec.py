@@ -177,6 +177,11 @@ class Plan(NamedTuple):
         """How often fitting reads the rows."""
         return fitting.passes(self._numbers, self._counted)
 
+    @property
+    def asked(self) -> list[str]:
+        """What statistics are of: two plans that ask for the same can use each other's."""
+        return sorted({*(f"{c} {v.family}" for c, v in self._numbers.items()), *(c.name for c in self._counted)})
+
     def measure(self, rows: "DataFrame") -> pa.Table:
         """The statistics of rows (see `keyfold.fitting`)."""
         return fitting.measure(rows, self._numbers, self._counted)

@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -78,6 +78,20 @@ class Table:
             metadata = _parsed(row.userMetadata)
             if metadata:
                 yield Commit(row.version, int(row.operationMetrics.get("numOutputRows", -1)), metadata)
+
+    def versions_of(self, column: str, values: Iterable[str], version: int) -> dict[str, int]:
+        """By value of the column that `replace` goes by, the version, at most `version`, that changed it last.
+
+        A commit that is not keyfold's changes all.
+        """
+        found: dict[str, int] = {}
+        left = set(values)
+        for row in (row for row in self.history() if row.version <= version and changes(row)):
+            metadata = _parsed(row.userMetadata)
+            touched = left & set(metadata[column]) if column in metadata else left
+            found |= dict.fromkeys(touched, row.version)
+            left -= touched
+        return found | dict.fromkeys(left, 0)
 
     def append(self, frame: "DataFrame", **metadata: Any) -> None:
         """Adds rows in one commit."""

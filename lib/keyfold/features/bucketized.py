@@ -21,7 +21,6 @@ class Bucketized(Kind):
     """An index in [0, number of ranges + 1)."""
 
     takes: ClassVar = NUMBERS
-    numbers: ClassVar = True
 
     input_col: str
     boundaries: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(None, min_length=1, max_length=1000)
@@ -50,7 +49,7 @@ class Bucketized(Kind):
         """The boundaries."""
         if self.boundaries:
             return {"boundaries": [b + 0.0 for b in self.boundaries]}
-        if not of.inputs[0]["count"]:
+        if not of.counts[0].num_rows:
             raise DataError(f"features.{name}: column `{self.input_col}` has no number in the train fold; leave the feature out")
         n = self.num_buckets or 0
         found = quantiles(of.counts[0], [i / n for i in range(1, n)])

@@ -50,12 +50,16 @@ class Kind(Section):
     """A kind of feature. Its file is named as the conf names it; the class is found there."""
 
     takes: ClassVar[tuple[str, ...]]  # type families, see `keyfold.values`
-    numbers: ClassVar[bool] = False  # whether `fit` needs count, min, max, mean and deviation of its inputs
     serving_only: ClassVar[bool] = False  # whether training rows get other values than `sql` and `arrow` give
 
     def inputs(self) -> Sequence[str | FromFeature]:
         """The columns and features it takes, in order."""
         return [self.input_col]  # type: ignore[attr-defined]
+
+    @property
+    def numbers(self) -> bool:
+        """Whether `fit` needs count, min, max, mean and deviation of its inputs."""
+        return False
 
     def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
         """The expressions whose values `fit` needs the counts of."""

@@ -25,7 +25,6 @@ class Numeric(Kind):
     """
 
     takes: ClassVar = NUMBERS
-    numbers: ClassVar = True
 
     input_col: str
     scale: Literal["none", "standard", "minmax", "robust"] = "none"
@@ -49,6 +48,11 @@ class Numeric(Kind):
             raise ValueError(f"must be two quantiles between 0 and 1 (got {list(clip)})")
         return clip
 
+    @property
+    def numbers(self) -> bool:
+        """Unless the column stays as it is."""
+        return self.scale != "none" or self.clip is not None or self.missing == "mean"
+
     def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
         """The rounded numbers, where quantiles are needed."""
         return [coarse(values[0].number)] if self.scale == "robust" or self.clip else []
@@ -56,7 +60,7 @@ class Numeric(Kind):
     def fit(self, name: str, of: Measured) -> State:
         """Shift, factor and offset; what stands in for a missing value; the bounds, where there are some."""
         (stats,) = of.inputs
-        if not stats["count"]:
+        if self.numbers and not stats["count"]:
             raise DataError(f"features.{name}: column `{self.input_col}` has no number in the train fold; leave the feature out")
         if self.clip:
             low, high = quantiles(of.counts[0], self.clip)
@@ -67,11 +71,11 @@ class Numeric(Kind):
         return {"shift": shift, "factor": factor, "offset": offset, "fill": fill, "bounds": bounds}
 
     def _line(self, stats: Stats, of: Measured) -> tuple[float, float, float]:
-        low, high = stats["min"], stats["max"]
         match self.scale:
             case "standard":
                 return stats["mean"], 1.0 / stats["deviation"] if stats["deviation"] else 0.0, 0.0
             case "minmax":
+                low, high = stats["min"], stats["max"]
                 return low, (self.to[1] - self.to[0]) / (high - low) if high > low else 0.0, self.to[0]
             case "robust":
                 first, median, third = quantiles(of.counts[0], (0.25, 0.5, 0.75))

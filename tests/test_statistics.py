@@ -1,0 +1,102 @@
+"""The table of statistics: a new period is fitted without reading the old ones, and what was changed is read again."""
+
+import re
+
+import pytest
+
+from keyfold.conf import check
+from keyfold.examples import FOLD, _fitted, examples
+from keyfold.ingest import PERIOD
+from keyfold.run import Run
+from keyfold.spec import Plan, Spec
+from keyfold.sql import col
+
+NEEDS = {
+    "both": ({"x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}}}, 2),
+    "counts": ({"c": {"index": {"input_col": "c"}}, "q": {"bucketized": {"input_col": "x", "num_buckets": 4}}}, 1),
+    "numbers": ({"x": {"numeric": {"input_col": "x", "scale": "minmax"}}, "w": {"numeric": {"input_col": "w", "scale": "standard"}}}, 1),
+    "nothing": ({"x": {"bucketized": {"input_col": "x", "boundaries": [9]}}, "w": {"numeric": {"input_col": "w", "missing": 0}}, "c": {"hashed": {"input_col": "c", "num_buckets": 8}}}, 0),
+}  # fmt: skip
+
+
+def conf(features=NEEDS["both"][0]):
+    data = {"key": ["id"], "label": "y", "time": "at", "period": "month"}
+    return check({"name": "t", "data": data, "features": features})
+
+
+def month(spark, number, shift=0):
+    rows = spark.range(number * 1000, number * 1000 + 100)
+    return rows.selectExpr(
+        "id", f"date'2026-0{number}-05' at", f"sqrt(id + {shift}) x", "cast(id as float) w", f"concat('min', id % {number + 2}) c",
+        "id % 2 = 0 y", f"'2026-0{number}' {PERIOD}",
+    )  # fmt: skip
+
+
+def put(run, number, shift=0):
+    run.rows.replace(month(run.spark, number, shift), PERIOD, {f"2026-0{number}": 100})
+
+
+def train(found):
+    return found.rows.where(col(FOLD) == "train")
+
+
+def fitted(spark, capsys, features=NEEDS["both"][0]):
+    """The spec, checked against one that is fitted on all rows; how many of how many periods were read, and the passes."""
+    run = Run(conf(features), spark)
+    found = examples(run)
+    capsys.readouterr()
+    spec = _fitted(run, found)
+    said = re.search(r"fitting reads (\d+) of (\d+) periods, in (\d) passes", capsys.readouterr().err)
+    assert spec.to_json() == Spec.fit(train(found), run.conf.features).to_json()
+    return tuple(map(int, said.groups()))
+
+
+def test_what_is_known_is_not_read_and_what_was_changed_is(spark, home, capsys):
+    run = Run(conf(), spark)
+    put(run, 1)
+    put(run, 2)
+    assert fitted(spark, capsys) == (2, 2, 2)
+    assert fitted(spark, capsys) == (0, 2, 0)
+    put(run, 3)
+    assert fitted(spark, capsys) == (1, 3, 2)
+    rarer = {**NEEDS["both"][0], "c": {"one_hot": {"input_col": "c", "max_categories": 2}}}
+    assert fitted(spark, capsys, rarer) == (0, 3, 0), "another cut of the same counts"
+    put(run, 1, shift=7)
+    assert fitted(spark, capsys) == (2, 3, 2), "the first two months are one part"
+    spark.sql(f"OPTIMIZE {run.rows.at}")
+    assert fitted(spark, capsys) == (0, 3, 0), "files, and no rows, were changed"
+    assert fitted(spark, capsys, NEEDS["numbers"][0]) == (3, 3, 1), "something else is asked"
+    spark.sql(f"UPDATE {run.rows.at} SET x = 1 WHERE id = 2003")
+    assert fitted(spark, capsys) == (3, 3, 2), "somebody else's commit may have changed all"
+
+
+def test_old_months_need_not_be_there(spark, home, capsys):
+    run = Run(conf(), spark)
+    put(run, 1)
+    _fitted(run, examples(run))
+    put(run, 2)
+    found = examples(run)
+    whole = Spec.fit(train(found), run.conf.features)
+    for file in (run.rows.path / f"{PERIOD}=2026-01").glob("*.parquet"):
+        file.unlink()
+    with pytest.raises(Exception, match="FAILED_READ_FILE"):
+        Spec.fit(train(found), run.conf.features)
+    assert _fitted(run, found).to_json() == whole.to_json()
+
+
+@pytest.mark.parametrize("needs", NEEDS)
+def test_the_plan_says_how_often_rows_are_read(spark, needs):
+    features, passes = NEEDS[needs]
+    read = spark.sparkContext.accumulator(0)
+
+    def counting(batches):
+        for batch in batches:
+            read.add(batch.num_rows)
+            yield batch
+
+    frame = month(spark, 1)
+    rows = frame.mapInArrow(counting, frame.schema)
+    features = conf(features).features
+    assert Plan.of(rows, features).passes == passes
+    Spec.fit(rows, features)
+    assert read.value == 100 * passes
