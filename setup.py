@@ -39,6 +39,7 @@ setup(
             "pre-commit>=4",
             "types-PyYAML",
             "pandas-stubs",
+            "pyspark[connect]==4.1.4",
         ],
     },
 )

@@ -18,6 +18,7 @@ from keyfold.sql import col
 from keyfold.values import HASHED, ArrowValue, SqlValue, arrow_cast, family_of, refuse_unless, sql_cast
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.sql import Column, DataFrame
 
 Arrays = dict[str, Array]
@@ -76,8 +77,10 @@ class Spec:
         kind, state = self.features[name]
         return kind.sql(values, state)
 
-    def arrow(self, rows: pa.Table | pa.RecordBatch) -> Arrays:
+    def arrow(self, rows: "pa.Table | pa.RecordBatch | pd.DataFrame") -> Arrays:
         """The features as arrays of the length of `rows` (DataError for a missing column or another type)."""
+        if not isinstance(rows, pa.Table | pa.RecordBatch):
+            rows = pa.Table.from_pandas(rows, preserve_index=False)
         values = {c: arrow_cast(_column(rows, c), family, c) for c, family in self.inputs.items()}
         found: Arrays = {}
         for name in self._order:
