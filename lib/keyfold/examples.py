@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold import report
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
+from keyfold.fitting import Target
 from keyfold.ingest import PATTERNS, PERIOD
 from keyfold.models import Label
 from keyfold.spec import Spec
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
     from keyfold.conf import Conf
     from keyfold.run import Run
 
-FOLD = "keyfold_fold"
+FOLD, PART, LABEL = "keyfold_fold", "keyfold_part", "keyfold_label"
 SPECS = "keyfold.specs"
 _SPEC_COLUMNS = "digest string, run_id string, name string, spec string, fitted_at timestamp"
 
 
 class Examples(NamedTuple):
-    """`rows` with their fold; `counts` of rows by fold and class (None where the label is a number)."""
+    """`rows` with their fold, their part of the train fold (else NULL) and their label, a boolean for a class, else a double.
+
+    `counts` are those of rows by fold and class (None where the label is a number).
+    """
 
     rows: "DataFrame"
     version: Version
@@ -37,9 +41,16 @@ class Examples(NamedTuple):
         """The rows of a fold."""
         return sum(n for (f, _), n in self.counts.items() if f == fold)
 
+    @property
+    def target(self) -> Target | None:
+        """What features learn of the label; None where it is a number."""
+        return Target(LABEL, PART) if self.label.classes else None
+
 
 def examples(run: "Run") -> Examples:
     """The labelled rows of the table as it is now (DataError where there is nothing to learn from)."""
+    from pyspark.sql import functions as F
+
     label = run.conf.data.label
     if label is None:
         raise ConfError("data.label is not set: name the column that is to be predicted")
@@ -54,7 +65,10 @@ def examples(run: "Run") -> Examples:
     if not any(fold == "train" for fold, _ in counts):
         before = f" before period {run.period}" if run.period else ""
         raise DataError(f"table `{run.rows.name}` has no row with a label `{label}` in the train fold{before}")
-    return Examples(rows, version, counts, _label(run, rows, counts, classes=classes))
+    found = _label(run, rows, counts, classes=classes)
+    part = F.when(col(FOLD) == "train", folds(run).spark_part(frame))
+    wanted = col(label) == F.lit(found.positive) if classes else col(label).cast("double")
+    return Examples(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, counts, found)
 
 
 def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Version, DataFrame]":
@@ -99,14 +113,14 @@ def features(run: "Run") -> tuple[Spec, Examples]:
             found = examples(run)
             step.rows = sum(found.counts.values())
         job.counts, job.inputs = {"read": step.rows}, {run.rows.name: found.version}
-        job.run_id = run.identity("features", _sections(conf), rows=found.version, before=run.period)
+        job.run_id = run.identity("features", _sections(conf) | _learnt(conf, found.label), rows=found.version, before=run.period)
         spec = _kept(run, job.run_id)
         if spec:
             job.status = "done before"
             run.say(f"the spec {spec.digest} was fitted before on the same rows")
         else:
             with run.step("fit") as step:
-                spec = Spec.fit(found.rows.where(col(FOLD) == "train"), conf.features)
+                spec = Spec.fit(found.rows.where(col(FOLD) == "train"), conf.features, found.target)
                 step.rows = found.of("train")
             _keep(run, job.run_id, spec)
         run.facts["spec"] = spec.digest
@@ -119,6 +133,11 @@ def _sections(conf: "Conf") -> dict[str, Any]:
         "key": conf.data.key, "label": conf.data.label, "time": conf.data.time, "period": conf.data.period,
         "split": conf.split.model_dump(mode="json"), "features": _dumped(conf.features),
     }  # fmt: skip
+
+
+def _learnt(conf: "Conf", label: Label) -> dict[str, str]:
+    """What the spec depends on besides, where features learn from the label."""
+    return {"positive": str(label.positive)} if any(f.kind.learns_label for f in conf.features.values()) else {}
 
 
 def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int], *, classes: bool) -> Label:
