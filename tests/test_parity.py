@@ -164,8 +164,10 @@ def test_spark_and_arrow_give_the_same_bits(spark, drawn, partitions, ansi):
 
 
 def test_empty_tables_have_empty_features(spark):
-    full = spark.createDataFrame(table([dict.fromkeys(COLUMNS) | {c: next(iter_cell(c)) for c in COLUMNS}]))
-    spec = Spec.fit(full, confs([{c: next(iter_cell(c)) for c in COLUMNS}]))
+    one = {c: next(iter_cell(c)) for c in COLUMNS}
+    full = spark.createDataFrame(table([one, one | {"whole": 2}]))
+    spec = Spec.fit(full, confs([one, one | {"whole": 2}]), TARGET)
+    assert {name.rsplit("_", 1)[0] for name in spec.features} == set(KINDS)
     empty = full.where("false")
     same(spec, spec.transform(empty).toArrow(), spec.arrow(empty.toArrow()))
 
