@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from test_parity import confs, table
+from test_parity import TARGET, confs, table
 
 from keyfold import hashing
 from keyfold.certificate import Certificate
@@ -24,7 +24,7 @@ def issued(spark):
         | {c: Decimal(i) / 100 for c in ("price", "cents")}
         for i in range(30)
     ]  # fmt: skip
-    spec = Spec.fit(spark.createDataFrame(table(rows)), confs(rows))
+    spec = Spec.fit(spark.createDataFrame(table(rows)), confs(rows), TARGET)
     return spec, Certificate.issued(spark, spec)
 
 
@@ -47,6 +47,7 @@ def test_other_bits_name_the_feature_and_the_row(issued):
         "one_hot_0": ("vocabulary", ["", *spec.features["one_hot_0"].state["vocabulary"]]),
         "bucketized_0": ("boundaries", [17.0]),
         "numeric_0": ("shift", 0.25),
+        "target_encoded_0": ("values", [0.25] * len(spec.features["target_encoded_0"].state["values"])),
     }
     for name, (key, value) in changed.items():
         kind, state = spec.features[name]

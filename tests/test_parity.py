@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keyfold import hashing
 from keyfold.errors import DataError
 from keyfold.features import KINDS, Feature
-from keyfold.fitting import Measured
+from keyfold.fitting import Measured, Target
 from keyfold.spec import Spec
 from keyfold.values import ArrowValue
 
@@ -67,7 +67,9 @@ CONFS = {
     + [{"input_col": c, "scale": "robust"} for c in NUMBERS]
     + [{"input_col": c, "scale": "minmax", "clip": [0.1, 0.9]} for c in NUMBERS]
     + [{"input_col": "real"}],
+    "target_encoded": [{"input_col": c, "smoothing": s} for c, s in zip(HASHED, (0, 0.1, 1, 10, 1e9, 3, 2, 5, 7), strict=True)],
 }
+TARGET = Target("coalesce(flag, false)", "coalesce(pmod(whole, 1000000), 0)")
 
 instants = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1))
 spring = st.integers(0, 7200).map(lambda s: dt.datetime(2026, 3, 29, 0, 30) + dt.timedelta(seconds=s))
@@ -115,15 +117,17 @@ def table(drawn):
 
 
 def confs(drawn):
-    """The features that can be fitted: a number column needs one number."""
+    """The features that can be fitted: a number column needs one number, and target encoding rows of two parts."""
     found = {}
     for kind in KINDS:
         for i, conf in enumerate(CONFS[kind]):
-            if (
-                kind not in ("numeric", "bucketized")
-                or "boundaries" in conf
-                or any(finite(row[conf["input_col"]]) for row in drawn)
-            ):
+            if kind == "target_encoded":
+                possible = len({(row["whole"] or 0) % 1_000_000 % 5 for row in drawn}) > 1
+            elif kind in ("numeric", "bucketized"):
+                possible = "boundaries" in conf or any(finite(row[conf["input_col"]]) for row in drawn)
+            else:
+                possible = True
+            if possible:
                 found[f"{kind}_{i}"] = Feature.model_validate({kind: conf})
     return found
 
@@ -151,7 +155,7 @@ def test_spark_and_arrow_give_the_same_bits(spark, drawn, partitions, ansi):
     spark.conf.set("spark.sql.ansi.enabled", ansi)
     try:
         held = frame.localCheckpoint()  # one order of rows for both sides
-        spec = Spec.from_json(Spec.fit(held, confs(drawn)).to_json())
+        spec = Spec.from_json(Spec.fit(held, confs(drawn), TARGET).to_json())
         same(spec, spec.transform(held).toArrow(), spec.arrow(held.toArrow()))
         held.createOrReplaceTempView("parity")
         same(spec, spark.sql(spec.to_sql("parity")).toArrow(), spec.arrow(held.toArrow()))
@@ -160,8 +164,10 @@ def test_spark_and_arrow_give_the_same_bits(spark, drawn, partitions, ansi):
 
 
 def test_empty_tables_have_empty_features(spark):
-    full = spark.createDataFrame(table([dict.fromkeys(COLUMNS) | {c: next(iter_cell(c)) for c in COLUMNS}]))
-    spec = Spec.fit(full, confs([{c: next(iter_cell(c)) for c in COLUMNS}]))
+    one = {c: next(iter_cell(c)) for c in COLUMNS}
+    full = spark.createDataFrame(table([one, one | {"whole": 2}]))
+    spec = Spec.fit(full, confs([one, one | {"whole": 2}]), TARGET)
+    assert {name.rsplit("_", 1)[0] for name in spec.features} == set(KINDS)
     empty = full.where("false")
     same(spec, spec.transform(empty).toArrow(), spec.arrow(empty.toArrow()))
 

@@ -14,6 +14,7 @@ from keyfold.ingest import ingest
 from keyfold.look import conf_for
 from keyfold.run import Run
 from keyfold.score import score
+from keyfold.spec import Spec
 from keyfold.training import decide, train
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
@@ -97,24 +98,30 @@ def test_ads_of_which_most_columns_have_gaps(spark, home):
     assert low <= 0 <= high, "so few rows tell nothing of a cross, and the interval says so"
 
 
-def test_films_that_a_user_likes_by_genre(spark, home):
+def films(home):
+    """Ratings with the user's age and the film's genre, as the source of a conf: is it 4 or 5?"""
     home.mkdir(parents=True)
     folder = Path(DATA) / "movielens_100k"
     ratings = pd.read_csv(folder / "u.data", sep="\t", names=["user_id", "film_id", "rating", "at"])
     film = pd.read_csv(folder / "u.item", sep="|", encoding="latin-1", header=None)
     first = film.iloc[:, 5:24].to_numpy().argmax(1)
-    films = pd.DataFrame({"film_id": film[0], "genre": [FILMS[i] for i in first]})
-    rows = ratings.merge(pd.read_csv(folder / "u.user", sep="|"), on="user_id").merge(films, on="film_id")
-    rows = rows.assign(liked=rows.rating >= 4)[["user_id", "film_id", "age", "genre", "liked"]]
-    rows.to_csv(home / "films.csv", index=False)
+    genres = pd.DataFrame({"film_id": film[0], "genre": [FILMS[i] for i in first]})
+    rows = ratings.merge(pd.read_csv(folder / "u.user", sep="|"), on="user_id").merge(genres, on="film_id")
+    rows = rows.assign(liked=rows.rating >= 4, user_genre=rows.user_id.astype(str) + " " + rows.genre)
+    rows[["user_id", "film_id", "age", "genre", "user_genre", "liked"]].to_csv(home / "films.csv", index=False)
     integers = dict.fromkeys(("user_id", "film_id", "age"), "bigint")
-    conf = {
+    return {
         "name": "films",
         "data": {
             "source": str(home / "films.csv"), "columns": integers | {"liked": "boolean"}, "key": ["user_id", "film_id"],
             "label": "liked", "positive": True,
         },
         "split": {"share": {"train": 0.7, "validation": 0, "test": 0.3}},
+    }  # fmt: skip
+
+
+def test_films_that_a_user_likes_by_genre(spark, home):
+    conf = films(home) | {
         "features": {
             "user": {"hashed": {"input_col": "user_id", "num_buckets": 8192}},
             "film": {"hashed": {"input_col": "film_id", "num_buckets": 8192}},
@@ -124,7 +131,7 @@ def test_films_that_a_user_likes_by_genre(spark, home):
             "user_genre": {"crossed": {"input_cols": ["user_id", "genre"], "num_buckets": 65536}},
         },
         "report": {"without": [["age_genre"], ["user_genre"], ["user", "user_genre"]]},
-    }  # fmt: skip
+    }
     found, metrics = measured(spark, conf)
     assert len(found) == 100_000 and set(found.status) == {"scored"}
     gains = {features: gain(metrics, features) for features in ("age_genre", "user_genre", "user.user_genre")}
@@ -133,3 +140,14 @@ def test_films_that_a_user_likes_by_genre(spark, home):
     assert gains["user_genre"][0] > 0
     assert gains["user.user_genre"][0] > 0.05
     assert abs(gains["age_genre"][1]) < 0.002, "what the user and the film tell already"
+
+
+def test_films_by_how_often_they_are_liked(spark, home, monkeypatch):
+    names = {"user": "user_id", "film": "film_id", "user_genre": "user_genre"}
+    conf = films(home) | {"features": {name: {"target_encoded": {"input_col": column}} for name, column in names.items()}}
+    out_of_fold = measured(spark, conf)[1]["test_roc_auc"]
+    monkeypatch.setattr(Spec, "out_of_fold", lambda spec, part: spec)
+    own_label_seen = measured(spark, conf | {"name": "leaky", "split": conf["split"] | {"salt": "films"}})[1]["test_roc_auc"]
+    print("test ROC AUC, out of fold and not:", out_of_fold, own_label_seen)
+    assert out_of_fold > 0.755
+    assert own_label_seen < out_of_fold - 0.005

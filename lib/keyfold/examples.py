@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold import report, statistics
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
+from keyfold.fitting import Target
 from keyfold.ingest import PATTERNS, PERIOD
 from keyfold.models import Label
 from keyfold.spec import Plan, Spec
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
     from keyfold.conf import Conf
     from keyfold.run import Run
 
-FOLD = "keyfold_fold"
+FOLD, PART, LABEL = "keyfold_fold", "keyfold_part", "keyfold_label"
 SPECS = "keyfold.specs"
 _SPEC_COLUMNS = "digest string, run_id string, name string, spec string, fitted_at timestamp"
 
 
 class Examples(NamedTuple):
-    """`rows` with their fold; their `periods`; `counts` of rows by fold and class (None where the label is a number)."""
+    """`rows` with their fold, their part of the train fold (else NULL) and their label, a boolean for a class, else a double.
+
+    `periods` of the rows; `counts` of rows by fold and class (None where the label is a number).
+    """
 
     rows: "DataFrame"
     version: Version
@@ -38,6 +42,11 @@ class Examples(NamedTuple):
     def of(self, fold: str) -> int:
         """The rows of a fold."""
         return sum(n for (f, _), n in self.counts.items() if f == fold)
+
+    @property
+    def target(self) -> Target | None:
+        """What features learn of the label; None where it is a number."""
+        return Target(LABEL, PART) if self.label.classes else None
 
 
 def examples(run: "Run") -> Examples:
@@ -65,7 +74,11 @@ def examples(run: "Run") -> Examples:
     if not any(fold == "train" for fold, _ in counts):
         before = f" before period {run.period}" if run.period else ""
         raise DataError(f"table `{run.rows.name}` has no row with a label `{label}` in the train fold{before}")
-    return Examples(rows, version, sorted({row[0] for row in counted}), counts, _label(run, rows, counts, classes=classes))
+    periods = sorted({row[0] for row in counted})
+    found = _label(run, rows, counts, classes=classes)
+    part = F.when(col(FOLD) == "train", folds(run).spark_part(frame))
+    wanted = col(label) == F.lit(found.positive) if classes else col(label).cast("double")
+    return Examples(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, periods, counts, found)
 
 
 def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Version, DataFrame]":
@@ -110,7 +123,7 @@ def features(run: "Run") -> tuple[Spec, Examples]:
             found = examples(run)
             step.rows = sum(found.counts.values())
         job.counts, job.inputs = {"read": step.rows}, {run.rows.name: found.version}
-        job.run_id = run.identity("features", _sections(conf), rows=found.version, before=run.period)
+        job.run_id = run.identity("features", _sections(conf) | _learnt(conf, found.label), rows=found.version, before=run.period)
         spec = _kept(run, job.run_id)
         if spec:
             job.status = "done before"
@@ -127,8 +140,9 @@ def features(run: "Run") -> tuple[Spec, Examples]:
 
 def _fitted(run: "Run", found: Examples) -> Spec:
     rows = found.rows.where(col(FOLD) == "train")
-    plan = Plan.of(rows, run.conf.features)
-    base = run.identity("statistics", _before_features(run.conf), table=found.version.id, asked=plan.asked)
+    plan = Plan.of(rows, run.conf.features, found.target)
+    sections = _before_features(run.conf) | _learnt(run.conf, found.label)
+    base = run.identity("statistics", sections, table=found.version.id, asked=plan.asked)
     versions = run.rows.versions_of(PERIOD, found.periods, found.version.version)
     return plan.spec(statistics.kept(run, base, versions, plan, rows, _named_period(run, rows)))
 
@@ -148,6 +162,11 @@ def _before_features(conf: "Conf") -> dict[str, Any]:
 
 def _sections(conf: "Conf") -> dict[str, Any]:
     return _before_features(conf) | {"features": _dumped(conf.features)}
+
+
+def _learnt(conf: "Conf", label: Label) -> dict[str, str]:
+    """What the spec depends on besides, where features learn from the label."""
+    return {"positive": str(label.positive)} if any(f.kind.learns_label for f in conf.features.values()) else {}
 
 
 def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int], *, classes: bool) -> Label:

@@ -52,6 +52,12 @@ class Spec:
         kept = (col(c) if isinstance(c, str) else c for c in keep)
         return frame.select("*", *hashes).select(*kept, *features)
 
+    def out_of_fold(self, part: str) -> "Spec":
+        """What gives training rows their features, of one more column: a row's part as of `Target`, or NULL for a served row."""
+        features = {name: Fitted(kind.out_of_fold(part), state) for name, (kind, state) in self.features.items()}
+        columns = columns_of(kind for kind, _ in features.values())
+        return Spec({c: self.inputs.get(c, "bigint") for c in columns}, features)
+
     def to_sql(self, table: str, keep: Sequence[str] = ()) -> str:
         """A SELECT of the columns `keep` and the features from a table (DataError for a kind that has no SQL form)."""
         taken = self._taken(self.inputs)
@@ -138,6 +144,7 @@ class Spec:
             raise DataError(f"this spec is damaged: {error!r:.200}") from error
 
 
+_NO_CLASS = "learns from a label of two classes, and here the label is a number; train a classifier, or use `hashed` or `one_hot`"
 _ADVICE = "hash integers, text, dates or decimals; give floats to `numeric`"
 
 
@@ -160,6 +167,8 @@ class Plan(NamedTuple):
         in_order(kinds)
         inputs = {c: family_of(_type(rows, c)) for c in columns_of(kinds.values())}
         for name, kind in kinds.items():
+            if kind.learns_label and target is None:
+                raise ConfError(f"features.{name}: `{kind_name(kind)}` {_NO_CLASS}")
             for column in kind.inputs():
                 if isinstance(column, str):
                     refuse_unless(kind.takes, inputs[column], f"features.{name}: column `{column}`:", _ADVICE)

@@ -54,12 +54,12 @@ class Folds:
         """text: the fold of each row of a frame (DataError for a column that cannot be hashed)."""
         from pyspark.sql import functions as F
 
-        part = self.spark_part(frame, self.salt)
+        part = place(frame, self.by, self.salt)
         return F.when(part < self.test, "test").when(part >= self.validation, "validation").otherwise("train")
 
-    def spark_part(self, frame: "DataFrame", salt: str) -> "Column":
-        """bigint: the row's place in [0, 1,000,000) under a salt."""
-        return place(frame, self.by, salt)
+    def spark_part(self, frame: "DataFrame") -> "Column":
+        """bigint in [0, 1,000,000): the part of a row within its fold; rows that the split keeps together have one."""
+        return place(frame, self.by, f"out_of_fold:{self.salt}")
 
     def numpy(self, hashes: list[hashing.Int64s]) -> npt.NDArray[np.str_]:
         """The same, of the value hashes of the columns."""

@@ -17,11 +17,14 @@ def _found() -> dict[str, type[Kind]]:
 
 
 def _only_kind(module: ModuleType) -> type[Kind]:
-    """The kind that a file defines."""
+    """The kind that a file defines; others that it needs for itself have names that begin with `_`."""
     (kind,) = (
         member
         for member in vars(module).values()
-        if isinstance(member, type) and issubclass(member, Kind) and member.__module__ == module.__name__
+        if isinstance(member, type)
+        and issubclass(member, Kind)
+        and member.__module__ == module.__name__
+        and not member.__name__.startswith("_")
     )
     return kind
 

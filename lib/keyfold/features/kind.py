@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pydantic import Field
 
-from keyfold import hashing, sql
-from keyfold.fitting import Counted, Measured, Target
+from keyfold import hashing, lookup, sql
+from keyfold.errors import DataError
+from keyfold.fitting import Counted, Measured, Target, ranked
 from keyfold.section import Section
 from keyfold.values import HASHED, ArrowValue, SqlValue
 
@@ -50,7 +52,7 @@ class Kind(Section):
     """A kind of feature. Its file is named as the conf names it; the class is found there."""
 
     takes: ClassVar[tuple[str, ...]]  # type families, see `keyfold.values`
-    serving_only: ClassVar[bool] = False  # whether training rows get other values than `sql` and `arrow` give
+    learns_label: ClassVar[bool] = False  # whether it needs the target, and training rows have an `out_of_fold` form
 
     def inputs(self) -> Sequence[str | FromFeature]:
         """The columns and features it takes, in order."""
@@ -85,6 +87,10 @@ class Kind(Section):
         """The same as an array: int32, float64 or float32, of (rows) or (rows, length); a list array for any length."""
         raise NotImplementedError
 
+    def out_of_fold(self, part: str) -> "Kind":
+        """What makes the values of training rows, whose part stands in a column (NULL: the values of all other rows)."""
+        return self
+
     def note(self, state: State) -> str:
         """What a person should know of the fitted feature, in a few words."""
         return ""
@@ -98,6 +104,17 @@ def int32(array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
 def salted(kind: Kind, name: str, salt: str | None) -> str:
     """A salt, spelled out; kinds never share one."""
     return f"{type(kind).__name__.lower()}:{name if salt is None else salt}"
+
+
+def vocabulary(
+    name: str, column: str, family: str, counts: pa.Table, min_frequency: int = 1, most: int | None = None
+) -> list[str] | list[int]:
+    """Canonical values, most frequent first, ties by their UTF-8 bytes (DataError where two of them share a hash)."""
+    kept = ranked(counts, min_frequency, most)
+    found = kept if family in ("string", "decimal") else [int(value) for value in kept]
+    if not lookup.distinct(found):
+        raise DataError(f"features.{name}: two values of `{column}` share a 64-bit hash; use `hashed` instead")
+    return found
 
 
 def sql_bucket(salt: str, hashes: Sequence[str], num_buckets: int) -> str:

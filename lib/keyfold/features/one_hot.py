@@ -12,8 +12,8 @@ from pydantic import Field
 
 from keyfold import hashing, lookup, sql
 from keyfold.errors import DataError
-from keyfold.features.kind import Array, Kind, Out, State, int32, salted
-from keyfold.fitting import Counted, Measured, Target, ranked
+from keyfold.features.kind import Array, Kind, Out, State, int32, salted, vocabulary
+from keyfold.fitting import Counted, Measured, Target
 from keyfold.section import Section
 from keyfold.values import HASHED, ArrowValue, SqlValue
 
@@ -44,11 +44,9 @@ class OneHot(Kind):
 
     def fit(self, name: str, of: Measured) -> State:
         """The vocabulary as canonical values, most frequent first, ties by their UTF-8 bytes."""
-        kept = ranked(of.counts[0], self.min_frequency, self.max_categories)
-        vocabulary = kept if of.inputs[0]["family"] in ("string", "decimal") else [int(value) for value in kept]
-        if not lookup.distinct(vocabulary):
-            raise DataError(f"features.{name}: two values of `{self.input_col}` share a 64-bit hash; use `hashed` instead")
-        return {"vocabulary": vocabulary, "salt": salted(self, name, None)}
+        family = of.inputs[0]["family"]
+        known = vocabulary(name, self.input_col, family, of.counts[0], self.min_frequency, self.max_categories)
+        return {"vocabulary": known, "salt": salted(self, name, None)}
 
     def out(self, state: State) -> Out:
         """An index: the vocabulary, NULL, unseen, and the places of hashed ones."""

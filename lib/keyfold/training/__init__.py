@@ -11,7 +11,7 @@ from pydantic import Field
 from keyfold import hashing, metrics, registry, release, report, yaml
 from keyfold.certificate import Certificate
 from keyfold.errors import ConfError, DataError, nearest
-from keyfold.examples import FOLD, Examples, features
+from keyfold.examples import FOLD, LABEL, PART, Examples, features
 from keyfold.metrics import Metric
 from keyfold.models import Label, Model, ModelConf
 from keyfold.registry import Registered
@@ -24,7 +24,7 @@ from keyfold.training.ablation import ablated
 if TYPE_CHECKING:
     from keyfold.run import Job, Run
 
-ORDER, LABEL = "keyfold_order", "keyfold_label"
+ORDER = "keyfold_order"
 
 
 class Train(Section):
@@ -171,12 +171,10 @@ def measure(model: Model, rows: Set) -> dict[str, Metric]:
 
 
 def _collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
-    """The rows with features on the driver; where they would take too much memory, a sample by the key's hash."""
+    """The rows with features on the driver, those of the train fold out of fold; where they would take too much memory, a sample by the key's hash."""
     from pyspark.sql import functions as F
 
     conf = run.conf
-    wanted = col(conf.data.label or "")
-    target = (wanted == F.lit(found.label.positive)) if found.label.classes else wanted.cast("double")
     extra = {c: col(c).cast("string") for c in conf.report.slices} | (
         {conf.report.truth: col(conf.report.truth)} if conf.report.truth else {}
     )
@@ -187,8 +185,8 @@ def _collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
     if share < 1:
         rows = rows.where(place(rows, _identifying(run), "sample") < F.lit(round(share * hashing.PARTS)))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
-    columns = {FOLD: col(FOLD), LABEL: target, ORDER: order} | {f"keyfold_extra:{n}": column for n, column in extra.items()}
-    table = spec.transform(rows, [column.alias(name) for name, column in columns.items()]).toArrow()
+    columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: order} | {f"keyfold_extra:{n}": column for n, column in extra.items()}
+    table = spec.out_of_fold(PART).transform(rows, [column.alias(name) for name, column in columns.items()]).toArrow()
     return Set(table.sort_by([(ORDER, "ascending")]), spec), share
 
 

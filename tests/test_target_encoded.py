@@ -1,0 +1,312 @@
+"""Target encoding: the form that serves and the out-of-fold form of training rows, against arithmetic of its own."""
+
+import random
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import PredefinedSplit
+from sklearn.preprocessing import TargetEncoder
+
+from keyfold import fitting, registry
+from keyfold.certificate import Certificate
+from keyfold.conf import check
+from keyfold.errors import ConfError, DataError
+from keyfold.examples import FOLD, LABEL, PART, examples, features
+from keyfold.features import Feature
+from keyfold.fitting import Target
+from keyfold.run import Run
+from keyfold.spec import Plan, Spec
+from keyfold.sql import col
+from keyfold.training import train
+from keyfold.values import ARROW
+
+TARGET = Target("y", "part")
+PARTS = st.integers(0, 999_999)
+CELLS = {
+    "string": ["", " ", "=", "1 1", "a\nb", "a\0b", "é", "👩‍👩‍👧", "a", "b"],
+    "bigint": [0, -1, 42, 2**63 - 1, -(2**63), 2**53 + 1],
+    "decimal": [Decimal(d) for d in ("0", "1.50", "-0.000000000000000001", "100")],
+    "boolean": [False, True],
+}
+
+
+def feature(**conf):
+    return {"f": Feature.model_validate({"target_encoded": {"input_col": "c", **conf}})}
+
+
+def table(rows, family="string"):
+    """Rows of (value, label, part)."""
+    columns = zip(*rows, strict=True)
+    types = {"c": ARROW[family], "y": pa.bool_(), "part": pa.int64()}
+    return pa.table({name: pa.array(cells, types[name]) for name, cells in zip(types, columns, strict=True)})
+
+
+def fitted(spark, rows, family="string", **conf):
+    return Spec.fit(spark.createDataFrame(table(rows, family)), feature(**conf), TARGET)
+
+
+def values(spec, rows, family="string"):
+    return spec.arrow(table(rows, family))["f"].tolist()
+
+
+def encoded(value, rows, smoothing):
+    """The value of a category, of rows: in doubles and in the order that is documented; and exactly."""
+    labels, positives = [y for v, y, _ in rows if v is not None and v == value], sum(y for _, y, _ in rows)
+    if not labels:
+        return positives / len(rows), Fraction(positives, len(rows))
+    double = (sum(labels) + smoothing * (positives / len(rows))) / (len(labels) + smoothing)
+    return double, (sum(labels) + Fraction(smoothing) * Fraction(positives, len(rows))) / (len(labels) + Fraction(smoothing))
+
+
+def oracle(asked, rows, smoothing, folds):
+    """For each row that is asked for, the value of the rows of other parts; of all rows for one without a part."""
+    return [
+        encoded(value, [row for row in rows if part is None or row[2] % folds != part % folds], smoothing)
+        for value, _, part in asked
+    ]
+
+
+def drawn_rows(family, part=PARTS):
+    """Rows of at least two parts, whatever `folds` is up to 7."""
+    row = st.tuples(st.one_of(st.none(), st.sampled_from(CELLS[family])), st.booleans(), part)
+    ends = st.tuples(st.sampled_from(CELLS[family]), st.booleans(), st.sampled_from([0, 420])), st.just((None, True, 1))
+    return st.tuples(st.lists(row, max_size=30), *ends).map(lambda drawn: [*drawn[0], *drawn[1:]])
+
+
+# --- values ---
+
+
+@settings(max_examples=12)
+@given(
+    case=st.sampled_from(list(CELLS)).flatmap(lambda family: st.tuples(st.just(family), drawn_rows(family))),
+    smoothing=st.sampled_from([0.0, 0.1, 1.0, 10.0, 1e-9, 1e12]),
+    folds=st.sampled_from([2, 5, 7]),
+)
+def test_both_forms_are_what_the_counts_say(spark, case, smoothing, folds):
+    family, rows = case
+    spec = fitted(spark, rows, family, smoothing=smoothing, folds=folds)
+    spec = Spec.from_json(spec.to_json())
+    asked = rows + [(value, True, part) for value in [*CELLS[family], None] for part in (None, 3)]
+    frame = spark.createDataFrame(table(asked, family)).coalesce(1)
+    frame.createOrReplaceTempView("target_encoded")
+    for form, parts in ((spec, False), (spec.out_of_fold("part"), True)):
+        wanted = oracle([(v, y, part if parts else None) for v, y, part in asked], rows, smoothing, folds)
+        found = form.arrow(table(asked, family))["f"]
+        assert found.dtype == np.float64
+        assert found.tolist() == [double for double, _ in wanted]
+        assert found.tolist() == pytest.approx([float(exact) for _, exact in wanted], rel=1e-14)
+        for given_ in (form.transform(frame), spark.sql(form.to_sql("target_encoded"))):
+            assert form.arrays(given_.toArrow())["f"].tobytes() == found.tobytes()
+
+
+def test_by_hand(spark):
+    rows = [("a", True, 0), ("a", False, 1), ("a", True, 1), ("b", False, 0), (None, True, 1), ("b", False, 1)]
+    spec = fitted(spark, rows, smoothing=2, folds=2)
+    assert spec.features["f"].state["vocabulary"] == ["a", "b"]
+    asked = [(v, True, None) for v in ("a", "b", None, "new")]
+    assert values(spec, asked) == [(2 + 2 * 0.5) / 5, (0 + 2 * 0.5) / 4, 0.5, 0.5]
+    out_of_fold = spec.out_of_fold("part")
+    assert values(out_of_fold, asked) == values(spec, asked)
+    first, second = ([(v, True, part) for v in ("a", "b", None, "new")] for part in (0, 1))
+    assert values(out_of_fold, first) == [(1 + 2 * 0.5) / 4, (0 + 2 * 0.5) / 3, 0.5, 0.5]
+    assert values(out_of_fold, second) == [(1 + 2 * 0.5) / 3, (0 + 2 * 0.5) / 3, 0.5, 0.5]
+
+
+def test_one_class_and_no_smoothing(spark):
+    for label in (True, False):
+        rows = [("a", label, 0), ("b", label, 1), (None, label, 2)]
+        spec = fitted(spark, rows, smoothing=0)
+        assert values(spec, [*rows, ("new", label, 0)]) == [float(label)] * 4
+        assert values(spec.out_of_fold("part"), [*rows, ("new", label, 0)]) == [float(label)] * 4
+
+
+def test_a_column_of_null_alone_has_the_prior(spark):
+    rows = [(None, i == 0, i) for i in range(4)]
+    spec = fitted(spark, rows)
+    assert values(spec, [*rows, ("new", True, 0)]) == [0.25] * 5
+    assert values(spec.out_of_fold("part"), rows) == [0.0, 1 / 3, 1 / 3, 1 / 3]
+
+
+def test_scikit_learn_agrees_where_the_definitions_do(spark):
+    """With a number as `smooth` scikit-learn's formula is this one; its gaps are a category, and its folds are those it is given."""
+    rng = random.Random(1)
+    rows = [(rng.choice("abcdefg"), rng.random() < 0.3, i % 5) for i in range(300)]
+    x, y, parts = (np.array(column, dtype) for column, dtype in zip(zip(*rows, strict=True), (object, int, int), strict=True))
+    spec = fitted(spark, rows, smoothing=4)
+    encoder = TargetEncoder(smooth=4.0, target_type="binary", cv=PredefinedSplit(parts))
+    assert values(spec.out_of_fold("part"), rows) == pytest.approx(encoder.fit_transform(x[:, None], y).ravel(), rel=1e-12)
+    asked = [*rows, ("new", True, 0)]
+    assert values(spec, asked) == pytest.approx(
+        encoder.transform(np.array([[v] for v, _, _ in asked], object)).ravel(), rel=1e-12
+    )
+
+
+# --- no label teaches its own row ---
+
+
+@settings(max_examples=8)
+@given(rows=drawn_rows("string", st.integers(0, 4)), part=st.integers(0, 1), flips=st.integers(1, 2**32 - 1))
+def test_labels_of_a_part_move_no_training_value_of_the_part(spark, rows, part, flips):
+    changed = [(v, y != (p % 5 == part and bool(flips >> i & 1)), p) for i, (v, y, p) in enumerate(rows)]
+    before, after = (fitted(spark, some, smoothing=1).out_of_fold("part") for some in (rows, changed))
+    own = [row for row in rows if row[2] % 5 == part]
+    assert values(before, own) == values(after, own)
+    if sum(y for _, y, _ in rows) != sum(y for _, y, _ in changed):
+        others = [(None, True, p) for p in range(5) if p != part]
+        assert values(before, others) != values(after, others), "and they do move the others"
+
+
+def test_noise_of_many_categories_does_not_look_predictive(spark):
+    rng = random.Random(2)
+    rows = [(f"c{rng.randrange(1500)}", rng.random() < 0.3, rng.randrange(1_000_000)) for _ in range(6000)]
+    spec = fitted(spark, rows, smoothing=1)
+    labels = [y for _, y, _ in rows]
+    assert roc_auc_score(labels, values(spec, rows)) > 0.75
+    assert roc_auc_score(labels, values(spec.out_of_fold("part"), rows)) == pytest.approx(0.5, abs=0.03)
+
+
+def test_what_does_predict_still_does(spark):
+    rng = random.Random(3)
+    chances = {f"c{i}": rng.choice([0.05, 0.6]) for i in range(100)}
+    rows = [(c, rng.random() < chances[c], rng.randrange(1_000_000)) for c in rng.choices(list(chances), k=6000)]
+    found = values(fitted(spark, rows).out_of_fold("part"), rows)
+    labels = [y for _, y, _ in rows]
+    assert roc_auc_score(labels, found) > roc_auc_score(labels, [chances[c] for c, _, _ in rows]) - 0.02 > 0.75
+
+
+# --- fitting ---
+
+
+@settings(max_examples=5)
+@given(drawn_rows("string"), st.data())
+def test_statistics_add_up_and_no_layout_matters(spark, rows, data):
+    cut = data.draw(st.integers(1, len(rows) - 1))
+    whole, first, second = (spark.createDataFrame(table(part)) for part in (rows, rows[:cut], rows[cut:]))
+    plan = Plan.of(whole, feature(), TARGET)
+    assert plan.passes == 1
+    digest = plan.spec(plan.measure(whole)).digest
+    assert plan.spec(fitting.merged([plan.measure(second), plan.measure(first)])).digest == digest
+    for partitions in (1, 4):
+        shuffled = data.draw(st.permutations(rows))
+        assert Spec.fit(spark.createDataFrame(table(shuffled)).repartition(partitions), feature(), TARGET).digest == digest
+
+
+def test_the_certificate_is_of_the_form_that_serves(spark):
+    spec = fitted(spark, [(c, i % 3 == 0, i) for i, c in enumerate("abcab" * 9)])
+    certificate = Certificate.issued(spark, spec)
+    assert certificate.rows.column_names == ["c"]
+    assert {"a", "b", "c", None} <= set(certificate.rows["c"].to_pylist())
+    certificate.check(Spec.from_json(spec.to_json()))
+
+
+# --- in a use case ---
+
+
+def use_case(spark, rows, **sections):
+    """A run over a table of `id`, `g`, `c` and `y`."""
+    raw = {
+        "name": "t",
+        "data": {"key": ["id"], "label": "y"},
+        "split": {"by": "g", "share": {"train": 0.7, "validation": 0.0, "test": 0.3}},
+        "features": {"c": {"target_encoded": {"input_col": "c", "smoothing": 1}}, "x": {"numeric": {"input_col": "x"}}},
+        "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 100.0}}}},
+    }
+    run = Run(check(raw | sections), spark)
+    run.rows._save(rows.write.format("delta").mode("overwrite"), rows, {})
+    return run
+
+
+def noise(spark, label="rand(7) < 0.5"):
+    return spark.range(0, 6000, 1, 1).selectExpr(
+        "id", "id div 2 g", "concat('c', xxhash64(id) & 1023) c", "cast(id % 7 as double) x", f"{label} y"
+    )
+
+
+def test_what_the_split_keeps_together_is_in_one_part_of_the_train_fold_alone(spark, home):
+    found = examples(use_case(spark, noise(spark))).rows.select("g", FOLD, PART).toPandas()
+    inside = found[found[FOLD] == "train"]
+    assert found[found[FOLD] != "train"][PART].isna().all()
+    assert (inside.groupby("g")[PART].nunique() == 1).all()
+    assert inside[PART].min() < 10_000, "a salt of its own: the fold says nothing of the part"
+    assert np.bincount(inside[PART].astype(int) % 5) / len(inside) == pytest.approx([0.2] * 5, abs=0.03)
+
+
+def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve(spark, home, monkeypatch):
+    run = use_case(spark, noise(spark), report={"without": [["x"]]})
+    from keyfold.models.sklearn import Estimator, Sklearn
+
+    seen = {}
+    fit, probability = Sklearn.fit, Estimator.probability
+    monkeypatch.setattr(
+        Sklearn, "fit", lambda self, spec, arrays, y, *a: seen.setdefault("train", (arrays, y)) and fit(self, spec, arrays, y, *a)
+    )
+    monkeypatch.setattr(
+        Estimator, "probability", lambda self, arrays: seen.setdefault("test", arrays) and probability(self, arrays)
+    )
+    version = train(run)
+    spec, found = features(run)
+    assert run.jobs[-1].status == "done before"
+    rows = found.rows.orderBy("id").toArrow()
+    out_of_fold, serving = spec.out_of_fold(PART).arrow(rows)["c"], spec.arrow(rows)["c"]
+    inside, y = rows[FOLD].to_numpy() == "train", rows[LABEL].to_numpy()
+    arrays, labels = seen["train"]
+    assert sorted(arrays["c"]) == sorted(out_of_fold[inside])
+    assert sorted(seen["test"]["c"]) == sorted(serving[~inside])
+    assert roc_auc_score(labels, arrays["c"]) == pytest.approx(0.5, abs=0.03)
+    assert roc_auc_score(y[inside], serving[inside]) > 0.75
+    metrics = registry.client().get_run(version.mlflow_run_id).data.metrics
+    assert metrics["test_log_loss"] < 0.70, "it does no harm, as it would where a row were to find its own label"
+    assert abs(metrics["test_without_x_log_loss_gain"]) < 0.01
+
+
+def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(spark, home):
+    rows = noise(spark, "if(id % 3 = 0, 'Yes', 'No')")
+    run = use_case(spark, rows, data={"key": ["id"], "label": "y", "positive": "Yes"})
+    spec, found = features(run)
+    test = [r.g for r in found.rows.where(col(FOLD) == "test").select("g").distinct().collect()]
+    changed = rows.selectExpr("id", "g", "c", "x", f"if(g in ({', '.join(map(str, test))}), 'Yes', y) y")
+    again = use_case(spark, changed, data={"key": ["id"], "label": "y", "positive": "Yes"})
+    assert features(again)[0].digest == spec.digest
+    other, _ = features(use_case(spark, changed, data={"key": ["id"], "label": "y", "positive": "No"}))
+    assert np.add(other.features["c"].state["values"], spec.features["c"].state["values"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("label", "more", "error", "message"),
+    [
+        ("cast(id as double)", {"train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}}}, ConfError,
+         r"^features.c: `target_encoded` learns from a label of two classes, and here the label is a number; train a classifier, or use"),
+        ("concat('k', id % 3)", {}, DataError, "has 3 class"),
+        ("id % 2 = 0", {"split": {"by": "one", "share": {"train": 1, "validation": 0, "test": 0}}}, DataError,
+         r"^features.c: all rows of the train fold are in one of 5 parts.* split by columns with more values"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_a_sentence(spark, home, label, more, error, message):
+    run = use_case(spark, noise(spark, label).selectExpr("*", "1 one"), **more)
+    with pytest.raises(error, match=message):
+        features(run)
+
+
+def test_a_number_that_becomes_a_class_is_fitted_anew(spark, home):
+    rows = noise(spark, "id % 2")
+    features(use_case(spark, rows))
+    with pytest.raises(ConfError, match="here the label is a number"):
+        features(use_case(spark, rows, train=None))
+
+
+def test_a_float_is_refused(spark):
+    with pytest.raises(DataError, match=r"column `c`.*got double.*hash integers"):
+        fitted(spark, [(0.5, True, 0), (0.5, True, 1)], "double")
+
+
+@pytest.mark.parametrize("conf", [{"smoothing": -0.1}, {"smoothing": float("inf")}, {"folds": 1}, {"folds": 101}, {"salt": "s"}])
+def test_a_conf_that_cannot_be_is_refused(conf):
+    with pytest.raises(ValidationError):
+        feature(**conf)
