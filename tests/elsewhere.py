@@ -8,6 +8,7 @@ from pyarrow import feather
 from pyspark.sql import SparkSession
 
 from keyfold.features import Feature
+from keyfold.fitting import Target
 from keyfold.spec import Spec
 
 
@@ -16,8 +17,9 @@ def main(master, folder):
     spark = (builder.remote("local[2]") if master == "connect" else builder.master(master)).getOrCreate()
     assert ("connect" in type(spark).__module__) == (master == "connect")
     rows = spark.read.parquet(str(folder / "rows.parquet"))
-    features = {name: Feature.model_validate(raw) for name, raw in json.loads((folder / "features.json").read_text()).items()}
-    spec = Spec.fit(rows.repartition(3), features)
+    features, *target = json.loads((folder / "features.json").read_text())
+    features = {name: Feature.model_validate(raw) for name, raw in features.items()}
+    spec = Spec.fit(rows.repartition(3), features, Target(*target))
     (folder / f"{master}.json").write_text(spec.to_json(), "utf-8")
     feather.write_feather(spec.transform(rows.coalesce(1), ["i"]).toArrow(), str(folder / f"{master}.arrow"))
 

@@ -13,9 +13,12 @@ import pyarrow.parquet as pq
 import pyspark
 import pytest
 from pyarrow import feather
-from test_parity import confs, same, table
+from pyspark.sql import functions as F
+from test_parity import TARGET, confs, same, table
 
+from keyfold import matrix
 from keyfold.certificate import differs
+from keyfold.errors import DataError
 from keyfold.features import Feature
 from keyfold.spec import Spec
 
@@ -45,8 +48,8 @@ def here(spark, tmp_path_factory):
     rows = rows.append_column("i", pa.array(range(rows.num_rows)))
     pq.write_table(rows, folder / "rows.parquet")
     raw = {name: feature.model_dump(mode="json", exclude_none=True) for name, feature in features.items()}
-    (folder / "features.json").write_text(json.dumps(raw))
-    return folder, rows, Spec.fit(spark.read.parquet(str(folder / "rows.parquet")), features)
+    (folder / "features.json").write_text(json.dumps([raw, *TARGET]))
+    return folder, rows, Spec.fit(spark.read.parquet(str(folder / "rows.parquet")), features, TARGET)
 
 
 @pytest.mark.parametrize("master", ["connect", "local-cluster[2,1,1024]"])
@@ -80,6 +83,31 @@ def same_arrays(found, wanted):
     assert found.keys() == wanted.keys()
     for name, array in wanted.items():
         assert not differs(array, found[name]).any(), name
+
+
+def test_mllib_trains_on_the_rows_of_the_sparse_matrix(spark, here):
+    from pyspark.ml.classification import LogisticRegression
+
+    folder, rows, spec = here
+    with pytest.raises(
+        DataError, match=r"take 4,29\d,\d{3},\d{3} columns, and .*; features.\w+ takes 2,147,483,647: lower its num_buckets"
+    ):
+        matrix.csr(spec.arrow(rows), spec.outs)
+    spec = Spec(spec.inputs, {name: fitted for name, fitted in spec.features.items() if spec.outs[name].width < 2**20})
+    wanted = matrix.csr(spec.arrow(rows), spec.outs)
+    wanted.sum_duplicates()
+    frame = spark.read.parquet(str(folder / "rows.parquet")).repartition(3)
+    made = spec.assemble(frame, "the features", ["i", F.col("flag").cast("double").alias("a.label")])
+    assert [field.dataType.simpleString() for field in made.schema] == ["bigint", "double", "vector"]
+    for row in made.collect():
+        vector, line = row["the features"], wanted[row.i]
+        assert (vector.size, vector.indices.tolist()) == (wanted.shape[1], line.indices.tolist())
+        assert vector.values.tobytes() == line.data.tobytes()
+    few = Spec.fit(frame, {"c": Feature.model_validate({"one_hot": {"input_col": "flag"}})})
+    model = LogisticRegression(maxIter=5, labelCol="flag").fit(
+        few.assemble(frame.dropna(), keep=["flag"]).withColumn("flag", F.col("flag").cast("double"))
+    )
+    assert model.coefficients.size == few.outs["c"].width
 
 
 TYPES = {

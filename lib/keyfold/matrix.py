@@ -17,14 +17,24 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, Array]
 Outs = Mapping[str, Out]
 MAX_CATEGORIES = 255
+MAX_COLUMNS = 2**31 - 1
 
 
 def csr(arrays: Arrays, outs: Outs) -> sparse.csr_matrix:
-    """float64 of (rows, sum of columns): an index as one 1 in its feature's columns, several as counts, numbers as themselves."""
+    """float64 of (rows, sum of columns): an index as one 1 in its feature's columns, several as counts, numbers as themselves.
+
+    DataError where there would be more columns than a 32-bit index can name.
+    """
     rows = len(next(iter(arrays.values())))
     offsets = dict(zip(outs, np.cumsum([0, *(out.columns for out in outs.values())])[:-1].tolist(), strict=True))
     shape = (rows, sum(out.columns for out in outs.values()))
     fixed = [(arrays[name], out, offsets[name]) for name, out in outs.items() if out.length is not None]
+    if shape[1] > MAX_COLUMNS:
+        widest = max(outs, key=lambda name: outs[name].columns)
+        raise DataError(
+            f"the features take {shape[1]:,} columns, and a sparse matrix holds at most {MAX_COLUMNS:,}; "
+            f"features.{widest} takes {outs[widest].columns:,}: lower its num_buckets"
+        )
     columns, values = _cells(fixed, rows)
     starts = np.arange(rows + 1, dtype=np.int64) * columns.shape[1]
     found = sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=shape)
@@ -86,3 +96,12 @@ def tensors(arrays: Arrays, outs: Outs) -> "dict[str, torch.Tensor]":
         else:
             made[name] = torch.as_tensor(np.asarray(arrays[name], np.int32 if out.type == "int" else np.float32))
     return made
+
+
+def vectors(rows: sparse.csr_matrix) -> pa.Array:
+    """The rows as MLlib's sparse vectors, in the form that Spark stores them in."""
+    rows.sum_duplicates()  # MLlib wants rising indices
+    starts = pa.array(rows.indptr, pa.int32())
+    cells = (pa.ListArray.from_arrays(starts, pa.array(values)) for values in (rows.indices.astype(np.int32), rows.data))
+    kinds = np.zeros(rows.shape[0], np.int8), np.full(rows.shape[0], rows.shape[1], np.int32)
+    return pa.StructArray.from_arrays([*map(pa.array, kinds), *cells], ["type", "size", "indices", "values"])

@@ -1,15 +1,15 @@
 """The feature spec: fitted once on the train fold, then the same bits in Spark and in Arrow; its whole state is JSON."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from keyfold import digests, fitting, hashing, sql
+from keyfold import digests, fitting, hashing, matrix, sql
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import KINDS, Array, Feature, FromFeature, Kind, Out
 from keyfold.features.kind import State
@@ -51,6 +51,19 @@ class Spec:
         features = (kind.spark(taken[name], state).alias(name) for name, (kind, state) in self.features.items())
         kept = (col(c) if isinstance(c, str) else c for c in keep)
         return frame.select("*", *hashes).select(*kept, *features)
+
+    def assemble(self, frame: "DataFrame", into: str = "features", keep: "Sequence[str | Column]" = ()) -> "DataFrame":
+        """The columns `keep`, and the features as one column of sparse MLlib vectors: the rows of `matrix.csr`.
+
+        Spark computes the features, and Python workers put them together.
+        """
+        from pyspark.ml.linalg import VectorUDT
+        from pyspark.sql.types import StructField, StructType
+
+        made = self.transform(frame, keep)
+        numbered = made.toDF(*(f"_{i}" for i in range(len(made.columns))))
+        schema = StructType([*made.schema.fields[: len(keep)], StructField(into, VectorUDT(), nullable=False)])
+        return numbered.mapInArrow(partial(_assembled, self.outs), schema)
 
     def out_of_fold(self, part: str) -> "Spec":
         """What gives training rows their features, of one more column: a row's part as of `Target`, or NULL for a served row."""
@@ -275,6 +288,15 @@ def _array(column: pa.ChunkedArray, out: Out) -> Array:
     if out.length == 1 and not pa.types.is_list(whole.type):
         return whole.to_numpy(zero_copy_only=False)
     return whole.flatten().to_numpy(zero_copy_only=False).reshape(-1, out.length)
+
+
+def _assembled(outs: Mapping[str, Out], batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        features = pa.Table.from_batches([batch.select(range(batch.num_columns - len(outs), batch.num_columns))])
+        arrays = {name: _array(column, out) for (name, out), column in zip(outs.items(), features.columns, strict=True)}
+        kept = batch.columns[: batch.num_columns - len(outs)]
+        columns = [*kept, matrix.vectors(matrix.csr(arrays, outs))]
+        yield pa.RecordBatch.from_arrays(columns, [f"_{i}" for i in range(len(columns))])
 
 
 def _type(frame: "DataFrame", column: str) -> str:
