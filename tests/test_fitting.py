@@ -107,3 +107,11 @@ def test_a_damaged_spec_is_a_sentence():
         Spec.from_json('{"contract": 1}')
     with pytest.raises(DataError, match="contract version 2; this keyfold has 1"):
         Spec.from_json('{"contract": 2}')
+
+
+@pytest.mark.parametrize("scale", ["standard", "minmax", "robust"])
+def test_what_varies_less_than_a_factor_can_say_is_constant(spark, scale):
+    frame = spark.createDataFrame([(0.0,), (5e-324,), (5e-324,)], "x double").coalesce(1)
+    spec = Spec.fit(frame, {"f": Feature.model_validate({"numeric": {"input_col": "x", "scale": scale}})})
+    assert Spec.from_json(spec.to_json()).features["f"].state["factor"] == 0
+    assert len(set(spec.arrow(frame.toArrow())["f"].tolist())) == 1

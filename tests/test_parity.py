@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -195,6 +196,13 @@ def test_hashes_are_xxhash64_of_spark(spark):
     assert hashing.feature_hash("s", [np.array([1]), np.array([2])]).tolist() == [
         spark.range(1).select(F.xxhash64(F.xxhash64(F.lit("s")), F.lit(1).cast("bigint"), F.lit(2).cast("bigint"))).first()[0]
     ]
+
+
+@given(st.lists(st.one_of(st.none(), st.binary(max_size=70)), max_size=60), st.integers(0, 5))
+def test_texts_of_all_lengths_hash_as_xxhash_does(cells, skipped):
+    array = pa.array(cells, pa.binary()).slice(skipped)
+    wanted = [42 if cell is None else np.uint64(xxhash.xxh64_intdigest(cell, 42)).view(np.int64) for cell in cells[skipped:]]
+    assert hashing.value_hash(array).tolist() == wanted
 
 
 def test_canonical_values():

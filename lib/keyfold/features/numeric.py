@@ -4,6 +4,7 @@ Missing are NULL, NaN and the infinities; -0.0 is 0.0. Spark and NumPy both comp
 in IEEE doubles, in this order, so the bits agree. Quantiles are of numbers rounded to 8 binary digits, so within 0.4 %.
 """
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -73,13 +74,13 @@ class Numeric(Kind):
     def _line(self, stats: Stats, of: Measured) -> tuple[float, float, float]:
         match self.scale:
             case "standard":
-                return stats["mean"], 1.0 / stats["deviation"] if stats["deviation"] else 0.0, 0.0
+                return stats["mean"], _factor(1.0, stats["deviation"]), 0.0
             case "minmax":
                 low, high = stats["min"], stats["max"]
-                return low, (self.to[1] - self.to[0]) / (high - low) if high > low else 0.0, self.to[0]
+                return low, _factor(self.to[1] - self.to[0], high - low), self.to[0]
             case "robust":
                 first, median, third = quantiles(of.counts[0], (0.25, 0.5, 0.75))
-                return median, 1.0 / (third - first) if third > first else 0.0, 0.0
+                return median, _factor(1.0, third - first), 0.0
         return 0.0, 1.0, 0.0
 
     def out(self, state: State) -> Out:
@@ -116,3 +117,9 @@ class Numeric(Kind):
 
 
 _MISSING = "has a missing value, and the conf says `missing: error`"
+
+
+def _factor(to: float, spread: float) -> float:
+    """0 for what does not vary, or so little that the factor would be infinite."""
+    factor = to / spread if spread > 0 else 0.0
+    return factor if math.isfinite(factor) else 0.0
