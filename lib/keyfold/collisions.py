@@ -157,8 +157,8 @@ def _loudest(
     counts = each.groupBy("feature", "bucket", "value", "texts").agg(column("count(*)").alias("n"))
     top: dict[tuple[int, int], list[Any]] = {}
     for row in _first(counts, ["feature", "bucket"], ["-n", "texts", "value"], 2).collect():
-        top.setdefault((row.feature, row.bucket), []).append((row.n, row.texts, row.value))
-    return {i: [_pair(sorted(top[i, b], key=lambda r: -r[0])) for b in some] for i, some in asked.items()}
+        top.setdefault((row.feature, row.bucket), []).append(row)
+    return {i: [_pair(top[i, b]) for b in some] for i, some in asked.items()}
 
 
 def _first(frame: "DataFrame", within: Sequence[str], order: Sequence[str], most: int) -> "DataFrame":
@@ -176,8 +176,8 @@ def _texts(values: Sequence[SqlValue]) -> str:
 
 
 def _pair(rows: Sequence[Any]) -> Pair:
-    (n, texts, _), (m, others, _) = rows
-    return Pair(" × ".join(texts), n, " × ".join(others), m)
+    first, second = rows
+    return Pair(" × ".join(first.texts), first.n, " × ".join(second.texts), second.n)
 
 
 def known(run: "Run", run_id: str, spec: "Spec", rows: "DataFrame") -> list[Collisions]:
