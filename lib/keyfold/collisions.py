@@ -87,7 +87,7 @@ def _hit(values: int, num_buckets: int) -> float:
 
 def bucketed(spec: "Spec") -> list[str]:
     """The features whose values may share a bucket: hashed ones, and crosses that are not exact."""
-    return [name for name, (kind, _) in spec.features.items() if isinstance(kind, Bucketed) and kind.num_buckets != "exact"]
+    return [name for name, (kind, state) in spec.features.items() if isinstance(kind, Bucketed) and "salt" in state]
 
 
 def measure(rows: "DataFrame", spec: "Spec") -> list[Collisions]:
@@ -105,8 +105,9 @@ def measure(rows: "DataFrame", spec: "Spec") -> list[Collisions]:
         buckets.unpersist()
     found = []
     for i, name in enumerate(names):
-        counts = counted[i][1:] if i in counted else [0] * 5
-        found.append(Collisions(name, spec.outs[name].width, *counts, loudest.get(i, [])))
+        n, held, occupied, shared_values, shared_rows = counted[i][1:] if i in counted else (0, 0, 0, 0, 0)
+        pairs = loudest.get(i, [])
+        found.append(Collisions(name, spec.outs[name].width, n, held, occupied, shared_values, shared_rows, pairs))
     return found
 
 
@@ -185,7 +186,7 @@ def known(run: "Run", run_id: str, spec: "Spec", rows: "DataFrame") -> list[Coll
     names = bucketed(spec)
     table = run.table(TABLE)
     found = table.read().where(sql.col("run_id") == run_id).collect() if names and table.exists() else []
-    kept = {row.feature: Collisions(*(row[f] for f in Collisions._fields[:-1]), [Pair(*p) for p in row.loudest]) for row in found}
+    kept = {row.feature: _of(row.asDict()) for row in found}
     if kept.keys() >= set(names):
         return [kept[name] for name in names]
     with run.step("collisions") as step:
@@ -194,3 +195,7 @@ def known(run: "Run", run_id: str, spec: "Spec", rows: "DataFrame") -> list[Coll
         cells = [(spec.digest, run_id, *c, c.observed, c.expected, c.advised()) for c in measured]
         table.append(run.spark.createDataFrame(cells, _COLUMNS).coalesce(1), job="features", run_id=run_id)
     return measured
+
+
+def _of(row: Mapping[str, Any]) -> Collisions:
+    return Collisions(**{f: row[f] for f in Collisions._fields} | {"loudest": [Pair(*pair) for pair in row["loudest"]]})

@@ -133,7 +133,9 @@ def collisions(found: Sequence[Collisions]) -> Section:
         [c.feature for c in shown], part, [f"{p:.1f}%" for p in part], title="Values that share a bucket",
         x="share of distinct values (%)", marks=[100 * c.expected_share for c in shown], marked="expected by chance",
     )  # fmt: skip
-    drawn = figure(draw, caption="Share of each feature's values that share a bucket; a tick marks chance.", width=500, height=_height(shown))
+    drawn = figure(
+        draw, caption="Share of each feature's values that share a bucket; a tick marks chance.", width=500, height=_height(shown)
+    )
     pairs = [(c.feature, *pair) for c in known for pair in c.loudest]
     loudest = table(["feature", "value", "rows", "has the bucket of", "rows"], pairs, caption=_LOUDEST) if pairs else ""
     return Section("Collisions", told + _beside(drawn, loudest))
