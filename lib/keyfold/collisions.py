@@ -63,7 +63,7 @@ class Collisions(NamedTuple):
     @property
     def expected(self) -> float:
         """The same, of so many values thrown at random."""
-        return self.values - (self.num_buckets - 1) * _hit(self.values, self.num_buckets)
+        return 0.0 if self.values < 2 else self.values - (self.num_buckets - 1) * _hit(self.values, self.num_buckets)
 
     @property
     def expected_share(self) -> float:
@@ -74,7 +74,8 @@ class Collisions(NamedTuple):
         """The fewest buckets whose expected share is at most `target` (above 0, below 1); None where there cannot be so many."""
         if self.values < 2:
             return 2
-        wanted = 1 + math.ceil(-1 / math.expm1(math.log1p(-target) / (self.values - 1)))
+        wanted = max(3, 1 + math.ceil(-1 / math.expm1(math.log1p(-target) / (self.values - 1))))
+        wanted -= _hit(self.values - 1, wanted - 1) <= target  # where the quotient was rounded up
         return wanted if wanted <= hashing.MAX_BUCKETS else None
 
 
@@ -159,7 +160,8 @@ def _loudest(
     top: dict[tuple[int, int], list[Any]] = {}
     for row in _first(counts, ["feature", "bucket"], ["-n", "texts", "value"], 2).collect():
         top.setdefault((row.feature, row.bucket), []).append(row)
-    return {i: [_pair(top[i, b]) for b in some] for i, some in asked.items()}
+    # Rows that are others when read again may lack a bucket's values.
+    return {i: [_pair(top[i, b]) for b in some if len(top.get((i, b), ())) == 2] for i, some in asked.items()}
 
 
 def _first(frame: "DataFrame", within: Sequence[str], order: Sequence[str], most: int) -> "DataFrame":
