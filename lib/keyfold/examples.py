@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import report, statistics
+from keyfold import collisions, report, statistics
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
 from keyfold.fitting import Target
@@ -135,6 +135,9 @@ def features(run: "Run") -> tuple[Spec, Examples]:
             _keep(run, job.run_id, spec)
         run.facts["spec"] = spec.digest
         run.sections += [_folds_section(run, found), _features_section(spec)]
+        if conf.report.collisions and collisions.bucketed(spec):
+            learnt = found.rows.where(col(FOLD) == "train")
+            run.sections.append(report.collisions(collisions.known(run, job.run_id, spec, learnt)))
     return spec, found
 
 

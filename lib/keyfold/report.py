@@ -12,11 +12,12 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from keyfold import curves, pictures
+from keyfold.collisions import TARGET, Collisions
 from keyfold.metrics import Metric, Slice
 from keyfold.pictures import figure
 
 __all__ = [
-    "Section", "ablations", "evaluation", "features", "figure", "folds", "metrics", "page", "reconciliation",
+    "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "metrics", "page", "reconciliation",
     "scores", "slices", "steps", "table",
 ]  # fmt: skip
 
@@ -25,6 +26,11 @@ _NAMES = {
     "roc_auc": "ROC AUC ↑", "pr_auc": "PR AUC ↑", "lift_top_decile": "Top-decile lift ↑", "log_loss": "Log loss ↓",
     "brier": "Brier score ↓", "rmse": "RMSE ↓", "mae": "MAE ↓", "r2": "R² ↑",
 }  # fmt: skip
+_COLLISIONS = (
+    "Rows of the train fold with a value. Collisions: distinct values less occupied buckets; expected: of so many values thrown at "
+    f"random. Last column: num_buckets with which {TARGET:.0%} of the values would share a bucket."
+)
+_LOUDEST = "The two most frequent values of the buckets in which most rows are not of the most frequent value."
 _ARROWS = "In brackets the 95% bootstrap interval. ↑ higher is better, ↓ lower is better."
 
 
@@ -110,6 +116,29 @@ def features(rows: Sequence[Mapping[str, object]]) -> Section:
     """One mapping a feature: `name`, `kind`, `inputs` (text, or several), `width` (columns) and `note`."""
     cells = [(r["name"], r["kind"], _listed(r["inputs"]), r["width"], r.get("note") or "") for r in rows]
     return Section("Features", table(["feature", "kind", "inputs", "width", "note"], cells, caption=f"{len(rows):,} features"))
+
+
+def collisions(found: Sequence[Collisions]) -> Section:
+    """What shares a bucket by feature, most rows first; the picture has the first 20."""
+    known = sorted(found, key=lambda c: -c.shared_rows / max(c.rows, 1))
+    cells = [
+        (c.feature, c.num_buckets, c.values, c.occupied, c.observed, c.expected, _percent(c.shared_rows, c.rows), c.advised())
+        for c in known
+    ]
+    headers = ["feature", "num_buckets", "values", "occupied", "collisions", "expected", "rows that share", f"for {TARGET:.0%}"]
+    told = table(headers, cells, caption=_COLLISIONS)
+    shown = known[:20]
+    part = [100 * c.shared_values / max(c.values, 1) for c in shown]
+    draw = pictures.bars(
+        [c.feature for c in shown], part, [f"{p:.1f}%" for p in part], title="Values that share a bucket",
+        x="share of distinct values (%)", marks=[100 * c.expected_share for c in shown], marked="expected by chance",
+    )  # fmt: skip
+    drawn = figure(
+        draw, caption="Share of each feature's values that share a bucket; a tick marks chance.", width=500, height=_height(shown)
+    )
+    pairs = [(c.feature, *pair) for c in known for pair in c.loudest]
+    loudest = table(["feature", "value", "rows", "has the bucket of", "rows"], pairs, caption=_LOUDEST) if pairs else ""
+    return Section("Collisions", told + _beside(drawn, loudest))
 
 
 def metrics(measured: Mapping[str, Mapping[str, Metric]], *, title: str = "Metrics") -> Section:

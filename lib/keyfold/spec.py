@@ -45,12 +45,16 @@ class Spec:
 
     def transform(self, frame: "DataFrame", keep: "Sequence[str | Column]" = ()) -> "DataFrame":
         """The columns `keep` and the features, by name (DataError for a missing column or a wrong type)."""
-        types = {c: family_of(_type(frame, c)) for c in self.inputs}
-        hashes = (sql.column(e).alias(n) for n, e in self._hashes(types).items())
-        taken = self._taken(types)
+        hashed, taken = self.taken(frame)
         features = (kind.spark(taken[name], state).alias(name) for name, (kind, state) in self.features.items())
         kept = (col(c) if isinstance(c, str) else c for c in keep)
-        return frame.select("*", *hashes).select(*kept, *features)
+        return hashed.select(*kept, *features)
+
+    def taken(self, frame: "DataFrame") -> "tuple[DataFrame, dict[str, list[SqlValue]]]":
+        """The frame with value hashes beside, and what each feature takes of it (DataError as for `transform`)."""
+        types = {c: family_of(_type(frame, c)) for c in self.inputs}
+        hashes = (sql.column(e).alias(n) for n, e in self._hashes(types).items())
+        return frame.select("*", *hashes), self._taken(types)
 
     def assemble(self, frame: "DataFrame", into: str = "features", keep: "Sequence[str | Column]" = ()) -> "DataFrame":
         """The columns `keep`, and the features as one column of sparse MLlib vectors: the rows of `matrix.csr`.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keyfold.run import Job, Run
 
 ORDER = "keyfold_order"
+BAG = 16  # cells that a bag is taken to have
 
 
 class Train(Section):
@@ -45,6 +46,7 @@ class Report(Section):
     without: list[Annotated[list[str], Field(min_length=1)]] = Field(
         default_factory=list, description="features to leave out, together, to see what they gain: the model is trained once more"
     )
+    collisions: bool = Field(True, description="count which hashed values share a bucket, in two passes over the train fold")
 
 
 class Set(NamedTuple):
@@ -202,9 +204,9 @@ def _check_extra(found: Examples, extra: dict[str, Any]) -> None:
 
 
 def _share(run: "Run", spec: Spec, rows: int) -> float:
-    # A feature as Arrow, as a column of a sparse matrix, and once more while that is made.
+    # A cell as Arrow, as a column of a sparse matrix, and once more while that is made.
     assert run.conf.train is not None
-    needed = rows * len(spec.features) * (8 + 12 + 12)
+    needed = rows * sum(out.length or BAG for out in spec.outs.values()) * (8 + 12 + 12)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * run.conf.train.memory_share
     return min(1.0, there / max(1, needed))
 
