@@ -168,7 +168,7 @@ def test_an_override_is_checked_as_the_file_is():
         ("features.city.hashed.num_buckets", 1.5, "features.city.hashed.num_buckets must be a whole number (got 1.5)"),
         ("features.city.hashed.num_buckets", None, "features.city.hashed.num_buckets must be a whole number (got nothing)"),
         ("features.city.hashed.input_col", 3, "features.city.hashed.input_col must be text or a mapping with `feature` (got 3)"),
-        ("features.city", "hashed", "features.city must be a mapping with `bucketized`, `crossed`, `date_parts`, `hashed`, `index`, `numeric`, `one_hot`, `target_encoded` or `text` (got 'hashed')"),
+        ("features.city", "hashed", "features.city must be a mapping with `bucketized`, `crossed`, `date_parts`, `hashed`, `image`, `index`, `numeric`, `one_hot`, `target_encoded` or `text` (got 'hashed')"),
         ("features", [1], "features must be a mapping (got [1])"),
         ("features", {1: {"one_hot": {"input_col": "a"}}}, "features: the name 1 must be text; quote it"),
         ("features.n.numeric", {"input_col": "a", "to": [1]}, "features.n.numeric.to must be a list of 2 (got [1])"),

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.errors import PromiseError
+from keyfold.features.kind import rows_at_once
 from keyfold.models import Model, Prediction, label_type
 
 FOLD = "keyfold_fold"
@@ -21,14 +22,19 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """In the worker: the outcome of each row of each batch, whose columns have `names`; the model is loaded once a worker."""
     model = _unpacked(digest, packed)
-    for numbered in incoming:
-        batch = numbered.rename_columns(names)
+    for batch in _pieces(incoming, rows_at_once(model.spec.outs.values()), names):
         outcome = answer(model, batch)
         columns = [*(batch.column(k) for k in key), outcome["status"], outcome["reason"], batch.column(FOLD)]
         out = pa.RecordBatch.from_arrays([*columns, outcome["prediction"], outcome["probability"]], names=[*key, *_OUTCOME])
         if out.num_rows != batch.num_rows:
             raise PromiseError(f"{batch.num_rows} rows went into the model and {out.num_rows} came out")
         yield out
+
+
+def _pieces(incoming: Iterator[pa.RecordBatch], rows: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+    for numbered in incoming:
+        batch = numbered.rename_columns(names)
+        yield from (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
 
 
 _OUTCOME = ("status", "reason", "fold", "prediction", "probability")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 CHAMPION = "champion"
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops", "xxhash", "PyYAML")
-_PLAIN = {"double": "double", "string": "string", "boolean": "boolean"}
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops", "xxhash", "PyYAML", "Pillow")
+_PLAIN = {"double": "double", "string": "string", "boolean": "boolean", "binary": "binary"}
 
 
 class Registered(NamedTuple):

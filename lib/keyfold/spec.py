@@ -77,6 +77,9 @@ class Spec:
 
     def to_sql(self, table: str, keep: Sequence[str] = ()) -> str:
         """A SELECT of the columns `keep` and the features from a table (DataError for a kind that has no SQL form)."""
+        if impure := [name for name, (kind, _) in self.features.items() if not kind.pure]:
+            kind = kind_name(self.features[impure[0]].kind)
+            raise DataError(f"features.{impure[0]} has no SQL form, for its kind is `{kind}`; call transform, or leave it out")
         taken = self._taken(self.inputs)
         features = {name: kind.sql(taken[name], state) for name, (kind, state) in self.features.items()}
         hashes = ", ".join(["*", *(f"{e} AS {n}" for n, e in self._hashes(self.inputs).items())])

@@ -1,6 +1,6 @@
 """What a kind of feature is: conf fields, what it must know to be fitted, and its value in Spark and in Arrow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -12,13 +12,14 @@ from keyfold import hashing, lookup, sql
 from keyfold.errors import DataError
 from keyfold.fitting import Counted, Measured, Target, ranked
 from keyfold.section import Section
-from keyfold.values import HASHED, ArrowValue, SqlValue
+from keyfold.values import ARROW, HASHED, ArrowValue, SqlValue
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
 State = dict[str, Any]  # JSON
 Array = Any  # numpy.ndarray, or pyarrow.ListArray
+CELLS = 2**24  # 64 MB of floats
 
 
 class FromFeature(Section):
@@ -47,11 +48,17 @@ class Out(NamedTuple):
         """Columns that it takes in a sparse matrix."""
         return self.width if self.type == "int" else (self.length or 0)
 
+    @property
+    def cells(self) -> int:
+        """Numbers a row; a bag counts as one."""
+        return self.length or 1
+
 
 class Kind(Section):
     """A kind of feature. Its file is named as the conf names it; the class is found there."""
 
     takes: ClassVar[tuple[str, ...]]  # type families, see `keyfold.values`
+    pure: ClassVar[bool] = True  # whether it has an SQL expression; else Spark runs its Arrow form
     learns_label: ClassVar[bool] = False  # whether it needs the target, and training rows have an `out_of_fold` form
 
     def inputs(self) -> Sequence[str | FromFeature]:
@@ -76,12 +83,12 @@ class Kind(Section):
         raise NotImplementedError
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
-        """The feature as an SQL expression, never NULL."""
+        """The feature as an SQL expression, never NULL; of pure kinds alone."""
         raise NotImplementedError
 
     def spark(self, values: Sequence[SqlValue], state: State) -> "Column":
-        """The same as a Column; a kind that cannot be SQL makes one of its Arrow form."""
-        return sql.column(self.sql(values, state))
+        """The same as a Column."""
+        return sql.column(self.sql(values, state)) if self.pure else _spark_of_arrow(self, values, state)
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """The same as an array: int32, float64 or float32, of (rows) or (rows, length); a list array for any length."""
@@ -94,6 +101,40 @@ class Kind(Section):
     def note(self, state: State) -> str:
         """What a person should know of the fitted feature, in a few words."""
         return ""
+
+
+def rows_at_once(outs: Iterable[Out]) -> int:
+    """Of how many rows the features are held at once: images are thousands of numbers each."""
+    return max(1, CELLS // max(1, sum(out.cells for out in outs)))
+
+
+def _spark_of_arrow(kind: Kind, values: Sequence[SqlValue], state: State) -> "Column":
+    """The Column of a kind's Arrow form, which Python workers compute."""
+    from pyspark.sql.functions import arrow_udf
+
+    out, families = kind.out(state), [value.family for value in values]
+    rows = rows_at_once([out])
+
+    def form(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        for batch in batches:
+            arrays = batch if isinstance(batch, tuple) else (batch,)  # one column comes by itself
+            for start in range(0, len(arrays[0]), rows):
+                parts = zip(arrays, families, strict=True)
+                taken = [ArrowValue(array.slice(start, rows).cast(ARROW[family]), family) for array, family in parts]
+                yield _listed(kind.arrow(taken, state))
+
+    made = arrow_udf(form, out.type if out.length == 1 else f"array<{out.type}>")
+    return made(*(sql.column(value.column) for value in values))
+
+
+def _listed(array: Array) -> pa.Array:
+    """An Arrow array of numbers, or of lists of them."""
+    if isinstance(array, pa.ListArray):
+        return array
+    if array.ndim == 1:
+        return pa.array(array)
+    starts = np.arange(len(array) + 1, dtype=np.int32) * array.shape[1]
+    return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.array(array.reshape(-1)))
 
 
 def int32(array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:

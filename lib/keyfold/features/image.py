@@ -1,0 +1,128 @@
+"""The pixels of an image, given as the bytes of its file or as the path of one: upright, of one size, as numbers in [0, 1].
+
+Spark runs the Arrow form, which is Pillow's integer arithmetic and one division of float32 at the end. The first frame counts;
+EXIF says what is up; what is transparent lies on white; 16 bits become their upper 8; the sides are stretched to `size`.
+A path is opened where the features are computed, so each machine must see it; what it holds is no part of a run's identity.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from urllib.parse import unquote
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from keyfold.errors import DataError
+from keyfold.features.kind import Array, Kind, Out, State
+from keyfold.values import ArrowValue
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+Side = Annotated[int, Field(ge=1, le=1024)]
+MOST = 89_478_485  # pixels, above which Pillow itself speaks of a bomb
+
+
+class Image(Kind):
+    """float32 in [0, 1], height × width × channels: row by row, the channels of a pixel side by side. NULL gives zeros."""
+
+    takes: ClassVar = ("binary", "string")
+    pure: ClassVar = False
+
+    input_col: str
+    size: tuple[Side, Side] = Field(description="[height, width] in pixels", examples=[[32, 32]])
+    mode: Literal["rgb", "gray"] = "rgb"
+    max_pixels: int = Field(
+        50_000_000, ge=1, le=MOST, description="a larger image is refused before it is decoded: three or four bytes a pixel"
+    )
+    formats: list[Literal["JPEG", "PNG", "WEBP", "GIF", "BMP"]] = Field(
+        ["JPEG", "PNG", "WEBP"], min_length=1, description="no other decoder is tried, whatever the file's name says"
+    )
+
+    @property
+    def _length(self) -> int:
+        return self.size[0] * self.size[1] * (3 if self.mode == "rgb" else 1)
+
+    def out(self, state: State) -> Out:
+        """A float for each channel of each pixel."""
+        return Out("float", length=self._length)
+
+    def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
+        """float32 of (rows, length), or of (rows) for one gray pixel (DataError for what is no image, or too large a one)"""
+        (value,) = values
+        pixels = np.zeros((len(value.array), self._length), np.uint8)
+        for row, cell in zip(pixels, value.array, strict=True):
+            if cell.is_valid:
+                row[:] = self._pixels(cell.as_py())
+        found = np.divide(pixels, np.float32(255), dtype=np.float32)
+        return found[:, 0] if self._length == 1 else found
+
+    def _pixels(self, cell: bytes | str) -> npt.NDArray[np.uint8]:
+        """uint8 of (length), of a file's bytes or its path."""
+        from PIL import Image as pillow
+
+        try:
+            with pillow.open(io.BytesIO(cell) if isinstance(cell, bytes) else _path(cell), formats=self.formats) as image:
+                self._refuse_large(image)
+                plain = _plain(image).convert("RGB" if self.mode == "rgb" else "L")
+            return np.asarray(plain.resize(self.size[::-1], pillow.Resampling.BILINEAR)).reshape(-1)
+        except Exception as error:  # damaged files make Pillow raise whatever its parsers stumble over
+            raise DataError(
+                f"column `{self.input_col}`: {_named(cell)} cannot be used: {self._why(error)}; repair it, or set it to NULL"
+            ) from error
+
+    def _refuse_large(self, image: "Picture") -> None:
+        width, height = image.size
+        if width * height > self.max_pixels:
+            raise ValueError(f"it has {width:,} × {height:,} pixels, and `max_pixels` is {self.max_pixels:,}")
+
+    def _why(self, error: Exception) -> str:
+        from PIL import Image, UnidentifiedImageError
+
+        if isinstance(error, UnidentifiedImageError):
+            return f"it is no {' or '.join(self.formats)} file (`formats`), or its header is damaged"
+        if isinstance(error, Image.DecompressionBombError):
+            return f"it has more than {2 * MOST:,} pixels, and `max_pixels` is {self.max_pixels:,}"
+        return str(error).partition("\n")[0] or type(error).__name__
+
+    def note(self, state: State) -> str:
+        """The size and the mode."""
+        return f"{self.size[0]} × {self.size[1]} pixels, {self.mode}; NULL: zeros"
+
+
+def _plain(image: "Picture") -> "Picture":
+    """The same picture without orientation, depth and transparency."""
+    from PIL import Image as pillow
+    from PIL import ImageOps
+
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):  # Pillow's own conversion would make white of all but the darkest of 16 bits
+        wide: npt.NDArray[Any] = np.asarray(image)
+        return pillow.fromarray((wide >> 8).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image
+    over = image.convert("RGBA")
+    return pillow.alpha_composite(pillow.new("RGBA", over.size, "white"), over)
+
+
+def _path(text: str) -> Path:
+    """The file that a path or a `file:` URI means; Spark writes such URIs both as they are and percent-encoded."""
+    plain = re.sub(r"^file:(//(localhost)?)?(?=/)", "", text)
+    if not plain.startswith("/"):
+        raise ValueError("a path must begin with / or file:/ (read files of other places into a binary column)")
+    for path in (Path(plain), *([Path(unquote(plain))] if plain != text else [])):
+        if path.is_file():
+            return path
+    raise ValueError("there is no such file where the features are computed")
+
+
+def _named(cell: bytes | str) -> str:
+    """What a person can find the row by: the path, or what sha2(column, 256) gives."""
+    if isinstance(cell, str):
+        return f"the file {cell!r:.300}"
+    return f"the image of {len(cell):,} bytes with the SHA-256 {hashlib.sha256(cell).hexdigest()}"
