@@ -64,13 +64,14 @@ class Image(Kind):
 
     def _pixels(self, cell: bytes | str) -> npt.NDArray[np.uint8]:
         """uint8 of (length), of a file's bytes or its path."""
-        from PIL import Image as pillow
+        import PIL.Image
 
         try:
-            with pillow.open(io.BytesIO(cell) if isinstance(cell, bytes) else _path(cell), formats=self.formats) as image:
+            file = io.BytesIO(cell) if isinstance(cell, bytes) else _path(cell)
+            with PIL.Image.open(file, formats=tuple(self.formats)) as image:
                 self._refuse_large(image)
                 plain = _plain(image).convert("RGB" if self.mode == "rgb" else "L")
-            return np.asarray(plain.resize(self.size[::-1], pillow.Resampling.BILINEAR)).reshape(-1)
+            return np.asarray(plain.resize(self.size[::-1], PIL.Image.Resampling.BILINEAR)).reshape(-1)
         except Exception as error:  # damaged files make Pillow raise whatever its parsers stumble over
             raise DataError(
                 f"column `{self.input_col}`: {_named(cell)} cannot be used: {self._why(error)}; repair it, or set it to NULL"
@@ -82,11 +83,11 @@ class Image(Kind):
             raise ValueError(f"it has {width:,} × {height:,} pixels, and `max_pixels` is {self.max_pixels:,}")
 
     def _why(self, error: Exception) -> str:
-        from PIL import Image, UnidentifiedImageError
+        import PIL.Image
 
-        if isinstance(error, UnidentifiedImageError):
+        if isinstance(error, PIL.UnidentifiedImageError):
             return f"it is no {' or '.join(self.formats)} file (`formats`), or its header is damaged"
-        if isinstance(error, Image.DecompressionBombError):
+        if isinstance(error, PIL.Image.DecompressionBombError):
             return f"it has more than {2 * MOST:,} pixels, and `max_pixels` is {self.max_pixels:,}"
         return str(error).partition("\n")[0] or type(error).__name__
 
@@ -97,17 +98,17 @@ class Image(Kind):
 
 def _plain(image: "Picture") -> "Picture":
     """The same picture without orientation, depth and transparency."""
-    from PIL import Image as pillow
-    from PIL import ImageOps
+    import PIL.Image
+    import PIL.ImageOps
 
-    ImageOps.exif_transpose(image, in_place=True)
+    PIL.ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):  # Pillow's own conversion would make white of all but the darkest of 16 bits
         wide: npt.NDArray[Any] = np.asarray(image)
-        return pillow.fromarray((wide >> 8).astype(np.uint8))
+        return PIL.Image.fromarray((wide >> 8).astype(np.uint8))
     if not image.has_transparency_data:
         return image
     over = image.convert("RGBA")
-    return pillow.alpha_composite(pillow.new("RGBA", over.size, "white"), over)
+    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", over.size, "white"), over)
 
 
 def _path(text: str) -> Path:

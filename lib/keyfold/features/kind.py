@@ -110,7 +110,7 @@ def rows_at_once(outs: Iterable[Out]) -> int:
 
 def _spark_of_arrow(kind: Kind, values: Sequence[SqlValue], state: State) -> "Column":
     """The Column of a kind's Arrow form, which Python workers compute."""
-    from pyspark.sql.functions import arrow_udf
+    from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 
     out, families = kind.out(state), [value.family for value in values]
     rows = rows_at_once([out])
