@@ -8,13 +8,14 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import images
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyspark
 import pytest
 from pyarrow import feather
 from pyspark.sql import functions as F
-from test_parity import TARGET, confs, same, table
+from test_parity import IMAGE, TARGET, confs, same, table
 
 from keyfold import matrix
 from keyfold.certificate import differs
@@ -34,6 +35,8 @@ HARD = {
     "at": [m and m.replace(tzinfo=dt.UTC) for m in MOMENTS],
     "wall": MOMENTS,
     "price": [Decimal("1.5"), Decimal("-0.000000000000000001"), None],
+    "photo": [images.FILES["turned"], None, images.FILES["16 bits"]],
+    "file": [None, str(IMAGE)],
     "cents": [None, Decimal("0.10"), Decimal("-9999999.99")],
 }
 SCRIPT = Path(__file__).parent / "elsewhere.py"
@@ -43,6 +46,8 @@ SCRIPT = Path(__file__).parent / "elsewhere.py"
 def here(spark, tmp_path_factory):
     """Hard rows in a file, features of every kind, and the spec that this session fits."""
     folder = tmp_path_factory.mktemp("elsewhere")
+    IMAGE.parent.mkdir(exist_ok=True)
+    IMAGE.write_bytes(images.FILES["turned"])
     drawn = [{c: some[i % len(some)] for c, some in HARD.items()} for i in range(40)]
     features, rows = confs(drawn), table(drawn)
     rows = rows.append_column("i", pa.array(range(rows.num_rows)))

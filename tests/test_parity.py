@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import images
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,7 +16,6 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import images
 from keyfold import hashing
 from keyfold.errors import DataError
 from keyfold.features import KINDS, Feature
@@ -130,10 +130,10 @@ rows = st.lists(st.fixed_dictionaries({c: st.one_of(st.none(), cell) for c, cell
 
 @pytest.fixture(scope="module", autouse=True)
 def _image():
-    IMAGE.parent.mkdir()
+    IMAGE.parent.mkdir(exist_ok=True)
     IMAGE.write_bytes(images.FILES["turned"])
     yield
-    shutil.rmtree(IMAGE.parent)
+    shutil.rmtree(IMAGE.parent, ignore_errors=True)
 
 
 def table(drawn):

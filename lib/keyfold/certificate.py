@@ -98,11 +98,16 @@ def differs(a: Array, b: Array) -> npt.NDArray[np.bool_]:
 
 def made_up(spec: Spec) -> pa.Table:
     """Rows of hard values, NULL, and values of the spec's own vocabularies, such that each stands beside others."""
-    values = {c: [*_VALUES.get(family, ()), *_known(spec, c, family), None] for c, family in spec.inputs.items()}
+    values = {c: [*_hard(spec, c, family), *_known(spec, c, family), None] for c, family in spec.inputs.items()}
     rows = max(map(len, values.values()), default=0) + 1
     # The last row is all NULL; before it, longer columns go on where shorter ones begin again, from another place.
     cells = {c: [some[(i + n) % len(some)] for i in range(rows - 1)] + [None] for n, (c, some) in enumerate(values.items())}
     return pa.table({c: pa.array(cells[c], ARROW[family]) for c, family in spec.inputs.items()})
+
+
+def _hard(spec: Spec, column: str, family: str) -> Sequence[Any]:
+    own = (kind.samples(family) for kind, _ in spec.features.values() if column in kind.inputs())
+    return next((values for values in own if values is not None), _VALUES.get(family, ()))
 
 
 def _known(spec: Spec, column: str, family: str) -> list[Any]:

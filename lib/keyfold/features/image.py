@@ -91,6 +91,17 @@ class Image(Kind):
             return f"it has more than {2 * MOST:,} pixels, and `max_pixels` is {self.max_pixels:,}"
         return str(error).partition("\n")[0] or type(error).__name__
 
+    def samples(self, family: str) -> Sequence[Any]:
+        """A picture as a file of each format; no path, since another machine need not have the file."""
+        import PIL.Image
+
+        if family == "string":
+            return []
+        files = {name: io.BytesIO() for name in self.formats}
+        for name, file in files.items():
+            PIL.Image.radial_gradient("L").resize((37, 23)).convert("RGB").save(file, name)
+        return [file.getvalue() for file in files.values()]
+
     def note(self, state: State) -> str:
         """The size and the mode."""
         return f"{self.size[0]} × {self.size[1]} pixels, {self.mode}; NULL: zeros"

@@ -98,6 +98,10 @@ class Kind(Section):
         """What makes the values of training rows, whose part stands in a column (NULL: the values of all other rows)."""
         return self
 
+    def samples(self, family: str) -> Sequence[Any] | None:
+        """Values that a certificate has in its column; None for those of the type family."""
+        return None
+
     def note(self, state: State) -> str:
         """What a person should know of the fitted feature, in a few words."""
         return ""

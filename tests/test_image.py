@@ -1,0 +1,110 @@
+"""Images: Pillow's pixels, upright and of one size; what cannot be decoded is told, and one damaged file costs one row."""
+
+import re
+
+import images
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from keyfold.conf import check
+from keyfold.errors import ConfError, DataError
+from keyfold.features import Feature
+from keyfold.fitting import Measured
+from keyfold.ingest import PERIOD
+from keyfold.run import Run
+from keyfold.score import score
+from keyfold.spec import Fitted, Spec
+from keyfold.training import decide, train
+
+
+def pixels(cells, **conf):
+    """The feature's values of cells of bytes or of text."""
+    kind = Feature.model_validate({"image": {"input_col": "photo", "size": [9, 5], **conf}}).kind
+    family = "string" if isinstance(cells[0], str) else "binary"
+    column = pa.array(cells, pa.string() if family == "string" else pa.binary())
+    state = kind.fit("f", Measured([{"family": family}], []))
+    return Spec({"photo": family}, {"f": Fitted(kind, state)}).arrow(pa.table({"photo": column}))["f"]
+
+
+def test_pixels_are_those_of_the_picture():
+    found = pixels([images.FILES["png"], None])
+    assert found.dtype == np.float32
+    assert np.array_equal(found[0], images.TALL.reshape(-1) / np.float32(255))
+    assert not found[1].any(), "NULL gives zeros"
+    gray = pixels([images.FILES["png"]], mode="gray")
+    assert gray.shape == (1, 45)
+    assert (gray * 255 == np.asarray(Image.fromarray(images.TALL).convert("L")).reshape(1, -1)).all()
+
+
+def test_exif_says_what_is_up():
+    turned = images.turned(Image.fromarray(images.TALL).transpose(Image.Transpose.ROTATE_90), 6)
+    assert np.array_equal(pixels([turned]), pixels([images.FILES["png"]]))
+
+
+def test_sixteen_bits_and_transparency():
+    upper = pixels([images.FILES["16 bits"]], size=[6, 6], mode="gray")
+    assert 0.3 < upper.mean() < 0.7, "not all white"
+    clear = images.encoded(np.zeros((9, 5, 4), np.uint8))
+    assert (pixels([clear]) == 1).all(), "what is transparent lies on white"
+
+
+@pytest.mark.parametrize(
+    ("cell", "conf", "message"),
+    [
+        (b"", {}, "it is no JPEG or PNG or WEBP file"),
+        (b"no picture at all", {}, "it is no JPEG or PNG or WEBP file"),
+        (images.FILES["jpeg"][:-40], {}, "truncated"),
+        (images.FILES["png"], {"formats": ["JPEG"]}, "it is no JPEG file"),
+        (images.FILES["png"], {"max_pixels": 44}, "it has 5 × 9 pixels, and `max_pixels` is 44"),
+        (images.header(60_000, 60_000), {}, "pixels, and `max_pixels` is 50,000,000"),
+        ("/no/such.png", {}, "there is no such file where the features are computed"),
+        ("s3://bucket/a.png", {}, "read files of other places into a binary column"),
+    ],
+)
+def test_what_cannot_be_used_is_told(cell, conf, message):
+    with pytest.raises(DataError, match="column `photo`: the (image|file) .* cannot be used: .*" + re.escape(message)):
+        pixels([cell], **conf)
+
+
+def test_no_sql_and_no_hash_of_an_image(spark):
+    frame = spark.createDataFrame([(1, bytearray(images.FILES["png"]))], "id bigint, photo binary")
+    spec = Spec.fit(frame, {"f": Feature.model_validate({"image": {"input_col": "photo", "size": [2, 2]}})})
+    with pytest.raises(DataError, match=r"features.f has no SQL form, for its kind is `image`"):
+        spec.to_sql("t")
+    with pytest.raises((DataError, ConfError), match=r"features.h: column `photo`.*binary"):
+        Spec.fit(frame, {"h": Feature.model_validate({"hashed": {"input_col": "photo", "num_buckets": 9}})})
+
+
+def test_a_damaged_image_costs_its_own_row_alone(spark, home):
+    """From pictures to predictions: light ones are `y`; one file is cut short in the month that is scored."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(120):
+        month = 1 + i % 3
+        light = bool(rng.integers(2))
+        shade = rng.integers(0, 100, (8, 8, 3), np.uint8) + np.uint8(150 * light)
+        rows.append((i, f"2026-0{month}", light, images.encoded(shade, ["PNG", "JPEG"][i % 2])))
+    damaged = next(i for i, row in enumerate(rows) if row[1] == "2026-03")
+    rows[damaged] = (*rows[damaged][:3], rows[damaged][3][:-25])
+    frame = spark.createDataFrame(
+        [(*row[:3], bytearray(row[3])) for row in rows], f"id bigint, {PERIOD} string, y boolean, photo binary"
+    )
+    raw = {
+        "name": "t",
+        "data": {"key": ["id"], "label": "y", "time": PERIOD, "period": "month"},
+        "features": {"shade": {"image": {"input_col": "photo", "size": [4, 4], "mode": "gray"}}},
+        "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
+    }
+    run = Run(check(raw), spark, "2026-03")
+    run.rows.replace(frame, PERIOD, {f"2026-0{m}": 40 for m in (1, 2, 3)})
+    score(run, decide(run, train(run)))
+    found = {row.id: row for row in run.predictions.read().collect()}
+    assert found.keys() == {row[0] for row in rows if row[1] == "2026-03"}
+    bad = found.pop(damaged)
+    assert bad.status == "quarantined"
+    assert "column `photo`: the image of" in bad.reason
+    assert "truncated" in bad.reason or "cannot be used" in bad.reason
+    assert {row.status for row in found.values()} == {"scored"}
+    assert np.mean([row.prediction == rows[i][2] for i, row in found.items()]) == 1
