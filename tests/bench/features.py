@@ -86,6 +86,7 @@ def beside_mllib(frame: "DataFrame") -> Cases:
 
     text = frame.select(*DISTINCT)
     spec = fitted(text, hashed())
+    same = fitted(text, {name: f for name, f in hashed().items() if name in DISTINCT})
     hasher = FeatureHasher(inputCols=list(DISTINCT), outputCol="features", numFeatures=BUCKETS)
     indexer = StringIndexer(inputCols=list(DISTINCT), outputCols=[f"{c}_i" for c in DISTINCT], handleInvalid="keep").fit(text)
     encoder = OneHotEncoder(inputCols=[f"{c}_i" for c in DISTINCT], outputCols=[f"{c}_v" for c in DISTINCT])
@@ -93,6 +94,7 @@ def beside_mllib(frame: "DataFrame") -> Cases:
     return {
         "scan": lambda: noop(text),
         "keyfold: 6 hashed, 3 crossed": lambda: noop(spec.transform(text)),
+        "keyfold: 6 hashed": lambda: noop(same.transform(text)),
         "MLlib FeatureHasher: 6 hashed": lambda: noop(hasher.transform(text).select("features")),
         "MLlib StringIndexer, OneHotEncoder": lambda: noop(encoding.transform(indexer.transform(text)).select("c10_v", "c1m_v")),
     }
