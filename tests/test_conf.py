@@ -221,7 +221,7 @@ def test_an_override_is_checked_as_the_file_is():
         # what does not go together
         ("data.period", "month", "data: period `month` needs `time`, the column that says when"),
         ("split.share", {"train": 0.9}, "split.share: train, validation and test must sum to 1 (got 1.1)"),
-        ("features.city", {}, "features.city: must name one kind of bucketized, crossed, date_parts, hashed, index, numeric, one_hot, target_encoded, text (got none)"),
+        ("features.city", {}, "features.city: must name one kind of bucketized, crossed, date_parts, hashed, image, index, numeric, one_hot, target_encoded, text (got none)"),
         ("features.x.crossed", {"input_cols": ["a", {"feature": "x"}], "num_buckets": 4}, "features.x takes itself: x → x"),
         ("report.without", [["cty"]], "report.without.0: there is no feature `cty` (did you mean `city`?)"),
         ("report.without", [[]], "report.without.0 must be a list of 1 or more (got [])"),
