@@ -46,9 +46,10 @@ class Spec:
     def transform(self, frame: "DataFrame", keep: "Sequence[str | Column]" = ()) -> "DataFrame":
         """The columns `keep` and the features, by name (DataError for a missing column or a wrong type)."""
         hashed, taken = self.taken(frame)
-        features = (kind.spark(taken[name], state).alias(name) for name, (kind, state) in self.features.items())
+        features = (kind.spark(taken[name], state) for name, (kind, state) in self.features.items())
         kept = (col(c) if isinstance(c, str) else c for c in keep)
-        return hashed.select(*kept, *features)
+        made = hashed.select(*kept, *features)
+        return made.toDF(*made.columns[: len(keep)], *self.features)  # `Column.alias` takes a millisecond
 
     def taken(self, frame: "DataFrame") -> "tuple[DataFrame, dict[str, list[SqlValue]]]":
         """The frame with value hashes beside, and what each feature takes of it (DataError as for `transform`)."""

@@ -126,10 +126,9 @@ def by_width(frame: "DataFrame", widths: list[int], repeats: int) -> list[Record
     for features in widths:
         spec = fitted(frame, wide(features))
         first = timed(lambda spec=spec: noop(spec.transform(frame)))  # type: ignore[misc]
-        made = spec.transform(frame)
         for _ in range(WARM):
-            noop(made)
-        runs = [timed(lambda made=made: noop(made)) for _ in range(repeats)]  # type: ignore[misc]
+            noop(spec.transform(frame))
+        runs = [timed(lambda spec=spec: noop(spec.transform(frame))) for _ in range(repeats)]  # type: ignore[misc]
         median = statistics.median(runs)
         found.append(
             Record(case=f"{features:,} hashed", rows=rows, seconds=[first, *runs], median=median, vs_floor=None, vs_peer=None)
