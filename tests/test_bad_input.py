@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -479,3 +480,37 @@ def test_a_commit_with_other_rows_than_were_counted_is_put_back(spark, in_catalo
         "the former rows were put back. Please run again, and report this"
     )
     assert there() == before
+
+
+# --- values that were not there at fitting ---
+
+
+@pytest.mark.parametrize("unseen_in", ["train", "score"])
+def test_an_unseen_value_refuses_training_and_costs_its_own_row_in_scoring(spark, unseen_in):
+    """Under `error`: 1 of 60 rows of the second month has a shop that the train fold of the first lacks."""
+    rows = [(i, f"2026-0{1 + i % 2}", i % 3 == 0, f"shop {i % 3}") for i in range(120)]
+    conf = conf_of(f"unseen_{unseen_in}", label="y", time="keyfold_period", period="month")
+    conf["features"] = {"shop": {"one_hot": {"input_col": "shop", "handle_unseen": "error"}}}
+    if unseen_in == "train":
+        conf["split"] = {"share": {"train": 0.5, "validation": 0.4, "test": 0.1}}
+        rows = [(i, month, y, f"shop {i}") for i, month, y, _ in rows]
+    else:
+        rows[1] = (*rows[1][:3], "a new shop")
+    run = Run(check(conf), spark, "2026-02")
+    run.rows.replace(
+        spark.createDataFrame(rows, "id bigint, keyfold_period string, y boolean, shop string"),
+        "keyfold_period",
+        {"2026-01": 60, "2026-02": 60},
+    )
+    if unseen_in == "train":
+        code, sentence = refusal(lambda: score(run, decide(run, train(run))))
+        assert code == 3
+        assert re.match(r"column `shop` has a value that was not there at fitting.*choose `own`.*: shop \d+", sentence)
+        assert not run.predictions.exists()
+        return
+    score(run, decide(run, train(run)))
+    found = {row.id: row for row in run.predictions.read().collect()}
+    assert found.keys() == {row[0] for row in rows if row[1] == "2026-02"}
+    assert {i for i, row in found.items() if row.status == "quarantined"} == {1}
+    assert "was not there at fitting" in found[1].reason
+    assert "a new shop" in found[1].reason

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from keyfold import fitting, matrix
-from keyfold.errors import ConfError
-from keyfold.features import Feature
+from keyfold.errors import ConfError, DataError
+from keyfold.features import Feature, Out
 from keyfold.features.text import LOWER
 from keyfold.spec import Plan, Spec
 
@@ -120,6 +120,29 @@ def test_a_sparse_matrix_counts_and_a_dense_one_has_columns(spark):
     without = {name: out for name, out in spec.outs.items() if name != "t"}
     assert matrix.dense(found, without).tolist() == [[0.5, 9, 3, 2], [2.0, 0, 0, 0]]
     assert matrix.categories(without) == [False, False, False, True]
+
+
+def test_tensors_have_the_features_by_name():
+    torch = pytest.importorskip("torch")
+    arrays = {"i": np.array([3, 0], np.int32), "x": np.array([0.5, 2.0]), "v": np.ones((2, 3), np.float32)}
+    bag = pa.array([[2, 1, 1], []], pa.list_(pa.int32()))
+    outs = {"i": Out("int", 9), "x": Out("double"), "v": Out("float", 1, 3), "bag": Out("int", 5, None)}
+    found = matrix.tensors(arrays | {"bag": bag}, outs)
+    assert {name: tensor.dtype for name, tensor in found.items()} == {
+        "i": torch.int32, "x": torch.float32, "v": torch.float32, "bag": torch.int32
+    }  # fmt: skip
+    assert (found["i"].tolist(), found["x"].tolist(), tuple(found["v"].shape)) == ([3, 0], [0.5, 2.0], (2, 3))
+    assert [row.tolist() for row in found["bag"].unbind()] == [[2, 1, 1], []]
+
+
+def test_a_name_that_sql_reads_as_a_variable_is_refused_in_sql_text_alone(spark):
+    feature = {"hashed": {"input_col": "a${x}", "num_buckets": 9}}
+    spec, found = fitted(spark, [("u",)], "`a${x}` string", **{"f${y}": feature})
+    assert spec.transform(spark.createDataFrame([("u",)], "`a${x}` string")).toArrow()["f${y}"].to_pylist() == list(
+        found["f${y}"]
+    )
+    with pytest.raises(DataError, match=r"`f\$\{y\}` cannot be a name in SQL"):
+        spec.to_sql("t")
 
 
 @settings(max_examples=5)

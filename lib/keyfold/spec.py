@@ -81,6 +81,8 @@ class Spec:
         if impure := [name for name, (kind, _) in self.features.items() if not kind.pure]:
             kind = kind_name(self.features[impure[0]].kind)
             raise DataError(f"features.{impure[0]} has no SQL form, for its kind is `{kind}`; call transform, or leave it out")
+        if variables := [name for name in (*keep, *self.features) if "${" in name]:
+            raise DataError(f"`{variables[0]}` cannot be a name in SQL, which reads `${{…}}` as a variable; rename it")
         taken = self._taken(self.inputs)
         features = {name: kind.sql(taken[name], state) for name, (kind, state) in self.features.items()}
         hashes = ", ".join(["*", *(f"{e} AS {n}" for n, e in self._hashes(self.inputs).items())])

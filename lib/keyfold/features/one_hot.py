@@ -84,7 +84,7 @@ class OneHot(Kind):
 
     @property
     def _unseen(self) -> str:
-        return f"column `{self.input_col}` has a value that was not there at fitting, and `handle_unseen` is `error`:"
+        return f"column `{self.input_col}` has a value that was not there at fitting, and `handle_unseen` is `error` (choose `own`, or fit again):"
 
     def note(self, state: State) -> str:
         """The most frequent values."""
