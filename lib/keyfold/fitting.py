@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from keyfold import exact, sql
 from keyfold.errors import DataError
+from keyfold.spark import set_for_now
 from keyfold.values import SqlValue
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 
 Stats = Mapping[str, Any]
 SCHEMA = pa.schema({"of": pa.string(), "value": pa.string(), "amount": pa.int64()})
-_MEMORY = 1 << 27  # bytes of rows that a worker holds to count them
+_MEMORY = 1 << 28  # bytes of rows that a worker holds to count them
+# Spark measures a batch after each row of it, which takes as long as to write it; so few rows need no such limit.
+_TO_WORKERS = {
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "16384",
+    "spark.sql.execution.pandas.udf.buffer.size": str(1 << 20),
+}
 _ROUND = 2.0**45 + 1  # Veltkamp's constant: leaves 8 binary digits of a double
 
 
@@ -165,8 +172,9 @@ def _counts(frame: "DataFrame", counted: Sequence[Counted]) -> pa.Table:
     columns = {expression: str(i) for i, expression in enumerate(dict.fromkeys(c.expression for c in counted))}
     taken = frame.select(*(sql.column(expression).alias(name) for expression, name in columns.items()))
     parts = [(columns[c.expression], c.parts) for c in counted]
-    found = taken.mapInArrow(partial(_partial_counts, parts), "i int, value string, amount bigint")
-    found = found.groupBy("i", "value").sum("amount").toArrow().rename_columns(["i", "value", "amount"])
+    partly = taken.mapInArrow(partial(_partial_counts, parts), "i int, value string, amount bigint")
+    with set_for_now(frame.sparkSession, _TO_WORKERS):
+        found = partly.groupBy("i", "value").sum("amount").toArrow().rename_columns(["i", "value", "amount"])
     names = pa.array([c.name for c in counted], pa.string())
     return pa.table({"of": names.take(found["i"].combine_chunks()), "value": found["value"], "amount": found["amount"]}, SCHEMA)
 

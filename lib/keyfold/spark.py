@@ -7,7 +7,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,19 @@ def checked(spark: "SparkSession") -> "SparkSession":
     now = {key: spark.conf.get(key, "") or "" for key in PINNED}
     _refuse_conflicts(now, "the active session has", "set it by spark.conf.set before keyfold is called")
     return spark
+
+
+@contextmanager
+def set_for_now(spark: "SparkSession", settings: Mapping[str, str]) -> Iterator[None]:
+    """Runs what is inside under settings of the session, which are then what they were."""
+    before = {key: spark.conf.get(key, None) for key in settings}
+    for key, value in settings.items():
+        spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        for key, former in before.items():
+            spark.conf.unset(key) if former is None else spark.conf.set(key, former)
 
 
 def cores(spark: "SparkSession") -> int:
