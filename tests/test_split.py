@@ -1,17 +1,40 @@
-"""A row's fold is a pure function of its key."""
+"""A row's fold is a pure function of its key, its group, its time or its class, in Spark and in NumPy."""
+
+import datetime as dt
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+import pyspark
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
 from keyfold import hashing
-from keyfold.errors import DataError
-from keyfold.split import Folds, Split, key_hash
+from keyfold.conf import check
+from keyfold.errors import ConfError, DataError
+from keyfold.examples import examples
+from keyfold.ingest import PERIOD
+from keyfold.run import Run
+from keyfold.split import FOLD, FOLDS, Folds, Split, key_hash
+from keyfold.strata import GROUPS
+
+DAY = 86_400_000_000
+
+
+def split_of(**conf):
+    return Folds(Split.model_validate(conf), ["id"], "churn", "at", "y")
 
 
 def folds_of(frame, **conf):
-    split = Folds(Split.model_validate(conf), ["id"], "churn")
-    return dict(frame.select("id", split.spark(frame).alias("fold")).collect())
+    made = split_of(**conf).add(frame, "fold")
+    return dict(made.select("id", "fold").collect())
 
 
 def test_folds_do_not_move(spark):
@@ -21,12 +44,17 @@ def test_folds_do_not_move(spark):
     text = folds_of(spark.range(2000).selectExpr("cast(id as int) id"))
     assert text == one, "the width of an integer does not matter"
     hashes = hashing.value_hash(pa.array(range(2000)))
-    assert Folds(Split(), ["id"], "churn").numpy([hashes]).tolist() == [one[i] for i in range(2000)]
+    assert split_of().numpy([hashes]).tolist() == [one[i] for i in range(2000)]
 
 
-def test_more_test_takes_from_train_alone(spark):
-    before = folds_of(spark.range(5000))
-    after = folds_of(spark.range(5000), share={"train": 0.7, "validation": 0.1, "test": 0.2})
+@pytest.mark.parametrize("stratified", [False, True])
+def test_more_test_takes_from_train_alone(spark, home, stratified):
+    def at(**share):
+        run = run_of(spark, {"stratified": stratified, "share": share} if share else {"stratified": stratified})
+        return dict(examples(run).rows.select("id", FOLD).collect())
+
+    keep(spark, rows(spark, 3000))
+    before, after = at(), at(train=0.7, validation=0.1, test=0.2)
     moves = {(before[k], after[k]) for k in before if before[k] != after[k]}
     assert moves == {("train", "test")}
 
@@ -44,3 +72,211 @@ def test_shares_and_salts(spark):
 def test_a_float_key_is_refused(spark):
     with pytest.raises(DataError, match=r"split by `x`.*got double"):
         key_hash(spark.createDataFrame([(0.5,)], "x double"), ["x"], "s")
+
+
+# --- time ---
+
+TIME = {"validation": "2026-07-01", "test": "2026-09-01", "gap": "10 days"}
+DAYS = {
+    "2026-06-20": "train", "2026-06-21": None, "2026-06-30": None, "2026-07-01": "validation", "2026-08-21": "validation",
+    "2026-08-22": None, "2026-08-31": None, "2026-09-01": "test", "2030-01-01": "test", "1900-01-01": "train", None: None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("type_", ["date", "timestamp", "timestamp_ntz"])
+def test_boundaries_in_time_and_their_gaps(spark, type_):
+    frame = spark.createDataFrame([(i, day) for i, day in enumerate(DAYS)], "id int, at string")
+    found = folds_of(frame.withColumn("at", F.col("at").cast(type_)), time=TIME)
+    assert [found[i] for i in range(len(DAYS))] == list(DAYS.values())
+
+
+def test_time_and_group_must_agree(spark):
+    frame = spark.range(3000).selectExpr("id", "id % 100 AS person", "date_add(date'2026-06-01', int(id % 120)) AS at")
+    by_time, by_group, both = (
+        folds_of(frame, **conf) for conf in ({"time": TIME}, {"by": "person"}, {"time": TIME, "by": "person"})
+    )
+    assert both == {k: by_time[k] if by_time[k] == by_group[k] else None for k in both}
+    assert {*both.values()} == {*FOLDS, None}
+
+
+def test_a_time_split_needs_a_time(spark):
+    with pytest.raises(DataError, match=r"split.time: column `at` takes date, timestamp, timestamp_ntz \(got string\)"):
+        folds_of(spark.createDataFrame([(1, "x")], "id int, at string"), time=TIME)
+
+
+@pytest.mark.parametrize(
+    ("split", "sentence"),
+    [
+        ({"time": {"test": "soon"}}, "split.time.test: must be an ISO date or time such as 2026-09-01 (got `soon`)"),
+        (
+            {"time": {**TIME, "gap": "90 days"}},
+            "split.time: validation (2026-07-01) must begin before test (2026-09-01), by more",
+        ),
+        ({"time": {**TIME, "gap": "-1 days"}}, "split.time.gap must be like `30 days` (got '-1 days')"),
+        ({"time": TIME, "folds": 3}, "split: `folds` cuts by the hash, and `time` by boundaries; choose one of both"),
+        ({"time": TIME, "stratified": True}, "split: `stratified` cuts by the hash"),
+    ],
+)
+def test_splits_that_cannot_be(split, sentence):
+    with pytest.raises(ConfError) as refused:
+        check({"name": "x", "data": {"key": ["id"]}, "split": split})
+    assert sentence in str(refused.value)
+
+
+# --- strata ---
+
+
+def rows(spark, n, first=0, label="IF(id % 10 = 0, 'yes', IF(id % 7 = 0, NULL, 'no'))"):
+    return spark.range(first, first + n).selectExpr(
+        "id", "id % 500 AS person", f"{label} AS y", "id * 1.0 AS x", f"'all' {PERIOD}"
+    )
+
+
+def keep(spark, frame, data=None):
+    run = run_of(spark, {}, data)
+    run.rows.replace(frame, PERIOD, {"all": frame.count()})
+
+
+def run_of(spark, split, data=None):
+    features = {"x": {"numeric": {"input_col": "x"}}}
+    data = {"key": ["id"], "label": "y", "positive": "yes"} | (data or {})
+    return Run(check({"name": "strata", "data": data, "split": split, "features": features}), spark)
+
+
+def test_strata_are_exact_where_they_are_fitted_and_stay(spark, home):
+    keep(spark, rows(spark, 5000))
+    fitted = examples(run_of(spark, {"stratified": True}))
+    counts = {(row[FOLD], row.y): row["count"] for row in fitted.rows.groupBy(FOLD, "y").count().collect()}
+    n = {y: sum(c for (_, of), c in counts.items() if of == y) for y in ("yes", "no")}
+    for y, size in n.items():
+        assert abs(counts["test", y] - 0.1 * size) <= 0.5, "exact, by class"
+        assert abs(counts["validation", y] - 0.1 * size) <= 0.5
+    before = dict(fitted.rows.select("id", FOLD).collect())
+    keep(spark, rows(spark, 9000, label="IF(id % 3 = 0, 'yes', 'no')").where("id >= 5000").unionByName(rows(spark, 5000)))
+    after = dict(examples(run_of(spark, {"stratified": True})).rows.select("id", FOLD).collect())
+    assert {k: after[k] for k in before} == before
+    cut = fitted.folds
+    table = rows(spark, 5000).select("id", "y").toArrow()
+    found = cut.numpy([hashing.value_hash(table["id"].combine_chunks())], classes=np.array(table["y"].to_pylist(), object))
+    spark_found = dict(cut.add(rows(spark, 5000), "fold").select("id", "fold").collect())
+    assert dict(zip(table["id"].to_pylist(), found.tolist(), strict=True)) == spark_found
+    assert {spark_found[k] for k in range(7, 70, 70)} == {None}, "without a label"
+
+
+def test_the_class_of_a_group_is_fixed_when_it_is_fitted(spark, home):
+    split = {"stratified": True, "by": "person"}
+    keep(spark, rows(spark, 2000))
+    first = examples(run_of(spark, split)).rows
+    person = dict(first.select("person", FOLD).distinct().collect())
+    assert len(person) == first.select("person").distinct().count(), "one fold a group"
+    swapped = rows(spark, 2000, label="IF(id % 10 = 0, 'no', 'yes')").withColumn("person", F.expr("id % 600"))
+    keep(spark, swapped)
+    again = examples(run_of(spark, split)).rows
+    later = dict(again.select("person", FOLD).distinct().collect())
+    assert {k: later[k] for k in person} == person, "labels were swapped, and no group moved"
+    assert later.keys() == person.keys() | set(range(500, 600))
+    assert run_of(spark, split).table(GROUPS).read().count() == len(later)
+    yes = first.groupBy("person").agg(F.max("y").alias("y"), F.max(FOLD).alias("fold")).groupBy("y", "fold").count().collect()
+    n = {y: sum(r["count"] for r in yes if r.y == y) for y in ("yes", "no")}
+    assert all(abs(r["count"] - n[r.y] * (0.8 if r.fold == "train" else 0.1)) <= 1 for r in yes)
+
+
+# --- parts to cross-validate ---
+
+
+def test_parts_cut_what_is_outside_test(spark):
+    made = split_of(folds=4).add(spark.range(8000), "fold", "part")
+    found = made.groupBy("fold", "part").count().collect()
+    assert {row.part for row in found if row.fold == "test"} == {None}
+    inside = [row for row in found if row.fold != "test"]
+    sizes = {part: sum(r["count"] for r in inside if r.part == part) for part in range(4)}
+    assert sum(sizes.values()) == sum(r["count"] for r in inside)
+    assert all(abs(size - 1800) < 200 for size in sizes.values())
+
+
+# --- both forms ---
+
+moments = st.one_of(st.none(), st.datetimes(dt.datetime(2026, 6, 1), dt.datetime(2026, 10, 1)))
+
+
+@settings(max_examples=8)
+@given(
+    st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.text(max_size=5), moments), min_size=1, max_size=60),
+    st.sampled_from(
+        [{}, {"by": ["name", "id"], "salt": "x"}, {"time": TIME}, {"time": {"test": "2026-08-01T12:30:00"}, "by": "name"}]
+    ),
+)
+def test_spark_and_numpy_give_the_same_folds(spark, drawn, conf):
+    table = pa.table(
+        {
+            "id": pa.array([row[0] for row in drawn], pa.int64()),
+            "name": pa.array([row[1] for row in drawn], pa.string()),
+            "at": pa.array([row[2] for row in drawn], pa.timestamp("us")),
+        }
+    )
+    cut = split_of(**conf)
+    found = cut.add(spark.createDataFrame(table), "fold").toArrow()
+    hashes = [hashing.value_hash(found[c].combine_chunks()) for c in cut.by]
+    times = found["at"].cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy()
+    assert cut.numpy(hashes, times).tolist() == found["fold"].to_pylist()
+
+
+# --- whatever the engine does ---
+
+SCRIPT = """
+import hashlib, sys
+from keyfold.spark import session
+from keyfold.split import Folds, Split
+spark = session()
+rows = spark.read.parquet(sys.argv[1]).repartition(int(sys.argv[2]))
+found = Folds(Split(), ["id"], "churn").add(rows, "fold").select("id", "fold").collect()
+text = repr(sorted((r.id, r.fold) for r in found))
+open(sys.argv[3], "w").write(hashlib.sha256(text.encode()).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def digest_here(spark, tmp_path_factory):
+    """Rows in a file, and the digest of their folds by NumPy."""
+    folder = tmp_path_factory.mktemp("folds")
+    ids = [7 * i * i - 3 for i in range(3000)]
+    pq.write_table(pa.table({"id": ids}), folder / "rows.parquet")
+    found = split_of().numpy([hashing.value_hash(pa.array(ids))]).tolist()
+    return folder, ids, digest(zip(ids, found, strict=True))
+
+
+def digest(pairs):
+    return hashlib.sha256(repr(sorted(pairs)).encode()).hexdigest()
+
+
+def test_order_partitions_growth_and_source_move_no_row(spark, digest_here, tmp_path):
+    folder, ids, wanted = digest_here
+    frame = spark.read.parquet(str(folder / "rows.parquet"))
+    frame.write.format("delta").save(str(tmp_path / "delta"))
+    frame.write.option("header", True).csv(str(tmp_path / "csv"))
+    doubled = frame.unionByName(spark.range(10**9, 10**9 + 3000)).orderBy(F.rand(seed=1))
+    frames = [frame.orderBy(F.rand(seed=0)), *(frame.repartition(n) for n in (1, 7, 200)), doubled,
+              spark.read.format("delta").load(str(tmp_path / "delta")),
+              spark.read.schema("id bigint").csv(str(tmp_path / "csv"), header=True)]  # fmt: skip
+    kept = set(ids)
+    for one in frames:
+        assert digest((k, fold) for k, fold in folds_of(one).items() if k in kept) == wanted
+
+
+@pytest.mark.parametrize(("master", "partitions"), [("local[1]", 3), ("local[4]", 7), ("local-cluster[2,1,1024]", 5)])
+def test_another_cluster_gives_the_same_folds(digest_here, master, partitions, tmp_path):
+    folder, _, wanted = digest_here
+    spark_home = tmp_path / "spark"  # local-cluster writes into it
+    spark_home.mkdir()
+    for part in Path(pyspark.__path__[0]).iterdir():
+        (spark_home / part.name).symlink_to(part)
+    (tmp_path / "job.py").write_text(SCRIPT)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYSPARK"))}
+    environment |= {
+        "SPARK_HOME": str(spark_home), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_SUBMIT_ARGS": f"--master {master} pyspark-shell",
+    }  # fmt: skip
+    command = [sys.executable, "job.py", str(folder / "rows.parquet"), str(partitions), "out"]
+    ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert (tmp_path / "out").read_text() == wanted

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from keyfold.errors import PromiseError
 from keyfold.features.kind import rows_at_once
 from keyfold.models import Model, Prediction, label_type
+from keyfold.split import FOLD
 
-FOLD = "keyfold_fold"
 NOT_FINITE = "the prediction is not a finite number"
 
 

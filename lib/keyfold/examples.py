@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import collisions, report, statistics
+from keyfold import collisions, report, statistics, strata
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
 from keyfold.fitting import Target
 from keyfold.ingest import PATTERNS, PERIOD
 from keyfold.models import Label
 from keyfold.spec import Plan, Spec
-from keyfold.split import FOLDS, Folds
+from keyfold.split import FOLD, FOLDS, Folds
 from keyfold.sql import col
 from keyfold.tables import Version
 from keyfold.values import family_of
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from keyfold.conf import Conf
     from keyfold.run import Run
 
-FOLD, PART, LABEL = "keyfold_fold", "keyfold_part", "keyfold_label"
+PART, NUMBER, LABEL = "keyfold_part", "keyfold_number", "keyfold_label"
 SPECS = "keyfold.specs"
 _SPEC_COLUMNS = "digest string, run_id string, name string, spec string, fitted_at timestamp"
 
 
 class Examples(NamedTuple):
     """`rows` with their fold, their part of the train fold (else NULL) and their label, a boolean for a class, else a double.
+
+    With `split.folds` they have the number of their part to cross-validate, too.
 
     `periods` of the rows; `counts` of rows by fold and class (None where the label is a number).
     """
@@ -38,6 +40,7 @@ class Examples(NamedTuple):
     periods: list[str]
     counts: dict[tuple[str, Any], int]
     label: Label
+    folds: Folds
 
     def of(self, fold: str) -> int:
         """The rows of a fold."""
@@ -60,7 +63,8 @@ def examples(run: "Run") -> Examples:
     rows, period = frame.where(col(label).isNotNull()), period_of(run, frame)
     if run.period is not None:
         rows = rows.where(period < run.period)
-    rows = rows.withColumn(FOLD, folds(run).spark(frame))
+    cut = strata.ready(run, folds(run), version, rows)
+    rows = cut.add(rows, FOLD, NUMBER if run.conf.split.folds else None)
     classes = _is_class(run, frame.schema[label].dataType.simpleString())
     by = [
         _named_period(run, frame).alias("period"),
@@ -76,9 +80,9 @@ def examples(run: "Run") -> Examples:
         raise DataError(f"table `{run.rows.name}` has no row with a label `{label}` in the train fold{before}")
     periods = sorted({row[0] for row in counted})
     found = _label(run, rows, counts, classes=classes)
-    part = F.when(col(FOLD) == "train", folds(run).spark_part(frame))
+    part = F.when(col(FOLD) == "train", cut.spark_part(frame))
     wanted = col(label) == F.lit(found.positive) if classes else col(label).cast("double")
-    return Examples(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, periods, counts, found)
+    return Examples(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, periods, counts, found, cut)
 
 
 def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Version, DataFrame]":
@@ -86,11 +90,15 @@ def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Ve
     data, version = run.conf.data, run.rows.version()
     frame = run.rows.read(version.version)
     time = [data.time] if data.time and PERIOD not in frame.columns else []
-    for option, names in {**(also or {}), "data.key": data.key, "data.time": time, "split.by": folds(run).by}.items():
+    for option, names in {**(also or {}), "data.key": data.key, "data.time": time, **_asked(folds(run))}.items():
         for name in names:
             if name not in frame.columns:
                 raise DataError(f"{option}: table `{run.rows.name}` has no column `{name}`{nearest(name, frame.columns)}")
     return version, frame
+
+
+def _asked(folds: Folds) -> dict[str, list[str]]:
+    return {"split.by": folds.by, "split.time": [folds.time] if folds.time else []}
 
 
 def _is_class(run: "Run", label_type: str) -> bool:
@@ -99,8 +107,13 @@ def _is_class(run: "Run", label_type: str) -> bool:
 
 
 def folds(run: "Run") -> Folds:
-    """The split of the use case."""
-    return Folds(run.conf.split, run.conf.data.key, run.conf.name)
+    """The split of the use case, whose strata may not be there yet (ConfError where it has no label or time to go by)."""
+    conf, data = run.conf, run.conf.data
+    if conf.split.time and not (conf.split.time.column or data.time):
+        raise ConfError("split.time: name the column that says when, by split.time.column or data.time")
+    if conf.split.stratified and data.label is None:
+        raise ConfError("split.stratified: data.label is not set, so there are no classes")
+    return Folds(conf.split, data.key, conf.name, data.time, data.label or "", repeats=data.period != "all")
 
 
 def period_of(run: "Run", frame: "DataFrame") -> "Column":
@@ -123,7 +136,9 @@ def features(run: "Run") -> tuple[Spec, Examples]:
             found = examples(run)
             step.rows = sum(found.counts.values())
         job.counts, job.inputs = {"read": step.rows}, {run.rows.name: found.version}
-        job.run_id = run.identity("features", _sections(conf) | _learnt(conf, found.label), rows=found.version, before=run.period)
+        job.run_id = run.identity(
+            "features", _sections(conf, found.folds) | _learnt(conf, found.label), rows=found.version, before=run.period
+        )
         spec = _kept(run, job.run_id)
         if spec:
             job.status = "done before"
@@ -144,7 +159,7 @@ def features(run: "Run") -> tuple[Spec, Examples]:
 def _fitted(run: "Run", found: Examples) -> Spec:
     rows = found.rows.where(col(FOLD) == "train")
     plan = Plan.of(rows, run.conf.features, found.target)
-    sections = _before_features(run.conf) | _learnt(run.conf, found.label)
+    sections = _before_features(run.conf, found.folds) | _learnt(run.conf, found.label)
     base = run.identity("statistics", sections, table=found.version.id, asked=plan.asked)
     versions = run.rows.versions_of(PERIOD, found.periods, found.version.version)
     return plan.spec(statistics.kept(run, base, versions, plan, rows, _named_period(run, rows)))
@@ -156,15 +171,15 @@ def _named_period(run: "Run", frame: "DataFrame") -> "Column":
     return F.coalesce(period_of(run, frame), F.lit(""))  # a table of others may have rows without a time
 
 
-def _before_features(conf: "Conf") -> dict[str, Any]:
+def _before_features(conf: "Conf", folds: Folds) -> dict[str, Any]:
     return {
         "key": conf.data.key, "label": conf.data.label, "time": conf.data.time, "period": conf.data.period,
-        "split": conf.split.model_dump(mode="json"),
+        "split": folds.identity,
     }  # fmt: skip
 
 
-def _sections(conf: "Conf") -> dict[str, Any]:
-    return _before_features(conf) | {"features": _dumped(conf.features)}
+def _sections(conf: "Conf", folds: Folds) -> dict[str, Any]:
+    return _before_features(conf, folds) | {"features": _dumped(conf.features)}
 
 
 def _learnt(conf: "Conf", label: Label) -> dict[str, str]:
@@ -212,7 +227,9 @@ def _keep(run: "Run", run_id: str, spec: Spec) -> None:
 def _folds_section(run: "Run", found: Examples) -> report.Section:
     classes, positive = found.label.classes, found.label.positive
     rows = [(fold, found.of(fold), found.counts.get((fold, positive), 0) if classes else None) for fold in FOLDS]
-    return report.folds(rows, run.conf.split.share.model_dump())
+    if none := sum(found.counts.values()) - sum(found.of(fold) for fold in FOLDS):
+        rows.append(("in none", none, None))
+    return report.folds(rows, None if run.conf.split.time else run.conf.split.share.model_dump())
 
 
 def _features_section(spec: Spec) -> report.Section:

@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike
 
 from keyfold import curves, pictures
 from keyfold.collisions import TARGET, Collisions
+from keyfold.gates import Gate
 from keyfold.metrics import Metric, Slice
 from keyfold.pictures import figure
 
 __all__ = [
-    "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "metrics", "page", "reconciliation",
+    "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "gates", "metrics", "page", "reconciliation",
     "scores", "slices", "steps", "table",
 ]  # fmt: skip
 
@@ -92,24 +93,29 @@ def reconciliation(counts: Mapping[str, int], reasons: Mapping[str, int], *, tit
     return Section(title, said + _beside(table(["rows", "count", "share"], shares), shown) + quarantine)
 
 
-def folds(rows: Sequence[tuple[str, int, int | None]], share: Mapping[str, float]) -> Section:
-    """(fold, rows, positives or None where that is unknown) each, against the shares asked for (0 to 1)."""
+def folds(rows: Sequence[tuple[str, int, int | None]], share: Mapping[str, float] | None) -> Section:
+    """(fold, rows, positives or None where that is unknown) each, against the shares asked for (0 to 1; None: none were)."""
     total = sum(count for _, count, _ in rows)
     part = [count / max(total, 1) for _, count, _ in rows]
-    asked = [share.get(name, 0.0) for name, _, _ in rows]
+    asked = [share.get(name, 0.0) for name, _, _ in rows] if share else None
     cells = [
-        (name, count, _percent(count, total), f"{a:.2%}", positives, None if positives is None else _percent(positives, count))
-        for (name, count, positives), a in zip(rows, asked, strict=True)
+        (name, count, _percent(count, total), a, positives, None if positives is None else _percent(positives, count))
+        for (name, count, positives), a in zip(rows, [f"{a:.2%}" for a in asked] if asked else [NONE] * len(rows), strict=True)
     ]
     headers = ["fold", "rows", "share", "asked for", "positives", "positive rate"]
     draw = pictures.bars(
         [name for name, _, _ in rows], [100 * p for p in part], [f"{p:.1%}" for p in part],
-        title="Share of the rows in each fold", x="share of rows (%)", marks=[100 * a for a in asked], marked="asked for",
+        title="Share of the rows in each fold", x="share of rows (%)", marks=[100 * a for a in asked] if asked else None, marked="asked for",
     )  # fmt: skip
-    shown = figure(
-        draw, caption="Observed share of each fold; a tick marks the share asked for.", width=500, height=_height(rows)
-    )
+    said = "Observed share of each fold" + ("; a tick marks the share asked for." if asked else ".")
+    shown = figure(draw, caption=said, width=500, height=_height(rows))
     return Section("Folds", _beside(table(headers, cells), shown))
+
+
+def gates(found: Sequence[Gate]) -> Section:
+    """What was proven of the folds before training."""
+    cells = [(gate.name, "✓" if gate.holds else "✗", gate.seen) for gate in found]
+    return Section("What the folds were checked for", table(["gate", "holds", "seen"], cells))
 
 
 def features(rows: Sequence[Mapping[str, object]]) -> Section:

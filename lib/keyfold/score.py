@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from keyfold import answers, examples, registry, report
-from keyfold.answers import FOLD
+from keyfold import answers, examples, registry, report, strata
 from keyfold.errors import DataError
-from keyfold.examples import folds, period_of
+from keyfold.examples import period_of
 from keyfold.ingest import PERIOD, quarantine
 from keyfold.models import Model, label_type
 from keyfold.registry import CHAMPION, Registered
 from keyfold.section import Section
+from keyfold.split import FOLD, Folds
 from keyfold.sql import col
 from keyfold.tables import Version
 
@@ -52,8 +52,9 @@ def score(run: "Run", version: Registered | None = None) -> None:
         version = version or registry.find(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
         pinned, rows = examples.pinned(run)
         period = run.period or _latest(run, rows)
+        folds = strata.ready(run, examples.folds(run), pinned)
         job.inputs = {run.rows.name: pinned, "model": str(version)}
-        sections = {"key": conf.data.key, "into": run.predictions.name, "split": conf.split.model_dump(mode="json")}
+        sections = {"key": conf.data.key, "into": run.predictions.name, "split": folds.identity}
         job.run_id = run.identity("score", sections, rows=pinned, model=[version.name, version.version], period=period)
         run.facts |= {"scored period": period, "model that answers": str(version)}
         with run.step("check") as step:
@@ -66,7 +67,7 @@ def score(run: "Run", version: Registered | None = None) -> None:
             job.status = "done before"
             run.say(f"period {period} was scored before by {version}; nothing new was committed")
         else:
-            _score(run, job, version, sound, refused, period, keys)
+            _score(run, job, version, folds, sound, refused, period, keys)
         _account(run, job, period)
 
 
@@ -148,8 +149,9 @@ def _done(run: "Run", run_id: str, period: str, keys: int) -> bool:
 
 
 def _score(
-    run: "Run", job: "Job", version: Registered, sound: "DataFrame", refused: "DataFrame | None", period: str, keys: int
-) -> None:
+    run: "Run", job: "Job", version: Registered, folds: Folds, sound: "DataFrame", refused: "DataFrame | None",
+    period: str, keys: int,
+) -> None:  # fmt: skip
     from pyspark.sql import functions as F
 
     with run.step("load"), tempfile.TemporaryDirectory() as folder:
@@ -157,9 +159,9 @@ def _score(
         model, packed = Model.load(at), answers.packed(at)
     model.spec.transform(sound)  # refuses the whole job where a column is missing or of another type
     with run.step("predict") as step:
-        answered = _answered(run, model, version, packed, sound)
+        answered = _answered(run, model, version, packed, folds.add(sound, FOLD))
         if refused is not None:
-            answered = answered.unionByName(_refusals(run, refused), allowMissingColumns=True)
+            answered = answered.unionByName(_refusals(folds, refused), allowMissingColumns=True)
         result = answered.withColumns(
             {
                 "period": F.lit(period), "model": F.lit(version.name), "model_version": F.lit(int(version.version)),
@@ -178,7 +180,7 @@ def _answered(run: "Run", model: Model, version: Registered, packed: bytes, rows
     names = list(dict.fromkeys([*key, *model.spec.inputs, FOLD]))
     # By number: PySpark's mapInArrow cannot find a column whose name has dots or back-quotes.
     numbered = [col(name).alias(f"_{i}") for i, name in enumerate(names)]
-    taken = rows.withColumn(FOLD, folds(run).spark(rows)).select(*numbered)
+    taken = rows.select(*numbered)
     added: dict[str, DataType] = {"status": StringType(), "reason": StringType(), "fold": StringType()}
     added |= {"prediction": from_arrow_type(label_type(model.label)), "probability": DoubleType()}
     schema = StructType([rows.schema[k] for k in key] + [StructField(name, type_) for name, type_ in added.items()])
@@ -186,12 +188,13 @@ def _answered(run: "Run", model: Model, version: Registered, packed: bytes, rows
     return taken.mapInArrow(partial(answers.batches, packed, digest, tuple(key), names), schema)
 
 
-def _refusals(run: "Run", repeated: "DataFrame") -> "DataFrame":
+def _refusals(folds: Folds, repeated: "DataFrame") -> "DataFrame":
     from pyspark.sql import functions as F
 
     reason = F.concat(F.lit("the key stands "), F.col("keyfold_n").cast("string"), F.lit(" times in the period"))
-    said = {"status": F.lit("quarantined"), "reason": reason, "fold": folds(run).spark(repeated)}
-    return repeated.withColumns(said).drop("keyfold_n")
+    said = repeated.withColumns({"status": F.lit("quarantined"), "reason": reason}).drop("keyfold_n")
+    known = set(folds.columns) <= set(said.columns)  # of a repeated key nothing but the key is there
+    return folds.add(said, "fold") if known else said.withColumn("fold", F.lit(None).cast("string"))
 
 
 def _account(run: "Run", job: "Job", period: str) -> None:

@@ -8,16 +8,17 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from keyfold import hashing, metrics, registry, release, report, yaml
+from keyfold import gates, hashing, metrics, registry, release, report, yaml
 from keyfold.certificate import Certificate
+from keyfold.digests import canonical
 from keyfold.errors import ConfError, DataError, nearest
-from keyfold.examples import FOLD, LABEL, PART, Examples, features
+from keyfold.examples import LABEL, NUMBER, PART, Examples, features
 from keyfold.metrics import Metric
 from keyfold.models import Label, Model, ModelConf
 from keyfold.registry import Registered
 from keyfold.section import Section
 from keyfold.spec import Arrays, Spec
-from keyfold.split import key_hash, place
+from keyfold.split import FOLD, key_hash, place
 from keyfold.sql import col
 from keyfold.training.ablation import ablated
 
@@ -85,7 +86,9 @@ def train(run: "Run") -> Registered:
     with run.job("train") as job:
         sections: dict[str, Any] = {"train": conf.train.model_dump(mode="json"), "positive": conf.data.positive}
         sections |= {"without": conf.report.without} if conf.report.without else {}
-        job.run_id = run.identity("train", sections, rows=found.version, spec=spec.digest, split=_split(run), before=run.period)
+        job.run_id = run.identity(
+            "train", sections, rows=found.version, spec=spec.digest, split=found.folds.identity, before=run.period
+        )
         job.inputs = {run.rows.name: found.version, "spec": spec.digest}
         version = registry.known(name, job.run_id)
         if version:
@@ -98,13 +101,13 @@ def train(run: "Run") -> Registered:
     return version
 
 
-def _split(run: "Run") -> Any:
-    return [run.conf.data.key, run.conf.name, run.conf.split.model_dump(mode="json")]
-
-
 def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Registered:
     conf = run.conf
     assert conf.train is not None
+    with run.step("gates") as step:
+        proven = gates.check(run, found)
+        run.sections.append(report.gates(proven))
+        step.rows = sum(found.counts.values())
     with run.step("collect") as step:
         rows, sampled = _collected(run, spec, found)
         step.rows = rows.table.num_rows
@@ -116,6 +119,8 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         model = Model(spec, estimator, found.label, Certificate.issued(run.spark, spec))
     with run.step("evaluate") as step:
         measured = {fold: measure(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows}
+        if conf.split.folds:
+            measured["cross_validated"] = _cross_validated(conf.train, rows, found.label, conf.split.folds)
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
         run.sections += _sections(run, model, rows.fold("test"), measured)
     if conf.report.without and "test" in measured:
@@ -132,6 +137,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
             "keyfold.sampled": f"{sampled:g}", **{f"keyfold.{k}": str(v.value) for k, v in measured.get("test", {}).items()},
         }  # fmt: skip
         files = {"spec.json": spec.to_json(), "conf.yaml": yaml.dump(conf), "environment.json": _environment()}
+        files["gates.json"] = canonical([gate._asdict() for gate in proven])
         return registry.register(conf.name, name, model, measured, params, tags, files)
 
 
@@ -183,10 +189,11 @@ def _collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
     _check_extra(found, extra)
     order = key_hash(found.rows, _identifying(run), "order")
     share = _share(run, spec, sum(found.counts.values()))
-    rows = found.rows
+    rows = found.rows.where(col(FOLD).isNotNull())
     if share < 1:
         rows = rows.where(place(rows, _identifying(run), "sample") < F.lit(round(share * hashing.PARTS)))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
+    extra |= {NUMBER: col(NUMBER)} if conf.split.folds else {}
     columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: order} | {f"keyfold_extra:{n}": column for n, column in extra.items()}
     table = spec.out_of_fold(PART).transform(rows, [column.alias(name) for name, column in columns.items()]).toArrow()
     return Set(table.sort_by([(ORDER, "ascending")]), spec), share
@@ -243,7 +250,19 @@ def _sections(run: "Run", model: Model, test: Set, measured: dict[str, dict[str,
     return made
 
 
-def _environment() -> str:
-    from keyfold.digests import canonical
+def _cross_validated(train: Train, rows: Set, label: Label, folds: int) -> dict[str, Metric]:
+    """The metrics of rows outside test, each answered by a model that was trained on the other parts."""
+    inside = Set(rows.table.filter(pa.compute.not_equal(rows.table[FOLD], "test")), rows.spec)
+    number = inside.table[f"keyfold_extra:{NUMBER}"].to_numpy()
+    answer = np.full(len(number), np.nan)
+    for k in range(folds):
+        learnt, held = (Set(inside.table.filter(pa.array(mask)), rows.spec) for mask in (number != k, number == k))
+        if held.table.num_rows:
+            made = train.model.sklearn.fit(rows.spec, learnt.arrays, learnt.y, _weights(train, label, learnt.y), train.seed)
+            answer[number == k] = made.probability(held.arrays) if label.classes else made.value(held.arrays)
+    measure = metrics.classification if label.classes else metrics.regression
+    return measure(inside.y, answer, order=inside.order)
 
+
+def _environment() -> str:
     return canonical(registry.environment())

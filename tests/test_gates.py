@@ -1,0 +1,127 @@
+"""Each gate before training can fail: a fault is put into the folds, and the job ends with 4 and the first offending keys."""
+
+import json
+
+import pytest
+from pyspark.sql import functions as F
+
+from keyfold import gates, registry
+from keyfold.conf import check
+from keyfold.errors import PromiseError
+from keyfold.examples import examples
+from keyfold.ingest import PERIOD
+from keyfold.run import Run
+from keyfold.split import Folds
+from keyfold.training import train
+
+TIME = {"validation": "2026-03-01", "test": "2026-04-01", "gap": "5 days"}
+MODEL = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}
+# Of each gate the split, and the fold that a fault gives some rows.
+FAULTS = {
+    "rows of one person are in one fold": ({"by": "person"}, "IF(id = 501, IF(keyfold_fold = 'train', 'test', 'train'), keyfold_fold)", "1 of 400 are in several, such as 101$"),
+    "shares": ({"by": "person"}, "IF(person < 150, 'test', 'train')", "shares: train 250 of 400, which is to be within 2"),
+    "shares of the positive class": ({"by": "person"}, "IF(person % 16 = 0, 'test', keyfold_fold)", "trained. shares of the positive class: .*test 25 of 25, which is to be within 0 and 1"),
+    "train is before 2026-02-24": ({"time": TIME}, "IF(id = 70, 'train', keyfold_fold)", "such as 70$"),
+    "validation is from 2026-03-01": ({"time": TIME}, "IF(id = 40, 'validation', keyfold_fold)", "such as 40$"),
+    "test is from 2026-04-01": ({"time": TIME}, "IF(id = 85, 'test', keyfold_fold)", "such as 85$"),
+    "train is before 2026-02-24 (gap)": ({"time": TIME}, "IF(id = 55, 'train', keyfold_fold)", "such as 55$"),
+    "identical rows across folds": ({"max_identical": 0.01}, "keyfold_fold", r"trained. identical .* rows outside train \(100.00%\) .*; at most 1.00% may, such as \d+, \d+, "),
+}  # fmt: skip
+
+
+def rows(spark):
+    """4,000 rows of 400 people, over 120 days; every 16th person's label is true at times."""
+    return spark.range(4000).selectExpr(
+        "id", "id % 400 AS person", "date_add(date'2026-01-01', int(id % 120)) AS at", "id % 400 % 16 = 0 AND id % 3 = 0 AS y",
+        "CAST(id AS DOUBLE) AS x", "id % 3 AS few", f"'all' {PERIOD}",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def state(spark, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEYFOLD_HOME", str(tmp_path_factory.mktemp("gates")))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        import mlflow
+
+        mlflow.set_tracking_uri(None)
+        run_of(spark, {}).rows.replace(rows(spark), PERIOD, {"all": 4000})
+        yield
+        mlflow.set_tracking_uri(None)
+
+
+def run_of(spark, split, feature="x"):
+    data = {"key": ["id"], "label": "y", "positive": True, "time": "at", "table": "gates.rows"}
+    features = {"x": {"numeric": {"input_col": feature}}}
+    return Run(check({"name": "gates", "data": data, "split": split, "features": features, "train": MODEL}), spark)
+
+
+def faulty(monkeypatch, fold):
+    whole = Folds.add
+
+    def add(self, frame, column, number=None):
+        return whole(self, frame, column, number).withColumn(column, F.expr(fold))
+
+    monkeypatch.setattr(Folds, "add", add)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_breaks_its_gate(spark, state, monkeypatch, name):
+    split, fold, said = FAULTS[name]
+    run = run_of(spark, split, feature="few" if name.startswith("identical") else "x")
+    faulty(monkeypatch, fold)
+    found = examples(run)
+    with pytest.raises(PromiseError, match=said) as broken:
+        gates.check(run, found)
+    assert broken.value.exit_code == 4
+    assert name.removesuffix(" (gap)") in str(broken.value)
+    assert str(broken.value).startswith("the folds cannot be trusted, so nothing was trained. ")
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        {},
+        {"by": "person"},
+        {"by": "person", "stratified": True},
+        {"time": TIME},
+        {"time": TIME, "by": "person"},
+        {"max_identical": 0},
+    ],
+)
+def test_an_honest_split_passes(spark, state, split):
+    run = run_of(spark, split)
+    found = gates.check(run, examples(run))
+    assert found
+    assert all(gate.holds for gate in found)
+
+
+def test_every_gate_has_a_fault(spark, state):
+    named = set()
+    for split, _, _ in FAULTS.values():
+        run = run_of(spark, split)
+        named |= {gate.name for gate in gates.check(run, examples(run))}
+    tried = {name.removesuffix(" (gap)") for name in FAULTS}
+    loose = {n for n in named if not any(n.startswith(t) for t in tried)}
+    assert loose <= {"shares of the other class", "rows of one id are in one fold"}, "told by the same code as their siblings"
+
+
+def test_a_broken_gate_trains_nothing_and_the_evidence_is_kept(spark, state, monkeypatch):
+    run = run_of(spark, {"by": "person", "folds": 3})
+    version = train(run)
+    api = registry.client()
+    data = api.get_run(version.mlflow_run_id).data
+    import mlflow
+
+    evidence = json.loads(mlflow.artifacts.load_text(f"{api.get_run(version.mlflow_run_id).info.artifact_uri}/gates.json"))
+    assert [gate["name"] for gate in evidence] == [
+        "rows of one person are in one fold", "shares", "shares of the positive class", "shares of the other class"
+    ]  # fmt: skip
+    assert evidence[0]["seen"] == "0 of 400 are in several"
+    assert 0 <= data.metrics["cross_validated_roc_auc"] <= 1
+    assert "What the folds were checked for" in run.write_report().read_text("utf-8")
+    faulty(monkeypatch, "IF(id % 3 = 0, 'test', 'train')")
+    broken = run_of(spark, {"by": "person", "salt": "other"})
+    with pytest.raises(PromiseError, match=r"400 of 400 are in several, such as 0, 1, 2"):
+        train(broken)
+    assert registry.known("gates", broken.jobs[-1].run_id) is None
