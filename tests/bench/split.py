@@ -73,7 +73,9 @@ def main() -> None:
         }
         print("\nThe same rows in 7 partitions:", *(f"{name}: {said}" for name, said in found.items()), sep="\n  ")
     if options.json:
-        options.json.write_text(json.dumps(machine() | {"column": one, "outputs": three, "moved": found}, indent=1) + "\n", "utf-8")
+        options.json.write_text(
+            json.dumps(machine() | {"column": one, "outputs": three, "moved": found}, indent=1) + "\n", "utf-8"
+        )
 
 
 if __name__ == "__main__":
