@@ -1,12 +1,10 @@
 """Files into the table: every bad row told by file and line, nothing read twice, times in their zone, whole numbers exact."""
 
-import json
-import os
 import random
 import re
-import shutil
 from pathlib import Path
 
+import deltalake
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -256,7 +254,7 @@ def test_times_without_an_offset_need_a_zone(ingested):
     )
     run = ingested("id,at\n1,2026-01-01 12:00:00\n", columns={"id": "bigint", "at": "timestamp_ntz"}, name="wall")
     assert run.jobs[0].counts["kept"] == 1
-    with pytest.raises(ConfError, match=r"data\.zone must be the name of a zone.*\(got `Europe/Berlyn`\) \(did you mean `Europe/B"):
+    with pytest.raises(ConfError, match=r"data\.zone: must be the name of a zone.*\(got `Europe/Berlyn`\) \(did you mean `Europe/B"):
         conf_of("x.csv", zone="Europe/Berlyn")
 
 
@@ -321,3 +319,19 @@ def test_former_rows_are_kept_as_long_as_the_conf_says(ingested, spark):
     assert ingested(retention="12 weeks", source="rows.csv").jobs[0].status == "done before"
     assert kept_for() == {"interval 12 weeks"}
     assert run.rows.version() == version
+
+
+def test_a_version_that_is_gone_is_told(ingested, spark):
+    run = ingested("id,amount,day\n1,1,2026-01-01\n", retention="2 weeks")
+    ingested("id,amount,day\n1,2,2026-01-01\n", retention="2 weeks")
+    spark.sql(f"ALTER TABLE {run.rows.at} SET TBLPROPERTIES ('a' = 'b')")
+    table = deltalake.DeltaTable(run.rows.path)
+    table.optimize.compact()
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    sentence = (
+        "version 0 of table `t.rows` is gone: VACUUM takes rows that were replaced more than 2 weeks ago (data.retention); "
+        "run the job on the table as it is, or ingest those files again"
+    )
+    with pytest.raises(DataError, match=re.escape(sentence)):
+        run.rows.read(0)
+    assert run.rows.read(run.rows.version().version).select("amount").collect() == [(2.0,)]

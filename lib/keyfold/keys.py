@@ -27,12 +27,9 @@ def alike(rows: "DataFrame", period: str, key: Sequence[str]) -> list[str]:
     from pyspark.sql import functions as F
 
     texts = _texts(rows, key)
-    foreign = F.lit(False)
-    for name in texts:
-        foreign = foreign | ~col(name).rlike(r"^\p{ASCII}*$")
     normal = F.pandas_udf(lambda values: values.str.normalize("NFC"), "string")  # type: ignore[call-overload]
     by = [normal(col(k)).alias(f"keyfold_{i}") if k in texts else col(k).alias(f"keyfold_{i}") for i, k in enumerate(key)]
-    some = rows.where(foreign).select(col(period).alias("period"), *by, F.struct(*map(col, key)).alias("key"))
+    some = rows.select(col(period).alias("period"), *by, F.struct(*map(col, key)).alias("key"))
     groups = some.groupBy("period", *(f"keyfold_{i}" for i in range(len(key)))).agg(
         F.count("*").alias("n"), F.min("key").alias("key")
     )

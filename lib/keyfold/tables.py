@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, urlparse
 
 from keyfold import sql
 from keyfold.errors import DataError, PromiseError, nearest
@@ -55,11 +56,29 @@ class Table:
         return any((self.path / "_delta_log").glob("*.json")) if self.path else self.spark.catalog.tableExists(self.at)
 
     def read(self, version: int | None = None) -> "DataFrame":
-        """The rows, now or at a version (DataError where the table is not there)."""
+        """The rows, now or at a version (DataError where the table or the version is not there)."""
         self._check_there()
         reader = self.spark.read.format("delta")
         reader = reader if version is None else reader.option("versionAsOf", version)
-        return reader.load(str(self.path)) if self.path else reader.table(self.at)
+        try:
+            rows = reader.load(str(self.path)) if self.path else reader.table(self.at)
+        except Exception as error:
+            if "DELTA_VERSION_NOT_FOUND" in str(error) and version is not None and version < self.history(1)[0].version:
+                raise self._gone(version) from error
+            raise
+        if version is None or self.path is None or all(map(_is_there, rows.inputFiles())):
+            return rows
+        if not any(row.version > version and changes(row) for row in self.history()):
+            return self.read()  # the same rows in other files
+        raise self._gone(version)
+
+    def _gone(self, version: int) -> DataError:
+        properties = self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0].properties
+        kept = properties.get("delta.deletedFileRetentionDuration", "interval 1 week").removeprefix("interval ")
+        return DataError(
+            f"version {version} of table `{self.name}` is gone: VACUUM takes rows that were replaced more than {kept} ago "
+            "(data.retention); run the job on the table as it is, or ingest those files again"
+        )
 
     def history(self, limit: int | None = None) -> "list[Row]":
         """Commits, newest first."""
@@ -194,6 +213,10 @@ def _catalog_configured(spark: "SparkSession") -> bool:
 
 def _kept_for(retention: str) -> dict[str, str]:
     return {f"delta.{what}RetentionDuration": f"interval {retention}" for what in ("deletedFile", "log")}
+
+
+def _is_there(file: str) -> bool:
+    return not file.startswith("file:") or Path(unquote(urlparse(file).path)).exists()
 
 
 def _where(column: str, values: Mapping[str, int]) -> str:
