@@ -77,7 +77,14 @@ def test_bad_lines_are_told_by_file_and_line(ingested):
 
 def test_text_is_read_as_it_was_written(ingested):
     """Quotes, Latin-1, whole numbers over 2^53 and grouped numbers; the wrongly grouped go to quarantine."""
-    lines = ['id;amount;"nä;me"', '9007199254740993;1,234.5;"a ""b"""', "1,234,567;-12;ü", "1,23;1;x", "1234,567;1;x", "2;1,2345;x"]
+    lines = [
+        'id;amount;"nä;me"',
+        '9007199254740993;1,234.5;"a ""b"""',
+        "1,234,567;-12;ü",
+        "1,23;1;x",
+        "1234,567;1;x",
+        "2;1,2345;x",
+    ]
     csv = {"delimiter": ";", "encoding": "latin-1", "thousands": ","}
     run = ingested("\n".join(lines).encode("latin-1"), csv=csv, columns={"id": "bigint", "amount": "double"})
     assert rows(run, "id", "amount", "nä;me") == [(1_234_567, -12.0, "ü"), (2**53 + 1, 1_234.5, 'a "b"')]
@@ -98,7 +105,11 @@ def test_json_lines_and_parquet_are_told_too(ingested, tmp_path):
     run = ingested("\ufeff" + "\n".join(lines), "rows.jsonl", columns={"id": "bigint", "amount": "double"})
     assert rows(run, "id") == [(2**53 + 1,)]
     odd = "the line is not a JSON object"
-    assert aside(run) == [("rows.jsonl", 3, "`id` is not bigint"), ("rows.jsonl", 4, odd), ("rows.jsonl", 5, "`amount` is not double")]
+    assert aside(run) == [
+        ("rows.jsonl", 3, "`id` is not bigint"),
+        ("rows.jsonl", 4, odd),
+        ("rows.jsonl", 5, "`amount` is not double"),
+    ]
     pq.write_table(pa.table({"id": [1, 2, 2, None]}), tmp_path / "rows.parquet")
     run = ingested(source="rows.parquet", name="p", columns={})
     assert aside(run) == [("rows.parquet", None, "key `id` is NULL"), *[("rows.parquet", None, TWICE)] * 2]
@@ -126,7 +137,9 @@ def test_so_many_bad_rows_in_so_many_aside(spark, tmp_path_factory, draw, bad, p
     folder = tmp_path_factory.mktemp("files")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEYFOLD_HOME", str(folder / "state"))
-        written = [(line.format(i=i), BAD[line]) for i, line in enumerate(bad)] + [(f"{i},1,2026-01-01", None) for i in range(900, 905)]
+        written = [(line.format(i=i), BAD[line]) for i, line in enumerate(bad)] + [
+            (f"{i},1,2026-01-01", None) for i in range(900, 905)
+        ]
         draw.shuffle(written)
         expected = []
         (folder / "in").mkdir()
@@ -206,7 +219,10 @@ def test_a_changed_file_is_read_again_and_a_lost_period_too(ingested, folder, tm
     folder("a.csv", "1,1,2026-03-05", "2,2,2026-02-05")
     run = ingested(**MONTHLY)
     assert rows(run, "id", "amount", "keyfold_period") == [(1, 1.0, "2026-03"), (2, 2.0, "2026-02"), (3, 1.0, "2026-01")]
-    assert f"`{tmp_path}/in/a.csv` has changed since it was ingested, and was read again" in next(run.rows.commits()).metadata["notes"]
+    assert (
+        f"`{tmp_path}/in/a.csv` has changed since it was ingested, and was read again"
+        in next(run.rows.commits()).metadata["notes"]
+    )
     run.spark.sql(f"DELETE FROM {run.rows.at} WHERE id = 3")
     assert rows(ingested(**MONTHLY), "id") == [(1,), (2,), (3,)]
     (tmp_path / "in" / "b.csv").unlink()
@@ -254,7 +270,9 @@ def test_times_without_an_offset_need_a_zone(ingested):
     )
     run = ingested("id,at\n1,2026-01-01 12:00:00\n", columns={"id": "bigint", "at": "timestamp_ntz"}, name="wall")
     assert run.jobs[0].counts["kept"] == 1
-    with pytest.raises(ConfError, match=r"data\.zone: must be the name of a zone.*\(got `Europe/Berlyn`\) \(did you mean `Europe/B"):
+    with pytest.raises(
+        ConfError, match=r"data\.zone: must be the name of a zone.*\(got `Europe/Berlyn`\) \(did you mean `Europe/B"
+    ):
         conf_of("x.csv", zone="Europe/Berlyn")
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from keyfold.tables import Commit, Table
 
+PERIOD, RUN = "keyfold_period", "keyfold_run"
+
 # A file's rows by period, kept and quarantined; rows without a period stand under "".
 Periods = dict[str, list[int]]
 
@@ -82,12 +84,12 @@ class Plan:
         return {"files": files, "periods": {p: v for p, v in periods.items() if any(_has(f, {p}) for f in files.values())}}
 
 
-def plan(spark: "SparkSession", source: Any, table: "Table", reading: str, columns: tuple[str, str]) -> Plan:
-    """What is to be read; `columns`: those of the table that hold a row's period and run."""
+def plan(spark: "SparkSession", source: Any, table: "Table", reading: str) -> Plan:
+    """What is to be read, of a source that is read in this way (a digest)."""
     now, memory = _files(spark, source), _memory(table, reading)
     changed = [f for f in now if f in memory.files and memory.files[f]["digest"] != now[f]["digest"]]
     fresh = [f for f in now if f not in memory.files or f in changed]
-    return Plan(now, memory, fresh, changed, _lost(table, memory, columns))
+    return Plan(now, memory, fresh, changed, _lost(table, memory))
 
 
 def name_of(uri: str) -> str:
@@ -104,11 +106,11 @@ def plain(uri: "Column") -> "Column":
     return F.when(uri.startswith("file:/"), path).otherwise(uri)
 
 
-def by_file(counted: "Iterable[Row]", period: str) -> dict[str, Periods]:
+def by_file(counted: "Iterable[Row]") -> dict[str, Periods]:
     """Of the counted rows, those kept and those quarantined, by file and period."""
     found: dict[str, Periods] = {}
     for row in counted:
-        pair = found.setdefault(row.file, {}).setdefault(row[period] or "", [0, 0])
+        pair = found.setdefault(row.file, {}).setdefault(row[PERIOD] or "", [0, 0])
         pair[row.keyfold_reason is not None] += row.n
     return found
 
@@ -129,7 +131,7 @@ def _files(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
     if sources.format_of(source) == "delta":
         from keyfold.tables import Table
 
-        version = Table(spark, source, Path(os.path.abspath(source))).version()
+        version = Table(spark, source, Path(source).absolute()).version()
         return {source: {"size": 0, "digest": digest(list(version))}}
     if (local := sources.local_files(source)) is not None:
         names = map(os.path.abspath, local)
@@ -148,11 +150,11 @@ def _memory(table: "Table", reading: str) -> Memory:
     return Memory(commit.metadata["run_id"], commit.metadata, commit.metadata["files"], commit.metadata["periods"])
 
 
-def _lost(table: "Table", memory: Memory, columns: tuple[str, str]) -> set[str]:
+def _lost(table: "Table", memory: Memory) -> set[str]:
     """Periods whose rows are no longer just those that were committed."""
     if not memory.periods:
         return set()
     there: dict[str, list[list[Any]]] = {}
-    for period, run_id, n in table.read().groupBy(*columns).count().collect():
+    for period, run_id, n in table.read().groupBy(PERIOD, RUN).count().collect():
         there.setdefault(period, []).append([run_id, n])
     return {p for p, expected in memory.periods.items() if there.get(p, []) != ([expected] if expected[1] else [])}

@@ -1,25 +1,25 @@
 """Raw rows into a Delta table by period. What cannot be kept goes to quarantine, with its reason: read = kept + quarantined."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from keyfold import casts, files, generators, keys, lines, report, sources
+from keyfold import casts, counting, files, generators, report, sources
+from keyfold.aside import put_aside, values
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, PromiseError, nearest
 from keyfold.section import Section
-from keyfold.sources import FILE, REPLACEMENT, TYPES, Csv, Source
+from keyfold.sources import FILE, TYPES, Csv, Source
 from keyfold.sql import col
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, Row
+    from pyspark.sql import Column, DataFrame
 
     from keyfold.run import Job, Run
     from keyfold.tables import Table
 
-PERIOD, RUN = "keyfold_period", "keyfold_run"
+PERIOD, RUN = files.PERIOD, files.RUN
 PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
 CONTENT = "content_key"
 
@@ -86,7 +86,7 @@ def ingest(run: "Run") -> None:
         if isinstance(data.source, str):
             sources.check_there(data.source)
         reading = data.model_dump(mode="json", exclude={"label", "positive", "table", "retention"})
-        plan = files.plan(run.spark, data.source, run.rows, digest(reading), (PERIOD, RUN))
+        plan = files.plan(run.spark, data.source, run.rows, digest(reading))
         pinned = {name: file["digest"] for name, file in plan.now.items()}
         job.run_id = run.identity("ingest", {"data": reading}, files=sorted(pinned.values()))
         job.inputs = {"files": pinned} if isinstance(data.source, str) else {"generator": reading["source"]}
@@ -110,21 +110,21 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
     data = run.conf.data
     with run.step("read") as step:
         staged = _staged(run, data, plan)
-        counted = _counted(run, staged, data)
+        counted = counting.counted(run, staged, data)
         step.rows = read = sum(row.n for row in counted)
     if not read:
-        raise DataError(f"{_named(data)} has no rows")
-    kept = dict.fromkeys(sorted(plan.again), 0) | _kept(counted)
-    reasons = _by_reason(counted)
+        raise DataError(f"{_named(data)} has no {'new ' if plan.memory.files else ''}rows")
+    kept = dict.fromkeys(sorted(plan.again), 0) | counting.kept(counted)
+    reasons = counting.by_reason(counted)
     rejected = sum(reasons.values())
     with run.step("write") as step:
         if rejected:
-            _put_aside(run, job, staged, counted)
+            put_aside(run, job.run_id, staged, counted, _types(run, data))
         if not any(kept.values()):
             raise DataError(f"none of the {read:,} rows can be kept: {_told(reasons)}; see `{run.quarantine.name}`")
         job.counts = {"read": read, "kept": sum(kept.values()), "quarantined": rejected}
-        after = plan.after(files.by_file(counted, PERIOD), kept, job.run_id)
-        told = {"reading": reading, "reasons": reasons, "notes": _notes(run, staged, counted, plan)} | after
+        after = plan.after(files.by_file(counted), kept, job.run_id)
+        told = {"reading": reading, "reasons": reasons, "notes": counting.notes(run, staged, counted, plan)} | after
         _commit(run, job, staged, kept, told)
         step.rows = job.counts["kept"]
     staged.unpersist()
@@ -140,7 +140,7 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
 def _commit(run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int], told: Mapping[str, Any]) -> None:
     from pyspark.sql import functions as F
 
-    rows = staged.where("keyfold_reason is null").select(*map(col, _values(staged)), PERIOD)
+    rows = staged.where("keyfold_reason is null").select(*map(col, values(staged)), PERIOD)
     _check_schema(run.rows, rows)
     run.rows.replace(
         rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, retention=run.conf.data.retention, job="ingest",
@@ -158,8 +158,8 @@ def _staged(run: "Run", data: Data, plan: files.Plan) -> "DataFrame":
         if plan.memory.periods:
             plan.widen(row[0] for row in marked.where("keyfold_reason is null").select(PERIOD).distinct().collect())
     if others := plan.others():
-        again = _marked(run, data, others).where(col(PERIOD).isin(sorted(plan.again)))
-        marked = (again if marked is None else marked.unionByName(again)).persist()
+        again = _marked(run, data, others).where(col(PERIOD).isin(sorted(plan.again))).persist()
+        marked = again if marked is None else marked.unionByName(again)
     elif marked is None:
         plan.widen(())
         raise DataError(f"no file of {_named(data)} has the rows of period {min(plan.again)}, which are lost")
@@ -180,7 +180,7 @@ def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
 
     source = _read(run, data, some)
     rows = source.rows
-    there = _values(rows)
+    there = values(rows)
     content = _by_content(data, there)
     _check_columns(data, [*there, *([CONTENT] if content else [])])
     missing = [] if content else [F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key]
@@ -207,9 +207,10 @@ def _numbered(rows: "DataFrame") -> "DataFrame":
 def _read(run: "Run", data: Data, some: Sequence[str]) -> Source:
     from pyspark.sql import functions as F
 
+    assert data.source is not None
     if not isinstance(data.source, str):
         rows = data.source.frame(run.spark).withColumn(FILE, F.lit(""))
-        raw = F.to_json(F.struct(*map(col, _values(rows))), sources.EXACT) if data.key == [CONTENT] else F.lit(None)
+        raw = F.to_json(F.struct(*map(col, values(rows))), sources.EXACT) if data.key == [CONTENT] else F.lit(None)
         return Source(rows, F.lit(None).cast("string"), raw.cast("string"))
     return sources.read(run.spark, data.source, _types(run, data), data.csv, _given(data, some), data.zone)
 
@@ -226,7 +227,7 @@ def _types(run: "Run", data: Data) -> dict[str, str]:
 def _looked_up(run: "Run", data: Data) -> dict[str, str]:
     if run.rows.exists():
         fields = run.rows.read().schema.fields
-        return {f.name: f.dataType.simpleString() for f in fields if not f.name.startswith("keyfold_")}
+        return {f.name: f.dataType.simpleString() for f in fields if not f.name.startswith("keyfold_") and f.name != CONTENT}
     raise ConfError(
         f"data.columns must give the types of the columns of {data.source}; "
         f"`./spark-submit.sh init {data.source} --key {','.join(data.key)}` writes them for you"
@@ -252,88 +253,6 @@ def _period(rows: "DataFrame", data: Data) -> "Column":
     return F.date_format(col(data.time or ""), PATTERNS[data.period])
 
 
-def _counted(run: "Run", staged: "DataFrame", data: Data) -> "list[Row]":
-    """Rows by file, period and reason, and what is odd in them; refuses text in another encoding, times of no zone."""
-    from pyspark.sql import Row
-    from pyspark.sql import functions as F
-
-    kept = col("keyfold_reason").isNull()
-    also = {
-        "odd": F.max(F.coalesce(F.contains(col("keyfold_raw"), F.lit(REPLACEMENT)), F.lit(False))),
-        "unusual": F.max(kept & keys.unusual(staged, data.key)),
-    }
-    also |= {name: F.sum(F.when(kept, col(name))) for name in (casts.SKIPPED, casts.TWICE) if name in staged.columns}
-    also |= {name: F.min(name) for name in [casts.ZONELESS] if name in staged.columns}
-    by = staged.groupBy(FILE, PERIOD, "keyfold_reason").agg(F.count("*").alias("n"), *(v.alias(k) for k, v in also.items()))
-    rows = [Row(**row.asDict(), file=files.name_of(row[FILE])) for row in by.collect()]
-    text = isinstance(data.source, str) and sources.format_of(data.source) in ("csv", "json")
-    utf8 = text and (data.csv is None or data.csv.encoding == "utf-8")
-    if utf8 and any(r.odd for r in rows) and (where := sources.not_in_encoding(run.spark, str(data.source))):
-        raise DataError(f"{where} is not UTF-8; {sources.IN_ANOTHER_ENCODING}")
-    if zoneless := [said for r in rows if (said := r.asDict().get(casts.ZONELESS))]:
-        raise DataError(
-            f"{min(zoneless)} without an offset, and no zone is declared; set data.zone (such as Europe/Berlin), "
-            "or give the column the type timestamp_ntz"
-        )
-    return rows
-
-
-def _notes(run: "Run", staged: "DataFrame", counted: "Sequence[Row]", plan: files.Plan) -> list[str]:
-    """What is worth telling of the rows that are kept."""
-    data = run.conf.data
-    notes = []
-    if plan.memory.files:
-        others = len(plan.others())
-        notes += [
-            f"{len(plan.fresh):,} of {len(plan.now):,} files are new or changed"
-            + (f"; {others:,} more were read again for period {', '.join(sorted(plan.again))}" if others else "")
-        ]
-    notes += [f"`{name}` has changed since it was ingested, and was read again" for name in plan.changed if name]
-    for name, what, became in _CLOCK:
-        if n := sum(row.asDict().get(name) or 0 for row in counted):
-            notes.append(f"{n:,} times {what} in {data.zone}; {became}")
-    if any(row.unusual for row in counted):
-        notes += keys.alike(staged.where("keyfold_reason is null"), PERIOD, data.key)
-    return notes
-
-
-_CLOCK = (
-    (casts.SKIPPED, "do not exist", "they were moved forward by the width of the gap"),
-    (casts.TWICE, "exist twice", "the earlier was taken"),
-)
-
-
-def _put_aside(run: "Run", job: "Job", staged: "DataFrame", counted: "Sequence[Row]") -> None:
-    data, bad = run.conf.data, [row for row in counted if row.keyfold_reason is not None]
-    rows = staged.where("keyfold_reason is not null")
-    with lines.countable(run.spark):
-        if isinstance(data.source, str) and sources.format_of(data.source) in ("csv", "json"):
-            some = sorted({row.file for row in bad})
-            text = sources.described(run.spark, data.source, _types(run, data), data.csv, some)
-            rows = lines.located(rows, [*map(sources.escaped, some)], text) if text.by_line else rows
-        quarantine(run, job.run_id, rows, sum(row.n for row in bad))
-
-
-def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
-    """Puts rows aside, with `keyfold_reason` and their raw text, in the place of what the same run put there before."""
-    from pyspark.sql import functions as F
-
-    raw = F.to_json(F.struct(*map(col, _values(rows))), {"ignoreNullFields": "false"})
-    raw = F.coalesce(col("keyfold_raw"), raw) if "keyfold_raw" in rows.columns else raw
-    file = files.plain(col(FILE)) if FILE in rows.columns else F.lit(None)
-    line = col(lines.LINE) if lines.LINE in rows.columns else F.lit(None)
-    aside = rows.select(
-        F.lit(run_id).alias("run_id"), F.lit(run.rows.name).alias("table"), col(PERIOD).alias("period"),
-        file.cast("string").alias("file"), line.cast("bigint").alias("line"), col("keyfold_reason").alias("reason"),
-        raw.alias("raw"), F.current_timestamp().alias("quarantined_at"),
-    )  # fmt: skip
-    run.quarantine.replace(aside, "run_id", {run_id: count}, job="quarantine")
-
-
-def _values(rows: "DataFrame") -> list[str]:
-    return [c for c in rows.columns if not c.startswith("keyfold_")]
-
-
 def _check_schema(table: "Table", rows: "DataFrame") -> None:
     if not table.exists():
         return
@@ -348,22 +267,6 @@ def _check_schema(table: "Table", rows: "DataFrame") -> None:
         raise DataError(
             f"table `{table.name}` has another schema than the source ({'; '.join(faults)}); choose another data.table"
         )
-
-
-def _kept(counted: "Sequence[Row]") -> dict[str, int]:
-    kept: Counter[str] = Counter()
-    for row in counted:
-        if row.keyfold_reason is None:
-            kept[row[PERIOD]] += row.n
-    return dict(kept)
-
-
-def _by_reason(counted: "Sequence[Row]") -> dict[str, int]:
-    reasons: Counter[str] = Counter()
-    for row in counted:
-        if row.keyfold_reason is not None:
-            reasons[row.keyfold_reason] += row.n
-    return dict(reasons)
 
 
 def _told(reasons: Mapping[str, int]) -> str:

@@ -25,9 +25,10 @@ def unusual(rows: "DataFrame", key: Sequence[str]) -> "Column":
 def alike(rows: "DataFrame", period: str, key: Sequence[str]) -> list[str]:
     """A sentence on the keys of one period that are equal in NFC, or none."""
     from pyspark.sql import functions as F
+    from pyspark.sql.pandas.functions import pandas_udf
 
     texts = _texts(rows, key)
-    normal = F.pandas_udf(lambda values: values.str.normalize("NFC"), "string")  # type: ignore[call-overload]
+    normal = pandas_udf(lambda values: values.str.normalize("NFC"), "string")  # type: ignore[call-overload]
     by = [normal(col(k)).alias(f"keyfold_{i}") if k in texts else col(k).alias(f"keyfold_{i}") for i, k in enumerate(key)]
     some = rows.select(col(period).alias("period"), *by, F.struct(*map(col, key)).alias("key"))
     groups = some.groupBy("period", *(f"keyfold_{i}" for i in range(len(key)))).agg(
