@@ -88,6 +88,14 @@ def test_a_type_holds_every_value_without_loss(write: Write, values: list[str], 
     assert f"    v: {type_}  # {missing} missing\n" in text
 
 
+def test_a_zone_is_declared_where_times_need_one(write: Write) -> None:
+    text, conf = look(write(table(at=["2026-10-01 12:00:00Z", "2026-10-01 12:00"] * 10)))
+    assert conf["data"]["zone"] == "UTC"
+    assert "  zone: UTC  # at has times without an offset: put the zone of the clock that wrote them" in text
+    _, conf = look(write(table(at=["2026-10-01 12:00:00Z", "2026-10-01 12:00:00+02:00"] * 10)))
+    assert "zone" not in conf["data"]
+
+
 def test_numbers_few_texts_many_texts_each_get_their_feature(write: Write) -> None:
     frame = pd.DataFrame({"id": range(2_000), "y": [0, 1, 0, 0] * 500, "few": ["a", "b"] * 1_000})
     frame["city"], frame["Flag"] = [f"city {i % 60}" for i in frame.id], [True, False] * 1_000

@@ -17,8 +17,9 @@ Block = dict[str, pa.Array]
 
 _NUMBER = r"-?((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?"
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_OFFSET = "Z|[-+][0-9]{2}:?[0-9]{2}"
 # Spark takes a zone after seconds only.
-_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?(Z|[-+][0-9]{2}:?[0-9]{2})?)?"
+_CLOCK = rf"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{{1,6}})?({_OFFSET})?)?"
 # From the narrowest type to the widest. No plus sign and no leading zero: those are telephone numbers and codes.
 PATTERNS = {
     "boolean": "(?i)true|false",
@@ -40,6 +41,7 @@ class Column:
     distinct: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     share: float = 1.0  # of the values, how many are different (of those before `distinct` was full)
     counts: Counter[str] = field(default_factory=Counter)
+    wall: bool = False  # some times have no offset
 
     @property
     def type(self) -> str:
@@ -55,6 +57,8 @@ class Column:
         if not len(values):
             return
         self.can &= _possible(values, castable & self.can)
+        if self.type == "timestamp":
+            self.wall |= not pc.all(pc.match_substring_regex(values.cast(pa.string()), f"({_OFFSET})[ \\t]*$")).as_py()
         if self.type != OTHER:
             self._add_texts(values.cast(pa.string()))
 

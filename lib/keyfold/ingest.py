@@ -1,14 +1,16 @@
 """Raw rows into a Delta table by period. What cannot be kept goes to quarantine, with its reason: read = kept + quarantined."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from keyfold import generators, report, sources
+from keyfold import casts, counting, files, generators, report, sources
+from keyfold.aside import put_aside, values
+from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, PromiseError, nearest
 from keyfold.section import Section
-from keyfold.sources import REPLACEMENT, TYPES, Csv, Source
+from keyfold.sources import FILE, TYPES, Csv, Source
 from keyfold.sql import col
 
 if TYPE_CHECKING:
@@ -17,9 +19,15 @@ if TYPE_CHECKING:
     from keyfold.run import Job, Run
     from keyfold.tables import Table
 
-PERIOD, RUN = "keyfold_period", "keyfold_run"
+PERIOD, RUN = files.PERIOD, files.RUN
 PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
-QUARANTINE = "run_id string, table string, period string, reason string, raw string, quarantined_at timestamp"
+CONTENT = "content_key"
+
+Key = Annotated[
+    list[str],
+    BeforeValidator(lambda key: [CONTENT] if key == "content" else key),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, {"const": "content"}]}),
+]
 
 
 class Data(Section):
@@ -29,9 +37,13 @@ class Data(Section):
     columns: dict[str, str] = Field(default_factory=dict, description="types of the columns of CSV and JSON files")
     csv: Csv | None = None
     table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="default: <name>.rows")
-    key: list[str] = Field(min_length=1, description="names a row within its period")
+    key: Key = Field(
+        min_length=1, description="names a row within its period; content: a digest of the row and its number among its likes"
+    )
     time: str | None = Field(None, description="a date or timestamp column")
     period: Literal["all", "year", "month", "day"] = "all"
+    zone: str | None = Field(None, description="of times without an offset", examples=["Europe/Berlin"])
+    retention: str = Field("30 days", pattern=r"^[1-9]\d* (days|weeks)$", description="former rows are not vacuumed before")
     label: str | None = None
     positive: str | int | bool | None = Field(None, description="the class whose probability is predicted")
 
@@ -45,6 +57,11 @@ class Data(Section):
             if not re.match(TYPES, type_):
                 raise ValueError(f"`{name}` has the type `{type_}`, which is none of {', '.join(known)}{nearest(type_, known)}")
         return columns
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str | None) -> str | None:
+        return casts.checked(zone)
 
     @field_validator("key")
     @classmethod
@@ -61,73 +78,93 @@ class Data(Section):
 
 
 def ingest(run: "Run") -> None:
-    """Reads the source into the table, unless just that was done (ConfError, DataError, PromiseError)."""
+    """Reads into the table what is new in the source, unless nothing is (ConfError, DataError, PromiseError)."""
     data = run.conf.data
+    if data.source is None:
+        raise ConfError(f"data.source is not set: nothing to ingest, and there is no table `{run.rows.name}`")
     with run.job("ingest") as job:
-        pinned = sources.identity(data.source) if isinstance(data.source, str) else None
-        job.run_id = run.identity("ingest", {"data": data.model_dump(mode="json")}, files=pinned)
-        job.inputs = {"files": pinned} if pinned else {"generator": data.model_dump(mode="json")["source"]}
-        done = _done(run.rows, job.run_id)
-        if done:
-            job.status = "done before"
-            job.counts, reasons = done
-            run.say(f"the same source was ingested before: {job.counts['kept']:,} rows are in `{run.rows.name}`")
+        if isinstance(data.source, str):
+            sources.check_there(data.source)
+        reading = data.model_dump(mode="json", exclude={"label", "positive", "table", "retention"})
+        plan = files.plan(run.spark, data.source, run.rows, digest(reading))
+        pinned = {name: file["digest"] for name, file in plan.now.items()}
+        job.run_id = run.identity("ingest", {"data": reading}, files=sorted(pinned.values()))
+        job.inputs = {"files": pinned} if isinstance(data.source, str) else {"generator": reading["source"]}
+        if plan.done:
+            job.status, job.run_id, told = "done before", plan.memory.run_id, plan.memory.commit
+            job.counts = dict(told["counts"])
+            run.say(f"the same source was ingested before: {_rows(plan):,} rows are in `{run.rows.name}`")
         else:
-            reasons = _ingest(run, job)
-        run.sections.append(
-            report.reconciliation({k: job.counts[k] for k in ("read", "kept", "quarantined")}, reasons, title="Rows read")
-        )
+            told = _ingest(run, job, plan, digest(reading))
+        run.rows.keep_for(data.retention)
+        counts = {k: job.counts[k] for k in ("read", "kept", "quarantined")}
+        run.sections.append(report.reconciliation(counts, told["reasons"], title="Rows read"))
+        run.sections += report.ingested({name: files.summed(f["periods"]) for name, f in told["files"].items()}, told["notes"])
 
 
-def _ingest(run: "Run", job: "Job") -> dict[str, int]:
+def _rows(plan: files.Plan) -> int:
+    return sum(n for _, n in plan.memory.periods.values())
+
+
+def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str, Any]:
     data = run.conf.data
     with run.step("read") as step:
-        staged = _staged(run, data)
-        counts = _counted(run, staged, data)
-        step.rows = read = sum(counts.values())
+        staged = _staged(run, data, plan)
+        counted = counting.counted(run, staged, data)
+        step.rows = read = sum(row.n for row in counted)
     if not read:
-        raise DataError(f"{_named(data)} has no rows")
-    kept = {period: n for (period, reason), n in counts.items() if reason is None and period is not None}
-    rejected = {key: n for key, n in counts.items() if key[1] is not None}
-    reasons = _by_reason(rejected)
+        raise DataError(f"{_named(data)} has no {'new ' if plan.memory.files else ''}rows")
+    kept = dict.fromkeys(sorted(plan.again), 0) | counting.kept(counted)
+    reasons = counting.by_reason(counted)
+    rejected = sum(reasons.values())
     with run.step("write") as step:
         if rejected:
-            quarantine(run, job.run_id, staged.where("keyfold_reason is not null"), sum(rejected.values()))
-        if not kept:
+            put_aside(run, job.run_id, staged, counted, _types(run, data))
+        if not any(kept.values()):
             raise DataError(f"none of the {read:,} rows can be kept: {_told(reasons)}; see `{run.quarantine.name}`")
-        job.counts = {"read": read, "kept": sum(kept.values()), "quarantined": sum(rejected.values())}
-        _commit(run, job, staged, kept, reasons)
+        job.counts = {"read": read, "kept": sum(kept.values()), "quarantined": rejected}
+        after = plan.after(files.by_file(counted), kept, job.run_id)
+        told = {"reading": reading, "reasons": reasons, "notes": counting.notes(run, staged, counted, plan)} | after
+        _commit(run, job, staged, kept, told)
         step.rows = job.counts["kept"]
     staged.unpersist()
-    if job.counts["read"] != job.counts["kept"] + job.counts["quarantined"]:
+    if read != job.counts["kept"] + rejected:
         raise PromiseError(f"read {read:,} rows, but kept and quarantined {job.counts}; please report this")
     if rejected:
-        run.say(f"{job.counts['quarantined']:,} rows went to `{run.quarantine.name}`: {_told(reasons)}")
-    return reasons
+        run.say(f"{rejected:,} rows went to `{run.quarantine.name}`: {_told(reasons)}")
+    for note in told["notes"]:
+        run.say(note)
+    return told
 
 
-def _commit(run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int], reasons: Mapping[str, int]) -> None:
+def _commit(run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int], told: Mapping[str, Any]) -> None:
     from pyspark.sql import functions as F
 
-    rows = staged.where("keyfold_reason is null").drop("keyfold_reason", "keyfold_raw")
+    rows = staged.where("keyfold_reason is null").select(*map(col, values(staged)), PERIOD)
     _check_schema(run.rows, rows)
     run.rows.replace(
-        rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, job="ingest", run_id=job.run_id, counts=dict(job.counts),
-        reasons=dict(reasons), unique=run.conf.data.key,
+        rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, retention=run.conf.data.retention, job="ingest",
+        run_id=job.run_id, counts=dict(job.counts), unique=run.conf.data.key, **told,
     )  # fmt: skip
 
 
-def _staged(run: "Run", data: Data) -> "DataFrame":
+def _staged(run: "Run", data: Data, plan: files.Plan) -> "DataFrame":
     """The rows with their period, and the reason why one cannot be kept; kept at hand, for they are read three times."""
     from pyspark.sql import functions as F
 
-    source = _read(run, data)
-    rows = source.rows
-    _check_columns(data, [c for c in rows.columns if not c.startswith("keyfold_")])
-    reason = F.coalesce(source.reason, *(F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key))
-    if data.period != "all":
-        reason = F.coalesce(reason, F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
-    marked = rows.withColumns({PERIOD: _period(rows, data), "keyfold_reason": reason, "keyfold_raw": source.raw}).persist()
+    marked = None
+    if plan.fresh:
+        marked = _marked(run, data, plan.fresh).persist()
+        if plan.memory.periods:
+            plan.widen(row[0] for row in marked.where("keyfold_reason is null").select(PERIOD).distinct().collect())
+    if others := plan.others():
+        again = _marked(run, data, others).where(col(PERIOD).isin(sorted(plan.again))).persist()
+        marked = again if marked is None else marked.unionByName(again)
+    elif marked is None:
+        plan.widen(())
+        raise DataError(f"no file of {_named(data)} has the rows of period {min(plan.again)}, which are lost")
+    if _by_content(data, marked.columns):
+        marked = _numbered(marked).persist()
     repeated = marked.where("keyfold_reason is null").groupBy(PERIOD, *map(col, data.key)).count().where("count > 1")
     twice = repeated.drop("count").withColumn("keyfold_twice", F.lit("the key stands more than once in the period"))
     if not twice.take(1):
@@ -138,25 +175,59 @@ def _staged(run: "Run", data: Data) -> "DataFrame":
     return joined.withColumn("keyfold_reason", reason).drop("keyfold_twice").select(*map(col, marked.columns))
 
 
-def _read(run: "Run", data: Data) -> Source:
+def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
     from pyspark.sql import functions as F
 
-    if data.source is None:
-        raise ConfError(f"data.source is not set: nothing to ingest, and there is no table `{run.rows.name}`")
+    source = _read(run, data, some)
+    rows = source.rows
+    there = values(rows)
+    content = _by_content(data, there)
+    _check_columns(data, [*there, *([CONTENT] if content else [])])
+    missing = [] if content else [F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key]
+    reason = F.coalesce(source.reason, *missing, F.lit(None))
+    if data.period != "all":
+        reason = F.coalesce(reason, F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
+    return rows.withColumns({PERIOD: _period(rows, data), "keyfold_reason": reason, "keyfold_raw": source.raw})
+
+
+def _by_content(data: Data, columns: Sequence[str]) -> bool:
+    return data.key == [CONTENT] and CONTENT not in columns
+
+
+def _numbered(rows: "DataFrame") -> "DataFrame":
+    """With the digest of what the row held, and which of the rows that hold the same it is."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    alike = Window.partitionBy(PERIOD, "keyfold_raw").orderBy(F.lit(0))
+    name = F.concat(F.substring(F.sha2("keyfold_raw", 256), 1, 32), F.lit("-"), F.row_number().over(alike))
+    return rows.select(name.alias(CONTENT), *map(col, rows.columns))
+
+
+def _read(run: "Run", data: Data, some: Sequence[str]) -> Source:
+    from pyspark.sql import functions as F
+
+    assert data.source is not None
     if not isinstance(data.source, str):
-        rows = data.source.frame(run.spark)
-        return Source(rows, F.lit(None).cast("string"), F.lit(None).cast("string"))
-    sources.check_there(data.source)
-    columns = data.columns
-    if not columns and sources.format_of(data.source) in ("csv", "json"):
-        columns = _looked_up(run, data)
-    return sources.read(run.spark, data.source, columns, data.csv)
+        rows = data.source.frame(run.spark).withColumn(FILE, F.lit(""))
+        raw = F.to_json(F.struct(*map(col, values(rows))), sources.EXACT) if data.key == [CONTENT] else F.lit(None)
+        return Source(rows, F.lit(None).cast("string"), raw.cast("string"))
+    return sources.read(run.spark, data.source, _types(run, data), data.csv, _given(data, some), data.zone)
+
+
+def _given(data: Data, some: Sequence[str]) -> Sequence[str]:
+    return () if sources.format_of(str(data.source)) == "delta" else some
+
+
+def _types(run: "Run", data: Data) -> dict[str, str]:
+    untyped = not data.columns and sources.format_of(str(data.source)) in ("csv", "json")
+    return _looked_up(run, data) if untyped else data.columns
 
 
 def _looked_up(run: "Run", data: Data) -> dict[str, str]:
     if run.rows.exists():
         fields = run.rows.read().schema.fields
-        return {f.name: f.dataType.simpleString() for f in fields if not f.name.startswith("keyfold_")}
+        return {f.name: f.dataType.simpleString() for f in fields if not f.name.startswith("keyfold_") and f.name != CONTENT}
     raise ConfError(
         f"data.columns must give the types of the columns of {data.source}; "
         f"`./spark-submit.sh init {data.source} --key {','.join(data.key)}` writes them for you"
@@ -182,33 +253,6 @@ def _period(rows: "DataFrame", data: Data) -> "Column":
     return F.date_format(col(data.time or ""), PATTERNS[data.period])
 
 
-def _counted(run: "Run", staged: "DataFrame", data: Data) -> dict[tuple[str | None, str | None], int]:
-    """Rows by period and reason; on the way, refuses text that is not in its encoding."""
-    from pyspark.sql import functions as F
-
-    odd = F.coalesce(F.contains(col("keyfold_raw"), F.lit(REPLACEMENT)), F.lit(False))
-    by = staged.groupBy(PERIOD, "keyfold_reason").agg(F.count("*").alias("n"), F.max(odd).alias("odd")).collect()
-    text = isinstance(data.source, str) and sources.format_of(data.source) in ("csv", "json")
-    utf8 = text and (data.csv is None or data.csv.encoding == "utf-8")
-    if utf8 and any(r.odd for r in by) and (where := sources.not_in_encoding(run.spark, str(data.source))):
-        raise DataError(f"{where} is not UTF-8; {sources.IN_ANOTHER_ENCODING}")
-    return {(row[PERIOD], row["keyfold_reason"]): row.n for row in by}
-
-
-def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
-    """Puts rows aside, with `keyfold_reason` and their raw text, in the place of what the same run put there before."""
-    from pyspark.sql import functions as F
-
-    values = [c for c in rows.columns if not c.startswith("keyfold_")]
-    raw = F.to_json(F.struct(*map(col, values)), {"ignoreNullFields": "false"})
-    raw = F.coalesce(col("keyfold_raw"), raw) if "keyfold_raw" in rows.columns else raw
-    aside = rows.select(
-        F.lit(run_id).alias("run_id"), F.lit(run.rows.name).alias("table"), col(PERIOD).alias("period"),
-        col("keyfold_reason").alias("reason"), raw.alias("raw"), F.current_timestamp().alias("quarantined_at"),
-    )  # fmt: skip
-    run.quarantine.replace(aside, "run_id", {run_id: count}, job="quarantine")
-
-
 def _check_schema(table: "Table", rows: "DataFrame") -> None:
     if not table.exists():
         return
@@ -223,25 +267,6 @@ def _check_schema(table: "Table", rows: "DataFrame") -> None:
         raise DataError(
             f"table `{table.name}` has another schema than the source ({'; '.join(faults)}); choose another data.table"
         )
-
-
-def _done(table: "Table", run_id: str) -> tuple[dict[str, int], dict[str, int]] | None:
-    """The counts and the reasons of the commit that brought just this source, where its rows are still all there."""
-    if not table.exists():
-        return None
-    commit = next((c for c in table.commits() if c.metadata.get("run_id") == run_id), None)
-    if commit is None:
-        return None
-    there = table.read().where(col(RUN) == run_id).groupBy(PERIOD).count().collect()
-    same = {row[PERIOD]: row["count"] for row in there} == commit.metadata[PERIOD]
-    return (commit.metadata["counts"], commit.metadata["reasons"]) if same else None
-
-
-def _by_reason(rejected: Mapping[tuple[Any, Any], int]) -> dict[str, int]:
-    reasons: dict[str, int] = {}
-    for (_, reason), n in rejected.items():
-        reasons[reason] = reasons.get(reason, 0) + n
-    return reasons
 
 
 def _told(reasons: Mapping[str, int]) -> str:

@@ -40,6 +40,7 @@ def conf_for(
         [f"name: {name}", "data:", f"  source: {quoted(path)}"],
         _columns(seen, key),
         _csv_options(seen),
+        _zone(seen),
         _keys(seen, keys),
         _label(seen.columns[label]),
         ["split:", "  share: {train: 0.8, validation: 0.1, test: 0.1}  # by hash of the key: a row never changes its fold"],
@@ -112,6 +113,12 @@ def _csv_options(seen: Seen) -> Lines:
     options |= {"multi_line": "true"} if seen.multi_line else {}
     said = ", ".join(f"{name}: {value}" for name, value in options.items())
     return [f"  csv: {{{said}}}"] if said and seen.format == "csv" else []
+
+
+def _zone(seen: Seen) -> Lines:
+    wall = [c.name for c in seen.columns.values() if c.type == "timestamp" and c.wall]
+    asked = f"{quoted(wall[0])} has times without an offset: put the zone of the clock that wrote them" if wall else ""
+    return [f"  zone: UTC  # {asked}"] if asked and seen.format != "parquet" else []
 
 
 def _keys(seen: Seen, keys: Keys) -> Lines:

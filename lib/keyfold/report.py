@@ -18,11 +18,13 @@ from keyfold.metrics import Metric, Slice
 from keyfold.pictures import figure
 
 __all__ = [
-    "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "gates", "metrics", "page", "reconciliation",
+    "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "gates", "ingested", "metrics", "page",
+    "reconciliation",
     "scores", "slices", "steps", "table",
 ]  # fmt: skip
 
 NONE = "–"
+_MANY = 100
 _NAMES = {
     "roc_auc": "ROC AUC ↑", "pr_auc": "PR AUC ↑", "lift_top_decile": "Top-decile lift ↑", "log_loss": "Log loss ↓",
     "brier": "Brier score ↓", "rmse": "RMSE ↓", "mae": "MAE ↓", "r2": "R² ↑",
@@ -91,6 +93,15 @@ def reconciliation(counts: Mapping[str, int], reasons: Mapping[str, int], *, tit
     why = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     quarantine = table(["reason", "rows"], why, caption="Why rows were quarantined") if why else ""
     return Section(title, said + _beside(table(["rows", "count", "share"], shares), shown) + quarantine)
+
+
+def ingested(files: Mapping[str, tuple[int, int, int]], notes: Sequence[str]) -> list[Section]:
+    """Rows read, kept and quarantined by file (a generator has none), and what else is to be told of them."""
+    rows = sorted(((name, *counts) for name, counts in files.items() if name), key=lambda row: (-row[3], row[0]))
+    caption = f"{len(rows):,} files" + (f"; the {_MANY} with the most rows quarantined" if len(rows) > _MANY else "")
+    told = "".join(_note("Note:", note) for note in notes)
+    shown = table(["file", "read", "kept", "quarantined"], rows[:_MANY], caption=caption) if rows else ""
+    return [Section("Files", told + shown)] if told or shown else []
 
 
 def folds(rows: Sequence[tuple[str, int, int | None]], share: Mapping[str, float] | None) -> Section:

@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from keyfold import answers, examples, registry, report, strata
+from keyfold.aside import quarantine
 from keyfold.errors import DataError
 from keyfold.examples import period_of
-from keyfold.ingest import PERIOD, quarantine
+from keyfold.ingest import PERIOD
 from keyfold.models import Model, label_type
 from keyfold.registry import CHAMPION, Registered
 from keyfold.section import Section

@@ -2,13 +2,14 @@
 
 import codecs
 import glob
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
-from keyfold.digests import file_digest
+from keyfold import casts
 from keyfold.errors import DataError, nearest
 from keyfold.section import Section
 from keyfold.sql import col, quoted
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 TYPES = r"^(string|bigint|int|double|boolean|date|timestamp|timestamp_ntz|decimal\(\d{1,2},\d{1,2}\))$"
-CORRUPT = "keyfold_corrupt"
+CORRUPT, FILE = "keyfold_corrupt", "keyfold_file"
 REPLACEMENT = "\ufffd"
 IN_ANOTHER_ENCODING = "set data.csv.encoding to iso-8859-1 where the file is in Latin-1, or convert it to UTF-8"
 # Python's names of the encodings that Spark reads, and Spark's names; it takes no others.
@@ -39,6 +40,7 @@ class Csv(Section):
     encoding: str = "utf-8"
     quote: str = Field('"', max_length=1, description="empty: no quoting")
     multi_line: bool = Field(False, description="whether quoted text may hold line breaks; reading is slower")
+    thousands: Literal["", ",", ".", " ", "'", "_"] = Field("", description="what numbers are grouped with, as in 1,234,567")
 
     @field_validator("encoding")
     @classmethod
@@ -60,18 +62,13 @@ class Source(NamedTuple):
 
 def format_of(path: str) -> str:
     """csv, json, parquet or delta, by the name (and, for a local folder, by what is in it)."""
-    name = path.removesuffix(".gz").rstrip("/").lower()
     if (Path(path) / "_delta_log").is_dir():
         return "delta"
+    inside = next(iter(local_files(path) or ()), "") if Path(path).is_dir() else ""
+    name = (inside or path).removesuffix(".gz").rstrip("/").lower()
     if name.endswith((".json", ".jsonl", ".ndjson")):
         return "json"
-    return "parquet" if name.endswith(".parquet") or list(Path(path).glob("*.parquet"))[:1] else "csv"
-
-
-def identity(path: str) -> Any:
-    """What pins the files of a source: their digests; for a place that is not local, the path alone."""
-    files = _local_files(path)
-    return {file: file_digest(file) for file in files} if files is not None else path
+    return "parquet" if name.endswith(".parquet") else "csv"
 
 
 def delimiter_of(path: str, csv: Csv | None) -> str:
@@ -79,38 +76,80 @@ def delimiter_of(path: str, csv: Csv | None) -> str:
     return csv.delimiter if csv else "\t" if path.removesuffix(".gz").endswith((".tsv", ".tab")) else ","
 
 
-def read(spark: "SparkSession", path: str, columns: Mapping[str, str], csv: Csv | None) -> Source:
-    """A source's rows (DataError for an empty file or another header)."""
+class Text(NamedTuple):
+    """How the lines of text files become rows: what `from_csv` or `from_json` needs."""
+
+    kind: str
+    names: Sequence[str]
+    options: Mapping[str, Any]
+    by_line: bool = True  # a row is a line
+
+    @property
+    def schema(self) -> str:
+        """All as text, and the line where it cannot be read."""
+        return ", ".join(f"{quoted(name)} string" for name in [*self.names, CORRUPT])
+
+    def raw(self, line: "Column") -> "Column":
+        """What quarantine holds of a line as it stands in the file."""
+        from pyspark.sql import functions as F
+
+        options = {name: str(value) for name, value in self.options.items()}
+        if self.kind == "json":
+            row = F.from_json(line, self.schema, options)
+        else:
+            row = F.from_csv(F.decode(line.cast("binary"), self.options["encoding"]), self.schema, options)
+        return _raw(row.getField(CORRUPT), {name: row.getField(name) for name in self.names})
+
+    def header(self) -> "Column":
+        """What quarantine would hold of the header."""
+        from pyspark.sql import functions as F
+
+        return _raw(F.lit(None).cast("string"), {name: F.lit(name) for name in self.names})
+
+
+def read(
+    spark: "SparkSession",
+    path: str,
+    columns: Mapping[str, str],
+    csv: Csv | None,
+    files: Sequence[str] = (),
+    zone: str | None = None,
+) -> Source:
+    """The rows of a source, or of some of its files (DataError for an empty file or another header)."""
     from pyspark.sql import functions as F
 
     kind = format_of(path)
     if kind in ("parquet", "delta"):
-        rows = spark.read.format(kind).load(path)
-        return Source(rows, F.lit(None).cast("string"), F.to_json(F.struct("*"), {"ignoreNullFields": "false"}))
-    if kind == "json":
-        return _typed(_json(spark, path, columns), columns, "the line is not a JSON object")
-    odd = "the line does not parse: too few or too many fields, or broken quoting"
-    return _typed(_csv(spark, path, columns, csv), columns, odd)
+        reader = spark.read.option("basePath", path) if files and Path(path).is_dir() else spark.read
+        rows = reader.format(kind).load([*map(escaped, files)] or path)
+        rows = rows.withColumn(FILE, F.lit(path) if kind == "delta" else _file(rows))
+        values = [col(c) for c in rows.columns if c != FILE]
+        return Source(rows, F.lit(None).cast("string"), F.to_json(F.struct(*values), EXACT))
+    text = described(spark, path, columns, csv, files)
+    reader = spark.read.schema(text.schema).options(**text.options)
+    if Path(path).is_dir() and files:
+        reader = reader.option("basePath", path)
+    at = [*map(escaped, files)] or [path]
+    rows = reader.json(at) if kind == "json" else reader.csv(at)
+    return _typed(rows.withColumn(FILE, _file(rows)), columns, _ODD[kind], (csv or Csv()).thousands, zone)
 
 
-def check_there(path: str) -> None:
-    """DataError where a local source holds no file."""
-    if "://" in path or _local_files(path):
-        return
-    if glob.glob(path):
-        raise DataError(f"data.source: the folder `{path}` holds no file")
-    near = nearest(Path(path).name, [p.name for p in Path(path).parent.glob("*")])
-    raise DataError(f"data.source: there is no file `{path}` (seen from {Path.cwd()}){near}")
+EXACT = {
+    "ignoreNullFields": "false",
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+}
+_ODD = {
+    "json": "the line is not a JSON object",
+    "csv": "the line does not parse: too few or too many fields, or broken quoting",
+}
 
 
-def _local_files(path: str) -> list[str] | None:
-    if "://" in path:
-        return None
-    files = [f for p in sorted(glob.glob(path)) for f in (sorted(Path(p).rglob("*")) if Path(p).is_dir() else [Path(p)])]
-    return [str(f) for f in files if f.is_file()]
-
-
-def _csv(spark: "SparkSession", path: str, columns: Mapping[str, str], csv: Csv | None) -> "DataFrame":
+def described(spark: "SparkSession", path: str, columns: Mapping[str, str], csv: Csv | None, files: Sequence[str] = ()) -> Text:
+    """How a source of text is read (DataError for an empty file or another header)."""
+    mode = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
+    if format_of(path) == "json":
+        return Text("json", [*columns], mode)
     how = csv or Csv()
     options: dict[str, Any] = {
         "sep": delimiter_of(path, csv),
@@ -119,20 +158,50 @@ def _csv(spark: "SparkSession", path: str, columns: Mapping[str, str], csv: Csv 
         "escape": '"' if how.quote else "\\",
         "multiLine": how.multi_line,
     }
-    first = spark.read.options(**options, header=False).csv(path).take(1)
+    first = spark.read.options(**options, header=False).csv([*map(escaped, files)] or path).take(1)
     if not first:
         raise DataError(f"{path} is empty: not even a header")
     header = [name if name is not None else "" for name in first[0]]
     _check_header(path, header, columns)
-    schema = ", ".join(f"{quoted(name)} string" for name in [*header, CORRUPT])
-    reader = spark.read.schema(schema).options(**options, header=True, enforceSchema=False, columnPruning=False)
-    return reader.options(columnNameOfCorruptRecord=CORRUPT, mode="PERMISSIVE").csv(path)
+    options |= {"header": True, "enforceSchema": False, "columnPruning": False}
+    return Text("csv", header, options | mode, by_line=not how.multi_line)
 
 
-def _json(spark: "SparkSession", path: str, columns: Mapping[str, str]) -> "DataFrame":
-    schema = ", ".join(f"{quoted(name)} string" for name in [*columns, CORRUPT])
-    reader = spark.read.schema(schema).options(columnNameOfCorruptRecord=CORRUPT, mode="PERMISSIVE")
-    return reader.json(path)
+def escaped(file: str) -> str:
+    """A file's name as a pattern that only itself matches."""
+    return re.sub(r"([{}\[\]*?\\])", r"\\\1", file)
+
+
+def _file(rows: "DataFrame") -> "Column":
+    return rows.metadataColumn("_metadata").getField("file_path")
+
+
+def _raw(corrupt: "Column", values: "Mapping[str, Column]") -> "Column":
+    from pyspark.sql import functions as F
+
+    named = F.struct(*(value.alias(name) for name, value in values.items()))
+    return F.coalesce(corrupt, F.to_json(named, {"ignoreNullFields": "false"}))
+
+
+def check_there(path: str) -> None:
+    """DataError where a local source holds no file."""
+    if "://" in path or local_files(path):
+        return
+    if glob.glob(path):
+        raise DataError(f"data.source: the folder `{path}` holds no file")
+    near = nearest(Path(path).name, [p.name for p in Path(path).parent.glob("*")])
+    raise DataError(f"data.source: there is no file `{path}` (seen from {Path.cwd()}){near}")
+
+
+def local_files(path: str) -> list[str] | None:
+    """The files of a source, in order; None where they are not in the local file system."""
+    if "://" in path:
+        return None
+    found = sorted(glob.glob(path))
+    files = [f for p in found for f in (sorted(Path(p).rglob("*")) if Path(p).is_dir() else [Path(p)])]
+    # Like Spark, not what a name hides.
+    hidden = {f for f in files if str(f) not in found and f.name[0] in "._"}
+    return [str(f) for f in files if f.is_file() and f not in hidden]
 
 
 def _check_header(path: str, header: Sequence[str], columns: Mapping[str, str]) -> None:
@@ -150,34 +219,24 @@ def _check_header(path: str, header: Sequence[str], columns: Mapping[str, str]) 
             raise DataError(f"{path} has no column `{name}`, which data.columns declares{nearest(name, header)}")
 
 
-def _typed(texts: "DataFrame", columns: Mapping[str, str], odd: str) -> Source:
+def _typed(texts: "DataFrame", columns: Mapping[str, str], odd: str, thousands: str, zone: str | None) -> Source:
     from pyspark.sql import functions as F
 
-    names = [c for c in texts.columns if c != CORRUPT]
-    cast = {name: _cast(col(name), columns.get(name, "string")) for name in names}
+    names = [c for c in texts.columns if c not in (CORRUPT, FILE)]
+    cast = {name: casts.cast(col(name), columns.get(name, "string"), thousands, zone) for name in names}
     wrong = [
         F.when(cast[n].isNull() & col(n).isNotNull() & (F.trim(col(n)) != ""), F.lit(f"`{n}` is not {columns[n]}"))
         for n in names
         if columns.get(n, "string") != "string"
     ]
     corrupt = F.when(col(CORRUPT).isNotNull(), F.lit(odd))
-    raw = F.coalesce(col(CORRUPT), F.to_json(F.struct(*map(col, names)), {"ignoreNullFields": "false"}))
+    raw = _raw(col(CORRUPT), {name: col(name) for name in names})
+    clocks = casts.clocks([name for name in names if columns.get(name) == "timestamp"], zone)
     kept = texts.select(
-        *(cast[n].alias(n) for n in names), F.coalesce(corrupt, *wrong).alias("keyfold_reason"), raw.alias("keyfold_raw")
-    )
+        *(cast[n].alias(n) for n in names), F.coalesce(corrupt, *wrong, F.lit(None)).alias("keyfold_reason"),
+        raw.alias("keyfold_raw"), FILE, *(value.alias(name) for name, value in clocks.items()),
+    )  # fmt: skip
     return Source(kept, col("keyfold_reason"), col("keyfold_raw"))
-
-
-def _cast(text: "Column", type_: str) -> "Column":
-    from pyspark.sql import functions as F
-
-    if type_ == "string":
-        return text
-    value = F.trim(text).try_cast(type_)
-    if type_.startswith("decimal"):
-        # A decimal with more digits than the type holds would be rounded without a word.
-        value = F.when(value == F.trim(text).try_cast("decimal(38,18)"), value)
-    return value
 
 
 def not_in_encoding(spark: "SparkSession", path: str) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, urlparse
 
 from keyfold import sql
 from keyfold.errors import DataError, PromiseError, nearest
@@ -55,11 +56,29 @@ class Table:
         return any((self.path / "_delta_log").glob("*.json")) if self.path else self.spark.catalog.tableExists(self.at)
 
     def read(self, version: int | None = None) -> "DataFrame":
-        """The rows, now or at a version (DataError where the table is not there)."""
+        """The rows, now or at a version (DataError where the table or the version is not there)."""
         self._check_there()
         reader = self.spark.read.format("delta")
         reader = reader if version is None else reader.option("versionAsOf", version)
-        return reader.load(str(self.path)) if self.path else reader.table(self.at)
+        try:
+            rows = reader.load(str(self.path)) if self.path else reader.table(self.at)
+        except Exception as error:
+            if "DELTA_VERSION_NOT_FOUND" in str(error) and version is not None and version < self.history(1)[0].version:
+                raise self._gone(version) from error
+            raise
+        if version is None or self.path is None or all(map(_is_there, rows.inputFiles())):
+            return rows
+        if not any(row.version > version and changes(row) for row in self.history()):
+            return self.read()  # the same rows in other files
+        raise self._gone(version)
+
+    def _gone(self, version: int) -> DataError:
+        properties = self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0].properties
+        kept = properties.get("delta.deletedFileRetentionDuration", "interval 1 week").removeprefix("interval ")
+        return DataError(
+            f"version {version} of table `{self.name}` is gone: VACUUM takes rows that were replaced more than {kept} ago "
+            "(data.retention); run the job on the table as it is, or ingest those files again"
+        )
 
     def history(self, limit: int | None = None) -> "list[Row]":
         """Commits, newest first."""
@@ -99,11 +118,12 @@ class Table:
             self._save(frame.write.format("delta").mode("append"), frame, metadata)
 
     def replace(
-        self, frame: "DataFrame", column: str, values: Mapping[str, int], *, partition: bool = True, **metadata: Any
-    ) -> Commit:
+        self, frame: "DataFrame", column: str, values: Mapping[str, int], *, partition: bool = True,
+        retention: str | None = None, **metadata: Any,
+    ) -> Commit:  # fmt: skip
         """Puts `frame` in the place of the rows whose `column` is one of `values`, which says how many rows each has.
 
-        One commit. PromiseError where Delta counts other rows than were expected; the former rows are put back.
+        One commit; `retention` is for a table that is not there yet. PromiseError where Delta counts other rows than were expected; the former rows are put back.
         """
         attempt = uuid.uuid4().hex
         metadata |= {"attempt": attempt, column: dict(values)}
@@ -111,6 +131,7 @@ class Table:
             before = self.history(1)[0].version if self.exists() else None
             writer = frame.write.format("delta").mode("overwrite")
             writer = writer.option("replaceWhere", _where(column, values)) if before is not None else writer
+            writer = writer.options(**_kept_for(retention)) if before is None and retention else writer
             self._save(writer.partitionBy(column) if partition else writer, frame, metadata)
             commit = next(c for c in self.commits(limit=20) if c.metadata.get("attempt") == attempt)
             if commit.rows != sum(values.values()):
@@ -120,6 +141,14 @@ class Table:
                     "the former rows were put back. Please run again, and report this"
                 )
         return commit
+
+    def keep_for(self, retention: str) -> None:
+        """Sets how long former rows are kept, where that is not so yet."""
+        detail = self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0]
+        wanted = _kept_for(retention)
+        if wanted.items() - detail.properties.items():
+            said = ", ".join(f"{sql.text(name)} = {sql.text(value)}" for name, value in wanted.items())
+            self.spark.sql(f"ALTER TABLE {self.at} SET TBLPROPERTIES ({said})")
 
     def _put_back(self, column: str, values: Mapping[str, int], version: int | None) -> None:
         # Not RESTORE, which would undo other periods too.
@@ -180,6 +209,14 @@ def _catalog_configured(spark: "SparkSession") -> bool:
     catalog = spark.conf.get("spark.sql.catalog.spark_catalog", "")
     own = catalog in ("", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
     return not own or spark.conf.get("spark.sql.catalogImplementation", "in-memory") == "hive"
+
+
+def _kept_for(retention: str) -> dict[str, str]:
+    return {f"delta.{what}RetentionDuration": f"interval {retention}" for what in ("deletedFile", "log")}
+
+
+def _is_there(file: str) -> bool:
+    return not file.startswith("file:") or Path(unquote(urlparse(file).path)).exists()
 
 
 def _where(column: str, values: Mapping[str, int]) -> str:

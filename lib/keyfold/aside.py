@@ -1,0 +1,46 @@
+"""Rows that cannot be kept: where they came from, why, and their raw text."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from keyfold import files, lines, sources
+from keyfold.sources import FILE
+from keyfold.sql import col
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row
+
+    from keyfold.run import Run
+
+
+def put_aside(run: "Run", run_id: str, staged: "DataFrame", counted: "Sequence[Row]", types: Mapping[str, str]) -> None:
+    """Quarantines the rows that have a reason, with their lines where their files have some."""
+    data, bad = run.conf.data, [row for row in counted if row.keyfold_reason is not None]
+    rows = staged.where("keyfold_reason is not null")
+    with lines.countable(run.spark):
+        if isinstance(data.source, str) and sources.format_of(data.source) in ("csv", "json"):
+            some = sorted({row.file for row in bad})
+            text = sources.described(run.spark, data.source, types, data.csv, some)
+            rows = lines.located(rows, [*map(sources.escaped, some)], text) if text.by_line else rows
+        quarantine(run, run_id, rows, sum(row.n for row in bad))
+
+
+def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
+    """Puts rows aside, with `keyfold_reason` and their raw text, in the place of what the same run put there before."""
+    from pyspark.sql import functions as F
+
+    raw = F.to_json(F.struct(*map(col, values(rows))), {"ignoreNullFields": "false"})
+    raw = F.coalesce(col("keyfold_raw"), raw) if "keyfold_raw" in rows.columns else raw
+    file = files.plain(col(FILE)) if FILE in rows.columns else F.lit(None)
+    line = col(lines.LINE) if lines.LINE in rows.columns else F.lit(None)
+    aside = rows.select(
+        F.lit(run_id).alias("run_id"), F.lit(run.rows.name).alias("table"), col(files.PERIOD).alias("period"),
+        file.cast("string").alias("file"), line.cast("bigint").alias("line"), col("keyfold_reason").alias("reason"),
+        raw.alias("raw"), F.current_timestamp().alias("quarantined_at"),
+    )  # fmt: skip
+    run.quarantine.replace(aside, "run_id", {run_id: count}, job="quarantine")
+
+
+def values(rows: "DataFrame") -> list[str]:
+    """The columns that are not keyfold's own."""
+    return [c for c in rows.columns if not c.startswith("keyfold_")]

@@ -1,0 +1,111 @@
+"""Text as what the conf declares it to be: NULL where it is not just that.
+
+Times without an offset are of the zone that the conf declares, never of the machine's.
+"""
+
+import operator
+import re
+import zoneinfo
+from collections.abc import Sequence
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from keyfold.errors import nearest
+from keyfold.sql import col
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+ZONELESS, SKIPPED, TWICE = "keyfold_zoneless", "keyfold_skipped", "keyfold_shown_twice"
+LOCAL = r"^\d{4}(-\d{1,2}(-\d{1,2}([T ][\d:.]*)?)?)?$"
+# Without this Spark takes `12:30` for today's.
+_DATED = r"^\d{4}(-|$)"
+
+
+def checked(zone: str | None) -> str | None:
+    """The zone; ValueError where there is none of that name."""
+    if zone and zone not in zoneinfo.available_timezones() and not re.fullmatch(r"[+-]\d\d:\d\d", zone):
+        near = nearest(zone, zoneinfo.available_timezones())
+        raise ValueError(f"must be the name of a zone, such as Europe/Berlin, or an offset, such as +02:00 (got `{zone}`){near}")
+    return zone
+
+
+def cast(text: "Column", type_: str, thousands: str = "", zone: str | None = None) -> "Column":
+    """Text as a type, without loss; numbers may be grouped by `thousands`."""
+    from pyspark.sql import functions as F
+
+    if type_ == "string":
+        return text
+    plain = F.trim(text)
+    if type_ == "timestamp":
+        return moment(plain, zone)
+    if thousands and type_ not in ("boolean", "date", "timestamp_ntz"):
+        plain = _ungrouped(plain, thousands)
+    value = plain.try_cast(type_)
+    if type_.startswith("decimal"):
+        # A decimal with more digits than the type holds would be rounded without a word.
+        value = F.when(value == plain.try_cast("decimal(38,18)"), value)
+    if type_ == "double":
+        # Java takes `5d` and `0x1p3` for numbers, and what is too large for infinite.
+        large = plain.rlike(r"\d") & (F.abs(value) == float("inf"))
+        value = F.when(~plain.rlike(r"(?i)[\d.][df]$|x") & ~large, value)
+    return value
+
+
+def _ungrouped(text: "Column", thousands: str) -> "Column":
+    """NULL where the groups are not of three digits."""
+    from pyspark.sql import functions as F
+
+    fraction = "" if thousands == "." else r"([.]\d*)?"
+    grouped = rf"^[+-]?\d{{1,3}}([{thousands}]\d{{3}})+{fraction}$"
+    bare = F.replace(text, F.lit(thousands), F.lit(""))
+    return F.when(text.rlike(grouped), bare).when(~F.contains(text, F.lit(thousands)), text)
+
+
+def moment(text: "Column", zone: str | None) -> "Column":
+    """Trimmed text as a moment, NULL where it is none.
+
+    What the zone's clock shows twice is the earlier of the two, what it skips is moved by the width of the gap.
+    """
+    from pyspark.sql import functions as F
+
+    at = F.when(text.rlike(_DATED), text.try_cast("timestamp"))
+    return F.when(text.rlike(LOCAL), F.to_utc_timestamp(at, zone)).otherwise(at) if zone else at
+
+
+def skipped(text: "Column", zone: str) -> "Column":
+    """Whether the zone's clock never shows this time."""
+    from pyspark.sql import functions as F
+
+    return text.rlike(LOCAL) & (F.from_utc_timestamp(moment(text, zone), zone) != text.try_cast("timestamp"))
+
+
+def twice(text: "Column", zone: str) -> "Column":
+    """Whether the zone's clock shows this time twice."""
+    from pyspark.sql import functions as F
+
+    wall, found = text.try_cast("timestamp"), moment(text, zone)
+    later = found + F.expr("INTERVAL 1 DAY")
+    offset = F.unix_micros(F.from_utc_timestamp(later, zone)) - F.unix_micros(later)
+    other = F.timestamp_micros(F.unix_micros(wall) - offset)
+    return text.rlike(LOCAL) & (other > found) & (F.from_utc_timestamp(other, zone) == wall)
+
+
+def clocks(names: Sequence[str], zone: str | None) -> "dict[str, Column]":
+    """Of a row's times without an offset: which there is though no zone is declared, how many are skipped or shown twice."""
+    from pyspark.sql import functions as F
+
+    texts = {name: F.trim(col(name)) for name in names}
+    if not names:
+        return {}
+    if zone is None:
+        said = [F.when(t.rlike(LOCAL), F.concat(F.lit(f"`{n}` has the time `"), t, F.lit("`"))) for n, t in texts.items()]
+        return {ZONELESS: F.coalesce(*said, F.lit(None))}
+    counted = {SKIPPED: skipped, TWICE: twice}
+    return {name: _sum([how(t, zone).cast("int") for t in texts.values()]) for name, how in counted.items()}
+
+
+def _sum(values: "Sequence[Column]") -> "Column":
+    from pyspark.sql import functions as F
+
+    return reduce(operator.add, (F.coalesce(value, F.lit(0)) for value in values))

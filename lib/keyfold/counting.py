@@ -1,0 +1,85 @@
+"""What is counted of the rows that were read, before any is written: by file, period and reason, and what is odd in them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from keyfold import casts, files, keys, sources
+from keyfold.errors import DataError
+from keyfold.sources import FILE, REPLACEMENT
+from keyfold.sql import col
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row
+
+    from keyfold.ingest import Data
+    from keyfold.run import Run
+
+
+def counted(run: "Run", staged: "DataFrame", data: "Data") -> "list[Row]":
+    """Rows by file, period and reason, and what is odd in them; refuses text in another encoding, times of no zone."""
+    from pyspark.sql import Row
+    from pyspark.sql import functions as F
+
+    kept = col("keyfold_reason").isNull()
+    also = {
+        "odd": F.max(F.coalesce(F.contains(col("keyfold_raw"), F.lit(REPLACEMENT)), F.lit(False))),
+        "unusual": F.max(kept & keys.unusual(staged, data.key)),
+    }
+    also |= {name: F.sum(F.when(kept, col(name))) for name in (casts.SKIPPED, casts.TWICE) if name in staged.columns}
+    also |= {name: F.min(name) for name in [casts.ZONELESS] if name in staged.columns}
+    by = staged.groupBy(FILE, files.PERIOD, "keyfold_reason").agg(F.count("*").alias("n"), *(v.alias(k) for k, v in also.items()))
+    rows = [Row(**row.asDict(), file=files.name_of(row[FILE])) for row in by.collect()]
+    text = isinstance(data.source, str) and sources.format_of(data.source) in ("csv", "json")
+    utf8 = text and (data.csv is None or data.csv.encoding == "utf-8")
+    if utf8 and any(r.odd for r in rows) and (where := sources.not_in_encoding(run.spark, str(data.source))):
+        raise DataError(f"{where} is not UTF-8; {sources.IN_ANOTHER_ENCODING}")
+    if zoneless := [said for r in rows if (said := r.asDict().get(casts.ZONELESS))]:
+        raise DataError(
+            f"{min(zoneless)} without an offset, and no zone is declared; set data.zone (such as Europe/Berlin), "
+            "or give the column the type timestamp_ntz"
+        )
+    return rows
+
+
+def notes(run: "Run", staged: "DataFrame", counted: "Sequence[Row]", plan: files.Plan) -> list[str]:
+    """What is worth telling of the rows that are kept."""
+    data = run.conf.data
+    found = []
+    if plan.memory.files:
+        others = len(plan.others())
+        found += [
+            f"{len(plan.fresh):,} of {len(plan.now):,} files are new or changed"
+            + (f"; {others:,} more were read again for period {', '.join(sorted(plan.again))}" if others else "")
+        ]
+    found += [f"`{name}` has changed since it was ingested, and was read again" for name in plan.changed if name]
+    for name, what, became in _CLOCK:
+        if n := sum(row.asDict().get(name) or 0 for row in counted):
+            found.append(f"{n:,} times {what} in {data.zone}; {became}")
+    if any(row.unusual for row in counted):
+        found += keys.alike(staged.where("keyfold_reason is null"), files.PERIOD, data.key)
+    return found
+
+
+_CLOCK = (
+    (casts.SKIPPED, "do not exist", "they were moved forward by the width of the gap"),
+    (casts.TWICE, "exist twice", "the earlier was taken"),
+)
+
+
+def kept(counted: "Sequence[Row]") -> dict[str, int]:
+    """Rows that are kept, by period."""
+    found: Counter[str] = Counter()
+    for row in counted:
+        if row.keyfold_reason is None:
+            found[row[files.PERIOD]] += row.n
+    return dict(found)
+
+
+def by_reason(counted: "Sequence[Row]") -> dict[str, int]:
+    """Rows that are quarantined, by reason."""
+    reasons: Counter[str] = Counter()
+    for row in counted:
+        if row.keyfold_reason is not None:
+            reasons[row.keyfold_reason] += row.n
+    return dict(reasons)

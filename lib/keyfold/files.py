@@ -1,0 +1,160 @@
+"""Which files of a source were ingested before, and which periods of which files are to be read again.
+
+Each commit remembers every file by path, size and digest, with the rows that it brought by period. A period is read whole, from all
+files that have rows of it: only so can keys be compared. Rows of other periods stay as they are.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+from keyfold import sources
+from keyfold.digests import digest, file_digest
+from keyfold.errors import DataError
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, Row, SparkSession
+
+    from keyfold.tables import Commit, Table
+
+PERIOD, RUN = "keyfold_period", "keyfold_run"
+
+# A file's rows by period, kept and quarantined; rows without a period stand under "".
+Periods = dict[str, list[int]]
+
+
+@dataclass
+class Memory:
+    """What the last commit of the same source, read in the same way, says of its files and periods."""
+
+    run_id: str = ""
+    commit: Mapping[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    periods: dict[str, list[Any]] = field(default_factory=dict)  # the run that wrote it, and its rows
+
+
+@dataclass
+class Plan:
+    """`now`: the files as they are; `fresh`: those to read whole; `again`: periods to read from all files."""
+
+    now: dict[str, dict[str, Any]]
+    memory: Memory
+    fresh: list[str]
+    changed: list[str]
+    again: set[str]
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is to be read."""
+        return not self.fresh and not self.again
+
+    def others(self) -> list[str]:
+        """Files that were ingested before and have rows of a period that is read again."""
+        return [f for f in self.now if f not in self.fresh and _has(self.memory.files[f], self.again)]
+
+    def widen(self, periods: Iterable[str]) -> None:
+        """The fresh files have rows of these periods (DataError where a file that is gone had some of them, too)."""
+        self.again |= {p for p in periods if p in self.memory.periods}
+        former = (p for f in self.changed for p in self.memory.files[f]["periods"])
+        kept = [f for f in self.now if f not in self.fresh]
+        self.again |= {p for p in former if p and any(_has(self.memory.files[f], {p}) for f in kept)}
+        for name in self.gone():
+            if both := sorted(p for p in self.again if _has(self.memory.files[name], {p})):
+                raise DataError(
+                    f"data.source: period {both[0]} is to be read again, and `{name}`, which has rows of it, is gone; "
+                    "put it back, or choose another data.table"
+                )
+
+    def gone(self) -> list[str]:
+        """Files that are no longer there, under this name or another."""
+        there = {file["digest"] for file in self.now.values()}
+        return [name for name, file in self.memory.files.items() if name not in self.now and file["digest"] not in there]
+
+    def after(self, counts: Mapping[str, Periods], kept: Mapping[str, int], run_id: str) -> dict[str, Any]:
+        """What is to be remembered once these rows are committed."""
+        files = {name: self.memory.files[name] for name in self.gone()}
+        for name, file in self.now.items():
+            former = {} if name in self.fresh else self.memory.files[name]["periods"]
+            stays = {p: n for p, n in former.items() if p not in self.again}
+            files[name] = file | {"periods": stays | counts.get(name, {})}
+        periods = self.memory.periods | {p: [run_id, n] for p, n in kept.items()}
+        return {"files": files, "periods": {p: v for p, v in periods.items() if any(_has(f, {p}) for f in files.values())}}
+
+
+def plan(spark: "SparkSession", source: Any, table: "Table", reading: str) -> Plan:
+    """What is to be read, of a source that is read in this way (a digest)."""
+    now, memory = _files(spark, source), _memory(table, reading)
+    changed = [f for f in now if f in memory.files and memory.files[f]["digest"] != now[f]["digest"]]
+    fresh = [f for f in now if f not in memory.files or f in changed]
+    return Plan(now, memory, fresh, changed, _lost(table, memory))
+
+
+def name_of(uri: str) -> str:
+    """A file's name as `plan` knows it, by the name that Spark gives it."""
+    parts = urlparse(uri)
+    return unquote(parts.path) if parts.scheme == "file" and not parts.netloc else uri
+
+
+def plain(uri: "Column") -> "Column":
+    """The same in Spark."""
+    from pyspark.sql import functions as F
+
+    path = F.url_decode(F.replace(F.regexp_replace(uri, "^file:/+", "/"), F.lit("+"), F.lit("%2B")))
+    return F.when(uri.startswith("file:/"), path).otherwise(uri)
+
+
+def by_file(counted: "Iterable[Row]") -> dict[str, Periods]:
+    """Of the counted rows, those kept and those quarantined, by file and period."""
+    found: dict[str, Periods] = {}
+    for row in counted:
+        pair = found.setdefault(row.file, {}).setdefault(row[PERIOD] or "", [0, 0])
+        pair[row.keyfold_reason is not None] += row.n
+    return found
+
+
+def summed(periods: Periods) -> tuple[int, int, int]:
+    """Rows read, kept and quarantined."""
+    kept, quarantined = (sum(pair[i] for pair in periods.values()) for i in (0, 1))
+    return kept + quarantined, kept, quarantined
+
+
+def _has(file: Mapping[str, Any], periods: set[str]) -> bool:
+    return any(p in periods and p for p in file["periods"])
+
+
+def _files(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(source, str):
+        return {"": {"size": 0, "digest": digest(source.model_dump(mode="json"))}}
+    if sources.format_of(source) == "delta":
+        from keyfold.tables import Table
+
+        version = Table(spark, source, Path(source).absolute()).version()
+        return {source: {"size": 0, "digest": digest(list(version))}}
+    if (local := sources.local_files(source)) is not None:
+        names = map(os.path.abspath, local)
+        return {file: {"size": Path(file).stat().st_size, "digest": file_digest(file)} for file in names}
+    # Elsewhere the bytes are not fetched for their digest: size and time of change stand for them.
+    listed = spark.read.format("binaryFile").load(source).select("path", "length", "modificationTime").collect()
+    return {row.path: {"size": row.length, "digest": digest([row.length, str(row.modificationTime)])} for row in listed}
+
+
+def _memory(table: "Table", reading: str) -> Memory:
+    commit: Commit | None = next(
+        (c for c in table.commits() if c.metadata.get("reading") == reading) if table.exists() else iter(()), None
+    )
+    if commit is None:
+        return Memory()
+    return Memory(commit.metadata["run_id"], commit.metadata, commit.metadata["files"], commit.metadata["periods"])
+
+
+def _lost(table: "Table", memory: Memory) -> set[str]:
+    """Periods whose rows are no longer just those that were committed."""
+    if not memory.periods:
+        return set()
+    there: dict[str, list[list[Any]]] = {}
+    for period, run_id, n in table.read().groupBy(PERIOD, RUN).count().collect():
+        there.setdefault(period, []).append([run_id, n])
+    return {p for p, expected in memory.periods.items() if there.get(p, []) != ([expected] if expected[1] else [])}

@@ -1,0 +1,355 @@
+"""Files into the table: every bad row told by file and line, nothing read twice, times in their zone, whole numbers exact."""
+
+import random
+import re
+from pathlib import Path
+
+import deltalake
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keyfold.conf import check
+from keyfold.errors import ConfError, DataError
+from keyfold.ingest import ingest
+from keyfold.run import Run
+from keyfold.score import score
+from keyfold.training import decide, train
+
+TYPES = {"id": "bigint", "amount": "double", "day": "date"}
+
+
+def conf_of(source, name="t", columns=TYPES, **data):
+    return check({"name": name, "data": {"source": str(source), "columns": columns, "key": ["id"]} | data})
+
+
+@pytest.fixture
+def ingested(spark, home, tmp_path):
+    """Ingests a file of this content, or a source that is there; the run."""
+
+    def ingested(content=None, source="rows.csv", **data):
+        path = tmp_path / source
+        if content is not None:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        run = Run(conf_of(path, **data), spark)
+        ingest(run)
+        return run
+
+    return ingested
+
+
+def rows(run, *columns):
+    return sorted(tuple(row) for row in run.rows.read().select(*columns).collect())
+
+
+def aside(run):
+    found = run.quarantine.read().collect() if run.quarantine.exists() else []
+    return sorted((Path(row.file).name, row.line, row.reason) for row in found if row.run_id == run.jobs[-1].run_id)
+
+
+# --- bad rows ---
+
+UNPARSED = "the line does not parse: too few or too many fields, or broken quoting"
+TWICE = "the key stands more than once in the period"
+
+
+def test_bad_lines_are_told_by_file_and_line(ingested):
+    lines = ["id,amount,day", "1,1.5,2026-01-01", "", "2,1", "3,1,2026-01-01,9", "x,1,2026-01-01", "4,5d,2026-01-01"]
+    lines += ["id,amount,day", "  ", "5,1e999,2026-01-01", "6,1,2026-02-30", "7,1,", "7,1,", '8,"1,2026-01-01', ",1,2026-01-01"]
+    run = ingested("\ufeff" + "\r\n".join(lines) + "\r\n")
+    assert aside(run) == [
+        ("rows.csv", 4, UNPARSED),
+        ("rows.csv", 5, UNPARSED),
+        ("rows.csv", 6, "`id` is not bigint"),
+        ("rows.csv", 7, "`amount` is not double"),
+        ("rows.csv", 8, "`id` is not bigint"),
+        ("rows.csv", 10, "`amount` is not double"),
+        ("rows.csv", 11, "`day` is not date"),
+        ("rows.csv", 12, TWICE),
+        ("rows.csv", 13, TWICE),
+        ("rows.csv", 14, UNPARSED),
+        ("rows.csv", 15, "key `id` is NULL"),
+    ]
+    assert rows(run, "id", "amount") == [(1, 1.5)]
+
+
+def test_text_is_read_as_it_was_written(ingested):
+    """Quotes, Latin-1, whole numbers over 2^53 and grouped numbers; the wrongly grouped go to quarantine."""
+    lines = [
+        'id;amount;"nä;me"',
+        '9007199254740993;1,234.5;"a ""b"""',
+        "1,234,567;-12;ü",
+        "1,23;1;x",
+        "1234,567;1;x",
+        "2;1,2345;x",
+    ]
+    csv = {"delimiter": ";", "encoding": "latin-1", "thousands": ","}
+    run = ingested("\n".join(lines).encode("latin-1"), csv=csv, columns={"id": "bigint", "amount": "double"})
+    assert rows(run, "id", "amount", "nä;me") == [(1_234_567, -12.0, "ü"), (2**53 + 1, 1_234.5, 'a "b"')]
+    assert [(line, reason) for _, line, reason in aside(run)] == [
+        (4, "`id` is not bigint"),
+        (5, "`id` is not bigint"),
+        (6, "`amount` is not double"),
+    ]
+
+
+def test_grouped_numbers_must_be_declared(ingested):
+    run = ingested('id,amount,day\n"1,234",1,2026-01-01\n1,1,2026-01-01\n')
+    assert aside(run) == [("rows.csv", 2, "`id` is not bigint")]
+
+
+def test_json_lines_and_parquet_are_told_too(ingested, tmp_path):
+    lines = ['{"id": 9007199254740993, "amount": 1}', "", '{"id": 9223372036854775808}', "[1", '{"id": "7", "amount": "x"}']
+    run = ingested("\ufeff" + "\n".join(lines), "rows.jsonl", columns={"id": "bigint", "amount": "double"})
+    assert rows(run, "id") == [(2**53 + 1,)]
+    odd = "the line is not a JSON object"
+    assert aside(run) == [
+        ("rows.jsonl", 3, "`id` is not bigint"),
+        ("rows.jsonl", 4, odd),
+        ("rows.jsonl", 5, "`amount` is not double"),
+    ]
+    pq.write_table(pa.table({"id": [1, 2, 2, None]}), tmp_path / "rows.parquet")
+    run = ingested(source="rows.parquet", name="p", columns={})
+    assert aside(run) == [("rows.parquet", None, "key `id` is NULL"), *[("rows.parquet", None, TWICE)] * 2]
+
+
+BAD = {
+    "{i},1": UNPARSED,
+    "{i},1,2026-01-01,x": UNPARSED,
+    '{i},"1,2026-01-01': UNPARSED,
+    "x{i},1,2026-01-01": "`id` is not bigint",
+    '"{i},000",1,2026-01-01': "`id` is not bigint",
+    "{i}.0,1,2026-01-01": "`id` is not bigint",
+    "9223372036854775808,{i},2026-01-01": "`id` is not bigint",
+    "{i},1.2.3,2026-01-01": "`amount` is not double",
+    "{i},1,2026-13-01": "`day` is not date",
+    ",{i},2026-01-01": "key `id` is NULL",
+    " ,1,2026-01-01": "key `id` is NULL",
+    "{i},1,2026-01-01\n{i},1,2026-01-01": TWICE,
+}
+
+
+@settings(max_examples=4)
+@given(st.randoms(use_true_random=False), st.lists(st.sampled_from([*BAD]), min_size=1), st.integers(1, 3))
+def test_so_many_bad_rows_in_so_many_aside(spark, tmp_path_factory, draw, bad, parts):
+    folder = tmp_path_factory.mktemp("files")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEYFOLD_HOME", str(folder / "state"))
+        written = [(line.format(i=i), BAD[line]) for i, line in enumerate(bad)] + [
+            (f"{i},1,2026-01-01", None) for i in range(900, 905)
+        ]
+        draw.shuffle(written)
+        expected = []
+        (folder / "in").mkdir()
+        for part in range(parts):
+            lines = ["id,amount,day"]
+            for text, reason in written[part::parts]:
+                for line in text.split("\n"):
+                    lines += [""] * draw.randrange(2) + [line]
+                    expected += [(f"{part}.csv", len(lines), reason)] if reason else []
+            (folder / "in" / f"{part}.csv").write_text("\n".join(lines))
+        run = Run(conf_of(folder / "in"), spark)
+        ingest(run)
+        assert aside(run) == sorted(expected)
+        assert run.jobs[0].counts == {"read": len(expected) + 5, "kept": 5, "quarantined": len(expected)}
+
+
+# --- files that come, go and change ---
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of files; writes one."""
+    (tmp_path / "in").mkdir()
+
+    def write(name, *lines):
+        (tmp_path / "in" / name).write_text("\n".join(["id,amount,day", *lines]) + "\n")
+
+    return write
+
+
+MONTHLY = {"source": "in", "time": "day", "period": "month"}
+
+
+def told(run):
+    commit = next(run.rows.commits())
+    return {Path(name).name: file["periods"] for name, file in commit.metadata["files"].items()}
+
+
+def test_only_the_new_file_is_read(ingested, folder):
+    folder("a.csv", "1,1,2026-01-05", "x,1,2026-01-06")
+    folder("b[1] +%20.csv", "1,1,2026-02-05")
+    first = ingested(**MONTHLY)
+    assert first.jobs[0].counts == {"read": 3, "kept": 2, "quarantined": 1}
+    again = ingested(**MONTHLY)
+    assert again.jobs[0].status == "done before"
+    assert again.rows.version() == first.rows.version()
+    folder("c.csv", "1,1,2026-03-05", "2,1,2026-03-05", ",1,2026-03-05")
+    third = ingested(**MONTHLY)
+    assert third.jobs[0].counts == {"read": 3, "kept": 2, "quarantined": 1}
+    assert rows(third, "id", "keyfold_period") == [(1, "2026-01"), (1, "2026-02"), (1, "2026-03"), (2, "2026-03")]
+    assert told(third) == {
+        "a.csv": {"2026-01": [1, 1]},
+        "b[1] +%20.csv": {"2026-02": [1, 0]},
+        "c.csv": {"2026-03": [2, 1]},
+    }
+    assert "1 of 3 files are new or changed" in third.write_report().read_text("utf-8")
+    assert ingested(**MONTHLY).jobs[0].status == "done before"
+
+
+def test_a_period_that_a_new_file_adds_to_is_read_whole(ingested, folder):
+    folder("a.csv", "1,1,2026-01-05", "2,1,2026-02-05")
+    folder("b.csv", "3,1,2026-03-05")
+    ingested(**MONTHLY)
+    folder("c.csv", "1,9,2026-01-07", "4,1,2026-01-07")
+    run = ingested(**MONTHLY)
+    assert run.jobs[0].counts == {"read": 3, "kept": 1, "quarantined": 2}
+    assert aside(run) == [("a.csv", 2, TWICE), ("c.csv", 2, TWICE)]
+    assert rows(run, "id", "keyfold_period") == [(2, "2026-02"), (3, "2026-03"), (4, "2026-01")]
+    assert told(run)["a.csv"] == {"2026-01": [0, 1], "2026-02": [1, 0]}
+    assert ingested(**MONTHLY).jobs[0].status == "done before"
+
+
+def test_a_changed_file_is_read_again_and_a_lost_period_too(ingested, folder, tmp_path):
+    folder("a.csv", "1,1,2026-01-05", "2,1,2026-02-05")
+    folder("b.csv", "3,1,2026-01-05")
+    ingested(**MONTHLY)
+    folder("a.csv", "1,1,2026-03-05", "2,2,2026-02-05")
+    run = ingested(**MONTHLY)
+    assert rows(run, "id", "amount", "keyfold_period") == [(1, 1.0, "2026-03"), (2, 2.0, "2026-02"), (3, 1.0, "2026-01")]
+    assert (
+        f"`{tmp_path}/in/a.csv` has changed since it was ingested, and was read again"
+        in next(run.rows.commits()).metadata["notes"]
+    )
+    run.spark.sql(f"DELETE FROM {run.rows.at} WHERE id = 3")
+    assert rows(ingested(**MONTHLY), "id") == [(1,), (2,), (3,)]
+    (tmp_path / "in" / "b.csv").unlink()
+    assert ingested(**MONTHLY).jobs[0].status == "done before"
+    folder("c.csv", "5,1,2026-01-05")
+    with pytest.raises(DataError, match=r"period 2026-01 is to be read again, and `.*b\.csv`, which has rows of it, is gone"):
+        ingested(**MONTHLY)
+
+
+# --- times ---
+
+AT = {"columns": {"id": "bigint", "at": "timestamp"}}
+
+
+def test_times_without_an_offset_are_of_the_declared_zone(ingested):
+    times = {
+        "2026-07-01 12:00": "2026-07-01 10:00:00",
+        "2026-01-01T12:00:00.000001": "2026-01-01 11:00:00.000001",
+        "2026-01-01": "2025-12-31 23:00:00",
+        "2026-03-29 02:30": "2026-03-29 01:30:00",
+        "2026-10-25 02:30": "2026-10-25 00:30:00",
+        "2026-10-25 03:00": "2026-10-25 02:00:00",
+        "2026-10-25T02:30:00+01:00": "2026-10-25 01:30:00",
+        "2026-10-25T02:30:00Z": "2026-10-25 02:30:00",
+    }
+    lines = [f"{i},{time}" for i, time in enumerate(times)]
+    run = ingested("\n".join(["id,at", *lines, "98,12:30", "99,2026-02-30 00:00"]), zone="Europe/Berlin", **AT)
+    found = run.rows.read().selectExpr("id", "cast(at as string) at").collect()
+    assert {row.id: row.at for row in found} == dict(enumerate(times.values()))
+    assert [line for _, line, reason in aside(run) if reason == "`at` is not timestamp"] == [10, 11]
+    notes = [
+        "1 times do not exist in Europe/Berlin; they were moved forward by the width of the gap",
+        "1 times exist twice in Europe/Berlin; the earlier was taken",
+    ]
+    assert next(run.rows.commits()).metadata["notes"] == notes
+    assert all(note in run.write_report().read_text("utf-8") for note in notes)
+
+
+def test_times_without_an_offset_need_a_zone(ingested):
+    with pytest.raises(DataError) as error:
+        ingested("id,at\n1,2026-01-01 12:00:00Z\n2,2026-01-01 12:00:00\n", **AT)
+    assert str(error.value) == (
+        "`at` has the time `2026-01-01 12:00:00` without an offset, and no zone is declared; set data.zone (such as "
+        "Europe/Berlin), or give the column the type timestamp_ntz"
+    )
+    run = ingested("id,at\n1,2026-01-01 12:00:00\n", columns={"id": "bigint", "at": "timestamp_ntz"}, name="wall")
+    assert run.jobs[0].counts["kept"] == 1
+    with pytest.raises(
+        ConfError, match=r"data\.zone: must be the name of a zone.*\(got `Europe/Berlyn`\) \(did you mean `Europe/B"
+    ):
+        conf_of("x.csv", zone="Europe/Berlyn")
+
+
+# --- keys ---
+
+
+def test_keys_that_differ_in_their_unicode_form_are_told_and_not_merged(ingested):
+    columns = {"id": "string"}
+    run = ingested("id,amount\nZoe\u0308,1\nZo\u00eb,2\nnai\u0308ve,3\nK,4\n\u212a,5\n", columns=columns)
+    assert run.jobs[0].counts == {"read": 5, "kept": 5, "quarantined": 0}
+    note = "2 keys have a double that differs only in its Unicode form, such as 'K' in period all; they stay apart"
+    assert next(run.rows.commits()).metadata["notes"] == [note]
+    assert note.replace("'", "&#39;") in run.write_report().read_text("utf-8")
+
+
+def test_a_table_without_a_key_gets_one_of_its_content(ingested, tmp_path):
+    lines = [f"{i % 3},{i % 2},2026-01-01" for i in range(9)]
+    conf = {"key": "content", "columns": {"id": "bigint"}}
+    one = ingested("\n".join(["id,amount,day", *lines, "x,1,2026-01-01"]), **conf)
+    random.Random(1).shuffle(lines)
+    (tmp_path / "two").mkdir()
+    for part in range(2):
+        (tmp_path / "two" / f"{part}.csv").write_text("\n".join(["id,amount,day", *lines[part::2]]))
+    two = ingested(source="two", name="two", **conf)
+    found = rows(one, "content_key", "id", "amount")
+    assert found == rows(two, "content_key", "id", "amount")
+    assert len({row[0] for row in found}) == 9
+    assert all(re.fullmatch(r"[0-9a-f]{32}-[12]", row[0]) for row in found)
+
+
+@pytest.mark.parametrize("key", [["id"], ["big"]])
+def test_whole_numbers_are_exact_in_the_predictions(ingested, key):
+    """2^53 + 1, its neighbours and NULL: as a key, as a feature and as the label."""
+    lines = [f"{2**53 + 1 + i},{'' if i % 7 == 0 else 2**53 + 1 + i},{2**53 + 1 + 2 * (i % 2)}" for i in range(60)]
+    run = ingested("\n".join(["id,big,y", *lines]), columns=dict.fromkeys(("id", "big", "y"), "bigint"), key=key, label="y")
+    kinds = {"big": {"one_hot": {"input_col": "big"}}, "odd": {"hashed": {"input_col": "y", "num_buckets": 64}}}
+    model = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}
+    data = run.conf.data.model_dump(mode="json", exclude_none=True)
+    run = Run(check({"name": "t", "data": data | {"positive": 2**53 + 1}, "features": kinds, "train": model}), run.spark)
+    ingest(run)
+    assert run.jobs[0].status == "done before"
+    score(run, decide(run, train(run)))
+    found = run.predictions.read().collect()
+    named = [i for i in range(60) if key == ["id"] or i % 7]
+    assert sorted(row[key[0]] for row in found) == [2**53 + 1 + i for i in named]
+    assert {(row[key[0]] - 2**53 - 1) % 2 * 2 + 2**53 + 1 == row.prediction for row in found} == {True}
+    assert len(aside(ingested(source="rows.csv", columns=data["columns"], key=key, name="u"))) == 60 - len(named)
+
+
+# --- versions that are gone ---
+
+
+def test_former_rows_are_kept_as_long_as_the_conf_says(ingested, spark):
+    run = ingested("id,amount,day\n1,1,2026-01-01\n")
+
+    def kept_for():
+        found = spark.sql(f"DESCRIBE DETAIL {run.rows.at}").collect()[0].properties
+        return {found[f"delta.{what}RetentionDuration"] for what in ("deletedFile", "log")}
+
+    assert kept_for() == {"interval 30 days"}
+    version = run.rows.version()
+    assert ingested(retention="12 weeks", source="rows.csv").jobs[0].status == "done before"
+    assert kept_for() == {"interval 12 weeks"}
+    assert run.rows.version() == version
+
+
+def test_a_version_that_is_gone_is_told(ingested, spark):
+    run = ingested("id,amount,day\n1,1,2026-01-01\n", retention="2 weeks")
+    ingested("id,amount,day\n1,2,2026-01-01\n", retention="2 weeks")
+    spark.sql(f"ALTER TABLE {run.rows.at} SET TBLPROPERTIES ('a' = 'b')")
+    table = deltalake.DeltaTable(run.rows.path)
+    table.optimize.compact()
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    sentence = (
+        "version 0 of table `t.rows` is gone: VACUUM takes rows that were replaced more than 2 weeks ago (data.retention); "
+        "run the job on the table as it is, or ingest those files again"
+    )
+    with pytest.raises(DataError, match=re.escape(sentence)):
+        run.rows.read(0)
+    assert run.rows.read(run.rows.version().version).select("amount").collect() == [(2.0,)]
