@@ -19,8 +19,7 @@ from keyfold.pictures import figure
 
 __all__ = [
     "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "gates", "ingested", "metrics", "page",
-    "reconciliation",
-    "scores", "slices", "steps", "table",
+    "reconciliation", "scores", "slices", "steps", "table",
 ]  # fmt: skip
 
 NONE = "–"
