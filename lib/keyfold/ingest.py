@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from keyfold import generators, report, sources
+from keyfold import bridge, generators, report, schema, sources
 from keyfold.errors import ConfError, DataError, PromiseError, nearest
+from keyfold.schema import FILE, Version, known_types
 from keyfold.section import Section
-from keyfold.sources import REPLACEMENT, TYPES, Csv, Source
+from keyfold.sources import REPLACEMENT, Csv, Source
 from keyfold.sql import col
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ class Data(Section):
     source: generators.Source | None = Field(None, description="files or a generator; without it the table is there already")
     columns: dict[str, str] = Field(default_factory=dict, description="types of the columns of CSV and JSON files")
     csv: Csv | None = None
+    versions: list[Version] = Field(
+        default_factory=list, description="layouts of the table, older ones first, the current one last"
+    )
     table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="default: <name>.rows")
     key: list[str] = Field(min_length=1, description="names a row within its period")
     time: str | None = Field(None, description="a date or timestamp column")
@@ -35,16 +39,7 @@ class Data(Section):
     label: str | None = None
     positive: str | int | bool | None = Field(None, description="the class whose probability is predicted")
 
-    @field_validator("columns")
-    @classmethod
-    def _known_types(cls, columns: dict[str, str]) -> dict[str, str]:
-        import re
-
-        known = ["string", "bigint", "int", "double", "boolean", "date", "timestamp", "timestamp_ntz", "decimal(10,2)"]
-        for name, type_ in columns.items():
-            if not re.match(TYPES, type_):
-                raise ValueError(f"`{name}` has the type `{type_}`, which is none of {', '.join(known)}{nearest(type_, known)}")
-        return columns
+    _known_types = field_validator("columns")(known_types)
 
     @field_validator("key")
     @classmethod
@@ -59,13 +54,20 @@ class Data(Section):
             raise ValueError(f"period `{self.period}` needs `time`, the column that says when")
         return self
 
+    @model_validator(mode="after")
+    def _versions_fit(self) -> "Data":
+        if self.versions:
+            schema.check(self)
+        return self
+
 
 def ingest(run: "Run") -> None:
     """Reads the source into the table, unless just that was done (ConfError, DataError, PromiseError)."""
     data = run.conf.data
     with run.job("ingest") as job:
         pinned = sources.identity(data.source) if isinstance(data.source, str) else None
-        job.run_id = run.identity("ingest", {"data": data.model_dump(mode="json")}, files=pinned)
+        pinned = bridge.identity(run) if data.versions else pinned
+        job.run_id = run.identity("ingest", {"data": bridge.dumped(data)}, files=pinned)
         job.inputs = {"files": pinned} if pinned else {"generator": data.model_dump(mode="json")["source"]}
         done = _done(run.rows, job.run_id)
         if done:
@@ -87,6 +89,8 @@ def _ingest(run: "Run", job: "Job") -> dict[str, int]:
         step.rows = read = sum(counts.values())
     if not read:
         raise DataError(f"{_named(data)} has no rows")
+    if data.versions:
+        run.sections.append(bridge.by_file(bridge.counted(staged)))
     kept = {period: n for (period, reason), n in counts.items() if reason is None and period is not None}
     rejected = {key: n for key, n in counts.items() if key[1] is not None}
     reasons = _by_reason(rejected)
@@ -109,7 +113,7 @@ def _ingest(run: "Run", job: "Job") -> dict[str, int]:
 def _commit(run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int], reasons: Mapping[str, int]) -> None:
     from pyspark.sql import functions as F
 
-    rows = staged.where("keyfold_reason is null").drop("keyfold_reason", "keyfold_raw")
+    rows = staged.where("keyfold_reason is null").drop("keyfold_reason", "keyfold_raw", FILE)
     _check_schema(run.rows, rows)
     run.rows.replace(
         rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, job="ingest", run_id=job.run_id, counts=dict(job.counts),
@@ -124,6 +128,7 @@ def _staged(run: "Run", data: Data) -> "DataFrame":
     source = _read(run, data)
     rows = source.rows
     _check_columns(data, [c for c in rows.columns if not c.startswith("keyfold_")])
+    rows = bridge.to_table(run, rows)
     reason = F.coalesce(source.reason, *(F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key))
     if data.period != "all":
         reason = F.coalesce(reason, F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
@@ -141,6 +146,8 @@ def _staged(run: "Run", data: Data) -> "DataFrame":
 def _read(run: "Run", data: Data) -> Source:
     from pyspark.sql import functions as F
 
+    if data.versions:
+        return bridge.read(run)
     if data.source is None:
         raise ConfError(f"data.source is not set: nothing to ingest, and there is no table `{run.rows.name}`")
     if not isinstance(data.source, str):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from keyfold import answers, examples, registry, report
+from keyfold import answers, examples, registry, report, standins
 from keyfold.answers import FOLD
 from keyfold.errors import DataError
 from keyfold.examples import folds, period_of
@@ -51,6 +51,7 @@ def score(run: "Run", version: Registered | None = None) -> None:
     with run.job("score") as job:
         version = version or registry.find(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
         pinned, rows = examples.pinned(run)
+        rows = standins.served(run, version, rows)
         period = run.period or _latest(run, rows)
         job.inputs = {run.rows.name: pinned, "model": str(version)}
         sections = {"key": conf.data.key, "into": run.predictions.name, "split": conf.split.model_dump(mode="json")}
