@@ -89,8 +89,8 @@ def _ingest(run: "Run", job: "Job") -> dict[str, int]:
         step.rows = read = sum(counts.values())
     if not read:
         raise DataError(f"{_named(data)} has no rows")
-    if data.versions:
-        run.sections.append(bridge.by_file(bridge.counted(staged)))
+    by_file = bridge.counted(staged) if data.versions else {}
+    run.sections += [bridge.by_file(by_file)] if by_file else []
     kept = {period: n for (period, reason), n in counts.items() if reason is None and period is not None}
     rejected = {key: n for key, n in counts.items() if key[1] is not None}
     reasons = _by_reason(rejected)
@@ -100,7 +100,7 @@ def _ingest(run: "Run", job: "Job") -> dict[str, int]:
         if not kept:
             raise DataError(f"none of the {read:,} rows can be kept: {_told(reasons)}; see `{run.quarantine.name}`")
         job.counts = {"read": read, "kept": sum(kept.values()), "quarantined": sum(rejected.values())}
-        _commit(run, job, staged, kept, reasons)
+        _commit(run, job, staged, kept, reasons, by_file=by_file)
         step.rows = job.counts["kept"]
     staged.unpersist()
     if job.counts["read"] != job.counts["kept"] + job.counts["quarantined"]:
@@ -110,14 +110,16 @@ def _ingest(run: "Run", job: "Job") -> dict[str, int]:
     return reasons
 
 
-def _commit(run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int], reasons: Mapping[str, int]) -> None:
+def _commit(
+    run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int], reasons: Mapping[str, int], **more: Any
+) -> None:
     from pyspark.sql import functions as F
 
     rows = staged.where("keyfold_reason is null").drop("keyfold_reason", "keyfold_raw", FILE)
     _check_schema(run.rows, rows)
     run.rows.replace(
         rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, job="ingest", run_id=job.run_id, counts=dict(job.counts),
-        reasons=dict(reasons), unique=run.conf.data.key,
+        reasons=dict(reasons), unique=run.conf.data.key, **more,
     )  # fmt: skip
 
 

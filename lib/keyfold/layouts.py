@@ -94,7 +94,7 @@ def _written(declared: Mapping[str, str], came: Sequence[Came], names: Mapping[s
             yield Verdict("blanks around the name", "accept", f"blanks stand around `{name}`")
         if _plain(as_written) != name and _plain(as_written).casefold() == name.casefold():
             yield Verdict("changed case", "accept", f"`{name}` is written `{_plain(as_written)}`")
-    order = [c.name for c in came if c.name in names.values()]
+    order = list(dict.fromkeys(c.name for c in came if c.name in names.values()))
     if order != [names[name] for name in declared if name in names]:
         yield Verdict("other order", "accept", "the columns stand in another order")
 
