@@ -9,7 +9,7 @@ from keyfold.training import decide, train
 
 def pipeline(run: Run) -> None:
     """The jobs in the order in which data flows."""
-    if run.conf.data.source is not None:
+    if run.conf.data.source is not None or run.conf.data.versions:
         ingest(run)
     score(run, decide(run, train(run)))
 

@@ -339,10 +339,13 @@ def test_a_source_with_another_schema_than_the_table(job, kept):
     content = "id,amount,label,city\n1,1,1,x\n"
     code, sentence = job(ingest, content, table="kept.rows", columns={"id": "bigint", "amount": "bigint", "label": "bigint"})
     assert code == 3
-    assert sentence == (
-        "table `kept.rows` has another schema than the source (new: city; changed: `amount` from double to bigint); "
-        "choose another data.table"
+    assert sentence.startswith(
+        "the source of table `kept.rows` has another layout than was declared, and nothing was written:\n"
+        "  `amount` is bigint, and was double (bridge needed: another type)\n"
+        "  `city` is new (bridge needed: unexpected)\n"
+        "Paste this into the conf, and correct it:\ndata:\n"
     )
+    assert sentence.endswith("or choose another data.table")
     assert kept.rows.read().count() == 10
 
 

@@ -10,6 +10,7 @@ from test_parity import TARGET, confs, table
 
 from keyfold import hashing
 from keyfold.certificate import Certificate
+from keyfold.conf import check
 from keyfold.errors import DataError, PromiseError
 from keyfold.spec import Fitted, Spec
 from keyfold.values import ARROW
@@ -47,6 +48,12 @@ def test_it_holds_where_nothing_changed(issued, tmp_path):
         assert values.type == ARROW[family]
         assert values.null_count, column
         assert (values.null_count < len(values)) == (column != "file"), "no path, for another machine need not have the file"
+
+
+def test_a_wall_clock_is_no_moment(spark):
+    conf = check({"name": "x", "data": {"key": ["t"]}, "features": {"t": {"hashed": {"input_col": "t", "num_buckets": 8}}}})
+    spec = Spec.fit(spark.sql("SELECT TIMESTAMP_NTZ'2026-03-29 01:30:00' t"), conf.features)
+    Certificate.issued(spark, spec).check(spec)
 
 
 def test_other_bits_name_the_feature_and_the_row(issued):

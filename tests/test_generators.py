@@ -105,8 +105,8 @@ def test_one_more_month_only_adds_rows_and_fills_in_labels() -> None:
 
 # --- the laws of all generators ---
 
-KEYS = {"telecom": ["customer_id", "month"], "clicks": ["impression_id"], "shop": ["visit_id"]}
-SIZES = {"telecom": "customers", "clicks": "rows", "shop": "rows"}
+KEYS = {"telecom": ["customer_id", "month"], "clicks": ["impression_id"], "shop": ["visit_id"], "retail": ["purchase_id"]}
+SIZES = {"telecom": "customers", "clicks": "rows", "shop": "rows", "retail": "rows"}
 names = pytest.mark.parametrize("name", GENERATORS)
 
 

@@ -18,7 +18,7 @@ def put_aside(run: "Run", run_id: str, staged: "DataFrame", counted: "Sequence[R
     data, bad = run.conf.data, [row for row in counted if row.keyfold_reason is not None]
     rows = staged.where("keyfold_reason is not null")
     with lines.countable(run.spark):
-        if isinstance(data.source, str) and sources.format_of(data.source) in ("csv", "json"):
+        if isinstance(data.source, str) and not data.versions and sources.format_of(data.source) in ("csv", "json"):
             some = sorted({row.file for row in bad})
             text = sources.described(run.spark, data.source, types, data.csv, some)
             rows = lines.located(rows, [*map(sources.escaped, some)], text) if text.by_line else rows

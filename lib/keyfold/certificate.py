@@ -57,9 +57,13 @@ class Certificate(NamedTuple):
     @classmethod
     def issued(cls, spark: "SparkSession", spec: Spec) -> "Certificate":
         """The certificate of a fitted spec; rows that the spec refuses are left out."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
         rows = made_up(spec)
         rows = rows.filter(pa.array([_taken(spec, rows.slice(i, 1)) for i in range(rows.num_rows)], pa.bool_()))
-        return cls(rows, spec.transform(spark.createDataFrame(rows).coalesce(1)).toArrow())
+        # Else Spark takes wall clocks for moments.
+        schema = from_arrow_schema(rows.schema, prefer_timestamp_ntz=True)
+        return cls(rows, spec.transform(spark.createDataFrame(rows, schema).coalesce(1)).toArrow())
 
     def save(self, folder: Path) -> None:
         """Writes two files into a folder."""

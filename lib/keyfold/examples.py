@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import collisions, report, statistics, strata
+from keyfold import collisions, report, standins, statistics, strata
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
 from keyfold.fitting import Target
@@ -13,6 +13,7 @@ from keyfold.models import Label
 from keyfold.spec import Plan, Spec
 from keyfold.split import FOLD, FOLDS, Folds
 from keyfold.sql import col
+from keyfold.standins import StandIns
 from keyfold.tables import Version
 from keyfold.values import family_of
 
@@ -41,6 +42,7 @@ class Examples(NamedTuple):
     counts: dict[tuple[str, Any], int]
     label: Label
     folds: Folds
+    stand_ins: StandIns | None = None  # what is in the gaps of bridged rows, where the table has versions
 
     def of(self, fold: str) -> int:
         """The rows of a fold."""
@@ -65,6 +67,7 @@ def examples(run: "Run") -> Examples:
         rows = rows.where(period < run.period)
     cut = strata.ready(run, folds(run), version, rows)
     rows = cut.add(rows, FOLD, NUMBER if run.conf.split.folds else None)
+    rows, stand_ins = standins.prepared(run, rows, FOLD, version)
     classes = _is_class(run, frame.schema[label].dataType.simpleString())
     by = [
         _named_period(run, frame).alias("period"),
@@ -82,7 +85,7 @@ def examples(run: "Run") -> Examples:
     found = _label(run, rows, counts, classes=classes)
     part = F.when(col(FOLD) == "train", cut.spark_part(frame))
     wanted = col(label) == F.lit(found.positive) if classes else col(label).cast("double")
-    return Examples(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, periods, counts, found, cut)
+    return Examples(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, periods, counts, found, cut, stand_ins)
 
 
 def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Version, DataFrame]":
@@ -137,7 +140,10 @@ def features(run: "Run") -> tuple[Spec, Examples]:
             step.rows = sum(found.counts.values())
         job.counts, job.inputs = {"read": step.rows}, {run.rows.name: found.version}
         job.run_id = run.identity(
-            "features", _sections(conf, found.folds) | _learnt(conf, found.label), rows=found.version, before=run.period
+            "features",
+            _sections(conf, found.folds) | _learnt(conf, found.label) | _bridged(found),
+            rows=found.version,
+            before=run.period,
         )
         spec = _kept(run, job.run_id)
         if spec:
@@ -149,6 +155,7 @@ def features(run: "Run") -> tuple[Spec, Examples]:
                 step.rows = found.of("train")
             _keep(run, job.run_id, spec)
         run.facts["spec"] = spec.digest
+        run.sections += [found.stand_ins.section()] if found.stand_ins else []
         run.sections += [_folds_section(run, found), _features_section(spec)]
         if conf.report.collisions and collisions.bucketed(spec):
             learnt = found.rows.where(col(FOLD) == "train")
@@ -159,7 +166,7 @@ def features(run: "Run") -> tuple[Spec, Examples]:
 def _fitted(run: "Run", found: Examples) -> Spec:
     rows = found.rows.where(col(FOLD) == "train")
     plan = Plan.of(rows, run.conf.features, found.target)
-    sections = _before_features(run.conf, found.folds) | _learnt(run.conf, found.label)
+    sections = _before_features(run.conf, found.folds) | _learnt(run.conf, found.label) | _bridged(found)
     base = run.identity("statistics", sections, table=found.version.id, asked=plan.asked)
     versions = run.rows.versions_of(PERIOD, found.periods, found.version.version)
     return plan.spec(statistics.kept(run, base, versions, plan, rows, _named_period(run, rows)))
@@ -185,6 +192,11 @@ def _sections(conf: "Conf", folds: Folds) -> dict[str, Any]:
 def _learnt(conf: "Conf", label: Label) -> dict[str, str]:
     """What the spec depends on besides, where features learn from the label."""
     return {"positive": str(label.positive)} if any(f.kind.learns_label for f in conf.features.values()) else {}
+
+
+def _bridged(found: Examples) -> dict[str, str]:
+    """What the spec depends on besides, where older rows have stand-ins."""
+    return {"bridge": found.stand_ins.digest} if found.stand_ins else {}
 
 
 def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int], *, classes: bool) -> Label:

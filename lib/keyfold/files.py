@@ -84,9 +84,9 @@ class Plan:
         return {"files": files, "periods": {p: v for p, v in periods.items() if any(_has(f, {p}) for f in files.values())}}
 
 
-def plan(spark: "SparkSession", source: Any, table: "Table", reading: str) -> Plan:
+def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str) -> Plan:
     """What is to be read, of a source that is read in this way (a digest)."""
-    now, memory = _files(spark, source), _memory(table, reading)
+    memory = _memory(table, reading)
     changed = [f for f in now if f in memory.files and memory.files[f]["digest"] != now[f]["digest"]]
     fresh = [f for f in now if f not in memory.files or f in changed]
     return Plan(now, memory, fresh, changed, _lost(table, memory))
@@ -125,7 +125,8 @@ def _has(file: Mapping[str, Any], periods: set[str]) -> bool:
     return any(p in periods and p for p in file["periods"])
 
 
-def _files(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
+def now(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
+    """The files of a source as they are, by name: their size and digest."""
     if not isinstance(source, str):
         return {"": {"size": 0, "digest": digest(source.model_dump(mode="json"))}}
     if sources.format_of(source) == "delta":

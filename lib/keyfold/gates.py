@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold import sql
 from keyfold.errors import PromiseError
+from keyfold.schema import BRIDGED
 from keyfold.split import FOLD, FOLDS, Folds, key_hash
 
 if TYPE_CHECKING:
@@ -51,7 +52,10 @@ def check(run: "Run", found: "Examples") -> list[Gate]:
     gates = []
     if folds.hashed:
         gates.append(_groups(rows, folds, groups))
-        gates += [] if split.time else _shares(folds, groups, classes=found.label.classes)
+        if not split.time:
+            # Bridged rows are in train alone, so shares are those of the others.
+            own = _cells(rows.where(f"NOT {BRIDGED}"), folds, [], classes=found.label.classes) if found.stand_ins else groups
+            gates += _shares(folds, own, classes=found.label.classes)
     if split.time:
         gates += _times(rows, folds, groups)
     if split.max_identical is not None:

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from keyfold import casts, counting, files, generators, report, sources
+from keyfold import bridge, casts, counting, files, generators, report, schema, sources
 from keyfold.aside import put_aside, values
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, PromiseError, nearest
+from keyfold.schema import LAYOUT, Version, known_types
 from keyfold.section import Section
-from keyfold.sources import FILE, TYPES, Csv, Source
+from keyfold.sources import FILE, Csv, Source
 from keyfold.sql import col
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class Data(Section):
     source: generators.Source | None = Field(None, description="files or a generator; without it the table is there already")
     columns: dict[str, str] = Field(default_factory=dict, description="types of the columns of CSV and JSON files")
     csv: Csv | None = None
+    versions: list[Version] = Field(
+        default_factory=list, description="layouts of the table, older ones first, the current one last"
+    )
     table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="default: <name>.rows")
     key: Key = Field(
         min_length=1, description="names a row within its period; content: a digest of the row and its number among its likes"
@@ -47,16 +51,7 @@ class Data(Section):
     label: str | None = None
     positive: str | int | bool | None = Field(None, description="the class whose probability is predicted")
 
-    @field_validator("columns")
-    @classmethod
-    def _known_types(cls, columns: dict[str, str]) -> dict[str, str]:
-        import re
-
-        known = ["string", "bigint", "int", "double", "boolean", "date", "timestamp", "timestamp_ntz", "decimal(10,2)"]
-        for name, type_ in columns.items():
-            if not re.match(TYPES, type_):
-                raise ValueError(f"`{name}` has the type `{type_}`, which is none of {', '.join(known)}{nearest(type_, known)}")
-        return columns
+    _known_types = field_validator("columns")(known_types)
 
     @field_validator("zone")
     @classmethod
@@ -76,20 +71,27 @@ class Data(Section):
             raise ValueError(f"period `{self.period}` needs `time`, the column that says when")
         return self
 
+    @model_validator(mode="after")
+    def _versions_fit(self) -> "Data":
+        if self.versions:
+            schema.check(self)
+        return self
+
 
 def ingest(run: "Run") -> None:
     """Reads into the table what is new in the source, unless nothing is (ConfError, DataError, PromiseError)."""
     data = run.conf.data
-    if data.source is None:
+    if data.source is None and not data.versions:
         raise ConfError(f"data.source is not set: nothing to ingest, and there is no table `{run.rows.name}`")
     with run.job("ingest") as job:
         if isinstance(data.source, str):
             sources.check_there(data.source)
-        reading = data.model_dump(mode="json", exclude={"label", "positive", "table", "retention"})
-        plan = files.plan(run.spark, data.source, run.rows, digest(reading))
+        reading = bridge.dumped(data)
+        now = bridge.now(run) if data.versions else files.now(run.spark, data.source)
+        plan = files.plan(now, run.rows, digest(reading))
         pinned = {name: file["digest"] for name, file in plan.now.items()}
         job.run_id = run.identity("ingest", {"data": reading}, files=sorted(pinned.values()))
-        job.inputs = {"files": pinned} if isinstance(data.source, str) else {"generator": reading["source"]}
+        job.inputs = {"files": pinned} if isinstance(data.source, str | None) else {"generator": reading["source"]}
         if plan.done:
             job.status, job.run_id, told = "done before", plan.memory.run_id, plan.memory.commit
             job.counts = dict(told["counts"])
@@ -140,7 +142,10 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
 def _commit(run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int], told: Mapping[str, Any]) -> None:
     from pyspark.sql import functions as F
 
-    rows = staged.where("keyfold_reason is null").select(*map(col, values(staged)), PERIOD)
+    data = run.conf.data
+    rows = staged.where("keyfold_reason is null").select(
+        *map(col, [*values(staged), *([LAYOUT] if data.versions else [])]), PERIOD
+    )
     _check_schema(run.rows, rows)
     run.rows.replace(
         rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, retention=run.conf.data.retention, job="ingest",
@@ -183,6 +188,7 @@ def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
     there = values(rows)
     content = _by_content(data, there)
     _check_columns(data, [*there, *([CONTENT] if content else [])])
+    rows = bridge.to_table(run, rows, [CONTENT] if content else [])
     missing = [] if content else [F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key]
     reason = F.coalesce(source.reason, *missing, F.lit(None))
     if data.period != "all":
@@ -207,6 +213,8 @@ def _numbered(rows: "DataFrame") -> "DataFrame":
 def _read(run: "Run", data: Data, some: Sequence[str]) -> Source:
     from pyspark.sql import functions as F
 
+    if data.versions:
+        return bridge.read(run, some)
     assert data.source is not None
     if not isinstance(data.source, str):
         rows = data.source.frame(run.spark).withColumn(FILE, F.lit(""))

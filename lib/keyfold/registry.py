@@ -172,6 +172,14 @@ def fetch(version: Registered, into: Path) -> Path:
     return folder
 
 
+def text(version: Registered, file: str) -> str:
+    """A text that `register` was given, by its file name."""
+    client()
+    import mlflow
+
+    return str(mlflow.artifacts.load_text(f"runs:/{version.mlflow_run_id}/{file}"))
+
+
 def environment() -> dict[str, str]:
     """The versions that a model was trained with."""
     versions = {package: metadata.version(package) for package in REQUIREMENTS}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from keyfold import answers, examples, registry, report, strata
+from keyfold import answers, examples, registry, report, standins, strata
 from keyfold.aside import quarantine
 from keyfold.errors import DataError
 from keyfold.examples import period_of
@@ -52,6 +52,7 @@ def score(run: "Run", version: Registered | None = None) -> None:
     with run.job("score") as job:
         version = version or registry.find(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
         pinned, rows = examples.pinned(run)
+        rows = standins.served(run, version, rows)
         period = run.period or _latest(run, rows)
         folds = strata.ready(run, examples.folds(run), pinned)
         job.inputs = {run.rows.name: pinned, "model": str(version)}

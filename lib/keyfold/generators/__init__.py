@@ -7,10 +7,11 @@ from pydantic import BeforeValidator, Discriminator, Tag
 from keyfold.errors import nearest
 from keyfold.generators.clicks import Clicks
 from keyfold.generators.generator import Generator
+from keyfold.generators.retail import Retail
 from keyfold.generators.shop import Shop
 from keyfold.generators.telecom import Telecom
 
-GENERATORS: dict[str, type[Generator]] = {"telecom": Telecom, "clicks": Clicks, "shop": Shop}
+GENERATORS: dict[str, type[Generator]] = {"telecom": Telecom, "clicks": Clicks, "shop": Shop, "retail": Retail}
 
 
 def _known(value: Any) -> Any:
@@ -34,9 +35,10 @@ Source = Annotated[
     Annotated[str, Tag("str")]
     | Annotated[Telecom, Tag("Telecom")]
     | Annotated[Clicks, Tag("Clicks")]
-    | Annotated[Shop, Tag("Shop")],
+    | Annotated[Shop, Tag("Shop")]
+    | Annotated[Retail, Tag("Retail")],
     Discriminator(_which),
     BeforeValidator(_known),
 ]
 
-__all__ = ["GENERATORS", "Clicks", "Generator", "Shop", "Source", "Telecom"]
+__all__ = ["GENERATORS", "Clicks", "Generator", "Retail", "Shop", "Source", "Telecom"]

@@ -1,6 +1,6 @@
 """What generators share: a table drawn block by block, each block from its own stream, so that partitions change no row."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,6 +32,7 @@ class Generator(Section):
 
     types: ClassVar[Mapping[str, str]]  # the columns, as Spark names their types
     size: ClassVar[int] = 1_000  # how many things are drawn at once
+    layouts: ClassVar[Mapping[str, Sequence[str]]] = {}  # by name the columns of layouts, for `data.versions`
 
     @property
     def things(self) -> int:
@@ -51,6 +52,10 @@ class Generator(Section):
 
         blocks = spark.range(0, -(-self.things // self.size), 1, partitions)
         return blocks.mapInArrow(make, ", ".join(f"{name} {kind}" for name, kind in self.types.items()))
+
+    def layout(self, spark: "SparkSession", name: str) -> "DataFrame":
+        """The rows that are in one of the layouts."""
+        raise NotImplementedError
 
 
 class Log(Generator):

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from keyfold import gates, hashing, metrics, registry, release, report, yaml
+from keyfold import gates, hashing, metrics, registry, release, report, standins, yaml
 from keyfold.certificate import Certificate
 from keyfold.digests import canonical
 from keyfold.errors import ConfError, DataError, nearest
@@ -20,6 +20,7 @@ from keyfold.section import Section
 from keyfold.spec import Arrays, Spec
 from keyfold.split import FOLD, key_hash, place
 from keyfold.sql import col
+from keyfold.standins import WEIGHT
 from keyfold.training.ablation import ablated
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def train(run: "Run") -> Registered:
     with run.job("train") as job:
         sections: dict[str, Any] = {"train": conf.train.model_dump(mode="json"), "positive": conf.data.positive}
         sections |= {"without": conf.report.without} if conf.report.without else {}
+        sections |= standins.identity(conf.data, found.stand_ins)
         job.run_id = run.identity(
             "train", sections, rows=found.version, spec=spec.digest, split=found.folds.identity, before=run.period
         )
@@ -114,7 +116,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
     with run.step("fit") as step:
         learnt = rows.fold("train")
         step.rows = learnt.table.num_rows
-        weight = _weights(conf.train, found.label, learnt.y)
+        weight = _weighed(learnt, _weights(conf.train, found.label, learnt.y))
         estimator = conf.train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, conf.train.seed)
         model = Model(spec, estimator, found.label, Certificate.issued(run.spark, spec))
     with run.step("evaluate") as step:
@@ -137,6 +139,9 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
             "keyfold.sampled": f"{sampled:g}", **{f"keyfold.{k}": str(v.value) for k, v in measured.get("test", {}).items()},
         }  # fmt: skip
         files = {"spec.json": spec.to_json(), "conf.yaml": yaml.dump(conf), "environment.json": _environment()}
+        if found.stand_ins:
+            files[standins.FILE] = found.stand_ins.to_json()
+            tags["keyfold.bridge"] = found.stand_ins.digest
         files["gates.json"] = canonical([gate._asdict() for gate in proven])
         return registry.register(conf.name, name, model, measured, params, tags, files)
 
@@ -194,7 +199,8 @@ def _collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
         rows = rows.where(place(rows, _identifying(run), "sample") < F.lit(round(share * hashing.PARTS)))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
     extra |= {NUMBER: col(NUMBER)} if conf.split.folds else {}
-    columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: order} | {f"keyfold_extra:{n}": column for n, column in extra.items()}
+    columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: order} | ({WEIGHT: col(WEIGHT)} if found.stand_ins else {})
+    columns |= {f"keyfold_extra:{n}": column for n, column in extra.items()}
     table = spec.out_of_fold(PART).transform(rows, [column.alias(name) for name, column in columns.items()]).toArrow()
     return Set(table.sort_by([(ORDER, "ascending")]), spec), share
 
@@ -233,6 +239,14 @@ def _weights(train: Train, label: Label, y: npt.NDArray[Any]) -> npt.NDArray[np.
     return np.where(y, positive, negative)
 
 
+def _weighed(learnt: Set, weight: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
+    """The weights of classes times those of the rows' layouts, where there are any."""
+    if WEIGHT not in learnt.table.column_names:
+        return weight
+    of_rows = learnt.table[WEIGHT].to_numpy()
+    return of_rows if weight is None else of_rows * weight
+
+
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -258,7 +272,9 @@ def _cross_validated(train: Train, rows: Set, label: Label, folds: int) -> dict[
     for k in range(folds):
         learnt, held = (Set(inside.table.filter(pa.array(mask)), rows.spec) for mask in (number != k, number == k))
         if held.table.num_rows:
-            made = train.model.sklearn.fit(rows.spec, learnt.arrays, learnt.y, _weights(train, label, learnt.y), train.seed)
+            made = train.model.sklearn.fit(
+                rows.spec, learnt.arrays, learnt.y, _weighed(learnt, _weights(train, label, learnt.y)), train.seed
+            )
             answer[number == k] = made.probability(held.arrays) if label.classes else made.value(held.arrays)
     measure = metrics.classification if label.classes else metrics.regression
     return measure(inside.y, answer, order=inside.order)

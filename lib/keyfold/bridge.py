@@ -1,0 +1,241 @@
+"""Reads a table's layouts, each file against what its version declares, and brings all rows to the current schema."""
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keyfold import casts, files, layouts, report, sources
+from keyfold.digests import digest
+from keyfold.errors import ConfError, DataError
+from keyfold.layouts import Came, Layout
+from keyfold.schema import BRIDGED, LAYOUT, Version, given, lineage
+from keyfold.sources import FILE, Source
+from keyfold.sql import col, quoted
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from keyfold.ingest import Data
+    from keyfold.run import Run
+
+_REASON, _RAW = "keyfold_reason", "keyfold_raw"
+_APPENDS = (
+    "CREATE TABLE",
+    "ADD COLUMNS",
+    "CHANGE COLUMN",
+    "SET TBLPROPERTIES",
+    "UNSET TBLPROPERTIES",
+    "UPGRADE PROTOCOL",
+    "STREAMING UPDATE",
+)
+
+
+class Found(NamedTuple):
+    """Rows of one place of a layout: its version, its name, its file (None: a generator or a Delta table)."""
+
+    version: Version
+    name: str
+    file: str | None = None
+
+    @property
+    def at(self) -> str:
+        """What `keyfold.files` knows it as."""
+        return os.path.abspath(self.file) if self.file else self.name  # noqa: PTH100 - links stay, `..` does not
+
+
+def places(data: "Data") -> list[Found]:
+    """Where the layouts' rows are (ConfError for a pattern without files, a file of two layouts, or of none)."""
+    if not isinstance(data.source, str):
+        return [Found(v, v.delta.path if v.delta else f"layout {v.name}") for v in data.versions]
+    found = [place for version in data.versions for place in _files(data.source, version)]
+    names = [place.name for place in found if place.file]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfError(f"data.versions: {twice[0]} is a file of two versions; make their patterns disjoint")
+    there = {str(p.relative_to(data.source)) for p in Path(data.source).glob("*") if not p.name.startswith((".", "_"))}
+    if rest := sorted(there - {Path(name).parts[0] for name in names}):
+        raise ConfError(f"data.versions: {rest[0]} in {data.source} is of no version; name it in one, or move it away")
+    return found
+
+
+def _files(folder: str, version: Version) -> list[Found]:
+    if version.delta:
+        return [Found(version, version.delta.path)]
+    if not Path(folder).is_dir():
+        raise ConfError(f"data.source: versions with `files` need a folder, and `{folder}` is none")
+    found: list[str] = []
+    for pattern in version.files:
+        some = sorted(glob.glob(pattern, root_dir=folder))
+        if not some:
+            raise ConfError(f"data.versions: `{pattern}` of version `{version.name}` fits no file in {folder}")
+        found += some
+    return [Found(version, name, str(Path(folder, name))) for name in dict.fromkeys(found)]
+
+
+def now(run: "Run") -> dict[str, dict[str, Any]]:
+    """What there is of each place, as `keyfold.files` has it: digests of files, versions of Delta tables, a generator's conf."""
+    found: dict[str, dict[str, Any]] = {}
+    for place in places(run.conf.data):
+        if place.file:
+            found |= files.now(run.spark, place.at)
+        elif place.version.delta:
+            at = [_delta(run.spark, place.version.delta.path), _until(run.spark, place.version)]
+            found[place.at] = {"size": 0, "digest": digest(at)}
+        else:
+            found[place.at] = files.now(run.spark, run.conf.data.source)[""]
+    return found
+
+
+def dumped(data: "Data") -> dict[str, Any]:
+    """What the table's rows depend on: not the weights and stand-ins, which come in when they are learnt from."""
+    whole = data.model_dump(mode="json", exclude={"label", "positive", "table", "retention"})
+    for version in whole["versions"]:
+        version.pop("weight")
+        for way in version["columns_from"].values():
+            way["missing"] = way["missing"] is not None
+    return whole
+
+
+def read(run: "Run", some: Sequence[str] | None = None) -> Source:
+    """The rows of all places, or of some, in the current schema, with their layout and their file (ConfError, DataError)."""
+    from pyspark.sql import functions as F
+
+    data = run.conf.data
+    found = [_read(run.spark, data, place) for place in places(data) if some is None or place.at in some]
+    told = [[frame_of.name, v.kind, v.said] for frame_of, _, layout in found for v in layout.verdicts]
+    for name, kind, said in told:
+        run.say(f"{name}: {said} ({kind}); accepted")
+    run.sections.append(
+        report.Section("Lineage", report.table(*lineage(data), caption="What each column comes from, by layout."))
+    )
+    if told:
+        accepted = report.table(["file", "kind", "what was found"], told, caption="Differences of layout that were accepted.")
+        run.sections.append(report.Section("Layouts", accepted))
+    rows = reduce(
+        lambda a, b: a.unionByName(b, allowMissingColumns=True), (_bridged(data, place, rows) for place, rows, _ in found)
+    )
+    return Source(rows, F.col(_REASON), F.col(_RAW))
+
+
+def _read(spark: "SparkSession", data: "Data", place: Found) -> "tuple[Found, DataFrame, Layout]":
+    """The rows of a place with the columns that its version declares, typed."""
+    from pyspark.sql import functions as F
+
+    declared = place.version.columns or data.columns
+    text = place.file is not None and sources.format_of(place.file) in ("csv", "json")
+    frame = None if text else _frame(spark, data, place)
+    came = _header(spark, str(place.file), data) if frame is None else _came(frame)
+    stub = _stub(data, place.version, declared, came)
+    layout = layouts.compared(declared, came).settled(place.name, stub)
+    if frame is None:
+        source = sources.read(spark, str(place.file), {layout.names[n]: t for n, t in declared.items()}, data.csv, zone=data.zone)
+    else:
+        source = Source(frame, F.lit(None).cast("string"), F.to_json(F.struct("*"), {"ignoreNullFields": "false"}))
+    typed = (col(layout.names[name]).cast(type_).alias(name) for name, type_ in declared.items())
+    clocks = [c for c in source.rows.columns if c in (casts.ZONELESS, casts.SKIPPED, casts.TWICE)]
+    return place, source.rows.select(*typed, source.reason.alias(_REASON), source.raw.alias(_RAW), *clocks), layout
+
+
+def _stub(data: "Data", version: Version, declared: Mapping[str, str], came: list[Came]) -> str:
+    found = {c.name.removeprefix("\ufeff").strip(): c.type or declared.get(c.name, "string") for c in came}
+    older, newer = (found, data.columns) if version.columns else (declared, found)
+    return layouts.stub(older, newer, "<the older files>", data.key)
+
+
+def _came(frame: "DataFrame") -> list[Came]:
+    return [Came(f.name, f.dataType.simpleString(), f.nullable) for f in frame.schema.fields]
+
+
+def _header(spark: "SparkSession", path: str, data: "Data") -> list[Came]:
+    if sources.format_of(path) == "json":
+        return [Came(name) for name in spark.read.json(path).columns]
+    how = data.csv or sources.Csv()
+    reader = spark.read.options(sep=sources.delimiter_of(path, data.csv), encoding=how.encoding, quote=how.quote, header=False)
+    first = reader.csv(path).take(1)
+    if not first:
+        raise DataError(f"{path} is empty: not even a header")
+    return [Came(name or "") for name in first[0]]
+
+
+def _frame(spark: "SparkSession", data: "Data", place: Found) -> "DataFrame":
+    if place.file:
+        return spark.read.format(sources.format_of(place.file)).load(place.file)
+    if place.version.delta:
+        return _appended(spark, place.version)
+    assert not isinstance(data.source, str | None)
+    return data.source.layout(spark, place.version.name)
+
+
+def _bridged(data: "Data", place: Found, rows: "DataFrame") -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    old = place.version is not data.versions[-1]
+    if old:
+        made = {name: given(place.version, name, type_) for name, type_ in data.columns.items()}
+        reason = F.coalesce(col(_REASON), *(g.reason for g in made.values()))
+        columns = [g.value.cast(data.columns[name]).alias(name) for name, g in made.items()]
+    else:
+        reason, columns = col(_REASON), [col(name) for name in data.columns]
+    said = {LAYOUT: F.lit(place.version.name), BRIDGED: F.lit(old), FILE: F.lit(place.at), _REASON: reason, _RAW: col(_RAW)}
+    clocks = [c for c in rows.columns if c in (casts.ZONELESS, casts.SKIPPED, casts.TWICE)]
+    return rows.select(*columns, *(c.alias(name) for name, c in said.items()), *clocks)
+
+
+def to_table(run: "Run", rows: "DataFrame", made: Sequence[str] = ()) -> "DataFrame":
+    """Rows with the names and types of the table they go to, without the columns that are `made` later.
+
+    DataError where that takes a bridge, with the stub for it.
+    """
+    if not run.rows.exists():
+        return rows
+    own = [c for c in rows.columns if c.startswith("keyfold_") or (run.conf.data.versions and c == BRIDGED)]
+    there = {
+        f.name: f for f in run.rows.read().schema.fields if not f.name.startswith("keyfold_") and f.name not in (*own, *made)
+    }
+    declared = {name: f.dataType.simpleString() for name, f in there.items()}
+    came = [c for c in _came(rows) if c.name not in own]
+    found = layouts.compared(declared, came, [name for name, f in there.items() if not f.nullable])
+    stub = layouts.stub(declared, {c.name: str(c.type) for c in came}, "<the older files>", run.conf.data.key)
+    layout = found.settled(f"the source of table `{run.rows.name}`", f"{stub}or choose another data.table")
+    for verdict in layout.verdicts:
+        run.say(f"{verdict.said} ({verdict.kind}); accepted")
+    return rows.select(*(col(layout.names[n]).cast(t).alias(n) for n, t in declared.items()), *map(col, own))
+
+
+# --- layouts of a Delta table: what was appended from one version to another ---
+
+
+def _delta(spark: "SparkSession", path: str) -> str:
+    return str(spark.sql(f"DESCRIBE DETAIL delta.{quoted(path)}").collect()[0].id)
+
+
+def _until(spark: "SparkSession", version: Version) -> list[int]:
+    assert version.delta is not None
+    first, *last = version.delta.versions
+    history = spark.sql(f"DESCRIBE HISTORY delta.{quoted(version.delta.path)}").collect()
+    until = last[0] if last else history[0].version
+    for row in history:
+        appends = row.operation.startswith(_APPENDS) or row.operationParameters.get("mode") == "Append"
+        if first <= row.version <= until and not appends:
+            raise DataError(
+                f"data.versions: version {row.version} of the Delta table `{version.delta.path}` is a {row.operation}, "
+                f"not an append, so which of its rows are of layout `{version.name}` cannot be told; choose versions around it"
+            )
+    return [first, until]
+
+
+def _appended(spark: "SparkSession", version: Version) -> "DataFrame":
+    """Rows of the data files that came in from the first version to the last, in the schema of the last."""
+    from pyspark.sql import functions as F
+
+    assert version.delta is not None
+    first, until = _until(spark, version)
+
+    def at(number: int) -> "DataFrame":
+        return spark.read.format("delta").option("versionAsOf", number).load(version.delta.path)  # type: ignore[union-attr]
+
+    rows = at(until)
+    before = [Path(file).name for file in at(first - 1).inputFiles()] if first else []
+    return rows.where(~F.col("_metadata.file_name").isin(before)) if before else rows

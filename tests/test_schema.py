@@ -1,0 +1,509 @@
+"""Two layouts, one table: bridges, stand-ins for what older rows lack, and what is said where a layout drifts."""
+
+import datetime as dt
+import json
+import os
+import random
+from pathlib import Path
+
+import deltalake
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from test_bad_input import refusal
+
+from keyfold import bridge, hashing, layouts, registry, schema, standins, yaml
+from keyfold.conf import check
+from keyfold.examples import FOLD, examples
+from keyfold.files import summed
+from keyfold.generators import Retail
+from keyfold.ingest import ingest
+from keyfold.layouts import Came
+from keyfold.run import Run
+from keyfold.schema import Version
+from keyfold.score import score
+from keyfold.standins import Lacking, StandIn, StandIns
+from keyfold.training import decide, train
+
+DATA = os.environ.get("KEYFOLD_TEST_DATA")
+NEW = {"id": "string", "at": "timestamp_ntz", "amount": "bigint", "card": "string", "age": "double", "y": "string"}
+OLD = {"no": "bigint", "start": "timestamp_ntz", "amount": "double", "code": "string", "kind": "string"}
+FROM = {
+    "id": {"derived": {"digest": ["no", "start"]}},
+    "at": {"renamed": "start"},
+    "amount": {"cast": "amount"},
+    "card": {"mapped": "code", "values": {"C": "cash"}, "missing": "distribution"},
+    "age": {"missing": "mean"},
+    "y": {"mapped": "kind", "values": {"Subscriber": "member", "Customer": "casual"}},
+}
+OLD_HEADER, NEW_HEADER = "no,start,amount,code,kind", "id,at,amount,card,age,y"
+
+
+def conf(folder, **data):
+    versions = [{"name": "old", "files": ["old*.csv"], "columns": OLD, "weight": 0.5, "columns_from": FROM}]
+    versions += [{"name": "new", "files": ["new*.csv"]}]
+    data = {"source": str(folder), "columns": NEW, "versions": versions, "key": ["id"], "label": "y", "positive": "member"} | data
+    features = {"card": {"one_hot": {"input_col": "card"}}, "age": {"numeric": {"input_col": "age"}}}
+    estimator = {"estimator": "sklearn.linear_model.LogisticRegression"}
+    share = {"train": 0.6, "validation": 0.2, "test": 0.2}
+    made = {"name": "two", "data": data, "split": {"share": share}, "features": features}
+    return made | {"train": {"model": {"sklearn": estimator}}}
+
+
+def write(folder, **files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in files.items():
+        (folder / f"{name}.csv").write_text("\n".join([*lines, ""]), "utf-8")
+    return folder
+
+
+def old_row(i, rng):
+    amount = rng.choice(["1.0", "2", "3.5", ""])
+    kind = rng.choice(["Subscriber", "Customer", "Customer", "Guest", ""])
+    return f"{i},2020-04-01 00:00:{i % 60:02}.5,{amount},{rng.choice(['C', 'K', ''])},{kind}"
+
+
+def new_row(i, rng):
+    return f"n{i},2021-04-01 00:00:{i % 60:02},{i},{rng.choice(['cash', 'visa', 'visa', 'amex'])},{20 + i % 3},{rng.choice(['member', 'casual'])}"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = random.Random(0)
+    old = [OLD_HEADER, *(old_row(i, rng) for i in range(100))]
+    return write(tmp_path / "files", old_1=old, new_1=[NEW_HEADER, *(new_row(i, rng) for i in range(200))])
+
+
+# --- bridges ---
+
+
+def bridged(spark, folder):
+    rows = bridge.read(Run(check(conf(folder)), spark)).rows
+    return sorted(rows.drop("keyfold_file", "keyfold_raw").collect(), key=repr)
+
+
+def test_a_bridge_of_two_parts_is_that_of_one_then_of_the_other(spark, home, tmp_path):
+    rng = random.Random(1)
+    rows = [old_row(i, rng) for i in range(120)]
+    new = [NEW_HEADER, new_row(0, rng)]
+    whole = bridged(spark, write(tmp_path / "whole", old=[OLD_HEADER, *rows], new=new))
+    parts = bridged(spark, write(tmp_path / "parts", old_a=[OLD_HEADER, *rows[:50]], old_b=[OLD_HEADER, *rows[50:]], new=new))
+    assert len(whole) == 121
+    assert whole == parts
+
+
+def test_rows_that_cannot_be_brought_over_are_quarantined_and_counted_by_file(spark, home, folder):
+    run = Run(check(conf(folder)), spark)
+    ingest(run)
+    old = pd.read_csv(folder / "old_1.csv", keep_default_na=False, dtype=str)
+    lossy, unmapped = old.amount == "3.5", old.kind == "Guest"
+    aside = deltalake.DeltaTable(str(run.quarantine.path)).to_pandas()
+    assert aside.reason.value_counts().to_dict() == {
+        "`amount` cannot be brought to bigint without loss": lossy.sum(),
+        "`kind` has a value that the map of `y` lacks": (unmapped & ~lossy).sum(),
+    }
+    assert set(json.loads(aside.raw[0])) == set(OLD)
+    kept = deltalake.DeltaTable(str(run.rows.path)).to_pandas()
+    assert kept.groupby(["keyfold_layout", "is_bridged"]).size().to_dict() == {
+        ("new", False): 200, ("old", True): 100 - (lossy | unmapped).sum(),
+    }  # fmt: skip
+    assert kept[kept.is_bridged].card.dropna().eq("cash").all() and kept[kept.is_bridged].age.isna().all()
+    assert "no,start" not in kept.columns and list(NEW) == list(kept.columns[:6])
+    page = run.write_report().read_text("utf-8")
+    said = f'old_1.csv</td><td class="n">100</td><td class="n">{100 - len(aside)}</td><td class="n">{len(aside)}</td>'
+    assert said in page
+    assert "`code` by a map of 1 values; else missing: distribution" in page
+    again = Run(check(conf(folder)), spark)
+    ingest(again)
+    assert again.jobs[0].status == "done before"
+
+
+def test_weights_and_stand_ins_are_no_reason_to_ingest_anew(folder):
+    one, other = check(conf(folder)), conf(folder)
+    other["data"]["versions"][0] |= {"weight": 0.1, "columns_from": FROM | {"age": {"missing": "most_frequent"}}}
+    assert bridge.dumped(one.data) == bridge.dumped(check(other).data)
+    other["data"]["versions"][0]["columns_from"] = FROM | {"age": {"constant": 1.0}}
+    assert bridge.dumped(one.data) != bridge.dumped(check(other).data)
+
+
+AT = dt.datetime(2020, 4, 1, 23, 59, 58, 500_000)
+
+
+@pytest.mark.parametrize(
+    ("function", "columns", "wanted", "value"),
+    [
+        ("join", ["a", "n"], "string", "x 7"),
+        ("join", ["a", "nothing", "n"], "string", "x 7"),
+        ("coalesce", ["nothing", "a"], "string", "x"),
+        ("seconds", ["at", "later"], "bigint", 61),
+        ("date", ["at"], "date", AT.date()),
+        ("digest", ["nothing", "nothing"], "string", None),
+        ("digest", ["a", "n"], "string", "parity"),
+    ],
+)
+def test_each_named_function(spark, function, columns, wanted, value):
+    frame = spark.sql(
+        "SELECT 'x' a, 7L n, CAST(NULL AS STRING) nothing, TIMESTAMP_NTZ'2020-04-01 23:59:58.5' at, "
+        "TIMESTAMP_NTZ'2020-04-02 00:01:00' later"
+    )
+    types = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
+    version = Version(name="old", columns=types, columns_from={"c": {"derived": {function: columns}}})
+    made = schema.given(version, "c", wanted)
+    found = frame.select(made.value.alias("value"), made.reason.alias("reason")).collect()[0]
+    if value == "parity":
+        parts = [hashing.value_hash(pa.array(["x"])), hashing.value_hash(pa.array([7]))]
+        halves = [hashing.feature_hash(f"bridge:c:{half}", parts).view(np.uint64)[0] for half in (0, 1)]
+        value = "".join(f"{half:016x}" for half in halves)
+    assert found == (value, None)
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "value", "became"),
+    [
+        ("double", "bigint", "3D", 3), ("double", "bigint", "3.5D", "lost"), ("double", "bigint", "double('NaN')", "lost"),
+        ("bigint", "int", "2147483648L", "lost"), ("bigint", "double", "9007199254740993L", "lost"),
+        ("bigint", "string", "3678L", "3678"), ("string", "bigint", "' 12 '", 12), ("string", "bigint", "' '", None),
+        ("string", "bigint", "'JC105'", "lost"), ("timestamp_ntz", "date", "TIMESTAMP_NTZ'2020-04-01'", dt.date(2020, 4, 1)),
+        ("timestamp_ntz", "date", "TIMESTAMP_NTZ'2020-04-01 01:00:00'", "lost"), ("bigint", "boolean", "2L", "lost"),
+        ("bigint", "boolean", "NULL", None),
+    ],
+)  # fmt: skip
+def test_a_type_is_brought_over_without_loss_or_not_at_all(spark, had, wanted, value, became):
+    version = Version(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}})
+    made = schema.given(version, "c", wanted)
+    found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.alias("v"), made.reason.alias("r")).collect()[0]
+    lost = f"`o` cannot be brought to {wanted} without loss"
+    assert found == ((None, lost) if became == "lost" else (became, None))
+
+
+# --- stand-ins ---
+
+
+def drawn(values, cumulative, ids, spark):
+    one = StandIn("card", "distribution", ["old"], values, cumulative)
+    rows = pa.table({"id": ids, "card": pa.nulls(len(ids), pa.string())})
+    frame = spark.createDataFrame(rows).selectExpr("id", "CAST(card AS STRING) card", "'old' keyfold_layout", "true is_bridged")
+    spark_has = {row.id: row.card for row in StandIns([one]).spark(frame, ["id"]).collect()}
+    hashes = hashing.feature_hash("bridge:card", [hashing.value_hash(pa.array(ids))])
+    return [spark_has[i] for i in ids], one.numpy(hashes).tolist()
+
+
+def test_a_distribution_is_drawn_alike_in_spark_and_in_numpy_as_often_as_counted(spark):
+    in_spark, in_numpy = drawn(["amex", "it's", "ß visa"], [10, 30, 100], list(range(20_000)), spark)
+    assert in_spark == in_numpy
+    shares = pd.Series(in_spark).value_counts(normalize=True)
+    assert np.allclose(shares[["amex", "it's", "ß visa"]], [0.1, 0.2, 0.7], atol=0.01)
+    assert drawn(["only"], [7], [1, 2], spark) == (["only"] * 2, ["only"] * 2)
+
+
+def test_what_stands_in_is_of_new_rows_in_any_order(spark):
+    frame = spark.createDataFrame(
+        pa.table(
+            {
+                "card": ["b", "a", "b", None, "c"],
+                "n": [1, 2, 2, None, 4],
+                "x": [0.1, 0.2, 0.3, None, float("nan")],
+                "d": [True] * 5,
+            }
+        )
+    )
+    lacking = {
+        Lacking("card", "distribution", ("c",)): ["old"], Lacking("card", "most_frequent"): ["older"],
+        Lacking("n", "mean"): ["old"], Lacking("x", "mean"): ["old"], Lacking("d", "most_frequent"): ["old"],
+    }  # fmt: skip
+    made = standins.fit(frame, lacking)
+    assert [s[3:] for s in made.of] == [
+        (["a", "b"], [1, 3]), (["b"], [1]), (["2"], [1]), (["0.2"], [1]), (["true"], [1]),
+    ]  # fmt: skip
+    assert StandIns.from_json(made.to_json()).digest == made.digest == standins.fit(frame.repartition(3), lacking).digest
+    code, sentence = refusal(lambda: standins.fit(frame.where("card = 'c'"), {Lacking("card", "distribution", ("c",)): ["old"]}))
+    said = "nothing can stand in for `card`: new rows of the train fold have no value of it but c, which the map gives"
+    assert (code, sentence) == (3, said)
+
+
+def test_counts_beyond_the_reduction_are_scaled():
+    values, cumulative = standins._cumulated({"b": 3 * 10**9, "a": 10**9, "c": 1})
+    assert values == ["a", "b", "c"]
+    assert cumulative[-1] < 2**31
+    assert cumulative[0] / cumulative[-1] == pytest.approx(0.25, abs=1e-6)
+
+
+def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, home, folder):
+    run = Run(check(conf(folder)), spark)
+    ingest(run)
+    found = examples(run)
+    rows = found.rows.select("id", FOLD, "is_bridged", "card", "age", standins.WEIGHT).toPandas()
+    assert not rows[rows[FOLD] != "train"].is_bridged.any()
+    assert rows.groupby("is_bridged")[standins.WEIGHT].unique().map(list).to_dict() == {False: [1.0], True: [0.5]}
+    new = pd.read_csv(folder / "new_1.csv").set_index("id")
+    learnt = new.loc[rows[~rows.is_bridged & (rows[FOLD] == "train")].id]
+    by = {s.column: s for s in found.stand_ins.of}
+    assert by["age"][3:] == ([repr(float(learnt.age.mean()))], [1])
+    counts = learnt.card.value_counts()
+    assert by["card"][3:] == (["amex", "visa"], [counts["amex"], counts["amex"] + counts["visa"]])  # cash is the map's
+    assert set(rows[rows.is_bridged].card) == {"cash", "amex", "visa"}
+    assert rows[rows.is_bridged].age.eq(learnt.age.mean()).all()
+    version = train(run)
+    assert registry.text(version, standins.FILE) == found.stand_ins.to_json()
+    score(run, decide(run, version))
+    predictions = deltalake.DeltaTable(str(run.predictions.path)).to_pandas().set_index("id")
+    table = deltalake.DeltaTable(str(run.rows.path)).to_pandas().set_index("id")
+    assert sorted(predictions.index) == sorted(table.index)
+    # Where the features are those of a new row, so is the probability: the same stand-ins at scoring.
+    filled = rows.set_index("id")
+    visa = filled[filled.is_bridged & (filled.card == "visa")].index
+    assert len(visa) and predictions.loc[visa].probability.drop_duplicates().size == 1
+    assert predictions.probability.notna().all()
+    lighter = conf(folder)
+    lighter["data"]["versions"][0]["weight"] = 0.01
+    other = Run(check(lighter), spark)
+    ingest(other)
+    assert other.jobs[0].status == "done before"
+    assert train(other).version != version.version
+
+
+def test_a_split_by_what_older_rows_lack_is_refused(spark, home, folder):
+    run = Run(check(conf(folder) | {"split": {"by": "card"}}), spark)
+    ingest(run)
+    assert refusal(lambda: examples(run)) == (2, "split.by: older rows lack `card`, so it cannot say in which fold they are")
+
+
+# --- drift ---
+
+TABLE = {"id": "bigint", "start time": "timestamp", "n": "bigint", "x": "double", "d": "decimal(10,2)", "t": "string"}
+
+
+def came(drop=(), **types):
+    columns = {name: type_ for name, type_ in (TABLE | types).items() if name not in drop}
+    return [Came(name, type_) for name, type_ in columns.items()]
+
+
+def named(**names):
+    return [Came(names.get(c.replace(" ", "_"), c)) for c in TABLE]
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind", "verdict", "said"),
+    [
+        (came(new="string"), "unexpected", "bridge", "`new` is new"),
+        (came(drop=["t"]), "lost", "bridge", "`t` is gone"),
+        (came(drop=["start time"], start_time="timestamp"), "renamed", "bridge", "`start time` is gone, and `start_time` looks like it"),
+        (came(n="string"), "another type", "bridge", "`n` is string, and was bigint"),
+        (came(n="date"), "another kind of type", "refuse", "`n` is date, and was bigint, and neither can be brought to the other"),
+        (came(t="array<string>"), "another kind of type", "refuse", "`t` is array<string>, and was string; make columns of it before"),
+        (came(n="int"), "narrower number", "accept", "`n` is int, and was bigint, which holds all of it"),
+        (came(x="float"), "narrower number", "accept", "`x` is float, and was double, which holds all of it"),
+        (came(d="decimal(8,2)"), "narrower number", "accept", "`d` is decimal(8,2), and was decimal(10,2), which holds all of it"),
+        (came(d="decimal(12,2)"), "wider number", "bridge", "`d` is decimal(12,2), and was decimal(10,2)"),
+        (came()[::-1], "other order", "accept", "the columns stand in another order"),
+        (named(n="N"), "changed case", "accept", "`n` is written `N`"),
+        (named(id="\ufeffid"), "byte order mark", "accept", "a byte order mark stands before `id`"),
+        (named(t=" t "), "blanks around the name", "accept", "blanks stand around `t`"),
+        ([*named(), Came("n")], "duplicate name", "refuse", "`n` stands more than once, or differs from another by case or blanks alone"),
+        ([*named(), Came("T")], "duplicate name", "refuse", "`t` stands more than once, or differs from another by case or blanks alone"),
+        ([*named(), Came(" ")], "no name", "refuse", "column 7 has no name"),
+        ([*named(), Came("is_bridged")], "reserved name", "refuse", "`is_bridged` is a name that keyfold itself gives"),
+    ],
+)  # fmt: skip
+def test_each_drift_has_its_verdict(columns, kind, verdict, said):
+    found = layouts.compared(TABLE, columns).verdicts
+    assert (kind, verdict, said) in [tuple(v) for v in found]
+    assert {v.kind for v in found} <= {kind, "reserved name", "unexpected", "duplicate name"}
+
+
+def test_nested_and_nullable_columns_have_their_verdicts():
+    nested = layouts.compared({"s": "struct<a:int>"}, [Came("s", "struct<a:int,b:int>")]).verdicts
+    assert [(v.kind, v.verdict) for v in nested] == [("nested fields", "refuse")]
+    nullable = layouts.compared({"n": "bigint"}, [Came("n", "bigint", nullable=True)], required=["n"]).verdicts
+    assert [(v.kind, v.verdict) for v in nullable] == [("may be NULL", "accept")]
+    assert layouts.compared(TABLE, came()).verdicts == []
+
+
+def test_the_stub_is_a_conf_that_holds(tmp_path):
+    new = {"id": "bigint", "start_time": "timestamp", "n": "string", "x": "double", "d": "decimal(10,2)", "card": "string"}
+    pasted = yaml.parse(layouts.stub(TABLE, new, "old*.csv", ["id"]))
+    made = check({"name": "x", "data": pasted["data"] | {"source": str(tmp_path), "key": ["id"]}})
+    ways = {name: way.told() for name, way in made.data.versions[0].columns_from.items()}
+    assert ways == {"start_time": "`start time`", "n": "`n`", "card": "missing: distribution"}
+
+
+def test_a_header_that_is_written_otherwise_is_taken_and_another_layout_is_not(spark, home, folder, capsys):
+    rng = random.Random(2)
+    before = bridged(spark, folder)
+    lines = (folder / "new_1.csv").read_text().splitlines()
+    swapped = [",".join(f[1:] + f[:1]) for f in (line.split(",") for line in lines)]
+    write(folder, new_1=["\ufeff" + swapped[0].replace("card", " CARD "), *swapped[1:]])
+    assert bridged(spark, folder) == before
+    assert "new_1.csv: `card` is written `CARD` (changed case); accepted" in capsys.readouterr().err
+    write(folder, new_2=[NEW_HEADER.replace("card", "cards") + ",tip", f"{new_row(500, rng)},1"])
+    code, sentence = refusal(lambda: ingest(Run(check(conf(folder)), spark)))
+    assert code == 3
+    assert sentence.startswith(
+        "new_2.csv has another layout than was declared, and nothing was written:\n"
+        "  `card` is gone, and `cards` looks like it (bridge needed: renamed)\n"
+        "  `tip` is new (bridge needed: unexpected)\n"
+        "Paste this into the conf, and correct it:\ndata:\n"
+    )
+    assert "      cards:\n        renamed: card\n" in sentence
+    assert not (home / "tables").exists()
+
+
+def test_files_of_no_version_or_of_two_are_refused(spark, home, folder):
+    def said(files):
+        made = conf(folder)
+        made["data"]["versions"][0]["files"] = files
+        return refusal(lambda: ingest(Run(check(made), spark)))
+
+    assert said(["old*.csv", "new*.csv"]) == (
+        2,
+        "data.versions: new_1.csv is a file of two versions; make their patterns disjoint",
+    )
+    assert said(["ol.csv"]) == (2, f"data.versions: `ol.csv` of version `old` fits no file in {folder}")
+    write(folder, stray=["a", "1"])
+    assert said(["old*.csv"]) == (2, f"data.versions: stray.csv in {folder} is of no version; name it in one, or move it away")
+
+
+def test_a_source_that_drifts_from_its_table(spark, home, tmp_path):
+    def run(columns, values):
+        path = write(tmp_path / "plain", rows=[",".join(columns), values]) / "rows.csv"
+        return Run(check({"name": "plain", "data": {"source": str(path), "columns": columns, "key": ["id"]}}), spark)
+
+    ingest(run({"id": "bigint", "n": "bigint"}, "1,1"))
+    taken = run({"N": "int", "id": "bigint"}, "2,2")
+    ingest(taken)
+    assert [tuple(row)[:2] for row in taken.rows.read().collect()] == [(2, 2)]
+    code, sentence = refusal(lambda: ingest(run({"id": "bigint", "n": "double"}, "1,")))
+    assert code == 3
+    assert "  `n` is double, and was bigint (bridge needed: another type)\n" in sentence
+    assert not taken.quarantine.exists()
+
+
+# --- the conf ---
+
+
+@pytest.mark.parametrize(
+    ("where", "way", "sentence"),
+    [
+        ("age", {"missing": "mean", "constant": 1.0}, "data.versions.0.columns_from.age: must name one way of renamed, cast, constant, derived, mapped, missing (got constant and missing)"),
+        ("age", {}, "data.versions.0.columns_from.age: must name one way of renamed, cast, constant, derived, mapped, missing (got none)"),
+        ("y", {"mapped": "kind"}, "data.versions.0.columns_from.y: `mapped` names a column, and `values` says what becomes of its values: give both, or neither"),
+        ("age", {"renamed": "agee"}, "data: versions.0.columns_from: `age` takes `agee`, which `old` has not"),
+        ("agee", {"missing": "mean"}, "data: versions.0.columns_from: the current schema has no column `agee` (did you mean `age`?)"),
+        ("card", {"missing": "mean"}, "data: versions.0.columns_from: `card` is string, which has no mean; choose most_frequent or distribution"),
+        ("id", {"missing": "distribution"}, "data: versions.0.columns_from: `id` is a key, for which nothing can stand in"),
+        ("y", {"missing": "most_frequent"}, "data: versions.0.columns_from: `y` is the label, for which nothing can stand in"),
+        ("age", {"constant": "x"}, "data: versions.0.columns_from: `age` is double, and 'x' is not"),
+        ("amount", {"renamed": "start"}, "data: versions.0.columns_from: `amount` is bigint, to which timestamp_ntz cannot be brought; derive it, or map it"),
+        ("id", {"derived": {"seconds": ["start"]}}, "data: versions.0.columns_from: `id`: seconds takes 2 columns of date, timestamp, timestamp_ntz"),
+        ("id", {"derived": {"digset": ["start"]}}, "data.versions.0.columns_from.id.derived: the name 'digset' is none of digest, join, coalesce, seconds or date (did you mean `digest`?)"),
+        ("age", {"missing": "men"}, "data.versions.0.columns_from.age.missing must be `mean`, `most_frequent`, `distribution` or `null` (got 'men') (did you mean `mean`?)"),
+    ],
+)  # fmt: skip
+def test_a_bridge_that_cannot_be_is_a_sentence(folder, where, way, sentence):
+    made = conf(folder)
+    made["data"]["versions"][0]["columns_from"] = FROM | {where: way}
+    assert refusal(lambda: check(made)) == (2, f"the conf has a fault:\n  {sentence}")
+
+
+def test_a_column_that_no_bridge_gives_is_named_with_what_may(folder):
+    made = conf(folder)
+    made["data"]["versions"][0] |= {"columns": OLD | {"age": "bigint", "crd": "string"}, "columns_from": {"id": FROM["id"]}}
+    code, sentence = refusal(lambda: check(made))
+    assert code == 2
+    assert sentence.splitlines()[1:] == [
+        "  data: versions.0.columns_from: `old` must say what `at` (timestamp_ntz) comes from: renamed, or missing",
+        "  data: versions.0.columns_from: `old` must say what `amount` (bigint) comes from: {cast: amount}, for it is double",
+        "  data: versions.0.columns_from: `old` must say what `card` (string) comes from: renamed, or missing (did you mean `crd`?)",
+        "  data: versions.0.columns_from: `old` must say what `age` (double) comes from: {cast: age}, for it is bigint",
+        "  data: versions.0.columns_from: `old` must say what `y` (string) comes from: renamed, or missing",
+    ]
+
+
+def test_missing_may_be_nothing_at_all(folder):
+    made = conf(folder)
+    made["data"]["versions"][0]["columns_from"] = FROM | yaml.parse("age: {missing: null}")
+    found = check(made)
+    assert Lacking("age", "null") not in standins.wanted(found.data)
+    assert check(yaml.parse(yaml.dump(found))) == found
+
+
+# --- other places ---
+
+
+def test_layouts_of_a_delta_table_are_what_was_appended(spark, home, tmp_path):
+    path = str(tmp_path / "table")
+    for i in range(2):
+        spark.sql(f"SELECT {i}L no, 'C' code").write.format("delta").mode("append").save(path)
+    spark.sql("SELECT '2' id, 'visa' card").write.format("delta").mode("append").option("mergeSchema", "true").save(path)
+    old = {"name": "old", "columns": {"no": "bigint", "code": "string"}, "delta": {"path": path, "versions": [0, 1]}}
+    old["columns_from"] = {"id": {"renamed": "no"}, "card": {"mapped": "code", "values": {"C": "cash"}}}
+    columns = {"no": "bigint", "code": "string", "id": "string", "card": "string"}
+    old["columns_from"] |= {"no": {"missing": "null"}}
+    versions = [old, {"name": "new", "delta": {"path": path, "versions": [2]}}]
+    run = Run(check({"name": "appended", "data": {"columns": columns, "versions": versions, "key": ["id"]}}), spark)
+    ingest(run)
+    found = run.rows.read().select("id", "card", "keyfold_layout").collect()
+    assert sorted(map(tuple, found)) == [("0", "cash", "old"), ("1", "cash", "old"), ("2", "visa", "new")]
+    spark.sql(f"DELETE FROM delta.`{path}` WHERE no = 1")
+    code, sentence = refusal(lambda: ingest(run))
+    assert code == 3
+    assert sentence.startswith(f"data.versions: version 3 of the Delta table `{path}` is a DELETE, not an append")
+
+
+def test_the_chain_has_two_layouts_of_one_history(spark):
+    chain = Retail(generator="retail", rows=5_000, days=50, rich_days=10, seed=3)
+    thin, rich = (chain.layout(spark, name).toPandas() for name in ("thin", "rich"))
+    assert len(thin) + len(rich) == 5_000
+    assert thin.day.max() < rich.day.min()
+    assert set(thin.payment_code) == {"C", "D", "K"} and "card_type" not in thin
+    assert "payment_code" not in rich and rich.card_type.nunique() == 5
+    assert rich.bought_again.isna().sum() == (rich.day == rich.day.max()).sum() and thin.bought_again.notna().all()
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_chain_is_learnt_from_in_both_layouts(spark, home):
+    made = yaml.read(ROOT / "conf" / "retail.yaml")
+    made["data"]["source"] |= {"rows": 6_000, "days": 90}
+    run = Run(check(made | {"release": {}}), spark)
+    ingest(run)
+    found = examples(run)
+    thin = found.rows.where("keyfold_layout = 'thin'").select("card_type", "loyalty_points", "earlier_purchases").toPandas()
+    assert set(thin.card_type) == {"cash", "debit", "visa", "mastercard", "amex"}
+    cards = thin.card_type.value_counts()
+    assert 0.4 < cards["visa"] / cards[["visa", "mastercard", "amex"]].sum() < 0.6
+    assert len(thin[["loyalty_points", "earlier_purchases"]].drop_duplicates()) == 1
+
+
+# --- two real months of bicycle trips ---
+
+
+@pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA names no folder of real data")
+def test_two_months_of_trips_are_one_table_and_no_row_is_lost(spark, home):
+    made = yaml.read(ROOT / "conf" / "bikes.yaml")
+    made["data"]["source"] = str(Path(DATA) / "citibike_schema")
+    run = Run(check(made), spark)
+    ingest(run)
+    told = next(run.rows.commits()).metadata["files"]
+    files = {Path(n).name: dict(zip(("read", "kept", "quarantined"), summed(f["periods"]), strict=True)) for n, f in told.items()}
+    lines = {"JC-202004-citibike-tripdata.csv.gz": 9268, "JC-202102-citibike-tripdata.csv.gz": 4881}
+    assert {name: of["read"] for name, of in files.items()} == lines
+    assert all(of["read"] == of["kept"] + of["quarantined"] for of in files.values())
+    rows = deltalake.DeltaTable(str(run.rows.path)).to_pandas()
+    assert rows.ride_id.is_unique
+    assert rows.groupby("keyfold_layout").size().to_dict() == {
+        "2020": files[min(files)]["kept"],
+        "2021": files[max(files)]["kept"],
+    }
+    old = rows[rows.is_bridged]
+    assert old.member_casual.value_counts().to_dict() == {"member": 6692, "casual": 2576}
+    assert old.rideable_type.isna().all()
+    found = examples(run)
+    measured = found.rows.where(f"{FOLD} <> 'train'").select("keyfold_layout").distinct().collect()
+    assert [row[0] for row in measured] == ["2021"]
+    version = train(run)
+    score(run, decide(run, version))
+    predictions = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
+    assert len(predictions) == len(rows) and set(predictions.status) == {"scored"}
