@@ -162,18 +162,13 @@ class Folds:
         DataError for a column that cannot be hashed, or is no time.
         """
         if self.strata and self.strata.groups is not None:
-            names = frame.columns
             known = frame.withColumn("keyfold_group", key_hash(frame, self.by, self.salt))
-            frame = known.join(self.strata.groups, "keyfold_group", "left").select(*map(sql.col, [*names, "keyfold_class"]))
-            made = self._add(frame, names, column, number)
-            return made.drop("keyfold_class")
-        return self._add(frame, frame.columns, column, number)
-
-    def _add(self, frame: "DataFrame", names: Sequence[str], column: str, number: str | None) -> "DataFrame":
+            known = known.join(self.strata.groups, "keyfold_group", "left")
+            frame = known.select(*map(sql.col, [*frame.columns, "keyfold_class"]))
         made = {column: sql.column(self.sql(frame))}
         if number:
             made[number] = sql.column(self._sql_number(frame))
-        return frame.withColumns(made)
+        return frame.withColumns(made).drop("keyfold_class")
 
     def sql(self, frame: "DataFrame") -> str:
         """text: the fold as an expression over a frame that `add` prepared."""
