@@ -18,7 +18,7 @@ from keyfold.conf import check
 from keyfold.examples import FOLD, examples
 from keyfold.files import summed
 from keyfold.generators import Retail
-from keyfold.ingest import ingest
+from keyfold.ingest import Data, ingest
 from keyfold.layouts import Came
 from keyfold.run import Run
 from keyfold.schema import Version
@@ -127,6 +127,10 @@ def test_weights_and_stand_ins_are_no_reason_to_ingest_anew(folder):
     assert bridge.dumped(one.data) != bridge.dumped(check(other).data)
 
 
+def current(wanted, **more):
+    return Data(key=["c"], columns={"c": wanted}, **more)
+
+
 AT = dt.datetime(2020, 4, 1, 23, 59, 58, 500_000)
 
 
@@ -149,7 +153,7 @@ def test_each_named_function(spark, function, columns, wanted, value):
     )
     types = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
     version = Version(name="old", columns=types, columns_from={"c": {"derived": {function: columns}}})
-    made = schema.given(version, "c", wanted)
+    made = schema.given(current(wanted), version, "c")
     found = frame.select(made.value.alias("value"), made.reason.alias("reason")).collect()[0]
     if value == "parity":
         parts = [hashing.value_hash(pa.array(["x"])), hashing.value_hash(pa.array([7]))]
@@ -171,10 +175,50 @@ def test_each_named_function(spark, function, columns, wanted, value):
 )  # fmt: skip
 def test_a_type_is_brought_over_without_loss_or_not_at_all(spark, had, wanted, value, became):
     version = Version(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}})
-    made = schema.given(version, "c", wanted)
+    made = schema.given(current(wanted), version, "c")
     found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.alias("v"), made.reason.alias("r")).collect()[0]
     lost = f"`o` cannot be brought to {wanted} without loss"
     assert found == ((None, lost) if became == "lost" else (became, None))
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "value", "became"),
+    [
+        ("string", "timestamp", "'2020-07-01 12:00'", "2020-07-01 10:00:00"), ("string", "timestamp", "'2020-07-01T12:00:00Z'", "2020-07-01 12:00:00"),
+        ("timestamp_ntz", "timestamp", "'2020-01-01 12:00:00.5'", "2020-01-01 11:00:00.5"), ("date", "timestamp", "'2020-07-01'", "2020-06-30 22:00:00"),
+        ("timestamp", "timestamp_ntz", "'2020-07-01 10:00:00Z'", "2020-07-01 12:00:00"), ("timestamp", "date", "'2020-06-30 22:00:00Z'", "2020-07-01"),
+        ("timestamp", "date", "'2020-07-01 00:00:00Z'", None), ("timestamp", "timestamp_ntz", "'2020-10-25 01:30:00Z'", None),
+        ("string", "bigint", "'1.234'", "1234"), ("string", "double", "'1.23'", None),
+    ],
+)  # fmt: skip
+def test_older_times_are_of_the_declared_zone_and_older_numbers_grouped_as_declared(spark, had, wanted, value, became):
+    data = current(wanted, zone="Europe/Berlin", csv={"thousands": "."})
+    made = schema.given(data, Version(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}}), "c")
+    found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.cast("string").alias("v"), made.reason).collect()[0]
+    assert found == (became, None if became else f"`o` cannot be brought to {wanted} without loss")
+
+
+def test_older_times_without_an_offset_need_a_zone_and_odd_hours_are_counted(spark, home, tmp_path):
+    write(
+        tmp_path / "f",
+        old=["id,t", "1,2020-10-25 02:30", "2,2020-03-29 02:30"],
+        new=["id,at", "3,2021-10-31 02:30", "4,2021-10-31T02:30:00Z"],
+    )
+    old = {"name": "old", "files": ["old*"], "columns": {"id": "bigint", "t": "string"}, "columns_from": {"at": {"renamed": "t"}}}
+    versions = [old, {"name": "new", "files": ["new*"]}]
+    data = {"source": str(tmp_path / "f"), "columns": {"id": "bigint", "at": "timestamp"}, "versions": versions, "key": ["id"]}
+    code, sentence = refusal(lambda: ingest(Run(check({"name": "odd", "data": data}), spark)))
+    assert (code, sentence.partition(";")[0]) == (
+        3,
+        "`at` has the time `2020-03-29 02:30` without an offset, and no zone is declared",
+    )
+    run = Run(check({"name": "odd", "data": data | {"zone": "Europe/Berlin"}}), spark)
+    ingest(run)
+    notes = next(run.rows.commits()).metadata["notes"]
+    assert [note.partition(";")[0] for note in notes] == [
+        "1 times do not exist in Europe/Berlin",
+        "2 times exist twice in Europe/Berlin",
+    ]
 
 
 # --- stand-ins ---
@@ -394,6 +438,8 @@ def test_a_source_that_drifts_from_its_table(spark, home, tmp_path):
         ("id", {"missing": "distribution"}, "data: versions.0.columns_from: `id` is a key, for which nothing can stand in"),
         ("y", {"missing": "most_frequent"}, "data: versions.0.columns_from: `y` is the label, for which nothing can stand in"),
         ("age", {"constant": "x"}, "data: versions.0.columns_from: `age` is double, and 'x' is not"),
+        ("at", {"constant": "soon"}, "data: versions.0.columns_from: `at` is timestamp_ntz, and 'soon' is not"),
+        ("amount", {"constant": 2**63}, "data: versions.0.columns_from: `amount` is bigint, and 9223372036854775808 is not"),
         ("amount", {"renamed": "start"}, "data: versions.0.columns_from: `amount` is bigint, to which timestamp_ntz cannot be brought; derive it, or map it"),
         ("id", {"derived": {"seconds": ["start"]}}, "data: versions.0.columns_from: `id`: seconds takes 2 columns of date, timestamp, timestamp_ntz"),
         ("id", {"derived": {"digset": ["start"]}}, "data.versions.0.columns_from.id.derived: the name 'digset' is none of digest, join, coalesce, seconds or date (did you mean `digest`?)"),

@@ -134,8 +134,9 @@ def _read(spark: "SparkSession", data: "Data", place: Found) -> "tuple[Found, Da
     else:
         source = Source(frame, F.lit(None).cast("string"), F.to_json(F.struct("*"), {"ignoreNullFields": "false"}))
     typed = (col(layout.names[name]).cast(type_).alias(name) for name, type_ in declared.items())
-    clocks = [c for c in source.rows.columns if c in (casts.ZONELESS, casts.SKIPPED, casts.TWICE)]
-    return place, source.rows.select(*typed, source.reason.alias(_REASON), source.raw.alias(_RAW), *clocks), layout
+    clocks = casts.merged(source.rows.columns, {})
+    said = {_REASON: source.reason, _RAW: source.raw} | clocks
+    return place, source.rows.select(*typed, *(c.alias(name) for name, c in said.items())), layout
 
 
 def _stub(data: "Data", version: Version, declared: Mapping[str, str], came: list[Came]) -> str:
@@ -171,16 +172,17 @@ def _frame(spark: "SparkSession", data: "Data", place: Found) -> "DataFrame":
 def _bridged(data: "Data", place: Found, rows: "DataFrame") -> "DataFrame":
     from pyspark.sql import functions as F
 
-    old = place.version is not data.versions[-1]
+    old, more = place.version is not data.versions[-1], {}
     if old:
-        made = {name: given(place.version, name, type_) for name, type_ in data.columns.items()}
+        made = {name: given(data, place.version, name) for name in data.columns}
         reason = F.coalesce(col(_REASON), *(g.reason for g in made.values()))
         columns = [g.value.cast(data.columns[name]).alias(name) for name, g in made.items()]
+        more = casts.clocks({name: g.clock for name, g in made.items() if g.clock is not None}, data.zone)
     else:
         reason, columns = col(_REASON), [col(name) for name in data.columns]
     said = {LAYOUT: F.lit(place.version.name), BRIDGED: F.lit(old), FILE: F.lit(place.at), _REASON: reason, _RAW: col(_RAW)}
-    clocks = [c for c in rows.columns if c in (casts.ZONELESS, casts.SKIPPED, casts.TWICE)]
-    return rows.select(*columns, *(c.alias(name) for name, c in said.items()), *clocks)
+    said |= casts.merged(rows.columns, more)
+    return rows.select(*columns, *(c.alias(name) for name, c in said.items()))
 
 
 def to_table(run: "Run", rows: "DataFrame", made: Sequence[str] = ()) -> "DataFrame":

@@ -6,7 +6,7 @@ Times without an offset are of the zone that the conf declares, never of the mac
 import operator
 import re
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -91,18 +91,29 @@ def twice(text: "Column", zone: str) -> "Column":
     return text.rlike(LOCAL) & (other > found) & (F.from_utc_timestamp(other, zone) == wall)
 
 
-def clocks(names: Sequence[str], zone: str | None) -> "dict[str, Column]":
-    """Of a row's times without an offset: which there is though no zone is declared, how many are skipped or shown twice."""
+def clocks(texts: "Mapping[str, Column]", zone: str | None) -> "dict[str, Column]":
+    """Of a row's times as text: which there is without an offset though no zone is declared, how many are skipped or shown twice."""
     from pyspark.sql import functions as F
 
-    texts = {name: F.trim(col(name)) for name in names}
-    if not names:
+    plain = {name: F.trim(text) for name, text in texts.items()}
+    if not texts:
         return {}
     if zone is None:
-        said = [F.when(t.rlike(LOCAL), F.concat(F.lit(f"`{n}` has the time `"), t, F.lit("`"))) for n, t in texts.items()]
+        said = [F.when(t.rlike(LOCAL), F.concat(F.lit(f"`{n}` has the time `"), t, F.lit("`"))) for n, t in plain.items()]
         return {ZONELESS: F.coalesce(*said, F.lit(None))}
     counted = {SKIPPED: skipped, TWICE: twice}
-    return {name: _sum([how(t, zone).cast("int") for t in texts.values()]) for name, how in counted.items()}
+    return {name: _sum([how(t, zone).cast("int") for t in plain.values()]) for name, how in counted.items()}
+
+
+def merged(there: Sequence[str], more: "Mapping[str, Column]") -> "dict[str, Column]":
+    """What `clocks` found in columns that are there, and more of it."""
+    from pyspark.sql import functions as F
+
+    found = {}
+    for name in (ZONELESS, SKIPPED, TWICE):
+        if parts := [*([col(name)] if name in there else []), *([more[name]] if name in more else [])]:
+            found[name] = F.coalesce(*parts) if name == ZONELESS else _sum(parts)
+    return found
 
 
 def _sum(values: "Sequence[Column]") -> "Column":

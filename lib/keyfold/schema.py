@@ -4,6 +4,8 @@ A bridge looks at one row at a time and is pure Catalyst. What an older layout l
 is fitted on new rows of the train fold, and put in where rows are learnt from and scored (see `keyfold.standins`).
 """
 
+import datetime as dt
+import decimal
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -135,48 +137,60 @@ FUNCTIONS: dict[str, Function] = {
 
 
 class Given(NamedTuple):
-    """A column of the current schema as an older layout gives it, and why a row cannot (or NULL)."""
+    """A column of the current schema as an older layout gives it, why a row cannot (or NULL), and the text that is a time."""
 
     value: "Column"
     reason: "Column"
+    clock: "Column | None" = None
 
 
-def given(version: Version, name: str, wanted: str) -> Given:
-    """The column `name` of type `wanted`, over rows of the layout."""
+def given(data: "Data", version: Version, name: str) -> Given:
+    """The column `name` of the current schema, over rows of the layout."""
     from pyspark.sql import functions as F
 
+    wanted = data.columns[name]
     way, nothing = version.columns_from.get(name), F.lit(None).cast("string")
     if way is None or (way.renamed or way.cast) is not None:
         old = (way and (way.renamed or way.cast)) or name
-        return _brought(col(old), version.columns[old], wanted, f"`{old}`")
+        return _brought(data, col(old), version.columns[old], wanted, f"`{old}`")
     if way.derived:
         ((function, columns),) = way.derived.items()
         types = [version.columns[c] for c in columns]
         made = sql.column(FUNCTIONS[function].make(name, [sql.reference(c) for c in columns], types))
-        return _brought(made, FUNCTIONS[function].type or types[0], wanted, f"{function} of {', '.join(columns)}")
+        return _brought(data, made, FUNCTIONS[function].type or types[0], wanted, f"{function} of {', '.join(columns)}")
     if way.mapped is not None:
         value, text = F.lit(None).cast(wanted), col(way.mapped).cast("string")
         for old, new in way.values.items():
-            value = F.when(text == F.lit(old), F.lit(new).try_cast(wanted)).otherwise(value)
+            value = F.when(text == F.lit(old), _constant(data, new, wanted)).otherwise(value)
         odd = text.isNotNull() & ~text.isin(*way.values)
         said = f"`{way.mapped}` has a value that the map of `{name}` lacks"
         return Given(value, nothing if way.missing else F.when(odd, F.lit(said)))
-    return Given(F.lit(way.constant).try_cast(wanted), nothing)
+    return Given(_constant(data, way.constant, wanted), nothing)
 
 
-def _brought(value: "Column", had: str, wanted: str, named: str) -> Given:
+def _constant(data: "Data", value: Scalar | None, wanted: str) -> "Column":
+    from pyspark.sql import functions as F
+
+    return casts.cast(F.lit(None if value is None else str(value)), wanted, zone=data.zone)
+
+
+def _brought(data: "Data", value: "Column", had: str, wanted: str, named: str) -> Given:
     """Without loss: what is brought back must be what was there."""
     from pyspark.sql import functions as F
 
     if had == wanted:
         return Given(value, F.lit(None).cast("string"))
-    there = value.isNotNull()
-    if had == "string":
-        made, there = casts.cast(value, wanted), there & (F.trim(value) != "")
+    there, clock = value.isNotNull(), None
+    if had == "string" or (wanted == "timestamp" and had in ("date", "timestamp_ntz")):
+        text = value.cast("string")
+        made = casts.cast(text, wanted, data.csv.thousands if data.csv else "", data.zone)
+        there, clock = there & (F.trim(text) != ""), text if wanted == "timestamp" else None
     else:
-        made = value.try_cast(wanted)
-        made = F.when(made.try_cast(had).eqNullSafe(value), made)
-    return Given(made, F.when(there & made.isNull(), F.lit(f"{named} cannot be brought to {wanted} without loss")))
+        zoned = data.zone if had == "timestamp" else None
+        made = (F.from_utc_timestamp(value, zoned) if zoned else value).try_cast(wanted)
+        back = F.to_utc_timestamp(made.try_cast(had), zoned) if zoned else made.try_cast(had)
+        made = F.when(back.eqNullSafe(value), made)
+    return Given(made, F.when(there & made.isNull(), F.lit(f"{named} cannot be brought to {wanted} without loss")), clock)
 
 
 # --- the conf ---
@@ -246,7 +260,7 @@ def _way_faults(data: "Data", version: Version, name: str, way: From) -> Iterato
         yield f"`{name}` is {wanted}, which has no mean; choose most_frequent or distribution"
     for value in [*way.values.values(), *([] if way.constant is None else [way.constant])]:
         kinds = _FITTING.get(family_of(wanted), (str,))
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or not _holds(wanted, value):
             yield f"`{name}` is {wanted}, and {value!r} is not"
     types, had = [version.columns[c] for c in way.takes], None
     if way.derived:
@@ -262,6 +276,25 @@ def _way_faults(data: "Data", version: Version, name: str, way: From) -> Iterato
         had = types[0]
     if had and not castable(had, wanted):
         yield f"`{name}` is {wanted}, to which {had} cannot be brought; derive it, or map it"
+
+
+def _holds(wanted: str, value: Scalar) -> bool:
+    """Whether a constant of the conf is a value of the type."""
+    family = family_of(wanted)
+    try:
+        if wanted == "date":
+            dt.date.fromisoformat(str(value))
+        elif family in ("timestamp", "timestamp_ntz"):
+            return dt.datetime.fromisoformat(str(value)).tzinfo is None or wanted == "timestamp"
+        elif family == "bigint":
+            return abs(int(value)) < 2 ** (31 if wanted == "int" else 63)
+        elif family == "decimal":
+            digits, scale = (int(n) for n in re.findall(r"\d+", wanted))
+            number = decimal.Decimal(str(value))
+            return round(number, scale) == number and abs(number) < 10 ** (digits - scale)
+    except (ValueError, decimal.InvalidOperation, TypeError):
+        return False
+    return True
 
 
 def castable(had: str, wanted: str) -> bool:

@@ -231,7 +231,7 @@ def _typed(texts: "DataFrame", columns: Mapping[str, str], odd: str, thousands: 
     ]
     corrupt = F.when(col(CORRUPT).isNotNull(), F.lit(odd))
     raw = _raw(col(CORRUPT), {name: col(name) for name in names})
-    clocks = casts.clocks([name for name in names if columns.get(name) == "timestamp"], zone)
+    clocks = casts.clocks({name: col(name) for name in names if columns.get(name) == "timestamp"}, zone)
     kept = texts.select(
         *(cast[n].alias(n) for n in names), F.coalesce(corrupt, *wrong, F.lit(None)).alias("keyfold_reason"),
         raw.alias("keyfold_raw"), FILE, *(value.alias(name) for name, value in clocks.items()),
