@@ -37,6 +37,7 @@ def ingested(spark, home, tmp_path):
         ingest(run)
         return run
 
+    ingested.spark = spark
     return ingested
 
 
@@ -53,6 +54,30 @@ def aside(run):
 
 UNPARSED = "the line does not parse: too few or too many fields, or broken quoting"
 TWICE = "the key stands more than once in the period"
+
+
+def test_text_that_is_not_quite_what_it_is_declared_to_be(ingested):
+    types = {"id": "bigint", "day": "date", "d": "decimal(38,18)", "n": "decimal(38,0)", "t": "string"}
+    lines = ["id,day,d,n,t", "1,2026-07-01 rubbish,1,1,x", "2,2026,1,1,x", "3,2026-07-01,0.1234567890123456789,1,x"]
+    lines += [
+        '4,2026-07-01,1,1,"abc',
+        '5,2026-07-01,1,1,"multi',
+        'line"',
+        '6,2026-07-01,1.50,1234567890123456789012345,5" disk',
+        "7,2026-7-1\t,1,1,x",
+    ]
+    run = ingested("\n".join(lines), columns=types, source="odd.csv")
+    assert rows(run, "id", "t") == [(6, '5" disk'), (7, "x")]
+    unclosed = "a quote is not closed; data.csv.multi_line is for text with line breaks"
+    expected = [
+        (2, "`day` is not date"),
+        (3, "`day` is not date"),
+        (4, "`d` is not decimal(38,18)"),
+        (5, unclosed),
+        (6, unclosed),
+        (7, UNPARSED),
+    ]
+    assert [(line, reason) for _, line, reason in aside(run)] == expected
 
 
 def test_bad_lines_are_told_by_file_and_line(ingested):
@@ -232,6 +257,86 @@ def test_a_changed_file_is_read_again_and_a_lost_period_too(ingested, folder, tm
         ingested(**MONTHLY)
 
 
+def test_files_by_their_uri_are_known_again(ingested, folder, tmp_path):
+    uri = {"source": f"file://{tmp_path}/in", "time": "day", "period": "month"}
+
+    def of(**more):
+        run = Run(check({"name": "t", "data": {"columns": TYPES, "key": ["id"]} | uri | more}), ingested.spark)
+        ingest(run)
+        return run
+
+    folder("a 1.csv", "1,1,2026-01-05", "2,1,2026-01-05")
+    of()
+    folder("b.csv", "3,1,2026-01-05")
+    assert rows(of(), "id") == [(1,), (2,), (3,)]
+
+
+def test_what_a_changed_file_no_longer_has_is_gone(ingested, folder, tmp_path):
+    folder("a.csv", "1,1,2026-01-05", "2,1,2026-02-05")
+    folder("b.csv", "3,1,2026-03-05")
+    ingested(**MONTHLY)
+    folder("a.csv", "1,x,2026-01-05", "2,1,2026-02-05")
+    run = ingested(**MONTHLY)
+    assert (run.jobs[0].counts, rows(run, "id")) == ({"read": 2, "kept": 1, "quarantined": 1}, [(2,), (3,)])
+    (tmp_path / "in" / "b.csv").unlink()
+    folder("a.csv", "3,1,2026-03-05", "2,1,2026-02-05")
+    with pytest.raises(DataError, match=r"period 2026-03 is to be read again, and `.*b\.csv`, which has rows of it, is gone"):
+        ingested(**MONTHLY)
+
+
+def test_a_source_that_is_read_otherwise_leaves_no_row_twice(ingested, folder):
+    folder("a.csv", "1,1,2026-01-05", "2,1,2026-02-05")
+    ingested(**MONTHLY)
+    yearly = ingested(**MONTHLY | {"period": "year"})
+    assert rows(yearly, "id", "keyfold_period") == [(1, "2026"), (2, "2026")]
+    assert rows(ingested(**MONTHLY), "id", "keyfold_period") == [(1, "2026-01"), (2, "2026-02")]
+
+
+def test_what_a_run_put_aside_stays_when_a_period_is_read_again(ingested, folder):
+    folder("a.csv", "1,1,2026-01-05", ",1,2026-01-05", "2,1,2026-02-05", ",1,2026-02-05")
+    run = ingested(**MONTHLY)
+    run.spark.sql(f"DELETE FROM {run.rows.at} WHERE id = 1")
+    again = ingested(**MONTHLY)
+    assert rows(again, "id") == [(1,), (2,)]
+    there = [(row.run_id, row.period, row.line) for row in again.quarantine.read().collect()]
+    first, second = run.jobs[0].run_id, again.jobs[0].run_id
+    assert sorted(there) == sorted([(first, "2026-01", 3), (first, "2026-02", 5), (second, "2026-01", 3)])
+
+
+def test_one_of_two_like_files_is_missed(ingested, folder, tmp_path):
+    content = {"source": "in", "key": "content"}
+    folder("a.csv", "1,1,2026-01-05")
+    folder("b.csv", "1,1,2026-01-05")
+    ingested(**content)
+    (tmp_path / "in" / "b.csv").rename(tmp_path / "in" / "d.csv")
+    assert rows(ingested(**content), "id") == [(1,), (1,)]
+    (tmp_path / "in" / "d.csv").unlink()
+    folder("c.csv", "2,1,2026-01-05")
+    with pytest.raises(DataError, match=r"`.*d\.csv`, which has rows of it, is gone"):
+        ingested(**content)
+
+
+def test_a_new_file_with_a_header_alone_changes_nothing(ingested, folder):
+    folder("a.csv", "1,1,2026-01-05")
+    ingested(**MONTHLY)
+    folder("b.csv")
+    run = ingested(**MONTHLY)
+    assert (run.jobs[0].status, rows(run, "id")) == ("done before", [(1,)])
+
+
+def test_parquet_files_of_different_columns_are_refused(ingested, tmp_path):
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"id": [1], "amount": [1.0]}), tmp_path / "in" / "a.parquet")
+    pq.write_table(pa.table({"id": [2], "amounts": [2.0]}), tmp_path / "in" / "b.parquet")
+    with pytest.raises(DataError, match=r"b\.parquet has other columns than .*a\.parquet: `amount`, `amounts`; declare each"):
+        ingested(source="in", columns={})
+
+
+def test_a_folder_of_tabs(ingested, folder, tmp_path):
+    (tmp_path / "in" / "a.tsv").write_text("id\tamount\tday\n1\t1 500\t2026-01-05\n")
+    assert rows(ingested(source="in", csv={"thousands": " "}), "id", "amount") == [(1, 1500.0)]
+
+
 # --- times ---
 
 AT = {"columns": {"id": "bigint", "at": "timestamp"}}
@@ -249,10 +354,12 @@ def test_times_without_an_offset_are_of_the_declared_zone(ingested):
         "2026-10-25T02:30:00Z": "2026-10-25 02:30:00",
     }
     lines = [f"{i},{time}" for i, time in enumerate(times)]
-    run = ingested("\n".join(["id,at", *lines, "98,12:30", "99,2026-02-30 00:00"]), zone="Europe/Berlin", **AT)
+    run = ingested(
+        "\n".join(["id,at", *lines, "97,2026-07-01 12:00:00\t", "98,12:30", "99,2026-02-30 00:00"]), zone="Europe/Berlin", **AT
+    )
     found = run.rows.read().selectExpr("id", "cast(at as string) at").collect()
-    assert {row.id: row.at for row in found} == dict(enumerate(times.values()))
-    assert [line for _, line, reason in aside(run) if reason == "`at` is not timestamp"] == [10, 11]
+    assert {row.id: row.at for row in found} == dict(enumerate(times.values())) | {97: "2026-07-01 10:00:00"}
+    assert [line for _, line, reason in aside(run) if reason == "`at` is not timestamp"] == [11, 12]
     notes = [
         "1 times do not exist in Europe/Berlin; they were moved forward by the width of the gap",
         "1 times exist twice in Europe/Berlin; the earlier was taken",

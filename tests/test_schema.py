@@ -346,6 +346,7 @@ def named(**names):
         (named(t=" t "), "blanks around the name", "accept", "blanks stand around `t`"),
         ([*named(), Came("n")], "duplicate name", "refuse", "`n` stands more than once, or differs from another by case or blanks alone"),
         ([*named(), Came("T")], "duplicate name", "refuse", "`t` stands more than once, or differs from another by case or blanks alone"),
+        ([*named(), Came("T")], "duplicate name", "refuse", "`T` stands more than once, or differs from another by case or blanks alone"),
         ([*named(), Came(" ")], "no name", "refuse", "column 7 has no name"),
         ([*named(), Came("is_bridged")], "reserved name", "refuse", "`is_bridged` is a name that keyfold itself gives"),
     ],

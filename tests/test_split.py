@@ -80,6 +80,7 @@ TIME = {"validation": "2026-07-01", "test": "2026-09-01", "gap": "10 days"}
 DAYS = {
     "2026-06-20": "train", "2026-06-21": None, "2026-06-30": None, "2026-07-01": "validation", "2026-08-21": "validation",
     "2026-08-22": None, "2026-08-31": None, "2026-09-01": "test", "2030-01-01": "test", "1900-01-01": "train", None: None,
+    "2026-08-31 23:30:00": None,
 }  # fmt: skip
 
 
@@ -113,6 +114,7 @@ def test_a_time_split_needs_a_time(spark):
             "split.time: validation (2026-07-01) must begin before test (2026-09-01), by more",
         ),
         ({"time": {**TIME, "gap": "-1 days"}}, "split.time.gap must be like `30 days` (got '-1 days')"),
+        ({"share": {"test": 0.2}}, "split.share: train, validation and test must sum to 1 (got 1.1)"),
         ({"time": TIME, "folds": 3}, "split: `folds` cuts by the hash, and `time` by boundaries; choose one of both"),
         ({"time": TIME, "stratified": True}, "split: `stratified` cuts by the hash"),
     ],

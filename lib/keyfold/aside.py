@@ -19,7 +19,7 @@ def put_aside(run: "Run", run_id: str, staged: "DataFrame", counted: "Sequence[R
     rows = staged.where("keyfold_reason is not null")
     with lines.countable(run.spark):
         if isinstance(data.source, str) and not data.versions and sources.format_of(data.source) in ("csv", "json"):
-            some = sorted({row.file for row in bad})
+            some = sorted({row[FILE] for row in bad})
             text = sources.described(run.spark, data.source, types, data.csv, some)
             rows = lines.located(rows, [*map(sources.escaped, some)], text) if text.by_line else rows
         quarantine(run, run_id, rows, sum(row.n for row in bad))
@@ -31,7 +31,7 @@ def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
 
     raw = F.to_json(F.struct(*map(col, values(rows))), {"ignoreNullFields": "false"})
     raw = F.coalesce(col("keyfold_raw"), raw) if "keyfold_raw" in rows.columns else raw
-    file = files.plain(col(FILE)) if FILE in rows.columns else F.lit(None)
+    file = col(FILE) if FILE in rows.columns else F.lit(None)
     line = col(lines.LINE) if lines.LINE in rows.columns else F.lit(None)
     aside = rows.select(
         F.lit(run_id).alias("run_id"), F.lit(run.rows.name).alias("table"), col(files.PERIOD).alias("period"),

@@ -54,8 +54,8 @@ def places(data: "Data") -> list[Found]:
     names = [place.name for place in found if place.file]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfError(f"data.versions: {twice[0]} is a file of two versions; make their patterns disjoint")
-    there = {str(p.relative_to(data.source)) for p in Path(data.source).glob("*") if not p.name.startswith((".", "_"))}
-    if rest := sorted(there - {Path(name).parts[0] for name in names}):
+    there = {str(Path(file).relative_to(data.source)) for file in sources.local_files(glob.escape(data.source)) or ()}
+    if rest := sorted(there - set(names)):
         raise ConfError(f"data.versions: {rest[0]} in {data.source} is of no version; name it in one, or move it away")
     return found
 
@@ -70,8 +70,8 @@ def _files(folder: str, version: Version) -> list[Found]:
         some = sorted(glob.glob(pattern, root_dir=folder))
         if not some:
             raise ConfError(f"data.versions: `{pattern}` of version `{version.name}` fits no file in {folder}")
-        found += some
-    return [Found(version, name, str(Path(folder, name))) for name in dict.fromkeys(found)]
+        found += [file for name in some for file in sources.local_files(glob.escape(str(Path(folder, name)))) or ()]
+    return [Found(version, str(Path(file).relative_to(folder)), file) for file in dict.fromkeys(found)]
 
 
 def now(run: "Run") -> dict[str, dict[str, Any]]:
@@ -79,7 +79,7 @@ def now(run: "Run") -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for place in places(run.conf.data):
         if place.file:
-            found |= files.now(run.spark, place.at)
+            found |= files.now(run.spark, glob.escape(place.at))
         elif place.version.delta:
             at = [_delta(run.spark, place.version.delta.path), _until(run.spark, place.version)]
             found[place.at] = {"size": 0, "digest": digest(at)}
@@ -130,9 +130,10 @@ def _read(spark: "SparkSession", data: "Data", place: Found) -> "tuple[Found, Da
     stub = _stub(data, place.version, declared, came)
     layout = layouts.compared(declared, came).settled(place.name, stub)
     if frame is None:
-        source = sources.read(spark, str(place.file), {layout.names[n]: t for n, t in declared.items()}, data.csv, zone=data.zone)
+        columns = {layout.names[n]: t for n, t in declared.items()}
+        source = sources.read(spark, str(place.file), columns, data.csv, [str(place.file)], data.zone)
     else:
-        source = Source(frame, F.lit(None).cast("string"), F.to_json(F.struct("*"), {"ignoreNullFields": "false"}))
+        source = Source(frame, F.lit(None).cast("string"), F.to_json(F.struct("*"), sources.EXACT))
     typed = (col(layout.names[name]).cast(type_).alias(name) for name, type_ in declared.items())
     clocks = casts.merged(source.rows.columns, {})
     said = {_REASON: source.reason, _RAW: source.raw} | clocks
@@ -151,10 +152,11 @@ def _came(frame: "DataFrame") -> list[Came]:
 
 def _header(spark: "SparkSession", path: str, data: "Data") -> list[Came]:
     if sources.format_of(path) == "json":
-        return [Came(name) for name in spark.read.json(path).columns]
+        reader = spark.read.option("columnNameOfCorruptRecord", sources.CORRUPT)
+        return [Came(name) for name in reader.json(sources.escaped(path)).columns if name != sources.CORRUPT]
     how = data.csv or sources.Csv()
     reader = spark.read.options(sep=sources.delimiter_of(path, data.csv), encoding=how.encoding, quote=how.quote, header=False)
-    first = reader.csv(path).take(1)
+    first = reader.csv(sources.escaped(path)).take(1)
     if not first:
         raise DataError(f"{path} is empty: not even a header")
     return [Came(name or "") for name in first[0]]
@@ -162,7 +164,7 @@ def _header(spark: "SparkSession", path: str, data: "Data") -> list[Came]:
 
 def _frame(spark: "SparkSession", data: "Data", place: Found) -> "DataFrame":
     if place.file:
-        return spark.read.format(sources.format_of(place.file)).load(place.file)
+        return spark.read.format(sources.format_of(place.file)).load(sources.escaped(place.file))
     if place.version.delta:
         return _appended(spark, place.version)
     assert not isinstance(data.source, str | None)
@@ -219,7 +221,7 @@ def _until(spark: "SparkSession", version: Version) -> list[int]:
     history = spark.sql(f"DESCRIBE HISTORY delta.{quoted(version.delta.path)}").collect()
     until = last[0] if last else history[0].version
     for row in history:
-        appends = row.operation.startswith(_APPENDS) or row.operationParameters.get("mode") == "Append"
+        appends = row.operation.startswith(_APPENDS) or row.operationParameters.get("mode") == "Append" or row.version == 0
         if first <= row.version <= until and not appends:
             raise DataError(
                 f"data.versions: version {row.version} of the Delta table `{version.delta.path}` is a {row.operation}, "

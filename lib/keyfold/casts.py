@@ -20,6 +20,8 @@ ZONELESS, SKIPPED, TWICE = "keyfold_zoneless", "keyfold_skipped", "keyfold_shown
 LOCAL = r"^\d{4}(-\d{1,2}(-\d{1,2}([T ][\d:.]*)?)?)?$"
 # Without this Spark takes `12:30` for today's.
 _DATED = r"^\d{4}(-|$)"
+_DAY = r"^\d{4}-\d{1,2}-\d{1,2}$"
+_BLANKS = "".join(map(chr, [*range(33), 127]))  # what Spark's own casts leave out
 
 
 def checked(zone: str | None) -> str | None:
@@ -30,13 +32,22 @@ def checked(zone: str | None) -> str | None:
     return zone
 
 
+def trimmed(text: "Column") -> "Column":
+    """Text without the blanks around it, control characters among them."""
+    from pyspark.sql import functions as F
+
+    return F.btrim(text, F.lit(_BLANKS))
+
+
 def cast(text: "Column", type_: str, thousands: str = "", zone: str | None = None) -> "Column":
     """Text as a type, without loss; numbers may be grouped by `thousands`."""
     from pyspark.sql import functions as F
 
     if type_ == "string":
         return text
-    plain = F.trim(text)
+    plain = trimmed(text)
+    if type_.startswith(("date", "timestamp")):
+        plain = F.when(plain.rlike(_DAY if type_ == "date" else _DATED), plain)
     if type_ == "timestamp":
         return moment(plain, zone)
     if thousands and type_ not in ("boolean", "date", "timestamp_ntz"):
@@ -44,7 +55,9 @@ def cast(text: "Column", type_: str, thousands: str = "", zone: str | None = Non
     value = plain.try_cast(type_)
     if type_.startswith("decimal"):
         # A decimal with more digits than the type holds would be rounded without a word.
-        value = F.when(value == plain.try_cast("decimal(38,18)"), value)
+        scale = int(type_[:-1].partition(",")[2])
+        same = F.when(plain.rlike("[eE]"), value == plain.try_cast("decimal(38,18)"))
+        value = F.when(same.otherwise(~plain.rlike(rf"[.]\d{{{scale}}}\d*[1-9]")), value)
     if type_ == "double":
         # Java takes `5d` and `0x1p3` for numbers, and what is too large for infinite.
         large = plain.rlike(r"\d") & (F.abs(value) == float("inf"))
@@ -69,7 +82,7 @@ def moment(text: "Column", zone: str | None) -> "Column":
     """
     from pyspark.sql import functions as F
 
-    at = F.when(text.rlike(_DATED), text.try_cast("timestamp"))
+    at = text.try_cast("timestamp")
     return F.when(text.rlike(LOCAL), F.to_utc_timestamp(at, zone)).otherwise(at) if zone else at
 
 
@@ -95,7 +108,7 @@ def clocks(texts: "Mapping[str, Column]", zone: str | None) -> "dict[str, Column
     """Of a row's times as text: which there is without an offset though no zone is declared, how many are skipped or shown twice."""
     from pyspark.sql import functions as F
 
-    plain = {name: F.trim(text) for name, text in texts.items()}
+    plain = {name: trimmed(text) for name, text in texts.items()}
     if not texts:
         return {}
     if zone is None:

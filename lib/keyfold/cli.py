@@ -94,6 +94,9 @@ def _by_words(text: str) -> KeyfoldError | None:
 
 _SPARK: dict[str, Callable[[str], KeyfoldError]] = {
     "PATH_NOT_FOUND": lambda text: DataError(f"data.source: {text.split('.')[0].split('] ')[-1]}"),
+    "COLUMN_ALREADY_EXISTS": lambda text: DataError(
+        f"data.source: two columns differ by case alone: {text.split('] ', 1)[-1].split('.')[0]}; rename one"
+    ),
     "DELTA_TABLE_NOT_FOUND": lambda text: DataError(text.split("\n")[0]),
     "DELTA_VERSION_NOT_FOUND": lambda text: DataError(text.split("\n")[0].split("] ", 1)[-1]),
 }

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 def counted(run: "Run", staged: "DataFrame", data: "Data") -> "list[Row]":
     """Rows by file, period and reason, and what is odd in them; refuses text in another encoding, times of no zone."""
-    from pyspark.sql import Row
     from pyspark.sql import functions as F
 
     kept = col("keyfold_reason").isNull()
@@ -27,12 +26,12 @@ def counted(run: "Run", staged: "DataFrame", data: "Data") -> "list[Row]":
         "unusual": F.max(kept & keys.unusual(staged, data.key)),
     }
     also |= {name: F.sum(F.when(kept, col(name))) for name in (casts.SKIPPED, casts.TWICE) if name in staged.columns}
-    also |= {name: F.min(name) for name in [casts.ZONELESS] if name in staged.columns}
+    also |= {name: F.min(F.when(kept, col(name))) for name in [casts.ZONELESS] if name in staged.columns}
     by = staged.groupBy(FILE, files.PERIOD, "keyfold_reason").agg(F.count("*").alias("n"), *(v.alias(k) for k, v in also.items()))
-    rows = [Row(**row.asDict(), file=files.name_of(row[FILE])) for row in by.collect()]
-    text = isinstance(data.source, str) and sources.format_of(data.source) in ("csv", "json")
-    utf8 = text and (data.csv is None or data.csv.encoding == "utf-8")
-    if utf8 and any(r.odd for r in rows) and (where := sources.not_in_encoding(run.spark, str(data.source))):
+    rows = by.collect()
+    utf8 = isinstance(data.source, str) and (data.csv is None or data.csv.encoding == "utf-8")
+    odd = sorted({r[FILE] for r in rows if utf8 and r.odd and sources.format_of(r[FILE]) in ("csv", "json")})
+    if odd and (where := sources.not_in_encoding(run.spark, odd)):
         raise DataError(f"{where} is not UTF-8; {sources.IN_ANOTHER_ENCODING}")
     if zoneless := [said for r in rows if (said := r.asDict().get(casts.ZONELESS))]:
         raise DataError(

@@ -8,7 +8,7 @@ from keyfold import collisions, report, standins, statistics, strata
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
 from keyfold.fitting import Target
-from keyfold.ingest import PATTERNS, PERIOD
+from keyfold.ingest import PERIOD, period_of_time
 from keyfold.models import Label
 from keyfold.spec import Plan, Spec
 from keyfold.split import FOLD, FOLDS, Folds
@@ -126,7 +126,7 @@ def period_of(run: "Run", frame: "DataFrame") -> "Column":
     data = run.conf.data
     if PERIOD in frame.columns:
         return col(PERIOD)
-    return F.lit("all") if data.period == "all" else F.date_format(col(data.time or ""), PATTERNS[data.period])
+    return F.lit("all") if data.period == "all" else period_of_time(frame, data)
 
 
 def features(run: "Run") -> tuple[Spec, Examples]:

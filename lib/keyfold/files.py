@@ -5,20 +5,21 @@ files that have rows of it: only so can keys be compared. Rows of other periods 
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
 from keyfold import sources
 from keyfold.digests import digest, file_digest
-from keyfold.errors import DataError
+from keyfold.errors import DataError, PromiseError
+from keyfold.sources import FILE
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, Row, SparkSession
+    from pyspark.sql import Row, SparkSession
 
-    from keyfold.tables import Commit, Table
+    from keyfold.tables import Table
 
 PERIOD, RUN = "keyfold_period", "keyfold_run"
 
@@ -57,10 +58,8 @@ class Plan:
 
     def widen(self, periods: Iterable[str]) -> None:
         """The fresh files have rows of these periods (DataError where a file that is gone had some of them, too)."""
-        self.again |= {p for p in periods if p in self.memory.periods}
         former = (p for f in self.changed for p in self.memory.files[f]["periods"])
-        kept = [f for f in self.now if f not in self.fresh]
-        self.again |= {p for p in former if p and any(_has(self.memory.files[f], {p}) for f in kept)}
+        self.again |= {p for p in [*periods, *former] if p in self.memory.periods}
         for name in self.gone():
             if both := sorted(p for p in self.again if _has(self.memory.files[name], {p})):
                 raise DataError(
@@ -70,11 +69,18 @@ class Plan:
 
     def gone(self) -> list[str]:
         """Files that are no longer there, under this name or another."""
-        there = {file["digest"] for file in self.now.values()}
-        return [name for name, file in self.memory.files.items() if name not in self.now and file["digest"] not in there]
+        renamed = Counter(file["digest"] for name, file in self.now.items() if name not in self.memory.files)
+        found = []
+        for name, file in self.memory.files.items():
+            if name not in self.now:
+                renamed[file["digest"]] -= 1
+                found += [name] if renamed[file["digest"]] < 0 else []
+        return found
 
     def after(self, counts: Mapping[str, Periods], kept: Mapping[str, int], run_id: str) -> dict[str, Any]:
         """What is to be remembered once these rows are committed."""
+        if strange := counts.keys() - self.now.keys():
+            raise PromiseError(f"rows came of `{min(strange)}`, which is no file of the source; please report this")
         files = {name: self.memory.files[name] for name in self.gone()}
         for name, file in self.now.items():
             former = {} if name in self.fresh else self.memory.files[name]["periods"]
@@ -84,33 +90,25 @@ class Plan:
         return {"files": files, "periods": {p: v for p, v in periods.items() if any(_has(f, {p}) for f in files.values())}}
 
 
-def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str) -> Plan:
-    """What is to be read, of a source that is read in this way (a digest)."""
-    memory = _memory(table, reading)
+def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str, source: str) -> Plan:
+    """What is to be read, of a source (a digest) that is read in this way (a digest)."""
+    commits = [c.metadata for c in table.commits() if "reading" in c.metadata] if table.exists() else []
+    last = next((c for c in commits if c.get("source") == source), None)
+    if last and last["reading"] != reading:
+        # What the source gave in the former reading may have other periods now.
+        lost = _lost(table, last["periods"])
+        return Plan(now, Memory(), [*now], [], last["periods"].keys() - lost)
+    memory = next((Memory(c["run_id"], c, c["files"], c["periods"]) for c in commits if c["reading"] == reading), Memory())
     changed = [f for f in now if f in memory.files and memory.files[f]["digest"] != now[f]["digest"]]
     fresh = [f for f in now if f not in memory.files or f in changed]
-    return Plan(now, memory, fresh, changed, _lost(table, memory))
-
-
-def name_of(uri: str) -> str:
-    """A file's name as `plan` knows it, by the name that Spark gives it."""
-    parts = urlparse(uri)
-    return unquote(parts.path) if parts.scheme == "file" and not parts.netloc else uri
-
-
-def plain(uri: "Column") -> "Column":
-    """The same in Spark."""
-    from pyspark.sql import functions as F
-
-    path = F.url_decode(F.replace(F.regexp_replace(uri, "^file:/+", "/"), F.lit("+"), F.lit("%2B")))
-    return F.when(uri.startswith("file:/"), path).otherwise(uri)
+    return Plan(now, memory, fresh, changed, _lost(table, memory.periods))
 
 
 def by_file(counted: "Iterable[Row]") -> dict[str, Periods]:
     """Of the counted rows, those kept and those quarantined, by file and period."""
     found: dict[str, Periods] = {}
     for row in counted:
-        pair = found.setdefault(row.file, {}).setdefault(row[PERIOD] or "", [0, 0])
+        pair = found.setdefault(row[FILE], {}).setdefault(row[PERIOD] or "", [0, 0])
         pair[row.keyfold_reason is not None] += row.n
     return found
 
@@ -138,24 +136,16 @@ def now(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
         names = map(os.path.abspath, local)
         return {file: {"size": Path(file).stat().st_size, "digest": file_digest(file)} for file in names}
     # Elsewhere the bytes are not fetched for their digest: size and time of change stand for them.
-    listed = spark.read.format("binaryFile").load(source).select("path", "length", "modificationTime").collect()
-    return {row.path: {"size": row.length, "digest": digest([row.length, str(row.modificationTime)])} for row in listed}
+    there = spark.read.format("binaryFile").load(source)
+    listed = there.select(sources.file_of(there).alias("file"), "length", "modificationTime").collect()
+    return {row.file: {"size": row.length, "digest": digest([row.length, str(row.modificationTime)])} for row in listed}
 
 
-def _memory(table: "Table", reading: str) -> Memory:
-    commit: Commit | None = next(
-        (c for c in table.commits() if c.metadata.get("reading") == reading) if table.exists() else iter(()), None
-    )
-    if commit is None:
-        return Memory()
-    return Memory(commit.metadata["run_id"], commit.metadata, commit.metadata["files"], commit.metadata["periods"])
-
-
-def _lost(table: "Table", memory: Memory) -> set[str]:
+def _lost(table: "Table", periods: Mapping[str, Sequence[Any]]) -> set[str]:
     """Periods whose rows are no longer just those that were committed."""
-    if not memory.periods:
+    if not periods:
         return set()
     there: dict[str, list[list[Any]]] = {}
     for period, run_id, n in table.read().groupBy(PERIOD, RUN).count().collect():
         there.setdefault(period, []).append([run_id, n])
-    return {p for p, expected in memory.periods.items() if there.get(p, []) != ([expected] if expected[1] else [])}
+    return {p for p, expected in periods.items() if there.get(p, []) != ([list(expected)] if expected[1] else [])}

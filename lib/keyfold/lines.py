@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from keyfold.sources import FILE
+from keyfold.sources import FILE, file_of
 from keyfold.sql import col
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def located(rows: "DataFrame", files: Sequence[str], text: "Text") -> "DataFrame
 
     lines = rows.sparkSession.read.text(list(files))
     number = F.monotonically_increasing_id().bitwiseAND((1 << 33) - 1) + 1
-    meta = lines.metadataColumn("_metadata").getField("file_path")
-    numbered = lines.select("value", meta.alias(FILE), number.alias(LINE)).where(F.trim("value") != "")
+    numbered = lines.select("value", file_of(lines).alias(FILE), number.alias(LINE)).where(F.trim("value") != "")
     numbered = numbered.select(FILE, LINE, text.raw(F.col("value")).alias(RAW))
     wanted = numbered.join(rows.select(FILE, RAW).distinct(), [FILE, RAW], "left_semi")
     same = Window.partitionBy(FILE, RAW)

@@ -184,7 +184,7 @@ def _brought(data: "Data", value: "Column", had: str, wanted: str, named: str) -
     if had == "string" or (wanted == "timestamp" and had in ("date", "timestamp_ntz")):
         text = value.cast("string")
         made = casts.cast(text, wanted, data.csv.thousands if data.csv else "", data.zone)
-        there, clock = there & (F.trim(text) != ""), text if wanted == "timestamp" else None
+        there, clock = there & (casts.trimmed(text) != ""), text if wanted == "timestamp" else None
     else:
         zoned = data.zone if had == "timestamp" else None
         made = (F.from_utc_timestamp(value, zoned) if zoned else value).try_cast(wanted)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from keyfold import casts
 from keyfold.errors import DataError, nearest
@@ -25,7 +25,7 @@ IN_ANOTHER_ENCODING = "set data.csv.encoding to iso-8859-1 where the file is in 
 CHARSETS = {
     "utf-8": "utf-8",
     "iso8859-1": "iso-8859-1",
-    "ascii": "us-ascii",
+    "ascii": "utf-8",
     "utf-16": "utf-16",
     "utf-16-le": "utf-16le",
     "utf-16-be": "utf-16be",
@@ -36,11 +36,19 @@ CHARSETS = {
 class Csv(Section):
     """How CSV files are written."""
 
-    delimiter: str = Field(",", min_length=1, max_length=2)
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=2, description="default: a comma; the tab of .tsv and .tab files"
+    )
     encoding: str = "utf-8"
     quote: str = Field('"', max_length=1, description="empty: no quoting")
     multi_line: bool = Field(False, description="whether quoted text may hold line breaks; reading is slower")
     thousands: Literal["", ",", ".", " ", "'", "_"] = Field("", description="what numbers are grouped with, as in 1,234,567")
+
+    @model_validator(mode="after")
+    def _lines_are_bytes(self) -> "Csv":
+        if self.encoding.startswith(("utf-16", "utf-32")) and not self.multi_line:
+            raise ValueError(f"encoding {self.encoding} needs multi_line: true, for its lines cannot be told by their bytes")
+        return self
 
     @field_validator("encoding")
     @classmethod
@@ -73,7 +81,8 @@ def format_of(path: str) -> str:
 
 def delimiter_of(path: str, csv: Csv | None) -> str:
     """The delimiter that the conf says, or the tab of a .tsv file."""
-    return csv.delimiter if csv else "\t" if path.removesuffix(".gz").endswith((".tsv", ".tab")) else ","
+    name = (next(iter(local_files(path) or ()), path) if Path(path).is_dir() else path).removesuffix(".gz")
+    return (csv and csv.delimiter) or ("\t" if name.endswith((".tsv", ".tab")) else ",")
 
 
 class Text(NamedTuple):
@@ -119,10 +128,12 @@ def read(
     from pyspark.sql import functions as F
 
     kind = format_of(path)
+    if kind == "parquet":
+        _check_alike([*files] or local_files(path) or ())
     if kind in ("parquet", "delta"):
         reader = spark.read.option("basePath", path) if files and Path(path).is_dir() else spark.read
         rows = reader.format(kind).load([*map(escaped, files)] or path)
-        rows = rows.withColumn(FILE, F.lit(path) if kind == "delta" else _file(rows))
+        rows = rows.withColumn(FILE, F.lit(path) if kind == "delta" else file_of(rows))
         values = [col(c) for c in rows.columns if c != FILE]
         return Source(rows, F.lit(None).cast("string"), F.to_json(F.struct(*values), EXACT))
     text = described(spark, path, columns, csv, files)
@@ -131,7 +142,8 @@ def read(
         reader = reader.option("basePath", path)
     at = [*map(escaped, files)] or [path]
     rows = reader.json(at) if kind == "json" else reader.csv(at)
-    return _typed(rows.withColumn(FILE, _file(rows)), columns, _ODD[kind], (csv or Csv()).thousands, zone)
+    source = _typed(rows.withColumn(FILE, file_of(rows)), columns, _ODD[kind], (csv or Csv()).thousands, zone)
+    return _without_unclosed(source, at, text) if kind == "csv" and text.by_line and text.options["quote"] else source
 
 
 EXACT = {
@@ -172,8 +184,13 @@ def escaped(file: str) -> str:
     return re.sub(r"([{}\[\]*?\\])", r"\\\1", file)
 
 
-def _file(rows: "DataFrame") -> "Column":
-    return rows.metadataColumn("_metadata").getField("file_path")
+def file_of(rows: "DataFrame") -> "Column":
+    """The name of the file that a row is of: a path, where it is local."""
+    from pyspark.sql import functions as F
+
+    uri = rows.metadataColumn("_metadata").getField("file_path")
+    name = F.url_decode(F.replace(uri, F.lit("+"), F.lit("%2B")))
+    return F.regexp_replace(name, "^file:/+", "/")
 
 
 def _raw(corrupt: "Column", values: "Mapping[str, Column]") -> "Column":
@@ -212,11 +229,48 @@ def _check_header(path: str, header: Sequence[str], columns: Mapping[str, str]) 
     if twice:
         how = " more than once" if len(twice) == 1 else ", which Spark takes for one name"
         raise DataError(f"{path}: the header has {' and '.join(f'`{t}`' for t in twice)}{how}; rename one")
+    if own := [name for name in header if name.startswith("keyfold_")]:
+        raise DataError(f"{path}: the header's column `{own[0]}` has a name that keyfold itself gives; rename it")
     if unnamed := [i + 1 for i, name in enumerate(header) if not name.strip()]:
         raise DataError(f"{path}: column {unnamed[0]} of the header has no name; name it")
     for name in columns:
         if name not in header:
             raise DataError(f"{path} has no column `{name}`, which data.columns declares{nearest(name, header)}")
+
+
+def _without_unclosed(source: Source, at: Sequence[str], text: Text) -> Source:
+    """With a reason for lines whose last quote is not closed, which Spark takes to end with the line."""
+    from pyspark.sql import functions as F
+
+    quote, sep = (re.escape(text.options[name]) for name in ("quote", "sep"))
+    lines = source.rows.sparkSession.read.text([*at])
+    value = F.decode(F.col("value").cast("binary"), text.options["encoding"])
+    opened = F.regexp_count(value, F.lit(quote)) % 2 == 1
+    found = lines.where(opened & value.rlike(f"(^|{sep}){quote}([^{quote}]|{quote}{quote})*$"))
+    if not found.take(1):
+        return source
+    open_ = found.select(file_of(found).alias(FILE), text.raw(F.col("value")).alias("keyfold_raw")).distinct()
+    marked = source.rows.join(F.broadcast(open_.withColumn("keyfold_open", F.lit(True))), [FILE, "keyfold_raw"], "left")
+    reason = F.when(col("keyfold_open"), F.lit("a quote is not closed; data.csv.multi_line is for text with line breaks"))
+    marked = marked.withColumn("keyfold_reason", F.coalesce(col("keyfold_reason"), reason))
+    return Source(marked.select(*map(col, source.rows.columns)), source.reason, source.raw)
+
+
+def _check_alike(files: Sequence[str]) -> None:
+    """DataError where local Parquet files have different columns, of which Spark would take those of one file."""
+    import pyarrow.parquet as pq
+
+    seen: dict[str, str] = {}
+    for file in files:
+        if "://" in file:
+            continue
+        fields = {field.name: str(field.type) for field in pq.read_schema(file)}
+        first = seen or fields
+        if odd := sorted(dict(fields.items() ^ first.items())):
+            raise DataError(
+                f"{file} has other columns than {files[0]}: `{'`, `'.join(odd)}`; declare each layout as one of data.versions"
+            )
+        seen = fields
 
 
 def _typed(texts: "DataFrame", columns: Mapping[str, str], odd: str, thousands: str, zone: str | None) -> Source:
@@ -225,7 +279,7 @@ def _typed(texts: "DataFrame", columns: Mapping[str, str], odd: str, thousands: 
     names = [c for c in texts.columns if c not in (CORRUPT, FILE)]
     cast = {name: casts.cast(col(name), columns.get(name, "string"), thousands, zone) for name in names}
     wrong = [
-        F.when(cast[n].isNull() & col(n).isNotNull() & (F.trim(col(n)) != ""), F.lit(f"`{n}` is not {columns[n]}"))
+        F.when(cast[n].isNull() & col(n).isNotNull() & (casts.trimmed(col(n)) != ""), F.lit(f"`{n}` is not {columns[n]}"))
         for n in names
         if columns.get(n, "string") != "string"
     ]
@@ -239,10 +293,10 @@ def _typed(texts: "DataFrame", columns: Mapping[str, str], odd: str, thousands: 
     return Source(kept, col("keyfold_reason"), col("keyfold_raw"))
 
 
-def not_in_encoding(spark: "SparkSession", path: str) -> str | None:
-    """Where the bytes of a text source are not UTF-8: the file and the beginning of the first such line."""
+def not_in_encoding(spark: "SparkSession", files: Sequence[str]) -> str | None:
+    """Where the bytes of text files are not UTF-8: the file and the beginning of the first such line."""
     from pyspark.sql import functions as F
 
-    lines = spark.read.text(path).select("value", F.col("_metadata.file_name").alias("file"))
+    lines = spark.read.text([*map(escaped, files)]).select("value", F.col("_metadata.file_name").alias("file"))
     found = lines.where(~F.is_valid_utf8("value")).select("file", F.hex(F.substring("value", 1, 60))).take(1)
     return f"{found[0][0]}: the line that begins `{bytes.fromhex(found[0][1]).decode('utf-8', 'replace')}`" if found else None

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from keyfold import digests, fitting, hashing, report, split, sql
 from keyfold.errors import ConfError, DataError
@@ -131,7 +130,7 @@ def fit(rows: "DataFrame", lacking: Mapping[Lacking, list[str]]) -> StandIns:
         if one.fill == "mean":
             shares = _mean(rows, one.column, found.numbers(one.column))
         else:
-            shares = _shares(found.counts(counted[one.column]), one)
+            shares = _shares(found.counts(counted[one.column]), one, families[one.column])
         if not shares:
             other = f" but {', '.join(one.but)}, which the map gives" if one.but else ""
             raise DataError(f"nothing can stand in for `{one.column}`: new rows of the train fold have no value of it{other}")
@@ -143,8 +142,11 @@ def _counted(value: SqlValue) -> str:
     return value.column if value.family in ("string", "bigint", "double") else f"CAST({value.column} AS STRING)"
 
 
-def _shares(counts: pa.Table, one: Lacking) -> dict[str, int]:
-    counts = counts.filter(pc.invert(pc.is_in(counts["value"], pa.array(one.but, pa.string()))))
+def _shares(counts: pa.Table, one: Lacking, family: str) -> dict[str, int]:
+    if one.but:
+        read = float if family in ("bigint", "double", "decimal") else str  # 1 is 1.0, and 1.00
+        but = {read(b) for b in one.but}
+        counts = counts.filter(pa.array([read(value) not in but for value in counts["value"].to_pylist()], pa.bool_()))
     if one.fill == "most_frequent":
         return dict.fromkeys(fitting.ranked(counts, most=1), 1)
     if counts.num_rows > MOST:

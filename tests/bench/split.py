@@ -50,6 +50,7 @@ def main() -> None:
             "The fold as a column",
             {
                 "scan": lambda: noop(rows),
+                "scan and a constant text": lambda: noop(rows.selectExpr("*", "'train' AS fold")),
                 "scan and fold by key": lambda: noop(by_hash.add(rows, "fold")),
                 "scan and fold by a text": lambda: noop(by_group.add(rows, "fold")),
                 "scan and fold by time": lambda: noop(by_time.add(rows, "fold")),
