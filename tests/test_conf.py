@@ -231,7 +231,7 @@ def test_an_override_is_checked_as_the_file_is():
          "features.n.numeric.to: must be [low, high] with low below high (got [2.0, 1.0])"),
         ("train.model.sklearn.estimator", "os.system", "train.model.sklearn: estimator `os.system` must come from sklearn"),
         ("data.csv", {"encoding": "klingon"},
-         "data.csv.encoding: must be one of utf-8, iso-8859-1, us-ascii, utf-16, utf-16le, utf-16be, utf-32 (got `klingon`); "
+         "data.csv.encoding: must be one of utf-8, iso-8859-1, utf-16, utf-16le, utf-16be, utf-32 (got `klingon`); "
          "convert files in others to UTF-8"),
     ],
 )  # fmt: skip

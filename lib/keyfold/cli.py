@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from keyfold.errors import ConfError, DataError, KeyfoldError
+from keyfold.sources import UNREADABLE
 
 if TYPE_CHECKING:
     from keyfold.conf import Conf
@@ -88,7 +89,7 @@ def _by_words(text: str) -> KeyfoldError | None:
         if words in text:
             return DataError(advice)
     if found := re.search(r"\[FAILED_READ_FILE[^]]*\] Encountered error while reading file (.+?)\.\s", text):
-        return DataError(f"{found[1]} cannot be read: it is gone, cut short, or not of the kind that its name says")
+        return DataError(f"{found[1]} {UNREADABLE}")
     return None
 
 

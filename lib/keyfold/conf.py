@@ -6,9 +6,9 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from keyfold import faults, yaml
+from keyfold import faults, windowing, yaml
 from keyfold.digests import digest
 from keyfold.errors import ConfError
 from keyfold.features import Feature
@@ -34,10 +34,20 @@ class Conf(Section):
     release: Release = Release()
     report: Report = Report()
 
+    @field_validator("features", mode="before")
+    @classmethod
+    def _columns_named(cls, features: Any) -> Any:
+        def named(name: str, feature: Any) -> Any:
+            windowed = feature.get("windowed") if isinstance(feature, dict) else None
+            return {"windowed": {"column": name} | windowed} if isinstance(windowed, dict) else feature
+
+        return {name: named(name, f) for name, f in features.items()} if isinstance(features, dict) else features
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Conf":
         kinds = {name: feature.kind for name, feature in self.features.items()}
         try:
+            windowing.definition(self)
             in_order(kinds)
         except ConfError as error:
             raise ValueError(str(error)) from error

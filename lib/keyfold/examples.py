@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import collisions, report, standins, statistics, strata
+from keyfold import collisions, ingest, report, standins, statistics, strata, windowing
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
 from keyfold.fitting import Target
-from keyfold.ingest import PERIOD, period_of_time
+from keyfold.ingest import PERIOD
 from keyfold.models import Label
 from keyfold.spec import Plan, Spec
 from keyfold.split import FOLD, FOLDS, Folds
@@ -80,7 +80,7 @@ def examples(run: "Run") -> Examples:
         counts[fold, value] += n
     if not any(fold == "train" for fold, _ in counts):
         before = f" before period {run.period}" if run.period else ""
-        raise DataError(f"table `{run.rows.name}` has no row with a label `{label}` in the train fold{before}")
+        raise DataError(f"table `{run.featured.name}` has no row with a label `{label}` in the train fold{before}")
     periods = sorted({row[0] for row in counted})
     found = _label(run, rows, counts, classes=classes)
     part = F.when(col(FOLD) == "train", cut.spark_part(frame))
@@ -90,13 +90,13 @@ def examples(run: "Run") -> Examples:
 
 def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Version, DataFrame]":
     """The table as it is now, and its version (DataError where a column that the conf names is not there)."""
-    data, version = run.conf.data, run.rows.version()
-    frame = run.rows.read(version.version)
+    data, version = run.conf.data, run.featured.version()
+    frame = run.featured.read(version.version)
     time = [data.time] if data.time and PERIOD not in frame.columns else []
     for option, names in {**(also or {}), "data.key": data.key, "data.time": time, **_asked(folds(run))}.items():
         for name in names:
             if name not in frame.columns:
-                raise DataError(f"{option}: table `{run.rows.name}` has no column `{name}`{nearest(name, frame.columns)}")
+                raise DataError(f"{option}: table `{run.featured.name}` has no column `{name}`{nearest(name, frame.columns)}")
     return version, frame
 
 
@@ -121,12 +121,7 @@ def folds(run: "Run") -> Folds:
 
 def period_of(run: "Run", frame: "DataFrame") -> "Column":
     """text: the period of each row; a table that keyfold did not ingest has it from its time column."""
-    from pyspark.sql import functions as F
-
-    data = run.conf.data
-    if PERIOD in frame.columns:
-        return col(PERIOD)
-    return F.lit("all") if data.period == "all" else period_of_time(frame, data)
+    return ingest.period_of(run.conf.data, frame)
 
 
 def features(run: "Run") -> tuple[Spec, Examples]:
@@ -135,10 +130,11 @@ def features(run: "Run") -> tuple[Spec, Examples]:
     if not conf.features:
         raise ConfError("features: the conf names none, so there is nothing to fit or to train on")
     with run.job("features") as job:
+        windowing.ready(run)
         with run.step("folds") as step:
             found = examples(run)
             step.rows = sum(found.counts.values())
-        job.counts, job.inputs = {"read": step.rows}, {run.rows.name: found.version}
+        job.counts, job.inputs = {"read": step.rows}, {run.featured.name: found.version}
         job.run_id = run.identity(
             "features",
             _sections(conf, found.folds) | _learnt(conf, found.label) | _bridged(found),
@@ -168,7 +164,7 @@ def _fitted(run: "Run", found: Examples) -> Spec:
     plan = Plan.of(rows, run.conf.features, found.target)
     sections = _before_features(run.conf, found.folds) | _learnt(run.conf, found.label) | _bridged(found)
     base = run.identity("statistics", sections, table=found.version.id, asked=plan.asked)
-    versions = run.rows.versions_of(PERIOD, found.periods, found.version.version)
+    versions = run.featured.versions_of(PERIOD, found.periods, found.version.version)
     return plan.spec(statistics.kept(run, base, versions, plan, rows, _named_period(run, rows)))
 
 

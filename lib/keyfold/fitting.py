@@ -26,7 +26,7 @@ Stats = Mapping[str, Any]
 SCHEMA = pa.schema({"of": pa.string(), "value": pa.string(), "amount": pa.int64()})
 _MEMORY = 1 << 28  # bytes of rows that a worker holds to count them
 # Spark measures a batch after each row of it, which takes as long as to write it; so few rows need no such limit.
-_TO_WORKERS = {
+TO_WORKERS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
     "spark.sql.execution.arrow.maxRecordsPerBatch": "16384",
     "spark.sql.execution.pandas.udf.buffer.size": str(1 << 20),
@@ -173,7 +173,7 @@ def _counts(frame: "DataFrame", counted: Sequence[Counted]) -> pa.Table:
     taken = frame.select(*(sql.column(expression).alias(name) for expression, name in columns.items()))
     parts = [(columns[c.expression], c.parts) for c in counted]
     partly = taken.mapInArrow(partial(_partial_counts, parts), "i int, value string, amount bigint")
-    with set_for_now(frame.sparkSession, _TO_WORKERS):
+    with set_for_now(frame.sparkSession, TO_WORKERS):
         found = partly.groupBy("i", "value").sum("amount").toArrow().rename_columns(["i", "value", "amount"])
     names = pa.array([c.name for c in counted], pa.string())
     return pa.table({"of": names.take(found["i"].combine_chunks()), "value": found["value"], "amount": found["amount"]}, SCHEMA)

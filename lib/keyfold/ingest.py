@@ -261,10 +261,19 @@ def _period(rows: "DataFrame", data: Data) -> "Column":
 
     if data.period == "all":
         return F.lit("all")
-    return period_of_time(rows, data)
+    return _period_of_time(rows, data)
 
 
-def period_of_time(rows: "DataFrame", data: Data) -> "Column":
+def period_of(data: Data, frame: "DataFrame") -> "Column":
+    """text: the period of each row; a table that keyfold did not ingest has it from its time column."""
+    from pyspark.sql import functions as F
+
+    if PERIOD in frame.columns:
+        return col(PERIOD)
+    return F.lit("all") if data.period == "all" else _period_of_time(frame, data)
+
+
+def _period_of_time(rows: "DataFrame", data: Data) -> "Column":
     """text: the period of each row by its time, on the clock of data.zone (DataError where that is no time)."""
     from pyspark.sql import functions as F
 

@@ -71,6 +71,13 @@ class Run:
         return self.table(self.conf.data.table or f"{self.conf.name}.rows")
 
     @property
+    def featured(self) -> Table:
+        """The table that features are taken from: the rows, or the feature table where the conf has windows."""
+        from keyfold.windowing import definition
+
+        return self.table(f"{self.rows.name.rpartition('.')[0]}.features") if definition(self.conf) else self.rows
+
+    @property
     def quarantine(self) -> Table:
         """Beside it, the rows that could not be kept."""
         return self.table(f"{self.rows.name.rpartition('.')[0]}.quarantine")

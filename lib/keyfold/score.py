@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from keyfold import answers, examples, registry, report, standins, strata
+from keyfold import answers, examples, registry, report, standins, strata, windowing
 from keyfold.aside import quarantine
 from keyfold.errors import DataError
 from keyfold.examples import period_of
@@ -50,12 +50,13 @@ def score(run: "Run", version: Registered | None = None) -> None:
 
     conf = run.conf
     with run.job("score") as job:
+        windowing.ready(run)
         version = version or registry.find(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
         pinned, rows = examples.pinned(run)
         rows = standins.served(run, version, rows)
         period = run.period or _latest(run, rows)
         folds = strata.ready(run, examples.folds(run), pinned)
-        job.inputs = {run.rows.name: pinned, "model": str(version)}
+        job.inputs = {run.featured.name: pinned, "model": str(version)}
         sections = {"key": conf.data.key, "into": run.predictions.name, "split": folds.identity}
         job.run_id = run.identity("score", sections, rows=pinned, model=[version.name, version.version], period=period)
         run.facts |= {"scored period": period, "model that answers": str(version)}
@@ -64,7 +65,7 @@ def score(run: "Run", version: Registered | None = None) -> None:
             sound, refused, keys = _checked(run, job, rows, pinned)
             step.rows = job.counts["read"]
         if not keys:
-            raise DataError(f"table `{run.rows.name}` has no row with a key in period {period}{_periods(run)}")
+            raise DataError(f"table `{run.featured.name}` has no row with a key in period {period}{_periods(run)}")
         if _done(run, job.run_id, period, keys):
             job.status = "done before"
             run.say(f"period {period} was scored before by {version}; nothing new was committed")
@@ -82,12 +83,12 @@ def _latest(run: "Run", rows: "DataFrame") -> str:
 
     found = rows.select(F.max(period_of(run, rows))).collect()[0][0]
     if found is None:
-        raise DataError(f"table `{run.rows.name}` is empty: there is nothing to score")
+        raise DataError(f"table `{run.featured.name}` is empty: there is nothing to score")
     return str(found)
 
 
 def _periods(run: "Run") -> str:
-    rows = run.rows.read()
+    rows = run.featured.read()
     found = rows.select(period_of(run, rows).alias(PERIOD)).distinct().sort(PERIOD, ascending=False).take(6)
     return f" (periods there: {', '.join(str(row[0]) for row in found)})"
 
@@ -99,7 +100,7 @@ def _checked(run: "Run", job: "Job", rows: "DataFrame", pinned: Version) -> "tup
     key = run.conf.data.key
     if taken := sorted(set(key) & set(RESULT)):
         raise DataError(f"data.key: `{taken[0]}` is the name of a column of every prediction table; rename it at ingest")
-    if _proven(run, pinned):
+    if run.featured.unique(key, pinned.version):
         job.counts["read"] = read = rows.count()
         return rows, None, read
     named = rows.where(_all_there(key))
@@ -131,15 +132,6 @@ def _all_there(key: Sequence[str]) -> Any:
     for name in key[1:]:
         there = there & col(name).isNotNull()
     return there
-
-
-def _proven(run: "Run", pinned: Version) -> bool:
-    """Whether every commit up to the pinned one was an ingest that proved the key to be unique."""
-    from keyfold.tables import changes
-
-    history = [row for row in run.rows.history() if row.version <= pinned.version and changes(row)]
-    commits = {c.version: c.metadata for c in run.rows.commits()}
-    return all(commits.get(row.version, {}).get("unique") == run.conf.data.key for row in history)
 
 
 def _done(run: "Run", run_id: str, period: str, keys: int) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TYPES = r"^(string|bigint|int|double|boolean|date|timestamp|timestamp_ntz|decimal\(\d{1,2},\d{1,2}\))$"
 CORRUPT, FILE = "keyfold_corrupt", "keyfold_file"
 REPLACEMENT = "\ufffd"
+UNREADABLE = "cannot be read: it is gone, cut short, or not of the kind that its name says"
 IN_ANOTHER_ENCODING = "set data.csv.encoding to iso-8859-1 where the file is in Latin-1, or convert it to UTF-8"
 # Python's names of the encodings that Spark reads, and Spark's names; it takes no others.
 CHARSETS = {
@@ -56,7 +57,7 @@ class Csv(Section):
         try:
             return CHARSETS[codecs.lookup(encoding).name]
         except LookupError:
-            known = ", ".join(CHARSETS.values())
+            known = ", ".join(dict.fromkeys(CHARSETS.values()))
             raise ValueError(f"must be one of {known} (got `{encoding}`); convert files in others to UTF-8") from None
 
 
@@ -106,7 +107,8 @@ class Text(NamedTuple):
         if self.kind == "json":
             row = F.from_json(line, self.schema, options)
         else:
-            row = F.from_csv(F.decode(line.cast("binary"), self.options["encoding"]), self.schema, options)
+            utf8 = self.options["encoding"] == "utf-8"
+            row = F.from_csv(line if utf8 else F.decode(line.cast("binary"), self.options["encoding"]), self.schema, options)
         return _raw(row.getField(CORRUPT), {name: row.getField(name) for name in self.names})
 
     def header(self) -> "Column":
@@ -244,7 +246,7 @@ def _without_unclosed(source: Source, at: Sequence[str], text: Text) -> Source:
 
     quote, sep = (re.escape(text.options[name]) for name in ("quote", "sep"))
     lines = source.rows.sparkSession.read.text([*at])
-    value = F.decode(F.col("value").cast("binary"), text.options["encoding"])
+    value = F.col("value")
     opened = F.regexp_count(value, F.lit(quote)) % 2 == 1
     found = lines.where(opened & value.rlike(f"(^|{sep}){quote}([^{quote}]|{quote}{quote})*$"))
     if not found.take(1):
@@ -258,13 +260,17 @@ def _without_unclosed(source: Source, at: Sequence[str], text: Text) -> Source:
 
 def _check_alike(files: Sequence[str]) -> None:
     """DataError where local Parquet files have different columns, of which Spark would take those of one file."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     seen: dict[str, str] = {}
     for file in files:
         if "://" in file:
             continue
-        fields = {field.name: str(field.type) for field in pq.read_schema(file)}
+        try:
+            fields = {field.name: str(field.type) for field in pq.read_schema(file)}
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{file} {UNREADABLE}") from error
         first = seen or fields
         if odd := sorted(dict(fields.items() ^ first.items())):
             raise DataError(

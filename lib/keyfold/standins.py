@@ -205,7 +205,7 @@ def prepared(run: "Run", rows: "DataFrame", fold: str, version: object) -> "tupl
 
 def _check(run: "Run", rows: "DataFrame") -> None:
     if LAYOUT not in rows.columns:
-        raise DataError(f"table `{run.rows.name}` does not say which layout its rows have; run `ingest` with data.versions")
+        raise DataError(f"table `{run.featured.name}` does not say which layout its rows have; run `ingest` with data.versions")
     by = run.conf.split.by
     for column in (one.column for one in wanted(run.conf.data)):
         if column in ([by] if isinstance(by, str) else by):

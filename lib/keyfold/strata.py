@@ -41,7 +41,7 @@ def ready(run: "Run", folds: Folds, version: "Version", rows: "DataFrame | None"
         finally:
             units.unpersist()
     if not thresholds:
-        raise DataError(f"the strata of the split are not fitted yet for table `{run.rows.name}`; run `features` first")
+        raise DataError(f"the strata of the split are not fitted yet for table `{run.featured.name}`; run `features` first")
     folds.strata = Strata(thresholds, _groups(run, identity) if folds.grouped else None)
     return folds
 

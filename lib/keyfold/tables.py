@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -112,6 +112,12 @@ class Table:
             left -= touched
         return found | dict.fromkeys(left, 0)
 
+    def unique(self, key: Sequence[str], version: int | None = None) -> bool:
+        """Whether every commit up to a version was one that proved the key to be unique."""
+        history = [row for row in self.history() if (version is None or row.version <= version) and changes(row)]
+        commits = {c.version: c.metadata for c in self.commits()}
+        return all(commits.get(row.version, {}).get("unique") == key for row in history)
+
     def append(self, frame: "DataFrame", **metadata: Any) -> None:
         """Adds rows in one commit."""
         with self.lock():
@@ -119,18 +125,22 @@ class Table:
 
     def replace(
         self, frame: "DataFrame", column: str, values: Mapping[str, int], *, partition: bool = True,
-        retention: str | None = None, **metadata: Any,
+        retention: str | None = None, schema: bool = False, **metadata: Any,
     ) -> Commit:  # fmt: skip
         """Puts `frame` in the place of the rows whose `column` is one of `values`, which says how many rows each has.
 
-        One commit; `retention` is for a table that is not there yet. PromiseError where Delta counts other rows than were expected; the former rows are put back.
+        One commit; `retention` is for a table that is not there yet; with `schema` other columns replace the whole table. PromiseError where Delta counts other rows than were expected; the former rows are put back.
         """
         attempt = uuid.uuid4().hex
         metadata |= {"attempt": attempt, column: dict(values)}
         with self.lock():
             before = self.history(1)[0].version if self.exists() else None
             writer = frame.write.format("delta").mode("overwrite")
-            writer = writer.option("replaceWhere", _where(column, values)) if before is not None else writer
+            whole = schema and before is not None and self.read().columns != frame.columns
+            if before is not None:
+                writer = (
+                    writer.option("overwriteSchema", "true") if whole else writer.option("replaceWhere", _where(column, values))
+                )
             writer = writer.options(**_kept_for(retention)) if before is None and retention else writer
             self._save(writer.partitionBy(column) if partition else writer, frame, metadata)
             commit = next(c for c in self.commits(limit=20) if c.metadata.get("attempt") == attempt)

@@ -91,7 +91,7 @@ def train(run: "Run") -> Registered:
         job.run_id = run.identity(
             "train", sections, rows=found.version, spec=spec.digest, split=found.folds.identity, before=run.period
         )
-        job.inputs = {run.rows.name: found.version, "spec": spec.digest}
+        job.inputs = {run.featured.name: found.version, "spec": spec.digest}
         version = registry.known(name, job.run_id)
         if version:
             job.status = "done before"
@@ -135,7 +135,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         }
         tags = {
             "keyfold.run_id": job.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(found.version)),
-            "keyfold.table": run.rows.name, "keyfold.conf_digest": conf.digest, "keyfold.seed": str(conf.train.seed),
+            "keyfold.table": run.featured.name, "keyfold.conf_digest": conf.digest, "keyfold.seed": str(conf.train.seed),
             "keyfold.sampled": f"{sampled:g}", **{f"keyfold.{k}": str(v.value) for k, v in measured.get("test", {}).items()},
         }  # fmt: skip
         files = {"spec.json": spec.to_json(), "conf.yaml": yaml.dump(conf), "environment.json": _environment()}

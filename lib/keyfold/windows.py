@@ -1,0 +1,379 @@
+"""The window kernel: NumPy over rows in the order of series and time; the same code for a history, a new day and a single event.
+
+Each frame is summed oldest first, in IEEE doubles (variance and slope in two passes), so the bits depend on the rows of the frame
+alone: not on batches, partitions or what was computed before. Missing values (NaN) are left out; what cannot be told is NaN.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Doubles = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+Sums = tuple[float, ...]  # how many values, and what is kept of them
+Take = Literal[
+    "count", "sum", "mean", "min", "max", "std", "share", "slope", "ewm", "first", "last", "lag", "difference", "return"
+]
+DAY = 86_400_000_000
+PLACES = ("lag", "difference", "return")  # of a frame that is full: what is so many rows before
+
+
+class Span(NamedTuple):
+    """How far something reaches: rows, microseconds or calendar months (in UTC); none of them: everything so far."""
+
+    rows: int | None = None
+    micros: int | None = None
+    months: int | None = None
+
+    def before(self, at: Int64s) -> Int64s:
+        """Microseconds since 1970: the time that is so long before."""
+        if self.months is None:
+            return at - (self.micros or 0)
+        month = at.astype("M8[us]").astype("M8[M]")
+        since = at - month.astype("M8[us]").astype(np.int64)
+        there = month - self.months
+        days = ((there + 1).astype("M8[D]") - there.astype("M8[D]")).astype(np.int64)
+        day = np.minimum(since // DAY, days - 1)  # the last of a shorter month
+        return there.astype("M8[us]").astype(np.int64) + day * DAY + since % DAY  # type: ignore[no-any-return]
+
+
+class Frame(NamedTuple):
+    """Which rows of its series a row looks at, those in [t - over - lag, t - lag), or in (t - over - lag, t - lag] with `current`."""
+
+    over: Span
+    lag: Span = Span(rows=0)
+    current: bool = False
+
+    @property
+    def so_far(self) -> bool:
+        """Whether it begins where the series does."""
+        return self.over == Span()
+
+
+class Window(NamedTuple):
+    """A column to make: `take` of the input `value` over a frame; with fewer than `least` values it is NaN."""
+
+    name: str
+    value: str
+    take: Take
+    frame: Frame
+    least: int = 1
+    alpha: float = 0.5
+
+
+class Rows(NamedTuple):
+    """Rows in order: of each the place where its series begins and its time in microseconds; `own`: those that are asked for.
+
+    The others are what is left of their series' past. `sums`: by place where a series begins, what its windows over everything
+    so far have taken in before it.
+    """
+
+    start: Int64s
+    at: Int64s
+    values: Mapping[str, Doubles]
+    own: npt.NDArray[np.bool_]
+    sums: Mapping[int, Sequence[float]]
+
+
+def compute(windows: Sequence[Window], rows: Rows) -> dict[str, Doubles]:
+    """By window a double for each own row."""
+    made = Computed(windows, rows)
+    return {window.name: made.column(window) for window in windows}
+
+
+class Computed:
+    """The windows over some rows: their columns, and the past that later rows of the same series need."""
+
+    def __init__(self, windows: Sequence[Window], rows: Rows) -> None:
+        self.windows, self.rows = windows, rows
+        self.of = np.flatnonzero(rows.own)
+        self._frames: dict[Frame, _Frames] = {}
+        self._running: dict[Window, Doubles] = {}
+
+    def column(self, window: Window) -> Doubles:
+        """float64 of own rows."""
+        frames, x = self._frame(window.frame), self.rows.values[window.value]
+        if window in summed(self.windows):
+            taken = self._accumulated(window)[frames.end + 1 + self._series[frames.of]].T
+            with np.errstate(invalid="ignore", divide="ignore"):
+                known, found = taken[0], _TOLD[window.take](taken[1:], taken[0], frames.at(x, frames.end))
+        else:
+            known = frames.length if window.take in (*PLACES, "first", "last") else frames.count(x)
+            found = _TAKES[window.take](frames, x, window)
+        return np.where(known >= window.least, found, np.nan)
+
+    def _frame(self, frame: Frame) -> "_Frames":
+        if frame not in self._frames:
+            self._frames[frame] = _Frames(self.rows, self.of, *_ends(frame, self.rows, self.of))
+        return self._frames[frame]
+
+    # --- everything so far ---
+
+    @cached_property
+    def _series(self) -> Int64s:
+        """The number of each row's series."""
+        return np.cumsum(np.diff(self.rows.start, prepend=0) > 0)
+
+    def _accumulated(self, window: Window) -> Doubles:
+        """(rows + series, sums): of each series what was taken in before its first row, then up to each row."""
+        if window not in self._running:
+            fresh, step = _STEPS[window.take](window)
+            x, starts = self.rows.values[window.value], np.unique(self.rows.start)
+            found = np.empty((len(x) + len(starts), len(fresh)))
+            for number, (start, end) in enumerate(itertools.pairwise([*starts.tolist(), len(x)])):
+                begin = self._begin(window, start)
+                found[start + number : end + number + 1] = list(itertools.accumulate(x[start:end].tolist(), step, initial=begin))
+            self._running[window] = found
+        return self._running[window]
+
+    def _begin(self, window: Window, start: int) -> Sums:
+        known = self.rows.sums.get(start)
+        return _STEPS[window.take](window)[0] if known is None else tuple(known[self._places[window]])
+
+    @cached_property
+    def _places(self) -> dict[Window, slice]:
+        ends = itertools.accumulate((len(_STEPS[w.take](w)[0]) for w in summed(self.windows)), initial=0)
+        return {w: slice(*pair) for w, pair in zip(summed(self.windows), itertools.pairwise(ends), strict=True)}
+
+    # --- what later rows need ---
+
+    def past(self, last: Int64s) -> tuple[Int64s, list[list[float]]]:
+        """For series whose last rows are these: from which place on later rows need theirs, and the sums before that place."""
+        start, keep = self.rows.start[last], last + 1
+        for frame in {window.frame for window in self.windows}:
+            keep = np.minimum(keep, np.maximum(_needed(frame, self.rows, last), start))
+        before = [self._accumulated(w)[keep + self._series[last]] for w in summed(self.windows)]
+        return keep, np.concatenate(before, axis=1).tolist() if before else [[]] * len(last)
+
+
+def summed(windows: Sequence[Window]) -> list[Window]:
+    """The windows that need sums of everything so far."""
+    return [w for w in windows if w.frame.so_far and w.take != "last"]
+
+
+# --- frames ---
+
+
+def _ends(frame: Frame, rows: Rows, of: Int64s) -> tuple[Int64s, Int64s]:
+    """The first and the last place of each frame; the last is before the first where it is empty."""
+    start, at = rows.start[of], rows.at[of]
+    timed, lag = frame.over.rows is None and not frame.so_far, frame.lag
+    if lag.rows is not None and not (timed and not frame.current and not lag.rows):
+        last = of - lag.rows - (not frame.current)
+    else:
+        last = _bisect(rows.at, lag.before(at) + frame.current, start, of + 1) - 1
+    if frame.so_far:
+        return start, last
+    if frame.over.rows is not None:
+        return np.maximum(last - frame.over.rows + 1, start), last
+    begin = frame.over.before(lag.before(at) if lag.rows is None else at)
+    return _bisect(rows.at, begin + frame.current, start, of + 1), last
+
+
+def _needed(frame: Frame, rows: Rows, last: Int64s) -> Int64s:
+    """The first place that frames of rows after `last` may reach."""
+    start, at, lag = rows.start[last], rows.at[last], frame.lag
+    behind = last + 1 - (lag.rows or 0) if lag.rows is not None else _bisect(rows.at, lag.before(at), start, last + 1)
+    if frame.so_far:
+        return behind - 1
+    if frame.over.rows is not None:
+        return behind - frame.over.rows
+    begin = frame.over.before(lag.before(at) if lag.rows is None else at)
+    if frame.over.months is not None:
+        begin = begin - 3 * DAY  # a later day of the month may begin its frame up to three days before
+    return np.minimum(behind, _bisect(rows.at, begin, start, last + 1))
+
+
+def _bisect(at: Int64s, bound: Int64s, low: Int64s, high: Int64s) -> Int64s:
+    """The first place in [low, high) whose time is `bound` or later, else `high`; soonest where it is close to `high`."""
+    high, width = high.copy(), 8
+    near = np.maximum(high - width, low)
+    while (far := np.flatnonzero((near > low) & (at[np.minimum(near, len(at) - 1)] >= bound))).size:
+        high[far], width = near[far], width * 4
+        near[far] = np.maximum(high[far] - width, low[far])
+    while (left := near < high).any():
+        middle = (near + high) >> 1
+        later = left & (at[np.minimum(middle, len(at) - 1)] >= bound)
+        near, high = np.where(left & ~later, middle + 1, near), np.where(later, middle, high)
+    return near
+
+
+class _Frames:
+    """The frames of own rows, by the places of their first and last rows."""
+
+    def __init__(self, rows: Rows, of: Int64s, first: Int64s, last: Int64s) -> None:
+        self.rows, self.of, self.first, self.end = rows, of, first, np.maximum(last, first - 1)
+        self.length = self.end - self.first + 1
+        self._sums: dict[tuple[str, int], Doubles] = {}
+
+    @cached_property
+    def _longest_first(self) -> Int64s:
+        return np.argsort(-self.length, kind="stable")
+
+    def oldest_first(self) -> "Iterator[tuple[Int64s | slice, Int64s]]":
+        """Steps through all frames at once: which of them have a row in this step, and its place."""
+        lengths = self.length[self._longest_first]
+        most = int(lengths[0]) if len(lengths) else 0
+        having = np.searchsorted(-lengths, -np.arange(most), side="left")
+        for back in range(most - 1, -1, -1):
+            n = int(having[back])
+            some: Int64s | slice = slice(None) if n == len(lengths) else self._longest_first[:n]
+            yield some, self.end[some] - back
+
+    def count(self, x: Doubles) -> Doubles:
+        """Values that are there."""
+        there = np.concatenate([[0], np.cumsum(~np.isnan(x))])
+        return (there[self.end + 1] - there[self.first]).astype(np.float64)  # type: ignore[no-any-return]
+
+    def sum(self, x: Doubles) -> Doubles:
+        """Of the values that are there."""
+        filled, total = np.where(np.isnan(x), 0.0, x), np.zeros(len(self.of))
+        for some, place in self.oldest_first():
+            total[some] += filled[place]
+        return total
+
+    def mean(self, x: Doubles) -> Doubles:
+        """NaN where there is none."""
+        with np.errstate(invalid="ignore"):
+            return self.sum(x) / self.count(x)
+
+    def extreme(self, x: Doubles, choose: "np.ufunc", worst: float) -> Doubles:
+        """The least or the greatest."""
+        filled, best = np.where(np.isnan(x), worst, x), np.full(len(self.of), worst)
+        for some, place in self.oldest_first():
+            best[some] = choose(best[some], filled[place])
+        return best
+
+    def std(self, x: Doubles) -> Doubles:
+        """The deviation of a sample; NaN of fewer than two values."""
+        mean, missing, squares = self.mean(x), np.isnan(x), np.zeros(len(self.of))
+        for some, place in self.oldest_first():
+            off = np.where(missing[place], 0.0, x[place] - mean[some])
+            squares[some] += off * off
+        return _deviation(squares, self.count(x))
+
+    def slope(self, x: Doubles) -> Doubles:
+        """Of least squares, per day; NaN where all values are of one time."""
+        missing, now, n = np.isnan(x), self.rows.at[self.of], self.count(x)
+        times, values = np.zeros(len(self.of)), self.mean(x)
+
+        def days(some: Int64s | slice, place: Int64s) -> Doubles:
+            return (self.rows.at[place] - now[some]) / DAY  # type: ignore[no-any-return]
+
+        for some, place in self.oldest_first():
+            times[some] += np.where(missing[place], 0.0, days(some, place))
+        above, below = np.zeros(len(self.of)), np.zeros(len(self.of))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            times = times / n
+            for some, place in self.oldest_first():
+                off = np.where(missing[place], 0.0, days(some, place) - times[some])
+                above[some] += off * np.where(missing[place], 0.0, x[place] - values[some])
+                below[some] += off * off
+            return np.where(below > 0, above / below, np.nan)
+
+    def ewm(self, x: Doubles, alpha: float) -> Doubles:
+        """Weights (1 - alpha)^age in rows, which sum to 1."""
+        missing, total, weight = np.isnan(x), np.zeros(len(self.of)), np.zeros(len(self.of))
+        for some, place in self.oldest_first():
+            total[some] = total[some] * (1 - alpha) + np.where(missing[place], 0.0, x[place])
+            weight[some] = weight[some] * (1 - alpha) + ~missing[place]
+        with np.errstate(invalid="ignore"):
+            return total / weight
+
+    def at(self, x: Doubles, place: Int64s) -> Doubles:
+        """The values at a place of each frame, missing ones too."""
+        return np.where(self.length > 0, x[np.clip(place, 0, len(x) - 1)], np.nan)
+
+
+def _deviation(squares: Doubles, n: Doubles) -> Doubles:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(n > 1, np.sqrt(squares / (n - 1)), np.nan)
+
+
+def _change(first: Doubles, last: Doubles) -> Doubles:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = last / first - 1
+        return np.where(np.isfinite(found), found, np.nan)
+
+
+_TAKES: dict[str, Callable[[_Frames, Doubles, Window], Doubles]] = {
+    "count": lambda f, x, _: f.count(x),
+    "sum": lambda f, x, _: f.sum(x),
+    "mean": lambda f, x, _: f.mean(x),
+    "share": lambda f, x, _: f.mean(x),
+    "min": lambda f, x, _: f.extreme(x, np.minimum, np.inf),
+    "max": lambda f, x, _: f.extreme(x, np.maximum, -np.inf),
+    "std": lambda f, x, _: f.std(x),
+    "slope": lambda f, x, _: f.slope(x),
+    "ewm": lambda f, x, w: f.ewm(x, w.alpha),
+    "first": lambda f, x, _: f.at(x, f.first),
+    "last": lambda f, x, _: f.at(x, f.end),
+    "lag": lambda f, x, _: f.at(x, f.first),
+    "difference": lambda f, x, _: f.at(x, f.end) - f.at(x, f.first),
+    "return": lambda f, x, _: _change(f.at(x, f.first), f.at(x, f.end)),
+}
+
+
+# --- everything so far: what is kept, how a value is taken in, what is told of it ---
+
+
+def _add(sums: Sums, x: float) -> Sums:
+    return sums if math.isnan(x) else (sums[0] + 1, sums[1] + x)
+
+
+def _least(sums: Sums, x: float) -> Sums:
+    return sums if math.isnan(x) else (sums[0] + 1, min(sums[1], x))
+
+
+def _greatest(sums: Sums, x: float) -> Sums:
+    return sums if math.isnan(x) else (sums[0] + 1, max(sums[1], x))
+
+
+def _welford(sums: Sums, x: float) -> Sums:
+    if math.isnan(x):
+        return sums
+    n, mean, squares = sums
+    to = mean + (x - mean) / (n + 1)
+    return n + 1, to, squares + (x - mean) * (x - to)
+
+
+def _first(sums: Sums, x: float) -> Sums:
+    return sums if sums[0] else (1.0, x)
+
+
+def _decay(alpha: float) -> Callable[[Sums, float], Sums]:
+    def step(sums: Sums, x: float) -> Sums:
+        n, total, weight = sums[0], sums[1] * (1 - alpha), sums[2] * (1 - alpha)
+        return (n, total, weight) if math.isnan(x) else (n + 1, total + x, weight + 1)
+
+    return step
+
+
+_SUM = ((0.0, 0.0), _add)
+_FIRST = ((0.0, math.nan), _first)
+_STEPS: dict[str, Callable[[Window], tuple[Sums, Callable[[Sums, float], Sums]]]] = {
+    **dict.fromkeys(("count", "sum", "mean", "share"), lambda _: _SUM),
+    **dict.fromkeys(("first", "difference", "return"), lambda _: _FIRST),
+    "min": lambda _: ((0.0, math.inf), _least),
+    "max": lambda _: ((0.0, -math.inf), _greatest),
+    "std": lambda _: ((0.0, 0.0, 0.0), _welford),
+    "ewm": lambda w: ((0.0, 0.0, 0.0), _decay(w.alpha)),
+}
+_TOLD: dict[str, Callable[[Doubles, Doubles, Doubles], Doubles]] = {
+    "count": lambda _, n, __: n,
+    "sum": lambda kept, _, __: kept[0],
+    "mean": lambda kept, n, _: kept[0] / n,
+    "share": lambda kept, n, _: kept[0] / n,
+    "min": lambda kept, _, __: kept[0],
+    "max": lambda kept, _, __: kept[0],
+    "std": lambda kept, n, _: _deviation(kept[1], n),
+    "ewm": lambda kept, _, __: kept[0] / kept[1],
+    "first": lambda kept, _, __: kept[0],
+    "difference": lambda kept, _, last: last - kept[0],
+    "return": lambda kept, _, last: _change(kept[0], last),
+}

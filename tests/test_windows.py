@@ -1,0 +1,237 @@
+"""Windows: against another engine, against plain loops, and the same bits whatever was computed before, in whatever batches."""
+
+import datetime as dt
+import math
+import sqlite3
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keyfold.errors import DataError
+from keyfold.features.windowed import Windowed, span
+from keyfold.windowing import _ARROW, STATE, Definition, Shape, _batches
+from keyfold.windows import DAY, Span
+
+HOUR = DAY // 24
+TAKES = ["count", "sum", "mean", "min", "max", "std", "share", "slope", "ewm", "first", "last", "lag", "difference", "return"]
+
+
+def kind(name, **conf):
+    more = {"share": {"value": 2.0}, "ewm": {"alpha": 0.3}}.get(conf["take"], {})
+    return Windowed.model_validate({"input_col": "x", "by": "k", "column": name, **more, **conf})
+
+
+def made_of(confs):
+    kinds = [kind(f"w{i}", **conf) for i, conf in enumerate(confs)]
+    inputs = list(dict.fromkeys((k.input_col, k.value) for k in kinds))
+    return Definition(["k"], "t", [], inputs, [k.window(inputs) for k in kinds])
+
+
+def shape_of(made):
+    return Shape(made, ["k", "t"], [0], [])
+
+
+def batch(made, rows, states=None):
+    """Rows (k, micros, x) in order; `states` of series come before their first."""
+    lines = [((k, 0, 0), k, None, None, s) for k, s in (states or {}).items() if any(r[0] == k for r in rows)]
+    lines += [((k, 1, at), k, at, x, None) for k, at, x in rows]
+    lines.sort(key=lambda line: line[0])
+    ks, ats, xs, state = (list(c) for c in zip(*(line[1:] for line in lines), strict=True)) if lines else ([],) * 4
+    values = [
+        pa.array([None if x is None else x if v is None else float(x == v) for x in xs], pa.float64()) for _, v in made.inputs
+    ]
+    columns = [pa.array(ks, pa.int64()), pa.array(ats, pa.int64()), pa.array(ats, pa.int64()), *values, pa.array(state, _ARROW)]
+    return pa.RecordBatch.from_arrays(columns, ["k", "t", "at", *(f"x{i}" for i in range(len(values))), "state"])
+
+
+def run(made, rows, cuts=(), states=None):
+    """The table of the kernel, over batches that are cut at these places."""
+    whole = batch(made, rows, states)
+    places = sorted({0, whole.num_rows, *(c % (whole.num_rows + 1) for c in cuts)})
+    parts = [whole.slice(a, b - a) for a, b in pairwise(places)] or [whole]
+    return pa.Table.from_batches(list(_batches(shape_of(made), parts)))
+
+
+def states_of(table, before=None):
+    ended = zip(table["k"].to_pylist(), table[STATE].to_pylist(), strict=True)
+    return (before or {}) | {k: s for k, s in ended if s is not None}
+
+
+def same_bits(a, b):
+    return len(a) == len(b) and all(
+        np.array_equal(*(np.array(t[c].to_pylist(), float).view(np.int64) for t in (a, b))) for c in a.column_names if c[0] == "w"
+    )
+
+
+# --- a plain reading of the definition ---
+
+
+def plain(conf, series, i):
+    """What the definition says of row i of a series of (micros, x), by loops over Python's floats."""
+    at, over, lag, current = series[i][0], span(conf["over"]), span(conf.get("lag", "0 rows")), conf.get("current", False)
+    if lag.rows is not None and (over.rows or over == Span() or current or lag.rows):
+        known = series[: max(0, i - lag.rows + bool(current))]
+    else:
+        bound = at - (lag.micros or 0)
+        known = [r for r in series[: i + 1] if r[0] < bound or (current and r[0] == bound)]
+    if over.rows:
+        frame = known[-over.rows :]
+    elif over.micros:
+        begin = at - (lag.micros or 0) - over.micros
+        frame = [r for r in known if r[0] > begin or (not current and r[0] == begin)]
+    else:
+        frame = known
+    return told(conf["take"], frame, at, over, so_far=over == Span())
+
+
+def told(take, frame, at, over, *, so_far):
+    xs = [x for _, x in frame if x is not None]
+    if take == "share":
+        xs = [float(x == 2.0) for x in xs]
+    if take == "count":
+        return float(len(xs))
+    places = {"first": lambda: frame[0][1], "lag": lambda: frame[0][1], "last": lambda: frame[-1][1]}
+    if take in (*places, "difference", "return"):
+        if len(frame) < (over.rows or 1 if take in ("lag", "difference", "return") else 1):
+            return None
+        if take in places:
+            return places[take]()
+        first, last = frame[0][1], frame[-1][1]
+        if None in (first, last) or (take == "return" and first == 0):
+            return None
+        return last - first if take == "difference" else last / first - 1
+    if not xs:
+        return None
+    total = 0.0
+    for x in xs:
+        total += x
+    if take in ("sum", "min", "max"):
+        return {"sum": total, "min": min(xs), "max": max(xs)}[take]
+    mean = total / len(xs)
+    if take in ("mean", "share"):
+        return mean
+    if take == "ewm":
+        above = below = 0.0
+        for _, x in frame:
+            above, below = above * 0.7 + (x or 0.0), below * 0.7 + (x is not None)
+        return above / below
+    if take == "std":
+        return math.sqrt(sum((x - mean) ** 2 for x in xs) / (len(xs) - 1)) if len(xs) > 1 else None
+    days = [(t - at) / DAY for t, x in frame if x is not None]
+    middle = sum(days) / len(days)
+    below = sum((d - middle) ** 2 for d in days)
+    return sum((d - middle) * (x - mean) for d, x in zip(days, xs, strict=True)) / below if below > 0 else None
+
+
+OVER = ["all", "1 row", "3 rows", "2 hours", "1 day"]
+CONFS = [
+    {"take": take, "over": over, "current": current, "lag": lag}
+    for take in TAKES for over in OVER for current in (False, True) for lag in ("0 rows", "2 rows", "3 hours")
+    if not (over == "all" and take in ("lag", "slope"))
+]  # fmt: skip
+MADE = made_of(CONFS)
+VALUES = st.sampled_from([None, 0.1, 0.2, 0.7, 1e16, -1e16, 2.0, 2.0, 3.0, -0.5])
+SERIES = st.lists(st.tuples(st.integers(0, 60), VALUES), max_size=14, unique_by=lambda row: row[0])
+ROWS = st.lists(SERIES, min_size=1, max_size=4).map(
+    lambda many: sorted((k, hour * HOUR, x) for k, one in enumerate(many) for hour, x in one)
+)
+EXACT = ("count", "sum", "mean", "min", "max", "share", "ewm", "first", "last", "lag", "difference", "return")
+
+
+@settings(max_examples=40)
+@given(ROWS)
+def test_the_kernel_is_the_definition(rows):
+    found = run(MADE, rows) if rows else None
+    for i, (k, at, _) in enumerate(rows):
+        series = [(t, x) for key, t, x in rows if key == k]
+        here = [t for t, _ in series].index(at)
+        for n, conf in enumerate(CONFS):
+            wanted, got = plain(conf, series, here), found[f"w{n}"][i].as_py()
+            if wanted is None or conf["take"] in EXACT:
+                assert (got, conf, rows) == (wanted, conf, rows)
+            elif max(abs(x or 0) for _, x in series) < 1e15:
+                assert got == pytest.approx(wanted, rel=1e-6, abs=1e-6), (conf, rows)
+
+
+@settings(max_examples=25)
+@given(ROWS, st.lists(st.integers(0, 60), max_size=6), st.lists(st.integers(0, 61), max_size=4))
+def test_batches_and_what_was_computed_before_change_no_bit(rows, cuts, days):
+    if not rows:
+        return
+    whole = run(MADE, rows)
+    assert same_bits(whole, run(MADE, rows, cuts))
+    known, parts = {}, []
+    for start, end in pairwise([-1, *sorted(set(days)), 99]):
+        some = [r for r in rows if start < r[1] / HOUR <= end]
+        if some:
+            parts.append(run(MADE, some, cuts, known))
+            known = states_of(parts[-1], known)
+    together = pa.concat_tables(parts).sort_by([("k", "ascending"), ("t", "ascending")])
+    assert same_bits(whole, together)
+    assert {k: str(s) for k, s in known.items()} == {k: str(s) for k, s in states_of(whole).items()}
+
+
+def test_another_engine_agrees():
+    rng = np.random.default_rng(0)
+    rows = sorted(
+        {
+            (int(k), int(t) * HOUR, float(x))
+            for k, t, x in zip(rng.integers(0, 9, 4000), rng.permutation(4000), rng.normal(size=4000), strict=True)
+        }
+    )
+    frames = {
+        "ROWS BETWEEN 5 PRECEDING AND 1 PRECEDING": {"over": "5 rows"},
+        "ROWS BETWEEN 4 PRECEDING AND CURRENT ROW": {"over": "5 rows", "current": True},
+        "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING": {"over": "all"},
+        f"RANGE BETWEEN {7 * DAY} PRECEDING AND 1 PRECEDING": {"over": "7 days"},
+        f"RANGE BETWEEN {9 * DAY} PRECEDING AND {2 * DAY + 1} PRECEDING": {"over": "7 days", "lag": "2 days"},
+        f"RANGE BETWEEN {7 * DAY - 1} PRECEDING AND CURRENT ROW": {"over": "7 days", "current": True},
+    }
+    takes = {
+        "count": "COUNT(x)",
+        "sum": "SUM(x)",
+        "mean": "AVG(x)",
+        "min": "MIN(x)",
+        "max": "MAX(x)",
+        "first": "FIRST_VALUE(x)",
+        "last": "LAST_VALUE(x)",
+    }
+    confs = [{"take": take} | frame for frame in frames.values() for take in takes]
+    found = run(made_of(confs), rows, [500, 1700, 1701])
+    base = sqlite3.connect(":memory:")
+    base.execute("CREATE TABLE r (k INTEGER, t INTEGER, x REAL)")
+    base.executemany("INSERT INTO r VALUES (?, ?, ?)", rows)
+    columns = [f"{take} OVER (PARTITION BY k ORDER BY t {frame})" for frame in frames for take in takes.values()]
+    wanted = base.execute(f"SELECT {', '.join(columns)} FROM r ORDER BY k, t").fetchall()
+    for n, column in enumerate(zip(*wanted, strict=True)):
+        wanted = [math.nan if x is None else x for x in column]
+        got = found[f"w{n}"].to_numpy()
+        assert np.allclose(got, wanted, rtol=1e-12, atol=1e-12, equal_nan=True), (confs[n], columns[n])
+
+
+def test_months_are_those_of_the_calendar():
+    days = ["2024-01-31", "2024-02-28", "2024-02-29", "2024-03-30", "2024-03-31", "2024-05-31"]
+    at = [int(dt.datetime.fromisoformat(d).replace(tzinfo=dt.UTC).timestamp()) * 1_000_000 for d in days]
+    before = Span(months=1).before(np.array(at)).astype("M8[us]").astype("M8[D]").astype(str).tolist()
+    assert before == ["2023-12-31", "2024-01-28", "2024-01-29", "2024-02-29", "2024-02-29", "2024-04-30"]
+    rows = [(0, t, float(i)) for i, t in enumerate(at)]
+    made = made_of([{"over": "1 month", "take": "count"}, {"over": "1 month", "take": "count", "current": True}])
+    whole = run(made, rows)
+    assert whole["w0"].to_pylist() == [0, 1, 2, 1, 2, 0]
+    assert whole["w1"].to_pylist() == [1, 2, 3, 1, 2, 1]
+    last = states_of(run(made, rows[:4]))
+    assert same_bits(whole.slice(4), run(made, rows[4:], states=last))
+
+
+def test_two_rows_of_one_time_are_refused():
+    rows = [(7, 5, 1.0), (7, 5, 2.0)]
+    with pytest.raises(
+        DataError, match=r"two rows of k 7 have the same t \(5\), so which is first cannot be told; name what tells"
+    ):
+        run(made_of([{"over": "1 row", "take": "last"}]), rows)
+    with pytest.raises(DataError, match="two rows of k 7 have the same t"):
+        run(made_of([{"over": "1 row", "take": "last"}]), rows, [1])
