@@ -57,6 +57,9 @@ CONFS = {
     "index": [{"input_col": c, "min_frequency": 2} for c in HASHED],
     "bucketized": [{"input_col": c, "num_buckets": 4} for c in NUMBERS]
     + [{"input_col": c, "boundaries": [-1.5, 0, 0.1, 1e9]} for c in NUMBERS],
+    "windowed": [
+        {"input_col": "x", "column": c, "over": "1 row", "take": "last", "scale": "standard"} for c in ("real", "whole")
+    ],
     "date_parts": [{"input_col": c, "cyclic": cyclic} for c in ("at", "wall") for cyclic in (False, True)]
     + [{"input_col": "day", "parts": ["day_of_week", "day_of_month", "month"]}]
     + [

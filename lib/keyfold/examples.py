@@ -8,7 +8,7 @@ from keyfold import collisions, ingest, report, standins, statistics, strata, wi
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
 from keyfold.fitting import Target
-from keyfold.ingest import PERIOD
+from keyfold.ingest import PERIOD, Above
 from keyfold.models import Label
 from keyfold.spec import Plan, Spec
 from keyfold.split import FOLD, FOLDS, Folds
@@ -72,7 +72,7 @@ def examples(run: "Run") -> Examples:
     by = [
         _named_period(run, frame).alias("period"),
         col(FOLD),
-        col(label) if classes else F.lit(None).cast("string").alias(label),
+        _class(run).alias(label) if classes else F.lit(None).cast("string").alias(label),
     ]
     counted = rows.groupBy(*by).count().limit(100_000).collect()
     counts: Counter[tuple[str, Any]] = Counter()
@@ -84,8 +84,15 @@ def examples(run: "Run") -> Examples:
     periods = sorted({row[0] for row in counted})
     found = _label(run, rows, counts, classes=classes)
     part = F.when(col(FOLD) == "train", cut.spark_part(frame))
-    wanted = col(label) == F.lit(found.positive) if classes else col(label).cast("double")
+    wanted = _class(run) == F.lit(found.positive) if classes else col(label).cast("double")
     return Examples(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, periods, counts, found, cut, stand_ins)
+
+
+def _class(run: "Run") -> "Column":
+    """The label as a class."""
+    data = run.conf.data
+    label = col(str(data.label))
+    return label > data.positive.above if isinstance(data.positive, Above) else label
 
 
 def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Version, DataFrame]":
@@ -116,6 +123,8 @@ def folds(run: "Run") -> Folds:
         raise ConfError("split.time: name the column that says when, by split.time.column or data.time")
     if conf.split.stratified and data.label is None:
         raise ConfError("split.stratified: data.label is not set, so there are no classes")
+    if conf.split.stratified and isinstance(data.positive, Above):
+        raise ConfError("split.stratified needs a label that is a class; this one is a number, of which data.positive makes two")
     return Folds(conf.split, data.key, conf.name, data.time, data.label or "", repeats=data.period != "all")
 
 
@@ -198,6 +207,12 @@ def _bridged(found: Examples) -> dict[str, str]:
 def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int], *, classes: bool) -> Label:
     data = run.conf.data
     family = family_of(rows.schema[str(data.label)].dataType.simpleString())
+    above = isinstance(data.positive, Above)
+    if above and (not classes or family not in ("bigint", "double", "decimal")):
+        raise ConfError(
+            f"data.positive: `above` makes classes of a number, for a classifier (got the label `{data.label}`, {family}, "
+            f"{'for a classifier' if classes else 'for a regressor'})"
+        )
     if not classes:
         if family not in ("bigint", "double", "decimal"):
             raise DataError(f"data.label: `{data.label}` is {family}; a regressor needs numbers")
@@ -206,6 +221,8 @@ def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int],
     if len(there) != 2:
         shown = ", ".join(map(str, there[:10])) + (" …" if len(there) > 10 else "")
         raise DataError(f"data.label: `{data.label}` has {len(there)} class(es): {shown}; a classifier needs two")
+    if above:
+        return Label("boolean", True, False)
     positive = data.positive if data.positive is not None else next((v for v in there if v in (True, 1)), None)
     if positive not in there or type(positive) is not type(there[0]):
         raise DataError(

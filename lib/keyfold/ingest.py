@@ -31,6 +31,12 @@ Key = Annotated[
 ]
 
 
+class Above(Section):
+    """A class of a label that is a number: what is above."""
+
+    above: float
+
+
 class Data(Section):
     """Where rows come from, what names them, and what is to be predicted."""
 
@@ -49,7 +55,9 @@ class Data(Section):
     zone: str | None = Field(None, description="of times without an offset", examples=["Europe/Berlin"])
     retention: str = Field("30 days", pattern=r"^[1-9]\d* (days|weeks)$", description="former rows are not vacuumed before")
     label: str | None = None
-    positive: str | int | bool | None = Field(None, description="the class whose probability is predicted")
+    positive: str | int | bool | Above | None = Field(
+        None, description="the class whose probability is predicted; of a number {above: x}"
+    )
 
     _known_types = field_validator("columns")(known_types)
 

@@ -176,8 +176,11 @@ def described(spark: "SparkSession", path: str, columns: Mapping[str, str], csv:
     if not first:
         raise DataError(f"{path} is empty: not even a header")
     header = [name if name is not None else "" for name in first[0]]
+    # What R and pandas write before the first column: the number of the row, without a name.
+    numbered = len(header) > 1 and not header[0].strip() and len(files or local_files(path) or ()) <= 1
+    header = ["_c0", *header[1:]] if numbered else header
     _check_header(path, header, columns)
-    options |= {"header": True, "enforceSchema": False, "columnPruning": False}
+    options |= {"header": True, "enforceSchema": numbered, "columnPruning": False}
     return Text("csv", header, options | mode, by_line=not how.multi_line)
 
 

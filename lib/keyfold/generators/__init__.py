@@ -7,11 +7,12 @@ from pydantic import BeforeValidator, Discriminator, Tag
 from keyfold.errors import nearest
 from keyfold.generators.clicks import Clicks
 from keyfold.generators.generator import Generator
+from keyfold.generators.prices import Prices
 from keyfold.generators.retail import Retail
 from keyfold.generators.shop import Shop
 from keyfold.generators.telecom import Telecom
 
-GENERATORS: dict[str, type[Generator]] = {"telecom": Telecom, "clicks": Clicks, "shop": Shop, "retail": Retail}
+GENERATORS: dict[str, type[Generator]] = {"telecom": Telecom, "clicks": Clicks, "shop": Shop, "retail": Retail, "prices": Prices}
 
 
 def _known(value: Any) -> Any:
@@ -36,9 +37,10 @@ Source = Annotated[
     | Annotated[Telecom, Tag("Telecom")]
     | Annotated[Clicks, Tag("Clicks")]
     | Annotated[Shop, Tag("Shop")]
-    | Annotated[Retail, Tag("Retail")],
+    | Annotated[Retail, Tag("Retail")]
+    | Annotated[Prices, Tag("Prices")],
     Discriminator(_which),
     BeforeValidator(_known),
 ]
 
-__all__ = ["GENERATORS", "Clicks", "Generator", "Retail", "Shop", "Source", "Telecom"]
+__all__ = ["GENERATORS", "Clicks", "Generator", "Prices", "Retail", "Shop", "Source", "Telecom"]

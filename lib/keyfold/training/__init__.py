@@ -85,7 +85,10 @@ def train(run: "Run") -> Registered:
     spec, found = features(run)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
-        sections: dict[str, Any] = {"train": conf.train.model_dump(mode="json"), "positive": conf.data.positive}
+        sections: dict[str, Any] = {
+            "train": conf.train.model_dump(mode="json"),
+            "positive": conf.data.model_dump(mode="json")["positive"],
+        }
         sections |= {"without": conf.report.without} if conf.report.without else {}
         sections |= standins.identity(conf.data, found.stand_ins)
         job.run_id = run.identity(

@@ -1,0 +1,40 @@
+"""SYNTHETIC daily prices: no market was ever like this. Changes follow the mean of the five before, so that the past tells a little."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from keyfold.generators.generator import Generator, schema_of, stream
+
+PULL = 0.5  # how much of the mean of the last five changes is in the next
+
+
+class Prices(Generator):
+    """`source: {generator: prices, …}`: a row a symbol and working day, with its price and the change since the day before in percent."""
+
+    generator: Literal["prices"]
+    symbols: int = Field(5, ge=1, le=1_000_000)
+    days: int = Field(1_000, ge=2, le=100_000, description="working days, up to the end")
+    end: str = Field("2026-10-30", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-30"])
+
+    types: ClassVar = {"Date": "date", "stock": "string", "value": "double", "change": "double"}
+    size: ClassVar = 1
+
+    @property
+    def things(self) -> int:
+        """The symbols."""
+        return self.symbols
+
+    def block(self, number: int, size: int) -> pa.RecordBatch:
+        """The days of one symbol."""
+        rng = stream(self.seed, number)
+        noise, change = rng.standard_normal(self.days + 5), np.zeros(self.days + 5)
+        for i in range(5, len(change)):
+            change[i] = PULL * change[i - 5 : i].mean() + noise[i]
+        change = change[5:]
+        value = np.round(100 * np.exp(np.cumsum(change) / 100), 4)
+        days = np.busday_offset(np.datetime64(self.end, "D"), np.arange(1 - self.days, 1), roll="backward")
+        columns = [pa.array(days), pa.array([f"S{number:04}"] * self.days), pa.array(value), pa.array(np.round(change, 6))]
+        return pa.record_batch(columns, schema=schema_of(self.types))
