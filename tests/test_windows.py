@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keyfold.errors import DataError
 from keyfold.features.windowed import Windowed, span
-from keyfold.windowing import _ARROW, STATE, Definition, Shape, _batches
+from keyfold.windowing import _ARROW, STATE, Definition, _batches, shape_of
 from keyfold.windows import DAY, Span
 
 HOUR = DAY // 24
@@ -29,10 +29,6 @@ def made_of(confs):
     kinds = [kind(f"w{i}", **conf) for i, conf in enumerate(confs)]
     inputs = list(dict.fromkeys((k.input_col, k.value) for k in kinds))
     return Definition(["k"], "t", [], inputs, [k.window(inputs) for k in kinds])
-
-
-def shape_of(made):
-    return Shape(made, ["k", "t"], [0], [])
 
 
 def batch(made, rows, states=None):
@@ -53,7 +49,7 @@ def run(made, rows, cuts=(), states=None):
     whole = batch(made, rows, states)
     places = sorted({0, whole.num_rows, *(c % (whole.num_rows + 1) for c in cuts)})
     parts = [whole.slice(a, b - a) for a, b in pairwise(places)] or [whole]
-    return pa.Table.from_batches(list(_batches(shape_of(made), parts)))
+    return pa.Table.from_batches(list(_batches(shape_of(made, ["k", "t"]), parts)))
 
 
 def states_of(table, before=None):

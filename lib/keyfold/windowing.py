@@ -21,8 +21,8 @@ from keyfold.fitting import TO_WORKERS
 from keyfold.ingest import PERIOD, RUN, period_of
 from keyfold.spark import set_for_now
 from keyfold.sql import col
-from keyfold.values import DAYS, HASHED, NUMBERS, SqlValue, family_of, refuse_unless
-from keyfold.windows import Computed, Doubles, Int64s, Rows, Window
+from keyfold.values import DAYS, HASHED, NUMBERS, SqlValue, arrow_cast, arrow_family, family_of, refuse_unless
+from keyfold.windows import DAY, Computed, Doubles, Int64s, Rows, Window
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -191,8 +191,7 @@ def windowed(made: Definition, rows: "DataFrame", states: "DataFrame | None" = N
     ordered = taken.repartition(*series).sortWithinPartitions(*series, "at", *ties)
     state = StructField(STATE, _parse_datatype_string(_STATE))
     schema = StructType([*rows.schema.fields, *(StructField(w.name, DoubleType()) for w in made.windows), state])
-    shape = Shape(made, names, [names.index(c) for c in made.by], [names.index(c) for c in made.ties])
-    return ordered.mapInArrow(partial(_batches, shape), schema)
+    return ordered.mapInArrow(partial(_batches, shape_of(made, names)), schema)
 
 
 def _numbers(made: Definition, rows: "DataFrame") -> tuple[Any, list[Any]]:
@@ -224,6 +223,11 @@ class Shape(NamedTuple):
     names: list[str]
     by: list[int]
     ties: list[int]
+
+
+def shape_of(made: Definition, names: Sequence[str]) -> Shape:
+    """That of rows with these columns."""
+    return Shape(made, [*names], [names.index(c) for c in made.by], [names.index(c) for c in made.ties])
 
 
 class Past(NamedTuple):
@@ -354,3 +358,70 @@ def _laid_out(shape: Shape, batch: pa.RecordBatch, series: Int64s, data: Any, pa
     sums = {int(starts[s]): past.sums for s, past in pasts.items() if past.sums is not None and before[s] + of[s]}
     last = np.where(of > 0, starts[1:] - 1, -1)
     return Rows(np.repeat(starts[:-1], before + of), at, values, mine, sums), last
+
+
+# --- a single row, without Spark ---
+
+
+class States:
+    """The states of all series, from which further rows get their windows: those that the batch job would give them, bit for bit."""
+
+    def __init__(self, made: Definition, states: pa.Table | None = None) -> None:
+        """`states`: what `latest` gives, as Arrow."""
+        self.made, self._of = made, {}
+        if states is not None:
+            self._of = dict(zip(_keys(made, states), states[STATE].to_pylist(), strict=True))
+
+    def windows(self, rows: pa.Table) -> pa.Table:
+        """Rows (any order, several of a series too) with their windows, in the order of series and time (DataError)."""
+        return self._made(rows).drop_columns([STATE])
+
+    def take_in(self, rows: pa.Table) -> None:
+        """Has the states go on over rows that are later than all before."""
+        made = self._made(rows)
+        self._of |= {k: s for k, s in zip(_keys(self.made, made), made[STATE].to_pylist(), strict=True) if s is not None}
+
+    def _made(self, rows: pa.Table) -> pa.Table:
+        made, names = self.made, rows.column_names
+        for name in (*made.by, made.time, *made.ties, *(c for c, _ in made.inputs)):
+            if name not in names:
+                raise DataError(f"windows: the rows have no column `{name}`{nearest(name, names)}")
+        numbers = [_micros_of(rows[made.time], made.time), *(_doubles_of(rows[c], c, value) for c, value in made.inputs)]
+        own = pa.table([*rows.columns, *numbers], names=[*names, *_numbered(made)])
+        keys = _keys(made, rows)
+        known = {k: keys.index(k) for k in dict.fromkeys(keys) if k in self._of}
+        first = rows.select(made.by).take(pa.array(list(known.values()), pa.int64()))
+        states = first.append_column("state", pa.array([self._of[k] for k in known], _ARROW))
+        lines = pa.concat_tables([states, own], promote_options="default").select([*own.column_names, "state"])
+        order: Any = [(c, "ascending", "at_start") for c in (*made.by, "at", *made.ties)]
+        ordered = lines.take(pc.sort_indices(lines, order)).combine_chunks()
+        found = list(_batches(shape_of(made, names), ordered.to_batches()))
+        return pa.Table.from_batches(found) if found else own.select(names).slice(0, 0)
+
+
+def _numbered(made: Definition) -> list[str]:
+    return ["at", *(f"x{i}" for i in range(len(made.inputs)))]
+
+
+def _keys(made: Definition, rows: pa.Table) -> list[tuple[Any, ...]]:
+    return list(zip(*(rows[c].to_pylist() for c in made.by), strict=True))
+
+
+def _micros_of(times: pa.ChunkedArray, name: str) -> pa.Array:
+    family = arrow_family(times.type)
+    refuse_unless(DAYS, family, f"windows: data.time `{name}`", "cast it")
+    if times.null_count:
+        raise DataError(f"windows: `{name}` is NULL in {times.null_count:,} rows, which so have no place in their series")
+    whole = arrow_cast(times, family, name).canonical
+    return pc.multiply(whole, DAY) if family == "date" else whole
+
+
+def _doubles_of(values: pa.ChunkedArray, name: str, value: Any) -> pa.Array:
+    if value is not None:
+        same = pc.equal(values.combine_chunks().cast(pa.string()), _text(value))
+        return same.cast(pa.float64())
+    family = arrow_family(values.type)
+    if family == "null":
+        return pa.nulls(len(values), pa.float64())
+    refuse_unless(NUMBERS, family, f"windows: input_col `{name}`", "cast it")
+    return pa.array(arrow_cast(values, family, name).number, from_pandas=True)

@@ -33,7 +33,9 @@ class Windowed(Numeric):
 
     by: Names = Field([], description="names the series; default: the key without data.time")
     order_by: Names = Field([], description="data.time, then what tells rows of one time apart")
-    over: str = Field(pattern=LENGTH, examples=["7 days", "3 months", "5 rows", "all"], description="all: everything so far")
+    over: str = Field(
+        pattern=LENGTH, examples=["7 days", "3 months", "5 rows", "all"], description="all: everything so far; days have 24 hours"
+    )
     take: Take = Field(description="std is that of a sample, slope is per day, lag is the first row of a full frame")
     lag: str = Field("0 rows", pattern=r"^\d{1,7} (row|minute|hour|day|week|month)s?$", description="so late do values arrive")
     current: bool = Field(False, description="whether the row itself is in its frame")

@@ -1,0 +1,190 @@
+"""The feature table: the same whatever came when, and the same as one row at a time without Spark."""
+
+import datetime as dt
+import os
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from keyfold import windowing
+from keyfold.conf import check, load
+from keyfold.errors import ConfError, DataError
+from keyfold.ingest import ingest
+from keyfold.run import Run
+from keyfold.windowing import STATE, States
+
+DATA = os.environ.get("KEYFOLD_TEST_DATA")
+DAY = dt.date(2026, 3, 1)
+WINDOWS = {
+    "mean_2": {"over": "2 rows", "take": "mean"}, "week": {"over": "7 days", "take": "std", "lag": "1 day"},
+    "so_far": {"over": "all", "take": "sum"}, "share": {"over": "3 days", "take": "share", "input_col": "c", "value": "b"},
+    "month": {"over": "1 month", "take": "slope", "current": True}, "ewm": {"over": "all", "take": "ewm", "alpha": 0.2},
+}  # fmt: skip
+
+
+def conf(source, windows=WINDOWS, **data):
+    made = {name: {"windowed": {"input_col": "x"} | w} for name, w in windows.items()}
+    data = {"source": str(source), "columns": {"k": "string", "day": "date", "x": "double", "c": "string", "y": "boolean"}} | data
+    data |= {"key": ["k", "day"], "time": "day", "period": "day", "label": "y"}
+    return {"name": "seen", "data": data, "features": made}
+
+
+def line(rng, k, day):
+    x = rng.choice(["", "0.1", "0.7", "1e16", "-1e16", f"{rng.random()}"])
+    return f"{k},{day},{x},{rng.choice(['a', 'b', ''])},{rng.choice(['true', 'false'])}"
+
+
+def write(folder, name, lines):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text("\n".join(["k,day,x,c,y", *lines, ""]))
+
+
+def table(run, *, states=True):
+    """The bits of the feature table, in order; its states are those of the last rows."""
+    rows = run.featured.read()
+    found = rows.drop("keyfold_run", STATE).sort("k", "day").toArrow().to_pylist()
+    last = windowing.latest(rows, windowing.definition(run.conf)).sort("k").toArrow().to_pylist() if states else []
+    return [repr(row) for row in [*found, *last]]
+
+
+def featured(spark, made):
+    run = Run(check(made), spark)
+    ingest(run)
+    with run.job("features"):
+        windowing.ready(run)
+    return run
+
+
+def test_whatever_came_when_the_table_is_that_of_all_at_once(spark, home, tmp_path, monkeypatch):
+    rng, folder = random.Random(4), tmp_path / "in"
+    days = [DAY + dt.timedelta(d) for d in (0, 1, 2, 32)]
+    lines = {day: [line(rng, k, day) for k in "abcdef" if rng.random() < 0.6] for day in days}
+    # One day is late, then one changes.
+    steps = [(0, lines[days[0]]), (2, lines[days[2]]), (1, lines[days[1]]), (2, lines[days[2]][1:]), (3, lines[days[3]])]
+    computed = []
+    for number, some in steps:
+        write(folder, f"{days[number]}.csv", some)
+        run = featured(spark, conf(folder))
+        commit = next(run.featured.commits())
+        computed.append(sorted(p[-5:] for p, n in commit.metadata["keyfold_period"].items() if n))
+    assert computed == [
+        ["03-01"], ["03-03"], ["03-02", "03-03"],  # from the states after 03-01
+        ["03-01", "03-02", "03-03"],  # no run ended before 03-03: from the beginning
+        ["04-02"],
+    ]  # fmt: skip
+    found = table(run)
+    once = tmp_path / "once"
+    monkeypatch.setenv("KEYFOLD_HOME", str(once))
+    whole = featured(spark, conf(folder))
+    assert table(whole) == found
+    assert len(next(whole.featured.commits()).metadata["keyfold_period"]) == 4
+    version = whole.featured.version()
+    assert featured(spark, conf(folder)).featured.version() == version
+    # Another definition is another table, all of it.
+    other = featured(spark, conf(folder, WINDOWS | {"more": {"over": "2 rows", "take": "max"}}))
+    assert {*other.featured.read().columns} - {*whole.featured.read(version.version).columns} == {"more"}
+    assert other.featured.read().where("more IS NOT NULL").count()
+
+
+def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path):
+    rng, folder = random.Random(1), tmp_path / "in"
+    write(folder, "a.csv", [line(rng, f"k{i % 7}", DAY + dt.timedelta(i // 7)) for i in range(210)])
+    run = featured(spark, conf(folder))
+    made, rows = windowing.definition(run.conf), run.rows.read().drop("keyfold_period", "keyfold_run")
+    result = windowing.windowed(made, rows)
+    plan = result._jdf.queryExecution().executedPlan().toString()
+    plan = plan.partition("Initial Plan")[2] or plan
+    assert len(re.findall(r"\bExchange\b", plan)) == 1 and len(re.findall(r"\bSort\b", plan)) == 1
+    wanted = table(run, states=False)
+    own = [c for c in run.featured.read().columns if c not in ("keyfold_run", STATE, "keyfold_period")]
+    bits = {repr(row) for row in run.featured.read().select(*own).collect()}
+    assert len(bits) == len(wanted) == 210
+    for partitions, batch in ((1, "3"), (7, "1"), (3, "10000")):
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", batch)
+        try:
+            found = windowing.windowed(made, rows.repartition(partitions)).select(*own).collect()
+        finally:
+            spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "20000")
+        assert {repr(row) for row in found} == bits
+
+
+def test_a_row_alone_has_the_windows_of_the_batch(spark, home, tmp_path):
+    rng, folder = random.Random(2), tmp_path / "in"
+    days = [DAY + dt.timedelta(d) for d in (0, 1, 2, 5, 40)]
+    write(folder, "a.csv", [line(rng, k, day) for day in days[:3] for k in "abc"])
+    run = featured(spark, conf(folder))
+    made = windowing.definition(run.conf)
+    states = States(made, windowing.latest(run.featured.read(), made).toArrow())
+    write(folder, "b.csv", [line(rng, k, day) for day in days[3:] for k in "abd"])
+    run = featured(spark, conf(folder))
+    later = run.featured.read().where(f"day > '{days[2]}'").sort("day", "k").toArrow()
+    raw = later.select(["k", "day", "x", "c"])
+    for i in range(raw.num_rows):
+        row = raw.slice(i, 1)
+        got, wanted = states.windows(row), later.slice(i, 1)
+        for name in WINDOWS:
+            assert repr(got[name][0].as_py()) == repr(wanted[name][0].as_py()), (name, row.to_pylist())
+        states.take_in(row)
+    with pytest.raises(DataError, match="windows: the rows have no column `x`"):
+        states.windows(raw.drop_columns(["x"]))
+    with pytest.raises(DataError, match="`day` is NULL in 1 rows"):
+        states.windows(pa.table({"k": ["a"], "day": pa.nulls(1, pa.date32()), "x": [1.0], "c": ["a"]}))
+
+
+@pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA is not set")
+def test_prices_are_replayed_day_by_day(spark, home):
+    source = Path(str(DATA), "stocks_daily", "stockdata2.csv")
+    made = load(Path(__file__).parents[1] / "conf" / "stocks.yaml", [f"data.source={source}", "split.time={test: 2014-01-01}"])
+    run = Run(made, spark)
+    ingest(run)
+    with run.job("features"):
+        windowing.ready(run)
+    all_ = run.featured.read().sort("Date", "stock").drop("keyfold_period", "keyfold_run", STATE).toArrow()
+    days = sorted(set(all_["Date"].to_pylist()))[-250:]
+    raw = all_.select(["Date", "stock", "value", "change"])
+    definition = windowing.definition(made)
+    states = States(definition)
+    states.take_in(raw.filter(pa.compute.less(raw["Date"], days[0])))
+    names = [w.name for w in definition.windows]
+    for day in days:
+        today = pa.compute.equal(raw["Date"], day)
+        replayed = states.windows(raw.filter(today)).sort_by("stock")
+        for name in names:
+            pair = (t[name].to_numpy().view(np.int64).tolist() for t in (replayed, all_.filter(today)))
+            assert len({tuple(bits) for bits in pair}) == 1, (day, name)
+        states.take_in(raw.filter(today))
+    assert len(days) == 250
+
+
+def test_windows_that_cannot_be_are_a_sentence(spark, home, tmp_path):
+    def said(**window):
+        with pytest.raises((ConfError, DataError)) as error:
+            check(conf("x.csv", {"w": {"over": "2 rows", "take": "mean"} | window}))
+        return str(error.value).partition("\n  ")[2]
+
+    assert said(over="0 rows").startswith(
+        "features.w.windowed.over must be like `7 days`, `3 months`, `5 rows` or `all` (got '0 rows')"
+    )
+    assert said(over="-2 days").startswith(
+        "features.w.windowed.over must be like `7 days`, `3 months`, `5 rows` or `all` (got '-2 days')"
+    )
+    assert said(take="share") == "features.w.windowed: `value` is for take: share, which needs it (got take: share)"
+    assert (
+        said(take="lag", over="all") == "features.w.windowed: take: lag needs a frame that ends, such as `over: 5 rows` (got all)"
+    )
+    with pytest.raises(ConfError, match=r"features\.v is by c in the order of day, and features\.w by k in the order of day"):
+        check(conf("x.csv", {"w": {"over": "2 rows", "take": "mean"}, "v": {"over": "2 rows", "take": "mean", "by": "c"}}))
+    folder = tmp_path / "in"
+    write(folder, "a.csv", ["a,2026-03-01,1,b,true"])
+    with pytest.raises(
+        DataError, match=r"the windows of the conf \(input_col\): table `seen.rows` has no column `xs` \(did you mean `x`\?\)"
+    ):
+        featured(spark, conf(folder, {"w": {"over": "2 rows", "take": "mean", "input_col": "xs"}}))
+    with pytest.raises(DataError, match=r"features\.c: table `seen\.rows` has a column of this name; rename the feature"):
+        featured(spark, conf(folder, {"c": {"over": "2 rows", "take": "mean"}}))
+    with pytest.raises(DataError, match=r"windows: input_col `c` takes bigint, double, boolean, decimal"):
+        featured(spark, conf(folder, {"w": {"over": "2 rows", "take": "mean", "input_col": "c"}}))
