@@ -15,7 +15,7 @@ from keyfold.conf import check, load
 from keyfold.errors import ConfError, DataError
 from keyfold.ingest import ingest
 from keyfold.run import Run
-from keyfold.windowing import STATE, States
+from keyfold.series import STATE, States
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
 DAY = dt.date(2026, 3, 1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keyfold.errors import DataError
 from keyfold.features.windowed import Windowed, span
-from keyfold.windowing import _ARROW, STATE, Definition, _batches, shape_of
+from keyfold.series import STATE, STATE_TYPE, Definition, batches
 from keyfold.windows import DAY, Span
 
 HOUR = DAY // 24
@@ -36,12 +36,10 @@ def batch(made, rows, states=None):
     lines = [((k, 0, 0), k, None, None, s) for k, s in (states or {}).items() if any(r[0] == k for r in rows)]
     lines += [((k, 1, at), k, at, x, None) for k, at, x in rows]
     lines.sort(key=lambda line: line[0])
-    ks, ats, xs, state = (list(c) for c in zip(*(line[1:] for line in lines), strict=True)) if lines else ([],) * 4
-    values = [
-        pa.array([None if x is None else x if v is None else float(x == v) for x in xs], pa.float64()) for _, v in made.inputs
-    ]
-    columns = [pa.array(ks, pa.int64()), pa.array(ats, pa.int64()), pa.array(ats, pa.int64()), *values, pa.array(state, _ARROW)]
-    return pa.RecordBatch.from_arrays(columns, ["k", "t", "at", *(f"x{i}" for i in range(len(values))), "state"])
+    ks, ats, xs, state = (list(c) for c in zip(*(line[1:] for line in lines), strict=True))
+    columns = [pa.array(ks, pa.int64()), pa.array(ats, pa.timestamp("us", "UTC")), pa.array(xs, pa.float64())]
+    states_ = [pa.array(state, STATE_TYPE)] if states else []
+    return pa.RecordBatch.from_arrays([*columns, *states_], ["k", "t", "x", *(["state"] if states else [])])
 
 
 def run(made, rows, cuts=(), states=None):
@@ -49,7 +47,7 @@ def run(made, rows, cuts=(), states=None):
     whole = batch(made, rows, states)
     places = sorted({0, whole.num_rows, *(c % (whole.num_rows + 1) for c in cuts)})
     parts = [whole.slice(a, b - a) for a, b in pairwise(places)] or [whole]
-    return pa.Table.from_batches(list(_batches(shape_of(made, ["k", "t"]), parts)))
+    return pa.Table.from_batches(list(batches(made, ["k", "t", "x"], parts)))
 
 
 def states_of(table, before=None):
@@ -226,7 +224,8 @@ def test_months_are_those_of_the_calendar():
 def test_two_rows_of_one_time_are_refused():
     rows = [(7, 5, 1.0), (7, 5, 2.0)]
     with pytest.raises(
-        DataError, match=r"two rows of k 7 have the same t \(5\), so which is first cannot be told; name what tells"
+        DataError,
+        match=r"two rows of k 7 have the same t \(1970-01-01 00:00:00.000005\+00:00\), so which is first cannot be told; name what tells",
     ):
         run(made_of([{"over": "1 row", "take": "last"}]), rows)
     with pytest.raises(DataError, match="two rows of k 7 have the same t"):

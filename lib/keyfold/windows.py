@@ -166,7 +166,8 @@ def _ends(frame: Frame, rows: Rows, of: Int64s) -> tuple[Int64s, Int64s]:
     if lag.rows is not None and not (timed and not frame.current and not lag.rows):
         last = of - lag.rows - (not frame.current)
     else:
-        last = _bisect(rows.at, lag.before(at) + frame.current, start, of + 1) - 1
+        own = int(frame.current or lag != Span(rows=0))  # whether the row itself may be in its frame
+        last = _bisect(rows.at, lag.before(at) + frame.current, start, of + own, 8 if own else 1) - 1
     if frame.so_far:
         return start, last
     if frame.over.rows is not None:
@@ -189,9 +190,9 @@ def _needed(frame: Frame, rows: Rows, last: Int64s) -> Int64s:
     return np.minimum(behind, _bisect(rows.at, begin, start, last + 1))
 
 
-def _bisect(at: Int64s, bound: Int64s, low: Int64s, high: Int64s) -> Int64s:
-    """The first place in [low, high) whose time is `bound` or later, else `high`; soonest where it is close to `high`."""
-    high, width = high.copy(), 8
+def _bisect(at: Int64s, bound: Int64s, low: Int64s, high: Int64s, width: int = 8) -> Int64s:
+    """The first place in [low, high) whose time is `bound` or later, else `high`; soonest where it is within `width` of `high`."""
+    high = high.copy()
     near = np.maximum(high - width, low)
     while (far := np.flatnonzero((near > low) & (at[np.minimum(near, len(at) - 1)] >= bound))).size:
         high[far], width = near[far], width * 4
@@ -209,33 +210,64 @@ class _Frames:
     def __init__(self, rows: Rows, of: Int64s, first: Int64s, last: Int64s) -> None:
         self.rows, self.of, self.first, self.end = rows, of, first, np.maximum(last, first - 1)
         self.length = self.end - self.first + 1
-        self._sums: dict[tuple[str, int], Doubles] = {}
+        self._known: dict[tuple[str, int], Doubles] = {}
+
+    @cached_property
+    def _most(self) -> int:
+        return int(self.length.max(initial=0))
+
+    @cached_property
+    def _shift(self) -> int | None:
+        """How far behind its row each frame ends, where rows and frames are such that they can be stepped through as slices."""
+        filled = self.length > 0
+        behind = (self.of - self.end)[filled]
+        regular = len(behind) > 0 and behind.min() == behind.max() and self.of[-1] - self.of[0] + 1 == len(self.of)
+        return int(behind[0]) if regular and self._most * len(self.of) <= 4 * self.length.sum() else None
 
     @cached_property
     def _longest_first(self) -> Int64s:
         return np.argsort(-self.length, kind="stable")
 
-    def oldest_first(self) -> "Iterator[tuple[Int64s | slice, Int64s]]":
-        """Steps through all frames at once: which of them have a row in this step, and its place."""
+    def oldest_first(self, *columns: Doubles) -> "Iterator[tuple[Int64s | slice, list[Doubles], npt.NDArray[np.bool_] | bool]]":
+        """Steps through all frames at once: some of them, what the columns have there, and which of these are within the frame."""
+        if self._shift is not None:
+            # Rows before the first are never within a frame.
+            pad = max(0, self._most - 1 + self._shift - int(self.of[0]))
+            padded = [np.concatenate([np.zeros(pad), c]) if pad else c for c in columns]
+            for back in range(self._most - 1, -1, -1):
+                begin = int(self.of[0]) - self._shift - back + pad
+                yield slice(None), [c[begin : begin + len(self.of)] for c in padded], self.length > back
+            return
         lengths = self.length[self._longest_first]
-        most = int(lengths[0]) if len(lengths) else 0
-        having = np.searchsorted(-lengths, -np.arange(most), side="left")
-        for back in range(most - 1, -1, -1):
-            n = int(having[back])
-            some: Int64s | slice = slice(None) if n == len(lengths) else self._longest_first[:n]
-            yield some, self.end[some] - back
+        having = np.searchsorted(-lengths, -np.arange(self._most), side="left")
+        for back in range(self._most - 1, -1, -1):
+            some = self._longest_first[: having[back]]
+            yield some, [c[self.end[some] - back] for c in columns], True
+
+    def _once(self, what: str, x: Doubles, make: Callable[[], Doubles]) -> Doubles:
+        if (what, id(x)) not in self._known:
+            self._known[what, id(x)] = make()
+        return self._known[what, id(x)]
 
     def count(self, x: Doubles) -> Doubles:
         """Values that are there."""
-        there = np.concatenate([[0], np.cumsum(~np.isnan(x))])
-        return (there[self.end + 1] - there[self.first]).astype(np.float64)  # type: ignore[no-any-return]
+
+        def make() -> Doubles:
+            there = np.concatenate([[0], np.cumsum(~np.isnan(x))])
+            return (there[self.end + 1] - there[self.first]).astype(np.float64)  # type: ignore[no-any-return]
+
+        return self._once("count", x, make)
 
     def sum(self, x: Doubles) -> Doubles:
         """Of the values that are there."""
-        filled, total = np.where(np.isnan(x), 0.0, x), np.zeros(len(self.of))
-        for some, place in self.oldest_first():
-            total[some] += filled[place]
-        return total
+
+        def make() -> Doubles:
+            total = np.zeros(len(self.of))
+            for some, (value,), within in self.oldest_first(np.where(np.isnan(x), 0.0, x)):
+                total[some] += value * within
+            return total
+
+        return self._once("sum", x, make)
 
     def mean(self, x: Doubles) -> Doubles:
         """NaN where there is none."""
@@ -244,44 +276,42 @@ class _Frames:
 
     def extreme(self, x: Doubles, choose: "np.ufunc", worst: float) -> Doubles:
         """The least or the greatest."""
-        filled, best = np.where(np.isnan(x), worst, x), np.full(len(self.of), worst)
-        for some, place in self.oldest_first():
-            best[some] = choose(best[some], filled[place])
+        best = np.full(len(self.of), worst)
+        for some, (value,), within in self.oldest_first(np.where(np.isnan(x), worst, x)):
+            best[some] = choose(best[some], np.where(within, value, worst))
         return best
 
     def std(self, x: Doubles) -> Doubles:
         """The deviation of a sample; NaN of fewer than two values."""
-        mean, missing, squares = self.mean(x), np.isnan(x), np.zeros(len(self.of))
-        for some, place in self.oldest_first():
-            off = np.where(missing[place], 0.0, x[place] - mean[some])
+        mean, squares = self.mean(x), np.zeros(len(self.of))
+        for some, (value,), within in self.oldest_first(x):
+            off = np.where(np.isnan(value) | ~np.asarray(within), 0.0, value - mean[some])
             squares[some] += off * off
         return _deviation(squares, self.count(x))
 
     def slope(self, x: Doubles) -> Doubles:
         """Of least squares, per day; NaN where all values are of one time."""
-        missing, now, n = np.isnan(x), self.rows.at[self.of], self.count(x)
-        times, values = np.zeros(len(self.of)), self.mean(x)
-
-        def days(some: Int64s | slice, place: Int64s) -> Doubles:
-            return (self.rows.at[place] - now[some]) / DAY  # type: ignore[no-any-return]
-
-        for some, place in self.oldest_first():
-            times[some] += np.where(missing[place], 0.0, days(some, place))
+        n, middle, mean = self.count(x), np.zeros(len(self.of)), self.mean(x)
+        zero = int(self.rows.at.min(initial=0))
+        at, now = (self.rows.at - zero).astype(np.float64), self.rows.at[self.of].astype(np.float64) - zero
         above, below = np.zeros(len(self.of)), np.zeros(len(self.of))
+        for some, (value, time), within in self.oldest_first(x, at):
+            middle[some] += np.where(np.isnan(value) | ~np.asarray(within), 0.0, (time - now[some]) / DAY)
         with np.errstate(invalid="ignore", divide="ignore"):
-            times = times / n
-            for some, place in self.oldest_first():
-                off = np.where(missing[place], 0.0, days(some, place) - times[some])
-                above[some] += off * np.where(missing[place], 0.0, x[place] - values[some])
+            middle = middle / n
+            for some, (value, time), within in self.oldest_first(x, at):
+                out = np.isnan(value) | ~np.asarray(within)
+                off = np.where(out, 0.0, (time - now[some]) / DAY - middle[some])
+                above[some] += off * np.where(out, 0.0, value - mean[some])
                 below[some] += off * off
             return np.where(below > 0, above / below, np.nan)
 
     def ewm(self, x: Doubles, alpha: float) -> Doubles:
         """Weights (1 - alpha)^age in rows, which sum to 1."""
-        missing, total, weight = np.isnan(x), np.zeros(len(self.of)), np.zeros(len(self.of))
-        for some, place in self.oldest_first():
-            total[some] = total[some] * (1 - alpha) + np.where(missing[place], 0.0, x[place])
-            weight[some] = weight[some] * (1 - alpha) + ~missing[place]
+        there, total, weight = ~np.isnan(x), np.zeros(len(self.of)), np.zeros(len(self.of))
+        for some, (value, known), within in self.oldest_first(np.where(there, x, 0.0), there.astype(np.float64)):
+            total[some] = total[some] * (1 - alpha) + value * within
+            weight[some] = weight[some] * (1 - alpha) + known * within
         with np.errstate(invalid="ignore"):
             return total / weight
 

@@ -76,7 +76,7 @@ def main() -> None:
     from keyfold.conf import check
     from keyfold.fitting import TO_WORKERS
     from keyfold.spark import set_for_now
-    from keyfold.windowing import STATE, definition, latest, windowed
+    from keyfold.windowing import definition, latest, windowed
 
     features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
     made = definition(check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}))
@@ -114,6 +114,8 @@ def main() -> None:
             table = windowed(made, before).selectExpr("*", "'all' AS keyfold_period")
             latest(table, made).write.parquet(f"{folder}/states")
         states = spark.read.parquet(f"{folder}/states")
+        day.write.parquet(f"{folder}/day")
+        day = spark.read.parquet(f"{folder}/day")
 
         def next_day() -> None:
             with set_for_now(spark, TO_WORKERS):
@@ -123,7 +125,7 @@ def main() -> None:
             f"One more day, {day.count():,} rows", {"all days": kernel, "the day": next_day}, floor="all days", **again
         )
     if options.json:
-        options.json.write_text(json.dumps(machine() | {"whole": whole, "day": one, "state": STATE}, indent=1) + "\n", "utf-8")
+        options.json.write_text(json.dumps(machine() | {"whole": whole, "day": one}, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,277 @@
+"""Series as Arrow batches: rows in the order of series and time through the window kernel, each series' past carried along.
+
+A row that carries a state (see `windowing`) comes before the rows of its series. What a batch leaves of its last series goes on to the
+next; so memory is bounded by a batch and by what the windows reach, not by the series.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.digests import digest
+from keyfold.errors import DataError, nearest
+from keyfold.values import DAYS, NUMBERS, arrow_cast, arrow_family, refuse_unless
+from keyfold.windows import DAY, Computed, Doubles, Int64s, Rows, Window
+
+STATE = "keyfold_state"
+STATE_TYPE = pa.struct({"sums": pa.list_(pa.float64()), "at": pa.list_(pa.int64()), "x": pa.list_(pa.float64())})
+VERSION = 1  # of what a window's bits are
+Bools = npt.NDArray[np.bool_]
+
+
+class Definition(NamedTuple):
+    """All windows of a conf: one series, one order. `inputs`: columns, and the value whose share is taken (or None)."""
+
+    by: list[str]
+    time: str
+    ties: list[str]
+    inputs: list[tuple[str, Any]]
+    windows: list[Window]
+
+    @property
+    def digest(self) -> str:
+        """Names the bits of the columns."""
+        return digest([VERSION, self.by, self.time, self.ties, self.inputs, [list(map(str, w)) for w in self.windows]])
+
+
+class Past(NamedTuple):
+    """What is left of a series: times, inputs (inputs, rows), and the sums before them."""
+
+    at: Int64s
+    x: Doubles
+    sums: Sequence[float] | None
+
+
+def batches(made: Definition, names: Sequence[str], some: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches in order, with their windows, and on the last row of each series its state.
+
+    Their columns are those of the rows, `names` in this order, and maybe the states of series. DataError where two rows of a series are of
+    one time and nothing tells which is first.
+    """
+    past: Past | None = None
+    for taken, following in _with_next(Batch(made, names, b) for b in some if b.num_rows):
+        goes_on = following is not None and taken.before(following)
+        yield from taken.windows(past, goes_on=goes_on)
+        past = taken.left
+
+
+def _with_next(some: "Iterable[Batch]") -> "Iterator[tuple[Batch, Batch | None]]":
+    held = None
+    for batch in some:
+        if held is not None:
+            yield held, batch
+        held = batch
+    if held is not None:
+        yield held, None
+
+
+class Batch:
+    """A batch in order; `data`: which of its rows are no states; `series`: the number of each row's series."""
+
+    left: Past | None = None  # of the last series, where it goes on
+
+    def __init__(self, made: Definition, names: Sequence[str], batch: pa.RecordBatch) -> None:
+        self.made, self.names, self.batch = made, list(names), batch
+        self.column = dict(zip([*names, STATE], batch.columns, strict=False))
+        state = self.column.get(STATE)
+        self.data: Bools = np.ones(batch.num_rows, bool) if state is None else _bools(state.is_null())
+        changed = ~_same([self.column[c] for c in made.by], 1)
+        self.series: Int64s = np.concatenate([[0], np.cumsum(changed)])
+        self._refuse_ties(self.batch, ~changed & self.data[1:] & self.data[:-1])
+
+    def before(self, following: "Batch") -> bool:
+        """Whether the series of its last row goes on in the next batch."""
+        seam = (
+            pa.Table.from_batches([self.batch.slice(len(self.data) - 1), following.batch.slice(0, 1)])
+            .combine_chunks()
+            .to_batches()[0]
+        )
+        goes_on = bool(_same([seam.column(self.names.index(c)) for c in self.made.by], 1)[0])
+        self._refuse_ties(seam, np.array([goes_on and self.data[-1] and following.data[0]]))
+        return goes_on
+
+    def windows(self, past: Past | None, *, goes_on: bool) -> Iterator[pa.RecordBatch]:
+        """The rows that are no states, where there are some; `past` is that of the first series, if it had begun before."""
+        made = self.made
+        pasts = self._pasts() | ({0: past} if past is not None else {})
+        rows, last = self._laid_out(pasts)
+        computed = Computed(made.windows, rows)
+        columns = [pa.array(computed.column(w), from_pandas=True) for w in made.windows]
+        there = np.flatnonzero(last >= 0)  # series with rows of this batch
+        keep, sums = computed.past(last[there])
+        x = [rows.values[f"x{i}"] for i in range(len(made.inputs))]
+        rest = {
+            int(s): Past(rows.at[k:end], np.stack([v[k:end] for v in x]), before)
+            for s, k, end, before in zip(there, keep, last[there] + 1, sums, strict=True)
+        }
+        if goes_on:
+            number = int(self.series[-1])
+            none = Past(np.zeros(0, np.int64), np.zeros((len(made.inputs), 0)), None)
+            self.left = rest.pop(number, None) or pasts.get(number) or none
+        if len(there):
+            own = self.batch.columns[: len(self.names)]
+            own = own if self.data.all() else [c.filter(pa.array(self.data)) for c in own]
+            names = [*self.names, *(w.name for w in made.windows), STATE]
+            yield pa.RecordBatch.from_arrays([*own, *columns, self._states(rest)], names)
+
+    def _states(self, rest: Mapping[int, Past]) -> pa.Array:
+        """On the last rows of series that end here."""
+        series = self.series[self.data]
+        place = np.full(len(series), -1)
+        ends = np.flatnonzero(np.append(np.diff(series) > 0, True))
+        ends = ends[np.isin(series[ends], list(rest))]
+        place[ends] = np.arange(len(ends))
+        pasts = [rest[int(s)] for s in series[ends]]
+        parts: list[Sequence[Any]] = [[r.sums or [] for r in pasts], [r.at for r in pasts], [r.x.T.reshape(-1) for r in pasts]]
+        lists = [_lists(part, field.type) for part, field in zip(parts, STATE_TYPE, strict=True)]
+        return pa.StructArray.from_arrays(lists, fields=list(STATE_TYPE)).take(pa.array(place, mask=place < 0))
+
+    def _pasts(self) -> dict[int, Past]:
+        if self.data.all():
+            return {}
+        states = self.column[STATE].filter(pa.array(~self.data))
+        sums, at, x = (_split(states.field(name)) for name in ("sums", "at", "x"))
+        shaped = (v.reshape(len(t), -1).T if len(t) else np.zeros((len(self.made.inputs), 0)) for t, v in zip(at, x, strict=True))
+        pasts = (Past(t, v, b.tolist() or None) for t, v, b in zip(at, shaped, sums, strict=True))
+        return dict(zip(self.series[~self.data].tolist(), pasts, strict=True))
+
+    def _laid_out(self, pasts: Mapping[int, Past]) -> tuple[Rows, Int64s]:
+        """The rows, each series after what is left of it; and of each series the place of its last row, or -1."""
+        series, made = self.series[self.data], self.made
+        many = int(self.series[-1]) + 1
+        before = np.zeros(many, np.int64)
+        for s, past in pasts.items():
+            before[s] = len(past.at)
+        of = np.bincount(series, minlength=many)
+        starts = np.concatenate([[0], np.cumsum(before + of)])
+        place = np.arange(len(series)) + np.cumsum(before)[series]
+        at, mine = np.zeros(starts[-1], np.int64), np.zeros(starts[-1], bool)
+        mine[place] = True
+        at[place] = micros(self._own(made.time), made.time)
+        values = {f"x{i}": np.full(starts[-1], np.nan) for i in range(len(made.inputs))}
+        for x, (name, value) in zip(values.values(), made.inputs, strict=True):
+            x[place] = doubles(self._own(name), name, value)
+        for s, past in pasts.items():
+            here = slice(starts[s], starts[s] + before[s])
+            at[here] = past.at
+            for i, x in enumerate(values.values()):
+                x[here] = past.x[i]
+        sums = {int(starts[s]): past.sums for s, past in pasts.items() if past.sums is not None and before[s] + of[s]}
+        last = np.where(of > 0, starts[1:] - 1, -1)
+        return Rows(np.repeat(starts[:-1], before + of), at, values, mine, sums), last
+
+    def _own(self, name: str) -> pa.Array:
+        column = self.column[name]
+        return column if self.data.all() else column.filter(pa.array(self.data))
+
+    def _refuse_ties(self, batch: pa.RecordBatch, alike: Bools) -> None:
+        """`alike`: rows after the first that are of the series of the row before."""
+        made = self.made
+        column = dict(zip(self.names, batch.columns, strict=False))
+        tied = alike & _same([column[c] for c in (made.time, *made.ties)], 1)
+        if tied.any():
+            row = int(np.flatnonzero(tied)[0]) + 1
+            raise DataError(
+                f"windows: two rows of {', '.join(f'{c} {column[c][row]}' for c in made.by)} have the same "
+                f"{', '.join([made.time, *made.ties])} ({column[made.time][row]}), so which is first cannot be told; "
+                "name what tells them apart in order_by, or drop one"
+            )
+
+
+def _lists(parts: Sequence[Any], type_: pa.DataType) -> pa.ListArray:
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
+    whole = np.concatenate(parts) if parts else np.zeros(0)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(whole).cast(type_.value_type))
+
+
+def _split(lists: pa.ListArray) -> list[npt.NDArray[Any]]:
+    whole = lists.flatten().to_numpy(zero_copy_only=False)
+    return np.split(whole, np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False))[:-1])
+
+
+def _bools(array: pa.Array) -> Bools:
+    return array.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _same(columns: Iterable[pa.Array], by: int) -> Bools:
+    """Of rows after the first: whether all columns are as in the row before, NULLs being alike."""
+    found: Bools | None = None
+    for c in columns:
+        a, b = c[:-by], c[by:]
+        same = pc.equal(a, b)
+        if c.null_count:
+            same = pc.or_(same.fill_null(False), pc.and_(a.is_null(), b.is_null()))
+        found = _bools(same) if found is None else found & _bools(same)
+    assert found is not None
+    return found
+
+
+def micros(times: "pa.Array | pa.ChunkedArray", name: str) -> Int64s:
+    """Microseconds since 1970 (DataError for NULL, or for what is no time)."""
+    family = arrow_family(times.type)
+    refuse_unless(DAYS, family, f"windows: data.time `{name}`", "cast it")
+    if times.null_count:
+        raise DataError(f"windows: `{name}` is NULL in {times.null_count:,} rows, which so have no place in their series")
+    whole = arrow_cast(times, family, name).canonical.to_numpy(zero_copy_only=False)
+    return whole * DAY if family == "date" else whole  # type: ignore[no-any-return]
+
+
+def doubles(values: "pa.Array | pa.ChunkedArray", name: str, value: Any = None) -> Doubles:
+    """Numbers, NaN where missing; or, with a value, 1.0 where it is and 0.0 where another is."""
+    family = arrow_family(values.type)
+    numbers = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    if family == "null":
+        return np.full(len(values), np.nan)
+    if value is None:
+        refuse_unless(NUMBERS, family, f"windows: input_col `{name}`", "cast it, or take the share of a value")
+    if numbers and family in NUMBERS:
+        x = arrow_cast(values, family, name).number
+        return x if value is None else np.where(np.isnan(x), np.nan, x == value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    same = pc.equal(arrow_cast(values, family, name).array.cast(pa.string()), text)
+    return same.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+# --- a single row, without Spark ---
+
+
+class States:
+    """The states of all series, from which further rows get their windows: those that the batch job would give them, bit for bit."""
+
+    def __init__(self, made: Definition, states: pa.Table | None = None) -> None:
+        """`states`: what `windowing.latest` gives, as Arrow."""
+        self.made, self._of = made, {}
+        if states is not None:
+            self._of = dict(zip(_keys(made, states), states[STATE].to_pylist(), strict=True))
+
+    def windows(self, rows: pa.Table) -> pa.Table:
+        """Rows (any order, several of a series too) with their windows, in the order of series and time (DataError)."""
+        return self._made(rows).drop_columns([STATE])
+
+    def take_in(self, rows: pa.Table) -> None:
+        """Has the states go on over rows that are later than all before."""
+        made = self._made(rows)
+        self._of |= {k: s for k, s in zip(_keys(self.made, made), made[STATE].to_pylist(), strict=True) if s is not None}
+
+    def _made(self, rows: pa.Table) -> pa.Table:
+        made, names = self.made, rows.column_names
+        for name in (*made.by, made.time, *made.ties, *(c for c, _ in made.inputs)):
+            if name not in names:
+                raise DataError(f"windows: the rows have no column `{name}`{nearest(name, names)}")
+        micros(rows[made.time], made.time)
+        keys = _keys(made, rows)
+        known = {k: keys.index(k) for k in dict.fromkeys(keys) if k in self._of}
+        first = rows.select(made.by).take(pa.array(list(known.values()), pa.int64()))
+        states = first.append_column(STATE, pa.array([self._of[k] for k in known], STATE_TYPE))
+        lines = pa.concat_tables([states, rows], promote_options="default").select([*names, STATE])
+        order: Any = [(c, "ascending", "at_start") for c in (*made.by, made.time, *made.ties)]
+        ordered = lines.take(pc.sort_indices(lines, order)).combine_chunks()
+        return pa.Table.from_batches(list(batches(made, names, ordered.to_batches())))
+
+
+def _keys(made: Definition, rows: pa.Table) -> list[tuple[Any, ...]]:
+    return list(zip(*(rows[c].to_pylist() for c in made.by), strict=True))
