@@ -42,6 +42,17 @@ def test_quantiles_are_those_of_numpy_within_the_stated_error(spark):
     assert spec.features["r"].state["shift"] == pytest.approx(np.quantile(xs, 0.5, method="inverted_cdf"), rel=2**-8)
 
 
+def test_a_window_that_the_rows_lack_says_what_it_is(spark):
+    conf = {"windowed": {"input_col": "x", "column": "w", "over": "3 rows", "take": "mean"}}
+    spec, found = fitted(spark, [(1.0,), (None,)], "w double", f=conf)
+    assert found["f"].tolist() == [1.0, 1.0]
+    said = (
+        r"no column `w`, which a feature takes \(mean of `x` over 3 rows; the feature table has it, and series\.States gives it\)"
+    )
+    with pytest.raises(DataError, match=said):
+        spec.arrow(pa.table({"x": [1.0]}))
+
+
 def test_small_whole_numbers_have_exact_quantiles(spark):
     spec, _ = fitted(spark, [(i,) for i in range(1, 201)], "x int", f={"bucketized": {"input_col": "x", "num_buckets": 4}})
     assert spec.features["f"].state["boundaries"] == [50.0, 100.0, 150.0]

@@ -110,13 +110,17 @@ class Spec:
         """The features as arrays of the length of `rows` (DataError for a missing column or another type)."""
         if not isinstance(rows, pa.Table | pa.RecordBatch):
             rows = pa.Table.from_pandas(rows, preserve_index=False)
-        values = {c: arrow_cast(_column(rows, c), family, c) for c, family in self.inputs.items()}
+        values = {c: arrow_cast(_column(rows, c, self._made_of(c)), family, c) for c, family in self.inputs.items()}
         found: Arrays = {}
         for name in self._order:
             kind, state = self.features[name]
             taken = [values[c] if isinstance(c, str) else _of_feature(found[c.feature]) for c in kind.inputs()]
             found[name] = kind.arrow(taken, state)
         return {name: found[name] for name in self.features}
+
+    def _made_of(self, column: str) -> str:
+        kinds = (kind for kind, _ in self.features.values() if column in kind.inputs())
+        return next((kind.made_of for kind in kinds if kind.made_of), "")
 
     def arrays(self, table: pa.Table) -> Arrays:
         """The arrays of features that Spark computed, of a table that has them as columns."""
@@ -315,7 +319,8 @@ def _type(frame: "DataFrame", column: str) -> str:
     return frame.schema[column].dataType.simpleString()
 
 
-def _column(rows: pa.Table | pa.RecordBatch, column: str) -> pa.Array | pa.ChunkedArray:
+def _column(rows: pa.Table | pa.RecordBatch, column: str, made_of: str) -> pa.Array | pa.ChunkedArray:
     if column not in rows.schema.names:
-        raise DataError(f"the rows have no column `{column}`, which a feature takes{nearest(column, rows.schema.names)}")
+        near = f" ({made_of})" if made_of else nearest(column, rows.schema.names)
+        raise DataError(f"the rows have no column `{column}`, which a feature takes{near}")
     return rows.column(column)

@@ -66,6 +66,11 @@ class Kind(Section):
         return [self.input_col]  # type: ignore[attr-defined]
 
     @property
+    def made_of(self) -> str:
+        """How its column is made, where keyfold itself makes it before the features."""
+        return ""
+
+    @property
     def numbers(self) -> bool:
         """Whether `fit` needs count, min, max, mean and deviation of its inputs."""
         return False

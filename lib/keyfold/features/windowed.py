@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from keyfold.errors import DataError
 from keyfold.features.kind import FromFeature
 from keyfold.features.numeric import Numeric
 from keyfold.windows import PLACES, Frame, Span, Take, Window
@@ -64,13 +63,14 @@ class Windowed(Numeric):
         """The column of the feature table."""
         return [self.column]
 
+    @property
+    def made_of(self) -> str:
+        """The window, in words."""
+        return f"{self.take} of `{self.input_col}` over {self.over}; the feature table has it, and series.States gives it"
+
     def window(self, inputs: Sequence[tuple[str, Any]]) -> Window:
         """The window, where its value is one of these columns (or shares of a value)."""
         over, lag = span(self.over), span(self.lag)
         least = self.min_count or (over.rows if self.take in PLACES and over.rows else int(self.take != "count"))
         x = inputs.index((self.input_col, self.value))
         return Window(self.column, f"x{x}", self.take, Frame(over, lag, self.current), least, self.alpha or 0.5)
-
-    def refuse(self, name: str, why: str) -> DataError:
-        """What is to be said of a feature that cannot be."""
-        return DataError(f"features.{name}: {why}")
