@@ -4,11 +4,16 @@ import datetime as dt
 import os
 import random
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
 from keyfold import windowing
 from keyfold.conf import check, load
@@ -43,12 +48,17 @@ def write(folder, name, lines):
     (folder / name).write_text("\n".join(["k,day,x,c,y", *lines, ""]))
 
 
-def table(run, *, states=True):
-    """The bits of the feature table, in order; its states are those of the last rows."""
-    rows = run.featured.read()
+def table(run, rows=None):
+    """The bits of the feature table (or of such rows), in order, and the last states of its series."""
+    rows = run.featured.read() if rows is None else rows
     found = rows.drop("keyfold_run", STATE).sort("k", "day").toArrow().to_pylist()
-    last = windowing.latest(rows, windowing.definition(run.conf)).sort("k").toArrow().to_pylist() if states else []
+    last = windowing.latest(rows, windowing.definition(run.conf)).sort("k").toArrow().to_pylist()
     return [repr(row) for row in [*found, *last]]
+
+
+def at_once(run):
+    """What the table must be: all rows through the kernel in one go."""
+    return table(run, windowing.windowed(windowing.definition(run.conf), run.rows.read().drop("keyfold_run")).persist())
 
 
 def featured(spark, made):
@@ -59,12 +69,12 @@ def featured(spark, made):
     return run
 
 
-def test_whatever_came_when_the_table_is_that_of_all_at_once(spark, home, tmp_path, monkeypatch):
+def test_whatever_came_when_the_table_is_that_of_all_at_once(spark, home, tmp_path):
     rng, folder = random.Random(4), tmp_path / "in"
-    days = [DAY + dt.timedelta(d) for d in (0, 1, 2, 32)]
+    days = [DAY + dt.timedelta(d) for d in (0, 1, 2)]
     lines = {day: [line(rng, k, day) for k in "abcdef" if rng.random() < 0.6] for day in days}
-    # One day is late, then one changes.
-    steps = [(0, lines[days[0]]), (2, lines[days[2]]), (1, lines[days[1]]), (2, lines[days[2]][1:]), (3, lines[days[3]])]
+    # One day is late, and then changes.
+    steps = [(0, lines[days[0]]), (2, lines[days[2]]), (1, lines[days[1]]), (2, lines[days[2]][1:])]
     computed = []
     for number, some in steps:
         write(folder, f"{days[number]}.csv", some)
@@ -74,20 +84,56 @@ def test_whatever_came_when_the_table_is_that_of_all_at_once(spark, home, tmp_pa
     assert computed == [
         ["03-01"], ["03-03"], ["03-02", "03-03"],  # from the states after 03-01
         ["03-01", "03-02", "03-03"],  # no run ended before 03-03: from the beginning
-        ["04-02"],
     ]  # fmt: skip
-    found = table(run)
-    once = tmp_path / "once"
-    monkeypatch.setenv("KEYFOLD_HOME", str(once))
-    whole = featured(spark, conf(folder))
-    assert table(whole) == found
-    assert len(next(whole.featured.commits()).metadata["keyfold_period"]) == 4
-    version = whole.featured.version()
-    assert featured(spark, conf(folder)).featured.version() == version
+    assert table(run) == at_once(run)
+    assert len(run.featured.read().select("keyfold_period").distinct().collect()) == 3
+    version = run.featured.version()
+    with run.job("features"):
+        windowing.ready(run)
+    assert run.featured.version() == version
     # Another definition is another table, all of it.
-    other = featured(spark, conf(folder, WINDOWS | {"more": {"over": "2 rows", "take": "max"}}))
-    assert {*other.featured.read().columns} - {*whole.featured.read(version.version).columns} == {"more"}
-    assert other.featured.read().where("more IS NOT NULL").count()
+    other = Run(check(conf(folder, WINDOWS | {"more": {"over": "2 rows", "take": "max"}})), spark)
+    with other.job("features"):
+        windowing.ready(other)
+    assert table(other) == at_once(other)
+    assert {*other.featured.read().columns} - {*run.featured.read(version.version).columns} == {"more"}
+
+
+KILLED = """
+import sys
+from keyfold.conf import load
+from keyfold.run import Run
+from keyfold.spark import session
+from keyfold import windowing
+run = Run(load(sys.argv[1]), session("killed"))
+with run.job("features"):
+    windowing.ready(run)
+"""
+
+
+def test_a_killed_job_leaves_the_table_as_it_was_and_is_made_good_by_the_next(spark, home, tmp_path):
+    rng, folder = random.Random(5), tmp_path / "in"
+    write(folder, "a.csv", [line(rng, f"k{i % 50}", DAY + dt.timedelta(i // 50)) for i in range(100)])
+    run = featured(spark, conf(folder))
+    before, at = table(run), run.featured.path
+    write(folder, "b.csv", [line(rng, f"k{i % 50}", DAY + dt.timedelta(2 + i // 50)) for i in range(100)])
+    ingest(Run(check(conf(folder)), spark))
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump(conf(folder)))
+    there = set(at.rglob("*.parquet"))
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "conf.yaml")]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and not set(at.rglob("*.parquet")) - there:
+            time.sleep(0.01)
+        assert process.poll() is None, "it ended before it wrote"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert table(run) == before
+    with run.job("features"):
+        windowing.ready(run)
+    found = table(run)
+    assert found == at_once(run) and len(found) == 200 + 50
 
 
 def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path):
@@ -99,10 +145,9 @@ def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path
     plan = result._jdf.queryExecution().executedPlan().toString()
     plan = plan.partition("Initial Plan")[2] or plan
     assert len(re.findall(r"\bExchange\b", plan)) == 1 and len(re.findall(r"\bSort\b", plan)) == 1
-    wanted = table(run, states=False)
     own = [c for c in run.featured.read().columns if c not in ("keyfold_run", STATE, "keyfold_period")]
     bits = {repr(row) for row in run.featured.read().select(*own).collect()}
-    assert len(bits) == len(wanted) == 210
+    assert len(bits) == 210
     for partitions, batch in ((1, "3"), (7, "1"), (3, "10000")):
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", batch)
         try:

@@ -136,7 +136,7 @@ ROWS = st.lists(SERIES, min_size=1, max_size=4).map(
 EXACT = ("count", "sum", "mean", "min", "max", "share", "ewm", "first", "last", "lag", "difference", "return")
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(ROWS)
 def test_the_kernel_is_the_definition(rows):
     found = run(MADE, rows) if rows else None
@@ -151,7 +151,7 @@ def test_the_kernel_is_the_definition(rows):
                 assert got == pytest.approx(wanted, rel=1e-6, abs=1e-6), (conf, rows)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(ROWS, st.lists(st.integers(0, 60), max_size=6), st.lists(st.integers(0, 61), max_size=4))
 def test_batches_and_what_was_computed_before_change_no_bit(rows, cuts, days):
     if not rows:

@@ -215,7 +215,7 @@ def micros(times: "pa.Array | pa.ChunkedArray", name: str) -> Int64s:
     family = arrow_family(times.type)
     refuse_unless(DAYS, family, f"windows: data.time `{name}`", "cast it")
     if times.null_count:
-        raise DataError(f"windows: `{name}` is NULL in {times.null_count:,} rows, which so have no place in their series")
+        raise DataError(f"windows: `{name}` is NULL in {times.null_count:,} rows, which have no place in their series")
     whole = arrow_cast(times, family, name).canonical.to_numpy(zero_copy_only=False)
     return whole * DAY if family == "date" else whole  # type: ignore[no-any-return]
 

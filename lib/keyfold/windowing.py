@@ -65,6 +65,8 @@ def ready(run: "Run") -> None:
     changed = [p for p in {*there, *before} if before.get(p) != there.get(p)]
     if not changed:
         return
+    if n := rows.where(col(made.time).isNull()).count():
+        raise DataError(f"windows: `{made.time}` is NULL in {n:,} rows of `{run.rows.name}`, which have no place in their series")
     with run.step("windows") as step:
         first = min(changed)
         states = _states(run, made, max((p for p in before if p < first), default=None))
@@ -111,10 +113,6 @@ def _check(run: "Run", made: Definition, rows: "DataFrame") -> None:
     for name, value in made.inputs:
         if value is None:
             refuse_unless(NUMBERS, families[name], f"windows: input_col `{name}`", "cast it, or take the share of a value")
-    if n := rows.where(col(made.time).isNull()).count():
-        raise DataError(
-            f"windows: `{made.time}` is NULL in {n:,} rows of `{run.rows.name}`, which so have no place in their series"
-        )
 
 
 def _periods(rows: "DataFrame", period: Any, name: Any) -> dict[str, dict[str, int]]:
@@ -132,7 +130,7 @@ def _states(run: "Run", made: Definition, period: str | None) -> "DataFrame | No
     for commit in run.featured.commits():
         touched = commit.metadata.get(PERIOD, {})
         if period in touched:
-            last = max(p for p, n in touched.items() if n)
+            last = max((p for p, n in touched.items() if n), default=None)
             if commit.metadata.get("definition") != made.digest or last != period:
                 return None
             return latest(run.featured.read(), made, period)
