@@ -103,11 +103,11 @@ def test_one_more_month_only_adds_rows_and_fills_in_labels() -> None:
     assert (known.left_next_month.isna() | (known.left_next_month == same.left_next_month)).all()
 
 
-# --- the laws of all generators ---
+# --- the laws of generators whose things have a number ---
 
 KEYS = {"telecom": ["customer_id", "month"], "clicks": ["impression_id"], "shop": ["visit_id"], "retail": ["purchase_id"]}
 SIZES = {"telecom": "customers", "clicks": "rows", "shop": "rows", "retail": "rows"}
-names = pytest.mark.parametrize("name", GENERATORS)
+names = pytest.mark.parametrize("name", KEYS)
 
 
 def make(name, things=200_000, seed=0, **options):
@@ -164,6 +164,31 @@ def test_wrong_options_are_refused(name: str, wrong: dict[str, object]) -> None:
 def test_wrong_options_of_the_company_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Telecom(generator="telecom", **wrong)
+
+
+# --- prices ---
+
+
+def prices(**options):
+    return GENERATORS["prices"](generator="prices", **{"symbols": 4, "days": 2000, **options})
+
+
+def test_prices_are_of_working_days_and_follow_the_days_before(spark) -> None:
+    made = blocks(prices(), range(4))
+    rows = made.to_pandas()
+    assert not rows.duplicated(["stock", "Date"]).any() and len(rows) == 8000
+    days = rows.Date.to_numpy("M8[D]")
+    assert np.is_busday(days).all() and days.max() == np.datetime64("2026-10-30")
+    # The change is that of the price, and half of the mean of the five before is in it.
+    assert np.allclose(100 * np.diff(np.log(rows.value[:2000])), rows.change[1:2000], atol=1e-3)
+    past = rows.groupby("stock").change.transform(lambda c: c.shift(1).rolling(5).mean())
+    slope = np.polyfit(past[past.notna()], rows.change[past.notna()], 1)[0]
+    assert 0.4 < slope < 0.6
+    for partitions in (1, 3):
+        assert prices().frame(spark, partitions).toArrow().sort_by([("stock", "ascending"), ("Date", "ascending")]).equals(made)
+    assert not blocks(prices(seed=1), range(4)).equals(made)
+    with pytest.raises(ValidationError, match="days"):
+        prices(days=1)
 
 
 # --- what is planted in the logs ---
