@@ -150,8 +150,8 @@ def confs(drawn):
         for i, conf in enumerate(CONFS[kind]):
             if kind == "target_encoded":
                 possible = len({(row["whole"] or 0) % 1_000_000 % 5 for row in drawn}) > 1
-            elif kind in ("numeric", "bucketized"):
-                possible = "boundaries" in conf or any(finite(row[conf["input_col"]]) for row in drawn)
+            elif kind in ("numeric", "bucketized", "windowed"):
+                possible = "boundaries" in conf or any(finite(row[conf.get("column", conf["input_col"])]) for row in drawn)
             else:
                 possible = True
             if possible:

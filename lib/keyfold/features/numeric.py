@@ -62,7 +62,9 @@ class Numeric(Kind):
         """Shift, factor and offset; what stands in for a missing value; the bounds, where there are some."""
         (stats,) = of.inputs
         if self.numbers and not stats["count"]:
-            raise DataError(f"features.{name}: column `{self.input_col}` has no number in the train fold; leave the feature out")
+            raise DataError(
+                f"features.{name}: column `{self.inputs()[0]}` has no number in the train fold; leave the feature out"
+            )
         if self.clip:
             low, high = quantiles(of.counts[0], self.clip)
             stats = {**stats, "min": max(low, stats["min"]), "max": min(high, stats["max"])}
@@ -90,7 +92,7 @@ class Numeric(Kind):
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """double"""
         (value,) = values
-        message = sql.text(f"keyfold: column `{self.input_col}` {_MISSING}")
+        message = sql.text(f"keyfold: column `{self.inputs()[0]}` {_MISSING}")
         fill = f"CAST(raise_error({message}) AS DOUBLE)" if state["fill"] is None else sql.double(state["fill"])
         x = f"coalesce({value.number}, {fill})"
         if state["bounds"]:
@@ -103,7 +105,7 @@ class Numeric(Kind):
         (value,) = values
         missing = np.isnan(value.number)
         if state["fill"] is None and missing.any():
-            raise DataError(f"column `{self.input_col}` {_MISSING}")
+            raise DataError(f"column `{self.inputs()[0]}` {_MISSING}")
         x = np.where(missing, state["fill"] if state["fill"] is not None else 0.0, value.number)
         if state["bounds"]:
             x = np.minimum(np.maximum(x, state["bounds"][0]), state["bounds"][1])
