@@ -332,8 +332,8 @@ def test_parquet_files_of_different_columns_are_refused(ingested, tmp_path):
         ingested(source="in", columns={})
 
 
-def test_a_folder_of_tabs(ingested, folder, tmp_path):
-    (tmp_path / "in" / "a.tsv").write_text("id\tamount\tday\n1\t1 500\t2026-01-05\n")
+def test_a_folder_of_tabs_whose_rows_are_numbered(ingested, folder, tmp_path):
+    (tmp_path / "in" / "a.tsv").write_text("\tid\tamount\tday\n0\t1\t1 500\t2026-01-05\n")
     assert rows(ingested(source="in", csv={"thousands": " "}), "id", "amount") == [(1, 1500.0)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from keyfold import faults, windowing, yaml
+from keyfold import faults, feature_table, yaml
 from keyfold.digests import digest
 from keyfold.errors import ConfError
 from keyfold.features import Feature
@@ -47,7 +47,7 @@ class Conf(Section):
     def _fits_together(self) -> "Conf":
         kinds = {name: feature.kind for name, feature in self.features.items()}
         try:
-            windowing.definition(self)
+            feature_table.definition(self)
             in_order(kinds)
         except ConfError as error:
             raise ValueError(str(error)) from error

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import collisions, ingest, report, standins, statistics, strata, windowing
+from keyfold import collisions, feature_table, report, standins, statistics, strata
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
 from keyfold.fitting import Target
-from keyfold.ingest import PERIOD, Above
+from keyfold.ingest import PERIOD, Above, period_of
 from keyfold.models import Label
 from keyfold.spec import Plan, Spec
 from keyfold.split import FOLD, FOLDS, Folds
@@ -62,7 +62,7 @@ def examples(run: "Run") -> Examples:
     if label is None:
         raise ConfError("data.label is not set: name the column that is to be predicted")
     version, frame = pinned(run, {"data.label": [label]})
-    rows, period = frame.where(col(label).isNotNull()), period_of(run, frame)
+    rows, period = frame.where(col(label).isNotNull()), period_of(run.conf.data, frame)
     if run.period is not None:
         rows = rows.where(period < run.period)
     cut = strata.ready(run, folds(run), version, rows)
@@ -128,18 +128,13 @@ def folds(run: "Run") -> Folds:
     return Folds(conf.split, data.key, conf.name, data.time, data.label or "", repeats=data.period != "all")
 
 
-def period_of(run: "Run", frame: "DataFrame") -> "Column":
-    """text: the period of each row; a table that keyfold did not ingest has it from its time column."""
-    return ingest.period_of(run.conf.data, frame)
-
-
 def features(run: "Run") -> tuple[Spec, Examples]:
     """Fits the spec on the train fold, or finds the one that was fitted on just that, and keeps it in keyfold.specs."""
     conf = run.conf
     if not conf.features:
         raise ConfError("features: the conf names none, so there is nothing to fit or to train on")
     with run.job("features") as job:
-        windowing.ready(run)
+        feature_table.ready(run)
         with run.step("folds") as step:
             found = examples(run)
             step.rows = sum(found.counts.values())
@@ -180,7 +175,7 @@ def _fitted(run: "Run", found: Examples) -> Spec:
 def _named_period(run: "Run", frame: "DataFrame") -> "Column":
     from pyspark.sql import functions as F
 
-    return F.coalesce(period_of(run, frame), F.lit(""))  # a table of others may have rows without a time
+    return F.coalesce(period_of(run.conf.data, frame), F.lit(""))  # a table of others may have rows without a time
 
 
 def _before_features(conf: "Conf", folds: Folds) -> dict[str, Any]:

@@ -264,27 +264,17 @@ def _check_columns(data: Data, columns: list[str]) -> None:
                 raise DataError(f"data.{option}: {_named(data)} has no column `{name}`{nearest(name, columns)}")
 
 
+def period_of(data: Data, rows: "DataFrame") -> "Column":
+    """text: the period of each row; a table that keyfold did not ingest has it from its time column."""
+    return col(PERIOD) if PERIOD in rows.columns else _period(rows, data)
+
+
 def _period(rows: "DataFrame", data: Data) -> "Column":
+    """By the time, on the clock of data.zone (DataError where that is no time)."""
     from pyspark.sql import functions as F
 
     if data.period == "all":
         return F.lit("all")
-    return _period_of_time(rows, data)
-
-
-def period_of(data: Data, frame: "DataFrame") -> "Column":
-    """text: the period of each row; a table that keyfold did not ingest has it from its time column."""
-    from pyspark.sql import functions as F
-
-    if PERIOD in frame.columns:
-        return col(PERIOD)
-    return F.lit("all") if data.period == "all" else _period_of_time(frame, data)
-
-
-def _period_of_time(rows: "DataFrame", data: Data) -> "Column":
-    """text: the period of each row by its time, on the clock of data.zone (DataError where that is no time)."""
-    from pyspark.sql import functions as F
-
     name, type_ = str(data.time), rows.schema[str(data.time)].dataType.simpleString()
     if type_ not in ("date", "timestamp", "timestamp_ntz"):
         raise DataError(f"data.time: `{name}` is {type_}; it must be a date or a timestamp (say so in data.columns)")

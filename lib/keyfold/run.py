@@ -73,7 +73,7 @@ class Run:
     @property
     def featured(self) -> Table:
         """The table that features are taken from: the rows, or the feature table where the conf has windows."""
-        from keyfold.windowing import definition
+        from keyfold.feature_table import definition
 
         return self.table(f"{self.rows.name.rpartition('.')[0]}.features") if definition(self.conf) else self.rows
 

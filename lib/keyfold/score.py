@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from keyfold import answers, examples, registry, report, standins, strata, windowing
+from keyfold import answers, examples, feature_table, registry, report, standins, strata
 from keyfold.aside import quarantine
 from keyfold.errors import DataError
-from keyfold.examples import period_of
-from keyfold.ingest import PERIOD
+from keyfold.ingest import PERIOD, period_of
 from keyfold.models import Model, label_type
 from keyfold.registry import CHAMPION, Registered
 from keyfold.section import Section
@@ -50,7 +49,7 @@ def score(run: "Run", version: Registered | None = None) -> None:
 
     conf = run.conf
     with run.job("score") as job:
-        windowing.ready(run)
+        feature_table.ready(run)
         version = version or registry.find(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
         pinned, rows = examples.pinned(run)
         rows = standins.served(run, version, rows)
@@ -61,7 +60,7 @@ def score(run: "Run", version: Registered | None = None) -> None:
         job.run_id = run.identity("score", sections, rows=pinned, model=[version.name, version.version], period=period)
         run.facts |= {"scored period": period, "model that answers": str(version)}
         with run.step("check") as step:
-            rows = rows.where(period_of(run, rows) == period).drop(PERIOD).withColumn(PERIOD, F.lit(period))
+            rows = rows.where(period_of(run.conf.data, rows) == period).drop(PERIOD).withColumn(PERIOD, F.lit(period))
             sound, refused, keys = _checked(run, job, rows, pinned)
             step.rows = job.counts["read"]
         if not keys:
@@ -81,7 +80,7 @@ def _name(run: "Run") -> str:
 def _latest(run: "Run", rows: "DataFrame") -> str:
     from pyspark.sql import functions as F
 
-    found = rows.select(F.max(period_of(run, rows))).collect()[0][0]
+    found = rows.select(F.max(period_of(run.conf.data, rows))).collect()[0][0]
     if found is None:
         raise DataError(f"table `{run.featured.name}` is empty: there is nothing to score")
     return str(found)
@@ -89,7 +88,7 @@ def _latest(run: "Run", rows: "DataFrame") -> str:
 
 def _periods(run: "Run") -> str:
     rows = run.featured.read()
-    found = rows.select(period_of(run, rows).alias(PERIOD)).distinct().sort(PERIOD, ascending=False).take(6)
+    found = rows.select(period_of(run.conf.data, rows).alias(PERIOD)).distinct().sort(PERIOD, ascending=False).take(6)
     return f" (periods there: {', '.join(str(row[0]) for row in found)})"
 
 

@@ -1,6 +1,6 @@
 """Series as Arrow batches: rows in the order of series and time through the window kernel, each series' past carried along.
 
-A row that carries a state (see `windowing`) comes before the rows of its series. What a batch leaves of its last series goes on to the
+A row that carries a state (see `feature_table`) comes before the rows of its series. What a batch leaves of its last series goes on to the
 next; so memory is bounded by a batch and by what the windows reach, not by the series.
 """
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from keyfold.digests import digest
 from keyfold.errors import DataError, nearest
-from keyfold.values import DAYS, NUMBERS, arrow_cast, arrow_family, refuse_unless
+from keyfold.values import DAYS, NUMBERS, arrow_cast, arrow_family, refuse_unless, text_of
 from keyfold.windows import DAY, Computed, Doubles, Int64s, Rows, Window
 
 STATE = "keyfold_state"
@@ -79,7 +79,7 @@ class Batch:
         self.column = dict(zip([*names, STATE], batch.columns, strict=False))
         state = self.column.get(STATE)
         self.data: Bools = np.ones(batch.num_rows, bool) if state is None else _bools(state.is_null())
-        changed = ~_same([self.column[c] for c in made.by], 1)
+        changed = ~_same([self.column[c] for c in made.by])
         self.series: Int64s = np.concatenate([[0], np.cumsum(changed)])
         self._refuse_ties(self.batch, ~changed & self.data[1:] & self.data[:-1])
 
@@ -90,7 +90,7 @@ class Batch:
             .combine_chunks()
             .to_batches()[0]
         )
-        goes_on = bool(_same([seam.column(self.names.index(c)) for c in self.made.by], 1)[0])
+        goes_on = bool(_same([seam.column(self.names.index(c)) for c in self.made.by])[0])
         self._refuse_ties(seam, np.array([goes_on and self.data[-1] and following.data[0]]))
         return goes_on
 
@@ -172,7 +172,7 @@ class Batch:
         """`alike`: rows after the first that are of the series of the row before."""
         made = self.made
         column = dict(zip(self.names, batch.columns, strict=False))
-        tied = alike & _same([column[c] for c in (made.time, *made.ties)], 1)
+        tied = alike & _same([column[c] for c in (made.time, *made.ties)])
         if tied.any():
             row = int(np.flatnonzero(tied)[0]) + 1
             raise DataError(
@@ -197,11 +197,11 @@ def _bools(array: pa.Array) -> Bools:
     return array.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _same(columns: Iterable[pa.Array], by: int) -> Bools:
+def _same(columns: Iterable[pa.Array]) -> Bools:
     """Of rows after the first: whether all columns are as in the row before, NULLs being alike."""
     found: Bools | None = None
     for c in columns:
-        a, b = c[:-by], c[by:]
+        a, b = c[:-1], c[1:]
         same = pc.equal(a, b)
         if c.null_count:
             same = pc.or_(same.fill_null(False), pc.and_(a.is_null(), b.is_null()))
@@ -231,8 +231,7 @@ def doubles(values: "pa.Array | pa.ChunkedArray", name: str, value: Any = None) 
     if numbers and family in NUMBERS:
         x = arrow_cast(values, family, name).number
         return x if value is None else np.where(np.isnan(x), np.nan, x == value)
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    same = pc.equal(arrow_cast(values, family, name).array.cast(pa.string()), text)
+    same = pc.equal(arrow_cast(values, family, name).array.cast(pa.string()), text_of(value))
     return same.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
@@ -243,7 +242,7 @@ class States:
     """The states of all series, from which further rows get their windows: those that the batch job would give them, bit for bit."""
 
     def __init__(self, made: Definition, states: pa.Table | None = None) -> None:
-        """`states`: what `windowing.latest` gives, as Arrow."""
+        """`states`: what `feature_table.latest` gives, as Arrow."""
         self.made, self._of = made, {}
         if states is not None:
             self._of = dict(zip(_keys(made, states), states[STATE].to_pylist(), strict=True))

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from keyfold import hashing, sql
 from keyfold.section import Section
-from keyfold.values import DAYS, HASHED, SqlValue, family_of, refuse_unless
+from keyfold.values import DAYS, HASHED, MICROS, SqlValue, family_of, refuse_unless
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 FOLDS = ("train", "validation", "test")
 FOLD = "keyfold_fold"
 GAP = r"^\d{1,6} (minute|hour|day|week)s?$"
-_MICROS = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000, "week": 604_800_000_000}
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -69,7 +68,7 @@ class Time(Section):
     def gap_micros(self) -> int:
         """Microseconds."""
         number, unit = self.gap.split()
-        return int(number) * _MICROS[unit.removesuffix("s")]
+        return int(number) * MICROS[unit.removesuffix("s")]
 
     @property
     def spans(self) -> dict[str, tuple[int | None, int | None]]:
@@ -204,7 +203,7 @@ class Folds:
         family = family_of(frame.schema[column].dataType.simpleString())
         refuse_unless(DAYS, family, f"split.time: column `{column}`", "cast it, or name another by split.time.column")
         at = hashing.sql_canonical(sql.reference(column), family)
-        return f"({at} * {_MICROS['day']}L)" if family == "date" else at
+        return f"({at} * {MICROS['day']}L)" if family == "date" else at
 
     def _sql_number(self, frame: "DataFrame") -> str:
         k = self.split.folds or 1

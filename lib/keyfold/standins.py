@@ -19,7 +19,7 @@ from keyfold import digests, fitting, hashing, report, split, sql
 from keyfold.errors import ConfError, DataError
 from keyfold.schema import BRIDGED, LAYOUT
 from keyfold.sql import col
-from keyfold.values import SqlValue, family_of, sql_cast
+from keyfold.values import SqlValue, family_of, sql_cast, text_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -113,7 +113,7 @@ def wanted(data: "Data") -> dict[Lacking, list[str]]:
     for version in data.versions:
         for column, way in version.columns_from.items():
             if way.missing not in (None, "null"):
-                lacking = Lacking(column, str(way.missing), tuple(sorted(map(_text, way.values.values()))))
+                lacking = Lacking(column, str(way.missing), tuple(sorted(map(text_of, way.values.values()))))
                 found.setdefault(lacking, []).append(version.name)
     return found
 
@@ -153,10 +153,6 @@ def _shares(counts: pa.Table, one: Lacking, family: str) -> dict[str, int]:
         advice = "bucketize it, or choose mean or most_frequent"
         raise DataError(f"`{one.column}` has {counts.num_rows:,} values, more than {MOST:,} for `distribution`; {advice}")
     return dict(zip(counts["value"].to_pylist(), counts["amount"].to_pylist(), strict=True))
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _cumulated(shares: Mapping[str, int]) -> tuple[list[str], list[int]]:

@@ -18,6 +18,7 @@ HASHED = ("bigint", "string", "boolean", "date", "timestamp", "timestamp_ntz", "
 NUMBERS = ("bigint", "double", "boolean", "decimal")
 DAYS = ("date", "timestamp", "timestamp_ntz")
 EXACT = 2**53
+MICROS = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000, "week": 604_800_000_000}
 ARROW: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
     "double": pa.float64(),
@@ -31,6 +32,11 @@ ARROW: dict[str, pa.DataType] = {
 }
 _SQL = {"decimal": "decimal(38,18)"}
 _INTEGERS = {"tinyint", "smallint", "int", "bigint"}
+
+
+def text_of(value: object) -> str:
+    """A value of a conf as Spark writes it as text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def family_of(spark_type: str) -> str:

@@ -13,13 +13,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from keyfold.values import MICROS
+
 Doubles = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 Sums = tuple[float, ...]  # how many values, and what is kept of them
 Take = Literal[
     "count", "sum", "mean", "min", "max", "std", "share", "slope", "ewm", "first", "last", "lag", "difference", "return"
 ]
-DAY = 86_400_000_000
+DAY = MICROS["day"]
 PLACES = ("lag", "difference", "return")  # of a frame that is full: what is so many rows before
 
 
@@ -78,12 +80,6 @@ class Rows(NamedTuple):
     values: Mapping[str, Doubles]
     own: npt.NDArray[np.bool_]
     sums: Mapping[int, Sequence[float]]
-
-
-def compute(windows: Sequence[Window], rows: Rows) -> dict[str, Doubles]:
-    """By window a double for each own row."""
-    made = Computed(windows, rows)
-    return {window.name: made.column(window) for window in windows}
 
 
 class Computed:
@@ -293,7 +289,8 @@ class _Frames:
         """Of least squares, per day; NaN where all values are of one time."""
         n, middle, mean = self.count(x), np.zeros(len(self.of)), self.mean(x)
         zero = int(self.rows.at.min(initial=0))
-        at, now = (self.rows.at - zero).astype(np.float64), self.rows.at[self.of].astype(np.float64) - zero
+        at = (self.rows.at - zero).astype(np.float64)
+        now = at[self.of]
         above, below = np.zeros(len(self.of)), np.zeros(len(self.of))
         for some, (value, time), within in self.oldest_first(x, at):
             middle[some] += np.where(np.isnan(value) | ~np.asarray(within), 0.0, (time - now[some]) / DAY)

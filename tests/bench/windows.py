@@ -74,9 +74,9 @@ def main() -> None:
     options = parser.parse_args()
     from keyfold import spark as keyfold_spark
     from keyfold.conf import check
+    from keyfold.feature_table import definition, latest, windowed
     from keyfold.fitting import TO_WORKERS
     from keyfold.spark import set_for_now
-    from keyfold.windowing import definition, latest, windowed
 
     features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
     made = definition(check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}))

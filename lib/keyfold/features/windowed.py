@@ -11,10 +11,10 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from keyfold.features.kind import FromFeature
 from keyfold.features.numeric import Numeric
+from keyfold.values import MICROS
 from keyfold.windows import PLACES, Frame, Span, Take, Window
 
 LENGTH = r"^(all|[1-9]\d{0,6} (row|minute|hour|day|week|month)s?)$"
-_MICROS = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000, "week": 604_800_000_000}
 Names = Annotated[list[str], BeforeValidator(lambda names: [names] if isinstance(names, str) else names)]
 
 
@@ -24,7 +24,7 @@ def span(length: str) -> Span:
         return Span()
     number, unit = re.split(" ", length.removesuffix("s"))
     n = int(number)
-    return Span(rows=n) if unit == "row" else Span(months=n) if unit == "month" else Span(micros=n * _MICROS[unit])
+    return Span(rows=n) if unit == "row" else Span(months=n) if unit == "month" else Span(micros=n * MICROS[unit])
 
 
 class Windowed(Numeric):

@@ -22,6 +22,7 @@ from keyfold.split import FOLD, key_hash, place
 from keyfold.sql import col
 from keyfold.standins import WEIGHT
 from keyfold.training.ablation import ablated
+from keyfold.values import text_of
 
 if TYPE_CHECKING:
     from keyfold.run import Job, Run
@@ -234,10 +235,10 @@ def _weights(train: Train, label: Label, y: npt.NDArray[Any]) -> npt.NDArray[np.
         share = y.mean()
         return np.where(y, 0.5 / share, 0.5 / (1 - share))
     given = {str(key): value for key, value in train.class_weight.items()}
-    negative, positive = (given.get(_text(value), np.nan) for value in (label.negative, label.positive))
+    negative, positive = (given.get(text_of(value), np.nan) for value in (label.negative, label.positive))
     if np.isnan([negative, positive]).any() or len(given) != 2:
         raise ConfError(
-            f"train.class_weight must have the classes {_text(label.negative)} and {_text(label.positive)} (got {', '.join(given)})"
+            f"train.class_weight must have the classes {text_of(label.negative)} and {text_of(label.positive)} (got {', '.join(given)})"
         )
     return np.where(y, positive, negative)
 
@@ -248,10 +249,6 @@ def _weighed(learnt: Set, weight: npt.NDArray[np.float64] | None) -> npt.NDArray
         return weight
     of_rows = learnt.table[WEIGHT].to_numpy()
     return of_rows if weight is None else of_rows * weight
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _sections(run: "Run", model: Model, test: Set, measured: dict[str, dict[str, Metric]]) -> list[report.Section]:

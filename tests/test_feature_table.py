@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from keyfold import windowing
+from keyfold import feature_table
 from keyfold.conf import check, load
 from keyfold.errors import ConfError, DataError
 from keyfold.ingest import ingest
@@ -52,20 +52,20 @@ def table(run, rows=None):
     """The bits of the feature table (or of such rows), in order, and the last states of its series."""
     rows = run.featured.read() if rows is None else rows
     found = rows.drop("keyfold_run", STATE).sort("k", "day").toArrow().to_pylist()
-    last = windowing.latest(rows, windowing.definition(run.conf)).sort("k").toArrow().to_pylist()
+    last = feature_table.latest(rows, feature_table.definition(run.conf)).sort("k").toArrow().to_pylist()
     return [repr(row) for row in [*found, *last]]
 
 
 def at_once(run):
     """What the table must be: all rows through the kernel in one go."""
-    return table(run, windowing.windowed(windowing.definition(run.conf), run.rows.read().drop("keyfold_run")).persist())
+    return table(run, feature_table.windowed(feature_table.definition(run.conf), run.rows.read().drop("keyfold_run")).persist())
 
 
 def featured(spark, made):
     run = Run(check(made), spark)
     ingest(run)
     with run.job("features"):
-        windowing.ready(run)
+        feature_table.ready(run)
     return run
 
 
@@ -89,12 +89,12 @@ def test_whatever_came_when_the_table_is_that_of_all_at_once(spark, home, tmp_pa
     assert len(run.featured.read().select("keyfold_period").distinct().collect()) == 3
     version = run.featured.version()
     with run.job("features"):
-        windowing.ready(run)
+        feature_table.ready(run)
     assert run.featured.version() == version
     # Another definition is another table, all of it.
     other = Run(check(conf(folder, WINDOWS | {"more": {"over": "2 rows", "take": "max"}})), spark)
     with other.job("features"):
-        windowing.ready(other)
+        feature_table.ready(other)
     assert table(other) == at_once(other)
     assert {*other.featured.read().columns} - {*run.featured.read(version.version).columns} == {"more"}
 
@@ -104,10 +104,10 @@ import sys
 from keyfold.conf import load
 from keyfold.run import Run
 from keyfold.spark import session
-from keyfold import windowing
+from keyfold import feature_table
 run = Run(load(sys.argv[1]), session("killed"))
 with run.job("features"):
-    windowing.ready(run)
+    feature_table.ready(run)
 """
 
 
@@ -131,7 +131,7 @@ def test_a_killed_job_leaves_the_table_as_it_was_and_is_made_good_by_the_next(sp
         process.wait()
     assert table(run) == before
     with run.job("features"):
-        windowing.ready(run)
+        feature_table.ready(run)
     found = table(run)
     assert found == at_once(run) and len(found) == 200 + 50
 
@@ -140,8 +140,8 @@ def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path
     rng, folder = random.Random(1), tmp_path / "in"
     write(folder, "a.csv", [line(rng, f"k{i % 7}", DAY + dt.timedelta(i // 7)) for i in range(210)])
     run = featured(spark, conf(folder))
-    made, rows = windowing.definition(run.conf), run.rows.read().drop("keyfold_period", "keyfold_run")
-    result = windowing.windowed(made, rows)
+    made, rows = feature_table.definition(run.conf), run.rows.read().drop("keyfold_period", "keyfold_run")
+    result = feature_table.windowed(made, rows)
     plan = result._jdf.queryExecution().executedPlan().toString()
     plan = plan.partition("Initial Plan")[2] or plan
     assert len(re.findall(r"\bExchange\b", plan)) == 1 and len(re.findall(r"\bSort\b", plan)) == 1
@@ -151,7 +151,7 @@ def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path
     for partitions, batch in ((1, "3"), (7, "1"), (3, "10000")):
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", batch)
         try:
-            found = windowing.windowed(made, rows.repartition(partitions)).select(*own).collect()
+            found = feature_table.windowed(made, rows.repartition(partitions)).select(*own).collect()
         finally:
             spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "20000")
         assert {repr(row) for row in found} == bits
@@ -162,8 +162,8 @@ def test_a_row_alone_has_the_windows_of_the_batch(spark, home, tmp_path):
     days = [DAY + dt.timedelta(d) for d in (0, 1, 2, 5, 40)]
     write(folder, "a.csv", [line(rng, k, day) for day in days[:3] for k in "abc"])
     run = featured(spark, conf(folder))
-    made = windowing.definition(run.conf)
-    states = States(made, windowing.latest(run.featured.read(), made).toArrow())
+    made = feature_table.definition(run.conf)
+    states = States(made, feature_table.latest(run.featured.read(), made).toArrow())
     write(folder, "b.csv", [line(rng, k, day) for day in days[3:] for k in "abd"])
     run = featured(spark, conf(folder))
     later = run.featured.read().where(f"day > '{days[2]}'").sort("day", "k").toArrow()
@@ -187,11 +187,11 @@ def test_prices_are_replayed_day_by_day(spark, home):
     run = Run(made, spark)
     ingest(run)
     with run.job("features"):
-        windowing.ready(run)
+        feature_table.ready(run)
     all_ = run.featured.read().sort("Date", "stock").drop("keyfold_period", "keyfold_run", STATE).toArrow()
     days = sorted(set(all_["Date"].to_pylist()))[-250:]
     raw = all_.select(["Date", "stock", "value", "change"])
-    definition = windowing.definition(made)
+    definition = feature_table.definition(made)
     states = States(definition)
     states.take_in(raw.filter(pa.compute.less(raw["Date"], days[0])))
     names = [w.name for w in definition.windows]
