@@ -169,6 +169,16 @@ def test_batches_and_what_was_computed_before_change_no_bit(rows, cuts, days):
     assert {k: str(s) for k, s in known.items()} == {k: str(s) for k, s in states_of(whole).items()}
 
 
+def test_a_window_by_itself_keeps_what_it_needs():
+    rows = [(0, h * HOUR, x) for h, x in enumerate([0.1, None, 0.7, 2.0, -0.5, 0.2, 3.0, 0.3])]
+    for conf in CONFS:
+        made = made_of([conf])
+        whole = run(made, rows)
+        for cut in range(1, len(rows)):
+            first = run(made, rows[:cut])
+            assert same_bits(whole, pa.concat_tables([first, run(made, rows[cut:], states=states_of(first))])), (conf, cut)
+
+
 def test_another_engine_agrees():
     rng = np.random.default_rng(0)
     rows = sorted(
@@ -219,6 +229,15 @@ def test_months_are_those_of_the_calendar():
     assert whole["w1"].to_pylist() == [1, 2, 3, 1, 2, 1]
     last = states_of(run(made, rows[:4]))
     assert same_bits(whole.slice(4), run(made, rows[4:], states=last))
+    # The later row, whose month is as short, begins its frame before that of the earlier one.
+    times = ["2023-02-28T12:30", "2023-03-30T13:00", "2023-03-31T12:00"]
+    rows = [(0, int(dt.datetime.fromisoformat(f"{t}+00:00").timestamp()) * 1_000_000, 1.0) for t in times]
+    made = made_of([{"over": "1 month", "take": "count"}])
+    assert (
+        run(made, rows[2:], states=states_of(run(made, rows[:2])))["w0"].to_pylist()
+        == run(made, rows)["w0"].to_pylist()[2:]
+        == [2]
+    )
 
 
 def test_two_rows_of_one_time_are_refused():

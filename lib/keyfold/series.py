@@ -160,7 +160,7 @@ class Batch:
             at[here] = past.at
             for i, x in enumerate(values.values()):
                 x[here] = past.x[i]
-        sums = {int(starts[s]): past.sums for s, past in pasts.items() if past.sums is not None and before[s] + of[s]}
+        sums = {int(starts[s]): past.sums for s, past in pasts.items() if past.sums is not None}
         last = np.where(of > 0, starts[1:] - 1, -1)
         return Rows(np.repeat(starts[:-1], before + of), at, values, mine, sums), last
 

@@ -177,7 +177,7 @@ def _needed(frame: Frame, rows: Rows, last: Int64s) -> Int64s:
     start, at, lag = rows.start[last], rows.at[last], frame.lag
     behind = last + 1 - (lag.rows or 0) if lag.rows is not None else _bisect(rows.at, lag.before(at), start, last + 1)
     if frame.so_far:
-        return behind - 1
+        return behind - 1  # a difference takes the last row of the frame
     if frame.over.rows is not None:
         return behind - frame.over.rows
     begin = frame.over.before(lag.before(at) if lag.rows is None else at)
