@@ -30,6 +30,7 @@ setup(
         "local": ["pyspark==4.1.4", "delta-spark==4.4.0"],
         "dev": [
             "pytest>=9",
+            "pytest-xdist>=3.8",
             "hypothesis>=6.170",
             "deltalake>=1.6",
             "nbclient>=0.11",

@@ -1,7 +1,18 @@
-"""Fit the feature spec on the train fold and keep it by its digest."""
+"""Fit the feature spec on the train fold and keep it by its digest; of a conf that only offers a view, bring that to its rows."""
 
 from keyfold.cli import main
 from keyfold.examples import features
+from keyfold.feature_table import offer
+from keyfold.run import Run
+
+
+def made(run: Run) -> None:
+    """What the conf asks for."""
+    if run.conf.view and run.conf.train is None:
+        offer(run)
+    else:
+        features(run)
+
 
 if __name__ == "__main__":
-    main(features, __doc__)
+    main(made, __doc__)

@@ -1,6 +1,7 @@
 """All of it in one session: ingest, features, train, score, report."""
 
 from keyfold.cli import main
+from keyfold.feature_table import offer
 from keyfold.ingest import ingest
 from keyfold.run import Run
 from keyfold.score import score
@@ -11,6 +12,9 @@ def pipeline(run: Run) -> None:
     """The jobs in the order in which data flows."""
     if run.conf.data.source is not None or run.conf.data.versions:
         ingest(run)
+    if run.conf.view and run.conf.train is None:
+        offer(run)
+        return
     score(run, decide(run, train(run)))
 
 

@@ -1,4 +1,4 @@
-"""The notebook, run as a reader runs it, from its own folder: it ends well, and what it says it shows is so."""
+"""The notebooks, run as a reader runs them, from their own folder: they end well, and what they say they show is so."""
 
 from pathlib import Path
 
@@ -7,16 +7,20 @@ import pytest
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-CHECKS = ["folds-stable", "spark-is-arrow", "one-row-a-key", "served-as-scored", "nothing-new"]
+CHECKS = {
+    "churn_tour": ["folds-stable", "spark-is-arrow", "one-row-a-key", "served-as-scored", "nothing-new"],
+    "windows": ["replayed-as-batch", "never-the-future"],
+}
+PICTURES = {"churn_tour": ["folds-plot", "features-plot", "quality-plot", "account"], "windows": ["windows-plot", "view-plot"]}
 
 
-@pytest.fixture(scope="module")
-def tour(tmp_path_factory):
-    notebook = nbformat.read(FOLDER / "churn_tour.ipynb", as_version=4)
+@pytest.fixture(scope="module", params=CHECKS)
+def tour(request, tmp_path_factory):
+    notebook = nbformat.read(FOLDER / f"{request.param}.ipynb", as_version=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEYFOLD_HOME", str(tmp_path_factory.mktemp("tour")))
         NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
-    return notebook
+    return request.param, notebook
 
 
 def code(notebook):
@@ -33,22 +37,16 @@ def shown(notebook, kind):
 def test_notebooks_are_kept_without_outputs(path):
     cells = code(nbformat.read(path, as_version=4))
     assert [cell.id for cell in cells if cell.outputs or cell.execution_count] == []
+    assert [cell.id for cell in cells if "check" in cell.metadata.get("tags", [])] == CHECKS[path.stem]
 
 
-def test_what_is_to_be_checked_is_marked():
-    notebook = nbformat.read(FOLDER / "churn_tour.ipynb", as_version=4)
-    assert [cell.id for cell in code(notebook) if "check" in cell.metadata.get("tags", [])] == CHECKS
-
-
-@pytest.mark.parametrize("check", CHECKS)
-def test_it_is_as_the_tour_says(tour, check):
-    assert shown(tour, "text/plain")[check] == "True"
-
-
-def test_there_are_pictures(tour):
-    assert list(shown(tour, "image/png")) == ["folds-plot", "features-plot", "quality-plot", "account"]
+def test_it_is_as_the_tour_says(tour):
+    name, notebook = tour
+    said = shown(notebook, "text/plain")
+    assert {check: said[check] for check in CHECKS[name]} == dict.fromkeys(CHECKS[name], "True")
+    assert list(shown(notebook, "image/png")) == PICTURES[name]
 
 
 def test_nothing_is_warned_of(tour):
-    said = [output.text for cell in code(tour) for output in cell.outputs if output.get("name") == "stderr"]
+    said = [output.text for cell in code(tour[1]) for output in cell.outputs if output.get("name") == "stderr"]
     assert [text for text in said if "Warning" in text or "Traceback" in text] == []

@@ -20,6 +20,7 @@ from keyfold.spec import in_order
 from keyfold.split import Split
 from keyfold.training import Report, Train
 from keyfold.training.ablation import left
+from keyfold.views import View
 
 
 class Conf(Section):
@@ -29,6 +30,7 @@ class Conf(Section):
     data: Data
     split: Split = Split()
     features: dict[str, Feature] = Field(default_factory=dict)
+    view: View | None = Field(None, description="offers the feature table to other use cases")
     train: Train | None = None
     score: Score = Score()
     release: Release = Release()

@@ -1,30 +1,35 @@
-"""The feature table: the rows with their windows beside them, by period, and no period computed twice.
+"""The feature table: the rows with their windows and the columns of views beside them, by period, and no period computed twice.
 
 A period that is new is computed from the state of its series, which the last row of each series carries: the past that its
 windows still reach, and the sums of those that reach back to the beginning. Where rows change that were there, all later periods are
-computed again. Spark exchanges and sorts once; the kernel (`keyfold.windows`) runs over the sorted batches.
+computed again. Columns of views are taken again where a view changed rows that may stand by then. Spark exchanges and sorts once; the kernel (`keyfold.windows`) runs over the sorted batches.
 """
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from keyfold import views
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features.windowed import Windowed
 from keyfold.fitting import TO_WORKERS
-from keyfold.ingest import PERIOD, RUN, period_of
+from keyfold.ingest import CONTENT, PERIOD, RUN, period_of
 from keyfold.series import STATE, Definition, batches
 from keyfold.spark import set_for_now
 from keyfold.sql import col
 from keyfold.values import DAYS, HASHED, NUMBERS, family_of, refuse_unless
+from keyfold.views import Known
+from keyfold.windows import Window
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from keyfold.conf import Conf
     from keyfold.run import Run
+    from keyfold.tables import Table
 
+KNOWN = "keyfold_known"  # when all that a row's windows look at was known
 _STATE = "struct<sums:array<double>,at:array<bigint>,x:array<double>>"
 
 
@@ -36,66 +41,189 @@ def definition(conf: "Conf") -> Definition | None:
     time = conf.data.time
     if time is None:
         raise ConfError(f"features.{next(iter(kinds))}: windows need data.time, the column that says when")
-    found = {name: (k.by or [c for c in conf.data.key if c != time], k.order_by or [time]) for name, k in kinds.items()}
+    series = [c for c in conf.data.key if c not in (time, CONTENT)]
+    found = {name: (series if k.by is None else k.by, k.order_by or [time]) for name, k in kinds.items()}
     (first, (by, order)), *_ = found.items()
     for name, other in found.items():
         if other != (by, order):
             raise ConfError(
-                f"features.{name} is by {', '.join(other[0])} in the order of {', '.join(other[1])}, and features.{first} by "
-                f"{', '.join(by)} in the order of {', '.join(order)}; the windows of a conf are of one series in one order"
+                f"features.{name} is by {', '.join(other[0]) or 'nothing'} in the order of {', '.join(other[1])}, and features.{first} by "
+                f"{', '.join(by) or 'nothing'} in the order of {', '.join(order)}; the windows of a conf are of one series in one order"
             )
-    if not by:
-        raise ConfError(f"features.{first}.by must name the series, since the key is data.time alone")
+    if not by and kinds[first].by is None:
+        raise ConfError(f"features.{first}.by must name the series, since the key does not ([] where the table is one series)")
     if order[0] != time:
         raise ConfError(f"features.{first}.order_by must begin with data.time, `{time}` (got {order[0]})")
     inputs = list(dict.fromkeys((k.input_col, k.value) for k in kinds.values()))
-    return Definition(by, time, order[1:], inputs, [k.window(inputs) for k in kinds.values()])
+    windows = [k.window(inputs) for k in kinds.values()]
+    if conf.view and conf.view.created:
+        frames = dict.fromkeys(w.frame for w in windows)
+        windows += [Window(f"{KNOWN}_{i}", f"x{len(inputs)}", "max", frame) for i, frame in enumerate(frames)]
+        inputs.append((conf.view.created, None))
+    return Definition(by, time, order[1:], inputs, windows)
+
+
+class Taken(NamedTuple):
+    """A view that the rows take columns from: its rows, what names its values, and by period its first time and its last change."""
+
+    known: Known
+    digest: str
+    periods: dict[str, tuple[int, int]]
+
+    def by(self, time: int | None) -> list[Any]:
+        """What names the values that rows up to a time may get."""
+        return [
+            self.digest,
+            max((version for first, version in self.periods.values() if time is not None and first <= time), default=0),
+        ]
+
+
+def taken(run: "Run") -> list[Taken]:
+    """The views of the conf, as they are now (DataError)."""
+    from pyspark.sql import functions as F
+
+    found = []
+    for viewed in run.conf.data.views:
+        table = _brought(run, viewed)
+        said, version = views.of(table), table.version().version
+        known = views.read(table, viewed, version)
+        period = col(PERIOD) if PERIOD in known.rows.columns else F.lit("all")
+        first = known.rows.groupBy(period.alias(PERIOD)).agg(F.min(views.micros(said.time))).collect()
+        changed = table.versions_of(PERIOD, [p for p, _ in first], version)
+        periods = {p: (time, changed[p]) for p, time in first if time is not None}
+        found.append(Taken(known, digest([said.digest, viewed.model_dump(mode="json")]), periods))
+    return found
+
+
+def _brought(run: "Run", viewed: views.Viewed) -> "Table":
+    """The table of a view; where its conf is named, as of its rows now."""
+    if viewed.conf is None:
+        return run.table(str(viewed.table))
+    other = _of_conf(run, viewed.conf)
+    if other.conf.name == run.conf.name:
+        raise ConfError(f"data.views: {viewed.conf} is the conf itself")
+    if other.conf.view is None:
+        raise ConfError(f"data.views: {viewed.conf} has no section `view`, so it offers none")
+    ready(other)
+    return other.featured
+
+
+def _of_conf(run: "Run", path: str) -> "Run":
+    from keyfold.conf import load
+    from keyfold.run import Run
+
+    other = Run(load(path), run.spark)
+    other.jobs = run.jobs  # whose steps these are
+    return other
+
+
+def digests(run: "Run") -> dict[str, str]:
+    """By view of the conf what its values are made by."""
+    tables = (run.table(v.table) if v.table else _of_conf(run, str(v.conf)).featured for v in run.conf.data.views)
+    return {table.name: views.of(table).digest for table in tables}
 
 
 def ready(run: "Run") -> None:
-    """Brings the feature table to where the rows are; a conf without windows has none (DataError, PromiseError)."""
-    made = definition(run.conf)
-    if made is None:
-        return
+    """Brings the feature table to where the rows and the views are; without windows or views there is none (DataError, PromiseError)."""
+    made, some = definition(run.conf), taken(run)
+    if made is not None or some:
+        _ready(run, made, some)
+    if run.conf.view:
+        _offer(run, made)
+
+
+def offer(run: "Run") -> None:
+    """The job of a conf that only offers a view."""
+    with run.job("features") as job:
+        ready(run)
+        version = run.featured.version()
+        job.inputs = {run.featured.name: version}
+        job.run_id = run.identity("view", {"view": views.of(run.featured).digest}, rows=version)
+
+
+def _offer(run: "Run", made: Definition | None) -> None:
+    view, data = run.conf.view, run.conf.data
+    assert view is not None
+    if data.time is None:
+        raise ConfError("view: data.time is not set, so its rows stand at no time")
+    windows = [w.name for w in made.windows if not w.name.startswith(KNOWN)] if made else []
+    known = view.created and (KNOWN if made else view.created)
+    said = views.described(view, data.key, data.time, windows, made.digest if made else "", known)
+    if not said.features:
+        raise ConfError("view.features: name the columns that are offered, since the conf has no windows")
+    columns = run.featured.read().columns
+    for option, names in {"entity": said.entity, "features": said.features, "created": [view.created or said.time]}.items():
+        for name in names:
+            if name not in columns:
+                raise DataError(f"view.{option}: table `{run.featured.name}` has no column `{name}`{nearest(name, columns)}")
+    run.featured.describe({views.PROPERTY: said.to_json()})
+
+
+def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
     version = run.rows.version()
     rows = run.rows.read(version.version)
-    _check(run, made, rows)
-    there = _periods(rows, period_of(run.conf.data, rows), _known_by(made, rows, str(version)))
+    if made is not None:
+        _check(run, made, rows)
+    rows = _named(run, made, some, rows, str(version))
+    there = _periods(rows, col(PERIOD), col(RUN))
     before = _periods(run.featured.read(), col(PERIOD), col(RUN)) if run.featured.exists() else {}
     changed = [p for p in {*there, *before} if before.get(p) != there.get(p)]
     if not changed:
         return
-    if n := rows.where(col(made.time).isNull()).count():
-        raise DataError(f"windows: `{made.time}` is NULL in {n:,} rows of `{run.rows.name}`, which have no place in their series")
-    with run.step("windows") as step:
-        first = min(changed)
-        states = _states(run, made, max((p for p in before if p < first), default=None))
-        first = first if states is not None else ""
-        counts = {p: sum(there.get(p, {}).values()) for p in sorted({*there, *before}) if p >= first}
-        some = rows.where(period_of(run.conf.data, rows) >= first)
+    time = str(run.conf.data.time)
+    if n := rows.where(col(time).isNull()).count():
+        raise DataError(f"windows: `{time}` is NULL in {n:,} rows of `{run.rows.name}`, which have no place in their series")
+    with run.step("windows" if made else "views") as step:
+        first, states = min(changed), None
+        if made is not None:
+            states = _states(run, made, max((p for p in before if p < first), default=None))
+            first = first if states is not None else ""
+            changed = [p for p in {*there, *before} if p >= first]
+        counts = {p: sum(there.get(p, {}).values()) for p in sorted(changed)}
         with set_for_now(run.spark, TO_WORKERS):
-            _commit(run, made, some, states, counts, str(version))
+            _commit(run, made, some, rows.where(col(PERIOD).isin(list(counts))), states, counts, str(version))
         step.rows = sum(counts.values())
 
 
 def _commit(
-    run: "Run", made: Definition, rows: "DataFrame", states: "DataFrame | None", counts: Mapping[str, int], version: str,
+    run: "Run", made: Definition | None, some: list[Taken], rows: "DataFrame", states: "DataFrame | None", counts: Mapping[str, int],
+    version: str,
 ) -> None:  # fmt: skip
-    own = [c for c in rows.columns if c not in (PERIOD, RUN)]
-    given = rows.select(*map(col, own), period_of(run.conf.data, rows).alias(PERIOD), _known_by(made, rows, version).alias(RUN))
     proven = run.conf.data.key if run.rows.unique(run.conf.data.key) else None
+    if made is not None:
+        rows = _all_known(run, made, windowed(made, rows, states))
+    rows = views.training_set(rows, [taken.known for taken in some], str(run.conf.data.time), run.say)
+    made_by, changed = made.digest if made else "", [[t.known.name, *t.by(2**63 - 1)] for t in some]
     run.featured.replace(
-        windowed(made, given, states), PERIOD, counts, retention=run.conf.data.retention, schema=True, job="windows",
-        run_id=digest([made.digest, version]), definition=made.digest, rows=version, unique=proven,
+        rows, PERIOD, counts, retention=run.conf.data.retention, schema=True, job="windows",
+        run_id=digest([made_by, version, changed]), definition=made_by, rows=version, views=changed, unique=proven,
     )  # fmt: skip
 
 
-def _known_by(made: Definition, rows: "DataFrame", version: str) -> Any:
-    """text: what tells whether a row's windows are of this definition, and of the run that wrote its period."""
+def _named(run: "Run", made: Definition | None, some: list[Taken], rows: "DataFrame", version: str) -> "DataFrame":
+    """The rows with their period and, in place of their run, what tells whether their windows and views are those of now."""
     from pyspark.sql import functions as F
 
-    came = col(RUN) if RUN in rows.columns else F.lit(version)
-    return F.substring(F.sha2(F.concat(F.lit(f"{made.digest}:"), came), 256), 1, 16)
+    period = period_of(run.conf.data, rows)
+    came = [col(RUN) if RUN in rows.columns else F.lit(version)]
+    if some:
+        last = rows.groupBy(period).agg(F.max(views.micros(str(run.conf.data.time)))).collect()
+        seen = {p: digest([taken.by(time) for taken in some]) for p, time in last if p is not None}
+        came.append(F.coalesce(F.element_at(F.create_map(*(F.lit(x) for pair in seen.items() for x in pair)), period), F.lit("")))
+    name = F.substring(F.sha2(F.concat(F.lit(f"{made.digest if made else ''}:"), *came), 256), 1, 16)
+    own = [c for c in rows.columns if c not in (PERIOD, RUN)]
+    return rows.select(*map(col, own), period.alias(PERIOD), name.alias(RUN))
+
+
+def _all_known(run: "Run", made: Definition, rows: "DataFrame") -> "DataFrame":
+    """With the time at which a row and all that its windows look at was known, where the view says when rows were."""
+    from pyspark.sql import functions as F
+
+    parts = [w.name for w in made.windows if w.name.startswith(KNOWN)]
+    if not parts or run.conf.view is None or run.conf.view.created is None:
+        return rows
+    latest = F.greatest(views.micros(run.conf.view.created), *(F.col(c).cast("bigint") for c in parts))
+    return rows.withColumn(KNOWN, F.timestamp_micros(latest)).drop(*parts)
 
 
 def _check(run: "Run", made: Definition, rows: "DataFrame") -> None:
@@ -110,8 +238,15 @@ def _check(run: "Run", made: Definition, rows: "DataFrame") -> None:
     refuse_unless(DAYS, families[made.time], f"windows: data.time `{made.time}`", "cast it, or give its type in data.columns")
     for name in made.by:
         refuse_unless(HASHED, families[name], f"windows: by `{name}`", "choose another column")
+    created = run.conf.view and run.conf.view.created
+    if created and (n := rows.where(col(created).isNull()).count()):
+        raise DataError(
+            f"view.created: `{created}` is NULL in {n:,} rows of `{run.rows.name}`, so nobody can tell when they were known"
+        )
     for name, value in made.inputs:
-        if value is None:
+        if name == created:
+            refuse_unless(DAYS, families[name], f"view.created: `{name}`", "cast it, or give its type in data.columns")
+        elif value is None:
             refuse_unless(NUMBERS, families[name], f"windows: input_col `{name}`", "cast it, or take the share of a value")
 
 
@@ -142,7 +277,8 @@ def latest(table: "DataFrame", made: Definition, period: str | None = None) -> "
     from pyspark.sql import functions as F
 
     rows = table.where(col(STATE).isNotNull() & (col(PERIOD) <= period if period else F.lit(True)))
-    return rows.groupBy(*map(col, made.by)).agg(F.max_by(col(STATE), col(made.time)).alias(STATE))
+    last = rows.groupBy(*map(col, made.by)).agg(F.max_by(col(STATE), col(made.time)).alias(STATE))
+    return last.where(col(STATE).isNotNull())
 
 
 def windowed(made: Definition, rows: "DataFrame", states: "DataFrame | None" = None) -> "DataFrame":
@@ -157,7 +293,8 @@ def windowed(made: Definition, rows: "DataFrame", states: "DataFrame | None" = N
         known = states.select(*(col(c).alias(number[c]) for c in made.by), col(STATE))
         taken = taken.unionByName(known, allowMissingColumns=True)
     series = [number[c] for c in made.by]
-    ordered = taken.repartition(*series).sortWithinPartitions(*series, *(number[c] for c in (made.time, *made.ties)))
+    together = taken.repartition(*series) if series else taken.repartition(1)
+    ordered = together.sortWithinPartitions(*series, *(number[c] for c in (made.time, *made.ties)))
     state = StructField(STATE, _parse_datatype_string(_STATE))
     schema = StructType([*rows.schema.fields, *(StructField(w.name, DoubleType()) for w in made.windows), state])
     return ordered.mapInArrow(partial(batches, made, names), schema)

@@ -13,6 +13,7 @@ from keyfold.schema import LAYOUT, Version, known_types
 from keyfold.section import Section
 from keyfold.sources import FILE, Csv, Source
 from keyfold.sql import col
+from keyfold.views import Views
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -54,6 +55,7 @@ class Data(Section):
     period: Literal["all", "year", "month", "day"] = "all"
     zone: str | None = Field(None, description="of times without an offset", examples=["Europe/Berlin"])
     retention: str = Field("30 days", pattern=r"^[1-9]\d* (days|weeks)$", description="former rows are not vacuumed before")
+    views: Views = Field(default_factory=list, description="feature views whose columns are taken as they stood at data.time")
     label: str | None = None
     positive: str | int | bool | Above | None = Field(
         None, description="the class whose probability is predicted; of a number {above: x}"
@@ -77,6 +79,12 @@ class Data(Section):
     def _period_needs_time(self) -> "Data":
         if self.period != "all" and self.time is None:
             raise ValueError(f"period `{self.period}` needs `time`, the column that says when")
+        return self
+
+    @model_validator(mode="after")
+    def _views_need_time(self) -> "Data":
+        if self.views and self.time is None:
+            raise ValueError("`views` need `time`, the column that says when each row is")
         return self
 
     @model_validator(mode="after")

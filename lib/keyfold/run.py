@@ -72,10 +72,13 @@ class Run:
 
     @property
     def featured(self) -> Table:
-        """The table that features are taken from: the rows, or the feature table where the conf has windows."""
+        """The table that features are taken from: the rows, or the feature table where the conf has windows or views."""
         from keyfold.feature_table import definition
 
-        return self.table(f"{self.rows.name.rpartition('.')[0]}.features") if definition(self.conf) else self.rows
+        if not self.conf.data.views and definition(self.conf) is None:
+            return self.rows
+        catalog = self.rows.name.split(".")[:-2]
+        return self.table(".".join([*catalog, self.conf.name, "features"]))
 
     @property
     def quarantine(self) -> Table:

@@ -1,5 +1,6 @@
 """Keyed batch scoring: one row for every key of the period, scored or quarantined with its reason, in one commit."""
 
+import json
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -51,6 +52,7 @@ def score(run: "Run", version: Registered | None = None) -> None:
     with run.job("score") as job:
         feature_table.ready(run)
         version = version or registry.find(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
+        _refuse_other_views(run, version)
         pinned, rows = examples.pinned(run)
         rows = standins.served(run, version, rows)
         period = run.period or _latest(run, rows)
@@ -71,6 +73,16 @@ def score(run: "Run", version: Registered | None = None) -> None:
         else:
             _score(run, job, version, folds, sound, refused, period, keys)
         _account(run, job, period)
+
+
+def _refuse_other_views(run: "Run", version: Registered) -> None:
+    learnt, now = json.loads(version.tags.get("keyfold.views", "{}")), feature_table.digests(run)
+    for name in {*learnt, *now}:
+        if learnt.get(name) != now.get(name):
+            raise DataError(
+                f"{version} learnt from view `{name}` as definition {learnt.get(name, 'none')} makes it, and the view is now of "
+                f"definition {now.get(name, 'none')}; train again, or bring the former definition back"
+            )
 
 
 def _name(run: "Run") -> str:

@@ -24,7 +24,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Definition(NamedTuple):
-    """All windows of a conf: one series, one order. `inputs`: columns, and the value whose share is taken (or None)."""
+    """All windows of a conf: by the columns of its series (none: the table is one), in one order. `inputs`: columns, and the value whose share is taken (or None)."""
 
     by: list[str]
     time: str
@@ -79,7 +79,7 @@ class Batch:
         self.column = dict(zip([*names, STATE], batch.columns, strict=False))
         state = self.column.get(STATE)
         self.data: Bools = np.ones(batch.num_rows, bool) if state is None else _bools(state.is_null())
-        changed = ~_same([self.column[c] for c in made.by])
+        changed = ~_same([self.column[c] for c in made.by], batch.num_rows)
         self.series: Int64s = np.concatenate([[0], np.cumsum(changed)])
         self._refuse_ties(self.batch, ~changed & self.data[1:] & self.data[:-1])
 
@@ -90,7 +90,7 @@ class Batch:
             .combine_chunks()
             .to_batches()[0]
         )
-        goes_on = bool(_same([seam.column(self.names.index(c)) for c in self.made.by])[0])
+        goes_on = bool(_same([seam.column(self.names.index(c)) for c in self.made.by], 2)[0])
         self._refuse_ties(seam, np.array([goes_on and self.data[-1] and following.data[0]]))
         return goes_on
 
@@ -172,11 +172,11 @@ class Batch:
         """`alike`: rows after the first that are of the series of the row before."""
         made = self.made
         column = dict(zip(self.names, batch.columns, strict=False))
-        tied = alike & _same([column[c] for c in (made.time, *made.ties)])
+        tied = alike & _same([column[c] for c in (made.time, *made.ties)], batch.num_rows)
         if tied.any():
             row = int(np.flatnonzero(tied)[0]) + 1
             raise DataError(
-                f"windows: two rows of {', '.join(f'{c} {column[c][row]}' for c in made.by)} have the same "
+                f"windows: two rows of {', '.join(f'{c} {column[c][row]}' for c in made.by) or 'the table'} have the same "
                 f"{', '.join([made.time, *made.ties])} ({column[made.time][row]}), so which is first cannot be told; "
                 "name what tells them apart in order_by, or drop one"
             )
@@ -197,16 +197,15 @@ def _bools(array: pa.Array) -> Bools:
     return array.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _same(columns: Iterable[pa.Array]) -> Bools:
+def _same(columns: Iterable[pa.Array], rows: int) -> Bools:
     """Of rows after the first: whether all columns are as in the row before, NULLs being alike."""
-    found: Bools | None = None
+    found: Bools = np.ones(rows - 1, bool)
     for c in columns:
         a, b = c[:-1], c[1:]
         same = pc.equal(a, b)
         if c.null_count:
             same = pc.or_(same.fill_null(False), pc.and_(a.is_null(), b.is_null()))
-        found = _bools(same) if found is None else found & _bools(same)
-    assert found is not None
+        found = found & _bools(same)
     return found
 
 
@@ -221,11 +220,13 @@ def micros(times: "pa.Array | pa.ChunkedArray", name: str) -> Int64s:
 
 
 def doubles(values: "pa.Array | pa.ChunkedArray", name: str, value: Any = None) -> Doubles:
-    """Numbers, NaN where missing; or, with a value, 1.0 where it is and 0.0 where another is."""
+    """Numbers, NaN where missing, of times microseconds; or, with a value, 1.0 where it is and 0.0 where another is."""
     family = arrow_family(values.type)
     numbers = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if family == "null":
         return np.full(len(values), np.nan)
+    if value is None and family in DAYS:
+        return micros(values, name).astype(np.float64)
     if value is None:
         refuse_unless(NUMBERS, family, f"windows: input_col `{name}`", "cast it, or take the share of a value")
     if numbers and family in NUMBERS:
@@ -264,8 +265,9 @@ class States:
         micros(rows[made.time], made.time)
         keys = _keys(made, rows)
         known = {k: keys.index(k) for k in dict.fromkeys(keys) if k in self._of}
-        first = rows.select(made.by).take(pa.array(list(known.values()), pa.int64()))
-        states = first.append_column(STATE, pa.array([self._of[k] for k in known], STATE_TYPE))
+        first = rows.take(pa.array(list(known.values()), pa.int64()))
+        columns = [first[c] for c in made.by]
+        states = pa.table([*columns, pa.array([self._of[k] for k in known], STATE_TYPE)], names=[*made.by, STATE])
         lines = pa.concat_tables([states, rows], promote_options="default").select([*names, STATE])
         order: Any = [(c, "ascending", "at_start") for c in (*made.by, made.time, *made.ties)]
         ordered = lines.take(pc.sort_indices(lines, order)).combine_chunks()
@@ -273,4 +275,6 @@ class States:
 
 
 def _keys(made: Definition, rows: pa.Table) -> list[tuple[Any, ...]]:
+    if not made.by:
+        return [()] * rows.num_rows
     return list(zip(*(rows[c].to_pylist() for c in made.by), strict=True))

@@ -73,8 +73,7 @@ class Table:
         raise self._gone(version)
 
     def _gone(self, version: int) -> DataError:
-        properties = self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0].properties
-        kept = properties.get("delta.deletedFileRetentionDuration", "interval 1 week").removeprefix("interval ")
+        kept = self.properties().get("delta.deletedFileRetentionDuration", "interval 1 week").removeprefix("interval ")
         return DataError(
             f"version {version} of table `{self.name}` is gone: VACUUM takes rows that were replaced more than {kept} ago "
             "(data.retention); run the job on the table as it is, or ingest those files again"
@@ -154,10 +153,17 @@ class Table:
 
     def keep_for(self, retention: str) -> None:
         """Sets how long former rows are kept, where that is not so yet."""
-        detail = self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0]
-        wanted = _kept_for(retention)
-        if wanted.items() - detail.properties.items():
-            said = ", ".join(f"{sql.text(name)} = {sql.text(value)}" for name, value in wanted.items())
+        self.describe(_kept_for(retention))
+
+    def properties(self) -> dict[str, str]:
+        """What the table says of itself (DataError where it is not there)."""
+        self._check_there()
+        return dict(self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0].properties)
+
+    def describe(self, properties: Mapping[str, str]) -> None:
+        """Sets properties, where they are not so yet."""
+        if properties.items() - self.properties().items():
+            said = ", ".join(f"{sql.text(name)} = {sql.text(value)}" for name, value in properties.items())
             self.spark.sql(f"ALTER TABLE {self.at} SET TBLPROPERTIES ({said})")
 
     def _put_back(self, column: str, values: Mapping[str, int], version: int | None) -> None:

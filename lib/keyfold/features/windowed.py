@@ -30,7 +30,7 @@ def span(length: str) -> Span:
 class Windowed(Numeric):
     """A double: `take` of `input_col` over the rows [t - over, t) of the series, or with `current` over (t - over, t]."""
 
-    by: Names = Field([], description="names the series; default: the key without data.time")
+    by: Names | None = Field(None, description="names the series; []: the table is one; default: the key without data.time")
     order_by: Names = Field([], description="data.time, then what tells rows of one time apart")
     over: str = Field(
         pattern=LENGTH, examples=["7 days", "3 months", "5 rows", "all"], description="all: everything so far; days have 24 hours"

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from keyfold import gates, hashing, metrics, registry, release, report, standins, yaml
+from keyfold import feature_table, gates, hashing, metrics, registry, release, report, standins, yaml
 from keyfold.certificate import Certificate
 from keyfold.digests import canonical
 from keyfold.errors import ConfError, DataError, nearest
@@ -146,6 +146,8 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         if found.stand_ins:
             files[standins.FILE] = found.stand_ins.to_json()
             tags["keyfold.bridge"] = found.stand_ins.digest
+        if conf.data.views:
+            tags["keyfold.views"] = canonical(feature_table.digests(run))
         files["gates.json"] = canonical([gate._asdict() for gate in proven])
         return registry.register(conf.name, name, model, measured, params, tags, files)
 
