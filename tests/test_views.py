@@ -252,3 +252,22 @@ def test_faults_of_views_are_sentences(spark, home, folders):
         offered(spark, folders[0], view={"features": ["cals_2"]})
     with pytest.raises(ConfError, match=r"`views` need `time`"):
         check(CHURN | {"data": {"key": ["customer"], "views": ["usage.features"]}})
+
+
+def test_rows_have_windows_and_views_beside_one_another(spark, home, folders):
+    view = offered(spark, folders[0])
+    mine = {"windowed": {"input_col": "left", "over": "all", "take": "count"}}
+    made = CHURN | {"data": CHURN["data"] | {"source": str(folders[1])}, "features": {"asked_before": mine}}
+    run = Run(check(made), spark)
+    ingest(run)
+    with run.job("features"):
+        feature_table.ready(run)
+    assert seen(run) == expected(spark, run, view)
+    counts = {(r.customer, r.asked): r.asked_before for r in run.featured.read().collect()}
+    assert counts == {(u, day(n)): n for u in NAMES for n in range(3)}
+    again = Run(check(made | {"features": {"calls_2": mine}}), spark)
+    with (
+        again.job("features"),
+        pytest.raises(DataError, match=r"features.calls_2: a view of data.views has a column of this name"),
+    ):
+        feature_table.ready(again)

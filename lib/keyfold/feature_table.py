@@ -2,7 +2,8 @@
 
 A period that is new is computed from the state of its series, which the last row of each series carries: the past that its
 windows still reach, and the sums of those that reach back to the beginning. Where rows change that were there, all later periods are
-computed again. Columns of views are taken again where a view changed rows that may stand by then. Spark exchanges and sorts once; the kernel (`keyfold.windows`) runs over the sorted batches.
+computed again. Columns of views are taken again where a view changed rows that may stand by then. Spark exchanges and sorts
+once for all windows; the kernel (`keyfold.windows`) runs over the sorted batches.
 """
 
 from collections.abc import Mapping
@@ -85,13 +86,13 @@ def taken(run: "Run") -> list[Taken]:
     found = []
     for viewed in run.conf.data.views:
         table = _brought(run, viewed)
-        said, version = views.of(table), table.version().version
+        said, (id_, version) = views.of(table), table.version()
         known = views.read(table, viewed, version)
         period = col(PERIOD) if PERIOD in known.rows.columns else F.lit("all")
         first = known.rows.groupBy(period.alias(PERIOD)).agg(F.min(views.micros(said.time))).collect()
         changed = table.versions_of(PERIOD, [p for p, _ in first], version)
         periods = {p: (time, changed[p]) for p, time in first if time is not None}
-        found.append(Taken(known, digest([said.digest, viewed.model_dump(mode="json")]), periods))
+        found.append(Taken(known, digest([said.digest, id_, viewed.model_dump(mode="json")]), periods))
     return found
 
 
@@ -190,9 +191,12 @@ def _commit(
     version: str,
 ) -> None:  # fmt: skip
     proven = run.conf.data.key if run.rows.unique(run.conf.data.key) else None
-    if made is not None:
-        rows = _all_known(run, made, windowed(made, rows, states))
+    # Before the windows: the join looks at its rows twice, and the kernel is not to run for both.
     rows = views.training_set(rows, [taken.known for taken in some], str(run.conf.data.time), run.say)
+    if made is not None:
+        if both := [w.name for w in made.windows if w.name in rows.columns]:
+            raise DataError(f"features.{both[0]}: a view of data.views has a column of this name; rename the feature")
+        rows = _all_known(run, made, windowed(made, rows, states))
     made_by, changed = made.digest if made else "", [[t.known.name, *t.by(2**63 - 1)] for t in some]
     run.featured.replace(
         rows, PERIOD, counts, retention=run.conf.data.retention, schema=True, job="windows",
