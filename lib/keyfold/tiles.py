@@ -1,0 +1,144 @@
+"""Long frames by tiles: rows of one hour or day of UTC are summed up once, and a frame takes whole tiles in place of their rows.
+
+A frame is, by definition, its first tile's rows, newest first; then each whole tile, its rows oldest first; then, where the frame ends
+within a tile, that tile's rows, oldest first. So each row is taken in twice, whatever the length of the frame: once from either end of its
+tile. Deviations are merged as by Chan, Golub and LeVeque (1983).
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Doubles = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+Merge = Callable[[Doubles, Doubles], Doubles]
+
+
+class Tiles:
+    """The tiles of rows in order, by the places where their series begin and their times; `width` in microseconds."""
+
+    def __init__(self, start: Int64s, at: Int64s, width: int) -> None:
+        self.width = width
+        self._tile = at // width
+        new = np.concatenate([[True], (np.diff(self._tile) != 0) | (np.diff(start) != 0)])[: len(at)]
+        self._number = np.cumsum(new) - 1
+        self._first = np.flatnonzero(new)
+        self._length = np.diff(np.append(self._first, len(at)))
+        self._known: dict[tuple[str, int], _Summed] = {}
+
+    def over(self, take: str, x: Doubles, first: Int64s, last: Int64s, until: Int64s) -> Doubles:
+        """(1 + what is kept, frames): how many values frames have, and what is kept of them.
+
+        Frames by the places of their first and last rows (the last before the first where it is empty) and the time until which they go.
+        """
+        single, merge = _KEPT[take]
+        key = (single.__name__ + merge.__name__, id(x))
+        if key not in self._known:
+            self._known[key] = _Summed(self, single(x), merge, single(np.full(1, np.nan)))
+        return self._known[key].over(first, last, until)
+
+
+class _Summed:
+    """What is kept of one column's rows from the beginning of their tiles, and from the end."""
+
+    def __init__(self, tiles: Tiles, one: Doubles, merge: Merge, none: Doubles) -> None:
+        self.tiles, self.one, self.merge, self.none = tiles, one, merge, none
+
+    def over(self, first: Int64s, last: Int64s, until: Int64s) -> Doubles:
+        tiles = self.tiles
+        there = np.flatnonzero(last >= first)
+        found = np.repeat(self.none, len(first), axis=1)
+        first, last = first[there], last[there]
+        begin, end = tiles._number[first], tiles._number[last]
+        within = tiles._tile[last] == until[there] // tiles.width  # it ends within a tile
+        head = np.where(within & (begin == end), self.none, self._from_end[:, first])
+        between = self._whole(begin + 1, end - within)
+        tail = np.where(within, self._from_begin[:, last], self.none)
+        found[:, there] = self.merge(self.merge(head, between), tail)
+        return found
+
+    @cached_property
+    def _from_begin(self) -> Doubles:
+        return self._along(self.tiles._first, 1)
+
+    @cached_property
+    def _from_end(self) -> Doubles:
+        return self._along(self.tiles._first + self.tiles._length - 1, -1)
+
+    def _along(self, begin: Int64s, step: int) -> Doubles:
+        """Of each row what is kept of the rows from where its tile begins up to it."""
+        order = np.argsort(-self.tiles._length, kind="stable")
+        begin, length = begin[order], self.tiles._length[order]
+        found = self.one.copy()
+        having = np.searchsorted(-length, -np.arange(1, length.max(initial=1)), side="left")
+        for number, many in enumerate(having.tolist(), 1):
+            here = begin[:many] + step * number
+            found[:, here] = self.merge(found[:, here - step], self.one[:, here])
+        return found
+
+    def _whole(self, first: Int64s, last: Int64s) -> Doubles:
+        """Of the whole tiles from one number to another, oldest first; few such pairs are different ones."""
+        total = self._from_begin[:, self.tiles._first + self.tiles._length - 1]
+        pairs, of = np.unique(np.stack([first, np.maximum(last, first - 1)]), axis=1, return_inverse=True)
+        pairs = pairs[:, order := np.argsort(pairs[0] - pairs[1], kind="stable")]
+        length = pairs[1] - pairs[0] + 1
+        found = np.repeat(self.none, pairs.shape[1], axis=1)
+        having = np.searchsorted(-length, -np.arange(length.max(initial=0)), side="left")
+        for number, many in enumerate(having.tolist()):
+            found[:, :many] = self.merge(found[:, :many], total[:, pairs[0, :many] + number])
+        return found[:, np.argsort(order)[of.reshape(-1)]]
+
+
+# --- what is kept of values: of a single one, of two parts ---
+
+
+def _counted(x: Doubles, missing: float = 0.0) -> Doubles:
+    there = ~np.isnan(x)
+    return np.stack([there.astype(np.float64), np.where(there, x, missing)])
+
+
+def _value(x: Doubles) -> Doubles:
+    return _counted(x)
+
+
+def _low(x: Doubles) -> Doubles:
+    return _counted(x, np.inf)
+
+
+def _high(x: Doubles) -> Doubles:
+    return _counted(x, -np.inf)
+
+
+def _moments(x: Doubles) -> Doubles:
+    return np.concatenate([_counted(x), np.zeros((1, len(x)))])
+
+
+def _added(a: Doubles, b: Doubles) -> Doubles:
+    return a + b
+
+
+def _least(a: Doubles, b: Doubles) -> Doubles:
+    return np.stack([a[0] + b[0], np.minimum(a[1], b[1])])
+
+
+def _greatest(a: Doubles, b: Doubles) -> Doubles:
+    return np.stack([a[0] + b[0], np.maximum(a[1], b[1])])
+
+
+def _spread(a: Doubles, b: Doubles) -> Doubles:
+    n = a[0] + b[0]
+    share = b[0] / np.maximum(n, 1)
+    off = np.where((a[0] > 0) & (b[0] > 0), b[1] - a[1], 0.0)
+    mean = np.where(a[0] > 0, a[1] + off * share, b[1])
+    return np.stack([n, mean, a[2] + b[2] + off * off * (a[0] * share)])
+
+
+_KEPT: dict[str, tuple[Callable[[Doubles], Doubles], Merge]] = {
+    **dict.fromkeys(("count", "sum", "mean", "share"), (_value, _added)),
+    "min": (_low, _least),
+    "max": (_high, _greatest),
+    "std": (_moments, _spread),
+}
+TAKES = tuple(_KEPT)
