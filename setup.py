@@ -33,6 +33,7 @@ setup(
             "pytest-xdist>=3.8",
             "hypothesis>=6.170",
             "deltalake>=1.6",
+            "feast>=0.67",  # the tests ask it what it makes of our feature views
             "nbclient>=0.11",
             "ipykernel>=7",
             "ruff>=0.17",

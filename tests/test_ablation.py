@@ -26,7 +26,7 @@ def metrics_of(version):
     return registry.client().get_run(version.mlflow_run_id).data.metrics
 
 
-@pytest.fixture(scope="module", params=CROSSES)
+@pytest.fixture(scope="module", params=["ads", pytest.param("recommend", marks=pytest.mark.slow)])
 def done(request, spark, tmp_path_factory):
     """The whole pipeline on a small log: its run, its model's metrics, its page."""
     former, home = os.environ.get("KEYFOLD_HOME"), tmp_path_factory.mktemp("ablation")
@@ -77,6 +77,7 @@ def test_the_page_shows_both_and_the_difference(done):
     assert "no gain" in part
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("done", ["ads"], indirect=True)
 def test_a_model_without_features_is_the_model_of_a_conf_that_has_none_of_them(spark, done):
     cross = CROSSES[done.name][0]

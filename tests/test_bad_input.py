@@ -460,7 +460,7 @@ def test_a_missing_value_that_the_conf_refuses(spark):
 # --- promises ---
 
 
-@pytest.mark.parametrize("in_catalog", [False, True])
+@pytest.mark.parametrize("in_catalog", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_commit_with_other_rows_than_were_counted_is_put_back(spark, in_catalog):
     tables = Run(check(conf_of("promise")), spark).tables
     tables.in_catalog = in_catalog

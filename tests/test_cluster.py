@@ -1,5 +1,6 @@
 """The jobs are plain spark-submit scripts: here on two executors, a Hive catalog, and a Python that does not have keyfold installed."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,15 +13,21 @@ import deltalake
 import pyspark
 
 ROOT = Path(__file__).parent.parent
-CONF = [
-    str(ROOT / "conf/churn.yaml"),
-    "--set",
-    "data.source.customers=2000",
-    "--set",
-    "data.source.months=3",
-    "--set",
-    "release.promote_if={}",
-]
+CONF = {
+    "name": "churn",
+    "data": {
+        "source": {"generator": "telecom", "customers": 2000, "months": 3}, "key": ["customer_id"], "time": "month",
+        "period": "month", "label": "left_next_month", "positive": True,
+    },
+    "split": {"by": ["customer_id"]},
+    "features": {
+        "tenure": {"numeric": {"input_col": "tenure_days", "scale": "standard"}},
+        "usage": {"windowed": {"input_col": "data_gb", "by": "customer_id", "over": "2 rows", "take": "return", "missing": 0}},
+        "contract": {"one_hot": {"input_col": "contract"}},
+        "plan_city": {"crossed": {"input_cols": ["plan", "city"], "num_buckets": 512}},
+    },
+    "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
+}  # fmt: skip
 
 
 def test_a_cluster_needs_only_the_archive_of_the_package(tmp_path):
@@ -46,9 +53,11 @@ def command(folder):
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={folder}/metastore;create=true",
     }
+    conf = folder / "churn.yaml"
+    conf.write_text(json.dumps(CONF))
     submit += ["--py-files", folder / "keyfold.zip"]
     submit += [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
-    return [*map(str, submit), str(ROOT / "jobs/pipeline.py"), *CONF]
+    return [*map(str, submit), str(ROOT / "jobs/pipeline.py"), str(conf)]
 
 
 def environment(folder):

@@ -242,6 +242,7 @@ def test_the_job_tells_and_keeps_what_it_counted(spark, home, monkeypatch):
     assert run.table("keyfold.collisions").read().count() == 2
 
 
+@pytest.mark.slow
 def test_other_rows_are_counted_anew(spark, home):
     run = a_run(spark)
     features(run)

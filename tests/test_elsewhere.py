@@ -58,6 +58,7 @@ def here(spark, tmp_path_factory):
 
 
 @pytest.mark.parametrize("master", ["connect", "local-cluster[2,1,1024]"])
+@pytest.mark.slow
 def test_another_engine_gives_the_same_spec_and_the_same_bits(here, master, tmp_path):
     folder, rows, spec = here
     spark_home = tmp_path / "spark"  # local-cluster writes into it
@@ -90,6 +91,7 @@ def same_arrays(found, wanted):
         assert not differs(array, found[name]).any(), name
 
 
+@pytest.mark.slow
 def test_mllib_trains_on_the_rows_of_the_sparse_matrix(spark, here):
     from pyspark.ml.classification import LogisticRegression
 

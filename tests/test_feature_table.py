@@ -99,6 +99,30 @@ def test_whatever_came_when_the_table_is_that_of_all_at_once(spark, home, tmp_pa
     assert {*other.featured.read().columns} - {*run.featured.read(version.version).columns} == {"more"}
 
 
+def test_what_comes_later_than_is_allowed_changes_nothing_and_is_told(spark, home, tmp_path, capsys):
+    rng, folder = random.Random(5), tmp_path / "in"
+    days = [DAY + dt.timedelta(d) for d in (0, 1, 2)]
+    lines = {day: [line(rng, k, day) for k in "abc"] for day in days}
+    for number in (0, 2):
+        write(folder, f"{number}.csv", lines[days[number]])
+    made = conf(folder, lateness="1 day")
+    before = table(featured(spark, made))
+    write(folder, "1.csv", lines[days[1]])  # in time
+    write(folder, "3.csv", [line(rng, "d", days[0])])
+    run = featured(spark, made)
+    assert [p[-5:] for p in next(run.featured.commits()).metadata["keyfold_period"]] == ["03-02", "03-03"]
+    assert (
+        "2026-03-01: changed (+1 rows) more than 1 day late (data.lateness), so `seen.features` keeps" in capsys.readouterr().err
+    )
+    after = table(run)
+    assert after[:1] == before[:1] and len(after) == 9 + 3
+    # Another definition is another table, with all that has come.
+    assert (
+        len(table(featured(spark, conf(folder, WINDOWS | {"more": {"over": "1 row", "take": "max"}}, lateness="1 day"))))
+        == 10 + 4
+    )
+
+
 KILLED = """
 import sys
 from keyfold.conf import load

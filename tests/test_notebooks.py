@@ -14,7 +14,7 @@ CHECKS = {
 PICTURES = {"churn_tour": ["folds-plot", "features-plot", "quality-plot", "account"], "windows": ["windows-plot", "view-plot"]}
 
 
-@pytest.fixture(scope="module", params=CHECKS)
+@pytest.fixture(scope="module", params=[pytest.param("churn_tour", marks=pytest.mark.slow), "windows"])
 def tour(request, tmp_path_factory):
     notebook = nbformat.read(FOLDER / f"{request.param}.ipynb", as_version=4)
     with pytest.MonkeyPatch.context() as patch:

@@ -150,7 +150,11 @@ def test_a_model_below_the_bar_is_not_promoted_and_the_champion_stays(spark, don
 
 
 @pytest.mark.parametrize(
-    "estimator", ["sklearn.ensemble.HistGradientBoostingClassifier", "sklearn.ensemble.RandomForestClassifier"]
+    "estimator",
+    [
+        "sklearn.ensemble.HistGradientBoostingClassifier",
+        pytest.param("sklearn.ensemble.RandomForestClassifier", marks=pytest.mark.slow),
+    ],
 )
 def test_other_estimators_are_trained_saved_and_loaded(spark, done, estimator):
     home, _, _ = done

@@ -73,6 +73,7 @@ def hashed(column):
     return {"hashed": {"input_col": column, "num_buckets": 512}}
 
 
+@pytest.mark.slow
 def test_ads_of_which_most_columns_have_gaps(spark, home):
     home.mkdir(parents=True)
     ads = pd.read_csv(Path(DATA) / "ctr_criteo/criteo_sample.txt", dtype=str)
@@ -142,6 +143,7 @@ def test_films_that_a_user_likes_by_genre(spark, home):
     assert abs(gains["age_genre"][1]) < 0.002, "what the user and the film tell already"
 
 
+@pytest.mark.slow
 def test_films_by_how_often_they_are_liked(spark, home, monkeypatch):
     names = {"user": "user_id", "film": "film_id", "user_genre": "user_genre"}
     conf = films(home) | {"features": {name: {"target_encoded": {"input_col": column}} for name, column in names.items()}}

@@ -3,13 +3,15 @@
 import datetime as dt
 import json
 import random
+from pathlib import Path
 
 import pytest
 
-from keyfold import feature_table, score, views
-from keyfold.conf import check
+from keyfold import feature_table, point_in_time, score, views
+from keyfold.conf import check, load
 from keyfold.errors import ConfError, DataError
 from keyfold.ingest import ingest
+from keyfold.point_in_time import Known, training_set
 from keyfold.registry import Registered
 from keyfold.run import Run
 
@@ -48,7 +50,7 @@ def frames(spark, asked, told):
 
 
 def known(rows, **more):
-    return views.Known("usage", rows, {"user": "who"}, "valid", {"value": "seen"}, **more)
+    return Known("usage", rows, {"user": "who"}, "valid", {"value": "seen"}, **more)
 
 
 @pytest.mark.parametrize("entities", ["ab", "a" * 9 + "bcdefgh"])
@@ -57,7 +59,7 @@ def test_every_label_row_gets_what_stood_and_was_known_at_its_time(spark, entiti
     asked, told = made_up(rng, 150, 200, entities)
     labels, rows = frames(spark, asked, told)
     hours = 5 * 3600 * 1_000_000
-    joined = views.training_set(
+    joined = training_set(
         labels, [known(rows, known="known"), known(rows, known="known", ttl=hours)._replace(features={"value": "fresh"})], "at"
     )
     assert joined.columns == ["who", "at", "number", "seen", "fresh"]
@@ -66,7 +68,7 @@ def test_every_label_row_gets_what_stood_and_was_known_at_its_time(spark, entiti
     assert {r.number: r.seen for r in found} == by_definition(asked, told, None)
     assert {r.number: r.fresh for r in found} == by_definition(asked, told, 5 * HOUR)
     # Without a time of knowledge, rows are known at their own time.
-    at_once = views.training_set(labels, [known(rows)], "at")
+    at_once = training_set(labels, [known(rows)], "at")
     assert {r.number: r.seen for r in at_once.collect()} == by_definition(asked, [(e, v, v, x) for e, v, _, x in told], None)
 
 
@@ -80,12 +82,12 @@ def test_an_entity_with_most_of_the_rows_is_cut_into_tasks(spark):
     try:
         spark.conf.set("spark.sql.shuffle.partitions", "16")
         view = known(rows, known="known")
-        lines = views._Lines(labels, [view], ["who"], "at")
+        lines = point_in_time._Lines(labels, [view], ["who"], "at")
         every = lines.asking.unionByName(lines.told, allowMissingColumns=True)
         cut = lines._sliced(every, lines._surveyed(every, lambda _: None))
         most = cut.where("_e0 = 'giant'").groupBy("_slice").count().agg({"count": "max"}).collect()[0][0]
-        assert most <= 800 / 16 * views._SHARE
-        found = views.training_set(labels, [view], "at").collect()
+        assert most <= 800 / 16 * point_in_time._SHARE
+        found = training_set(labels, [view], "at").collect()
     finally:
         spark.conf.set("spark.sql.shuffle.partitions", before)
     assert {r.number: r.seen for r in found} == by_definition(asked, told, None)
@@ -168,7 +170,7 @@ def seen(run):
 def expected(spark, run, view):
     """All rows at once, by the join alone."""
     known = views.read(view.featured, views.Viewed(table="usage.features", entity={"user": "customer"}))
-    rows = views.training_set(run.rows.read(), [known], "asked").select("customer", "asked", "calls_2", "calls_all")
+    rows = training_set(run.rows.read(), [known], "asked").select("customer", "asked", "calls_2", "calls_all")
     return {(r.customer, r.asked): (r.calls_2, r.calls_all) for r in rows.collect()}
 
 
@@ -250,6 +252,15 @@ def test_faults_of_views_are_sentences(spark, home, folders):
         taking(spark, folders[1], views=[view, view])
     with pytest.raises(DataError, match=r"view.features: table `usage.features` has no column `cals_2`.*did you mean `calls_2`"):
         offered(spark, folders[0], view={"features": ["cals_2"]})
+    for name, other in (("a", "b"), ("b", "a")):
+        said = {
+            "name": name,
+            "data": {"key": ["k"], "time": "t", "views": [str(folders[0].parent / f"{other}.yaml")]},
+            "view": {},
+        }
+        (folders[0].parent / f"{name}.yaml").write_text(json.dumps(said))
+    with pytest.raises(ConfError, match=r"data.views: churn takes from a takes from b takes from a, which has no beginning"):
+        taking(spark, folders[1], views=[str(folders[0].parent / "a.yaml")])
     with pytest.raises(ConfError, match=r"`views` need `time`"):
         check(CHURN | {"data": {"key": ["customer"], "views": ["usage.features"]}})
 
@@ -271,3 +282,19 @@ def test_rows_have_windows_and_views_beside_one_another(spark, home, folders):
         pytest.raises(DataError, match=r"features.calls_2: a view of data.views has a column of this name"),
     ):
         feature_table.ready(again)
+
+
+def test_churn_takes_its_usage_from_a_view(spark, home):
+    root = Path(__file__).parents[1]
+    feature = "features.usage_change={numeric: {input_col: data_change, missing: 0}}"
+    views_ = f"data.views=[{root}/conf/usage.yaml]"
+    small = ["data.source.customers=300", "data.source.months=3", views_, feature]
+    run = Run(load(root / "conf/churn.yaml", small), spark)
+    ingest(run)
+    with run.job("features"):
+        feature_table.ready(run)
+    rows = run.featured.read().toPandas().sort_values(["customer_id", "month"])
+    wanted = rows.groupby("customer_id").data_gb.pct_change(fill_method=None)
+    assert len(rows) == run.rows.read().count() and wanted.notna().sum() > 400
+    assert rows.data_change.to_numpy() == pytest.approx(wanted.to_numpy(), rel=1e-12, nan_ok=True)
+    assert feature_table.digests(run).keys() == {"usage.features"}

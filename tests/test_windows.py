@@ -7,6 +7,7 @@ import sqlite3
 from functools import reduce
 from itertools import pairwise
 from operator import add
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -273,6 +274,14 @@ def test_tiles_that_cannot_be(conf, said):
         kind("w", tile="day", **conf)
 
 
+def test_times_of_all_ages_side_by_side():
+    rng = np.random.default_rng(1)
+    near = [(k, int(h) * HOUR, float(h)) for k in range(1, 30) for h in np.unique(rng.integers(0, 90, 9))]
+    far = [(0, -719_000 * DAY, 1.0), (0, 2_932_000 * DAY, 2.0)]
+    made = made_of(CONFS)
+    assert same_bits(run(made, [*far, *near]).slice(2), run(made, near))
+
+
 def test_another_engine_agrees():
     rng = np.random.default_rng(0)
     rows = sorted(
@@ -332,6 +341,18 @@ def test_months_are_those_of_the_calendar():
         == run(made, rows)["w0"].to_pylist()[2:]
         == [2]
     )
+
+
+def test_a_day_has_24_hours_where_the_clock_changes():
+    berlin = ZoneInfo("Europe/Berlin")
+    for day, hours in ((dt.date(2026, 3, 29), 23), (dt.date(2026, 10, 25), 25)):
+        begin, end = (dt.datetime(*d.timetuple()[:3], tzinfo=berlin) for d in (day, day + dt.timedelta(1)))
+        assert (end.astimezone(dt.UTC) - begin.astimezone(dt.UTC)) == dt.timedelta(hours=hours)
+        first = int(begin.timestamp()) * 1_000_000 - 2 * DAY
+        rows = [(0, first + h * HOUR, 1.0) for h in range(120)]
+        frames = [{"over": "1 day"}, {"over": "1 day", "tile": "day"}, {"over": "1 day", "tile": "hour", "current": True}]
+        found = run(made_of([{"take": "count", **frame} for frame in frames]), rows)
+        assert [set(found[f"w{n}"].to_pylist()[24:]) for n in range(3)] == [{24.0}] * 3
 
 
 def test_two_rows_of_one_time_are_refused():

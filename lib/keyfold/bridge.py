@@ -90,7 +90,7 @@ def now(run: "Run") -> dict[str, dict[str, Any]]:
 
 def dumped(data: "Data") -> dict[str, Any]:
     """What the table's rows depend on: not the weights and stand-ins, which come in when they are learnt from."""
-    whole = data.model_dump(mode="json", exclude={"label", "positive", "table", "retention", "views"})
+    whole = data.model_dump(mode="json", exclude={"label", "positive", "table", "retention", "lateness", "views"})
     for version in whole["versions"]:
         version.pop("weight")
         for way in version["columns_from"].values():

@@ -16,11 +16,11 @@ from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features.windowed import Windowed
 from keyfold.fitting import TO_WORKERS
 from keyfold.ingest import CONTENT, PERIOD, RUN, period_of
+from keyfold.point_in_time import Known, micros, training_set
 from keyfold.series import STATE, Definition, batches
 from keyfold.spark import set_for_now
 from keyfold.sql import col
 from keyfold.values import DAYS, HASHED, NUMBERS, family_of, refuse_unless
-from keyfold.views import Known
 from keyfold.windows import Window
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def taken(run: "Run") -> list[Taken]:
         said, (id_, version) = views.of(table), table.version()
         known = views.read(table, viewed, version)
         period = col(PERIOD) if PERIOD in known.rows.columns else F.lit("all")
-        first = known.rows.groupBy(period.alias(PERIOD)).agg(F.min(views.micros(said.time))).collect()
+        first = known.rows.groupBy(period.alias(PERIOD)).agg(F.min(micros(said.time))).collect()
         changed = table.versions_of(PERIOD, [p for p, _ in first], version)
         periods = {p: (time, changed[p]) for p, time in first if time is not None}
         found.append(Taken(known, digest([said.digest, id_, viewed.model_dump(mode="json")]), periods))
@@ -101,8 +101,6 @@ def _brought(run: "Run", viewed: views.Viewed) -> "Table":
     if viewed.conf is None:
         return run.table(str(viewed.table))
     other = _of_conf(run, viewed.conf)
-    if other.conf.name == run.conf.name:
-        raise ConfError(f"data.views: {viewed.conf} is the conf itself")
     if other.conf.view is None:
         raise ConfError(f"data.views: {viewed.conf} has no section `view`, so it offers none")
     ready(other)
@@ -115,6 +113,9 @@ def _of_conf(run: "Run", path: str) -> "Run":
 
     other = Run(load(path), run.spark)
     other.jobs = run.jobs  # whose steps these are
+    other.asked_by = (*run.asked_by, run.conf.name)
+    if other.conf.name in other.asked_by:
+        raise ConfError(f"data.views: {' takes from '.join([*other.asked_by, other.conf.name])}, which has no beginning")
     return other
 
 
@@ -168,7 +169,8 @@ def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
     rows = _named(run, made, some, rows, str(version))
     there = _periods(rows, col(PERIOD), col(RUN))
     before = _periods(run.featured.read(), col(PERIOD), col(RUN)) if run.featured.exists() else {}
-    changed = [p for p in {*there, *before} if before.get(p) != there.get(p)]
+    changed = {p for p in {*there, *before} if before.get(p) != there.get(p)}
+    changed -= _too_late(run, made, rows, before, there, changed)
     if not changed:
         return
     time = str(run.conf.data.time)
@@ -179,11 +181,34 @@ def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
         if made is not None:
             states = _states(run, made, max((p for p in before if p < first), default=None))
             first = first if states is not None else ""
-            changed = [p for p in {*there, *before} if p >= first]
+            changed = {p for p in {*there, *before} if p >= first}
         counts = {p: sum(there.get(p, {}).values()) for p in sorted(changed)}
         with set_for_now(run.spark, TO_WORKERS):
             _commit(run, made, some, rows.where(col(PERIOD).isin(list(counts))), states, counts, str(version))
         step.rows = sum(counts.values())
+
+
+def _too_late(
+    run: "Run", made: Definition | None, rows: "DataFrame", before: Mapping[str, Mapping[str, int]],
+    there: Mapping[str, Mapping[str, int]], changed: set[str],
+) -> set[str]:  # fmt: skip
+    """Of the periods that changed those that data.lateness leaves as they are; what came to them is told."""
+    from pyspark.sql import functions as F
+
+    lateness, last = run.conf.data.lateness, next(run.featured.commits(), None) if before else None
+    if lateness is None or last is None or last.metadata.get("definition") != (made.digest if made else ""):
+        return set()
+    at = micros(str(run.conf.data.time))
+    newest = rows.agg(F.max(at)).collect()[0][0] or 0
+    first = rows.where(at >= newest - views.micros_of(lateness)).agg(F.min(PERIOD)).collect()[0][0]
+    late = {p for p in changed if first is not None and p < first}
+    if late:
+        came = sum(sum(there.get(p, {}).values()) - sum(before.get(p, {}).values()) for p in late)
+        run.say(
+            f"{', '.join(sorted(late)[:3])}{' …' if len(late) > 3 else ''}: changed ({came:+,} rows) more than {lateness} late "
+            f"(data.lateness), so `{run.featured.name}` keeps what it has of {'that period' if len(late) == 1 else 'those periods'}"
+        )
+    return late
 
 
 def _commit(
@@ -192,7 +217,7 @@ def _commit(
 ) -> None:  # fmt: skip
     proven = run.conf.data.key if run.rows.unique(run.conf.data.key) else None
     # Before the windows: the join looks at its rows twice, and the kernel is not to run for both.
-    rows = views.training_set(rows, [taken.known for taken in some], str(run.conf.data.time), run.say)
+    rows = training_set(rows, [taken.known for taken in some], str(run.conf.data.time), run.say)
     if made is not None:
         if both := [w.name for w in made.windows if w.name in rows.columns]:
             raise DataError(f"features.{both[0]}: a view of data.views has a column of this name; rename the feature")
@@ -211,7 +236,7 @@ def _named(run: "Run", made: Definition | None, some: list[Taken], rows: "DataFr
     period = period_of(run.conf.data, rows)
     came = [col(RUN) if RUN in rows.columns else F.lit(version)]
     if some:
-        last = rows.groupBy(period).agg(F.max(views.micros(str(run.conf.data.time)))).collect()
+        last = rows.groupBy(period).agg(F.max(micros(str(run.conf.data.time)))).collect()
         seen = {p: digest([taken.by(time) for taken in some]) for p, time in last if p is not None}
         came.append(F.coalesce(F.element_at(F.create_map(*(F.lit(x) for pair in seen.items() for x in pair)), period), F.lit("")))
     name = F.substring(F.sha2(F.concat(F.lit(f"{made.digest if made else ''}:"), *came), 256), 1, 16)
@@ -226,7 +251,7 @@ def _all_known(run: "Run", made: Definition, rows: "DataFrame") -> "DataFrame":
     parts = [w.name for w in made.windows if w.name.startswith(KNOWN)]
     if not parts or run.conf.view is None or run.conf.view.created is None:
         return rows
-    latest = F.greatest(views.micros(run.conf.view.created), *(F.col(c).cast("bigint") for c in parts))
+    latest = F.greatest(micros(run.conf.view.created), *(F.col(c).cast("bigint") for c in parts))
     return rows.withColumn(KNOWN, F.timestamp_micros(latest)).drop(*parts)
 
 

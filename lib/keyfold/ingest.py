@@ -13,7 +13,7 @@ from keyfold.schema import LAYOUT, Version, known_types
 from keyfold.section import Section
 from keyfold.sources import FILE, Csv, Source
 from keyfold.sql import col
-from keyfold.views import Views
+from keyfold.views import LENGTH, Views
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -55,6 +55,9 @@ class Data(Section):
     period: Literal["all", "year", "month", "day"] = "all"
     zone: str | None = Field(None, description="of times without an offset", examples=["Europe/Berlin"])
     retention: str = Field("30 days", pattern=r"^[1-9]\d* (days|weeks)$", description="former rows are not vacuumed before")
+    lateness: str | None = Field(
+        None, pattern=LENGTH, description="windows and views of periods that are older stay as they are; default: none do"
+    )
     views: Views = Field(default_factory=list, description="feature views whose columns are taken as they stood at data.time")
     label: str | None = None
     positive: str | int | bool | Above | None = Field(

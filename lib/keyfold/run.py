@@ -60,6 +60,7 @@ class Run:
         self.jobs: list[Job] = []
         self.sections: list[report.Section] = []
         self.facts: dict[str, object] = {}
+        self.asked_by: tuple[str, ...] = ()  # names of the use cases that take this one's view
 
     def table(self, name: str) -> Table:
         """The table of that name."""

@@ -4,7 +4,7 @@ A row that carries a state (see `feature_table`) comes before the rows of its se
 next; so memory is bounded by a batch and by what the windows reach, not by the series.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from keyfold.digests import digest
 from keyfold.errors import DataError, nearest
 from keyfold.values import DAYS, NUMBERS, arrow_cast, arrow_family, refuse_unless, text_of
-from keyfold.windows import DAY, Computed, Doubles, Int64s, Rows, Window
+from keyfold.windows import DAY, Computed, Doubles, Int64s, Rows, Window, summed_width
 
 STATE = "keyfold_state"
 STATE_TYPE = pa.struct({"sums": pa.list_(pa.float64()), "at": pa.list_(pa.int64()), "x": pa.list_(pa.float64())})
@@ -39,11 +39,26 @@ class Definition(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What is left of a series: times, inputs (inputs, rows), and the sums before them."""
+    """What is left of some series: their numbers, ascending; of each how many rows, and the sums before them (series, sums).
 
+    `at` and `x` (inputs, rows) have the rows of one series after another.
+    """
+
+    series: Int64s
+    many: Int64s
     at: Int64s
     x: Doubles
-    sums: Sequence[float] | None
+    sums: Doubles
+
+    def split(self) -> "tuple[Past, Past]":
+        """All series but the last, and the last as number 0."""
+        cut = len(self.at) - int(self.many[-1])
+        first = Past(self.series[:-1], self.many[:-1], self.at[:cut], self.x[:, :cut], self.sums[:-1])
+        return first, Past(np.zeros(1, np.int64), self.many[-1:], self.at[cut:], self.x[:, cut:], self.sums[-1:])
+
+    def and_then(self, other: "Past") -> "Past":
+        """With series of higher numbers behind it."""
+        return Past(*(np.concatenate(pair, axis=-1 if i == 3 else 0) for i, pair in enumerate(zip(self, other, strict=True))))
 
 
 def batches(made: Definition, names: Sequence[str], some: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -96,56 +111,57 @@ class Batch:
 
     def windows(self, past: Past | None, *, goes_on: bool) -> Iterator[pa.RecordBatch]:
         """The rows that are no states, where there are some; `past` is that of the first series, if it had begun before."""
-        made = self.made
-        pasts = self._pasts() | ({0: past} if past is not None else {})
-        rows, last = self._laid_out(pasts)
+        made, before = self.made, self._past()
+        before = past.and_then(before) if past is not None else before
+        rows, last = self._laid_out(before)
         computed = Computed(made.windows, rows)
         columns = [pa.array(computed.column(w), from_pandas=True) for w in made.windows]
         there = np.flatnonzero(last >= 0)  # series with rows of this batch
         keep, sums = computed.past(last[there])
-        x = [rows.values[f"x{i}"] for i in range(len(made.inputs))]
-        rest = {
-            int(s): Past(rows.at[k:end], np.stack([v[k:end] for v in x]), before)
-            for s, k, end, before in zip(there, keep, last[there] + 1, sums, strict=True)
-        }
-        if goes_on:
-            number = int(self.series[-1])
-            none = Past(np.zeros(0, np.int64), np.zeros((len(made.inputs), 0)), None)
-            self.left = rest.pop(number, None) or pasts.get(number) or none
+        many = last[there] + 1 - keep
+        kept = _ranges(keep, many)
+        x = np.stack([rows.values[f"x{i}"][kept] for i in range(len(made.inputs))])
+        rest = Past(there, many, rows.at[kept], x, sums)
+        if goes_on and last[-1] >= 0:
+            rest, self.left = rest.split()
+        elif goes_on:
+            self.left = before.split()[1]
         if len(there):
             own = self.batch.columns[: len(self.names)]
             own = own if self.data.all() else [c.filter(pa.array(self.data)) for c in own]
             names = [*self.names, *(w.name for w in made.windows), STATE]
             yield pa.RecordBatch.from_arrays([*own, *columns, self._states(rest)], names)
 
-    def _states(self, rest: Mapping[int, Past]) -> pa.Array:
+    def _states(self, rest: Past) -> pa.Array:
         """On the last rows of series that end here."""
-        series = self.series[self.data]
+        series, (n, m) = self.series[self.data], rest.sums.shape
         place = np.full(len(series), -1)
-        ends = np.flatnonzero(np.append(np.diff(series) > 0, True))
-        ends = ends[np.isin(series[ends], list(rest))]
-        place[ends] = np.arange(len(ends))
-        pasts = [rest[int(s)] for s in series[ends]]
-        parts: list[Sequence[Any]] = [[r.sums or [] for r in pasts], [r.at for r in pasts], [r.x.T.reshape(-1) for r in pasts]]
-        lists = [_lists(part, field.type) for part, field in zip(parts, STATE_TYPE, strict=True)]
+        place[np.flatnonzero(np.append(np.diff(series) > 0, True))[:n]] = np.arange(n)
+        ends = np.concatenate([[0], np.cumsum(rest.many)])
+        parts = [(np.arange(n + 1) * m, rest.sums), (ends, rest.at), (ends * len(rest.x), rest.x.T)]
+        lists = [
+            pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values.reshape(-1)))
+            for offsets, values in parts
+        ]
         return pa.StructArray.from_arrays(lists, fields=list(STATE_TYPE)).take(pa.array(place, mask=place < 0))
 
-    def _pasts(self) -> dict[int, Past]:
-        if self.data.all():
-            return {}
+    def _past(self) -> Past:
+        """What the lines that are states say."""
+        series = self.series[~self.data]
+        if not len(series):
+            none = np.zeros(0, np.int64)
+            return Past(none, none, none, np.zeros((len(self.made.inputs), 0)), np.zeros((0, summed_width(self.made.windows))))
         states = self.column[STATE].filter(pa.array(~self.data))
-        sums, at, x = (_split(states.field(name)) for name in ("sums", "at", "x"))
-        shaped = (v.reshape(len(t), -1).T if len(t) else np.zeros((len(self.made.inputs), 0)) for t, v in zip(at, x, strict=True))
-        pasts = (Past(t, v, b.tolist() or None) for t, v, b in zip(at, shaped, sums, strict=True))
-        return dict(zip(self.series[~self.data].tolist(), pasts, strict=True))
+        sums, at, x = (states.field(name).flatten().to_numpy(zero_copy_only=False) for name in ("sums", "at", "x"))
+        many = pc.list_value_length(states.field("at")).to_numpy(zero_copy_only=False).astype(np.int64)
+        return Past(series, many, at, x.reshape(len(at), len(self.made.inputs)).T, sums.reshape(len(series), -1))
 
-    def _laid_out(self, pasts: Mapping[int, Past]) -> tuple[Rows, Int64s]:
+    def _laid_out(self, past: Past) -> tuple[Rows, Int64s]:
         """The rows, each series after what is left of it; and of each series the place of its last row, or -1."""
         series, made = self.series[self.data], self.made
         many = int(self.series[-1]) + 1
         before = np.zeros(many, np.int64)
-        for s, past in pasts.items():
-            before[s] = len(past.at)
+        before[past.series] = past.many
         of = np.bincount(series, minlength=many)
         starts = np.concatenate([[0], np.cumsum(before + of)])
         place = np.arange(len(series)) + np.cumsum(before)[series]
@@ -155,12 +171,11 @@ class Batch:
         values = {f"x{i}": np.full(starts[-1], np.nan) for i in range(len(made.inputs))}
         for x, (name, value) in zip(values.values(), made.inputs, strict=True):
             x[place] = doubles(self._own(name), name, value)
-        for s, past in pasts.items():
-            here = slice(starts[s], starts[s] + before[s])
-            at[here] = past.at
-            for i, x in enumerate(values.values()):
-                x[here] = past.x[i]
-        sums = {int(starts[s]): past.sums for s, past in pasts.items() if past.sums is not None}
+        there = _ranges(starts[past.series], past.many)
+        at[there] = past.at
+        for i, x in enumerate(values.values()):
+            x[there] = past.x[i]
+        sums = dict(zip(starts[past.series].tolist(), past.sums.tolist(), strict=True))
         last = np.where(of > 0, starts[1:] - 1, -1)
         return Rows(np.repeat(starts[:-1], before + of), at, values, mine, sums), last
 
@@ -182,15 +197,10 @@ class Batch:
             )
 
 
-def _lists(parts: Sequence[Any], type_: pa.DataType) -> pa.ListArray:
-    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int32)
-    whole = np.concatenate(parts) if parts else np.zeros(0)
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(whole).cast(type_.value_type))
-
-
-def _split(lists: pa.ListArray) -> list[npt.NDArray[Any]]:
-    whole = lists.flatten().to_numpy(zero_copy_only=False)
-    return np.split(whole, np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False))[:-1])
+def _ranges(begin: Int64s, many: Int64s) -> Int64s:
+    """The places of so many rows from each beginning on."""
+    ends = np.cumsum(many)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(begin - ends + many, many)  # type: ignore[no-any-return]
 
 
 def _bools(array: pa.Array) -> Bools:

@@ -18,7 +18,7 @@ from keyfold.errors import ConfError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 _UTC = {"utc", "etc/utc", "z", "gmt", "+00:00"}
 
 PINNED = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
@@ -49,7 +49,7 @@ def settings(given: Mapping[str, str], cores: int) -> dict[str, str]:
     local = _local(cores) if given.get("spark.master", "local").startswith("local") else {}
     added = {key: value for key, value in (DEFAULTS | local).items() if key not in given}
     extensions = [e for e in given.get("spark.sql.extensions", "").split(",") if e]
-    return added | PINNED | {"spark.sql.extensions": ",".join(dict.fromkeys([*extensions, _EXTENSION]))}
+    return added | PINNED | {"spark.sql.extensions": ",".join(dict.fromkeys([*extensions, EXTENSION]))}
 
 
 def checked(spark: "SparkSession") -> "SparkSession":
@@ -147,7 +147,7 @@ def _new(name: str) -> "SparkSession":
     SparkContext._ensure_initialized()
     jvm = SparkContext._jvm
     assert jvm is not None
-    if not jvm.org.apache.spark.util.Utils.classIsLoadable(_EXTENSION):
+    if not jvm.org.apache.spark.util.Utils.classIsLoadable(EXTENSION):
         raise ConfError(
             "Delta's jars must be on the class path (they are not); start with ./spark-submit.sh, "
             f"or give spark-submit the option --packages {delta_package()}"

@@ -93,6 +93,7 @@ class Computed:
     def __init__(self, windows: Sequence[Window], rows: Rows) -> None:
         self.windows, self.rows = windows, rows
         self.of = np.flatnonzero(rows.own)
+        self._times = _Times(rows)
         self._frames: dict[Frame, _Frames] = {}
         self._running: dict[Window, Doubles] = {}
         self._tiles: dict[int, Tiles] = {}
@@ -104,7 +105,7 @@ class Computed:
             if window.frame.tile:
                 taken = self._tiled(window, window.frame.tile)
             else:
-                taken = self._accumulated(window)[frames.end + 1 + self._series[frames.of]].T
+                taken = self._accumulated(window)[frames.end + 1 + self._times.series[frames.of]].T
             with np.errstate(invalid="ignore", divide="ignore"):
                 known, found = taken[0], _TOLD[window.take](taken[1:], taken[0], frames.at(x, frames.end))
         else:
@@ -114,7 +115,7 @@ class Computed:
 
     def _frame(self, frame: Frame) -> "_Frames":
         if frame not in self._frames:
-            self._frames[frame] = _Frames(self.rows, self.of, *_ends(frame, self.rows, self.of))
+            self._frames[frame] = _Frames(self.rows, self.of, *_ends(frame, self._times, self.of))
         return self._frames[frame]
 
     def _tiled(self, window: Window, width: int) -> Doubles:
@@ -125,11 +126,6 @@ class Computed:
         return self._tiles[width].over(window.take, self.rows.values[window.value], frames.first, frames.end, until)
 
     # --- everything so far ---
-
-    @cached_property
-    def _series(self) -> Int64s:
-        """The number of each row's series."""
-        return np.cumsum(np.diff(self.rows.start, prepend=0) > 0)
 
     def _accumulated(self, window: Window) -> Doubles:
         """(rows + series, sums): of each series what was taken in before its first row, then up to each row."""
@@ -149,18 +145,18 @@ class Computed:
 
     @cached_property
     def _places(self) -> dict[Window, slice]:
-        ends = itertools.accumulate((len(_STEPS[w.take](w)[0]) for w in summed(self.windows)), initial=0)
+        ends = itertools.accumulate(_widths(self.windows), initial=0)
         return {w: slice(*pair) for w, pair in zip(summed(self.windows), itertools.pairwise(ends), strict=True)}
 
     # --- what later rows need ---
 
-    def past(self, last: Int64s) -> tuple[Int64s, list[list[float]]]:
-        """For series whose last rows are these: from which place on later rows need theirs, and the sums before that place."""
+    def past(self, last: Int64s) -> tuple[Int64s, Doubles]:
+        """For series whose last rows are these: from which place on later rows need theirs, and the sums before that place (series, sums)."""
         start, keep = self.rows.start[last], last + 1
         for frame in {window.frame for window in self.windows}:
-            keep = np.minimum(keep, np.maximum(_needed(frame, self.rows, last), start))
-        before = [self._accumulated(w)[keep + self._series[last]] for w in summed(self.windows)]
-        return keep, np.concatenate(before, axis=1).tolist() if before else [[]] * len(last)
+            keep = np.minimum(keep, np.maximum(_needed(frame, self._times, last), start))
+        before = [self._accumulated(w)[keep + self._times.series[last]] for w in summed(self.windows)]
+        return keep, np.concatenate(before, axis=1) if before else np.zeros((len(last), 0))
 
 
 def summed(windows: Sequence[Window]) -> list[Window]:
@@ -168,30 +164,39 @@ def summed(windows: Sequence[Window]) -> list[Window]:
     return [w for w in windows if w.frame.so_far and w.take != "last"]
 
 
+def _widths(windows: Sequence[Window]) -> list[int]:
+    return [len(_STEPS[w.take](w)[0]) for w in summed(windows)]
+
+
+def summed_width(windows: Sequence[Window]) -> int:
+    """How many numbers the sums of all windows are."""
+    return sum(_widths(windows))
+
+
 # --- frames ---
 
 
-def _ends(frame: Frame, rows: Rows, of: Int64s) -> tuple[Int64s, Int64s]:
+def _ends(frame: Frame, times: "_Times", of: Int64s) -> tuple[Int64s, Int64s]:
     """The first and the last place of each frame; the last is before the first where it is empty."""
-    start, at = rows.start[of], rows.at[of]
+    start, at = times.rows.start[of], times.rows.at[of]
     timed, lag = frame.over.rows is None and not frame.so_far, frame.lag
     if lag.rows is not None and not (timed and not frame.current and not lag.rows):
         last = of - lag.rows - (not frame.current)
     else:
         own = int(frame.current or lag != Span(rows=0))  # whether the row itself may be in its frame
-        last = _bisect(rows.at, lag.before(at) + frame.current, start, of + own, 8 if own else 1) - 1
+        last = times.first(of, lag.before(at) + frame.current, of + own) - 1
     if frame.so_far:
         return start, last
     if frame.over.rows is not None:
         return np.maximum(last - frame.over.rows + 1, start), last
     begin = frame.over.before(lag.before(at) if lag.rows is None else at)
-    return _bisect(rows.at, begin + frame.current, start, of + 1), last
+    return times.first(of, begin + frame.current, of + 1), last
 
 
-def _needed(frame: Frame, rows: Rows, last: Int64s) -> Int64s:
+def _needed(frame: Frame, times: "_Times", last: Int64s) -> Int64s:
     """The first place that frames of rows after `last` may reach."""
-    start, at, lag = rows.start[last], rows.at[last], frame.lag
-    behind = last + 1 - (lag.rows or 0) if lag.rows is not None else _bisect(rows.at, lag.before(at), start, last + 1)
+    at, lag = times.rows.at[last], frame.lag
+    behind = last + 1 - (lag.rows or 0) if lag.rows is not None else times.first(last, lag.before(at), last + 1)
     if frame.so_far:
         return behind - 1  # a difference takes the last row of the frame
     if frame.over.rows is not None:
@@ -199,21 +204,31 @@ def _needed(frame: Frame, rows: Rows, last: Int64s) -> Int64s:
     begin = frame.over.before(lag.before(at) if lag.rows is None else at)
     if frame.over.months is not None:
         begin = begin - 3 * DAY  # a later day of the month may begin its frame up to three days before
-    return np.minimum(behind, _bisect(rows.at, begin, start, last + 1))
+    return np.minimum(behind, times.first(last, begin, last + 1))
 
 
-def _bisect(at: Int64s, bound: Int64s, low: Int64s, high: Int64s, width: int = 8) -> Int64s:
-    """The first place in [low, high) whose time is `bound` or later, else `high`; soonest where it is within `width` of `high`."""
-    high = high.copy()
-    near = np.maximum(high - width, low)
-    while (far := np.flatnonzero((near > low) & (at[np.minimum(near, len(at) - 1)] >= bound))).size:
-        high[far], width = near[far], width * 4
-        near[far] = np.maximum(high[far] - width, low[far])
-    while (left := near < high).any():
-        middle = (near + high) >> 1
-        later = left & (at[np.minimum(middle, len(at) - 1)] >= bound)
-        near, high = np.where(left & ~later, middle + 1, near), np.where(later, middle, high)
-    return near
+class _Times:
+    """Rows by a key that grows over all of them, series after series, so that one search finds times within series."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.series = np.cumsum(np.diff(rows.start, prepend=0) > 0)
+        self._low = int(rows.at.min(initial=0))
+        self._span = int(rows.at.max(initial=0)) - self._low + 2
+        times = rows.at - self._low
+        self._ranked: Int64s | None = None
+        if int(self.series[-1:].sum()) + 1 > 2**62 // self._span:
+            self._ranked, times = np.unique(rows.at, return_inverse=True)
+            self._span = len(self._ranked) + 1
+        self._keys = self.series * self._span + times
+
+    def first(self, of: Int64s, bound: Int64s, high: Int64s) -> Int64s:
+        """In the series of rows, the first place before `high` whose time is `bound` or later, else `high`."""
+        if self._ranked is not None:
+            times = np.searchsorted(self._ranked, bound)
+        else:
+            times = np.clip(bound - self._low, 0, self._span - 1)
+        return np.minimum(np.searchsorted(self._keys, self.series[of] * self._span + times), high)
 
 
 class _Frames:

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--giant", action="store_true", help="one entity has a third of the rows")
     options = parser.parse_args()
     from keyfold import spark as keyfold_spark
-    from keyfold.views import Known, training_set
+    from keyfold.point_in_time import Known, training_set
 
     spark = keyfold_spark.session("bench views")
     entities = options.rows // DAYS

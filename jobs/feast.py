@@ -1,0 +1,34 @@
+"""Writes a Feast repository over feature views: feast VIEW… --into FOLDER."""
+
+import argparse
+from pathlib import Path
+
+from keyfold.cli import guarded
+
+
+def main() -> None:
+    """Writes; exits with 2 for wrong options, with 3 for what is no view or what Feast cannot take."""
+    parser = argparse.ArgumentParser("feast", description="Writes a Feast repository over feature views.")
+    parser.add_argument("views", metavar="VIEW", nargs="+", help="a table that a conf with `view` keeps, such as usage.features")
+    parser.add_argument("--into", metavar="FOLDER", type=Path, default=Path("feast"), help="default: feast")
+    parser.add_argument("--project", default="keyfold", help="its name in Feast's registry (default: keyfold)")
+    parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
+    options = parser.parse_args()
+    guarded(lambda: _run(options), debug=options.debug)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from keyfold import feast_repository
+    from keyfold.spark import session
+    from keyfold.tables import Tables, home
+
+    tables = Tables(session("keyfold feast"), home())
+    files = feast_repository.files([tables.table(name) for name in options.views], options.project)
+    options.into.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (options.into / name).write_text(text, "utf-8")
+        print(options.into / name)
+
+
+if __name__ == "__main__":
+    main()
