@@ -103,10 +103,10 @@ def test_what_comes_later_than_is_allowed_changes_nothing_and_is_told(spark, hom
     rng, folder = random.Random(5), tmp_path / "in"
     days = [DAY + dt.timedelta(d) for d in (0, 1, 2)]
     lines = {day: [line(rng, k, day) for k in "abc"] for day in days}
+    made = conf(folder, lateness="1 day")
     for number in (0, 2):
         write(folder, f"{number}.csv", lines[days[number]])
-    made = conf(folder, lateness="1 day")
-    before = table(featured(spark, made))
+        before = table(featured(spark, made))
     write(folder, "1.csv", lines[days[1]])  # in time
     write(folder, "3.csv", [line(rng, "d", days[0])])
     run = featured(spark, made)

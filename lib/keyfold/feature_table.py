@@ -170,45 +170,46 @@ def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
     there = _periods(rows, col(PERIOD), col(RUN))
     before = _periods(run.featured.read(), col(PERIOD), col(RUN)) if run.featured.exists() else {}
     changed = {p for p in {*there, *before} if before.get(p) != there.get(p)}
-    changed -= _too_late(run, made, rows, before, there, changed)
-    if not changed:
+    late = _too_late(run, made, rows, changed) if before else set()
+    first = min(changed - late, default=None)
+    states = None
+    if made is not None and first is not None:
+        states = _states(run, made, max((p for p in before if p < first), default=None))
+        if states is None:
+            late, first = set(), ""  # from the beginning, with all that has come
+    if late:
+        _tell(run, late, sum(sum(there.get(p, {}).values()) - sum(before.get(p, {}).values()) for p in late))
+    if first is None:
         return
+    changed = {p for p in {*there, *before} if p >= first} if made is not None else changed - late
     time = str(run.conf.data.time)
     if n := rows.where(col(time).isNull()).count():
         raise DataError(f"windows: `{time}` is NULL in {n:,} rows of `{run.rows.name}`, which have no place in their series")
     with run.step("windows" if made else "views") as step:
-        first, states = min(changed), None
-        if made is not None:
-            states = _states(run, made, max((p for p in before if p < first), default=None))
-            first = first if states is not None else ""
-            changed = {p for p in {*there, *before} if p >= first}
         counts = {p: sum(there.get(p, {}).values()) for p in sorted(changed)}
         with set_for_now(run.spark, TO_WORKERS):
             _commit(run, made, some, rows.where(col(PERIOD).isin(list(counts))), states, counts, str(version))
         step.rows = sum(counts.values())
 
 
-def _too_late(
-    run: "Run", made: Definition | None, rows: "DataFrame", before: Mapping[str, Mapping[str, int]],
-    there: Mapping[str, Mapping[str, int]], changed: set[str],
-) -> set[str]:  # fmt: skip
-    """Of the periods that changed those that data.lateness leaves as they are; what came to them is told."""
+def _too_late(run: "Run", made: Definition | None, rows: "DataFrame", changed: set[str]) -> set[str]:
+    """Of the periods that changed those that data.lateness leaves as they are."""
     from pyspark.sql import functions as F
 
-    lateness, last = run.conf.data.lateness, next(run.featured.commits(), None) if before else None
+    lateness, last = run.conf.data.lateness, next(run.featured.commits(), None)
     if lateness is None or last is None or last.metadata.get("definition") != (made.digest if made else ""):
         return set()
     at = micros(str(run.conf.data.time))
     newest = rows.agg(F.max(at)).collect()[0][0] or 0
     first = rows.where(at >= newest - views.micros_of(lateness)).agg(F.min(PERIOD)).collect()[0][0]
-    late = {p for p in changed if first is not None and p < first}
-    if late:
-        came = sum(sum(there.get(p, {}).values()) - sum(before.get(p, {}).values()) for p in late)
-        run.say(
-            f"{', '.join(sorted(late)[:3])}{' …' if len(late) > 3 else ''}: changed ({came:+,} rows) more than {lateness} late "
-            f"(data.lateness), so `{run.featured.name}` keeps what it has of {'that period' if len(late) == 1 else 'those periods'}"
-        )
-    return late
+    return {p for p in changed if first is not None and p < first}
+
+
+def _tell(run: "Run", late: set[str], came: int) -> None:
+    run.say(
+        f"{', '.join(sorted(late)[:3])}{' …' if len(late) > 3 else ''}: changed ({came:+,} rows) more than {run.conf.data.lateness} late "
+        f"(data.lateness), so `{run.featured.name}` keeps what it has of {'that period' if len(late) == 1 else 'those periods'}"
+    )
 
 
 def _commit(
