@@ -36,7 +36,7 @@ def store(spark, tmp_path_factory):
         del sys.modules["views"]
         written = importlib.import_module("views")
         made = feast.FeatureStore(str(folder / "repository"))
-        made.apply([written.user, written.usage_features])
+        made.apply([written.user_entity, written.usage_features_view])
         yield view.featured, made
         sys.modules.pop("views")
 

@@ -204,6 +204,18 @@ def test_a_row_alone_has_the_windows_of_the_batch(spark, home, tmp_path):
         states.windows(pa.table({"k": ["a"], "day": pa.nulls(1, pa.date32()), "x": [1.0], "c": ["a"]}))
 
 
+def test_a_row_without_a_time_is_a_sentence(spark, home):
+    made = conf("")
+    del made["data"]["source"]
+    run = Run(check(made), spark)
+    rows = spark.createDataFrame(
+        [("a", DAY, 0.5, "c", True), ("b", None, 0.5, "c", True)], "k string, day date, x double, c string, y boolean"
+    )
+    run.rows.append(rows)
+    with run.job("features"), pytest.raises(DataError, match=r"`day` is NULL in 1 rows of `seen.rows`"):
+        feature_table.ready(run)
+
+
 @pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA is not set")
 def test_prices_are_replayed_day_by_day(spark, home):
     source = Path(str(DATA), "stocks_daily", "stockdata2.csv")

@@ -32,10 +32,10 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from feast.types import {types}
 '''
 _ENTITY = """
-{name} = Entity(name={name!r}, join_keys=[{name!r}], value_type=ValueType.{value})
+{name}_entity = Entity(name={name!r}, join_keys=[{name!r}], value_type=ValueType.{value})
 """
 _VIEW = """
-{name} = FeatureView(
+{name}_view = FeatureView(
     name={name!r},
     entities=[{entities}],
     schema=[
@@ -58,7 +58,7 @@ _VIEW = """
 def files(tables: "Sequence[Table]", project: str) -> dict[str, str]:
     """By name the texts of the files of a repository; DataError for what is no view, and for names and types that Feast does not have."""
     entities: dict[str, str] = {}
-    used = {"Int64"}
+    used: set[str] = set()
     texts = []
     for table in tables:
         said = views.of(table)
@@ -98,7 +98,7 @@ def _view(table: "Table", said: views.Described, types: Mapping[str, tuple[str, 
         columns.append(f"CAST({sql.quoted(said.known)} AS TIMESTAMP) AS {CREATED}")
     there = " AND ".join(f"{sql.quoted(c)} IS NOT NULL" for c in (*said.entity, said.time))
     return _VIEW.format(
-        name=table.name.replace(".", "_"), entities=", ".join(said.entity),
+        name=table.name.replace(".", "_"), entities=", ".join(f"{c}_entity" for c in said.entity),
         fields="\n".join(f"        Field(name={c!r}, dtype={type_})," for c, (type_, _, _) in types.items()),
         query=f"SELECT {', '.join(columns)} FROM {table.at} WHERE {there}", time=TIME, created=CREATED if said.known else "",  # noqa: S608
         ttl=said.ttl or 0, owner=said.owner, description=said.description, tags={"keyfold.view": said.digest},

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold import views
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, nearest
-from keyfold.features.windowed import Windowed
+from keyfold.features.windowed import Windowed, span
 from keyfold.fitting import TO_WORKERS
 from keyfold.ingest import CONTENT, PERIOD, RUN, period_of
 from keyfold.point_in_time import Known, micros, training_set
@@ -170,6 +170,11 @@ def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
     there = _periods(rows, col(PERIOD), col(RUN))
     before = _periods(run.featured.read(), col(PERIOD), col(RUN)) if run.featured.exists() else {}
     changed = {p for p in {*there, *before} if before.get(p) != there.get(p)}
+    if not changed:
+        return
+    time = str(run.conf.data.time)
+    if n := rows.where(col(time).isNull()).count():
+        raise DataError(f"windows: `{time}` is NULL in {n:,} rows of `{run.rows.name}`, which have no place in their series")
     late = _too_late(run, made, rows, changed) if before else set()
     first = min(changed - late, default=None)
     states = None
@@ -182,9 +187,6 @@ def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
     if first is None:
         return
     changed = {p for p in {*there, *before} if p >= first} if made is not None else changed - late
-    time = str(run.conf.data.time)
-    if n := rows.where(col(time).isNull()).count():
-        raise DataError(f"windows: `{time}` is NULL in {n:,} rows of `{run.rows.name}`, which have no place in their series")
     with run.step("windows" if made else "views") as step:
         counts = {p: sum(there.get(p, {}).values()) for p in sorted(changed)}
         with set_for_now(run.spark, TO_WORKERS):
@@ -201,7 +203,7 @@ def _too_late(run: "Run", made: Definition | None, rows: "DataFrame", changed: s
         return set()
     at = micros(str(run.conf.data.time))
     newest = rows.agg(F.max(at)).collect()[0][0] or 0
-    first = rows.where(at >= newest - views.micros_of(lateness)).agg(F.min(PERIOD)).collect()[0][0]
+    first = rows.where(at >= newest - (span(lateness).micros or 0)).agg(F.min(PERIOD)).collect()[0][0]
     return {p for p in changed if first is not None and p < first}
 
 

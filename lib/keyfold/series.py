@@ -41,7 +41,7 @@ class Definition(NamedTuple):
 class Past(NamedTuple):
     """What is left of some series: their numbers, ascending; of each how many rows, and the sums before them (series, sums).
 
-    `at` and `x` (inputs, rows) have the rows of one series after another.
+    `at` and `x` (rows, inputs) have the rows of one series after another.
     """
 
     series: Int64s
@@ -53,12 +53,12 @@ class Past(NamedTuple):
     def split(self) -> "tuple[Past, Past]":
         """All series but the last, and the last as number 0."""
         cut = len(self.at) - int(self.many[-1])
-        first = Past(self.series[:-1], self.many[:-1], self.at[:cut], self.x[:, :cut], self.sums[:-1])
-        return first, Past(np.zeros(1, np.int64), self.many[-1:], self.at[cut:], self.x[:, cut:], self.sums[-1:])
+        first = Past(self.series[:-1], self.many[:-1], self.at[:cut], self.x[:cut], self.sums[:-1])
+        return first, Past(np.zeros(1, np.int64), self.many[-1:], self.at[cut:], self.x[cut:], self.sums[-1:])
 
     def and_then(self, other: "Past") -> "Past":
         """With series of higher numbers behind it."""
-        return Past(*(np.concatenate(pair, axis=-1 if i == 3 else 0) for i, pair in enumerate(zip(self, other, strict=True))))
+        return Past(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
 
 def batches(made: Definition, names: Sequence[str], some: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -120,7 +120,7 @@ class Batch:
         keep, sums = computed.past(last[there])
         many = last[there] + 1 - keep
         kept = _ranges(keep, many)
-        x = np.stack([rows.values[f"x{i}"][kept] for i in range(len(made.inputs))])
+        x = np.stack([rows.values[f"x{i}"][kept] for i in range(len(made.inputs))], axis=1)
         rest = Past(there, many, rows.at[kept], x, sums)
         if goes_on and last[-1] >= 0:
             rest, self.left = rest.split()
@@ -138,7 +138,7 @@ class Batch:
         place = np.full(len(series), -1)
         place[np.flatnonzero(np.append(np.diff(series) > 0, True))[:n]] = np.arange(n)
         ends = np.concatenate([[0], np.cumsum(rest.many)])
-        parts = [(np.arange(n + 1) * m, rest.sums), (ends, rest.at), (ends * len(rest.x), rest.x.T)]
+        parts = [(np.arange(n + 1) * m, rest.sums), (ends, rest.at), (ends * rest.x.shape[1], rest.x)]
         lists = [
             pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values.reshape(-1)))
             for offsets, values in parts
@@ -150,11 +150,11 @@ class Batch:
         series = self.series[~self.data]
         if not len(series):
             none = np.zeros(0, np.int64)
-            return Past(none, none, none, np.zeros((len(self.made.inputs), 0)), np.zeros((0, summed_width(self.made.windows))))
+            return Past(none, none, none, np.zeros((0, len(self.made.inputs))), np.zeros((0, summed_width(self.made.windows))))
         states = self.column[STATE].filter(pa.array(~self.data))
         sums, at, x = (states.field(name).flatten().to_numpy(zero_copy_only=False) for name in ("sums", "at", "x"))
         many = pc.list_value_length(states.field("at")).to_numpy(zero_copy_only=False).astype(np.int64)
-        return Past(series, many, at, x.reshape(len(at), len(self.made.inputs)).T, sums.reshape(len(series), -1))
+        return Past(series, many, at, x.reshape(len(at), len(self.made.inputs)), sums.reshape(len(series), -1))
 
     def _laid_out(self, past: Past) -> tuple[Rows, Int64s]:
         """The rows, each series after what is left of it; and of each series the place of its last row, or -1."""
@@ -174,7 +174,7 @@ class Batch:
         there = _ranges(starts[past.series], past.many)
         at[there] = past.at
         for i, x in enumerate(values.values()):
-            x[there] = past.x[i]
+            x[there] = past.x[:, i]
         sums = dict(zip(starts[past.series].tolist(), past.sums.tolist(), strict=True))
         last = np.where(of > 0, starts[1:] - 1, -1)
         return Rows(np.repeat(starts[:-1], before + of), at, values, mine, sums), last

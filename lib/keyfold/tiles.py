@@ -1,8 +1,8 @@
 """Long frames by tiles: rows of one hour or day of UTC are summed up once, and a frame takes whole tiles in place of their rows.
 
 A frame is, by definition, its first tile's rows, newest first; then each whole tile, its rows oldest first; then, where the frame ends
-within a tile, that tile's rows, oldest first. So each row is taken in twice, whatever the length of the frame: once from either end of its
-tile. Deviations are merged as by Chan, Golub and LeVeque (1983).
+within a tile, that tile's rows, oldest first. So each row of a batch and of the past before it is taken in twice, whatever the length of
+the frame: once from either end of its tile. Deviations are merged as by Chan, Golub and LeVeque (1983).
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Tiles:
         self._number = np.cumsum(new) - 1
         self._first = np.flatnonzero(new)
         self._length = np.diff(np.append(self._first, len(at)))
-        self._known: dict[tuple[str, int], _Summed] = {}
+        self._known: dict[tuple[Merge, int], _Summed] = {}
 
     def over(self, take: str, x: Doubles, first: Int64s, last: Int64s, until: Int64s) -> Doubles:
         """(1 + what is kept, frames): how many values frames have, and what is kept of them.
@@ -34,7 +34,7 @@ class Tiles:
         Frames by the places of their first and last rows (the last before the first where it is empty) and the time until which they go.
         """
         single, merge = _KEPT[take]
-        key = (single.__name__ + merge.__name__, id(x))
+        key = merge, id(x)
         if key not in self._known:
             self._known[key] = _Summed(self, single(x), merge, single(np.full(1, np.nan)))
         return self._known[key].over(first, last, until)
@@ -99,10 +99,6 @@ def _counted(x: Doubles, missing: float = 0.0) -> Doubles:
     return np.stack([there.astype(np.float64), np.where(there, x, missing)])
 
 
-def _value(x: Doubles) -> Doubles:
-    return _counted(x)
-
-
 def _low(x: Doubles) -> Doubles:
     return _counted(x, np.inf)
 
@@ -136,7 +132,7 @@ def _spread(a: Doubles, b: Doubles) -> Doubles:
 
 
 _KEPT: dict[str, tuple[Callable[[Doubles], Doubles], Merge]] = {
-    **dict.fromkeys(("count", "sum", "mean", "share"), (_value, _added)),
+    **dict.fromkeys(("count", "sum", "mean", "share"), (_counted, _added)),
     "min": (_low, _least),
     "max": (_high, _greatest),
     "std": (_moments, _spread),

@@ -8,9 +8,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from keyfold.digests import digest
 from keyfold.errors import DataError, nearest
+from keyfold.features.windowed import span
 from keyfold.point_in_time import Known
 from keyfold.section import Section
-from keyfold.values import MICROS
 
 if TYPE_CHECKING:
     from keyfold.tables import Table
@@ -76,16 +76,10 @@ class Described(NamedTuple):
 def described(view: View, key: Sequence[str], time: str, windows: Sequence[str], definition: str, known: str | None) -> Described:
     """The view, with its defaults; `known`: the column that has the time at which all of a row was known."""
     entity = view.entity or [c for c in key if c != time]
-    ttl = None if view.ttl is None else micros_of(view.ttl)
+    ttl = None if view.ttl is None else span(view.ttl).micros
     features = view.features or list(windows)
     values = digest([definition, entity, time, view.created, ttl, features])
     return Described(entity, time, known, ttl, features, values, view.owner, view.description)
-
-
-def micros_of(length: str) -> int:
-    """Of a length such as `30 days`."""
-    number, unit = length.removesuffix("s").split(" ")
-    return int(number) * MICROS[unit]
 
 
 def of(table: "Table") -> Described:

@@ -40,7 +40,7 @@ class Windowed(Numeric):
     lag: str = Field("0 rows", pattern=r"^\d{1,7} (row|minute|hour|day|week|month)s?$", description="so late do values arrive")
     current: bool = Field(False, description="whether the row itself is in its frame")
     tile: Literal["hour", "day"] | None = Field(
-        None, description="for long frames: sums whole tiles of UTC, so costs by rows alone"
+        None, description="for long frames: sums whole tiles of UTC in place of their rows"
     )
     value: Any = Field(None, description="of `share`: the value whose share is taken")
     alpha: float | None = Field(None, gt=0, lt=1, description="of `ewm`: the weight of the newest row")
