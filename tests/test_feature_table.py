@@ -4,6 +4,7 @@ import datetime as dt
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,35 +130,67 @@ from keyfold.conf import load
 from keyfold.run import Run
 from keyfold.spark import session
 from keyfold import feature_table
+from keyfold.ingest import ingest
 run = Run(load(sys.argv[1]), session("killed"))
+ingest(run)
 with run.job("features"):
     feature_table.ready(run)
 """
+
+
+def killed_at(command, folder, pattern):
+    """Runs a command and kills it, with all that it started, where a new file of such a name is in the folder."""
+    there = set(folder.rglob(pattern))
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while process.poll() is None and not set(folder.rglob(pattern)) - there:
+            time.sleep(0.01)
+        assert process.poll() is None, "it ended before it wrote"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def test_a_killed_job_leaves_the_table_as_it_was_and_is_made_good_by_the_next(spark, home, tmp_path):
     rng, folder = random.Random(5), tmp_path / "in"
     write(folder, "a.csv", [line(rng, f"k{i % 50}", DAY + dt.timedelta(i // 50)) for i in range(100)])
     run = featured(spark, conf(folder))
-    before, at = table(run), run.featured.path
+    before = table(run)
     write(folder, "b.csv", [line(rng, f"k{i % 50}", DAY + dt.timedelta(2 + i // 50)) for i in range(100)])
     ingest(Run(check(conf(folder)), spark))
     (tmp_path / "conf.yaml").write_text(yaml.safe_dump(conf(folder)))
-    there = set(at.rglob("*.parquet"))
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "conf.yaml")]
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while process.poll() is None and not set(at.rglob("*.parquet")) - there:
-            time.sleep(0.01)
-        assert process.poll() is None, "it ended before it wrote"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    killed_at([sys.executable, "-c", KILLED, str(tmp_path / "conf.yaml")], run.featured.path, "*.parquet")
     assert table(run) == before
     with run.job("features"):
         feature_table.ready(run)
     found = table(run)
     assert found == at_once(run) and len(found) == 200 + 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "pattern"), [("rows", "*.parquet"), ("featured", "*.parquet"), ("featured", "0*.json")])
+def test_a_killed_job_over_windows_and_a_view(spark, home, tmp_path, name, pattern):
+    """While rows come, while files are written, and right after the commit; the rows are taken in by the killed job itself."""
+    rng, folder, seen = random.Random(6), tmp_path / "in", tmp_path / "seen"
+    usage = conf(seen, {"calls": {"over": "3 rows", "take": "sum", "current": True}})
+    usage = usage | {"name": "usage", "view": {"owner": "nobody"}}
+    both = conf(folder, views=[{"table": "usage.features"}])
+    for number in (0, 1):
+        for into in (folder, seen):
+            days = [DAY + dt.timedelta(2 * number + i // 50) for i in range(100)]
+            write(into, f"{number}.csv", [line(rng, f"k{i % 50}", day) for i, day in enumerate(days)])
+        offered = featured(spark, usage)
+        feature_table.offer(offered)
+        if not number:
+            run = featured(spark, both)
+            before = table(run)
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump(both))
+    killed_at([sys.executable, "-c", KILLED, str(tmp_path / "conf.yaml")], getattr(run, name).path, pattern)
+    assert (table(run) == before) == (pattern == "*.parquet")
+    run = featured(spark, both)
+    found = table(run)
+    shutil.rmtree(run.featured.path)
+    assert found == table(featured(spark, both)) and len(found) == 200 + 50
 
 
 def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path):
