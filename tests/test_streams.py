@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from keyfold.errors import ConfError, DataError
 from keyfold.features import Out
+from keyfold.matrix import Layout
 from keyfold.training import streams
-from keyfold.training.streams import STREAMS, Layout, Plan, batches, groups
+from keyfold.training.streams import STREAMS, Plan, batches, groups
 
 OUTS = {
     "user": Out("int", 50),

@@ -113,7 +113,7 @@ def _asked(folds: Folds) -> dict[str, list[str]]:
 
 def _is_class(run: "Run", label_type: str) -> bool:
     train = run.conf.train
-    return train.model.sklearn.classifies if train else family_of(label_type) in ("string", "boolean")
+    return train.model.chosen.classifies if train else family_of(label_type) in ("string", "boolean")
 
 
 def folds(run: "Run") -> Folds:

@@ -1,7 +1,7 @@
 """Features as what a model takes: a sparse matrix straight from the indices, a dense one, tensors, or MLlib's vectors."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,42 @@ def tensors(arrays: Arrays, outs: Outs) -> "dict[str, torch.Tensor]":
         else:
             made[name] = torch.as_tensor(np.asarray(arrays[name], np.int32 if out.type == "int" else np.float32))
     return made
+
+
+class Layout(NamedTuple):
+    """Where features stand: `indices` and `numbers` by name, with their columns in the matrix of that type; `widths` of index features."""
+
+    indices: dict[str, slice]
+    numbers: dict[str, slice]
+    widths: dict[str, int]
+
+    @classmethod
+    def of(cls, outs: Outs) -> "Layout":
+        """DataError for a feature of any number of indices."""
+        indices: dict[str, slice] = {}
+        numbers: dict[str, slice] = {}
+        widths: dict[str, int] = {}
+        for name, out in outs.items():
+            if out.length is None:
+                raise DataError(
+                    f"features.{name} is a bag of any number of indices, and a network takes as many for each row; give it a length"
+                )
+            into = indices if out.type == "int" else numbers
+            begin = max((s.stop for s in into.values()), default=0)
+            into[name] = slice(begin, begin + out.length)
+            if out.type == "int":
+                widths[name] = out.width
+        return cls(indices, numbers, widths)
+
+    def packed(self, arrays: Arrays, rows: int) -> "tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]":
+        """(rows, columns) of both types."""
+        made: list[Any] = []
+        for places, kind in ((self.indices, np.int32), (self.numbers, np.float32)):
+            into = np.empty((rows, max((s.stop for s in places.values()), default=0)), kind)
+            for name, columns in places.items():
+                into[:, columns] = np.asarray(arrays[name]).reshape(rows, columns.stop - columns.start)
+            made.append(into)
+        return made[0], made[1]
 
 
 def vectors(rows: sparse.csr_matrix) -> pa.Array:

@@ -1,4 +1,4 @@
-"""What can be trained, and a trained model as one folder: spec, estimator and label in JSON and skops, nothing pickled."""
+"""What can be trained, and a trained model as one folder: spec and label in JSON, skops or safetensors, nothing pickled."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import model_validator
 
 from keyfold.certificate import Certificate
 from keyfold.digests import digest, file_digest
 from keyfold.errors import DataError
 from keyfold.models.sklearn import Estimator, Sklearn
+from keyfold.models.torch import Network, Torch
 from keyfold.section import Section
 from keyfold.spec import Spec
 from keyfold.values import ARROW
@@ -20,9 +22,21 @@ THRESHOLD = 0.5
 
 
 class ModelConf(Section):
-    """Which model: {sklearn: {estimator: …, params: …}}."""
+    """Which model: {sklearn: {estimator: …, params: …}} or {torch: {network: …}}."""
 
-    sklearn: Sklearn
+    sklearn: Sklearn | None = None
+    torch: Torch | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "ModelConf":
+        if (self.sklearn is None) == (self.torch is None):
+            raise ValueError("name one kind of model: sklearn or torch")
+        return self
+
+    @property
+    def chosen(self) -> Sklearn | Torch:
+        """The one that is named."""
+        return self.sklearn or self.torch  # type: ignore[return-value]
 
 
 class Label(NamedTuple):
@@ -49,7 +63,7 @@ class Model(NamedTuple):
     """A trained model that takes raw rows: the features are inside."""
 
     spec: Spec
-    estimator: Estimator
+    estimator: Estimator | Network
     label: Label
     certificate: Certificate
 
@@ -69,9 +83,10 @@ class Model(NamedTuple):
         """Writes the model into a folder, and gives the digest of its manifest."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "spec.json").write_text(self.spec.to_json(), "utf-8")
-        self.estimator.save(folder / "estimator.skops")
+        self.estimator.save(folder)
         self.certificate.save(folder)
-        facts = {"label": self.label._asdict(), "sparse": self.estimator.sparse}
+        facts: dict[str, Any] = {"label": self.label._asdict()}
+        facts |= {"sparse": self.estimator.sparse} if isinstance(self.estimator, Estimator) else {}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
         return manifest(folder)
 
@@ -81,7 +96,7 @@ class Model(NamedTuple):
         try:
             facts = json.loads((folder / "model.json").read_text("utf-8"))
             spec = Spec.from_json((folder / "spec.json").read_text("utf-8"))
-            estimator = Estimator.load(folder / "estimator.skops", spec, facts["sparse"])
+            estimator = Estimator.load(folder, spec, sparse=facts["sparse"]) if "sparse" in facts else Network.load(folder, spec)
             model = cls(spec, estimator, Label(**facts["label"]), Certificate.load(folder))
         except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors, too
             raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error

@@ -16,6 +16,7 @@ from keyfold.section import Section
 from keyfold.spec import Arrays, Spec
 
 PACKAGES = ("sklearn",)
+FILE = "estimator.skops"
 # What skops does not trust by itself, though scikit-learn's own trees and calibrators hold it.
 TRUSTED = (
     "sklearn.tree._tree.Tree",
@@ -78,6 +79,11 @@ class Sklearn(Section):
         return fitted
 
     @property
+    def said(self) -> dict[str, Any]:
+        """Its parameters, for MLflow."""
+        return {"estimator": self.estimator, **self.params}
+
+    @property
     def classifies(self) -> bool:
         """Whether it predicts a class."""
         from sklearn.base import is_classifier
@@ -106,7 +112,7 @@ class Estimator:
         """A regressor's prediction."""
         return np.asarray(self.estimator.predict(self.matrix(arrays)), np.float64)
 
-    def save(self, path: Path) -> None:
+    def save(self, folder: Path) -> None:
         """Writes the estimator, without pickle (DataError where it holds types that could not be loaded safely)."""
         import skops.io
 
@@ -114,16 +120,16 @@ class Estimator:
         odd = set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED)
         if odd:
             raise DataError(f"{type(self.estimator).__name__} cannot be saved safely: it holds {', '.join(sorted(odd))}")
-        path.write_bytes(data)
+        (folder / FILE).write_bytes(data)
 
     @classmethod
-    def load(cls, path: Path, spec: Spec, sparse: bool) -> "Estimator":
+    def load(cls, folder: Path, spec: Spec, *, sparse: bool) -> "Estimator":
         """Reads what `save` wrote; other types than the listed ones are refused by skops."""
         import skops.io
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return cls(skops.io.load(path, trusted=list(TRUSTED)), spec, sparse)
+            return cls(skops.io.load(folder / FILE, trusted=list(TRUSTED)), spec, sparse)
 
 
 def _nearest(name: str) -> str:

@@ -15,26 +15,45 @@ from keyfold.errors import ConfError, DataError, nearest
 from keyfold.examples import LABEL, NUMBER, PART, Examples, features
 from keyfold.metrics import Metric
 from keyfold.models import Label, Model, ModelConf
+from keyfold.models.sklearn import Estimator
+from keyfold.models.torch import Network, torch_or_sentence
 from keyfold.registry import Registered
 from keyfold.section import Section
 from keyfold.spec import Arrays, Spec
-from keyfold.split import FOLD, key_hash, place
+from keyfold.split import FOLD, FOLDS, key_hash, place
 from keyfold.sql import col
 from keyfold.standins import WEIGHT
+from keyfold.training import distributed, streams
 from keyfold.training.ablation import ablated
+from keyfold.training.streams import ORDER
 from keyfold.values import text_of
 
 if TYPE_CHECKING:
     from keyfold.run import Job, Run
 
-ORDER = "keyfold_order"
 BAG = 16  # cells that a bag is taken to have
+
+
+class Loop(Section):
+    """How a network is trained. Batches are those of all ranks together, so their number changes no result."""
+
+    epochs: int = Field(1, ge=1)
+    batch_size: int = Field(3072, ge=1, description="rows of all ranks together")
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(0.001, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warm_up: float = Field(0.0, ge=0, lt=1, description="share of all steps over which the learning rate rises from 0")
+    decay: Literal["cosine"] | None = Field(None, description="how the learning rate falls after that")
+    clip: float | None = Field(None, gt=0, description="the largest norm of the gradient")
+    patience: int | None = Field(None, ge=1, description="so many epochs without a better validation loss end the training")
+    checkpoint_steps: int = Field(500, ge=1, description="steps between checkpoints; there is one after each epoch besides")
 
 
 class Train(Section):
     """What is trained, and how."""
 
     model: ModelConf
+    loop: Loop = Loop()
     class_weight: Literal["balanced"] | dict[str, float] | None = None
     seed: int = 0
     memory_share: float = Field(0.25, gt=0, le=1, description="of the machine's memory, that the rows may take on the driver")
@@ -83,6 +102,7 @@ def train(run: "Run") -> Registered:
     conf = run.conf
     if conf.train is None:
         raise ConfError("train: the conf has no such section, so there is nothing to train")
+    _check_network(run, conf.train)
     spec, found = features(run)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
@@ -107,6 +127,19 @@ def train(run: "Run") -> Registered:
     return version
 
 
+def _check_network(run: "Run", train: Train) -> None:
+    """What cannot be said with a network, and whether it can be trained here (ConfError)."""
+    if train.model.torch is None:
+        return
+    for option, given in {"report.without": run.conf.report.without, "split.folds": run.conf.split.folds}.items():
+        if given:
+            raise ConfError(
+                f"{option} trains the model once more each time, which is offered for scikit-learn models only; leave it out"
+            )
+    streams.per_stream(train.loop.batch_size)
+    torch_or_sentence()
+
+
 def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Registered:
     conf = run.conf
     assert conf.train is not None
@@ -117,26 +150,31 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
     with run.step("collect") as step:
         rows, sampled = _collected(run, spec, found)
         step.rows = rows.table.num_rows
-    with run.step("fit") as step:
-        learnt = rows.fold("train")
-        step.rows = learnt.table.num_rows
-        weight = _weighed(learnt, _weights(conf.train, found.label, learnt.y))
-        estimator = conf.train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, conf.train.seed)
-        model = Model(spec, estimator, found.label, Certificate.issued(run.spark, spec))
+    learnt, weights = rows.fold("train"), _class_weights(conf.train, found)
+    estimator: Estimator | Network
+    weight = None
+    if conf.train.model.sklearn is None:
+        estimator = distributed.trained(run, job.run_id, spec, found, _identifying(run), weights or (1.0, 1.0))
+    else:
+        with run.step("fit") as step:
+            step.rows = learnt.table.num_rows
+            weight = _weighed(learnt, weights)
+            estimator = conf.train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, conf.train.seed)
+    model = Model(spec, estimator, found.label, Certificate.issued(run.spark, spec))
     with run.step("evaluate") as step:
         measured = {fold: measure(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows}
         if conf.split.folds:
-            measured["cross_validated"] = _cross_validated(conf.train, rows, found.label, conf.split.folds)
+            measured["cross_validated"] = _cross_validated(conf.train, rows, found.label, conf.split.folds, weights)
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
         run.sections += _sections(run, model, rows.fold("test"), measured)
     if conf.report.without and "test" in measured:
         measured |= _ablated(run, model, rows, weight, measured["test"])
     with run.step("register"):
         params = {
-            "estimator": conf.train.model.sklearn.estimator,
-            **conf.train.model.sklearn.params,
-            "rows": learnt.table.num_rows,
+            **conf.train.model.chosen.said,
+            "rows": found.of("train") if conf.train.model.torch else learnt.table.num_rows,
         }
+        params |= conf.train.loop.model_dump() if conf.train.model.torch else {}
         tags = {
             "keyfold.run_id": job.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(found.version)),
             "keyfold.table": run.featured.name, "keyfold.conf_digest": conf.digest, "keyfold.seed": str(conf.train.seed),
@@ -199,8 +237,10 @@ def _collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
     )
     _check_extra(found, extra)
     order = key_hash(found.rows, _identifying(run), "order")
-    share = _share(run, spec, sum(found.counts.values()))
-    rows = found.rows.where(col(FOLD).isNotNull())
+    # A network reads the train fold from files.
+    taken = ("validation", "test") if conf.train and conf.train.model.torch else FOLDS
+    share = _share(run, spec, sum(found.of(fold) for fold in taken))
+    rows = found.rows.where(col(FOLD).isin(*taken))
     if share < 1:
         rows = rows.where(place(rows, _identifying(run), "sample") < F.lit(round(share * hashing.PARTS)))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
@@ -230,23 +270,26 @@ def _share(run: "Run", spec: Spec, rows: int) -> float:
     return min(1.0, there / max(1, needed))
 
 
-def _weights(train: Train, label: Label, y: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
+def _class_weights(train: Train, found: Examples) -> tuple[float, float] | None:
+    """Of the negative and the positive class."""
+    label = found.label
     if train.class_weight is None or not label.classes:
         return None
     if train.class_weight == "balanced":
-        share = y.mean()
-        return np.where(y, 0.5 / share, 0.5 / (1 - share))
+        share = found.counts.get(("train", label.positive), 0) / found.of("train")
+        return 0.5 / (1 - share), 0.5 / share
     given = {str(key): value for key, value in train.class_weight.items()}
     negative, positive = (given.get(text_of(value), np.nan) for value in (label.negative, label.positive))
     if np.isnan([negative, positive]).any() or len(given) != 2:
         raise ConfError(
             f"train.class_weight must have the classes {text_of(label.negative)} and {text_of(label.positive)} (got {', '.join(given)})"
         )
-    return np.where(y, positive, negative)
+    return negative, positive
 
 
-def _weighed(learnt: Set, weight: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64] | None:
+def _weighed(learnt: Set, weights: tuple[float, float] | None) -> npt.NDArray[np.float64] | None:
     """The weights of classes times those of the rows' layouts, where there are any."""
+    weight = None if weights is None else np.where(learnt.y, weights[1], weights[0])
     if WEIGHT not in learnt.table.column_names:
         return weight
     of_rows = learnt.table[WEIGHT].to_numpy()
@@ -266,17 +309,16 @@ def _sections(run: "Run", model: Model, test: Set, measured: dict[str, dict[str,
     return made
 
 
-def _cross_validated(train: Train, rows: Set, label: Label, folds: int) -> dict[str, Metric]:
+def _cross_validated(train: Train, rows: Set, label: Label, folds: int, weights: tuple[float, float] | None) -> dict[str, Metric]:
     """The metrics of rows outside test, each answered by a model that was trained on the other parts."""
+    assert train.model.sklearn is not None
     inside = Set(rows.table.filter(pa.compute.not_equal(rows.table[FOLD], "test")), rows.spec)
     number = inside.table[f"keyfold_extra:{NUMBER}"].to_numpy()
     answer = np.full(len(number), np.nan)
     for k in range(folds):
         learnt, held = (Set(inside.table.filter(pa.array(mask)), rows.spec) for mask in (number != k, number == k))
         if held.table.num_rows:
-            made = train.model.sklearn.fit(
-                rows.spec, learnt.arrays, learnt.y, _weighed(learnt, _weights(train, label, learnt.y)), train.seed
-            )
+            made = train.model.sklearn.fit(rows.spec, learnt.arrays, learnt.y, _weighed(learnt, weights), train.seed)
             answer[number == k] = made.probability(held.arrays) if label.classes else made.value(held.arrays)
     measure = metrics.classification if label.classes else metrics.regression
     return measure(inside.y, answer, order=inside.order)

@@ -66,6 +66,7 @@ def ablated(
 ) -> Ablation:
     """Trains the model's estimator once more, without some features, and measures what they gain."""
     spec, classes = fewer(model.spec, without), model.label.classes
+    assert train.model.sklearn is not None
     estimator = train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, train.seed)
     arrays = test.arrays
     full, less = (made.probability(arrays) if classes else made.value(arrays) for made in (model.estimator, estimator))

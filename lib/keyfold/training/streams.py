@@ -5,7 +5,7 @@ so the sequence of global batches is the same for any number of ranks, and a ran
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from queue import Full, Queue
 from typing import Any, NamedTuple
@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 
 from keyfold.errors import ConfError, DataError
 from keyfold.examples import LABEL
-from keyfold.features import Out
-from keyfold.spec import Arrays
+from keyfold.matrix import Layout
 from keyfold.standins import WEIGHT
 
 STREAMS = 12
@@ -35,40 +34,6 @@ class Group(NamedTuple):
     file: str
     number: int
     rows: int
-
-
-class Layout(NamedTuple):
-    """Where features stand: `indices` and `numbers` by name, with their columns in the matrix of that type; `widths` of index features."""
-
-    indices: dict[str, slice]
-    numbers: dict[str, slice]
-    widths: dict[str, int]
-
-    @classmethod
-    def of(cls, outs: Mapping[str, Out]) -> "Layout":
-        """DataError for a feature of any number of indices."""
-        indices, numbers, widths = {}, {}, {}
-        for name, out in outs.items():
-            if out.length is None:
-                raise DataError(
-                    f"features.{name} is a bag of any number of indices, and a network takes as many for each row; give it a length"
-                )
-            into = indices if out.type == "int" else numbers
-            begin = max((s.stop for s in into.values()), default=0)
-            into[name] = slice(begin, begin + out.length)
-            if out.type == "int":
-                widths[name] = out.width
-        return cls(indices, numbers, widths)
-
-    def packed(self, arrays: Arrays, rows: int) -> "tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]":
-        """(rows, columns) of both types."""
-        made: list[Any] = []
-        for places, kind in ((self.indices, np.int32), (self.numbers, np.float32)):
-            into = np.empty((rows, max((s.stop for s in places.values()), default=0)), kind)
-            for name, columns in places.items():
-                into[:, columns] = np.asarray(arrays[name]).reshape(rows, columns.stop - columns.start)
-            made.append(into)
-        return made[0], made[1]
 
 
 class Batch(NamedTuple):
@@ -136,12 +101,16 @@ def per_stream(batch_size: int) -> int:
 
 
 def groups(files: Sequence[str]) -> list[Group]:
-    """The row groups of Parquet files by path or URI, in the order of the files' names."""
+    """The row groups of Parquet files by path or URI, in the order of the least hash of a key that they have."""
     found = []
-    for file in sorted(files):
+    for file in files:
         with _opened(file) as parquet:
-            found += [Group(file, i, parquet.metadata.row_group(i).num_rows) for i in range(parquet.num_row_groups)]
-    return found
+            at = parquet.schema_arrow.names.index(ORDER)
+            for i in range(parquet.num_row_groups):
+                group = parquet.metadata.row_group(i)
+                if group.num_rows:
+                    found.append((group.column(at).statistics.min, Group(file, i, group.num_rows)))
+    return [group for _, group in sorted(found)]
 
 
 def batches(plan: Plan, rank: int, ranks: int, epoch: int, step: int = 0) -> Iterator[Batch]:
@@ -151,9 +120,9 @@ def batches(plan: Plan, rank: int, ranks: int, epoch: int, step: int = 0) -> Ite
 
 
 def _joined(parts: list[Batch]) -> Batch:
-    arrays: Iterator[Any] = (np.concatenate(some) for some in zip(*(part[:4] for part in parts), strict=True))
+    some: list[Any] = [np.concatenate(each) for each in zip(*(part[:4] for part in parts), strict=True)]
     keys = [part.keys for part in parts]
-    return Batch(*arrays, (sum(n for n, _ in keys), sum(total for _, total in keys) & _MASK))
+    return Batch(some[0], some[1], some[2], some[3], (sum(n for n, _ in keys), sum(total for _, total in keys) & _MASK))
 
 
 def _stream(plan: Plan, stream: int, epoch: int, step: int) -> Iterator[Batch]:
@@ -200,7 +169,8 @@ class _Rows(NamedTuple):
         return _Rows(*arrays)
 
     def and_then(self, more: "_Rows") -> "_Rows":
-        arrays: Iterator[Any] = (np.concatenate(pair) for pair in zip(self, more, strict=True))
+        pairs: Iterator[Any] = zip(self, more, strict=True)
+        arrays: Iterator[Any] = (np.concatenate(pair) for pair in pairs)
         return _Rows(*arrays)
 
     def batch(self, rows: int) -> Batch:
@@ -208,7 +178,8 @@ class _Rows(NamedTuple):
         many = len(taken[4])
         if many < rows:
             taken = [np.concatenate([a, np.zeros((rows - many, *a.shape[1:]), a.dtype)]) for a in taken]
-        return Batch(*taken[:4], (many, int(taken[4].view(np.uint64).sum(dtype=np.uint64))))
+        keys = many, int(taken[4][:many].view(np.uint64).sum(dtype=np.uint64))
+        return Batch(taken[0], taken[1], taken[2], taken[3], keys)
 
 
 def _shuffled(plan: Plan, block: list[Group], seed: list[int]) -> _Rows:

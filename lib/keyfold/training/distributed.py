@@ -1,0 +1,116 @@
+"""A network's training from the conf: features kept once as a Delta table, cut into streams, and the loop over them."""
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from keyfold.errors import DataError
+from keyfold.examples import LABEL, PART, Examples
+from keyfold.matrix import Layout
+from keyfold.models.torch import Network, torch_or_sentence
+from keyfold.spark import set_for_now
+from keyfold.spec import Spec
+from keyfold.split import FOLD, key_hash, place
+from keyfold.sql import col
+from keyfold.standins import WEIGHT
+from keyfold.tables import home
+from keyfold.training import streams
+from keyfold.training.streams import BLOCK, ORDER, STREAMS, Plan
+
+if TYPE_CHECKING:
+    from keyfold.run import Run
+    from keyfold.training.loop import Told
+
+STREAM = "keyfold_stream"
+FOLDS = ("train", "validation")
+
+
+def trained(run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]) -> Network:
+    """The network of the conf, trained on the train fold; `weights` of the negative and the positive class.
+
+    What a killed run with this id had come to is gone on from (ConfError: torch is not there; DataError).
+    """
+    train = run.conf.train
+    assert train is not None
+    assert train.model.torch is not None
+    torch_or_sentence()
+    from keyfold.training.checkpoints import Checkpoints
+    from keyfold.training.loop import Data, Training
+    from keyfold.training.ranks import Single
+
+    layout, each = Layout.of(spec.outs), streams.per_stream(train.loop.batch_size)
+    with run.step("examples") as step:
+        groups = _kept(run, spec, found, key)
+        step.rows = sum(group.rows for of_fold in groups.values() for stream in of_fold for group in stream)
+    plans = {fold: Plan(groups[fold], layout, train.seed, each) for fold in FOLDS}
+    data = Data(plans["train"], plans["validation"], weights)
+    checkpoints = Checkpoints(home() / "checkpoints" / run_id)
+    if checkpoints.last:
+        run.say(f"goes on from {checkpoints.last}")
+    with run.step("fit") as step:
+        training = Training(train.model.torch.build(layout, train.seed), train.model.torch.loss, train.loop, data, Single())
+        start, before = time.monotonic(), training.keys[0]
+
+        def told(at: "Told") -> None:
+            rate = (at.keys[0] - before) / max(1e-9, time.monotonic() - start)
+            validation = f", validation {at.validation:.4f}" if data.validation.rows else ""
+            run.say(f"epoch {at.epoch + 1} of {train.loop.epochs}: loss {at.loss:.4f}{validation}; {rate:,.0f} rows/s")
+
+        training.run(checkpoints, told)
+        step.rows = training.keys[0]
+    checkpoints.clear()
+    return Network(training.module, spec, train.model.torch)
+
+
+def _kept(run: "Run", spec: Spec, found: Examples, key: list[str]) -> dict[str, list[list[streams.Group]]]:
+    """By fold the row groups of each stream, of a table of features that is made unless it is there."""
+    table = run.table(f"{run.conf.name}.examples")
+    stand_ins = found.stand_ins.digest if found.stand_ins else ""
+    name = run.identity(
+        "examples", {"label": list(map(str, found.label)), "bridge": stand_ins, "streams": STREAMS}, rows=found.version,
+        spec=spec.digest, split=found.folds.identity, before=run.period, key=key,
+    )  # fmt: skip
+    last = next(table.commits(), None) if table.exists() else None
+    if last is None or last.metadata.get("run_id") != name or table.version().version != last.version:
+        _make(run, spec, found, key, name)
+        last = next(table.commits())
+    counts: dict[str, int] = last.metadata[STREAM]
+    files: dict[str, list[str]] = {stream: [] for stream in counts}
+    for file in table.read(last.version).inputFiles():
+        match = re.search(rf"/{STREAM}=([^/]+)/", unquote(file))
+        if match and match[1] in files:
+            files[match[1]].append(file)
+    groups = {stream: streams.groups(some) for stream, some in files.items()}
+    for stream, rows in counts.items():
+        if (there := sum(group.rows for group in groups[stream])) != rows:
+            raise DataError(
+                f"table `{table.name}`: the files of {stream} have {there:,} rows, and {rows:,} were written; rows were deleted "
+                "or added since. Drop the table, and run `train` again"
+            )
+    return {fold: [groups[_named(fold, stream)] for stream in range(STREAMS)] for fold in FOLDS}
+
+
+def _make(run: "Run", spec: Spec, found: Examples, key: list[str], name: str) -> None:
+    from pyspark.sql import functions as F
+
+    rows = found.rows.where(col(FOLD).isin(*FOLDS))
+    number = F.lpad((place(rows, key, "stream") * STREAMS / 1_000_000).cast("int").cast("string"), 2, "0")
+    columns: dict[str, Any] = {
+        STREAM: F.concat(col(FOLD), F.lit("-"), number),
+        ORDER: key_hash(rows, key, "order"),
+        LABEL: col(LABEL),
+    }
+    columns |= {WEIGHT: col(WEIGHT)} if found.stand_ins else {}
+    made = spec.out_of_fold(PART).transform(rows, [column.alias(n) for n, column in columns.items()])
+    there: dict[str, int] = dict(rows.select(columns[STREAM].alias(STREAM)).groupBy(STREAM).count().collect())  # type: ignore[arg-type]
+    counts = {_named(fold, stream): there.get(_named(fold, stream), 0) for fold in FOLDS for stream in range(STREAMS)}
+    ordered = made.repartition(STREAMS, STREAM).sortWithinPartitions(STREAM, ORDER)
+    with set_for_now(run.spark, {"spark.sql.files.maxRecordsPerFile": str(4 * BLOCK)}):
+        run.table(f"{run.conf.name}.examples").replace(
+            ordered, STREAM, counts, retention=run.conf.data.retention, schema=True, job="train", run_id=name
+        )
+
+
+def _named(fold: str, stream: int) -> str:
+    return f"{fold}-{stream:02d}"

@@ -1,0 +1,203 @@
+"""The training loop: mini-batch descent over the global batches of all ranks, resumable at any step.
+
+The gradient is that of the weighted loss over the global weight of the batch, so padding counts nothing and the number of ranks is of no
+matter. All randomness follows from the seed, the step and the stream. It needs the package torch.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from keyfold.errors import DataError
+from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
+from keyfold.training.ranks import Ranks
+from keyfold.training.streams import Batch, Plan, batches
+
+if TYPE_CHECKING:
+    from keyfold.training import Loop
+
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+_LOSSES: dict[str, Callable[..., Tensor]] = {
+    "cross_entropy": nn.functional.binary_cross_entropy_with_logits,
+    "squared_error": nn.functional.mse_loss,
+}
+
+
+class Data(NamedTuple):
+    """The plans of the folds, and what an example of each class (negative, positive) weighs."""
+
+    train: Plan
+    validation: Plan
+    weights: tuple[float, float] = (1.0, 1.0)
+
+
+class Told(NamedTuple):
+    """How it stands after an epoch: mean losses; `keys`: how many rows were taken in, and the sum of the hashes of their keys."""
+
+    epoch: int
+    step: int
+    loss: float
+    validation: float
+    keys: tuple[int, int]
+
+
+class Training:
+    """A network, its optimizer, and where in the data it is."""
+
+    def __init__(self, module: nn.Module, loss: str, conf: "Loop", data: Data, ranks: Ranks) -> None:
+        self.module, self.conf, self.data, self.ranks = module, conf, data, ranks
+        self.loss = _LOSSES[loss]
+        self.parameters = list(module.parameters())
+        self.optimizer = _OPTIMIZERS[conf.optimizer](self.parameters, lr=conf.learning_rate, weight_decay=conf.weight_decay)
+        self.epoch = self.step = 0  # of the batch that is next; steps are counted over all epochs
+        self.total = torch.zeros(2, dtype=torch.float64)  # of this epoch so far: loss, weight
+        self.keys = (0, 0)  # of all ranks
+        self.best, self.since = math.inf, 0
+
+    # --- from beginning to end ---
+
+    def run(self, checkpoints: Checkpoints, told: Callable[[Told], None]) -> None:
+        """Trains until the last epoch, or until validation gets no better; then has the parameters of the best epoch."""
+        self._begin(checkpoints.last)
+        while self.epoch < self.conf.epochs and not self._waited:
+            for batch in self._steps():
+                self._descend(batch)
+                if self.step % self.conf.checkpoint_steps == 0 and self.step % self.data.train.steps:
+                    self._write(checkpoints, {})
+            self._end_epoch(checkpoints, told)
+        checkpoints.wait()
+        if self.ranks.rank == 0 and (best := checkpoints.best):
+            self._take(read(best))
+        self.ranks.broadcast(self.parameters)
+
+    @property
+    def _waited(self) -> bool:
+        return self.conf.patience is not None and self.since >= self.conf.patience
+
+    def _begin(self, last: Path | None) -> None:
+        """All ranks read the same checkpoint, or begin with the parameters of the first."""
+        if last is None:
+            self.ranks.broadcast([p.data for p in self.parameters])
+            return
+        self._take(read(last))
+
+    def _steps(self) -> Iterator[Batch]:
+        return batches(self.data.train, self.ranks.rank, self.ranks.size, self.epoch, self.step % self.data.train.steps)
+
+    def _end_epoch(self, checkpoints: Checkpoints, told: Callable[[Told], None]) -> None:
+        validation = self._validated()
+        mean = float(self.total[0] / self.total[1])
+        if not math.isfinite(mean):
+            raise DataError(
+                f"train: the loss is {mean} after epoch {self.epoch + 1}; lower train.loop.learning_rate, or set train.loop.clip"
+            )
+        if math.isfinite(validation):
+            self.since = 0 if validation < self.best else self.since + 1
+            self.best = min(validation, self.best)
+        told(Told(self.epoch, self.step, mean, validation, self.keys))
+        self.epoch += 1
+        self.total.zero_()
+        self._write(checkpoints, {"validation": validation} if math.isfinite(validation) else {})
+
+    # --- a step ---
+
+    def _descend(self, batch: Batch) -> None:
+        self.module.train()
+        plan = self.data.train
+        if noise := getattr(self.module, "noise", None):
+            noise.at(plan.seed, self.step, plan.owned(self.ranks.rank, self.ranks.size))
+        loss, weight = self._lost(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        count, keys = batch.keys
+        # In 32-bit parts, whose sums over ranks a double holds.
+        said = torch.tensor(
+            [loss.item(), weight.item(), count, keys & 0xFFFFFFFF, keys >> 32],
+            dtype=torch.float64,
+        )
+        for p in self.parameters:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        self.ranks.add([*gradients, said])
+        self.total += said[:2]
+        self.keys = (self.keys[0] + int(said[2]), (self.keys[1] + int(said[3]) + (int(said[4]) << 32)) % 2**64)
+        self.step += 1
+        if said[1] > 0:
+            self._move(gradients, float(said[1]))
+        self.optimizer.zero_grad(set_to_none=False)
+
+    def _move(self, gradients: list[Tensor], weight: float) -> None:
+        for gradient in gradients:
+            gradient.div_(weight)
+        if self.conf.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.conf.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.conf.learning_rate * self._share()
+        self.optimizer.step()
+
+    def _share(self) -> float:
+        """Of the learning rate: rising over the warm-up, then as it is, or falling as a cosine."""
+        whole = self.conf.epochs * self.data.train.steps
+        warm = self.conf.warm_up * whole
+        if self.step < warm:
+            return self.step / warm
+        gone = (self.step - warm) / max(1.0, whole - warm)
+        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, gone)) if self.conf.decay == "cosine" else 1.0
+
+    def _lost(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The weighted loss, summed, and the weight."""
+        label, weight = torch.from_numpy(batch.label), torch.from_numpy(batch.weight)
+        negative, positive = self.data.weights
+        if (negative, positive) != (1.0, 1.0):
+            weight = weight * torch.where(label > 0, positive, negative)
+        found = self.module(torch.from_numpy(batch.indices), torch.from_numpy(batch.numbers))
+        return (self.loss(found, label, reduction="none") * weight).sum(), weight.sum()
+
+    def _validated(self) -> float:
+        """The mean loss over the validation fold, NaN where it is empty."""
+        self.module.eval()
+        said = torch.zeros(2, dtype=torch.float64)
+        with torch.no_grad():
+            for batch in batches(self.data.validation, self.ranks.rank, self.ranks.size, 0):
+                said += torch.stack(self._lost(batch)).double()
+        self.ranks.add([said])
+        return float(said[0] / said[1]) if said[1] > 0 else math.nan
+
+    # --- checkpoints ---
+
+    def _write(self, checkpoints: Checkpoints, more: dict[str, Any]) -> None:
+        if self.ranks.rank:
+            return
+        state = {
+            "epoch": self.epoch, "step": self.step, "total": self.total.tolist(), "keys": list(self.keys),
+            "best": self.best if math.isfinite(self.best) else None, "since": self.since,
+        }  # fmt: skip
+        checkpoints.write(self.step, Checkpoint(self._tensors(), state | more))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        found = {f"network.{name}": t for name, t in self.module.state_dict().items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{number}.{name}": t for name, t in state.items() if t is not None}
+        return found
+
+    def _take(self, found: Checkpoint) -> None:
+        network = {n.removeprefix("network."): t for n, t in found.tensors.items() if n.startswith("network.")}
+        self.module.load_state_dict(network)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in found.tensors.items():
+            if name.startswith("optimizer."):
+                _, number, what = name.split(".")
+                moments.setdefault(int(number), {})[what] = tensor
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        state = found.state
+        self.epoch, self.step, self.since = state["epoch"], state["step"], state["since"]
+        self.total = torch.tensor(state["total"], dtype=torch.float64)
+        self.keys = (state["keys"][0], state["keys"][1])
+        self.best = math.inf if state["best"] is None else state["best"]

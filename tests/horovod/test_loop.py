@@ -1,0 +1,226 @@
+"""The loop against plain torch, over any number of ranks (here threads), and stopped anywhere."""
+
+import shutil
+import threading
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from keyfold.conf import check
+from keyfold.errors import ConfError, DataError
+from keyfold.features import Out
+from keyfold.matrix import Layout
+from keyfold.models.torch import Torch
+from keyfold.training import Loop
+from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
+from keyfold.training.loop import Data, Training
+from keyfold.training.ranks import Single
+from keyfold.training.streams import STREAMS, Plan, batches, groups
+
+OUTS = {"user": Out("int", 20), "words": Out("int", 6, 2), "price": Out("double")}
+CONF = Torch.model_validate({"network": {"wide_deep": {"embedding": 4, "hidden": [8], "dropout": 0.2}}})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """About 900 rows for training whose label follows from user, word and price, with some noise; 300 for validation."""
+    at, rng = tmp_path_factory.mktemp("rows"), np.random.default_rng(0)
+    plans = []
+    for fold, rows in (("train", 75), ("validation", 25)):
+        streams = []
+        for stream in range(STREAMS):
+            n = rows + int(rng.integers(-5, 6))
+            user, words, price = rng.integers(0, 20, n), rng.integers(0, 6, (n, 2)), rng.normal(size=n)
+            label = (user % 3) + (words == 2).sum(1) + price + rng.normal(size=n) * 0.3 > 1.5
+            table = {
+                "user": user.astype(np.int32), "words": pa.array(words.tolist(), pa.list_(pa.int32())), "price": price,
+                "keyfold_label": label, "keyfold_order": rng.integers(-(2**63), 2**63 - 1, n), "keyfold_weight": rng.choice([1.0, 2.0], n),
+            }  # fmt: skip
+            path = str(at / f"{fold}-{stream}.parquet")
+            pq.write_table(pa.table(table), path, row_group_size=20)
+            streams.append(groups([path]))
+        plans.append(Plan(streams, Layout.of(OUTS), 3, 5))
+    return Data(*plans)
+
+
+class Threads:
+    """Ranks that are threads of this process; a sum is made in the order of the ranks."""
+
+    def __init__(self, rank, size, shared):
+        self.rank, self.size, self.shared = rank, size, shared
+
+    def _with_all(self, tensors, make):
+        barrier, given = self.shared
+        given[self.rank] = list(tensors)
+        barrier.wait(60)
+        made = [make([given[r][i] for r in range(self.size)]).clone() for i in range(len(given[0]))]
+        barrier.wait(60)
+        for tensor, value in zip(tensors, made, strict=True):
+            tensor.copy_(value)
+
+    def add(self, tensors):
+        with torch.no_grad():
+            self._with_all(tensors, sum)
+
+    def broadcast(self, tensors):
+        with torch.no_grad():
+            self._with_all([t.data for t in tensors], lambda each: each[0])
+
+
+def trained(data, folder, ranks=None, conf=CONF, told=lambda _: None, **loop):
+    training = Training(
+        conf.build(data.train.layout, 7), conf.loss, Loop(**{"epochs": 3, "learning_rate": 0.02} | loop), data, ranks or Single()
+    )
+    training.run(Checkpoints(folder), told)
+    return training
+
+
+def over(data, size, folder, **loop):
+    shared, found, failed = (threading.Barrier(size), {}), [None] * size, []
+    torch.manual_seed(0)
+    modules = [CONF.build(data.train.layout, 7 + rank) for rank in range(size)]  # all begin as rank 0 does
+
+    def work(rank):
+        try:
+            made = Training(
+                modules[rank], CONF.loss, Loop(**{"epochs": 3, "learning_rate": 0.02} | loop), data, Threads(rank, size, shared)
+            )
+            told = []
+            made.run(Checkpoints(folder), told.append)
+            found[rank] = (made, told)
+        except BaseException as error:  # noqa: BLE001
+            failed.append(error)
+            shared[0].abort()
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not failed, failed
+    return found
+
+
+def bits(training):
+    return {name: t.numpy().tobytes() for name, t in training.module.state_dict().items()}
+
+
+def test_a_step_over_all_rows_is_that_of_plain_torch(data, tmp_path):
+    conf = Torch.model_validate({"network": {"wide_deep": {"hidden": [8]}}})
+    whole = data._replace(train=data.train._replace(each=100), weights=(1.0, 3.0))
+    module = conf.build(data.train.layout, 7)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    (batch,) = batches(whole.train, 0, 1, 0)
+    real = batch.weight > 0
+    assert (~real).sum() > 100
+    weight = torch.from_numpy(batch.weight[real] * np.where(batch.label[real] > 0, 3, 1))
+    logits = module(torch.from_numpy(batch.indices[real]), torch.from_numpy(batch.numbers[real]))
+    label = torch.from_numpy(batch.label[real])
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, label, weight=weight, reduction="sum") / weight.sum()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(module.parameters(), 0.05)
+    optimizer.step()
+    said = []
+    found = trained(whole, tmp_path, conf=conf, told=said.append, epochs=1, optimizer="sgd", learning_rate=0.1, clip=0.05)
+    assert said[0].loss == pytest.approx(loss.item(), rel=1e-5)
+    for name, tensor in module.state_dict().items():
+        assert torch.allclose(found.module.state_dict()[name], tensor, atol=1e-6), name
+
+
+def test_the_number_of_ranks_is_of_no_matter(data, tmp_path):
+    one, said = over(data, 1, tmp_path / "1")[0]
+    keys = [
+        int(k)
+        for groups_ in data.train.streams
+        for g in groups_
+        for k in pq.ParquetFile(g.file).read_row_group(g.number)["keyfold_order"].to_pylist()
+    ]
+    assert [told.keys for told in said] == [(len(keys) * n, sum(keys) * n % 2**64) for n in (1, 2, 3)]
+    assert said[-1].loss < 0.6 * said[0].loss
+    for size in (2, 3):
+        for made, told in over(data, size, tmp_path / str(size)):
+            assert [t.keys for t in told] == [t.keys for t in said]
+            assert [t.validation for t in told] == pytest.approx([t.validation for t in said], rel=1e-4)
+            for name, tensor in one.module.state_dict().items():
+                assert torch.allclose(made.module.state_dict()[name], tensor, atol=2e-4), (size, name)
+
+
+class Stopped(Exception):
+    pass
+
+
+class Stopping(Single):
+    """Stops the loop after so many steps."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def add(self, tensors):
+        self.left -= len(tensors) > 1
+        if self.left < 0:
+            raise Stopped
+
+
+def test_a_loop_that_was_stopped_anywhere_comes_to_the_same_bits(data, tmp_path):
+    whole, said = trained(data, tmp_path / "whole", told=(told := []).append, checkpoint_steps=4), told
+    steps = 3 * data.train.steps
+    assert whole.step == steps
+    for stop in (0, 3, 9, data.train.steps, data.train.steps + 6, steps - 1):
+        folder = tmp_path / str(stop)
+        with pytest.raises(Stopped):
+            trained(data, folder, Stopping(stop), checkpoint_steps=4)
+        for thread in threading.enumerate():  # what was being written when it stopped
+            if "_write" in thread.name:
+                thread.join()
+        last = Checkpoints(folder).last
+        began = int(last.name[-9:]) if last else 0
+        assert stop - 4 - 1 < began <= stop
+        again = trained(data, folder, told=(rest := []).append, checkpoint_steps=4)
+        assert bits(again) == bits(whole)
+        assert rest == said[len(said) - len(rest) :]
+
+
+def test_the_best_epoch_is_kept_and_patience_ends(data, tmp_path):
+    told = []
+    found = trained(data, tmp_path, told=told.append, epochs=60, learning_rate=0.3, patience=2)
+    losses = [t.validation for t in told]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3 < 60
+    assert found._validated() == pytest.approx(losses[best], rel=1e-6)
+    assert Checkpoints(tmp_path).best.name == f"step-{told[best].step:09d}"
+    assert len(list(tmp_path.glob("step-*"))) == 2 + (best < len(losses) - 2)
+
+
+def test_checkpoints_are_whole_or_not_there(data, tmp_path):
+    some = Checkpoints(tmp_path / "c", keep=1)
+    assert some.last is None and some.best is None
+    (tmp_path / "c" / ".writing-9-1").mkdir(parents=True)
+    tensor = torch.arange(3.0)
+    some.write(1, Checkpoint({"network.a": tensor}, {"validation": 0.5}))
+    tensor.zero_()  # it was copied
+    some.write(2, Checkpoint({"network.a": tensor}, {"validation": 0.7}))
+    some.write(3, Checkpoint({"network.a": tensor}, {}))
+    some.wait()
+    assert [p.name[-1] for p in sorted((tmp_path / "c").glob("step-*"))] == ["1", "3"]
+    assert read(some.best).tensors["network.a"].tolist() == [0, 1, 2]
+    (some.last / "tensors.safetensors").write_bytes(b"x" * 20)
+    with pytest.raises(DataError, match=r"the checkpoint .*000003 is damaged"):
+        read(some.last)
+    shutil.rmtree(tmp_path / "c")
+    (tmp_path / "c").write_text("no folder")
+    some.write(4, Checkpoint({"network.a": tensor}, {}))
+    with pytest.raises(OSError):
+        some.wait()
+
+
+def test_what_cannot_be_is_a_sentence(data, tmp_path):
+    with pytest.raises(DataError, match=r"the loss is nan after epoch 1; lower train.loop.learning_rate"):
+        trained(data, tmp_path, optimizer="sgd", learning_rate=1e30)
+    with pytest.raises(ConfError, match=r"train.model must name one kind of model|name one kind of model: sklearn or torch"):
+        check({"name": "x", "data": {"key": ["k"]}, "train": {"model": {}}})
+    model = {"torch": {"network": {"wide_deap": {}}}}
+    with pytest.raises(ConfError, match=r"did you mean `wide_deep`"):
+        check({"name": "x", "data": {"key": ["k"]}, "train": {"model": model}})

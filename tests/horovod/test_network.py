@@ -1,0 +1,124 @@
+"""A network from the conf to the predictions: like any other model."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keyfold import examples, registry, score
+from keyfold.conf import load
+from keyfold.errors import ConfError, DataError
+from keyfold.ingest import ingest
+from keyfold.models import Model
+from keyfold.run import Run
+from keyfold.tables import home as state
+from keyfold.training import decide, distributed, train
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "data.source.rows=6000", "report.without=[]", "features.user.hashed.num_buckets=512", "release={}",
+    "train.model={torch: {network: {wide_deep: {embedding: 4, hidden: [16]}}}}",
+    "train.loop={epochs: 3, batch_size: 240, learning_rate: 0.01, patience: 3}", "train.class_weight=balanced",
+]  # fmt: skip
+
+
+def made(spark, *more):
+    return Run(load(ROOT / "conf/ads.yaml", [*SMALL, *more]), spark)
+
+
+def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home, tmp_path, monkeypatch, capsys):
+    run = made(spark)
+    ingest(run)
+    version = decide(run, train(run))
+    said = capsys.readouterr().err
+    assert ("epoch 3 of 3: loss " in said and not (state() / "checkpoints").exists()) or not list(
+        (state() / "checkpoints").iterdir()
+    )
+    model = Model.load(registry.fetch(version, tmp_path / "model"))
+    rows = run.rows.read().where("clicked IS NOT NULL").toArrow()
+    found = model.predict(rows).probability.to_numpy()
+    label = rows["clicked"].to_numpy()
+    assert found[label].mean() > found[~label].mean() + 0.03
+    score.score(run, version)
+    answered = run.predictions.read().toArrow().sort_by("impression_id")
+    alone = model.predict(run.rows.read().where("clicked IS NULL").toArrow().sort_by("impression_id"))
+    assert len(answered) and set(answered["status"].to_pylist()) == {"scored"}
+    # The same network over other batches: sums of 32-bit numbers in another order.
+    assert np.allclose(answered["probability"].to_numpy(), alone.probability.to_numpy(), atol=1e-6)
+    import mlflow
+
+    served = mlflow.pyfunc.load_model(f"models:/ads/{version.version}")
+    frame = run.rows.read().where("clicked IS NULL").limit(5).toPandas()
+    frame["shown_at"] = frame.shown_at.dt.tz_localize("UTC")
+    assert served.predict(frame[served.metadata.get_input_schema().input_names()]).probability.notna().all()
+    logged = mlflow.get_run(version.mlflow_run_id).data
+    assert logged.params["network"] == "wide_deep" and logged.params["batch_size"] == "240" and "test_roc_auc" in logged.metrics
+
+    # What was trained once is found again; another network takes the same table of features.
+    again = made(spark)
+    assert train(again).version == version.version
+    table = run.table("ads.examples")
+    before = table.version()
+    assert {f"train-{i:02d}" for i in range(12)} < set(next(table.commits()).metadata["keyfold_stream"])
+    kept, counts = table.read(), {"train": 0, "validation": 0}
+    for stream, n in kept.groupBy("keyfold_stream").count().collect():
+        counts[stream.rpartition("-")[0]] += n
+    assert counts["train"] == logged_rows(logged) and counts["validation"] > 0
+    other = made(spark, "train.loop.epochs=1")
+    assert train(other).version != version.version and table.version() == before
+
+    # Rows that were taken away behind its back are missed.
+    spark.sql(f"DELETE FROM {table.at} WHERE keyfold_stream = 'train-03'")
+    third = made(spark, "train.loop.epochs=2")
+    train(third)  # the commit is not the last one any more: it is made anew
+    assert table.version().version > before.version + 1
+
+
+def logged_rows(logged):
+    return int(logged.params["rows"])
+
+
+def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
+    from keyfold.training import loop
+
+    run = made(spark)
+    ingest(run)
+    spec, found = examples.features(run)
+    key = ["impression_id", "shown_at"]
+    with run.job("train"):
+        whole = distributed.trained(run, "whole", spec, found, key, (1.0, 1.0))
+        end, calls = loop.Training._end_epoch, []
+
+        def dies(self, *given):
+            end(self, *given)
+            calls.append(given[0].wait())
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(loop.Training, "_end_epoch", dies)
+        with pytest.raises(KeyboardInterrupt):
+            distributed.trained(run, "killed", spec, found, key, (1.0, 1.0))
+        monkeypatch.setattr(loop.Training, "_end_epoch", end)
+        capsys.readouterr()
+        again = distributed.trained(run, "killed", spec, found, key, (1.0, 1.0))
+    said = capsys.readouterr().err
+    assert "goes on from " in said and "epoch 1 of 3" not in said and "epoch 2 of 3" in said
+    for (name, tensor), (_, other) in zip(whole.module.state_dict().items(), again.module.state_dict().items(), strict=True):
+        assert tensor.numpy().tobytes() == other.numpy().tobytes(), name
+
+
+def test_faults_are_sentences(spark, home):
+    with pytest.raises(ConfError, match=r"report.without trains the model once more each time"):
+        train(made(spark, "report.without=[[ad]]"))
+    with pytest.raises(ConfError, match=r"batch_size must be a multiple of 12.*\(got 100\)"):
+        train(made(spark, "train.loop.batch_size=100"))
+    run = made(spark)
+    ingest(run)
+    version = train(run)
+    folder = registry.fetch(version, home / "model")
+    (folder / "network.safetensors").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"is damaged or incomplete"):
+        Model.load(folder)
+    shutil.rmtree(folder)
+    assert json.loads(registry.text(version, "spec.json"))["contract"] == 1
