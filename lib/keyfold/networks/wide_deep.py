@@ -24,7 +24,7 @@ class WideDeep(nn.Module):
         self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.int32), persistent=False)
         self.wide = nn.EmbeddingBag(max(1, begin), 1, mode="sum")
         nn.init.zeros_(self.wide.weight)
-        self.linear = nn.Linear(numbers, 1)
+        self.linear = nn.Linear(numbers, 1, bias=False) if numbers else None
         self.embeddings = nn.Embedding(max(1, begin), embedding)
         nn.init.normal_(self.embeddings.weight, std=embedding**-0.5 / 10)
         layers: list[nn.Module] = []
@@ -37,10 +37,12 @@ class WideDeep(nn.Module):
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
         """float32 of the rows."""
         at = indices + self.offsets
-        wide = self.linear(numbers)
-        if self.places:
-            wide = wide + self.wide(at)
         found = self.embeddings(at)
         # A list of indices has the mean of its vectors.
         each = [found[:, s.start] if s.stop - s.start == 1 else found[:, s].mean(1) for s in self.places]
-        return (wide + self.deep(torch.cat([*each, numbers], 1))).squeeze(1)
+        said = self.deep(torch.cat([*each, numbers], 1))
+        if self.places:
+            said = said + self.wide(at)
+        if self.linear is not None:
+            said = said + self.linear(numbers)
+        return said.squeeze(1)
