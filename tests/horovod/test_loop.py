@@ -14,6 +14,7 @@ from keyfold.errors import ConfError, DataError
 from keyfold.features import Out
 from keyfold.matrix import Layout
 from keyfold.models.torch import Torch
+from keyfold.networks.noise import Dropout, Noise
 from keyfold.training import Loop
 from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
 from keyfold.training.loop import Data, Training
@@ -108,7 +109,8 @@ def bits(training):
     return {name: t.numpy().tobytes() for name, t in training.module.state_dict().items()}
 
 
-def test_a_step_over_all_rows_is_that_of_plain_torch(data, tmp_path):
+@pytest.mark.parametrize("clip", [None, 0.05])
+def test_a_step_over_all_rows_is_that_of_plain_torch(data, tmp_path, clip):
     conf = Torch.model_validate({"network": {"wide_deep": {"hidden": [8]}}})
     whole = data._replace(train=data.train._replace(each=100), weights=(1.0, 3.0))
     module = conf.build(data.train.layout, 7)
@@ -121,10 +123,11 @@ def test_a_step_over_all_rows_is_that_of_plain_torch(data, tmp_path):
     label = torch.from_numpy(batch.label[real])
     loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, label, weight=weight, reduction="sum") / weight.sum()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(module.parameters(), 0.05)
+    if clip:
+        torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
     optimizer.step()
     said = []
-    found = trained(whole, tmp_path, conf=conf, told=said.append, epochs=1, optimizer="sgd", learning_rate=0.1, clip=0.05)
+    found = trained(whole, tmp_path, conf=conf, told=said.append, epochs=1, optimizer="sgd", learning_rate=0.1, clip=clip)
     assert said[0].loss == pytest.approx(loss.item(), rel=1e-5)
     for name, tensor in module.state_dict().items():
         assert torch.allclose(found.module.state_dict()[name], tensor, atol=1e-6), name
@@ -146,6 +149,40 @@ def test_the_number_of_ranks_is_of_no_matter(data, tmp_path):
             assert [t.validation for t in told] == pytest.approx([t.validation for t in said], rel=1e-4)
             for name, tensor in one.module.state_dict().items():
                 assert torch.allclose(made.module.state_dict()[name], tensor, atol=2e-4), (size, name)
+
+
+def test_the_learning_rate_rises_and_falls(data, tmp_path):
+    rates = []
+
+    class Telling(Single):
+        def add(self, tensors):
+            if len(tensors) > 1:
+                rates.append(made.optimizer.param_groups[0]["lr"])  # of the step before
+
+    conf = Loop(epochs=2, learning_rate=0.4, warm_up=0.25, decay="cosine", optimizer="sgd")
+    made = Training(CONF.build(data.train.layout, 7), CONF.loss, conf, data, Telling())
+    made.run(Checkpoints(tmp_path), lambda _: None)
+    steps = 2 * data.train.steps
+    warm = steps * 0.25
+    wanted = [0.4 * (s / warm if s < warm else 0.5 + 0.5 * np.cos(np.pi * (s - warm) / (steps - warm))) for s in range(1, steps)]
+    assert rates[1:] == pytest.approx(wanted)
+
+
+def test_dropout_follows_from_seed_step_stream_and_layer():
+    noise, x = Noise(), torch.ones(6, 500)
+    layers = [Dropout(0.3, number, noise) for number in (0, 1)]
+
+    def dropped(seed, step, streams, layer=0):
+        noise.at(seed, step, streams)
+        return layers[layer](x[: 2 * len(streams)])
+
+    whole = dropped(1, 5, range(3))
+    assert torch.equal(torch.cat([dropped(1, 5, range(i, i + 1)) for i in range(3)]), whole)
+    rows = [dropped(1, 5, range(3)), dropped(2, 5, range(3)), dropped(1, 6, range(3)), dropped(1, 5, range(3), 1)]
+    assert len({row.numpy().tobytes() for found in rows for row in found}) == 4 * 6
+    assert whole.unique().tolist() == pytest.approx([0, 1 / 0.7])
+    assert 0.25 < (whole == 0).float().mean() < 0.35
+    assert torch.equal(layers[0].eval()(x), x)
 
 
 class Stopped(Exception):
