@@ -108,6 +108,15 @@ def test_an_epoch_is_an_order_of_its_own(written):
     assert sorted(one) != one
 
 
+def test_files_are_in_the_order_of_their_keys_whatever_their_names(written, tmp_path):
+    for name, order in (("b", range(8)), ("a", range(8, 16)), ("c", range(-8, 0))):
+        file(tmp_path / f"{name}.parquet", list(order))
+    some = [str(tmp_path / f"{name}.parquet") for name in "abc"]
+    found = groups(some)
+    assert [(g.file[-9], g.number) for g in found] == [("c", 0), ("c", 1), ("b", 0), ("b", 1), ("a", 0), ("a", 1)]
+    assert groups(some[::-1]) == found
+
+
 def test_memory_is_bounded_by_what_is_shuffled_together(written):
     for stream, parts in enumerate(written[0]):
         blocks = plan(written).blocks(stream, 0)

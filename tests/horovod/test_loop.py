@@ -231,6 +231,17 @@ def test_the_best_epoch_is_kept_and_patience_ends(data, tmp_path):
     assert len(list(tmp_path.glob("step-*"))) == 2 + (best < len(losses) - 2)
 
 
+def test_a_checkpoint_is_of_when_it_was_given(tmp_path, monkeypatch):
+    go, write = threading.Event(), Checkpoints._write
+    monkeypatch.setattr(Checkpoints, "_write", lambda self, *given: (go.wait(20), write(self, *given)))
+    some, tensor = Checkpoints(tmp_path), torch.ones(3)
+    some.write(1, Checkpoint({"network.a": tensor}, {}))
+    tensor.zero_()
+    go.set()
+    some.wait()
+    assert read(some.last).tensors["network.a"].tolist() == [1, 1, 1]
+
+
 def test_checkpoints_are_whole_or_not_there(data, tmp_path):
     some = Checkpoints(tmp_path / "c", keep=1)
     assert some.last is None and some.best is None
