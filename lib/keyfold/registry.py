@@ -95,7 +95,7 @@ def register(
             data_path=str(Path(folder, "model")),
             code_paths=[str(_code(Path(folder)))],
             signature=signature(model),
-            pip_requirements=[f"{package}=={metadata.version(package)}" for package in REQUIREMENTS],
+            pip_requirements=[f"{package}=={metadata.version(package)}" for package in _packages(model)],
         )
         _make_name(api, name)
         version = api.create_model_version(name, info.model_uri, run.info.run_id, dict(tags), model_id=info.model_id)
@@ -180,9 +180,13 @@ def text(version: Registered, file: str) -> str:
     return str(mlflow.artifacts.load_text(f"runs:/{version.mlflow_run_id}/{file}"))
 
 
-def environment() -> dict[str, str]:
+def _packages(model: Model) -> list[str]:
+    return [*REQUIREMENTS, *model.estimator.packages]
+
+
+def environment(model: Model) -> dict[str, str]:
     """The versions that a model was trained with."""
-    versions = {package: metadata.version(package) for package in REQUIREMENTS}
+    versions = {package: metadata.version(package) for package in _packages(model)}
     return {"python": platform.python_version(), "keyfold": __version__} | versions
 
 

@@ -13,9 +13,8 @@ from keyfold.conf import check
 from keyfold.errors import ConfError, DataError
 from keyfold.features import Out
 from keyfold.matrix import Layout
-from keyfold.models.torch import Torch
+from keyfold.models.torch import Loop, Torch
 from keyfold.networks.noise import Dropout, Noise
-from keyfold.training import Loop
 from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
 from keyfold.training.loop import Data, Training
 from keyfold.training.ranks import Single
@@ -226,6 +225,7 @@ def test_the_best_epoch_is_kept_and_patience_ends(data, tmp_path):
     losses = [t.validation for t in told]
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 60
+    assert (found.keys, found.epoch) == (told[-1].keys, len(told))  # only the parameters are those of the best
     assert found._validated() == pytest.approx(losses[best], rel=1e-6)
     assert Checkpoints(tmp_path).best.name == f"step-{told[best].step:09d}"
     assert len(list(tmp_path.glob("step-*"))) == 2 + (best < len(losses) - 2)
@@ -265,7 +265,7 @@ def test_checkpoints_are_whole_or_not_there(data, tmp_path):
 
 
 def test_what_cannot_be_is_a_sentence(data, tmp_path):
-    with pytest.raises(DataError, match=r"the loss is nan after epoch 1; lower train.loop.learning_rate"):
+    with pytest.raises(DataError, match=r"the loss is nan after epoch 1.*lower learning_rate in train.model.torch.loop"):
         trained(data, tmp_path, optimizer="sgd", learning_rate=1e30)
     with pytest.raises(ConfError, match=r"train.model must name one kind of model|name one kind of model: sklearn or torch"):
         check({"name": "x", "data": {"key": ["k"]}, "train": {"model": {}}})

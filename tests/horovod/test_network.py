@@ -19,8 +19,8 @@ from keyfold.training import decide, distributed, train
 ROOT = Path(__file__).parents[2]
 SMALL = [
     "data.source.rows=6000", "report.without=[]", "features.user.hashed.num_buckets=512", "release={}",
-    "train.model={torch: {network: {wide_deep: {embedding: 4, hidden: [16]}}}}",
-    "train.loop={epochs: 3, batch_size: 240, learning_rate: 0.01, patience: 3}", "train.class_weight=balanced",
+    "train.model={torch: {network: {wide_deep: {embedding: 4, hidden: [16]}}, loop: "
+    "{epochs: 3, batch_size: 240, learning_rate: 0.01, patience: 3}}}", "train.class_weight=balanced",
 ]  # fmt: skip
 
 
@@ -53,6 +53,9 @@ def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home,
     frame = run.rows.read().where("clicked IS NULL").limit(5).toPandas()
     frame["shown_at"] = frame.shown_at.dt.tz_localize("UTC")
     assert served.predict(frame[served.metadata.get_input_schema().input_names()]).probability.notna().all()
+    needed = mlflow.artifacts.load_text(f"models:/ads/{version.version}/requirements.txt").split()
+    assert {"torch", "safetensors"} < {line.partition("==")[0] for line in needed}
+    assert "torch" in json.loads(registry.text(version, "environment.json"))
     logged = mlflow.get_run(version.mlflow_run_id).data
     assert logged.params["network"] == "wide_deep" and logged.params["batch_size"] == "240" and "test_roc_auc" in logged.metrics
 
@@ -66,12 +69,12 @@ def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home,
     for stream, n in kept.groupBy("keyfold_stream").count().collect():
         counts[stream.rpartition("-")[0]] += n
     assert counts["train"] == logged_rows(logged) and counts["validation"] > 0
-    other = made(spark, "train.loop.epochs=1")
+    other = made(spark, "train.model.torch.loop.epochs=1")
     assert train(other).version != version.version and table.version() == before
 
     # Rows that were taken away behind its back are missed.
     spark.sql(f"DELETE FROM {table.at} WHERE keyfold_stream = 'train-03'")
-    third = made(spark, "train.loop.epochs=2")
+    third = made(spark, "train.model.torch.loop.epochs=2")
     train(third)  # the commit is not the last one any more: it is made anew
     assert table.version().version > before.version + 1
 
@@ -112,7 +115,7 @@ def test_faults_are_sentences(spark, home):
     with pytest.raises(ConfError, match=r"report.without trains the model once more each time"):
         train(made(spark, "report.without=[[ad]]"))
     with pytest.raises(ConfError, match=r"batch_size must be a multiple of 12.*\(got 100\)"):
-        train(made(spark, "train.loop.batch_size=100"))
+        train(made(spark, "train.model.torch.loop.batch_size=100"))
     run = made(spark)
     ingest(run)
     version = train(run)

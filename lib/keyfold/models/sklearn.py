@@ -94,6 +94,8 @@ class Sklearn(Section):
 class Estimator:
     """A fitted estimator with the spec whose features it takes."""
 
+    packages: tuple[str, ...] = ()  # that it needs besides keyfold's own
+
     def __init__(self, estimator: Any, spec: Spec, sparse: bool) -> None:
         self.estimator, self.spec, self.sparse = estimator, spec, sparse
 

@@ -39,16 +39,36 @@ class Networks(Section):
     wide_deep: WideDeep
 
 
+class Loop(Section):
+    """How a network is trained. Batches are those of all ranks together, so their number changes no result."""
+
+    epochs: int = Field(1, ge=1)
+    batch_size: int = Field(3072, ge=1, description="rows of all ranks together")
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(0.001, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warm_up: float = Field(0.0, ge=0, lt=1, description="share of all steps over which the learning rate rises from 0")
+    decay: Literal["cosine"] | None = Field(None, description="how the learning rate falls after that")
+    clip: float | None = Field(None, gt=0, description="the largest norm of the gradient")
+    patience: int | None = Field(None, ge=1, description="so many epochs without a better validation loss end the training")
+    checkpoint_steps: int = Field(500, ge=1, description="steps between checkpoints; there is one after each epoch besides")
+
+
 class Torch(Section):
-    """A network by its name and parameters, and what it learns from."""
+    """A network by its name and parameters, and how it is trained."""
 
     network: Networks
     loss: Literal["cross_entropy", "squared_error"] = Field("cross_entropy", description="of two classes, or of a number")
+    loop: Loop = Loop()
 
     @property
     def said(self) -> dict[str, Any]:
         """Its parameters, for MLflow."""
-        return {"network": next(iter(self.network.model_dump(exclude_none=True))), **self.network.wide_deep.model_dump()}
+        return {
+            "network": next(iter(self.network.model_dump(exclude_none=True))),
+            **self.network.wide_deep.model_dump(),
+            **self.loop.model_dump(),
+        }
 
     @property
     def classifies(self) -> bool:
@@ -72,6 +92,8 @@ def torch_or_sentence() -> Any:
 
 class Network:
     """A trained network with the spec whose features it takes; the same face as an `Estimator`."""
+
+    packages = ("torch", "safetensors")
 
     def __init__(self, module: "nn.Module", spec: Spec, conf: Torch) -> None:
         self.module, self.spec, self.conf = module.eval(), spec, conf

@@ -16,14 +16,14 @@ from keyfold.examples import LABEL, NUMBER, PART, Examples, features
 from keyfold.metrics import Metric
 from keyfold.models import Label, Model, ModelConf
 from keyfold.models.sklearn import Estimator
-from keyfold.models.torch import Network, torch_or_sentence
+from keyfold.models.torch import Network
 from keyfold.registry import Registered
 from keyfold.section import Section
 from keyfold.spec import Arrays, Spec
 from keyfold.split import FOLD, FOLDS, key_hash, place
 from keyfold.sql import col
 from keyfold.standins import WEIGHT
-from keyfold.training import distributed, streams
+from keyfold.training import distributed
 from keyfold.training.ablation import ablated
 from keyfold.training.streams import ORDER
 from keyfold.values import text_of
@@ -34,26 +34,10 @@ if TYPE_CHECKING:
 BAG = 16  # cells that a bag is taken to have
 
 
-class Loop(Section):
-    """How a network is trained. Batches are those of all ranks together, so their number changes no result."""
-
-    epochs: int = Field(1, ge=1)
-    batch_size: int = Field(3072, ge=1, description="rows of all ranks together")
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = Field(0.001, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    warm_up: float = Field(0.0, ge=0, lt=1, description="share of all steps over which the learning rate rises from 0")
-    decay: Literal["cosine"] | None = Field(None, description="how the learning rate falls after that")
-    clip: float | None = Field(None, gt=0, description="the largest norm of the gradient")
-    patience: int | None = Field(None, ge=1, description="so many epochs without a better validation loss end the training")
-    checkpoint_steps: int = Field(500, ge=1, description="steps between checkpoints; there is one after each epoch besides")
-
-
 class Train(Section):
     """What is trained, and how."""
 
     model: ModelConf
-    loop: Loop = Loop()
     class_weight: Literal["balanced"] | dict[str, float] | None = None
     seed: int = 0
     memory_share: float = Field(0.25, gt=0, le=1, description="of the machine's memory, that the rows may take on the driver")
@@ -102,7 +86,7 @@ def train(run: "Run") -> Registered:
     conf = run.conf
     if conf.train is None:
         raise ConfError("train: the conf has no such section, so there is nothing to train")
-    _check_network(run, conf.train)
+    distributed.check(run)
     spec, found = features(run)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
@@ -125,19 +109,6 @@ def train(run: "Run") -> Registered:
         job.counts = {"read": sum(found.counts.values())}
         run.facts |= {"model": str(version), "MLflow run": version.mlflow_run_id}
     return version
-
-
-def _check_network(run: "Run", train: Train) -> None:
-    """What cannot be said with a network, and whether it can be trained here (ConfError)."""
-    if train.model.torch is None:
-        return
-    for option, given in {"report.without": run.conf.report.without, "split.folds": run.conf.split.folds}.items():
-        if given:
-            raise ConfError(
-                f"{option} trains the model once more each time, which is offered for scikit-learn models only; leave it out"
-            )
-    streams.per_stream(train.loop.batch_size)
-    torch_or_sentence()
 
 
 def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Registered:
@@ -174,13 +145,16 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
             **conf.train.model.chosen.said,
             "rows": found.of("train") if conf.train.model.torch else learnt.table.num_rows,
         }
-        params |= conf.train.loop.model_dump() if conf.train.model.torch else {}
         tags = {
             "keyfold.run_id": job.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(found.version)),
             "keyfold.table": run.featured.name, "keyfold.conf_digest": conf.digest, "keyfold.seed": str(conf.train.seed),
             "keyfold.sampled": f"{sampled:g}", **{f"keyfold.{k}": str(v.value) for k, v in measured.get("test", {}).items()},
         }  # fmt: skip
-        files = {"spec.json": spec.to_json(), "conf.yaml": yaml.dump(conf), "environment.json": _environment()}
+        files = {
+            "spec.json": spec.to_json(),
+            "conf.yaml": yaml.dump(conf),
+            "environment.json": canonical(registry.environment(model)),
+        }
         if found.stand_ins:
             files[standins.FILE] = found.stand_ins.to_json()
             tags["keyfold.bridge"] = found.stand_ins.digest
@@ -322,7 +296,3 @@ def _cross_validated(train: Train, rows: Set, label: Label, folds: int, weights:
             answer[number == k] = made.probability(held.arrays) if label.classes else made.value(held.arrays)
     measure = metrics.classification if label.classes else metrics.regression
     return measure(inside.y, answer, order=inside.order)
-
-
-def _environment() -> str:
-    return canonical(registry.environment())

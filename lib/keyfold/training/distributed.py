@@ -5,16 +5,17 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from keyfold.errors import DataError
+from keyfold import hashing, sql
+from keyfold.errors import ConfError, DataError
 from keyfold.examples import LABEL, PART, Examples
 from keyfold.matrix import Layout
 from keyfold.models.torch import Network, torch_or_sentence
 from keyfold.spark import set_for_now
 from keyfold.spec import Spec
-from keyfold.split import FOLD, key_hash, place
+from keyfold.split import FOLD, key_hash, sql_key_hash
 from keyfold.sql import col
 from keyfold.standins import WEIGHT
-from keyfold.tables import home
+from keyfold.tables import Table, home
 from keyfold.training import streams
 from keyfold.training.streams import BLOCK, ORDER, STREAMS, Plan
 
@@ -26,41 +27,54 @@ STREAM = "keyfold_stream"
 FOLDS = ("train", "validation")
 
 
+def check(run: "Run") -> None:
+    """What cannot be said with a network, and whether it can be trained here (ConfError)."""
+    conf = run.conf
+    if conf.train is None or conf.train.model.torch is None:
+        return
+    for option, given in {"report.without": conf.report.without, "split.folds": conf.split.folds}.items():
+        if given:
+            raise ConfError(
+                f"{option} trains the model once more each time, which is offered for scikit-learn models only; leave it out"
+            )
+    streams.per_stream(conf.train.model.torch.loop.batch_size)
+    torch_or_sentence()
+
+
 def trained(run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]) -> Network:
     """The network of the conf, trained on the train fold; `weights` of the negative and the positive class.
 
-    What a killed run with this id had come to is gone on from (ConfError: torch is not there; DataError).
+    What a killed run with this id had come to is gone on from (DataError: see `check` for the rest).
     """
-    train = run.conf.train
-    assert train is not None
-    assert train.model.torch is not None
-    torch_or_sentence()
+    assert run.conf.train is not None
+    assert run.conf.train.model.torch is not None
+    conf, seed = run.conf.train.model.torch, run.conf.train.seed
     from keyfold.training.checkpoints import Checkpoints
     from keyfold.training.loop import Data, Training
     from keyfold.training.ranks import Single
 
-    layout, each = Layout.of(spec.outs), streams.per_stream(train.loop.batch_size)
+    layout, each = Layout.of(spec.outs), streams.per_stream(conf.loop.batch_size)
     with run.step("examples") as step:
         groups = _kept(run, spec, found, key)
         step.rows = sum(group.rows for of_fold in groups.values() for stream in of_fold for group in stream)
-    plans = {fold: Plan(groups[fold], layout, train.seed, each) for fold in FOLDS}
+    plans = {fold: Plan(groups[fold], layout, seed, each) for fold in FOLDS}
     data = Data(plans["train"], plans["validation"], weights)
     checkpoints = Checkpoints(home() / "checkpoints" / run_id)
     if checkpoints.last:
         run.say(f"goes on from {checkpoints.last}")
     with run.step("fit") as step:
-        training = Training(train.model.torch.build(layout, train.seed), train.model.torch.loss, train.loop, data, Single())
+        training = Training(conf.build(layout, seed), conf.loss, conf.loop, data, Single())
         start, before = time.monotonic(), training.keys[0]
 
         def told(at: "Told") -> None:
             rate = (at.keys[0] - before) / max(1e-9, time.monotonic() - start)
             validation = f", validation {at.validation:.4f}" if data.validation.rows else ""
-            run.say(f"epoch {at.epoch + 1} of {train.loop.epochs}: loss {at.loss:.4f}{validation}; {rate:,.0f} rows/s")
+            run.say(f"epoch {at.epoch + 1} of {conf.loop.epochs}: loss {at.loss:.4f}{validation}; {rate:,.0f} rows/s")
 
         training.run(checkpoints, told)
         step.rows = training.keys[0]
     checkpoints.clear()
-    return Network(training.module, spec, train.model.torch)
+    return Network(training.module, spec, conf)
 
 
 def _kept(run: "Run", spec: Spec, found: Examples, key: list[str]) -> dict[str, list[list[streams.Group]]]:
@@ -73,7 +87,7 @@ def _kept(run: "Run", spec: Spec, found: Examples, key: list[str]) -> dict[str, 
     )  # fmt: skip
     last = next(table.commits(), None) if table.exists() else None
     if last is None or last.metadata.get("run_id") != name or table.version().version != last.version:
-        _make(run, spec, found, key, name)
+        _make(run, table, spec, found, key, name)
         last = next(table.commits())
     counts: dict[str, int] = last.metadata[STREAM]
     files: dict[str, list[str]] = {stream: [] for stream in counts}
@@ -91,11 +105,11 @@ def _kept(run: "Run", spec: Spec, found: Examples, key: list[str]) -> dict[str, 
     return {fold: [groups[_named(fold, stream)] for stream in range(STREAMS)] for fold in FOLDS}
 
 
-def _make(run: "Run", spec: Spec, found: Examples, key: list[str], name: str) -> None:
+def _make(run: "Run", table: Table, spec: Spec, found: Examples, key: list[str], name: str) -> None:
     from pyspark.sql import functions as F
 
     rows = found.rows.where(col(FOLD).isin(*FOLDS))
-    number = F.lpad((place(rows, key, "stream") * STREAMS / 1_000_000).cast("int").cast("string"), 2, "0")
+    number = F.lpad(sql.column(hashing.sql_reduce(sql_key_hash(rows, key, "stream"), STREAMS)).cast("string"), 2, "0")
     columns: dict[str, Any] = {
         STREAM: F.concat(col(FOLD), F.lit("-"), number),
         ORDER: key_hash(rows, key, "order"),
@@ -107,9 +121,7 @@ def _make(run: "Run", spec: Spec, found: Examples, key: list[str], name: str) ->
     counts = {_named(fold, stream): there.get(_named(fold, stream), 0) for fold in FOLDS for stream in range(STREAMS)}
     ordered = made.repartition(STREAMS, STREAM).sortWithinPartitions(STREAM, ORDER)
     with set_for_now(run.spark, {"spark.sql.files.maxRecordsPerFile": str(4 * BLOCK)}):
-        run.table(f"{run.conf.name}.examples").replace(
-            ordered, STREAM, counts, retention=run.conf.data.retention, schema=True, job="train", run_id=name
-        )
+        table.replace(ordered, STREAM, counts, retention=run.conf.data.retention, schema=True, job="train", run_id=name)
 
 
 def _named(fold: str, stream: int) -> str:

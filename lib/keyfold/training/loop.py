@@ -18,7 +18,7 @@ from keyfold.training.ranks import Ranks
 from keyfold.training.streams import Batch, Plan, batches
 
 if TYPE_CHECKING:
-    from keyfold.training import Loop
+    from keyfold.models.torch import Loop
 
 _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -75,8 +75,8 @@ class Training:
             self._end_epoch(checkpoints, told)
         checkpoints.wait()
         if self.ranks.rank == 0 and (best := checkpoints.best):
-            self._take(read(best))
-        self.ranks.broadcast(self.parameters)
+            self._take_network(read(best))
+        self._as_first()
 
     @property
     def _waited(self) -> bool:
@@ -85,9 +85,13 @@ class Training:
     def _begin(self, last: Path | None) -> None:
         """All ranks read the same checkpoint, or begin with the parameters of the first."""
         if last is None:
-            self.ranks.broadcast([p.data for p in self.parameters])
-            return
-        self._take(read(last))
+            self._as_first()
+        else:
+            self._take(read(last))
+
+    def _as_first(self) -> None:
+        """Has the parameters of rank 0."""
+        self.ranks.broadcast([p.data for p in self.parameters])
 
     def _steps(self) -> Iterator[Batch]:
         return batches(self.data.train, self.ranks.rank, self.ranks.size, self.epoch, self.step % self.data.train.steps)
@@ -95,17 +99,19 @@ class Training:
     def _end_epoch(self, checkpoints: Checkpoints, told: Callable[[Told], None]) -> None:
         validation = self._validated()
         mean = float(self.total[0] / self.total[1])
-        if not math.isfinite(mean):
+        known = self.data.validation.rows > 0
+        if not math.isfinite(mean) or (known and not math.isfinite(validation)):
             raise DataError(
-                f"train: the loss is {mean} after epoch {self.epoch + 1}; lower train.loop.learning_rate, or set train.loop.clip"
+                f"train: the loss is {mean} after epoch {self.epoch + 1}, and {validation} in validation; "
+                "lower learning_rate in train.model.torch.loop, or set clip"
             )
-        if math.isfinite(validation):
+        if known:
             self.since = 0 if validation < self.best else self.since + 1
             self.best = min(validation, self.best)
         told(Told(self.epoch, self.step, mean, validation, self.keys))
         self.epoch += 1
         self.total.zero_()
-        self._write(checkpoints, {"validation": validation} if math.isfinite(validation) else {})
+        self._write(checkpoints, {"validation": validation} if known else {})
 
     # --- a step ---
 
@@ -187,9 +193,12 @@ class Training:
             found |= {f"optimizer.{number}.{name}": t for name, t in state.items() if t is not None}
         return found
 
-    def _take(self, found: Checkpoint) -> None:
+    def _take_network(self, found: Checkpoint) -> None:
         network = {n.removeprefix("network."): t for n, t in found.tensors.items() if n.startswith("network.")}
         self.module.load_state_dict(network)
+
+    def _take(self, found: Checkpoint) -> None:
+        self._take_network(found)
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in found.tensors.items():
             if name.startswith("optimizer."):

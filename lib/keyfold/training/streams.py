@@ -95,7 +95,7 @@ def per_stream(batch_size: int) -> int:
         low = batch_size // STREAMS * STREAMS
         near = " or ".join(str(n) for n in (low, low + STREAMS) if n)
         raise ConfError(
-            f"train.loop.batch_size must be a multiple of {STREAMS}, the number of streams (got {batch_size}); take {near}"
+            f"train.model.torch.loop.batch_size must be a multiple of {STREAMS}, the number of streams (got {batch_size}); take {near}"
         )
     return batch_size // STREAMS
 
