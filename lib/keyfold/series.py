@@ -115,7 +115,7 @@ class Batch:
         before = past.and_then(before) if past is not None else before
         rows, last = self._laid_out(before)
         computed = Computed(made.windows, rows)
-        columns = [pa.array(computed.column(w), from_pandas=True) for w in made.windows]
+        columns = [_or_null(computed.column(w)) for w in made.windows]
         there = np.flatnonzero(last >= 0)  # series with rows of this batch
         keep, sums = computed.past(last[there])
         many = last[there] + 1 - keep
@@ -135,15 +135,15 @@ class Batch:
     def _states(self, rest: Past) -> pa.Array:
         """On the last rows of series that end here."""
         series, (n, m) = self.series[self.data], rest.sums.shape
-        place = np.full(len(series), -1)
-        place[np.flatnonzero(np.append(np.diff(series) > 0, True))[:n]] = np.arange(n)
-        ends = np.concatenate([[0], np.cumsum(rest.many)])
-        parts = [(np.arange(n + 1) * m, rest.sums), (ends, rest.at), (ends * rest.x.shape[1], rest.x)]
-        lists = [
-            pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values.reshape(-1)))
-            for offsets, values in parts
-        ]
-        return pa.StructArray.from_arrays(lists, fields=list(STATE_TYPE)).take(pa.array(place, mask=place < 0))
+        last = np.flatnonzero(np.append(series[1:] > series[:-1], True))[:n]
+        none = np.ones(len(series), bool)
+        none[last] = False
+        lists = []
+        for many, values in ((m, rest.sums), (rest.many, rest.at), (rest.many * rest.x.shape[1], rest.x)):
+            offsets = np.zeros(len(series) + 1, np.int32)
+            offsets[last + 1] = many
+            lists.append(pa.ListArray.from_arrays(pa.array(np.cumsum(offsets, dtype=np.int32)), pa.array(values.reshape(-1))))
+        return pa.StructArray.from_arrays(lists, fields=list(STATE_TYPE), mask=pa.array(none))
 
     def _past(self) -> Past:
         """What the lines that are states say."""
@@ -201,6 +201,13 @@ def _ranges(begin: Int64s, many: Int64s) -> Int64s:
     """The places of so many rows from each beginning on."""
     ends = np.cumsum(many)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(begin - ends + many, many)  # type: ignore[no-any-return]
+
+
+def _or_null(x: Doubles) -> pa.Array:
+    """NULL where NaN; without a copy."""
+    there = ~np.isnan(x)
+    bits = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
+    return pa.Array.from_buffers(pa.float64(), len(x), [bits, pa.py_buffer(np.ascontiguousarray(x))])
 
 
 def _bools(array: pa.Array) -> Bools:

@@ -184,7 +184,7 @@ def _ends(frame: Frame, times: "_Times", of: Int64s) -> tuple[Int64s, Int64s]:
         last = of - lag.rows - (not frame.current)
     else:
         own = int(frame.current or lag != Span(rows=0))  # whether the row itself may be in its frame
-        last = times.first(of, lag.before(at) + frame.current, of + own) - 1
+        last = (of if not own and times.distinct else times.first(of, lag.before(at) + frame.current, of + own)) - 1
     if frame.so_far:
         return start, last
     if frame.over.rows is not None:
@@ -222,6 +222,11 @@ class _Times:
             self._span = len(self._ranked) + 1
         self._keys = self.series * self._span + times
 
+    @cached_property
+    def distinct(self) -> bool:
+        """Whether no series has two rows of one time."""
+        return bool((self._keys[1:] > self._keys[:-1]).all())
+
     def first(self, of: Int64s, bound: Int64s, high: Int64s) -> Int64s:
         """In the series of rows, the first place before `high` whose time is `bound` or later, else `high`."""
         if self._ranked is not None:
@@ -255,21 +260,31 @@ class _Frames:
     def _longest_first(self) -> Int64s:
         return np.argsort(-self.length, kind="stable")
 
-    def oldest_first(self, *columns: Doubles) -> "Iterator[tuple[Int64s | slice, list[Doubles], npt.NDArray[np.bool_] | bool]]":
-        """Steps through all frames at once: some of them, what the columns have there, and which of these are within the frame."""
+    def oldest_first(self, *columns: tuple[Doubles, float]) -> "Iterator[tuple[Int64s | slice, list[Doubles], bool]]":
+        """Steps through all frames at once: some of them, what the columns have there, and whether all of that is within the frames.
+
+        What is not is in its place the number that comes with each column.
+        """
         if self._shift is not None:
-            # Rows before the first are never within a frame.
             pad = max(0, self._most - 1 + self._shift - int(self.of[0]))
-            padded = [np.concatenate([np.zeros(pad), c]) if pad else c for c in columns]
+            padded = [(np.concatenate([np.full(pad, out), c]), out) for c, out in columns]
+            short = np.flatnonzero(self.length < self._most)
             for back in range(self._most - 1, -1, -1):
                 begin = int(self.of[0]) - self._shift - back + pad
-                yield slice(None), [c[begin : begin + len(self.of)] for c in padded], self.length > back
+                short = short[self.length[short] <= back]
+                now = [c[begin : begin + len(self.of)] for c, _ in padded]
+                held = [c[short] for c in now]
+                for c, (_, out) in zip(now, padded, strict=True):
+                    c[short] = out
+                yield slice(None), now, not len(short)
+                for c, former in zip(now, held, strict=True):
+                    c[short] = former
             return
         lengths = self.length[self._longest_first]
         having = np.searchsorted(-lengths, -np.arange(self._most), side="left")
         for back in range(self._most - 1, -1, -1):
             some = self._longest_first[: having[back]]
-            yield some, [c[self.end[some] - back] for c in columns], True
+            yield some, [c[self.end[some] - back] for c, _ in columns], True
 
     def _once(self, what: str, x: Doubles, make: Callable[[], Doubles]) -> Doubles:
         if (what, id(x)) not in self._known:
@@ -280,8 +295,11 @@ class _Frames:
         """Values that are there."""
 
         def make() -> Doubles:
-            there = np.concatenate([[0], np.cumsum(~np.isnan(x))])
-            return (there[self.end + 1] - there[self.first]).astype(np.float64)  # type: ignore[no-any-return]
+            there = ~np.isnan(x)
+            if there.all():
+                return self.length.astype(np.float64)
+            before = np.concatenate([[0], np.cumsum(there)])
+            return (before[self.end + 1] - before[self.first]).astype(np.float64)  # type: ignore[no-any-return]
 
         return self._once("count", x, make)
 
@@ -290,8 +308,8 @@ class _Frames:
 
         def make() -> Doubles:
             total = np.zeros(len(self.of))
-            for some, (value,), within in self.oldest_first(np.where(np.isnan(x), 0.0, x)):
-                total[some] += value * within
+            for some, (value,), _ in self.oldest_first((_or(x, 0.0), 0.0)):
+                total[some] += value
             return total
 
         return self._once("sum", x, make)
@@ -299,21 +317,26 @@ class _Frames:
     def mean(self, x: Doubles) -> Doubles:
         """NaN where there is none."""
         with np.errstate(invalid="ignore"):
-            return self.sum(x) / self.count(x)
+            return self._once("mean", x, lambda: self.sum(x) / self.count(x))
 
     def extreme(self, x: Doubles, choose: "np.ufunc", worst: float) -> Doubles:
         """The least or the greatest."""
         best = np.full(len(self.of), worst)
-        for some, (value,), within in self.oldest_first(np.where(np.isnan(x), worst, x)):
-            best[some] = choose(best[some], np.where(within, value, worst))
+        for some, (value,), _ in self.oldest_first((_or(x, worst), worst)):
+            best[some] = choose(best[some], value)
         return best
 
     def std(self, x: Doubles) -> Doubles:
         """The deviation of a sample; NaN of fewer than two values."""
         mean, squares = self.mean(x), np.zeros(len(self.of))
-        for some, (value,), within in self.oldest_first(x):
-            off = np.where(np.isnan(value) | ~np.asarray(within), 0.0, value - mean[some])
-            squares[some] += off * off
+        there = not np.isnan(x).any()
+        with np.errstate(invalid="ignore"):
+            for some, (value,), within in self.oldest_first((x, np.nan)):
+                off = value - mean[some]
+                if not (within and there):
+                    off[np.isnan(value)] = 0.0
+                off *= off
+                squares[some] += off
         return _deviation(squares, self.count(x))
 
     def slope(self, x: Doubles) -> Doubles:
@@ -323,12 +346,12 @@ class _Frames:
         at = (self.rows.at - zero).astype(np.float64)
         now = at[self.of]
         above, below = np.zeros(len(self.of)), np.zeros(len(self.of))
-        for some, (value, time), within in self.oldest_first(x, at):
-            middle[some] += np.where(np.isnan(value) | ~np.asarray(within), 0.0, (time - now[some]) / DAY)
+        for some, (value, time), _ in self.oldest_first((x, np.nan), (at, 0.0)):
+            middle[some] += np.where(np.isnan(value), 0.0, (time - now[some]) / DAY)
         with np.errstate(invalid="ignore", divide="ignore"):
             middle = middle / n
-            for some, (value, time), within in self.oldest_first(x, at):
-                out = np.isnan(value) | ~np.asarray(within)
+            for some, (value, time), _ in self.oldest_first((x, np.nan), (at, 0.0)):
+                out = np.isnan(value)
                 off = np.where(out, 0.0, (time - now[some]) / DAY - middle[some])
                 above[some] += off * np.where(out, 0.0, value - mean[some])
                 below[some] += off * off
@@ -336,16 +359,21 @@ class _Frames:
 
     def ewm(self, x: Doubles, alpha: float) -> Doubles:
         """Weights (1 - alpha)^age in rows, which sum to 1."""
-        there, total, weight = ~np.isnan(x), np.zeros(len(self.of)), np.zeros(len(self.of))
-        for some, (value, known), within in self.oldest_first(np.where(there, x, 0.0), there.astype(np.float64)):
-            total[some] = total[some] * (1 - alpha) + value * within
-            weight[some] = weight[some] * (1 - alpha) + known * within
+        total, weight = np.zeros(len(self.of)), np.zeros(len(self.of))
+        there = (~np.isnan(x)).astype(np.float64)
+        for some, (value, known), _ in self.oldest_first((_or(x, 0.0), 0.0), (there, 0.0)):
+            total[some] = total[some] * (1 - alpha) + value
+            weight[some] = weight[some] * (1 - alpha) + known
         with np.errstate(invalid="ignore"):
             return total / weight
 
     def at(self, x: Doubles, place: Int64s) -> Doubles:
         """The values at a place of each frame, missing ones too."""
         return np.where(self.length > 0, x[np.clip(place, 0, len(x) - 1)], np.nan)
+
+
+def _or(x: Doubles, other: float) -> Doubles:
+    return np.where(np.isnan(x), other, x)
 
 
 def _deviation(squares: Doubles, n: Doubles) -> Doubles:
