@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from keyfold.tables import Table
 
 KNOWN = "keyfold_known"  # when all that a row's windows look at was known
+# A batch of a series costs the kernel the same some milliseconds however many rows it has.
+TO_KERNEL = TO_WORKERS | {"spark.sql.execution.arrow.maxRecordsPerBatch": "65536"}
 _STATE = "struct<sums:array<double>,at:array<bigint>,x:array<double>>"
 
 
@@ -189,7 +191,7 @@ def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
     changed = {p for p in {*there, *before} if p >= first} if made is not None else changed - late
     with run.step("windows" if made else "views") as step:
         counts = {p: sum(there.get(p, {}).values()) for p in sorted(changed)}
-        with set_for_now(run.spark, TO_WORKERS):
+        with set_for_now(run.spark, TO_KERNEL):
             _commit(run, made, some, rows.where(col(PERIOD).isin(list(counts))), states, counts, str(version))
         step.rows = sum(counts.values())
 

@@ -101,8 +101,7 @@ def main() -> None:
         return
     from keyfold import spark as keyfold_spark
     from keyfold.conf import check
-    from keyfold.feature_table import definition, latest, windowed
-    from keyfold.fitting import TO_WORKERS
+    from keyfold.feature_table import TO_KERNEL, definition, latest, windowed
     from keyfold.spark import set_for_now
 
     features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
@@ -117,7 +116,7 @@ def main() -> None:
         rows = spark.read.parquet(path)
 
         def kernel() -> None:
-            with set_for_now(spark, TO_WORKERS):
+            with set_for_now(spark, TO_KERNEL):
                 noop(windowed(made, rows))
 
         def by_hand() -> None:
@@ -137,7 +136,7 @@ def main() -> None:
 
         last = options.rows // SERIES - 1
         before, day = (rows.where(f"at {sign} timestamp_seconds({last} * 86400)") for sign in ("<", ">="))
-        with set_for_now(spark, TO_WORKERS):
+        with set_for_now(spark, TO_KERNEL):
             table = windowed(made, before).selectExpr("*", "'all' AS keyfold_period")
             latest(table, made).write.parquet(f"{folder}/states")
         states = spark.read.parquet(f"{folder}/states")
@@ -145,7 +144,7 @@ def main() -> None:
         day = spark.read.parquet(f"{folder}/day")
 
         def next_day() -> None:
-            with set_for_now(spark, TO_WORKERS):
+            with set_for_now(spark, TO_KERNEL):
                 noop(windowed(made, day, states))
 
         one = run_cases(
