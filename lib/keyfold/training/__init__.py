@@ -40,6 +40,8 @@ class Train(Section):
     model: ModelConf
     class_weight: Literal["balanced"] | dict[str, float] | None = None
     seed: int = 0
+    ranks: int = Field(1, ge=1, description="processes that train a network together, each a Spark task: 1, 2, 3, 4, 6 or 12")
+    interface: str | None = Field(None, description="the network interface of the ranks; default: one that all hosts have")
     memory_share: float = Field(0.25, gt=0, le=1, description="of the machine's memory, that the rows may take on the driver")
     register_as: str | None = Field(None, description="the registered model's name; default: the conf's name")
 
@@ -91,7 +93,8 @@ def train(run: "Run") -> Registered:
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
         sections: dict[str, Any] = {
-            "train": conf.train.model_dump(mode="json"),
+            # How many processes train together is of no matter.
+            "train": conf.train.model_dump(mode="json", exclude={"ranks", "interface"}),
             "positive": conf.data.model_dump(mode="json")["positive"],
         }
         sections |= {"without": conf.report.without} if conf.report.without else {}

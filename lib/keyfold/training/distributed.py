@@ -1,27 +1,34 @@
 """A network's training from the conf: features kept once as a Delta table, cut into streams, and the loop over them."""
 
+import importlib.util
 import re
+import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from keyfold import hashing, sql
 from keyfold.errors import ConfError, DataError
 from keyfold.examples import LABEL, PART, Examples
 from keyfold.matrix import Layout
-from keyfold.models.torch import Network, torch_or_sentence
+from keyfold.models.torch import Network, Torch, torch_or_sentence
 from keyfold.spark import set_for_now
 from keyfold.spec import Spec
 from keyfold.split import FOLD, key_hash, sql_key_hash
 from keyfold.sql import col
 from keyfold.standins import WEIGHT
 from keyfold.tables import Table, home
-from keyfold.training import streams
+from keyfold.training import launch, streams
 from keyfold.training.streams import BLOCK, ORDER, STREAMS, Plan
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from keyfold.run import Run
-    from keyfold.training.loop import Told
+    from keyfold.training.loop import Data, Told
+    from keyfold.training.ranks import Ranks
 
 STREAM = "keyfold_stream"
 FOLDS = ("train", "validation")
@@ -30,7 +37,13 @@ FOLDS = ("train", "validation")
 def check(run: "Run") -> None:
     """What cannot be said with a network, and whether it can be trained here (ConfError)."""
     conf = run.conf
-    if conf.train is None or conf.train.model.torch is None:
+    if conf.train is None:
+        return
+    if conf.train.model.torch is None:
+        if conf.train.ranks > 1:
+            raise ConfError(
+                "train.ranks is for networks (train.model.torch); a scikit-learn model is trained by one process, so leave it out"
+            )
         return
     for option, given in {"report.without": conf.report.without, "split.folds": conf.split.folds}.items():
         if given:
@@ -39,6 +52,10 @@ def check(run: "Run") -> None:
             )
     streams.per_stream(conf.train.model.torch.loop.batch_size)
     torch_or_sentence()
+    if STREAMS % conf.train.ranks:
+        raise streams.uneven(STREAMS, conf.train.ranks)
+    if conf.train.ranks > 1 and not importlib.util.find_spec("horovod"):
+        raise ConfError("train.ranks needs the package horovod: ./spark-submit.sh setup horovod builds it, in some minutes")
 
 
 def trained(run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]) -> Network:
@@ -49,32 +66,79 @@ def trained(run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str]
     assert run.conf.train is not None
     assert run.conf.train.model.torch is not None
     conf, seed = run.conf.train.model.torch, run.conf.train.seed
-    from keyfold.training.checkpoints import Checkpoints
-    from keyfold.training.loop import Data, Training
-    from keyfold.training.ranks import Single
+    from keyfold.training.loop import Data
 
     layout, each = Layout.of(spec.outs), streams.per_stream(conf.loop.batch_size)
     with run.step("examples") as step:
         groups = _kept(run, spec, found, key)
         step.rows = sum(group.rows for of_fold in groups.values() for stream in of_fold for group in stream)
     plans = {fold: Plan(groups[fold], layout, seed, each) for fold in FOLDS}
-    data = Data(plans["train"], plans["validation"], weights)
-    checkpoints = Checkpoints(home() / "checkpoints" / run_id)
-    if checkpoints.last:
-        run.say(f"goes on from {checkpoints.last}")
+    work = Work(conf, Data(plans["train"], plans["validation"], weights), home() / "checkpoints" / run_id)
     with run.step("fit") as step:
-        training = Training(conf.build(layout, seed), conf.loss, conf.loop, data, Single())
-        start, before = time.monotonic(), training.keys[0]
+        network, step.rows = _fitted(run, work)
+    shutil.rmtree(work.folder)
+    return Network(network, spec, conf)
 
-        def told(at: "Told") -> None:
-            rate = (at.keys[0] - before) / max(1e-9, time.monotonic() - start)
-            validation = f", validation {at.validation:.4f}" if data.validation.rows else ""
-            run.say(f"epoch {at.epoch + 1} of {conf.loop.epochs}: loss {at.loss:.4f}{validation}; {rate:,.0f} rows/s")
 
-        training.run(checkpoints, told)
-        step.rows = training.keys[0]
-    checkpoints.clear()
-    return Network(training.module, spec, conf)
+class Work(NamedTuple):
+    """What each rank is given."""
+
+    conf: Torch
+    data: "Data"
+    folder: Path
+
+    def run(self, ranks: "Ranks", told: "Callable[[Told], None]") -> "tuple[dict[str, Any], int]":
+        """The network's tensors after the training, and how many rows it took in."""
+        from keyfold.training.checkpoints import Checkpoints
+        from keyfold.training.loop import Training
+
+        plan = self.data.train
+        training = Training(self.conf.build(plan.layout, plan.seed), self.conf.loss, self.conf.loop, self.data, ranks)
+        training.run(Checkpoints(self.folder), told)
+        return {name: t.numpy() for name, t in training.module.state_dict().items()}, training.keys[0]
+
+    def as_rank(self) -> "tuple[dict[str, Any], int] | None":
+        """The same in one of the processes that Horovod started; only the first returns it."""
+        import torch
+
+        from keyfold.training.ranks import Horovod
+
+        torch.set_num_threads(1)
+        ranks = Horovod()
+        found = self.run(ranks, lambda at: launch.tell(self.folder, at) if not ranks.rank else None)
+        return None if ranks.rank else found
+
+
+def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, int]":
+    import torch
+
+    from keyfold.training.checkpoints import Checkpoints
+    from keyfold.training.loop import Told
+    from keyfold.training.ranks import Single
+
+    assert run.conf.train is not None
+    train, epochs = run.conf.train, work.conf.loop.epochs
+    last = Checkpoints(work.folder).last
+    if last:
+        run.say(f"goes on from {last}")
+    before = [time.monotonic(), 0]
+
+    def told(at: Told) -> None:
+        now = time.monotonic()
+        rate = (at.keys[0] - before[1]) / max(1e-9, now - before[0])
+        before[:] = [now, at.keys[0]]
+        validation = f", validation {at.validation:.4f}" if work.data.validation.rows else ""
+        run.say(f"epoch {at.epoch + 1} of {epochs}: loss {at.loss:.4f}{validation}; {rate:,.0f} rows/s")
+
+    if train.ranks == 1:
+        tensors, rows = work.run(Single(), told)
+    else:
+        tensors, rows = launch.over_ranks(
+            run, train.ranks, train.interface, work.folder, work.as_rank, lambda said: told(Told(*said))
+        )
+    network = work.conf.build(work.data.train.layout, work.data.train.seed)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+    return network, rows
 
 
 def _kept(run: "Run", spec: Spec, found: Examples, key: list[str]) -> dict[str, list[list[streams.Group]]]:

@@ -1,6 +1,7 @@
 """What the training loop needs of the processes that train together; another transport is another class in this file."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -30,3 +31,30 @@ class Single:
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:
         """They are those of rank 0."""
+
+
+class Horovod:
+    """One of the processes that Horovod started."""
+
+    def __init__(self) -> None:
+        import horovod.torch as hvd
+
+        hvd.init()
+        self._hvd, self.rank, self.size = hvd, hvd.rank(), hvd.size()
+
+    def add(self, tensors: "Sequence[Tensor]") -> None:
+        """One message for each type of number."""
+        handles = []
+        for kind, some in groupby(tensors, key=lambda t: t.dtype):
+            same = list(some)
+            # What has a name that was there before needs no talk of what it is.
+            name = f"{kind}-{len(same)}-{sum(t.numel() for t in same)}"
+            handles.append(self._hvd.grouped_allreduce_async_(same, op=self._hvd.Sum, name=name))
+        for handle in handles:
+            self._hvd.synchronize(handle)
+
+    def broadcast(self, tensors: "Sequence[Tensor]") -> None:
+        """Of rank 0."""
+        handles = [self._hvd.broadcast_async_(t, 0, name=f"parameter-{i}") for i, t in enumerate(tensors)]
+        for handle in handles:
+            self._hvd.synchronize(handle)

@@ -71,10 +71,7 @@ class Plan(NamedTuple):
     def owned(self, rank: int, ranks: int) -> range:
         """The streams of a rank (ConfError where they cannot be shared out evenly)."""
         if len(self.streams) % ranks:
-            fitting = ", ".join(str(n) for n in range(1, len(self.streams) + 1) if len(self.streams) % n == 0)
-            raise ConfError(
-                f"train.ranks must be one of {fitting}, so that each has as many of the {len(self.streams)} streams (got {ranks})"
-            )
+            raise uneven(len(self.streams), ranks)
         many = len(self.streams) // ranks
         return range(rank * many, (rank + 1) * many)
 
@@ -87,6 +84,12 @@ class Plan(NamedTuple):
                 made.append([])
             made[-1].append(groups[i])
         return made
+
+
+def uneven(many: int, ranks: int) -> ConfError:
+    """That so many streams cannot be shared out to so many ranks."""
+    fitting = ", ".join(str(n) for n in range(1, many + 1) if many % n == 0)
+    return ConfError(f"train.ranks must be one of {fitting}, so that each has as many of the {many} streams (got {ranks})")
 
 
 def per_stream(batch_size: int) -> int:

@@ -1,0 +1,189 @@
+"""Ranks as Spark tasks, by Horovod; where one is lost, all begin again from the last checkpoint.
+
+Each rank shares the state folder with the driver: there the first one tells how far it is, and any one why it ended.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keyfold.errors import ConfError, DataError, KeyfoldError, PromiseError
+from keyfold.spark import cores
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from keyfold.run import Run
+
+RETRIES = 3
+SILENCE = 30  # seconds without a word from a rank after which the others take it for lost
+_GRACE = 10  # seconds that the others then have to end by themselves
+_SETTINGS = {
+    "HOROVOD_GLOO_TIMEOUT_SECONDS": str(SILENCE),
+    "HOROVOD_STALL_CHECK_TIME_SECONDS": str(SILENCE),
+    "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(2 * SILENCE),
+    "HOROVOD_CYCLE_TIME": "0.5",  # milliseconds
+}
+
+
+def over_ranks(
+    run: "Run", ranks: int, interface: str | None, folder: Path, work: Callable[[], Any], told: Callable[[Any], None]
+) -> Any:
+    """What rank 0 returns of `work`, which all ranks run; what it gives to `tell` comes to `told`.
+
+    Errors of the conf or the data are those of the ranks; PromiseError where ranks are lost again and again.
+    """
+    import horovod.spark
+
+    folder.mkdir(parents=True, exist_ok=True)
+    nics = {_interface(run.spark, ranks, interface, folder)}
+    for attempt in range(RETRIES + 1):
+        for left in folder.glob("lost-*"):
+            left.unlink()
+        (folder / "told").unlink(missing_ok=True)
+        began = time.monotonic()
+        try:
+            with _watched(folder, told), open(folder / "output", "ab") as output:
+                found: list[Any] = horovod.spark.run(
+                    _Rank(work, folder), num_proc=ranks, use_gloo=True, nics=nics, verbose=0, env=_SETTINGS | dict(os.environ),
+                    stdout=output, stderr=output,
+                )  # fmt: skip
+            return found[0]
+        except Exception as error:
+            why = _why(folder) or str(error).strip().splitlines()[-1]
+            if attempt == RETRIES:
+                raise PromiseError(
+                    f"train: a rank was lost {attempt + 1} times, the last time after {time.monotonic() - began:.0f} s ({why}); what the ranks "
+                    f"said is in {folder / 'output'}. `train` again goes on from the last checkpoint"
+                ) from error
+            run.say(f"a rank was lost ({why}); all begin again from the last checkpoint, {RETRIES - attempt} times at most")
+    raise AssertionError
+
+
+class _Rank:
+    """What a rank runs: the work, with a word of why it ended where it fails."""
+
+    def __init__(self, work: Callable[[], Any], folder: Path) -> None:
+        self.work, self.folder = work, folder
+
+    def __call__(self) -> Any:
+        try:
+            return self.work()
+        except BaseException as error:
+            said = {"kind": type(error).__name__ if isinstance(error, KeyfoldError) else "", "text": str(error) or repr(error)}
+            (self.folder / f"lost-{os.environ.get('HOROVOD_RANK', '')}").write_text(json.dumps(said), "utf-8")
+            traceback.print_exc()
+            raise
+
+
+def tell(folder: Path, said: Any) -> None:
+    """From rank 0 to the driver, as JSON."""
+    with open(folder / "told", "a", encoding="utf-8") as file:
+        file.write(json.dumps(said) + "\n")
+
+
+def _why(folder: Path) -> str:
+    """The reason that a rank gave (its own error where it is the conf's or the data's)."""
+    given = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("lost-*"))]
+    for said in given:
+        for kind in (ConfError, DataError):
+            if said["kind"] == kind.__name__:
+                raise kind(said["text"])
+    return given[0]["text"].strip().splitlines()[0][:200] if given else ""
+
+
+@contextlib.contextmanager
+def _watched(folder: Path, told: Callable[[Any], None]) -> Iterator[None]:
+    """Passes on what rank 0 tells; where a rank ended badly and others do not end (one is frozen), has Horovod kill them."""
+    done = threading.Event()
+    thread = threading.Thread(target=_watch, args=(folder, told, done), daemon=True)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        for number, handler in before.items():  # Horovod puts its own there
+            signal.signal(number, handler)
+
+
+def _watch(folder: Path, told: Callable[[Any], None], done: threading.Event) -> None:
+    place, lost = 0, 0.0
+    ended = False
+    while not ended:
+        ended = done.wait(0.3)
+        with contextlib.suppress(FileNotFoundError), open(folder / "told", encoding="utf-8") as file:
+            file.seek(place)
+            for line in iter(file.readline, ""):
+                if line.endswith("\n"):
+                    told(json.loads(line))
+                    place = file.tell()
+        if any(folder.glob("lost-*")):
+            lost = lost or time.monotonic()
+        if lost and not ended and time.monotonic() - lost > _GRACE:
+            handler = signal.getsignal(signal.SIGTERM)
+            if callable(handler) and handler.__module__.startswith("horovod"):
+                handler(signal.SIGTERM, None)
+            lost = time.monotonic()
+
+
+# --- before anything starts ---
+
+
+def _interface(spark: "SparkSession", ranks: int, wanted: str | None, folder: Path) -> str:
+    """The network interface of all ranks (ConfError where they cannot train together)."""
+    conf = spark.sparkContext.getConf()
+    if (there := cores(spark) // int(conf.get("spark.task.cpus", "1"))) < ranks:
+        raise ConfError(f"train.ranks is {ranks}, and Spark runs {there} tasks at once; take fewer ranks, or more cores")
+    if conf.get("spark.dynamicAllocation.enabled", "false") == "true":
+        raise ConfError(
+            "train.ranks: with spark.dynamicAllocation.enabled Spark may take a rank's executor away; submit with "
+            "--conf spark.dynamicAllocation.enabled=false"
+        )
+    mark = folder / "preflight"
+    mark.write_text("", "utf-8")
+    tasks = spark.sparkContext.parallelize(range(ranks), ranks)
+    found = [json.loads(said) for said in tasks.map(lambda _: _host(str(mark))).collect()]
+    mark.unlink()
+    for said in found:
+        if said["error"]:
+            raise ConfError(f"train.ranks: on {said['host']} Horovod cannot be used: {said['error']}")
+        if not said["sees"]:
+            raise ConfError(
+                f"train.ranks: {said['host']} does not see {folder}; name a folder that all hosts share in KEYFOLD_HOME"
+            )
+    hosts = {said["host"] for said in found}
+    common = set.intersection(*(set(said["interfaces"]) for said in found))
+    if len(hosts) > 1:
+        common -= {"lo", "lo0"}
+    if wanted is not None and wanted not in common:
+        raise ConfError(
+            f"train.interface: not all hosts have `{wanted}`; they have {', '.join(sorted(common)) or 'none in common'}"
+        )
+    if not common:
+        raise ConfError("train.ranks: the hosts have no network interface of one name; give them one")
+    return wanted or ("lo" if "lo" in common else min(common))
+
+
+def _host(mark: str) -> str:
+    """What a task finds where it runs, as JSON."""
+    import socket
+
+    import psutil
+
+    error = ""
+    try:
+        import horovod.torch  # noqa: F401
+    except Exception as problem:  # noqa: BLE001 - a library that does not load may say so in any way
+        error = str(problem).splitlines()[0]
+    up = {name for name, said in psutil.net_if_stats().items() if said.isup}
+    interfaces = [n for n, some in psutil.net_if_addrs().items() if n in up and any(a.family == socket.AF_INET for a in some)]
+    return json.dumps({"host": socket.gethostname(), "error": error, "sees": Path(mark).exists(), "interfaces": interfaces})
