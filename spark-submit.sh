@@ -8,6 +8,7 @@ PY="$VENV/bin/python"
 STAMP="$VENV/keyfold-stamp"           # last written: without it a set-up was cut short, and is done again
 JARS="$VENV/delta-jars"               # one jar a line, as Spark's own resolver found them
 ARCHIVE="$VENV/spark.jsa"             # the JVM's class-data archive: classes already parsed and verified
+HOROVOD=0.28.1
 JAVA_OPTIONS="$VENV/java-options"     # for each driver's JVM; keyfold.spark reads it too
 
 say() { echo "keyfold: $*" >&2; }
@@ -59,6 +60,19 @@ need_python() {
   anywhere         uv python install 3.12 && export KEYFOLD_PYTHON=\"\$(uv python find 3.12)\""
 }
 
+# Horovod comes as source only.
+need_compiler() {
+  local tool missing=""
+  case " $EXTRAS " in *" horovod "*) ;; *) return 0 ;; esac
+  [ ! -f "$(horovod_wheel)" ] || return 0
+  for tool in g++ cmake make; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
+  [ -z "$missing" ] || die "Horovod, which trains networks over several processes, is built from its source, and these are not there:$missing.
+Install them and run this again:
+  Debian, Ubuntu   sudo apt-get install g++ cmake make
+  Fedora           sudo dnf install gcc-c++ cmake make
+  macOS            xcode-select --install; brew install cmake"
+}
+
 # --- set-up: three steps, each re-used while what it was made from has not changed ---
 
 spark_home() { echo "$VENV"/lib/python3.*/site-packages/pyspark; }
@@ -92,8 +106,37 @@ make_venv() {
   extras="$(printf '%s\n' $had $EXTRAS | sort -u | tr '\n' ' ')"
   (cd "$ROOT" && "$PY" -m pip install --quiet --disable-pip-version-check -c conf/constraints.txt -e ".[$(tr ' ' ',' <<<"${extras% }")]") ||
     die "pip could not install keyfold's dependencies: the lines above say why. Put that right and run this again."
+  case " $extras " in *" horovod "*) make_horovod ;; esac
   make_driver_python
   printf '%s\n' "$(made_from)" "${extras% }" >"$STAMP.new" && mv "$STAMP.new" "$STAMP"
+}
+
+# A wheel fits one Python and one torch, so it is kept by what it was built for.
+horovod_wheel() {
+  local of
+  of="$(sed -n 's/^torch==//p' "$ROOT/conf/constraints.txt")-python$(python_version "${PYTHON:-$PY}")"
+  echo "${XDG_CACHE_HOME:-$HOME/.cache}/keyfold/torch-$of/$(ls "${XDG_CACHE_HOME:-$HOME/.cache}/keyfold/torch-$of" 2>/dev/null | grep "^horovod-$HOROVOD-.*whl$" | head -n 1)"
+}
+
+make_horovod() {
+  local wheel log tools
+  wheel="$(horovod_wheel)"
+  if [ ! -f "$wheel" ]; then
+    say "building Horovod $HOROVOD for this torch, once: about 5 minutes"
+    tools="$(mktemp -d)"
+    # torch's headers want C++20, which Horovod's own build files do not ask for.
+    printf '#!/bin/sh\nexec g++ "$@" -std=c++20\n' >"$tools/c++"
+    chmod +x "$tools/c++"
+    mkdir -p "$wheel"
+    log="$tools/log"
+    "$PY" -m pip install --quiet --disable-pip-version-check --target "$tools/packages" 'setuptools<80' wheel &&
+      PYTHONPATH="$tools/packages" CXX="$tools/c++" HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 HOROVOD_WITHOUT_TENSORFLOW=1 \
+        HOROVOD_WITHOUT_MXNET=1 "$PY" -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w "$tools" "horovod==$HOROVOD" >"$log" 2>&1 &&
+      mv "$tools"/horovod-*.whl "$wheel" || { tail -n 20 "$log"; die "Horovod could not be built: the lines above say why; all of them are in $log."; }
+    rm -rf "$tools"
+    wheel="$(horovod_wheel)"
+  fi
+  "$PY" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
 }
 
 # spark-submit merges a driver's stderr into its stdout; this gives it back its own, so that results stay apart from progress.
@@ -162,7 +205,11 @@ set_up() {
   exec 9>"$ROOT/.venv.lock"
   "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
   if ! ready; then
-    say "setting up $VENV once: about 2 minutes"
+    case " $EXTRAS " in
+      *" horovod "*) say "setting up $VENV once, with torch: about 5 minutes" ;;
+      *) say "setting up $VENV once: about 2 minutes" ;;
+    esac
+    need_compiler
     venv_ready || make_venv
     jars_ready || make_jars
     archive_ready || make_archive
@@ -257,6 +304,14 @@ job_file() {
   esac
 }
 
+# What a conf needs that is not always there.
+extras_of() {
+  local word
+  for word in "$@"; do
+    case "$word" in *.yaml | *.yml) if [ -f "$word" ] && grep -Eq '^[^#]*(^|[ {])torch:' "$word"; then echo horovod; fi ;; esac
+  done
+}
+
 absolute_home() {
   export KEYFOLD_HOME="${KEYFOLD_HOME:-$ROOT/.keyfold}"
   case "$KEYFOLD_HOME" in /* | *://*) ;; *) KEYFOLD_HOME="$PWD/$KEYFOLD_HOME" ;; esac
@@ -273,7 +328,8 @@ main() {
   while [ $# -gt 0 ] && [ "$1" != -- ]; do arguments+=("$1"); shift; done
   [ $# -eq 0 ] || shift
   OPTIONS=("$@")
-  set_up
+  # shellcheck disable=SC2046
+  set_up $(extras_of ${arguments[@]+"${arguments[@]}"})
   absolute_home
   ! head -n 5 "$job" | grep -q '^# no spark' || exec "$PY" "$job" ${arguments[@]+"${arguments[@]}"}
   hand_over "$job" ${arguments[@]+"${arguments[@]}"}

@@ -116,6 +116,8 @@ def test_faults_are_sentences(spark, home):
         train(made(spark, "report.without=[[ad]]"))
     with pytest.raises(ConfError, match=r"batch_size must be a multiple of 12.*\(got 100\)"):
         train(made(spark, "train.model.torch.loop.batch_size=100"))
+    with pytest.raises(ConfError, match=r"train.ranks must be one of 1, 2, 3, 4, 6, 12, so that .*\(got 5\)"):
+        train(made(spark, "train.ranks=5"))
     run = made(spark)
     ingest(run)
     version = train(run)

@@ -104,8 +104,9 @@ class Work(NamedTuple):
         from keyfold.training.ranks import Horovod
 
         torch.set_num_threads(1)
+
         ranks = Horovod()
-        found = self.run(ranks, lambda at: launch.tell(self.folder, at) if not ranks.rank else None)
+        found = self.run(ranks, lambda at: launch.tell(self.folder, [time.time(), *at]) if not ranks.rank else None)
         return None if ranks.rank else found
 
 
@@ -121,20 +122,19 @@ def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, int]":
     last = Checkpoints(work.folder).last
     if last:
         run.say(f"goes on from {last}")
-    before = [time.monotonic(), 0]
+    before = [time.time(), 0]
 
-    def told(at: Told) -> None:
-        now = time.monotonic()
+    def told(now: float, at: Told) -> None:
         rate = (at.keys[0] - before[1]) / max(1e-9, now - before[0])
         before[:] = [now, at.keys[0]]
         validation = f", validation {at.validation:.4f}" if work.data.validation.rows else ""
         run.say(f"epoch {at.epoch + 1} of {epochs}: loss {at.loss:.4f}{validation}; {rate:,.0f} rows/s")
 
     if train.ranks == 1:
-        tensors, rows = work.run(Single(), told)
+        tensors, rows = work.run(Single(), lambda at: told(time.time(), at))
     else:
         tensors, rows = launch.over_ranks(
-            run, train.ranks, train.interface, work.folder, work.as_rank, lambda said: told(Told(*said))
+            run, train.ranks, train.interface, work.folder, work.as_rank, lambda said: told(said[0], Told(*said[1:]))
         )
     network = work.conf.build(work.data.train.layout, work.data.train.seed)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})

@@ -50,7 +50,7 @@ def over_ranks(
         (folder / "told").unlink(missing_ok=True)
         began = time.monotonic()
         try:
-            with _watched(folder, told), open(folder / "output", "ab") as output:
+            with _watched(folder, told), open(folder / "output", "a", encoding="utf-8") as output:
                 found: list[Any] = horovod.spark.run(
                     _Rank(work, folder), num_proc=ranks, use_gloo=True, nics=nics, verbose=0, env=_SETTINGS | dict(os.environ),
                     stdout=output, stderr=output,
@@ -77,7 +77,10 @@ class _Rank:
         try:
             return self.work()
         except BaseException as error:
-            said = {"kind": type(error).__name__ if isinstance(error, KeyfoldError) else "", "text": str(error) or repr(error)}
+            text = str(error) if isinstance(error, KeyfoldError) else repr(error)
+            if type(error).__name__ == "HorovodInternalError":  # of all the others, too
+                text = "another one does not answer"
+            said = {"kind": type(error).__name__ if isinstance(error, KeyfoldError) else "", "text": text}
             (self.folder / f"lost-{os.environ.get('HOROVOD_RANK', '')}").write_text(json.dumps(said), "utf-8")
             traceback.print_exc()
             raise
@@ -96,7 +99,9 @@ def _why(folder: Path) -> str:
         for kind in (ConfError, DataError):
             if said["kind"] == kind.__name__:
                 raise kind(said["text"])
-    return given[0]["text"].strip().splitlines()[0][:200] if given else ""
+    return min(
+        (said["text"].strip().splitlines()[0][:200] for said in given), key=lambda text: text.startswith("another"), default=""
+    )
 
 
 @contextlib.contextmanager
