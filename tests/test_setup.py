@@ -27,6 +27,7 @@ case "$*" in
   *"import sys, venv"*) echo "${{STUB_VERSION:-3.11}}" ;;
   *"-m venv"*) log venv; mkdir -p "$3/bin" "$3/lib/python3.11/site-packages/pyspark/bin"
     cp "$0" "$3/bin/python"; cp "{spark_submit}" "$3/lib/python3.11/site-packages/pyspark/bin/spark-submit" ;;
+  *"-m pip wheel"*) log wheel; for word; do [ "$before" != -w ] || : >"$word/horovod-0.28.1-some.whl"; before="$word"; done ;;
   *"-m pip"*) log "pip $*"; sleep "${{STUB_SECONDS:-0}}" ;;
   *record_jars*) log jars; : >"{jar}"; echo "{jar}" >"$3" ;;
   *) exec "{real}" "$@" ;;
@@ -186,6 +187,34 @@ def test_a_jvm_that_makes_no_archive_is_asked_once(project):
     assert project.run("score").err == ""
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
     assert "SharedArchiveFile" not in (project.root / ".venv" / "java-options").read_text()
+
+
+def test_a_conf_with_a_network_has_horovod_built_once(project, tmp_path):
+    network, plain = (project.root / "conf" / name for name in ("network.yaml", "plain.yaml"))
+    network.write_text("train:\n  model:\n    torch: {}\n")
+    plain.write_text("# torch: {}\ntrain: {model: {sklearn: {}}}\n")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for path in Path("/usr/bin").iterdir():
+        if path.name not in ("g++", "cmake"):
+            (tools / path.name).symlink_to(path)
+    given = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": str(tools)}
+    assert project.run("score", str(plain), **given).code == 0
+    assert "wheel" not in project.logged()
+    refused = project.run("score", str(network), **given)
+    assert refused.code == 2 and "these are not there: g++ cmake." in refused.err and "apt-get install g++ cmake" in refused.err
+    assert "pip" not in project.logged()
+    for name in ("g++", "cmake", "make"):
+        (tools / name).unlink(missing_ok=True)
+        (tools / name).symlink_to("/bin/true")
+    assert project.run("score", str(network), **given).code == 0
+    assert project.logged().count("wheel") == 1
+    assert project.run("score", str(network), **given).code == 0
+    assert project.logged() == []
+    shutil.rmtree(project.root / ".venv")
+    assert project.run("score", str(network), **given).code == 0
+    logged = project.logged()
+    assert "wheel" not in logged and "pip" in logged
 
 
 def test_a_moved_project_is_set_up_anew(project):

@@ -1,0 +1,179 @@
+"""A network's training by parts: from files to batches without Spark, and two ranks beside two processes that know nothing of each other.
+
+26 columns of indices and 13 of numbers. Needs `./spark-submit.sh setup horovod`.
+"""
+
+import itertools
+import json
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common import arguments, machine, records, run_cases, show
+from keyfold.features import Out
+from keyfold.matrix import Layout
+from keyfold.training.streams import STREAMS, Plan, batches, groups
+
+INDICES, NUMBERS, BUCKETS = 26, 13, 1000
+OUTS = {f"i{n}": Out("int", BUCKETS) for n in range(INDICES)} | {f"x{n}": Out("double") for n in range(NUMBERS)}
+BATCH = 3072
+CONF = {
+    "network": {"wide_deep": {"embedding": 8, "hidden": [64, 32]}},
+    "loop": {"epochs": 3, "batch_size": BATCH, "checkpoint_steps": 100},
+}
+
+
+def written(folder: Path, rows: int) -> list[str]:
+    """A file a stream."""
+    rng, paths = np.random.default_rng(0), []
+    for stream in range(STREAMS):
+        n = rows // STREAMS
+        table = {f"i{i}": rng.integers(0, BUCKETS, n, np.int32) for i in range(INDICES)} | {
+            f"x{i}": rng.normal(size=n) for i in range(NUMBERS)
+        }
+        table |= {"keyfold_label": rng.random(n) < 0.2, "keyfold_order": rng.integers(-(2**63), 2**63 - 1, n)}
+        paths.append(str(folder / f"{stream}.parquet"))
+        pq.write_table(pa.table(table), paths[-1], row_group_size=-(-n // 4))
+    return paths
+
+
+def plan(paths: list[str], batch: int) -> Plan:
+    """Each file is a stream."""
+    return Plan([groups([path]) for path in paths], Layout.of(OUTS), 0, batch // STREAMS)
+
+
+def data_path(paths: list[str], rows: int, repeats: int) -> list[Any]:
+    """Rows to arrays that torch takes as they are."""
+    import torch
+
+    def ours() -> None:
+        for batch in batches(plan(paths, BATCH), 0, 1, 0):
+            torch.from_numpy(batch.indices), torch.from_numpy(batch.numbers)
+
+    def scan() -> None:
+        for path in paths:
+            file = pq.ParquetFile(path)
+            for i in range(file.num_row_groups):
+                file.read_row_group(i, use_threads=False)
+
+    def stacked() -> None:
+        rng = np.random.default_rng(0)
+        for path in paths:
+            file = pq.ParquetFile(path)
+            for i in range(file.num_row_groups):
+                table = file.read_row_group(i, use_threads=False)
+                order = rng.permutation(table.num_rows)
+                np.stack([table[f"i{n}"].to_numpy() for n in range(INDICES)], axis=1)[order]
+                np.stack([table[f"x{n}"].to_numpy().astype(np.float32) for n in range(NUMBERS)], axis=1)[order]
+                table["keyfold_label"].to_numpy().astype(np.float32)[order]
+
+    class Rows(torch.utils.data.Dataset):  # type: ignore[misc,type-arg]
+        def __init__(self) -> None:
+            table = pq.read_table(paths[0])
+            self.indices = np.stack([table[f"i{n}"].to_numpy() for n in range(INDICES)], axis=1)
+            self.numbers = np.stack([table[f"x{n}"].to_numpy().astype(np.float32) for n in range(NUMBERS)], axis=1)
+
+        def __len__(self) -> int:
+            return len(self.indices)
+
+        def __getitem__(self, i: int) -> Any:
+            return self.indices[i], self.numbers[i]
+
+    def loader() -> float:
+        start = time.perf_counter()
+        for _ in torch.utils.data.DataLoader(Rows(), batch_size=BATCH, shuffle=True):
+            pass
+        return (time.perf_counter() - start) * STREAMS  # one stream of them
+
+    cases: dict[str, Callable[[], object]] = {
+        "files read": scan, "files read, shuffled, stacked": stacked, "keyfold": ours, "torch DataLoader (of 1/12, times 12)": loader,
+    }  # fmt: skip
+    return run_cases(
+        "From files to batches, one process", cases, "files read", "files read, shuffled, stacked", repeats, rows=rows
+    )
+
+
+def alone(paths: list[str], folder: str, ready: Any, said: Any) -> None:
+    """One process by itself, over half of the rows in batches of half the size."""
+    import torch
+
+    from keyfold.training.ranks import Single
+
+    torch.set_num_threads(1)
+    marks: list[float] = []
+    work = _work(paths * 2, BATCH // 2, folder)  # half the files, each of them two streams
+    work = work._replace(data=work.data._replace(train=work.data.train._replace(streams=_halves(paths))))
+    ready.wait()
+    work.run(Single(), lambda _: marks.append(time.time()))
+    said.put(marks)
+
+
+def _halves(paths: list[str]) -> list[Any]:
+    """Twelve streams of the row groups of six files."""
+    return [part for path in paths for whole in [groups([path])] for part in (whole[::2], whole[1::2])]
+
+
+def _work(paths: list[str], batch: int, folder: str) -> Any:
+    from keyfold.models.torch import Torch
+    from keyfold.training.distributed import Work
+    from keyfold.training.loop import Data
+
+    nothing: list[list[Any]] = [[] for _ in range(STREAMS)]
+    return Work(Torch.model_validate(CONF), Data(plan(paths, batch), Plan(nothing, Layout.of(OUTS), 0, 1)), Path(folder))
+
+
+def _epochs(marks: list[float]) -> list[float]:
+    """Seconds of the epochs after the first, in which libraries are loaded."""
+    return [b - a for a, b in itertools.pairwise(marks)]
+
+
+def two(paths: list[str], rows: int, folder: Path) -> list[Any]:
+    """The seconds of an epoch."""
+    from keyfold import spark as keyfold_spark
+    from keyfold.conf import check
+    from keyfold.run import Run
+    from keyfold.training import launch
+
+    context = multiprocessing.get_context("spawn")
+    ready, said = context.Event(), context.Queue()
+    halves = [paths[: STREAMS // 2], paths[STREAMS // 2 :]]
+    some = [context.Process(target=alone, args=(half, str(folder / f"alone-{i}"), ready, said)) for i, half in enumerate(halves)]
+    for process in some:
+        process.start()
+    time.sleep(15)  # for their imports
+    ready.set()
+    marks = [said.get() for _ in some]
+    for process in some:
+        process.join()
+    alone_ = [max(pair) for pair in zip(*(_epochs(m) for m in marks), strict=True)]
+    run = Run(check({"name": "bench", "data": {"key": ["k"]}}), keyfold_spark.session("bench training"))
+    found: list[float] = []
+    start = time.time()
+    work = _work(paths, BATCH, str(folder / "ranks"))
+    launch.over_ranks(run, 2, None, work.folder, work.as_rank, lambda told: found.append(told[0]))
+    print(f"two ranks: from the start to the end of the first epoch {found[0] - start:.1f} s\n")
+    made = records({"two processes alone": alone_, "two ranks": _epochs(found)}, rows, "two processes alone", None)
+    show("An epoch, two processes with a thread each", made)
+    return made
+
+
+def main() -> None:
+    """Both parts."""
+    options = arguments(__doc__, rows=1_200_000).parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        at = Path(folder)
+        paths = written(at, options.rows)
+        found = {"data": data_path(paths, options.rows, options.repeats), "ranks": two(paths, options.rows, at)}
+    if options.json:
+        options.json.write_text(json.dumps(machine() | found, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
