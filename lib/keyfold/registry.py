@@ -74,9 +74,9 @@ def _experiment(name: str) -> None:
 
 def register(
     experiment: str, name: str, model: Model, metrics: Mapping[str, Mapping[str, Metric]], params: Mapping[str, Any],
-    tags: Mapping[str, str], files: Mapping[str, str],
+    tags: Mapping[str, str], files: Mapping[str, str], steps: Mapping[int, Mapping[str, float]],
 ) -> Registered:  # fmt: skip
-    """Logs a run with its model, metrics by fold and texts by file name, and registers the model as a new version."""
+    """Logs a run with its model, metrics by fold and by step, and texts by file name; registers the model as a new version."""
     api = client()
     import mlflow
 
@@ -86,6 +86,8 @@ def register(
         tags = {**tags, "keyfold.manifest": digest, "keyfold.spec_digest": model.spec.digest}
         mlflow.log_params({key: str(value)[:6000] for key, value in params.items()})
         mlflow.log_metrics(_flat(metrics))
+        for step, known in steps.items():
+            mlflow.log_metrics({what: value for what, value in known.items() if not math.isnan(value)}, step=step)
         mlflow.set_tags(dict(tags))
         for file, text in files.items():
             mlflow.log_text(text, file)

@@ -1,6 +1,7 @@
 """A network from the conf to the predictions: like any other model."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -58,6 +59,10 @@ def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home,
     assert "torch" in json.loads(registry.text(version, "environment.json"))
     logged = mlflow.get_run(version.mlflow_run_id).data
     assert logged.params["network"] == "wide_deep" and logged.params["batch_size"] == "240" and "test_roc_auc" in logged.metrics
+    losses = mlflow.MlflowClient().get_metric_history(version.mlflow_run_id, "validation_loss")
+    assert [f"{m.value:.4f}" for m in losses] == re.findall(r"validation ([0-9.]+)", said) and losses[0].step * 3 == losses[
+        2
+    ].step
 
     # What was trained once is found again; another network takes the same table of features.
     again = made(spark)
@@ -91,7 +96,7 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
     spec, found = examples.features(run)
     key = ["impression_id", "shown_at"]
     with run.job("train"):
-        whole = distributed.trained(run, "whole", spec, found, key, (1.0, 1.0))
+        whole, course = distributed.trained(run, "whole", spec, found, key, (1.0, 1.0))
         end, calls = loop.Training._end_epoch, []
 
         def dies(self, *given):
@@ -104,9 +109,10 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
             distributed.trained(run, "killed", spec, found, key, (1.0, 1.0))
         monkeypatch.setattr(loop.Training, "_end_epoch", end)
         capsys.readouterr()
-        again = distributed.trained(run, "killed", spec, found, key, (1.0, 1.0))
+        again, rest = distributed.trained(run, "killed", spec, found, key, (1.0, 1.0))
     said = capsys.readouterr().err
     assert "goes on from " in said and "epoch 1 of 3" not in said and "epoch 2 of 3" in said
+    assert rest == course and [told.epoch for told in rest] == [0, 1, 2]
     for (name, tensor), (_, other) in zip(whole.module.state_dict().items(), again.module.state_dict().items(), strict=True):
         assert tensor.numpy().tobytes() == other.numpy().tobytes(), name
 

@@ -43,7 +43,7 @@ def trained(spark, tmp_path_factory):
     def go(run_id, *more):
         other = made(spark, *more)
         with other.job("train"):
-            return distributed.trained(other, run_id, spec, found, KEY, (1.0, 1.0)).module.state_dict()
+            return distributed.trained(other, run_id, spec, found, KEY, (1.0, 1.0))[0].module.state_dict()
 
     return go
 

@@ -30,6 +30,7 @@ from keyfold.values import text_of
 
 if TYPE_CHECKING:
     from keyfold.run import Job, Run
+    from keyfold.training.loop import Told
 
 BAG = 16  # cells that a bag is taken to have
 
@@ -127,8 +128,9 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
     learnt, weights = rows.fold("train"), _class_weights(conf.train, found)
     estimator: Estimator | Network
     weight = None
+    course: list[Told] = []
     if conf.train.model.sklearn is None:
-        estimator = distributed.trained(run, job.run_id, spec, found, _identifying(run), weights or (1.0, 1.0))
+        estimator, course = distributed.trained(run, job.run_id, spec, found, _identifying(run), weights or (1.0, 1.0))
     else:
         with run.step("fit") as step:
             step.rows = learnt.table.num_rows
@@ -164,7 +166,8 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         if conf.data.views:
             tags["keyfold.views"] = canonical(feature_table.digests(run))
         files["gates.json"] = canonical([gate._asdict() for gate in proven])
-        return registry.register(conf.name, name, model, measured, params, tags, files)
+        steps = {said.step: {"loss": said.loss, "validation_loss": said.validation} for said in course}
+        return registry.register(conf.name, name, model, measured, params, tags, files, steps)
 
 
 def _ablated(

@@ -1,6 +1,7 @@
 """A network's training from the conf: features kept once as a Delta table, cut into streams, and the loop over them."""
 
 import importlib.util
+import math
 import re
 import shutil
 import time
@@ -58,8 +59,10 @@ def check(run: "Run") -> None:
         raise ConfError("train.ranks needs the package horovod: ./spark-submit.sh setup horovod builds it, in some minutes")
 
 
-def trained(run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]) -> Network:
-    """The network of the conf, trained on the train fold; `weights` of the negative and the positive class.
+def trained(
+    run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]
+) -> "tuple[Network, list[Told]]":
+    """The network of the conf, trained on the train fold, and how it stood after each epoch; `weights` of the negative and the positive class.
 
     What a killed run with this id had come to is gone on from (DataError: see `check` for the rest).
     """
@@ -75,9 +78,10 @@ def trained(run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str]
     plans = {fold: Plan(groups[fold], layout, seed, each) for fold in FOLDS}
     work = Work(conf, Data(plans["train"], plans["validation"], weights), home() / "checkpoints" / run_id)
     with run.step("fit") as step:
-        network, step.rows = _fitted(run, work)
+        network, course = _fitted(run, work)
+        step.rows = course[-1].keys[0]
     shutil.rmtree(work.folder)
-    return Network(network, spec, conf)
+    return Network(network, spec, conf), course
 
 
 class Work(NamedTuple):
@@ -87,17 +91,17 @@ class Work(NamedTuple):
     data: "Data"
     folder: Path
 
-    def run(self, ranks: "Ranks", told: "Callable[[Told], None]") -> "tuple[dict[str, Any], int]":
-        """The network's tensors after the training, and how many rows it took in."""
+    def run(self, ranks: "Ranks", told: "Callable[[Told], None]") -> "tuple[dict[str, Any], list[Told]]":
+        """The network's tensors after the training, and how it stood after each epoch."""
         from keyfold.training.checkpoints import Checkpoints
         from keyfold.training.loop import Training
 
         plan = self.data.train
         training = Training(self.conf.build(plan.layout, plan.seed), self.conf.loss, self.conf.loop, self.data, ranks)
         training.run(Checkpoints(self.folder), told)
-        return {name: t.numpy() for name, t in training.module.state_dict().items()}, training.keys[0]
+        return {name: t.numpy() for name, t in training.module.state_dict().items()}, training.course
 
-    def as_rank(self) -> "tuple[dict[str, Any], int] | None":
+    def as_rank(self) -> "tuple[dict[str, Any], list[Told]] | None":
         """The same in one of the processes that Horovod started; only the first returns it."""
         import torch
 
@@ -110,7 +114,7 @@ class Work(NamedTuple):
         return None if ranks.rank else found
 
 
-def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, int]":
+def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
     import torch
 
     from keyfold.training.checkpoints import Checkpoints
@@ -128,17 +132,20 @@ def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, int]":
         rate = (at.keys[0] - before[1]) / max(1e-9, now - before[0])
         before[:] = [now, at.keys[0]]
         validation = f", validation {at.validation:.4f}" if work.data.validation.rows else ""
-        run.say(f"epoch {at.epoch + 1} of {epochs}: loss {at.loss:.4f}{validation}; {rate:,.0f} rows/s")
+        left = (epochs - at.epoch - 1) * work.data.train.rows / max(1.0, rate)
+        run.say(
+            f"epoch {at.epoch + 1} of {epochs}: loss {at.loss:.4f}{validation}; {rate:,.0f} rows/s, at most {math.ceil(left):,} s left"
+        )
 
     if train.ranks == 1:
-        tensors, rows = work.run(Single(), lambda at: told(time.time(), at))
+        tensors, course = work.run(Single(), lambda at: told(time.time(), at))
     else:
-        tensors, rows = launch.over_ranks(
+        tensors, course = launch.over_ranks(
             run, train.ranks, train.interface, work.folder, work.as_rank, lambda said: told(said[0], Told(*said[1:]))
         )
     network = work.conf.build(work.data.train.layout, work.data.train.seed)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
-    return network, rows
+    return network, course
 
 
 def _kept(run: "Run", spec: Spec, found: Examples, key: list[str]) -> dict[str, list[list[streams.Group]]]:

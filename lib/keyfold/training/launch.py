@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -44,6 +45,7 @@ def over_ranks(
 
     folder.mkdir(parents=True, exist_ok=True)
     nics = {_interface(run.spark, ranks, interface, folder)}
+    settings = _SETTINGS | {key: value for key, value in os.environ.items() if key.startswith("HOROVOD_")}
     for attempt in range(RETRIES + 1):
         for left in folder.glob("lost-*"):
             left.unlink()
@@ -52,7 +54,8 @@ def over_ranks(
         try:
             with _watched(folder, told), open(folder / "output", "a", encoding="utf-8") as output:
                 found: list[Any] = horovod.spark.run(
-                    _Rank(work, folder), num_proc=ranks, use_gloo=True, nics=nics, verbose=0, env=_SETTINGS | dict(os.environ),
+                    _Rank(work, folder), num_proc=ranks, use_gloo=True, nics=nics, verbose=0, env=settings,
+                    executable=os.environ.get("PYSPARK_PYTHON", sys.executable),
                     stdout=output, stderr=output,
                 )  # fmt: skip
             return found[0]

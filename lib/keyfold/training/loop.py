@@ -61,6 +61,7 @@ class Training:
         self.total = torch.zeros(2, dtype=torch.float64)  # of this epoch so far: loss, weight
         self.keys = (0, 0)  # of all ranks
         self.best, self.since = math.inf, 0
+        self.course: list[Told] = []  # of all epochs, those before a checkpoint too
 
     # --- from beginning to end ---
 
@@ -108,7 +109,8 @@ class Training:
         if known:
             self.since = 0 if validation < self.best else self.since + 1
             self.best = min(validation, self.best)
-        told(Told(self.epoch, self.step, mean, validation, self.keys))
+        self.course.append(Told(self.epoch, self.step, mean, validation, self.keys))
+        told(self.course[-1])
         self.epoch += 1
         self.total.zero_()
         self._write(checkpoints, {"validation": validation} if known else {})
@@ -183,7 +185,7 @@ class Training:
             return
         state = {
             "epoch": self.epoch, "step": self.step, "total": self.total.tolist(), "keys": list(self.keys),
-            "best": self.best if math.isfinite(self.best) else None, "since": self.since,
+            "best": self.best if math.isfinite(self.best) else None, "since": self.since, "course": self.course,
         }  # fmt: skip
         checkpoints.write(self.step, Checkpoint(self._tensors(), state | more))
 
@@ -210,3 +212,4 @@ class Training:
         self.total = torch.tensor(state["total"], dtype=torch.float64)
         self.keys = (state["keys"][0], state["keys"][1])
         self.best = math.inf if state["best"] is None else state["best"]
+        self.course = [Told(epoch, step, loss, held, (n, keys)) for epoch, step, loss, held, (n, keys) in state["course"]]
