@@ -193,7 +193,7 @@ def _shuffled(plan: Plan, block: list[Group], seed: list[int]) -> _Rows:
     weight = table[WEIGHT].to_numpy() if WEIGHT in table.column_names else np.ones(table.num_rows)
     label = np.asarray(table[LABEL].to_numpy(zero_copy_only=False), np.float32)
     arrays: list[Any] = [indices, numbers, label, weight.astype(np.float32), table[ORDER].to_numpy()]
-    return _Rows(*(array[order] for array in arrays))
+    return _Rows(*(array.take(order, axis=0) for array in arrays))
 
 
 def _flat(column: pa.ChunkedArray) -> npt.NDArray[Any]:
