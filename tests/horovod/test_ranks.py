@@ -89,7 +89,9 @@ def test_two_ranks_come_to_what_one_does_and_to_the_same_bits_though_one_is_lost
         thread.join()
         said = capsys.readouterr().err
         print(run_id, f"{time.monotonic() - sent[0]:.0f} s after it was lost\n", said)
-        assert "a rank was lost (another one does not answer)" in said and said.count("begin again") == 1
+        assert (
+            "a rank was lost (another one does not answer)" in said and said.count("begin again") == 1 and "Traceback" not in said
+        )
         for name, tensor in two.items():
             assert found[name].numpy().tobytes() == tensor.numpy().tobytes(), (run_id, name)
         assert not ranks()

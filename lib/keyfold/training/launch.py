@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from keyfold.errors import ConfError, DataError, KeyfoldError, PromiseError
 from keyfold.spark import cores
@@ -52,7 +52,7 @@ def over_ranks(
         (folder / "told").unlink(missing_ok=True)
         began = time.monotonic()
         try:
-            with _watched(folder, told), open(folder / "output", "a", encoding="utf-8") as output:
+            with open(folder / "output", "a", encoding="utf-8") as output, _watched(folder, told, output):
                 found: list[Any] = horovod.spark.run(
                     _Rank(work, folder), num_proc=ranks, use_gloo=True, nics=nics, verbose=0, env=settings,
                     executable=os.environ.get("PYSPARK_PYTHON", sys.executable),
@@ -108,15 +108,21 @@ def _why(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _watched(folder: Path, told: Callable[[Any], None]) -> Iterator[None]:
-    """Passes on what rank 0 tells; where a rank ended badly and others do not end (one is frozen), has Horovod kill them."""
+def _watched(folder: Path, told: Callable[[Any], None], output: TextIO) -> Iterator[None]:
+    """Passes on what rank 0 tells; where a rank ended badly and others do not end (one is frozen), has Horovod kill them.
+
+    The stack trace of the thread in which Horovod ran its Spark job goes where the ranks' output does.
+    """
     done = threading.Event()
     thread = threading.Thread(target=_watch, args=(folder, told, done), daemon=True)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hook = threading.excepthook
+    threading.excepthook = lambda of: traceback.print_exception(of.exc_type, of.exc_value, of.exc_traceback, file=output)
     thread.start()
     try:
         yield
     finally:
+        threading.excepthook = hook
         done.set()
         thread.join()
         for number, handler in before.items():  # Horovod puts its own there
