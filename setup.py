@@ -28,7 +28,8 @@ setup(
     extras_require={
         # A managed cluster brings its own Spark; these are for everybody else.
         "local": ["pyspark==4.1.4", "delta-spark==4.4.0"],
-        # Networks (`train.model.torch`).
+        # Networks (`train.model.torch`); over several processes, for which spark-submit.sh builds Horovod itself, too.
+        "torch": ["torch>=2.13,<2.14", "safetensors>=0.5"],
         "horovod": ["torch>=2.13,<2.14", "safetensors>=0.5", "psutil>=6"],
         "dev": [
             "pytest>=9",

@@ -63,7 +63,6 @@ need_python() {
 # Horovod comes as source only.
 need_compiler() {
   local tool missing=""
-  case " $EXTRAS " in *" horovod "*) ;; *) return 0 ;; esac
   [ ! -f "$(horovod_wheel)" ] || return 0
   for tool in g++ cmake make; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
   [ -z "$missing" ] || die "Horovod, which trains networks over several processes, is built from its source, and these are not there:$missing.
@@ -104,6 +103,7 @@ make_venv() {
   fi
   local extras
   extras="$(printf '%s\n' $had $EXTRAS | sort -u | tr '\n' ' ')"
+  case " $extras " in *" horovod "*) need_compiler ;; esac
   (cd "$ROOT" && "$PY" -m pip install --quiet --disable-pip-version-check -c conf/constraints.txt -e ".[$(tr ' ' ',' <<<"${extras% }")]") ||
     die "pip could not install keyfold's dependencies: the lines above say why. Put that right and run this again."
   case " $extras " in *" horovod "*) make_horovod ;; esac
@@ -129,10 +129,16 @@ make_horovod() {
     chmod +x "$tools/c++"
     mkdir -p "$wheel"
     log="$tools/log"
-    "$PY" -m pip install --quiet --disable-pip-version-check --target "$tools/packages" 'setuptools<80' wheel &&
-      PYTHONPATH="$tools/packages" CXX="$tools/c++" HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 HOROVOD_WITHOUT_TENSORFLOW=1 \
-        HOROVOD_WITHOUT_MXNET=1 "$PY" -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w "$tools" "horovod==$HOROVOD" >"$log" 2>&1 &&
-      mv "$tools"/horovod-*.whl "$wheel" || { tail -n 20 "$log"; die "Horovod could not be built: the lines above say why; all of them are in $log."; }
+    {
+      "$PY" -m pip install --quiet --disable-pip-version-check --target "$tools/packages" 'setuptools<80' wheel &&
+        PYTHONPATH="$tools/packages" CXX="$tools/c++" HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 HOROVOD_WITHOUT_TENSORFLOW=1 \
+          HOROVOD_WITHOUT_MXNET=1 "$PY" -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w "$tools" "horovod==$HOROVOD"
+    } >"$log" 2>&1 || { tail -n 20 "$log"; die "Horovod could not be built: the lines above say why; all of them are in $log."; }
+    # Under another name first: a copy may be cut short.
+    local file
+    for file in "$tools"/horovod-*.whl; do
+      mv "$file" "$wheel/.$$" && mv "$wheel/.$$" "$wheel/$(basename "$file")"
+    done
     rm -rf "$tools"
     wheel="$(horovod_wheel)"
   fi
@@ -206,10 +212,9 @@ set_up() {
   "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
   if ! ready; then
     case " $EXTRAS " in
-      *" horovod "*) say "setting up $VENV once, with torch: about 5 minutes" ;;
+      *" horovod "* | *" torch "*) say "setting up $VENV once, with torch: about 5 minutes" ;;
       *) say "setting up $VENV once: about 2 minutes" ;;
     esac
-    need_compiler
     venv_ready || make_venv
     jars_ready || make_jars
     archive_ready || make_archive
@@ -308,7 +313,9 @@ job_file() {
 extras_of() {
   local word
   for word in "$@"; do
-    case "$word" in *.yaml | *.yml) if [ -f "$word" ] && grep -Eq '^[^#]*(^|[ {])torch:' "$word"; then echo horovod; fi ;; esac
+    case "$word" in *.yaml | *.yml) ;; *) continue ;; esac
+    [ -f "$word" ] && grep -Eq '^[^#]*(^|[ {])torch:' "$word" || continue
+    if grep -Eq '^[^#]*(^|[ {])ranks: *([2-9]|1[0-9])' "$word"; then echo horovod; else echo torch; fi
   done
 }
 

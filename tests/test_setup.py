@@ -191,7 +191,9 @@ def test_a_jvm_that_makes_no_archive_is_asked_once(project):
 
 def test_a_conf_with_a_network_has_horovod_built_once(project, tmp_path):
     network, plain = (project.root / "conf" / name for name in ("network.yaml", "plain.yaml"))
-    network.write_text("train:\n  model:\n    torch: {}\n")
+    network.write_text("train:\n  ranks: 2\n  model:\n    torch: {}\n")
+    one = project.root / "conf" / "one.yaml"
+    one.write_text("train: {ranks: 1, model: {torch: {}}}\n")
     plain.write_text("# torch: {}\ntrain: {model: {sklearn: {}}}\n")
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -201,9 +203,12 @@ def test_a_conf_with_a_network_has_horovod_built_once(project, tmp_path):
     given = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": str(tools)}
     assert project.run("score", str(plain), **given).code == 0
     assert "wheel" not in project.logged()
+    assert project.run("score", str(one), **given).code == 0
+    assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1].split() == ["local", "torch"]
+    assert "wheel" not in project.logged()
     refused = project.run("score", str(network), **given)
     assert refused.code == 2 and "these are not there: g++ cmake." in refused.err and "apt-get install g++ cmake" in refused.err
-    assert "pip" not in project.logged()
+    assert project.logged() == []
     for name in ("g++", "cmake", "make"):
         (tools / name).unlink(missing_ok=True)
         (tools / name).symlink_to("/bin/true")
@@ -215,6 +220,11 @@ def test_a_conf_with_a_network_has_horovod_built_once(project, tmp_path):
     assert project.run("score", str(network), **given).code == 0
     logged = project.logged()
     assert "wheel" not in logged and "pip" in logged
+    # Where nothing has to be built, nothing is needed for it.
+    shutil.rmtree(tmp_path / "cache")
+    (tools / "g++").unlink()
+    (project.root / ".venv" / "spark.jsa.for").unlink()
+    assert project.run("score", str(network), **given).code == 0
 
 
 def test_a_moved_project_is_set_up_anew(project):

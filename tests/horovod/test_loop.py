@@ -184,6 +184,15 @@ def test_dropout_follows_from_seed_step_stream_and_layer():
     assert torch.equal(layers[0].eval()(x), x)
 
 
+def test_a_rank_that_sees_another_checkpoint_than_the_first_ends(data, tmp_path):
+    class Late(Single):
+        def broadcast(self, tensors):
+            tensors[0].fill_(7)
+
+    with pytest.raises(RuntimeError, match=r"rank 0 sees the checkpoint of step 0, and the first that of 7"):
+        trained(data, tmp_path, Late())
+
+
 class Stopped(Exception):
     pass
 

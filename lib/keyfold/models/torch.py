@@ -86,7 +86,7 @@ def torch_or_sentence() -> Any:
     try:
         import torch
     except ImportError:
-        raise ConfError("train.model.torch needs the package torch: ./spark-submit.sh setup horovod installs it") from None
+        raise ConfError("train.model.torch needs the package torch: ./spark-submit.sh setup torch installs it") from None
     return torch
 
 

@@ -80,7 +80,7 @@ class Checkpoints:
     @property
     def best(self) -> Path | None:
         """That of the least validation loss, where there is one."""
-        measured = [(_state(path).get("validation"), path) for path in self._there]
+        measured = [(state_of(path).get("validation"), path) for path in self._there]
         return min(((loss, path) for loss, path in measured if loss is not None), default=(None, None))[1]
 
     def clear(self) -> None:
@@ -94,12 +94,13 @@ def read(path: Path) -> Checkpoint:
     from safetensors.torch import load_file
 
     try:
-        return Checkpoint(load_file(path / "tensors.safetensors"), _state(path))
+        return Checkpoint(load_file(path / "tensors.safetensors"), state_of(path))
     except (OSError, ValueError, SafetensorError) as error:
         raise DataError(f"the checkpoint {path} is damaged ({error}); take it away, and an older one is gone on from") from error
 
 
-def _state(path: Path) -> dict[str, Any]:
+def state_of(path: Path) -> dict[str, Any]:
+    """Where in the data it is, and what came of it."""
     return json.loads((path / "state.json").read_text("utf-8"))  # type: ignore[no-any-return]
 
 

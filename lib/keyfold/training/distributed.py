@@ -3,7 +3,6 @@
 import importlib.util
 import math
 import re
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +68,7 @@ def trained(
     assert run.conf.train is not None
     assert run.conf.train.model.torch is not None
     conf, seed = run.conf.train.model.torch, run.conf.train.seed
+    from keyfold.training.checkpoints import Checkpoints
     from keyfold.training.loop import Data
 
     layout, each = Layout.of(spec.outs), streams.per_stream(conf.loop.batch_size)
@@ -80,7 +80,7 @@ def trained(
     with run.step("fit") as step:
         network, course = _fitted(run, work)
         step.rows = course[-1].keys[0]
-    shutil.rmtree(work.folder)
+    Checkpoints(work.folder).clear()
     return Network(network, spec, conf), course
 
 
@@ -110,14 +110,14 @@ class Work(NamedTuple):
         torch.set_num_threads(1)
 
         ranks = Horovod()
-        found = self.run(ranks, lambda at: launch.tell(self.folder, [time.time(), *at]) if not ranks.rank else None)
+        found = self.run(ranks, lambda at: launch.tell(self.folder, at) if not ranks.rank else None)
         return None if ranks.rank else found
 
 
 def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
     import torch
 
-    from keyfold.training.checkpoints import Checkpoints
+    from keyfold.training.checkpoints import Checkpoints, state_of
     from keyfold.training.loop import Told
     from keyfold.training.ranks import Single
 
@@ -126,22 +126,24 @@ def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
     last = Checkpoints(work.folder).last
     if last:
         run.say(f"goes on from {last}")
-    before = [time.time(), 0]
+    before = [time.monotonic(), state_of(last)["keys"][0] if last else 0]
 
-    def told(now: float, at: Told) -> None:
-        rate = (at.keys[0] - before[1]) / max(1e-9, now - before[0])
+    def told(at: Told) -> None:
+        now, sentence = time.monotonic(), f"epoch {at.epoch + 1} of {epochs}: loss {at.loss:.4f}"
+        if work.data.validation.rows:
+            sentence += f", validation {at.validation:.4f}"
+        if (rows := at.keys[0] - before[1]) > 0:  # an epoch is told again where a rank was lost before its checkpoint
+            rate = rows / max(1e-9, now - before[0])
+            left = (epochs - at.epoch - 1) * work.data.train.rows / rate
+            sentence += f"; {rate:,.0f} rows/s, at most {math.ceil(left):,} s left"
         before[:] = [now, at.keys[0]]
-        validation = f", validation {at.validation:.4f}" if work.data.validation.rows else ""
-        left = (epochs - at.epoch - 1) * work.data.train.rows / max(1.0, rate)
-        run.say(
-            f"epoch {at.epoch + 1} of {epochs}: loss {at.loss:.4f}{validation}; {rate:,.0f} rows/s, at most {math.ceil(left):,} s left"
-        )
+        run.say(sentence)
 
     if train.ranks == 1:
-        tensors, course = work.run(Single(), lambda at: told(time.time(), at))
+        tensors, course = work.run(Single(), told)
     else:
         tensors, course = launch.over_ranks(
-            run, train.ranks, train.interface, work.folder, work.as_rank, lambda said: told(said[0], Told(*said[1:]))
+            run, train.ranks, train.interface, work.folder, work.as_rank, lambda said: told(Told(*said))
         )
     network = work.conf.build(work.data.train.layout, work.data.train.seed)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})

@@ -6,14 +6,13 @@ Each rank shares the state folder with the driver: there the first one tells how
 import contextlib
 import json
 import os
-import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from keyfold.errors import ConfError, DataError, KeyfoldError, PromiseError
 from keyfold.spark import cores
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 RETRIES = 3
 SILENCE = 30  # seconds without a word from a rank after which the others take it for lost
+_SILENT = "another one does not answer"
 _GRACE = 10  # seconds that the others then have to end by themselves
 _SETTINGS = {
     "HOROVOD_GLOO_TIMEOUT_SECONDS": str(SILENCE),
@@ -60,7 +60,7 @@ def over_ranks(
                 )  # fmt: skip
             return found[0]
         except Exception as error:
-            why = _why(folder) or str(error).strip().splitlines()[-1]
+            why = _why(folder) or (str(error).strip() or repr(error)).splitlines()[-1]
             if attempt == RETRIES:
                 raise PromiseError(
                     f"train: a rank was lost {attempt + 1} times, the last time after {time.monotonic() - began:.0f} s ({why}); what the ranks "
@@ -82,7 +82,7 @@ class _Rank:
         except BaseException as error:
             text = str(error) if isinstance(error, KeyfoldError) else repr(error)
             if type(error).__name__ == "HorovodInternalError":  # of all the others, too
-                text = "another one does not answer"
+                text = _SILENT
             said = {"kind": type(error).__name__ if isinstance(error, KeyfoldError) else "", "text": text}
             (self.folder / f"lost-{os.environ.get('HOROVOD_RANK', '')}").write_text(json.dumps(said), "utf-8")
             traceback.print_exc()
@@ -97,14 +97,16 @@ def tell(folder: Path, said: Any) -> None:
 
 def _why(folder: Path) -> str:
     """The reason that a rank gave (its own error where it is the conf's or the data's)."""
-    given = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("lost-*"))]
+    given = []
+    for path in sorted(folder.glob("lost-*")):
+        with contextlib.suppress(ValueError):  # one that could not be written
+            given.append(json.loads(path.read_text("utf-8")))
     for said in given:
         for kind in (ConfError, DataError):
             if said["kind"] == kind.__name__:
                 raise kind(said["text"])
-    return min(
-        (said["text"].strip().splitlines()[0][:200] for said in given), key=lambda text: text.startswith("another"), default=""
-    )
+    # That others do not answer is the least of reasons.
+    return min((said["text"].strip()[:200] for said in given), key=lambda text: text == _SILENT, default="")
 
 
 @contextlib.contextmanager
@@ -113,25 +115,26 @@ def _watched(folder: Path, told: Callable[[Any], None], output: TextIO) -> Itera
 
     The stack trace of the thread in which Horovod ran its Spark job goes where the ranks' output does.
     """
-    done = threading.Event()
-    thread = threading.Thread(target=_watch, args=(folder, told, done), daemon=True)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    hook = threading.excepthook
+    from horovod.runner import gloo_run
+
+    done, stop = threading.Event(), threading.Event()
+    thread = threading.Thread(target=_watch, args=(folder, told, done, stop), daemon=True)
+    # Horovod would take SIGINT and SIGTERM for itself, to set an event on which it kills the ranks; this is that event.
+    given, hook = gloo_run.register_shutdown_event, threading.excepthook
+    gloo_run.register_shutdown_event = lambda: stop
     threading.excepthook = lambda of: traceback.print_exception(of.exc_type, of.exc_value, of.exc_traceback, file=output)
     thread.start()
     try:
         yield
     finally:
-        threading.excepthook = hook
         done.set()
+        stop.set()
         thread.join()
-        for number, handler in before.items():  # Horovod puts its own there
-            signal.signal(number, handler)
+        gloo_run.register_shutdown_event, threading.excepthook = given, hook
 
 
-def _watch(folder: Path, told: Callable[[Any], None], done: threading.Event) -> None:
-    place, lost = 0, 0.0
-    ended = False
+def _watch(folder: Path, told: Callable[[Any], None], done: threading.Event, stop: threading.Event) -> None:
+    place, lost, ended = 0, 0.0, False
     while not ended:
         ended = done.wait(0.3)
         with contextlib.suppress(FileNotFoundError), open(folder / "told", encoding="utf-8") as file:
@@ -142,20 +145,20 @@ def _watch(folder: Path, told: Callable[[Any], None], done: threading.Event) -> 
                     place = file.tell()
         if any(folder.glob("lost-*")):
             lost = lost or time.monotonic()
-        if lost and not ended and time.monotonic() - lost > _GRACE:
-            handler = signal.getsignal(signal.SIGTERM)
-            if callable(handler) and handler.__module__.startswith("horovod"):
-                handler(signal.SIGTERM, None)
-            lost = time.monotonic()
+            if time.monotonic() - lost > _GRACE:
+                stop.set()
 
 
 # --- before anything starts ---
 
 
 def _interface(spark: "SparkSession", ranks: int, wanted: str | None, folder: Path) -> str:
-    """The network interface of all ranks (ConfError where they cannot train together)."""
-    conf = spark.sparkContext.getConf()
-    if (there := cores(spark) // int(conf.get("spark.task.cpus", "1"))) < ranks:
+    """The network interface of all ranks and the driver (ConfError where they cannot train together)."""
+    context = spark.sparkContext
+    conf = context.getConf()
+    there = cores(spark) if (context.master or "").startswith("local") else context.defaultParallelism
+    there //= int(conf.get("spark.task.cpus", "1") or 1)
+    if there < ranks:
         raise ConfError(f"train.ranks is {ranks}, and Spark runs {there} tasks at once; take fewer ranks, or more cores")
     if conf.get("spark.dynamicAllocation.enabled", "false") == "true":
         raise ConfError(
@@ -164,20 +167,20 @@ def _interface(spark: "SparkSession", ranks: int, wanted: str | None, folder: Pa
         )
     mark = folder / "preflight"
     mark.write_text("", "utf-8")
-    tasks = spark.sparkContext.parallelize(range(ranks), ranks)
-    found = [json.loads(said) for said in tasks.map(lambda _: _host(str(mark))).collect()]
-    mark.unlink()
+    try:
+        tasks = context.parallelize(range(ranks), ranks).barrier()  # all at once, so on all hosts that ranks will be on
+        found = [_host(mark), *tasks.mapPartitions(lambda _: [_host(mark)]).collect()]
+    finally:
+        mark.unlink()
     for said in found:
-        if said["error"]:
-            raise ConfError(f"train.ranks: on {said['host']} Horovod cannot be used: {said['error']}")
-        if not said["sees"]:
-            raise ConfError(
-                f"train.ranks: {said['host']} does not see {folder}; name a folder that all hosts share in KEYFOLD_HOME"
-            )
-    hosts = {said["host"] for said in found}
-    common = set.intersection(*(set(said["interfaces"]) for said in found))
-    if len(hosts) > 1:
-        common -= {"lo", "lo0"}
+        if said.error:
+            raise ConfError(f"train.ranks: on {said.name} Horovod cannot be used: {said.error}")
+        if not said.sees:
+            raise ConfError(f"train.ranks: {said.name} does not see {folder}; name a folder that all hosts share in KEYFOLD_HOME")
+    hosts = {said.name: said.interfaces for said in found}
+    common = set.intersection(*map(set, hosts.values()))
+    if len(hosts) > 1:  # of one address on two hosts, as lo and docker0: it leads nowhere
+        common = {name for name in common if len({some[name] for some in hosts.values()}) == len(hosts)}
     if wanted is not None and wanted not in common:
         raise ConfError(
             f"train.interface: not all hosts have `{wanted}`; they have {', '.join(sorted(common)) or 'none in common'}"
@@ -187,17 +190,26 @@ def _interface(spark: "SparkSession", ranks: int, wanted: str | None, folder: Pa
     return wanted or ("lo" if "lo" in common else min(common))
 
 
-def _host(mark: str) -> str:
-    """What a task finds where it runs, as JSON."""
+class _Host(NamedTuple):
+    """What a process finds where it runs: its interfaces that are up, with their addresses."""
+
+    name: str
+    error: str
+    sees: bool
+    interfaces: dict[str, str]
+
+
+def _host(mark: Path) -> _Host:
     import socket
 
-    import psutil
-
-    error = ""
+    error, interfaces = "", {}
     try:
         import horovod.torch  # noqa: F401
+        import psutil
+
+        up = {name for name, said in psutil.net_if_stats().items() if said.isup}
+        every = ((n, a) for n, some in psutil.net_if_addrs().items() for a in some)
+        interfaces = {name: said.address for name, said in every if name in up and said.family == socket.AF_INET}
     except Exception as problem:  # noqa: BLE001 - a library that does not load may say so in any way
-        error = str(problem).splitlines()[0]
-    up = {name for name, said in psutil.net_if_stats().items() if said.isup}
-    interfaces = [n for n, some in psutil.net_if_addrs().items() if n in up and any(a.family == socket.AF_INET for a in some)]
-    return json.dumps({"host": socket.gethostname(), "error": error, "sees": Path(mark).exists(), "interfaces": interfaces})
+        error = repr(problem)
+    return _Host(socket.gethostname(), error, mark.exists(), interfaces)

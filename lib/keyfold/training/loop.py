@@ -85,10 +85,16 @@ class Training:
 
     def _begin(self, last: Path | None) -> None:
         """All ranks read the same checkpoint, or begin with the parameters of the first."""
+        if last is not None:
+            self._take(read(last))
+        step = torch.tensor([self.step])
+        self.ranks.broadcast([step])
+        if int(step) != self.step:  # a shared folder may be seen late
+            raise RuntimeError(
+                f"rank {self.ranks.rank} sees the checkpoint of step {self.step}, and the first that of {int(step)}"
+            )
         if last is None:
             self._as_first()
-        else:
-            self._take(read(last))
 
     def _as_first(self) -> None:
         """Has the parameters of rank 0."""

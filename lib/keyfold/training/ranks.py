@@ -55,6 +55,6 @@ class Horovod:
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:
         """Of rank 0."""
-        handles = [self._hvd.broadcast_async_(t, 0, name=f"parameter-{i}") for i, t in enumerate(tensors)]
+        handles = [self._hvd.broadcast_async_(t, 0, name=f"first-{i}-{t.numel()}") for i, t in enumerate(tensors)]
         for handle in handles:
             self._hvd.synchronize(handle)
