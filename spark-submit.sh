@@ -8,8 +8,9 @@ PY="$VENV/bin/python"
 STAMP="$VENV/keyfold-stamp"           # last written: without it a set-up was cut short, and is done again
 JARS="$VENV/delta-jars"               # one jar a line, as Spark's own resolver found them
 ARCHIVE="$VENV/spark.jsa"             # the JVM's class-data archive: classes already parsed and verified
-HOROVOD=0.28.1
 JAVA_OPTIONS="$VENV/java-options"     # for each driver's JVM; keyfold.spark reads it too
+
+HOROVOD=0.28.1                        # which is built here
 
 say() { echo "keyfold: $*" >&2; }
 die() { say "$@"; exit 2; }
@@ -113,9 +114,9 @@ make_venv() {
 
 # A wheel fits one Python and one torch, so it is kept by what it was built for.
 horovod_wheel() {
-  local of
-  of="$(sed -n 's/^torch==//p' "$ROOT/conf/constraints.txt")-python$(python_version "${PYTHON:-$PY}")"
-  echo "${XDG_CACHE_HOME:-$HOME/.cache}/keyfold/torch-$of/$(ls "${XDG_CACHE_HOME:-$HOME/.cache}/keyfold/torch-$of" 2>/dev/null | grep "^horovod-$HOROVOD-.*whl$" | head -n 1)"
+  local folder
+  folder="${XDG_CACHE_HOME:-$HOME/.cache}/keyfold/torch-$(sed -n 's/^torch==//p' "$ROOT/conf/constraints.txt")-python$(python_version "${PYTHON:-$PY}")"
+  echo "$folder/$(ls "$folder" 2>/dev/null | grep "^horovod-$HOROVOD-.*whl$" | head -n 1)"
 }
 
 make_horovod() {

@@ -157,7 +157,7 @@ def two(paths: list[str], rows: int, folder: Path) -> list[Any]:
     found: list[float] = []
     start = time.time()
     work = _work(paths, BATCH, str(folder / "ranks"))
-    launch.over_ranks(run, 2, None, work.folder, work.as_rank, lambda told: found.append(told[0]))
+    launch.over_ranks(run, 2, None, work.folder, work.as_rank, lambda _: found.append(time.time()))
     print(f"two ranks: from the start to the end of the first epoch {found[0] - start:.1f} s\n")
     made = records({"two processes alone": alone_, "two ranks": _epochs(found)}, rows, "two processes alone", None)
     show("An epoch, two processes with a thread each", made)
