@@ -8,7 +8,14 @@ that answers (`registry`, `release`), the place of its prediction (`score`, `tab
 `fitting`) and gives the same bits in Spark and in Arrow. `run` keeps account; `cli` is what the jobs call.
 """
 
+import sys
+import zipimport
 from importlib import metadata
+
+if "pyspark.worker" in sys.modules and sys.version_info < (3, 12):
+    # Before each task Spark has Python forget what can be imported, and before 3.12 Python then reads all zip files on its path anew,
+    # a dozen times: 0.2 s a task (SPARK-54744, gh-103200). In a worker they stay as they are.
+    zipimport.zipimporter.invalidate_caches = lambda self: None  # type: ignore[method-assign]
 
 try:
     __version__ = metadata.version("keyfold")
