@@ -2,6 +2,8 @@
 
 from setuptools import find_packages, setup
 
+TORCH = ["torch>=2.13,<2.14", "torchvision>=0.28,<0.29", "safetensors>=0.5", "tensorboard>=2.21"]
+
 setup(
     name="keyfold",
     version="0.1.0",
@@ -29,8 +31,8 @@ setup(
         # A managed cluster brings its own Spark; these are for everybody else.
         "local": ["pyspark==4.1.4", "delta-spark==4.4.0"],
         # Networks (`train.model.torch`); over several processes, for which spark-submit.sh builds Horovod itself, too.
-        "torch": ["torch>=2.13,<2.14", "safetensors>=0.5"],
-        "horovod": ["torch>=2.13,<2.14", "safetensors>=0.5", "psutil>=6"],
+        "torch": TORCH,
+        "horovod": [*TORCH, "psutil>=6"],
         "dev": [
             "pytest>=9",
             "pytest-xdist>=3.8",

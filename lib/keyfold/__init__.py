@@ -15,7 +15,7 @@ from importlib import metadata
 if "pyspark.worker" in sys.modules and sys.version_info < (3, 12):
     # Before each task Spark has Python forget what can be imported, and before 3.12 Python then reads all zip files on its path anew,
     # a dozen times: 0.2 s a task (SPARK-54744, gh-103200). In a worker they stay as they are.
-    zipimport.zipimporter.invalidate_caches = lambda self: None  # type: ignore[method-assign]
+    zipimport.zipimporter.invalidate_caches = lambda _: None  # type: ignore[assignment, method-assign]
 
 try:
     __version__ = metadata.version("keyfold")

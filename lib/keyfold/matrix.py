@@ -1,6 +1,6 @@
 """Features as what a model takes: a sparse matrix straight from the indices, a dense one, tensors, or MLlib's vectors."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -99,11 +99,15 @@ def tensors(arrays: Arrays, outs: Outs) -> "dict[str, torch.Tensor]":
 
 
 class Layout(NamedTuple):
-    """Where features stand: `indices` and `numbers` by name, with their columns in the matrix of that type; `widths` of index features."""
+    """Where features stand: `indices` and `numbers` by name, with their columns in the matrix of that type; `widths` of index features.
+
+    `shapes` of those whose values are more than a list.
+    """
 
     indices: dict[str, slice]
     numbers: dict[str, slice]
     widths: dict[str, int]
+    shapes: dict[str, tuple[int, ...]] = {}  # noqa: RUF012 - no one writes to it
 
     @classmethod
     def of(cls, outs: Outs) -> "Layout":
@@ -121,7 +125,12 @@ class Layout(NamedTuple):
             into[name] = slice(begin, begin + out.length)
             if out.type == "int":
                 widths[name] = out.width
-        return cls(indices, numbers, widths)
+        return cls(indices, numbers, widths, {name: out.shape for name, out in outs.items() if out.shape})
+
+    def only(self, names: "Collection[str]") -> "Layout":
+        """Some of the features, where they stood."""
+        indices, numbers = ({n: at for n, at in of.items() if n in names} for of in (self.indices, self.numbers))
+        return self._replace(indices=indices, numbers=numbers)
 
     def packed(self, arrays: Arrays, rows: int) -> "tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]":
         """(rows, columns) of both types."""

@@ -7,6 +7,7 @@ A path is opened where the features are computed, so each machine must see it; w
 
 import hashlib
 import io
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,12 +46,16 @@ class Image(Kind):
     )
 
     @property
+    def _shape(self) -> tuple[int, ...]:
+        return (*self.size, 3 if self.mode == "rgb" else 1)
+
+    @property
     def _length(self) -> int:
-        return self.size[0] * self.size[1] * (3 if self.mode == "rgb" else 1)
+        return math.prod(self._shape)
 
     def out(self, state: State) -> Out:
         """A float for each channel of each pixel."""
-        return Out("float", length=self._length)
+        return Out("float", length=self._length, shape=self._shape)
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """float32 of (rows, length), or of (rows) for one gray pixel (DataError for what is no image, or too large a one)"""

@@ -32,11 +32,15 @@ Input = Annotated[str | FromFeature, Field(description="a column's name, or {fea
 
 
 class Out(NamedTuple):
-    """What a feature yields: `length` values a row (None: any number), of a type; an int is an index in [0, width)."""
+    """What a feature yields: `length` values a row (None: any number), of a type; an int is an index in [0, width).
+
+    `shape` is that of the values of a row, where they are more than a list: (height, width, channels) of a picture.
+    """
 
     type: Literal["int", "double", "float"]
     width: int = 1
     length: int | None = 1
+    shape: tuple[int, ...] | None = None
 
     @property
     def is_index(self) -> bool:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from keyfold.errors import ConfError
+from keyfold.errors import ConfError, nearest
 from keyfold.matrix import Layout
 from keyfold.section import Section
 from keyfold.spec import Arrays, Spec
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 AT_ONCE = 16_384  # rows that a network answers together
 
 
+Size = Annotated[int, Field(ge=1)]
+EMBEDDING = Field(8, ge=1, description="numbers of each index's vector")
+DROPOUT = Field(0.0, ge=0, lt=1)
+
+
 class WideDeep(Section):
     """A linear model over all indices; beside it embeddings and numbers through dense layers."""
 
-    embedding: int = Field(8, ge=1, description="numbers of each index's vector")
-    hidden: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [64, 32])
-    dropout: float = Field(0.0, ge=0, lt=1)
+    embedding: int = EMBEDDING
+    hidden: list[Size] = Field(default_factory=lambda: [64, 32])
+    dropout: float = DROPOUT
 
     def build(self, layout: Layout) -> "nn.Module":
         """With fresh parameters."""
@@ -33,10 +38,124 @@ class WideDeep(Section):
         return Module(layout, self.embedding, self.hidden, self.dropout)
 
 
-class Networks(Section):
-    """Which network: {wide_deep: {…}}."""
+class TwoTower(Section):
+    """Features of who asks and features of what is offered, each to a vector; the prediction is how near these are."""
 
-    wide_deep: WideDeep
+    query: list[str] = Field(min_length=1, description="features of who asks")
+    candidate: list[str] = Field(min_length=1, description="features of what is offered")
+    embedding: int = EMBEDDING
+    hidden: list[Size] = Field(default_factory=lambda: [32])
+    size: int = Field(16, ge=1, description="numbers of both vectors")
+    dropout: float = DROPOUT
+
+    def build(self, layout: Layout) -> "nn.Module":
+        """With fresh parameters."""
+        from keyfold.networks.two_tower import TwoTower as Module
+
+        there = {*layout.indices, *layout.numbers}
+        for name in (*self.query, *self.candidate):
+            if name not in there:
+                raise ConfError(f"two_tower: there is no feature `{name}`{nearest(name, there)}")
+        if left := there - {*self.query, *self.candidate}:
+            raise ConfError(f"two_tower: feature `{min(left)}` is in neither `query` nor `candidate`; name it, or leave it out")
+        return Module(layout, self.query, self.candidate, self.embedding, self.hidden, self.size, self.dropout)
+
+
+class Text(Section):
+    """A text as embeddings through an LSTM."""
+
+    feature: str = Field(description="of kind text, with a length")
+    embedding: int = Field(64, ge=1)
+    lstm: int = Field(64, ge=1, description="numbers of the text's vector")
+
+    def build(self, layout: Layout) -> "tuple[str, nn.Module]":
+        """The feature, and what makes a vector of it (ConfError for another kind of feature)."""
+        from keyfold.networks.parts import Words
+
+        at = layout.indices.get(self.feature)
+        if at is None or at.stop - at.start < 2:
+            raise ConfError(f"text.feature must be one of kind text with a length (got `{self.feature}`)")
+        return self.feature, Words(layout.widths[self.feature], self.embedding, self.lstm)
+
+
+class Image(Section):
+    """A picture through convolutions."""
+
+    feature: str = Field(description="of kind image")
+    net: Literal["small", "resnet50"] = Field("small", description="a few convolutions, or torchvision's ResNet-50")
+    channels: list[Size] = Field(default_factory=lambda: [16, 32, 64], min_length=1, description="of the convolutions of `small`")
+
+    def build(self, layout: Layout) -> "tuple[str, nn.Module]":
+        """The feature, and what makes a vector of it (ConfError for another kind of feature)."""
+        from keyfold.networks.parts import Picture, ResNet50
+
+        shape = layout.shapes.get(self.feature)
+        if shape is None or (self.net == "resnet50" and shape[2] != 3):
+            what = "a picture in colours" if shape else "of kind image"
+            raise ConfError(f"image.feature must be {what} (got `{self.feature}`)")
+        return self.feature, ResNet50(shape) if self.net == "resnet50" else Picture(shape, self.channels)
+
+
+class Joined(Section):
+    """A text, a picture, or both, and beside them all other features as in wide_deep; through dense layers together."""
+
+    text: Text | None = None
+    image: Image | None = None
+    embedding: int = EMBEDDING
+    hidden: list[Size] = Field(default_factory=lambda: [64])
+    dropout: float = DROPOUT
+
+    def build(self, layout: Layout) -> "nn.Module":
+        """With fresh parameters."""
+        from keyfold.networks.joined import Joined as Module
+
+        text = self.text.build(layout) if self.text else None
+        image = self.image.build(layout) if self.image else None
+        return Module(layout, text, image, self.embedding, self.hidden, self.dropout)
+
+
+class Networks(Section):
+    """Which network: one of {wide_deep: {…}}, {two_tower: {…}} and {joined: {…}}."""
+
+    wide_deep: WideDeep | None = None
+    two_tower: TwoTower | None = None
+    joined: Joined | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Networks":
+        if len(self.model_fields_set) != 1 or self.chosen is None:
+            raise ValueError("name one network: wide_deep, two_tower or joined")
+        return self
+
+    @property
+    def chosen(self) -> WideDeep | TwoTower | Joined:
+        """The one that is named."""
+        return self.wide_deep or self.two_tower or self.joined  # type: ignore[return-value]
+
+
+class Stage(Section):
+    """Some epochs with a part of the network."""
+
+    trains: Literal["output", "top", "all"] = Field(description="the last layer, the dense layers with it, or all")
+    epochs: int = Field(1, ge=1)
+    learning_rate: float = Field(gt=0)
+
+
+class Start(Section):
+    """Parameters to begin with: those of a registered network, or of a file of tensors by name (.safetensors, or torch's .pth)."""
+
+    model: str | None = Field(None, examples=["flowers_base"], description="a name, for the champion, or name/version")
+    file: str | None = Field(None, description="in place of a model")
+    into: str = Field("", examples=["image.net"], description="the part of this network that the file's tensors are for")
+    output: Literal["fresh", "same"] = Field(
+        "fresh", description="the last layer: as it begins, for another label, or the model's"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> "Start":
+        if (self.model is None) == (self.file is None):
+            raise ValueError("name a model or a file")
+        return self
 
 
 class Loop(Section):
@@ -52,6 +171,28 @@ class Loop(Section):
     clip: float | None = Field(None, gt=0, description="the largest norm of the gradient")
     patience: int | None = Field(None, ge=1, description="so many epochs without a better validation loss end the training")
     checkpoint_steps: int = Field(500, ge=1, description="steps between checkpoints; there is one after each epoch besides")
+    accumulate: int = Field(
+        1, ge=1, description="parts that a process takes its share of a batch in, one after another, where memory is short"
+    )
+    stages: list[Stage] = Field(
+        default_factory=list, description="in place of epochs and learning_rate: parts of the network, one stage after another"
+    )
+
+    @model_validator(mode="after")
+    def _stages_alone(self) -> "Loop":
+        if self.stages and (both := {"epochs", "learning_rate"} & self.model_fields_set):
+            raise ValueError(f"`stages` have their own epochs and learning rates; leave `{min(both)}` out")
+        return self
+
+    @property
+    def all_stages(self) -> list[Stage]:
+        """What is trained, and how long."""
+        return self.stages or [Stage(trains="all", epochs=self.epochs, learning_rate=self.learning_rate)]
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of all stages."""
+        return sum(stage.epochs for stage in self.all_stages)
 
 
 class Torch(Section):
@@ -60,13 +201,14 @@ class Torch(Section):
     network: Networks
     loss: Literal["cross_entropy", "squared_error"] = Field("cross_entropy", description="of two classes, or of a number")
     loop: Loop = Loop()
+    start: Start | None = Field(None, description="parameters of another training to begin with; default: random ones")
 
     @property
     def said(self) -> dict[str, Any]:
         """Its parameters, for MLflow."""
         return {
-            "network": next(iter(self.network.model_dump(exclude_none=True))),
-            **self.network.wide_deep.model_dump(),
+            "network": next(iter(self.network.model_fields_set)),
+            **self.network.chosen.model_dump(),
             **self.loop.model_dump(),
         }
 
@@ -78,7 +220,7 @@ class Torch(Section):
     def build(self, layout: Layout, seed: int) -> "nn.Module":
         """The network as it begins (ConfError where torch is not there)."""
         torch_or_sentence().manual_seed(seed)
-        return self.network.wide_deep.build(layout)
+        return self.network.chosen.build(layout)
 
 
 def torch_or_sentence() -> Any:

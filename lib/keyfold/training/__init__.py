@@ -23,7 +23,7 @@ from keyfold.spec import Arrays, Spec
 from keyfold.split import FOLD, FOLDS, key_hash, place
 from keyfold.sql import col
 from keyfold.standins import WEIGHT
-from keyfold.training import distributed
+from keyfold.training import distributed, start
 from keyfold.training.ablation import ablated
 from keyfold.training.streams import ORDER
 from keyfold.values import text_of
@@ -43,6 +43,7 @@ class Train(Section):
     seed: int = 0
     ranks: int = Field(1, ge=1, description="processes that train a network together, each a Spark task: 1, 2, 3, 4, 6 or 12")
     interface: str | None = Field(None, description="the network interface of the ranks; default: one that all hosts have")
+    tensorboard: bool = Field(False, description="write a network's losses and parameters by epoch for TensorBoard, too")
     memory_share: float = Field(0.25, gt=0, le=1, description="of the machine's memory, that the rows may take on the driver")
     register_as: str | None = Field(None, description="the registered model's name; default: the conf's name")
 
@@ -95,9 +96,11 @@ def train(run: "Run") -> Registered:
     with run.job("train") as job:
         sections: dict[str, Any] = {
             # How many processes train together is of no matter.
-            "train": conf.train.model_dump(mode="json", exclude={"ranks", "interface"}),
+            "train": conf.train.model_dump(mode="json", exclude={"ranks", "interface", "tensorboard"}),
             "positive": conf.data.model_dump(mode="json")["positive"],
         }
+        if (network := conf.train.model.torch) and network.start:
+            sections |= {"start": start.found(network.start).digest}
         sections |= {"without": conf.report.without} if conf.report.without else {}
         sections |= standins.identity(conf.data, found.stand_ins)
         job.run_id = run.identity(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 import re
 import time
 from collections.abc import Callable
@@ -20,8 +21,8 @@ from keyfold.split import FOLD, key_hash, sql_key_hash
 from keyfold.sql import col
 from keyfold.standins import WEIGHT
 from keyfold.tables import Table, home
-from keyfold.training import launch, streams
-from keyfold.training.streams import BLOCK, ORDER, STREAMS, Plan
+from keyfold.training import board, launch, start, streams
+from keyfold.training.streams import AHEAD, BLOCK, ORDER, STREAMS, Plan
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,10 +51,17 @@ def check(run: "Run") -> None:
             raise ConfError(
                 f"{option} trains the model once more each time, which is offered for scikit-learn models only; leave it out"
             )
-    streams.per_stream(conf.train.model.torch.loop.batch_size)
+    loop = conf.train.model.torch.loop
+    streams.per_stream(loop.batch_size)
     torch_or_sentence()
     if STREAMS % conf.train.ranks:
         raise streams.uneven(STREAMS, conf.train.ranks)
+    if STREAMS // conf.train.ranks % loop.accumulate:
+        raise ConfError(
+            f"train.model.torch.loop.accumulate must divide the {STREAMS // conf.train.ranks} streams of a process (got {loop.accumulate})"
+        )
+    if conf.train.tensorboard:
+        board.check()
     if conf.train.ranks > 1 and not importlib.util.find_spec("horovod"):
         raise ConfError("train.ranks needs the package horovod: ./spark-submit.sh setup horovod builds it, in some minutes")
 
@@ -72,11 +80,14 @@ def trained(
     from keyfold.training.loop import Data
 
     layout, each = Layout.of(spec.outs), streams.per_stream(conf.loop.batch_size)
+    _fits(run, conf, layout)
     with run.step("examples") as step:
         groups = _kept(run, spec, found, key)
         step.rows = sum(group.rows for of_fold in groups.values() for stream in of_fold for group in stream)
     plans = {fold: Plan(groups[fold], layout, seed, each) for fold in FOLDS}
-    work = Work(conf, Data(plans["train"], plans["validation"], weights), home() / "checkpoints" / run_id)
+    first = _first(run, conf, spec, layout) if conf.start else {}
+    shown = home() / "tensorboard" / run.conf.name / run_id if run.conf.train.tensorboard else None
+    work = Work(conf, Data(plans["train"], plans["validation"], weights), home() / "checkpoints" / run_id, first, shown)
     with run.step("fit") as step:
         network, course = _fitted(run, work)
         step.rows = course[-1].keys[0]
@@ -90,15 +101,21 @@ class Work(NamedTuple):
     conf: Torch
     data: "Data"
     folder: Path
+    first: dict[str, Any]  # arrays to begin with, by name
+    board: Path | None = None
 
     def run(self, ranks: "Ranks", told: "Callable[[Told], None]") -> "tuple[dict[str, Any], list[Told]]":
         """The network's tensors after the training, and how it stood after each epoch."""
+        import torch
+
         from keyfold.training.checkpoints import Checkpoints
         from keyfold.training.loop import Training
 
         plan = self.data.train
-        training = Training(self.conf.build(plan.layout, plan.seed), self.conf.loss, self.conf.loop, self.data, ranks)
-        training.run(Checkpoints(self.folder), told)
+        module = self.conf.build(plan.layout, plan.seed)
+        module.load_state_dict({name: torch.from_numpy(array) for name, array in self.first.items()}, strict=False)
+        training = Training(module, self.conf.loss, self.conf.loop, self.data, ranks)
+        training.run(Checkpoints(self.folder), board.writing(self.board, module, told) if self.board and not ranks.rank else told)
         return {name: t.numpy() for name, t in training.module.state_dict().items()}, training.course
 
     def as_rank(self) -> "tuple[dict[str, Any], list[Told]] | None":
@@ -113,6 +130,36 @@ class Work(NamedTuple):
         return None if ranks.rank else found
 
 
+def _first(run: "Run", conf: Torch, spec: Spec, layout: Layout) -> dict[str, Any]:
+    """What the parameters begin with, by name."""
+    assert conf.start is not None
+    at = start.found(conf.start)
+    taken, fresh = start.tensors(conf.start, at, conf.build(layout, 0), spec)
+    run.say(f"begins with {len(taken)} tensors of {at.name}; fresh are {', '.join(fresh) or 'none'}")
+    return {name: tensor.numpy() for name, tensor in taken.items()}
+
+
+def _fits(run: "Run", conf: Torch, layout: Layout) -> None:
+    """ConfError where the processes of a host would take more memory than it has."""
+    import torch
+
+    assert run.conf.train is not None
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in conf.build(layout, 0).parameters())
+    columns = sum(s.stop - s.start for of in (layout.indices, layout.numbers) for s in of.values())
+    rows = conf.loop.batch_size // run.conf.train.ranks
+    # Parameters, gradients, an optimizer's two moments and a checkpoint's copy; batches that wait; blocks, as read and as shuffled.
+    needed = 5 * 4 * parameters + 4 * columns * ((AHEAD + 3) * rows + 3 * BLOCK)
+    local = (run.spark.conf.get("spark.master", "") or "").startswith("local")
+    together = needed * (run.conf.train.ranks if local else 1)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if together > there:
+        raise ConfError(
+            f"train: {parameters:,} parameters and batches of {conf.loop.batch_size:,} rows of {columns:,} columns would take "
+            f"{together / 2**30:.0f} GiB, and this machine has {there / 2**30:.0f}; lower batch_size, num_buckets, embedding or ranks"
+        )
+
+
 def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
     import torch
 
@@ -121,7 +168,7 @@ def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
     from keyfold.training.ranks import Single
 
     assert run.conf.train is not None
-    train, epochs = run.conf.train, work.conf.loop.epochs
+    train, epochs = run.conf.train, work.conf.loop.all_epochs
     last = Checkpoints(work.folder).last
     if last:
         run.say(f"goes on from {last}")

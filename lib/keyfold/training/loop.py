@@ -6,6 +6,7 @@ matter. All randomness follows from the seed, the step and the stream. It needs 
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +30,10 @@ _LOSSES: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": nn.functional.binary_cross_entropy_with_logits,
     "squared_error": nn.functional.mse_loss,
 }
+
+
+# Of the names of parameters, what a stage trains; none: all.
+PARTS: dict[str, set[str]] = {"output": {"output"}, "top": {"output", "dense"}, "all": set()}
 
 
 class Data(NamedTuple):
@@ -68,7 +73,8 @@ class Training:
     def run(self, checkpoints: Checkpoints, told: Callable[[Told], None]) -> None:
         """Trains until the last epoch, or until validation gets no better; then has the parameters of the best epoch."""
         self._begin(checkpoints.last)
-        while self.epoch < self.conf.epochs and not self._waited:
+        while self.epoch < self.conf.all_epochs and not self._waited:
+            self._stage()
             for batch in self._steps():
                 self._descend(batch)
                 if self.step % self.conf.checkpoint_steps == 0 and self.step % self.data.train.steps:
@@ -97,8 +103,18 @@ class Training:
             self._as_first()
 
     def _as_first(self) -> None:
-        """Has the parameters of rank 0."""
-        self.ranks.broadcast([p.data for p in self.parameters])
+        """Has the parameters of rank 0, and what else belongs to the network."""
+        self.ranks.broadcast(list(self.module.state_dict().values()))
+
+    def _stage(self) -> None:
+        """Has the parts of the network move that the stage of this epoch trains."""
+        ends = accumulate(stage.epochs for stage in self.conf.all_stages)
+        end, stage = next(pair for pair in zip(ends, self.conf.all_stages, strict=True) if self.epoch < pair[0])
+        self.rate, self.until = stage.learning_rate, end * self.data.train.steps
+        self.began = self.until - stage.epochs * self.data.train.steps
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad_(not PARTS[stage.trains] or bool(PARTS[stage.trains] & set(name.split("."))))
+        self.moving = [p for p in self.parameters if p.requires_grad]
 
     def _steps(self) -> Iterator[Batch]:
         return batches(self.data.train, self.ranks.rank, self.ranks.size, self.epoch, self.step % self.data.train.steps)
@@ -125,20 +141,18 @@ class Training:
 
     def _descend(self, batch: Batch) -> None:
         self.module.train()
-        plan = self.data.train
-        if noise := getattr(self.module, "noise", None):
-            noise.at(plan.seed, self.step, plan.owned(self.ranks.rank, self.ranks.size))
-        loss, weight = self._lost(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
         count, keys = batch.keys
         # In 32-bit parts, whose sums over ranks a double holds.
-        said = torch.tensor(
-            [loss.item(), weight.item(), count, keys & 0xFFFFFFFF, keys >> 32],
-            dtype=torch.float64,
-        )
-        for p in self.parameters:
+        said = torch.tensor([0.0, 0.0, count, keys & 0xFFFFFFFF, keys >> 32], dtype=torch.float64)
+        for streams, part in self._parts(batch):
+            if noise := getattr(self.module, "noise", None):
+                noise.at(self.data.train.seed, self.step, streams)
+            loss, weight = self._lost(part)
+            loss.backward()  # type: ignore[no-untyped-call]
+            said[:2] += torch.stack([loss.detach(), weight]).double()
+        for p in self.moving:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        gradients = [p.grad for p in self.moving if p.grad is not None]
         self.ranks.add([*gradients, said])
         self.total += said[:2]
         self.keys = (self.keys[0] + int(said[2]), (self.keys[1] + int(said[3]) + (int(said[4]) << 32)) % 2**64)
@@ -147,22 +161,30 @@ class Training:
             self._move(gradients, float(said[1]))
         self.optimizer.zero_grad(set_to_none=False)
 
+    def _parts(self, batch: Batch) -> Iterator[tuple[range, Batch]]:
+        """The streams of a batch of this rank in as many parts as the conf says, each with its rows."""
+        streams = self.data.train.owned(self.ranks.rank, self.ranks.size)
+        each, rows = len(streams) // self.conf.accumulate, len(batch.label) // len(streams)
+        for i in range(0, len(streams), each):
+            arrays: list[Any] = [array[i * rows : (i + each) * rows] for array in batch[:4]]
+            yield streams[i : i + each], Batch(arrays[0], arrays[1], arrays[2], arrays[3], batch.keys)
+
     def _move(self, gradients: list[Tensor], weight: float) -> None:
         for gradient in gradients:
             gradient.div_(weight)
         if self.conf.clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.conf.clip)
+            nn.utils.clip_grad_norm_(self.moving, self.conf.clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.conf.learning_rate * self._share()
+            group["lr"] = self.rate * self._share()
         self.optimizer.step()
 
     def _share(self) -> float:
-        """Of the learning rate: rising over the warm-up, then as it is, or falling as a cosine."""
-        whole = self.conf.epochs * self.data.train.steps
+        """Of the learning rate, in each stage: rising over the warm-up, then as it is, or falling as a cosine."""
+        whole, step = self.until - self.began, self.step - self.began
         warm = self.conf.warm_up * whole
-        if self.step < warm:
-            return self.step / warm
-        gone = (self.step - warm) / max(1.0, whole - warm)
+        if step < warm:
+            return step / warm
+        gone = (step - warm) / max(1.0, whole - warm)
         return 0.5 + 0.5 * math.cos(math.pi * min(1.0, gone)) if self.conf.decay == "cosine" else 1.0
 
     def _lost(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -180,7 +202,8 @@ class Training:
         said = torch.zeros(2, dtype=torch.float64)
         with torch.no_grad():
             for batch in batches(self.data.validation, self.ranks.rank, self.ranks.size, 0):
-                said += torch.stack(self._lost(batch)).double()
+                for _, part in self._parts(batch):
+                    said += torch.stack(self._lost(part)).double()
         self.ranks.add([said])
         return float(said[0] / said[1]) if said[1] > 0 else math.nan
 
