@@ -3,12 +3,18 @@
 from keyfold.cli import main
 from keyfold.run import Run
 from keyfold.training import decide, train
+from keyfold.training.heart import one_batch
+
+FLAGS = {"overfit-one-batch": "learn one batch by heart in place of that, to see whether the model can; registers nothing"}
 
 
-def work(run: Run) -> None:
+def work(run: Run, *, overfit_one_batch: bool) -> None:
     """Trains, then decides which version answers."""
-    decide(run, train(run))
+    if overfit_one_batch:
+        one_batch(run)
+    else:
+        decide(run, train(run))
 
 
 if __name__ == "__main__":
-    main(work, __doc__)
+    main(work, __doc__, FLAGS)

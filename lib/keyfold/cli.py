@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 from keyfold.errors import ConfError, DataError, KeyfoldError
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from keyfold.run import Run
 
 
-def main(work: "Callable[[Run], object]", about: str | None) -> NoReturn:
-    """Runs a job by the options of the command line, and exits with its code."""
-    options = _options(about)
-    guarded(lambda: _run(work, options), debug=options.debug)
+def main(work: "Callable[..., object]", about: str | None, flags: Mapping[str, str] | None = None) -> NoReturn:
+    """Runs a job by the options of the command line, and exits with its code; `flags` of its own, with what they are for, it is given by name."""
+    options = _options(about, flags or {})
+    given = {name.replace("-", "_"): getattr(options, name.replace("-", "_")) for name in flags or {}}
+    guarded(lambda: _run(lambda run: work(run, **given), options), debug=options.debug)
 
 
 def guarded(work: Callable[[], object], *, debug: bool) -> NoReturn:
@@ -34,12 +35,14 @@ def guarded(work: Callable[[], object], *, debug: bool) -> NoReturn:
     sys.exit(0)
 
 
-def _options(about: str | None) -> argparse.Namespace:
+def _options(about: str | None, flags: Mapping[str, str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("conf", help="the YAML file of the use case")
     parser.add_argument("--set", action="append", default=[], metavar="path.to.option=value", dest="overrides")
     parser.add_argument("--period", help="what to score; training sees only what is before (default: the latest, and all)")
     parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
+    for name, purpose in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=purpose)
     return parser.parse_args()
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TYPES = r"^(string|bigint|int|double|boolean|date|timestamp|timestamp_ntz|decimal\(\d{1,2},\d{1,2}\))$"
 CORRUPT, FILE = "keyfold_corrupt", "keyfold_file"
 REPLACEMENT = "\ufffd"
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 UNREADABLE = "cannot be read: it is gone, cut short, or not of the kind that its name says"
 IN_ANOTHER_ENCODING = "set data.csv.encoding to iso-8859-1 where the file is in Latin-1, or convert it to UTF-8"
 # Python's names of the encodings that Spark reads, and Spark's names; it takes no others.
@@ -70,13 +71,15 @@ class Source(NamedTuple):
 
 
 def format_of(path: str) -> str:
-    """csv, json, parquet or delta, by the name (and, for a local folder, by what is in it)."""
+    """csv, json, parquet, delta or images, by the name (and, for a local folder or a pattern, by the first file)."""
     if (Path(path) / "_delta_log").is_dir():
         return "delta"
-    inside = next(iter(local_files(path) or ()), "") if Path(path).is_dir() else ""
+    inside = next(iter(local_files(path) or ()), "") if Path(path).is_dir() or "*" in path else ""
     name = (inside or path).removesuffix(".gz").rstrip("/").lower()
     if name.endswith((".json", ".jsonl", ".ndjson")):
         return "json"
+    if name.endswith(IMAGES):
+        return "images"
     return "parquet" if name.endswith(".parquet") else "csv"
 
 
@@ -138,6 +141,8 @@ def read(
         rows = rows.withColumn(FILE, F.lit(path) if kind == "delta" else file_of(rows))
         values = [col(c) for c in rows.columns if c != FILE]
         return Source(rows, F.lit(None).cast("string"), F.to_json(F.struct(*values), EXACT))
+    if kind == "images":
+        return _images(spark, [*map(escaped, files)] or [path])
     text = described(spark, path, columns, csv, files)
     reader = spark.read.schema(text.schema).options(**text.options)
     if Path(path).is_dir() and files:
@@ -146,6 +151,20 @@ def read(
     rows = reader.json(at) if kind == "json" else reader.csv(at)
     source = _typed(rows.withColumn(FILE, file_of(rows)), columns, _ODD[kind], (csv or Csv()).thousands, zone)
     return _without_unclosed(source, at, text) if kind == "csv" and text.by_line and text.options["quote"] else source
+
+
+def _images(spark: "SparkSession", paths: Sequence[str]) -> Source:
+    """A row a picture: `path` (its folder and its name), `folder` (where each class has one, the class) and `image`, its bytes."""
+    from pyspark.sql import functions as F
+
+    files = spark.read.format("binaryFile").load([*paths])
+    files = files.withColumn(FILE, file_of(files)).where(F.lower(FILE).rlike(rf"({'|'.join(map(re.escape, IMAGES))})$"))
+    names = F.split(FILE, "/")
+    rows = files.select(
+        F.array_join(F.slice(names, -2, 2), "/").alias("path"), F.element_at(names, -2).alias("folder"),
+        F.col("content").alias("image"), FILE,
+    )  # fmt: skip
+    return Source(rows, F.lit(None).cast("string"), F.to_json(F.struct("path")))
 
 
 EXACT = {

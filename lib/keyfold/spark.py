@@ -30,7 +30,6 @@ DEFAULTS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
     # The JVM does not compile larger methods, so the generated code of wide specs would be interpreted.
     "spark.sql.codegen.hugeMethodLimit": "8000",
-    "spark.python.unix.domain.socket.enabled": "true",
 }
 
 

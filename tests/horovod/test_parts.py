@@ -240,7 +240,10 @@ def test_what_cannot_be_is_a_sentence(data):
             Torch.model_validate({"network": network}).build(layout, 0)
 
     refused(r"there is no feature `usr` \(did you mean `user`\?\)", {"two_tower": {"query": ["usr"], "candidate": ["ad"]}})
-    refused(r"feature `(hours|noise|photo|price|words)` is in neither `query` nor `candidate`", {"two_tower": {"query": ["user"], "candidate": ["ad"]}})
+    refused(
+        r"feature `(hours|noise|photo|price|words)` is in neither `query` nor `candidate`",
+        {"two_tower": {"query": ["user"], "candidate": ["ad"]}},
+    )
     refused(r"text.feature must be one of kind text with a length \(got `user`\)", {"joined": {"text": {"feature": "user"}}})
     refused(r"image.feature must be of kind image \(got `price`\)", {"joined": {"image": {"feature": "price"}}})
 

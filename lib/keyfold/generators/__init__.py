@@ -11,8 +11,11 @@ from keyfold.generators.prices import Prices
 from keyfold.generators.retail import Retail
 from keyfold.generators.shop import Shop
 from keyfold.generators.telecom import Telecom
+from keyfold.generators.ticks import Ticks
 
-GENERATORS: dict[str, type[Generator]] = {"telecom": Telecom, "clicks": Clicks, "shop": Shop, "retail": Retail, "prices": Prices}
+GENERATORS: dict[str, type[Generator]] = {
+    "telecom": Telecom, "clicks": Clicks, "shop": Shop, "retail": Retail, "prices": Prices, "ticks": Ticks,
+}  # fmt: skip
 
 
 def _known(value: Any) -> Any:
@@ -38,9 +41,10 @@ Source = Annotated[
     | Annotated[Clicks, Tag("Clicks")]
     | Annotated[Shop, Tag("Shop")]
     | Annotated[Retail, Tag("Retail")]
-    | Annotated[Prices, Tag("Prices")],
+    | Annotated[Prices, Tag("Prices")]
+    | Annotated[Ticks, Tag("Ticks")],
     Discriminator(_which),
     BeforeValidator(_known),
 ]
 
-__all__ = ["GENERATORS", "Clicks", "Generator", "Prices", "Retail", "Shop", "Source", "Telecom"]
+__all__ = ["GENERATORS", "Clicks", "Generator", "Prices", "Retail", "Shop", "Source", "Telecom", "Ticks"]

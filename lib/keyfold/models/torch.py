@@ -123,7 +123,7 @@ class Networks(Section):
 
     @model_validator(mode="after")
     def _one(self) -> "Networks":
-        if len(self.model_fields_set) != 1 or self.chosen is None:
+        if sum(getattr(self, name) is not None for name in type(self).model_fields) != 1:
             raise ValueError("name one network: wide_deep, two_tower or joined")
         return self
 
@@ -131,6 +131,11 @@ class Networks(Section):
     def chosen(self) -> WideDeep | TwoTower | Joined:
         """The one that is named."""
         return self.wide_deep or self.two_tower or self.joined  # type: ignore[return-value]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
 class Stage(Section):
@@ -207,7 +212,7 @@ class Torch(Section):
     def said(self) -> dict[str, Any]:
         """Its parameters, for MLflow."""
         return {
-            "network": next(iter(self.network.model_fields_set)),
+            "network": self.network.name,
             **self.network.chosen.model_dump(),
             **self.loop.model_dump(),
         }

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keyfold.run import Job, Run
     from keyfold.training.loop import Told
 
+ONE = 3_072  # rows that are learnt alone, to see whether they can be
 BAG = 16  # cells that a bag is taken to have
 
 
@@ -43,6 +44,7 @@ class Train(Section):
     seed: int = 0
     ranks: int = Field(1, ge=1, description="processes that train a network together, each a Spark task: 1, 2, 3, 4, 6 or 12")
     interface: str | None = Field(None, description="the network interface of the ranks; default: one that all hosts have")
+    overfit: bool = Field(False, description="a network learns all rows by heart, down to the floor: where they are all there is")
     tensorboard: bool = Field(False, description="write a network's losses and parameters by epoch for TensorBoard, too")
     memory_share: float = Field(0.25, gt=0, le=1, description="of the machine's memory, that the rows may take on the driver")
     register_as: str | None = Field(None, description="the registered model's name; default: the conf's name")
@@ -133,7 +135,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
     weight = None
     course: list[Told] = []
     if conf.train.model.sklearn is None:
-        estimator, course = distributed.trained(run, job.run_id, spec, found, _identifying(run), weights or (1.0, 1.0))
+        estimator, course = distributed.trained(run, job.run_id, spec, found, *prepared(run, found))
     else:
         with run.step("fit") as step:
             step.rows = learnt.table.num_rows
@@ -184,6 +186,28 @@ def _ablated(
         step.rows = learnt.table.num_rows * len(found)
     run.sections.append(report.ablations([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in found]))
     return {a.name: a.measured for a in found}
+
+
+def prepared(run: "Run", found: Examples) -> tuple[list[str], tuple[float, float]]:
+    """What a network's training needs besides: the columns that identify a row, and the weights of the classes."""
+    assert run.conf.train is not None
+    return _identifying(run), _class_weights(run.conf.train, found) or (1.0, 1.0)
+
+
+def one_fit(run: "Run", spec: Spec, found: Examples) -> None:
+    """Says how well a scikit-learn model knows the rows that it learnt, some of the train fold; registers nothing."""
+    train = run.conf.train
+    assert train is not None
+    assert train.model.sklearn is not None
+    with run.step("fit") as step:
+        rows, _ = _collected(run, spec, found)
+        some = Set(rows.fold("train").table.slice(0, ONE), spec)
+        step.rows = some.table.num_rows
+        weight = _weighed(some, _class_weights(train, found))
+        model = train.model.sklearn.fit(spec, some.arrays, some.y, weight, train.seed)
+    measured = measure(Model(spec, model, found.label, Certificate.issued(run.spark, spec)), some)
+    said = ", ".join(f"{name} {metric.value:.4g}" for name, metric in measured.items())
+    run.say(f"of {step.rows:,} rows that it learnt itself: {said}")
 
 
 def decide(run: "Run", version: Registered) -> Registered:

@@ -21,14 +21,14 @@ from keyfold.split import FOLD, key_hash, sql_key_hash
 from keyfold.sql import col
 from keyfold.standins import WEIGHT
 from keyfold.tables import Table, home
-from keyfold.training import board, launch, start, streams
+from keyfold.training import board, heart, launch, start, streams
 from keyfold.training.streams import AHEAD, BLOCK, ORDER, STREAMS, Plan
 
 if TYPE_CHECKING:
     from torch import nn
 
     from keyfold.run import Run
-    from keyfold.training.loop import Data, Told
+    from keyfold.training.loop import Data, Told, Training
     from keyfold.training.ranks import Ranks
 
 STREAM = "keyfold_stream"
@@ -38,6 +38,7 @@ FOLDS = ("train", "validation")
 def check(run: "Run") -> None:
     """What cannot be said with a network, and whether it can be trained here (ConfError)."""
     conf = run.conf
+    heart.check(conf)
     if conf.train is None:
         return
     if conf.train.model.torch is None:
@@ -75,24 +76,63 @@ def trained(
     """
     assert run.conf.train is not None
     assert run.conf.train.model.torch is not None
-    conf, seed = run.conf.train.model.torch, run.conf.train.seed
+    conf = run.conf.train.model.torch
     from keyfold.training.checkpoints import Checkpoints
-    from keyfold.training.loop import Data
 
-    layout, each = Layout.of(spec.outs), streams.per_stream(conf.loop.batch_size)
+    layout = Layout.of(spec.outs)
     _fits(run, conf, layout)
-    with run.step("examples") as step:
-        groups = _kept(run, spec, found, key)
-        step.rows = sum(group.rows for of_fold in groups.values() for stream in of_fold for group in stream)
-    plans = {fold: Plan(groups[fold], layout, seed, each) for fold in FOLDS}
+    data = _data(run, spec, found, key, weights)
     first = _first(run, conf, spec, layout) if conf.start else {}
     shown = home() / "tensorboard" / run.conf.name / run_id if run.conf.train.tensorboard else None
-    work = Work(conf, Data(plans["train"], plans["validation"], weights), home() / "checkpoints" / run_id, first, shown)
+    work = Work(conf, data, home() / "checkpoints" / run_id, first, shown)
     with run.step("fit") as step:
         network, course = _fitted(run, work)
         step.rows = course[-1].keys[0]
     Checkpoints(work.folder).clear()
+    if run.conf.train.overfit:
+        _proven(run, work, network)
     return Network(network, spec, conf), course
+
+
+def _data(run: "Run", spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]) -> "Data":
+    from keyfold.training.loop import Data
+
+    assert run.conf.train is not None
+    assert run.conf.train.model.torch is not None
+    layout, each = Layout.of(spec.outs), streams.per_stream(run.conf.train.model.torch.loop.batch_size)
+    with run.step("examples") as step:
+        groups = _kept(run, spec, found, key)
+        step.rows = sum(group.rows for of_fold in groups.values() for stream in of_fold for group in stream)
+    plans = {fold: Plan(groups[fold], layout, run.conf.train.seed, each) for fold in FOLDS}
+    return Data(plans["train"], plans["validation"], weights)
+
+
+def _proven(run: "Run", work: "Work", network: "nn.Module") -> None:
+    """That all rows are known by heart (DataError), on the page."""
+    from keyfold.training.loop import Training
+    from keyfold.training.ranks import Single
+
+    with run.step("floor") as step:
+        training = Training(network, work.conf.loss, work.conf.loop, work.data, Single())
+        reached = heart.reached(training, work.data, classifies=work.conf.classifies)
+        step.rows = work.data.train.rows
+    run.sections.append(heart.section(reached))
+    run.say(f"loss {reached.loss:.4g} over all rows; {reached.floor:.4g} can be reached, {reached.constant:.4g} by a constant")
+    heart.refuse_far(reached)
+
+
+def alone(run: "Run", spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]) -> "tuple[Training, Data]":
+    """A training by this process without what holds it back (dropout, decays, a warm-up, clipping), and its data."""
+    from keyfold.training.loop import Training
+    from keyfold.training.ranks import Single
+
+    assert run.conf.train is not None
+    assert run.conf.train.model.torch is not None
+    conf, data = run.conf.train.model.torch, _data(run, spec, found, key, weights)
+    plain = conf.loop.model_copy(update={"weight_decay": 0.0, "decay": None, "warm_up": 0.0, "clip": None, "stages": []})
+    network = conf.network.model_copy(update={conf.network.name: conf.network.chosen.model_copy(update={"dropout": 0.0})})
+    module = conf.model_copy(update={"network": network}).build(data.train.layout, run.conf.train.seed)
+    return Training(module, conf.loss, plain, data, Single()), data
 
 
 class Work(NamedTuple):

@@ -85,6 +85,16 @@ class Training:
             self._take_network(read(best))
         self._as_first()
 
+    def by_heart(self, steps: int, least: float) -> list[float]:
+        """The loss after each step of so many with the first batch alone, until it is no more than `least`."""
+        self._stage()
+        batch, losses = next(self._steps()), list[float]()
+        while len(losses) < steps and not (losses and losses[-1] <= least):
+            self.total.zero_()
+            self._descend(batch)
+            losses.append(float(self.total[0] / self.total[1]))
+        return losses
+
     @property
     def _waited(self) -> bool:
         return self.conf.patience is not None and self.since >= self.conf.patience
@@ -197,11 +207,14 @@ class Training:
         return (self.loss(found, label, reduction="none") * weight).sum(), weight.sum()
 
     def _validated(self) -> float:
-        """The mean loss over the validation fold, NaN where it is empty."""
+        return self.over(self.data.validation)
+
+    def over(self, plan: Plan) -> float:
+        """The mean loss over the rows of a plan, NaN where there are none."""
         self.module.eval()
         said = torch.zeros(2, dtype=torch.float64)
         with torch.no_grad():
-            for batch in batches(self.data.validation, self.ranks.rank, self.ranks.size, 0):
+            for batch in batches(plan, self.ranks.rank, self.ranks.size, 0):
                 for _, part in self._parts(batch):
                     said += torch.stack(self._lost(part)).double()
         self.ranks.add([said])

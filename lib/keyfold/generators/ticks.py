@@ -1,0 +1,52 @@
+"""SYNTHETIC ticks of an order book: no market was ever like this. What a price does next follows from the book's state alone, exactly.
+
+Its states are few, and all of them occur: whoever knows them by heart knows all that can be asked.
+"""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from keyfold.generators.generator import Floats, Generator, Ints, schema_of, sparse_ids, stream
+
+SPREADS, IMBALANCES, TRENDS, VOLUMES = 5, 19, 5, 4
+STATES = SPREADS * IMBALANCES * TRENDS * VOLUMES
+
+
+class Ticks(Generator):
+    """`source: {generator: ticks, …}`: a row a tick; from `rows` = 1,900 on all states occur."""
+
+    generator: Literal["ticks"]
+    rows: int = Field(20_000, ge=1, le=2**50)
+    end: str = Field("2026-10-30", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-30"])
+
+    types: ClassVar = {
+        "tick_id": "bigint", "at": "timestamp", "spread": "int", "imbalance": "int", "trend": "int", "volume": "int", "move": "double",
+    }  # fmt: skip
+    size: ClassVar = STATES
+
+    @property
+    def things(self) -> int:
+        """The rows."""
+        return self.rows
+
+    def block(self, number: int, size: int) -> pa.RecordBatch:
+        """Each state once, in an order of the block's own."""
+        state = stream(self.seed, number).permutation(STATES)[:size]
+        spread, imbalance, trend, volume = np.unravel_index(state, (SPREADS, IMBALANCES, TRENDS, VOLUMES))
+        spread, imbalance, trend = spread + 1, imbalance - IMBALANCES // 2, trend - TRENDS // 2
+        numbers = number * STATES + np.arange(size)
+        at = np.datetime64(self.end, "us") + (numbers * 1_000_003).astype("m8[us]")
+        columns = [sparse_ids(numbers + 1), at, spread, imbalance, trend, volume, move(spread, imbalance, trend, volume)]
+        return pa.record_batch(
+            [pa.array(c).cast(f.type) for c, f in zip(columns, schema_of(self.types), strict=True)], schema=schema_of(self.types)
+        )
+
+
+def move(spread: Ints, imbalance: Ints, trend: Ints, volume: Ints) -> Floats:
+    """What the price does next, in ticks, of six digits: pulled by the heavier side, the less the wider the spread, and pushed on by a busy trend."""
+    pull = np.tanh(0.35 * imbalance / spread)
+    push = 0.3 * trend * np.log1p(volume) / np.sqrt(spread)
+    return np.round(pull + push + 0.2 * np.sin(imbalance * trend), 6)
