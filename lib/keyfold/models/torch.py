@@ -185,8 +185,9 @@ class Loop(Section):
 
     @model_validator(mode="after")
     def _stages_alone(self) -> "Loop":
-        if self.stages and (both := {"epochs", "learning_rate"} & self.model_fields_set):
-            raise ValueError(f"`stages` have their own epochs and learning rates; leave `{min(both)}` out")
+        for name in ("epochs", "learning_rate"):  # a model's conf is kept with all its defaults
+            if self.stages and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`stages` have their own epochs and learning rates; leave `{name}` out")
         return self
 
     @property

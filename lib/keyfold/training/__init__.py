@@ -101,8 +101,12 @@ def train(run: "Run") -> Registered:
             "train": conf.train.model_dump(mode="json", exclude={"ranks", "interface", "tensorboard"}),
             "positive": conf.data.model_dump(mode="json")["positive"],
         }
-        if (network := conf.train.model.torch) and network.start:
-            sections |= {"start": start.found(network.start).digest}
+        if (network := conf.train.model.torch) and network.start:  # what it is, whatever it is called
+            sections["train"]["model"]["torch"]["start"] |= {
+                "model": None,
+                "file": None,
+                "digest": start.found(network.start).digest,
+            }
         sections |= {"without": conf.report.without} if conf.report.without else {}
         sections |= standins.identity(conf.data, found.stand_ins)
         job.run_id = run.identity(

@@ -1,0 +1,247 @@
+"""Patterns of training, each by its conf: learnt by heart, one batch of it, from what another network learnt; vectors as a table."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sklearn.metrics import log_loss, roc_auc_score
+
+from keyfold import registry
+from keyfold.conf import load
+from keyfold.embeddings import embeddings, vectors
+from keyfold.errors import ConfError, DataError
+from keyfold.features import Out
+from keyfold.ingest import ingest
+from keyfold.matrix import Layout
+from keyfold.models.torch import Network, Torch
+from keyfold.run import Run
+from keyfold.spec import Spec
+from keyfold.training import decide, heart, train
+from keyfold.training.checkpoints import Checkpoints
+from keyfold.training.heart import Reached, floor, one_batch
+from keyfold.training.loop import Data, Training
+from keyfold.training.ranks import Single
+from keyfold.training.streams import STREAMS, Batch, Plan, groups
+
+ROOT = Path(__file__).parents[2]
+
+
+def made(spark, conf, *more):
+    return Run(load(ROOT / f"conf/{conf}.yaml", more), spark)
+
+
+# --- learnt by heart ---
+
+
+def test_the_floor_is_what_the_best_answers_lose():
+    rng = np.random.default_rng(0)
+    state, weight = rng.integers(0, 5, 400), rng.choice([0.0, 1.0, 2.5], 400).astype(np.float32)
+    label = (rng.random(400) < 0.1 + 0.2 * state).astype(np.float32)
+    label[state == 3] = 1  # one answer is right for all of them
+
+    def batches_of(y):
+        for part in np.array_split(np.arange(400), 3):
+            pixels = np.stack([state[part] % 2, state[part] // 2], 1).astype(np.float32)
+            yield Batch((state[part][:, None]).astype(np.int32), pixels, y[part], weight[part], (len(part), 0))
+
+    weighed = weight * np.where(label > 0, 3, 1)
+    share = np.array([np.average(label[state == s], weights=weighed[state == s]) for s in range(5)])
+    found = floor(batches_of(label), (1.0, 3.0), classifies=True)
+    assert found[0] == pytest.approx(log_loss(label, share[state], sample_weight=weighed))
+    assert found[1] == pytest.approx(log_loss(label, np.full(400, np.average(label, weights=weighed)), sample_weight=weighed))
+    y = rng.normal(size=400).astype(np.float32) + state
+    means = np.array([np.average(y[state == s], weights=weight[state == s]) for s in range(5)])
+    found = floor(batches_of(y.astype(np.float32)), (1.0, 1.0), classifies=False)
+    assert found[0] == pytest.approx(np.average((y - means[state]) ** 2, weights=weight), rel=1e-6)
+    assert Reached(found[0] + 0.009 * (found[1] - found[0]), *found).near and not Reached(found[1], *found).near
+
+
+def test_a_whole_domain_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
+    small = ["data.source.rows=1900", "train.model.torch.loop.epochs=40", "train.model.torch.loop.learning_rate=0.01"]
+    run = made(spark, "hft", *small)
+    ingest(run)
+    version = train(run)
+    said = re.search(r"loss (\S+) over all rows; 0 can be reached, (\S+) by a constant", capsys.readouterr().err)
+    assert float(said[1]) < 0.01 * float(said[2])
+    assert "Generalisation was not tested" in run.write_report().read_text()
+    assert decide(run, version) == version  # nothing was measured that a bar could be set for
+    with pytest.raises(DataError, match=r"train.overfit: the loss is \S+, and 0 can be reached .*more epochs"):
+        train(made(spark, "hft", *small, "train.model.torch.loop.epochs=1", "train.model.torch.loop.learning_rate=0.0001"))
+    assert len(registry._versions("hft")) == 1
+    for words, *more in (
+        (r"which dropout is there to prevent.*\(got 0.1\)", "train.model.torch.network.wide_deep.dropout=0.1"),
+        (r"which weight_decay is there", "train.model.torch.loop.weight_decay=0.1"),
+        (r"which patience is there", "train.model.torch.loop.patience=2"),
+        (r"none can be held out: set split.share to", "split.share={train: 0.9, validation: 0, test: 0.1}"),
+        (r"train.overfit is for networks", "train.model={sklearn: {estimator: sklearn.linear_model.Ridge}}"),
+    ):
+        with pytest.raises(ConfError, match=words):
+            heart.check(made(spark, "hft", *more).conf)
+
+
+def test_one_batch_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
+    small, dropout = "data.source.rows=1900", "train.model.torch.network.wide_deep.dropout=0.5"
+    run = made(spark, "hft", small, "train.overfit=false", dropout, "train.model.torch.loop.clip=0.00001")
+    ingest(run)
+    one_batch(run)  # without what would hold it back
+    said = capsys.readouterr().err
+    assert re.search(r"one batch of 240 rows: loss \S+ after 1 step, \S+ after \d+; 0 can be reached", said)
+    with pytest.raises(DataError, match=r"the network cannot learn one batch by heart"):
+        one_batch(made(spark, "hft", small, "train.model.torch.loop.learning_rate=1.0e-9"))
+    one_batch(
+        made(spark, "hft", small, "train.overfit=false", "train.model={sklearn: {estimator: sklearn.tree.DecisionTreeRegressor}}")
+    )
+    assert re.search(r"of 1,900 rows that it learnt itself: .*r2 1\b", capsys.readouterr().err)
+    assert not registry._versions("hft")
+
+
+# --- from what another network learnt ---
+
+
+def pictures(folder, n, size=24):
+    """Lying or upright strokes, red or blue: four classes, a folder each."""
+    rng = np.random.default_rng(1)
+    for colour, name in ((0, "red"), (2, "blue")):
+        for upright in (True, False):
+            at = folder / f"{name}_{'upright' if upright else 'lying'}"
+            at.mkdir(parents=True)
+            for i in range(n):
+                image = rng.integers(0, 90, (size, size, 3), np.uint8)
+                place = rng.integers(2, size - 2)
+                image[(slice(None), place) if upright else (place, slice(None))] += np.eye(3, dtype=np.uint8)[colour] * 160
+                PIL.Image.fromarray(image).save(at / f"{i}.png")
+    (folder / "labels.csv").write_text("not,a,picture\n")
+
+
+def test_a_network_begins_as_a_registered_one(spark, home, tmp_path, capsys):
+    pictures(tmp_path / "p", 30)
+    loop = "train.model.torch.loop={epochs: 2, batch_size: 24, learning_rate: 0.01}"
+    base = [f"data.source={tmp_path}/p/red*/*.png", "data.positive=red_lying", "release={}", loop]
+    fine = [
+        f"data.source={tmp_path}/p/blue*/*.png",
+        "data.positive=blue_lying",
+        "split.share={train: 0.5, validation: 0.2, test: 0.3}",
+    ]
+    stage = "train.model.torch.loop={batch_size: 24, stages: [{trains: output, epochs: 1, learning_rate: 0.1}]}"
+    run = made(spark, "flowers", *fine, stage)
+    ingest(run)
+    with pytest.raises(DataError, match=r"there is no model `models:/flowers_base@champion`: no version"):
+        train(run)
+    first = made(spark, "flowers_base", *base)
+    ingest(first)
+    taken = decide(first, train(first))
+    capsys.readouterr()
+    version = train(made(spark, "flowers", *fine, stage))
+    assert "begins with 8 tensors of flowers_base version 1; fresh are output.weight, output.bias" in capsys.readouterr().err
+
+    def tensors(version, name):
+        folder = registry.fetch(version, tmp_path / name)
+        return Network.load(folder, Spec.from_json((folder / "spec.json").read_text())).module.state_dict()
+
+    before, after = tensors(taken, "before"), tensors(version, "after")
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"output.weight", "output.bias"}
+    assert train(made(spark, "flowers", *fine, stage)) == version
+    other = made(spark, "flowers_base", *base, "train.seed=1")
+    decide(other, train(other))
+    assert train(made(spark, "flowers", *fine, stage)) != version, "the champion is another one now"
+    assert train(made(spark, "flowers", *fine, stage, "train.model.torch.start.model=flowers_base/1")) == version
+    rows = run.rows.read().toArrow()
+    assert set(rows["folder"].to_pylist()) == {"blue_lying", "blue_upright"} and rows.num_rows == 60
+    name = rows["path"][7].as_py()
+    assert rows["image"][7].as_py() == (tmp_path / "p" / name).read_bytes()
+
+
+def test_what_was_learnt_of_other_flowers_helps_with_few_photographs(tmp_path):
+    import os
+
+    there = os.environ.get("KEYFOLD_TEST_DATA")
+    if not there:
+        pytest.skip("KEYFOLD_TEST_DATA is not set")
+    side, rng = 32, np.random.default_rng(0)
+    layout = Layout.of({"photo": Out("float", length=side * side * 3, shape=(side, side, 3))})
+    network = {"joined": {"image": {"feature": "photo", "channels": [16, 32, 64]}, "hidden": [32]}}
+
+    def photographs(*names):
+        files = [f for name in names for f in sorted(Path(there, "images_flowers", name).glob("*.jpg"))]
+        images = (PIL.Image.open(f).resize((side, side), PIL.Image.Resampling.BILINEAR) for f in files)
+        pixels = np.stack([np.asarray(image, np.float32).reshape(-1) / np.float32(255) for image in images])
+        return pixels, np.array([f.parent.name == names[0] for f in files])
+
+    def learnt(x, y, seed, each, first=None, **loop):
+        at, streams = tmp_path / f"{rng.integers(10**9)}", []
+        at.mkdir()
+        for stream in range(STREAMS):
+            table = pa.table({"photo": pa.array(list(x[stream::STREAMS])), "keyfold_label": y[stream::STREAMS]})
+            order = pa.array(rng.integers(-(2**62), 2**62, table.num_rows))
+            pq.write_table(table.append_column("keyfold_order", order), at / f"{stream}.parquet")
+            streams.append(groups([str(at / f"{stream}.parquet")]))
+        conf = Torch.model_validate({"network": network, "loop": loop})
+        module, plan = conf.build(layout, seed), Plan(streams, layout, seed, each)
+        module.load_state_dict(first or {}, strict=False)
+        none = plan._replace(streams=[[] for _ in range(STREAMS)])
+        Training(module, conf.loss, conf.loop, Data(plan, none), Single()).run(Checkpoints(at / "checkpoints"), lambda _: None)
+        return module.eval()
+
+    base = learnt(*photographs("rose", "sunflower"), 0, 4, epochs=20, learning_rate=0.002, warm_up=0.1, decay="cosine")
+    first = {name: tensor for name, tensor in base.state_dict().items() if not name.startswith("output")}
+    x, y = photographs("tulip", "dandelion")
+    stages = [("output", 5, 0.01), ("top", 10, 0.003), ("all", 10, 0.0005)]
+    stages = [dict(zip(("trains", "epochs", "learning_rate"), stage, strict=True)) for stage in stages]
+    found = {"from others": [], "from nothing": []}
+    for seed in range(4):
+        order = np.random.default_rng(seed).permutation(len(y))
+        few, rest = order[:24], order[24:]
+        modules = {
+            "from others": learnt(x[few], y[few], seed, 2, first, stages=stages),
+            "from nothing": learnt(x[few], y[few], seed, 2, epochs=25, learning_rate=0.002),
+        }
+        for name, module in modules.items():
+            with torch.no_grad():
+                said = module(torch.zeros(len(rest), 0, dtype=torch.int32), torch.from_numpy(x[rest]))
+            found[name].append(roc_auc_score(y[rest], said.numpy()))
+    assert np.mean(found["from others"]) > np.mean(found["from nothing"]) + 0.03, found
+
+
+# --- indices that mean something ---
+
+
+def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(spark, home, tmp_path, capsys):
+    small = [
+        "data.source.rows=3000", "report={collisions: false}", "release={}", "features.user.hashed.num_buckets=64", "features.keyword.hashed.num_buckets=32",
+        "features.ad.hashed.num_buckets=32", "features.group_ad.crossed.num_buckets=16", "train.ranks=1",
+        "train.model={torch: {network: {wide_deep: {embedding: 3, hidden: [4]}}, loop: {batch_size: 600}}}",
+    ]  # fmt: skip
+    run = made(spark, "ads_network", *small)
+    with pytest.raises(DataError, match=r"`ads_network` has no champion"):
+        embeddings(run)
+    ingest(run)
+    version = decide(run, train(run))
+    embeddings(run)
+    folder = registry.fetch(version, tmp_path / "model")
+    network = Network.load(folder, Spec.from_json((folder / "spec.json").read_text()))
+    table = run.table("ads_network.embeddings").read().orderBy("feature", "bucket").toArrow()
+    weight, begins = network.module.vectors.table.weight.detach().numpy(), network.module.vectors.begins
+    assert set(table["feature"].to_pylist()) == set(begins)
+    for feature, (begin, many) in begins.items():
+        some = table.filter(pa.compute.equal(table["feature"], feature))
+        assert some["bucket"].to_pylist() == list(range(many))
+        assert np.array_equal(np.array(some["vector"].to_pylist(), np.float32), weight[begin : begin + many])
+    devices = table.filter(pa.compute.equal(table["feature"], "device"))["value"].to_pylist()
+    assert devices[:2] == [None, None] and {"phone", "tablet"} < set(devices[2:])
+    assert vectors(network).num_rows == table.num_rows
+    before = run.table("ads_network.embeddings").version()
+    embeddings(made(spark, "ads_network", *small))
+    assert "the vectors of ads_network version 1 are in" in capsys.readouterr().err
+    assert run.table("ads_network.embeddings").version() == before
+    with pytest.raises(ConfError, match=r"embeddings are a network's"):
+        embeddings(made(spark, "ads"))
+    other = ["train.register_as=other", "train.model.torch.start={model: ads_network}"]
+    train(made(spark, "ads_network", *small, *other))
+    assert "begins with 4 tensors of ads_network version 1" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"feature `ad` is not made as that of ads_network version 1.*other values"):
+        train(made(spark, "ads_network", *small, *other, "features.ad.hashed.num_buckets=31"))
