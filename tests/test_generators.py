@@ -11,6 +11,7 @@ from keyfold.generators import GENERATORS, Telecom
 from keyfold.generators.generator import schema_of
 from keyfold.generators.shop import RANGES, VIEWS
 from keyfold.generators.telecom import BLOCK, block
+from keyfold.generators.ticks import STATES
 
 LAST = 12 * 56 + 9  # 2026-10, in months since 1970-01
 MONTHS = [*range(LAST - 5, LAST + 1)]
@@ -267,3 +268,20 @@ def test_what_is_in_the_logs_is_plausible() -> None:
     assert shop[["age_group", "product_category", "price_range"]].nunique().tolist() == [6, 10, 5]
     assert shop.views.min() == 1 and shop.views.max() <= 40 and shop.price.min() > 0
     assert shop.groupby("price_range").price.min().sort_values().index.tolist() == RANGES
+
+
+# --- ticks ---
+
+
+def test_ticks_have_all_states_of_the_book_and_a_move_that_follows_from_each(spark) -> None:
+    made = GENERATORS["ticks"](generator="ticks", rows=2 * STATES + 100)
+    rows = made.frame(spark, 3).toPandas().sort_values("at")
+    state = ["spread", "imbalance", "trend", "volume"]
+    assert len(rows) == made.rows and rows.tick_id.is_unique and rows["at"].is_unique and (rows.tick_id > 2**53).mean() > 0.4
+    assert len(rows[state].drop_duplicates()) == len(rows[[*state, "move"]].drop_duplicates()) == STATES
+    assert len(rows[:STATES][state].drop_duplicates()) == STATES
+    still = rows[(rows.imbalance == 0) & ((rows.trend == 0) | (rows.volume == 0))]
+    assert (still.move == 0).all() and rows.move.corr(rows.imbalance) > 0.5
+    other = GENERATORS["ticks"](generator="ticks", seed=1)
+    assert not other.block(0, 50).equals(made.block(0, 50)) and not made.block(1, 50).equals(made.block(0, 50))
+    assert made.block(2, 100).equals(made.block(2, STATES).slice(0, 100))

@@ -12,7 +12,7 @@ from keyfold.conf import check
 from keyfold.errors import ConfError, DataError
 from keyfold.features import Feature
 from keyfold.fitting import Measured
-from keyfold.ingest import PERIOD
+from keyfold.ingest import PERIOD, ingest
 from keyfold.run import Run
 from keyfold.score import score
 from keyfold.spec import Fitted, Spec
@@ -108,3 +108,21 @@ def test_a_damaged_image_costs_its_own_row_alone(spark, home):
     assert "truncated" in bad.reason or "cannot be used" in bad.reason
     assert {row.status for row in found.values()} == {"scored"}
     assert np.mean([row.prediction == rows[i][2] for i, row in found.items()]) == 1
+
+
+def test_a_folder_of_pictures_is_a_table(spark, home, tmp_path):
+    for folder, names in {"tall": ["a.png", "b c.PNG"], "wide": ["a.png", ".hidden.png"]}.items():
+        (tmp_path / "all" / folder).mkdir(parents=True)
+        for name in names:
+            (tmp_path / "all" / folder / name).write_bytes(images.FILES["png"] + name.encode())
+    (tmp_path / "all" / "wide" / "labels.csv").write_text("no,picture\n")
+    for source, expected in {"all": ["tall/a.png", "tall/b c.PNG", "wide/a.png"], "all/w*/*.png": ["wide/a.png"]}.items():
+        run = Run(check({"name": f"n{len(expected)}", "data": {"source": f"{tmp_path}/{source}", "key": ["path"]}}), spark)
+        ingest(run)
+        rows = run.rows.read().orderBy("path").toArrow()
+        assert rows["path"].to_pylist() == expected
+        assert rows["folder"].to_pylist() == [path.partition("/")[0] for path in expected]
+        assert rows["image"].to_pylist() == [(tmp_path / "all" / path).read_bytes() for path in expected]
+    (tmp_path / "all" / "wide" / "new.png").write_bytes(images.FILES["png"])
+    ingest(run)
+    assert run.rows.read().count() == 2
