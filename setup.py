@@ -31,7 +31,10 @@ setup(
         # Networks (`train.model.torch`); over several processes, for which spark-submit.sh builds Horovod itself, too.
         "torch": ["torch>=2.13,<2.14", "safetensors>=0.5"],
         "horovod": ["torch>=2.13,<2.14", "safetensors>=0.5", "psutil>=6"],
+        # Trials that choose a model's parameters (`train.tune`).
+        "tune": ["optuna>=5,<6"],
         "dev": [
+            "optuna>=5,<6",
             "pytest>=9",
             "pytest-xdist>=3.8",
             "hypothesis>=6.170",

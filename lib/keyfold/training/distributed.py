@@ -59,29 +59,38 @@ def check(run: "Run") -> None:
 
 
 def trained(
-    run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]
+    run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float], conf: Torch | None = None
 ) -> "tuple[Network, list[Told]]":
-    """The network of the conf, trained on the train fold, and how it stood after each epoch; `weights` of the negative and the positive class.
+    """The network of the conf, or another one, trained on the train fold, and how it stood after each epoch; `weights` of the negative and the positive class.
 
     What a killed run with this id had come to is gone on from (DataError: see `check` for the rest).
     """
     assert run.conf.train is not None
-    assert run.conf.train.model.torch is not None
-    conf, seed = run.conf.train.model.torch, run.conf.train.seed
+    conf = conf or run.conf.train.model.torch
+    assert conf is not None
     from keyfold.training.checkpoints import Checkpoints
-    from keyfold.training.loop import Data
 
-    layout, each = Layout.of(spec.outs), streams.per_stream(conf.loop.batch_size)
     with run.step("examples") as step:
-        groups = _kept(run, spec, found, key)
-        step.rows = sum(group.rows for of_fold in groups.values() for stream in of_fold for group in stream)
-    plans = {fold: Plan(groups[fold], layout, seed, each) for fold in FOLDS}
-    work = Work(conf, Data(plans["train"], plans["validation"], weights), home() / "checkpoints" / run_id)
+        work = given(run, run_id, conf, spec, found, key, weights)
+        step.rows = work.data.train.rows + work.data.validation.rows
     with run.step("fit") as step:
-        network, course = _fitted(run, work)
+        network, course = fitted(run, work)
         step.rows = course[-1].keys[0]
     Checkpoints(work.folder).clear()
     return Network(network, spec, conf), course
+
+
+def given(
+    run: "Run", run_id: str, conf: Torch, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]
+) -> "Work":
+    """What ranks are given to train a network (DataError: see `check`)."""
+    from keyfold.training.loop import Data
+
+    assert run.conf.train is not None
+    layout, each = Layout.of(spec.outs), streams.per_stream(conf.loop.batch_size)
+    groups = _kept(run, spec, found, key)
+    plans = {fold: Plan(groups[fold], layout, run.conf.train.seed, each) for fold in FOLDS}
+    return Work(conf, Data(plans["train"], plans["validation"], weights), home() / "checkpoints" / run_id)
 
 
 class Work(NamedTuple):
@@ -113,7 +122,8 @@ class Work(NamedTuple):
         return None if ranks.rank else found
 
 
-def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
+def fitted(run: "Run", work: Work, heard: "Callable[[Told], None] | None" = None) -> "tuple[nn.Module, list[Told]]":
+    """The network, and how it stood after each epoch; of each `heard` hears, and may raise (of one rank only)."""
     import torch
 
     from keyfold.training.checkpoints import Checkpoints, state_of
@@ -125,6 +135,10 @@ def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
     last = Checkpoints(work.folder).last
     if last:
         run.say(f"goes on from {last}")
+    if train.ranks > 1 or heard is None:
+        heard = _deaf
+    for before_last in state_of(last)["course"] if last else []:
+        heard(Told(*before_last))
     before = [time.monotonic(), state_of(last)["keys"][0] if last else 0]
 
     def told(at: Told) -> None:
@@ -137,6 +151,7 @@ def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
             sentence += f"; {rate:,.0f} rows/s, at most {math.ceil(left):,} s left"
         before[:] = [now, at.keys[0]]
         run.say(sentence)
+        heard(at)
 
     if train.ranks == 1:
         tensors, course = work.run(Single(), told)
@@ -147,6 +162,10 @@ def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
     network = work.conf.build(work.data.train.layout, work.data.train.seed)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     return network, course
+
+
+def _deaf(_: "Told") -> None:
+    """Hears nothing."""
 
 
 def _kept(run: "Run", spec: Spec, found: Examples, key: list[str]) -> dict[str, list[list[streams.Group]]]:
