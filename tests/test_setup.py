@@ -228,7 +228,11 @@ def test_a_conf_with_a_network_has_horovod_built_once(project, tmp_path):
 
 
 def test_a_conf_with_trials_has_optuna_installed(project):
-    given = {"tuned": "train: {tune: {search: tpe}}\n", "both": "train:\n  tune: {}\n  model: {torch: {}}\n", "plain": "# tune:\nfortune: 1\n"}
+    given = {
+        "tuned": "train: {tune: {search: tpe}}\n",
+        "both": "train:\n  tune: {}\n  model: {torch: {}}\n",
+        "plain": "# tune:\nfortune: 1\n",
+    }
     had = ["local"]
     for name, extras in {"plain": [], "tuned": ["tune"], "both": ["torch"]}.items():
         (project.root / f"{name}.yaml").write_text(given[name])

@@ -47,6 +47,7 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 2.2,
     "legend.frameon": False,
 }
+_PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 _BASELINE: dict[str, Any] = {"color": MUTED, "linewidth": 1.4, "linestyle": (0, (4, 3))}
 
 
@@ -221,7 +222,7 @@ def parallel(axes: Sequence[Upright], title: str, first: str) -> Callable[["Axes
         for x, axis in enumerate(axes):
             ax.axvline(x, color=MUTED, linewidth=1)
             for y, text in axis.marks:
-                ax.annotate(text, (x, y), (6, 0), textcoords="offset points", va="center", color=INK, fontsize=10, zorder=4)
+                ax.annotate(text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=10, zorder=4, bbox=_PAPER)
         ax.set(title=title, xlim=(-0.1, len(axes) - 0.6), ylim=(-0.05, 1.05), yticks=[])
         ax.set_xticks(range(len(axes)), [axis.name for axis in axes], color=INK)
         ax.grid(visible=False)

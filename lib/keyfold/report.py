@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from keyfold.training.trials import Trial
 
 __all__ = [
-    "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "gates", "ingested", "metrics", "page",
+    "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "gates", "ingested", "metrics", "page", "parameter",
     "reconciliation", "scores", "slices", "steps", "table", "tuning",
 ]  # fmt: skip
 
@@ -232,7 +232,7 @@ def tuning(metric: str, trials: "Sequence[Trial]", importance: Mapping[str, floa
     cells = [
         (
             t.place + 1,
-            *map(_parameter, t.params.values()),
+            *map(parameter, t.params.values()),
             t.value,
             f"{_STATES[t.state.lower()]}{': ' * bool(t.why)}{t.why[:200]}",
         )
@@ -242,7 +242,7 @@ def tuning(metric: str, trials: "Sequence[Trial]", importance: Mapping[str, floa
     told = table(["trial", *trials[0].params, name, "state"], cells, caption=f"{len(trials)} trials ({counts}){best}.")
     shares = [(path, _percent(share, 1)) for path, share in importance.items()]
     weighed = (
-        table(["parameter", "importance"], shares, caption="How much of the differences each tells (PED-ANOVA).")
+        table(["parameter", "importance"], shares, caption="Share of the variance of the metric that each explains (fANOVA).")
         if shares
         else ""
     )
@@ -253,7 +253,10 @@ def tuning(metric: str, trials: "Sequence[Trial]", importance: Mapping[str, floa
     return Section("Trials", told + _beside(drawn, weighed))
 
 
-def _parameter(value: object) -> str:
+def parameter(value: object) -> str:
+    """A value of a model's parameter, numbers with four digits."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

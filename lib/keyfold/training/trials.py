@@ -6,18 +6,17 @@ Optuna keeps them, and chooses those of `tpe`; the points of a grid and of rando
 import fcntl
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import faults
 from keyfold.digests import canonical
 from keyfold.errors import DataError
 from keyfold.models import ModelConf
 from keyfold.pictures import Upright
+from keyfold.report import parameter
 from keyfold.tables import home
 from keyfold.training.tuning import HIGHER, Range, Tune, merged, optuna_or_sentence
 
@@ -59,8 +58,7 @@ def tuned(run: "Run", train: "Train", run_id: str, score: Score) -> Tuned:
     assert train.tune is not None
     tune, points, metric = train.tune, train.tune.points(train.seed), train.tune.measure(train.model)
     epochs = train.model.torch.loop.epochs if train.model.torch else 1
-    with _opened(home() / "tuning" / run_id, metric, epochs) as study, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="optuna")  # that few trials tell little
+    with _opened(home() / "tuning" / run_id, metric, epochs) as study:
         known = _known(study, tune)
         if known:
             run.say(f"{len(known)} of {len(points)} trials were done before")
@@ -81,7 +79,7 @@ def tuned(run: "Run", train: "Train", run_id: str, score: Score) -> Tuned:
             raise DataError(
                 f"train.tune: no trial could be measured; the first, with {_listed(ranked[0].params)}: {ranked[0].why}"
             )
-        return Tuned(merged(train.model, ranked[0].params), metric, ranked, _importance(study, ranked))
+        return Tuned(merged(train.model, ranked[0].params), metric, ranked, _importance(study, ranked, train.seed))
 
 
 @contextmanager
@@ -196,12 +194,17 @@ def _told(study: "Study", trial: "Asked", found: float | str | None) -> None:
     study.tell(trial, state=TrialState.FAIL if found else TrialState.PRUNED)
 
 
-def _importance(study: "Study", ranked: Sequence[Trial]) -> dict[str, float]:
-    from optuna.importance import get_param_importances
+def _importance(study: "Study", ranked: Sequence[Trial], seed: int) -> dict[str, float]:
+    """Shares of the metric's variance, by fANOVA; none where there is one trial, one parameter or no variance."""
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     if sum(t.value is not None for t in ranked) < 2 or len(ranked[0].params) < 2:
         return {}
-    return get_param_importances(study)
+    try:
+        found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed % 2**32))
+    except RuntimeError:  # the trials do not differ
+        return {}
+    return {path: float(share) for path, share in found.items()}
 
 
 def axes(tune: Tune, tuned: Tuned) -> list[Upright]:
@@ -216,11 +219,11 @@ def axes(tune: Tune, tuned: Tuned) -> list[Upright]:
 def _axis(name: str, of: list[Any] | Range, values: Sequence[Any]) -> Upright:
     if isinstance(of, list):
         between = max(1, len(of) - 1)
-        return Upright(name, [of.index(v) / between for v in values], [(i / between, str(v)) for i, v in enumerate(of)])
+        return Upright(name, [of.index(v) / between for v in values], [(i / between, parameter(v)) for i, v in enumerate(of)])
     scale = math.log if of.log else float
     low, wide = scale(of.low), (scale(of.high) - scale(of.low)) or 1.0
     return Upright(name, [(scale(v) - low) / wide for v in values], [(0, f"{of.low:.4g}"), (1, f"{of.high:.4g}")])
 
 
 def _listed(params: Mapping[str, Any]) -> str:
-    return ", ".join(f"{path} {faults.shown(value)}" for path, value in params.items())
+    return ", ".join(f"{path} {parameter(value)}" for path, value in params.items())
