@@ -33,7 +33,10 @@ setup(
         # Networks (`train.model.torch`); over several processes, for which spark-submit.sh builds Horovod itself, too.
         "torch": TORCH,
         "horovod": [*TORCH, "psutil>=6"],
+        # Trials that choose a model's parameters (`train.tune`).
+        "tune": ["optuna>=5,<6"],
         "dev": [
+            "optuna>=5,<6",
             "pytest>=9",
             "pytest-xdist>=3.8",
             "hypothesis>=6.170",

@@ -315,7 +315,9 @@ extras_of() {
   local word
   for word in "$@"; do
     case "$word" in *.yaml | *.yml) ;; *) continue ;; esac
-    [ -f "$word" ] && grep -Eq '^[^#]*(^|[ {])torch:' "$word" || continue
+    [ -f "$word" ] || continue
+    ! grep -Eq '^[^#]*(^|[ {])tune:' "$word" || echo tune
+    grep -Eq '^[^#]*(^|[ {])torch:' "$word" || continue
     if grep -Eq '^[^#]*(^|[ {])ranks: *([2-9]|1[0-9])' "$word"; then echo horovod; else echo torch; fi
   done
 }

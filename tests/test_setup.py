@@ -227,6 +227,20 @@ def test_a_conf_with_a_network_has_horovod_built_once(project, tmp_path):
     assert project.run("score", str(network), **given).code == 0
 
 
+def test_a_conf_with_trials_has_optuna_installed(project):
+    given = {
+        "tuned": "train: {tune: {search: tpe}}\n",
+        "both": "train:\n  tune: {}\n  model: {torch: {}}\n",
+        "plain": "# tune:\nfortune: 1\n",
+    }
+    had = ["local"]
+    for name, extras in {"plain": [], "tuned": ["tune"], "both": ["torch"]}.items():
+        (project.root / f"{name}.yaml").write_text(given[name])
+        assert project.run("score", str(project.root / f"{name}.yaml")).code == 0
+        had += extras
+        assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1].split() == sorted(had)
+
+
 def test_a_moved_project_is_set_up_anew(project):
     project.run("setup")
     project.logged()

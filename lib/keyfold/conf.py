@@ -18,7 +18,7 @@ from keyfold.score import Score
 from keyfold.section import Section
 from keyfold.spec import in_order
 from keyfold.split import Split
-from keyfold.training import Report, Train
+from keyfold.training import Report, Train, tuning
 from keyfold.training.ablation import left
 from keyfold.views import View
 
@@ -51,6 +51,7 @@ class Conf(Section):
         try:
             feature_table.definition(self)
             in_order(kinds)
+            tuning.fits(self.train)
         except ConfError as error:
             raise ValueError(str(error)) from error
         for number, names in enumerate(self.report.without):
@@ -95,11 +96,5 @@ def _overridden(raw: Any, overrides: Sequence[str]) -> Any:
         path, equals, value = override.partition("=")
         if not equals or not path:
             raise ConfError(f"--set takes path.to.option=value (got `{override}`)")
-        at = raw
-        *parents, last = path.split(".")
-        for part in parents:
-            if not isinstance(at.get(part), dict):
-                at[part] = {}
-            at = at[part]
-        at[last] = yaml.parse(value, f"--set {path}")
+        yaml.put(raw, path, yaml.parse(value, f"--set {path}"))
     return raw

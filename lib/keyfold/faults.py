@@ -49,13 +49,13 @@ def sentence(error: Any, model: type[BaseModel]) -> str | None:
     if loc[-1] == "[key]":
         at = _place(model, loc[:-2])
         keys = _literals([get_args(t)[0] for t in at.types if get_origin(t) is dict])
-        must = f"is none of {_or(keys)}{nearest(str(loc[-2]), keys)}" if keys else "must be text; quote it"
+        must = f"is none of {either(keys)}{nearest(str(loc[-2]), keys)}" if keys else "must be text; quote it"
         return f"{at.path}: the name {shown(loc[-2])} {must}"
     if place.tried and type(error["input"]) in map(_container, place.types):
         return None
     place = _place(model, loc[:-1]) if kind == "missing" else place
     near = nearest(str(error["input"]), _literals(place.types)) if isinstance(error["input"], str) else ""
-    return f"{place.path} must be {_or(_named(place.types))} {got}{near}"
+    return f"{place.path} must be {either(_named(place.types))} {got}{near}"
 
 
 def shown(value: Any) -> str:
@@ -75,7 +75,7 @@ def _step(place: _Place, part: Any) -> _Place:
     """Deeper by a part of pydantic's path, which also names the alternative of a union that was tried."""
     types = [place.tried] if place.tried else place.types
     if len(types) > 1:
-        return place._replace(tried=next(t for t in types if _tag(t) == part))
+        return place._replace(tried=next((t for t in types if _is_tag(str(part), _tag(t))), None))
     path = f"{place.path}.{part}".removeprefix(".")
     for type_ in types:
         if isinstance(type_, type) and issubclass(type_, BaseModel) and part in type_.model_fields:
@@ -97,11 +97,18 @@ def _alternatives(annotation: Any) -> list[Any]:
 
 def _tag(type_: Any) -> str:
     """How pydantic's paths name an alternative."""
+    if type_ is Any:
+        return "any"
     if get_origin(type_) is Literal:
         return f"literal[{','.join(map(repr, get_args(type_)))}]"
     if get_origin(type_) in (list, dict, tuple):
         return f"{get_origin(type_).__name__}[{','.join(_tag(a) for a in get_args(type_))}]"
     return getattr(type_, "__name__", str(type_))
+
+
+def _is_tag(part: str, tag: str) -> bool:
+    """A type that has a validator is named with it."""
+    return part == tag or part.endswith(f", {tag}]")
 
 
 def _container(type_: Any) -> Any:
@@ -120,7 +127,7 @@ def _named(types: Iterable[Any]) -> list[str]:
         elif origin in (list, dict):
             names.append("a list" if origin is list else "a mapping")
         else:
-            names.append(_WORDS.get(type_) or f"a mapping with {_or(f'`{name}`' for name in _required(type_))}")
+            names.append(_WORDS.get(type_) or f"a mapping with {either(f'`{name}`' for name in _required(type_))}")
     return list(dict.fromkeys(names))
 
 
@@ -140,9 +147,10 @@ def _options(types: Iterable[Any]) -> list[str]:
 
 def _like(field: FieldInfo | None, pattern: str) -> str:
     examples = field.examples if field else None
-    return _or(f"`{example}`" for example in examples) if examples else f"the pattern {pattern}"
+    return either(f"`{example}`" for example in examples) if examples else f"the pattern {pattern}"
 
 
-def _or(names: Iterable[str]) -> str:
+def either(names: Iterable[str]) -> str:
+    """`a, b or c`."""
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,6 +47,7 @@ _STYLE: dict[Any, Any] = {
     "lines.linewidth": 2.2,
     "legend.frameon": False,
 }
+_PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 _BASELINE: dict[str, Any] = {"color": MUTED, "linewidth": 1.4, "linestyle": (0, (4, 3))}
 
 
@@ -195,6 +196,37 @@ def intervals(
         spread = np.maximum(np.nan_to_num([value - low, high - value]), 0)
         ax.errorbar(value, np.arange(len(names)), xerr=spread, color=BLUE, marker="o", elinewidth=1.4, linestyle="none")
         _named(ax, names, title, x)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+
+    return draw
+
+
+class Upright(NamedTuple):
+    """An upright axis: where on it each line passes, from 0 to 1, and what is written beside it, by its place."""
+
+    name: str
+    places: Sequence[float]
+    marks: Sequence[tuple[float, str]]
+
+
+def parallel(axes: Sequence[Upright], title: str, first: str) -> Callable[["Axes"], None]:
+    """Draws one line over upright axes for each of their places; the first, which has a name, stands out, the next are strong."""
+
+    def draw(ax: "Axes") -> None:
+        lines = np.array([axis.places for axis in axes], float).T
+        for rank, line in reversed(list(enumerate(lines))):
+            best: dict[str, Any] = (
+                {"color": ORANGE, "label": first, "zorder": 3} if not rank else {"color": BLUE, "linewidth": 1.2}
+            )
+            ax.plot(line, alpha=1 - 0.85 * rank / len(lines), **best)
+        for x, axis in enumerate(axes):
+            ax.axvline(x, color=MUTED, linewidth=1)
+            for y, text in axis.marks:
+                ax.annotate(text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=10, zorder=4, bbox=_PAPER)
+        ax.set(title=title, xlim=(-0.1, len(axes) - 0.6), ylim=(-0.05, 1.05), yticks=[])
+        ax.set_xticks(range(len(axes)), [axis.name for axis in axes], color=INK)
+        ax.grid(visible=False)
+        ax.spines[["left", "bottom"]].set_visible(False)
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
 
     return draw

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
+    from keyfold.training.trials import Tuned
+
 CHAMPION = "champion"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops", "xxhash", "PyYAML", "Pillow")
 _PLAIN = {"double": "double", "string": "string", "boolean": "boolean", "binary": "binary"}
@@ -74,9 +76,12 @@ def _experiment(name: str) -> None:
 
 def register(
     experiment: str, name: str, model: Model, metrics: Mapping[str, Mapping[str, Metric]], params: Mapping[str, Any],
-    tags: Mapping[str, str], files: Mapping[str, str], steps: Mapping[int, Mapping[str, float]],
+    tags: Mapping[str, str], files: Mapping[str, str], steps: Mapping[int, Mapping[str, float]], tuned: "Tuned | None" = None,
 ) -> Registered:  # fmt: skip
-    """Logs a run with its model, metrics by fold and by step, and texts by file name; registers the model as a new version."""
+    """Logs a run with its model, metrics by fold and by step, texts by file name, and a run below it for each trial.
+
+    Registers the model as a new version.
+    """
     api = client()
     import mlflow
 
@@ -99,9 +104,23 @@ def register(
             signature=signature(model),
             pip_requirements=[f"{package}=={metadata.version(package)}" for package in _packages(model)],
         )
+        if tuned:
+            _log_trials(tuned)
         _make_name(api, name)
         version = api.create_model_version(name, info.model_uri, run.info.run_id, dict(tags), model_id=info.model_id)
     return _registered(version)
+
+
+def _log_trials(tuned: "Tuned") -> None:
+    import mlflow
+
+    for trial in tuned.trials:
+        mlflow.start_run(nested=True, run_name=f"trial {trial.place + 1}")
+        mlflow.log_params({path: str(value)[:6000] for path, value in trial.params.items()})
+        mlflow.set_tags({"keyfold.state": trial.state} | ({"keyfold.why": trial.why[:5000]} if trial.why else {}))
+        if trial.value is not None:
+            mlflow.log_metric(tuned.metric, trial.value)
+        mlflow.end_run("FAILED" if trial.why else "FINISHED")
 
 
 def _make_name(api: "MlflowClient", name: str) -> None:

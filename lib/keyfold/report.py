@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence, Sized
 from importlib import resources
 from math import floor, isfinite, isnan, log10
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -15,19 +15,23 @@ from keyfold import curves, pictures
 from keyfold.collisions import TARGET, Collisions
 from keyfold.gates import Gate
 from keyfold.metrics import Metric, Slice
-from keyfold.pictures import figure
+from keyfold.pictures import Upright, figure
+
+if TYPE_CHECKING:
+    from keyfold.training.trials import Trial
 
 __all__ = [
-    "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "gates", "ingested", "metrics", "page",
-    "reconciliation", "scores", "slices", "steps", "table",
+    "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "gates", "ingested", "metrics", "page", "parameter",
+    "reconciliation", "scores", "slices", "steps", "table", "tuning",
 ]  # fmt: skip
 
 NONE = "–"
-_MANY = 100
+_MANY, _BEST = 100, 20
 _NAMES = {
     "roc_auc": "ROC AUC ↑", "pr_auc": "PR AUC ↑", "lift_top_decile": "Top-decile lift ↑", "log_loss": "Log loss ↓",
     "brier": "Brier score ↓", "rmse": "RMSE ↓", "mae": "MAE ↓", "r2": "R² ↑",
 }  # fmt: skip
+_STATES = {"complete": "complete", "pruned": "ended early", "fail": "failed"}
 _COLLISIONS = (
     "Rows of the train fold with a value. Collisions: distinct values less occupied buckets; expected: of so many values thrown at "
     f"random. Last column: num_buckets with which {TARGET:.0%} of the values would share a bucket."
@@ -218,6 +222,42 @@ def ablations(found: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Me
     label = _NAMES.get(first, first).rstrip(" ↑↓")
     said = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
     return Section("What features gain", told + (_intervals(gains, 0, "no gain", *said) if gains else ""))
+
+
+def tuning(metric: str, trials: "Sequence[Trial]", importance: Mapping[str, float], axes: Sequence[Upright]) -> Section:
+    """Trials, best first, of which `axes` have those with a value of the metric; and each parameter's share of the importance."""
+    name = _NAMES.get(metric, metric)
+    states = [trial.state.lower() for trial in trials]
+    counts = ", ".join(f"{states.count(state)} {word}" for state, word in _STATES.items() if state in states)
+    cells = [
+        (
+            t.place + 1,
+            *map(parameter, t.params.values()),
+            t.value,
+            f"{_STATES[t.state.lower()]}{': ' * bool(t.why)}{t.why[:200]}",
+        )
+        for t in trials[:_BEST]
+    ]
+    best = f"; the best {_BEST}" if len(trials) > _BEST else ", best first"
+    told = table(["trial", *trials[0].params, name, "state"], cells, caption=f"{len(trials)} trials ({counts}){best}.")
+    shares = [(path, _percent(share, 1)) for path, share in importance.items()]
+    weighed = (
+        table(["parameter", "importance"], shares, caption="Share of the variance of the metric that each explains (fANOVA).")
+        if shares
+        else ""
+    )
+    drawn = figure(
+        pictures.parallel(axes, "Parameters of the trials", f"trial {trials[0].place + 1}, the best"),
+        caption=f"One line a trial, over its parameters to its {name.rstrip(' ↑↓')}; strong lines are better.", width=720, height=340,
+    )  # fmt: skip
+    return Section("Trials", told + _beside(drawn, weighed))
+
+
+def parameter(value: object) -> str:
+    """A value of a model's parameter, numbers with four digits."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def scores(edges: ArrayLike, counts: ArrayLike) -> Section:

@@ -95,3 +95,13 @@ def read(path: str | Path) -> Any:
 def dump(conf: Any) -> str:
     """A conf (a pydantic model) as YAML text, in its own order, without what was left at its default."""
     return yaml.safe_dump(conf.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
+
+
+def put(raw: Any, path: str, value: Any) -> None:
+    """Puts a value into nested mappings, at `path.to.option`; what is no mapping on the way gives way to one."""
+    *parents, last = path.split(".")
+    for part in parents:
+        if not isinstance(raw.get(part), dict):
+            raw[part] = {}
+        raw = raw[part]
+    raw[last] = value

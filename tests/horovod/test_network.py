@@ -117,6 +117,41 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
         assert tensor.numpy().tobytes() == other.numpy().tobytes(), name
 
 
+def test_a_networks_parameters_are_tried_and_a_killed_trial_goes_on(spark, home, monkeypatch, capsys):
+    from keyfold.training import loop
+
+    tune = "train.tune={search: grid, over: {loop.learning_rate: [0.01, 0.000001, 0.03]}, metric: roc_auc}"
+    run, calls, end = made(spark, tune), [], loop.Training._end_epoch
+    ingest(run)
+
+    def dies(self, *given):
+        end(self, *given)
+        calls.append(self.conf.learning_rate)
+        if calls == [0.01, 0.01, 0.01, 0.03, 0.03]:  # of the second trial none comes here: it was ended in its first epoch
+            given[0].wait()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.Training, "_end_epoch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(run)
+    calls.append("again")
+    capsys.readouterr()
+    version = train(made(spark, tune))
+    said = capsys.readouterr().err
+    assert "2 of 3 trials were done before" in said and "goes on from " in said
+    trials = [line.split(":")[1].split()[0] for line in said.splitlines() if " of 3: " in line and "trial " in line]
+    best = registry.client().get_run(version.mlflow_run_id).data.params["learning_rate"]
+    assert calls[6:] == [0.03] + [float(best)] * 3 and trials == ["roc_auc"]
+    assert json.loads(version.tags["keyfold.tuned"]) == {"loop.learning_rate": float(best)} and best != "1e-06"
+    below = registry.client().search_runs(
+        [registry.client().get_run(version.mlflow_run_id).info.experiment_id],
+        f"tags.mlflow.parentRunId = '{version.mlflow_run_id}'",
+    )
+    states = {r.data.params["loop.learning_rate"]: r.data.tags["keyfold.state"] for r in below}
+    assert states == {"0.01": "COMPLETE", "1e-06": "PRUNED", "0.03": "COMPLETE"}
+    assert not list((state() / "checkpoints").iterdir())
+
+
 def test_faults_are_sentences(spark, home):
     with pytest.raises(ConfError, match=r"report.without trains the model once more each time"):
         train(made(spark, "report.without=[[ad]]"))

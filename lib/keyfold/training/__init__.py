@@ -23,9 +23,11 @@ from keyfold.spec import Arrays, Spec
 from keyfold.split import FOLD, FOLDS, key_hash, place
 from keyfold.sql import col
 from keyfold.standins import WEIGHT
-from keyfold.training import distributed, start
+from keyfold.training import distributed, start, trials, trying, tuning
 from keyfold.training.ablation import ablated
 from keyfold.training.streams import ORDER
+from keyfold.training.trials import Tuned
+from keyfold.training.tuning import Tune
 from keyfold.values import text_of
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Train(Section):
     """What is trained, and how."""
 
     model: ModelConf
+    tune: Tune | None = Field(None, description="parameters of the model that trials choose")
     class_weight: Literal["balanced"] | dict[str, float] | None = None
     seed: int = 0
     ranks: int = Field(1, ge=1, description="processes that train a network together, each a Spark task: 1, 2, 3, 4, 6 or 12")
@@ -48,6 +51,11 @@ class Train(Section):
     tensorboard: bool = Field(False, description="write a network's losses and parameters by epoch for TensorBoard, too")
     memory_share: float = Field(0.25, gt=0, le=1, description="of the machine's memory, that the rows may take on the driver")
     register_as: str | None = Field(None, description="the registered model's name; default: the conf's name")
+
+    @property
+    def identifying(self) -> dict[str, Any]:
+        """What a model's identity takes of it: not how many processes train together, and no `tune` where there is none."""
+        return self.model_dump(mode="json", exclude={"ranks", "interface", "tensorboard", *(() if self.tune else ("tune",))})
 
 
 class Report(Section):
@@ -93,12 +101,13 @@ def train(run: "Run") -> Registered:
     if conf.train is None:
         raise ConfError("train: the conf has no such section, so there is nothing to train")
     distributed.check(run)
+    if conf.train.tune:
+        tuning.optuna_or_sentence()
     spec, found = features(run)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
         sections: dict[str, Any] = {
-            # How many processes train together is of no matter.
-            "train": conf.train.model_dump(mode="json", exclude={"ranks", "interface", "tensorboard"}),
+            "train": conf.train.identifying,
             "positive": conf.data.model_dump(mode="json")["positive"],
         }
         if (network := conf.train.model.torch) and network.start:  # what it is, whatever it is called
@@ -134,30 +143,33 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
     with run.step("collect") as step:
         rows, sampled = _collected(run, spec, found)
         step.rows = rows.table.num_rows
-    learnt, weights = rows.fold("train"), _class_weights(conf.train, found)
+    learnt, weights, train, tuned = rows.fold("train"), _class_weights(conf.train, found), conf.train, None
+    if conf.train.tune:
+        tuned = _tuned(run, job.run_id, rows, spec, found, weights)
+        train = conf.train.model_copy(update={"model": tuned.model})
     estimator: Estimator | Network
     weight = None
     course: list[Told] = []
-    if conf.train.model.sklearn is None:
-        estimator, course = distributed.trained(run, job.run_id, spec, found, *prepared(run, found))
+    if train.model.sklearn is None:
+        estimator, course = distributed.trained(run, job.run_id, spec, found, *prepared(run, found), train.model.torch)
     else:
         with run.step("fit") as step:
             step.rows = learnt.table.num_rows
             weight = _weighed(learnt, weights)
-            estimator = conf.train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, conf.train.seed)
+            estimator = train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, train.seed)
     model = Model(spec, estimator, found.label, Certificate.issued(run.spark, spec))
     with run.step("evaluate") as step:
         measured = {fold: measure(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows}
         if conf.split.folds:
-            measured["cross_validated"] = _cross_validated(conf.train, rows, found.label, conf.split.folds, weights)
+            measured["cross_validated"] = _cross_validated(train, rows, found.label, conf.split.folds, weights)
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
         run.sections += _sections(run, model, rows.fold("test"), measured)
     if conf.report.without and "test" in measured:
-        measured |= _ablated(run, model, rows, weight, measured["test"])
+        measured |= _ablated(run, train, model, rows, weight, measured["test"])
     with run.step("register"):
         params = {
-            **conf.train.model.chosen.said,
-            "rows": found.of("train") if conf.train.model.torch else learnt.table.num_rows,
+            **train.model.chosen.said,
+            "rows": found.of("train") if train.model.torch else learnt.table.num_rows,
         }
         tags = {
             "keyfold.run_id": job.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(found.version)),
@@ -174,19 +186,40 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
             tags["keyfold.bridge"] = found.stand_ins.digest
         if conf.data.views:
             tags["keyfold.views"] = canonical(feature_table.digests(run))
+        if tuned:
+            tags["keyfold.tuned"] = canonical(tuned.trials[0].params)
         files["gates.json"] = canonical([gate._asdict() for gate in proven])
         steps = {said.step: {"loss": said.loss, "validation_loss": said.validation} for said in course}
-        return registry.register(conf.name, name, model, measured, params, tags, files, steps)
+        return registry.register(conf.name, name, model, measured, params, tags, files, steps, tuned)
+
+
+def _tuned(run: "Run", run_id: str, rows: Set, spec: Spec, found: Examples, weights: tuple[float, float] | None) -> Tuned:
+    """The model with the parameters that did best, and the trials, on the page too."""
+    conf, train = run.conf, run.conf.train
+    assert train is not None
+    assert train.tune is not None
+    metric = train.tune.measure(train.model)
+    with run.step("tune") as step:
+        step.rows = rows.table.num_rows
+        if train.model.torch:
+            score = trying.of_network(run, run_id, spec, found, *prepared(run, found), rows.fold("validation"), metric)
+            tuned = trials.tuned(run, train, run_id, score)
+        else:
+            inside = Set(rows.table.filter(pa.compute.not_equal(rows.table[FOLD], "test")), spec)
+            work = trying.Trying.of(inside, _weighed(inside, weights), conf.split.folds, train.seed, metric)
+            with work.over(run.spark, train.tune.parallel) as score:
+                tuned = trials.tuned(run, train, run_id, score)
+    run.sections.append(report.tuning(tuned.metric, tuned.trials, tuned.importance, trials.axes(train.tune, tuned)))
+    return tuned
 
 
 def _ablated(
-    run: "Run", model: Model, rows: Set, weight: npt.NDArray[np.float64] | None, full: dict[str, Metric]
+    run: "Run", train: Train, model: Model, rows: Set, weight: npt.NDArray[np.float64] | None, full: dict[str, Metric]
 ) -> dict[str, dict[str, Metric]]:
     """What the features of `report.without` gain, on the page and for MLflow."""
     conf, learnt, test = run.conf, rows.fold("train"), rows.fold("test")
-    assert conf.train is not None
     with run.step("without") as step:
-        found = [ablated(model, conf.train, learnt, test, weight, names) for names in conf.report.without]
+        found = [ablated(model, train, learnt, test, weight, names) for names in conf.report.without]
         step.rows = learnt.table.num_rows * len(found)
     run.sections.append(report.ablations([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in found]))
     return {a.name: a.measured for a in found}

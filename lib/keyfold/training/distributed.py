@@ -68,25 +68,22 @@ def check(run: "Run") -> None:
 
 
 def trained(
-    run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]
+    run: "Run", run_id: str, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float], conf: Torch | None = None
 ) -> "tuple[Network, list[Told]]":
-    """The network of the conf, trained on the train fold, and how it stood after each epoch; `weights` of the negative and the positive class.
+    """The network of the conf, or another one, trained on the train fold, and how it stood after each epoch; `weights` of the negative and the positive class.
 
     What a killed run with this id had come to is gone on from (DataError: see `check` for the rest).
     """
     assert run.conf.train is not None
-    assert run.conf.train.model.torch is not None
-    conf = run.conf.train.model.torch
+    conf = conf or run.conf.train.model.torch
+    assert conf is not None
     from keyfold.training.checkpoints import Checkpoints
 
-    layout = Layout.of(spec.outs)
-    _fits(run, conf, layout)
-    data = _data(run, spec, found, key, weights)
-    first = _first(run, conf, spec, layout) if conf.start else {}
-    shown = home() / "tensorboard" / run.conf.name / run_id if run.conf.train.tensorboard else None
-    work = Work(conf, data, home() / "checkpoints" / run_id, first, shown)
+    with run.step("examples") as step:
+        work = given(run, run_id, conf, spec, found, key, weights)
+        step.rows = work.data.train.rows + work.data.validation.rows
     with run.step("fit") as step:
-        network, course = _fitted(run, work)
+        network, course = fitted(run, work)
         step.rows = course[-1].keys[0]
     Checkpoints(work.folder).clear()
     if run.conf.train.overfit:
@@ -94,15 +91,24 @@ def trained(
     return Network(network, spec, conf), course
 
 
-def _data(run: "Run", spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]) -> "Data":
+def given(
+    run: "Run", run_id: str, conf: Torch, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]
+) -> "Work":
+    """What ranks are given to train a network (DataError: see `check`)."""
+    assert run.conf.train is not None
+    layout = Layout.of(spec.outs)
+    _fits(run, conf, layout)
+    first = _first(run, conf, spec, layout) if conf.start else {}
+    shown = home() / "tensorboard" / run.conf.name / run_id if run.conf.train.tensorboard else None
+    return Work(conf, _data(run, conf, spec, found, key, weights), home() / "checkpoints" / run_id, first, shown)
+
+
+def _data(run: "Run", conf: Torch, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]) -> "Data":
     from keyfold.training.loop import Data
 
     assert run.conf.train is not None
-    assert run.conf.train.model.torch is not None
-    layout, each = Layout.of(spec.outs), streams.per_stream(run.conf.train.model.torch.loop.batch_size)
-    with run.step("examples") as step:
-        groups = _kept(run, spec, found, key)
-        step.rows = sum(group.rows for of_fold in groups.values() for stream in of_fold for group in stream)
+    layout, each = Layout.of(spec.outs), streams.per_stream(conf.loop.batch_size)
+    groups = _kept(run, spec, found, key)
     plans = {fold: Plan(groups[fold], layout, run.conf.train.seed, each) for fold in FOLDS}
     return Data(plans["train"], plans["validation"], weights)
 
@@ -128,7 +134,10 @@ def alone(run: "Run", spec: Spec, found: Examples, key: list[str], weights: tupl
 
     assert run.conf.train is not None
     assert run.conf.train.model.torch is not None
-    conf, data = run.conf.train.model.torch, _data(run, spec, found, key, weights)
+    conf = run.conf.train.model.torch
+    with run.step("examples") as step:
+        data = _data(run, conf, spec, found, key, weights)
+        step.rows = data.train.rows + data.validation.rows
     plain = conf.loop.model_copy(update={"weight_decay": 0.0, "decay": None, "warm_up": 0.0, "clip": None, "stages": []})
     network = conf.network.model_copy(update={conf.network.name: conf.network.chosen.model_copy(update={"dropout": 0.0})})
     module = conf.model_copy(update={"network": network}).build(data.train.layout, run.conf.train.seed)
@@ -200,7 +209,8 @@ def _fits(run: "Run", conf: Torch, layout: Layout) -> None:
         )
 
 
-def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
+def fitted(run: "Run", work: Work, heard: "Callable[[Told], None] | None" = None) -> "tuple[nn.Module, list[Told]]":
+    """The network, and how it stood after each epoch; of each `heard` hears, and may raise (of one rank only)."""
     import torch
 
     from keyfold.training.checkpoints import Checkpoints, state_of
@@ -212,6 +222,10 @@ def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
     last = Checkpoints(work.folder).last
     if last:
         run.say(f"goes on from {last}")
+    if train.ranks > 1 or heard is None:
+        heard = _deaf
+    for before_last in state_of(last)["course"] if last else []:
+        heard(Told(*before_last))
     before = [time.monotonic(), state_of(last)["keys"][0] if last else 0]
 
     def told(at: Told) -> None:
@@ -224,6 +238,7 @@ def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
             sentence += f"; {rate:,.0f} rows/s, at most {math.ceil(left):,} s left"
         before[:] = [now, at.keys[0]]
         run.say(sentence)
+        heard(at)
 
     if train.ranks == 1:
         tensors, course = work.run(Single(), told)
@@ -234,6 +249,10 @@ def _fitted(run: "Run", work: Work) -> "tuple[nn.Module, list[Told]]":
     network = work.conf.build(work.data.train.layout, work.data.train.seed)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     return network, course
+
+
+def _deaf(_: "Told") -> None:
+    """Hears nothing."""
 
 
 def _kept(run: "Run", spec: Spec, found: Examples, key: list[str]) -> dict[str, list[list[streams.Group]]]:
