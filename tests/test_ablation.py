@@ -27,9 +27,9 @@ def metrics_of(version):
 
 
 @pytest.fixture(scope="module", params=["ads", pytest.param("recommend", marks=pytest.mark.slow)])
-def done(request, spark, tmp_path_factory):
+def done(request, spark, tmp_path_factory, made_state):
     """The whole pipeline on a small log: its run, its model's metrics, its page."""
-    former, home = os.environ.get("KEYFOLD_HOME"), tmp_path_factory.mktemp("ablation")
+    former, home = os.environ.get("KEYFOLD_HOME"), made_state(tmp_path_factory.mktemp("ablation"))
     os.environ["KEYFOLD_HOME"] = str(home)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     mlflow.set_tracking_uri(None)
