@@ -527,6 +527,7 @@ def test_the_chain_is_learnt_from_in_both_layouts(spark, home):
 # --- two real months of bicycle trips ---
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA names no folder of real data")
 def test_two_months_of_trips_are_one_table_and_no_row_is_lost(spark, home):
     made = yaml.read(ROOT / "conf" / "bikes.yaml")
