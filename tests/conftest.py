@@ -1,6 +1,9 @@
 """One session for all tests; a state folder for each."""
 
+import fcntl
 import os
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -8,11 +11,16 @@ from hypothesis import HealthCheck, Phase, settings
 
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+# Hundreds of short queries: the JVM's second compiler would take longer over them than it saves.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
 
 # No shrinking: with Spark it takes minutes; the blob that is printed finds the failing rows again.
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 settings.register_profile("keyfold", deadline=None, print_blob=True, phases=_PHASES, suppress_health_check=list(HealthCheck))
 settings.load_profile("keyfold")
+
+# As keyfold.registry makes it on first use, with all its tables and no experiment but MLflow's own.
+_MAKE_MLFLOW = "from keyfold import registry; registry.client().search_experiments()"
 
 
 @pytest.fixture(scope="session")
@@ -25,12 +33,35 @@ def spark(tmp_path_factory):
     made.stop()
 
 
+@pytest.fixture(scope="session")
+def made_state(tmp_path_factory):
+    """Makes a fresh state folder. MLflow takes seconds to make its database: it does so once, for all test processes."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "template"
+    folder.mkdir(exist_ok=True)
+
+    def made_state(state):
+        state.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "mlflow.db", state)
+        return state
+
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "mlflow.db").exists():
+            environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+            environment |= {"KEYFOLD_HOME": str(folder / "new"), "PYTHONPATH": os.pathsep.join(sys.path)}
+            (folder / "new").mkdir(exist_ok=True)
+            subprocess.run([sys.executable, "-c", _MAKE_MLFLOW], env=environment, cwd=folder, check=True)
+            (folder / "new/mlflow.db").rename(folder / "mlflow.db")
+    return made_state
+
+
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(tmp_path, monkeypatch, made_state):
     """A fresh state folder, and MLflow in it."""
     import mlflow
 
-    monkeypatch.setenv("KEYFOLD_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("KEYFOLD_HOME", str(made_state(tmp_path / "state")))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     mlflow.set_tracking_uri(None)
     yield tmp_path / "state"

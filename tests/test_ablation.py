@@ -27,9 +27,9 @@ def metrics_of(version):
 
 
 @pytest.fixture(scope="module", params=["ads", pytest.param("recommend", marks=pytest.mark.slow)])
-def done(request, spark, tmp_path_factory):
+def done(request, spark, tmp_path_factory, made_state):
     """The whole pipeline on a small log: its run, its model's metrics, its page."""
-    former, home = os.environ.get("KEYFOLD_HOME"), tmp_path_factory.mktemp("ablation")
+    former, home = os.environ.get("KEYFOLD_HOME"), made_state(tmp_path_factory.mktemp("ablation"))
     os.environ["KEYFOLD_HOME"] = str(home)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     mlflow.set_tracking_uri(None)
@@ -92,17 +92,6 @@ def test_a_model_without_features_is_the_model_of_a_conf_that_has_none_of_them(s
     }
 
 
-@pytest.mark.parametrize("done", ["ads"], indirect=True)
-def test_asking_for_more_trains_anew_and_asking_again_does_not(spark, done):
-    again = Run(done.run.conf, spark)
-    assert train(again) == registry.find(f"models:/{done.version.name}/{done.version.version}")
-    assert again.jobs[-1].status == "done before"
-    more = Run(load(ROOT / f"conf/{done.name}.yaml", [*SMALL, f"report.without=[[layout, {CROSSES[done.name][0]}]]"]), spark)
-    other = train(more)
-    assert int(other.version) == int(done.version.version) + 1
-    assert f"test_without_layout.{CROSSES[done.name][0]}_roc_auc_gain" in metrics_of(other)
-
-
 # --- what is left ---
 
 RAW = {
@@ -145,6 +134,16 @@ def test_numbers_have_their_own_metrics(spark, home):
     assert abs(found["test_without_x_c.x_mae_gain"]) < 1e-6
     assert "test_without_c_roc_auc" not in found
     assert "RMSE gained" in run.sections[-1].html
+
+
+def test_asking_for_more_trains_anew_and_asking_again_does_not(spark, home):
+    run, _ = trained(spark, report={"without": [["c"]]})
+    again = Run(run.conf, spark)
+    assert train(again) == registry.find("models:/t/1")
+    assert again.jobs[-1].status == "done before"
+    other = train(Run(check(RAW | {"report": {"without": [["c"], ["x_c"]]}}), spark))
+    assert int(other.version) == 2
+    assert "test_without_x_c_rmse_gain" in metrics_of(other)
 
 
 def test_without_a_test_fold_nothing_is_said(spark, home):

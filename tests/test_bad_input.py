@@ -50,10 +50,10 @@ def refusal(work):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def state(tmp_path_factory):
+def state(tmp_path_factory, made_state):
     """One state folder for this file: a table that one test has written serves the next."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KEYFOLD_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("KEYFOLD_HOME", str(made_state(tmp_path_factory.mktemp("state"))))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         mlflow.set_tracking_uri(None)
         yield

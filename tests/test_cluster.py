@@ -49,6 +49,7 @@ def command(folder):
     submit = [folder / "spark/bin/spark-submit", "--master", "local-cluster[2,1,1024]", "--jars", ",".join(jars)]
     settings = {
         "spark.executorEnv.PYTHONDONTWRITEBYTECODE": "1",
+        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",  # as in conftest.py
         "spark.sql.catalogImplementation": "hive",
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={folder}/metastore;create=true",

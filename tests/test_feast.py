@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from test_views import NAMES, START, USAGE, offered, usage, write
@@ -99,11 +100,7 @@ def test_what_it_cannot_take_is_a_sentence(spark, home, tmp_path):
         feast_repository.files([Tables(spark, home).table("usage.rows")], "tests")
 
 
-def test_the_job_writes_the_files(spark, home, tmp_path):
-    write(tmp_path / "usage", "0.csv", "user,day,known,calls", usage(0))
-    offered(spark, tmp_path / "usage")
-    from pathlib import Path
-
+def test_the_job_writes_the_files(store, tmp_path):
     job = Path(__file__).parents[1] / "jobs/feast.py"
     done = subprocess.run([sys.executable, str(job), "usage.features"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "feast/feature_store.yaml\nfeast/views.py\n"), done.stderr

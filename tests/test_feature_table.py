@@ -249,6 +249,7 @@ def test_a_row_without_a_time_is_a_sentence(spark, home):
         feature_table.ready(run)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA is not set")
 def test_prices_are_replayed_day_by_day(spark, home):
     source = Path(str(DATA), "stocks_daily", "stockdata2.csv")

@@ -15,10 +15,10 @@ PICTURES = {"churn_tour": ["folds-plot", "features-plot", "quality-plot", "accou
 
 
 @pytest.fixture(scope="module", params=[pytest.param("churn_tour", marks=pytest.mark.slow), "windows"])
-def tour(request, tmp_path_factory):
+def tour(request, tmp_path_factory, made_state):
     notebook = nbformat.read(FOLDER / f"{request.param}.ipynb", as_version=4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KEYFOLD_HOME", str(tmp_path_factory.mktemp("tour")))
+        patch.setenv("KEYFOLD_HOME", str(made_state(tmp_path_factory.mktemp("tour"))))
         NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
     return request.param, notebook
 

@@ -31,11 +31,11 @@ def read(home, name):
 
 
 @pytest.fixture(scope="module")
-def done(spark, tmp_path_factory):
+def done(spark, tmp_path_factory, made_state):
     """A pipeline that ran once, and its state folder."""
     import mlflow
 
-    home = tmp_path_factory.mktemp("pipeline")
+    home = made_state(tmp_path_factory.mktemp("pipeline"))
     former = os.environ.get("KEYFOLD_HOME")
     os.environ["KEYFOLD_HOME"] = str(home)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -150,15 +150,15 @@ def test_a_model_below_the_bar_is_not_promoted_and_the_champion_stays(spark, don
 
 
 @pytest.mark.parametrize(
-    "estimator",
+    ("estimator", "params"),
     [
-        "sklearn.ensemble.HistGradientBoostingClassifier",
-        pytest.param("sklearn.ensemble.RandomForestClassifier", marks=pytest.mark.slow),
+        ("sklearn.ensemble.HistGradientBoostingClassifier", "{max_iter: 10}"),
+        pytest.param("sklearn.ensemble.RandomForestClassifier", "{n_estimators: 10}", marks=pytest.mark.slow),
     ],
 )
-def test_other_estimators_are_trained_saved_and_loaded(spark, done, estimator):
+def test_other_estimators_are_trained_saved_and_loaded(spark, done, estimator, params):
     home, _, _ = done
-    overrides = [*SMALL, f"train.model.sklearn.estimator={estimator}", "train.model.sklearn.params={}", "train.register_as=other"]
+    overrides = [*SMALL, f"train.model.sklearn={{estimator: {estimator}, params: {params}}}", "train.register_as=other"]
     overrides += ["features.city.hashed.num_buckets=200", "score.into=churn.other", "release.promote_if={}"]
     overrides += [f"features.{name}.crossed.num_buckets=255" for name in crossed()]
     run = Run(load(ROOT / "conf/churn.yaml", overrides), spark)
@@ -172,7 +172,6 @@ def crossed():
 
 def test_regression(spark, home):
     rows = "\n".join(f"{i},{i % 50},{'abc'[i % 3]},{3 * (i % 50) + (i % 3)}" for i in range(1000))
-    Path(home).mkdir(parents=True)
     (home / "r.csv").write_text("id,x,c,y\n" + rows)
     conf = {
         "name": "r",

@@ -45,7 +45,7 @@ def done(tmp_path_factory):
     (folder / "spark-submit.sh").chmod(0o755)
     (folder / "my_customers.csv").write_text(customers())
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYSPARK", "MLFLOW"))}
-    environment |= {"KEYFOLD_HOME": str(folder / ".keyfold")}
+    environment |= {"KEYFOLD_HOME": str(folder / ".keyfold"), "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}  # as in conftest.py
     said = {}
     for command in commands():
         ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)

@@ -225,6 +225,8 @@ def test_spark_and_numpy_give_the_same_folds(spark, drawn, conf):
 
 # --- whatever the engine does ---
 
+FAST = "-XX:TieredStopAtLevel=1"  # as in conftest.py
+
 SCRIPT = """
 import hashlib, sys
 from keyfold.spark import session
@@ -265,7 +267,13 @@ def test_order_partitions_growth_and_source_move_no_row(spark, digest_here, tmp_
         assert digest((k, fold) for k, fold in folds_of(one).items() if k in kept) == wanted
 
 
-@pytest.mark.parametrize(("master", "partitions"), [("local[1]", 3), ("local[4]", 7), ("local-cluster[2,1,1024]", 5)])
+@pytest.mark.parametrize(
+    ("master", "partitions"),
+    [
+        *(pytest.param(f"local[{cores}]", n, marks=pytest.mark.slow) for cores, n in ((1, 3), (4, 7))),
+        ("local-cluster[2,1,1024]", 5),
+    ],
+)
 def test_another_cluster_gives_the_same_folds(digest_here, master, partitions, tmp_path):
     folder, _, wanted = digest_here
     spark_home = tmp_path / "spark"  # local-cluster writes into it
@@ -276,7 +284,8 @@ def test_another_cluster_gives_the_same_folds(digest_here, master, partitions, t
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYSPARK"))}
     environment |= {
         "SPARK_HOME": str(spark_home), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_SUBMIT_ARGS": f"--master {master} pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": f"--master {master} --conf spark.executor.extraJavaOptions={FAST} pyspark-shell",
+        "SPARK_SUBMIT_OPTS": FAST,
     }  # fmt: skip
     command = [sys.executable, "job.py", str(folder / "rows.parquet"), str(partitions), "out"]
     ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -83,7 +83,7 @@ def drawn_rows(family, part=PARTS):
 # --- values ---
 
 
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(
     case=st.sampled_from(list(CELLS)).flatmap(lambda family: st.tuples(st.just(family), drawn_rows(family))),
     smoothing=st.sampled_from([0.0, 0.1, 1.0, 10.0, 1e-9, 1e12]),
