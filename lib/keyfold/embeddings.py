@@ -42,6 +42,8 @@ def embeddings(run: "Run") -> None:
             return
         with run.step("write") as step, tempfile.TemporaryDirectory() as folder:
             at = registry.fetch(version, Path(folder))
+            if not (at / "network.json").is_file():
+                raise DataError(f"{version} is no network, so it has no vectors; run `train` first")
             rows = vectors(Network.load(at, Spec.from_json((at / "spec.json").read_text("utf-8"))))
             step.rows = rows.num_rows
             counts = {entry["values"]: entry["counts"] for entry in rows[FEATURE].value_counts().to_pylist()}

@@ -20,6 +20,8 @@ from keyfold.tables import Table, Tables, home
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from keyfold.training.start import Found
+
 LEDGER = "keyfold.runs"
 _LEDGER_COLUMNS = (
     "job string, name string, run_id string, conf_digest string, period string, input_versions string, rows_read bigint, "
@@ -60,6 +62,7 @@ class Run:
         self.jobs: list[Job] = []
         self.sections: list[report.Section] = []
         self.facts: dict[str, object] = {}
+        self.begins: Found | None = None  # what the parameters of a training begin with
         self.asked_by: tuple[str, ...] = ()  # names of the use cases that take this one's view
 
     def table(self, name: str) -> Table:

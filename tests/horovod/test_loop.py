@@ -235,7 +235,7 @@ def test_the_best_epoch_is_kept_and_patience_ends(data, tmp_path):
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 60
     assert (found.keys, found.epoch) == (told[-1].keys, len(told))  # only the parameters are those of the best
-    assert found._validated() == pytest.approx(losses[best], rel=1e-6)
+    assert found.over(data.validation) == pytest.approx(losses[best], rel=1e-6)
     assert Checkpoints(tmp_path).best.name == f"step-{told[best].step:09d}"
     assert len(list(tmp_path.glob("step-*"))) == 2 + (best < len(losses) - 2)
 

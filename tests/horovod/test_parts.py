@@ -105,7 +105,8 @@ def test_each_learns_what_it_is_for(data, tmp_path, name, epochs, rate):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_ranks_and_parts_of_batches_are_of_no_matter(data, tmp_path, name):
-    given = {"epochs": 1, "learning_rate": 0.001, "optimizer": "sgd"}
+    given = {"epochs": 1, "learning_rate": 0.1, "optimizer": "sgd"}
+    before = conf_of(name).build(data[name].train.layout, 7).state_dict()
     one, said = trained(data, name, tmp_path / "one", **given)
     parts, _ = trained(data, name, tmp_path / "parts", **given, accumulate=4)
     shared, found = (threading.Barrier(2), {}), [None] * 2
@@ -123,6 +124,8 @@ def test_ranks_and_parts_of_batches_are_of_no_matter(data, tmp_path, name):
     for made in (parts, *(training for training, _ in found)):
         for key, tensor in one.module.state_dict().items():
             assert torch.allclose(made.module.state_dict()[key], tensor, atol=2e-4), key
+    moved = [(one.module.state_dict()[key].double() - t.double()).abs().max().item() for key, t in before.items()]
+    assert max(moved) > 2e-3, "by far more than they may differ"
     assert all(t[-1].keys == said[-1].keys for _, t in found)
 
 
@@ -167,8 +170,9 @@ def test_stages_move_their_parts_alone(data, tmp_path):
     assert rates[steps - 1][1] < 0.01 and rates[2 * steps][1] == pytest.approx(0.005)
 
 
-def test_a_training_in_stages_goes_on_where_it_was_stopped(data, tmp_path):
-    stages = [{"trains": "output", "epochs": 1, "learning_rate": 0.1}, {"trains": "all", "epochs": 1, "learning_rate": 0.01}]
+@pytest.mark.parametrize("order", [("output", "all"), ("all", "output")])
+def test_a_training_in_stages_goes_on_where_it_was_stopped(data, tmp_path, order):
+    stages = [{"trains": trains, "epochs": 1, "learning_rate": 0.1} for trains in order]
     whole, _ = trained(data, "image", tmp_path / "whole", stages=stages)
 
     class Stops(Single):
@@ -193,7 +197,9 @@ def test_tensors_of_a_file_go_where_they_are_for(data, tmp_path):
     other = conf_of("image").build(data["image"].train.layout, 8)
     apart = {key.removeprefix("image."): t for key, t in other.state_dict().items() if key.startswith("image.")}
     save_file(apart | {"net.0.bias": torch.zeros(99)}, tmp_path / "some.safetensors")
-    torch.save(other.state_dict(), tmp_path / "some.pth")
+    halves = {key: torch.nn.Parameter(t.to(torch.bfloat16)) for key, t in other.state_dict().items()}
+    torch.save(halves | {"epoch": 3}, tmp_path / "some.pth")
+    torch.save(torch.ones(2), tmp_path / "one.pth")
 
     def taken(**given):
         conf = Start(**given)
@@ -206,6 +212,10 @@ def test_tensors_of_a_file_go_where_they_are_for(data, tmp_path):
     assert taken(file=str(tmp_path / "some.pth"), output="same")[1] == []
     with pytest.raises(DataError, match=r"no tensor of .*some.safetensors fits this network .*`into` names the part"):
         taken(file=str(tmp_path / "some.safetensors"))
+    found = taken(file=str(tmp_path / "some.pth"))[0]
+    assert all(t.dtype == torch.float32 and not t.requires_grad for t in found.values())
+    with pytest.raises(DataError, match=r"one.pth must have tensors by name \(got Tensor\)"):
+        taken(file=str(tmp_path / "one.pth"))
     with pytest.raises(ConfError, match=r"start.file: there is no file `gone.pth`"):
         taken(file="gone.pth")
 
@@ -258,6 +268,12 @@ def test_what_cannot_be_is_a_sentence(data):
         r"`stages` have their own epochs and learning rates; leave `epochs` out",
         {"network": {"wide_deep": {}}, "loop": {"epochs": 3, "stages": stages}},
     )
+    faulty(
+        r"`patience` would end them early",
+        {"network": {"wide_deep": {}}, "loop": {"patience": 3, "stages": stages}},
+    )
+    both = {"query": ["user", "ad"], "candidate": ["ad"]}
+    refused(r"feature `ad` is in `query` and in `candidate`", {"two_tower": both})
     faulty(r"name a model or a file", {"network": {"wide_deep": {}}, "start": {}})
 
 

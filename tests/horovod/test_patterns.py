@@ -59,6 +59,8 @@ def test_the_floor_is_what_the_best_answers_lose():
     found = floor(batches_of(y.astype(np.float32)), (1.0, 1.0), classifies=False)
     assert found[0] == pytest.approx(np.average((y - means[state]) ** 2, weights=weight), rel=1e-6)
     assert Reached(found[0] + 0.009 * (found[1] - found[0]), *found).near and not Reached(found[1], *found).near
+    assert Reached(0.005, 0.0, 0.0).near and not Reached(0.02, 0.0, 0.0).near, "all labels are one"
+    assert Reached(0.504, 0.5, 0.5).near and not Reached(0.51, 0.5, 0.5).near, "features tell nothing"
 
 
 def test_a_whole_domain_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
@@ -78,6 +80,8 @@ def test_a_whole_domain_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
         (r"which weight_decay is there", "train.model.torch.loop.weight_decay=0.1"),
         (r"which patience is there", "train.model.torch.loop.patience=2"),
         (r"none can be held out: set split.share to", "split.share={train: 0.9, validation: 0, test: 0.1}"),
+        (r"train.overfit holds no row out that release.promote_if", "release.promote_if={r2: {at_least: 0.5}}"),
+        (r"train.overfit holds no row out that a trial", "train.tune={search: grid, over: {loop.epochs: [1, 2]}}"),
         (r"train.overfit is for networks", "train.model={sklearn: {estimator: sklearn.linear_model.Ridge}}"),
     ):
         with pytest.raises(ConfError, match=words):
@@ -243,5 +247,10 @@ def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(spark, hom
     other = ["train.register_as=other", "train.model.torch.start={model: ads_network}"]
     train(made(spark, "ads_network", *small, *other))
     assert "begins with 4 tensors of ads_network version 1" in capsys.readouterr().err
+    renamed = tmp_path / "renamed.yaml"
+    renamed.write_text((ROOT / "conf/ads_network.yaml").read_text().replace("  keyword: ", "  words: "))
+    again = [option.replace("features.keyword", "features.words") for option in small]
+    train(Run(load(renamed, [*again, *other]), spark))  # tables of one size, whose rows are of other features
+    assert re.search(r"begins with 2 tensors .*; fresh are .*vectors.table.weight, .*wide.weight", capsys.readouterr().err)
     with pytest.raises(DataError, match=r"feature `ad` is not made as that of ads_network version 1.*other values"):
         train(made(spark, "ads_network", *small, *other, "features.ad.hashed.num_buckets=31"))

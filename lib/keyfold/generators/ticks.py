@@ -3,11 +3,12 @@
 Its states are few, and all of them occur: whoever knows them by heart knows all that can be asked.
 """
 
+from datetime import date
 from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from keyfold.generators.generator import Floats, Generator, Ints, schema_of, sparse_ids, stream
 
@@ -20,12 +21,18 @@ class Ticks(Generator):
 
     generator: Literal["ticks"]
     rows: int = Field(20_000, ge=1, le=2**50)
-    end: str = Field("2026-10-30", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-30"])
+    begin: str = Field("2026-10-30", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-30"])
 
     types: ClassVar = {
         "tick_id": "bigint", "at": "timestamp", "spread": "int", "imbalance": "int", "trend": "int", "volume": "int", "move": "double",
     }  # fmt: skip
     size: ClassVar = STATES
+
+    @field_validator("begin")
+    @classmethod
+    def _is_a_day(cls, begin: str) -> str:
+        date.fromisoformat(begin)
+        return begin
 
     @property
     def things(self) -> int:
@@ -38,7 +45,7 @@ class Ticks(Generator):
         spread, imbalance, trend, volume = np.unravel_index(state, (SPREADS, IMBALANCES, TRENDS, VOLUMES))
         spread, imbalance, trend = spread + 1, imbalance - IMBALANCES // 2, trend - TRENDS // 2
         numbers = number * STATES + np.arange(size)
-        at = np.datetime64(self.end, "us") + (numbers * 1_000_003).astype("m8[us]")
+        at = np.datetime64(self.begin, "us") + (numbers * 1_000_003).astype("m8[us]")
         columns = [sparse_ids(numbers + 1), at, spread, imbalance, trend, volume, move(spread, imbalance, trend, volume)]
         return pa.record_batch(
             [pa.array(c).cast(f.type) for c, f in zip(columns, schema_of(self.types), strict=True)], schema=schema_of(self.types)

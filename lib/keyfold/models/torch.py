@@ -1,5 +1,6 @@
 """torch networks by name: trained by `keyfold.training.loop`, saved as safetensors and JSON, loaded without pickle."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -56,6 +57,8 @@ class TwoTower(Section):
         for name in (*self.query, *self.candidate):
             if name not in there:
                 raise ConfError(f"two_tower: there is no feature `{name}`{nearest(name, there)}")
+        if both := {*self.query} & {*self.candidate}:
+            raise ConfError(f"two_tower: feature `{min(both)}` is in `query` and in `candidate`; leave it in one of both")
         if left := there - {*self.query, *self.candidate}:
             raise ConfError(f"two_tower: feature `{min(left)}` is in neither `query` nor `candidate`; name it, or leave it out")
         return Module(layout, self.query, self.candidate, self.embedding, self.hidden, self.size, self.dropout)
@@ -93,6 +96,8 @@ class Image(Section):
         if shape is None or (self.net == "resnet50" and shape[2] != 3):
             what = "a picture in colours" if shape else "of kind image"
             raise ConfError(f"image.feature must be {what} (got `{self.feature}`)")
+        if self.net == "resnet50" and not importlib.util.find_spec("torchvision"):
+            raise ConfError("image.net: resnet50 needs the package torchvision: ./spark-submit.sh setup torch installs it")
         return self.feature, ResNet50(shape) if self.net == "resnet50" else Picture(shape, self.channels)
 
 
@@ -188,6 +193,8 @@ class Loop(Section):
         for name in ("epochs", "learning_rate"):  # a model's conf is kept with all its defaults
             if self.stages and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"`stages` have their own epochs and learning rates; leave `{name}` out")
+        if self.stages and self.patience is not None:
+            raise ValueError("`stages` are all gone through, and `patience` would end them early; leave it out")
         return self
 
     @property
@@ -214,6 +221,7 @@ class Torch(Section):
         """Its parameters, for MLflow."""
         return {
             "network": self.network.name,
+            "loss": self.loss,
             **self.network.chosen.model_dump(),
             **self.loop.model_dump(),
         }
@@ -241,11 +249,16 @@ def torch_or_sentence() -> Any:
 class Network:
     """A trained network with the spec whose features it takes; the same face as an `Estimator`."""
 
-    packages = ("torch", "safetensors")
-
     def __init__(self, module: "nn.Module", spec: Spec, conf: Torch) -> None:
         self.module, self.spec, self.conf = module.eval(), spec, conf
         self.layout = Layout.of(spec.outs)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What it needs where it answers."""
+        joined = self.conf.network.joined
+        pictures = joined is not None and joined.image is not None and joined.image.net == "resnet50"
+        return ("torch", "safetensors", *(["torchvision"] if pictures else []))
 
     def probability(self, arrays: Arrays) -> npt.NDArray[np.float64]:
         """Of the positive class, in [0, 1]."""

@@ -55,7 +55,12 @@ class Train(Section):
     @property
     def identifying(self) -> dict[str, Any]:
         """What a model's identity takes of it: not how many processes train together, and no `tune` where there is none."""
-        return self.model_dump(mode="json", exclude={"ranks", "interface", "tensorboard", *(() if self.tune else ("tune",))})
+        found = self.model_dump(mode="json", exclude={"ranks", "interface", "tensorboard", *(() if self.tune else ("tune",))})
+        if self.tune and self.model.torch:  # trials over several ranks are not ended early
+            found["tune"]["early"] = self.ranks == 1
+        if self.tune and self.tune.search != "tpe":  # points that are known before are tried alike, however many at once
+            del found["tune"]["parallel"]
+        return found
 
 
 class Report(Section):
@@ -111,11 +116,8 @@ def train(run: "Run") -> Registered:
             "positive": conf.data.model_dump(mode="json")["positive"],
         }
         if (network := conf.train.model.torch) and network.start:  # what it is, whatever it is called
-            sections["train"]["model"]["torch"]["start"] |= {
-                "model": None,
-                "file": None,
-                "digest": start.found(network.start).digest,
-            }
+            run.begins = start.found(network.start)
+            sections["train"]["model"]["torch"]["start"] |= {"model": None, "file": None, "digest": run.begins.digest}
         sections |= {"without": conf.report.without} if conf.report.without else {}
         sections |= standins.identity(conf.data, found.stand_ins)
         job.run_id = run.identity(
@@ -181,6 +183,8 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
             "conf.yaml": yaml.dump(conf),
             "environment.json": canonical(registry.environment(model)),
         }
+        if run.begins:
+            tags["keyfold.start"] = f"{run.begins.name}, {run.begins.digest}"
         if found.stand_ins:
             files[standins.FILE] = found.stand_ins.to_json()
             tags["keyfold.bridge"] = found.stand_ins.digest

@@ -100,7 +100,12 @@ def given(
     _fits(run, conf, layout)
     first = _first(run, conf, spec, layout) if conf.start else {}
     shown = home() / "tensorboard" / run.conf.name / run_id if run.conf.train.tensorboard else None
-    return Work(conf, _data(run, conf, spec, found, key, weights), home() / "checkpoints" / run_id, first, shown)
+    return Work(conf, _data(run, conf, spec, found, key, weights), folder_of(run_id), first, shown)
+
+
+def folder_of(run_id: str) -> Path:
+    """Where the checkpoints of a training are."""
+    return home() / "checkpoints" / run_id
 
 
 def _data(run: "Run", conf: Torch, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]) -> "Data":
@@ -182,7 +187,7 @@ class Work(NamedTuple):
 def _first(run: "Run", conf: Torch, spec: Spec, layout: Layout) -> dict[str, Any]:
     """What the parameters begin with, by name."""
     assert conf.start is not None
-    at = start.found(conf.start)
+    at = run.begins or start.found(conf.start)
     taken, fresh = start.tensors(conf.start, at, conf.build(layout, 0), spec)
     run.say(f"begins with {len(taken)} tensors of {at.name}; fresh are {', '.join(fresh) or 'none'}")
     return {name: tensor.numpy() for name, tensor in taken.items()}

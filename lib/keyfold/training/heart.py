@@ -3,6 +3,7 @@
 What can be reached is the floor: the loss of whoever answers each combination of features as well as one answer can.
 """
 
+import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,7 +35,12 @@ class Reached(NamedTuple):
     @property
     def near(self) -> bool:
         """Whether it is as near as can be asked."""
-        return self.loss <= self.floor + NEAR * (self.constant - self.floor)
+        return self.loss <= self.enough
+
+    @property
+    def enough(self) -> float:
+        """A loss that is near; where a constant is as good as the features, near the constant."""
+        return self.floor + NEAR * ((self.constant - self.floor) or self.constant or 1.0)
 
 
 def check(conf: "Conf") -> None:
@@ -51,6 +57,10 @@ def check(conf: "Conf") -> None:
             raise ConfError(
                 f"train.overfit learns all rows by heart, which {option} is there to prevent; leave it out (got {value})"
             )
+    if train.tune:
+        raise ConfError("train.overfit holds no row out that a trial of train.tune could be measured on; leave one of both out")
+    if conf.release.promote_if:
+        raise ConfError("train.overfit holds no row out that release.promote_if could be measured on; leave it out")
     share = conf.split.share
     if conf.split.time or share.validation or share.test:
         raise ConfError(
@@ -73,9 +83,9 @@ def floor(some: Iterable[Batch], weights: tuple[float, float], *, classifies: bo
         added = np.zeros((len(kinds), 3))
         np.add.at(added, of.reshape(-1), each)
         for kind, total in zip(kinds, added, strict=True):
-            name = kind.tobytes()
+            name = hashlib.blake2b(kind.tobytes(), digest_size=16).digest()
             sums[name] = sums[name] + total if name in sums else total
-    groups = np.stack(list(sums.values()))
+    groups = np.stack([total for total in sums.values() if total[0] > 0])
     return _best(groups, classifies=classifies), _best(groups.sum(0, keepdims=True), classifies=classifies)
 
 
@@ -140,7 +150,7 @@ def one_batch(run: "Run") -> None:
         batch = next(streams.batches(data.train, 0, 1, 0))
         least, constant = floor([batch], data.weights, classifies=classifies)
         with run.step("fit") as step:
-            losses = training.by_heart(STEPS, least + NEAR * (constant - least))
+            losses = training.by_heart(STEPS, Reached(0, least, constant).enough)
             step.rows = int((batch.weight > 0).sum())
         found_ = Reached(losses[-1], least, constant)
         run.say(

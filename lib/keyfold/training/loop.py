@@ -73,14 +73,16 @@ class Training:
     def run(self, checkpoints: Checkpoints, told: Callable[[Told], None]) -> None:
         """Trains until the last epoch, or until validation gets no better; then has the parameters of the best epoch."""
         self._begin(checkpoints.last)
-        while self.epoch < self.conf.all_epochs and not self._waited:
-            self._stage()
-            for batch in self._steps():
-                self._descend(batch)
-                if self.step % self.conf.checkpoint_steps == 0 and self.step % self.data.train.steps:
-                    self._write(checkpoints, {})
-            self._end_epoch(checkpoints, told)
-        checkpoints.wait()
+        try:
+            while self.epoch < self.conf.all_epochs and not self._waited:
+                self._stage()
+                for batch in self._steps():
+                    self._descend(batch)
+                    if self.step % self.conf.checkpoint_steps == 0 and self.step % self.data.train.steps:
+                        self._write(checkpoints, {})
+                self._end_epoch(checkpoints, told)
+        finally:
+            checkpoints.wait()
         if self.ranks.rank == 0 and (best := checkpoints.best):
             self._take_network(read(best))
         self._as_first()
@@ -124,13 +126,15 @@ class Training:
         self.began = self.until - stage.epochs * self.data.train.steps
         for name, parameter in self.module.named_parameters():
             parameter.requires_grad_(not PARTS[stage.trains] or bool(PARTS[stage.trains] & set(name.split("."))))
+            if not parameter.requires_grad:
+                parameter.grad = None  # an optimizer moves what has a gradient, be it 0
         self.moving = [p for p in self.parameters if p.requires_grad]
 
     def _steps(self) -> Iterator[Batch]:
         return batches(self.data.train, self.ranks.rank, self.ranks.size, self.epoch, self.step % self.data.train.steps)
 
     def _end_epoch(self, checkpoints: Checkpoints, told: Callable[[Told], None]) -> None:
-        validation = self._validated()
+        validation = self.over(self.data.validation)
         mean = float(self.total[0] / self.total[1])
         known = self.data.validation.rows > 0
         if not math.isfinite(mean) or (known and not math.isfinite(validation)):
@@ -205,9 +209,6 @@ class Training:
             weight = weight * torch.where(label > 0, positive, negative)
         found = self.module(torch.from_numpy(batch.indices), torch.from_numpy(batch.numbers))
         return (self.loss(found, label, reduction="none") * weight).sum(), weight.sum()
-
-    def _validated(self) -> float:
-        return self.over(self.data.validation)
 
     def over(self, plan: Plan) -> float:
         """The mean loss over the rows of a plan, NaN where there are none."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from keyfold.registry import Registered
 
 
+TABLES = ("table.weight", "wide.weight")  # whose rows indices name
+
+
 class Found(NamedTuple):
     """Where the parameters are: a registered version, or a file; `name` for a person, `digest` of the bytes."""
 
@@ -42,10 +45,10 @@ def tensors(start: Start, at: Found, module: "nn.Module", spec: Spec) -> "tuple[
     """
     given = _of_file(start) if at.version is None else _of_version(at.version, spec)
     under = f"{start.into}." if start.into else ""
-    given = {under + name: tensor for name, tensor in given.items()}
     own = module.state_dict()
+    given = {under + str(name): tensor.detach() for name, tensor in given.items() if hasattr(tensor, "detach")}
     taken = {
-        name: tensor for name, tensor in given.items()
+        name: tensor.to(own[name].dtype) for name, tensor in given.items()
         if name in own and own[name].shape == tensor.shape and not (start.output == "fresh" and name.startswith("output."))
     }  # fmt: skip
     if not taken:
@@ -64,11 +67,14 @@ def _of_file(start: Start) -> "dict[str, Tensor]":
     path = str(start.file)
     try:
         # torch's own loader with `weights_only` makes tensors alone, whatever the file would run.
-        return load_file(path) if path.endswith(".safetensors") else torch.load(path, map_location="cpu", weights_only=True)
+        found = load_file(path) if path.endswith(".safetensors") else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, SafetensorError, EOFError, KeyError) as error:
         raise DataError(f"{path} has no tensors that can be read: {str(error).partition(chr(10))[0][:200]}") from error
     except Exception as error:  # pickle's own, of what is no tensor
         raise DataError(f"{path} holds more than tensors, and is not read: {type(error).__name__}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} must have tensors by name (got {type(found).__name__})")
+    return found
 
 
 def _of_version(version: "Registered", spec: Spec) -> "dict[str, Tensor]":
@@ -85,7 +91,14 @@ def _of_version(version: "Registered", spec: Spec) -> "dict[str, Tensor]":
                     f"train.model.torch.start: feature `{name}` is not made as that of {version}, so its indices mean other values; "
                     "hash it in both, with the same buckets, or give it another name here"
                 )
-        return {name: tensor.clone() for name, tensor in load_file(at / "network.safetensors").items()}
+        found = load_file(at / "network.safetensors")
+        if _indices(spec) != _indices(other):  # a table has the rows of one feature after those of another
+            found = {name: tensor for name, tensor in found.items() if not name.endswith(TABLES)}
+        return {name: tensor.clone() for name, tensor in found.items()}
+
+
+def _indices(spec: Spec) -> list[tuple[str, Any]]:
+    return [(name, _said(spec, name)) for name, out in spec.outs.items() if out.type == "int"]
 
 
 def _said(spec: Spec, name: str) -> Any:

@@ -57,7 +57,7 @@ def tuned(run: "Run", train: "Train", run_id: str, score: Score) -> Tuned:
     """All trials but those that were done before, and the best model (DataError: none could be measured, or another job is at it)."""
     assert train.tune is not None
     tune, points, metric = train.tune, train.tune.points(train.seed), train.tune.measure(train.model)
-    epochs = train.model.torch.loop.epochs if train.model.torch else 1
+    epochs = train.model.torch.loop.all_epochs if train.model.torch else 1
     with _opened(home() / "tuning" / run_id, metric, epochs) as study:
         known = _known(study, tune)
         if known:
@@ -84,7 +84,7 @@ def tuned(run: "Run", train: "Train", run_id: str, score: Score) -> Tuned:
 
 @contextmanager
 def _opened(folder: Path, metric: str, epochs: int) -> Iterator["Study"]:
-    """The study that is kept in a folder; trials that a killed job left are given up."""
+    """The study that is kept in a folder."""
     optuna = optuna_or_sentence()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -104,7 +104,8 @@ def _opened(folder: Path, metric: str, epochs: int) -> Iterator["Study"]:
         )
         states = optuna.trial.TrialState
         for left in study.get_trials(deepcopy=False, states=(states.RUNNING, states.WAITING)):
-            storage.set_trial_state_values(left._trial_id, states.FAIL)
+            if "place" not in left.user_attrs:  # killed while it was chosen; one with a place is gone on with
+                storage.set_trial_state_values(left._trial_id, states.FAIL)
         yield study
 
 
@@ -139,7 +140,13 @@ def _known(study: "Study", tune: Tune) -> dict[int, Trial]:
 
 def _asked(study: "Study", train: "Train", place: int, point: Mapping[str, Any] | None) -> "Asked":
     """The next trial, a function of the seed, its place and the trials before: the same after a kill."""
+    from optuna.trial import Trial as Again
+    from optuna.trial import TrialState
+
     assert train.tune is not None
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    if left := next((t for t in running if t.user_attrs["place"] == place), None):
+        return Again(study, left._trial_id)
     if point is None:
         from optuna.samplers import TPESampler
 
@@ -167,7 +174,10 @@ def _plain(value: Any) -> str | float | bool | None:
 def _given(tune: Tune, params: Mapping[str, Any]) -> dict[str, Any]:
     """The values of the conf that the journal's stand for."""
     lists = {path: of for path, of in tune.over.items() if isinstance(of, list)}
-    return {path: next((v for v in lists.get(path, ()) if _plain(v) == value), value) for path, value in params.items()}
+    return {
+        path: next((v for v in lists.get(path, ()) if (_plain(v), type(_plain(v))) == (value, type(value))), value)
+        for path, value in params.items()
+    }
 
 
 def _heard(trial: "Asked", metric: str) -> Heard:
@@ -175,8 +185,9 @@ def _heard(trial: "Asked", metric: str) -> Heard:
     from optuna import TrialPruned
 
     def heard(at: "Told") -> None:
-        # Optuna takes the less of losses for the better only where it does so of the metric.
-        trial.report(-at.validation if metric in HIGHER else at.validation, at.epoch + 1)
+        if at.epoch + 1 not in trial.study.trials[trial.number].intermediate_values:  # before a kill it may have been told
+            # Optuna takes the less of losses for the better only where it does so of the metric.
+            trial.report(-at.validation if metric in HIGHER else at.validation, at.epoch + 1)
         if trial.should_prune():
             raise TrialPruned
 

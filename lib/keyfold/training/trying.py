@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from keyfold import metrics
 from keyfold.digests import digest
-from keyfold.errors import DataError
+from keyfold.errors import ConfError, DataError
 from keyfold.examples import NUMBER
 from keyfold.models import ModelConf
 from keyfold.split import FOLD
@@ -111,16 +111,17 @@ def of_network(
 
         (conf,) = (model.torch for model in models)
         assert conf is not None
-        work = distributed.given(run, digest([run_id, conf.model_dump(mode="json")]), conf, spec, found, key, weights)
         outcome: float | str | None = None
+        name = digest([run_id, conf.model_dump(mode="json")])
         try:
+            work = distributed.given(run, name, conf, spec, found, key, weights)
             network, _ = distributed.fitted(run, work, heard)
             outcome = _defined(_value(Network(network, spec, conf), held, metric))
         except TrialPruned:
             pass
-        except DataError as error:  # of a loss that is no number
+        except (ConfError, DataError) as error:  # of a loss that is no number, or of what these parameters cannot be
             outcome = str(error)
-        Checkpoints(work.folder).clear()
+        Checkpoints(distributed.folder_of(name)).clear()
         return [outcome]
 
     return score

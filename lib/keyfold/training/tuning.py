@@ -11,6 +11,7 @@ from keyfold.errors import ConfError
 from keyfold.models import ModelConf
 from keyfold.section import Section
 from keyfold.training import streams
+from keyfold.training.streams import STREAMS
 
 if TYPE_CHECKING:
     from keyfold.training import Train
@@ -73,6 +74,8 @@ class Tune(Section):
         if not self.over:
             raise ValueError("over must name a parameter, such as `params.C: [0.1, 1]`")
         for path, of in self.over.items():
+            if path == "loop.batch_size" and isinstance(of, Range):
+                raise ValueError(f"over.{path} takes a list, for only multiples of {STREAMS} can be tried")
             if of == []:
                 raise ValueError(f"over.{path} must have a value")
             if self.search == "grid" and isinstance(of, Range):
@@ -133,8 +136,12 @@ def _refused(model: ModelConf, path: str, value: Any) -> str | None:
         return "of a scikit-learn model name `params.` and a parameter"
     try:
         made = merged(model, {path: value})
+        if path.startswith("start."):
+            return "what a network begins with is no parameter of it"
         if made.torch:
             streams.per_stream(made.torch.loop.batch_size)
+            if STREAMS % made.torch.loop.accumulate:
+                return f"accumulate must divide {STREAMS} (got {made.torch.loop.accumulate})"
     except ValidationError as error:
         said = [faults.sentence(fault, ModelConf) for fault in error.errors()]
         return "; ".join(f"train.model.{sentence}" for sentence in said if sentence)
