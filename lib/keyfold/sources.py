@@ -71,10 +71,10 @@ class Source(NamedTuple):
 
 
 def format_of(path: str) -> str:
-    """csv, json, parquet, delta or images, by the name (and, for a local folder or a pattern, by the first file)."""
+    """csv, json, parquet, delta or images, by the name (and, for a local folder, by what is in it)."""
     if (Path(path) / "_delta_log").is_dir():
         return "delta"
-    inside = next(iter(local_files(path) or ()), "") if Path(path).is_dir() or "*" in path else ""
+    inside = next(iter(local_files(path) or ()), "") if Path(path).is_dir() else ""
     name = (inside or path).removesuffix(".gz").rstrip("/").lower()
     if name.endswith((".json", ".jsonl", ".ndjson")):
         return "json"

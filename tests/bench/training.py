@@ -126,7 +126,7 @@ def _work(paths: list[str], batch: int, folder: str) -> Any:
     from keyfold.training.loop import Data
 
     nothing: list[list[Any]] = [[] for _ in range(STREAMS)]
-    return Work(Torch.model_validate(CONF), Data(plan(paths, batch), Plan(nothing, Layout.of(OUTS), 0, 1)), Path(folder))
+    return Work(Torch.model_validate(CONF), Data(plan(paths, batch), Plan(nothing, Layout.of(OUTS), 0, 1)), Path(folder), {})
 
 
 def _epochs(marks: list[float]) -> list[float]:

@@ -159,8 +159,14 @@ def test_faults_are_sentences(spark, home):
         train(made(spark, "train.model.torch.loop.batch_size=100"))
     with pytest.raises(ConfError, match=r"train.ranks must be one of 1, 2, 3, 4, 6, 12, so that .*\(got 5\)"):
         train(made(spark, "train.ranks=5"))
+    with pytest.raises(ConfError, match=r"accumulate must divide the 12 streams of a process \(got 5\)"):
+        train(made(spark, "train.model.torch.loop.accumulate=5"))
     run = made(spark)
     ingest(run)
+    with pytest.raises(
+        ConfError, match=r"parameters and batches of 240 rows .* would take [\d,]+ GiB, and this machine has \d+; lower"
+    ):
+        train(made(spark, "train.model.torch.network.wide_deep.embedding=100000000"))
     version = train(run)
     folder = registry.fetch(version, home / "model")
     (folder / "network.safetensors").write_bytes(b"damaged")

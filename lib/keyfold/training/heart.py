@@ -150,7 +150,7 @@ def one_batch(run: "Run") -> None:
         batch = next(streams.batches(data.train, 0, 1, 0))
         least, constant = floor([batch], data.weights, classifies=classifies)
         with run.step("fit") as step:
-            losses = training.by_heart(STEPS, Reached(0, least, constant).enough)
+            losses = training.by_heart(batch, STEPS, Reached(0, least, constant).enough)
             step.rows = int((batch.weight > 0).sum())
         found_ = Reached(losses[-1], least, constant)
         run.say(

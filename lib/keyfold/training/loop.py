@@ -87,10 +87,10 @@ class Training:
             self._take_network(read(best))
         self._as_first()
 
-    def by_heart(self, steps: int, least: float) -> list[float]:
-        """The loss after each step of so many with the first batch alone, until it is no more than `least`."""
+    def by_heart(self, batch: Batch, steps: int, least: float) -> list[float]:
+        """The loss after each step of so many with one batch alone, until it is no more than `least`."""
         self._stage()
-        batch, losses = next(self._steps()), list[float]()
+        losses: list[float] = []
         while len(losses) < steps and not (losses and losses[-1] <= least):
             self.total.zero_()
             self._descend(batch)
