@@ -5,7 +5,7 @@ from keyfold.feature_table import offer
 from keyfold.ingest import ingest
 from keyfold.run import Run
 from keyfold.score import score
-from keyfold.training import decide, train
+from keyfold.training.job import decide, train
 
 
 def pipeline(run: Run) -> None:

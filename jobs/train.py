@@ -2,8 +2,8 @@
 
 from keyfold.cli import main
 from keyfold.run import Run
-from keyfold.training import decide, train
 from keyfold.training.heart import one_batch
+from keyfold.training.job import decide, train
 
 FLAGS = {"overfit-one-batch": "learn one batch by heart in place of that, to see whether the model can; registers nothing"}
 

@@ -15,7 +15,8 @@ from keyfold.ingest import ingest
 from keyfold.run import Run
 from keyfold.score import score
 from keyfold.spec import Spec
-from keyfold.training import ablation, decide, train
+from keyfold.training import ablation
+from keyfold.training.job import decide, train
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["data.source.rows=30000", "split.share={train: 0.7, validation: 0, test: 0.3}"]

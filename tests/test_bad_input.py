@@ -26,7 +26,7 @@ from keyfold.ingest import ingest
 from keyfold.run import Run
 from keyfold.score import score
 from keyfold.spec import Spec
-from keyfold.training import decide, train
+from keyfold.training.job import decide, train
 
 ROOT = Path(__file__).parent.parent
 HEADER = "id,amount,label\n"

@@ -13,7 +13,7 @@ from keyfold.examples import examples
 from keyfold.ingest import PERIOD
 from keyfold.run import Run
 from keyfold.split import Folds
-from keyfold.training import train
+from keyfold.training.job import train
 
 TIME = {"validation": "2026-03-01", "test": "2026-04-01", "gap": "5 days"}
 MODEL = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}

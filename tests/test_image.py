@@ -16,7 +16,7 @@ from keyfold.ingest import PERIOD, ingest
 from keyfold.run import Run
 from keyfold.score import score
 from keyfold.spec import Fitted, Spec
-from keyfold.training import decide, train
+from keyfold.training.job import decide, train
 
 
 def pixels(cells, **conf):

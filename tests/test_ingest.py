@@ -16,7 +16,7 @@ from keyfold.errors import ConfError, DataError
 from keyfold.ingest import ingest
 from keyfold.run import Run
 from keyfold.score import score
-from keyfold.training import decide, train
+from keyfold.training.job import decide, train
 
 TYPES = {"id": "bigint", "amount": "double", "day": "date"}
 

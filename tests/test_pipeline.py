@@ -13,7 +13,7 @@ from keyfold.errors import DataError
 from keyfold.ingest import ingest
 from keyfold.run import Run
 from keyfold.score import score
-from keyfold.training import decide, train
+from keyfold.training.job import decide, train
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["data.source.customers=3000", "data.source.months=3"]

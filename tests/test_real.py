@@ -15,7 +15,7 @@ from keyfold.look import conf_for
 from keyfold.run import Run
 from keyfold.score import score
 from keyfold.spec import Spec
-from keyfold.training import decide, train
+from keyfold.training.job import decide, train
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
 pytestmark = pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA names no folder of real data")

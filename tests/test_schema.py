@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from test_bad_input import refusal
 
-from keyfold import bridge, hashing, layouts, registry, schema, standins, training, yaml
+from keyfold import bridge, hashing, layouts, registry, schema, standins, yaml
 from keyfold.conf import check
 from keyfold.examples import FOLD, examples
 from keyfold.files import summed
@@ -24,7 +24,8 @@ from keyfold.run import Run
 from keyfold.schema import Version
 from keyfold.score import score
 from keyfold.standins import Lacking, StandIn, StandIns
-from keyfold.training import decide, train
+from keyfold.training import job
+from keyfold.training.job import decide, train
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
 NEW = {"id": "string", "at": "timestamp_ntz", "amount": "bigint", "card": "string", "age": "double", "y": "string"}
@@ -305,7 +306,7 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     ingest(other)
     assert other.jobs[0].status == "done before"
     anew = []
-    monkeypatch.setattr(training, "_train", lambda *given: anew.append(given) or version)
+    monkeypatch.setattr(job, "_train", lambda *given: anew.append(given) or version)
     train(other)
     assert anew, "another weight is another model"
 

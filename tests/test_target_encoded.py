@@ -24,7 +24,7 @@ from keyfold.fitting import Target
 from keyfold.run import Run
 from keyfold.spec import Plan, Spec
 from keyfold.sql import col
-from keyfold.training import train
+from keyfold.training.job import train
 from keyfold.values import ARROW
 
 TARGET = Target("y", "part")

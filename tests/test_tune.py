@@ -15,7 +15,9 @@ from keyfold.conf import check
 from keyfold.errors import ConfError, DataError
 from keyfold.models.sklearn import Estimator
 from keyfold.run import Run
-from keyfold.training import Train, train, trials, trying
+from keyfold.training import trials, trying
+from keyfold.training.job import train
+from keyfold.training.section import Train
 
 GRID = {
     "search": "grid",

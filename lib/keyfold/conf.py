@@ -18,8 +18,9 @@ from keyfold.score import Score
 from keyfold.section import Section
 from keyfold.spec import in_order
 from keyfold.split import Split
-from keyfold.training import Report, Train, tuning
+from keyfold.training import tuning
 from keyfold.training.ablation import left
+from keyfold.training.section import Report, Train
 from keyfold.views import View
 
 

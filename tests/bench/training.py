@@ -122,8 +122,8 @@ def _halves(paths: list[str]) -> list[Any]:
 
 def _work(paths: list[str], batch: int, folder: str) -> Any:
     from keyfold.models.torch import Torch
-    from keyfold.training.distributed import Work
     from keyfold.training.loop import Data
+    from keyfold.training.work import Work
 
     nothing: list[list[Any]] = [[] for _ in range(STREAMS)]
     return Work(Torch.model_validate(CONF), Data(plan(paths, batch), Plan(nothing, Layout.of(OUTS), 0, 1)), Path(folder), {})

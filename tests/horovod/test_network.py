@@ -15,7 +15,8 @@ from keyfold.ingest import ingest
 from keyfold.models import Model
 from keyfold.run import Run
 from keyfold.tables import home as state
-from keyfold.training import decide, distributed, train
+from keyfold.training import distributed
+from keyfold.training.job import decide, train
 
 ROOT = Path(__file__).parents[2]
 SMALL = [

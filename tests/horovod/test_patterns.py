@@ -21,9 +21,10 @@ from keyfold.matrix import Layout
 from keyfold.models.torch import Network, Torch
 from keyfold.run import Run
 from keyfold.spec import Spec
-from keyfold.training import decide, heart, train
+from keyfold.training import heart
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.heart import Reached, floor, one_batch
+from keyfold.training.job import decide, train
 from keyfold.training.loop import Data, Training
 from keyfold.training.ranks import Single
 from keyfold.training.streams import STREAMS, Batch, Plan, groups

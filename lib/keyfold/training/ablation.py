@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from keyfold.training import Set, Train
+    from keyfold.training.rows import Set
+    from keyfold.training.section import Train
 
 SHOWN = ("roc_auc", "log_loss", "rmse", "mae", "r2")  # of those that were measured
 

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from keyfold import hashing, sql
@@ -23,13 +23,13 @@ from keyfold.standins import WEIGHT
 from keyfold.tables import Table, home
 from keyfold.training import board, heart, launch, start, streams
 from keyfold.training.streams import AHEAD, BLOCK, ORDER, STREAMS, Plan
+from keyfold.training.work import Work
 
 if TYPE_CHECKING:
     from torch import nn
 
     from keyfold.run import Run
     from keyfold.training.loop import Data, Told, Training
-    from keyfold.training.ranks import Ranks
 
 STREAM = "keyfold_stream"
 FOLDS = ("train", "validation")
@@ -93,7 +93,7 @@ def trained(
 
 def given(
     run: "Run", run_id: str, conf: Torch, spec: Spec, found: Examples, key: list[str], weights: tuple[float, float]
-) -> "Work":
+) -> Work:
     """What ranks are given to train a network (DataError: see `check`)."""
     assert run.conf.train is not None
     layout = Layout.of(spec.outs)
@@ -118,7 +118,7 @@ def _data(run: "Run", conf: Torch, spec: Spec, found: Examples, key: list[str], 
     return Data(plans["train"], plans["validation"], weights)
 
 
-def _proven(run: "Run", work: "Work", network: "nn.Module") -> None:
+def _proven(run: "Run", work: Work, network: "nn.Module") -> None:
     """That all rows are known by heart (DataError), on the page."""
     from keyfold.training.loop import Training
     from keyfold.training.ranks import Single
@@ -147,41 +147,6 @@ def alone(run: "Run", spec: Spec, found: Examples, key: list[str], weights: tupl
     network = conf.network.model_copy(update={conf.network.name: conf.network.chosen.model_copy(update={"dropout": 0.0})})
     module = conf.model_copy(update={"network": network}).build(data.train.layout, run.conf.train.seed)
     return Training(module, conf.loss, plain, data, Single()), data
-
-
-class Work(NamedTuple):
-    """What each rank is given."""
-
-    conf: Torch
-    data: "Data"
-    folder: Path
-    first: dict[str, Any]  # arrays to begin with, by name
-    board: Path | None = None
-
-    def run(self, ranks: "Ranks", told: "Callable[[Told], None]") -> "tuple[dict[str, Any], list[Told]]":
-        """The network's tensors after the training, and how it stood after each epoch."""
-        import torch
-
-        from keyfold.training.checkpoints import Checkpoints
-        from keyfold.training.loop import Training
-
-        plan = self.data.train
-        module = self.conf.build(plan.layout, plan.seed)
-        module.load_state_dict({name: torch.from_numpy(array) for name, array in self.first.items()}, strict=False)
-        training = Training(module, self.conf.loss, self.conf.loop, self.data, ranks)
-        training.run(Checkpoints(self.folder), board.writing(self.board, module, told) if self.board and not ranks.rank else told)
-        return {name: t.numpy() for name, t in training.module.state_dict().items()}, training.course
-
-    def as_rank(self) -> "tuple[dict[str, Any], list[Told]] | None":
-        """The same in one of the processes that Horovod started; only the first returns it."""
-        import torch
-
-        from keyfold.training.ranks import Horovod
-
-        torch.set_num_threads(1)
-        ranks = Horovod()
-        found = self.run(ranks, lambda at: launch.tell(self.folder, at) if not ranks.rank else None)
-        return None if ranks.rank else found
 
 
 def _first(run: "Run", conf: Torch, spec: Spec, layout: Layout) -> dict[str, Any]:

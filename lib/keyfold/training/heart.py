@@ -133,7 +133,9 @@ def refuse_far(found: Reached) -> None:
 def one_batch(run: "Run") -> None:
     """Says whether the model of a conf can learn one batch by heart (DataError where a network cannot); registers nothing."""
     from keyfold.examples import features
-    from keyfold.training import distributed, one_fit, prepared
+    from keyfold.training import distributed
+    from keyfold.training.job import one_fit
+    from keyfold.training.rows import prepared
 
     distributed.check(run)
     assert run.conf.train is not None

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from keyfold.run import Run
-    from keyfold.training import Train
     from keyfold.training.loop import Told
+    from keyfold.training.section import Train
 
 
 class Trial(NamedTuple):

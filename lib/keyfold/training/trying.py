@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from keyfold.models.torch import Network
     from keyfold.run import Run
     from keyfold.spec import Spec
-    from keyfold.training import Set
+    from keyfold.training.rows import Set
 
 
 class Trying(NamedTuple):

@@ -14,7 +14,7 @@ from keyfold.training import streams
 from keyfold.training.streams import STREAMS
 
 if TYPE_CHECKING:
-    from keyfold.training import Train
+    from keyfold.training.section import Train
 
 OfClasses = Literal["roc_auc", "pr_auc", "lift_top_decile", "log_loss", "brier"]
 OfNumbers = Literal["rmse", "mae", "r2"]

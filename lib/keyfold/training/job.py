@@ -1,0 +1,220 @@
+"""From labelled rows to a registered model: the train fold to the driver as Arrow, fitted, measured, logged."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from keyfold import feature_table, gates, metrics, registry, release, report, standins, yaml
+from keyfold.certificate import Certificate
+from keyfold.digests import canonical
+from keyfold.errors import ConfError, DataError
+from keyfold.examples import NUMBER, Examples, features
+from keyfold.metrics import Metric
+from keyfold.models import Label, Model
+from keyfold.models.sklearn import Estimator
+from keyfold.models.torch import Network
+from keyfold.registry import Registered
+from keyfold.spec import Spec
+from keyfold.training import distributed, start, trials, trying, tuning
+from keyfold.training.ablation import ablated
+from keyfold.training.rows import Set, class_weights, collected, measure, prepared, weighed
+from keyfold.training.section import Train
+from keyfold.training.trials import Tuned
+
+if TYPE_CHECKING:
+    from keyfold.run import Job, Run
+    from keyfold.training.loop import Told
+
+ONE = 3_072  # rows that are learnt alone, to see whether they can be
+
+
+def train(run: "Run") -> Registered:
+    """Trains and registers, or finds the version that the same conf and rows gave; promotes it where it clears the bar."""
+    conf = run.conf
+    if conf.train is None:
+        raise ConfError("train: the conf has no such section, so there is nothing to train")
+    distributed.check(run)
+    if conf.train.tune:
+        tuning.optuna_or_sentence()
+    spec, found = features(run)
+    name = conf.train.register_as or conf.name
+    with run.job("train") as job:
+        sections: dict[str, Any] = {
+            "train": conf.train.identifying,
+            "positive": conf.data.model_dump(mode="json")["positive"],
+        }
+        if (network := conf.train.model.torch) and network.start:  # what it is, whatever it is called
+            run.begins = start.found(network.start)
+            sections["train"]["model"]["torch"]["start"] |= {"model": None, "file": None, "digest": run.begins.digest}
+        sections |= {"without": conf.report.without} if conf.report.without else {}
+        sections |= standins.identity(conf.data, found.stand_ins)
+        job.run_id = run.identity(
+            "train", sections, rows=found.version, spec=spec.digest, split=found.folds.identity, before=run.period
+        )
+        job.inputs = {run.featured.name: found.version, "spec": spec.digest}
+        version = registry.known(name, job.run_id)
+        if version:
+            job.status = "done before"
+            run.say(f"{version} was trained before from the same conf and rows")
+        else:
+            version = _train(run, job, spec, found, name)
+        job.counts = {"read": sum(found.counts.values())}
+        run.facts |= {"model": str(version), "MLflow run": version.mlflow_run_id}
+    return version
+
+
+def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Registered:
+    conf = run.conf
+    assert conf.train is not None
+    with run.step("gates") as step:
+        proven = gates.check(run, found)
+        run.sections.append(report.gates(proven))
+        step.rows = sum(found.counts.values())
+    with run.step("collect") as step:
+        rows, sampled = collected(run, spec, found)
+        step.rows = rows.table.num_rows
+    learnt, weights, train, tuned = rows.fold("train"), class_weights(conf.train, found), conf.train, None
+    if conf.train.tune:
+        tuned = _tuned(run, job.run_id, rows, spec, found, weights)
+        train = conf.train.model_copy(update={"model": tuned.model})
+    estimator: Estimator | Network
+    weight = None
+    course: list[Told] = []
+    if train.model.sklearn is None:
+        estimator, course = distributed.trained(run, job.run_id, spec, found, *prepared(run, found), train.model.torch)
+    else:
+        with run.step("fit") as step:
+            step.rows = learnt.table.num_rows
+            weight = weighed(learnt, weights)
+            estimator = train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, train.seed)
+    model = Model(spec, estimator, found.label, Certificate.issued(run.spark, spec))
+    with run.step("evaluate") as step:
+        measured = {fold: measure(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows}
+        if conf.split.folds:
+            measured["cross_validated"] = _cross_validated(train, rows, found.label, conf.split.folds, weights)
+        step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
+        run.sections += _sections(run, model, rows.fold("test"), measured)
+    if conf.report.without and "test" in measured:
+        measured |= _ablated(run, train, model, rows, weight, measured["test"])
+    with run.step("register"):
+        params = {
+            **train.model.chosen.said,
+            "rows": found.of("train") if train.model.torch else learnt.table.num_rows,
+        }
+        tags = {
+            "keyfold.run_id": job.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(found.version)),
+            "keyfold.table": run.featured.name, "keyfold.conf_digest": conf.digest, "keyfold.seed": str(conf.train.seed),
+            "keyfold.sampled": f"{sampled:g}", **{f"keyfold.{k}": str(v.value) for k, v in measured.get("test", {}).items()},
+        }  # fmt: skip
+        files = {
+            "spec.json": spec.to_json(),
+            "conf.yaml": yaml.dump(conf),
+            "environment.json": canonical(registry.environment(model)),
+        }
+        if run.begins:
+            tags["keyfold.start"] = f"{run.begins.name}, {run.begins.digest}"
+        if found.stand_ins:
+            files[standins.FILE] = found.stand_ins.to_json()
+            tags["keyfold.bridge"] = found.stand_ins.digest
+        if conf.data.views:
+            tags["keyfold.views"] = canonical(feature_table.digests(run))
+        if tuned:
+            tags["keyfold.tuned"] = canonical(tuned.trials[0].params)
+        files["gates.json"] = canonical([gate._asdict() for gate in proven])
+        steps = {said.step: {"loss": said.loss, "validation_loss": said.validation} for said in course}
+        return registry.register(conf.name, name, model, measured, params, tags, files, steps, tuned)
+
+
+def _tuned(run: "Run", run_id: str, rows: Set, spec: Spec, found: Examples, weights: tuple[float, float] | None) -> Tuned:
+    """The model with the parameters that did best, and the trials, on the page too."""
+    conf, train = run.conf, run.conf.train
+    assert train is not None
+    assert train.tune is not None
+    metric = train.tune.measure(train.model)
+    with run.step("tune") as step:
+        step.rows = rows.table.num_rows
+        if train.model.torch:
+            score = trying.of_network(run, run_id, spec, found, *prepared(run, found), rows.fold("validation"), metric)
+            tuned = trials.tuned(run, train, run_id, score)
+        else:
+            inside = rows.inside
+            work = trying.Trying.of(inside, weighed(inside, weights), conf.split.folds, train.seed, metric)
+            with work.over(run.spark, train.tune.parallel) as score:
+                tuned = trials.tuned(run, train, run_id, score)
+    run.sections.append(report.tuning(tuned.metric, tuned.trials, tuned.importance, trials.axes(train.tune, tuned)))
+    return tuned
+
+
+def _ablated(
+    run: "Run", train: Train, model: Model, rows: Set, weight: npt.NDArray[np.float64] | None, full: dict[str, Metric]
+) -> dict[str, dict[str, Metric]]:
+    """What the features of `report.without` gain, on the page and for MLflow."""
+    conf, learnt, test = run.conf, rows.fold("train"), rows.fold("test")
+    with run.step("without") as step:
+        found = [ablated(model, train, learnt, test, weight, names) for names in conf.report.without]
+        step.rows = learnt.table.num_rows * len(found)
+    run.sections.append(report.ablations([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in found]))
+    return {a.name: a.measured for a in found}
+
+
+def one_fit(run: "Run", spec: Spec, found: Examples) -> None:
+    """Says how well a scikit-learn model knows the rows that it learnt, some of the train fold; registers nothing."""
+    train = run.conf.train
+    assert train is not None
+    assert train.model.sklearn is not None
+    with run.step("fit") as step:
+        rows, _ = collected(run, spec, found)
+        some = Set(rows.fold("train").table.slice(0, ONE), spec)
+        step.rows = some.table.num_rows
+        weight = weighed(some, class_weights(train, found))
+        model = train.model.sklearn.fit(spec, some.arrays, some.y, weight, train.seed)
+    measured = measure(Model(spec, model, found.label, Certificate.issued(run.spark, spec)), some)
+    said = ", ".join(f"{name} {metric.value:.4g}" for name, metric in measured.items())
+    run.say(f"of {step.rows:,} rows that it learnt itself: {said}")
+
+
+def decide(run: "Run", version: Registered) -> Registered:
+    """The version that is to answer: the new one where it clears `promote_if`, else the champion (DataError: none)."""
+    tags = version.tags
+    measured = {n: Metric(float(tags[f"keyfold.{n}"]), 0, 0) for n in release.Name.__args__ if f"keyfold.{n}" in tags}  # type: ignore[attr-defined]
+    why_not = release.hindrances(run.conf.release, measured)
+    if not why_not:
+        registry.promote(version)
+        run.say(f"{version} is the champion")
+        return version
+    standing = registry.champion(version.name)
+    run.say(f"{version} is not promoted: {'; '.join(why_not)}")
+    if standing is None:
+        raise DataError(f"{version} is not promoted, and there is no champion to score with: {'; '.join(why_not)}")
+    run.say(f"{standing} stays the champion")
+    return standing
+
+
+def _sections(run: "Run", model: Model, test: Set, measured: dict[str, dict[str, Metric]]) -> list[report.Section]:
+    if not test.table.num_rows or not model.label.classes:
+        return [report.metrics(measured)] if measured else []
+    p = model.estimator.probability(test.arrays)
+    extra = {c.removeprefix("keyfold_extra:"): c for c in test.table.column_names if c.startswith("keyfold_extra:")}
+    truth = test.table[extra[run.conf.report.truth]].to_numpy() if run.conf.report.truth else None
+    made = [report.evaluation(measured, test.y, p, truth)]
+    for name in run.conf.report.slices:
+        groups = np.array(test.table[extra[name]].to_pylist(), dtype=object)
+        made.append(report.slices(name, metrics.by_slice(test.y, p, groups, order=test.order, replicates=100)))
+    return made
+
+
+def _cross_validated(train: Train, rows: Set, label: Label, folds: int, weights: tuple[float, float] | None) -> dict[str, Metric]:
+    """The metrics of rows outside test, each answered by a model that was trained on the other parts."""
+    assert train.model.sklearn is not None
+    inside = rows.inside
+    number = inside.table[f"keyfold_extra:{NUMBER}"].to_numpy()
+    answer = np.full(len(number), np.nan)
+    for k in range(folds):
+        learnt, held = (Set(inside.table.filter(pa.array(mask)), rows.spec) for mask in (number != k, number == k))
+        if held.table.num_rows:
+            made = train.model.sklearn.fit(rows.spec, learnt.arrays, learnt.y, weighed(learnt, weights), train.seed)
+            answer[number == k] = made.probability(held.arrays) if label.classes else made.value(held.arrays)
+    measure = metrics.classification if label.classes else metrics.regression
+    return measure(inside.y, answer, order=inside.order)
