@@ -13,7 +13,7 @@ from keyfold.errors import ConfError, DataError
 from keyfold.features import Out
 from keyfold.matrix import Layout
 from keyfold.training import streams
-from keyfold.training.streams import STREAMS, Plan, batches, groups
+from keyfold.training.streams import STREAMS, Plan, Reader, groups
 
 OUTS = {
     "user": Out("int", 50),
@@ -57,7 +57,7 @@ def plan(written, each=3, seed=0, block=8):
 
 def keys_of(batch):
     """The keys of the rows of a batch that are no padding, by the price that each has."""
-    return (batch.numbers[batch.weight > 0, 0] * 8).astype(int).tolist()
+    return (batch.rows.numbers[batch.rows.weight > 0, 0] * 8).astype(int).tolist()
 
 
 @settings(deadline=None, max_examples=30)
@@ -71,35 +71,35 @@ def keys_of(batch):
 )
 def test_all_ranks_see_one_sequence_and_go_on_anywhere(written, seed, epoch, each, block, ranks, data):
     made = plan(written, each, seed, block)
-    alone = list(batches(made, 0, 1, epoch))
+    alone = list(Reader(made, 0, 1).batches(epoch))
     assert len(alone) == made.steps
     assert Counter(key for batch in alone for key in keys_of(batch)) == Counter(written[1])
     step = data.draw(st.integers(0, made.steps))
-    shared = [list(batches(made, rank, ranks, epoch, step)) for rank in range(ranks)]
+    shared = [list(Reader(made, rank, ranks).batches(epoch, step)) for rank in range(ranks)]
     for number, parts in enumerate(zip(*shared, strict=True)):
         whole = alone[step + number]
         for name in ("indices", "numbers", "label", "weight"):
-            assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name))
-        assert sum(part.keys[0] for part in parts) == whole.keys[0] == int((whole.weight > 0).sum())
+            assert np.array_equal(np.concatenate([getattr(part.rows, name) for part in parts]), getattr(whole.rows, name))
+        assert sum(part.keys[0] for part in parts) == whole.keys[0] == int((whole.rows.weight > 0).sum())
         assert sum(part.keys[1] for part in parts) % 2**64 == whole.keys[1] == sum(keys_of(whole)) % 2**64
-        assert len(whole.label) == STREAMS * each
+        assert len(whole.rows.label) == STREAMS * each
     assert all(len(of_rank) == made.steps - step for of_rank in shared)
 
 
 def test_rows_keep_what_is_theirs_and_padding_weighs_nothing(written):
-    for batch in batches(plan(written, each=5), 0, 1, 0):
-        real = batch.weight > 0
-        i = batch.numbers[:, 1]  # the number of the row in its file
-        assert np.array_equal(batch.indices[real, 0], i[real] % 50)
-        assert np.array_equal(batch.indices[real, 1:], np.stack([i % 9, 0 * i + 3, 0 * i], axis=1)[real])
-        assert np.array_equal(batch.numbers[real, 2:], np.stack([i + 0.5, -i], axis=1)[real])
-        assert np.array_equal(batch.label[real], (i % 2 == 0)[real])
-        assert not batch.numbers[~real].any() and not batch.indices[~real].any()
+    for batch in Reader(plan(written, each=5), 0, 1).batches(0):
+        real = batch.rows.weight > 0
+        i = batch.rows.numbers[:, 1]  # the number of the row in its file
+        assert np.array_equal(batch.rows.indices[real, 0], i[real] % 50)
+        assert np.array_equal(batch.rows.indices[real, 1:], np.stack([i % 9, 0 * i + 3, 0 * i], axis=1)[real])
+        assert np.array_equal(batch.rows.numbers[real, 2:], np.stack([i + 0.5, -i], axis=1)[real])
+        assert np.array_equal(batch.rows.label[real], (i % 2 == 0)[real])
+        assert not batch.rows.numbers[~real].any() and not batch.rows.indices[~real].any()
 
 
 def test_an_epoch_is_an_order_of_its_own(written):
     def first(seed, epoch):
-        return [keys_of(batch) for batch in batches(plan(written, seed=seed), 0, 1, epoch)]
+        return [keys_of(batch) for batch in Reader(plan(written, seed=seed), 0, 1).batches(epoch)]
 
     assert first(0, 0) == first(0, 0)
     assert len({str(first(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
@@ -136,14 +136,14 @@ def test_what_cannot_be_is_a_sentence(written, tmp_path):
     gone = Plan([groups([str(tmp_path / "a.parquet")])] * STREAMS, Layout.of(OUTS), 0, 1)
     (tmp_path / "a.parquet").unlink()
     with pytest.raises(DataError, match=r"a.parquet is gone: VACUUM took the version"):
-        list(batches(gone, 0, 1, 0))
+        list(Reader(gone, 0, 1).batches(0))
 
 
 def test_a_loop_that_stops_leaves_no_thread(written):
     import threading
 
     before = threading.active_count()
-    some = batches(plan(written, each=1), 0, 1, 0)
+    some = Reader(plan(written, each=1), 0, 1).batches(0)
     next(some)
     some.close()
     for thread in threading.enumerate():

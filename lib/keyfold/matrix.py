@@ -132,15 +132,29 @@ class Layout(NamedTuple):
         indices, numbers = ({n: at for n, at in of.items() if n in names} for of in (self.indices, self.numbers))
         return self._replace(indices=indices, numbers=numbers)
 
+    @property
+    def columns(self) -> tuple[int, int]:
+        """How many columns the matrix of each type has."""
+        indices, numbers = (max((s.stop for s in places.values()), default=0) for places in (self.indices, self.numbers))
+        return indices, numbers
+
+    @property
+    def names(self) -> list[str]:
+        """The features."""
+        return [*self.indices, *self.numbers]
+
+    def pack(self, arrays: Arrays, indices: npt.NDArray[np.int32], numbers: npt.NDArray[np.float32]) -> None:
+        """Writes the features into matrices of (rows, columns)."""
+        for places, into in ((self.indices, indices), (self.numbers, numbers)):
+            for name, at in places.items():
+                into[:, at] = np.asarray(arrays[name]).reshape(len(into), at.stop - at.start)
+
     def packed(self, arrays: Arrays, rows: int) -> "tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]":
         """(rows, columns) of both types."""
-        made: list[Any] = []
-        for places, kind in ((self.indices, np.int32), (self.numbers, np.float32)):
-            into = np.empty((rows, max((s.stop for s in places.values()), default=0)), kind)
-            for name, columns in places.items():
-                into[:, columns] = np.asarray(arrays[name]).reshape(rows, columns.stop - columns.start)
-            made.append(into)
-        return made[0], made[1]
+        indices, numbers = self.columns
+        made = np.empty((rows, indices), np.int32), np.empty((rows, numbers), np.float32)
+        self.pack(arrays, *made)
+        return made
 
 
 def vectors(rows: sparse.csr_matrix) -> pa.Array:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from common import arguments, machine, records, run_cases, show
 from keyfold.features import Out
 from keyfold.matrix import Layout
-from keyfold.training.streams import STREAMS, Plan, batches, groups
+from keyfold.training.streams import STREAMS, Plan, Reader, groups
 
 INDICES, NUMBERS, BUCKETS = 26, 13, 1000
 OUTS = {f"i{n}": Out("int", BUCKETS) for n in range(INDICES)} | {f"x{n}": Out("double") for n in range(NUMBERS)}
@@ -53,9 +53,12 @@ def data_path(paths: list[str], rows: int, repeats: int) -> list[Any]:
     """Rows to arrays that torch takes as they are."""
     import torch
 
+    reader = Reader(plan(paths, BATCH), 0, 1)  # one for all epochs, as in training
+    epochs = itertools.count()
+
     def ours() -> None:
-        for batch in batches(plan(paths, BATCH), 0, 1, 0):
-            torch.from_numpy(batch.indices), torch.from_numpy(batch.numbers)
+        for batch in reader.batches(next(epochs)):
+            torch.from_numpy(batch.rows.indices), torch.from_numpy(batch.rows.numbers)
 
     def scan() -> None:
         for path in paths:

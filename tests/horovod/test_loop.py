@@ -18,7 +18,7 @@ from keyfold.networks.noise import Dropout, Noise
 from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
 from keyfold.training.loop import Data, Training
 from keyfold.training.ranks import Single
-from keyfold.training.streams import STREAMS, Plan, batches, groups
+from keyfold.training.streams import STREAMS, Plan, Reader, groups
 
 OUTS = {"user": Out("int", 20), "words": Out("int", 6, 2), "price": Out("double")}
 CONF = Torch.model_validate({"network": {"wide_deep": {"embedding": 4, "hidden": [8], "dropout": 0.2}}})
@@ -114,12 +114,12 @@ def test_a_step_over_all_rows_is_that_of_plain_torch(data, tmp_path, clip):
     whole = data._replace(train=data.train._replace(each=100), weights=(1.0, 3.0))
     module = conf.build(data.train.layout, 7)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    (batch,) = batches(whole.train, 0, 1, 0)
-    real = batch.weight > 0
+    (batch,) = Reader(whole.train, 0, 1).batches(0)
+    real = batch.rows.weight > 0
     assert (~real).sum() > 100
-    weight = torch.from_numpy(batch.weight[real] * np.where(batch.label[real] > 0, 3, 1))
-    logits = module(torch.from_numpy(batch.indices[real]), torch.from_numpy(batch.numbers[real]))
-    label = torch.from_numpy(batch.label[real])
+    weight = torch.from_numpy(batch.rows.weight[real] * np.where(batch.rows.label[real] > 0, 3, 1))
+    logits = module(torch.from_numpy(batch.rows.indices[real]), torch.from_numpy(batch.rows.numbers[real]))
+    label = torch.from_numpy(batch.rows.label[real])
     loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, label, weight=weight, reduction="sum") / weight.sum()
     loss.backward()
     if clip:
@@ -155,7 +155,7 @@ def test_the_learning_rate_rises_and_falls(data, tmp_path):
 
     class Telling(Single):
         def add(self, tensors):
-            if len(tensors) > 1:
+            if len(tensors) > 2:
                 rates.append(made.optimizer.param_groups[0]["lr"])  # of the step before
 
     conf = Loop(epochs=2, learning_rate=0.4, warm_up=0.25, decay="cosine", optimizer="sgd")

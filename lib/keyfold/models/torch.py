@@ -184,6 +184,10 @@ class Loop(Section):
     accumulate: int = Field(
         1, ge=1, description="parts that a process takes its share of a batch in, one after another, where memory is short"
     )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="a GPU where a process finds one, or what is named")
+    mixed_precision: bool = Field(
+        False, description="on a GPU bfloat16 where torch holds it to be safe; parameters and sums stay as they are"
+    )
     stages: list[Stage] = Field(
         default_factory=list, description="in place of epochs and learning_rate: parts of the network, one stage after another"
     )

@@ -211,14 +211,13 @@ def fitted(run: "Run", work: Work, heard: "Callable[[Told], None] | None" = None
         heard(at)
 
     if train.ranks == 1:
-        tensors, course = work.run(Single(), told)
+        made = work.run(Single(), told)
     else:
-        tensors, course = launch.over_ranks(
-            run, train.ranks, train.interface, work.folder, work.as_rank, lambda said: told(Told(*said))
-        )
+        made = launch.over_ranks(run, train.ranks, train.interface, work.folder, work.as_rank, lambda said: told(Told(*said)))
+    run.facts["trained on"] = made.device
     network = work.conf.build(work.data.train.layout, work.data.train.seed)
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
-    return network, course
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in made.tensors.items()})
+    return network, made.course
 
 
 def _deaf(_: "Told") -> None:

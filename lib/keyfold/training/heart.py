@@ -75,10 +75,10 @@ def floor(some: Iterable[Batch], weights: tuple[float, float], *, classifies: bo
     """
     sums: dict[bytes, _Doubles] = {}
     for batch in some:
-        label, weight = batch.label.astype(np.float64), batch.weight.astype(np.float64)
+        label, weight = batch.rows.label.astype(np.float64), batch.rows.weight.astype(np.float64)
         weight = weight * np.where(label > 0, weights[1], weights[0])
-        rows = np.concatenate([batch.indices.view(np.uint8), batch.numbers.view(np.uint8)], 1)[batch.weight > 0]
-        each = np.stack([weight, weight * label, weight * label * label], 1)[batch.weight > 0]
+        rows = batch.rows.cells[batch.rows.weight > 0, :-4].view(np.uint8)
+        each = np.stack([weight, weight * label, weight * label * label], 1)[batch.rows.weight > 0]
         kinds, of = np.unique(rows, axis=0, return_inverse=True)
         added = np.zeros((len(kinds), 3))
         np.add.at(added, of.reshape(-1), each)
@@ -102,7 +102,7 @@ def _best(groups: _Doubles, *, classifies: bool) -> float:
 
 def reached(training: "Training", data: "Data", *, classifies: bool) -> Reached:
     """How near a trained network came over all rows of the train fold."""
-    some = streams.batches(data.train, 0, 1, 0)
+    some = streams.Reader(data.train, 0, 1).batches(0)
     return Reached(training.over(data.train), *floor(some, data.weights, classifies=classifies))
 
 
@@ -149,11 +149,11 @@ def one_batch(run: "Run") -> None:
             return
         training, data = distributed.alone(run, spec, found, *prepared(run, found))
         classifies = run.conf.train.model.torch.classifies
-        batch = next(streams.batches(data.train, 0, 1, 0))
+        batch = next(streams.Reader(data.train, 0, 1).batches(0))
         least, constant = floor([batch], data.weights, classifies=classifies)
         with run.step("fit") as step:
             losses = training.by_heart(batch, STEPS, Reached(0, least, constant).enough)
-            step.rows = int((batch.weight > 0).sum())
+            step.rows = int((batch.rows.weight > 0).sum())
         found_ = Reached(losses[-1], least, constant)
         run.say(
             f"one batch of {step.rows:,} rows: loss {losses[0]:.4g} after 1 step, {losses[-1]:.4g} after {len(losses):,}; "

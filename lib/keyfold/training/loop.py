@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from keyfold.errors import DataError
 from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
 from keyfold.training.ranks import Ranks
-from keyfold.training.streams import Batch, Plan, batches
+from keyfold.training.streams import Batch, Cells, Plan, Reader
 
 if TYPE_CHECKING:
     from keyfold.models.torch import Loop
@@ -61,11 +61,14 @@ class Training:
         self.module, self.conf, self.data, self.ranks = module, conf, data, ranks
         self.loss = _LOSSES[loss]
         self.parameters = list(module.parameters())
+        self.device = self.parameters[0].device
+        self.mixed = conf.mixed_precision and self.device.type == "cuda"
         self.optimizer = _OPTIMIZERS[conf.optimizer](self.parameters, lr=conf.learning_rate, weight_decay=conf.weight_decay)
         self.epoch = self.step = 0  # of the batch that is next; steps are counted over all epochs
-        self.total = torch.zeros(2, dtype=torch.float64)  # of this epoch so far: loss, weight
+        self.lost, self.weight = self._nothing(), 0.0  # of this epoch so far; what is on a GPU is not waited for in each step
         self.keys = (0, 0)  # of all ranks
         self.best, self.since = math.inf, 0
+        self._readers: dict[int, Reader] = {}
         self.course: list[Told] = []  # of all epochs, those before a checkpoint too
 
     # --- from beginning to end ---
@@ -92,9 +95,9 @@ class Training:
         self._stage()
         losses: list[float] = []
         while len(losses) < steps and not (losses and losses[-1] <= least):
-            self.total.zero_()
+            self.lost, self.weight = self._nothing(), 0.0
             self._descend(batch)
-            losses.append(float(self.total[0] / self.total[1]))
+            losses.append(float(self.lost) / self.weight)
         return losses
 
     @property
@@ -131,11 +134,16 @@ class Training:
         self.moving = [p for p in self.parameters if p.requires_grad]
 
     def _steps(self) -> Iterator[Batch]:
-        return batches(self.data.train, self.ranks.rank, self.ranks.size, self.epoch, self.step % self.data.train.steps)
+        return self._reader(self.data.train).batches(self.epoch, self.step % self.data.train.steps)
+
+    def _reader(self, plan: Plan) -> Reader:
+        if id(plan) not in self._readers:
+            self._readers[id(plan)] = Reader(plan, self.ranks.rank, self.ranks.size)
+        return self._readers[id(plan)]
 
     def _end_epoch(self, checkpoints: Checkpoints, told: Callable[[Told], None]) -> None:
         validation = self.over(self.data.validation)
-        mean = float(self.total[0] / self.total[1])
+        mean = float(self.lost) / self.weight
         known = self.data.validation.rows > 0
         if not math.isfinite(mean) or (known and not math.isfinite(validation)):
             raise DataError(
@@ -148,7 +156,7 @@ class Training:
         self.course.append(Told(self.epoch, self.step, mean, validation, self.keys))
         told(self.course[-1])
         self.epoch += 1
-        self.total.zero_()
+        self.lost, self.weight = self._nothing(), 0.0
         self._write(checkpoints, {"validation": validation} if known else {})
 
     # --- a step ---
@@ -157,31 +165,34 @@ class Training:
         self.module.train()
         count, keys = batch.keys
         # In 32-bit parts, whose sums over ranks a double holds.
-        said = torch.tensor([0.0, 0.0, count, keys & 0xFFFFFFFF, keys >> 32], dtype=torch.float64)
+        said = torch.tensor([0.0, count, keys & 0xFFFFFFFF, keys >> 32], dtype=torch.float64)
+        lost = self._nothing()
         for streams, part in self._parts(batch):
             if noise := getattr(self.module, "noise", None):
                 noise.at(self.data.train.seed, self.step, streams)
             loss, weight = self._lost(part)
             loss.backward()  # type: ignore[no-untyped-call]
-            said[:2] += torch.stack([loss.detach(), weight]).double()
+            lost += loss.detach().double()
+            said[0] += weight
         for p in self.moving:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         gradients = [p.grad for p in self.moving if p.grad is not None]
-        self.ranks.add([*gradients, said])
-        self.total += said[:2]
-        self.keys = (self.keys[0] + int(said[2]), (self.keys[1] + int(said[3]) + (int(said[4]) << 32)) % 2**64)
+        self.ranks.add([*gradients, lost, said])
+        weight, count, low, high = said.tolist()
+        self.lost += lost
+        self.weight += weight
+        self.keys = (self.keys[0] + int(count), (self.keys[1] + int(low) + (int(high) << 32)) % 2**64)
         self.step += 1
-        if said[1] > 0:
-            self._move(gradients, float(said[1]))
+        if weight > 0:
+            self._move(gradients, weight)
         self.optimizer.zero_grad(set_to_none=False)
 
-    def _parts(self, batch: Batch) -> Iterator[tuple[range, Batch]]:
+    def _parts(self, batch: Batch) -> Iterator[tuple[range, Cells]]:
         """The streams of a batch of this rank in as many parts as the conf says, each with its rows."""
         streams = self.data.train.owned(self.ranks.rank, self.ranks.size)
-        each, rows = len(streams) // self.conf.accumulate, len(batch.label) // len(streams)
+        each, rows = len(streams) // self.conf.accumulate, len(batch.rows.cells) // len(streams)
         for i in range(0, len(streams), each):
-            arrays: list[Any] = [array[i * rows : (i + each) * rows] for array in batch[:4]]
-            yield streams[i : i + each], Batch(arrays[0], arrays[1], arrays[2], arrays[3], batch.keys)
+            yield streams[i : i + each], batch.rows.part(i * rows, (i + each) * rows)
 
     def _move(self, gradients: list[Tensor], weight: float) -> None:
         for gradient in gradients:
@@ -201,25 +212,34 @@ class Training:
         gone = (step - warm) / max(1.0, whole - warm)
         return 0.5 + 0.5 * math.cos(math.pi * min(1.0, gone)) if self.conf.decay == "cosine" else 1.0
 
-    def _lost(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _nothing(self) -> Tensor:
+        return torch.zeros(1, dtype=torch.float64, device=self.device)
+
+    def _lost(self, rows: Cells) -> tuple[Tensor, Tensor]:
         """The weighted loss, summed, and the weight."""
-        label, weight = torch.from_numpy(batch.label), torch.from_numpy(batch.weight)
+        label, weight = torch.from_numpy(rows.label), torch.from_numpy(rows.weight)
         negative, positive = self.data.weights
         if (negative, positive) != (1.0, 1.0):
             weight = weight * torch.where(label > 0, positive, negative)
-        found = self.module(torch.from_numpy(batch.indices), torch.from_numpy(batch.numbers))
-        return (self.loss(found, label, reduction="none") * weight).sum(), weight.sum()
+        there = torch.from_numpy(rows.cells).to(self.device, non_blocking=True)
+        indices, numbers = there[:, : rows.first], there[:, rows.first : -4].view(torch.float32)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            found = self.module(indices, numbers)
+        each = self.loss(found.float(), label.to(self.device, non_blocking=True), reduction="none")
+        return (each * weight.to(self.device, non_blocking=True)).sum(), weight.sum()
 
     def over(self, plan: Plan) -> float:
         """The mean loss over the rows of a plan, NaN where there are none."""
         self.module.eval()
-        said = torch.zeros(2, dtype=torch.float64)
+        lost, weight = self._nothing(), torch.zeros(1, dtype=torch.float64)
         with torch.no_grad():
-            for batch in batches(plan, self.ranks.rank, self.ranks.size, 0):
+            for batch in self._reader(plan).batches(0):
                 for _, part in self._parts(batch):
-                    said += torch.stack(self._lost(part)).double()
-        self.ranks.add([said])
-        return float(said[0] / said[1]) if said[1] > 0 else math.nan
+                    loss, of = self._lost(part)
+                    lost += loss.double()
+                    weight += of
+        self.ranks.add([lost, weight])
+        return float(lost) / float(weight) if weight > 0 else math.nan
 
     # --- checkpoints ---
 
@@ -227,7 +247,7 @@ class Training:
         if self.ranks.rank:
             return
         state = {
-            "epoch": self.epoch, "step": self.step, "total": self.total.tolist(), "keys": list(self.keys),
+            "epoch": self.epoch, "step": self.step, "total": [float(self.lost), self.weight], "keys": list(self.keys),
             "best": self.best if math.isfinite(self.best) else None, "since": self.since, "course": self.course,
         }  # fmt: skip
         checkpoints.write(self.step, Checkpoint(self._tensors(), state | more))
@@ -252,7 +272,8 @@ class Training:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         state = found.state
         self.epoch, self.step, self.since = state["epoch"], state["step"], state["since"]
-        self.total = torch.tensor(state["total"], dtype=torch.float64)
+        lost, self.weight = state["total"]
+        self.lost = self._nothing() + lost
         self.keys = (state["keys"][0], state["keys"][1])
         self.best = math.inf if state["best"] is None else state["best"]
         self.course = [Told(epoch, step, loss, held, (n, keys)) for epoch, step, loss, held, (n, keys) in state["course"]]

@@ -13,6 +13,7 @@ class Ranks(Protocol):
 
     rank: int
     size: int
+    local: int  # among those of its host
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
         """Puts the sums over all ranks in their place."""
@@ -24,7 +25,7 @@ class Ranks(Protocol):
 class Single:
     """One process by itself."""
 
-    rank, size = 0, 1
+    rank, size, local = 0, 1, 0
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
         """They are the sums."""
@@ -40,21 +41,33 @@ class Horovod:
         import horovod.torch as hvd
 
         hvd.init()
-        self._hvd, self.rank, self.size = hvd, hvd.rank(), hvd.size()
+        self._hvd, self.rank, self.size, self.local = hvd, hvd.rank(), hvd.size(), hvd.local_rank()
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
-        """One message for each type of number."""
-        handles = []
-        for kind, some in groupby(tensors, key=lambda t: t.dtype):
+        """One message for each type of number and device; what is on a GPU goes by the host's memory, which is what Gloo sees."""
+        import torch
+
+        handles, away = [], []
+        for (kind, device), some in groupby(tensors, key=lambda t: (t.dtype, t.device)):
             same = list(some)
+            if device.type != "cpu":
+                whole = torch.cat([t.flatten() for t in same]).cpu()
+                away.append((same, whole))
+                same = [whole]
             # What has a name that was there before needs no talk of what it is.
             name = f"{kind}-{len(same)}-{sum(t.numel() for t in same)}"
             handles.append(self._hvd.grouped_allreduce_async_(same, op=self._hvd.Sum, name=name))
         for handle in handles:
             self._hvd.synchronize(handle)
+        for same, whole in away:
+            for t, part in zip(same, whole.to(same[0].device).split([t.numel() for t in same]), strict=True):
+                t.copy_(part.view_as(t))
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:
         """Of rank 0."""
-        handles = [self._hvd.broadcast_async_(t, 0, name=f"first-{i}-{t.numel()}") for i, t in enumerate(tensors)]
+        hosted = [t.cpu() for t in tensors]  # itself, where it is there
+        handles = [self._hvd.broadcast_async_(t, 0, name=f"first-{i}-{t.numel()}") for i, t in enumerate(hosted)]
         for handle in handles:
             self._hvd.synchronize(handle)
+        for t, host in zip(tensors, hosted, strict=True):
+            t.copy_(host)

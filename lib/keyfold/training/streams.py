@@ -4,6 +4,7 @@ Which of the streams a row is in follows from its key. A global batch takes as m
 so the sequence of global batches is the same for any number of ranks, and a rank reads nothing but its own files.
 """
 
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,8 +25,7 @@ from keyfold.standins import WEIGHT
 STREAMS = 12
 ORDER = "keyfold_order"  # bigint: the hash of a row's key
 BLOCK = 65_536  # rows that are shuffled together, but for larger row groups
-AHEAD = 4  # batches that wait for the loop
-_MASK = 2**64 - 1
+AHEAD = 4  # batches that are made together while as many wait for the loop
 
 
 class Group(NamedTuple):
@@ -36,16 +36,52 @@ class Group(NamedTuple):
     rows: int
 
 
+class Cells(NamedTuple):
+    """Rows as cells of 4 bytes, int32 (rows, indices + numbers + 4): float32 from the numbers on, then label, weight and the hash of the key."""
+
+    cells: npt.NDArray[np.int32]
+    first: int  # columns of indices
+
+    @classmethod
+    def empty(cls, rows: int, layout: Layout) -> "Cells":
+        """Memory for so many rows."""
+        first, numbers = layout.columns
+        return cls(np.empty((rows, first + numbers + 4), np.int32), first)
+
+    @property
+    def indices(self) -> npt.NDArray[np.int32]:
+        """int32 (rows, indices)."""
+        return self.cells[:, : self.first]
+
+    @property
+    def numbers(self) -> npt.NDArray[np.float32]:
+        """float32 (rows, numbers)."""
+        return self.cells[:, self.first : -4].view(np.float32)
+
+    @property
+    def label(self) -> npt.NDArray[np.float32]:
+        """float32 of the rows."""
+        return self.cells[:, -4].view(np.float32)
+
+    @property
+    def weight(self) -> npt.NDArray[np.float32]:
+        """float32 of the rows; padding has 0."""
+        return self.cells[:, -3].view(np.float32)
+
+    @property
+    def order(self) -> npt.NDArray[np.int64]:
+        """The hashes of the keys."""
+        return self.cells[:, -2:].view(np.int64)[:, 0]
+
+    def part(self, begin: int, end: int) -> "Cells":
+        """Some of the rows."""
+        return Cells(self.cells[begin:end], self.first)
+
+
 class Batch(NamedTuple):
-    """Rows of one rank, stream after stream: int32 and float32 (rows, columns), float32 of label and weight; padding has weight 0.
+    """Rows of one rank, stream after stream; `keys`: how many are no padding, and the sum of the hashes of their keys, modulo 2^64."""
 
-    `keys`: how many rows are no padding, and the sum of the hashes of their keys, modulo 2^64.
-    """
-
-    indices: npt.NDArray[np.int32]
-    numbers: npt.NDArray[np.float32]
-    label: npt.NDArray[np.float32]
-    weight: npt.NDArray[np.float32]
+    rows: Cells
     keys: tuple[int, int]
 
 
@@ -116,108 +152,96 @@ def groups(files: Sequence[str]) -> list[Group]:
     return [group for _, group in sorted(found)]
 
 
-def batches(plan: Plan, rank: int, ranks: int, epoch: int, step: int = 0) -> Iterator[Batch]:
-    """The batches of a rank from a step of an epoch on, read ahead by a thread."""
-    parts = [_stream(plan, stream, epoch, step) for stream in plan.owned(rank, ranks)]
-    return _ahead(_joined([next(part) for part in parts]) for _ in range(step, plan.steps))
+class Reader:
+    """The batches of a rank, of one epoch at a time. Blocks stay in memory that is had once, for that costs more than to fill it."""
+
+    def __init__(self, plan: Plan, rank: int, ranks: int) -> None:
+        self._plan = plan
+        self._streams = [_Stream(plan, stream) for stream in plan.owned(rank, ranks)]
+
+    def batches(self, epoch: int, step: int = 0) -> Iterator[Batch]:
+        """From a step of an epoch on, read ahead by a thread."""
+        for stream in self._streams:
+            stream.begin(epoch, step)
+        return _ahead(self._next() for _ in range(step, self._plan.steps))
+
+    def _next(self) -> Batch:
+        """As many rows of each stream, one after another; where a stream has no more, padding."""
+        each = self._plan.each
+        rows = Cells.empty(len(self._streams) * each, self._plan.layout)
+        count = sum(stream.fill(rows.cells[i * each : (i + 1) * each]) for i, stream in enumerate(self._streams))
+        return Batch(rows, (count, int(rows.order.view(np.uint64).sum(dtype=np.uint64))))  # of padding the order is 0
 
 
-def _joined(parts: list[Batch]) -> Batch:
-    some: list[Any] = [np.concatenate(each) for each in zip(*(part[:4] for part in parts), strict=True)]
-    keys = [part.keys for part in parts]
-    return Batch(some[0], some[1], some[2], some[3], (sum(n for n, _ in keys), sum(total for _, total in keys) & _MASK))
+class _Stream:
+    """The rows of a stream in the order of an epoch; each is copied once, from its block to where it is wanted."""
 
+    def __init__(self, plan: Plan, stream: int) -> None:
+        self._plan, self._stream = plan, stream
+        self._block = Cells.empty(0, plan.layout)
 
-def _stream(plan: Plan, stream: int, epoch: int, step: int) -> Iterator[Batch]:
-    """Batches of a stream from a step on, the last one padded; then nothing but padding."""
-    skip, held = step * plan.each, None
-    for number, block in enumerate(plan.blocks(stream, epoch)):
-        rows = sum(g.rows for g in block)
-        if skip >= rows:
-            skip -= rows
-            continue
-        read = _shuffled(plan, block, [plan.seed, epoch, stream, number]).after(skip)
-        held, skip = read if held is None else held.and_then(read), 0
-        while held.rows >= plan.each:
-            yield held.batch(plan.each)
-            held = held.after(plan.each)
-    if held is not None and held.rows:
-        yield held.batch(plan.each)
-    empty = _Rows.none(plan.layout)
-    while True:
-        yield empty.batch(plan.each)
+    def begin(self, epoch: int, step: int) -> None:
+        """At a step of an epoch."""
+        self._seed, self._skip = [self._plan.seed, epoch, self._stream], step * self._plan.each
+        self._left = enumerate(self._plan.blocks(self._stream, epoch))
+        self._rows: npt.NDArray[np.int64] = np.zeros(0, np.int64)  # of the block, those that are next
 
+    def fill(self, into: npt.NDArray[np.int32]) -> int:
+        """Writes the cells of the next rows, and padding behind the last; says how many rows there were."""
+        at, rows = 0, len(into)
+        while at < rows and (len(self._rows) or self._next()):
+            now, self._rows = self._rows[: rows - at], self._rows[rows - at :]
+            self._block.cells.take(now, 0, into[at : at + len(now)], "clip")  # all are in range, and "raise" would copy once more
+            at += len(now)
+        into[at:] = 0
+        return at
 
-class _Rows(NamedTuple):
-    """Rows of a stream in their order; `order` is the hash of the key."""
+    def _next(self) -> bool:
+        """Has the next block that is not skipped, if there is one."""
+        for number, groups in self._left:
+            rows = sum(g.rows for g in groups)
+            if self._skip < rows:
+                self._read(groups, rows)
+                self._rows = np.random.default_rng([*self._seed, number]).permutation(rows)[self._skip :]
+                self._skip = 0
+                return True
+            self._skip -= rows
+        return False
 
-    indices: npt.NDArray[np.int32]
-    numbers: npt.NDArray[np.float32]
-    label: npt.NDArray[np.float32]
-    weight: npt.NDArray[np.float32]
-    order: npt.NDArray[np.int64]
-
-    @classmethod
-    def none(cls, layout: Layout) -> "_Rows":
-        indices, numbers = layout.packed({name: np.zeros(0) for name in (*layout.indices, *layout.numbers)}, 0)
-        nothing = np.zeros(0, np.float32)
-        return cls(indices, numbers, nothing, nothing, np.zeros(0, np.int64))
-
-    @property
-    def rows(self) -> int:
-        return len(self.order)
-
-    def after(self, rows: int) -> "_Rows":
-        arrays: Iterator[Any] = (array[rows:] for array in self)
-        return _Rows(*arrays)
-
-    def and_then(self, more: "_Rows") -> "_Rows":
-        pairs: Iterator[Any] = zip(self, more, strict=True)
-        arrays: Iterator[Any] = (np.concatenate(pair) for pair in pairs)
-        return _Rows(*arrays)
-
-    def batch(self, rows: int) -> Batch:
-        taken: list[Any] = [array[:rows] for array in self]
-        many = len(taken[4])
-        if many < rows:
-            taken = [np.concatenate([a, np.zeros((rows - many, *a.shape[1:]), a.dtype)]) for a in taken]
-        keys = many, int(taken[4][:many].view(np.uint64).sum(dtype=np.uint64))
-        return Batch(taken[0], taken[1], taken[2], taken[3], keys)
-
-
-def _shuffled(plan: Plan, block: list[Group], seed: list[int]) -> _Rows:
-    table = pa.concat_tables([_read(group) for group in block]).combine_chunks()
-    order = np.random.default_rng(seed).permutation(table.num_rows)
-    names = (*plan.layout.indices, *plan.layout.numbers)
-    indices, numbers = plan.layout.packed({name: _flat(table[name]) for name in names}, table.num_rows)
-    weight = table[WEIGHT].to_numpy() if WEIGHT in table.column_names else np.ones(table.num_rows)
-    label = np.asarray(table[LABEL].to_numpy(zero_copy_only=False), np.float32)
-    arrays: list[Any] = [indices, numbers, label, weight.astype(np.float32), table[ORDER].to_numpy()]
-    return _Rows(*(array.take(order, axis=0) for array in arrays))
+    def _read(self, groups: list[Group], rows: int) -> None:
+        """Where the block before was."""
+        layout, begin = self._plan.layout, 0
+        if rows > len(self._block.cells):
+            self._block = Cells.empty(rows, layout)
+        for file, some in itertools.groupby(groups, key=lambda g: g.file):
+            with _opened(file) as parquet:
+                for group in some:
+                    into = self._block.part(begin, begin := begin + group.rows)
+                    table = parquet.read_row_group(group.number, use_threads=False)
+                    layout.pack({name: _flat(table[name]) for name in layout.names}, into.indices, into.numbers)
+                    into.label[:] = _flat(table[LABEL])
+                    into.weight[:] = _flat(table[WEIGHT]) if WEIGHT in table.column_names else 1
+                    into.order[:] = _flat(table[ORDER])
 
 
 def _flat(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    whole = column.combine_chunks()
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     whole = whole.flatten() if pa.types.is_list(whole.type) else whole
     return whole.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _read(group: Group) -> pa.Table:
-    try:
-        with _opened(group.file) as parquet:
-            return parquet.read_row_group(group.number, use_threads=False)
-    except FileNotFoundError as error:
-        raise DataError(f"{group.file} is gone: VACUUM took the version that is trained on; run `train` again") from error
-
-
 def _opened(file: str) -> pq.ParquetFile:
+    """DataError where it is not there."""
     system, path = pyarrow.fs.FileSystem.from_uri(file) if "://" in file or file.startswith("file:") else (None, file)
-    return pq.ParquetFile(path, filesystem=system)
+    try:
+        return pq.ParquetFile(path, filesystem=system)
+    except FileNotFoundError as error:
+        raise DataError(f"{file} is gone: VACUUM took the version that is trained on; run `train` again") from error
 
 
 def _ahead(some: Iterator[Batch]) -> Iterator[Batch]:
-    """The same, made by a thread that is a few ahead; it ends with whoever takes them."""
-    waiting: Queue[Any] = Queue(AHEAD)
+    """The same, made by a thread that is ahead; it ends with whoever takes them. They are handed over a few at once, for each time costs."""
+    waiting: Queue[Any] = Queue(1)
     done = threading.Event()
 
     def put(item: Any) -> None:
@@ -228,19 +252,21 @@ def _ahead(some: Iterator[Batch]) -> Iterator[Batch]:
 
     def work() -> None:
         try:
-            for batch in some:
-                put(batch)
+            while few := list(itertools.islice(some, AHEAD)):
+                put(few)
                 if done.is_set():
                     return
             put(None)
         except BaseException as error:  # noqa: BLE001 - it is raised where the batches are taken
             put(error)
 
-    threading.Thread(target=work, daemon=True).start()
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
     try:
         while (item := waiting.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
-            yield item
+            yield from item
     finally:
         done.set()
+        thread.join()
