@@ -1,4 +1,4 @@
-"""A network's training by parts: from files to batches without Spark, and two ranks beside two processes that know nothing of each other.
+"""A network's training by parts: from files to batches without Spark, two ranks beside two processes that know nothing of each other, and the loop on a GPU where there is one.
 
 26 columns of indices and 13 of numbers. Needs `./spark-submit.sh setup horovod`.
 """
@@ -24,6 +24,10 @@ from keyfold.training.streams import STREAMS, Plan, Reader, groups
 INDICES, NUMBERS, BUCKETS = 26, 13, 1000
 OUTS = {f"i{n}": Out("int", BUCKETS) for n in range(INDICES)} | {f"x{n}": Out("double") for n in range(NUMBERS)}
 BATCH = 3072
+NETWORKS: dict[str, Any] = {
+    "small": {"wide_deep": {"embedding": 8, "hidden": [64, 32]}},
+    "large": {"wide_deep": {"embedding": 64, "hidden": [2048, 1024, 512]}},
+}
 CONF = {
     "network": {"wide_deep": {"embedding": 8, "hidden": [64, 32]}},
     "loop": {"epochs": 3, "batch_size": BATCH, "checkpoint_steps": 100},
@@ -167,13 +171,54 @@ def two(paths: list[str], rows: int, folder: Path) -> list[Any]:
     return made
 
 
+def on_gpu(paths: list[str], rows: int, folder: Path, repeats: int) -> list[Any]:
+    """The seconds of an epoch of one process, from files and from batches that are there already."""
+    import torch
+
+    from keyfold.training.checkpoints import Checkpoints
+    from keyfold.training.loop import Training
+    from keyfold.training.ranks import Single
+
+    made: list[Any] = []
+    for name, network in NETWORKS.items():
+        held: list[Any] = []
+        seconds: dict[str, list[float]] = {}
+        for device, mixed in (("cpu", False), ("cuda", False), ("cuda", True)):
+            for case in ("files", "memory"):
+                loop = CONF["loop"] | {"epochs": repeats + 1, "mixed_precision": mixed, "checkpoint_steps": 10**6}
+                conf = _work(paths, BATCH, "").conf.model_validate({"network": network, "loop": loop})
+                module = conf.build(plan(paths, BATCH).layout, 0).to(device)
+                training = Training(module, conf.loss, conf.loop, _work(paths, BATCH, "").data, Single())
+                if case == "memory":
+                    held = held or list(training._steps())
+                    training._steps = held.__iter__  # type: ignore[method-assign, assignment]
+                marks: list[float] = []
+                at = Checkpoints(folder / f"{name}-{device}-{mixed}-{case}")
+                training.run(at, lambda _, marks=marks: marks.append(time.time()))  # type: ignore[misc]
+                seconds[f"{name}, {device}{' bfloat16' if mixed else ''}, {case}"] = _epochs(marks)
+        found = records(seconds, rows, f"{name}, cpu, memory", f"{name}, cuda, memory")
+        show(f"An epoch, one process, {torch.cuda.get_device_name()}", found)
+        made += found
+    return made
+
+
 def main() -> None:
-    """Both parts."""
-    options = arguments(__doc__, rows=1_200_000).parse_args()
+    """All parts, or some."""
+    parser = arguments(__doc__, rows=1_200_000)
+    parser.add_argument("--parts", nargs="+", default=["data", "ranks", "gpu"], choices=["data", "ranks", "gpu"])
+    options = parser.parse_args()
+    import torch
+
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
         paths = written(at, options.rows)
-        found = {"data": data_path(paths, options.rows, options.repeats), "ranks": two(paths, options.rows, at)}
+        found: dict[str, Any] = {}
+        if "data" in options.parts:
+            found["data"] = data_path(paths, options.rows, options.repeats)
+        if "ranks" in options.parts:
+            found["ranks"] = two(paths, options.rows, at)
+        if "gpu" in options.parts and torch.cuda.is_available():
+            found["gpu"] = on_gpu(paths, options.rows, at, options.repeats)
     if options.json:
         options.json.write_text(json.dumps(machine() | found, indent=1) + "\n", "utf-8")
 

@@ -19,6 +19,7 @@ from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
 from keyfold.training.loop import Data, Training
 from keyfold.training.ranks import Single
 from keyfold.training.streams import STREAMS, Plan, Reader, groups
+from keyfold.training.work import Work
 
 OUTS = {"user": Out("int", 20), "words": Out("int", 6, 2), "price": Out("double")}
 CONF = Torch.model_validate({"network": {"wide_deep": {"embedding": 4, "hidden": [8], "dropout": 0.2}}})
@@ -271,6 +272,50 @@ def test_checkpoints_are_whole_or_not_there(data, tmp_path):
     some.write(4, Checkpoint({"network.a": tensor}, {}))
     with pytest.raises(OSError):
         some.wait()
+
+
+def work(data, folder, **loop):
+    return Work(CONF.model_copy(update={"loop": Loop(**{"epochs": 3, "learning_rate": 0.02} | loop)}), data, folder, {})
+
+
+def near(one, other, tolerance):
+    return all(np.allclose(one.tensors[name], other.tensors[name], atol=tolerance) for name in one.tensors)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_a_cpu_is_taken_unless_one_is_asked_for(data, tmp_path):
+    plain, mixed = (work(data, tmp_path / str(i), mixed_precision=bool(i)).run(Single(), lambda _: None) for i in (0, 1))
+    assert plain.device == mixed.device == "CPU, float32"
+    assert near(plain, mixed, 0)
+    with pytest.raises(ConfError, match=r"loop.device: torch .* finds no GPU on .*; leave it out"):
+        work(data, tmp_path, device="cuda").run(Single(), lambda _: None)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_on_a_gpu_it_comes_to_what_it_does_on_a_cpu(data, tmp_path):
+    cpu = work(data, tmp_path / "cpu", device="cpu").run(Single(), lambda _: None)
+    gpu = work(data, tmp_path / "gpu").run(Single(), lambda _: None)
+    assert cpu.device == "CPU, float32"
+    assert gpu.device == f"{torch.cuda.get_device_name()}, float32"
+    assert near(cpu, gpu, 2e-4)
+    assert [told.keys for told in gpu.course] == [told.keys for told in cpu.course]
+    with pytest.raises(Stopped):
+        work(data, tmp_path / "again", checkpoint_steps=4).run(Stopping(data.train.steps + 6), lambda _: None)
+    again = work(data, tmp_path / "again", checkpoint_steps=4).run(Single(), lambda _: None)
+    assert near(gpu, again, 2e-4)
+    mixed = work(data, tmp_path / "mixed", mixed_precision=True).run(Single(), lambda _: None)
+    assert mixed.device.endswith(", bfloat16 mixed")
+    assert not near(gpu, mixed, 1e-6)
+    assert mixed.course[-1].validation == pytest.approx(gpu.course[-1].validation, rel=0.02)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-6)
+    try:
+        with pytest.raises(
+            ConfError, match=r"the memory of .* is too small for this network and batches of .*; raise accumulate"
+        ):
+            work(data, tmp_path / "full", batch_size=1200).run(Single(), lambda _: None)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def test_what_cannot_be_is_a_sentence(data, tmp_path):

@@ -129,6 +129,22 @@ def test_ranks_and_parts_of_batches_are_of_no_matter(data, tmp_path, name):
     assert all(t[-1].keys == said[-1].keys for _, t in found)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_gpu_is_of_no_matter_and_half_the_bits_of_little(data, tmp_path, name, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    given = {"epochs": 1, "learning_rate": 0.1, "optimizer": "sgd"}
+    made = {}
+    for device, mixed in (("cpu", False), ("cuda", False), ("cuda", True)):
+        module = conf_of(name).build(data[name].train.layout, 7).to(device)
+        made[device, mixed] = trained(data, name, tmp_path / f"{device}-{mixed}", None, module, **given, mixed_precision=mixed)
+    cpu, gpu, mixed = (training.module.state_dict() for training, _ in made.values())
+    for key, tensor in cpu.items():
+        assert torch.allclose(gpu[key].cpu(), tensor, atol=5e-4), key
+        assert torch.allclose(mixed[key].cpu(), tensor, atol=5e-2), key
+    assert any(not torch.allclose(mixed[key], gpu[key], atol=1e-6) for key in gpu)
+
+
 def test_statistics_of_batch_normalisation_stay_as_they_are(data, tmp_path):
     before = conf_of("resnet50").build(data["resnet50"].train.layout, 7).state_dict()
     after = trained(data, "resnet50", tmp_path, epochs=1)[0].module.state_dict()
@@ -151,8 +167,8 @@ def test_stages_move_their_parts_alone(data, tmp_path):
 
     class Telling(Single):
         def add(self, tensors):
-            if len(tensors) > 1:
-                rates.append((len(tensors) - 1, made.rate * made._share()))
+            if len(tensors) > 2:
+                rates.append((len(tensors) - 2, made.rate * made._share()))
 
     conf = conf_of("image", stages=[*stages, {"trains": "all", "epochs": 1, "learning_rate": 0.001}], decay="cosine")
     module = conf.build(data["image"].train.layout, 7)

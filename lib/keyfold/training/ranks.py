@@ -1,8 +1,9 @@
 """What the training loop needs of the processes that train together; another transport is another class in this file."""
 
+import time
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,8 +58,7 @@ class Horovod:
             # What has a name that was there before needs no talk of what it is.
             name = f"{kind}-{len(same)}-{sum(t.numel() for t in same)}"
             handles.append(self._hvd.grouped_allreduce_async_(same, op=self._hvd.Sum, name=name))
-        for handle in handles:
-            self._hvd.synchronize(handle)
+        self._wait(handles)
         for same, whole in away:
             for t, part in zip(same, whole.to(same[0].device).split([t.numel() for t in same]), strict=True):
                 t.copy_(part.view_as(t))
@@ -67,7 +67,13 @@ class Horovod:
         """Of rank 0."""
         hosted = [t.cpu() for t in tensors]  # itself, where it is there
         handles = [self._hvd.broadcast_async_(t, 0, name=f"first-{i}-{t.numel()}") for i, t in enumerate(hosted)]
-        for handle in handles:
-            self._hvd.synchronize(handle)
+        self._wait(handles)
         for t, host in zip(tensors, hosted, strict=True):
             t.copy_(host)
+
+    def _wait(self, handles: list[Any]) -> None:
+        """Asleep, for Horovod's own way of waiting keeps the core busy that its thread needs."""
+        for handle in handles:
+            while not self._hvd.poll(handle):
+                time.sleep(0.0003)
+            self._hvd.synchronize(handle)
