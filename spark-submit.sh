@@ -125,14 +125,14 @@ make_horovod() {
   if [ ! -f "$wheel" ]; then
     say "building Horovod $HOROVOD for this torch, once: about 5 minutes"
     tools="$(mktemp -d)"
-    # torch's headers want C++20, which Horovod's own build files do not ask for.
+    # torch's headers want C++20, which Horovod's own build files do not ask for; they do ask for a CMake that CMake 4 has left behind.
     printf '#!/bin/sh\nexec g++ "$@" -std=c++20\n' >"$tools/c++"
     chmod +x "$tools/c++"
     mkdir -p "$wheel"
     log="$tools/log"
     {
       "$PY" -m pip install --quiet --disable-pip-version-check --target "$tools/packages" 'setuptools<80' wheel &&
-        PYTHONPATH="$tools/packages" CXX="$tools/c++" HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 HOROVOD_WITHOUT_TENSORFLOW=1 \
+        PYTHONPATH="$tools/packages" CXX="$tools/c++" CMAKE_POLICY_VERSION_MINIMUM=3.5 HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 HOROVOD_WITHOUT_TENSORFLOW=1 \
           HOROVOD_WITHOUT_MXNET=1 "$PY" -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w "$tools" "horovod==$HOROVOD"
     } >"$log" 2>&1 || { tail -n 20 "$log"; die "Horovod could not be built: the lines above say why; all of them are in $log."; }
     # Under another name first: a copy may be cut short.

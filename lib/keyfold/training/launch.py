@@ -30,7 +30,6 @@ _SETTINGS = {
     "HOROVOD_GLOO_TIMEOUT_SECONDS": str(SILENCE),
     "HOROVOD_STALL_CHECK_TIME_SECONDS": str(SILENCE),
     "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": str(2 * SILENCE),
-    "HOROVOD_CYCLE_TIME": "10",  # milliseconds: its threads talk so often, which takes of the core that computes
 }
 
 
