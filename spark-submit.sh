@@ -125,8 +125,9 @@ make_horovod() {
   if [ ! -f "$wheel" ]; then
     say "building Horovod $HOROVOD for this torch, once: about 5 minutes"
     tools="$(mktemp -d)"
-    # torch's headers want C++20, which Horovod's own build files do not ask for; they do ask for a CMake that CMake 4 has left behind.
-    printf '#!/bin/sh\nexec g++ "$@" -std=c++20\n' >"$tools/c++"
+    # torch's headers want C++20, which Horovod's own build files do not ask for; its own count on what g++ 12 includes by itself, and on a
+    # policy that CMake 4 has left behind.
+    printf '#!/bin/sh\nexec g++ "$@" -std=c++20 -include cstdint -include string\n' >"$tools/c++"
     chmod +x "$tools/c++"
     mkdir -p "$wheel"
     log="$tools/log"

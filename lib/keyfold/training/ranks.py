@@ -59,7 +59,7 @@ class Horovod:
                 away.append((same, whole))
                 same = [whole]
             # What has a name that was there before needs no talk of what it is.
-            name = f"{kind}-{len(same)}-{sum(t.numel() for t in same)}"
+            name = f"{kind}-{device}-{len(same)}-{sum(t.numel() for t in same)}"
             handles.append(self._hvd.grouped_allreduce_async_(same, op=self._hvd.Sum, name=name))
         self._wait(handles)
         for same, whole in away:
