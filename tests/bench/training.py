@@ -24,6 +24,7 @@ from keyfold.training.streams import STREAMS, Plan, Reader, groups
 INDICES, NUMBERS, BUCKETS = 26, 13, 1000
 OUTS = {f"i{n}": Out("int", BUCKETS) for n in range(INDICES)} | {f"x{n}": Out("double") for n in range(NUMBERS)}
 BATCH = 3072
+BATCHES = (3072, 24_576)
 NETWORKS: dict[str, Any] = {
     "small": {"wide_deep": {"embedding": 8, "hidden": [64, 32]}},
     "large": {"wide_deep": {"embedding": 64, "hidden": [2048, 1024, 512]}},
@@ -107,7 +108,7 @@ def data_path(paths: list[str], rows: int, repeats: int) -> list[Any]:
     )
 
 
-def alone(paths: list[str], folder: str, ready: Any, said: Any) -> None:
+def alone(paths: list[str], batch: int, folder: str, ready: Any, said: Any) -> None:
     """One process by itself, over half of the rows in batches of half the size."""
     import torch
 
@@ -115,7 +116,7 @@ def alone(paths: list[str], folder: str, ready: Any, said: Any) -> None:
 
     torch.set_num_threads(1)
     marks: list[float] = []
-    work = _work(paths * 2, BATCH // 2, folder)  # half the files, each of them two streams
+    work = _work(paths * 2, batch // 2, folder)  # half the files, each of them two streams
     work = work._replace(data=work.data._replace(train=work.data.train._replace(streams=_halves(paths))))
     ready.wait()
     work.run(Single(), lambda _: marks.append(time.time()))
@@ -133,7 +134,8 @@ def _work(paths: list[str], batch: int, folder: str) -> Any:
     from keyfold.training.work import Work
 
     nothing: list[list[Any]] = [[] for _ in range(STREAMS)]
-    return Work(Torch.model_validate(CONF), Data(plan(paths, batch), Plan(nothing, Layout.of(OUTS), 0, 1)), Path(folder), {})
+    conf = Torch.model_validate(CONF | {"loop": CONF["loop"] | {"batch_size": batch}})
+    return Work(conf, Data(plan(paths, batch), Plan(nothing, Layout.of(OUTS), 0, 1)), Path(folder), {})
 
 
 def _epochs(marks: list[float]) -> list[float]:
@@ -142,16 +144,25 @@ def _epochs(marks: list[float]) -> list[float]:
 
 
 def two(paths: list[str], rows: int, folder: Path) -> list[Any]:
-    """The seconds of an epoch."""
+    """The seconds of an epoch, in batches of both sizes."""
     from keyfold import spark as keyfold_spark
     from keyfold.conf import check
     from keyfold.run import Run
+
+    run = Run(check({"name": "bench", "data": {"key": ["k"]}}), keyfold_spark.session("bench training"))
+    return [record for batch in BATCHES for record in _two(run, paths, rows, batch, folder)]
+
+
+def _two(run: Any, paths: list[str], rows: int, batch: int, folder: Path) -> list[Any]:
     from keyfold.training import launch
 
     context = multiprocessing.get_context("spawn")
     ready, said = context.Event(), context.Queue()
     halves = [paths[: STREAMS // 2], paths[STREAMS // 2 :]]
-    some = [context.Process(target=alone, args=(half, str(folder / f"alone-{i}"), ready, said)) for i, half in enumerate(halves)]
+    some = [
+        context.Process(target=alone, args=(half, batch, str(folder / f"alone-{batch}-{i}"), ready, said))
+        for i, half in enumerate(halves)
+    ]
     for process in some:
         process.start()
     time.sleep(15)  # for their imports
@@ -160,14 +171,13 @@ def two(paths: list[str], rows: int, folder: Path) -> list[Any]:
     for process in some:
         process.join()
     alone_ = [max(pair) for pair in zip(*(_epochs(m) for m in marks), strict=True)]
-    run = Run(check({"name": "bench", "data": {"key": ["k"]}}), keyfold_spark.session("bench training"))
     found: list[float] = []
     start = time.time()
-    work = _work(paths, BATCH, str(folder / "ranks"))
+    work = _work(paths, batch, str(folder / f"ranks-{batch}"))
     launch.over_ranks(run, 2, None, work.folder, work.as_rank, lambda _: found.append(time.time()))
     print(f"two ranks: from the start to the end of the first epoch {found[0] - start:.1f} s\n")
     made = records({"two processes alone": alone_, "two ranks": _epochs(found)}, rows, "two processes alone", None)
-    show("An epoch, two processes with a thread each", made)
+    show(f"An epoch in batches of {batch:,}, two processes with a thread each", made)
     return made
 
 
