@@ -1,5 +1,6 @@
 """The notebooks, run as a reader runs them, from their own folder: they end well, and what they say they show is so."""
 
+import importlib.util
 from pathlib import Path
 
 import nbformat
@@ -9,12 +10,21 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parents[1] / "notebooks"
 CHECKS = {
     "churn_tour": ["folds-stable", "spark-is-arrow", "one-row-a-key", "served-as-scored", "nothing-new"],
+    "embeddings": ["as-liked"],
     "windows": ["replayed-as-batch", "never-the-future"],
 }
-PICTURES = {"churn_tour": ["folds-plot", "features-plot", "quality-plot", "account"], "windows": ["windows-plot", "view-plot"]}
+PICTURES = {
+    "churn_tour": ["folds-plot", "features-plot", "quality-plot", "account"],
+    "embeddings": ["neighbours-plot"],
+    "windows": ["windows-plot", "view-plot"],
+}
+TORCH = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs torch: ./tests/run --horovod")
 
 
-@pytest.fixture(scope="module", params=[pytest.param("churn_tour", marks=pytest.mark.slow), "windows"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("churn_tour", marks=pytest.mark.slow), pytest.param("embeddings", marks=TORCH), "windows"],
+)
 def tour(request, tmp_path_factory, made_state):
     notebook = nbformat.read(FOLDER / f"{request.param}.ipynb", as_version=4)
     with pytest.MonkeyPatch.context() as patch:
