@@ -27,7 +27,7 @@ from keyfold.training.heart import Reached, floor, one_batch
 from keyfold.training.job import decide, train
 from keyfold.training.loop import Data, Training
 from keyfold.training.ranks import Single
-from keyfold.training.streams import STREAMS, Batch, Plan, groups
+from keyfold.training.streams import STREAMS, Batch, Cells, Plan, groups
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,9 @@ def test_the_floor_is_what_the_best_answers_lose():
     def batches_of(y):
         for part in np.array_split(np.arange(400), 3):
             pixels = np.stack([state[part] % 2, state[part] // 2], 1).astype(np.float32)
-            yield Batch((state[part][:, None]).astype(np.int32), pixels, y[part], weight[part], (len(part), 0))
+            rows = Cells.empty(len(part), Layout.of({"state": Out("int", 5), "pixels": Out("float", length=2)}))
+            rows.indices[:, 0], rows.numbers[:], rows.label[:], rows.weight[:] = state[part], pixels, y[part], weight[part]
+            yield Batch(rows, (len(part), 0))
 
     weighed = weight * np.where(label > 0, 3, 1)
     share = np.array([np.average(label[state == s], weights=weighed[state == s]) for s in range(5)])
