@@ -122,6 +122,9 @@ def test_memory_is_bounded_by_what_is_shuffled_together(written):
         blocks = plan(written).blocks(stream, 0)
         assert Counter(g for block in blocks for g in block) == Counter(parts)
         assert all(len(block) == 1 or sum(g.rows for g in block) <= 8 for block in blocks)
+    photos = Layout.of({"photo": Out("float", length=64 * 64 * 3)})
+    assert streams.block_of(Layout.of(OUTS)) == 65_536
+    assert 60 < streams.block_of(photos) * 64 * 64 * 3 * 4 / 2**20 <= 64, "megabytes of a block"
 
 
 def test_what_cannot_be_is_a_sentence(written, tmp_path):

@@ -114,7 +114,7 @@ def _data(run: "Run", conf: Torch, spec: Spec, found: Examples, key: list[str], 
     assert run.conf.train is not None
     layout, each = Layout.of(spec.outs), streams.per_stream(conf.loop.batch_size)
     groups = _kept(run, spec, found, key)
-    plans = {fold: Plan(groups[fold], layout, run.conf.train.seed, each) for fold in FOLDS}
+    plans = {fold: Plan(groups[fold], layout, run.conf.train.seed, each, streams.block_of(layout)) for fold in FOLDS}
     return Data(plans["train"], plans["validation"], weights)
 
 
@@ -165,10 +165,11 @@ def _fits(run: "Run", conf: Torch, layout: Layout) -> None:
     assert run.conf.train is not None
     with torch.device("meta"):
         parameters = sum(p.numel() for p in conf.build(layout, 0).parameters())
-    columns = sum(s.stop - s.start for of in (layout.indices, layout.numbers) for s in of.values())
+    columns = sum(layout.columns)
     rows = conf.loop.batch_size // run.conf.train.ranks
-    # Parameters, gradients, an optimizer's two moments and a checkpoint's copy; batches that wait; blocks, as read and as shuffled.
-    needed = 5 * 4 * parameters + 4 * columns * ((AHEAD + 3) * rows + 3 * BLOCK)
+    # Parameters, gradients, an optimizer's two moments and a checkpoint's copy; batches; a block of each stream, and one more as it is read.
+    blocks = STREAMS // run.conf.train.ranks + 1
+    needed = 5 * 4 * parameters + 4 * (columns + 4) * ((2 * AHEAD + 2) * rows + blocks * streams.block_of(layout))
     local = (run.spark.conf.get("spark.master", "") or "").startswith("local")
     together = needed * (run.conf.train.ranks if local else 1)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -24,7 +24,8 @@ from keyfold.standins import WEIGHT
 
 STREAMS = 12
 ORDER = "keyfold_order"  # bigint: the hash of a row's key
-BLOCK = 65_536  # rows that are shuffled together, but for larger row groups
+BLOCK = 65_536  # rows that are shuffled together, but for larger row groups,
+CELLS = 2**24  # and fewer where a row has many columns
 AHEAD = 4  # batches that are made together while as many wait for the loop
 
 
@@ -120,6 +121,11 @@ class Plan(NamedTuple):
                 made.append([])
             made[-1].append(groups[i])
         return made
+
+
+def block_of(layout: Layout) -> int:
+    """Rows that are shuffled together."""
+    return max(1, min(BLOCK, CELLS // (sum(layout.columns) + 4)))
 
 
 def uneven(many: int, ranks: int) -> ConfError:
