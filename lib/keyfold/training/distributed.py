@@ -167,8 +167,8 @@ def _fits(run: "Run", conf: Torch, layout: Layout) -> None:
         parameters = sum(p.numel() for p in conf.build(layout, 0).parameters())
     columns = sum(layout.columns)
     rows = conf.loop.batch_size // run.conf.train.ranks
-    # Parameters, gradients, an optimizer's two moments and a checkpoint's copy; batches; a block of each stream, and one more as it is read.
-    blocks = STREAMS // run.conf.train.ranks + 1
+    # Parameters, gradients, an optimizer's two moments and a checkpoint's copy; batches; a block of each stream of both folds, and one as it is read.
+    blocks = len(FOLDS) * STREAMS // run.conf.train.ranks + 1
     needed = 5 * 4 * parameters + 4 * (columns + 4) * ((2 * AHEAD + 2) * rows + blocks * streams.block_of(layout))
     local = (run.spark.conf.get("spark.master", "") or "").startswith("local")
     together = needed * (run.conf.train.ranks if local else 1)
