@@ -4,4 +4,4 @@ from keyfold.cli import main
 from keyfold.score import score
 
 if __name__ == "__main__":
-    main(score, __doc__)
+    main(score, __doc__, {"strict": "refuse where packages are of other releases than the model was trained with"})

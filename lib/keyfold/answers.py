@@ -1,20 +1,55 @@
 """What happens in a worker: raw rows in, one outcome a row out. Imports little, for every worker pays for it."""
 
+import hashlib
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.errors import PromiseError
-from keyfold.features.kind import rows_at_once
-from keyfold.models import Model, Prediction, label_type
+from keyfold.models import Model, Prediction
 from keyfold.split import FOLD
 
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
 NOT_FINITE = "the prediction is not a finite number"
+loads = 0  # of models in this process, for the test that says once a worker
+
+
+class Answering(Protocol):
+    """What answers rows: a model of keyfold's, or a foreign one."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The raw columns that it takes."""
+
+    @property
+    def digest(self) -> str:
+        """Names the spec, or the foreign model."""
+
+    @property
+    def prediction_type(self) -> pa.DataType:
+        """Of its predictions."""
+
+    @property
+    def scores_classes(self) -> bool:
+        """Whether it gives probabilities."""
+
+    @property
+    def at_once(self) -> int:
+        """How many rows it takes together."""
+
+    def refuse_other_columns(self, rows: "DataFrame") -> None:
+        """DataError where a column is missing or of another type."""
+
+    def predict(self, rows: pa.RecordBatch) -> Prediction:
+        """The outcome of each raw row."""
 
 
 def batches(
@@ -22,7 +57,7 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """In the worker: the outcome of each row of each batch, whose columns have `names`; the model is loaded once a worker."""
     model = _unpacked(digest, packed)
-    for batch in _pieces(incoming, rows_at_once(model.spec.outs.values()), names):
+    for batch in _pieces(incoming, model.at_once, names):
         outcome = answer(model, batch)
         columns = [*(batch.column(k) for k in key), outcome["status"], outcome["reason"], batch.column(FOLD)]
         out = pa.RecordBatch.from_arrays([*columns, outcome["prediction"], outcome["probability"]], names=[*key, *_OUTCOME])
@@ -40,10 +75,10 @@ def _pieces(incoming: Iterator[pa.RecordBatch], rows: int, names: list[str]) -> 
 _OUTCOME = ("status", "reason", "fold", "prediction", "probability")
 
 
-def answer(model: Model, rows: pa.RecordBatch) -> dict[str, pa.Array]:
+def answer(model: Answering, rows: pa.RecordBatch) -> dict[str, pa.Array]:
     """status, reason, prediction, probability of each row; a row on which the model raises is quarantined, no other."""
     found, reasons = _bisected(model, rows)
-    number = found.probability if model.label.classes else found.prediction
+    number = found.probability if model.scores_classes else found.prediction
     unsaid = pa.array([NOT_FINITE if absent else None for absent in pc.is_null(number).to_pylist()], pa.string())
     reason = pc.coalesce(reasons, unsaid)
     scored = pc.is_null(reason)
@@ -55,12 +90,12 @@ def answer(model: Model, rows: pa.RecordBatch) -> dict[str, pa.Array]:
     }
 
 
-def _bisected(model: Model, rows: pa.RecordBatch) -> tuple[Prediction, pa.Array]:
+def _bisected(model: Answering, rows: pa.RecordBatch) -> tuple[Prediction, pa.Array]:
     try:
         return model.predict(rows), pa.nulls(rows.num_rows, pa.string())
     except Exception as error:  # noqa: BLE001 - whatever a model raises is the row's reason
         if rows.num_rows == 1:
-            nothing = Prediction(pa.nulls(1, label_type(model.label)), pa.nulls(1, pa.float64()))
+            nothing = Prediction(pa.nulls(1, model.prediction_type), pa.nulls(1, pa.float64()))
             return nothing, pa.array([f"{type(error).__name__}: {error}"[:500]], pa.string())
     half = rows.num_rows // 2
     (first, why), (second, because) = (_bisected(model, part) for part in (rows.slice(0, half), rows.slice(half)))
@@ -77,13 +112,29 @@ def packed(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-_loaded: dict[str, Model] = {}
+def packed_digest(packed: bytes) -> str:
+    """Names the bytes of `packed`."""
+    return hashlib.sha256(packed).hexdigest()
 
 
-def _unpacked(digest: str, packed: bytes) -> Model:
+def loaded(folder: Path) -> Answering:
+    """The model of a folder: keyfold's own where it has a `model.json` (DataError, PromiseError as `Model.load`)."""
+    if (folder / "model.json").is_file():
+        return Model.load(folder)
+    from keyfold.models.foreign import Foreign
+
+    return Foreign(folder).ready()
+
+
+_loaded: dict[str, Answering] = {}
+
+
+def _unpacked(digest: str, packed: bytes) -> Answering:
+    global loads  # noqa: PLW0603
     if digest not in _loaded:
         _loaded.clear()
         with tempfile.TemporaryDirectory() as folder:
             zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
-            _loaded[digest] = Model.load(Path(folder))
+            _loaded[digest] = loaded(Path(folder))
+        loads += 1
     return _loaded[digest]

@@ -12,6 +12,7 @@ from keyfold import faults, feature_table, yaml
 from keyfold.digests import digest
 from keyfold.errors import ConfError
 from keyfold.features import Feature
+from keyfold.images import Images
 from keyfold.ingest import Data
 from keyfold.release import Release
 from keyfold.score import Score
@@ -34,6 +35,7 @@ class Conf(Section):
     view: View | None = Field(None, description="offers the feature table to other use cases")
     train: Train | None = None
     score: Score = Score()
+    images: Images | None = Field(None, description="what is made of the images of a table that names them by key")
     release: Release = Release()
     report: Report = Report()
 

@@ -142,12 +142,18 @@ def lift(curve: Curve) -> Callable[["Axes"], None]:
     return draw
 
 
-def histogram(edges: ArrayLike, counts: ArrayLike, title: str, x: str, y: str) -> Callable[["Axes"], None]:
-    """Draws counts (n) between edges (n + 1)."""
+def histogram(
+    edges: ArrayLike, counts: ArrayLike, title: str, x: str, y: str, former: tuple[str, ArrayLike] | None = None
+) -> Callable[["Axes"], None]:  # fmt: skip
+    """Draws counts (n) between edges (n + 1), and as a line former ones (name, n), made to have the same sum."""
 
     def draw(ax: "Axes") -> None:
         ends = np.asarray(edges, float)
         ax.bar(ends[:-1], counts, np.diff(ends), align="edge", color=BLUE, edgecolor="white", linewidth=1)
+        if former is not None:
+            then = np.asarray(former[1], float)
+            ax.stairs(then * np.sum(counts) / then.sum(), ends, color=ORANGE, linewidth=1.5, label=former[0])
+            ax.legend(loc="upper center")
         _frame(ax, title, x, y)
         ax.set_xlim(ends[0], ends[-1])
         ax.yaxis.set_major_formatter("{x:,.0f}")

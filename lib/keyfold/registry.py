@@ -161,7 +161,9 @@ def champion(name: str) -> Registered | None:
 
 
 def find(uri: str) -> Registered:
-    """The version that `models:/name@alias` or `models:/name/version` means (DataError where there is none)."""
+    """The version that `models:/name@alias`, `models:/name/version` or `runs:/id` means (DataError where there is none)."""
+    if uri.startswith("runs:/"):
+        return _of_run(uri.removeprefix("runs:/"))
     path = uri.removeprefix("models:/")
     name, at, alias = path.partition("@")
     if at:
@@ -176,21 +178,57 @@ def find(uri: str) -> Registered:
     raise DataError(f"there is no model `{uri}`: {_what_is_there(name)}")
 
 
-def fetch(version: Registered, into: Path) -> Path:
-    """The model's folder, brought from the registry (PromiseError where its files are not those that were registered)."""
+def _of_run(run_id: str) -> Registered:
+    found = client().search_model_versions(f"run_id = '{run_id}'")
+    if not found:
+        raise DataError(f"no model is registered of run `{run_id}`; name one by models:/name/version")
+    return _registered(max(found, key=lambda v: int(v.version)))
+
+
+def fetch(version: Registered, into: Path, trust: str | None = None) -> Path:
+    """The model's folder, brought from the registry (PromiseError where its files are not those that were registered).
+
+    Of a model that keyfold did not train the whole folder, where `trust` is its digest (DataError where it is not).
+    """
     client()
     import mlflow
 
     at = Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(into)))
-    folder = next((p.parent for p in at.rglob("model.json")), None)
-    if folder is None:
-        raise DataError(f"{version} is no model of keyfold's (it has no model.json)")
-    expected = version.tags.get("keyfold.manifest")
+    folder, expected = next((p.parent for p in at.rglob("model.json")), None), version.tags.get("keyfold.manifest")
+    if folder is None or expected is None:
+        return _trusted(version, at, trust)
     if manifest(folder) != expected:
         raise PromiseError(
             f"the files of {version} are not those that were registered (manifest {manifest(folder)}, not {expected})"
         )
     return folder
+
+
+def _trusted(version: Registered, folder: Path, trust: str | None) -> Path:
+    found = manifest(folder)
+    if trust != found:
+        was = f"the conf trusts {trust}, and its files are now {found}" if trust else f"its digest is {found}"
+        raise DataError(
+            f"{version} was not trained by keyfold, so it has no certificate, and to load it is to run its code; {was}. "
+            f"If you know where it comes from: score.trust: {found}"
+        )
+    (folder / "model.json").unlink(missing_ok=True)
+    return folder
+
+
+def differences(folder: Path) -> list[str]:
+    """Packages of other releases here than those that a fetched model asks for, a word each."""
+    at = next((p for f in (folder, *folder.parents[:2]) if (p := f / "requirements.txt").is_file()), None)
+    lines = at.read_text("utf-8").split("\n") if at else []
+    asked = [(name, release) for name, equals, release in (line.partition("==") for line in lines) if equals]
+    return [f"{name} {_release(name)}, not {release}" for name, release in asked if _release(name) != release.strip()]
+
+
+def _release(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 def text(version: Registered, file: str) -> str:

@@ -31,6 +31,11 @@ _NAMES = {
     "roc_auc": "ROC AUC ↑", "pr_auc": "PR AUC ↑", "lift_top_decile": "Top-decile lift ↑", "log_loss": "Log loss ↓",
     "brier": "Brier score ↓", "rmse": "RMSE ↓", "mae": "MAE ↓", "r2": "R² ↑",
 }  # fmt: skip
+_DRIFT = (
+    (0.25, "the scores have drifted (0.25 or more)"),
+    (0.1, "the scores have moved (0.1 or more)"),
+    (0.0, "hardly any drift (below 0.1)"),
+)
 _STATES = {"complete": "complete", "pruned": "ended early", "fail": "failed"}
 _COLLISIONS = (
     "Rows of the train fold with a value. Collisions: distinct values less occupied buckets; expected: of so many values thrown at "
@@ -260,11 +265,25 @@ def parameter(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def scores(edges: ArrayLike, counts: ArrayLike) -> Section:
-    """How many rows (counts, n) got a probability between edges (n + 1)."""
+def scores(edges: ArrayLike, counts: ArrayLike, former: tuple[str, ArrayLike] | None = None) -> Section:
+    """How many rows (counts, n) got a probability between edges (n + 1), beside those of a former period."""
     total = int(np.sum(counts))
-    draw = pictures.histogram(edges, counts, "Predicted probabilities", "predicted probability", "rows")
-    return Section("Scores", figure(draw, caption=f"How {total:,} predicted probabilities are spread.", width=720, height=340))
+    draw = pictures.histogram(edges, counts, "Predicted probabilities", "predicted probability", "rows", former)
+    shown = figure(draw, caption=f"How {total:,} predicted probabilities are spread.", width=720, height=340)
+    if former is None:
+        return Section("Scores", shown)
+    index = stability(counts, former[1])
+    verdict = next(words for least, words in _DRIFT if index >= least)
+    return Section(
+        "Scores",
+        shown + _note(f"Population stability index against {former[0]}: {index:.3f}", verdict, bad=index >= _DRIFT[0][0]),
+    )
+
+
+def stability(counts: ArrayLike, former: ArrayLike) -> float:
+    """The population stability index of two histograms over the same bins; half a row is added to each bin."""
+    p, q = ((np.asarray(n, float) + 0.5) / (np.sum(n) + 0.5 * np.size(n)) for n in (counts, former))
+    return float(np.sum((p - q) * np.log(p / q)))
 
 
 def steps(rows: Sequence[tuple[str, int | None, float]]) -> Section:

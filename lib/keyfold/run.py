@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from keyfold.training.start import Found
 
 LEDGER = "keyfold.runs"
-_LEDGER_COLUMNS = (
+LEDGER_COLUMNS = (
     "job string, name string, run_id string, conf_digest string, period string, input_versions string, rows_read bigint, "
     "rows_kept bigint, rows_scored bigint, rows_quarantined bigint, seconds double, steps map<string,double>, "
     "core_hours double, status string, message string, started_at timestamp"
@@ -94,6 +95,11 @@ class Run:
         """The table of outcomes by key and period."""
         return self.table(self.conf.score.into or f"{self.conf.name}.predictions")
 
+    @property
+    def images(self) -> Table:
+        """The table of images by key and period."""
+        return self.table((self.conf.images and self.conf.images.into) or f"{self.conf.name}.images")
+
     def say(self, sentence: str) -> None:
         """Tells the person who watches something that is no result."""
         print(f"{'':<10}{sentence}", file=sys.stderr, flush=True)
@@ -138,9 +144,11 @@ class Run:
             lines.append(f"spec         {self.facts['spec']}")
         if "score" in done:
             lines.append(f"predictions  {self.predictions.name}  {self.predictions.path or ''}")
+        if "images" in done:
+            lines.append(f"images       {self.images.name}  {self.images.path or ''}")
         lines.append(f"report       {self.write_report()}")
         if "train" in done:
-            uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}")
+            uri = re.sub(r"//[^/@]+@", "//…@", os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}"))
             lines.append(f"MLflow       mlflow ui --backend-store-uri {uri}")
         return lines
 
@@ -148,7 +156,7 @@ class Run:
         """Writes the ledger: one row for each job that was attempted."""
         rows = [self._ledger_row(job, cores(self.spark)) for job in self.jobs]
         if rows:
-            self.table(LEDGER).append(self.spark.createDataFrame(rows, _LEDGER_COLUMNS).coalesce(1), job="ledger")
+            self.table(LEDGER).append(self.spark.createDataFrame(rows, LEDGER_COLUMNS).coalesce(1), job="ledger")
 
     def _ledger_row(self, job: Job, at_once: int) -> tuple[Any, ...]:
         seconds = sum((step.seconds for step in job.steps), 0.0)

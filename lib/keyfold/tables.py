@@ -8,14 +8,15 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from keyfold import sql
-from keyfold.errors import DataError, PromiseError, nearest
+from keyfold.errors import DataError, KeyfoldError, PromiseError, nearest
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -32,11 +33,12 @@ class Version(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """A commit: its version, Delta's own row count, and what keyfold wrote into its metadata."""
+    """A commit: its version, Delta's own row count, what keyfold wrote into its metadata, and when."""
 
     version: int
     rows: int
     metadata: dict[str, Any]
+    at: datetime
 
 
 def changes(row: "Row") -> bool:
@@ -95,7 +97,7 @@ class Table:
         for row in self.history(limit):
             metadata = _parsed(row.userMetadata)
             if metadata:
-                yield Commit(row.version, int(row.operationMetrics.get("numOutputRows", -1)), metadata)
+                yield Commit(row.version, int(row.operationMetrics.get("numOutputRows", -1)), metadata, row.timestamp)
 
     def versions_of(self, column: str, values: Iterable[str], version: int) -> dict[str, int]:
         """By value of the column that `replace` goes by, the version, at most `version`, that changed it last.
@@ -124,23 +126,25 @@ class Table:
 
     def replace(
         self, frame: "DataFrame", column: str, values: Mapping[str, int], *, partition: bool = True,
-        retention: str | None = None, schema: bool = False, **metadata: Any,
+        retention: str | None = None, schema: bool = False, check: Callable[[], None] | None = None, **metadata: Any,
     ) -> Commit:  # fmt: skip
         """Puts `frame` in the place of the rows whose `column` is one of `values`, which says how many rows each has.
 
-        One commit; `retention` is for a table that is not there yet; with `schema` other columns replace the whole table. PromiseError where Delta counts other rows than were expected; the former rows are put back.
+        One commit; `retention` is for a table that is not there yet; with `schema` other columns replace the whole table. PromiseError where Delta counts other rows than were expected, and whatever `check`
+        raises, which looks at the table after the commit; the former rows are put back.
         """
         attempt = uuid.uuid4().hex
         metadata |= {"attempt": attempt, column: dict(values)}
         with self.lock():
-            before = self.history(1)[0].version if self.exists() else None
+            before = self._before(metadata.get("run_id")) if self.exists() else None
             writer = frame.write.format("delta").mode("overwrite")
-            whole = schema and before is not None and self.read().columns != frame.columns
-            if before is not None:
+            there = self.exists()
+            whole = schema and there and self.read().columns != frame.columns
+            if there:
                 writer = (
                     writer.option("overwriteSchema", "true") if whole else writer.option("replaceWhere", _where(column, values))
                 )
-            writer = writer.options(**_kept_for(retention)) if before is None and retention else writer
+            writer = writer.options(**_kept_for(retention)) if not there and retention else writer
             self._save(writer.partitionBy(column) if partition else writer, frame, metadata)
             commit = next(c for c in self.commits(limit=20) if c.metadata.get("attempt") == attempt)
             if commit.rows != sum(values.values()):
@@ -149,7 +153,19 @@ class Table:
                     f"table `{self.name}`: {sum(values.values()):,} rows were expected, and Delta committed {commit.rows:,}; "
                     "the former rows were put back. Please run again, and report this"
                 )
+            if check:
+                try:
+                    check()
+                except KeyfoldError:
+                    self._put_back(column, values, before)
+                    raise
         return commit
+
+    def _before(self, run_id: str | None) -> int | None:
+        """The last version but for the newest commits of a run: those of attempts that were killed before their check."""
+        commits = {c.version: c.metadata.get("run_id") for c in self.commits()}
+        others = (row.version for row in self.history() if run_id is None or commits.get(row.version) != run_id)
+        return next(others, None)
 
     def keep_for(self, retention: str) -> None:
         """Sets how long former rows are kept, where that is not so yet."""
@@ -191,14 +207,22 @@ class Table:
             raise DataError(f"there is no table `{self.name}`{nearest(self.name.split('.')[-1], siblings)}; run `ingest` first")
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keeps other processes from writing; on a local disk Delta itself promises no such exclusion."""
+    def lock(self, what: str = "", say: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Keeps other processes from writing, or from `what`; on a local disk Delta itself promises no such exclusion.
+
+        `say` is told where another one is at it.
+        """
         if self.path is None:
             yield
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with (self.path.parent / f".{self.path.name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with (self.path.parent / f".{self.path.name}.{what}lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if say:
+                    say(f"another job is at `{self.name}`{f', {what}' if what else ''}; waiting until it is done")
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 

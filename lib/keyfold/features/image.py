@@ -1,32 +1,28 @@
 """The pixels of an image, given as the bytes of its file or as the path of one: upright, of one size, as numbers in [0, 1].
 
 Spark runs the Arrow form, which is Pillow's integer arithmetic and one division of float32 at the end. The first frame counts;
-EXIF says what is up; what is transparent lies on white; 16 bits become their upper 8; the sides are stretched to `size`.
+EXIF says what is up; what is transparent lies on white; 16 bits become their upper 8, colours those of sRGB; the sides are
+stretched to `size`.
 A path is opened where the features are computed, so each machine must see it; what it holds is no part of a run's identity.
 """
 
 import hashlib
 import io
 import math
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
-from urllib.parse import unquote
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from keyfold import pixels
 from keyfold.errors import DataError
 from keyfold.features.kind import Array, Kind, Out, State
+from keyfold.pixels import MOST
 from keyfold.values import ArrowValue
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-
 Side = Annotated[int, Field(ge=1, le=1024)]
-MOST = 89_478_485  # pixels, above which Pillow itself speaks of a bomb
 
 
 class Image(Kind):
@@ -60,41 +56,25 @@ class Image(Kind):
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """float32 of (rows, length), or of (rows) for one gray pixel (DataError for what is no image, or too large a one)"""
         (value,) = values
-        pixels = np.zeros((len(value.array), self._length), np.uint8)
-        for row, cell in zip(pixels, value.array, strict=True):
+        found = np.zeros((len(value.array), self._length), np.uint8)
+        for row, cell in zip(found, value.array, strict=True):
             if cell.is_valid:
                 row[:] = self._pixels(cell.as_py())
-        found = np.divide(pixels, np.float32(255), dtype=np.float32)
-        return found[:, 0] if self._length == 1 else found
+        numbers = np.divide(found, np.float32(255), dtype=np.float32)
+        return numbers[:, 0] if self._length == 1 else numbers
 
     def _pixels(self, cell: bytes | str) -> npt.NDArray[np.uint8]:
         """uint8 of (length), of a file's bytes or its path."""
-        import PIL.Image
+        from PIL.Image import Resampling
 
         try:
-            file = io.BytesIO(cell) if isinstance(cell, bytes) else _path(cell)
-            with PIL.Image.open(file, formats=tuple(self.formats)) as image:
-                self._refuse_large(image)
-                plain = _plain(image).convert("RGB" if self.mode == "rgb" else "L")
-            return np.asarray(plain.resize(self.size[::-1], PIL.Image.Resampling.BILINEAR)).reshape(-1)
-        except Exception as error:  # damaged files make Pillow raise whatever its parsers stumble over
+            with pixels.opened(cell, self.formats, self.max_pixels) as image:
+                plain = pixels.on(pixels.plain(image)).convert("RGB" if self.mode == "rgb" else "L")
+                return np.asarray(plain.resize(self.size[::-1], Resampling.BILINEAR)).reshape(-1)
+        except pixels.UnusableError as error:
             raise DataError(
-                f"column `{self.input_col}`: {_named(cell)} cannot be used: {self._why(error)}; repair it, or set it to NULL"
+                f"column `{self.input_col}`: {_named(cell)} cannot be used: {error}; repair it, or set it to NULL"
             ) from error
-
-    def _refuse_large(self, image: "Picture") -> None:
-        width, height = image.size
-        if width * height > self.max_pixels:
-            raise ValueError(f"it has {width:,} × {height:,} pixels, and `max_pixels` is {self.max_pixels:,}")
-
-    def _why(self, error: Exception) -> str:
-        import PIL.Image
-
-        if isinstance(error, PIL.UnidentifiedImageError):
-            return f"it is no {' or '.join(self.formats)} file (`formats`), or its header is damaged"
-        if isinstance(error, PIL.Image.DecompressionBombError):
-            return f"it has more than {2 * MOST:,} pixels, and `max_pixels` is {self.max_pixels:,}"
-        return str(error).partition("\n")[0] or type(error).__name__
 
     def samples(self, family: str) -> Sequence[Any]:
         """A picture as a file of each format; no path, since another machine need not have the file."""
@@ -110,32 +90,6 @@ class Image(Kind):
     def note(self, state: State) -> str:
         """The size and the mode."""
         return f"{self.size[0]} × {self.size[1]} pixels, {self.mode}; NULL: zeros"
-
-
-def _plain(image: "Picture") -> "Picture":
-    """The same picture without orientation, depth and transparency."""
-    import PIL.Image
-    import PIL.ImageOps
-
-    PIL.ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I"):  # Pillow's own conversion would make white of all but the darkest of 16 bits
-        wide: npt.NDArray[Any] = np.asarray(image)
-        return PIL.Image.fromarray((wide >> 8).astype(np.uint8))
-    if not image.has_transparency_data:
-        return image
-    over = image.convert("RGBA")
-    return PIL.Image.alpha_composite(PIL.Image.new("RGBA", over.size, "white"), over)
-
-
-def _path(text: str) -> Path:
-    """The file that a path or a `file:` URI means; Spark writes such URIs both as they are and percent-encoded."""
-    plain = re.sub(r"^file:(//(localhost)?)?(?=/)", "", text)
-    if not plain.startswith("/"):
-        raise ValueError("a path must begin with / or file:/ (read files of other places into a binary column)")
-    for path in (Path(plain), *([Path(unquote(plain))] if plain != text else [])):
-        if path.is_file():
-            return path
-    raise ValueError("there is no such file where the features are computed")
 
 
 def _named(cell: bytes | str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,15 @@ from pydantic import model_validator
 from keyfold.certificate import Certificate
 from keyfold.digests import digest, file_digest
 from keyfold.errors import DataError
+from keyfold.features.kind import rows_at_once
 from keyfold.models.sklearn import Estimator, Sklearn
 from keyfold.models.torch import Network, Torch
 from keyfold.section import Section
 from keyfold.spec import Spec
 from keyfold.values import ARROW
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 THRESHOLD = 0.5
 
@@ -67,6 +71,35 @@ class Model(NamedTuple):
     label: Label
     certificate: Certificate
 
+    @property
+    def columns(self) -> list[str]:
+        """The raw columns that it takes."""
+        return list(self.spec.inputs)
+
+    @property
+    def digest(self) -> str:
+        """Names its spec."""
+        return self.spec.digest
+
+    @property
+    def prediction_type(self) -> pa.DataType:
+        """The Arrow type of predictions."""
+        return ARROW[self.label.family] if self.label.classes else pa.float64()
+
+    @property
+    def scores_classes(self) -> bool:
+        """Whether it gives probabilities."""
+        return self.label.classes
+
+    @property
+    def at_once(self) -> int:
+        """How many rows' features are held together."""
+        return rows_at_once(self.spec.outs.values())
+
+    def refuse_other_columns(self, rows: "DataFrame") -> None:
+        """DataError where a column is missing or of another type."""
+        self.spec.transform(rows)
+
     def predict(self, rows: pa.Table | pa.RecordBatch) -> Prediction:
         """The outcome of each raw row (DataError where a column is missing or of another type)."""
         return self.of_arrays(self.spec.arrow(rows))
@@ -76,7 +109,7 @@ class Model(NamedTuple):
         if not self.label.classes:
             return Prediction(_finite(self.estimator.value(arrays)), pa.nulls(_rows(arrays), pa.float64()))
         probability = self.estimator.probability(arrays)
-        names = pa.array([self.label.negative, self.label.positive], label_type(self.label))
+        names = pa.array([self.label.negative, self.label.positive], self.prediction_type)
         return Prediction(names.take(pa.array((probability >= THRESHOLD).astype(np.int8))), _finite(probability))
 
     def save(self, folder: Path) -> str:
@@ -108,11 +141,6 @@ def manifest(folder: Path) -> str:
     """The digest of a model folder: of the name and the SHA-256 of each of its files."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return digest({str(p.relative_to(folder)): file_digest(p) for p in files})
-
-
-def label_type(label: Label) -> pa.DataType:
-    """The Arrow type of predictions."""
-    return ARROW[label.family] if label.classes else pa.float64()
 
 
 def _finite(values: npt.NDArray[np.float64]) -> pa.Array:

@@ -1,0 +1,109 @@
+"""What to do about predictions: the keys to act on, chosen by probability, as a table and as a file for a spreadsheet."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from keyfold import report
+from keyfold.section import Section
+from keyfold.sql import col
+from keyfold.tables import home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+    from keyfold.run import Run
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Action(Section):
+    """Which keys of a period to act on, the highest probabilities first: {top: share}, {over: probability} or {budget: …}."""
+
+    top: float | None = Field(None, gt=0, le=1, description="share of the scored keys", examples=[0.1])
+    over: float | None = Field(None, ge=0, le=1, description="probability that is exceeded")
+    budget: float | None = Field(None, gt=0, description="what all together may cost")
+    cost: float = Field(1.0, gt=0, description="of one key, in the budget's unit")
+
+    @model_validator(mode="after")
+    def _one(self) -> "Action":
+        if sum(way is not None for way in (self.top, self.over, self.budget)) != 1:
+            raise ValueError("name one of top, over and budget")
+        return self
+
+    def most(self, scored: int) -> int:
+        """How many keys at most, of so many."""
+        if self.top is not None:
+            return int(self.top * scored + 1e-9)
+        return scored if self.budget is None else min(scored, int(self.budget / self.cost + 1e-9))
+
+    def __str__(self) -> str:
+        if self.top is not None:
+            return f"the {self.top:.0%} with the highest probability"
+        return (
+            f"probability over {self.over:g}"
+            if self.over is not None
+            else f"as many as {self.budget:g} pay at {self.cost:g} each"
+        )
+
+
+def act(run: "Run", run_id: str, period: str, scored: int, mean: float) -> None:
+    """Writes each action's keys into `<schema>.<action>` and into a CSV file beside the report; `mean` is that of all probabilities."""
+    from pyspark.sql import functions as F
+
+    told = []
+    for name, action in run.conf.score.actions.items():
+        chosen = _chosen(run, action, period, scored)
+        table = run.table(f"{run.predictions.name.rpartition('.')[0]}.{name}")
+        frame = run.spark.createDataFrame(chosen) if chosen.num_rows else _rows(run, period).limit(0)
+        frame = frame.select(*map(col, chosen.column_names)).withColumn("run_id", F.lit(run_id))
+        table.replace(frame.coalesce(1), "period", {period: chosen.num_rows}, job="action", run_id=run_id)
+        file = home() / "reports" / run_id / f"{name}.csv"
+        write_csv(chosen, file)
+        inside = chosen["probability"].to_pylist()
+        lift = sum(inside) / len(inside) / mean if inside and mean else None
+        told.append((name, str(action), chosen.num_rows, min(inside, default=None), lift, str(file)))
+    headers = ["action", "keys", "number", "lowest probability", "expected lift", "file"]
+    caption = "Expected lift: the mean probability of the keys chosen, beside that of all that were scored."
+    run.sections.append(report.Section("Actions", report.table(headers, told, caption=caption)))
+
+
+def _rows(run: "Run", period: str) -> "DataFrame":
+    rows = run.predictions.read().where(col("period") == period)
+    return rows.select(*map(col, [*run.conf.data.key, "period", "prediction", "probability", "model_version"]))
+
+
+def _chosen(run: "Run", action: Action, period: str, scored: int) -> "pa.Table":
+    from pyspark.sql import functions as F
+
+    rows = _rows(run, period).where(col("probability").isNotNull())
+    rows = rows if action.over is None else rows.where(col("probability") > F.lit(action.over))
+    # Equal probabilities by key, so that the same predictions always choose the same keys.
+    return rows.sort(col("probability").desc(), *map(col, run.conf.data.key)).limit(action.most(scored)).toArrow()
+
+
+def write_csv(rows: "pa.Table", file: Path) -> None:
+    """With an apostrophe before text that a spreadsheet would take for a formula."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8", newline="") as out:
+        lines = csv.writer(out)
+        lines.writerow(map(_plain, rows.column_names))
+        for batch in rows.to_batches():
+            lines.writerows(map(_plain, row.values()) for row in batch.to_pylist())
+
+
+def _plain(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+
+
+def fits(actions: "Mapping[str, Action]", classes: bool) -> None:
+    """ConfError where there is no probability to choose by."""
+    from keyfold.errors import ConfError
+
+    if actions and not classes:
+        raise ConfError("score.actions choose by probability, and this model predicts a number; leave them out")

@@ -1,0 +1,116 @@
+"""The keys that are due an answer: those with a row of their own; repeated ones; rows without a key, which are put aside."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keyfold.aside import quarantine
+from keyfold.sql import col
+from keyfold.tables import Version
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from keyfold.run import Job, Run
+
+N, LATEST, REASON = "keyfold_n", "keyfold_latest", "keyfold_reason"
+
+
+class Due(NamedTuple):
+    """`sound` rows have a key of their own; of a `repeated` key there is the key alone, and how often it stands (N).
+
+    `proof` says what was looked at and found to be sound, so that a later run on the same rows need not look.
+    """
+
+    sound: "DataFrame"
+    repeated: "DataFrame | None"
+    read: int
+    keys: int
+    refused: int
+    proof: list[Any] | None = None
+
+
+class Copies(NamedTuple):
+    """Rows of repeated keys: which to score, which keys have none to score, which rows go aside."""
+
+    kept: "DataFrame | None"
+    refused: "DataFrame"
+    aside: "DataFrame"
+
+
+def due(run: "Run", job: "Job", rows: "DataFrame", pinned: Version, period: str) -> Due:
+    """Looks at the keys of a period's rows, unless that was done for this version of them."""
+    from pyspark.sql import functions as F
+
+    key = run.conf.data.key
+    proof = [*pinned, period, key]
+    if run.featured.unique(key, pinned.version) or _proven(run, proof):
+        read = rows.count()
+        return Due(rows, None, read, read, 0, proof)
+    there = _all_there(key)
+    named = rows.where(there)
+    repeated = _repeated(run, named)
+    bad, copies = _count(repeated)
+    read, with_key = rows.agg(F.count("*"), F.count_if(there)).collect()[0]
+    without = read - with_key
+    if not without and not bad:
+        return Due(rows, None, read, read, 0, proof)
+    found = _sorted_out(run, named, repeated) if bad else None
+    kept = found.kept.count() if found and found.kept else 0
+    aside = rows.where(~there).withColumn(REASON, _text("the key is NULL"))
+    quarantine(run, job.run_id, aside.unionByName(found.aside) if found else aside, without + copies - kept)
+    run.say(
+        f"{without + copies - kept:,} rows went to `{run.quarantine.name}`: {without:,} without a key, "
+        f"{copies - kept:,} of {bad:,} repeated keys"
+    )
+    alone = named.join(repeated, key, "left_anti") if bad else named
+    sound = alone.unionByName(found.kept) if found and found.kept else alone
+    return Due(sound, found.refused if found else None, read, read - without - copies + bad, without + copies - kept)
+
+
+def _proven(run: "Run", proof: list[Any]) -> bool:
+    there = run.predictions.exists()
+    return there and any(commit.metadata.get("proven") == proof for commit in run.predictions.commits())
+
+
+def _repeated(run: "Run", named: "DataFrame") -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    time = run.conf.data.time
+    latest = F.max(col(time)) if time else F.lit(None)
+    counted = named.groupBy(*map(col, run.conf.data.key)).agg(F.count("*").alias(N), latest.alias(LATEST))
+    return counted.where(col(N) > 1).persist()
+
+
+def _count(repeated: "DataFrame") -> tuple[int, int]:
+    from pyspark.sql import functions as F
+
+    keys, rows = repeated.agg(F.count("*"), F.coalesce(F.sum(N), F.lit(0))).collect()[0]
+    return keys, rows
+
+
+def _sorted_out(run: "Run", named: "DataFrame", repeated: "DataFrame") -> Copies:
+    key, time = run.conf.data.key, run.conf.data.time
+    copies, keys = named.join(repeated.drop(N), key), repeated.drop(LATEST)
+    said = _text("the key stands more than once in the period")
+    if run.conf.score.keep != "latest":
+        return Copies(None, keys, copies.drop(LATEST).withColumn(REASON, said))
+    last = copies.where(col(str(time)) == col(LATEST)).drop(LATEST)
+    single = last.groupBy(*map(col, key)).count().where("count = 1").drop("count").persist()
+    older = copies.join(single, key, "left_anti").unionByName(
+        copies.join(single, key, "left_semi").where(~col(str(time)).eqNullSafe(col(LATEST)))
+    )
+    kept = last.join(single, key, "left_semi")
+    return Copies(kept, keys.join(single, key, "left_anti"), older.drop(LATEST).withColumn(REASON, said))
+
+
+def _text(said: str) -> "Column":
+    from pyspark.sql import functions as F
+
+    return F.lit(said)
+
+
+def _all_there(key: Sequence[str]) -> "Column":
+    there = col(key[0]).isNotNull()
+    for name in key[1:]:
+        there = there & col(name).isNotNull()
+    return there

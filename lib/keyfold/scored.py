@@ -1,0 +1,95 @@
+"""What the table of predictions holds of a period: counted for the conf's limit, the ledger and the page."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from keyfold import report
+from keyfold.due import Due
+from keyfold.errors import DataError
+from keyfold.sql import col
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from keyfold.run import Job, Run
+
+BINS = 20
+
+
+class Scored(NamedTuple):
+    """Of `read` rows, how many have which status, why not, and how the probabilities are spread over [0, 1]."""
+
+    read: int
+    counts: Mapping[str, int]
+    reasons: Mapping[str, int] = {}
+    heights: "npt.NDArray[np.int64] | None" = None
+    mean: float = float("nan")
+    period: str = ""
+    too_many: bool = False
+
+    @classmethod
+    def of(cls, run: "Run", read: int, period: str) -> "Scored":
+        """What is there now."""
+        from pyspark.sql import functions as F
+
+        rows = run.predictions.read().where(col("period") == period)
+        bins = F.when(col("probability").isNotNull(), F.floor(F.least(col("probability") * BINS, F.lit(BINS - 1.0))))
+        found = rows.groupBy("status", "reason", bins.alias("bin")).agg(
+            F.count("*").alias("n"), F.sum("probability").alias("sum")
+        )
+        counts, reasons, heights, total = Counter(scored=0, quarantined=0), Counter[str](), np.zeros(BINS, int), 0.0
+        for row in found.collect():
+            counts[row.status] += row.n
+            if row.reason is not None:
+                reasons[row.reason] += row.n
+            if row.bin is not None:
+                heights[int(row.bin)] += row.n
+                total += row.sum
+        many = read - counts["scored"] > run.conf.score.max_quarantine * read
+        return cls(read, counts, reasons, heights, total / max(1, heights.sum()), period, many)
+
+    def check(self, run: "Run") -> None:
+        """DataError where more rows are without a prediction than the conf allows."""
+        refused, most = self.read - self.counts["scored"], run.conf.score.max_quarantine
+        if refused > most * self.read:
+            why = "; ".join(f"{n:,} × {reason}" for reason, n in Counter(self.reasons).most_common(3))
+            raise DataError(
+                f"{refused:,} of {self.read:,} rows cannot be scored{f' ({why})' if why else f'; see `{run.quarantine.name}`'}. "
+                f"That is {refused / self.read:.1%}, and score.max_quarantine is {most:.1%}; the period is as it was"
+            )
+
+    def told(self, run: "Run", job: "Job") -> None:
+        """To the ledger and the page; with the scores of the period before, where there is one."""
+        job.counts |= self.counts
+        whole = {"read": self.read, **self.counts}
+        aside = self.read - sum(self.counts.values())
+        whole |= {"set aside": aside} if aside else {}
+        run.sections.append(report.reconciliation(whole, self.reasons, title="Rows scored"))
+        if self.heights is not None and self.heights.any():
+            former = _before(run, self.period)
+            run.sections.append(report.scores(np.linspace(0, 1, BINS + 1), self.heights, former))
+
+
+def scored(run: "Run", run_id: str, period: str, found: Due) -> Scored | None:
+    """What is there, where the period's own rows are all of this run, one a key."""
+    if not run.predictions.exists():
+        return None
+    there = run.predictions.read().where(col("period") == period).groupBy("run_id").count().collect()
+    if [(row["run_id"], row["count"]) for row in there] != [(run_id, found.keys)]:
+        return None
+    return Scored.of(run, found.read, period)
+
+
+def _before(run: "Run", period: str) -> "tuple[str, npt.NDArray[np.int64]] | None":
+    from pyspark.sql import functions as F
+
+    rows: DataFrame = run.predictions.read().where(col("period") < period)
+    last = rows.select(F.max("period")).collect()[0][0]
+    if last is None:
+        return None
+    former = Scored.of(run, 0, last).heights
+    return (last, former) if former is not None and former.any() else None

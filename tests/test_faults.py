@@ -1,0 +1,287 @@
+"""Kills, full disks, races and poison: whatever happens, each key has one outcome and the period is the old one or the new one.
+
+The short form is for every day; KEYFOLD_FAULTS=long (./tests/run faults) has a million keys and every moment.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pyarrow as pa
+import pyspark
+import pytest
+import yaml
+
+from keyfold.cli import understood
+from keyfold.conf import check
+from keyfold.run import Run
+from keyfold.score import score
+from keyfold.training.job import decide, train
+
+LONG = os.environ.get("KEYFOLD_FAULTS") == "long"
+KEYS = 1_000_000 if LONG else 20_000
+POISON = 100  # one row in so many
+MARCH, APRIL = "2026-03", "2026-04"
+ONE = """
+import sys
+from keyfold.conf import load
+from keyfold.run import Run
+from keyfold.score import score
+from keyfold.spark import session
+
+spark = session("fault")
+for path in sys.argv[1:]:
+    run = Run(load(path), spark, "2026-04")
+    open(path + f".{__import__('os').getpid()}.ready", "w").close()
+    while not __import__("pathlib").Path(path + ".go").exists():
+        __import__("time").sleep(0.01)
+    score(run)
+    print(run.jobs[-1].status, flush=True)
+    run.close()
+"""
+
+
+def raw(into="faults.predictions"):
+    return {
+        "name": "faults",
+        "data": {"table": "faults.rows", "key": ["id"], "time": "seen", "period": "month", "label": "y", "positive": True},
+        "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c", "handle_unseen": "error"}}},
+        "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
+        "score": {"into": into},
+    }
+
+
+def month(number, keys, *, poison):
+    draw = np.random.default_rng(number)
+    ids, x = np.arange(keys), draw.normal(size=keys)
+    letters = np.array(["a", "b", "c"])[draw.integers(0, 3, keys)].astype(object)
+    if poison:
+        letters[::POISON] = "poison"
+    seen = pa.array(np.full(keys, f"2026-0{number}-01", "datetime64[us]"), pa.timestamp("us", "UTC"))
+    label = pa.array(x > 0) if number == 1 else pa.nulls(keys, pa.bool_())
+    return pa.table({"id": ids, "seen": seen, "x": x, "c": letters, "y": label})
+
+
+@pytest.fixture(scope="module")
+def made(spark, tmp_path_factory, made_state):
+    """A model; March for a first period; April, of which one row in a hundred is poison, scored without a fault."""
+    home = made_state(tmp_path_factory.mktemp("faults"))
+    former = os.environ.get("KEYFOLD_HOME")
+    os.environ["KEYFOLD_HOME"] = str(home)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    mlflow.set_tracking_uri(None)
+    run = Run(check(raw()), spark)
+    for table in (month(1, 600, poison=False), month(3, 1000, poison=False), month(4, KEYS, poison=True)):
+        rows = spark.createDataFrame(table).repartition(8)
+        rows.write.format("delta").mode("append").save(str(run.rows.path))
+    decide(run, train(run))
+    for period in (MARCH, APRIL):
+        score(Run(check(raw("undisturbed.predictions")), spark, period))
+    yield home
+    mlflow.set_tracking_uri(None)
+    os.environ.pop("KEYFOLD_HOME") if former is None else os.environ.update(KEYFOLD_HOME=former)
+
+
+def values(spark, into, period=APRIL, version=None):
+    """All columns but those that name the attempt."""
+    rows = Run(check(raw(into)), spark).predictions.read(version).where(f"period = '{period}'")
+    return rows.drop("scored_at", "run_id").toArrow().sort_by("id")
+
+
+def ready(spark, into, folder, *, holds):
+    """A table that has March, and another model's April if it `holds` one; and a conf for a process of its own."""
+    run = Run(check(raw(into)), spark, MARCH)
+    score(run)
+    if holds:
+        there = run.predictions.read().selectExpr("* except (period, scored_at)", f"'{APRIL}' period", "scored_at")
+        run.predictions.append(there.select(*run.predictions.read().columns))
+    path = folder / "conf.yaml"
+    path.write_text(yaml.safe_dump(raw(into)))
+    Path(f"{path}.go").touch()
+    return run.predictions, path
+
+
+def environment(home, **more):
+    """For a process of its own, beside the tests' one."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "SPARK_SUBMIT", "PYSPARK_SUBMIT"))}
+    quick = {"SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}
+    return kept | quick | {"KEYFOLD_HOME": str(home), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | more
+
+
+def started(home, *paths, **more):
+    command = [sys.executable, "-c", ONE, *map(str, paths)]
+    return subprocess.Popen(
+        command, env=environment(home, **more), start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(process, seen):
+    while process.poll() is None and not seen():
+        time.sleep(0.002)
+    if process.poll() is not None and not seen():
+        pytest.fail(f"it ended before: {process.stderr.read()[-3000:]}")
+
+
+# While the first file is there, the second …; when the commit's entry is there.
+MOMENTS = [("*.parquet", 2, False), ("_delta_log/*.json", 1, True)]
+if LONG:
+    MOMENTS = [("*.parquet", n, holds) for n in (1, 2, 3, 4) for holds in (False, True)]
+    MOMENTS += [("_delta_log/*.json", 1, holds) for holds in (False, True)] * 6
+
+
+@pytest.mark.parametrize(("pattern", "nth", "holds"), MOMENTS)
+def test_a_killed_driver_leaves_the_old_period_or_the_new_one(spark, made, tmp_path, pattern, nth, holds):
+    into = f"killed_{abs(hash(str(tmp_path)))}.predictions"
+    table, path = ready(spark, into, tmp_path, holds=holds)
+    before, there = values(spark, into), set(table.path.rglob(pattern))
+    process = started(made, path)
+    wait_for(process, lambda: len(set(table.path.rglob(pattern)) - there) >= nth)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    wanted = values(spark, "undisturbed.predictions")
+    after = values(spark, into)
+    assert after.equals(before) or after.equals(wanted)
+    run = Run(check(raw(into)), spark, APRIL)
+    score(run)
+    assert values(spark, into).equals(wanted), "one row a key, with the values of the undisturbed run"
+    assert run.jobs[-1].status == ("done before" if after.equals(wanted) else "committed")
+    assert values(spark, into, MARCH).equals(values(spark, "undisturbed.predictions", MARCH))
+
+
+def test_poison_costs_its_own_rows_alone(spark, made):
+    found = values(spark, "undisturbed.predictions").to_pylist()
+    assert {row["id"] for row in found if row["status"] == "quarantined"} == set(range(0, KEYS, POISON))
+    assert len({row["reason"] for row in found}) == 2 and len(found) == KEYS
+
+
+def test_killed_executors_lose_and_double_nothing(spark, made, tmp_path):
+    """Each is killed in mid-task, and the job goes on by itself; with speculation, too."""
+    home = tmp_path / "spark"
+    home.mkdir()
+    for part in Path(pyspark.__path__[0]).iterdir():
+        (home / part.name).symlink_to(part)
+    for number in range(20 if LONG else 1):
+        into = f"executors_{number}.predictions"
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        table, path = ready(spark, into, folder, holds=False)
+        submit = (
+            "--master local-cluster[2,1,1024] --conf spark.speculation=true --conf spark.speculation.quantile=0.5 pyspark-shell"
+        )
+        process = started(made, path, SPARK_HOME=str(home), PYSPARK_SUBMIT_ARGS=submit)
+        there = set(table.path.rglob("*.parquet"))
+        wait_for(process, lambda: set(table.path.rglob("*.parquet")) - there)  # noqa: B023
+        executors = [pid for pid in descendants(process.pid) if b"CoarseGrainedExecutorBackend" in command_of(pid)]
+        assert len(executors) == 2
+        os.kill(executors[number % 2], signal.SIGKILL)
+        said, told = process.communicate(timeout=300)
+        assert said == "committed\n", told[-3000:]
+        assert values(spark, into).equals(values(spark, "undisturbed.predictions"))
+
+
+def descendants(pid):
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield int(child)
+            yield from descendants(int(child))
+
+
+def command_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def small_disk(made, tmp_path):
+    """A schema on a disk of 64 MB (Linux, as root)."""
+    folder = made / "tables" / "full"
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine does not let a test mount a disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_the_old_version_can_be_read(spark, made, tmp_path, small_disk):
+    table, _ = ready(spark, "full.predictions", tmp_path, holds=True)
+    before = values(spark, "full.predictions")
+    free = os.statvfs(small_disk)
+    for level in range(10) if LONG else (0, 3):
+        left = 4096 * (1 + 4 * level)  # none of which holds the new period
+        with (small_disk / "ballast").open("wb") as file:
+            file.write(bytes(free.f_bavail * free.f_bsize - left))
+        with pytest.raises(Exception) as raised:
+            score(Run(check(raw("full.predictions")), spark, APRIL))
+        sentence = str(understood(raised.value))
+        assert sentence == "the disk is full; the tables are as they were before", raised.value
+        (small_disk / "ballast").unlink()
+        assert values(spark, "full.predictions").equals(before)
+    score(Run(check(raw("full.predictions")), spark, APRIL))
+    assert values(spark, "full.predictions").equals(values(spark, "undisturbed.predictions"))
+    assert table.exists()
+
+
+@pytest.mark.parametrize("jobs", [2, 4] if LONG else [2])
+def test_jobs_that_race_commit_once(spark, made, tmp_path, jobs):
+    rounds = 25 if LONG else 3
+    paths = []
+    for number in range(rounds):
+        paths.append(tmp_path / f"{number}.yaml")
+        paths[-1].write_text(yaml.safe_dump(raw(f"race_{jobs}_{number}.predictions")))
+    racing = [started(made, *paths) for _ in range(jobs)]
+    for path in paths:
+        wait_for(racing[0], lambda: len(list(tmp_path.glob(f"{path.name}.*.ready"))) == jobs)  # noqa: B023
+        Path(f"{path}.go").touch()
+    said = [process.communicate(timeout=600) for process in racing]
+    outcomes = list(zip(*(out.split("\n")[:-1] for out, _ in said), strict=True))
+    assert [sorted(of) for of in outcomes] == [["committed"] + ["done before"] * (jobs - 1)] * rounds, said
+    for number in range(rounds):
+        run = Run(check(raw(f"race_{jobs}_{number}.predictions")), spark)
+        assert len([*run.predictions.commits()]) == 1
+        assert values(spark, run.predictions.name).equals(values(spark, "undisturbed.predictions"))
+
+
+def test_the_ledger_is_rebuilt_from_the_history(spark, made):
+    from keyfold.ledger import rebuild
+
+    for expected in (2, 0):
+        run = Run(check(raw("undisturbed.predictions")), spark)
+        rebuild(run)
+        run.close()
+        assert run.jobs[-1].counts == {"kept": expected}
+    rows = (
+        run.table("keyfold.runs").read().where("job = 'score' and message like 'rebuilt%'").sort("period").toArrow().to_pylist()
+    )
+    assert [(r["period"], r["rows_read"], r["rows_scored"], r["rows_quarantined"], r["status"]) for r in rows] == [
+        (MARCH, 1000, 1000, None, "committed"), (APRIL, KEYS, KEYS - KEYS // POISON, KEYS // POISON, "committed"),
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(not LONG, reason="of the long form")
+def test_small_files_and_a_skewed_partition(spark, made, tmp_path):
+    """10,000 files come out as few; an input file with half of the rows takes at most twice the time of even ones."""
+    seconds, files = {}, {}
+    frame = spark.createDataFrame(month(4, KEYS, poison=False)).drop("y").selectExpr("*", "cast(null as boolean) y")
+    layouts = {
+        "even": frame.repartition(8), "small": frame.repartition(10_000),
+        "skewed": frame.where(f"id < {KEYS // 2}").coalesce(1).union(frame.where(f"id >= {KEYS // 2}").repartition(7)),
+    }  # fmt: skip
+    for name, rows in layouts.items():
+        conf = raw(f"layout_{name}.predictions")
+        conf["data"]["table"] = f"layouts.{name}"
+        run = Run(check(conf), spark, APRIL)
+        rows.write.format("delta").save(str(run.rows.path))
+        score(run)
+        seconds[name] = next(step.seconds for step in run.jobs[-1].steps if step.name == "predict")
+        files[name] = len(run.predictions.read().inputFiles())
+    print(json.dumps({"seconds": seconds, "files": files}))
+    assert files["small"] <= 1.2 * files["even"]

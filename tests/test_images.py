@@ -1,0 +1,274 @@
+"""Image jobs: every key of real photographs and of real oddities has its image, as plain Pillow makes it, or a true reason."""
+
+import hashlib
+import io
+import os
+import signal
+from pathlib import Path
+
+import images
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image, ImageOps
+
+from keyfold.conf import check
+from keyfold.decoder import Decoder, Opening
+from keyfold.errors import ConfError, DataError
+from keyfold.images import file_name
+from keyfold.images import images as make
+from keyfold.operations import Operation, Output
+from keyfold.run import Run
+
+RNG = np.random.default_rng(1)
+WIDE = Image.fromarray(RNG.integers(0, 256, (20, 40, 3), np.uint8))
+DATA = Path(os.environ.get("KEYFOLD_TEST_DATA", "nowhere"))
+# Why some of the real oddities have no image, in part: the decoder's words.
+REFUSED = {
+    "decompression_bomb.gif": "it has more than 178,956,970 pixels",
+    "broken_data_stream.png": "unrecognized data stream",
+    "ultrahdr.jpg": "truncated",
+    "10ct_32bit_128.tiff": "floating-point",
+    "truncated_image.png": "truncated",
+    "hopper.avif": "no JPEG or PNG",
+    "hopper_256x256.ico": "no JPEG or PNG",
+    "test-card-lossless.jp2": "no JPEG or PNG",
+    "16_bit_binary.pgm": "no JPEG or PNG",
+}
+
+
+def opening(**more):
+    return Opening(**{"formats": ["JPEG", "PNG", "GIF", "WEBP"], "max_pixels": 10**6, "memory_mb": 256, "seconds": 20} | more)
+
+
+def after(image, *operations):
+    for operation in operations:
+        image = Operation.model_validate(operation).apply(image)
+    return image
+
+
+# --- operations ---
+
+
+def test_sizes():
+    assert after(WIDE, {"resize": {"width": 10, "height": 10}}).size == (10, 5)
+    assert after(WIDE, {"resize": {"width": 10, "height": 10, "how": "exact"}}).size == (10, 10)
+    filled = after(WIDE, {"resize": {"width": 10, "height": 10, "how": "fill"}})
+    assert np.array_equal(filled, WIDE.resize((10, 10), Image.Resampling.LANCZOS, (10, 0, 30, 20))), "the middle"
+    padded = np.asarray(after(WIDE, {"resize": {"width": 10, "height": 10, "how": "pad", "background": "#ff0000"}}))
+    assert (padded[0] == [255, 0, 0]).all() and (padded[-1] == [255, 0, 0]).all()
+    assert after(WIDE, {"thumbnail": 20}).size == (20, 10)
+    assert after(WIDE, {"thumbnail": 400}).size == (40, 20)
+    assert np.array_equal(after(WIDE, {"rotate": {"degrees": 90}}), np.rot90(np.asarray(WIDE)))
+    assert np.array_equal(after(WIDE, {"crop": {"left": 3, "top": 2, "width": 5, "height": 4}}), np.asarray(WIDE)[2:6, 3:8])
+
+
+def test_colours():
+    gray = np.asarray(WIDE.convert("L"))
+    assert np.array_equal(after(WIDE, {"convert": "gray"}), gray)
+    assert np.asarray(after(WIDE, {"enhance": {"contrast": 0}})).std() < 1
+    assert not np.asarray(after(WIDE, {"enhance": {"brightness": 0}})).any()
+    plain = np.asarray(after(WIDE, {"enhance": {"colour": 0}}))
+    assert (plain[..., 0] == plain[..., 1]).all()
+    dull = Image.fromarray((gray // 4 + 90).astype(np.uint8))
+    assert (np.asarray(after(dull, {"enhance": {"auto_contrast": True}})).min(), np.asarray(dull).min() >= 90) == (0, True)
+
+
+def test_filters_are_pillows_and_leave_transparency_alone():
+    spots = np.full((9, 9, 4), 200, np.uint8)
+    spots[4, 4] = 0
+    one = Image.fromarray(spots)
+    assert np.asarray(after(one, {"filter": {"kind": "median", "radius": 1}}))[4, 4].tolist() == [200] * 4
+    assert 0 < np.asarray(after(one, {"filter": {"kind": "blur", "radius": 1}}))[4, 4, 0] < 200
+    edges = np.asarray(after(one, {"filter": {"kind": "edge"}}))
+    assert edges[4, 3, 0] and not edges[2, 2, :3].any() and (edges[..., 3] == spots[..., 3]).all()
+    assert np.asarray(after(one, {"filter": {"kind": "sharpen", "radius": 1}}))[4, 3, 0] > 200
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        ({"resize": {"width": 1, "height": 1}, "convert": "gray"}, "name one of resize, crop"),
+        ({}, "name one of resize, crop"),
+        ({"resize": {"width": 0, "height": 1}}, "images.operations.0.resize.width must be 1 or more (got 0)"),
+        ({"convert": "grey"}, "images.operations.0.convert must be `gray`, `rgb` or `rgba` (got 'grey') (did you mean `gray`?)"),
+    ],
+)
+def test_a_conf_that_cannot_be(of, said):
+    conf = {"name": "x", "data": {"key": ["k"]}, "images": {"input_col": "p", "operations": [of]}}
+    with pytest.raises(ConfError) as refused:
+        check(conf)
+    assert said in str(refused.value)
+
+
+# --- one image, in a process of its own ---
+
+
+def test_the_same_bytes_each_time_and_no_metadata_unless_asked():
+    source = images.turned(WIDE, 6, "JPEG")
+    made = []
+    for output in ({}, {}, {"metadata": "keep"}):
+        at = Decoder(opening(output=Output(quality=90, **output)))
+        made.append(at.made(source).file)
+        at.close()
+    assert made[0] == made[1]
+    turned, kept = (Image.open(io.BytesIO(file)) for file in made[1:])
+    assert turned.size == (20, 40) and not turned.getexif()
+    assert kept.size == (20, 40) and images.ORIENTATION not in kept.getexif()
+
+
+def test_all_frames_of_an_animation_or_the_first():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    file = images.encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=70)
+    for kind, wanted in (("all", 3), ("first", 1)):
+        at = Decoder(opening(output=Output(format="WEBP", frames=kind), operations=[Operation(thumbnail=4)]))
+        made = Image.open(io.BytesIO(at.made(file).file))
+        at.close()
+        assert (made.n_frames, made.size) == (wanted, (4, 4))
+    at = Decoder(opening(max_pixels=100, output=Output(format="WEBP", frames="all")))
+    assert "its 3 frames have more pixels" in at.made(file).facts["reason"]
+    at.close()
+
+
+def test_an_image_that_ends_the_decoder_costs_itself_alone():
+    at, good = Decoder(opening(seconds=1)), images.FILES["png"]
+    wanted = at.made(good)
+    assert wanted.facts["width"] == 5
+    os.kill(at._child.pid, signal.SIGKILL)
+    assert at.made(good).facts == {"reason": "the decoder ended over it (SIGKILL)"}
+    assert at.made(good) == wanted
+    os.kill(at._child.pid, signal.SIGSTOP)
+    assert at.made(good).facts == {"reason": "it takes longer than 1 seconds"}
+    assert at.made(good) == wanted
+    at.close()
+    at = Decoder(opening(memory_mb=64, max_pixels=8 * 10**7))
+    large = images.encoded(Image.new("L", (8000, 8000)))
+    assert "memory" in at.made(large).facts["reason"] or "ended over it" in at.made(large).facts["reason"]
+    assert at.made(good) == wanted
+    at.close()
+
+
+def test_colours_of_printers_and_of_sixteen_bits():
+    """Against LittleCMS and NumPy, called directly."""
+    from PIL import ImageCms
+
+    wide = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+    at = Decoder(opening(formats=["TIFF", "PNG"], output=Output(format="PNG")))
+    lab = WIDE.convert("RGB")
+    lab = ImageCms.profileToProfile(lab, ImageCms.createProfile("sRGB"), wide, outputMode="LAB")
+    back = np.asarray(Image.open(io.BytesIO(at.made(images.encoded(lab, "TIFF")).file)), int)
+    assert np.abs(back - np.asarray(WIDE)).mean() < 4
+    deep = RNG.integers(0, 2**16, (6, 6), np.uint16)
+    assert np.array_equal(Image.open(io.BytesIO(at.made(images.encoded(deep)).file)), deep >> 8)
+    at.close()
+
+
+def test_names_of_files_tell_keys_and_stay_inside():
+    keys = [
+        ["../../etc/passwd"],
+        ["a/b"],
+        ["a", "b"],
+        ["a b"],
+        ["é"],
+        ["e\u0301"],
+        [""],
+        ["x" * 999],
+        ["..", "."],
+        [2**63 - 1],
+        ["A"],
+        ["a"],
+    ]
+    names = [file_name(key, Output()) for key in keys]
+    assert len({name.casefold() for name in names}) == len(names)
+    for name in names:
+        folder, _, file = name.partition("/")
+        assert len(folder) == 2 and "/" not in file and not file.startswith(".") and len(file) < 100 and file.endswith(".jpg")
+    assert names[0].split("/")[1].startswith("etc_passwd-")
+
+
+# --- the job ---
+
+
+def conf(**of):
+    data = {"table": "pictures.rows", "key": ["name"], "columns": {"name": "string", "path": "string"}} | of.pop("data", {})
+    return check({"name": "pictures", "data": data, "images": {"input_col": "path"} | of})
+
+
+def manifest(path, lines):
+    path.write_text("name,path\n" + "".join(f"{name},{at}\n" for name, at in lines))
+    return {"data": {"source": str(path)}}
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="KEYFOLD_TEST_DATA does not name real data")
+def test_every_real_image_is_answered_by_key(spark, home, tmp_path):
+    flowers, odd = (sorted((DATA / f"images_{name}").rglob("*.*")) for name in ("flowers", "odd"))
+    files = [file for file in [*flowers, *odd] if file.suffix != ".csv"]
+    operations = [{"resize": {"width": 48, "height": 40, "how": "fill"}}, {"filter": {"kind": "blur", "radius": 1}}]
+    lines = [(f"{file.parent.name}/{file.name}", file) for file in files]
+    run = Run(
+        conf(
+            **manifest(tmp_path / "m.csv", lines), folder=str(tmp_path / "out"), operations=operations, output={"format": "PNG"}
+        ),
+        spark,
+    )
+    make(run)
+    table = run.table("pictures.images").read().toArrow().to_pylist()
+    found = {row["name"]: row for row in table}
+    assert len(files) == len(table) == len(found) == 1860
+    for file in files:
+        row = found[f"{file.parent.name}/{file.name}"]
+        if file.name in REFUSED:
+            assert REFUSED[file.name] in row["reason"] and row["status"] == "quarantined" and row["path"] is None
+            continue
+        assert row["status"] == "made", (file.name, row["reason"])
+        data = Path(row["path"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == row["sha256"] and len(data) == row["bytes"]
+        assert Image.open(io.BytesIO(data)).size == (row["width"], row["height"]) == (48, 40)
+        if file.parent.parent.name == "images_flowers":
+            assert np.array_equal(Image.open(io.BytesIO(data)), by_pillow(file)), file.name
+    assert len(list((tmp_path / "out").rglob("*.png"))) == len(files) - len(REFUSED)
+    again = Run(run.conf, spark)
+    make(again)
+    assert [job.status for job in again.jobs] == ["done before"] * 2
+
+
+def by_pillow(file):
+    from PIL import ImageFilter
+
+    image = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+    return ImageOps.fit(image, (48, 40), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(1))
+
+
+def test_files_in_the_table_and_tasks_of_as_many_pixels(spark, home, monkeypatch):
+    from keyfold import images as job
+
+    sizes = [(4, 4)] * 30 + [(400, 400)] * 8 + [(900, 30)] * 4
+    cells = [images.encoded(Image.new("RGB", size)) for size in sizes] + [b"no image", None]
+    rows = pa.table({"name": [f"`{i}`" for i in range(len(cells))], "a.b": pa.array(cells, pa.binary())})
+    run = Run(conf(input_col="a.b", operations=[{"thumbnail": 2}]), spark)
+    spark.createDataFrame(rows).write.format("delta").save(str(run.rows.path))
+    dealt = []
+    deal = job._dealt
+    monkeypatch.setattr(job, "_dealt", lambda *of: dealt.append(deal(*of)) or dealt[0])
+    make(run)
+    found = {row["name"]: row for row in run.table("pictures.images").read().toArrow().to_pylist()}
+    assert len(found) == len(cells)
+    assert found["`42`"]["reason"].startswith("it is no JPEG") and "NULL" in found["`43`"]["reason"]
+    assert all(max(Image.open(io.BytesIO(found[f"`{i}`"]["image"])).size) == 2 for i in range(42))
+    from pyspark.sql import functions as F
+
+    tasks = dealt[0].select(F.spark_partition_id().alias("task"), "name").collect()
+    large = [
+        [int(row.name.strip("`")) for row in tasks if row.task == task and 30 <= int(row.name.strip("`")) < 38]
+        for task in {t.task for t in tasks}
+    ]
+    assert {len(some) for some in large} == {1}, "one large image in each of eight tasks"
+
+
+def test_a_manifest_with_a_key_twice_is_refused_by_name(spark, home, tmp_path):
+    lines = [("a", "/x.png"), ("b", "/y.png"), ("b", "/z.png")]
+    with pytest.raises(
+        DataError,
+        match=r"2 rows of the manifest cannot be used: the key stands more than once in the period: .*/y.png.*; .*/z.png",
+    ):
+        make(Run(conf(**manifest(tmp_path / "m.csv", lines)), spark))

@@ -1,0 +1,273 @@
+"""One outcome a key: of odd rows, of odd models, and of what is done about predictions."""
+
+import csv
+import json
+import os
+import shutil
+from types import SimpleNamespace
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from keyfold import answers, due, registry, report
+from keyfold.actions import Action, write_csv
+from keyfold.conf import check
+from keyfold.errors import DataError, PromiseError
+from keyfold.run import Run
+from keyfold.score import _compare_environments, score
+from keyfold.tables import Table
+from keyfold.training.job import decide, train
+
+KEYS = [2**53 + 1, 2**63 - 1, -(2**63), 0, -1]
+
+
+def conf(table="shop.visits", **of):
+    return check(
+        {
+            "name": "shop",
+            "data": {"table": table, "key": ["id", "at"], "time": "seen", "period": "month", "label": "y", "positive": True},
+            "split": {"by": ["id"]},
+            "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c", "handle_unseen": "error"}}},
+            "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
+            "score": of,
+        }
+    )
+
+
+def visits(month, keys, seed=0):
+    draw = np.random.default_rng(seed)
+    x, c = draw.normal(size=len(keys)), draw.integers(0, 3, len(keys))
+    seen = [pd.Timestamp(2026, month, 1 + i % 20) for i in range(len(keys))]
+    return pa.table(
+        {
+            "id": pa.array(keys, pa.int64()), "at": pa.array([f"{c}/é" for c in c]), "seen": pa.array(seen, pa.timestamp("us", "UTC")),
+            "x": x, "c": [f"c{n}" for n in c], "y": pa.array((x > 0).tolist() if month == 1 else [None] * len(keys), pa.bool_()),
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(spark, tmp_path_factory, made_state):
+    """A table that keyfold did not ingest, two months without a label, and a champion."""
+    home = made_state(tmp_path_factory.mktemp("score"))
+    former = os.environ.get("KEYFOLD_HOME")
+    os.environ["KEYFOLD_HOME"] = str(home)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    mlflow.set_tracking_uri(None)
+    run = Run(conf(), spark)
+    odd = visits(2, [*KEYS, *range(1, 96)])
+    write(run.rows, [visits(1, range(400)), odd, visits(3, range(300), 1)])
+    decide(run, train(run))
+    yield run.rows
+    mlflow.set_tracking_uri(None)
+    os.environ.pop("KEYFOLD_HOME") if former is None else os.environ.update(KEYFOLD_HOME=former)
+
+
+def write(table, some, mode="overwrite"):
+    table.spark.createDataFrame(pa.concat_tables(some)).repartition(4).write.format("delta").mode(mode).save(str(table.path))
+
+
+def scored(spark, period="2026-02", into="shop.predictions", table="shop.visits", **of):
+    run = Run(conf(table, into=into, **of), spark, period)
+    score(run)
+    return run
+
+
+def there(run, period):
+    rows = run.predictions.read().where(f"period = '{period}'").drop("scored_at").toArrow().to_pylist()
+    return sorted((tuple(sorted(row.items(), key=str)) for row in rows), key=str)
+
+
+@pytest.fixture(scope="module")
+def first(spark, trained):
+    """The second month, scored."""
+    return scored(spark)
+
+
+def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, first, monkeypatch):
+    """Also after a RESTORE; keys are looked at once a version of the table."""
+    found = first.predictions.read().toArrow()
+    assert sorted(found["id"].to_pylist()) == sorted([*KEYS, *range(1, 96)])
+    assert set(found["status"].to_pylist()) == {"scored"}
+    version = first.predictions.version().version
+    assert scored(spark).jobs[-1].status == "done before" and first.predictions.version().version == version
+    next_month = scored(spark, "2026-03")
+    assert any("against 2026-02: " in section.html for section in next_month.sections)
+    before = there(first, "2026-03")
+    spark.sql(f"RESTORE {first.predictions.at} TO VERSION AS OF {version}")
+    assert len(before) == 300 and there(first, "2026-03") == []
+    monkeypatch.setattr(due, "_repeated", lambda *of: pytest.fail("looked at again"))
+    assert scored(spark, "2026-03").jobs[-1].status == "committed"
+    assert there(first, "2026-03") == before
+
+
+@pytest.fixture(scope="module")
+def odd(spark, trained):
+    """50 good rows; 3 without a key; a key three times, of which one is the latest; one twice at the same time; 2 of an unseen class."""
+    plain = visits(2, range(50), 3)
+    copies = plain.slice(0, 1)
+    later = copies.set_column(2, "seen", pa.array([pd.Timestamp(2026, 2, 27)], pa.timestamp("us", "UTC")))
+    later = later.set_column(3, "x", pa.array([9.0]))
+    unkeyed = plain.slice(10, 3).set_column(0, "id", pa.nulls(3, pa.int64()))
+    unseen = plain.slice(20, 2).set_column(4, "c", pa.array(["c9", "c8"])).set_column(0, "id", pa.array([1000, 1001]))
+    table = Run(conf("shop.odd"), spark).rows
+    write(table, [plain, copies, later, plain.slice(1, 1), unkeyed, unseen])
+    return table
+
+
+@pytest.mark.parametrize("keep", ["none", "latest"])
+def test_every_row_of_an_odd_table_has_its_place(spark, odd, keep):
+    run = scored(spark, into=f"{keep}.predictions", table="shop.odd", keep=keep, max_quarantine=0.5)
+    found = {row["id"]: row for row in run.predictions.read().collect()}
+    assert sorted(found) == [*range(50), 1000, 1001], "one row a key"
+    refused = {key: row["reason"] for key, row in found.items() if row["status"] == "quarantined"}
+    assert refused.pop(1) == "the key stands 2 times in the period"
+    assert "`c` has a value that was not there at fitting" in refused.pop(1000) and "c8" in refused.pop(1001)
+    assert refused == ({} if keep == "latest" else {0: "the key stands 3 times in the period"})
+    aside = [json.loads(row.raw) for row in run.quarantine.read().where(f"run_id = '{run.jobs[-1].run_id}'").collect()]
+    assert sorted(str(row["id"]) for row in aside) == sorted(["None"] * 3 + ["0"] * (2 if keep == "latest" else 3) + ["1"] * 2)
+    if keep == "latest":
+        assert found[0]["probability"] > 0.9 and 9.0 not in [row["x"] for row in aside]
+        again = scored(spark, into=f"{keep}.predictions", table="shop.odd", keep=keep, max_quarantine=0.5)
+        assert again.jobs[-1].status == "done before"
+    job = run.jobs[-1]
+    assert job.counts["read"] == 58 and job.counts["scored"] + job.counts["quarantined"] == 52
+
+
+def test_too_many_without_a_prediction_leave_the_period_as_it_was(spark, first, odd, monkeypatch):
+    """Also where the job is killed between the commit and its check."""
+    before = there(first, "2026-02")
+    with pytest.raises(DataError, match=r"8 of 58 rows cannot be scored; see .*13.8%, and score.max_quarantine is 10.0%"):
+        scored(spark, table="shop.odd")
+    assert there(first, "2026-02") == before
+    limit = {"table": "shop.odd", "keep": "latest", "max_quarantine": 0.13}
+    with monkeypatch.context() as killed:
+        killed.setattr(Table, "_put_back", lambda *of: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            scored(spark, **limit)
+    assert there(first, "2026-02") != before
+    with pytest.raises(DataError, match=r"9 of 58 rows cannot be scored \(1 × DataError: column `c`.*15.5%"):
+        scored(spark, **limit)
+    assert there(first, "2026-02") == before
+
+
+def test_a_model_is_loaded_once_a_worker(spark, first, tmp_path):
+    def told(batches):
+        from keyfold import answers
+
+        for _ in batches:
+            yield pa.RecordBatch.from_pydict({"loads": [answers.loads]})
+
+    scored(spark, "2026-01", "all.predictions")
+    found = spark.range(8).repartition(8).mapInArrow(told, "loads bigint").distinct().collect()
+    assert {row.loads for row in found} - {0} == {1}, "workers that are still there have answered two periods or more"
+    packed = answers.packed(registry.fetch(registry.find("models:/shop@champion"), tmp_path))
+    assert len({id(answers._unpacked(answers.packed_digest(packed), packed)) for _ in range(3)}) == answers.loads == 1
+
+
+# --- which model ---
+
+
+def test_a_run_names_its_model_and_files_that_were_changed_are_refused(spark, trained, tmp_path):
+    version = registry.find("models:/shop@champion")
+    assert registry.find(f"runs:/{version.mlflow_run_id}") == version
+    with pytest.raises(DataError, match="no model is registered of run `abc`"):
+        registry.find("runs:/abc")
+    folder = registry.fetch(version, tmp_path)
+    (source,) = (p.parent for p in registry.home().joinpath("artifacts").rglob("model.json"))
+    (source / "model.json").write_text((source / "model.json").read_text() + " ")
+    try:
+        with pytest.raises(PromiseError, match="are not those that were registered"):
+            scored(spark, into="changed.predictions")
+    finally:
+        shutil.copy(folder / "model.json", source)
+
+
+def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch, capsys):
+    release = registry._release
+    monkeypatch.setattr(registry, "_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name))
+    run = Run(conf(into="strict.predictions"), spark, "2026-02")
+    with pytest.raises(DataError, match=r"trained with other packages: skops 0.0, not .*; xxhash missing, not .*--strict"):
+        score(run, strict=True)
+    assert not run.predictions.exists()
+    _compare_environments(run, registry.find("models:/shop/1"), ["skops 0.0, not 1.0"], strict=False)
+    assert "shop version 1 was trained with other packages: skops 0.0, not 1.0\n" in capsys.readouterr().err
+
+
+def test_a_foreign_model_answers_where_its_digest_is_trusted(spark, trained, tmp_path):
+    from mlflow.models import infer_signature
+
+    def rule(model_input):
+        if (model_input["x"] > 1.5).any():
+            raise ValueError("no rule for so much")
+        return (model_input["x"] * 10).round().astype("int64")
+
+    frame = pd.DataFrame({"x": [1.0, 0.5]})
+    registry.client()
+    with mlflow.start_run():
+        info = mlflow.pyfunc.log_model(
+            name="model", python_model=rule, signature=infer_signature(frame, rule(frame)), registered_model_name="rule",
+            pip_requirements=["numpy==0.1"],
+        )  # fmt: skip
+    of = {"model": "models:/rule/1", "into": "foreign.predictions"}
+    with pytest.raises(DataError, match=r"was not trained by keyfold.*score.trust: ([0-9a-f]{32})") as refused:
+        scored(spark, **of)
+    with pytest.raises(DataError, match=r"the conf trusts 0{32}, and its files are now"):
+        scored(spark, **of, trust="0" * 32)
+    run = scored(spark, **of, trust=str(refused.value)[-32:])
+    found = run.predictions.read().toArrow().to_pylist()
+    x = {row["id"]: row["x"] for row in run.rows.read().where("month(seen) = 2").collect()}
+    assert {row["id"]: row["prediction"] for row in found} == {
+        key: None if value > 1.5 else round(value * 10) for key, value in x.items()
+    }
+    assert {row["reason"] for row in found if row["status"] == "quarantined"} == {"ValueError: no rule for so much"}
+    assert {row["spec_digest"] for row in found} == {str(refused.value)[-32:]}
+    assert info.signature is not None
+
+
+# --- what is done about it ---
+
+
+def test_actions_are_a_table_and_a_file(spark, first):
+    actions = {"call": {"top": 0.1}, "write": {"over": 0.5}, "visit": {"budget": 10, "cost": 3.4}}
+    run = scored(spark, actions=actions)
+    rows = run.predictions.read().where("period = '2026-02'").toArrow().to_pylist()
+    ranked = sorted(rows, key=lambda r: (-r["probability"], r["id"], r["at"]))
+    wanted = {"call": ranked[:10], "write": [r for r in ranked if r["probability"] > 0.5], "visit": ranked[:2]}
+    for name, of in wanted.items():
+        table = run.table(f"shop.{name}").read().toArrow().to_pylist()
+        assert {(r["id"], r["at"], r["probability"]) for r in table} == {(r["id"], r["at"], r["probability"]) for r in of}
+        file = registry.home() / "reports" / run.jobs[-1].run_id / f"{name}.csv"
+        lines = list(csv.DictReader(file.open(encoding="utf-8")))
+        assert [int(line["id"]) for line in lines] == [r["id"] for r in of]
+    assert "the 10% with the highest probability" in run.sections[-1].html
+
+
+def test_a_spreadsheet_sees_no_formula(tmp_path):
+    write_csv(pa.table({"=k": ["=1+1", "+1", "-1", "@x", "\tx", "a=1", "é", None], "n": [-1] * 8}), tmp_path / "a.csv")
+    lines = list(csv.reader((tmp_path / "a.csv").open(encoding="utf-8", newline="")))
+    assert [line[0] for line in lines] == ["'=k", "'=1+1", "'+1", "'-1", "'@x", "'\tx", "a=1", "é", ""]
+    assert {line[1] for line in lines[1:]} == {"-1"}
+
+
+@pytest.mark.parametrize(
+    ("of", "many"), [({"top": 0.1}, 1), ({"top": 0.3}, 5), ({"over": 0.5}, 19), ({"budget": 3, "cost": 0.1}, 19), ({"budget": 0.3, "cost": 0.1}, 3)]
+)  # fmt: skip
+def test_how_many_an_action_takes(of, many):
+    assert Action(**of).most(19) == many
+
+
+def test_how_far_scores_moved():
+    same = np.array([10, 20, 30])
+    assert report.stability(same, same * 5) < 0.001 and report.stability(same, same[::-1]) > 0.25
+    p, q = np.array([10.5, 20.5]) / 31, np.array([20.5, 10.5]) / 31
+    assert report.stability([10, 20], [20, 10]) == pytest.approx(sum((p - q) * np.log(p / q)))
+
+
+def test_a_password_in_the_tracking_uri_is_not_told(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:canary@mlflow.example/x")
+    run = SimpleNamespace(jobs=[SimpleNamespace(name="train")], facts={}, write_report=lambda: "page")
+    assert Run.results(run)[-1] == "MLflow       mlflow ui --backend-store-uri https://…@mlflow.example/x"
