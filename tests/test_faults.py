@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyspark
 import pytest
 import yaml
+from pyspark.sql import functions as F
 
 from keyfold.cli import understood
 from keyfold.conf import check
@@ -78,8 +79,8 @@ def made(spark, tmp_path_factory, made_state):
     mlflow.set_tracking_uri(None)
     run = Run(check(raw()), spark)
     for table in (month(1, 600, poison=False), month(3, 1000, poison=False), month(4, KEYS, poison=True)):
-        rows = spark.createDataFrame(table).repartition(8)
-        rows.write.format("delta").mode("append").save(str(run.rows.path))
+        rows = spark.createDataFrame(table).repartition(8).selectExpr("*", "date_format(seen, 'yyyy-MM') keyfold_period")
+        rows.write.format("delta").mode("append").partitionBy("keyfold_period").save(str(run.rows.path))
     decide(run, train(run))
     for period in (MARCH, APRIL):
         score(Run(check(raw("undisturbed.predictions")), spark, period))
@@ -95,12 +96,12 @@ def values(spark, into, period=APRIL, version=None):
 
 
 def ready(spark, into, folder, *, holds):
-    """A table that has March, and another model's April if it `holds` one; and a conf for a process of its own."""
+    """A table that has March, and an older April if it `holds` one; and a conf for a process of its own."""
     run = Run(check(raw(into)), spark, MARCH)
-    score(run)
-    if holds:
-        there = run.predictions.read().selectExpr("* except (period, scored_at)", f"'{APRIL}' period", "scored_at")
-        run.predictions.append(there.select(*run.predictions.read().columns))
+    march = Run(check(raw("undisturbed.predictions")), spark).predictions.read().where(f"period = '{MARCH}'")
+    older = march.withColumns({"period": F.lit(APRIL), "run_id": F.lit("older")})
+    rows = march.union(older) if holds else march
+    rows.write.format("delta").partitionBy("period").save(str(run.predictions.path))
     path = folder / "conf.yaml"
     path.write_text(yaml.safe_dump(raw(into)))
     Path(f"{path}.go").touch()

@@ -11,11 +11,13 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 CHECKS = {
     "churn_tour": ["folds-stable", "spark-is-arrow", "one-row-a-key", "served-as-scored", "nothing-new"],
     "embeddings": ["as-liked"],
+    "scoring": ["one-row-a-key", "as-it-was", "each-image-answered"],
     "windows": ["replayed-as-batch", "never-the-future"],
 }
 PICTURES = {
     "churn_tour": ["folds-plot", "features-plot", "quality-plot", "account"],
     "embeddings": ["neighbours-plot"],
+    "scoring": ["scores-plot", "images-plot"],
     "windows": ["windows-plot", "view-plot"],
 }
 TORCH = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs torch: ./tests/run --horovod")
@@ -23,7 +25,7 @@ TORCH = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param("churn_tour", marks=pytest.mark.slow), pytest.param("embeddings", marks=TORCH), "windows"],
+    params=[pytest.param("churn_tour", marks=pytest.mark.slow), pytest.param("embeddings", marks=TORCH), "scoring", "windows"],
 )
 def tour(request, tmp_path_factory, made_state):
     notebook = nbformat.read(FOLDER / f"{request.param}.ipynb", as_version=4)

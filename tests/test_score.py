@@ -149,7 +149,7 @@ def test_too_many_without_a_prediction_leave_the_period_as_it_was(spark, first, 
         with pytest.raises(pytest.fail.Exception):
             scored(spark, **limit)
     assert there(first, "2026-02") != before
-    with pytest.raises(DataError, match=r"9 of 58 rows cannot be scored \(1 × DataError: column `c`.*15.5%"):
+    with pytest.raises(DataError, match=r"9 of 58 rows cannot be scored \(1 × column `c`.*15.5%"):
         scored(spark, **limit)
     assert there(first, "2026-02") == before
 

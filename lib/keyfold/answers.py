@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.errors import PromiseError
+from keyfold.errors import DataError, PromiseError, RowsError
 from keyfold.models import Model, Prediction
 from keyfold.split import FOLD
 
@@ -90,17 +92,44 @@ def answer(model: Answering, rows: pa.RecordBatch) -> dict[str, pa.Array]:
     }
 
 
-def _bisected(model: Answering, rows: pa.RecordBatch) -> tuple[Prediction, pa.Array]:
+Outcome = tuple[Prediction, pa.Array]
+
+
+def _bisected(model: Answering, rows: pa.RecordBatch) -> Outcome:
     try:
         return model.predict(rows), pa.nulls(rows.num_rows, pa.string())
+    except RowsError as error:
+        if rows.num_rows > 1 and len(error.rows) == rows.num_rows:
+            return _apart(model, rows, error.rows)
+        return _refused(model, error) if rows.num_rows == 1 else _halved(model, rows)
     except Exception as error:  # noqa: BLE001 - whatever a model raises is the row's reason
-        if rows.num_rows == 1:
-            nothing = Prediction(pa.nulls(1, model.prediction_type), pa.nulls(1, pa.float64()))
-            return nothing, pa.array([f"{type(error).__name__}: {error}"[:500]], pa.string())
+        return _refused(model, error) if rows.num_rows == 1 else _halved(model, rows)
+
+
+def _refused(model: Answering, error: Exception) -> Outcome:
+    said = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+    nothing = Prediction(pa.nulls(1, model.prediction_type), pa.nulls(1, pa.float64()))
+    return nothing, pa.array([said[:500]], pa.string())
+
+
+def _halved(model: Answering, rows: pa.RecordBatch) -> Outcome:
     half = rows.num_rows // 2
-    (first, why), (second, because) = (_bisected(model, part) for part in (rows.slice(0, half), rows.slice(half)))
-    joined = (pa.concat_arrays([a, b]) for a, b in zip(first, second, strict=True))
-    return Prediction(*joined), pa.concat_arrays([why, because])
+    return _joined([_bisected(model, part) for part in (rows.slice(0, half), rows.slice(half))])
+
+
+def _apart(model: Answering, rows: pa.RecordBatch, guilty: npt.NDArray[np.bool_]) -> Outcome:
+    """The others together, and each that is at fault by itself."""
+    places = np.flatnonzero(guilty)
+    others = rows.filter(pa.array(~guilty))
+    parts = [_bisected(model, others)] if others.num_rows else []
+    found, why = _joined([*parts, *(_bisected(model, rows.slice(place, 1)) for place in places.tolist())])
+    back = pa.array(np.argsort(np.concatenate([np.flatnonzero(~guilty), places])))
+    return Prediction(*(array.take(back) for array in found)), why.take(back)
+
+
+def _joined(parts: list[Outcome]) -> Outcome:
+    predictions = zip(*(found for found, _ in parts), strict=True)
+    return Prediction(*map(pa.concat_arrays, predictions)), pa.concat_arrays([why for _, why in parts])
 
 
 def packed(folder: Path) -> bytes:

@@ -76,7 +76,7 @@ def understood(error: BaseException) -> KeyfoldError | None:
     if isinstance(error, KeyfoldError):
         return error
     text = str(error)
-    for mark in ("keyfold: ", "keyfold.errors.DataError: "):
+    for mark in ("keyfold: ", "keyfold.errors.DataError: ", "keyfold.errors.RowsError: "):
         if mark in text:
             return DataError(text.split(mark, 1)[1].partition("\n")[0].removesuffix(" SQLSTATE: P0001"))
     if "keyfold.errors.PromiseError: " in text:

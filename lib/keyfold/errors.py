@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class KeyfoldError(Exception):
@@ -21,6 +21,17 @@ class DataError(KeyfoldError):
     """The data, or a model or table that the job needs, is not as the conf says."""
 
     exit_code = 3
+
+
+class RowsError(DataError):
+    """Some of the rows are at fault: `rows` are booleans, one for each that was given."""
+
+    def __init__(self, sentence: str, rows: Any) -> None:
+        super().__init__(sentence, rows)
+        self.rows = rows
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class PromiseError(KeyfoldError):

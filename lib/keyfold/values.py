@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold import hashing, sql
-from keyfold.errors import DataError
+from keyfold.errors import DataError, RowsError
 
 HASHED = ("bigint", "string", "boolean", "date", "timestamp", "timestamp_ntz", "decimal")
 NUMBERS = ("bigint", "double", "boolean", "decimal")
@@ -164,8 +164,8 @@ def _between_numbers(array: pa.Array, actual: str, family: str, name: str) -> pa
         array = array.cast(pa.int64())
         lossless = pc.and_(pc.less_equal(array, EXACT), pc.greater_equal(array, -EXACT))
     if not pc.all(lossless, min_count=0).as_py():
-        first = array.filter(pc.invert(lossless))[0]
-        raise DataError(f"{_lost(name, family)}; got {first}")
+        lost = pc.fill_null(pc.invert(lossless), fill_value=False)
+        raise RowsError(f"{_lost(name, family)}; got {array.filter(lost)[0]}", lost.to_numpy(zero_copy_only=False))
     return array.cast(ARROW[family])
 
 

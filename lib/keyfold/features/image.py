@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from keyfold import pixels
-from keyfold.errors import DataError
+from keyfold.errors import DataError, RowsError
 from keyfold.features.kind import Array, Kind, Out, State
 from keyfold.pixels import MOST
 from keyfold.values import ArrowValue
@@ -57,9 +57,14 @@ class Image(Kind):
         """float32 of (rows, length), or of (rows) for one gray pixel (DataError for what is no image, or too large a one)"""
         (value,) = values
         found = np.zeros((len(value.array), self._length), np.uint8)
-        for row, cell in zip(found, value.array, strict=True):
-            if cell.is_valid:
-                row[:] = self._pixels(cell.as_py())
+        faults: dict[int, DataError] = {}
+        for number, (row, cell) in enumerate(zip(found, value.array, strict=True)):
+            try:
+                row[:] = self._pixels(cell.as_py()) if cell.is_valid else 0
+            except DataError as error:
+                faults[number] = error
+        if faults:
+            raise RowsError(str(next(iter(faults.values()))), np.isin(np.arange(len(found)), list(faults)))
         numbers = np.divide(found, np.float32(255), dtype=np.float32)
         return numbers[:, 0] if self._length == 1 else numbers
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from keyfold import sql
-from keyfold.errors import DataError
+from keyfold.errors import DataError, RowsError
 from keyfold.features.kind import Array, Kind, Out, State
 from keyfold.fitting import Counted, Measured, Stats, Target, coarse, quantiles
 from keyfold.values import NUMBERS, ArrowValue, SqlValue
@@ -105,7 +105,7 @@ class Numeric(Kind):
         (value,) = values
         missing = np.isnan(value.number)
         if state["fill"] is None and missing.any():
-            raise DataError(f"column `{self.inputs()[0]}` {_MISSING}")
+            raise RowsError(f"column `{self.inputs()[0]}` {_MISSING}", missing)
         x = np.where(missing, state["fill"] if state["fill"] is not None else 0.0, value.number)
         if state["bounds"]:
             x = np.minimum(np.maximum(x, state["bounds"][0]), state["bounds"][1])

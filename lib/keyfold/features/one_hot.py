@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from keyfold import hashing, lookup, sql
-from keyfold.errors import DataError
+from keyfold.errors import RowsError
 from keyfold.features.kind import Array, Kind, Out, State, int32, salted, vocabulary
 from keyfold.fitting import Counted, Measured, Target
 from keyfold.section import Section
@@ -75,7 +75,7 @@ class OneHot(Kind):
         found = lookup.find(value.hash, state["vocabulary"])
         unseen = (found < 0) & ~value.null
         if self.handle_unseen == "error" and unseen.any():
-            raise DataError(f"{self._unseen} {value.array.filter(unseen)[0]}")
+            raise RowsError(f"{self._unseen} {value.array.filter(unseen)[0]}", unseen)
         other: int | hashing.Int64s = UNSEEN
         if self._places:
             place = hashing.reduce(hashing.feature_hash(state["salt"], [value.hash]), self._places)
