@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -116,22 +117,48 @@ class Estimator:
 
     def save(self, folder: Path) -> None:
         """Writes the estimator, without pickle (DataError where it holds types that could not be loaded safely)."""
-        import skops.io
-
-        data = skops.io.dumps(self.estimator)
-        odd = set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED)
-        if odd:
+        data = _skops().dumps(self.estimator)
+        if odd := _odd(data):
             raise DataError(f"{type(self.estimator).__name__} cannot be saved safely: it holds {', '.join(sorted(odd))}")
         (folder / FILE).write_bytes(data)
 
     @classmethod
     def load(cls, folder: Path, spec: Spec, *, sparse: bool) -> "Estimator":
         """Reads what `save` wrote; other types than the listed ones are refused by skops."""
-        import skops.io
-
+        data = (folder / FILE).read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return cls(skops.io.load(folder / FILE, trusted=list(TRUSTED)), spec, sparse)
+            known = set(_skops().get_untrusted_types(data=data)) - _odd(data)
+            return cls(_skops().loads(data, trusted=sorted(known)), spec, sparse)
+
+
+def _skops() -> Any:
+    """skops.io, which would import all of scikit-learn to list what it trusts: seconds in every worker. We look for ourselves."""
+    if "skops.io" not in sys.modules:
+        import sklearn.utils
+
+        known = sklearn.utils.all_estimators
+        sklearn.utils.all_estimators = list
+        try:
+            importlib.import_module("skops.io")
+        finally:
+            sklearn.utils.all_estimators = known
+    return sys.modules["skops.io"]
+
+
+def _odd(data: bytes) -> set[str]:
+    """The types in a file that are neither scikit-learn's estimators nor on the list."""
+    return {name for name in _skops().get_untrusted_types(data=data) if name not in TRUSTED and not _is_estimator(name)}
+
+
+def _is_estimator(name: str) -> bool:
+    from sklearn.base import BaseEstimator
+
+    module, _, own = name.rpartition(".")
+    if module.split(".")[0] not in PACKAGES:
+        return False
+    found = getattr(importlib.import_module(module), own, None)
+    return isinstance(found, type) and issubclass(found, BaseEstimator)
 
 
 def _nearest(name: str) -> str:
