@@ -27,7 +27,7 @@ def metrics_of(version):
     return registry.client().get_run(version.mlflow_run_id).data.metrics
 
 
-@pytest.fixture(scope="module", params=["ads", pytest.param("recommend", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.slow) for name in CROSSES])
 def done(request, spark, tmp_path_factory, made_state):
     """The whole pipeline on a small log: its run, its model's metrics, its page."""
     former, home = os.environ.get("KEYFOLD_HOME"), made_state(tmp_path_factory.mktemp("ablation"))

@@ -488,7 +488,7 @@ def test_a_commit_with_other_rows_than_were_counted_is_put_back(spark, in_catalo
 # --- values that were not there at fitting ---
 
 
-@pytest.mark.parametrize("unseen_in", ["train", "score"])
+@pytest.mark.parametrize("unseen_in", ["train", pytest.param("score", marks=pytest.mark.slow)])
 def test_an_unseen_value_refuses_training_and_costs_its_own_row_in_scoring(spark, unseen_in):
     """Under `error`: 1 of 60 rows of the second month has a shop that the train fold of the first lacks."""
     rows = [(i, f"2026-0{1 + i % 2}", i % 3 == 0, f"shop {i % 3}") for i in range(120)]

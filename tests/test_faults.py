@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -95,17 +96,15 @@ def values(spark, into, period=APRIL, version=None):
     return rows.drop("scored_at", "run_id").toArrow().sort_by("id")
 
 
-def ready(spark, into, folder, *, holds):
+def ready(spark, into, path, *, holds):
     """A table that has March, and an older April if it `holds` one; and a conf for a process of its own."""
+    path.write_text(yaml.safe_dump(raw(into)))
     run = Run(check(raw(into)), spark, MARCH)
     march = Run(check(raw("undisturbed.predictions")), spark).predictions.read().where(f"period = '{MARCH}'")
     older = march.withColumns({"period": F.lit(APRIL), "run_id": F.lit("older")})
     rows = march.union(older) if holds else march
     rows.write.format("delta").partitionBy("period").save(str(run.predictions.path))
-    path = folder / "conf.yaml"
-    path.write_text(yaml.safe_dump(raw(into)))
-    Path(f"{path}.go").touch()
-    return run.predictions, path
+    return run.predictions
 
 
 def environment(home, **more):
@@ -117,16 +116,71 @@ def environment(home, **more):
 
 def started(home, *paths, **more):
     command = [sys.executable, "-c", ONE, *map(str, paths)]
-    return subprocess.Popen(
-        command, env=environment(home, **more), start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    with tempfile.NamedTemporaryFile(dir=home, prefix="said-", delete=False) as told:
+        process = subprocess.Popen(
+            command, env=environment(home, **more), start_new_session=True, stdout=subprocess.PIPE, stderr=told, text=True
+        )
+    process.told = Path(told.name)
+    return process
 
 
 def wait_for(process, seen):
     while process.poll() is None and not seen():
         time.sleep(0.002)
     if process.poll() is not None and not seen():
-        pytest.fail(f"it ended before: {process.stderr.read()[-3000:]}")
+        pytest.fail(f"it ended before: {process.told.read_text()[-3000:]}")
+
+
+JOBS, ROUNDS = ([2, 4], 25) if LONG else ([2], 3)
+
+
+@pytest.fixture(scope="module")
+def racers(made, tmp_path_factory):
+    """By their number, processes that score the same confs, each when all are ready; and after that one more, alone, to be killed."""
+    found = {}
+    for jobs in JOBS:
+        folder = tmp_path_factory.mktemp(f"race_{jobs}")
+        paths = [folder / f"{number}.yaml" for number in range(ROUNDS)]
+        for number, path in enumerate(paths):
+            path.write_text(yaml.safe_dump(raw(f"race_{jobs}_{number}.predictions")))
+        found[jobs] = folder, [started(made, *paths, folder / f"killed_{i}.yaml") for i in range(jobs)]
+        for i in range(jobs):
+            (folder / f"killed_{i}.yaml").write_text(yaml.safe_dump(raw(f"killed_{i}.predictions")))
+    yield found
+    for _, racing in found.values():
+        for process in racing:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def drivers(made, racers, tmp_path):
+    """A process that waits to score a conf: one that has raced, where some are left."""
+
+    def driver(number):
+        folder, racing = racers[2]
+        if number < 2 and racing[number].poll() is None:
+            return racing[number], folder / f"killed_{number}.yaml"
+        path = tmp_path / "conf.yaml"
+        path.write_text(yaml.safe_dump(raw(f"killed_{number}.predictions")))
+        return started(made, path), path
+
+    return driver
+
+
+@pytest.mark.parametrize("jobs", JOBS)
+def test_jobs_that_race_commit_once(spark, made, racers, jobs):
+    folder, racing = racers[jobs]
+    for number in range(ROUNDS):
+        path = folder / f"{number}.yaml"
+        wait_for(racing[0], lambda: len(list(folder.glob(f"{path.name}.*.ready"))) == jobs)  # noqa: B023
+        Path(f"{path}.go").touch()
+    outcomes = list(zip(*([process.stdout.readline().strip() for _ in range(ROUNDS)] for process in racing), strict=True))
+    assert [sorted(of) for of in outcomes] == [["committed"] + ["done before"] * (jobs - 1)] * ROUNDS
+    for number in range(ROUNDS):
+        run = Run(check(raw(f"race_{jobs}_{number}.predictions")), spark)
+        assert len([*run.predictions.commits()]) == 1
+        assert values(spark, run.predictions.name).equals(values(spark, "undisturbed.predictions"))
 
 
 # While the first file is there, the second …; when the commit's entry is there.
@@ -136,12 +190,13 @@ if LONG:
     MOMENTS += [("_delta_log/*.json", 1, holds) for holds in (False, True)] * 6
 
 
-@pytest.mark.parametrize(("pattern", "nth", "holds"), MOMENTS)
-def test_a_killed_driver_leaves_the_old_period_or_the_new_one(spark, made, tmp_path, pattern, nth, holds):
-    into = f"killed_{abs(hash(str(tmp_path)))}.predictions"
-    table, path = ready(spark, into, tmp_path, holds=holds)
+@pytest.mark.parametrize("moment", range(len(MOMENTS)))
+def test_a_killed_driver_leaves_the_old_period_or_the_new_one(spark, made, drivers, moment):
+    (pattern, nth, holds), into = MOMENTS[moment], f"killed_{moment}.predictions"
+    process, path = drivers(moment)
+    table = ready(spark, into, path, holds=holds)
     before, there = values(spark, into), set(table.path.rglob(pattern))
-    process = started(made, path)
+    Path(f"{path}.go").touch()
     wait_for(process, lambda: len(set(table.path.rglob(pattern)) - there) >= nth)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -169,20 +224,19 @@ def test_killed_executors_lose_and_double_nothing(spark, made, tmp_path):
         (home / part.name).symlink_to(part)
     for number in range(20 if LONG else 1):
         into = f"executors_{number}.predictions"
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        table, path = ready(spark, into, folder, holds=False)
-        submit = (
-            "--master local-cluster[2,1,1024] --conf spark.speculation=true --conf spark.speculation.quantile=0.5 pyspark-shell"
-        )
+        path = tmp_path / f"{number}.yaml"
+        table = ready(spark, into, path, holds=False)
+        Path(f"{path}.go").touch()
+        submit = "--master local-cluster[2,1,1024] --conf spark.speculation=true --conf spark.speculation.quantile=0.5"
+        submit += " --conf spark.executor.extraJavaOptions=-XX:TieredStopAtLevel=1 pyspark-shell"
         process = started(made, path, SPARK_HOME=str(home), PYSPARK_SUBMIT_ARGS=submit)
         there = set(table.path.rglob("*.parquet"))
         wait_for(process, lambda: set(table.path.rglob("*.parquet")) - there)  # noqa: B023
         executors = [pid for pid in descendants(process.pid) if b"CoarseGrainedExecutorBackend" in command_of(pid)]
         assert len(executors) == 2
         os.kill(executors[number % 2], signal.SIGKILL)
-        said, told = process.communicate(timeout=300)
-        assert said == "committed\n", told[-3000:]
+        said, _ = process.communicate(timeout=300)
+        assert said == "committed\n", process.told.read_text()[-3000:]
         assert values(spark, into).equals(values(spark, "undisturbed.predictions"))
 
 
@@ -213,7 +267,7 @@ def small_disk(made, tmp_path):
 
 
 def test_a_full_disk_is_told_and_the_old_version_can_be_read(spark, made, tmp_path, small_disk):
-    table, _ = ready(spark, "full.predictions", tmp_path, holds=True)
+    table = ready(spark, "full.predictions", tmp_path / "full.yaml", holds=True)
     before = values(spark, "full.predictions")
     free = os.statvfs(small_disk)
     for level in range(10) if LONG else (0, 3):
@@ -229,26 +283,6 @@ def test_a_full_disk_is_told_and_the_old_version_can_be_read(spark, made, tmp_pa
     score(Run(check(raw("full.predictions")), spark, APRIL))
     assert values(spark, "full.predictions").equals(values(spark, "undisturbed.predictions"))
     assert table.exists()
-
-
-@pytest.mark.parametrize("jobs", [2, 4] if LONG else [2])
-def test_jobs_that_race_commit_once(spark, made, tmp_path, jobs):
-    rounds = 25 if LONG else 3
-    paths = []
-    for number in range(rounds):
-        paths.append(tmp_path / f"{number}.yaml")
-        paths[-1].write_text(yaml.safe_dump(raw(f"race_{jobs}_{number}.predictions")))
-    racing = [started(made, *paths) for _ in range(jobs)]
-    for path in paths:
-        wait_for(racing[0], lambda: len(list(tmp_path.glob(f"{path.name}.*.ready"))) == jobs)  # noqa: B023
-        Path(f"{path}.go").touch()
-    said = [process.communicate(timeout=600) for process in racing]
-    outcomes = list(zip(*(out.split("\n")[:-1] for out, _ in said), strict=True))
-    assert [sorted(of) for of in outcomes] == [["committed"] + ["done before"] * (jobs - 1)] * rounds, said
-    for number in range(rounds):
-        run = Run(check(raw(f"race_{jobs}_{number}.predictions")), spark)
-        assert len([*run.predictions.commits()]) == 1
-        assert values(spark, run.predictions.name).equals(values(spark, "undisturbed.predictions"))
 
 
 def test_the_ledger_is_rebuilt_from_the_history(spark, made):

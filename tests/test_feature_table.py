@@ -100,6 +100,7 @@ def test_whatever_came_when_the_table_is_that_of_all_at_once(spark, home, tmp_pa
     assert {*other.featured.read().columns} - {*run.featured.read(version.version).columns} == {"more"}
 
 
+@pytest.mark.slow
 def test_what_comes_later_than_is_allowed_changes_nothing_and_is_told(spark, home, tmp_path, capsys):
     rng, folder = random.Random(5), tmp_path / "in"
     days = [DAY + dt.timedelta(d) for d in (0, 1, 2)]

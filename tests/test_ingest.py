@@ -156,6 +156,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(st.randoms(use_true_random=False), st.lists(st.sampled_from([*BAD]), min_size=1), st.integers(1, 3))
 def test_so_many_bad_rows_in_so_many_aside(spark, tmp_path_factory, draw, bad, parts):
@@ -410,7 +411,8 @@ def test_a_table_without_a_key_gets_one_of_its_content(ingested, tmp_path):
     assert all(re.fullmatch(r"[0-9a-f]{32}-[12]", row[0]) for row in found)
 
 
-@pytest.mark.parametrize("key", [["id"], pytest.param(["big"], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [["id"], ["big"]])
 def test_whole_numbers_are_exact_in_the_predictions(ingested, key):
     """2^53 + 1, its neighbours and NULL: as a key, as a feature and as the label."""
     lines = [f"{2**53 + 1 + i},{'' if i % 7 == 0 else 2**53 + 1 + i},{2**53 + 1 + 2 * (i % 2)}" for i in range(60)]

@@ -25,7 +25,11 @@ TORCH = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param("churn_tour", marks=pytest.mark.slow), pytest.param("embeddings", marks=TORCH), "scoring", "windows"],
+    params=[
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("churn_tour", "scoring")),
+        pytest.param("embeddings", marks=TORCH),
+        "windows",
+    ],
 )
 def tour(request, tmp_path_factory, made_state):
     notebook = nbformat.read(FOLDER / f"{request.param}.ipynb", as_version=4)

@@ -92,6 +92,7 @@ def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, firs
     found = first.predictions.read().toArrow()
     assert sorted(found["id"].to_pylist()) == sorted([*KEYS, *range(1, 96)])
     assert set(found["status"].to_pylist()) == {"scored"}
+    assert first.predictions.properties()["delta.dataSkippingStatsColumns"] == "`id`,`at`,`probability`"
     version = first.predictions.version().version
     assert scored(spark).jobs[-1].status == "done before" and first.predictions.version().version == version
     next_month = scored(spark, "2026-03")

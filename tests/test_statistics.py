@@ -51,6 +51,7 @@ def fitted(spark, capsys, features=NEEDS["both"][0]):
     return tuple(map(int, said.groups()))
 
 
+@pytest.mark.slow
 def test_what_is_known_is_not_read_and_what_was_changed_is(spark, home, capsys):
     run = Run(conf(), spark)
     put(run, 1)

@@ -83,6 +83,8 @@ def images(run: "Run") -> None:
                 rows = rows.where(period_of(conf.data, rows) == period).drop(PERIOD).withColumn(PERIOD, F.lit(period))
                 found = due(run, job, rows, pinned, period)
                 step.rows = job.counts["read"] = found.read
+            if not found.read:
+                raise DataError(f"table `{run.rows.name}` has no row in period {period}")
             if found.refused:
                 raise DataError(
                     f"{found.refused:,} rows of the manifest have no key of their own; they are in `{run.quarantine.name}`"

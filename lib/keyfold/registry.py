@@ -51,7 +51,8 @@ def client() -> "MlflowClient":
     import mlflow
 
     mlflow.utils.logging_utils.disable_logging()
-    warnings.filterwarnings("ignore", message=".*input example.*")
+    for of_no_use in (".*input example.*", "IProgress not found.*"):
+        warnings.filterwarnings("ignore", message=of_no_use)
     if "MLFLOW_TRACKING_URI" not in os.environ and not mlflow.tracking._tracking_service.utils.is_tracking_uri_set():
         mlflow.set_tracking_uri(_local())
     return mlflow.MlflowClient()

@@ -17,11 +17,13 @@ from urllib.parse import unquote, urlparse
 
 from keyfold import sql
 from keyfold.errors import DataError, KeyfoldError, PromiseError, nearest
+from keyfold.spark import set_for_now
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
 _UNCHANGING = ("OPTIMIZE", "VACUUM", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "ANALYZE", "COMPUTE", "CLUSTER BY", "REORG")
+_UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else rows are sorted by a partition column that has one value
 _ODD = set(" ,;{}()\n\t=")  # Delta needs column mapping for names with these
 
 
@@ -126,11 +128,11 @@ class Table:
 
     def replace(
         self, frame: "DataFrame", column: str, values: Mapping[str, int], *, partition: bool = True,
-        retention: str | None = None, schema: bool = False, check: Callable[[], None] | None = None, **metadata: Any,
+        retention: str | None = None, indexed: Sequence[str] = (), schema: bool = False, check: Callable[[], None] | None = None, **metadata: Any,
     ) -> Commit:  # fmt: skip
         """Puts `frame` in the place of the rows whose `column` is one of `values`, which says how many rows each has.
 
-        One commit; `retention` is for a table that is not there yet; with `schema` other columns replace the whole table. PromiseError where Delta counts other rows than were expected, and whatever `check`
+        One commit; for a table that is not there yet `retention`, and `indexed`, the columns of which files keep bounds (default: 32); with `schema` other columns replace the whole table. PromiseError where Delta counts other rows than were expected, and whatever `check`
         raises, which looks at the table after the commit; the former rows are put back.
         """
         attempt = uuid.uuid4().hex
@@ -144,8 +146,10 @@ class Table:
                 writer = (
                     writer.option("overwriteSchema", "true") if whole else writer.option("replaceWhere", _where(column, values))
                 )
-            writer = writer.options(**_kept_for(retention)) if not there and retention else writer
-            self._save(writer.partitionBy(column) if partition else writer, frame, metadata)
+            if not there:
+                writer = writer.options(**_kept_for(retention) if retention else {}, **_indexed(indexed) if indexed else {})
+            with set_for_now(self.spark, _UNSORTED):
+                self._save(writer.partitionBy(column) if partition else writer, frame, metadata)
             commit = next(c for c in self.commits(limit=20) if c.metadata.get("attempt") == attempt)
             if commit.rows != sum(values.values()):
                 self._put_back(column, values, before)
@@ -253,6 +257,10 @@ def _catalog_configured(spark: "SparkSession") -> bool:
 
 def _kept_for(retention: str) -> dict[str, str]:
     return {f"delta.{what}RetentionDuration": f"interval {retention}" for what in ("deletedFile", "log")}
+
+
+def _indexed(columns: Sequence[str]) -> dict[str, str]:
+    return {"delta.dataSkippingStatsColumns": ",".join(map(sql.quoted, columns))}
 
 
 def _is_there(file: str) -> bool:

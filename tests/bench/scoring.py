@@ -30,7 +30,6 @@ MODELS: dict[str, dict[str, object]] = {
     "heavy": {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "params": {"max_iter": 100}},
 }
 BATCH = 20_000
-held: dict[str, Any] = {}
 
 
 def conf(model: str, into: str) -> Any:
@@ -50,8 +49,8 @@ def conf(model: str, into: str) -> Any:
 
 def rows(spark: "SparkSession", month: int, many: int, *, labelled: bool) -> "DataFrame":
     """Six normal numbers and a key."""
-    numbers = ", ".join(f"randn({month * 10 + i}) {name}" for i, name in enumerate(NAMES))
-    made = spark.range(0, many, 1, 8).selectExpr("id", f"timestamp'2026-0{month}-01' seen", numbers)
+    numbers = [f"randn({month * 10 + i}) {name}" for i, name in enumerate(NAMES)]
+    made = spark.range(0, many, 1, 8).selectExpr("id", f"timestamp'2026-0{month}-01' seen", *numbers)
     return made.selectExpr("*", "x0 + x1 * x2 + rand(5) > 0.5 y" if labelled else "cast(null as boolean) y")
 
 
@@ -60,19 +59,25 @@ def batches(table: pa.Table) -> list[pa.RecordBatch]:
     return table.to_batches(max_chunksize=BATCH)
 
 
-def in_processes(of: Callable[[int], None]) -> Callable[[], float]:
-    """Seconds until as many processes as cores have each done its part of what is `held`; forked before the clock starts."""
+def work(of: Callable[[Any, list[Any]], None], with_: object, some: list[Any], gate: Any, done: Any) -> None:
+    """In a process: ready, wait, work, tell; one thread."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        of(with_, some[:1])
+        gate.wait()
+        of(with_, some)
+        done.wait()
+
+
+def in_processes(of: Callable[[Any, list[Any]], None], with_: object, many: list[Any]) -> Callable[[], float]:
+    """Seconds until as many processes as cores have each done its part; they have it all, and have tried, before the clock starts."""
 
     def timed() -> float:
-        cores, fork = os.cpu_count() or 1, multiprocessing.get_context("fork")
-        gate, done = fork.Barrier(cores + 1), fork.Barrier(cores + 1)
-
-        def work(part: int) -> None:
-            gate.wait()
-            of(part)
-            done.wait()
-
-        workers = [fork.Process(target=work, args=(part,)) for part in range(cores)]
+        # Spawned: a process that was forked after OpenMP had run would hang in it.
+        cores, fresh = os.cpu_count() or 1, multiprocessing.get_context("spawn")
+        gate, done = fresh.Barrier(cores + 1), fresh.Barrier(cores + 1)
+        workers = [fresh.Process(target=work, args=(of, with_, many[part::cores], gate, done)) for part in range(cores)]
         for worker in workers:
             worker.start()
         gate.wait()
@@ -86,21 +91,16 @@ def in_processes(of: Callable[[int], None]) -> Callable[[], float]:
     return timed
 
 
-def parts(many: list[Any], part: int) -> list[Any]:
-    """Every so many."""
-    return many[part :: os.cpu_count() or 1]
-
-
-def features(part: int) -> None:
+def features(spec: Any, some: list[pa.RecordBatch]) -> None:
     """The spec's Arrow form."""
-    for batch in parts(held["batches"], part):
-        held["spec"].arrow(batch)
+    for batch in some:
+        spec.arrow(batch)
 
 
-def bare(part: int) -> None:
+def bare(estimator: Any, some: list[Any]) -> None:
     """The estimator alone, on its matrices."""
-    for matrix in parts(held["matrices"], part):
-        held["estimator"].predict_proba(matrix)
+    for matrix in some:
+        estimator.predict_proba(matrix)
 
 
 def identity(incoming: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -123,11 +123,13 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
     at = registry.fetch(version, folder)
     loaded = Model.load(at)
     table = run.rows.read().where("month(seen) = 2").select("id", *NAMES)
-    held["batches"] = batches(table.toArrow())
-    held["spec"], held["estimator"] = loaded.spec, loaded.estimator.estimator  # type: ignore[union-attr]
-    held["matrices"] = [loaded.estimator.matrix(loaded.spec.arrow(batch)) for batch in held["batches"]]  # type: ignore[union-attr]
-    plain = mlflow.sklearn.log_model(held["estimator"], name="plain", serialization_format="cloudpickle")
-    peer = mlflow.pyfunc.spark_udf(spark, plain.model_uri, result_type="double", env_manager="local")
+    taken = batches(table.toArrow())
+    estimator = loaded.estimator.estimator  # type: ignore[union-attr]
+    matrices = [loaded.estimator.matrix(loaded.spec.arrow(batch)) for batch in taken]  # type: ignore[union-attr]
+    plain = mlflow.sklearn.log_model(
+        estimator, name="plain", serialization_format="cloudpickle", pyfunc_predict_fn="predict_proba"
+    )
+    peer = mlflow.pyfunc.spark_udf(spark, plain.model_uri, result_type="array<double>", env_manager="local")
     packed = answers.packed(at)
     turn = iter(range(10**6))
 
@@ -155,7 +157,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
     @F.pandas_udf("double")
     def pandas(frames: Iterator[pd.DataFrame]) -> Iterator[pd.Series]:  # type: ignore[type-arg]
         for frame in frames:
-            yield pd.Series(held["estimator"].predict_proba(frame.to_numpy())[:, 1])
+            yield pd.Series(estimator.predict_proba(frame.to_numpy())[:, 1])
 
     def noop(frame: "DataFrame") -> None:
         frame.write.format("noop").mode("overwrite").save()
@@ -164,8 +166,8 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
     return {
         "floor: scan": lambda: noop(table),
         "identity mapInArrow": lambda: noop(table.mapInArrow(identity, table.schema)),
-        "features in memory": in_processes(features),
-        "bare model in memory": in_processes(bare),
+        "features in memory": in_processes(features, loaded.spec, taken),
+        "bare model in memory": in_processes(bare, estimator, matrices),
         "answers to noop": lambda: noop(answered()),
         "answers, plain Delta write": written,
         "score": whole,
@@ -201,11 +203,11 @@ def scoring(spark: "SparkSession", many: int, repeats: int, file: Path | None) -
 # --- images ---
 
 
-def pillow(part: int) -> None:
+def pillow(_: None, some: list[tuple[Path, Path]]) -> None:
     """What the conf below asks for, by Pillow alone."""
     from PIL import Image, ImageFilter, ImageOps
 
-    for path, into in parts(held["paths"], part):
+    for path, into in some:
         with Image.open(path) as image:
             made = ImageOps.exif_transpose(image).convert("RGB")
         made = ImageOps.fit(made, (256, 256), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(1))
@@ -235,7 +237,7 @@ def pictures(spark: "SparkSession", many: int, repeats: int, file: Path | None) 
         (folder / "in").mkdir()
         (folder / "out").mkdir()
         paths = photographs(folder / "in", many)
-        held["paths"] = [(path, folder / "out" / path.name) for path in paths]
+        copies = [(path, folder / "out" / path.name) for path in paths]
         operations = [{"resize": {"width": 256, "height": 256, "how": "fill"}}, {"filter": {"kind": "blur", "radius": 1}}]
         turn = iter(range(10**6))
         table = Run(check({"name": "p", "data": {"key": ["id"]}}), spark).rows
@@ -249,7 +251,7 @@ def pictures(spark: "SparkSession", many: int, repeats: int, file: Path | None) 
             images(run)
             return sum(step.seconds for step in run.jobs[-1].steps)
 
-        cases = {"Pillow loops": in_processes(pillow), "images": whole}
+        cases = {"Pillow loops": in_processes(pillow, None, copies), "images": whole}
         found = run_cases("images of 0.3 to 4 megapixels", cases, "Pillow loops", repeats=repeats, rows=many, file=file)
         for record in found:
             print(f"{record['case']}: {many / record['median']:.1f} images a second")
