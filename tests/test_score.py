@@ -11,11 +11,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keyfold import answers, due, registry, report
 from keyfold.actions import Action, write_csv
 from keyfold.conf import check
-from keyfold.errors import DataError, PromiseError
+from keyfold.errors import DataError, PromiseError, RowsError
+from keyfold.models import Prediction
 from keyfold.run import Run
 from keyfold.score import _compare_environments, score
 from keyfold.tables import Table
@@ -167,6 +170,29 @@ def test_a_model_is_loaded_once_a_worker(spark, first, tmp_path):
     assert {row.loads for row in found} - {0} == {1}, "workers that are still there have answered two periods or more"
     packed = answers.packed(registry.fetch(registry.find("models:/shop@champion"), tmp_path))
     assert len({id(answers._unpacked(answers.packed_digest(packed), packed)) for _ in range(3)}) == answers.loads == 1
+
+
+class Touchy:
+    """Names the rows that it will not take, knows of some only that one is there, and gives NaN for others."""
+
+    scores_classes, prediction_type = False, pa.float64()
+
+    def predict(self, rows):
+        x = np.array(rows["x"].to_pylist())
+        if (x % 7 == 1).any():
+            raise RowsError("named", x % 7 == 1)
+        if (x % 7 == 2).any():
+            raise ValueError("some row")
+        return Prediction(pa.array(x / 1.0, mask=x % 7 == 3), pa.nulls(len(x), pa.float64()))
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
+def test_only_guilty_rows_pay_and_rows_stay_in_order(x):
+    found = answers.answer(Touchy(), pa.RecordBatch.from_pydict({"x": x}))
+    wanted = {1: "named", 2: "ValueError: some row", 3: answers.NOT_FINITE}
+    assert found["reason"].to_pylist() == [wanted.get(n % 7) for n in x]
+    assert found["prediction"].to_pylist() == [None if n % 7 in wanted else n for n in x]
+    assert found["status"].to_pylist() == ["quarantined" if n % 7 in wanted else "scored" for n in x]
 
 
 # --- which model ---

@@ -214,7 +214,7 @@ def test_a_view_says_what_it_is_and_use_cases_take_what_was_known(spark, home, f
 def test_a_model_answers_only_for_views_of_its_definition(spark, home, folders):
     offered(spark, folders[0])
     run = taking(spark, folders[1])
-    learnt = Registered("churn", "3", "", {"keyfold.views": json.dumps(feature_table.digests(run))})
+    learnt = Registered("churn", "3", "", {"keyfold.manifest": "0", "keyfold.views": json.dumps(feature_table.digests(run))})
     score._refuse_other_views(run, learnt)
     offered(spark, folders[0], view=USAGE["view"] | {"owner": "somebody else"})
     score._refuse_other_views(run, learnt)

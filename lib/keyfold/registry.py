@@ -48,11 +48,11 @@ def client() -> "MlflowClient":
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for of_no_use in (".*input example.*", "IProgress not found.*"):
+        warnings.filterwarnings("ignore", message=of_no_use)
     import mlflow
 
     mlflow.utils.logging_utils.disable_logging()
-    for of_no_use in (".*input example.*", "IProgress not found.*"):
-        warnings.filterwarnings("ignore", message=of_no_use)
     if "MLFLOW_TRACKING_URI" not in os.environ and not mlflow.tracking._tracking_service.utils.is_tracking_uri_set():
         mlflow.set_tracking_uri(_local())
     return mlflow.MlflowClient()
