@@ -76,6 +76,9 @@ class Decoder:
                 return Decoded({"reason": f"it takes longer than {self._opening.seconds:g} seconds"})
             facts = json.loads(line.recv_bytes())
             return Decoded(facts, line.recv_bytes() if facts.pop("follows", False) else b"")
+        except ValueError:  # no answer of ours: whatever the image made of it, that process is not asked again
+            self.close()
+            return Decoded({"reason": "the decoder's answer makes no sense"})
         except (EOFError, OSError):
             return Decoded({"reason": f"the decoder ended over it ({self._ended()})"})
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -166,28 +165,28 @@ def _dealt(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame
 
 
 def _sizes(opening: Opening, keys: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    with _decoder(opening) as at:
-        for batch in batches:
-            found = [at.size(cell.as_py()).facts.get("pixels", 0) if cell.is_valid else 0 for cell in batch.column(keys)]
-            yield pa.RecordBatch.from_arrays(
-                [*batch.columns[:keys], pa.array(found, pa.int64())], names=[f"_{i}" for i in range(keys + 1)]
-            )
+    at = _decoder(opening)
+    for batch in batches:
+        found = [at.size(cell.as_py()).facts.get("pixels", 0) if cell.is_valid else 0 for cell in batch.column(keys)]
+        yield pa.RecordBatch.from_arrays(
+            [*batch.columns[:keys], pa.array(found, pa.int64())], names=[f"_{i}" for i in range(keys + 1)]
+        )
 
 
 def _made(opening: Opening, keys: int, folder: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """By row its outcome; at most some megabytes of new files at a time."""
-    with _decoder(opening) as at:
-        for batch in batches:
-            begin, held, outcomes = 0, 0, []
-            for row, cell in enumerate(batch.column(keys)):
-                into = f"{folder}/{file_name([c[row].as_py() for c in batch.columns[:keys]], opening.output)}" if folder else ""
-                outcomes.append(_outcome(at, cell, into))
-                held += len(outcomes[-1]["image"] or b"")
-                if held > HELD or row + 1 == batch.num_rows:
-                    columns = [pa.array([o[name] for o in outcomes], type_) for name, type_ in _TYPES.items()]
-                    kept = [c.slice(begin, len(outcomes)) for c in batch.columns[:keys]]
-                    yield pa.RecordBatch.from_arrays([*kept, *columns], names=[f"_{i}" for i in range(keys + len(columns))])
-                    begin, held, outcomes = row + 1, 0, []
+    at = _decoder(opening)
+    for batch in batches:
+        begin, held, outcomes = 0, 0, []
+        for row, cell in enumerate(batch.column(keys)):
+            into = f"{folder}/{file_name([c[row].as_py() for c in batch.columns[:keys]], opening.output)}" if folder else ""
+            outcomes.append(_outcome(at, cell, into))
+            held += len(outcomes[-1]["image"] or b"")
+            if held > HELD or row + 1 == batch.num_rows:
+                columns = [pa.array([o[name] for o in outcomes], type_) for name, type_ in _TYPES.items()]
+                kept = [c.slice(begin, len(outcomes)) for c in batch.columns[:keys]]
+                yield pa.RecordBatch.from_arrays([*kept, *columns], names=[f"_{i}" for i in range(keys + len(columns))])
+                begin, held, outcomes = row + 1, 0, []
 
 
 def _outcome(at: Decoder, cell: pa.Scalar, into: str) -> dict[str, Any]:
@@ -198,14 +197,18 @@ def _outcome(at: Decoder, cell: pa.Scalar, into: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@contextmanager
-def _decoder(opening: Opening) -> Iterator[Decoder]:
-    """For one task; its process ends with it."""
-    decoder = Decoder(opening)
-    try:
-        yield decoder
-    finally:
-        decoder.close()
+_decoders: dict[str, Decoder] = {}
+
+
+def _decoder(opening: Opening) -> Decoder:
+    """One a worker, over its tasks; its process ends with the worker's."""
+    name = opening.model_dump_json()
+    if name not in _decoders:
+        for other in _decoders.values():
+            other.close()
+        _decoders.clear()
+        _decoders[name] = Decoder(opening)
+    return _decoders[name]
 
 
 def file_name(key: Sequence[Any], output: Output) -> str:
