@@ -185,6 +185,7 @@ def test_an_override_is_checked_as_the_file_is():
         ("score", {"model": "churn"},
          "score.model must be like `models:/churn@champion`, `models:/churn/3` or `runs:/0123abcd` (got 'churn')"),
         ("score", {"actions": {"call": {"top": 0.1, "over": 0.5}}}, "score.actions.call: name one of top, over and budget"),
+        ("score", {"keep": "latest"}, "score.keep: latest needs data.time, the column that says which row is"),
         ("score", {"actions": {"to call": {"top": 0.1}}}, "score: action `to call` names a table: take letters, digits and _"),
         ("split.share.train", 2, "split.share.train must be 1 or less (got 2)"),
         ("train.memory_share", 0, "train.memory_share must be more than 0 (got 0)"),

@@ -18,6 +18,7 @@ from keyfold import answers, due, registry, report
 from keyfold.actions import Action, write_csv
 from keyfold.conf import check
 from keyfold.errors import DataError, PromiseError, RowsError
+from keyfold.ledger import rebuild
 from keyfold.models import Prediction
 from keyfold.run import Run
 from keyfold.score import _compare_environments, score
@@ -156,6 +157,9 @@ def test_too_many_without_a_prediction_leave_the_period_as_it_was(spark, first, 
     with pytest.raises(DataError, match=r"9 of 58 rows cannot be scored \(1 × column `c`.*15.5%"):
         scored(spark, **limit)
     assert there(first, "2026-02") == before
+    rebuild(first)
+    told = first.table("keyfold.runs").read().select("run_id").collect()
+    assert {row.run_id for row in told} == {first.jobs[0].run_id, march(first)}, "and none that was put back"
 
 
 def test_a_model_is_loaded_once_a_worker(spark, first, tmp_path):
@@ -193,6 +197,11 @@ def test_only_guilty_rows_pay_and_rows_stay_in_order(x):
     assert found["reason"].to_pylist() == [wanted.get(n % 7) for n in x]
     assert found["prediction"].to_pylist() == [None if n % 7 in wanted else n for n in x]
     assert found["status"].to_pylist() == ["quarantined" if n % 7 in wanted else "scored" for n in x]
+
+
+def march(run):
+    (found,) = run.predictions.read().where("period = '2026-03'").select("run_id").distinct().collect()
+    return found.run_id
 
 
 # --- which model ---

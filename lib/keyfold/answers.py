@@ -81,7 +81,7 @@ def answer(model: Answering, rows: pa.RecordBatch) -> dict[str, pa.Array]:
     """status, reason, prediction, probability of each row; a row on which the model raises is quarantined, no other."""
     found, reasons = _bisected(model, rows)
     number = found.probability if model.scores_classes else found.prediction
-    unsaid = pa.array([NOT_FINITE if absent else None for absent in pc.is_null(number).to_pylist()], pa.string())
+    unsaid = pc.if_else(pc.is_null(number), pa.scalar(NOT_FINITE), pa.scalar(None, pa.string()))
     reason = pc.coalesce(reasons, unsaid)
     scored = pc.is_null(reason)
     return {

@@ -57,6 +57,8 @@ class Conf(Section):
             tuning.fits(self.train)
         except ConfError as error:
             raise ValueError(str(error)) from error
+        if self.score.keep == "latest" and self.data.time is None:
+            raise ValueError("score.keep: latest needs data.time, the column that says which row is")
         for number, names in enumerate(self.report.without):
             try:
                 left(kinds, names)

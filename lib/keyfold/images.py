@@ -88,7 +88,7 @@ def images(run: "Run") -> None:
                 raise DataError(
                     f"{found.refused:,} rows of the manifest have no key of their own; they are in `{run.quarantine.name}`"
                 )
-            if table.exists() and _there(table, period) == [(job.run_id, found.keys)]:
+            if table.holds(period, job.run_id, found.keys):
                 job.status = "done before"
                 run.say(f"the images of period {period} were made before; nothing new was committed")
             else:
@@ -115,20 +115,13 @@ def _check_columns(conf: Images, key: list[str], rows: "DataFrame") -> None:
         raise DataError(f"data.key: `{taken[0]}` is the name of a column of every table of images; rename it at ingest")
 
 
-def _there(table: "Table", period: str) -> list[tuple[str, int]]:
-    there = table.read().where(col("period") == period).groupBy("run_id").count().collect()
-    return [(row["run_id"], row["count"]) for row in there]
-
-
 def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table", period: str, keys: int) -> None:
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_type
     from pyspark.sql.types import StructField, StructType
 
     key = run.conf.data.key
-    with run.step("sizes") as step:
-        dealt = _dealt(run, conf, rows.select(*map(col, key), col(conf.input_col).alias("keyfold_cell")), keys)
-        step.rows = keys
+    dealt = _dealt(run, conf, rows.select(*map(col, key), col(conf.input_col).alias("keyfold_cell")), keys)
     folder = f"{conf.folder}/{job.run_id}" if conf.folder else ""
     fields = [StructField(name, from_arrow_type(type_)) for name, type_ in _TYPES.items()]
     schema = StructType([*dealt.schema.fields[: len(key)], *fields])

@@ -24,9 +24,11 @@ def rebuild(run: "Run") -> None:
             known = {(row["job"], row["run_id"]) for row in committed}
         rows = []
         for table in (run.rows, run.predictions, run.images):
-            for commit in table.commits() if table.exists() else ():
+            put_back = set()
+            for commit in table.commits() if table.exists() else ():  # newest first
                 told = commit.metadata
-                if told.get("job") in _BY and (told["job"], told["run_id"]) not in known:
+                put_back |= {told.get("put_back")}
+                if told.get("job") in _BY and told["run_id"] not in put_back and (told["job"], told["run_id"]) not in known:
                     known.add((told["job"], told["run_id"]))
                     rows.append(_row(run, table, commit))
         if rows:

@@ -169,8 +169,10 @@ def _score(
         keys = {period: found.keys}
         ordered = ("bigint", "int", "string", "date", "timestamp", "decimal")
         indexed = [c for c in run.conf.data.key if result.schema[c].dataType.simpleString().split("(")[0] in ordered]
-        told |= {"indexed": [*indexed, "probability"]}
-        run.predictions.replace(result, "period", keys, check=check, job="score", run_id=job.run_id, model=str(version), **told)
+        run.predictions.replace(
+            result, "period", keys, indexed=[*indexed, "probability"], check=check, job="score", run_id=job.run_id,
+            model=str(version), **told,
+        )  # fmt: skip
         step.rows = found.keys
     run.facts |= {"rows a second": round(found.keys / step.seconds)}
     return now[0]

@@ -76,12 +76,7 @@ class Scored(NamedTuple):
 
 def scored(run: "Run", run_id: str, period: str, found: Due) -> Scored | None:
     """What is there, where the period's own rows are all of this run, one a key."""
-    if not run.predictions.exists():
-        return None
-    there = run.predictions.read().where(col("period") == period).groupBy("run_id").count().collect()
-    if [(row["run_id"], row["count"]) for row in there] != [(run_id, found.keys)]:
-        return None
-    return Scored.of(run, found.read, period)
+    return Scored.of(run, found.read, period) if run.predictions.holds(period, run_id, found.keys) else None
 
 
 def _before(run: "Run", period: str) -> "tuple[str, npt.NDArray[np.int64]] | None":

@@ -121,6 +121,13 @@ class Table:
         commits = {c.version: c.metadata for c in self.commits()}
         return all(commits.get(row.version, {}).get("unique") == key for row in history)
 
+    def holds(self, period: str, run_id: str, rows: int) -> bool:
+        """Whether the rows of a period are all of one run, and so many."""
+        if not self.exists():
+            return False
+        there = self.read().where(sql.col("period") == period).groupBy("run_id").count().collect()
+        return [(row["run_id"], row["count"]) for row in there] == [(run_id, rows)]
+
     def append(self, frame: "DataFrame", **metadata: Any) -> None:
         """Adds rows in one commit."""
         with self.lock():
@@ -152,7 +159,7 @@ class Table:
                 self._save(writer.partitionBy(column) if partition else writer, frame, metadata)
             commit = next(c for c in self.commits(limit=20) if c.metadata.get("attempt") == attempt)
             if commit.rows != sum(values.values()):
-                self._put_back(column, values, before)
+                self._put_back(column, values, before, metadata.get("run_id"))
                 raise PromiseError(
                     f"table `{self.name}`: {sum(values.values()):,} rows were expected, and Delta committed {commit.rows:,}; "
                     "the former rows were put back. Please run again, and report this"
@@ -161,7 +168,7 @@ class Table:
                 try:
                     check()
                 except KeyfoldError:
-                    self._put_back(column, values, before)
+                    self._put_back(column, values, before, metadata.get("run_id"))
                     raise
         return commit
 
@@ -186,11 +193,12 @@ class Table:
             said = ", ".join(f"{sql.text(name)} = {sql.text(value)}" for name, value in properties.items())
             self.spark.sql(f"ALTER TABLE {self.at} SET TBLPROPERTIES ({said})")
 
-    def _put_back(self, column: str, values: Mapping[str, int], version: int | None) -> None:
+    def _put_back(self, column: str, values: Mapping[str, int], version: int | None, run_id: str | None) -> None:
         # Not RESTORE, which would undo other periods too.
         where = _where(column, values)
         former = self.read(version).where(where) if version is not None else self.read().where("false")
-        self._write(former.write.format("delta").mode("overwrite").option("replaceWhere", where))
+        writer = former.write.format("delta").mode("overwrite").option("replaceWhere", where)
+        self._save(writer, former, {"put_back": run_id, column: list(values)})
 
     def _save(self, writer: Any, frame: "DataFrame", metadata: Mapping[str, Any]) -> None:
         writer = writer.option("userMetadata", json.dumps({"keyfold": metadata}, sort_keys=True))

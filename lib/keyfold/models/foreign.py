@@ -22,7 +22,7 @@ AT_ONCE = 20_000
 class Foreign:
     """Answers rows by the columns that its signature names."""
 
-    scores_classes, decides_by_probability, at_once = False, False, AT_ONCE
+    scores_classes, at_once = False, AT_ONCE
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.digest = folder, manifest(folder)
