@@ -232,7 +232,7 @@ def test_killed_executors_lose_and_double_nothing(spark, made, tmp_path):
         process = started(made, path, SPARK_HOME=str(home), PYSPARK_SUBMIT_ARGS=submit)
         there = set(table.path.rglob("*.parquet"))
         wait_for(process, lambda: set(table.path.rglob("*.parquet")) - there)  # noqa: B023
-        executors = [pid for pid in descendants(process.pid) if b"CoarseGrainedExecutorBackend" in command_of(pid)]
+        executors = [*executors_of(process.pid)]
         assert len(executors) == 2
         os.kill(executors[number % 2], signal.SIGKILL)
         said, _ = process.communicate(timeout=300)
@@ -240,11 +240,14 @@ def test_killed_executors_lose_and_double_nothing(spark, made, tmp_path):
         assert values(spark, into).equals(values(spark, "undisturbed.predictions"))
 
 
-def descendants(pid):
+def executors_of(pid):
+    """Those below a process. What an executor has just forked, which has its command line for a moment, is none."""
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in children.read_text().split():
-            yield int(child)
-            yield from descendants(int(child))
+        for child in map(int, children.read_text().split()):
+            if b"CoarseGrainedExecutorBackend" in command_of(child):
+                yield child
+            else:
+                yield from executors_of(child)
 
 
 def command_of(pid):
