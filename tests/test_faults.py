@@ -110,7 +110,7 @@ def ready(spark, into, path, *, holds):
 def environment(home, **more):
     """For a process of its own, beside the tests' one."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "SPARK_SUBMIT", "PYSPARK_SUBMIT"))}
-    quick = {"SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}
+    quick = {"SPARK_SUBMIT_OPTS": "" if LONG else "-XX:TieredStopAtLevel=1"}
     return kept | quick | {"KEYFOLD_HOME": str(home), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | more
 
 
@@ -228,7 +228,7 @@ def test_killed_executors_lose_and_double_nothing(spark, made, tmp_path):
         table = ready(spark, into, path, holds=False)
         Path(f"{path}.go").touch()
         submit = "--master local-cluster[2,1,1024] --conf spark.speculation=true --conf spark.speculation.quantile=0.5"
-        submit += " --conf spark.executor.extraJavaOptions=-XX:TieredStopAtLevel=1 pyspark-shell"
+        submit += " pyspark-shell" if LONG else " --conf spark.executor.extraJavaOptions=-XX:TieredStopAtLevel=1 pyspark-shell"
         process = started(made, path, SPARK_HOME=str(home), PYSPARK_SUBMIT_ARGS=submit)
         there = set(table.path.rglob("*.parquet"))
         wait_for(process, lambda: set(table.path.rglob("*.parquet")) - there)  # noqa: B023

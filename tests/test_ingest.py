@@ -5,15 +5,17 @@ import re
 from pathlib import Path
 
 import deltalake
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyspark.sql import functions as F
 
 from keyfold.conf import check
 from keyfold.errors import ConfError, DataError
-from keyfold.ingest import ingest
+from keyfold.ingest import Data, in_period, ingest, period_of
 from keyfold.run import Run
 from keyfold.score import score
 from keyfold.training.job import decide, train
@@ -462,3 +464,26 @@ def test_a_version_that_is_gone_is_told(ingested, spark):
     with pytest.raises(DataError, match=re.escape(sentence)):
         run.rows.read(0)
     assert run.rows.read(run.rows.version().version).select("amount").collect() == [(2.0,)]
+
+
+def test_rows_of_a_period_are_found_by_bounds_as_by_its_text(spark):
+    """Of dates and times, on clocks that go back over midnight or leave a day out, too."""
+    second = np.timedelta64(1, "us")
+    days = ["2011-12-30", "2018-02-18", "2018-11-04", "2024-02-29", "2024-03-01", "2024-12-31", "2025-01-01", "1582-10-15"]
+    at = [np.datetime64(day, "us") + hours * np.timedelta64(30, "m") for day in days for hours in range(-50, 51)]
+    at += [time - second for time in at[:]]
+    frame = spark.createDataFrame(pa.table({"at": pa.array([*at, None], pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))}))
+    frame = frame.withColumns({"day": F.expr("cast(at as date)"), "plain": F.expr("cast(at as timestamp_ntz)")}).repartition(2)
+    cases = {}
+    for time, zone in [("day", None), ("plain", None), ("at", None)] + [
+        ("at", zone) for zone in ("America/Sao_Paulo", "Pacific/Apia", "Asia/Kolkata")
+    ]:
+        for kind, length in {"year": 4, "month": 7, "day": 10}.items():
+            data = Data(table="a.b", key=["k"], time=time, period=kind, zone=zone)
+            for period in [*dict.fromkeys(day[:length] for day in days), "2024-2-29", "2024-W09", "20240229", ""]:
+                same = F.coalesce(period_of(data, frame) == period, F.expr("false"))
+                found = F.coalesce(in_period(data, frame, period), F.expr("false"))
+                cases[time, zone, period] = F.array(F.count_if(same), F.count_if(same != found))
+    counted = dict(zip(cases, frame.select(*cases.values()).collect()[0], strict=True))
+    assert {case: wrong for case, (_, wrong) in counted.items() if wrong} == {}
+    assert sum(there > 0 for there, _ in counted.values()) > 100

@@ -14,7 +14,7 @@ from keyfold import examples, report
 from keyfold.decoder import Decoder, Opening
 from keyfold.due import due
 from keyfold.errors import ConfError, DataError, nearest
-from keyfold.ingest import PERIOD, ingest, period_of
+from keyfold.ingest import PERIOD, in_period, ingest, period_of
 from keyfold.operations import Operation, Output
 from keyfold.pixels import MOST
 from keyfold.section import Section
@@ -79,7 +79,7 @@ def images(run: "Run") -> None:
         _check_columns(conf.images, conf.data.key, rows)
         with table.lock(period, run.say):
             with run.step("check") as step:
-                rows = rows.where(period_of(conf.data, rows) == period).drop(PERIOD).withColumn(PERIOD, F.lit(period))
+                rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
                 found = due(run, job, rows, pinned, period)
                 step.rows = job.counts["read"] = found.read
             if not found.read:

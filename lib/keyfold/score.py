@@ -12,11 +12,11 @@ from keyfold import answers, examples, feature_table, registry, standins, strata
 from keyfold.actions import Action, act, fits
 from keyfold.due import Due, N, due
 from keyfold.errors import DataError
-from keyfold.ingest import PERIOD, period_of
+from keyfold.ingest import PERIOD, in_period, period_of
 from keyfold.registry import CHAMPION, Registered
 from keyfold.scored import Scored, scored
 from keyfold.section import Section
-from keyfold.spark import cores
+from keyfold.spark import cores, set_for_now, unmeasured
 from keyfold.split import FOLD, Folds
 from keyfold.sql import col
 
@@ -83,7 +83,7 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
         _refuse_taken_names(run)
         with run.predictions.lock(period, run.say):
             with run.step("check") as step:
-                rows = rows.where(period_of(conf.data, rows) == period).drop(PERIOD).withColumn(PERIOD, F.lit(period))
+                rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
                 found = due(run, job, rows, pinned, period)
                 step.rows = job.counts["read"] = found.read
             if not found.keys:
@@ -169,10 +169,11 @@ def _score(
         keys = {period: found.keys}
         ordered = ("bigint", "int", "string", "date", "timestamp", "decimal")
         indexed = [c for c in run.conf.data.key if result.schema[c].dataType.simpleString().split("(")[0] in ordered]
-        run.predictions.replace(
-            result, "period", keys, indexed=[*indexed, "probability"], check=check, job="score", run_id=job.run_id,
-            model=str(version), **told,
-        )  # fmt: skip
+        with set_for_now(run.spark, unmeasured(found.sound, [*run.conf.data.key, *model.columns])):
+            run.predictions.replace(
+                result, "period", keys, indexed=[*indexed, "probability"], check=check, job="score", run_id=job.run_id,
+                model=str(version), **told,
+            )  # fmt: skip
         step.rows = found.keys
     run.facts |= {"rows a second": round(found.keys / step.seconds)}
     return now[0]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from common import arguments, run_cases
 
@@ -30,6 +31,7 @@ MODELS: dict[str, dict[str, object]] = {
     "heavy": {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "params": {"max_iter": 100}},
 }
 BATCH = 20_000
+OUTCOME = ("status", "reason", "fold", "prediction", "probability")
 
 
 def conf(model: str, into: str) -> Any:
@@ -108,6 +110,15 @@ def identity(incoming: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from incoming
 
 
+def same_columns(incoming: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The key and what `score` says of it, all made up."""
+    for batch in incoming:
+        number, n = batch.column(1), batch.num_rows
+        scored, train = (pa.repeat(pa.scalar(text), n) for text in ("scored", "train"))
+        said = [scored, pa.nulls(n, pa.string()), train, pc.greater(number, 0.0), number]
+        yield pa.RecordBatch.from_arrays([batch.column(0), *said], names=["id", *OUTCOME])
+
+
 def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], object]]:
     """By case what to run."""
     import mlflow
@@ -117,6 +128,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
     from keyfold.models import Model
     from keyfold.run import Run
     from keyfold.score import score
+    from keyfold.spark import set_for_now, unmeasured
 
     spark = run.spark
     version = registry.find(f"models:/{model}@champion")
@@ -143,24 +155,29 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         from keyfold import score as module
 
         with_fold = table.withColumn("keyfold_fold", F.lit("train")).withColumn(module.FOLD, F.lit("train"))
-        said = module._answered(run, loaded, answers.packed_digest(packed), packed, with_fold)
+        return stamped(module._answered(run, loaded, answers.packed_digest(packed), packed, with_fold))
+
+    def stamped(said: "DataFrame") -> "DataFrame":
         more = {"period": "2026-02", "model": model, "model_version": 1, "spec_digest": "x" * 32, "run_id": "x" * 32}
         return said.withColumns({name: F.lit(value) for name, value in more.items()}).withColumn(
             "scored_at", F.current_timestamp()
         )
 
-    def written() -> float:
-        start = time.perf_counter()
-        answered().coalesce(8).write.format("delta").partitionBy("period").save(str(folder / f"plain_{next(turn)}"))
-        return time.perf_counter() - start
+    def written(frame: "DataFrame") -> None:
+        with set_for_now(spark, unmeasured(table, table.columns)):
+            frame.coalesce(8).write.format("delta").partitionBy("period").save(str(folder / f"plain_{next(turn)}"))
+
+    def without_a_model() -> "DataFrame":
+        return stamped(table.mapInArrow(same_columns, answered().select("id", *OUTCOME).schema))
 
     @F.pandas_udf("double")
     def pandas(frames: Iterator[pd.DataFrame]) -> Iterator[pd.Series]:  # type: ignore[type-arg]
         for frame in frames:
             yield pd.Series(estimator.predict_proba(frame.to_numpy())[:, 1])
 
-    def noop(frame: "DataFrame") -> None:
-        frame.write.format("noop").mode("overwrite").save()
+    def noop(frame: "DataFrame", settings: dict[str, str] | None = None) -> None:
+        with set_for_now(spark, settings or {}):
+            frame.write.format("noop").mode("overwrite").save()
 
     struct = F.struct(*NAMES)
     return {
@@ -168,15 +185,16 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         "identity mapInArrow": lambda: noop(table.mapInArrow(identity, table.schema)),
         "features in memory": in_processes(features, loaded.spec, taken),
         "bare model in memory": in_processes(bare, estimator, matrices),
-        "answers to noop": lambda: noop(answered()),
-        "answers, plain Delta write": written,
+        "the same columns without a model, plain Delta write": lambda: written(without_a_model()),
+        "answers to noop": lambda: noop(answered(), unmeasured(table, table.columns)),
+        "answers, plain Delta write": lambda: written(answered()),
         "score": whole,
         "iterator pandas_udf to noop": lambda: noop(table.select("id", pandas(struct))),
         "spark_udf to noop": lambda: noop(table.select("id", peer(struct))),
     }
 
 
-def scoring(spark: "SparkSession", many: int, repeats: int, file: Path | None) -> None:
+def scoring(spark: "SparkSession", models: list[str], many: int, repeats: int, file: Path | None) -> None:
     """Both models, a table each."""
     from keyfold.run import Run
     from keyfold.training.job import decide, train
@@ -184,7 +202,7 @@ def scoring(spark: "SparkSession", many: int, repeats: int, file: Path | None) -
     run = Run(conf("light", "x.predictions"), spark)
     for month, count in ((1, 100_000), (2, many)):
         rows(spark, month, count, labelled=month == 1).write.format("delta").mode("append").save(str(run.rows.path))
-    for model in MODELS:
+    for model in models:
         one = Run(conf(model, "x.predictions"), spark, "2026-02")
         decide(one, train(one))
         with tempfile.TemporaryDirectory() as folder:
@@ -195,6 +213,9 @@ def scoring(spark: "SparkSession", many: int, repeats: int, file: Path | None) -
         took = {record["case"]: record["median"] for record in found}
         made_of = took["identity mapInArrow"] + took["features in memory"] + took["bare model in memory"]
         print(f"\nscore / (identity + features + model): {took['score'] / made_of:.2f}")
+        written = took["the same columns without a model, plain Delta write"]
+        written += took["features in memory"] + took["bare model in memory"]
+        print(f"score / (the same columns written plainly + features + model): {took['score'] / written:.2f}")
         print(f"score / plain Delta write: {took['score'] / took['answers, plain Delta write']:.2f}")
         print(f"spark_udf / answers to noop: {took['spark_udf to noop'] / took['answers to noop']:.2f}")
         print(f"spark_udf / score: {took['spark_udf to noop'] / took['score']:.2f}\n")
@@ -262,6 +283,7 @@ def main() -> None:
     parser = arguments(__doc__, 5_000_000)
     parser.add_argument("--images", type=int, default=1_000)
     parser.add_argument("--parts", nargs="+", choices=("models", "images"), default=["models", "images"])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     given = parser.parse_args()
     os.environ["KEYFOLD_HOME"] = tempfile.mkdtemp()
     os.environ.setdefault("PYSPARK_SUBMIT_ARGS", "--driver-memory 4g pyspark-shell")
@@ -269,7 +291,7 @@ def main() -> None:
 
     spark = session("bench scoring")
     if "models" in given.parts:
-        scoring(spark, given.rows, given.repeats, given.json)
+        scoring(spark, given.models, given.rows, given.repeats, given.json)
     if "images" in given.parts:
         pictures(spark, given.images, given.repeats, given.json)
 
