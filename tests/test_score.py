@@ -10,9 +10,11 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyspark.sql import types as T
 
 from keyfold import answers, due, registry, report
 from keyfold.actions import Action, write_csv
@@ -22,6 +24,7 @@ from keyfold.ledger import rebuild
 from keyfold.models import Prediction
 from keyfold.run import Run
 from keyfold.score import _compare_environments, score
+from keyfold.spark import unmeasured
 from keyfold.tables import Table
 from keyfold.training.job import decide, train
 
@@ -97,6 +100,9 @@ def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, firs
     assert sorted(found["id"].to_pylist()) == sorted([*KEYS, *range(1, 96)])
     assert set(found["status"].to_pylist()) == {"scored"}
     assert first.predictions.properties()["delta.dataSkippingStatsColumns"] == "`id`,`at`,`probability`"
+    files = [pq.ParquetFile(path).metadata.row_group(0) for path in first.predictions.path.rglob("*.parquet")]
+    columns = [group.column(i) for group in files for i in range(group.num_columns)]
+    assert {column.path_in_schema for column in columns if column.is_stats_set} == {"id", "at", "probability"}
     version = first.predictions.version().version
     assert scored(spark).jobs[-1].status == "done before" and first.predictions.version().version == version
     next_month = scored(spark, "2026-03")
@@ -294,6 +300,13 @@ def test_a_spreadsheet_sees_no_formula(tmp_path):
 )  # fmt: skip
 def test_how_many_an_action_takes(of, many):
     assert Action(**of).most(19) == many
+
+
+def test_rows_are_measured_where_their_size_may_differ():
+    schema = T.StructType.fromDDL("a bigint, b double, c decimal(10,2), d date, e timestamp, s string, f array<double>, g binary")
+    wide = T.StructType([T.StructField(f"x{i}", T.DoubleType()) for i in range(1000)])
+    assert list(unmeasured(schema, ["a", "b", "c", "d", "e"])) == ["spark.sql.execution.arrow.maxBytesPerBatch"]
+    assert [unmeasured(schema, ["a", name]) for name in "sfg"] == [{}] * 3 and unmeasured(wide, wide.names) == {}
 
 
 def test_how_far_scores_moved():

@@ -169,7 +169,7 @@ def _score(
         keys = {period: found.keys}
         ordered = ("bigint", "int", "string", "date", "timestamp", "decimal")
         indexed = [c for c in run.conf.data.key if result.schema[c].dataType.simpleString().split("(")[0] in ordered]
-        with set_for_now(run.spark, unmeasured(found.sound, [*run.conf.data.key, *model.columns])):
+        with set_for_now(run.spark, unmeasured(found.sound.schema, [*run.conf.data.key, *model.columns])):
             run.predictions.replace(
                 result, "period", keys, indexed=[*indexed, "probability"], check=check, job="score", run_id=job.run_id,
                 model=str(version), **told,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from keyfold.errors import ConfError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import StructType
 
 EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 _UTC = {"utc", "etc/utc", "z", "gmt", "+00:00"}
@@ -80,9 +81,9 @@ def set_for_now(spark: "SparkSession", settings: Mapping[str, str]) -> Iterator[
             spark.conf.unset(key) if former is None else spark.conf.set(key, former)
 
 
-def unmeasured(rows: "DataFrame", columns: Sequence[str]) -> dict[str, str]:
+def unmeasured(schema: "StructType", columns: Sequence[str]) -> dict[str, str]:
     """Settings for rows on their way to Python: where all are of the same small size, Spark need not measure each of them."""
-    same = all(rows.schema[name].dataType.simpleString().split("(")[0] in _SAME_SIZE for name in columns)
+    same = all(schema[name].dataType.simpleString().split("(")[0] in _SAME_SIZE for name in columns)
     return {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1)} if same and len(columns) <= _FEW else {}
 
 

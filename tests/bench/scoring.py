@@ -164,7 +164,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         )
 
     def written(frame: "DataFrame") -> None:
-        with set_for_now(spark, unmeasured(table, table.columns)):
+        with set_for_now(spark, unmeasured(table.schema, table.columns)):
             frame.coalesce(8).write.format("delta").partitionBy("period").save(str(folder / f"plain_{next(turn)}"))
 
     def without_a_model() -> "DataFrame":
@@ -186,7 +186,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         "features in memory": in_processes(features, loaded.spec, taken),
         "bare model in memory": in_processes(bare, estimator, matrices),
         "the same columns without a model, plain Delta write": lambda: written(without_a_model()),
-        "answers to noop": lambda: noop(answered(), unmeasured(table, table.columns)),
+        "answers to noop": lambda: noop(answered(), unmeasured(table.schema, table.columns)),
         "answers, plain Delta write": lambda: written(answered()),
         "score": whole,
         "iterator pandas_udf to noop": lambda: noop(table.select("id", pandas(struct))),
