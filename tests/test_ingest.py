@@ -2,6 +2,7 @@
 
 import random
 import re
+import shutil
 from pathlib import Path
 
 import deltalake
@@ -18,6 +19,7 @@ from keyfold.errors import ConfError, DataError
 from keyfold.ingest import Data, in_period, ingest, period_of
 from keyfold.run import Run
 from keyfold.score import score
+from keyfold.tables import Table
 from keyfold.training.job import decide, train
 
 TYPES = {"id": "bigint", "amount": "double", "day": "date"}
@@ -464,6 +466,22 @@ def test_a_version_that_is_gone_is_told(ingested, spark):
     with pytest.raises(DataError, match=re.escape(sentence)):
         run.rows.read(0)
     assert run.rows.read(run.rows.version().version).select("amount").collect() == [(2.0,)]
+
+
+def test_a_table_that_is_made_anew_has_another_version(spark, tmp_path):
+    table = Table(spark, "a.b", tmp_path / "t")
+    seen = []
+    for how in ("made", "replaced", "added to", "made"):
+        if how == "made":
+            shutil.rmtree(table.path, ignore_errors=True)
+        if how == "replaced":
+            spark.sql(f"CREATE OR REPLACE TABLE {table.at} USING delta AS SELECT 1 a")
+        else:
+            spark.range(1).selectExpr("cast(id as int) a").write.format("delta").mode("append").save(str(table.path))
+        asked = spark.sql(f"DESCRIBE DETAIL {table.at}").collect()[0].id
+        seen.append(table.version())
+        assert seen[-1].id == asked
+    assert len(set(seen)) == 4
 
 
 def test_rows_of_a_period_are_found_by_bounds_as_by_its_text(spark):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _UNCHANGING = ("OPTIMIZE", "VACUUM", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "ANALYZE", "COMPUTE", "CLUSTER BY", "REORG")
 _UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else rows are sorted by a partition column that has one value
 _UNMEASURED = "parquet.column.statistics.enabled", "parquet.size.statistics.enabled"
+_ids: dict[tuple[Any, ...], str] = {}
 _ODD = set(" ,;{}()\n\t=")  # Delta needs column mapping for names with these
 
 
@@ -91,15 +92,20 @@ class Table:
     def version(self) -> Version:
         """The table's id and its last data-changing version (DataError where the table is not there)."""
         self._check_there()
-        detail = self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0]
-        changing = (row.version for row in self.history() if changes(row))
-        return Version(detail.id, next(changing, 0))
+        history = self.history()
+        return Version(self._id(history), next((row.version for row in history if changes(row)), 0))
+
+    def _id(self, history: "list[Row]") -> str:
+        """Asked once of each table that was made, for to ask has Delta read its whole state."""
+        made = (self.at, *(row.timestamp for row in history if row is history[-1] or "REPLACE" in row.operation))
+        if made not in _ids:
+            _ids[made] = self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0].id
+        return _ids[made]
 
     def commits(self, limit: int | None = None) -> Iterator[Commit]:
         """keyfold's own commits, newest first."""
         for row in self.history(limit):
-            metadata = _parsed(row.userMetadata)
-            if metadata:
+            if metadata := _parsed(row.userMetadata):
                 yield Commit(row.version, int(row.operationMetrics.get("numOutputRows", -1)), metadata, row.timestamp)
 
     def versions_of(self, column: str, values: Iterable[str], version: int) -> dict[str, int]:
@@ -119,8 +125,7 @@ class Table:
     def unique(self, key: Sequence[str], version: int | None = None) -> bool:
         """Whether every commit up to a version was one that proved the key to be unique."""
         history = [row for row in self.history() if (version is None or row.version <= version) and changes(row)]
-        commits = {c.version: c.metadata for c in self.commits()}
-        return all(commits.get(row.version, {}).get("unique") == key for row in history)
+        return all(_parsed(row.userMetadata).get("unique") == key for row in history)
 
     def holds(self, period: str, run_id: str, rows: int) -> bool:
         """Whether the rows of a period are all of one run, and so many."""
@@ -175,8 +180,7 @@ class Table:
 
     def _before(self, run_id: str | None) -> int | None:
         """The last version but for the newest commits of a run: those of attempts that were killed before their check."""
-        commits = {c.version: c.metadata.get("run_id") for c in self.commits()}
-        others = (row.version for row in self.history() if run_id is None or commits.get(row.version) != run_id)
+        others = (r.version for r in self.history() if run_id is None or _parsed(r.userMetadata).get("run_id") != run_id)
         return next(others, None)
 
     def keep_for(self, retention: str) -> None:
@@ -186,7 +190,7 @@ class Table:
     def properties(self) -> dict[str, str]:
         """What the table says of itself (DataError where it is not there)."""
         self._check_there()
-        return dict(self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0].properties)
+        return {row.key: row.value for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.at}").collect()}
 
     def describe(self, properties: Mapping[str, str]) -> None:
         """Sets properties, where they are not so yet."""
