@@ -143,24 +143,24 @@ class Table:
         self, frame: "DataFrame", column: str, values: Mapping[str, int], *, partition: bool = True,
         retention: str | None = None, indexed: Sequence[str] = (), schema: bool = False, check: Callable[[], None] | None = None, **metadata: Any,
     ) -> Commit:  # fmt: skip
-        """Puts `frame` in the place of the rows whose `column` is one of `values`, which says how many rows each has.
+        """Puts `frame` in the place of the rows whose `column` is one of `values`, which says how many rows each has; one commit.
 
-        One commit; for a table that is not there yet `retention`, and `indexed`, the columns of which files keep bounds (default: 32); with `schema` other columns replace the whole table. PromiseError where Delta counts other rows than were expected, and whatever `check`
-        raises, which looks at the table after the commit; the former rows are put back.
+        `indexed` are the columns of which files keep bounds (default: the first 32), `retention` is that of a table that is not
+        there yet; with `schema` other columns replace the whole table. PromiseError where Delta counts other rows than were
+        expected, and whatever `check` raises, which looks at the table after the commit; the former rows are put back.
         """
         attempt = uuid.uuid4().hex
         metadata |= {"attempt": attempt, column: dict(values)}
         with self.lock():
-            before = self._before(metadata.get("run_id")) if self.exists() else None
-            writer = frame.write.format("delta").mode("overwrite")
             there = self.exists()
-            whole = schema and there and self.read().columns != frame.columns
-            if there:
-                writer = (
-                    writer.option("overwriteSchema", "true") if whole else writer.option("replaceWhere", _where(column, values))
-                )
+            before = self._before(metadata.get("run_id")) if there else None
+            writer = frame.write.format("delta").mode("overwrite")
             if not there:
                 writer = writer.options(**_kept_for(retention) if retention else {}, **_indexed(indexed) if indexed else {})
+            elif schema and self.read().columns != frame.columns:
+                writer = writer.option("overwriteSchema", "true")
+            else:
+                writer = writer.option("replaceWhere", _where(column, values))
             with set_for_now(self.spark, _UNSORTED | _measured(indexed)):
                 self._save(writer.partitionBy(column) if partition else writer, frame, metadata)
             commit = next(c for c in self.commits(limit=20) if c.metadata.get("attempt") == attempt)
