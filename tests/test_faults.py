@@ -159,7 +159,7 @@ def drivers(made, racers, tmp_path):
 
     def driver(number):
         folder, racing = racers[2]
-        if number < 2 and racing[number].poll() is None:
+        if number < 2 and racing[number].poll() is None and (folder / f"{ROUNDS - 1}.yaml.go").exists():
             return racing[number], folder / f"killed_{number}.yaml"
         path = tmp_path / "conf.yaml"
         path.write_text(yaml.safe_dump(raw(f"killed_{number}.predictions")))
