@@ -163,7 +163,8 @@ def drivers(made, racers, tmp_path):
             return racing[number], folder / f"killed_{number}.yaml"
         path = tmp_path / "conf.yaml"
         path.write_text(yaml.safe_dump(raw(f"killed_{number}.predictions")))
-        return started(made, path), path
+        # Else a million short rows are two tasks, and two files.
+        return started(made, path, PYSPARK_SUBMIT_ARGS="--conf spark.sql.files.minPartitionNum=8 pyspark-shell"), path
 
     return driver
 
