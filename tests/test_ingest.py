@@ -501,7 +501,7 @@ def test_rows_of_a_period_are_found_by_bounds_as_by_its_text(spark):
             for period in [*dict.fromkeys(day[:length] for day in days), "2024-2-29", "2024-W09", "20240229", ""]:
                 same = F.coalesce(period_of(data, frame) == period, F.expr("false"))
                 found = F.coalesce(in_period(data, frame, period), F.expr("false"))
-                cases[time, zone, period] = F.array(F.count_if(same), F.count_if(same != found))
+                cases[time, zone, kind, period] = F.array(F.count_if(same), F.count_if(same != found))
     counted = dict(zip(cases, frame.select(*cases.values()).collect()[0], strict=True))
     assert {case: wrong for case, (_, wrong) in counted.items() if wrong} == {}
     assert sum(there > 0 for there, _ in counted.values()) > 100
