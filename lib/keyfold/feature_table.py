@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from keyfold.tables import Table
 
 KNOWN = "keyfold_known"  # when all that a row's windows look at was known
-# A batch of a series costs the kernel the same some milliseconds however many rows it has.
-TO_KERNEL = TO_WORKERS | {"spark.sql.execution.arrow.maxRecordsPerBatch": "65536"}
+# A batch costs the kernel the same some milliseconds however many rows it has; this many are also what Arrow's own readers give.
+TO_KERNEL = TO_WORKERS | {"spark.sql.execution.arrow.maxRecordsPerBatch": "131072"}
 _STATE = "struct<sums:array<double>,at:array<bigint>,x:array<double>>"
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from keyfold.digests import digest
 from keyfold.errors import DataError, nearest
 from keyfold.values import DAYS, NUMBERS, arrow_cast, arrow_family, refuse_unless, text_of
-from keyfold.windows import DAY, Computed, Doubles, Int64s, Rows, Window, summed_width
+from keyfold.windows import DAY, Computed, Doubles, Int64s, Rows, Window, summed_width, whole_range
 
 STATE = "keyfold_state"
 STATE_TYPE = pa.struct({"sums": pa.list_(pa.float64()), "at": pa.list_(pa.int64()), "x": pa.list_(pa.float64())})
@@ -134,15 +134,16 @@ class Batch:
 
     def _states(self, rest: Past) -> pa.Array:
         """On the last rows of series that end here."""
-        series, (n, m) = self.series[self.data], rest.sums.shape
+        series, (n, m) = self._own(self.series), rest.sums.shape
         last = np.flatnonzero(np.append(series[1:] > series[:-1], True))[:n]
         none = np.ones(len(series), bool)
         none[last] = False
         lists = []
         for many, values in ((m, rest.sums), (rest.many, rest.at), (rest.many * rest.x.shape[1], rest.x)):
-            offsets = np.zeros(len(series) + 1, np.int32)
-            offsets[last + 1] = many
-            lists.append(pa.ListArray.from_arrays(pa.array(np.cumsum(offsets, dtype=np.int32)), pa.array(values.reshape(-1))))
+            offsets = np.zeros(n + 1, np.int32)
+            offsets[1:] = np.cumsum(np.broadcast_to(many, n))
+            offsets = np.repeat(offsets, np.diff([0, *(last + 1), len(series) + 1]))
+            lists.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1))))
         return pa.StructArray.from_arrays(lists, fields=list(STATE_TYPE), mask=pa.array(none))
 
     def _past(self) -> Past:
@@ -158,7 +159,7 @@ class Batch:
 
     def _laid_out(self, past: Past) -> tuple[Rows, Int64s]:
         """The rows, each series after what is left of it; and of each series the place of its last row, or -1."""
-        series, made = self.series[self.data], self.made
+        series, made = self._own(self.series), self.made
         many = int(self.series[-1]) + 1
         before = np.zeros(many, np.int64)
         before[past.series] = past.many
@@ -166,11 +167,12 @@ class Batch:
         starts = np.concatenate([[0], np.cumsum(before + of)])
         place = np.arange(len(series)) + np.cumsum(before)[series]
         at, mine = np.zeros(starts[-1], np.int64), np.zeros(starts[-1], bool)
-        mine[place] = True
-        at[place] = micros(self._own(made.time), made.time)
+        put = whole_range(place) or place
+        mine[put] = True
+        at[put] = micros(self._column(made.time), made.time)
         values = {f"x{i}": np.full(starts[-1], np.nan) for i in range(len(made.inputs))}
         for x, (name, value) in zip(values.values(), made.inputs, strict=True):
-            x[place] = doubles(self._own(name), name, value)
+            x[put] = doubles(self._column(name), name, value)
         there = _ranges(starts[past.series], past.many)
         at[there] = past.at
         for i, x in enumerate(values.values()):
@@ -179,9 +181,12 @@ class Batch:
         last = np.where(of > 0, starts[1:] - 1, -1)
         return Rows(np.repeat(starts[:-1], before + of), at, values, mine, sums), last
 
-    def _own(self, name: str) -> pa.Array:
+    def _column(self, name: str) -> pa.Array:
         column = self.column[name]
         return column if self.data.all() else column.filter(pa.array(self.data))
+
+    def _own(self, x: Int64s) -> Int64s:
+        return x if self.data.all() else x[self.data]
 
     def _refuse_ties(self, batch: pa.RecordBatch, alike: Bools) -> None:
         """`alike`: rows after the first that are of the series of the row before."""

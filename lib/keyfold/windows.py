@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -176,9 +176,20 @@ def summed_width(windows: Sequence[Window]) -> int:
 # --- frames ---
 
 
+def whole_range(places: Int64s) -> slice | None:
+    """Ascending places as a slice, where none is left out between them."""
+    return slice(places[0], places[-1] + 1) if len(places) and places[-1] - places[0] + 1 == len(places) else None
+
+
+def _at(x: npt.NDArray[Any], places: Int64s) -> npt.NDArray[Any]:
+    """`x[places]` of ascending places, without a copy where that can be."""
+    whole = whole_range(places)
+    return x[places if whole is None else whole]
+
+
 def _ends(frame: Frame, times: "_Times", of: Int64s) -> tuple[Int64s, Int64s]:
     """The first and the last place of each frame; the last is before the first where it is empty."""
-    start, at = times.rows.start[of], times.rows.at[of]
+    start, at = _at(times.rows.start, of), _at(times.rows.at, of)
     timed, lag = frame.over.rows is None and not frame.so_far, frame.lag
     if lag.rows is not None and not (timed and not frame.current and not lag.rows):
         last = of - lag.rows - (not frame.current)
@@ -207,6 +218,9 @@ def _needed(frame: Frame, times: "_Times", last: Int64s) -> Int64s:
     return np.minimum(behind, times.first(last, begin, last + 1))
 
 
+_NEAR = 16  # rows that are looked at one after another before a search, which takes as long as twice as many
+
+
 class _Times:
     """Rows by a key that grows over all of them, series after series, so that one search finds times within series."""
 
@@ -220,20 +234,29 @@ class _Times:
         if int(self.series[-1:].sum()) + 1 > 2**62 // self._span:
             self._ranked, times = np.unique(rows.at, return_inverse=True)
             self._span = len(self._ranked) + 1
-        self._keys = self.series * self._span + times
+        self._begin = self.series * self._span
+        self._keys = np.concatenate([np.full(_NEAR, -1), self._begin + times])
 
     @cached_property
     def distinct(self) -> bool:
         """Whether no series has two rows of one time."""
-        return bool((self._keys[1:] > self._keys[:-1]).all())
+        return bool((self._keys[_NEAR + 1 :] > self._keys[_NEAR:-1]).all())
 
     def first(self, of: Int64s, bound: Int64s, high: Int64s) -> Int64s:
         """In the series of rows, the first place before `high` whose time is `bound` or later, else `high`."""
         if self._ranked is not None:
             times = np.searchsorted(self._ranked, bound)
         else:
-            times = np.clip(bound - self._low, 0, self._span - 1)
-        return np.minimum(np.searchsorted(self._keys, self.series[of] * self._span + times), high)
+            times = np.minimum(np.maximum(bound - self._low, 0), self._span - 1)
+        keys = _at(self._begin, of) + times
+        if whole := whole_range(high):
+            place = high.copy()
+            for ahead in range(_NEAR - 1, -1, -1):
+                later = self._keys[whole.start + ahead : whole.stop + ahead] >= keys
+                if not later.any():
+                    return place
+                place -= later
+        return np.minimum(np.searchsorted(self._keys[_NEAR:], keys), high)
 
 
 class _Frames:
@@ -243,6 +266,7 @@ class _Frames:
         self.rows, self.of, self.first, self.end = rows, of, first, np.maximum(last, first - 1)
         self.length = self.end - self.first + 1
         self._known: dict[tuple[str, int], Doubles] = {}
+        self._missing: dict[int, bool] = {}
 
     @cached_property
     def _most(self) -> int:
@@ -260,10 +284,10 @@ class _Frames:
     def _longest_first(self) -> Int64s:
         return np.argsort(-self.length, kind="stable")
 
-    def oldest_first(self, *columns: tuple[Doubles, float]) -> "Iterator[tuple[Int64s | slice, list[Doubles], bool]]":
-        """Steps through all frames at once: some of them, what the columns have there, and whether all of that is within the frames.
+    def oldest_first(self, *columns: tuple[Doubles, float]) -> "Iterator[tuple[Int64s | slice, list[Doubles], Int64s]]":
+        """Steps through all frames at once: some of them, what the columns have there, and which of that is in none of the frames.
 
-        What is not is in its place the number that comes with each column.
+        In its place is the number that comes with each column.
         """
         if self._shift is not None:
             pad = max(0, self._most - 1 + self._shift - int(self.of[0]))
@@ -276,7 +300,7 @@ class _Frames:
                 held = [c[short] for c in now]
                 for c, (_, out) in zip(now, padded, strict=True):
                     c[short] = out
-                yield slice(None), now, not len(short)
+                yield slice(None), now, short
                 for c, former in zip(now, held, strict=True):
                     c[short] = former
             return
@@ -284,7 +308,7 @@ class _Frames:
         having = np.searchsorted(-lengths, -np.arange(self._most), side="left")
         for back in range(self._most - 1, -1, -1):
             some = self._longest_first[: having[back]]
-            yield some, [c[self.end[some] - back] for c, _ in columns], True
+            yield some, [c[self.end[some] - back] for c, _ in columns], some[:0]
 
     def _once(self, what: str, x: Doubles, make: Callable[[], Doubles]) -> Doubles:
         if (what, id(x)) not in self._known:
@@ -295,10 +319,9 @@ class _Frames:
         """Values that are there."""
 
         def make() -> Doubles:
-            there = ~np.isnan(x)
-            if there.all():
+            if not self._gaps(x):
                 return self.length.astype(np.float64)
-            before = np.concatenate([[0], np.cumsum(there)])
+            before = np.concatenate([[0], np.cumsum(~np.isnan(x))])
             return (before[self.end + 1] - before[self.first]).astype(np.float64)  # type: ignore[no-any-return]
 
         return self._once("count", x, make)
@@ -308,8 +331,8 @@ class _Frames:
 
         def make() -> Doubles:
             total = np.zeros(len(self.of))
-            for some, (value,), _ in self.oldest_first((_or(x, 0.0), 0.0)):
-                total[some] += value
+            for some, (value,), _ in self.oldest_first((self._or(x, 0.0), 0.0)):
+                _add_to(total, some, value)
             return total
 
         return self._once("sum", x, make)
@@ -322,21 +345,20 @@ class _Frames:
     def extreme(self, x: Doubles, choose: "np.ufunc", worst: float) -> Doubles:
         """The least or the greatest."""
         best = np.full(len(self.of), worst)
-        for some, (value,), _ in self.oldest_first((_or(x, worst), worst)):
+        for some, (value,), _ in self.oldest_first((self._or(x, worst), worst)):
             best[some] = choose(best[some], value)
         return best
 
     def std(self, x: Doubles) -> Doubles:
         """The deviation of a sample; NaN of fewer than two values."""
         mean, squares = self.mean(x), np.zeros(len(self.of))
-        there = not np.isnan(x).any()
+        gaps = self._gaps(x)
         with np.errstate(invalid="ignore"):
-            for some, (value,), within in self.oldest_first((x, np.nan)):
+            for some, (value,), out in self.oldest_first((x, np.nan)):
                 off = value - mean[some]
-                if not (within and there):
-                    off[np.isnan(value)] = 0.0
+                off[np.isnan(value) if gaps else out] = 0.0
                 off *= off
-                squares[some] += off
+                _add_to(squares, some, off)
         return _deviation(squares, self.count(x))
 
     def slope(self, x: Doubles) -> Doubles:
@@ -361,19 +383,31 @@ class _Frames:
         """Weights (1 - alpha)^age in rows, which sum to 1."""
         total, weight = np.zeros(len(self.of)), np.zeros(len(self.of))
         there = (~np.isnan(x)).astype(np.float64)
-        for some, (value, known), _ in self.oldest_first((_or(x, 0.0), 0.0), (there, 0.0)):
+        for some, (value, known), _ in self.oldest_first((self._or(x, 0.0), 0.0), (there, 0.0)):
             total[some] = total[some] * (1 - alpha) + value
             weight[some] = weight[some] * (1 - alpha) + known
         with np.errstate(invalid="ignore"):
             return total / weight
+
+    def _gaps(self, x: Doubles) -> bool:
+        """Whether some values are missing."""
+        if id(x) not in self._missing:
+            self._missing[id(x)] = bool(np.isnan(x).any())
+        return self._missing[id(x)]
+
+    def _or(self, x: Doubles, other: float) -> Doubles:
+        return np.where(np.isnan(x), other, x) if self._gaps(x) else x
 
     def at(self, x: Doubles, place: Int64s) -> Doubles:
         """The values at a place of each frame, missing ones too."""
         return np.where(self.length > 0, x[np.clip(place, 0, len(x) - 1)], np.nan)
 
 
-def _or(x: Doubles, other: float) -> Doubles:
-    return np.where(np.isnan(x), other, x)
+def _add_to(total: Doubles, some: "Int64s | slice", values: Doubles) -> None:
+    if isinstance(some, slice):
+        total += values  # by its places, NumPy would then copy all of it onto itself
+    else:
+        total[some] += values
 
 
 def _deviation(squares: Doubles, n: Doubles) -> Doubles:
