@@ -164,7 +164,8 @@ def drivers(made, racers, tmp_path):
         path = tmp_path / "conf.yaml"
         path.write_text(yaml.safe_dump(raw(f"killed_{number}.predictions")))
         # Else a million short rows are two tasks, and two files.
-        return started(made, path, PYSPARK_SUBMIT_ARGS="--conf spark.sql.files.minPartitionNum=8 pyspark-shell"), path
+        submit = "--master local[4] --conf spark.sql.files.minPartitionNum=8 pyspark-shell"
+        return started(made, path, PYSPARK_SUBMIT_ARGS=submit if LONG else "pyspark-shell"), path
 
     return driver
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 MARKED = re.compile(r"^<!-- tested(?:: (?P<sizes>.+?))? -->\n```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 CUSTOMERS = 600
+SECRET = "canary-5e0b6a"
 
 
 def marked(language):
@@ -45,7 +46,18 @@ def done(tmp_path_factory):
     (folder / "spark-submit.sh").chmod(0o755)
     (folder / "my_customers.csv").write_text(customers())
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYSPARK", "MLFLOW"))}
-    environment |= {"KEYFOLD_HOME": str(folder / ".keyfold"), "SPARK_SUBMIT_OPTS": "-XX:TieredStopAtLevel=1"}  # as in conftest.py
+    (folder / "events").mkdir()
+    given = {
+        "hadoop.fs.s3a.secret.key": SECRET,
+        "eventLog.enabled": "true",
+        "eventLog.dir": folder / "events",
+        "eventLog.compress": "false",
+    }
+    options = " ".join(
+        ["-XX:TieredStopAtLevel=1", *(f"-Dspark.{name}={value}" for name, value in given.items())]
+    )  # as in conftest.py
+    environment |= {"KEYFOLD_HOME": str(folder / ".keyfold"), "SPARK_SUBMIT_OPTS": options}
+    environment |= {"MLFLOW_TRACKING_PASSWORD": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET}
     said = {}
     for command in commands():
         ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
@@ -78,6 +90,15 @@ def test_the_pipeline_says_where_its_results_are(done):
     assert deltalake.DeltaTable.is_deltatable(lines["predictions"].split()[-1])
     assert "</html>" in Path(lines["report"]).read_text("utf-8")
     assert (done.folder / ".keyfold/mlflow.db").is_file()
+
+
+def test_no_secret_is_kept_or_told(done):
+    """Neither one of the environment nor one of Spark's settings: in tables, MLflow, reports, event logs or what was said."""
+    written = {path: path.read_bytes() for path in done.folder.rglob("*") if path.is_file()}
+    assert [path for path, content in written.items() if SECRET.encode() in content] == []
+    assert [command for command, ended in done.said.items() if SECRET in ended.stdout + ended.stderr] == []
+    told = [content for path, content in written.items() if path.name.startswith("events_")]
+    assert told and all(b'fs.s3a.secret.key":"*********' in content for content in told)  # so it was there to be told
 
 
 def test_predictions_are_read_without_spark(done):

@@ -1,6 +1,5 @@
 """What a person, or who helps them, wants to know first: the versions, where state lives, and whether a Delta write works."""
 
-import os
 import shutil
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from keyfold import spark as sessions
 from keyfold.errors import DataError
+from keyfold.run import mlflow_at
 from keyfold.tables import home
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def facts(spark: "SparkSession") -> Iterator[tuple[str, str]]:
     yield "memory", f"{spark.conf.get('spark.driver.memory', '1g')} for the driver"
     yield "state", str(home())
     yield "tables", str(home() / "tables")
-    yield "mlflow at", os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home()}/mlflow.db")
+    yield "mlflow at", mlflow_at()
 
 
 def trial(spark: "SparkSession", folder: Path) -> float:

@@ -148,8 +148,7 @@ class Run:
             lines.append(f"images       {self.images.name}  {self.images.path or ''}")
         lines.append(f"report       {self.write_report()}")
         if "train" in done:
-            uri = re.sub(r"//[^/@]+@", "//…@", os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}"))
-            lines.append(f"MLflow       mlflow ui --backend-store-uri {uri}")
+            lines.append(f"MLflow       mlflow ui --backend-store-uri {mlflow_at()}")
         return lines
 
     def close(self) -> None:
@@ -183,3 +182,8 @@ class Run:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, "utf-8")
         return path
+
+
+def mlflow_at() -> str:
+    """MLflow's address, without what signs in there."""
+    return re.sub(r"//[^/@]+@", "//…@", os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}"))

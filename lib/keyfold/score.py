@@ -156,7 +156,7 @@ def _score(
             }
         ).select(*map(col, [*run.conf.data.key, *RESULT]))  # fmt: skip
         # As many files as there are tasks at once, and not as many as the table had.
-        result = result.coalesce(max(2 * cores(run.spark), -(-found.keys // A_FILE)))
+        result = result.coalesce(max(cores(run.spark), -(-found.keys // A_FILE)))
         told: dict[str, Any] = {"counts": {"read": found.read, "refused": found.refused}} | (
             {"proven": found.proof} if found.proof else {}
         )
