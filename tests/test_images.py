@@ -255,6 +255,13 @@ def test_files_in_the_table_and_tasks_of_as_many_pixels(spark, home, monkeypatch
     assert len(found) == len(cells)
     assert found["`42`"]["reason"].startswith("it is no JPEG") and "NULL" in found["`43`"]["reason"]
     assert all(max(Image.open(io.BytesIO(found[f"`{i}`"]["image"])).size) == 2 for i in range(42))
+    with pytest.raises(DataError, match=r"2 of 44 images cannot be made \(1 × .*That is 4.5%, and images.max_quarantine is 4.0%"):
+        make(Run(conf(input_col="a.b", operations=[{"thumbnail": 1}], max_quarantine=0.04), spark))
+    again = run.table("pictures.images").read().toArrow().to_pylist()
+    assert {row["name"]: row for row in again} == found, "the period is as it was"
+    limit = Run(conf(input_col="a.b", operations=[{"thumbnail": 2}], max_quarantine=0.05), spark)
+    make(limit)
+    assert limit.jobs[-1].status == "done before"
     from pyspark.sql import functions as F
 
     tasks = dealt[0].select(F.spark_partition_id().alias("task"), "name").collect()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,6 +51,7 @@ class Images(Section):
         ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"], min_length=1, description="no other decoder is tried"
     )
     max_pixels: int = Field(50_000_000, ge=1, le=MOST, description="a larger image is refused before it is decoded")
+    max_quarantine: float = Field(1, ge=0, le=1, description="share of images that cannot be made, above which nothing changes")
     memory_mb: int = Field(1024, ge=64, description="that the decoder of one image may take")
     seconds: float = Field(30, gt=0, description="that one image may take")
 
@@ -74,7 +76,10 @@ def images(run: "Run") -> None:
         period = run.period or str(rows.select(F.max(period_of(conf.data, rows))).collect()[0][0])
         table = run.images
         job.inputs = {run.rows.name: pinned}
-        made_by = {"images": conf.images.model_dump(mode="json", exclude={"seconds", "memory_mb"}), "key": conf.data.key}
+        made_by = {
+            "images": conf.images.model_dump(mode="json", exclude={"seconds", "memory_mb", "max_quarantine"}),
+            "key": conf.data.key,
+        }
         job.run_id = run.identity("images", made_by | {"pillow": _pillow()}, rows=pinned, period=period)
         _check_columns(conf.images, conf.data.key, rows)
         with table.lock(period, run.say):
@@ -129,7 +134,8 @@ def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table
         made = _mapped(dealt, partial(_made, conf.opening, len(key), folder), schema)
         made = made.withColumns({"period": F.lit(period), "run_id": F.lit(job.run_id), "made_at": F.current_timestamp()})
         made = made.select(*map(col, [*key, *RESULT]))
-        table.replace(made, "period", {period: keys}, job="images", run_id=job.run_id, counts={"read": keys})
+        told: dict[str, Any] = {"job": "images", "run_id": job.run_id, "counts": {"read": keys}}
+        table.replace(made, "period", {period: keys}, check=lambda: _check_share(conf, table, period, keys), **told)
         step.rows = keys
     run.facts |= {"images a second": round(keys / step.seconds, 1)}
 
@@ -218,14 +224,27 @@ def _pillow() -> str:
     return version("pillow")
 
 
-def _account(run: "Run", job: "Job", table: "Table", period: str) -> None:
-    from pyspark.sql import functions as F
+def _counts(table: "Table", period: str) -> "tuple[int, Counter[str]]":
+    """How many images were made, and how many not, by reason."""
+    rows = table.read().where(col("period") == period).groupBy("status", "reason").count().collect()
+    return sum(row[2] for row in rows if row.status == "made"), Counter({r.reason: r[2] for r in rows if r.status != "made"})
 
-    rows = table.read().where(col("period") == period)
-    found = rows.groupBy("status", "reason").agg(F.count("*").alias("n"), F.sum("bytes").alias("bytes")).collect()
-    made, refused = ([row for row in found if row.status == status] for status in ("made", "quarantined"))
-    counts = {"made": sum(row.n for row in made), "quarantined": sum(row.n for row in refused)}
+
+def _check_share(conf: Images, table: "Table", period: str, keys: int) -> None:
+    """DataError where more images cannot be made than the conf allows."""
+    refused = _counts(table, period)[1]
+    if refused.total() > conf.max_quarantine * keys:
+        why = "; ".join(f"{n:,} × {reason}" for reason, n in refused.most_common(3))
+        raise DataError(
+            f"{refused.total():,} of {keys:,} images cannot be made ({why}). That is {refused.total() / keys:.1%}, and "
+            f"images.max_quarantine is {conf.max_quarantine:.1%}; the period is as it was"
+        )
+
+
+def _account(run: "Run", job: "Job", table: "Table", period: str) -> None:
+    made, refused = _counts(table, period)
+    counts = {"made": made, "quarantined": refused.total()}
     job.counts |= {"scored": counts["made"], "quarantined": counts["quarantined"]}
     run.facts |= {"images made": counts["made"], "images quarantined": counts["quarantined"], "table of images": table.name}
     whole = {"read": job.counts["read"], **counts}
-    run.sections.append(report.reconciliation(whole, {row.reason: row.n for row in refused}, title="Images"))
+    run.sections.append(report.reconciliation(whole, refused, title="Images"))
