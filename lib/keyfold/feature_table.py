@@ -17,7 +17,7 @@ from keyfold.features.windowed import Windowed, span
 from keyfold.fitting import TO_WORKERS
 from keyfold.ingest import CONTENT, PERIOD, RUN, period_of
 from keyfold.point_in_time import Known, micros, training_set
-from keyfold.series import STATE, Definition, batches
+from keyfold.series import STATE, STATE_TYPE, Definition, batches
 from keyfold.spark import set_for_now
 from keyfold.sql import col
 from keyfold.values import DAYS, HASHED, NUMBERS, family_of, refuse_unless
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 KNOWN = "keyfold_known"  # when all that a row's windows look at was known
 # A batch costs the kernel the same some milliseconds however many rows it has; this many are also what Arrow's own readers give.
 TO_KERNEL = TO_WORKERS | {"spark.sql.execution.arrow.maxRecordsPerBatch": "131072"}
-_STATE = "struct<sums:array<double>,at:array<bigint>,x:array<double>>"
 
 
 def definition(conf: "Conf") -> Definition | None:
@@ -316,19 +315,19 @@ def latest(table: "DataFrame", made: Definition, period: str | None = None) -> "
 
 
 def windowed(made: Definition, rows: "DataFrame", states: "DataFrame | None" = None) -> "DataFrame":
-    """The rows with their windows and, on the last row of each series, its state; one exchange, one sort."""
-    from pyspark.sql.types import DoubleType, StructField, StructType, _parse_datatype_string
+    """The rows with their windows and, on the last row of each series, its state; one exchange, one sort. `states`: what `latest` gives."""
+    from pyspark.sql.pandas.types import from_arrow_type
+    from pyspark.sql.types import DoubleType, StructField, StructType
 
     names = rows.columns
     number = {c: f"_{i}" for i, c in enumerate(names)}
     # By number: PySpark's mapInArrow cannot find a column whose name has dots or back-quotes.
-    taken = rows.select(*(col(c).alias(n) for c, n in number.items()))
+    taken = rows.toDF(*number.values())
     if states is not None:
-        known = states.select(*(col(c).alias(number[c]) for c in made.by), col(STATE))
-        taken = taken.unionByName(known, allowMissingColumns=True)
+        taken = taken.unionByName(states.toDF(*(number[c] for c in made.by), STATE), allowMissingColumns=True)
     series = [number[c] for c in made.by]
     together = taken.repartition(*series) if series else taken.repartition(1)
     ordered = together.sortWithinPartitions(*series, *(number[c] for c in (made.time, *made.ties)))
-    state = StructField(STATE, _parse_datatype_string(_STATE))
+    state = StructField(STATE, from_arrow_type(STATE_TYPE))
     schema = StructType([*rows.schema.fields, *(StructField(w.name, DoubleType()) for w in made.windows), state])
     return ordered.mapInArrow(partial(batches, made, names), schema)
