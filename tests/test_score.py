@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import types as T
 
-from keyfold import answers, due, registry, report
+from keyfold import answers, doctor, due, registry, report
 from keyfold.actions import Action, write_csv
 from keyfold.conf import check
 from keyfold.errors import DataError, PromiseError, RowsError
@@ -316,7 +316,8 @@ def test_how_far_scores_moved():
     assert report.stability([10, 20], [20, 10]) == pytest.approx(sum((p - q) * np.log(p / q)))
 
 
-def test_a_password_in_the_tracking_uri_is_not_told(monkeypatch):
+def test_a_password_in_the_tracking_uri_is_not_told(spark, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:canary@mlflow.example/x")
     run = SimpleNamespace(jobs=[SimpleNamespace(name="train")], facts={}, write_report=lambda: "page")
     assert Run.results(run)[-1] == "MLflow       mlflow ui --backend-store-uri https://…@mlflow.example/x"
+    assert ("mlflow at", "https://…@mlflow.example/x") in list(doctor.facts(spark))
