@@ -163,9 +163,9 @@ def drivers(made, racers, tmp_path):
             return racing[number], folder / f"killed_{number}.yaml"
         path = tmp_path / "conf.yaml"
         path.write_text(yaml.safe_dump(raw(f"killed_{number}.predictions")))
-        # Else a million short rows are two tasks, and two files.
+        # Else short rows are as few tasks as there are cores, and as few files.
         submit = "--master local[4] --conf spark.sql.files.minPartitionNum=8 pyspark-shell"
-        return started(made, path, PYSPARK_SUBMIT_ARGS=submit if LONG else "pyspark-shell"), path
+        return started(made, path, PYSPARK_SUBMIT_ARGS=submit), path
 
     return driver
 

@@ -47,15 +47,9 @@ def done(tmp_path_factory):
     (folder / "my_customers.csv").write_text(customers())
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYSPARK", "MLFLOW"))}
     (folder / "events").mkdir()
-    given = {
-        "hadoop.fs.s3a.secret.key": SECRET,
-        "eventLog.enabled": "true",
-        "eventLog.dir": folder / "events",
-        "eventLog.compress": "false",
-    }
-    options = " ".join(
-        ["-XX:TieredStopAtLevel=1", *(f"-Dspark.{name}={value}" for name, value in given.items())]
-    )  # as in conftest.py
+    log = {"eventLog.enabled": "true", "eventLog.dir": folder / "events", "eventLog.compress": "false"}
+    given = {f"-Dspark.{name}={value}" for name, value in (log | {"hadoop.fs.s3a.secret.key": SECRET}).items()}
+    options = " ".join(["-XX:TieredStopAtLevel=1", *given])  # the first as in conftest.py
     environment |= {"KEYFOLD_HOME": str(folder / ".keyfold"), "SPARK_SUBMIT_OPTS": options}
     environment |= {"MLFLOW_TRACKING_PASSWORD": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET}
     said = {}

@@ -18,6 +18,7 @@ from keyfold.errors import ConfError, DataError, nearest
 from keyfold.ingest import PERIOD, in_period, ingest, period_of
 from keyfold.operations import Operation, Output
 from keyfold.pixels import MOST
+from keyfold.scored import refuse_many, said
 from keyfold.section import Section
 from keyfold.spark import cores
 from keyfold.sql import col
@@ -232,13 +233,8 @@ def _counts(table: "Table", period: str) -> "tuple[int, Counter[str]]":
 
 def _check_share(conf: Images, table: "Table", period: str, keys: int) -> None:
     """DataError where more images cannot be made than the conf allows."""
-    refused = _counts(table, period)[1]
-    if refused.total() > conf.max_quarantine * keys:
-        why = "; ".join(f"{n:,} × {reason}" for reason, n in refused.most_common(3))
-        raise DataError(
-            f"{refused.total():,} of {keys:,} images cannot be made ({why}). That is {refused.total() / keys:.1%}, and "
-            f"images.max_quarantine is {conf.max_quarantine:.1%}; the period is as it was"
-        )
+    _, refused = _counts(table, period)
+    refuse_many(refused.total(), keys, conf.max_quarantine, "images", f"images cannot be made{said(refused)}")
 
 
 def _account(run: "Run", job: "Job", table: "Table", period: str) -> None:

@@ -54,13 +54,10 @@ class Scored(NamedTuple):
 
     def check(self, run: "Run") -> None:
         """DataError where more rows are without a prediction than the conf allows."""
-        refused, most = self.read - self.counts["scored"], run.conf.score.max_quarantine
-        if refused > most * self.read:
-            why = "; ".join(f"{n:,} × {reason}" for reason, n in Counter(self.reasons).most_common(3))
-            raise DataError(
-                f"{refused:,} of {self.read:,} rows cannot be scored{f' ({why})' if why else f'; see `{run.quarantine.name}`'}. "
-                f"That is {refused / self.read:.1%}, and score.max_quarantine is {most:.1%}; the period is as it was"
-            )
+        why = said(self.reasons) or f"; see `{run.quarantine.name}`"
+        refuse_many(
+            self.read - self.counts["scored"], self.read, run.conf.score.max_quarantine, "score", f"rows cannot be scored{why}"
+        )
 
     def told(self, run: "Run", job: "Job") -> None:
         """To the ledger and the page; with the scores of the period before, where there is one."""
@@ -72,6 +69,21 @@ class Scored(NamedTuple):
         if self.heights is not None and self.heights.any():
             former = _before(run, self.period)
             run.sections.append(report.scores(np.linspace(0, 1, BINS + 1), self.heights, former))
+
+
+def said(reasons: Mapping[str, int]) -> str:
+    """The most frequent reasons in brackets; empty where there are none."""
+    why = "; ".join(f"{n:,} × {reason}" for reason, n in Counter(reasons).most_common(3))
+    return f" ({why})" if why else ""
+
+
+def refuse_many(refused: int, of: int, most: float, section: str, what: str) -> None:
+    """DataError where more than the share `most`, which is the section's max_quarantine, are refused; `what`: they cannot be."""
+    if refused > most * of:
+        raise DataError(
+            f"{refused:,} of {of:,} {what}. That is {refused / of:.1%}, and {section}.max_quarantine is {most:.1%}; "
+            "the period is as it was"
+        )
 
 
 def scored(run: "Run", run_id: str, period: str, found: Due) -> Scored | None:
