@@ -14,6 +14,9 @@ os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 # Hundreds of short queries: the JVM's second compiler would take longer over them than it saves.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
 
+# Nor does code that is written, compiled and loaded for one query of twenty rows pay: a third of the time of such tests.
+_INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+
 # No shrinking: with Spark it takes minutes; the blob that is printed finds the failing rows again.
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 settings.register_profile("keyfold", deadline=None, print_blob=True, phases=_PHASES, suppress_health_check=list(HealthCheck))
@@ -29,8 +32,20 @@ def spark(tmp_path_factory):
 
     os.environ["KEYFOLD_HOME"] = str(tmp_path_factory.mktemp("session"))
     made = session("tests")
+    for key, value in _INTERPRETED.items():
+        made.conf.set(key, value)
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def compiled(spark):
+    """For files whose rows must be computed by the code that users run; jobs that a test starts always have it."""
+    for key in _INTERPRETED:
+        spark.conf.unset(key)
+    yield
+    for key, value in _INTERPRETED.items():
+        spark.conf.set(key, value)
 
 
 @pytest.fixture(scope="session")

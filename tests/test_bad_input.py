@@ -28,6 +28,8 @@ from keyfold.score import score
 from keyfold.spec import Spec
 from keyfold.training.job import decide, train
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 ROOT = Path(__file__).parent.parent
 HEADER = "id,amount,label\n"
 MODEL = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}

@@ -16,6 +16,8 @@ from keyfold.features import Feature, Out
 from keyfold.features.text import LOWER
 from keyfold.spec import Plan, Spec
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 
 def fitted(spark, rows, schema, **features):
     frame = spark.createDataFrame(rows, schema)

@@ -23,6 +23,8 @@ from keyfold.fitting import Measured, Target
 from keyfold.spec import Spec
 from keyfold.values import ArrowValue
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 IMAGE = Path(tempfile.gettempdir(), f"keyfold tests {os.getpid()}", "a photo.png")
 COLUMNS = {
     "text": pa.string(),

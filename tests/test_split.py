@@ -25,6 +25,8 @@ from keyfold.run import Run
 from keyfold.split import FOLD, FOLDS, Folds, Split, key_hash
 from keyfold.strata import GROUPS
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 DAY = 86_400_000_000
 
 

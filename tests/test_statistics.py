@@ -11,6 +11,8 @@ from keyfold.run import Run
 from keyfold.spec import Plan, Spec
 from keyfold.sql import col
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 NEEDS = {
     "both": ({"x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}}}, 2),
     "counts": ({"c": {"index": {"input_col": "c"}}, "q": {"bucketized": {"input_col": "x", "num_buckets": 4}}}, 1),
