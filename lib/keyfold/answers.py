@@ -4,6 +4,7 @@ import hashlib
 import io
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 NOT_FINITE = "the prediction is not a finite number"
-loads = 0  # of models in this process, for the test that says once a worker
+loads: Counter[str] = Counter()  # of each model in this process, for the test that says once a worker
 
 
 class Answering(Protocol):
@@ -159,11 +160,10 @@ _loaded: dict[str, Answering] = {}
 
 
 def _unpacked(digest: str, packed: bytes) -> Answering:
-    global loads  # noqa: PLW0603
     if digest not in _loaded:
         _loaded.clear()
         with tempfile.TemporaryDirectory() as folder:
             zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
             _loaded[digest] = loaded(Path(folder))
-        loads += 1
+        loads[digest] += 1
     return _loaded[digest]
