@@ -103,6 +103,27 @@ def test_each_learns_what_it_is_for(data, tmp_path, name, epochs, rate):
     assert min(t.validation for t in told) < 0.45  # 0.69 by chance
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_the_linear_part_learns_as_many_times_as_fast(data, tmp_path, optimizer):
+    """It is the same function as it begins; the first step of Adam is the learning rate, whatever the gradient is."""
+    wide, deep = {}, {}
+    for rate in (1, 30):
+        conf = Torch.model_validate({"network": {"wide_deep": {"hidden": [4], "wide_rate": rate}}})
+        plan = data["wide_deep"].train._replace(each=100)  # a batch is all rows
+        network, before = conf.build(plan.layout, 7), conf.build(plan.layout, 7).state_dict()
+        loop = Loop(optimizer=optimizer, learning_rate=1e-4)
+        Training(network, conf.loss, loop, data["wide_deep"]._replace(train=plan), Single()).run(
+            Checkpoints(tmp_path / str(rate)), print
+        )
+        moved = {name: tensor - before[name] for name, tensor in network.state_dict().items()}
+        indices, numbers = torch.zeros(1, 10, dtype=torch.int32), torch.ones(1, 194)
+        dense = network.output(network.dense(network.vectors(indices, numbers)))
+        wide[rate] = (network(indices, numbers) - dense.squeeze(1)).item()
+        deep[rate] = moved["dense.0.weight"]
+    assert wide[30] == pytest.approx(30 * wide[1], rel=1e-3) and wide[1] != 0
+    assert torch.allclose(deep[1], deep[30], atol=1e-7)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_ranks_and_parts_of_batches_are_of_no_matter(data, tmp_path, name):
     given = {"epochs": 1, "learning_rate": 0.1, "optimizer": "sgd"}

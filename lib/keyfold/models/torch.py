@@ -31,12 +31,17 @@ class WideDeep(Section):
     embedding: int = EMBEDDING
     hidden: list[Size] = Field(default_factory=lambda: [64, 32])
     dropout: float = DROPOUT
+    wide_rate: float = Field(
+        1.0,
+        gt=0,
+        description="how many times as fast the linear model learns as the rest; weight_decay of adam is by its square less there",
+    )
 
     def build(self, layout: Layout) -> "nn.Module":
         """With fresh parameters."""
         from keyfold.networks.wide_deep import WideDeep as Module
 
-        return Module(layout, self.embedding, self.hidden, self.dropout)
+        return Module(layout, self.embedding, self.hidden, self.dropout, self.wide_rate)
 
 
 class TwoTower(Section):
