@@ -6,9 +6,12 @@
 import itertools
 import json
 import multiprocessing
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+import venv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,48 @@ CONF = {
     "network": {"wide_deep": {"embedding": 8, "hidden": [64, 32]}},
     "loop": {"epochs": 3, "batch_size": BATCH, "checkpoint_steps": 100},
 }
+# Its last release reads files by what PyArrow had until its release 14.
+PETASTORM = ["petastorm==0.13.1", "pyarrow==12.0.1", "numpy<2", "pandas<2.2", "setuptools<80"]
+IN_PETASTORM = f"""
+import sys, time
+import numpy as np
+from petastorm import make_batch_reader
+rng, said = np.random.default_rng(0), sys.stdout
+sys.stdout = sys.stderr  # Petastorm has words of its own
+for line in sys.stdin:
+    start = time.perf_counter()
+    with make_batch_reader(f"file://{{sys.argv[1]}}", workers_count=1, num_epochs=1) as reader:
+        for group in reader if line.strip() == "read" else ():
+            pass
+        for group in reader if line.strip() == "stack" else ():
+            order = rng.permutation(len(group.keyfold_label))
+            np.stack([getattr(group, f"i{{n}}") for n in range({INDICES})], axis=1)[order]
+            np.stack([getattr(group, f"x{{n}}").astype(np.float32) for n in range({NUMBERS})], axis=1)[order]
+            group.keyfold_label.astype(np.float32)[order]
+    print(time.perf_counter() - start, file=said, flush=True)
+"""
+
+
+@contextmanager
+def petastorm(folder: Path, data: Path) -> Iterator[dict[str, Callable[[], float]]]:
+    """Its batch reader, in an environment of its own that is made in the folder unless it is there."""
+    python = folder / "bin" / "python"
+    if not (folder / "made").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PETASTORM], check=True)
+        (folder / "made").touch()
+    command = [str(python), "-c", IN_PETASTORM, str(data)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdin and process.stdout
+
+        def ask(what: str) -> float:
+            print(what, file=process.stdin, flush=True)
+            return float(process.stdout.readline())
+
+        yield {"Petastorm, row groups": lambda: ask("read"), "Petastorm, shuffled, stacked": lambda: ask("stack")}
+        process.stdin.close()
 
 
 def written(folder: Path, rows: int) -> list[str]:
@@ -54,7 +99,7 @@ def plan(paths: list[str], batch: int) -> Plan:
     return Plan([groups([path]) for path in paths], Layout.of(OUTS), 0, batch // STREAMS)
 
 
-def data_path(paths: list[str], rows: int, repeats: int) -> list[Any]:
+def data_path(paths: list[str], rows: int, repeats: int, others: dict[str, Callable[[], float]]) -> list[Any]:
     """Rows to arrays that torch takes as they are."""
     import torch
 
@@ -101,7 +146,7 @@ def data_path(paths: list[str], rows: int, repeats: int) -> list[Any]:
         return (time.perf_counter() - start) * STREAMS  # one stream of them
 
     cases: dict[str, Callable[[], object]] = {
-        "files read": scan, "files read, shuffled, stacked": stacked, "keyfold": ours, "torch DataLoader (of 1/12, times 12)": loader,
+        "files read": scan, "files read, shuffled, stacked": stacked, "keyfold": ours, "torch DataLoader (of 1/12, times 12)": loader, **others,
     }  # fmt: skip
     return run_cases(
         "From files to batches, one process", cases, "files read", "files read, shuffled, stacked", repeats, rows=rows
@@ -217,6 +262,9 @@ def main() -> None:
     """All parts, or some."""
     parser = arguments(__doc__, rows=1_200_000)
     parser.add_argument("--parts", nargs="+", default=["data", "ranks", "gpu"], choices=["data", "ranks", "gpu"])
+    parser.add_argument(
+        "--petastorm", metavar="FOLDER", type=Path, help="the data beside Petastorm, which is installed there once"
+    )
     options = parser.parse_args()
     import torch
 
@@ -225,7 +273,8 @@ def main() -> None:
         paths = written(at, options.rows)
         found: dict[str, Any] = {}
         if "data" in options.parts:
-            found["data"] = data_path(paths, options.rows, options.repeats)
+            with petastorm(options.petastorm.absolute(), at) if options.petastorm else nullcontext({}) as others:
+                found["data"] = data_path(paths, options.rows, options.repeats, others)
         if "ranks" in options.parts:
             found["ranks"] = two(paths, options.rows, at)
         if "gpu" in options.parts and torch.cuda.is_available():
