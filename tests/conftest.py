@@ -14,8 +14,10 @@ os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 # Hundreds of short queries: the JVM's second compiler would take longer over them than it saves.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
 
-# Nor does code that is written, compiled and loaded for one query of twenty rows pay: a third of the time of such tests.
-_INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+# Nor does code pay that is written, compiled and loaded for one query of twenty rows, nor a plan that is made in stages.
+_QUICK = {
+    "spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN", "spark.sql.adaptive.enabled": "false",
+}  # fmt: skip
 
 # No shrinking: with Spark it takes minutes; the blob that is printed finds the failing rows again.
 _PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -32,7 +34,7 @@ def spark(tmp_path_factory):
 
     os.environ["KEYFOLD_HOME"] = str(tmp_path_factory.mktemp("session"))
     made = session("tests")
-    for key, value in _INTERPRETED.items():
+    for key, value in _QUICK.items():
         made.conf.set(key, value)
     yield made
     made.stop()
@@ -41,10 +43,10 @@ def spark(tmp_path_factory):
 @pytest.fixture(scope="module")
 def compiled(spark):
     """For files whose rows must be computed by the code that users run; jobs that a test starts always have it."""
-    for key in _INTERPRETED:
+    for key in _QUICK:
         spark.conf.unset(key)
     yield
-    for key, value in _INTERPRETED.items():
+    for key, value in _QUICK.items():
         spark.conf.set(key, value)
 
 

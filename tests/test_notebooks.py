@@ -27,7 +27,7 @@ TORCH = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs 
     scope="module",
     params=[
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("churn_tour", "scoring")),
-        pytest.param("embeddings", marks=TORCH),
+        pytest.param("embeddings", marks=[pytest.mark.slow, TORCH]),
         "windows",
     ],
 )

@@ -125,6 +125,7 @@ def pictures(folder, n, size=24):
     (folder / "labels.csv").write_text("not,a,picture\n")
 
 
+@pytest.mark.slow
 def test_a_network_begins_as_a_registered_one(spark, home, tmp_path, capsys):
     pictures(tmp_path / "p", 30)
     loop = "train.model.torch.loop={epochs: 2, batch_size: 24, learning_rate: 0.01}"
@@ -217,6 +218,7 @@ def test_what_was_learnt_of_other_flowers_helps_with_few_photographs(tmp_path):
 # --- indices that mean something ---
 
 
+@pytest.mark.slow
 def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(spark, home, tmp_path, capsys):
     small = [
         "data.source.rows=3000", "report={collisions: false}", "release={}", "features.user.hashed.num_buckets=64", "features.keyword.hashed.num_buckets=32",

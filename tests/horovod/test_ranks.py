@@ -3,12 +3,15 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import psutil
+import pyspark
 import pytest
 
 from keyfold import examples
@@ -74,27 +77,36 @@ def after_a_checkpoint(run_id, rank, number):
     return thread, sent
 
 
-def test_two_ranks_come_to_what_one_does_and_to_the_same_bits_though_one_is_lost(trained, capsys):
-    alone, two = trained("alone", "train.ranks=1"), trained("two")
-    for name, tensor in alone.items():
+@pytest.fixture(scope="module")
+def two(trained):
+    """What two ranks come to."""
+    return trained("two")
+
+
+def test_two_ranks_come_to_what_one_does(trained, two):
+    for name, tensor in trained("alone", "train.ranks=1").items():
         assert np.allclose(tensor, two[name], atol=2e-4), name
-    for run_id, rank, number in (
-        ("killed", 1, signal.SIGKILL),
-        ("killed first", 0, signal.SIGKILL),
-        ("frozen", 1, signal.SIGSTOP),
-    ):
-        capsys.readouterr()
-        thread, sent = after_a_checkpoint(run_id, rank, number)
-        found = trained(run_id)
-        thread.join()
-        said = capsys.readouterr().err
-        print(run_id, f"{time.monotonic() - sent[0]:.0f} s after it was lost\n", said)
-        assert (
-            "a rank was lost (another one does not answer)" in said and said.count("begin again") == 1 and "Traceback" not in said
-        )
-        for name, tensor in two.items():
-            assert found[name].numpy().tobytes() == tensor.numpy().tobytes(), (run_id, name)
-        assert not ranks()
+
+
+@pytest.mark.parametrize(
+    ("rank", "number"),
+    [
+        (1, signal.SIGKILL),
+        pytest.param(0, signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param(1, signal.SIGSTOP, marks=pytest.mark.slow),
+    ],
+)
+def test_they_come_to_the_same_bits_though_one_is_lost(trained, two, capsys, rank, number):
+    run_id = f"lost {rank} by {number}"
+    thread, sent = after_a_checkpoint(run_id, rank, number)
+    found = trained(run_id)
+    thread.join()
+    said = capsys.readouterr().err
+    print(run_id, f"{time.monotonic() - sent[0]:.0f} s after it was lost\n", said)
+    assert "a rank was lost (another one does not answer)" in said and said.count("begin again") == 1 and "Traceback" not in said
+    for name, tensor in two.items():
+        assert found[name].numpy().tobytes() == tensor.numpy().tobytes(), name
+    assert not ranks()
 
 
 def test_what_a_rank_finds_wrong_is_a_sentence_and_is_not_tried_again(trained, capsys, monkeypatch):
@@ -115,3 +127,62 @@ def test_what_a_rank_finds_wrong_is_a_sentence_and_is_not_tried_again(trained, c
     assert "goes on from" not in capsys.readouterr().err
     trained("lost", "train.ranks=1")
     assert "goes on from" in capsys.readouterr().err
+
+
+ON_A_CLUSTER = """
+import sys
+from pathlib import Path
+from keyfold import examples
+from keyfold.conf import load
+from keyfold.ingest import ingest
+from keyfold.run import Run
+from keyfold.spark import session
+from keyfold.training import distributed
+
+conf, key, *options = sys.argv[1:]
+run = Run(load(Path(conf), options), session("ranks"))
+ingest(run)
+spec, found = examples.features(run)
+for run_id in ("whole", "lost-0", "lost-1"):
+    with run.job("train"):
+        network, _ = distributed.trained(run, run_id, spec, found, key.split(","), (1.0, 1.0))
+    Path(run_id).mkdir()
+    network.save(Path(run_id))
+"""
+
+
+def executor_of(rank):
+    """The executor that a rank runs in."""
+    return next(parent for parent in rank.parents() if "CoarseGrainedExecutorBackend" in " ".join(parent.cmdline()))
+
+
+@pytest.mark.slow
+def test_an_executor_that_dies_is_made_good(tmp_path, made_state):
+    spark, home = tmp_path / "spark", made_state(tmp_path / "state")
+    spark.mkdir()  # local-cluster writes into it
+    for part in Path(pyspark.__path__[0]).iterdir():
+        (spark / part.name).symlink_to(part)
+    (tmp_path / "train.py").write_text(ON_A_CLUSTER)
+    jars = (Path(sys.prefix) / "delta-jars").read_text().split()
+    submit = [spark / "bin/spark-submit", "--master", "local-cluster[2,1,1024]", "--jars", ",".join(jars)]
+    command = [*map(str, submit), "train.py", str(ROOT / "conf/ads.yaml"), ",".join(KEY), *SMALL]
+    environment = os.environ | {"SPARK_HOME": str(spark), "KEYFOLD_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment |= {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "lib")}
+    took = []
+    with open(tmp_path / "said", "w") as said:
+        driver = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=said, stderr=said)
+        for rank in (0, 1):
+            while not list((home / "checkpoints" / f"lost-{rank}").glob("step-*")):
+                assert driver.poll() is None, (tmp_path / "said").read_text()[-3000:]
+                time.sleep(0.02)
+            executor_of(ranks()[rank]).kill()
+            killed = time.monotonic()
+            while not (tmp_path / f"lost-{rank}").exists() and driver.poll() is None:
+                time.sleep(0.1)
+            took.append(time.monotonic() - killed)
+        assert driver.wait(120) == 0, (tmp_path / "said").read_text()[-3000:]
+    print("seconds from an executor's end to that of the training", took)
+    assert (tmp_path / "said").read_text().count("begin again") == 2
+    for rank in (0, 1):
+        lost, whole = (tmp_path / name / "network.safetensors" for name in (f"lost-{rank}", "whole"))
+        assert lost.read_bytes() == whole.read_bytes(), rank
