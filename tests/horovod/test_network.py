@@ -118,6 +118,7 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
         assert tensor.numpy().tobytes() == other.numpy().tobytes(), name
 
 
+@pytest.mark.slow
 def test_a_networks_parameters_are_tried_and_a_killed_trial_goes_on(spark, home, monkeypatch, capsys):
     from keyfold.training import loop
 

@@ -91,6 +91,7 @@ def test_a_whole_domain_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
             heart.check(made(spark, "hft", *more).conf)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
     small, dropout = "data.source.rows=1900", "train.model.torch.network.wide_deep.dropout=0.5"
     run = made(spark, "hft", small, "train.overfit=false", dropout, "train.model.torch.loop.clip=0.00001")

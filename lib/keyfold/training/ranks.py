@@ -1,10 +1,12 @@
 """What the training loop needs of the processes that train together; another transport is another class in this file."""
 
 import os
-import time
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,46 +39,62 @@ class Single:
 
 
 class Horovod:
-    """One of the processes that Horovod started."""
+    """One of the processes that Horovod started.
 
-    def __init__(self, cycle: int = 10) -> None:
-        """`cycle`: milliseconds between the talks of its threads, which take of the core that computes; HOROVOD_CYCLE_TIME is taken before."""
-        os.environ.setdefault("HOROVOD_CYCLE_TIME", str(cycle))
+    Once they have met, sums go by torch's own Gloo, which waits asleep: Horovod's threads talk all the time, and take of the cores that compute.
+    """
+
+    def __init__(self) -> None:
+        """Meets the others."""
         import horovod.torch as hvd
+        import torch.distributed
 
         hvd.init()
-        self._hvd, self.rank, self.size, self.local = hvd, hvd.rank(), hvd.size(), hvd.local_rank()
+        self.rank, self.size, self.local = hvd.rank(), hvd.size(), hvd.local_rank()
+        interface = os.environ["HOROVOD_GLOO_IFACE"]
+        os.environ["GLOO_SOCKET_IFNAME"] = interface
+        wait = timedelta(seconds=int(os.environ["HOROVOD_GLOO_TIMEOUT_SECONDS"]))
+        host, port, store = _address(interface), 0, None
+        if not self.rank:
+            store = torch.distributed.TCPStore(host, 0, self.size, is_master=True, timeout=wait, wait_for_workers=False)
+            port = store.port
+        host, port = hvd.broadcast_object((host, port), 0)
+        store = store or torch.distributed.TCPStore(host, port, self.size, is_master=False, timeout=wait)
+        torch.distributed.init_process_group("gloo", store=store, rank=self.rank, world_size=self.size, timeout=wait)
+        hvd.shutdown()
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
-        """One message for each type of number and device; what is on a GPU goes by the host's memory, which is what Gloo sees."""
+        """One message for each type of number and device (ConnectionError: see `broadcast`); what is on a GPU goes by the host's memory."""
         import torch
 
-        handles, away = [], []
-        for (kind, device), some in groupby(tensors, key=lambda t: (t.dtype, t.device)):
+        for _, some in groupby(tensors, key=lambda t: (t.dtype, t.device)):
             same = list(some)
-            if device.type != "cpu":
-                whole = torch.cat([t.flatten() for t in same]).cpu()
-                away.append((same, whole))
-                same = [whole]
-            # What has a name that was there before needs no talk of what it is.
-            name = f"{kind}-{device}-{len(same)}-{sum(t.numel() for t in same)}"
-            handles.append(self._hvd.grouped_allreduce_async_(same, op=self._hvd.Sum, name=name))
-        self._wait(handles)
-        for same, whole in away:
+            whole = torch.cat([t.flatten() for t in same]).cpu()
+            with _answered():
+                torch.distributed.all_reduce(whole)
             for t, part in zip(same, whole.to(same[0].device).split([t.numel() for t in same]), strict=True):
                 t.copy_(part.view_as(t))
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:
-        """Of rank 0."""
-        hosted = [t.cpu() for t in tensors]  # itself, where it is there
-        handles = [self._hvd.broadcast_async_(t, 0, name=f"first-{i}-{t.numel()}") for i, t in enumerate(hosted)]
-        self._wait(handles)
-        for t, host in zip(tensors, hosted, strict=True):
+        """Of rank 0 (ConnectionError where a process has died, or does not answer in time)."""
+        import torch
+
+        for t in tensors:
+            host = t.cpu().contiguous()  # itself, where it is there
+            with _answered():
+                torch.distributed.broadcast(host, 0)
             t.copy_(host)
 
-    def _wait(self, handles: list[Any]) -> None:
-        """Asleep, for Horovod's own way of waiting keeps the core busy that its thread needs."""
-        for handle in handles:
-            while not self._hvd.poll(handle):
-                time.sleep(0.0003)
-            self._hvd.synchronize(handle)
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # Gloo's, of whatever reason
+        raise ConnectionError(str(error)) from error
+
+
+def _address(interface: str) -> str:
+    import psutil
+
+    return next(a.address for a in psutil.net_if_addrs()[interface] if a.family == socket.AF_INET)

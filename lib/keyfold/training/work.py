@@ -78,6 +78,6 @@ class Work(NamedTuple):
         from keyfold.training.ranks import Horovod
 
         torch.set_num_threads(1)
-        ranks = Horovod(1 if self.conf.loop.device != "cpu" and torch.cuda.is_available() else 10)
+        ranks = Horovod()
         found = self.run(ranks, lambda at: launch.tell(self.folder, at) if not ranks.rank else None)
         return None if ranks.rank else found
