@@ -67,11 +67,12 @@ class Horovod:
         """One message for each type of number and device (ConnectionError: see `broadcast`); what is on a GPU goes by the host's memory."""
         import torch
 
-        for _, some in groupby(tensors, key=lambda t: (t.dtype, t.device)):
-            same = list(some)
-            whole = torch.cat([t.flatten() for t in same]).cpu()
-            with _answered():
-                torch.distributed.all_reduce(whole)
+        parts = [list(some) for _, some in groupby(tensors, key=lambda t: (t.dtype, t.device))]
+        messages = [torch.cat([t.flatten() for t in same]).cpu() for same in parts]
+        with _answered():
+            for sent in [torch.distributed.all_reduce(whole, async_op=True) for whole in messages]:
+                sent.wait()
+        for same, whole in zip(parts, messages, strict=True):
             for t, part in zip(same, whole.to(same[0].device).split([t.numel() for t in same]), strict=True):
                 t.copy_(part.view_as(t))
 
