@@ -15,7 +15,7 @@ class WideDeep(nn.Module):
     The linear model's weights are kept `wide_rate` times too small: adam moves all parameters alike, and so that one faster.
     """
 
-    def __init__(self, layout: Layout, embedding: int, hidden: Sequence[int], dropout: float, wide_rate: float = 1) -> None:
+    def __init__(self, layout: Layout, embedding: int, hidden: Sequence[int], dropout: float, wide_rate: float) -> None:
         super().__init__()
         self.noise, self.wide_rate = Noise(), wide_rate
         self.vectors = Vectors(layout, embedding)

@@ -64,7 +64,7 @@ class Horovod:
         hvd.shutdown()
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
-        """One message for each type of number and device (ConnectionError: see `broadcast`); what is on a GPU goes by the host's memory."""
+        """One message for each type of number and device (SilentError); what is on a GPU goes by the host's memory."""
         import torch
 
         parts = [list(some) for _, some in groupby(tensors, key=lambda t: (t.dtype, t.device))]
@@ -77,7 +77,7 @@ class Horovod:
                 t.copy_(part.view_as(t))
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:
-        """Of rank 0 (ConnectionError where a process has died, or does not answer in time)."""
+        """Of rank 0 (SilentError)."""
         import torch
 
         for t in tensors:
@@ -87,12 +87,16 @@ class Horovod:
             t.copy_(host)
 
 
+class SilentError(Exception):
+    """A process has died, or does not answer in time."""
+
+
 @contextmanager
 def _answered() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # Gloo's, of whatever reason
-        raise ConnectionError(str(error)) from error
+        raise SilentError(str(error)) from error
 
 
 def _address(interface: str) -> str:
