@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -48,6 +49,18 @@ def compiled(spark):
     yield
     for key, value in _QUICK.items():
         spark.conf.set(key, value)
+
+
+@pytest.fixture
+def spark_home(tmp_path):
+    """Another SPARK_HOME, for local-cluster writes into it."""
+    import pyspark
+
+    home = tmp_path / "spark"
+    home.mkdir()
+    for part in Path(pyspark.__path__[0]).iterdir():
+        (home / part.name).symlink_to(part)
+    return home
 
 
 @pytest.fixture(scope="session")

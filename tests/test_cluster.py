@@ -10,7 +10,6 @@ import venv
 from pathlib import Path
 
 import deltalake
-import pyspark
 
 ROOT = Path(__file__).parent.parent
 CONF = {
@@ -30,8 +29,15 @@ CONF = {
 }  # fmt: skip
 
 
-def test_a_cluster_needs_only_the_archive_of_the_package(tmp_path):
-    out = subprocess.run(command(tmp_path), cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=400)
+def test_a_cluster_needs_only_the_archive_of_the_package(spark_home, tmp_path):
+    out = subprocess.run(
+        command(tmp_path, spark_home),
+        cwd=tmp_path,
+        env=environment(tmp_path, spark_home),
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
     assert out.returncode == 0, out.stderr[-3000:]
     assert "predictions  churn.predictions" in out.stdout
     assert not (tmp_path / "state/tables").exists(), "tables belong to the catalog"
@@ -43,10 +49,10 @@ def test_a_cluster_needs_only_the_archive_of_the_package(tmp_path):
     assert (found.status == "scored").all()
 
 
-def command(folder):
+def command(folder, spark_home):
     shutil.make_archive(str(folder / "keyfold"), "zip", ROOT / "lib", "keyfold")
     jars = (Path(sys.prefix) / "delta-jars").read_text().split()
-    submit = [folder / "spark/bin/spark-submit", "--master", "local-cluster[2,1,1024]", "--jars", ",".join(jars)]
+    submit = [spark_home / "bin/spark-submit", "--master", "local-cluster[2,1,1024]", "--jars", ",".join(jars)]
     settings = {
         "spark.executorEnv.PYTHONDONTWRITEBYTECODE": "1",
         "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1",  # as in conftest.py
@@ -61,18 +67,19 @@ def command(folder):
     return [*map(str, submit), str(ROOT / "jobs/pipeline.py"), str(conf)]
 
 
-def environment(folder):
-    # local-cluster writes into SPARK_HOME; and another Python, with the packages of this one but without keyfold.
-    spark = folder / "spark"
-    spark.mkdir()
-    for part in Path(pyspark.__path__[0]).iterdir():
-        (spark / part.name).symlink_to(part)
+def environment(folder, spark_home):
+    # Another Python, with the packages of this one but without keyfold.
     venv.create(folder / "python", with_pip=False)
     site = next((folder / "python/lib").glob("python3*/site-packages"))
     (site / "packages.pth").write_text(sysconfig.get_path("purelib"))
     python = str(folder / "python/bin/python")
     missing = subprocess.run([python, "-c", "import keyfold"], capture_output=True, text=True)
     assert "No module named 'keyfold'" in missing.stderr
-    named = {"SPARK_HOME": str(spark), "PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python, "SPARK_LOCAL_IP": "127.0.0.1"}
+    named = {
+        "SPARK_HOME": str(spark_home),
+        "PYSPARK_PYTHON": python,
+        "PYSPARK_DRIVER_PYTHON": python,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
     places = {"KEYFOLD_HOME": str(folder / "state"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     return os.environ | named | places | {"PYTHONPATH": ""}

@@ -11,7 +11,6 @@ from pathlib import Path
 import images
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyspark
 import pytest
 from pyarrow import feather
 from pyspark.sql import functions as F
@@ -59,12 +58,8 @@ def here(spark, tmp_path_factory):
 
 @pytest.mark.parametrize("master", ["connect", "local-cluster[2,1,1024]"])
 @pytest.mark.slow
-def test_another_engine_gives_the_same_spec_and_the_same_bits(here, master, tmp_path):
+def test_another_engine_gives_the_same_spec_and_the_same_bits(here, master, spark_home, tmp_path):
     folder, rows, spec = here
-    spark_home = tmp_path / "spark"  # local-cluster writes into it
-    spark_home.mkdir()
-    for part in Path(pyspark.__path__[0]).iterdir():
-        (spark_home / part.name).symlink_to(part)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYSPARK"))}
     environment |= {"SPARK_HOME": str(spark_home), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     start = [sys.executable] if master == "connect" else [str(spark_home / "bin/spark-submit"), "--master", master]

@@ -15,7 +15,6 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pyarrow as pa
-import pyspark
 import pytest
 import yaml
 from pyspark.sql import functions as F
@@ -218,12 +217,8 @@ def test_poison_costs_its_own_rows_alone(spark, made):
     assert len({row["reason"] for row in found}) == 2 and len(found) == KEYS
 
 
-def test_killed_executors_lose_and_double_nothing(spark, made, tmp_path):
+def test_killed_executors_lose_and_double_nothing(spark, made, spark_home, tmp_path):
     """Each is killed in mid-task, and the job goes on by itself; with speculation, too."""
-    home = tmp_path / "spark"
-    home.mkdir()
-    for part in Path(pyspark.__path__[0]).iterdir():
-        (home / part.name).symlink_to(part)
     for number in range(20 if LONG else 1):
         into = f"executors_{number}.predictions"
         path = tmp_path / f"{number}.yaml"
@@ -231,7 +226,7 @@ def test_killed_executors_lose_and_double_nothing(spark, made, tmp_path):
         Path(f"{path}.go").touch()
         submit = "--master local-cluster[2,1,1024] --conf spark.speculation=true --conf spark.speculation.quantile=0.5"
         submit += " pyspark-shell" if LONG else " --conf spark.executor.extraJavaOptions=-XX:TieredStopAtLevel=1 pyspark-shell"
-        process = started(made, path, SPARK_HOME=str(home), PYSPARK_SUBMIT_ARGS=submit)
+        process = started(made, path, SPARK_HOME=str(spark_home), PYSPARK_SUBMIT_ARGS=submit)
         there = set(table.path.rglob("*.parquet"))
         wait_for(process, lambda: set(table.path.rglob("*.parquet")) - there)  # noqa: B023
         executors = [*executors_of(process.pid)]

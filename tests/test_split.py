@@ -5,12 +5,10 @@ import hashlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyspark
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -276,12 +274,8 @@ def test_order_partitions_growth_and_source_move_no_row(spark, digest_here, tmp_
         ("local-cluster[2,1,1024]", 5),
     ],
 )
-def test_another_cluster_gives_the_same_folds(digest_here, master, partitions, tmp_path):
+def test_another_cluster_gives_the_same_folds(digest_here, master, partitions, spark_home, tmp_path):
     folder, _, wanted = digest_here
-    spark_home = tmp_path / "spark"  # local-cluster writes into it
-    spark_home.mkdir()
-    for part in Path(pyspark.__path__[0]).iterdir():
-        (spark_home / part.name).symlink_to(part)
     (tmp_path / "job.py").write_text(SCRIPT)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK", "PYSPARK"))}
     environment |= {

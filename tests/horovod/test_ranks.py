@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-import pyspark
 import pytest
 
 from keyfold import examples
@@ -157,16 +156,13 @@ def executor_of(rank):
 
 
 @pytest.mark.slow
-def test_an_executor_that_dies_is_made_good(tmp_path, made_state):
-    spark, home = tmp_path / "spark", made_state(tmp_path / "state")
-    spark.mkdir()  # local-cluster writes into it
-    for part in Path(pyspark.__path__[0]).iterdir():
-        (spark / part.name).symlink_to(part)
+def test_an_executor_that_dies_is_made_good(spark_home, tmp_path, made_state):
+    home = made_state(tmp_path / "state")
     (tmp_path / "train.py").write_text(ON_A_CLUSTER)
     jars = (Path(sys.prefix) / "delta-jars").read_text().split()
-    submit = [spark / "bin/spark-submit", "--master", "local-cluster[2,1,1024]", "--jars", ",".join(jars)]
+    submit = [spark_home / "bin/spark-submit", "--master", "local-cluster[2,1,1024]", "--jars", ",".join(jars)]
     command = [*map(str, submit), "train.py", str(ROOT / "conf/ads.yaml"), ",".join(KEY), *SMALL]
-    environment = os.environ | {"SPARK_HOME": str(spark), "KEYFOLD_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment = os.environ | {"SPARK_HOME": str(spark_home), "KEYFOLD_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
     environment |= {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "lib")}
     took = []
     with open(tmp_path / "said", "w") as said:
