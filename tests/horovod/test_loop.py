@@ -47,30 +47,6 @@ def data(tmp_path_factory):
     return Data(*plans)
 
 
-class Threads:
-    """Ranks that are threads of this process; a sum is made in the order of the ranks."""
-
-    def __init__(self, rank, size, shared):
-        self.rank, self.size, self.shared = rank, size, shared
-
-    def _with_all(self, tensors, make):
-        barrier, given = self.shared
-        given[self.rank] = list(tensors)
-        barrier.wait(60)
-        made = [make([given[r][i] for r in range(self.size)]).clone() for i in range(len(given[0]))]
-        barrier.wait(60)
-        for tensor, value in zip(tensors, made, strict=True):
-            tensor.copy_(value)
-
-    def add(self, tensors):
-        with torch.no_grad():
-            self._with_all(tensors, sum)
-
-    def broadcast(self, tensors):
-        with torch.no_grad():
-            self._with_all([t.data for t in tensors], lambda each: each[0])
-
-
 def trained(data, folder, ranks=None, conf=CONF, told=lambda _: None, **loop):
     training = Training(
         conf.build(data.train.layout, 7), conf.loss, Loop(**{"epochs": 3, "learning_rate": 0.02} | loop), data, ranks or Single()
@@ -79,30 +55,21 @@ def trained(data, folder, ranks=None, conf=CONF, told=lambda _: None, **loop):
     return training
 
 
-def over(data, size, folder, **loop):
-    shared, found, failed = (threading.Barrier(size), {}), [None] * size, []
-    torch.manual_seed(0)
-    modules = [CONF.build(data.train.layout, 7 + rank) for rank in range(size)]  # all begin as rank 0 does
+@pytest.fixture
+def over(together):
+    def go(data, size, folder, **loop):
+        torch.manual_seed(0)
+        modules = [CONF.build(data.train.layout, 7 + rank) for rank in range(size)]  # all begin as rank 0 does
 
-    def work(rank):
-        try:
-            made = Training(
-                modules[rank], CONF.loss, Loop(**{"epochs": 3, "learning_rate": 0.02} | loop), data, Threads(rank, size, shared)
-            )
-            told = []
+        def work(ranks):
+            conf, told = Loop(**{"epochs": 3, "learning_rate": 0.02} | loop), []
+            made = Training(modules[ranks.rank], CONF.loss, conf, data, ranks)
             made.run(Checkpoints(folder), told.append)
-            found[rank] = (made, told)
-        except BaseException as error:  # noqa: BLE001
-            failed.append(error)
-            shared[0].abort()
+            return made, told
 
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert not failed, failed
-    return found
+        return together(size, work)
+
+    return go
 
 
 def bits(training):
@@ -133,7 +100,7 @@ def test_a_step_over_all_rows_is_that_of_plain_torch(data, tmp_path, clip):
         assert torch.allclose(found.module.state_dict()[name], tensor, atol=1e-6), name
 
 
-def test_the_number_of_ranks_is_of_no_matter(data, tmp_path):
+def test_the_number_of_ranks_is_of_no_matter(data, over, tmp_path):
     one, said = over(data, 1, tmp_path / "1")[0]
     keys = [
         int(k)

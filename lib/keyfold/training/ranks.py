@@ -1,11 +1,13 @@
 """What the training loop needs of the processes that train together; another transport is another class in this file."""
 
+import hmac
 import os
+import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from itertools import groupby
+from select import select
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -38,53 +40,84 @@ class Single:
         """They are those of rank 0."""
 
 
-class Horovod:
-    """One of the processes that Horovod started.
+class Ring:
+    """Processes of which each has a socket to the next one, and one from that before; it waits for so many seconds for each.
 
-    Once they have met, sums go by torch's own Gloo, which waits asleep: Horovod's threads talk all the time, and take of the cores that compute.
+    The loop itself sends and receives. Threads of a transport, as those of Horovod and Gloo, must be woken in each step, and that takes
+    milliseconds where every core computes.
     """
 
-    def __init__(self) -> None:
-        """Meets the others."""
+    def __init__(self, rank: int, size: int, local: int, after: socket.socket, before: socket.socket, wait: int) -> None:
+        """As they have met."""
+        self.rank, self.size, self.local = rank, size, local
+        self._after, self._before, self._wait = after, before, wait
+        for end in (after, before):
+            end.setblocking(False)
+
+    @classmethod
+    def of_horovod(cls) -> "Ring":
+        """Of the processes that Horovod started, which is at rest from then on (SilentError)."""
         import horovod.torch as hvd
-        import torch.distributed
 
         hvd.init()
-        self.rank, self.size, self.local = hvd.rank(), hvd.size(), hvd.local_rank()
-        interface = os.environ["HOROVOD_GLOO_IFACE"]
-        os.environ["GLOO_SOCKET_IFNAME"] = interface
-        wait = timedelta(seconds=int(os.environ["HOROVOD_GLOO_TIMEOUT_SECONDS"]))
-        host, port, store = _address(interface), 0, None
-        if not self.rank:
-            store = torch.distributed.TCPStore(host, 0, self.size, is_master=True, timeout=wait, wait_for_workers=False)
-            port = store.port
-        host, port = hvd.broadcast_object((host, port), 0)
-        store = store or torch.distributed.TCPStore(host, port, self.size, is_master=False, timeout=wait)
-        torch.distributed.init_process_group("gloo", store=store, rank=self.rank, world_size=self.size, timeout=wait)
+        rank, size, local = hvd.rank(), hvd.size(), hvd.local_rank()
+        wait = int(os.environ["HOROVOD_GLOO_TIMEOUT_SECONDS"])
+        with _answered(), socket.create_server((_address(os.environ["HOROVOD_GLOO_IFACE"]), 0)) as server:
+            server.settimeout(wait)
+            word = secrets.token_bytes(32)  # which a caller must know
+            address, theirs = hvd.allgather_object((server.getsockname(), word))[(rank + 1) % size]
+            after = socket.create_connection(address, wait)
+            after.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            after.sendall(theirs)
+            before = _caller(server, word, wait)
         hvd.shutdown()
+        return cls(rank, size, local, after, before, wait)
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
         """One message for each type of number and device (SilentError); what is on a GPU goes by the host's memory."""
         import torch
 
-        parts = [list(some) for _, some in groupby(tensors, key=lambda t: (t.dtype, t.device))]
-        messages = [torch.cat([t.flatten() for t in same]).cpu() for same in parts]
-        with _answered():
-            for sent in [torch.distributed.all_reduce(whole, async_op=True) for whole in messages]:
-                sent.wait()
-        for same, whole in zip(parts, messages, strict=True):
+        for _, some in groupby(tensors, key=lambda t: (t.dtype, t.device)):
+            same = list(some)
+            whole = torch.cat([t.flatten() for t in same]).cpu()
+            with _answered():
+                self._add(whole)
             for t, part in zip(same, whole.to(same[0].device).split([t.numel() for t in same]), strict=True):
                 t.copy_(part.view_as(t))
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:
-        """Of rank 0 (SilentError)."""
+        """As the sum of them and nothing (SilentError)."""
+        for t in tensors if self.rank else ():
+            t.zero_()
+        self.add(tensors)
+
+    def _add(self, whole: "Tensor") -> None:
+        """Each part goes round twice: all add to it, then all take it as it is, and so have the same bits."""
         import torch
 
-        for t in tensors:
-            host = t.cpu().contiguous()  # itself, where it is there
-            with _answered():
-                torch.distributed.broadcast(host, 0)
-            t.copy_(host)
+        parts = whole.tensor_split(self.size)
+        spare = torch.empty_like(parts[0])  # none is longer
+        for turn in range(2 * self.size - 2):
+            mine, here = (parts[(self.rank - turn - i) % self.size] for i in range(2))
+            if turn < self.size - 1:
+                self._pass_on(mine, got := spare[: len(here)])
+                here += got
+            else:
+                self._pass_on(mine, here)
+
+    def _pass_on(self, mine: "Tensor", into: "Tensor") -> None:
+        """To the next one, while that of the one before comes in."""
+        import torch
+
+        left, room = (memoryview(t.view(torch.uint8).numpy()) for t in (mine, into))
+        while left or room:
+            readable, writable, _ = select([self._before] if room else [], [self._after] if left else [], [], self._wait)
+            if writable:
+                left = left[self._after.send(left) :]
+            if readable and (many := self._before.recv_into(room)):
+                room = room[many:]
+            elif readable or not writable:
+                raise SilentError("another rank " + ("has ended" if readable else f"said nothing for {self._wait} seconds"))
 
 
 class SilentError(Exception):
@@ -95,8 +128,18 @@ class SilentError(Exception):
 def _answered() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # Gloo's, of whatever reason
+    except OSError as error:
         raise SilentError(str(error)) from error
+
+
+def _caller(server: socket.socket, word: bytes, wait: int) -> socket.socket:
+    """The first one that knows the word."""
+    while True:
+        caller, _ = server.accept()
+        caller.settimeout(wait)
+        if hmac.compare_digest(caller.recv(len(word)), word):
+            return caller
+        caller.close()
 
 
 def _address(interface: str) -> str:
