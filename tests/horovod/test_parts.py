@@ -1,14 +1,12 @@
 """What networks are made of: each learns what it is for, over any number of ranks, in stages, and from what others learnt."""
 
 import itertools
-import threading
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from test_loop import Threads
 
 from keyfold.conf import check
 from keyfold.errors import ConfError, DataError
@@ -124,24 +122,29 @@ def test_the_linear_part_learns_as_many_times_as_fast(data, tmp_path, optimizer)
     assert torch.allclose(deep[1], deep[30], atol=1e-7)
 
 
+def test_pairs_of_embeddings_add_their_products(data):
+    layout = data["wide_deep"].train.layout
+    without, having = (
+        Torch.model_validate({"network": {"wide_deep": {"hidden": [4], "pairs": n}}}).build(layout, 7) for n in (0, 3)
+    )
+    indices, numbers = torch.randint(0, 2, (5, 10), dtype=torch.int32), torch.randn(5, 194)
+    each = having.vectors(indices, numbers)[:, : 8 * len(layout.indices)].reshape(5, -1, 8)
+    assert each.shape[1] > 1
+    products = sum((each[:, i] * each[:, j]).sum(1) for i, j in itertools.combinations(range(each.shape[1]), 2))
+    assert torch.allclose(having(indices, numbers) - without(indices, numbers), 3 * products, atol=1e-6)
+    assert products.abs().min() > 1e-5
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-def test_ranks_and_parts_of_batches_are_of_no_matter(data, tmp_path, name):
+def test_ranks_and_parts_of_batches_are_of_no_matter(data, together, tmp_path, name):
     given = {"epochs": 1, "learning_rate": 0.1, "optimizer": "sgd"}
     before = conf_of(name).build(data[name].train.layout, 7).state_dict()
     one, said = trained(data, name, tmp_path / "one", **given)
     parts, _ = trained(data, name, tmp_path / "parts", **given, accumulate=4)
-    shared, found = (threading.Barrier(2), {}), [None] * 2
     # Built one after another, since torch's seed is the process's; all begin as the first does.
     modules = [conf_of(name).build(data[name].train.layout, 7 + rank) for rank in range(2)]
 
-    def work(rank):
-        found[rank] = trained(data, name, tmp_path / "two", Threads(rank, 2, shared), modules[rank], **given, accumulate=2)
-
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(200)
+    found = together(2, lambda ranks: trained(data, name, tmp_path / "two", ranks, modules[ranks.rank], **given, accumulate=2))
     for made in (parts, *(training for training, _ in found)):
         for key, tensor in one.module.state_dict().items():
             assert torch.allclose(made.module.state_dict()[key], tensor, atol=2e-4), key
