@@ -122,19 +122,6 @@ def test_the_linear_part_learns_as_many_times_as_fast(data, tmp_path, optimizer)
     assert torch.allclose(deep[1], deep[30], atol=1e-7)
 
 
-def test_pairs_of_embeddings_add_their_products(data):
-    layout = data["wide_deep"].train.layout
-    without, having = (
-        Torch.model_validate({"network": {"wide_deep": {"hidden": [4], "pairs": n}}}).build(layout, 7) for n in (0, 3)
-    )
-    indices, numbers = torch.randint(0, 2, (5, 10), dtype=torch.int32), torch.randn(5, 194)
-    each = having.vectors(indices, numbers)[:, : 8 * len(layout.indices)].reshape(5, -1, 8)
-    assert each.shape[1] > 1
-    products = sum((each[:, i] * each[:, j]).sum(1) for i, j in itertools.combinations(range(each.shape[1]), 2))
-    assert torch.allclose(having(indices, numbers) - without(indices, numbers), 3 * products, atol=1e-6)
-    assert products.abs().min() > 1e-5
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_ranks_and_parts_of_batches_are_of_no_matter(data, together, tmp_path, name):
     given = {"epochs": 1, "learning_rate": 0.1, "optimizer": "sgd"}

@@ -36,15 +36,12 @@ class WideDeep(Section):
         gt=0,
         description="how many times as fast the linear model learns as the rest; weight_decay of adam is by its square less there",
     )
-    pairs: float = Field(
-        0.0, ge=0, description="how much the inner products of all pairs of embeddings count: a factorization machine"
-    )
 
     def build(self, layout: Layout) -> "nn.Module":
         """With fresh parameters."""
         from keyfold.networks.wide_deep import WideDeep as Module
 
-        return Module(layout, self.embedding, self.hidden, self.dropout, self.wide_rate, self.pairs)
+        return Module(layout, self.embedding, self.hidden, self.dropout, self.wide_rate)
 
 
 class TwoTower(Section):

@@ -1,4 +1,4 @@
-"""Wide and deep: a linear model over all indices, and beside it embeddings and numbers through dense layers (Cheng et al., 2016); with `pairs` also a factorization machine (Guo et al., 2017: DeepFM)."""
+"""Wide and deep: a linear model over all indices, and beside it embeddings and numbers through dense layers (Cheng et al., 2016)."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,12 @@ from keyfold.networks.parts import Vectors, dense
 class WideDeep(nn.Module):
     """int32 (rows, indices) and float32 (rows, numbers) to one float32 a row.
 
-    The linear model's weights are kept `wide_rate` times too small: adam moves all parameters alike, and so that one faster. The inner
-    products of all pairs of embeddings are added `pairs` times.
+    The linear model's weights are kept `wide_rate` times too small: adam moves all parameters alike, and so that one faster.
     """
 
-    def __init__(
-        self, layout: Layout, embedding: int, hidden: Sequence[int], dropout: float, wide_rate: float, pairs: float
-    ) -> None:
+    def __init__(self, layout: Layout, embedding: int, hidden: Sequence[int], dropout: float, wide_rate: float) -> None:
         super().__init__()
-        self.noise, self.wide_rate, self.pairs = Noise(), wide_rate, pairs
+        self.noise, self.wide_rate = Noise(), wide_rate
         self.vectors = Vectors(layout, embedding)
         self.wide = nn.EmbeddingBag(self.vectors.table.num_embeddings, 1, mode="sum")
         nn.init.zeros_(self.wide.weight)
@@ -33,14 +30,7 @@ class WideDeep(nn.Module):
 
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
         """float32 of the rows."""
-        found = self.vectors(indices, numbers)
-        said = self.output(self.dense(found))
-        if self.pairs and self.vectors.places:
-            each = found[:, : len(self.vectors.places) * self.vectors.table.embedding_dim].unflatten(
-                1, (len(self.vectors.places), -1)
-            )
-            twice = each.sum(1).square() - each.square().sum(1)  # of the products of each two (Rendle, 2010)
-            said = said + self.pairs / 2 * twice.sum(1, keepdim=True)
+        said = self.output(self.dense(self.vectors(indices, numbers)))
         if self.vectors.places:
             said = said + self.wide_rate * self.wide(self.vectors.at(indices))
         if self.linear is not None:
