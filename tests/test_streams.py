@@ -74,6 +74,8 @@ def test_all_ranks_see_one_sequence_and_go_on_anywhere(written, seed, epoch, eac
     alone = list(Reader(made, 0, 1).batches(epoch))
     assert len(alone) == made.steps
     assert Counter(key for batch in alone for key in keys_of(batch)) == Counter(written[1])
+    filled = np.array([(batch.rows.weight > 0).reshape(STREAMS, each).sum(1) for batch in alone])
+    assert (np.ptp(filled, axis=0) <= 1).all(), "none has but the rest of a stream"
     step = data.draw(st.integers(0, made.steps))
     shared = [list(Reader(made, rank, ranks).batches(epoch, step)) for rank in range(ranks)]
     for number, parts in enumerate(zip(*shared, strict=True)):
@@ -84,6 +86,10 @@ def test_all_ranks_see_one_sequence_and_go_on_anywhere(written, seed, epoch, eac
         assert sum(part.keys[1] for part in parts) % 2**64 == whole.keys[1] == sum(keys_of(whole)) % 2**64
         assert len(whole.rows.label) == STREAMS * each
     assert all(len(of_rank) == made.steps - step for of_rank in shared)
+
+
+def test_without_rows_there_are_no_batches():
+    assert list(Reader(Plan([[]] * STREAMS, Layout.of(OUTS), 0, 3), 0, 1).batches(0)) == []
 
 
 def test_rows_keep_what_is_theirs_and_padding_weighs_nothing(written):

@@ -1,6 +1,6 @@
 """From the files of a pinned Delta version to the batches of each rank: every row once an epoch, in an order that `(seed, epoch)` decides.
 
-Which of the streams a row is in follows from its key. A global batch takes as many rows of each stream, and a rank owns whole streams;
+Which of the streams a row is in follows from its key. Each global batch takes the same share of each stream, and a rank owns whole streams;
 so the sequence of global batches is the same for any number of ranks, and a rank reads nothing but its own files.
 """
 
@@ -87,7 +87,7 @@ class Batch(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The row groups of each stream, and what a global batch takes of it."""
+    """The row groups of each stream, and what a global batch takes of it at most."""
 
     streams: list[list[Group]]
     layout: Layout
@@ -172,7 +172,7 @@ class Reader:
         return _ahead(self._next() for _ in range(step, self._plan.steps))
 
     def _next(self) -> Batch:
-        """As many rows of each stream, one after another; where a stream has no more, padding."""
+        """The rows of each stream, one after another, each filled up with padding."""
         each = self._plan.each
         rows = Cells.empty(len(self._streams) * each, self._plan.layout)
         count = sum(stream.fill(rows.cells[i * each : (i + 1) * each]) for i, stream in enumerate(self._streams))
@@ -180,21 +180,30 @@ class Reader:
 
 
 class _Stream:
-    """The rows of a stream in the order of an epoch; each is copied once, from its block to where it is wanted."""
+    """The rows of a stream in the order of an epoch; each is copied once, from its block to where it is wanted.
+
+    They are spread evenly over the batches, for a last batch of a few rows would move the parameters as much as a whole one.
+    """
 
     def __init__(self, plan: Plan, stream: int) -> None:
         self._plan, self._stream = plan, stream
+        self._many, self._steps = sum(g.rows for g in plan.streams[stream]), max(1, plan.steps)
         self._block = Cells.empty(0, plan.layout)
 
     def begin(self, epoch: int, step: int) -> None:
         """At a step of an epoch."""
-        self._seed, self._skip = [self._plan.seed, epoch, self._stream], step * self._plan.each
+        self._seed, self._step, self._skip = [self._plan.seed, epoch, self._stream], step, self._before(step)
         self._left = enumerate(self._plan.blocks(self._stream, epoch))
         self._rows: npt.NDArray[np.int64] = np.zeros(0, np.int64)  # of the block, those that are next
 
+    def _before(self, step: int) -> int:
+        """How many rows of an epoch come before a step."""
+        return step * self._many // self._steps
+
     def fill(self, into: npt.NDArray[np.int32]) -> int:
         """Writes the cells of the next rows, and padding behind the last; says how many rows there were."""
-        at, rows = 0, len(into)
+        at, rows = 0, self._before(self._step + 1) - self._before(self._step)
+        self._step += 1
         while at < rows and (len(self._rows) or self._next()):
             now, self._rows = self._rows[: rows - at], self._rows[rows - at :]
             self._block.cells.take(now, 0, into[at : at + len(now)], "clip")  # all are in range, and "raise" would copy once more
