@@ -177,7 +177,7 @@ class Loop(Section):
     """How a network is trained. Batches are those of all ranks together, so their number changes no result."""
 
     epochs: int = Field(1, ge=1)
-    batch_size: int = Field(3072, ge=1, description="rows of all ranks together")
+    batch_size: int = Field(3072, ge=1, description="rows of all ranks together, at most")
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(0.001, gt=0)
     weight_decay: float = Field(0.0, ge=0)
