@@ -58,19 +58,19 @@ def test_a_message_is_larger_than_what_sockets_hold(together):
 
 
 def test_a_rank_that_has_ended_is_missed_at_once_and_a_silent_one_in_time(together):
-    said = {}
+    took = []
 
     def ends(ranks):
         if ranks.rank == 1:
             raise KeyError
         start = time.monotonic()
-        with pytest.raises(SilentError) as error:
+        with pytest.raises(SilentError):
             ranks.add([torch.zeros(10)])
-        said[ranks.rank] = str(error.value), time.monotonic() - start
+        took.append(time.monotonic() - start)
 
     with pytest.raises(KeyError):
         together(2, ends)
-    assert said[0][1] < 30
+    assert took[0] < 30, "it would wait for 60 seconds"
 
     done = threading.Event()
 
