@@ -232,6 +232,26 @@ def test_every_real_image_is_answered_by_key(spark, home, tmp_path):
     assert [job.status for job in again.jobs] == ["done before"] * 2
 
 
+def test_a_file_that_changes_is_made_again(spark, home, tmp_path):
+    def made():
+        run = Run(conf(operations=[{"thumbnail": 2}], **of), spark)
+        make(run)
+        return run.jobs[-1].status, {r["name"]: r["status"] for r in run.images.read().toArrow().to_pylist()}
+
+    lines = [(name, tmp_path / f"{name}.png") for name in "abc"]
+    of = manifest(tmp_path / "m.csv", [*lines, ("d", "")])
+    for _, path in lines[:2]:
+        Image.new("RGB", (9, 9)).save(path)
+    quarantined = {"c": "quarantined", "d": "quarantined"}
+    assert made() == ("committed", {"a": "made", "b": "made"} | quarantined)
+    assert made()[0] == "done before"
+    lines[1][1].write_bytes(b"no image")
+    assert made() == ("committed", {"a": "made", "b": "quarantined"} | quarantined)
+    assert made()[0] == "done before"
+    Image.new("RGB", (9, 9)).save(lines[2][1])
+    assert made()[1]["c"] == "made"
+
+
 def by_pillow(file):
     from PIL import ImageFilter
 

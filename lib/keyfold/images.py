@@ -17,7 +17,7 @@ from keyfold.due import due
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.ingest import PERIOD, in_period, ingest, period_of
 from keyfold.operations import Operation, Output
-from keyfold.pixels import MOST
+from keyfold.pixels import MOST, path_of
 from keyfold.scored import refuse_many, said
 from keyfold.section import Section
 from keyfold.spark import cores
@@ -81,8 +81,9 @@ def images(run: "Run") -> None:
             "images": conf.images.model_dump(mode="json", exclude={"seconds", "memory_mb", "max_quarantine"}),
             "key": conf.data.key,
         }
-        job.run_id = run.identity("images", made_by | {"pillow": _pillow()}, rows=pinned, period=period)
         _check_columns(conf.images, conf.data.key, rows)
+        made_by |= {"pillow": _pillow(), "files": _stamp(rows.where(in_period(conf.data, rows, period)), conf.images.input_col)}
+        job.run_id = run.identity("images", made_by, rows=pinned, period=period)
         with table.lock(period, run.say):
             with run.step("check") as step:
                 rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
@@ -119,6 +120,30 @@ def _check_columns(conf: Images, key: list[str], rows: "DataFrame") -> None:
         raise DataError(f"images.input_col: `{conf.input_col}` is {type_}; it must be text (paths) or binary (files)")
     if taken := sorted(set(key) & set(RESULT)):
         raise DataError(f"data.key: `{taken[0]}` is the name of a column of every table of images; rename it at ingest")
+
+
+def _stamp(rows: "DataFrame", column: str) -> str:
+    """Another one once a file that the manifest names is changed, by size or time; of bytes the table's version tells."""
+    from pyspark.sql import functions as F
+
+    if rows.schema[column].dataType.simpleString() == "binary":
+        return ""
+    files = _mapped(rows.select(col(column)), _stamps, "stamp string")
+    return str(files.select(F.sum(F.xxhash64("stamp").cast("decimal(20,0)"))).collect()[0][0])  # whatever the order of rows
+
+
+def _stamps(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        stamps = [_file(path) for path in batch.column(0).drop_null().to_pylist()]
+        yield pa.RecordBatch.from_arrays([pa.array(stamps, pa.string())], names=["stamp"])
+
+
+def _file(path: str) -> str:
+    try:
+        of = path_of(path).stat()
+    except (OSError, ValueError):
+        return f"{path} cannot be read"
+    return f"{path} {of.st_size} {of.st_mtime_ns}"
 
 
 def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table", period: str, keys: int) -> None:

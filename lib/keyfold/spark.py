@@ -128,6 +128,7 @@ def _local(cores: int) -> dict[str, str]:
     """Spark's own defaults are meant for a thousand cores; a small local job should not pay for them."""
     return {
         "spark.sql.shuffle.partitions": str(cores),
+        "spark.sql.files.minPartitionNum": str(4 * cores),  # of three tasks on two cores the last would run alone
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.warehouse.dir": str(_home() / "warehouse"),
         "spark.log.level": "ERROR",
