@@ -252,6 +252,17 @@ def test_faults_of_views_are_sentences(spark, home, folders):
         taking(spark, folders[1], views=[view, view])
     with pytest.raises(DataError, match=r"view.features: table `usage.features` has no column `cals_2`.*did you mean `calls_2`"):
         offered(spark, folders[0], view={"features": ["cals_2"]})
+    write(folders[0], "9.csv", "user,day,known,calls", ["a,2024-02-02,,1"])
+    with pytest.raises(
+        DataError, match=r"view.created: `known` is NULL in 1 rows of `usage.rows`, so nobody can tell when they were"
+    ):
+        offered(spark, folders[0])
+    plain = USAGE | {"name": "plain", "data": USAGE["data"] | {"source": str(folders[0])}, "features": {}}
+    for created, said in (("known", r"`known` is NULL in 1 rows of `plain.rows`"), ("calls", r"created: `calls` takes date, timestamp")):
+        run = Run(check(plain | {"view": {"created": created, "features": ["calls"]}}), spark)
+        ingest(run)
+        with run.job("features"), pytest.raises(DataError, match=said):
+            feature_table.ready(run)
     for name, other in (("a", "b"), ("b", "a")):
         said = {
             "name": name,

@@ -159,6 +159,8 @@ def _offer(run: "Run", made: Definition | None) -> None:
         for name in names:
             if name not in columns:
                 raise DataError(f"view.{option}: table `{run.featured.name}` has no column `{name}`{nearest(name, columns)}")
+    if made is None:
+        _refuse_null(run.featured, run.featured.read(), data.time, view.created)
     run.featured.describe({views.PROPERTY: said.to_json()})
 
 
@@ -173,9 +175,7 @@ def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
     changed = {p for p in {*there, *before} if before.get(p) != there.get(p)}
     if not changed:
         return
-    time = str(run.conf.data.time)
-    if n := rows.where(col(time).isNull()).count():
-        raise DataError(f"windows: `{time}` is NULL in {n:,} rows of `{run.rows.name}`, which have no place in their series")
+    _refuse_null(run.rows, rows, str(run.conf.data.time), run.conf.view.created if made and run.conf.view else None)
     late = _too_late(run, made, rows, changed) if before else set()
     first = min(changed - late, default=None)
     states = None
@@ -272,15 +272,26 @@ def _check(run: "Run", made: Definition, rows: "DataFrame") -> None:
     for name in made.by:
         refuse_unless(HASHED, families[name], f"windows: by `{name}`", "choose another column")
     created = run.conf.view and run.conf.view.created
-    if created and (n := rows.where(col(created).isNull()).count()):
-        raise DataError(
-            f"view.created: `{created}` is NULL in {n:,} rows of `{run.rows.name}`, so nobody can tell when they were known"
-        )
     for name, value in made.inputs:
-        if name == created:
-            refuse_unless(DAYS, families[name], f"view.created: `{name}`", "cast it, or give its type in data.columns")
-        elif value is None:
+        if value is None and name != created:
             refuse_unless(NUMBERS, families[name], f"windows: input_col `{name}`", "cast it, or take the share of a value")
+
+
+def _refuse_null(table: "Table", rows: "DataFrame", time: str, created: str | None) -> None:
+    """DataError where rows stand at no time, or nobody can tell when they were known."""
+    from pyspark.sql import functions as F
+
+    if created:
+        family = family_of(rows.schema[created].dataType.simpleString())
+        refuse_unless(DAYS, family, f"view.created: `{created}`", "cast it, or give its type in data.columns")
+    names = [time, *([created] if created else [])]
+    for name, n in zip(names, rows.select(*(F.count_if(col(c).isNull()) for c in names)).collect()[0], strict=True):
+        if n and name == time:
+            raise DataError(f"data.time: `{name}` is NULL in {n:,} rows of `{table.name}`, so nobody can tell when they stand")
+        if n:
+            raise DataError(
+                f"view.created: `{name}` is NULL in {n:,} rows of `{table.name}`, so nobody can tell when they were known"
+            )
 
 
 def _periods(rows: "DataFrame", period: Any, name: Any) -> dict[str, dict[str, int]]:
