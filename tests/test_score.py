@@ -110,7 +110,7 @@ def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, firs
     before = there(first, "2026-03")
     spark.sql(f"RESTORE {first.predictions.at} TO VERSION AS OF {version}")
     assert len(before) == 300 and there(first, "2026-03") == []
-    monkeypatch.setattr(due, "_repeated", lambda *of: pytest.fail("looked at again"))
+    monkeypatch.setattr(due, "_counted", lambda *of: pytest.fail("looked at again"))
     assert scored(spark, "2026-03").jobs[-1].status == "committed"
     assert there(first, "2026-03") == before
 

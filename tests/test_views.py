@@ -258,7 +258,10 @@ def test_faults_of_views_are_sentences(spark, home, folders):
     ):
         offered(spark, folders[0])
     plain = USAGE | {"name": "plain", "data": USAGE["data"] | {"source": str(folders[0])}, "features": {}}
-    for created, said in (("known", r"`known` is NULL in 1 rows of `plain.rows`"), ("calls", r"created: `calls` takes date, timestamp")):
+    for created, said in (
+        ("known", r"`known` is NULL in 1 rows of `plain.rows`"),
+        ("calls", r"created: `calls` takes date, timestamp"),
+    ):
         run = Run(check(plain | {"view": {"created": created, "features": ["calls"]}}), spark)
         ingest(run)
         with run.job("features"), pytest.raises(DataError, match=said):

@@ -47,13 +47,13 @@ def due(run: "Run", job: "Job", rows: "DataFrame", pinned: Version, period: str)
         read = rows.count()
         return Due(rows, None, read, read, 0, proof)
     there = _all_there(key)
-    named = rows.where(there)
-    repeated = _repeated(run, named)
-    bad, copies = _count(repeated)
-    read, with_key = rows.agg(F.count("*"), F.count_if(there)).collect()[0]
-    without = read - with_key
+    counted = _counted(run, rows)
+    twice = there & (col(N) > 1)
+    sums = [F.sum(N), F.sum(F.when(~there, col(N))), F.count_if(twice), F.sum(F.when(twice, col(N)))]
+    read, without, bad, copies = (n or 0 for n in counted.agg(*sums).collect()[0])
     if not without and not bad:
         return Due(rows, None, read, read, 0, proof)
+    named, repeated = rows.where(there), counted.where(twice).persist()
     found = _sorted_out(run, named, repeated) if bad else None
     kept = found.kept.count() if found and found.kept else 0
     aside = rows.where(~there).withColumn(REASON, _text("the key is NULL"))
@@ -72,20 +72,12 @@ def _proven(run: "Run", proof: list[Any]) -> bool:
     return there and any(commit.metadata.get("proven") == proof for commit in run.predictions.commits())
 
 
-def _repeated(run: "Run", named: "DataFrame") -> "DataFrame":
+def _counted(run: "Run", rows: "DataFrame") -> "DataFrame":
     from pyspark.sql import functions as F
 
     time = run.conf.data.time
     latest = F.max(col(time)) if time else F.lit(None)
-    counted = named.groupBy(*map(col, run.conf.data.key)).agg(F.count("*").alias(N), latest.alias(LATEST))
-    return counted.where(col(N) > 1).persist()
-
-
-def _count(repeated: "DataFrame") -> tuple[int, int]:
-    from pyspark.sql import functions as F
-
-    keys, rows = repeated.agg(F.count("*"), F.coalesce(F.sum(N), F.lit(0))).collect()[0]
-    return keys, rows
+    return rows.groupBy(*map(col, run.conf.data.key)).agg(F.count("*").alias(N), latest.alias(LATEST))
 
 
 def _sorted_out(run: "Run", named: "DataFrame", repeated: "DataFrame") -> Copies:
