@@ -82,11 +82,11 @@ def images(run: "Run") -> None:
             "key": conf.data.key,
         }
         _check_columns(conf.images, conf.data.key, rows)
-        made_by |= {"pillow": _pillow(), "files": _stamp(rows.where(in_period(conf.data, rows, period)), conf.images.input_col)}
+        rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
+        made_by |= {"pillow": _pillow(), "files": _stamp(rows, conf.images.input_col)}
         job.run_id = run.identity("images", made_by, rows=pinned, period=period)
         with table.lock(period, run.say):
             with run.step("check") as step:
-                rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
                 found = due(run, job, rows, pinned, period)
                 step.rows = job.counts["read"] = found.read
             if not found.read:
