@@ -26,7 +26,7 @@ TYPES = {"id": "bigint", "amount": "double", "day": "date"}
 
 
 def conf_of(source, name="t", columns=TYPES, **data):
-    return check({"name": name, "data": {"source": str(source), "columns": columns, "key": ["id"]} | data})
+    return check({"name": name, "data": {"source": str(source), "columns": columns, "key": ["id"], "max_quarantine": 1} | data})
 
 
 @pytest.fixture
@@ -433,6 +433,41 @@ def test_whole_numbers_are_exact_in_the_predictions(ingested, key):
     assert sorted(row[key[0]] for row in found) == [2**53 + 1 + i for i in named]
     assert {(row[key[0]] - 2**53 - 1) % 2 * 2 + 2**53 + 1 == row.prediction for row in found} == {True}
     assert len(aside(ingested(source="rows.csv", columns=data["columns"], key=key, name="u"))) == 60 - len(named)
+
+
+# --- monthly snapshots, and how many rows may go to quarantine ---
+
+
+def test_next_months_file_with_the_same_keys_changes_nothing_until_it_is_a_period(ingested, folder):
+    folder("members_2026-09.csv", *(f"{i},1,2020-01-01" for i in range(20)))
+    first = ingested(source="in", max_quarantine=0.1)
+    folder("members_2026-10.csv", *(f"{i},2,2020-01-01" for i in range(2, 22)))
+    sentence = (
+        r"36 of the 40 rows cannot be kept: 36 × the key stands more than once in the period. That is 90.0%, and data.max_quarantine "
+        r"is 10.0%. Most of these keys stand in several files, once in each \(.*members_2026-09.csv, .*members_2026-10.csv\): is each file a "
+        r"monthly snapshot\? .*data.period: \{from: file, pattern: '\(\\d\{4\}-\\d\{2\}\)'\}. Nothing has changed in `t.rows`"
+    )
+    with pytest.raises(DataError, match=sentence):
+        ingested(source="in", max_quarantine=0.1)
+    assert first.rows.read().count() == 20
+    by_file = {"source": "in", "max_quarantine": 0, "period": {"from": "file", "pattern": r"(\d{4})-(\d{2})"}}
+    run = ingested(**by_file)
+    periods = run.rows.read().groupBy("keyfold_period").agg(F.count("*"), F.sum("amount")).collect()
+    assert sorted(map(tuple, periods)) == [("2026-09", 20, 20.0), ("2026-10", 20, 40.0)]
+    folder("members.csv", "1,1,2020-01-01")
+    with pytest.raises(DataError, match=r"data.period: the pattern .* is nowhere in `in/members.csv`; change it, or move the file"):
+        ingested(**by_file)
+    assert run.rows.read().count() == 40
+
+
+def test_more_bad_rows_than_the_conf_allows_change_nothing(ingested, folder):
+    folder("a.csv", *(f"{i},1,2020-01-01" for i in range(10)))
+    run = ingested(source="in")
+    folder("a.csv", *(f"{i % 5},1,2020-01-01" for i in range(10)), *(f"{i},1,2020-01-01" for i in range(10, 20)))
+    with pytest.raises(DataError, match=r"10 of the 20 rows cannot .* Is data.key \(id\) the whole key\? Nothing has changed"):
+        ingested(source="in", max_quarantine=0.49)
+    assert run.rows.read().count() == 10
+    assert ingested(source="in", max_quarantine=0.5).jobs[0].counts == {"read": 20, "kept": 10, "quarantined": 10}
 
 
 # --- versions that are gone ---

@@ -64,11 +64,21 @@ def _run(work: "Callable[[Run], object]", options: argparse.Namespace) -> None:
 
 
 def _period(conf: "Conf", period: str | None) -> str | None:
-    shape = {"all": "all", "year": r"\d{4}", "month": r"\d{4}-\d{2}", "day": r"\d{4}-\d{2}-\d{2}"}[conf.data.period]
+    by = conf.data.period if isinstance(conf.data.period, str) else "file"
+    shape, example = _PERIODS[by]
     if period is not None and not re.fullmatch(shape, period):
-        example = {"all": "all", "year": "2026", "month": "2026-10", "day": "2026-10-31"}[conf.data.period]
-        raise ConfError(f"--period must be like {example}, since data.period is {conf.data.period} (got {period})")
-    return None if conf.data.period == "all" else period
+        kind = by if isinstance(conf.data.period, str) else "that of the files' names"
+        raise ConfError(f"--period must be like {example}, since data.period is {kind} (got {period})")
+    return None if by == "all" else period
+
+
+_PERIODS = {
+    "all": ("all", "all"),
+    "year": (r"\d{4}", "2026"),
+    "month": (r"\d{4}-\d{2}", "2026-10"),
+    "day": (r"\d{4}-\d{2}-\d{2}", "2026-10-31"),
+    "file": (r"\d{4}(-\d{2}){0,2}", "2026, 2026-10 or 2026-10-31"),
+}
 
 
 def understood(error: BaseException) -> KeyfoldError | None:

@@ -78,8 +78,7 @@ def _step(place: _Place, part: Any) -> _Place:
         return place._replace(tried=next((t for t in types if _is_tag(str(part), _tag(t))), None))
     path = f"{place.path}.{part}".removeprefix(".")
     for type_ in types:
-        if isinstance(type_, type) and issubclass(type_, BaseModel) and part in type_.model_fields:
-            field = type_.model_fields[part]
+        if isinstance(type_, type) and issubclass(type_, BaseModel) and (field := _fields(type_).get(part)):
             return _Place(path, _alternatives(field.annotation), field)
         if get_origin(type_) in (dict, list, tuple):
             return _Place(path, _alternatives(get_args(type_)[-1]))
@@ -132,8 +131,13 @@ def _named(types: Iterable[Any]) -> list[str]:
 
 
 def _required(type_: Any) -> list[str]:
-    needed = [name for name, field in type_.model_fields.items() if field.is_required()]
-    return needed or list(type_.model_fields)
+    needed = [name for name, field in _fields(type_).items() if field.is_required()]
+    return needed or list(_fields(type_))
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """By the name that a conf writes."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _literals(types: Iterable[Any]) -> list[str]:
@@ -142,7 +146,7 @@ def _literals(types: Iterable[Any]) -> list[str]:
 
 def _options(types: Iterable[Any]) -> list[str]:
     """The right names at a place."""
-    return [name for t in types if isinstance(t, type) and issubclass(t, BaseModel) for name in t.model_fields]
+    return [name for t in types if isinstance(t, type) and issubclass(t, BaseModel) for name in _fields(t)]
 
 
 def _like(field: FieldInfo | None, pattern: str) -> str:

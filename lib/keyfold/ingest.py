@@ -10,6 +10,7 @@ from keyfold import bridge, casts, counting, files, generators, report, schema, 
 from keyfold.aside import put_aside, values
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, nearest
+from keyfold.periods import FilePeriod, proposed
 from keyfold.schema import LAYOUT, Version, known_types
 from keyfold.section import Section
 from keyfold.sources import FILE, Csv, Source
@@ -26,6 +27,7 @@ PERIOD, RUN = files.PERIOD, files.RUN
 PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
 DAYS = {"year": 366, "month": 31, "day": 1}  # at most; so many after the first is in the next
 CONTENT = "content_key"
+TWICE = "the key stands more than once in the period"
 
 Key = Annotated[
     list[str],
@@ -54,7 +56,12 @@ class Data(Section):
         min_length=1, description="names a row within its period; content: a digest of the row and its number among its likes"
     )
     time: str | None = Field(None, description="a date or timestamp column")
-    period: Literal["all", "year", "month", "day"] = "all"
+    period: Literal["all", "year", "month", "day"] | FilePeriod = Field(
+        "all", description="by time; or {from: file, pattern: …}, which takes it from the names of files and folders"
+    )
+    max_quarantine: float = Field(
+        0.1, ge=0, le=1, description="share of the rows read that may go to quarantine; above it the table stays as it is"
+    )
     zone: str | None = Field(None, description="of times without an offset", examples=["Europe/Berlin"])
     retention: str = Field("30 days", pattern=r"^[1-9]\d* (days|weeks)$", description="former rows are not vacuumed before")
     lateness: str | None = Field(
@@ -82,8 +89,15 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _period_needs_time(self) -> "Data":
-        if self.period != "all" and self.time is None:
+        if isinstance(self.period, str) and self.period != "all" and self.time is None:
             raise ValueError(f"period `{self.period}` needs `time`, the column that says when")
+        return self
+
+    @model_validator(mode="after")
+    def _period_needs_files(self) -> "Data":
+        files = isinstance(self.source, str) and not any(v.delta for v in self.versions)
+        if isinstance(self.period, FilePeriod) and not files:
+            raise ValueError("period `{from: file}` needs `source`, the files that are named so")
         return self
 
     @model_validator(mode="after")
@@ -147,8 +161,7 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
     with run.step("write") as step:
         if rejected:
             put_aside(run, job.run_id, staged, counted, _types(run, data))
-        if not any(kept.values()):
-            raise DataError(f"none of the {read:,} rows can be kept: {_told(reasons)}; see `{run.quarantine.name}`")
+        _refuse_many(run, staged, read, reasons)
         job.counts = {"read": read, "kept": sum(kept.values()), "quarantined": rejected}
         after = plan.after(files.by_file(counted), kept, job.run_id)
         told = {
@@ -165,6 +178,40 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
     for note in told["notes"]:
         run.say(note)
     return told
+
+
+def _refuse_many(run: "Run", staged: "DataFrame", read: int, reasons: Mapping[str, int]) -> None:
+    """DataError where more rows are quarantined than data.max_quarantine, or all; the table is as it was."""
+    data, rejected = run.conf.data, sum(reasons.values())
+    if rejected < read and rejected <= data.max_quarantine * read:
+        return
+    limit = "" if rejected == read else f" That is {rejected / read:.1%}, and data.max_quarantine is {data.max_quarantine:.1%}."
+    cause = _likely_cause(run, staged, reasons)
+    raise DataError(
+        f"{'none' if rejected == read else f'{rejected:,}'} of the {read:,} rows {'can' if rejected == read else 'cannot'} be kept: "
+        f"{_told(reasons)}.{limit}{cause} Nothing has changed in `{run.rows.name}`; the rows are in `{run.quarantine.name}`"
+    )
+
+
+def _likely_cause(run: "Run", staged: "DataFrame", reasons: Mapping[str, int]) -> str:
+    """What to do about keys that stand in several files, where that is the most frequent reason."""
+    if max(reasons, key=lambda reason: reasons[reason]) != TWICE:
+        return ""
+    from pyspark.sql import functions as F
+
+    data = run.conf.data
+    copies = staged.where(col("keyfold_reason") == TWICE).groupBy(PERIOD, *map(col, data.key))
+    spread = copies.agg(F.count_distinct(FILE).alias("files"), F.count("*").alias("rows")).where("files > 1 and files = rows")
+    found = spread.agg(F.sum("rows")).collect()[0][0] or 0
+    if found < reasons[TWICE] / 2:
+        return f" Is data.key ({', '.join(data.key)}) the whole key?"
+    names = [row[0] for row in staged.select(FILE).distinct().limit(1000).collect()]
+    guess = proposed(names)
+    pattern = guess.pattern if guess else r"(\d{4}-\d{2})"
+    return (
+        f" Most of these keys stand in several files, once in each ({min(names)}, {max(names)}): is each file a monthly snapshot? "
+        f"Set data.time and data.period, or take the period from the files' names by data.period: {{from: file, pattern: '{pattern}'}}."
+    )
 
 
 def _commit(run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int], told: Mapping[str, Any]) -> None:
@@ -199,7 +246,7 @@ def _staged(run: "Run", data: Data, plan: files.Plan) -> "DataFrame":
     if _by_content(data, marked.columns):
         marked = _numbered(marked).persist()
     repeated = marked.where("keyfold_reason is null").groupBy(PERIOD, *map(col, data.key)).count().where("count > 1")
-    twice = repeated.drop("count").withColumn("keyfold_twice", F.lit("the key stands more than once in the period"))
+    twice = repeated.drop("count").withColumn("keyfold_twice", F.lit(TWICE))
     if not twice.take(1):
         return marked
     # All copies go: which one came first depends on the order of rows.
@@ -218,9 +265,23 @@ def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
     _check_columns(data, [*values(rows), *([CONTENT] if content else [])])
     missing = [] if content else [F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key]
     reason = F.coalesce(source.reason, *missing, F.lit(None))
-    if data.period != "all":
-        reason = F.coalesce(reason, F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
-    return rows.withColumns({PERIOD: _period(rows, data), "keyfold_reason": reason, "keyfold_raw": source.raw})
+    if isinstance(data.period, FilePeriod):
+        period = _period_of_file(data, some)
+    else:
+        period = _period(rows, data)
+        if data.period != "all":
+            reason = F.coalesce(reason, F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
+    return rows.withColumns({PERIOD: period, "keyfold_reason": reason, "keyfold_raw": source.raw})
+
+
+def _period_of_file(data: Data, names: Sequence[str]) -> "Column":
+    """text: the period that the path of a row's file gives (DataError where one gives none)."""
+    from pyspark.sql import functions as F
+
+    assert isinstance(data.period, FilePeriod)
+    periods = data.period.of_paths(str(data.source), names)
+    pairs = [F.lit(text) for pair in periods.items() for text in pair]
+    return F.element_at(F.create_map(*pairs), col(FILE))
 
 
 def _by_content(data: Data, columns: Sequence[str]) -> bool:
@@ -287,7 +348,7 @@ def in_period(data: Data, rows: "DataFrame", period: str) -> "Column":
     from pyspark.sql import functions as F
 
     same = period_of(data, rows) == period
-    if PERIOD in rows.columns or data.period == "all" or len(period) != len(PATTERNS[data.period]):
+    if PERIOD in rows.columns or isinstance(data.period, FilePeriod) or len(period) != len(PATTERNS.get(data.period, "")):
         return same
     rest = "0001-01-01"[len(period) :]
     try:
@@ -308,6 +369,8 @@ def _period(rows: "DataFrame", data: Data) -> "Column":
 
     if data.period == "all":
         return F.lit("all")
+    if isinstance(data.period, FilePeriod):
+        raise DataError(f"table of `{data.table or data.source}` was not ingested with data.period: {{from: file}}; run `ingest` first")
     name, type_ = str(data.time), rows.schema[str(data.time)].dataType.simpleString()
     if type_ not in ("date", "timestamp", "timestamp_ntz"):
         raise DataError(f"data.time: `{name}` is {type_}; it must be a date or a timestamp (say so in data.columns)")
