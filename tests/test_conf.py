@@ -207,7 +207,7 @@ def test_an_override_is_checked_as_the_file_is():
         ("data.source", {"generator": ["shop"]}, "data.source: `generator` must name one; there are telecom, clicks, shop, retail, prices, ticks"),
         ("data.source", {"rows": 3}, "data.source: `generator` must name one; there are telecom, clicks, shop, retail, prices, ticks"),
         ("data.source", {"generator": "clicks", "end": "2026-02-30"}, "data.source.end: day is out of range for month"),
-        ("data.period", "moth", "data.period must be `all`, `year`, `month` or `day` (got 'moth') (did you mean `month`?)"),
+        ("data.period", "moth", "data.period must be `all`, `year`, `month`, `day` or a mapping with `from` or `pattern` (got 'moth') (did you mean `month`?)"),
         ("features.n.numeric", {"input_col": "a", "missing": "men"},
          "features.n.numeric.missing must be `mean`, `error` or a number (got 'men') (did you mean `mean`?)"),
         ("release.promote_if", {"roc": {"at_least": 1}},

@@ -41,10 +41,11 @@ FROM = {
 OLD_HEADER, NEW_HEADER = "no,start,amount,code,kind", "id,at,amount,card,age,y"
 
 
-def conf(folder, **data):
+def conf(folder, **more):
     versions = [{"name": "old", "files": ["old*.csv"], "columns": OLD, "weight": 0.5, "columns_from": FROM}]
     versions += [{"name": "new", "files": ["new*.csv"]}]
-    data = {"source": str(folder), "columns": NEW, "versions": versions, "key": ["id"], "label": "y", "positive": "member"} | data
+    data = {"source": str(folder), "columns": NEW, "versions": versions, "key": ["id"], "label": "y", "positive": "member"}
+    data |= {"max_quarantine": 1} | more
     features = {"card": {"one_hot": {"input_col": "card"}}, "age": {"numeric": {"input_col": "age"}}}
     estimator = {"estimator": "sklearn.linear_model.LogisticRegression"}
     share = {"train": 0.6, "validation": 0.2, "test": 0.2}
