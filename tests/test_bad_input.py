@@ -291,7 +291,10 @@ def test_where_no_row_can_be_kept_the_job_says_why(job, spark):
     code, sentence = job(ingest, HEADER + "1,1,1\n1,2,1\n,1,1\n", name="none")
     assert code == 3
     reasons = "2 × the key stands more than once in the period; 1 × key `id` is NULL"
-    assert sentence == f"none of the 3 rows can be kept: {reasons}. Is data.key (id) the whole key? Nothing has changed in `none.rows`; the rows are in `none.quarantine`"
+    assert (
+        sentence
+        == f"none of the 3 rows can be kept: {reasons}. Is data.key (id) the whole key? Nothing has changed in `none.rows`; the rows are in `none.quarantine`"
+    )
     assert Run(check(conf_of("none")), spark).quarantine.read().count() == 3
 
 

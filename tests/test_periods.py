@@ -31,7 +31,12 @@ def test_a_proposed_pattern_finds_the_period_of_each_file(days, part, mark, stem
 
 
 def test_files_without_periods_of_their_own_get_no_proposal():
-    for files in (["a.csv", "b.csv"], ["2026-09.csv", "rest.csv"], ["x/2026-09.csv", "y/2026-09.csv"], ["2026.csv", "2026-10.csv"]):
+    for files in (
+        ["a.csv", "b.csv"],
+        ["2026-09.csv", "rest.csv"],
+        ["x/2026-09.csv", "y/2026-09.csv"],
+        ["2026.csv", "2026-10.csv"],
+    ):
         assert proposed(files) is None, files
 
 
@@ -55,7 +60,11 @@ def test_what_is_no_period_is_refused_with_the_file():
         of(r"(\d{4}-\d{2})").of(["a_2026-13.csv"])
     with pytest.raises(DataError, match=r"`2026.csv` gives 2026 and `2026-10.csv` gives 2026-10; the pattern must find"):
         of(r"(\d{4})(?:-(\d{2}))?").of(["2026.csv", "2026-10.csv"])
-    for pattern, words in {"(": "is not a regular expression", r"\d{4}": "must have one to three groups", "()()()()": "one to three"}.items():
+    for pattern, words in {
+        "(": "is not a regular expression",
+        r"\d{4}": "must have one to three groups",
+        "()()()()": "one to three",
+    }.items():
         with pytest.raises(ValidationError, match=words):
             of(pattern)
 
@@ -65,7 +74,10 @@ def test_a_conf_says_what_is_wrong_with_it():
     faults = {
         "data.period.pattern is missing": {"period": {"from": "file"}},
         "data.period.form is not an option \\(did you mean `from`": {"period": {"form": "file", "pattern": "(x)"}},
-        "period `.from: file.` needs `source`, the files that are named so": {"period": {"from": "file", "pattern": r"(\d{4})"}, "source": None},
+        "period `.from: file.` needs `source`, the files that are named so": {
+            "period": {"from": "file", "pattern": r"(\d{4})"},
+            "source": None,
+        },
     }
     for sentence, more in faults.items():
         with pytest.raises(ConfError, match=sentence):

@@ -370,7 +370,9 @@ def _period(rows: "DataFrame", data: Data) -> "Column":
     if data.period == "all":
         return F.lit("all")
     if isinstance(data.period, FilePeriod):
-        raise DataError(f"table of `{data.table or data.source}` was not ingested with data.period: {{from: file}}; run `ingest` first")
+        raise DataError(
+            f"table of `{data.table or data.source}` was not ingested with data.period: {{from: file}}; run `ingest` first"
+        )
     name, type_ = str(data.time), rows.schema[str(data.time)].dataType.simpleString()
     if type_ not in ("date", "timestamp", "timestamp_ntz"):
         raise DataError(f"data.time: `{name}` is {type_}; it must be a date or a timestamp (say so in data.columns)")

@@ -93,5 +93,7 @@ def proposed(files: Iterable[str]) -> FilePeriod | None:
         return None
     mark = marks.pop()
     parts = [r"\d{4}", r"\d{2}", r"\d{2}"][:count]
-    pattern = f"({'-'.join(parts)})" if mark in ("-", "") and (mark or count == 1) else re.escape(mark).join(f"({p})" for p in parts)
+    pattern = (
+        f"({'-'.join(parts)})" if mark in ("-", "") and (mark or count == 1) else re.escape(mark).join(f"({p})" for p in parts)
+    )
     return FilePeriod.model_validate({"from": "file", "pattern": pattern})
