@@ -112,12 +112,13 @@ texts = st.one_of(
     ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
 )
+LARGE = st.floats(-8e307, 8e307).filter(lambda x: x == 0 or abs(x) > 1e-290)
 doubles = st.one_of(
-    st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1e-300, 0.1]), st.floats(-(2.0**61), 2.0**61, width=64)
+    st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1e-290, 1e300, 0.1]), st.floats(-(2.0**61), 2.0**61), LARGE
 )
 CELLS = {
     "text": texts,
-    "whole": st.one_of(st.sampled_from([2**53 + 1, -(2**61), 0]), st.integers(-(2**61), 2**61)),
+    "whole": st.one_of(st.sampled_from([2**53 + 1, -(2**61), 0]), st.integers(-(2**63), 2**63 - 1)),
     "small": st.integers(-(2**31), 2**31 - 1),
     "real": doubles,
     "single": st.floats(-(2.0**60), 2.0**60, width=32),
@@ -153,12 +154,21 @@ def confs(drawn):
             if kind == "target_encoded":
                 possible = len({(row["whole"] or 0) % 1_000_000 % 5 for row in drawn}) > 1
             elif kind in ("numeric", "bucketized", "windowed"):
-                possible = "boundaries" in conf or any(finite(row[conf.get("column", conf["input_col"])]) for row in drawn)
+                values = [row[conf.get("column", conf["input_col"])] for row in drawn]
+                possible = "boundaries" in conf or can_be_scaled([v for v in values if finite(v)], conf.get("clip", (0, 1)))
             else:
                 possible = True
             if possible:
                 found[f"{kind}_{i}"] = Feature.model_validate({kind: conf})
     return found
+
+
+def can_be_scaled(values, clip):
+    """Whether there are some, which do not become one double or are all clipped to one."""
+    if len(set(values)) < 2:
+        return bool(values)
+    low, high = np.quantile(np.array(values, float), clip, method="inverted_cdf")
+    return low < high
 
 
 def finite(value):

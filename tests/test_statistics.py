@@ -4,24 +4,25 @@ import re
 
 import pytest
 
+from keyfold import fitting
 from keyfold.conf import check
 from keyfold.examples import FOLD, _fitted, examples
 from keyfold.ingest import PERIOD
 from keyfold.run import Run
-from keyfold.spec import Plan, Spec
+from keyfold.spec import Spec
 from keyfold.sql import col
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
 NEEDS = {
-    "both": ({"x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}}}, 2),
-    "counts": ({"c": {"index": {"input_col": "c"}}, "q": {"bucketized": {"input_col": "x", "num_buckets": 4}}}, 1),
-    "numbers": ({"x": {"numeric": {"input_col": "x", "scale": "minmax"}}, "w": {"numeric": {"input_col": "w", "scale": "standard"}}}, 1),
-    "nothing": ({"x": {"bucketized": {"input_col": "x", "boundaries": [9]}}, "w": {"numeric": {"input_col": "w", "missing": 0}}, "c": {"hashed": {"input_col": "c", "num_buckets": 8}}}, 0),
+    "both": {"x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}}},
+    "counts": {"c": {"index": {"input_col": "c"}}, "q": {"bucketized": {"input_col": "x", "num_buckets": 4}}},
+    "numbers": {"x": {"numeric": {"input_col": "x", "scale": "minmax"}}, "w": {"numeric": {"input_col": "w", "scale": "standard"}}},
+    "nothing": {"x": {"bucketized": {"input_col": "x", "boundaries": [9]}}, "w": {"numeric": {"input_col": "w", "missing": 0}}, "c": {"hashed": {"input_col": "c", "num_buckets": 8}}},
 }  # fmt: skip
 
 
-def conf(features=NEEDS["both"][0]):
+def conf(features=NEEDS["both"]):
     data = {"key": ["id"], "label": "y", "time": "at", "period": "month"}
     return check({"name": "t", "data": data, "features": features})
 
@@ -42,13 +43,13 @@ def train(found):
     return found.rows.where(col(FOLD) == "train")
 
 
-def fitted(spark, capsys, features=NEEDS["both"][0]):
-    """The spec, checked against one that is fitted on all rows; how many of how many periods were read, and the passes."""
+def fitted(spark, capsys, features=NEEDS["both"]):
+    """The spec, checked against one that is fitted on all rows; how many of how many periods were read."""
     run = Run(conf(features), spark)
     found = examples(run)
     capsys.readouterr()
     spec = _fitted(run, found)
-    said = re.search(r"fitting reads (\d+) of (\d+) periods, in (\d) passes", capsys.readouterr().err)
+    said = re.search(r"fitting reads (\d+) of (\d+) periods", capsys.readouterr().err)
     assert spec.to_json() == Spec.fit(train(found), run.conf.features).to_json()
     return tuple(map(int, said.groups()))
 
@@ -58,19 +59,19 @@ def test_what_is_known_is_not_read_and_what_was_changed_is(spark, home, capsys):
     run = Run(conf(), spark)
     put(run, 1)
     put(run, 2)
-    assert fitted(spark, capsys) == (2, 2, 2)
-    assert fitted(spark, capsys) == (0, 2, 0)
+    assert fitted(spark, capsys) == (2, 2)
+    assert fitted(spark, capsys) == (0, 2)
     put(run, 3)
-    assert fitted(spark, capsys) == (1, 3, 2)
-    rarer = {**NEEDS["both"][0], "c": {"one_hot": {"input_col": "c", "max_categories": 2}}}
-    assert fitted(spark, capsys, rarer) == (0, 3, 0), "another cut of the same counts"
+    assert fitted(spark, capsys) == (1, 3)
+    rarer = {**NEEDS["both"], "c": {"one_hot": {"input_col": "c", "max_categories": 2}}}
+    assert fitted(spark, capsys, rarer) == (0, 3), "another cut of the same counts"
     put(run, 1, shift=7)
-    assert fitted(spark, capsys) == (2, 3, 2), "the first two months are one part"
+    assert fitted(spark, capsys) == (2, 3), "the first two months are one part"
     spark.sql(f"OPTIMIZE {run.rows.at}")
-    assert fitted(spark, capsys) == (0, 3, 0), "files, and no rows, were changed"
-    assert fitted(spark, capsys, NEEDS["numbers"][0]) == (3, 3, 1), "something else is asked"
+    assert fitted(spark, capsys) == (0, 3), "files, and no rows, were changed"
+    assert fitted(spark, capsys, NEEDS["numbers"]) == (3, 3), "something else is asked"
     spark.sql(f"UPDATE {run.rows.at} SET x = 1 WHERE id = 2003")
-    assert fitted(spark, capsys) == (3, 3, 2), "somebody else's commit may have changed all"
+    assert fitted(spark, capsys) == (3, 3), "somebody else's commit may have changed all"
 
 
 def test_old_months_need_not_be_there(spark, home, capsys):
@@ -87,9 +88,16 @@ def test_old_months_need_not_be_there(spark, home, capsys):
     assert _fitted(run, found).to_json() == whole.to_json()
 
 
+def test_statistics_of_another_version_are_not_added(spark, home, capsys, monkeypatch):
+    put(Run(conf(), spark), 1)
+    assert fitted(spark, capsys) == (1, 1)
+    monkeypatch.setattr(fitting, "VERSION", 1)
+    assert fitted(spark, capsys) == (1, 1), "the first part is of version 2"
+    assert fitted(spark, capsys) == (0, 1)
+
+
 @pytest.mark.parametrize("needs", NEEDS)
-def test_the_plan_says_how_often_rows_are_read(spark, needs):
-    features, passes = NEEDS[needs]
+def test_rows_are_read_once_or_not_at_all(spark, needs):
     read = spark.sparkContext.accumulator(0)
 
     def counting(batches):
@@ -99,7 +107,5 @@ def test_the_plan_says_how_often_rows_are_read(spark, needs):
 
     frame = month(spark, 1)
     rows = frame.mapInArrow(counting, frame.schema)
-    features = conf(features).features
-    assert Plan.of(rows, features).passes == passes
-    Spec.fit(rows, features)
-    assert read.value == 100 * passes
+    Spec.fit(rows, conf(NEEDS[needs]).features)
+    assert read.value == (0 if needs == "nothing" else 100)

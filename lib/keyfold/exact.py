@@ -1,45 +1,85 @@
-"""Sums of doubles that do not depend on the order of the rows: 31-bit limbs at fixed powers of two, in 64-bit integers.
+"""Exact sums of doubles and of their squares, whatever the order, the offset and the unit of the numbers.
 
-A limb is below 2^31, so 2^31 rows fit. Numbers must be below 2^62 in size, and are cut (not rounded) at 2^-62; a square
-is first rounded to a double, as any one row's would be. The powers are constants of the contract.
+Every finite double is an integer times a power of two, and so is its square. `sums` adds those integers exactly and writes the
+totals as limbs: integers below 2^31 in size, at multiples of 31 as powers of two. Limbs of several parts add up to those of the
+whole, and 2^32 parts fit into 64 bits. The powers are constants of the contract.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+import numpy as np
+import numpy.typing as npt
 
-LIMIT = 2.0**62
-SUM = (31, 0, -31, -62)
-SQUARES = (93, 62, *SUM)
-
-
-def with_limbs(frame: "DataFrame", numbers: Mapping[str, tuple["Column", Sequence[int]]]) -> "DataFrame":
-    """Adds bigint columns `<name>:<power>`, one for each power of two of each named double column."""
-    from pyspark.sql import functions as F
-
-    frame = frame.withColumns({f"{name}:rest": number for name, (number, _) in numbers.items()})
-    # One projection a limb: nested in one expression, each limb would double its size.
-    for power in SQUARES:
-        limbs: dict[str, Column] = {}
-        for name, (_, powers) in numbers.items():
-            if power in powers:
-                rest = F.col(f"`{name}:rest`")
-                limb = (rest * F.lit(2.0**-power)).cast("bigint")
-                limbs |= {f"{name}:{power}": limb, f"{name}:rest": rest - limb.cast("double") * F.lit(2.0**power)}
-        frame = frame.withColumns(limbs) if limbs else frame
-    return frame
+Doubles = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+_LIMB = 31
+_UNIT = 73 * _LIMB  # sums are integers times 2^-2263; the last bit of the square of the smallest double is at 2^-2148
+_ROWS = 1 << 16  # at a time: what stays in a processor's cache
+_LOW = (1 << 18) - 1
 
 
-def sums(name: str, powers: Sequence[int]) -> dict[str, "Column"]:
-    """The aggregates, by name, of which `total` makes the sum."""
-    from pyspark.sql import functions as F
+def sums(x: Doubles) -> dict[str, int]:
+    """The limbs of the sums of finite numbers (`x:<power>`) and of their squares (`xx:<power>`)."""
+    plain = squares = 0
+    for start in range(0, len(x), _ROWS):
+        some = _sums(x[start : start + _ROWS])
+        plain, squares = plain + some[0], squares + some[1]
+    return _limbs("x", plain) | _limbs("xx", squares)
 
-    return {f"{name}:{power}": F.sum(F.col(f"`{name}:{power}`")) for power in powers}
+
+def _sums(x: Doubles) -> tuple[int, int]:
+    """The two sums as multiples of 2^-_UNIT."""
+    share, power = np.frexp(x)
+    whole = (share * 2.0**53).astype(np.int64)  # x is this, times 2^(power - 53)
+    order = np.argsort(power.astype(np.int16), kind="stable")
+    power, whole = power[order], whole[order]
+    starts = np.flatnonzero(np.diff(power, prepend=power[0] - 1))
+    powers = (power[starts] - 53).tolist()
+    # Three parts of 18 bits, of which the first has the sign: sums of their products fit into 64 bits.
+    a, b, c = whole >> 36, (whole >> 18) & _LOW, whole & _LOW
+    parts = {36: a, 18: b, 0: c}
+    products = {72: a * a, 54: 2 * a * b, 36: 2 * a * c + b * b, 18: 2 * b * c, 0: c * c}
+    return _added(parts, starts, powers), _added(products, starts, [2 * p for p in powers])
 
 
-def total(row: Mapping[str, int | None], name: str, powers: Sequence[int]) -> Fraction:
-    """The exact sum, of the sums of the limbs."""
-    return sum(((row[f"{name}:{power}"] or 0) * Fraction(2) ** power for power in powers), Fraction(0))
+def _added(parts: Mapping[int, Int64s], starts: Int64s, powers: list[int]) -> int:
+    """The sum of integers, each times two to its own power and to that of its part."""
+    total = 0
+    for shift, part in parts.items():
+        for found, power in zip(np.add.reduceat(part, starts).tolist(), powers, strict=True):
+            total += found << (power + shift + _UNIT)
+    return total
+
+
+def _limbs(name: str, total: int) -> dict[str, int]:
+    sign, rest, power, found = (-1 if total < 0 else 1), abs(total), -_UNIT, {}
+    while rest:
+        if limb := rest & ((1 << _LIMB) - 1):
+            found[f"{name}:{power}"] = sign * limb
+        rest, power = rest >> _LIMB, power + _LIMB
+    return found
+
+
+def total(amounts: Mapping[str, int], name: str) -> Fraction:
+    """The exact sum of limbs, by their names."""
+    whole = 0
+    for key, amount in amounts.items():
+        of, _, power = key.partition(":")
+        if of == name:
+            whole += amount << (int(power) + _UNIT)
+    return Fraction(whole, 1 << _UNIT)
+
+
+def root(square: Fraction) -> float:
+    """The square root, correctly rounded to a double."""
+    p, q = square.as_integer_ratio()
+    if not p:
+        return 0.0
+    shift = 65 + (q.bit_length() - p.bit_length()) // 2  # the root then has more than 64 bits
+    whole, rest = divmod(p << max(0, 2 * shift), q << max(0, -2 * shift))
+    found = math.isqrt(whole)
+    # One more bit for what is cut off, so that the double is rounded as of the root itself.
+    cut = rest > 0 or found * found < whole
+    return float(Fraction(2 * found + cut) / Fraction(2) ** (shift + 1))

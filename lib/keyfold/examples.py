@@ -169,7 +169,7 @@ def _fitted(run: "Run", found: Examples) -> Spec:
     sections = _before_features(run.conf, found.folds) | _learnt(run.conf, found.label) | _bridged(found)
     base = run.identity("statistics", sections, table=found.version.id, asked=plan.asked)
     versions = run.featured.versions_of(PERIOD, found.periods, found.version.version)
-    return plan.spec(statistics.kept(run, base, versions, plan, rows, _named_period(run, rows)))
+    return plan.spec(statistics.kept(run, base, versions, plan, rows, _named_period(run, rows)), run.say)
 
 
 def _named_period(run: "Run", frame: "DataFrame") -> "Column":

@@ -1,11 +1,10 @@
-"""What features must know of the training rows: all numbers in one aggregation, all counts in one further pass.
+"""What features must know of the training rows: the statistics of numbers and the counts of values, in one pass.
 
 Statistics are one long table (`of`, `value`, `amount`), uncut, so that those of two sets of rows add up to those of both:
-`merged` of a month's statistics and the former ones gives what fitting on all rows would.
+`merged` of a month's statistics and the former ones gives what fitting on all rows would. Python workers measure Arrow batches;
+Spark moves the rows and adds up what the workers found.
 """
 
-import math
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,16 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold import exact, sql
-from keyfold.errors import DataError
+from keyfold import exact, quantiles, sql
 from keyfold.spark import set_for_now
-from keyfold.values import SqlValue
+from keyfold.values import ArrowValue, SqlValue
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 Stats = Mapping[str, Any]
 SCHEMA = pa.schema({"of": pa.string(), "value": pa.string(), "amount": pa.int64()})
+VERSION = 2  # of what statistics are; those of other versions are not added to these
 _MEMORY = 1 << 28  # bytes of rows that a worker holds to count them
 # Spark measures a batch after each row of it, which takes as long as to write it; so few rows need no such limit.
 TO_WORKERS = {
@@ -31,18 +30,23 @@ TO_WORKERS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "16384",
     "spark.sql.execution.pandas.udf.buffer.size": str(1 << 20),
 }
-_ROUND = 2.0**45 + 1  # Veltkamp's constant: leaves 8 binary digits of a double
 
 
 class Counted(NamedTuple):
-    """An SQL expression of text, bigint or double, whose values are counted (NULL is not); or, with `parts`, those of each text."""
+    """An SQL expression of text, bigint or double, whose values are counted (NULL is not).
+
+    With `parts` those of each text are, and with `cut` doubles are cut to as many digits as quantiles need.
+    """
 
     expression: str
     parts: Callable[[str], Sequence[str]] | None = None  # travels to the workers; its `repr` tells it from others
+    cut: bool = False
 
     @property
     def name(self) -> str:
         """Its name in statistics."""
+        if self.cut:
+            return _CUT + self.expression
         return self.expression if self.parts is None else f"{self.parts} of {self.expression}"
 
 
@@ -56,8 +60,8 @@ class Target(NamedTuple):
 class Measured(NamedTuple):
     """What is known for one feature.
 
-    Of each input its `family` and (if asked) count, min, max, mean, deviation, or the `width` of a feature; and of each counted
-    expression the counts, a table of `value` and `amount`.
+    Of each input its `family` and (if asked) what `Statistics.numbers` tells, or the `width` of a feature; and of each counted
+    expression the counts, a table of `value` (doubles where they are cut) and `amount`.
     """
 
     inputs: Sequence[Stats]
@@ -65,37 +69,62 @@ class Measured(NamedTuple):
 
 
 def measure(frame: "DataFrame", numbers: Mapping[str, SqlValue], counted: Sequence[Counted]) -> pa.Table:
-    """The statistics of the rows of a frame, in as many passes as `passes` says."""
-    tables = [SCHEMA.empty_table()]
-    if numbers:
-        tables.append(_numbers(frame, numbers))
-    if counted:
-        tables.append(_counts(frame, list(dict.fromkeys(counted))))
-    return pa.concat_tables(tables)
+    """The statistics of the rows of a frame, in one pass."""
+    if not numbers and not counted:
+        return SCHEMA.empty_table()
+    from pyspark.sql import functions as F
+
+    counted = list(dict.fromkeys(counted))
+    taken = [(value.number, value.column, value.family) for value in numbers.values()]
+    names = [*(_NUMBERS + column for column in numbers), *(c.name for c in counted)]
+    expressions = [*(e for number, raw, _ in taken for e in (number, raw)), *(c.expression for c in counted)]
+    columns = {expression: str(i) for i, expression in enumerate(dict.fromkeys(expressions))}
+    asked = _Asked(
+        [(columns[number], columns[raw], family) for number, raw, family in taken],
+        [(columns[c.expression], c.parts, c.cut) for c in counted],
+    )
+    rows = frame.select(*(sql.column(expression).alias(name) for expression, name in columns.items()))
+    # Arrow groups text about ten times as fast as Spark's aggregate with a key of text; Spark adds up what the tasks found.
+    partly = rows.mapInArrow(partial(_partial, asked), "i int, value string, amount bigint")
+    with set_for_now(frame.sparkSession, TO_WORKERS):
+        found = added(partly, "i", F.col("i").isin([i for i, name in enumerate(names) if name.startswith(_EXTREME)])).toArrow()
+    return pa.table([pa.array(names, pa.string()).take(found["i"].combine_chunks()), *found.columns[1:]], schema=SCHEMA)
 
 
-def passes(numbers: Mapping[str, Any], counted: Sequence[Counted]) -> int:
-    """How often fitting reads the rows."""
-    return bool(numbers) + bool(counted)
+_NUMBERS, _CUT = _EXTREME = "numbers of ", "cut numbers of "
+# Amounts are summed over parts, but for these of numbers, which are ordered as integers.
+_LOWEST, _HIGHEST = ("min", "lowest hash", "digits"), ("max", "highest hash")
 
 
 def merged(statistics: Sequence[pa.Table]) -> pa.Table:
     """The statistics of all rows, of those of parts of them."""
     table = pa.concat_tables([SCHEMA.empty_table(), *statistics])
-    extreme = pc.is_in(table["value"], pa.array(["min", "max"]))
-    extreme = pc.and_(extreme, pc.starts_with(table["of"], _NUMBERS))
-    sums = table.filter(pc.invert(extreme)).group_by(["of", "value"]).aggregate([("amount", "sum")])
-    parts = [sums.rename_columns(["of", "value", "amount"]).select(SCHEMA.names).cast(SCHEMA)]
-    for name, choose in (("min", min), ("max", max)):
-        rows = table.filter(pc.and_(extreme, pc.equal(table["value"], name))).to_pylist()
-        best: dict[str, float] = {}
-        for row in rows:
-            x = _double(row["amount"])
-            best[row["of"]] = choose(best.get(row["of"], x), x)
-        parts.append(
-            pa.table({"of": list(best), "value": [name] * len(best), "amount": [_bits(x) for x in best.values()]}, SCHEMA)
-        )
-    return pa.concat_tables(parts)
+    some = pc.or_(*(pc.starts_with(table["of"], name) for name in _EXTREME))
+    low, high = (pc.and_(some, pc.is_in(table["value"], pa.array(values))) for values in (_LOWEST, _HIGHEST))
+    parts = {"min": low, "max": high, "sum": pc.invert(pc.or_(low, high))}
+    return pa.concat_tables([_grouped(table.filter(rows), how) for how, rows in parts.items()])
+
+
+def added(cells: "DataFrame", key: str, some: "Column") -> "DataFrame":
+    """As `merged`, by Spark: of counts there may be many. `cells`: a key, `value`, `amount`; `some`: which may be extremes."""
+    from pyspark.sql import functions as F
+
+    low, high = (some & F.col("value").isin(*values) for values in (_LOWEST, _HIGHEST))
+    amount = F.when(low, F.min("amount")).when(high, F.max("amount")).otherwise(F.try_sum("amount"))
+    return cells.groupBy(key, "value").agg(amount.alias("amount"))
+
+
+def extreme() -> "Column":
+    """Which rows of a table of statistics may be extremes."""
+    from pyspark.sql import functions as F
+
+    first, second = (F.col("of").startswith(name) for name in _EXTREME)
+    return first | second
+
+
+def _grouped(table: pa.Table, how: str) -> pa.Table:
+    found = table.group_by(["of", "value"]).aggregate([("amount", how)])
+    return found.rename_columns(["of", "value", "amount"]).cast(SCHEMA)
 
 
 class Statistics:
@@ -113,84 +142,88 @@ class Statistics:
 
     def counts(self, counted: Counted) -> pa.Table:
         """`value` and `amount`, in no order."""
-        return self._sorted.slice(*self._at.get(counted.name, (0, 0)))
+        found = self._sorted.slice(*self._at.get(counted.name, (0, 0)))
+        if not counted.cut or not found.num_rows:
+            return found
+        whole = dict(zip(found["value"].to_pylist(), found["amount"].to_pylist(), strict=True))
+        digits = whole.pop("digits")
+        values, amounts, _ = quantiles.cut(np.array(list(map(float, whole))), np.array(list(whole.values())), digits)
+        return pa.table({"value": values, "amount": amounts})
 
     def numbers(self, column: str) -> dict[str, Any]:
-        """count, min, max, mean, deviation (DataError for numbers that are too large to be summed)."""
+        """count; min, max, mean, deviation as doubles; whether the column `varies`, though its doubles may not."""
         found = self._sorted.slice(*self._at.get(_NUMBERS + column, (0, 0)))
-        row = dict(zip(found["value"].to_pylist(), found["amount"].to_pylist(), strict=True))
+        row: dict[str, int] = dict(zip(found["value"].to_pylist(), found["amount"].to_pylist(), strict=True))
         if not (count := row.get("count", 0)):
             return {"count": 0}
-        low, high = _double(row["min"]), _double(row["max"])
-        if max(abs(low), abs(high)) >= exact.LIMIT:
-            raise DataError(f"column `{column}` holds {low:g} to {high:g}; numbers must be below 2^62 in size to be fitted")
-        mean = exact.total(row, "x", exact.SUM) / count
-        variance = exact.total(row, "xx", exact.SQUARES) / count - mean**2
-        deviation = math.sqrt(max(0.0, float(variance))) if high > low else 0.0
-        return {"count": count, "min": low, "max": high, "mean": float(mean), "deviation": deviation}
+        mean = exact.total(row, "x") / count
+        variance = exact.total(row, "xx") / count - mean**2
+        return {
+            "count": count,
+            "min": _double(row["min"]),
+            "max": _double(row["max"]),
+            "mean": float(mean),
+            "deviation": exact.root(variance),
+            "varies": row["min"] < row["max"] or row.get("lowest hash", 0) < row.get("highest hash", 0),
+        }
 
 
-_NUMBERS = "numbers of "
+def _integer(x: float) -> int:
+    """An integer of 64 bits for a double, in the same order."""
+    bits = int(np.float64(abs(x)).view(np.int64))
+    return -bits if x < 0 else bits
 
 
-def _numbers(frame: "DataFrame", values: Mapping[str, SqlValue]) -> pa.Table:
-    from pyspark.sql import functions as F
-
-    names = {column: str(i) for i, column in enumerate(values)}
-    plain = frame.select(*(sql.column(value.number).alias(names[c]) for c, value in values.items()))
-    limbs: dict[str, tuple[Column, Any]] = {}
-    aggregates: dict[str, Column] = {}
-    for name in names.values():
-        x = F.col(name)
-        inside = F.when(F.abs(x) < exact.LIMIT, x)
-        limbs |= {f"{name}:x": (inside, exact.SUM), f"{name}:xx": (inside * inside, exact.SQUARES)}
-        aggregates |= {f"{name}:count": F.count(x), f"{name}:min": F.min(x), f"{name}:max": F.max(x)}
-        aggregates |= exact.sums(f"{name}:x", exact.SUM) | exact.sums(f"{name}:xx", exact.SQUARES)
-    row = exact.with_limbs(plain, limbs).agg(*(a.alias(n) for n, a in aggregates.items())).collect()[0].asDict()
-    of = {name: _NUMBERS + column for column, name in names.items()}
-    cells = [(of[key.split(":", 1)[0]], key.split(":", 1)[1], amount) for key, amount in row.items() if amount is not None]
-    return pa.table(
-        {
-            "of": [cell[0] for cell in cells],
-            "value": [cell[1] for cell in cells],
-            "amount": [_bits(cell[2]) if cell[1] in ("min", "max") else cell[2] for cell in cells],
-        },
-        SCHEMA,
-    )
+def _double(integer: int) -> float:
+    size = float(np.int64(abs(integer)).view(np.float64))
+    return -size if integer < 0 else size
 
 
-def _bits(x: float) -> int:
-    return int(struct.unpack("<q", struct.pack("<d", x))[0])
+# --- on a worker ---
 
 
-def _double(bits: int) -> float:
-    return float(struct.unpack("<d", struct.pack("<q", bits))[0])
+class _Asked(NamedTuple):
+    """Columns by name: of numbers (as a double, as it is, its family), and those whose values are counted (with `parts`, `cut`)."""
+
+    numbers: Sequence[tuple[str, str, str]]
+    counted: Sequence[tuple[str, Callable[[str], Sequence[str]] | None, bool]]
 
 
-def _counts(frame: "DataFrame", counted: Sequence[Counted]) -> pa.Table:
-    # Arrow groups text about ten times as fast as Spark's aggregate with a key of text; Spark adds up what the tasks found.
-    columns = {expression: str(i) for i, expression in enumerate(dict.fromkeys(c.expression for c in counted))}
-    taken = frame.select(*(sql.column(expression).alias(name) for expression, name in columns.items()))
-    parts = [(columns[c.expression], c.parts) for c in counted]
-    partly = taken.mapInArrow(partial(_partial_counts, parts), "i int, value string, amount bigint")
-    with set_for_now(frame.sparkSession, TO_WORKERS):
-        found = partly.groupBy("i", "value").sum("amount").toArrow().rename_columns(["i", "value", "amount"])
-    names = pa.array([c.name for c in counted], pa.string())
-    return pa.table({"of": names.take(found["i"].combine_chunks()), "value": found["value"], "amount": found["amount"]}, SCHEMA)
-
-
-def _partial_counts(
-    counted: Sequence[tuple[str, Callable[[str], Sequence[str]] | None]], batches: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    """On a worker: the counts of some batches at a time."""
+def _partial(asked: _Asked, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The statistics of some batches at a time."""
     for some in _held(batches):
-        for name in some.column_names:
-            # Not `group_by`, whose hash takes 200 times as long for doubles whose last bits are 0.
-            values, amounts = pc.value_counts(some[name].drop_null()).flatten()
-            values = _texts(values)
-            for i, (column, parts) in enumerate(counted):
-                if column == name:
-                    yield _cells(i, *((values, amounts) if parts is None else _of_parts(values, amounts, parts)))
+        for i, (number, raw, family) in enumerate(asked.numbers):
+            cells = _numbers(some[number], some[raw], family)
+            yield _cells(i, pa.array(cells, pa.string()), pa.array(cells.values(), pa.int64()))
+        known: dict[str, tuple[pa.Array, pa.Array]] = {}
+        for i, (column, parts, cut) in enumerate(asked.counted, len(asked.numbers)):
+            if cut:
+                yield _cells(i, *_cut(some[column]))
+                continue
+            if column not in known:
+                # Not `group_by`, whose hash takes 200 times as long for doubles whose last bits are 0.
+                values, amounts = pc.value_counts(some[column].drop_null()).flatten()
+                known[column] = _texts(values), amounts
+            yield _cells(i, *(known[column] if parts is None else _of_parts(*known[column], parts)))
+
+
+def _cut(numbers: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    x = numbers.drop_null().to_numpy()
+    if not len(x):
+        return pa.array([], pa.string()), pa.array([], pa.int64())
+    values, amounts, digits = quantiles.counted(x)
+    return pa.array([*map(repr, values.tolist()), "digits"]), pa.array([*amounts, digits], pa.int64())
+
+
+def _numbers(number: pa.ChunkedArray, raw: pa.ChunkedArray, family: str) -> dict[str, int]:
+    x = number.drop_null().to_numpy()
+    if not len(x):
+        return {}
+    cells = {"count": len(x), "min": _integer(x.min()), "max": _integer(x.max())} | exact.sums(x)
+    if family in ("bigint", "decimal") and cells["min"] == cells["max"]:  # different ones may be the same double
+        hashes = ArrowValue(raw.filter(number.is_valid()).combine_chunks(), family).hash
+        cells |= {"lowest hash": int(hashes.min()), "highest hash": int(hashes.max())}
+    return cells
 
 
 def _held(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -229,19 +262,3 @@ def ranked(counts: pa.Table, min_frequency: int = 1, most: int | None = None) ->
     kept = counts.filter(pc.greater_equal(counts["amount"], min_frequency))
     kept = kept.sort_by([("amount", "descending"), ("value", "ascending")])
     return kept["value"].slice(0, most).to_pylist()  # type: ignore[no-any-return]
-
-
-def coarse(number: str) -> Counted:
-    """Counts of numbers rounded to 8 binary digits, by arithmetic that every engine does alike; small integers stay exact."""
-    x, k = f"({number})", sql.double(_ROUND)
-    rounded = f"{x} * {k} - ({x} * {k} - {x})"
-    return Counted(f"CASE WHEN abs({x}) < {sql.double(exact.LIMIT)} THEN {rounded} + 0.0D END")
-
-
-def quantiles(counts: pa.Table, shares: Sequence[float]) -> list[float]:
-    """For each share the smallest number that at least this share of the numbers is not above."""
-    values = np.array([float(v) for v in counts["value"].to_pylist()])
-    order = np.argsort(values)
-    reached = np.cumsum(counts["amount"].to_numpy()[order])
-    at = np.searchsorted(reached, np.ceil(np.array(shares) * reached[-1]), side="left")
-    return [float(values[order][min(i, len(order) - 1)]) for i in at]

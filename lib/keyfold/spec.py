@@ -39,7 +39,7 @@ class Spec:
 
     @classmethod
     def fit(cls, rows: "DataFrame", features: Mapping[str, Feature], target: Target | None = None) -> "Spec":
-        """Fitted on all rows of a frame, in at most two passes (DataError for a missing column or a wrong type)."""
+        """Fitted on all rows of a frame, in one pass (DataError for a missing column or a wrong type)."""
         plan = Plan.of(rows, features, target)
         return plan.spec(plan.measure(rows))
 
@@ -212,21 +212,22 @@ class Plan(NamedTuple):
         return [c for some in self.counted.values() for c in some]
 
     @property
-    def passes(self) -> int:
-        """How often fitting reads the rows."""
-        return fitting.passes(self._numbers, self._counted)
+    def reads(self) -> bool:
+        """Whether fitting reads the rows at all."""
+        return bool(self._numbers or self._counted)
 
     @property
     def asked(self) -> list[str]:
         """What statistics are of: two plans that ask for the same can use each other's."""
-        return sorted({*(f"{c} {v.family}" for c, v in self._numbers.items()), *(c.name for c in self._counted)})
+        asked = {*(f"{c} {v.family}" for c, v in self._numbers.items()), *(c.name for c in self._counted)}
+        return [f"version {fitting.VERSION}", *sorted(asked)]
 
     def measure(self, rows: "DataFrame") -> pa.Table:
         """The statistics of rows (see `keyfold.fitting`)."""
         return fitting.measure(rows, self._numbers, self._counted)
 
-    def spec(self, statistics: pa.Table) -> Spec:
-        """The spec that follows from statistics."""
+    def spec(self, statistics: pa.Table, say: Callable[[str], None] = lambda _: None) -> Spec:
+        """The spec that follows from statistics; `say` is told of features that are the same in every row."""
         asked = Statistics(statistics)
         fitted: dict[str, Fitted] = {}
         numbers = {c: asked.numbers(c) for c in self._numbers}
@@ -238,8 +239,10 @@ class Plan(NamedTuple):
                 else {"width": _index_width(name, c.feature, fitted[c.feature])}
                 for c in kind.inputs()
             ]
-            state = kind.fit(name, Measured(inputs, [asked.counts(c) for c in self.counted[name]]))
-            fitted[name] = Fitted(kind, state)
+            measured = Measured(inputs, [asked.counts(c) for c in self.counted[name]])
+            fitted[name] = Fitted(kind, kind.fit(name, measured))
+            if kind.constant(measured):
+                say(f"features.{name}: column `{kind.inputs()[0]}` has one value in the train fold; the feature says nothing")
         return Spec({c: v.family for c, v in self.values.items()}, {name: fitted[name] for name in self.kinds})
 
 

@@ -25,13 +25,13 @@ TABLE = "keyfold.statistics"
 
 def kept(run: "Run", base: str, versions: Mapping[str, int], plan: "Plan", rows: "DataFrame", period: "Column") -> pa.Table:
     """The statistics of `rows`, whose periods have `versions`; the periods that are not known yet are read, and kept."""
-    if not plan.passes:
+    if not plan.reads:
         return fitting.SCHEMA.empty_table()
     table, found = run.table(TABLE), []
     known = table.read().where(sql.col("base") == base) if table.exists() else None
     parts = _chosen(known.select("part", "periods").distinct().collect(), versions) if known else {}
     missing = sorted(versions.keys() - chain.from_iterable(parts.values()))
-    run.say(f"fitting reads {len(missing)} of {len(versions)} periods, in {plan.passes if missing else 0} passes")
+    run.say(f"fitting reads {len(missing)} of {len(versions)} periods")
     if known and parts:
         found.append(_added(known.where(sql.col("part").isin(*parts))))
     if missing:
@@ -60,6 +60,4 @@ def _chosen(parts: "Iterable[Row]", versions: Mapping[str, int]) -> dict[str, di
 
 def _added(rows: "DataFrame") -> pa.Table:
     """The statistics of several parts; Spark adds up the counts, of which there may be many."""
-    extreme = rows.where("value IN ('min', 'max')").select(*fitting.SCHEMA.names)
-    sums = rows.where("value NOT IN ('min', 'max')").groupBy("of", "value").sum("amount").toDF(*fitting.SCHEMA.names)
-    return fitting.merged([frame.toArrow().cast(fitting.SCHEMA) for frame in (extreme, sums)])
+    return fitting.added(rows, "of", fitting.extreme()).toArrow().cast(fitting.SCHEMA)

@@ -10,10 +10,10 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from keyfold import sql
+from keyfold import quantiles, sql
 from keyfold.errors import DataError
 from keyfold.features.kind import Array, Kind, Out, State, int32
-from keyfold.fitting import Counted, Measured, Target, coarse, quantiles
+from keyfold.fitting import Counted, Measured, Target
 from keyfold.values import NUMBERS, ArrowValue, SqlValue
 
 
@@ -42,18 +42,26 @@ class Bucketized(Kind):
         return self
 
     def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
-        """The rounded numbers, where quantiles are needed."""
-        return [coarse(values[0].number)] if self.num_buckets else []
+        """The numbers, where quantiles are needed."""
+        return [Counted(values[0].number, cut=True)] if self.num_buckets else []
 
     def fit(self, name: str, of: Measured) -> State:
         """The boundaries."""
         if self.boundaries:
             return {"boundaries": [b + 0.0 for b in self.boundaries]}
-        if not of.counts[0].num_rows:
+        (counts,) = of.counts
+        if not counts.num_rows:
             raise DataError(f"features.{name}: column `{self.input_col}` has no number in the train fold; leave the feature out")
         n = self.num_buckets or 0
-        found = quantiles(of.counts[0], [i / n for i in range(1, n)])
-        return {"boundaries": sorted({b + 0.0 for b in found})}
+        values = counts["value"].to_numpy()
+        found = set(quantiles.at(values, counts["amount"].to_numpy(), [i / n for i in range(1, n)]))
+        if len(values) > 1 and found == {values.min()}:  # else most rows, and with them all, would be in one range
+            found = {np.sort(values)[1]}
+        return {"boundaries": sorted(map(float, found))}
+
+    def constant(self, of: Measured) -> bool:
+        """Whether there is one number, and all quantiles are that."""
+        return bool(of.counts) and of.counts[0].num_rows == 1
 
     def out(self, state: State) -> Out:
         """An index."""

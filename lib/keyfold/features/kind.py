@@ -87,6 +87,10 @@ class Kind(Section):
         """What to keep of the training rows, as JSON."""
         return {}
 
+    def constant(self, of: Measured) -> bool:
+        """Whether the training rows show that the feature is the same in all of them."""
+        return False
+
     def out(self, state: State) -> Out:
         """What it yields."""
         raise NotImplementedError

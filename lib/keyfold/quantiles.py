@@ -1,0 +1,59 @@
+"""Quantiles of counted doubles, whatever the order of the rows and their parts, and whatever the offset and unit of the numbers.
+
+Of up to 16,384 different numbers the counts are exact. Of more, the numbers are cut (toward zero) to as many binary digits as leave
+that many different ones, but to no fewer than 9, so quantiles are within 0.4 % in any case. Numbers that were cut can be cut further,
+so that counts of parts add up to those of the whole.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Doubles = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+DIGITS = 53  # of a double
+_FEWEST = 9
+_MOST = 1 << 14
+
+
+def counted(x: Doubles) -> tuple[Doubles, Int64s, int]:
+    """Different numbers, cut; how often each is there; the digits that are left."""
+    bits = x.view(np.int64)
+    digits = _left(np.sort(bits[: 4 * _MOST]), DIGITS)  # the whole leaves no more
+    values, amounts = np.unique(bits >> (DIGITS - digits), return_counts=True)
+    return cut((values << (DIGITS - digits)).view(np.float64), amounts, digits)
+
+
+def cut(x: Doubles, amounts: Int64s, digits: int) -> tuple[Doubles, Int64s, int]:
+    """Counted numbers, cut to at most so many digits; as `counted`."""
+    bits = x.view(np.int64)
+    order = np.argsort(bits)
+    bits, amounts = bits[order], amounts[order]
+    digits = _left(bits, digits)
+    short = bits >> (DIGITS - digits)
+    starts = np.flatnonzero(_new(short))
+    return (short[starts] << (DIGITS - digits)).view(np.float64) + 0.0, np.add.reduceat(amounts, starts), digits
+
+
+def _left(bits: Int64s, digits: int) -> int:
+    """The most digits that leave few enough numbers, of ascending bits of doubles."""
+
+    def different(left: int) -> int:
+        return int(_new(bits >> (DIGITS - left)).sum())
+
+    return max(_FEWEST, _FEWEST - 1 + bisect_right(range(_FEWEST, digits + 1), _MOST, key=different))
+
+
+def _new(ascending: Int64s) -> npt.NDArray[np.bool_]:
+    """Which differ from those before them."""
+    return np.concatenate([[True], ascending[1:] != ascending[:-1]])
+
+
+def at(x: Doubles, amounts: Int64s, shares: Sequence[float]) -> list[float]:
+    """For each share the smallest number that at least this share of the numbers is not above."""
+    order = np.argsort(x)
+    reached = np.cumsum(amounts[order])
+    places = np.searchsorted(reached, np.ceil(np.array(shares) * reached[-1]), side="left")
+    return [float(x[order][min(i, len(order) - 1)]) for i in places]
