@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from keyfold.errors import DataError
 from keyfold.features.windowed import Windowed, span
 from keyfold.series import STATE, STATE_TYPE, Definition, batches
-from keyfold.windows import DAY, Span
+from keyfold.windows import DAY, Computed, Frame, Rows, Span, Window
 
 HOUR = DAY // 24
 TAKES = ["count", "sum", "mean", "min", "max", "std", "share", "slope", "ewm", "first", "last", "lag", "difference", "return"]
@@ -83,18 +83,16 @@ def plain(conf, series, i):
         frame = [r for r in known if r[0] > begin or (not current and r[0] == begin)]
     else:
         frame = known
-    return told(conf["take"], frame, at, over, so_far=over == Span())
+    return told(conf["take"], frame, at, over, conf.get("min_count"))
 
 
-def told(take, frame, at, over, *, so_far):
+def told(take, frame, at, over, least):
     xs = [x for _, x in frame if x is not None]
     if take == "share":
         xs = [float(x == 2.0) for x in xs]
-    if take == "count":
-        return float(len(xs))
     places = {"first": lambda: frame[0][1], "lag": lambda: frame[0][1], "last": lambda: frame[-1][1]}
     if take in (*places, "difference", "return"):
-        if len(frame) < (over.rows or 1 if take in ("lag", "difference", "return") else 1):
+        if len(frame) < (least or (over.rows if take in ("lag", "difference", "return") else None) or 1):
             return None
         if take in places:
             return places[take]()
@@ -102,8 +100,10 @@ def told(take, frame, at, over, *, so_far):
         if None in (first, last) or (take == "return" and first == 0):
             return None
         return last - first if take == "difference" else last / first - 1
-    if not xs:
+    if len(xs) < (least or int(take != "count")):
         return None
+    if take == "count":
+        return float(len(xs))
     total = 0.0
     for x in xs:
         total += x
@@ -129,6 +129,11 @@ OVER = ["all", "1 row", "3 rows", "2 hours", "1 day"]
 CONFS = [
     {"take": take, "over": over, "current": current, "lag": lag}
     for take in TAKES for over in OVER for current in (False, True) for lag in ("0 rows", "2 rows", "3 hours")
+    if not (over == "all" and take in ("lag", "slope"))
+]  # fmt: skip
+CONFS += [
+    {"take": take, "over": over, "current": True, "min_count": least}
+    for take in TAKES for over in ("all", "3 rows", "1 day") for least in (2, 3)
     if not (over == "all" and take in ("lag", "slope"))
 ]  # fmt: skip
 MADE = made_of(CONFS)
@@ -181,6 +186,18 @@ def test_a_window_by_itself_keeps_what_it_needs():
         for cut in range(1, len(rows)):
             first = run(made, rows[:cut])
             assert same_bits(whole, pa.concat_tables([first, run(made, rows[cut:], states=states_of(first))])), (conf, cut)
+
+
+@given(st.integers(1, 10**10), st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=9))
+def test_rows_of_one_time_have_no_slope(since, xs):
+    """Whatever the rounding of their times' mean, seen from a later row."""
+    window = Window("w", "x", "slope", Frame(Span(rows=9)))
+    values = {"x": np.array([np.nan if x is None else x for x in [*xs, 1.0, 2.0]])}
+    times = np.array([*[0] * len(xs), since, 2 * since])
+    rows = Rows(np.zeros(len(times), np.int64), times, values, np.ones(len(times), bool), {})
+    found = Computed([window], rows).column(window)
+    assert np.isnan(found[:-1]).all()
+    assert np.isnan(found[-1]) == all(x is None for x in xs[-8:])
 
 
 # --- tiles ---

@@ -19,7 +19,7 @@ from keyfold.windows import DAY, Computed, Doubles, Int64s, Rows, Window, summed
 
 STATE = "keyfold_state"
 STATE_TYPE = pa.struct({"sums": pa.list_(pa.float64()), "at": pa.list_(pa.int64()), "x": pa.list_(pa.float64())})
-VERSION = 1  # of what a window's bits are
+VERSION = 2  # of what a window's bits are
 Bools = npt.NDArray[np.bool_]
 
 

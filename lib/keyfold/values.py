@@ -17,7 +17,7 @@ from keyfold.errors import DataError, RowsError
 HASHED = ("bigint", "string", "boolean", "date", "timestamp", "timestamp_ntz", "decimal")
 NUMBERS = ("bigint", "double", "boolean", "decimal")
 DAYS = ("date", "timestamp", "timestamp_ntz")
-EXACT = 2**53
+EXACT = 2**53  # below it a double is one integer; 2^53 itself may have been 2^53 + 1
 MICROS = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000, "week": 604_800_000_000}
 ARROW: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
@@ -131,9 +131,9 @@ def sql_cast(actual: str, family: str, name: str) -> SqlValue:
         widen = actual == "void" or family in ("bigint", "double")
         return SqlValue(f"CAST({column} AS {_SQL.get(family, family)})" if widen else column, family)
     if {actual, family} == {"bigint", "double"}:
-        absent, lossless = f"{column} IS NULL", f"abs({column}) <= {EXACT}L"
+        absent, lossless = f"{column} IS NULL", f"{column} BETWEEN -{EXACT - 1}L AND {EXACT - 1}L"
         if actual == "double":
-            absent, lossless = f"{absent} OR isnan({column})", f"abs({column}) <= {float(EXACT)}D AND {column} = rint({column})"
+            absent, lossless = f"{absent} OR isnan({column})", f"abs({column}) < {float(EXACT)}D AND {column} = rint({column})"
         lost = f"raise_error(concat({sql.text(f'keyfold: {_lost(name, family)}; got ')}, CAST({column} AS STRING)))"
         cases = f"WHEN {absent} THEN NULL WHEN {lossless} THEN CAST({column} AS {family})"
         return SqlValue(f"CASE {cases} ELSE CAST({lost} AS {family}) END", family)
@@ -159,10 +159,10 @@ def arrow_cast(array: pa.Array | pa.ChunkedArray, family: str, name: str) -> Arr
 def _between_numbers(array: pa.Array, actual: str, family: str, name: str) -> pa.Array:
     if actual == "double":
         array = pc.if_else(pc.is_nan(array), None, array.cast(pa.float64()))
-        lossless = pc.and_(pc.less_equal(pc.abs(array), float(EXACT)), pc.equal(array, pc.round(array)))
+        lossless = pc.and_(pc.less(pc.abs(array), float(EXACT)), pc.equal(array, pc.round(array)))
     else:
         array = array.cast(pa.int64())
-        lossless = pc.and_(pc.less_equal(array, EXACT), pc.greater_equal(array, -EXACT))
+        lossless = pc.and_(pc.less(array, EXACT), pc.greater(array, -EXACT))
     if not pc.all(lossless, min_count=0).as_py():
         lost = pc.fill_null(pc.invert(lossless), fill_value=False)
         raise RowsError(f"{_lost(name, family)}; got {array.filter(lost)[0]}", lost.to_numpy(zero_copy_only=False))

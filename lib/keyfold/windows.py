@@ -161,7 +161,7 @@ class Computed:
 
 def summed(windows: Sequence[Window]) -> list[Window]:
     """The windows that need sums of everything so far."""
-    return [w for w in windows if w.frame.so_far and w.take != "last"]
+    return [w for w in windows if w.frame.so_far and (w.take != "last" or w.least > 1)]
 
 
 def _widths(windows: Sequence[Window]) -> list[int]:
@@ -368,8 +368,12 @@ class _Frames:
         at = (self.rows.at - zero).astype(np.float64)
         now = at[self.of]
         above, below = np.zeros(len(self.of)), np.zeros(len(self.of))
+        first, last = np.full(len(self.of), np.inf), np.full(len(self.of), -np.inf)
         for some, (value, time), _ in self.oldest_first((x, np.nan), (at, 0.0)):
-            middle[some] += np.where(np.isnan(value), 0.0, (time - now[some]) / DAY)
+            out = np.isnan(value)
+            middle[some] += np.where(out, 0.0, (time - now[some]) / DAY)
+            first[some] = np.minimum(first[some], np.where(out, np.inf, time))
+            last[some] = np.maximum(last[some], np.where(out, -np.inf, time))
         with np.errstate(invalid="ignore", divide="ignore"):
             middle = middle / n
             for some, (value, time), _ in self.oldest_first((x, np.nan), (at, 0.0)):
@@ -377,7 +381,7 @@ class _Frames:
                 off = np.where(out, 0.0, (time - now[some]) / DAY - middle[some])
                 above[some] += off * np.where(out, 0.0, value - mean[some])
                 below[some] += off * off
-            return np.where(below > 0, above / below, np.nan)
+            return np.where((first < last) & (below > 0), above / below, np.nan)
 
     def ewm(self, x: Doubles, alpha: float) -> Doubles:
         """Weights (1 - alpha)^age in rows, which sum to 1."""
@@ -463,7 +467,7 @@ def _welford(sums: Sums, x: float) -> Sums:
 
 
 def _first(sums: Sums, x: float) -> Sums:
-    return sums if sums[0] else (1.0, x)
+    return sums[0] + 1, sums[1] if sums[0] else x  # all rows count, as in frames of rows
 
 
 def _decay(alpha: float) -> Callable[[Sums, float], Sums]:
@@ -479,6 +483,7 @@ _FIRST = ((0.0, math.nan), _first)
 _STEPS: dict[str, Callable[[Window], tuple[Sums, Callable[[Sums, float], Sums]]]] = {
     **dict.fromkeys(("count", "sum", "mean", "share"), lambda _: _SUM),
     **dict.fromkeys(("first", "difference", "return"), lambda _: _FIRST),
+    "last": lambda _: ((0.0,), lambda sums, _: (sums[0] + 1,)),
     "min": lambda _: ((0.0, math.inf), _least),
     "max": lambda _: ((0.0, -math.inf), _greatest),
     "std": lambda _: ((0.0, 0.0, 0.0), _welford),
@@ -494,6 +499,7 @@ _TOLD: dict[str, Callable[[Doubles, Doubles, Doubles], Doubles]] = {
     "std": lambda kept, n, _: _deviation(kept[1], n),
     "ewm": lambda kept, _, __: kept[0] / kept[1],
     "first": lambda kept, _, __: kept[0],
+    "last": lambda _, __, last: last,
     "difference": lambda kept, _, last: last - kept[0],
     "return": lambda kept, _, last: _change(kept[0], last),
 }
