@@ -1,30 +1,48 @@
 """Networks of tests are small: a second thread costs more than it does."""
 
-import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from keyfold.training.ranks import Ring
-
 torch.set_num_threads(1)
+
+
+class Threads:
+    """Ranks that are threads of one process, for tests of the loop; Horovod's own processes are in test_sums and test_ranks."""
+
+    def __init__(self, rank, size, given, met):
+        self.rank, self.size, self.local, self.given, self.met = rank, size, rank, given, met
+
+    def _all(self, tensors):
+        self.given[self.rank] = [t.clone() for t in tensors]
+        self.met.wait()
+        found = list(self.given)
+        self.met.wait()
+        return found
+
+    def add(self, tensors):
+        for t, *given in zip(tensors, *self._all(tensors), strict=True):
+            t.copy_(sum(given))
+
+    def broadcast(self, tensors):
+        for t, first in zip(tensors, self._all(tensors)[0], strict=True):
+            t.copy_(first)
 
 
 @pytest.fixture
 def together():
-    """What `work` returns for each of so many ranks, which are threads here; where one fails, it is as if its process had ended."""
+    """What `work` returns for each of so many ranks; where one fails, the others do too."""
 
     def go(size, work, wait=60):
-        pairs = [socket.socketpair() for _ in range(size)]  # from a rank to the next one
-        ring = [Ring(rank, size, rank, pairs[rank][0], pairs[rank - 1][1], wait) for rank in range(size)]
+        given, met = [None] * size, threading.Barrier(size, timeout=wait)
 
         def alone(rank):
             try:
-                return work(ring[rank])
+                return work(Threads(rank, size, given, met))
             except BaseException:
-                for end in (pairs[rank][0], pairs[rank - 1][1]):
-                    end.close()
+                met.abort()
                 raise
 
         with ThreadPoolExecutor(size) as pool:

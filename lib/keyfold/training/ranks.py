@@ -1,14 +1,9 @@
-"""What the training loop needs of the processes that train together; another transport is another class in this file."""
+"""What the training loop needs of the processes that train together: sums over all, and the tensors of the first."""
 
-import hmac
-import os
-import secrets
-import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from itertools import groupby
-from select import select
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,109 +35,45 @@ class Single:
         """They are those of rank 0."""
 
 
-class Ring:
-    """Processes of which each has a socket to the next one, and one from that before; it waits for so many seconds for each.
+class Horovod:
+    """One of the processes that Horovod started; sums and broadcasts are Horovod's own (its HorovodInternalError where a process is lost)."""
 
-    The loop itself sends and receives. Threads of a transport, as those of Horovod and Gloo, must be woken in each step, and that takes
-    milliseconds where every core computes.
-    """
-
-    def __init__(self, rank: int, size: int, local: int, after: socket.socket, before: socket.socket, wait: int) -> None:
-        """As they have met."""
-        self.rank, self.size, self.local = rank, size, local
-        self._after, self._before, self._wait = after, before, wait
-        for end in (after, before):
-            end.setblocking(False)
-
-    @classmethod
-    def of_horovod(cls) -> "Ring":
-        """Of the processes that Horovod started, which is at rest from then on (SilentError)."""
+    def __init__(self) -> None:
         import horovod.torch as hvd
 
         hvd.init()
-        rank, size, local = hvd.rank(), hvd.size(), hvd.local_rank()
-        wait = int(os.environ["HOROVOD_GLOO_TIMEOUT_SECONDS"])
-        with _answered(), socket.create_server((_address(os.environ["HOROVOD_GLOO_IFACE"]), 0)) as server:
-            server.settimeout(wait)
-            word = secrets.token_bytes(32)  # which a caller must know
-            address, theirs = hvd.allgather_object((server.getsockname(), word))[(rank + 1) % size]
-            after = socket.create_connection(address, wait)
-            after.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            after.sendall(theirs)
-            before = _caller(server, word, wait)
-        hvd.shutdown()
-        return cls(rank, size, local, after, before, wait)
+        self._hvd, self.rank, self.size, self.local = hvd, hvd.rank(), hvd.size(), hvd.local_rank()
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
-        """One message for each type of number and device (SilentError); what is on a GPU goes by the host's memory."""
-        import torch
-
-        for _, some in groupby(tensors, key=lambda t: (t.dtype, t.device)):
-            same = list(some)
-            whole = torch.cat([t.flatten() for t in same]).cpu()
-            with _answered():
-                self._add(whole)
-            for t, part in zip(same, whole.to(same[0].device).split([t.numel() for t in same]), strict=True):
-                t.copy_(part.view_as(t))
+        """Sums tensors of each type and device as one group. Tensors on a GPU go through the host's memory unless Horovod has NCCL."""
+        hosted = self._hosted(tensors)
+        groups = [list(some) for _, some in groupby(hosted, key=lambda t: (t.dtype, t.device))]
+        # A name that was there before lets Horovod skip its negotiation.
+        names = [f"{some[0].dtype}-{some[0].device}-{len(some)}-{sum(t.numel() for t in some)}" for some in groups]
+        self._wait(
+            [self._hvd.grouped_allreduce_async_(some, op=self._hvd.Sum, name=name) for some, name in zip(groups, names, strict=True)]
+        )
+        _copy_back(tensors, hosted)
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:
-        """As the sum of them and nothing (SilentError)."""
-        for t in tensors if self.rank else ():
-            t.zero_()
-        self.add(tensors)
+        """Sends the tensors of rank 0 to all ranks."""
+        hosted = self._hosted(tensors)
+        self._wait([self._hvd.broadcast_async_(t, 0, name=f"first-{i}-{t.numel()}") for i, t in enumerate(hosted)])
+        _copy_back(tensors, hosted)
 
-    def _add(self, whole: "Tensor") -> None:
-        """Each part goes round twice: all add to it, then all take it as it is, and so have the same bits."""
-        import torch
+    def _hosted(self, tensors: "Sequence[Tensor]") -> "list[Tensor]":
+        """The tensors where Horovod can reach them; a tensor that is already there is itself."""
+        return [t.contiguous() if self._hvd.nccl_built() else t.cpu().contiguous() for t in tensors]
 
-        parts = whole.tensor_split(self.size)
-        spare = torch.empty_like(parts[0])  # none is longer
-        for turn in range(2 * self.size - 2):
-            mine, here = (parts[(self.rank - turn - i) % self.size] for i in range(2))
-            if turn < self.size - 1:
-                self._pass_on(mine, got := spare[: len(here)])
-                here += got
-            else:
-                self._pass_on(mine, here)
-
-    def _pass_on(self, mine: "Tensor", into: "Tensor") -> None:
-        """To the next one, while that of the one before comes in."""
-        import torch
-
-        left, room = (memoryview(t.view(torch.uint8).numpy()) for t in (mine, into))
-        while left or room:
-            readable, writable, _ = select([self._before] if room else [], [self._after] if left else [], [], self._wait)
-            if writable:
-                left = left[self._after.send(left) :]
-            if readable and (many := self._before.recv_into(room)):
-                room = room[many:]
-            elif readable or not writable:
-                raise SilentError("another rank " + ("has ended" if readable else f"said nothing for {self._wait} seconds"))
+    def _wait(self, handles: list[Any]) -> None:
+        """Sleeps between polls: Horovod's own wait keeps busy the core that its background thread needs."""
+        for handle in handles:
+            while not self._hvd.poll(handle):
+                time.sleep(0.0003)
+            self._hvd.synchronize(handle)
 
 
-class SilentError(Exception):
-    """A process has died, or does not answer in time."""
-
-
-@contextmanager
-def _answered() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SilentError(str(error)) from error
-
-
-def _caller(server: socket.socket, word: bytes, wait: int) -> socket.socket:
-    """The first one that knows the word."""
-    while True:
-        caller, _ = server.accept()
-        caller.settimeout(wait)
-        if hmac.compare_digest(caller.recv(len(word)), word):
-            return caller
-        caller.close()
-
-
-def _address(interface: str) -> str:
-    import psutil
-
-    return next(a.address for a in psutil.net_if_addrs()[interface] if a.family == socket.AF_INET)
+def _copy_back(tensors: "Sequence[Tensor]", hosted: "Sequence[Tensor]") -> None:
+    for t, host in zip(tensors, hosted, strict=True):
+        if host is not t:
+            t.copy_(host)

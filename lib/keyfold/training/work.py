@@ -75,9 +75,9 @@ class Work(NamedTuple):
         """The same in one of the processes that Horovod started; only the first returns it."""
         import torch
 
-        from keyfold.training.ranks import Ring
+        from keyfold.training.ranks import Horovod
 
         torch.set_num_threads(1)
-        ranks = Ring.of_horovod()
+        ranks = Horovod()
         found = self.run(ranks, lambda at: launch.tell(self.folder, at) if not ranks.rank else None)
         return None if ranks.rank else found
