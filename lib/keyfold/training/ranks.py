@@ -51,7 +51,10 @@ class Horovod:
         # A name that was there before lets Horovod skip its negotiation.
         names = [f"{some[0].dtype}-{some[0].device}-{len(some)}-{sum(t.numel() for t in some)}" for some in groups]
         self._wait(
-            [self._hvd.grouped_allreduce_async_(some, op=self._hvd.Sum, name=name) for some, name in zip(groups, names, strict=True)]
+            [
+                self._hvd.grouped_allreduce_async_(some, op=self._hvd.Sum, name=name)
+                for some, name in zip(groups, names, strict=True)
+            ]
         )
         _copy_back(tensors, hosted)
 
