@@ -1,0 +1,113 @@
+"""Records whose quoting is proven, as rows of text: by Arrow's CSV parser, or by Python where that reads a form otherwise."""
+
+import re
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from keyfold.readers.form import Form
+from keyfold.readers.records import grammar
+
+Odd = dict[int, str]  # why a record is no row
+
+
+def rows_of(records: pa.Array, form: Form) -> tuple[pa.Table, Odd]:
+    """The rows of records, in order, and the records that are none."""
+    alone = np.zeros(len(records), bool) if form.bytewise else np.ones(len(records), bool)
+    if form.escape and form.quote:
+        escaped = pa.compute.match_substring(records, form.escape)
+        alone |= np.asarray(escaped.to_numpy(zero_copy_only=False), bool)
+    if not alone.any():
+        return parsed(records, form)
+    some, few = np.flatnonzero(~alone), np.flatnonzero(alone)
+    table, ragged = parsed(records.filter(pa.array(~alone)), form)
+    odd = {int(some[i]): reason for i, reason in ragged.items()}
+    split: list[tuple[str | None, ...]] = []
+    for i, record in zip(few.tolist(), records.filter(pa.array(alone)).to_pylist(), strict=True):
+        fields = fields_of(record, form)
+        if len(fields) == len(form.names):
+            split.append(fields)
+        else:
+            odd[i] = _ragged(len(fields), len(form.names))
+    more = texts([*zip(*split, strict=True)], form.names)
+    return in_order([table, more], [np.setdiff1d(some, [*odd]), np.setdiff1d(few, [*odd])]), odd
+
+
+def parsed(records: pa.Array, form: Form, *, json: bool = False) -> tuple[pa.Table, Odd]:
+    """By Arrow's parser; as `json` values: text in quotes has escapes, and `null` is missing."""
+    odd: Odd = {}
+
+    def ragged(row: Any) -> str:
+        odd[row.number - 1] = _ragged(row.actual_columns, row.expected_columns)
+        return "skip"
+
+    if not len(records):
+        return texts([], form.names), odd
+    offsets = np.frombuffer(records.buffers()[1], np.int64)[[records.offset, records.offset + len(records)]].tolist()
+    data = records.buffers()[2].slice(offsets[0], offsets[1] - offsets[0])
+    if data[-1] not in b"\r\n":  # or Arrow takes an empty last field after one in quotes for "" and not NULL
+        data = pa.py_buffer(data.to_pybytes() + b"\n")
+    if bytes(memoryview(data)[:3]) == b"\xef\xbb\xbf":  # a text begins so, within a file; Arrow leaves out one
+        data = pa.py_buffer(b"\xef\xbb\xbf" + data.to_pybytes())
+    quoting: dict[str, Any] = {"quote_char": form.quote or False, "double_quote": not json}
+    table = pacsv.read_csv(
+        pa.BufferReader(data),
+        pacsv.ReadOptions(use_threads=False, block_size=data.size + 1, column_names=_places(form)),
+        pacsv.ParseOptions(
+            delimiter=form.delimiter, newlines_in_values=form.multi_line, invalid_row_handler=ragged, ignore_empty_lines=False,
+            escape_char="\\" if json else False, **quoting,
+        ),
+        pacsv.ConvertOptions(
+            column_types=dict.fromkeys(_places(form), pa.string()), null_values=["null"] if json else ["", *form.nulls],
+            strings_can_be_null=True, quoted_strings_can_be_null=False,
+        ),
+    )  # fmt: skip
+    return table.rename_columns([*form.names]), odd
+
+
+def _places(form: Form) -> list[str]:
+    return [str(i) for i in range(len(form.names))]
+
+
+def _ragged(fields: int, wanted: int) -> str:
+    return f"{fields:,} field{'s' if fields > 1 else ''} in place of {wanted:,}"
+
+
+@cache
+def _unescaping(quote: str, escape: str) -> re.Pattern[str]:
+    q, e = re.escape(quote), re.escape(escape)
+    return re.compile(rf"{e}([{q}{e}])|({q}){q}" if e else f"()({q}){q}")
+
+
+def fields_of(record: bytes, form: Form) -> tuple[str | None, ...]:
+    """The fields of a record whose quoting is right; NULL where nothing stands, or one of the words for it."""
+    found: list[str | None] = []
+    at, rules, nulls = 0, grammar(form), {"", *form.nulls}
+    while True:
+        field = rules.field.match(record, at)
+        assert field is not None  # the record is proven
+        quoted, plain, last = field.groups()
+        if quoted is not None:
+            pairs = _unescaping(form.quote, form.escape)
+            found.append(pairs.sub(lambda pair: pair[1] or pair[2], quoted.decode()))
+        else:
+            text = plain.decode()
+            found.append(None if text in nulls else text)
+        at = field.end()
+        if last is not None:
+            return tuple(found)
+
+
+def texts(columns: list[Any], names: tuple[str, ...]) -> pa.Table:
+    """Columns of text; of none, no rows."""
+    arrays = [pa.array(column, pa.string()) for column in columns] or [pa.array([], pa.string())] * len(names)
+    return pa.Table.from_arrays(arrays, [*names])
+
+
+def in_order(tables: list[pa.Table], places: list[Any]) -> pa.Table:
+    """Tables as one, in the order of the places of their rows."""
+    rows, order = pa.concat_tables(tables), np.concatenate(places)
+    return rows if (np.diff(order) > 0).all() else rows.take(pa.array(np.argsort(order)))

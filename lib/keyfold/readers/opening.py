@@ -1,0 +1,133 @@
+"""The bytes of a text file as UTF-8: unpacked where the name says that it is compressed, converted where another encoding is declared."""
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Protocol
+
+import pyarrow as pa
+
+from keyfold.errors import DataError
+
+UNREADABLE = "cannot be read: it is gone, cut short, or not of the kind that its name says"
+COMPRESSED = (".gz", ".bz2", ".zst", ".xz")
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+OTHERS = {
+    "an Excel workbook; save its sheet as CSV": (".xlsx", ".xls", ".xlsm", ".xlsb"),
+    "an OpenDocument sheet; save it as CSV": (".ods",),
+    "an archive; unpack it, and name the files in it": ARCHIVES,
+}
+# What files begin with that are no text, whatever their names say.
+MAGIC = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"7z\xbc\xaf": "an archive",
+    b"Rar!\x1a": "an archive",
+    b"\x1f\x8b": "compressed by gzip, without .gz in its name",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd, without .zst in its name",
+    b"\xfd7zXZ": "compressed by xz, without .xz in its name",
+    b"PAR1\x15": "a Parquet file",
+    b"Obj\x01": "an Avro file",
+    b"%PDF-": "a PDF file",
+    b"SQLite format 3\0": "an SQLite database",
+}
+
+
+class Stream(Protocol):
+    """Bytes, one after the other."""
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes, or fewer; none at the end."""
+
+
+def plain_name(path: str) -> str:
+    """A file's name in lower case, without what says how it is compressed."""
+    name = path.rstrip("/").lower()
+    return next((name.removesuffix(end) for end in COMPRESSED if name.endswith(end)), name)
+
+
+def refuse_others(path: str) -> None:
+    """DataError where the name is that of an archive or a workbook."""
+    for what, endings in OTHERS.items():
+        if path.lower().endswith(endings):
+            raise DataError(f"data.source: `{path}` is {what}")
+
+
+def splittable(path: str, encoding: str) -> bool:
+    """Whether a range of the file's bytes is a range of its text."""
+    return encoding == "utf-8" and plain_name(path) == path.rstrip("/").lower()
+
+
+@contextmanager
+def opened(path: str, encoding: str, content: bytes | None = None, start: int = 0) -> Iterator[Stream]:
+    """A file, or one whose content is given, from a byte of its text on (DataError where it cannot be read)."""
+    with _told(path, encoding):
+        raw = io.BytesIO(content) if content is not None else open(path, "rb")  # noqa: SIM115 - bytes of any name
+    with raw:
+        stream = _Stream(path, encoding, raw)
+        if splittable(path, encoding):
+            raw.seek(start)
+        elif len(stream.read(start)) < start:
+            raise DataError(f"{path} {UNREADABLE}")
+        yield stream
+
+
+class _Stream:
+    """The text of a file, in UTF-8."""
+
+    def __init__(self, path: str, encoding: str, raw: BinaryIO) -> None:
+        self._path, self._encoding, self._stream = path, encoding, _converted(_unpacked(path, raw), encoding)
+
+    def read(self, size: int, /) -> bytes:
+        with _told(self._path, self._encoding):
+            return self._stream.read(size)
+
+
+@contextmanager
+def _told(path: str, encoding: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
+        raise DataError(f"{path} {UNREADABLE}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not {encoding}, or it is cut short") from error
+
+
+def _unpacked(path: str, raw: BinaryIO) -> Stream:
+    name = path.lower()
+    if name.endswith(".gz"):
+        return gzip.GzipFile(fileobj=raw)
+    if name.endswith(".bz2"):
+        return bz2.BZ2File(raw)
+    if name.endswith(".xz"):
+        return lzma.LZMAFile(raw)
+    if name.endswith(".zst"):
+        return pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")  # type: ignore[no-any-return]
+    return raw
+
+
+class _Converted:
+    """Text of another encoding as UTF-8. What is not of that encoding stays no UTF-8, so that its line is told."""
+
+    def __init__(self, stream: Stream, encoding: str) -> None:
+        errors = "surrogatepass" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
+        self._stream, self._decoder = stream, codecs.getincrementaldecoder(encoding)(errors)
+        self._rest = b""
+
+    def read(self, size: int, /) -> bytes:
+        while len(self._rest) < size:
+            more = self._stream.read(size)
+            self._rest += self._decoder.decode(more, final=not more).encode("utf-8", "surrogatepass")
+            if not more:
+                break
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
+
+
+def _converted(stream: Stream, encoding: str) -> Stream:
+    return stream if encoding == "utf-8" else _Converted(stream, encoding)

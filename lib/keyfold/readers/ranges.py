@@ -1,0 +1,110 @@
+"""Byte ranges of a file that can be read apart: each begins where a record surely does, with the number of its line."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from keyfold.errors import DataError
+from keyfold.readers.blocks import END, Head, read
+from keyfold.readers.form import BLOCK, LONGEST, LOOK, Part
+from keyfold.readers.opening import opened, splittable
+from keyfold.readers.records import cut, sound
+
+
+class Range(NamedTuple):
+    """A range of a file's bytes, and the number of the line that it begins with; it ends where the next one begins."""
+
+    path: str
+    head: Head
+    start: int
+    end: int
+    line: int
+
+
+def planned(path: str, head: Head, size: int, whole: int) -> list[Range]:
+    """A file of so many bytes as ranges of about `size`; whole where a range of bytes is none of text."""
+    cuts = [(head.start, head.line)]
+    if splittable(path, head.form.encoding) and whole > 2 * size:
+        by_quotes = head.form.multi_line and head.form.kind == "csv"
+        cuts += _after_records(path, head, size) if by_quotes else _after_lines(path, head, size)
+    pairs = zip(cuts, [*cuts[1:], (END, 0)], strict=True)
+    return [Range(path, head, start, end, line) for (start, line), (end, _) in pairs]
+
+
+def read_range(range_: Range, content: bytes | None = None) -> Iterator[Part]:
+    """The rows of a range (DataError where its last record does not end where the next range begins)."""
+    path, head, start, end, line = range_
+    at = start
+    with opened(path, head.form.encoding, content, start) as stream:
+        for part in read(stream, path, head.form, start, end, line):
+            at = part.stop
+            yield part
+    if at != end and end != END:  # noqa: PLR1714
+        raise DataError(f"{path} has changed while it was read; run again")
+
+
+def _after_lines(path: str, head: Head, size: int) -> Iterator[tuple[int, int]]:
+    """Where a row is a line: after lines that no broken quoting is near to."""
+    at, line, want = head.start, head.line, head.start + size
+    with opened(path, head.form.encoding, None, head.start) as stream:
+        before = b""  # the end of what was seen, from the beginning of a line on
+        tail = b""
+        while chunk := stream.read(1 << 20):
+            data = tail + chunk
+            tail = data[-1:] if data.endswith(b"\r") else b""
+            data = data.removesuffix(tail) if tail else data
+            done = 0
+            while at + len(data) >= want and (end := data.find(b"\n", max(done, want - 1 - at))) >= 0:
+                window = _last_lines(before + data[: end + 1])
+                line += _count(data[done : end + 1])
+                done = end + 1
+                if head.form.kind == "json" or sound(window, head.form):
+                    yield at + done, line
+                    want = at + done + size
+                else:
+                    want = at + done + LOOK
+            line += _count(data[done:])
+            at += len(data)
+            before = (before + data)[-2 * LOOK :]
+
+
+def _last_lines(data: bytes) -> bytes:
+    """The whole lines at the end of which one may begin quoting that reaches beyond: all that begin in the last bytes."""
+    first = data.rfind(b"\n", 0, max(len(data) - LOOK, 0)) + 1
+    return data[first:]
+
+
+def _count(data: bytes) -> int:
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+
+
+def _after_records(path: str, head: Head, size: int) -> Iterator[tuple[int, int]]:
+    """Where text in quotes may have line breaks: the file is cut as it is for reading."""
+    at, line, want = head.start, head.line, head.start + size
+    rest, more = b"", None
+    with opened(path, head.form.encoding, None, head.start) as stream:
+        while more != b"":
+            more = stream.read(max(BLOCK, len(rest)))
+            data = rest + more
+            found = cut(data, not more, head.form, line)
+            ends = found.ends
+            lines = line + np.searchsorted(found.breaks, ends, side="right")
+            for i in _wanted(ends + at, want, size):
+                while i + 1 in found.joined:
+                    i += 1  # noqa: PLW2901
+                if i < len(ends) and at + int(ends[i]) >= want:
+                    yield at + int(ends[i]), int(lines[i])
+                    want = at + int(ends[i]) + size
+            if len(ends):
+                at, line = at + int(ends[-1]), int(lines[-1])
+            rest = data[int(ends[-1]) :] if len(ends) else data
+            if len(rest) > LONGEST:
+                return
+
+
+def _wanted(ends: "np.typing.NDArray[np.int64]", want: int, size: int) -> Iterator[int]:
+    """The first ends at or after each of the wanted places."""
+    while (i := int(np.searchsorted(ends, want))) < len(ends):
+        yield i
+        want = max(int(ends[i]), want) + size

@@ -1,0 +1,220 @@
+"""Where records end, and which have broken quoting: a partition of the bytes, proven by regular expressions."""
+
+import re
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.readers.form import LOOK, Bools, Form, Ints
+
+OPEN = "a quote is not closed"
+AFTER = "text after a closing quote"
+INSIDE = "a quote within text that has none around it"
+BEFORE = "blanks before an opening quote"
+BREAKS = "text in quotes has line breaks; data.csv.multi_line is for those"
+FOLLOWS = "it follows broken quoting, and may be part of a text in quotes"
+
+
+class Cut(NamedTuple):
+    """Where records and lines end, and what is wrong with which record; `joined` ones belong to the one before them."""
+
+    ends: Ints
+    breaks: Ints
+    why: dict[int, str]
+    joined: frozenset[int] = frozenset()
+
+
+class Grammar(NamedTuple):
+    """The quoting of a form."""
+
+    sound: str  # RE2: a record whose quoting is right
+    whole: re.Pattern[bytes]  # the same for Python
+    exact: re.Pattern[bytes]  # a record of just so many fields, whose text in quotes may have line breaks
+    prefix: re.Pattern[bytes]  # as far as the quoting is right
+    field: re.Pattern[bytes]  # the next field of a sound record: text in quotes, or other text, and whether it is the last
+
+
+def cut(data: bytes, eof: bool, form: Form, line: int = 1) -> Cut:
+    """The records that are whole in these bytes, which begin where a record does, in this line of a file."""
+    ends = _line_ends(data, eof=eof)
+    if form.kind == "json" or not form.quote or form.quote.encode() not in data or not len(ends):
+        return Cut(ends, ends, {})
+    if not form.multi_line:
+        return _by_line(data, eof, ends, form)
+    quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(form.quote))
+    records = ends[np.searchsorted(quotes, ends) % 2 == 0]
+    if len(records) and (not eof or records[-1] == len(data)) and _sound(data, records, form).all():
+        return Cut(records, ends, {})
+    return _one_by_one(data, eof, ends, form, line)
+
+
+def sound(data: bytes, form: Form) -> bool:
+    """Whether the quoting of each of these whole lines is right."""
+    ends = _line_ends(data, eof=True)
+    return not form.quote or form.quote.encode() not in data or bool(_sound(data, ends, form).all())
+
+
+def starts(ends: Ints) -> Ints:
+    """Where records begin."""
+    return np.concatenate([np.zeros(1, np.int64), ends[:-1]])
+
+
+def array_of(data: Any, ends: Ints) -> pa.Array:
+    """Records as an Arrow array over the same bytes."""
+    offsets = pa.py_buffer(np.concatenate([np.zeros(1, np.int64), ends]).astype(np.int64))
+    return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, offsets, pa.py_buffer(data)])
+
+
+@cache
+def grammar(form: Form) -> Grammar:
+    """The quoting of a form, as regular expressions."""
+    q, d, e = (_escaped(text) for text in (form.quote or "\0", form.delimiter, form.escape))  # no row has a NUL byte
+    blank = "".join(_escaped(b) for b in " \t" if b != form.delimiter)
+    # Python's: of one character, and possessive.
+    plain, other = (rf"[^{q}{d}\r\n]", rf"[^{d}\r\n]") if form.bytewise else (rf"(?:(?!{d})[^{q}\r\n])", rf"(?:(?!{d})[^\r\n])")
+    inside, within = _inside(q, e, ""), _inside(q, e, r"\r\n")
+    strict = f"(?:{q}{inside}{q}|{plain}*+)"
+    bare = f"{plain}*+" if form.multi_line else rf"(?![{blank}]*{q}){other}*+"
+    lax = f"(?:{q}{inside if form.multi_line else within}{q}|{bare}|)"
+    end = r"(?:\r\n?|\n|\Z)"
+    # RE2's, which has neither.
+    re2 = rf"[^{q}{d}\r\n]*" if form.multi_line else rf"[{blank}]*(?:[^{q}{d}{blank}\r\n][^{d}\r\n]*)?"
+    text = rf"(?:[^{q}{e}]|{q}{q}" + (rf"|{e}(?s:.)" if e else "") + ")*"
+    field = f"(?:{q}{text}{q}|{re2})"
+    count = max(len(form.names) - 1, 0)
+    return Grammar(
+        rf"\A{field}(?:{d}{field})*(?:\r\n?|\n)?\z" if form.bytewise else "",
+        _compiled(f"(?:(?:{q}{inside}{q}|{bare}){d})*+(?:{q}{inside}{q}|{bare}){end}"),
+        _compiled(f"{strict}(?:{d}{strict}){{{count}}}{end}"),
+        _compiled(f"(?:{lax}{d})*+{lax}"),
+        _compiled(f"(?:{q}({inside}){q}|({bare}))(?:{d}|({end}))"),
+    )
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in text.encode())
+
+
+def _inside(q: str, e: str, breaks: str) -> str:
+    """What may stand in quotes."""
+    pair = f"(?:{q}{q}|{e}[^{breaks}])" if e and breaks else f"(?:{q}{q}|{e}.)" if e else f"{q}{q}"
+    return f"[^{q}{e}{breaks}]*+(?:{pair}[^{q}{e}{breaks}]*+)*+"
+
+
+def _compiled(pattern: str) -> re.Pattern[bytes]:
+    return re.compile(pattern.encode(), re.DOTALL)
+
+
+def _line_ends(data: bytes, *, eof: bool) -> Ints:
+    at = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(at == 10) + 1
+    if b"\r" in data:  # ends a line, too, unless \n follows
+        returns = np.flatnonzero(at[:-1] == 13)
+        ends = np.sort(np.concatenate([ends, returns[at[returns + 1] != 10] + 1]))
+    if eof and data and (not len(ends) or ends[-1] < len(data)):
+        ends = np.append(ends, len(data))
+    return ends.astype(np.int64)
+
+
+def _sound(data: bytes, ends: Ints, form: Form) -> Bools:
+    rules = grammar(form)
+    if rules.sound:
+        found = pc.match_substring_regex(array_of(data, ends), rules.sound).to_numpy(zero_copy_only=False)
+        return np.asarray(found, np.bool_)
+    pairs = zip(starts(ends).tolist(), ends.tolist(), strict=True)
+    return np.fromiter((rules.whole.fullmatch(data, a, b) is not None for a, b in pairs), np.bool_, len(ends))
+
+
+def _by_line(data: bytes, eof: bool, ends: Ints, form: Form) -> Cut:
+    """A row is a line. Lines that together would be a row with line breaks are all refused."""
+    why: dict[int, str] = {}
+    joined: set[int] = set()
+    rules = grammar(form)
+    for i in np.flatnonzero(~_sound(data, ends, form)).tolist():
+        if i in why:
+            continue
+        first, last = int(ends[i - 1]) if i else 0, int(ends[i])
+        why[i] = _fault(data, first, _end_of(rules.prefix, data, first, last), form)
+        if why[i] == OPEN:
+            if not eof and len(data) - first < LOOK:
+                return Cut(ends[:i], ends, {k: v for k, v in why.items() if k < i}, frozenset(joined))
+            whole = rules.exact.match(data, first, min(first + LOOK, len(data)))
+            if whole and whole.end() > last:
+                more = range(i + 1, int(np.searchsorted(ends, whole.end())) + 1)
+                why |= dict.fromkeys([i, *more], BREAKS)
+                joined |= {*more}
+    return Cut(ends, ends, why, frozenset(joined))
+
+
+def _one_by_one(data: bytes, eof: bool, breaks: Ints, form: Form, line: int) -> Cut:
+    """Text in quotes may have line breaks. What follows broken quoting is refused, a line at a time, until a quote surely opens."""
+    ends: list[int] = []
+    why: dict[int, str] = {}
+    joined: set[int] = set()
+    at, rules, limits = 0, grammar(form), breaks.tolist()
+    number = 0  # of the line that ends after `at`
+    while at < len(data):
+        while limits and number < len(limits) and limits[number] <= at:
+            number += 1
+        found = _end_of(rules.prefix, data, at, len(data))
+        if not eof and len(data) - found < len(form.delimiter.encode()):
+            break  # more data may say what this is
+        if found == len(data) or data[found] in b"\r\n":
+            k = int(np.searchsorted(breaks, found, side="right"))
+            stop = limits[k] if k < len(limits) else len(data) if eof else 0
+            if not stop:
+                break
+            ends.append(stop)
+        else:
+            reason = _fault(data, at, found, form)
+            stop = (len(data) if eof else 0) if reason == OPEN else _resumed(data, eof, found, breaks, form)
+            if not stop:
+                break
+            said = f"a quote that opens in line {line + number} is not closed, and this line is in it"
+            more = [end for end in limits[number:] if end <= stop]
+            why[len(ends)] = reason
+            for i in range(len(ends) + 1, len(ends) + len(more)):
+                why[i] = said if reason == OPEN else FOLLOWS
+                joined.add(i)
+            ends += more
+        at = ends[-1]
+    return Cut(np.array(ends, np.int64), breaks, why, frozenset(joined))
+
+
+def _resumed(data: bytes, eof: bool, fault: int, breaks: Ints, form: Form) -> int:
+    """Where records begin again after broken quoting: before a quote that surely opens, or where none is near; 0: not to be told yet."""
+    quote, outer = form.quote.encode(), (form.delimiter + "\r\n").encode()
+
+    def line_end(at: int) -> int:
+        k = int(np.searchsorted(breaks, at, side="right"))
+        return int(breaks[k]) if k < len(breaks) else len(data) if eof else 0
+
+    stop = line_end(fault)
+    while stop and (stop < len(data) or not eof):
+        at = data.find(quote, stop, stop + LOOK)
+        if at < 0:
+            return 0 if not eof and len(data) - stop < LOOK else stop
+        if at + 1 == len(data) and not eof:
+            return 0
+        if data[at - 1] in outer and at + 1 < len(data) and data[at + 1] not in outer + quote:
+            return stop
+        stop = line_end(at)
+    return stop
+
+
+def _end_of(prefix: re.Pattern[bytes], data: bytes, first: int, last: int) -> int:
+    found = prefix.match(data, first, last)
+    assert found is not None  # it takes nothing, too
+    return found.end()
+
+
+def _fault(data: bytes, first: int, at: int, form: Form) -> str:
+    """What is wrong where the quoting is no longer right, in a record that begins at `first`."""
+    quote, delimiter = form.quote.encode(), form.delimiter.encode()
+    opens = at == first or data.endswith(delimiter, first, at)
+    if data[at : at + 1] == quote:
+        return OPEN if opens else INSIDE
+    return BEFORE if opens else AFTER
