@@ -1,6 +1,8 @@
 """What networks are made of: each learns what it is for, over any number of ranks, in stages, and from what others learnt."""
 
+import importlib.util
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ from keyfold.conf import check
 from keyfold.errors import ConfError, DataError
 from keyfold.features import Out
 from keyfold.matrix import Layout
-from keyfold.models.torch import Loop, Start, Torch
+from keyfold.models.torch import Loop, Network, Start, Torch
 from keyfold.training import board, start
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.loop import Data, Told, Training
@@ -99,6 +101,30 @@ def trained(data, name, folder, ranks=None, module=None, **loop):
 def test_each_learns_what_it_is_for(data, tmp_path, name, epochs, rate):
     _, told = trained(data, name, tmp_path, epochs=epochs, learning_rate=rate)
     assert min(t.validation for t in told) < 0.45  # 0.69 by chance
+
+
+@pytest.mark.parametrize("name", [n for n in NETWORKS if n != "resnet50" or importlib.util.find_spec("torchvision")])
+def test_a_row_has_the_same_bits_in_every_batch(name):
+    conf, (table, _) = conf_of(name), rows(np.random.default_rng(2), 600)
+    network = Network(conf.build(Layout.of(OUTS), 7), SimpleNamespace(outs=OUTS), conf)
+    torch.set_num_threads(2)
+
+    def answers(places, size):
+        parts = [places[i : i + size] for i in range(0, len(places), size)]
+        return np.concatenate([network.probability({n: v[at] for n, v in table.items()}) for at in parts]).view(np.uint64)
+
+    try:
+        every = np.arange(60 if name == "resnet50" else 600)
+        whole, mixed = answers(every, 600), np.random.default_rng(1).permutation(every)
+        assert len(set(whole.tolist())) > 10
+        for size in (7, 97, 600):
+            assert (answers(every, size) == whole).all(), size
+        assert (answers(every[:30], 1) == whole[:30]).all()
+        assert (answers(mixed, 600) == whole[mixed]).all()
+        assert (answers(np.full(64, 5), 600) == whole[5]).all()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from keyfold.blocks import block_size, blocked
 from keyfold.errors import ConfError
 from keyfold.matrix import Layout
 from keyfold.networks.section import Networks
@@ -16,8 +17,6 @@ from keyfold.spec import Arrays, Spec
 
 if TYPE_CHECKING:
     from torch import nn
-
-AT_ONCE = 16_384  # rows that a network answers together
 
 
 class Stage(Section):
@@ -149,13 +148,14 @@ class Network:
         """What the network says of each row."""
         import torch
 
-        indices, numbers = self.layout.packed(arrays, len(next(iter(arrays.values()))))
-        parts = range(0, max(1, len(indices)), AT_ONCE)
-        with torch.inference_mode():
-            found = [
-                self.module(torch.from_numpy(indices[i : i + AT_ONCE]), torch.from_numpy(numbers[i : i + AT_ONCE])) for i in parts
-            ]
-        return np.concatenate([part.numpy() for part in found]).astype(np.float64)
+        rows = len(next(iter(arrays.values())))
+        packed = self.layout.packed(arrays, rows)
+
+        def answered(places: npt.NDArray[np.intp]) -> Any:
+            with torch.inference_mode():  # copies, for the sums of a matrix also depend on where in memory it begins
+                return self.module(*(torch.tensor(part[places]) for part in packed)).numpy()
+
+        return blocked(answered, rows, block_size(self.spec.outs.values()))
 
     def save(self, folder: Path) -> None:
         """Writes parameters and conf into a folder."""

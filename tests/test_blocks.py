@@ -1,0 +1,130 @@
+"""A row has the same bits by itself, in any batch and at any place of it: of every estimator that can be saved."""
+
+import inspect
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.utils import all_estimators
+from threadpoolctl import ThreadpoolController
+
+from keyfold import blocks
+from keyfold.features import Out
+from keyfold.models.sklearn import Estimator, Sklearn
+
+ROWS, LEARNT = 1000, 300
+OUTS = {
+    "city": Out("int", 40), "plan": Out("int", 5), "pair": Out("int", 200), "age": Out("double"), "spent": Out("double"),
+    "waves": Out("double", length=8),
+}  # fmt: skip
+SPEC = SimpleNamespace(outs=OUTS)
+RNG = np.random.default_rng(7)
+DRAWN = {
+    "city": RNG.integers(0, 40, ROWS).astype(np.int32), "plan": RNG.integers(0, 5, ROWS).astype(np.int32),
+    "pair": RNG.integers(0, 200, ROWS).astype(np.int32), "age": RNG.random(ROWS) * 90, "spent": RNG.random(ROWS) * 250,
+    "waves": RNG.random((ROWS, 8)) / 3,
+}  # fmt: skip
+NUMBER = DRAWN["age"] / 30 + DRAWN["plan"] + DRAWN["city"] % 3 + RNG.random(ROWS)
+LABEL = np.median(NUMBER) < NUMBER
+PARAMS = {"n_estimators": 6, "max_iter": 40, "n_components": 1, "min_categories": 256}
+KINDS = {name: kind for kind in ("classifier", "regressor") for name, _ in all_estimators(kind)}
+CLASSES = {name: found for name, found in all_estimators() if name in KINDS}
+# skops trusts not all that they hold, so `train` refuses them.
+UNSAVED = {
+    "GaussianProcessClassifier", "GaussianProcessRegressor", "KNeighborsClassifier", "KNeighborsRegressor", "KernelRidge",
+    "LabelPropagation", "LabelSpreading", "NuSVC", "NuSVR", "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "SVC", "SVR",
+    "StackingClassifier", "StackingRegressor", "TunedThresholdClassifierCV", "VotingClassifier", "VotingRegressor",
+}  # fmt: skip
+# These take no label, or no features, of ours; or give no probability.
+UNFIT = {
+    "ClassifierChain", "IsotonicRegression", "MultiOutputClassifier", "MultiOutputRegressor", "MultiTaskElasticNet",
+    "MultiTaskElasticNetCV", "MultiTaskLasso", "MultiTaskLassoCV", "OutputCodeClassifier", "RegressorChain",
+}  # fmt: skip
+DENSE_TOO = {"LogisticRegression", "MLPClassifier", "MLPRegressor", "Ridge", "SGDClassifier", "RandomForestClassifier"}
+CASES = [(name, None) for name in sorted({*CLASSES} - UNSAVED - UNFIT)] + [(name, False) for name in sorted(DENSE_TOO)]
+
+
+def of(arrays, places):
+    return {name: values[places] for name, values in arrays.items()}
+
+
+def fitted(name, sparse, folder):
+    """The estimator as `train` makes it, fitted on some of the rows, saved and loaded; over two threads where it can be."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    found, classes = CLASSES[name], KINDS[name] == "classifier"
+    asked = inspect.signature(found).parameters
+    params = {n: value for n, value in PARAMS.items() if n in asked and name != "OrthogonalMatchingPursuitCV"}
+    if "estimator" in asked and (name == "SelfTrainingClassifier" or asked["estimator"].default is inspect.Parameter.empty):
+        params["estimator"] = LogisticRegression() if classes else Ridge()
+    y = (LABEL if classes else NUMBER)[:LEARNT]
+    learnt = of(DRAWN, slice(LEARNT))
+    with blocks.one_thread():  # else two threads fit 300 rows more slowly
+        made = Sklearn(estimator=f"{found.__module__}.{name}", params=params).fit(SPEC, learnt, y, None, 3)
+        if sparse is not None:
+            made.sparse = sparse
+            made.estimator.fit(made.matrix(learnt), y)
+    if "n_jobs" in asked:
+        made.estimator.set_params(n_jobs=2)
+    made.save(folder)
+    return Estimator.load(folder, SPEC, sparse=made.sparse), classes
+
+
+def answers(estimator, classes, places, size):
+    predict = estimator.probability if classes else estimator.value
+    return np.concatenate([predict(of(DRAWN, places[i : i + size])) for i in range(0, len(places), size)]).view(np.uint64)
+
+
+@pytest.mark.parametrize(("name", "sparse"), CASES)
+@pytest.mark.filterwarnings("ignore")
+def test_a_row_has_the_same_bits_in_every_batch(name, sparse, tmp_path):
+    estimator, classes = fitted(name, sparse, tmp_path)
+    every = np.arange(ROWS)
+    whole = answers(estimator, classes, every, ROWS)
+    for size in (7, 997, ROWS):
+        assert (answers(estimator, classes, every, size) == whole).all(), size
+    assert (answers(estimator, classes, every[:40], 1) == whole[:40]).all()
+    mixed = np.random.default_rng(1).permutation(ROWS)
+    assert (answers(estimator, classes, mixed, ROWS) == whole[mixed]).all()
+    assert (answers(estimator, classes, np.full(blocks.BLOCK, 5), ROWS) == whole[5]).all(), "at every place of a block"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_rows_give_no_predictions(tmp_path):
+    estimator, _ = fitted("LogisticRegression", None, tmp_path)
+    assert estimator.probability(of(DRAWN, slice(0))).shape == (0,)
+
+
+@given(st.lists(st.integers(1, 40_000), max_size=4))
+def test_a_block_is_a_power_of_two_and_small_where_rows_are_wide(lengths):
+    outs = [Out("float", length=n) for n in lengths]
+    size = blocks.block_size(outs)
+    assert size in {2**n for n in range(9)}
+    assert size == blocks.BLOCK or 2 * size * sum(lengths) > blocks.CELLS
+    assert size == 1 or size * sum(lengths) <= blocks.CELLS
+
+
+def test_threads_of_one_process_keep_one_thread_each_and_give_back_what_was_there():
+    def threads():
+        return [found["num_threads"] for found in ThreadpoolController().info()]
+
+    before, inside = threads(), []
+    gate = threading.Barrier(3)
+
+    def work():
+        gate.wait()
+        for _ in range(20):
+            with blocks.one_thread():
+                inside.append(set(threads()[:2]))
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(inside) == 60
+    assert all(found == {1} for found in inside)
+    assert threads() == before
