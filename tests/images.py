@@ -1,5 +1,6 @@
 """Image files as bytes, made by Pillow: what tests of images begin with."""
 
+import base64
 import io
 import struct
 import zlib
@@ -25,9 +26,32 @@ def turned(image, orientation, kind="PNG"):
     return encoded(image, kind, exif=exif)
 
 
+# The profile of Display P3, in which (200, 100, 50) is (216, 93, 24) of sRGB.
+P3 = zlib.decompress(
+    base64.b85decode(
+        "c-muNV0^#;1WXPL47qtFMM3UP3K5Y}3hb{K7=aKB5|fJy81RB`*C1*y>oSlII8#!KlY#UHAWldwC@NuKU<?4V1<FebK<oq{Tcil+C?LB8#7>8>J3#Ct2zw4#O-PV4ki7w<Hyy%00AeRW"
+        "*cU)-s9hky9AL~qbx@L80dgZlUVdIGhz5lvdKe+Zn(s3(*zW)T|Nm};nAd&=hK=S73|u=AVj30<41(MY3@3Ibmll;ltzu*Xx}Ojq0A3C}AO"
+    )
+)
+
+
 def header(width, height):
     """A PNG that claims a size, and has no pixels."""
-    parts = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", b""))
+    return _png((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", b""))
+
+
+def deep(colours, transparent):
+    """A PNG of one row of 16-bit colours, one of which is transparent."""
+    row = b"\0" + np.array(colours, ">u2").tobytes()
+    return _png(
+        (b"IHDR", struct.pack(">IIBBBBB", len(colours), 1, 16, 2, 0, 0, 0)),
+        (b"tRNS", np.array(transparent, ">u2").tobytes()),
+        (b"IDAT", zlib.compress(row)),
+        (b"IEND", b""),
+    )
+
+
+def _png(*parts):
     chunks = (struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 

@@ -45,6 +45,7 @@ class Decoder:
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
+        self.patience = 60 + 20 * opening.seconds  # of the clock: for a process that waits for ever, on whatever it is
         self._child: subprocess.Popen[bytes] | None = None
         self._line: Connection | None = None
 
@@ -53,7 +54,10 @@ class Decoder:
         return self._asked("size", "", cell)
 
     def made(self, cell: bytes | str, into: str = "") -> Decoded:
-        """`width`, `height`, `bytes` (int) and `sha256` of the new file, which is written `into` a path or given back; or `reason`."""
+        """`width`, `height`, `bytes` (int) and `sha256` of the new file, which is written `into` a path or given back; or `reason`.
+
+        Where something of a sound picture was left out, `note` says so.
+        """
         return self._asked("made", into, cell)
 
     def close(self) -> None:
@@ -71,16 +75,16 @@ class Decoder:
             line.send_bytes(json.dumps([what, into, cell if isinstance(cell, str) else None]).encode())
             if isinstance(cell, bytes):
                 line.send_bytes(cell)
-            if not line.poll(self._opening.seconds):
+            if not line.poll(self.patience):
                 self.close()
-                return Decoded({"reason": f"it takes longer than {self._opening.seconds:g} seconds"})
+                return Decoded({"reason": f"the decoder gave no answer within {self.patience:g} seconds"})
             facts = json.loads(line.recv_bytes())
             return Decoded(facts, line.recv_bytes() if facts.pop("follows", False) else b"")
         except ValueError:  # no answer of ours: whatever the image made of it, that process is not asked again
             self.close()
             return Decoded({"reason": "the decoder's answer makes no sense"})
         except (EOFError, OSError):
-            return Decoded({"reason": f"the decoder ended over it ({self._ended()})"})
+            return Decoded({"reason": self._ended()})
 
     def _begin(self) -> Connection:
         ours, theirs = socket.socketpair()
@@ -95,7 +99,9 @@ class Decoder:
     def _ended(self) -> str:
         code = self._child.wait(timeout=5) if self._child else 0
         self.close()
-        return signal.Signals(-code).name if code < 0 else f"code {code}"
+        if code == -signal.SIGPROF:
+            return f"it takes more than {self._opening.seconds:g} seconds of processor time"
+        return f"the decoder ended over it ({signal.Signals(-code).name if code < 0 else f'code {code}'})"
 
 
 def answer() -> None:
@@ -109,7 +115,10 @@ def answer() -> None:
             cell = line.recv_bytes() if path is None else path
         except EOFError:
             return
+        # The kernel ends the process once it has used so much of a processor since now.
+        signal.setitimer(signal.ITIMER_PROF, opening.seconds)
         facts, file = _answered(opening, what, cell, into)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         line.send_bytes(json.dumps(facts | {"follows": bool(file)}).encode())
         if file:
             line.send_bytes(file)
@@ -131,10 +140,12 @@ def _answered(opening: Opening, what: str, cell: bytes | str, into: str) -> Deco
             if what == "size":
                 return Decoded({"pixels": image.width * image.height})
             frames = list(_frames(opening, image))
+            note = {"note": "its EXIF block is damaged, so it is taken as upright"} if pixels.DAMAGED in image.info else {}
             file = opening.output.encoded(frames, image)
     except pixels.UnusableError as error:
         return Decoded({"reason": str(error)})
-    facts = {"width": frames[0].width, "height": frames[0].height, "bytes": len(file), "sha256": hashlib.sha256(file).hexdigest()}
+    size = {"width": frames[0].width, "height": frames[0].height, "bytes": len(file)}
+    facts = size | {"sha256": hashlib.sha256(file).hexdigest()} | note
     if not into:
         return Decoded(facts, file)
     write(file, Path(into))

@@ -17,7 +17,7 @@ from keyfold.due import due
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.ingest import PERIOD, in_period, ingest, period_of
 from keyfold.operations import Operation, Output
-from keyfold.pixels import MOST, path_of
+from keyfold.pixels import MOST, VERSION, path_of
 from keyfold.scored import refuse_many, said
 from keyfold.section import Section
 from keyfold.spark import cores
@@ -54,7 +54,7 @@ class Images(Section):
     max_pixels: int = Field(50_000_000, ge=1, le=MOST, description="a larger image is refused before it is decoded")
     max_quarantine: float = Field(1, ge=0, le=1, description="share of images that cannot be made, above which nothing changes")
     memory_mb: int = Field(1024, ge=64, description="that the decoder of one image may take")
-    seconds: float = Field(30, gt=0, description="that one image may take")
+    seconds: float = Field(30, gt=0, description="of processor time that one image may take")
 
     @property
     def opening(self) -> Opening:
@@ -83,7 +83,7 @@ def images(run: "Run") -> None:
         }
         _check_columns(conf.images, conf.data.key, rows)
         rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
-        made_by |= {"pillow": _pillow(), "files": _stamp(rows, conf.images.input_col)}
+        made_by |= {"pillow": _pillow(), "pixels": VERSION, "files": _stamp(rows, conf.images.input_col)}
         job.run_id = run.identity("images", made_by, rows=pinned, period=period)
         with table.lock(period, run.say):
             with run.step("check") as step:
@@ -217,6 +217,7 @@ def _made(opening: Opening, keys: int, folder: str, batches: Iterator[pa.RecordB
 def _outcome(at: Decoder, cell: pa.Scalar, into: str) -> dict[str, Any]:
     facts, file = at.made(cell.as_py(), into) if cell.is_valid else ({"reason": "there is no image: the cell is NULL"}, b"")
     well = "reason" not in facts
+    facts = {"reason": facts.pop("note", None)} | facts
     return dict.fromkeys(_TYPES) | facts | {
         "status": "made" if well else "quarantined", "path": into if well and into else None, "image": file or None
     }  # fmt: skip
@@ -250,10 +251,11 @@ def _pillow() -> str:
     return version("pillow")
 
 
-def _counts(table: "Table", period: str) -> "tuple[int, Counter[str]]":
-    """How many images were made, and how many not, by reason."""
+def _counts(table: "Table", period: str) -> "tuple[Counter[str | None], Counter[str]]":
+    """How many images were made, by what is to be said of them (None: nothing), and how many not, by reason."""
     rows = table.read().where(col("period") == period).groupBy("status", "reason").count().collect()
-    return sum(row[2] for row in rows if row.status == "made"), Counter({r.reason: r[2] for r in rows if r.status != "made"})
+    made = Counter({r.reason: r[2] for r in rows if r.status == "made"})
+    return made, Counter({r.reason: r[2] for r in rows if r.status != "made"})
 
 
 def _check_share(conf: Images, table: "Table", period: str, keys: int) -> None:
@@ -264,7 +266,9 @@ def _check_share(conf: Images, table: "Table", period: str, keys: int) -> None:
 
 def _account(run: "Run", job: "Job", table: "Table", period: str) -> None:
     made, refused = _counts(table, period)
-    counts = {"made": made, "quarantined": refused.total()}
+    counts = {"made": made.total(), "quarantined": refused.total()}
+    for note in sorted(filter(None, made)):
+        run.say(f"{made[note]:,} images were made with a note: {note}")
     job.counts |= {"scored": counts["made"], "quarantined": counts["quarantined"]}
     run.facts |= {"images made": counts["made"], "images quarantined": counts["quarantined"], "table of images": table.name}
     whole = {"read": job.counts["read"], **counts}

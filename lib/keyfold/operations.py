@@ -164,9 +164,9 @@ class Output(Section):
         ready = [pixels.on(f, self.background) if self.format == "JPEG" else f for f in frames]
         more: dict[str, object] = {"quality": self.quality} if self.format in ("JPEG", "WEBP") else {}
         if self.metadata == "keep" and self.format != "GIF":
-            exif = source.getexif()
-            exif.pop(0x0112, None)
-            more["exif"] = exif.tobytes()
+            tags = pixels.exif(source)
+            tags.pop(pixels.ORIENTATION, None)
+            more["exif"] = tags.tobytes()
         if len(ready) > 1:
             more |= {"save_all": True, "append_images": ready[1:], "loop": 0, "duration": source.info.get("duration", 100)}
         file = io.BytesIO()

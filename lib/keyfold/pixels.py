@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    import PIL.Image
     from PIL.Image import Image as Picture
 
+VERSION = 2  # of what pixels `plain` makes of a file
 MOST = 89_478_485  # pixels, above which Pillow itself speaks of a bomb
 
 
@@ -56,38 +58,96 @@ def _why(error: Exception, formats: Sequence[str], max_pixels: int) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
+_UPRIGHT = {  # by EXIF's orientation, Pillow's name of what undoes it
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
+}  # fmt: skip
+ORIENTATION = 0x0112
+DAMAGED = "keyfold_exif_damaged"
+
+
 def plain(image: "Picture") -> "Picture":
     """The same picture upright, of mode L, RGB or RGBA: 16 bits become their upper 8, colours those of sRGB."""
     import PIL.Image
-    import PIL.ImageOps
 
-    PIL.ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I"):  # Pillow's own conversion would make white of all but the darkest of 16 bits
-        wide: npt.NDArray[Any] = np.asarray(image)
-        return PIL.Image.fromarray(np.clip(wide >> 8, 0, 255).astype(np.uint8))
+    _make_key_transparent(image)
+    image.load()
+    if turn := _UPRIGHT.get(exif(image).get(ORIENTATION, 1)):
+        image = image.transpose(PIL.Image.Transpose[turn])
     if image.mode == "F":
         raise UnusableError("its pixels are floating-point numbers, which say nothing of what is white")
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    if image.mode in ("1", "L"):
-        return image.convert("L")
-    return _in_srgb(image)
+    if image.mode.startswith("I"):  # Pillow's own conversion would make white of all but the darkest of 16 bits
+        image = _in_8_bits(image)
+    if not image.has_transparency_data:
+        return _in_srgb(image)
+    whole = image.convert("RGBA")
+    opaque = image.getchannel("L") if image.mode == "LA" else whole.convert("RGB")
+    opaque.info |= {name: image.info[name] for name in ("icc_profile",) if name in image.info}
+    made = _in_srgb(opaque).convert("RGBA")
+    made.putalpha(whole.getchannel("A"))
+    return made
+
+
+def exif(image: "Picture") -> "PIL.Image.Exif":
+    """The EXIF tags of a loaded image; none where the block is damaged, which `image.info` then says."""
+    import PIL.Image
+
+    if DAMAGED in image.info:
+        return PIL.Image.Exif()
+    try:
+        PIL.Image.Exif().load(image.info.get("exif", b""))  # `getexif` itself fails once at most
+        return image.getexif()
+    except Exception:  # noqa: BLE001 - the pixels are sound; Pillow raises whatever its parser stumbles over
+        image.info[DAMAGED] = True
+        return PIL.Image.Exif()
+
+
+def _make_key_transparent(image: "Picture") -> None:
+    """Of a PNG of 16-bit colours, one of which is transparent: Pillow keeps the upper 8 bits, and all 16 must be compared."""
+    import PIL.Image
+
+    key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    if not tiles or tiles[0][3] != "RGB;16B" or not isinstance(key, tuple):
+        return
+    file: Any = image.fp  # type: ignore[attr-defined]
+    at = file.tell()
+    file.seek(0)
+    with PIL.Image.open(io.BytesIO(file.read()), formats=("PNG",)) as lower:
+        file.seek(at)
+        lower.tile = [tile._replace(args="RGB;16L") for tile in lower.tile]  # the other byte of each colour
+        wide = np.asarray(image).astype(np.uint16) << 8 | np.asarray(lower)
+    del image.info["transparency"]
+    image.putalpha(PIL.Image.fromarray(np.where((wide == key).all(axis=-1), 0, 255).astype(np.uint8)))
+
+
+def _in_8_bits(image: "Picture") -> "Picture":
+    import PIL.Image
+
+    wide: npt.NDArray[Any] = np.asarray(image)
+    made = PIL.Image.fromarray(np.clip(wide >> 8, 0, 255).astype(np.uint8))
+    made.info |= {name: image.info[name] for name in ("icc_profile",) if name in image.info}
+    if isinstance(key := image.info.get("transparency"), int):
+        made.putalpha(PIL.Image.fromarray(np.where(wide == key, 0, 255).astype(np.uint8)))
+    return made
 
 
 def _in_srgb(image: "Picture") -> "Picture":
+    """Of mode L or RGB, without transparency."""
     from PIL import ImageCms
 
     profile = image.info.get("icc_profile")
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     if image.mode == "LAB":
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    elif profile is None or image.mode not in ("RGB", "CMYK"):
-        return image.convert("RGB")
+    elif profile is None:
+        return image.convert(mode)
     else:
         profile = io.BytesIO(profile)
+        image = image if image.mode == "CMYK" else image.convert(mode)
     try:
-        return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
+        made = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
     except ImageCms.PyCMSError:  # a damaged profile, or one for other pixels
-        return image.convert("RGB")
+        made = image
+    return made.convert(mode)
 
 
 def on(image: "Picture", background: str = "white") -> "Picture":
