@@ -83,7 +83,7 @@ def images(run: "Run") -> None:
         }
         _check_columns(conf.images, conf.data.key, rows)
         rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
-        made_by |= {"pillow": _pillow(), "pixels": VERSION, "files": _stamp(rows, conf.images.input_col)}
+        made_by |= {"pillow": _pillow(), "pixels": str(VERSION), "files": _stamp(rows, conf.images.input_col)}
         job.run_id = run.identity("images", made_by, rows=pinned, period=period)
         with table.lock(period, run.say):
             with run.step("check") as step:
