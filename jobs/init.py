@@ -1,33 +1,47 @@
 # no spark
-"""Looks at a file and prints a commented conf for it: init FILE --key COL[,COL] --label COL."""
+"""Looks at files and prints a commented conf for them: init FILE --key COL[,COL] --label COL."""
 
 import argparse
 import csv
 import sys
+from pathlib import Path
 
 from keyfold.cli import guarded
-from keyfold.look import conf_for
+from keyfold.errors import ConfError
 
 
 def main() -> None:
-    """Prints the conf; exits with 2 for wrong options, with 3 for a file that will not do."""
-    parser = argparse.ArgumentParser("init", description="Looks at a CSV, JSON-lines or Parquet file; prints a conf for it.")
-    parser.add_argument("file")
-    parser.add_argument("--key", required=True, metavar="COL[,COL]", help='a name with a comma goes in "double quotes"')
+    """Prints or writes the conf; exits with 2 for wrong options, with 3 for a file that will not do."""
+    parser = argparse.ArgumentParser("init", description="Looks at CSV, JSON-lines or Parquet files; prints a conf for them.")
+    parser.add_argument("file", help="a file, a folder or a pattern such as 'calls/*.csv'")
+    parser.add_argument("--key", metavar="COL[,COL]", help='what tells rows apart, or content; a name with a comma goes in "double quotes"')
     parser.add_argument("--label", required=True, metavar="COL", help="what to predict")
     parser.add_argument("--name", help="of the use case (default: from the file's name)")
     parser.add_argument("--time", metavar="COL", help="the date or timestamp of a row, where a key has many")
     parser.add_argument("--encoding", default="utf-8", help="of a text file (default: utf-8)")
+    parser.add_argument("--out", metavar="FILE", help="where the conf is written (default: standard output)")
     parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     args = parser.parse_args()
+    guarded(lambda: _write(args), debug=args.debug)
 
-    def work() -> None:
-        key = next(csv.reader([args.key]))
-        text = conf_for(args.file, key, args.label, args.name, args.time, args.encoding)
+
+def _write(args: argparse.Namespace) -> None:
+    from keyfold.look import conf_for
+
+    if args.out and Path(args.out).exists():
+        raise ConfError(f"--out: there is `{args.out}` already; give another name, or delete it")
+    key = next(csv.reader([args.key])) if args.key is not None else None
+    text = conf_for(args.file, key, args.label, args.name, args.time, args.encoding)
+    if not args.out:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.flush()
-
-    guarded(work, debug=args.debug)
+        return
+    try:
+        with Path(args.out).open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfError(f"--out: `{args.out}` cannot be written: {error.strerror}") from None
+    print(f"{args.out} is written. Read it, then: ./spark-submit.sh pipeline {args.out}")
 
 
 if __name__ == "__main__":

@@ -5,29 +5,32 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from keyfold import formats
+from keyfold.formats import DATES, NUMBERS, PLAIN, Numbers
 
 ENOUGH = 1 << 16  # different values that are kept of a column
 CLASSES = 1_000  # different values that are counted of a column
 OTHER = "nested or binary"
 
 Block = dict[str, pa.Array]
+Floats = npt.NDArray[np.float64]
 
-_NUMBER = r"-?((0|[1-9][0-9]{0,14})(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?"
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _OFFSET = "Z|[-+][0-9]{2}:?[0-9]{2}"
 # Spark takes a zone after seconds only.
 _CLOCK = rf"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{{1,6}})?({_OFFSET})?)?"
-# From the narrowest type to the widest. No plus sign and no leading zero: those are telephone numbers and codes.
+# From the narrowest type to the widest.
 PATTERNS = {
     "boolean": "(?i)true|false",
-    "bigint": "-?(0|[1-9][0-9]{0,18})",
-    "double": _NUMBER,
+    "bigint": PLAIN.pattern("bigint"),
+    "double": PLAIN.pattern("double"),
     "date": _DAY,
     "timestamp": f"{_DAY}[ T]{_CLOCK}",
 }
+_HEAD = 50  # values that rule out most forms before all are looked at
 
 
 @dataclass
@@ -38,17 +41,34 @@ class Column:
     present: int = 0  # values that are not missing
     words: int = 0
     can: set[str] = field(default_factory=lambda: {*PATTERNS, "string", OTHER})
+    forms: dict[Numbers, str] = field(default_factory=lambda: dict.fromkeys(NUMBERS, "bigint"))  # of text: types of numbers
+    dates: set[str] = field(default_factory=lambda: {*DATES})  # of text: forms of dates
+    sign: str | None = ""  # beside each number: $, %; None where there is none
+    numbers: Numbers = PLAIN  # how the file writes its numbers
     distinct: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     share: float = 1.0  # of the values, how many are different (of those before `distinct` was full)
     counts: Counter[str] = field(default_factory=Counter)
     wall: bool = False  # some times have no offset
+    nanoseconds: bool = False
 
     @property
     def type(self) -> str:
         """A Spark SQL type name, or `OTHER`; `string` where all is missing."""
         if not self.present:
             return "string"
-        return next((kind for kind in (*PATTERNS, "string") if kind in self.can), OTHER)
+        found = next((kind for kind in (*PATTERNS, "string") if kind in self.can), OTHER)
+        if found in ("string", "double") and self.numbers != PLAIN:
+            found = self.forms.get(self.numbers, "string")
+        return "date" if self.date_form else found
+
+    @property
+    def date_form(self) -> str | None:
+        """The form of dates that are not in ISO's; None where they are, or the column holds none."""
+        if "date" in self.can or "string" not in self.can or not self.present:
+            return None
+        if "bigint" in self.can:
+            return "yyyyMMdd" if "yyyyMMdd" in self.dates and len(self.distinct) > 1 else None
+        return next((form for form in DATES if form in self.dates), None)
 
     def add(self, values: pa.Array, castable: frozenset[str]) -> None:
         """Take in a block's values; `castable`: what text may turn out to be."""
@@ -57,10 +77,26 @@ class Column:
         if not len(values):
             return
         self.can &= _possible(values, castable & self.can)
-        if self.type == "timestamp":
+        if not is_text(values.type) or "date" not in castable:
+            self.dates = set()
+        if not is_text(values.type) or "double" not in castable:
+            self.forms, self.sign = {}, None
+        if self.forms or self.dates or self.sign is not None:
+            self._add_forms(pc.unique(pc.ascii_trim_whitespace(values.cast(pa.string()))))
+        if "timestamp" in self.can and "string" in self.can:
             self.wall |= not pc.all(pc.match_substring_regex(values.cast(pa.string()), f"({_OFFSET})[ \\t]*$")).as_py()
-        if self.type != OTHER:
+        self.nanoseconds |= pa.types.is_timestamp(values.type) and values.type.unit == "ns"
+        if self.can != {OTHER}:
             self._add_texts(values.cast(pa.string()))
+
+    def _add_forms(self, texts: pa.Array) -> None:
+        for some in (texts.slice(0, _HEAD), texts):
+            fits = {form: _number_kind(some, form, kind) for form, kind in self.forms.items()}
+            self.forms = {form: kind for form, kind in fits.items() if kind}
+            self.dates = {form for form in self.dates if formats.is_date(some, form)}
+            if self.sign is not None:
+                found = formats.sign_of(some)
+                self.sign = found if found and self.sign in ("", found) else None
 
     def _add_texts(self, texts: pa.Array) -> None:
         self.words += len(texts) + pc.sum(pc.count_substring(texts, " ")).as_py()
@@ -70,45 +106,112 @@ class Column:
             self.distinct = pc.unique(pa.concat_arrays([self.distinct, texts]))
             self.share = len(self.distinct) / self.present
 
+    def classes(self) -> Counter[str]:
+        """How often each value stands, as far as they are counted; `TRUE` and `True` are one boolean."""
+        if self.type != "boolean":
+            return self.counts
+        found: Counter[str] = Counter()
+        for text, n in self.counts.items():
+            found[text.strip().lower()] += n
+        return found
+
     def strays(self) -> list[str]:
         """The one, two or three words that alone keep a column of numbers from being one."""
         texts = pc.ascii_trim_whitespace(self.distinct)
-        odd = texts.filter(pc.invert(_matches(texts, "double")))
+        odd = texts.filter(pc.invert(_matches(texts, self.numbers.pattern("double"))))
         few = self.type == "string" and 0 < len(odd) <= 3 and len(texts) >= 10 * len(odd)
         return odd.to_pylist() if few else []
 
     def span(self) -> int:
         """For whole numbers: highest less lowest of the different values that are kept, plus one."""
-        low_high = pc.min_max(pc.ascii_trim_whitespace(self.distinct).cast(pa.int64())).as_py()
+        low_high = pc.min_max(self.numbers.plain(self.distinct).cast(pa.int64())).as_py()
         return int(low_high["max"] - low_high["min"] + 1)
+
+    def iso(self, texts: pa.Array) -> pa.Array:
+        """Dates or times as ISO text, of which those of one length are in order."""
+        if self.date_form:
+            return formats.iso(texts, self.date_form)
+        return pc.ascii_trim_whitespace(texts)
+
+    def numeric(self, values: pa.Array) -> Floats:
+        """Numbers, dates (as days) or times (as seconds) as floats; NaN where missing."""
+        match self.type:
+            case "bigint" | "double":
+                plain = self.numbers.plain(values) if is_text(values.type) else values
+                found = plain.cast(pa.float64(), safe=False)
+            case "date":
+                found = self.iso(values.cast(pa.string())).cast(pa.date32()).cast(pa.int32()).cast(pa.float64())
+            case _:
+                texts = pc.replace_substring(pc.utf8_slice_codeunits(self.iso(values.cast(pa.string())), 0, 19), "T", " ")
+                found = texts.cast(pa.timestamp("s")).cast(pa.int64()).cast(pa.float64())
+        return np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
 
 
 class Keys:
-    """Which keys are missing or repeated, by 64-bit hashes: 8 bytes a row and period."""
+    """Which keys are missing or repeated, by 64-bit hashes: 8 bytes a row, the text of its time, and its file."""
 
-    def __init__(self, key: list[str], time: str | None) -> None:
-        self.key, self.time = key, time
+    def __init__(self, key: list[str], time: str | None, label: str) -> None:
+        self.key, self.time, self.label = key, time, label
         self.missing = 0
-        self._hashes: dict[str, list[npt.NDArray[np.uint64]]] = {p: [] for p in (PERIODS if time else ("all",))}
+        self._hashes: list[npt.NDArray[np.uint64]] = []
+        self._series: list[npt.NDArray[np.uint64]] = []
+        self._times: list[pa.Array] = []
+        self._labelled: list[npt.NDArray[np.bool_]] = []
+        self._files: list[npt.NDArray[np.int32]] = []
 
-    def add(self, block: Block) -> None:
+    def add(self, block: Block, file: int) -> None:
         """Take in a block's keys."""
+        import pandas as pd
+
         rows = len(next(iter(block.values()), ()))
         none = pa.nulls(rows, pa.string())
-        texts = {n: block.get(n, none).cast(pa.string()) for n in [*self.key, *([self.time] if self.time else [])]}
-        frame = pd.DataFrame({i: texts[n].to_pandas() for i, n in enumerate(texts)}).dropna()
+        columns = [*self.key, *([self.time] if self.time and self.time not in self.key else [])]
+        texts = {name: block.get(name, none).cast(pa.string()) for name in columns}
+        sound = np.ones(rows, bool)
+        for values in texts.values():
+            sound &= values.is_valid().to_numpy(zero_copy_only=False)
+        frame = pd.DataFrame({name: values.filter(pa.array(sound)).to_pandas() for name, values in texts.items()})
         self.missing += rows - len(frame)
-        for period, hashes in self._hashes.items():
-            if self.time:
-                frame[len(texts) - 1] = frame[len(texts) - 1].str.strip().str[: PERIODS[period]]
-            hashes.append(np.asarray(pd.util.hash_pandas_object(frame, index=False), np.uint64))
+        for found, names in ((self._hashes, self.key), (self._series, [name for name in self.key if name != self.time])):
+            empty = np.zeros(len(frame), np.uint64)
+            found.append(np.asarray(pd.util.hash_pandas_object(frame[names], index=False), np.uint64) if names else empty)
+        if self.time:
+            self._times.append(texts[self.time].filter(pa.array(sound)))
+        labelled = block.get(self.label, none).is_valid().to_numpy(zero_copy_only=False)
+        self._labelled.append(labelled[sound])
+        self._files.append(np.full(len(frame), file, np.int32))
 
-    def repeated(self) -> dict[str, int]:
-        """By period, finest first (`all` without a time): how many keys stand more than once."""
-        return {period: self._repeats(hashes) for period, hashes in self._hashes.items()}
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """Of the keys that are not missing."""
+        return np.concatenate(self._hashes)
 
-    def _repeats(self, hashes: list[npt.NDArray[np.uint64]]) -> int:
-        return int((np.unique(np.concatenate(hashes), return_counts=True)[1] > 1).sum())
+    def repeated(self, within: npt.NDArray[np.object_] | None = None) -> int:
+        """How many rows have a key that stands more than once (within a period)."""
+        return self._repeats(self.hashes(), within)
+
+    def repeated_in_files(self) -> int:
+        """How many rows have a key that stands more than once in their file."""
+        return self._repeats(self.hashes(), np.concatenate(self._files))
+
+    def series(self) -> int:
+        """How many different keys there are, without the time."""
+        return len(np.unique(np.concatenate(self._series)))
+
+    def times(self, column: Column) -> npt.NDArray[np.object_]:
+        """ISO texts of the rows' times."""
+        return np.asarray(column.iso(pa.concat_arrays(self._times)).to_numpy(zero_copy_only=False), object)
+
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """Which rows have a label."""
+        return np.concatenate(self._labelled)
+
+    @staticmethod
+    def _repeats(hashes: npt.NDArray[np.uint64], within: npt.NDArray[np.generic] | None) -> int:
+        if within is not None:
+            _, codes = np.unique(within, return_inverse=True)
+            hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + codes.astype(np.uint64)
+        counts = np.unique(hashes, return_counts=True)[1]
+        return int(counts[counts > 1].sum())
 
 
 PERIODS = {"day": 10, "month": 7}  # so many characters of an ISO time
@@ -119,11 +222,16 @@ def _present(values: pa.Array) -> pa.Array:
     return values.filter(pc.invert(pc.is_nan(values))) if pa.types.is_floating(values.type) else values
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are text."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _possible(values: pa.Array, castable: frozenset[str]) -> set[str]:
     """The types that hold every one of these values."""
     t, kind = pa.types, values.type
-    kind = kind.value_type if t.is_dictionary(kind) else kind
-    if t.is_string(kind) or t.is_large_string(kind):
+    if is_text(kind):
         texts = pc.unique(pc.ascii_trim_whitespace(values.cast(pa.string())))
         return {name for name in castable if name in PATTERNS and _fits(texts, name)} | {"string"}
     tests = {
@@ -137,18 +245,29 @@ def _possible(values: pa.Array, castable: frozenset[str]) -> set[str]:
     return next((kinds for test, kinds in tests.items() if test(kind)), {OTHER})
 
 
-def _matches(texts: pa.Array, kind: str) -> pa.Array:
-    return pc.match_substring_regex(texts, f"^({PATTERNS[kind]})$")
+def _matches(texts: pa.Array, pattern: str) -> pa.Array:
+    return pc.match_substring_regex(texts, f"^({pattern})$")
+
+
+def _number_kind(texts: pa.Array, form: Numbers, kind: str) -> str | None:
+    """The narrowest type of number, `kind` or wider, that these are in this form."""
+    for wider in (kind, "double"):
+        if pc.all(_matches(texts, form.pattern(wider))).as_py():
+            try:
+                form.plain(texts).cast(pa.int64() if wider == "bigint" else pa.float64())
+            except pa.ArrowInvalid:
+                continue
+            return wider
+    return None
 
 
 def _fits(texts: pa.Array, kind: str) -> bool:
-    if not pc.all(_matches(texts, kind)).as_py():
+    if not pc.all(_matches(texts, PATTERNS[kind])).as_py():
         return False
+    if kind in ("date", "timestamp"):
+        return formats.is_calendar(pc.utf8_slice_codeunits(texts, 0, 10))
     try:
-        if kind == "bigint":
-            texts.cast(pa.int64())
-        elif kind in ("date", "timestamp"):
-            pc.utf8_slice_codeunits(texts, 0, 10).cast(pa.date32())
-    except pa.ArrowInvalid:  # beyond 64 bits, or no day of the calendar
+        texts.cast(pa.int64() if kind == "bigint" else pa.string())
+    except pa.ArrowInvalid:  # beyond 64 bits
         return False
     return True

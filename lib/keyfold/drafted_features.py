@@ -1,0 +1,169 @@
+"""Which feature `init` proposes for a column, or why it proposes none."""
+
+import re
+
+import numpy as np
+import pyarrow.compute as pc
+
+from keyfold import people
+from keyfold.columns import ENOUGH, OTHER, Column
+from keyfold.draft import FEW_SERIES, NUMBERS, TIMES, Draft, Lines, snake
+from keyfold.errors import DataError
+from keyfold.peek import NUMBERED, Seen
+from keyfold.quoting import quoted
+
+FEW = 100  # different texts that still get a column each
+MAX_BUCKETS = 1 << 18
+WORDS = 3  # so many on average are a sentence, not a name
+TINY, MANY = 20, 1_000  # rows
+_CODES = r"(.*_)?(id|code|zip|zip_?code|plz|postcode|postal_?code)"
+_HOUR, _DAY = 3_600, 86_400
+WEEKS, YEAR = 14, 366  # days after which weekdays and months come again
+
+
+def why_not(draft: Draft, column: Column) -> str | None:
+    """Why a column is no feature, as the rest of a sentence."""
+    return (
+        _taken(draft, column)
+        or _says_nothing(column, draft.seen)
+        or _identifier(column, draft.seen)
+        or _suspect(draft, column)
+        or people.reason(column, snake(column.name))
+        or _unfit(column)
+    )
+
+
+def _taken(draft: Draft, column: Column) -> str | None:
+    if column is draft.label:
+        return "the label"
+    if column is draft.time:
+        return None if _parts(column) else "the time"
+    few = draft.few_series and 1 < len(column.distinct) < FEW_SERIES  # series that are in each fold
+    return "the key" if column.name in draft.key and not few else None
+
+
+def _says_nothing(column: Column, seen: Seen) -> str | None:
+    if column.type == OTHER:
+        return f"it is {OTHER}"
+    if not column.present:
+        return "every value is missing"
+    if len(column.distinct) == 1 and column.present == seen.rows:
+        return f"it is {quoted(column.distinct[0].as_py())} in every row"
+    return "it has no name, and is the number of the row" if column.name == NUMBERED else None
+
+
+def _identifier(column: Column, seen: Seen) -> str | None:
+    # Amounts can be different in every row by chance; row numbers are dense, and chance does not reach far.
+    whole = column.type == "bigint" and column.share == 1 and column.present > 1
+    dense = seen.rows >= TINY and column.type == "bigint" and column.span() < 2 * seen.rows
+    if whole and (seen.rows >= MANY or dense or _is_code(column)):
+        return "it is another whole number in every row, as an identifier is"
+    different = len(column.distinct)
+    many = seen.rows >= TINY and column.share > 0.9 and (column.share == 1 or different > FEW)
+    if column.type == "string" and many and not _is_text(column) and not column.sign:
+        return f"{'each' if column.share == 1 else 'nearly each'} row has another value, as an identifier has"
+    return None
+
+
+def _suspect(draft: Draft, column: Column) -> str | None:
+    why = draft.suspects.get(column.name)
+    return f"{why}; if it is known before the label, add it, and `allow: [{draft.name(column.name)}]` to `split`" if why else None
+
+
+def _unfit(column: Column) -> str | None:
+    if column.type in TIMES and not _parts(column):
+        return "its dates differ in no part that comes again, such as the weekday"
+    if column.type == "string" and column.sign and len(column.distinct) > FEW:
+        return _signed(column)
+    return None
+
+
+def _signed(column: Column) -> str:
+    return f"its numbers have `{column.sign}` beside them and so are text: remove it in the file to make them numbers"
+
+
+def feature(column: Column, seen: Seen, name: str) -> str:
+    """A column's feature, as YAML with its reason; `name`: the column's in the table."""
+    different, source = len(column.distinct), f"input_col: {quoted(name)}"
+    many = f"over {ENOUGH:,}" if different > ENOUGH else f"{different:,}"
+    gaps = seen.rows - column.present
+    if column.type in TIMES:
+        return f"{{date_parts: {{{source}, {_date_parts(column)}}}}}  # {_range(column)}"
+    if column.type in NUMBERS and not (column.type == "bigint" and _is_code(column)):
+        fill, note = (", missing: mean", f"{gaps:,} missing") if gaps else ("", f"{many} different numbers")
+        return f"{{numeric: {{{source}, scale: standard{fill}}}}}  # {note}"
+    if column.type == "string" and _is_text(column):
+        rare = ", min_frequency: 3" if seen.rows >= MANY else ""
+        words = f"text of {column.words / column.present:.0f} words on average"
+        return f"{{text: {{{source}, max_tokens: 5000{rare}}}}}  # {words}: how often each word stands in it"
+    if different <= FEW:
+        return one_hot(column, seen, name)
+    buckets = min(1 << (4 * different - 1).bit_length(), MAX_BUCKETS)
+    why = f"{many} different values: too many for a column each{_hint(column)}"
+    return f"{{hashed: {{{source}, num_buckets: {buckets}}}}}  # {why}"
+
+
+def one_hot(column: Column, seen: Seen, name: str) -> str:
+    """A feature of categories, as YAML with its reason."""
+    rare = ", min_frequency: 10" if seen.rows >= MANY else ""
+    return f"{{one_hot: {{input_col: {quoted(name)}{rare}}}}}  # {len(column.distinct):,} different values{_hint(column)}"
+
+
+def _is_code(column: Column) -> bool:
+    return bool(re.fullmatch(_CODES, snake(column.name)))
+
+
+def _is_text(column: Column) -> bool:
+    different = len(column.distinct)
+    return column.words >= WORDS * column.present and (different > FEW or (different > 1 and column.share > 0.5))
+
+
+def _hint(column: Column) -> str:
+    if column.sign:
+        return f"; {_signed(column)}"
+    words = ", ".join(map(quoted, column.strays()))
+    return f"; numbers but for {words}: leave such cells empty to make it numeric" if words else ""
+
+
+def _parts(column: Column) -> list[str]:
+    """The parts of its dates that differ, and come again within the time that they span."""
+    seconds = column.numeric(column.distinct) * (_DAY if column.type == "date" else 1)
+    days = np.unique(seconds // _DAY)
+    span = np.ptp(seconds) / _DAY
+    parts = {
+        "hour": column.type == "timestamp" and np.ptp(seconds % _DAY) >= _HOUR,
+        "day_of_week": span >= WEEKS and np.ptp(days % 7) > 0,
+        "month": span >= YEAR,
+    }
+    return [part for part, differs in parts.items() if differs]
+
+
+def _date_parts(column: Column) -> str:
+    parts = _parts(column)
+    return f"parts: [{', '.join(parts)}]{', cyclic: true' if len(parts) > 1 else ''}"
+
+
+def _range(column: Column) -> str:
+    low_high = pc.min_max(column.iso(column.distinct)).as_py()
+    return f"{low_high['min'][:10]} to {low_high['max'][:10]}"
+
+
+def features(draft: Draft) -> Lines:
+    """The lines of the section `features`: those that are proposed, and why the other columns are left out."""
+    names: set[str] = set()
+    lines, out = [], []
+    for place, column in enumerate(draft.seen.columns.values()):
+        if why := why_not(draft, column):
+            out.append(f"  # {draft.name(column.name)} is left out: {why}.")
+            continue
+        fresh = snake(column.name) or f"column_{place + 1}"
+        while fresh in names:
+            fresh += "_"
+        names.add(fresh)
+        name = draft.names.get(column.name, column.name)
+        series = column.name in draft.key and column is not draft.time
+        made = (one_hot if series else feature)(column, draft.seen, name)
+        lines.append(f"  {quoted(fresh)}: {made}")
+    if not lines:
+        raise DataError("no column is left to learn from:\n" + "\n".join(line.removeprefix("  # ") for line in out))
+    return ["features:", *lines, *out]

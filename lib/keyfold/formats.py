@@ -1,0 +1,105 @@
+"""How people write numbers and dates: decimal commas, thousands points, currency signs, days before months."""
+
+import re
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+class Numbers(NamedTuple):
+    """How numbers are written: the mark before the fraction, and what groups of three digits are told apart by."""
+
+    decimal: str = "."
+    thousands: str = ""
+
+    def pattern(self, kind: str) -> str:
+        """RE2 for numbers of this kind, `bigint` or `double`. No plus sign and no leading zero: those are telephone numbers and codes."""
+        most = 18 if kind == "bigint" else 14
+        group = re.escape(self.thousands)
+        grouped = f"[1-9][0-9]{{0,2}}({group}[0-9]{{3}})+|" if self.thousands else ""
+        whole = f"({grouped}0|[1-9][0-9]{{0,{most}}})"
+        if kind == "bigint":
+            return f"-?{whole}"
+        mark = re.escape(self.decimal)
+        return f"-?({whole}({mark}[0-9]*)?|{mark}[0-9]+)([eE][-+]?[0-9]{{1,3}})?"
+
+    def plain(self, texts: pa.Array) -> pa.Array:
+        """Numbers of this form as Python and Arrow write them."""
+        texts = pc.ascii_trim_whitespace(texts)
+        for mark, other in ((self.thousands, ""), (self.decimal, ".")):
+            texts = pc.replace_substring(texts, mark, other) if mark not in ("", other) else texts
+        return texts
+
+
+PLAIN = Numbers()
+NUMBERS = (PLAIN, *(Numbers(d, t) for d, marks in ((",", ("", ".", " ", "'")), (".", (",", " ", "'"))) for t in marks))
+
+_SIGNS = r"[$£€¥₹₽₺%]|USD|EUR|GBP|CHF|JPY|SEK|NOK|DKK|PLN|CAD|AUD"
+_SIGNED = rf"^(?P<before>{_SIGNS})?[ \x{{a0}}]?(?P<number>-?[0-9][0-9.,' ]*?)[ \x{{a0}}]?(?P<after>{_SIGNS})?$"
+
+
+def sign_of(texts: pa.Array) -> str | None:
+    """The currency or percent sign that stands beside each of these numbers; None where one has none, or another."""
+    found = pc.extract_regex(pc.utf8_trim_whitespace(texts), _SIGNED)
+    if not len(texts) or found.null_count:
+        return None
+    beside = pc.binary_join_element_wise(found.field("before"), found.field("after"), "")
+    signs = pc.unique(beside).to_pylist()
+    return signs[0] if len(signs) == 1 and signs[0] else None
+
+
+# As Java's DateTimeFormatter writes them; two digits before one, so that the narrower is chosen.
+DATES = (
+    "dd.MM.yyyy", "d.M.yyyy", "dd/MM/yyyy", "d/M/yyyy", "MM/dd/yyyy", "M/d/yyyy", "dd-MM-yyyy", "MM-dd-yyyy", "yyyy/MM/dd",
+    "yyyy.MM.dd", "yyyyMMdd", "dd.MM.yy", "d.M.yy", "dd/MM/yy", "d/M/yy", "MM/dd/yy", "M/d/yy", "dd-MMM-yyyy", "d-MMM-yyyy",
+    "dd-MMM-yy", "d-MMM-yy", "dd MMM yyyy", "d MMM yyyy",
+)  # fmt: skip
+_TOKENS = {
+    "yyyy": "(?P<y>(?:19|20)[0-9]{2})", "yy": "(?P<y>[0-9]{2})", "MMM": "(?P<m>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)",
+    "MM": "(?P<m>0[1-9]|1[0-2])", "M": "(?P<m>0?[1-9]|1[0-2])", "dd": "(?P<d>0[1-9]|[12][0-9]|3[01])",
+    "d": "(?P<d>0?[1-9]|[12][0-9]|3[01])",
+}  # fmt: skip
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+def iso(texts: pa.Array, form: str) -> pa.Array:
+    """Dates of this form as ISO text, NULL where one is not of it."""
+    found = pc.extract_regex(pc.ascii_trim_whitespace(texts), _regex(form))
+    year, month, day = (found.field(part) for part in "ymd")
+    if "yyyy" not in form:
+        year = pc.binary_join_element_wise("20", year, "")
+    if "MMM" in form:
+        number = pc.index_in(month, pa.array(_MONTHS))
+        month = pc.add(number, 1).cast(pa.string())
+    return pc.binary_join_element_wise(year, _two(month), _two(day), "-")
+
+
+def _two(texts: pa.Array) -> pa.Array:
+    return pc.ascii_lpad(texts, 2, "0")
+
+
+def _regex(form: str) -> str:
+    tokens = re.split("(yyyy|yy|MMM|MM|M|dd|d)", form)
+    return "^" + "".join(_TOKENS.get(token, re.escape(token)) for token in tokens) + "$"
+
+
+def is_date(texts: pa.Array, form: str) -> bool:
+    """Whether each of these is a day of the calendar in this form."""
+    found = iso(texts, form)
+    return not found.null_count and is_calendar(found)
+
+
+def is_calendar(isos: pa.Array) -> bool:
+    """Whether each of these ISO dates is a day of the calendar."""
+    try:
+        isos.cast(pa.date32())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def other_order(form: str, forms: set[str]) -> str | None:
+    """Of forms that fit the same dates one with day and month the other way round."""
+    swapped = form.translate(str.maketrans("dM", "Md"))
+    return swapped if swapped in forms else None

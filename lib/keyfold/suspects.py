@@ -1,0 +1,115 @@
+"""Columns that give the label away: by one of them alone, or by where it is missing, held-out rows are told nearly without fault."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MOST = 0.95  # of ROC AUC or R², on held-out rows
+LEAST_ROWS = 20  # of each class, or of a regression twice as many, before a column can be a suspect
+_BINS = 50
+_SMOOTHING = 1.0
+
+
+class Values(NamedTuple):
+    """A column's values: numbers (NaN where missing), or codes of texts from 0 (-1 where missing)."""
+
+    numbers: Floats | None
+    codes: Ints | None = None
+
+    @property
+    def missing(self) -> npt.NDArray[np.bool_]:
+        """Where there is no value."""
+        if self.numbers is not None:
+            return np.isnan(self.numbers)
+        assert self.codes is not None
+        return self.codes < 0
+
+
+    def known(self) -> Floats:
+        """The numbers or codes."""
+        return self.numbers if self.numbers is not None else np.asarray(self.codes, np.float64)
+
+
+class Label(NamedTuple):
+    """What is to be told: numbers, or of two classes 1.0 and 0.0."""
+
+    y: Floats
+    classes: bool
+
+    def quality(self, scores: Floats) -> float:
+        """ROC AUC, or R²."""
+        return _roc_auc(self.y, scores) if self.classes else _r2(self.y, scores)
+
+    def __str__(self) -> str:
+        return "ROC AUC" if self.classes else "R²"
+
+
+def reason(column: Values, label: Label) -> str | None:
+    """Why a column is a suspect, as the rest of a sentence; None where it is none, or rows are too few to say so."""
+    half = np.random.default_rng(0).permutation(len(label.y)) % 2 == 0
+    if not _enough(label):
+        return None
+    held = Label(label.y[~half], label.classes)
+    missing = held.quality(_by_level(column.missing.astype(np.int64), half, label)[~half])
+    if missing > MOST:
+        return f"where it is missing tells the label ({label} {missing:.3f} on held-out rows), as if it were filled in afterwards"
+    best = max((held.quality(scores[~half]) for scores in _scores(column, half, label)), default=0.0)
+    if best <= MOST:
+        return None
+    return f"it alone tells the label ({label} {best:.3f} on held-out rows), as what is known only with the label does"
+
+
+def _enough(label: Label) -> bool:
+    n = min(label.y.sum(), len(label.y) - label.y.sum()) if label.classes else len(label.y) / 2
+    return bool(n >= LEAST_ROWS)
+
+
+def _scores(column: Values, half: npt.NDArray[np.bool_], label: Label) -> list[Floats]:
+    """What each of some models of one column, fitted on one half of the rows, says of all rows."""
+    if column.codes is not None:
+        return [_by_level(column.codes + 1, half, label)]
+    assert column.numbers is not None
+    known = column.numbers[half & ~column.missing]
+    if not len(known):
+        return []
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    bins = np.where(column.missing, 0, 1 + np.searchsorted(edges, np.nan_to_num(column.numbers), side="right"))
+    levels = _by_level(bins, half, label)
+    return [levels, _line(column, levels, half, label)]
+
+
+def _by_level(levels: Ints, half: npt.NDArray[np.bool_], label: Label) -> Floats:
+    """The label's mean at each level, drawn a little towards the mean of all."""
+    n = int(levels.max(initial=0)) + 1
+    rows = np.bincount(levels[half], minlength=n)
+    sums = np.bincount(levels[half], weights=label.y[half], minlength=n)
+    found: Floats = (sums + _SMOOTHING * label.y[half].mean()) / (rows + _SMOOTHING)
+    return found[levels]
+
+
+def _line(column: Values, levels: Floats, half: npt.NDArray[np.bool_], label: Label) -> Floats:
+    """A straight line; where the number is missing the mean of those rows."""
+    assert column.numbers is not None
+    here = half & ~column.missing
+    x, y = column.numbers[here], label.y[here]
+    spread = x.std()
+    slope = ((x - x.mean()) / spread * (y - y.mean())).mean() / spread if spread > 0 else 0.0
+    return np.where(column.missing, levels, y.mean() + slope * (np.nan_to_num(column.numbers) - x.mean()))
+
+
+def _roc_auc(y: Floats, scores: Floats) -> float:
+    """By ranks; of ties the mean rank."""
+    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    ones = y.sum()
+    pairs = ones * (len(y) - ones)
+    return float((ranks[y == 1].sum() - ones * (ones + 1) / 2) / pairs) if pairs else 0.5
+
+
+def _r2(y: Floats, scores: Floats) -> float:
+    spread = ((y - y.mean()) ** 2).sum()
+    return float(1 - ((y - scores) ** 2).sum() / spread) if spread > 0 else 0.0
