@@ -14,7 +14,9 @@ def main() -> None:
     """Prints or writes the conf; exits with 2 for wrong options, with 3 for a file that will not do."""
     parser = argparse.ArgumentParser("init", description="Looks at CSV, JSON-lines or Parquet files; prints a conf for them.")
     parser.add_argument("file", help="a file, a folder or a pattern such as 'calls/*.csv'")
-    parser.add_argument("--key", metavar="COL[,COL]", help='what tells rows apart, or content; a name with a comma goes in "double quotes"')
+    parser.add_argument(
+        "--key", metavar="COL[,COL]", help='what tells rows apart, or content; a name with a comma goes in "double quotes"'
+    )
     parser.add_argument("--label", required=True, metavar="COL", help="what to predict")
     parser.add_argument("--name", help="of the use case (default: from the file's name)")
     parser.add_argument("--time", metavar="COL", help="the date or timestamp of a row, where a key has many")

@@ -98,12 +98,12 @@ def test_a_zone_is_declared_where_times_need_one(write: Write) -> None:
 
 def test_numbers_few_texts_many_texts_each_get_their_feature(write: Write) -> None:
     frame = pd.DataFrame({"id": range(2_000), "y": [0, 1, 0, 0] * 500, "few": ["a", "b"] * 1_000})
-    frame["city"], frame["Flag"] = [f"city {i % 60}" for i in frame.id], [True, False] * 1_000
+    frame["city"], frame["Flag"] = [f"city {i % 119}" for i in frame.id], [True, False] * 1_000
     path = write(frame.assign(x=[1.5, None] * 1_000).to_csv(index=False))
     _, conf = look(path)
     assert conf["features"] == {
         "few": {"one_hot": {"input_col": "few", "min_frequency": 10}},
-        "city": {"hashed": {"input_col": "city", "num_buckets": 256}},
+        "city": {"hashed": {"input_col": "city", "num_buckets": 512}},
         "flag": {"one_hot": {"input_col": "Flag", "min_frequency": 10}},
         "x": {"numeric": {"input_col": "x", "scale": "standard", "missing": "mean"}},
     }
@@ -125,7 +125,7 @@ def test_the_most_buckets_are_2_to_the_18(write: Write) -> None:
         (range(100, 120), "v is left out: it is another whole number in every row, as an identifier is."),
         (["same"] * 20, "v is left out: it is same in every row."),
         ([""] * 20, "v is left out: every value is missing."),
-        (["2026-10-01", "2026-10-02"] * 10, "v is left out: a moment as such"),
+        (["2026-10-01", "2026-10-02"] * 10, "v is left out: its dates differ in no part that comes again, such as the weekday."),
     ],
 )
 def test_columns_that_teach_nothing_are_left_out_with_the_reason(write: Write, values: Any, why: str) -> None:
@@ -139,9 +139,9 @@ def test_amounts_that_differ_by_chance_are_no_identifiers(write: Write) -> None:
     assert "v" in conf["features"]
 
 
-def test_free_text_is_left_out(write: Write) -> None:
-    path = write("id,y,x,v\n" + "".join(f"{i},{i % 2},{i % 3},it broke again on day {i % 60}\n" for i in range(120)))
-    assert "# v is left out: it is free text (6 words on average)." in look(path)[0]
+def test_free_text_gets_a_vocabulary(write: Write) -> None:
+    path = write("id,y,v\n" + "".join(f"{i},{i % 2},it broke again on day {i % 160}\n" for i in range(320)))
+    assert look(path)[1]["features"] == {"v": {"text": {"input_col": "v", "max_tokens": 5000}}}
 
 
 def test_words_among_numbers_are_pointed_out(write: Write) -> None:
@@ -153,18 +153,26 @@ def test_words_among_numbers_are_pointed_out(write: Write) -> None:
 @pytest.mark.parametrize(
     ("labels", "positive", "why"),
     [
-        (["Yes", "No", "Yes", "Yes"], '"Yes"', "the class that says yes"),
-        (["1", "0", "1", "1"], "1", "the class that says yes"),
-        (["1.0", "0.0", "1.0", ""], "1", "the class that says yes"),
-        (["True", "False", "True", "True"], "true", "the class that says yes"),
-        (["stayed", "left", "stayed", "stayed"], "left", "the rarer class"),
-        (["7", "9", "9", "9"], "7", "the rarer class"),
+        (["Yes", "No", "Yes", "Yes"], '"Yes"', "`Yes` says yes where the other class is `No`"),
+        (["1", "0", "1", "1"], "1", "`1` says yes where the other class is `0`"),
+        (["1.0", "0.0", "1.0", ""], "1", "`1` says yes where the other class is `0`"),
+        (["True", "FALSE", "TRUE", "False"], "true", "`true` says yes where the other class is `false`"),
+        (["Ja", "Nein", "Ja", "Ja"], "Ja", "`Ja` says yes where the other class is `Nein`"),
+        (["stayed", "left", "stayed", "stayed"], "left", "it is the rarer one, and neither says yes"),
     ],
 )
 def test_the_positive_class_is_chosen_and_said(write: Write, labels: list[str], positive: str, why: str) -> None:
     text, conf = look(write(table(y=labels * 5)))
-    assert f"  positive: {positive}  # {why}" in text
+    assert f"  positive: {positive}  # probabilities are of this class: {why}" in text
     assert conf["train"]["model"]["sklearn"]["estimator"] == "sklearn.linear_model.LogisticRegression"
+
+
+@pytest.mark.parametrize("codes", [["1", "2"], ["7", "9"]])
+def test_of_codes_neither_is_guessed(write: Write, codes: list[str]) -> None:
+    text, conf = look(write(table(y=codes * 10)))
+    assert "positive" not in conf["data"]
+    assert f"write `positive: {codes[0]}` or `positive: {codes[1]}`. Without it `train` stops and asks." in text
+    assert "It does not run yet" in text
 
 
 def test_many_numbers_are_a_regression(write: Write) -> None:
@@ -221,7 +229,9 @@ def test_parquet_types_need_no_columns(tmp_path: Path) -> None:
 def test_missing_and_repeated_keys_are_warned_of(write: Write) -> None:
     text, _ = look(write(table(id=["", "", "a", "a", "b", "b", *range(14)])))
     assert "# Warning: 2 rows have no key; they will be quarantined." in text
-    assert "# Warning: 2 keys stand more than once; those rows will be quarantined." in text
+    assert "# Warning: the key of 4 rows stands more than once; those rows will be quarantined." in text
+    assert "# More rows than data.max_quarantine, 0.1, allows: `ingest` will refuse the files." in text
+    assert "# For another key: no column has another value in every row; `--key A,B` takes several, `--key content`" in text
     assert "Warning" not in look(write(table()))[0]
 
 
@@ -238,7 +248,6 @@ def test_a_key_that_looks_like_a_fraction_stays_text(write: Write) -> None:
 
 def test_long_files_are_cut_and_it_is_said(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keyfold.peek.LIMIT", 4_000_000)
-    monkeypatch.setattr("keyfold.look.LIMIT", 4_000_000)
     text, _ = look(write("id,y,x\n" + "".join(f"{i},{i % 2},{'n' * (i % 30)}\n" for i in range(800_000))))
     assert "# Only the first 4 MB were read" in text
     assert "800,000" not in text
@@ -297,15 +306,16 @@ def test_wrong_options(write: Write, options: dict[str, Any], error: type[Keyfol
         (b"\n \n", "m.csv", "is empty"),
         (b"id,y\n", "m.csv", "has no rows"),
         (b"", "m.jsonl", "has no rows"),
-        (b'[\n{"id": 1,\n"y": 2}]', "m.json", "has no JSON object in its 3 lines; one a line is needed"),
-        (b"id,y,id\n1,2,3\n", "m.csv", "the column name `id` stands twice; rename one"),
-        (b"id,y,ID\n1,2,3\n", "m.csv", "the column name `ID` stands twice (as `id`; Spark's names do not tell"),
-        (b"id,y,\n1,2,3\n", "m.csv", "column 3 of the header has no name; name it"),
+        (b'[\n{"id": 1,\n"y": 2}]', "m.json", "is JSON over several lines; one object a line is needed"),
+        (b"1\n2\n", "m.json", "has no rows: 2 × the line is not a JSON object"),
         (b"id,y\n1,2\n3,caf\xe9\n", "m.csv", "line 3 is not UTF-8 (byte 0xe9); save the file as UTF-8 or name its encoding"),
         (b"id,y\n" + b"1,2\n" * 2_000_000 + b"3,caf\xe9\n", "m.csv", "line 2000002 is not UTF-8"),
         ("id,y\n1,2\n".encode("utf-16"), "m.csv", "line 1 is not UTF-8 (byte 0xff)"),
         (b'{"id": 1, "y": "caf\xe9"}\n', "m.jsonl", "line 1 is not UTF-8 (byte 0xe9)"),
+        (b"id,y\n1,\x80 5\n", "m.csv", "is not UTF-8 (byte 0x80); it looks like Windows' own encoding, in which this is `1,€`"),
         (b"no parquet", "m.parquet", "cannot be read"),
+        (b"PK\x03\x04", "m.csv", "is a zip archive or an Excel workbook, not text"),
+        (b"PK\x03\x04", "m.xlsx", "is an Excel workbook; save its sheet as CSV"),
         (b"\x1f\x8bno gzip", "m.csv.gz", "cannot be read"),
         (b"id,y,x\n1,Yes,1\n2,Yes,2\n", "m.csv", "the label `y` has only the value `Yes`; there is nothing to tell apart"),
         (b"id,y,x\n1,,1\n2,,2\n", "m.csv", "the label `y` has no value"),
@@ -324,8 +334,10 @@ def test_files_that_are_not_there(write: Write, tmp_path: Path) -> None:
         conf_for(str(tmp_path / "custmers.csv"), ["id"], "y")
     with pytest.raises(ConfError, match="there is no file"):
         conf_for(str(tmp_path / "nowhere" / "a.csv"), ["id"], "y")
-    with pytest.raises(ConfError, match="is a folder"):
-        conf_for(str(tmp_path), ["id"], "y")
+    (tmp_path / "empty" / "_hidden").mkdir(parents=True)
+    (tmp_path / "empty" / "_hidden" / "a.csv").write_text(table())
+    with pytest.raises(ConfError, match=r"the folder `.*/empty` has no files"):
+        conf_for(str(tmp_path / "empty"), ["id"], "y")
 
 
 def run(*args: str) -> "subprocess.CompletedProcess[str]":

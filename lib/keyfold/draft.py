@@ -12,10 +12,9 @@ import pyarrow.compute as pc
 
 from keyfold import snapshots as periods_of
 from keyfold import suspects as leaks
-from keyfold import yaml
 from keyfold.classes import yes_of
 from keyfold.columns import OTHER, PERIODS, Column, Keys
-from keyfold.peek import NUMBERED, Seen
+from keyfold.peek import NUMBERED, READER, Seen
 from keyfold.quoting import quoted
 
 QUARANTINE = 0.1  # the default of data.max_quarantine
@@ -47,7 +46,7 @@ class Draft:
     @cached_property
     def names(self) -> dict[str, str]:
         """Safe names of columns whose own names not every reader of Delta takes."""
-        return _safe_names(self.seen)
+        return _safe_names(self.seen) if READER else {}
 
     @cached_property
     def snapshots(self) -> tuple[str, list[str]] | None:
@@ -70,9 +69,9 @@ class Draft:
     def positive(self) -> tuple[str, str] | None:
         """Of two classes the one to predict, and why it; None where they are codes, which do not say so."""
         counts = self.label.classes()
-        values = {label_value(self.label, text): text for text in counts}
-        if said := yes_of([yaml.parse(value) for value in values]):
-            return next(text for value, text in values.items() if yaml.parse(value) == said[0]), said[1]
+        values = {label_value(self.label, text) if self.label.type in NUMBERS else text: text for text in counts}
+        if said := yes_of([*values]):
+            return values[said[0]], said[1]
         if self.label.type in NUMBERS:
             return None
         return min(counts, key=lambda text: (counts[text], text)), "it is the rarer one, and neither says yes"
@@ -90,8 +89,10 @@ class Draft:
 
     @property
     def refused(self) -> bool:
-        """Whether `ingest` would refuse the files for the rows that have no key, or one that stands more than once."""
-        return bool(self.key) and self.repeated[1] + self.keys.missing > QUARANTINE * self.seen.rows
+        """Whether `ingest` would refuse the files for lines that are no rows, and rows without a key of their own."""
+        bad = self.seen.bad.total()
+        keyless = self.repeated[1] + self.keys.missing if self.key else 0
+        return bad + keyless > QUARANTINE * (self.seen.rows + bad)
 
     @property
     def runs(self) -> bool:
@@ -168,5 +169,3 @@ def _safe_names(seen: Seen) -> dict[str, str]:
         taken.add(fresh.casefold())
         found[name] = fresh
     return found
-
-

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-
 from keyfold import formats, snapshots
 from keyfold.columns import Column
 from keyfold.draft import NUMBERS, QUARANTINE, Draft, Lines, label_value, unique
@@ -22,7 +21,9 @@ def _columns(draft: Draft) -> Lines:
     seen = draft.seen
     if seen.format == "parquet":
         return [
-            f"  # {quoted(c.name)} has nanoseconds, of which microseconds are kept." for c in seen.columns.values() if c.nanoseconds
+            f"  # {quoted(c.name)} has nanoseconds, of which microseconds are kept."
+            for c in seen.columns.values()
+            if c.nanoseconds
         ]
     lines = ["  columns:  # a row with a value that its type does not hold goes to quarantine"]
     for column in seen.columns.values():
@@ -80,15 +81,19 @@ def _zone(draft: Draft) -> Lines:
 
 def _keys(draft: Draft) -> Lines:
     seen, keys = draft.seen, draft.keys
+    over = (
+        [f"  # More rows than data.max_quarantine, {QUARANTINE}, allows: `ingest` will refuse the files."]
+        if draft.refused
+        else []
+    )
     if not draft.key:
-        return ["  key: content  # a row's name is the digest of what is in it, and its number among rows that are alike"]
+        return [*over, "  key: content  # a row's name is the digest of what is in it, and its number among rows that are alike"]
     lines = [f"  # Warning: {keys.missing:,} rows have no key; they will be quarantined."] if keys.missing else []
     period, repeated = draft.repeated
     within = f" within a {period}" if draft.time else " within a file" if draft.snapshots else ""
     if repeated:
         lines += [f"  # Warning: the key of {repeated:,} rows stands more than once{within}; those rows will be quarantined."]
-    if draft.refused:
-        lines += [f"  # That is more than data.max_quarantine, {QUARANTINE}, allows: `ingest` will refuse the files."]
+    lines += over
     if repeated:
         lines += [f"  # For another key: {unique(seen, draft.label.name)}."]
     if floats := [n for n in draft.key if seen.columns[n].type == "double"]:

@@ -26,9 +26,9 @@ def why_not(draft: Draft, column: Column) -> str | None:
     return (
         _taken(draft, column)
         or _says_nothing(column, draft.seen)
+        or people.reason(column, snake(column.name))
         or _identifier(column, draft.seen)
         or _suspect(draft, column)
-        or people.reason(column, snake(column.name))
         or _unfit(column)
     )
 
@@ -60,7 +60,7 @@ def _identifier(column: Column, seen: Seen) -> str | None:
         return "it is another whole number in every row, as an identifier is"
     different = len(column.distinct)
     many = seen.rows >= TINY and column.share > 0.9 and (column.share == 1 or different > FEW)
-    if column.type == "string" and many and not _is_text(column) and not column.sign:
+    if column.type == "string" and many and not is_text(column) and not column.sign:
         return f"{'each' if column.share == 1 else 'nearly each'} row has another value, as an identifier has"
     return None
 
@@ -92,7 +92,7 @@ def feature(column: Column, seen: Seen, name: str) -> str:
     if column.type in NUMBERS and not (column.type == "bigint" and _is_code(column)):
         fill, note = (", missing: mean", f"{gaps:,} missing") if gaps else ("", f"{many} different numbers")
         return f"{{numeric: {{{source}, scale: standard{fill}}}}}  # {note}"
-    if column.type == "string" and _is_text(column):
+    if column.type == "string" and is_text(column):
         rare = ", min_frequency: 3" if seen.rows >= MANY else ""
         words = f"text of {column.words / column.present:.0f} words on average"
         return f"{{text: {{{source}, max_tokens: 5000{rare}}}}}  # {words}: how often each word stands in it"
@@ -113,7 +113,8 @@ def _is_code(column: Column) -> bool:
     return bool(re.fullmatch(_CODES, snake(column.name)))
 
 
-def _is_text(column: Column) -> bool:
+def is_text(column: Column) -> bool:
+    """Whether a column holds sentences rather than names."""
     different = len(column.distinct)
     return column.words >= WORDS * column.present and (different > FEW or (different > 1 and column.share > 0.5))
 

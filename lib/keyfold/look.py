@@ -10,7 +10,7 @@ from keyfold import drafted_data as data
 from keyfold import peek
 from keyfold.columns import OTHER, Keys
 from keyfold.draft import TIMES, Draft, Lines, snake, unique
-from keyfold.drafted_features import features
+from keyfold.drafted_features import features, is_text, why_not
 from keyfold.errors import ConfError, nearest
 from keyfold.peek import Seen, see
 from keyfold.quoting import quoted
@@ -85,12 +85,18 @@ def _head(draft: Draft) -> Lines:
         lines += [f"# The first line, `sep={seen.delimiter}`, names the delimiter; it is no row."]
     if seen.header:
         what = "`ingest` refuses the header, in which a name is missing or stands twice"
-        lines += [f"# Warning: {what}. This conf is for the line below; put it in its place.", f"#   {seen.delimiter.join(seen.header)}"]
+        lines += [
+            f"# Warning: {what}. This conf is for the line below; put it in its place.",
+            f"#   {seen.delimiter.join(seen.header)}",
+        ]
     if seen.other:
         other, first = quoted(seen.other), quoted(seen.files[0])
-        lines += [f"# Warning: {other} has other columns than {first}; `ingest` refuses that: declare each layout in data.versions."]
+        lines += [
+            f"# Warning: {other} has other columns than {first}; `ingest` refuses that: declare each layout in data.versions."
+        ]
     if seen.bad:
-        lines += [f"# Warning: {seen.bad:,} lines are not rows of these columns; they will be quarantined."]
+        reasons = "; ".join(f"{n:,} × {reason}" for reason, n in seen.bad.most_common(3))
+        lines += [f"# Warning: {seen.bad.total():,} lines are not rows of these columns; they will be quarantined: {reasons}."]
     runs = "It runs as it is." if draft.runs else "It does not run yet: see what is said of refusing and stopping."
     return [*lines, f"# {runs} Read it, then change what you know better."]
 
@@ -139,7 +145,6 @@ def _model(draft: Draft) -> Lines:
 
 
 def _slices(draft: Draft) -> Lines:
-    taken = {*draft.key, draft.label.name, *draft.suspects}
-    texts = [c for c in draft.seen.columns.values() if c.type in ("string", "boolean") and c.name not in taken]
-    few = [c.name for c in texts if 2 <= len(c.distinct) <= 10]
+    texts = [c for c in draft.seen.columns.values() if c.type in ("string", "boolean") and not why_not(draft, c)]
+    few = [c.name for c in texts if 2 <= len(c.distinct) <= 10 and c.share <= 0.5 and not is_text(c)]
     return ["report:", f"  slices: [{draft.name(few[0])}]  # metrics for each of its values"] if few else []

@@ -1,10 +1,10 @@
 """The start of CSV, JSON-lines or Parquet files, read in blocks without Spark: what their columns hold."""
 
 import codecs
-import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,16 +13,20 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from keyfold.columns import PATTERNS, Block, Column
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.formats import NUMBERS, PLAIN, Numbers
-from keyfold.sources import CHARSETS, delimiter_of, format_of, local_files
+from keyfold.readers import Form, Head, Part, head_of, parts
+from keyfold.readers.jsonlines import NO_OBJECT
+from keyfold.readers.opening import refuse_others
+from keyfold.readers.records import BREAKS
+from keyfold.sample import Sample
+from keyfold.sources import CHARSETS, Csv, delimiter_of, format_of, local_files
 
 LIMIT = 200_000_000  # bytes
-SAMPLE = 20_000  # rows that are kept at least, where there are so many
+READER = "decimal" in Csv.model_fields  # whether ingest reads other forms of numbers and dates
 NUMBERED = "_c0"  # the name of a first column without one
 
 
@@ -34,7 +38,7 @@ class Seen:
     files: list[str]
     columns: dict[str, Column] = field(default_factory=dict)
     rows: int = 0
-    bad: int = 0  # lines that are not rows
+    bad: Counter[str] = field(default_factory=Counter)  # lines that are not rows, by reason
     cut: bool = False  # there is more than was read
     delimiter: str = ","
     encoding: str = "utf-8"  # by Spark's name
@@ -43,47 +47,12 @@ class Seen:
     header: list[str] | None = None  # names in place of the header's, of which some are missing or repeated
     partitions: list[str] = field(default_factory=list)  # columns that folders give
     other: str | None = None  # a file that has other columns than the first
-    sample: "Sample" = field(default_factory=lambda: Sample())
+    sample: Sample = field(default_factory=Sample)
 
     @property
     def numbers(self) -> Numbers:
         """How the numbers of the files are written."""
         return next((column.numbers for column in self.columns.values()), PLAIN)
-
-
-class Sample:
-    """Rows from all over what was read, `SAMPLE` to twice as many, once there are as many."""
-
-    def __init__(self) -> None:
-        self._blocks: list[Block] = []
-        self._every, self._seen, self.rows = 1, 0, 0
-
-    def add(self, block: Block) -> None:
-        """Take in every so many-th row."""
-        rows = len(next(iter(block.values()), ()))
-        self._keep(block, range(-self._seen % self._every, rows, self._every))
-        self._seen += rows
-        if self.rows > 2 * SAMPLE:
-            blocks, self._blocks, self.rows = self._blocks, [], 0
-            places = 0
-            for some in blocks:
-                n = len(next(iter(some.values()), ()))
-                self._keep(some, range(places % 2, n, 2))
-                places += n
-            self._every *= 2
-
-    def _keep(self, block: Block, places: range) -> None:
-        if len(places):
-            self._blocks.append({name: values.take(pa.array(places)) for name, values in block.items()})
-            self.rows += len(places)
-
-    def column(self, name: str) -> pa.Array:
-        """A column of the sample; as text where blocks have it in several types."""
-        sizes = [len(next(iter(block.values()))) for block in self._blocks]
-        found = [block.get(name, pa.nulls(n)) for block, n in zip(self._blocks, sizes, strict=True)]
-        kinds = {values.type for values in found if not pa.types.is_null(values.type)}
-        kind = kinds.pop() if len(kinds) == 1 else pa.string()
-        return pa.concat_arrays([values.cast(kind) for values in found]) if found else pa.nulls(0, kind)
 
 
 # What text may turn out to be: a JSON number is one already, and so is all of Parquet.
@@ -101,13 +70,13 @@ def see(
     seen = Seen(format_of(path if len(files) == 1 else files[0]), files, encoding=_charset(encoding))
     _refuse_kind(seen, path)
     size = 0
-    for number, file in enumerate(files):
+    for number in range(len(files)):
         seen.cut |= size >= (limit or LIMIT)
         if not seen.cut:
             size = _take_file(seen, path, number, size, limit or LIMIT, encoding, each)
     if not seen.rows:
-        wrong = f"no JSON object in its {seen.bad:,} lines; one a line is needed" if seen.format == "json" else "no rows"
-        raise DataError(f"{path} has {wrong if seen.bad else 'no rows'}")
+        bad = ", ".join(f"{n:,} × {reason}" for reason, n in seen.bad.items())
+        raise DataError(f"{path} has no rows{f': {bad}' if bad else ''}")
     _settle(seen)
     return seen
 
@@ -126,24 +95,16 @@ def found(path: str) -> list[str]:
     raise ConfError(f"there is no file `{path}`{nearest(at.name, names)}")
 
 
-_ARCHIVES = {
-    b"PK\x03\x04": "a ZIP archive", b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive", b"BZh": "packed by bzip2",
-    b"\xfd7zXZ": "packed by xz", b"\x28\xb5\x2f\xfd": "packed by zstd", b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-}  # fmt: skip
-
-
 def _refuse_kind(seen: Seen, path: str) -> None:
     if seen.format in ("delta", "images"):
-        what = "a Delta table; name it by data.table" if seen.format == "delta" else "pictures; see `image` and `images` in the README"
+        what = (
+            "a Delta table; name it by data.table"
+            if seen.format == "delta"
+            else "pictures; see `image` and `images` in the README"
+        )
         raise ConfError(f"`{path}` is {what}: init looks at CSV, JSON-lines and Parquet files")
-    with Path(seen.files[0]).open("rb") as file:
-        start = file.read(8)
-    if kind := next((kind for magic, kind in _ARCHIVES.items() if start.startswith(magic)), None):
-        excel = "Excel" in kind or seen.files[0].lower().endswith((".xlsx", ".xlsm", ".ods"))
-        what = "a workbook; save its sheet as CSV (UTF-8)" if excel else f"{kind}; unpack it"
-        raise DataError(f"{seen.files[0]} is {what}")
-    if start.startswith(b"\x1f\x8b") and not seen.files[0].lower().endswith(".gz"):
-        raise DataError(f"{seen.files[0]} is packed by gzip, but its name does not end in .gz; rename it")
+    for file in seen.files:
+        refuse_others(file)
 
 
 def _charset(encoding: str) -> str:
@@ -154,7 +115,9 @@ def _charset(encoding: str) -> str:
         raise ConfError(f"--encoding must be one of {known} (got `{encoding}`); convert the file to UTF-8") from None
 
 
-def _take_file(seen: Seen, path: str, number: int, size: int, limit: int, encoding: str, each: Callable[[Block, int], None]) -> int:
+def _take_file(
+    seen: Seen, path: str, number: int, size: int, limit: int, encoding: str, each: Callable[[Block, int], None]
+) -> int:
     file = seen.files[number]
     folders = dict(re.findall(r"(?<=/)([^/=]+)=([^/]*)(?=/)", file.removeprefix(path))) if Path(path).is_dir() else {}
     seen.partitions = [*dict.fromkeys([*seen.partitions, *folders])]
@@ -173,7 +136,7 @@ def _take_file(seen: Seen, path: str, number: int, size: int, limit: int, encodi
                 seen.other = seen.other or file
     except (pa.ArrowInvalid, UnicodeError) as error:
         raise DataError(_garbled(file, encoding) or f"{file} cannot be read: {error}") from error
-    except (OSError, EOFError, csv.Error) as error:
+    except (OSError, EOFError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     return size
 
@@ -189,6 +152,9 @@ def _take(seen: Seen, block: Block, rows: int) -> None:
 def _settle(seen: Seen) -> None:
     """All columns have the one form of numbers that makes most of them numbers; of several the plainest."""
     columns = seen.columns.values()
+    if not READER:
+        for column in columns:
+            column.forms, column.dates = {}, set()
     forms = [PLAIN, *(n for n in NUMBERS if n.decimal == ","), *(n for n in NUMBERS if n.decimal == ".")]
     if seen.delimiter == ",":  # else it stands where a decimal comma would
         forms = [PLAIN, *(n for n in NUMBERS if n.decimal == "."), *forms]
@@ -213,6 +179,7 @@ def _parquet(path: Path) -> Iterator[Block]:
 
 def _json(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
     names: dict[str, None] = {}
+    head_of(str(path), Form("json", encoding=codecs.lookup(encoding).name))
     with _open(path, encoding) as lines:
         while some := list(islice(lines, 10_000)):
             rows = [row for line in some if line.strip() and (row := _object(line, seen)) is not None]
@@ -225,7 +192,7 @@ def _object(line: str, seen: Seen) -> dict[str, Any] | None:
         row = json.loads(line)
     except ValueError:
         row = None
-    seen.bad += not isinstance(row, dict)
+    seen.bad[NO_OBJECT] += not isinstance(row, dict)
     return row if isinstance(row, dict) else None
 
 
@@ -240,42 +207,42 @@ def _array(values: list[Any]) -> pa.Array:
 
 
 def _csv(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
-    header, lines = _header(path, encoding, seen)
+    head = _head(str(path), encoding)
+    seen.delimiter, seen.separator = head.form.delimiter, bool(head.skipped)
+    header = [*head.form.names]
     names = _named(header)
-    if names != header and names[1:] + header[:1] != header[1:] + [""]:
+    if names[1:] != header[1:] or (header[0].strip() and names != header):
         seen.header = names
-
-    def skip(_: Any) -> str:
-        seen.bad += 1
-        return "skip"
-
-    reader = pacsv.open_csv(
-        pa.input_stream(path),
-        pacsv.ReadOptions(use_threads=False, block_size=4 << 20, encoding=encoding, skip_rows=lines, column_names=names),
-        pacsv.ParseOptions(delimiter=seen.delimiter, newlines_in_values=True, invalid_row_handler=skip),
-        pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-    )
-    for batch in reader:
-        seen.multi_line |= any(pc.any(pc.match_substring(values, "\n")).as_py() for values in batch.columns)
-        yield {name: _blank_is_null(values) for name, values in zip(names, batch.columns, strict=True)}
+    head = head._replace(form=head.form._replace(names=tuple(names)))
+    head = head._replace(form=head.form._replace(multi_line=seen.multi_line or _breaks(next(parts(str(path), head), None))))
+    for part in parts(str(path), head):
+        seen.multi_line |= head.form.multi_line or _breaks(part)
+        _count_bad(seen, path, part, encoding)
+        yield {name: _blank_is_null(values.combine_chunks()) for name, values in zip(names, part.rows.columns, strict=True)}
 
 
-def _header(path: Path, encoding: str, seen: Seen) -> tuple[list[str], int]:
-    """The names in the first line that is not blank, and how many lines there are with it; notes the delimiter."""
-    with _open(path, encoding) as lines:
-        some = [line for line in islice(lines, 40)]
-    before = next((i for i, line in enumerate(some) if line.strip()), None)
-    if before is None:
-        raise DataError(f"{path} is empty")
-    likely = "\t" if delimiter_of(str(path), None) == "\t" else ",\t;|"
-    if said := re.match("(?i)sep=([^\r\n])", some[before]):
-        seen.separator, likely, before = True, said[1], before + 1
-    readers = {d: csv.reader(some[before:], delimiter=d) for d in likely}
-    split = {d: next(reader, []) for d, reader in readers.items()}
-    seen.delimiter = max(split, key=lambda d: len(split[d]))
-    if not split[seen.delimiter]:
-        raise DataError(f"{path} has no header")
-    return split[seen.delimiter], before + readers[seen.delimiter].line_num
+def _head(path: str, encoding: str) -> Head:
+    """The header, read with the delimiter that gives the most names."""
+    found, failed = [], None
+    for delimiter in "\t" if delimiter_of(path, None) == "\t" else ",\t;|":
+        try:
+            found.append(head_of(path, Form(delimiter=delimiter, encoding=codecs.lookup(encoding).name)))
+        except DataError as error:
+            failed = failed or error
+    if failed and not found:
+        raise DataError(_garbled(path, encoding) or str(failed)) from failed
+    return max(found, key=lambda head: len(head.form.names))
+
+
+def _breaks(part: Part | None) -> bool:
+    return part is not None and any(bad.reason == BREAKS for bad in part.bad)
+
+
+def _count_bad(seen: Seen, path: Path, part: Part, encoding: str) -> None:
+    for bad in part.bad:
+        if bad.reason.startswith("the line is not ") and (sentence := _garbled(str(path), encoding)):
+            raise DataError(sentence)
+        seen.bad[bad.reason] += 1
 
 
 def _named(header: list[str]) -> list[str]:
@@ -308,7 +275,9 @@ def _open(path: Path, encoding: str) -> IO[str]:
     return io.TextIOWrapper(io.BufferedReader(pa.input_stream(path)), encoding, newline="")
 
 
-_ONLY_WINDOWS = re.compile(rb"[\x80\x82-\x8c\x8e\x91-\x9c\x9e\x9f]")  # € and typographic quotes; in Latin-1 these are no characters
+_ONLY_WINDOWS = re.compile(
+    rb"[\x80\x82-\x8c\x8e\x91-\x9c\x9e\x9f]"
+)  # € and typographic quotes; in Latin-1 these are no characters
 
 
 def _garbled(path: str, encoding: str) -> str | None:

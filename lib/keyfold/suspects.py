@@ -28,7 +28,6 @@ class Values(NamedTuple):
         assert self.codes is not None
         return self.codes < 0
 
-
     def known(self) -> Floats:
         """The numbers or codes."""
         return self.numbers if self.numbers is not None else np.asarray(self.codes, np.float64)
