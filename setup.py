@@ -11,7 +11,7 @@ setup(
     license="Apache-2.0",
     package_dir={"": "lib"},
     packages=find_packages("lib"),
-    package_data={"keyfold": ["py.typed", "*.j2"]},
+    package_data={"keyfold": ["py.typed", "*.j2", "models/*.json"]},
     python_requires=">=3.11,<3.13",
     install_requires=[
         "mlflow>=3.17,<4",
@@ -26,6 +26,7 @@ setup(
         "Pillow>=12",
         "matplotlib>=3.10",
         "Jinja2>=3.1",
+        "deltalake>=1.6",  # reads the tables without Spark
     ],
     extras_require={
         # A managed cluster brings its own Spark; these are for everybody else.
@@ -40,7 +41,6 @@ setup(
             "pytest>=9",
             "pytest-xdist>=3.8",
             "hypothesis>=6.170",
-            "deltalake>=1.6",
             "feast>=0.67",  # the tests ask it what it makes of our feature views
             "nbclient>=0.11",
             "ipykernel>=7",

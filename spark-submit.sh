@@ -3,12 +3,19 @@
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
-VENV="$ROOT/.venv"
-PY="$VENV/bin/python"
-STAMP="$VENV/keyfold-stamp"           # last written: without it a set-up was cut short, and is done again
-JARS="$VENV/delta-jars"               # one jar a line, as Spark's own resolver found them
-ARCHIVE="$VENV/spark.jsa"             # the JVM's class-data archive: classes already parsed and verified
-JAVA_OPTIONS="$VENV/java-options"     # for each driver's JVM; keyfold.spark reads it too
+LINK="$ROOT/.venv" # to the environment, a folder .venv-XXXXXX beside it; a new one is made aside, and the link changed once it is complete
+
+# The files of an environment, whose own folder a running job keeps whatever the link comes to mean.
+use() {
+  VENV="$1"
+  [ ! -d "$VENV" ] || VENV="$(cd "$VENV" && pwd -P)"
+  PY="$VENV/bin/python"
+  STAMP="$VENV/keyfold-stamp"         # written last: an environment without it is not complete
+  JARS="$VENV/delta-jars"             # one jar a line, as Spark's own resolver found them
+  ARCHIVE="$VENV/spark.jsa"           # the JVM's class-data archive: classes already parsed and verified
+  JAVA_OPTIONS="$VENV/java-options"   # for each driver's JVM; keyfold.spark reads it too
+}
+use "$LINK"
 
 HOROVOD=0.28.1                        # which is built here
 
@@ -19,6 +26,7 @@ usage() {
   cat <<'TEXT'
 usage: ./spark-submit.sh JOB [CONF] [--set path.to.option=value]... [--period P] [-- any spark-submit options]
        ./spark-submit.sh setup [EXTRA...]     sets up only; prints the environment's python
+       ./spark-submit.sh --version
 
 JOB is the path of a Python file, or one of:
 TEXT
@@ -73,7 +81,7 @@ Install them and run this again:
   macOS            xcode-select --install; brew install cmake"
 }
 
-# --- set-up: three steps, each re-used while what it was made from has not changed ---
+# --- set-up: steps that are each re-used while what they were made from has not changed ---
 
 spark_home() { echo "$VENV"/lib/python3.*/site-packages/pyspark; }
 
@@ -84,32 +92,93 @@ made_from() {
   echo "$(cat "$ROOT/setup.py" "$ROOT/conf/constraints.txt" | cksum) python$version $ROOT"
 }
 
+venv_current() { [ -f "$STAMP" ] && [ -x "$PY" ] && [ "$(sed -n 1p "$STAMP")" = "$(made_from)" ]; }
+
+# With all of the extras that are asked for.
 venv_ready() {
-  [ -f "$STAMP" ] && [ -x "$PY" ] && [ "$(sed -n 1p "$STAMP")" = "$(made_from)" ] || return 1
+  venv_current || return 1
   local extra
   for extra in $EXTRAS; do
     case " $(sed -n 2p "$STAMP") " in *" $extra "*) ;; *) return 1 ;; esac
   done
 }
 
+# What is there stays in use until the new environment is complete. An extra is added in place: what other jobs use does not change,
+# since every release is pinned.
 make_venv() {
   local had=""
-  if [ -f "$STAMP" ] && [ -x "$PY" ] && grep -qF " python$PYTHON_VERSION $ROOT" "$STAMP"; then
-    had="$(sed -n 2p "$STAMP")" # complete and in its place: what changed is installed over it
-    [ "$(sed -n 1p "$STAMP")" = "$(made_from)" ] || rm -f "$JARS"
-    rm -f "$STAMP"
+  [ ! -f "$STAMP" ] || had="$(sed -n 2p "$STAMP")"
+  EXTRAS="$(printf '%s\n' $had $EXTRAS | sort -u | tr '\n' ' ')"
+  EXTRAS="${EXTRAS% }"
+  case " $EXTRAS " in *" horovod "*) need_compiler ;; esac
+  if venv_current; then
+    say "adding to $LINK: $EXTRAS"
+    forget_half_installed
+    install
+    stamp
   else
-    rm -rf "$VENV"
-    "$PYTHON" -m venv "$VENV"
+    make_new
   fi
-  local extras
-  extras="$(printf '%s\n' $had $EXTRAS | sort -u | tr '\n' ' ')"
-  case " $extras " in *" horovod "*) need_compiler ;; esac
-  (cd "$ROOT" && "$PY" -m pip install --quiet --disable-pip-version-check -c conf/constraints.txt -e ".[$(tr ' ' ',' <<<"${extras% }")]") ||
+}
+
+make_new() {
+  case " $EXTRAS " in
+    *" horovod "* | *" torch "*) say "setting up $LINK once, with torch: about 5 minutes" ;;
+    *) say "setting up $LINK once: about 2 minutes" ;;
+  esac
+  local old
+  for old in "$LINK"-*; do
+    [ ! -d "$old" ] || [ "$old" -ef "$LINK" ] || rm -rf "$old" # the one before, and what a set-up left that was cut short
+  done
+  use "$(mktemp -d "$LINK-XXXXXX")"
+  say "1 of 4: a Python environment"
+  "$PYTHON" -m venv "$VENV"
+  say "2 of 4: Python packages"
+  install
+  say "3 of 4: Delta's jars"
+  make_jars
+  stamp
+  say "4 of 4: a class-data archive, with which each job starts faster"
+  make_archive
+  put_in_place
+}
+
+# pip takes a package for installed once its metadata are there; the list of its files comes last.
+forget_half_installed() {
+  local about
+  for about in "$VENV"/lib/python3.*/site-packages/*.dist-info; do
+    [ ! -d "$about" ] || [ -f "$about/RECORD" ] || rm -rf "$about"
+  done
+}
+
+install() {
+  (cd "$ROOT" && "$PY" -m pip install --progress-bar off --disable-pip-version-check -c conf/constraints.txt -e ".[$(tr ' ' ',' <<<"$EXTRAS")]") | progress ||
     die "pip could not install keyfold's dependencies: the lines above say why. Put that right and run this again."
-  case " $extras " in *" horovod "*) make_horovod ;; esac
+  case " $EXTRAS " in *" horovod "*) make_horovod ;; esac
   make_driver_python
-  printf '%s\n' "$(made_from)" "${extras% }" >"$STAMP.new" && mv "$STAMP.new" "$STAMP"
+}
+
+# Of what pip says: the larger downloads, and that it installs.
+progress() {
+  local line words
+  while IFS= read -r line; do
+    case "$line" in
+      *Downloading*" MB)" | *Downloading*" GB)") say "  downloads${line#*Downloading}" ;;
+      "Installing collected packages:"*) words="${line//[^,]/}" && say "  installs $((${#words} + 1)) packages" ;;
+    esac
+  done
+}
+
+stamp() { printf '%s\n' "$(made_from)" "$EXTRAS" >"$STAMP.new" && mv "$STAMP.new" "$STAMP"; }
+
+# An environment that was set up by an earlier release is a folder, which has to make way.
+put_in_place() {
+  ln -s "$(basename "$VENV")" "$VENV/link"
+  "$PY" -c 'import os, sys
+new, link = sys.argv[1:]
+if os.path.isdir(link) and not os.path.islink(link):
+    os.rename(link, f"{link}-before")
+os.replace(new, link)' "$VENV/link" "$LINK"
 }
 
 # A wheel fits one Python and one torch, so it is kept by what it was built for.
@@ -144,7 +213,7 @@ make_horovod() {
     rm -rf "$tools"
     wheel="$(horovod_wheel)"
   fi
-  "$PY" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
+  "$PY" -m pip install --quiet --disable-pip-version-check --no-deps "$wheel"
 }
 
 # spark-submit merges a driver's stderr into its stdout; this gives it back its own, so that results stay apart from progress.
@@ -186,7 +255,7 @@ make_archive() {
     echo "\"-XX:SharedArchiveFile=$ARCHIVE\" -Xlog:disable -Xlog:all=error:stderr $logs" >"$JAVA_OPTIONS"
   else
     rm -f "$ARCHIVE"
-    say "this JVM made no class-data archive, so each start takes some seconds more (to try again: rm -r $VENV)"
+    say "this JVM made no class-data archive, so each start takes some seconds more (to try again: rm $LINK/spark.jsa.for)"
   fi
   archive_made_from >"$ARCHIVE.for"
 }
@@ -213,10 +282,6 @@ set_up() {
   exec 9>"$ROOT/.venv.lock"
   "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
   if ! ready; then
-    case " $EXTRAS " in
-      *" horovod "* | *" torch "*) say "setting up $VENV once, with torch: about 5 minutes" ;;
-      *) say "setting up $VENV once: about 2 minutes" ;;
-    esac
     venv_ready || make_venv
     jars_ready || make_jars
     archive_ready || make_archive
@@ -295,8 +360,6 @@ share_stderr() {
 hand_over() {
   local job="$1"
   shift
-  choose_spark
-  find_their_file
   add_options
   set_environment
   share_stderr
@@ -306,9 +369,48 @@ hand_over() {
 job_file() {
   case "$1" in
     *.py) [ -f "$1" ] || die "there is no job file $1"; echo "$1" ;;
-    *) [ -f "$ROOT/jobs/$1.py" ] || die "there is no job \`$1\`; the jobs are: $(cd "$ROOT/jobs" && ls ./*.py | sed 's/^\.\///;s/\.py$//' | paste -sd' ' -)"
+    *) [ -f "$ROOT/jobs/$1.py" ] || die "there is no job \`$1\`$(meant "$1"); the jobs are: $(jobs_there | paste -sd' ' -)"
       echo "$ROOT/jobs/$1.py" ;;
   esac
+}
+
+jobs_there() { (cd "$ROOT/jobs" && ls ./*.py | sed 's/^\.\///;s/\.py$//'); }
+
+# The job whose name differs least, by letters that are put in, left out or changed: at most a third of them.
+meant() {
+  jobs_there | awk -v a="$1" '
+    { n = length(a); m = length($0)
+      for (j = 0; j <= m; j++) d[0, j] = j
+      for (i = 1; i <= n; i++) { d[i, 0] = i
+        for (j = 1; j <= m; j++) { x = d[i-1, j-1] + (substr(a, i, 1) != substr($0, j, 1))
+          if (d[i-1, j] + 1 < x) x = d[i-1, j] + 1
+          if (d[i, j-1] + 1 < x) x = d[i, j-1] + 1
+          d[i, j] = x } }
+      if (d[n, m] * 3 <= m && (best == "" || d[n, m] < least)) { best = $0; least = d[n, m] } }
+    END { if (best != "") printf " (did you mean `%s`?)", best }'
+}
+
+# Before a set-up of minutes.
+need_confs() {
+  local word
+  for word in "$@"; do
+    case "$word" in *=*) ;; *.yaml | *.yml) [ -f "$word" ] || die "there is no conf \`$word\`" ;; esac
+  done
+}
+
+# What can be refused without a JVM: options, the conf, the period, missing files. A driver in cluster mode sees other files than we do.
+check() {
+  local code=0
+  case "$1" in "$ROOT"/jobs/*) ;; *) return 0 ;; esac
+  [ "$(given --deploy-mode spark.submit.deployMode)" != cluster ] || return 0
+  "$PY" -P -m keyfold.check "$@" || code=$?
+  [ $code -eq 99 ] || exit $code
+}
+
+prepare() {
+  absolute_home
+  choose_spark
+  find_their_file
 }
 
 # What a conf needs that is not always there.
@@ -331,18 +433,32 @@ absolute_home() {
 main() {
   case "${1:-}" in
     "" | -h | --help | help) usage; exit 0 ;;
-    setup) shift; set_up "$@"; echo "$PY"; exit 0 ;;
+    -V | --version | version) echo "keyfold $(sed -n 's/^ *version="\(.*\)",/\1/p' "$ROOT/setup.py")"; exit 0 ;;
+    setup) shift; set_up "$@"; echo "$LINK/bin/python"; exit 0 ;;
   esac
-  local job arguments=()
+  local job arguments=() plain=""
   job="$(job_file "$1")"
   shift
   while [ $# -gt 0 ] && [ "$1" != -- ]; do arguments+=("$1"); shift; done
   [ $# -eq 0 ] || shift
   OPTIONS=("$@")
-  # shellcheck disable=SC2046
-  set_up $(extras_of ${arguments[@]+"${arguments[@]}"})
-  absolute_home
-  ! head -n 5 "$job" | grep -q '^# no spark' || exec "$PY" "$job" ${arguments[@]+"${arguments[@]}"}
+  ! head -n 5 "$job" | grep -q '^# no spark' || plain=yes
+  if venv_current; then
+    absolute_home
+    [ -z "$plain" ] || exec "$PY" "$job" ${arguments[@]+"${arguments[@]}"}
+    prepare
+    check "$job" ${arguments[@]+"${arguments[@]}"}
+    # shellcheck disable=SC2046
+    set_up $(extras_of ${arguments[@]+"${arguments[@]}"})
+  else
+    [ -n "$plain" ] || need_confs ${arguments[@]+"${arguments[@]}"}
+    # shellcheck disable=SC2046
+    set_up $(extras_of ${arguments[@]+"${arguments[@]}"})
+    absolute_home
+    [ -z "$plain" ] || exec "$PY" "$job" ${arguments[@]+"${arguments[@]}"}
+    prepare
+    check "$job" ${arguments[@]+"${arguments[@]}"}
+  fi
   hand_over "$job" ${arguments[@]+"${arguments[@]}"}
 }
 

@@ -1,14 +1,13 @@
 """Prints versions, master, memory and where state lives, and tries a Delta write and read."""
 
-import sys
-
-from keyfold import doctor, spark
-from keyfold.cli import guarded
-from keyfold.tables import home
+from keyfold.cli import Parser, guarded
 
 
 def work() -> None:
     """Prints what is known before it tries what may fail."""
+    from keyfold import doctor, spark
+    from keyfold.tables import home
+
     session = spark.session("keyfold doctor")
     for name, value in doctor.facts(session):
         print(f"{name:<14} {value}", flush=True)
@@ -17,4 +16,4 @@ def work() -> None:
 
 
 if __name__ == "__main__":
-    guarded(work, debug="--debug" in sys.argv)
+    guarded(work, debug=Parser(__doc__).parse_args().debug)

@@ -3,16 +3,15 @@
 import argparse
 from pathlib import Path
 
-from keyfold.cli import guarded
+from keyfold.cli import Parser, guarded
 
 
 def main() -> None:
     """Writes; exits with 2 for wrong options, with 3 for what is no view or what Feast cannot take."""
-    parser = argparse.ArgumentParser("feast", description="Writes a Feast repository over feature views.")
+    parser = Parser("Writes a Feast repository over feature views.")
     parser.add_argument("views", metavar="VIEW", nargs="+", help="a table that a conf with `view` keeps, such as usage.features")
     parser.add_argument("--into", metavar="FOLDER", type=Path, default=Path("feast"), help="default: feast")
     parser.add_argument("--project", default="keyfold", help="its name in Feast's registry (default: keyfold)")
-    parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     options = parser.parse_args()
     guarded(lambda: _run(options), debug=options.debug)
 

@@ -4,4 +4,4 @@ from keyfold.cli import main
 from keyfold.ingest import ingest
 
 if __name__ == "__main__":
-    main(ingest, __doc__)
+    main(ingest, __doc__, reads_source=True)

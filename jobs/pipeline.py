@@ -19,4 +19,4 @@ def pipeline(run: Run) -> None:
 
 
 if __name__ == "__main__":
-    main(pipeline, __doc__)
+    main(pipeline, __doc__, reads_source=True)

@@ -3,14 +3,14 @@
 import argparse
 import re
 
-from keyfold.cli import guarded
+from keyfold.cli import Parser, guarded
 
 _SPEC = "a digest of keyfold.specs or its beginning, a file, or models:/NAME@ALIAS"
 
 
 def main() -> None:
     """Prints; exits with 2 for wrong options, with 3 for what is not there or cannot be computed."""
-    parser = argparse.ArgumentParser("spec", description="Tells what fitted specs do.")
+    parser = Parser("Tells what fitted specs do.")
     words = parser.add_subparsers(dest="word", required=True)
     diff = words.add_parser("diff", help="the features whose values differ between two specs, and in how many rows")
     diff.add_argument("a", metavar="A", help=_SPEC)
@@ -20,7 +20,6 @@ def main() -> None:
     select.add_argument("a", metavar="A", help=_SPEC)
     for word in (diff, select):
         word.add_argument("--on", required=True, metavar="TABLE[@VERSION]")
-        word.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     options = parser.parse_args()
     guarded(lambda: _run(options), debug=options.debug)
 

@@ -219,7 +219,7 @@ def test_an_override_is_checked_as_the_file_is():
         ("features.x.crossed", {"input_cols": ["a", {"feature": "cty"}], "num_buckets": 4},
          "features.x takes the feature `cty`, which is not there (did you mean `city`?)"),
         ("train.model.sklearn.estimator", "sklearn.linear_model.LogisticRegresion",
-         "train.model.sklearn: there is no estimator `sklearn.linear_model.LogisticRegresion` (did you mean `LogisticRegression`?)"),
+         "train.model.sklearn: there is no estimator `sklearn.linear_model.LogisticRegresion` (did you mean `sklearn.linear_model.LogisticRegression`?)"),
         ("train.model.sklearn.params", {"max_itr": 3},
          "train.model.sklearn: sklearn.linear_model.LogisticRegression has no parameter `max_itr` (did you mean `max_iter`?)"),
         # what does not go together
@@ -233,6 +233,8 @@ def test_an_override_is_checked_as_the_file_is():
         ("report.without", [["city"]], "report.without.0: no feature would be left"),
         ("features.n.numeric", {"input_col": "a", "to": [2, 1]},
          "features.n.numeric.to: must be [low, high] with low below high (got [2.0, 1.0])"),
+        ("train.model.sklearn.estimator", "GradientBoostingClassifier",
+         "train.model.sklearn: estimator `GradientBoostingClassifier` must be named in full: sklearn.ensemble.GradientBoostingClassifier"),
         ("train.model.sklearn.estimator", "os.system", "train.model.sklearn: estimator `os.system` must come from sklearn"),
         ("data.csv", {"encoding": "klingon"},
          "data.csv.encoding: must be one of utf-8, iso-8859-1, utf-16, utf-16le, utf-16be, utf-32 (got `klingon`); "

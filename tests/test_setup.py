@@ -22,20 +22,22 @@ echo 'openjdk version "17.0.1" 2024-01-01' >&2
 """
 # An interpreter that writes down what it was asked for, does no work, and passes the rest on to the real one.
 PYTHON = """#!/bin/sh
-log() {{ echo "$1" >>"{log}"; }}
+log() {{ echo "$1" >>"{log}"; case "$1" in "${{STUB_STOP:-nowhere}}"*) sleep 60 ;; esac; }}
 case "$*" in
   *"import sys, venv"*) echo "${{STUB_VERSION:-3.11}}" ;;
   *"-m venv"*) log venv; mkdir -p "$3/bin" "$3/lib/python3.11/site-packages/pyspark/bin"
     cp "$0" "$3/bin/python"; cp "{spark_submit}" "$3/lib/python3.11/site-packages/pyspark/bin/spark-submit" ;;
   *"-m pip wheel"*) log wheel; for word; do [ "$before" != -w ] || : >"$word/horovod-0.28.1-some.whl"; before="$word"; done ;;
-  *"-m pip"*) log "pip $*"; sleep "${{STUB_SECONDS:-0}}" ;;
+  *"-m pip"*) log "pip $*"; sleep "${{STUB_SECONDS:-0}}"
+    printf '%s\n' 'Collecting x' '  Downloading mlflow-3.whl (9.1 MB)' '  Downloading x.whl (9 kB)' 'Installing collected packages: a, b, c' ;;
+  *"-m keyfold.check"*) [ -z "${{STUB_CHECK:-}}" ] || {{ echo "refused: $*" >&2; exit "$STUB_CHECK"; }}; exit 99 ;;
   *record_jars*) log jars; : >"{jar}"; echo "{jar}" >"$3" ;;
   *) exec "{real}" "$@" ;;
 esac
 """
 SPARK_SUBMIT = """#!/bin/sh
 case "$SPARK_SUBMIT_OPTS" in
-  *ArchiveClassesAtExit*) echo rehearsal >>"{log}"; exit "${{STUB_REHEARSAL:-0}}" ;;
+  *ArchiveClassesAtExit*) echo rehearsal >>"{log}"; [ "${{STUB_STOP:-}}" != rehearsal ] || sleep 60; exit "${{STUB_REHEARSAL:-0}}" ;;
 esac
 printf '%s\\n' "$@" "SPARK_LOCAL_IP=$SPARK_LOCAL_IP" "PYSPARK_PYTHON=$PYSPARK_PYTHON" "KEYFOLD_HOME=$KEYFOLD_HOME"
 """
@@ -84,6 +86,23 @@ class Project:
         out, err = process.communicate(timeout=60)
         return SimpleNamespace(code=process.returncode, out=out, err=err)
 
+    def killed(self, where: str, *words: str) -> None:
+        """Starts the script, and kills it and all that it started once the log has a word."""
+        process = self.start(*words, STUB_STOP=where)
+        deadline = time.monotonic() + 30
+        while not (self.log.exists() and where in self.log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+
+    @property
+    def environment_folder(self) -> Path:
+        return (self.root / ".venv").resolve()
+
+    @property
+    def folders(self) -> list[Path]:
+        return [path for path in self.root.glob(".venv-*") if path.is_dir()]
+
     def logged(self) -> list[str]:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.unlink(missing_ok=True)
@@ -106,7 +125,32 @@ def test_usage_lists_the_jobs_and_sets_nothing_up(project):
 def test_an_unknown_job_names_the_jobs(project):
     said = project.run("scor")
     assert (said.code, said.out) == (2, "")
-    assert "there is no job `scor`; the jobs are: plain score" in said.err
+    assert "there is no job `scor` (did you mean `score`?); the jobs are: plain score" in said.err
+    assert "there is no job `train`; the jobs" in project.run("train").err
+    assert not project.logged()
+
+
+def test_the_version_is_told_without_a_set_up(project):
+    assert project.run("--version").out == "keyfold 0.1.0\n"
+    assert not project.logged()
+
+
+def test_what_a_check_refuses_starts_no_spark(project):
+    (project.root / "c.yaml").write_text("")
+    conf = str(project.root / "c.yaml")
+    assert project.run("score", conf).code == 0
+    for code in (0, 2, 3):
+        said = project.run("score", conf, "--period", "x", STUB_CHECK=str(code))
+        assert (said.code, said.out) == (code, "")
+        assert said.err == f"refused: -P -m keyfold.check {project.root}/jobs/score.py {conf} --period x\n"
+    cluster = project.run("score", conf, "--", "--deploy-mode", "cluster", STUB_CHECK="2")
+    assert cluster.code == 0 and cluster.out, "the driver sees other files than we do"
+
+
+def test_a_conf_that_is_not_there_is_told_before_a_set_up_of_minutes(project):
+    said = project.run("score", "nowhere.yaml")
+    assert (said.code, said.err) == (2, "keyfold: there is no conf `nowhere.yaml`\n")
+    assert not project.logged()
 
 
 @pytest.mark.parametrize(("wrong", "words"), [
@@ -133,6 +177,8 @@ def test_set_up_is_done_once_and_says_where(project):
     said = project.run("setup")
     assert (said.code, said.out) == (0, f"{project.root}/.venv/bin/python\n")
     assert "once: about 2 minutes" in said.err
+    for step in ("1 of 4", "2 of 4", "  downloads mlflow-3.whl (9.1 MB)", "  installs 3 packages", "3 of 4", "4 of 4"):
+        assert f"keyfold: {step}" in said.err
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
     assert project.run("setup").err == ""
     assert project.logged() == []
@@ -146,16 +192,50 @@ def test_two_set_ups_at_once_do_not_clash(project):
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
 
 
-def test_a_set_up_that_was_killed_is_done_again(project):
-    process = project.start("setup", STUB_SECONDS="60")
-    deadline = time.monotonic() + 30
-    while not (project.log.exists() and "pip" in project.log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert project.logged() == ["venv", "pip"]
+@pytest.mark.parametrize("where", ["venv", "pip", "jars", "rehearsal"])
+def test_a_set_up_that_is_killed_leaves_what_was_there(project, where):
+    project.killed(where, "setup")
+    assert not (project.root / ".venv").exists()
+    project.logged()
     assert project.run("setup").code == 0
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
+    former = project.environment_folder
+    with (project.root / "setup.py").open("a") as file:
+        file.write("\n")
+    project.killed(where, "setup")
+    assert project.environment_folder == former
+    assert (former / "keyfold-stamp").is_file() and (former / "spark.jsa.for").is_file()
+    assert subprocess.run([project.root / ".venv/bin/python", "-c", "print(1)"], capture_output=True, text=True).stdout == "1\n"
+    project.logged()
+    assert project.run("setup").code == 0
+    assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
+    assert project.environment_folder != former
+    assert len(project.folders) == 2, "what a killed set-up left is gone; a job may still run in the former one"
+
+
+def test_an_extra_that_is_killed_leaves_what_was_there(project):
+    project.run("setup")
+    former, stamp = project.environment_folder, (project.root / ".venv/keyfold-stamp").read_text()
+    packages = former / "lib/python3.11/site-packages"
+    for name, files in {"whole-1.dist-info": ["METADATA", "RECORD"], "half-1.dist-info": ["METADATA"]}.items():
+        (packages / name).mkdir()
+        for file in files:
+            (packages / name / file).write_text("")
+    project.killed("pip", "setup", "dev")
+    assert (project.environment_folder, (former / "keyfold-stamp").read_text()) == (former, stamp)
+    project.logged()
+    assert project.run("score").code == 0
+    assert project.logged() == [], "the former set-up is complete"
+    assert project.run("setup", "dev").code == 0
+    assert (project.environment_folder, project.logged()) == (former, ["pip"])
+    assert [path.name for path in packages.glob("*.dist-info")] == ["whole-1.dist-info"], "pip would take the half for the whole"
+
+
+def test_the_folder_of_an_earlier_release_gives_way(project):
+    (project.root / ".venv/bin").mkdir(parents=True)
+    assert project.run("setup").code == 0
+    assert (project.root / ".venv").is_symlink()
+    assert project.run("setup").err == ""
 
 
 def test_only_what_changed_is_made_again(project):
@@ -174,7 +254,7 @@ def test_only_what_changed_is_made_again(project):
     with (project.root / "setup.py").open("a") as file:
         file.write("\n")
     project.run("setup")
-    assert project.logged() == ["pip", "jars", "rehearsal"], "another release of a package"
+    assert project.logged() == ["venv", "pip", "jars", "rehearsal"], "another release of a package"
     assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1] == "dev local", "for each extra that was there"
     project.run("setup", STUB_VERSION="3.12")
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"], "another Python"
@@ -216,7 +296,7 @@ def test_a_conf_with_a_network_has_horovod_built_once(project, tmp_path):
     assert project.logged().count("wheel") == 1
     assert project.run("score", str(network), **given).code == 0
     assert project.logged() == []
-    shutil.rmtree(project.root / ".venv")
+    (project.root / ".venv").unlink()
     assert project.run("score", str(network), **given).code == 0
     logged = project.logged()
     assert "wheel" not in logged and "pip" in logged
@@ -255,6 +335,7 @@ def test_a_job_without_spark_runs_in_plain_python(project):
 
 
 def test_a_job_gets_its_own_words_and_spark_submit_the_rest(project):
+    (project.root.parent / "my conf.yaml").write_text("")
     said = project.run("score", "my conf.yaml", "--set", "a.b=1 2", "--", "--name", "mine")
     lines = said.out.splitlines()
     assert lines[:2] == ["--properties-file", f"{project.root}/conf/spark-defaults.conf"]
@@ -263,7 +344,7 @@ def test_a_job_gets_its_own_words_and_spark_submit_the_rest(project):
     ]  # fmt: skip
     assert lines[10:] == [
         "SPARK_LOCAL_IP=127.0.0.1",
-        f"PYSPARK_PYTHON={project.root}/.venv/bin/python",
+        f"PYSPARK_PYTHON={project.environment_folder}/bin/python",
         f"KEYFOLD_HOME={project.root}/.keyfold",
     ]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy import sparse
 
 from keyfold.errors import DataError
 from keyfold.features import Array, Out
 
 if TYPE_CHECKING:
     import torch
+    from scipy import sparse
 
 Arrays = Mapping[str, Array]
 Outs = Mapping[str, Out]
@@ -20,11 +20,13 @@ MAX_CATEGORIES = 255
 MAX_COLUMNS = 2**31 - 1
 
 
-def csr(arrays: Arrays, outs: Outs) -> sparse.csr_matrix:
+def csr(arrays: Arrays, outs: Outs) -> "sparse.csr_matrix":
     """float64 of (rows, sum of columns): an index as one 1 in its feature's columns, several as counts, numbers as themselves.
 
     DataError where there would be more columns than a 32-bit index can name.
     """
+    from scipy import sparse
+
     rows = len(next(iter(arrays.values())))
     offsets = dict(zip(outs, np.cumsum([0, *(out.columns for out in outs.values())])[:-1].tolist(), strict=True))
     shape = (rows, sum(out.columns for out in outs.values()))
@@ -61,7 +63,9 @@ def _cells(fixed: list[tuple[Any, Out, int]], rows: int) -> tuple[npt.NDArray[np
     return columns, values
 
 
-def _bag(array: pa.ListArray, offset: int, shape: tuple[int, int]) -> sparse.csr_matrix:
+def _bag(array: pa.ListArray, offset: int, shape: tuple[int, int]) -> "sparse.csr_matrix":
+    from scipy import sparse
+
     columns = array.flatten().to_numpy() + offset
     starts = np.concatenate([[0], np.cumsum(array.value_lengths().to_numpy())])
     return sparse.csr_matrix((np.ones(len(columns)), columns, starts), shape=shape)
@@ -157,7 +161,7 @@ class Layout(NamedTuple):
         return made
 
 
-def vectors(rows: sparse.csr_matrix) -> pa.Array:
+def vectors(rows: "sparse.csr_matrix") -> pa.Array:
     """The rows as MLlib's sparse vectors, in the form that Spark stores them in."""
     rows.sum_duplicates()  # MLlib wants rising indices
     starts = pa.array(rows.indptr, pa.int32())

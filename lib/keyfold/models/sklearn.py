@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from keyfold import matrix
 from keyfold.blocks import block_size, blocked
 from keyfold.errors import ConfError, DataError, nearest
+from keyfold.models import estimators
 from keyfold.section import Section
 from keyfold.spec import Arrays, Spec
 
@@ -46,10 +47,14 @@ class Sklearn(Section):
 
     @model_validator(mode="after")
     def _known(self) -> "Sklearn":
-        try:
-            accepted = list(inspect.signature(self.named()).parameters)
-        except ConfError as error:
-            raise ValueError(str(error)) from error
+        accepted = estimators.listed().get(self.estimator, [])
+        if (
+            not set(self.params) <= set(accepted) or not accepted
+        ):  # of another release, or one that only scikit-learn itself knows
+            try:
+                accepted = list(inspect.signature(self.named()).parameters)
+            except ConfError as error:
+                raise ValueError(str(error)) from error
         for name in self.params:
             if name not in accepted:
                 raise ValueError(f"{self.estimator} has no parameter `{name}`{nearest(name, accepted)}")
@@ -58,6 +63,8 @@ class Sklearn(Section):
     def named(self) -> type[Any]:
         """The estimator's class (ConfError for a name outside the allowed packages, or an unknown one)."""
         module, _, name = self.estimator.rpartition(".")
+        if full := not module and estimators.full_names(name):
+            raise ConfError(f"estimator `{name}` must be named in full: {' or '.join(full)}")
         if module.split(".")[0] not in PACKAGES:
             raise ConfError(f"estimator `{self.estimator}` must come from {', '.join(PACKAGES)}")
         try:
@@ -65,7 +72,7 @@ class Sklearn(Section):
         except ImportError:
             found = None
         if not (isinstance(found, type) and hasattr(found, "fit") and hasattr(found, "predict")):
-            raise ConfError(f"there is no estimator `{self.estimator}`{_nearest(name)}")
+            raise ConfError(f"there is no estimator `{self.estimator}`{estimators.meant(name)}")
         return found
 
     def fit(self, spec: Spec, arrays: Arrays, y: npt.NDArray[Any], weight: npt.NDArray[Any] | None, seed: int) -> "Estimator":
@@ -173,9 +180,3 @@ def _is_estimator(name: str) -> bool:
         return False
     found = getattr(importlib.import_module(module), own, None)
     return isinstance(found, type) and issubclass(found, BaseEstimator)
-
-
-def _nearest(name: str) -> str:
-    from sklearn.utils import all_estimators
-
-    return nearest(name, [found for found, _ in all_estimators(type_filter=["classifier", "regressor"])])

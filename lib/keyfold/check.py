@@ -1,0 +1,103 @@
+"""What a job refuses before Spark starts: its options, the conf, the period, missing files and columns that no file has.
+
+`python -m keyfold.check JOB.py ARGUMENT…` runs a job file up to there. It exits with `cli.PASSED` where the job may start, with the
+error's code after its sentence, or with 0 where all was said, as by --help.
+"""
+
+import csv
+import gzip
+import runpy
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keyfold import cli, sources
+from keyfold.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    from keyfold.conf import Conf
+    from keyfold.ingest import Data
+
+_OWN = ("keyfold_", "content_key", "_c0")  # names that keyfold gives
+
+
+def check(conf: "Conf", *, reads_source: bool) -> None:
+    """ConfError or DataError where a job of this conf would end with one for a file that can be looked at without Spark."""
+    from keyfold.conf import load
+
+    for viewed in conf.data.views:
+        if viewed.conf:
+            load(viewed.conf)
+    if reads_source and isinstance(conf.data.source, str):
+        sources.check_there(conf.data.source)
+        _check_columns(conf)
+
+
+def _check_columns(conf: "Conf") -> None:
+    """DataError for a column that the conf names and the source has not; where columns come from elsewhere, too, Spark finds it."""
+    data = conf.data
+    there = None if data.versions or data.views else columns_of(data)
+    if there is None:
+        return
+    if absent := [name for name, type_ in data.columns.items() if name not in there and isinstance(type_, str)]:
+        raise DataError(f"{data.source} has no column `{absent[0]}`, which data.columns declares{nearest(absent[0], there)}")
+    made = {*there, *data.columns, *conf.features}
+    for place, name in named(conf):
+        if name not in made and not name.startswith(_OWN):
+            raise DataError(f"{place}: the source `{data.source}` has no column `{name}`{nearest(name, made)}")
+
+
+def named(conf: "Conf") -> Iterator[tuple[str, str]]:
+    """Columns of the rows that a conf names, each with its place."""
+    data, by = conf.data, conf.split.by
+    yield from (("data.key", name) for name in data.key)
+    yield from ((f"data.{option}", name) for option in ("time", "label") if (name := getattr(data, option)))
+    yield from (("split.by", name) for name in ([by] if isinstance(by, str) else by))
+    for feature, of in conf.features.items():
+        columns = [getattr(of.kind, "input_col", None), *of.kind.inputs()]
+        yield from ((f"features.{feature}", name) for name in dict.fromkeys(columns) if isinstance(name, str))
+    yield from (("report.slices", name) for name in conf.report.slices)
+    yield from (("report.truth", name) for name in [conf.report.truth] if name)
+
+
+def columns_of(data: "Data") -> list[str] | None:
+    """The columns of a local source of CSV or Parquet, from the first of its files; None where they cannot be told from there."""
+    path = str(data.source)
+    files = sources.local_files(path)
+    if not files:
+        return None
+    names: Sequence[str] | None = None
+    with suppress(OSError, EOFError, ValueError, csv.Error):  # what cannot be read is told by the reader itself
+        kind = sources.format_of(path)
+        names = _parquet(files[0]) if kind == "parquet" else _header(files[0], data) if kind == "csv" else None
+    partitions = [part.partition("=")[0] for part in Path(files[0]).parts if "=" in part]
+    return None if names is None else [*names, *partitions]
+
+
+def _parquet(file: str) -> list[str]:
+    from pyarrow.parquet import read_schema
+
+    return list(read_schema(file).names)
+
+
+def _header(file: str, data: "Data") -> list[str] | None:
+    how = data.csv or sources.Csv()
+    encoding = "utf-8-sig" if how.encoding == "utf-8" else how.encoding
+    opened = gzip.open if file.endswith(".gz") else open
+    with opened(file, "rt", encoding=encoding, newline="") as lines:
+        form = {"quotechar": how.quote} if how.quote else {"quoting": csv.QUOTE_NONE}
+        header = next(csv.reader(lines, delimiter=sources.delimiter_of(str(data.source), data.csv), **form), [])  # type: ignore[arg-type]
+    return None if not header or header[0].startswith("sep=") else header
+
+
+def main() -> None:
+    """Runs the job file that is named first, up to where its session would start."""
+    cli.checks_only = True
+    sys.argv = sys.argv[1:]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
