@@ -1,6 +1,7 @@
 """Each gate before training can fail: a fault is put into the folds, and the job ends with 4 and the first offending keys."""
 
 import json
+import random
 from functools import cache
 
 import pytest
@@ -10,8 +11,9 @@ from keyfold import gates, registry
 from keyfold.conf import check
 from keyfold.errors import PromiseError
 from keyfold.examples import examples
-from keyfold.ingest import PERIOD
+from keyfold.ingest import PERIOD, ingest
 from keyfold.run import Run
+from keyfold.score import score
 from keyfold.split import Folds
 from keyfold.training.job import train
 
@@ -134,3 +136,33 @@ def test_a_broken_gate_trains_nothing_and_the_evidence_is_kept(spark, state, mon
     with pytest.raises(PromiseError, match=r"400 of 400 are in several, such as 0, 1, 2"):
         train(broken)
     assert registry.known("gates", broken.jobs[-1].run_id) is None
+
+
+# --- copies ---
+
+WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
+
+
+@pytest.fixture
+def texts():
+    """500 texts of five words, each with a label by chance, which stand in one to three rows."""
+    rng = random.Random(0)
+    lines = [(" ".join(rng.choices(WORDS, k=5)), rng.choice("yn")) for _ in range(500)]
+    return [line for line in lines for _ in range(rng.randint(1, 3))]
+
+
+def test_copies_of_a_row_without_a_key_are_in_one_fold(spark, home, tmp_path, texts):
+    (tmp_path / "texts.csv").write_text("text,y\n" + "".join(f"{text},{y}\n" for text, y in texts))
+    data = {"source": str(tmp_path / "texts.csv"), "columns": {"text": "string", "y": "string"}, "key": "content", "label": "y"}
+    features = {"text": {"text": {"input_col": "text", "ngrams": 3, "num_buckets": 4096}}}
+    conf = {"name": "texts", "data": data, "features": features, "train": MODEL}
+    run = Run(check(conf | {"split": {"share": {"train": 0.6, "validation": 0.1, "test": 0.3}}}), spark)
+    ingest(run)
+    version = train(run)
+    assert 0.4 < float(version.tags["keyfold.roc_auc"]) < 0.6, "nothing can be learnt"
+    score(run, version)
+    folds = (
+        run.predictions.read().join(run.rows.read(), "content_key").groupBy("text", "y").agg(F.collect_set("fold").alias("fold"))
+    )
+    found = [row.fold for row in folds.collect()]
+    assert len(found) > 490 and all(len(fold) == 1 for fold in found)

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keyfold import curves
-from keyfold.metrics import MISSING, OTHERS, Metric, by_slice, classification, difference, regression
+from keyfold.metrics import MISSING, OTHERS, Metric, by_slice, classification, difference, figure, regression
 
 ORACLES = {
     "roc_auc": oracle.roc_auc_score,
@@ -274,3 +274,26 @@ def test_calibration_bins_never_part_equal_probabilities():
 def test_calibration_bins_are_about_equal():
     assert curves.calibration(np.ones(1000), np.linspace(0, 1, 1000)).rows.tolist() == [100] * 10
     assert curves.calibration([], []).rows.size == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.9996, "0.9996"), (0.99999, "0.99999"), (0.99995, "0.99995"), (1.0, "1.00"), (0.953, "0.953"), (0.9951, "0.995"), (0.5, "0.500"), (-0.99997, "-0.99997"),
+        (12345.6, "12,346"), (1.0003, "1.00"), (0.0, "0.000"), (np.nan, "–"), (np.inf, "+∞"), (1 - 1e-12, "0.99999999"), (2e-10, "2.000e-10"),
+    ],
+)  # fmt: skip
+def test_figures_tell_what_is_nearly_1_from_1(value, said):
+    assert figure(value) == said
+
+
+@given(st.floats(0.5, 1, exclude_max=True), st.integers(0, 6))
+def test_what_is_less_than_1_reads_less_than_1(value, places):
+    assert float(figure(value)) < 1
+    assert float(figure(value, places)) < 1
+
+
+def test_a_metric_is_said_with_its_interval():
+    assert str(Metric(0.9996, 0.99, 0.99998)) == "0.9996 (0.9900 – 0.99998)"
+    assert f"{Metric(0.801, 0.756, 0.844)}" == "0.801 (0.756 – 0.844)"
+    assert str(Metric(0.7, np.nan, np.nan)) == "0.700"

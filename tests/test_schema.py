@@ -296,6 +296,10 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     predictions = deltalake.DeltaTable(str(run.predictions.path)).to_pandas().set_index("id")
     table = deltalake.DeltaTable(str(run.rows.path)).to_pandas().set_index("id")
     assert sorted(predictions.index) == sorted(table.index)
+    used = rows.set_index("id")[FOLD]
+    assert predictions.fold.loc[used.index].equals(used.rename("fold")), "the fold that was used"
+    bridged = table[table.is_bridged].index
+    assert set(predictions.fold.loc[bridged].dropna()) == {"train"} and predictions.fold.loc[bridged].isna().any()
     # Where the features are those of a new row, so is the probability: the same stand-ins at scoring.
     filled = rows.set_index("id")
     visa = filled[filled.is_bridged & (filled.card == "visa")].index

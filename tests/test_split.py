@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import os
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from keyfold import hashing
 from keyfold.conf import check
 from keyfold.errors import ConfError, DataError
 from keyfold.examples import examples
@@ -22,10 +22,11 @@ from keyfold.ingest import PERIOD
 from keyfold.run import Run
 from keyfold.split import FOLD, FOLDS, Folds, Split, key_hash
 from keyfold.strata import GROUPS
+from keyfold.training.section import Train
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
-DAY = 86_400_000_000
+MODEL = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
 
 
 def split_of(**conf):
@@ -43,8 +44,7 @@ def test_folds_do_not_move(spark):
     assert {k: other[k] for k in one} == one
     text = folds_of(spark.range(2000).selectExpr("cast(id as int) id"))
     assert text == one, "the width of an integer does not matter"
-    hashes = hashing.value_hash(pa.array(range(2000)))
-    assert split_of().numpy([hashes]).tolist() == [one[i] for i in range(2000)]
+    assert split_of().numpy(pa.table({"id": range(2000)})).tolist() == [one[i] for i in range(2000)]
 
 
 @pytest.mark.parametrize("stratified", [False, True])
@@ -72,6 +72,51 @@ def test_shares_and_salts(spark):
 def test_a_float_key_is_refused(spark):
     with pytest.raises(DataError, match=r"split by `x`.*got double"):
         key_hash(spark.createDataFrame([(0.5,)], "x double"), ["x"], "s")
+
+
+# --- groups that are not known, and copies ---
+
+
+def test_a_row_without_a_group_goes_by_its_key(spark):
+    frame = spark.range(3000).selectExpr("id", "IF(id % 3 = 0, NULL, id % 400) AS household", "id % 2 AS country")
+    by = {"by": ["household", "country"]}
+    alone, together, refused = (folds_of(frame, **by, null_groups=null) for null in ("own", "together", "refuse"))
+    by_key = folds_of(frame)
+    assert len({together[i] for i in range(0, 3000, 6)}) == 1, "NULL is a value like any other, as it was in 0.1"
+    for i in range(3000):
+        known = i % 3 != 0
+        assert alone[i] == (together[i] if known else by_key[i]), "who has a group stays where it was"
+        assert refused[i] == (together[i] if known else None)
+    cut = split_of(**by)
+    assert cut.columns == ["household", "country", "id"]
+    parts = cut.add(frame, "fold").select(cut.spark_part(frame).alias("part"), "household").where("household IS NULL").distinct()
+    assert parts.count() > 900, "and so does its part of the train fold"
+
+
+def content(spark, keys):
+    return spark.createDataFrame([(i, k) for i, k in enumerate(keys)], "id int, content_key string")
+
+
+DIGESTS = [hashlib.sha256(str(i).encode()).hexdigest()[:32] for i in range(200)]
+
+
+def test_copies_of_a_row_have_one_fold_and_one_part(spark):
+    cut = Folds(Split(folds=3), ["content_key"], "churn")
+    assert cut.grouped
+    keys = [f"{digest}-{n}" for digest in DIGESTS for n in (1, 2, 10)]
+    found = cut.add(content(spark, keys), "fold", "number")
+    found = found.withColumn("part", cut.spark_part(found)).sort("id").toArrow()
+    for name in ("fold", "number", "part"):
+        one, two, ten = (found[name].to_pylist()[n::3] for n in range(3))
+        assert one == two == ten, "a copy that comes later goes where the others are"
+    assert cut.numpy(found).tolist() == found["fold"].to_pylist()
+    assert set(found["fold"].to_pylist()) == set(FOLDS)
+    others = [f"{DIGESTS[0]}-", f"x{DIGESTS[0]}-1", f"{DIGESTS[0].upper()}-1", "a-1", "a-2", f"{DIGESTS[0]}-1\n", None]
+    odd = content(spark, others * 1)
+    plain = Folds(Split(salt="churn"), ["name"], "churn").add(odd.withColumnRenamed("content_key", "name"), "fold")
+    kept = cut.add(odd, "fold").toArrow()
+    assert kept["fold"].to_pylist() == [row.fold for row in plain.sort("id").collect()], "other keys of that name are whole"
+    assert cut.numpy(kept).tolist() == kept["fold"].to_pylist()
 
 
 # --- time ---
@@ -125,6 +170,61 @@ def test_splits_that_cannot_be(split, sentence):
     assert sentence in str(refused.value)
 
 
+# --- what a split comes to ---
+
+
+def test_groups_that_are_not_known_are_told_or_refused(spark, home, capsys):
+    keep(spark, rows(spark, 2000).withColumn("person", F.expr("IF(id % 4 = 0, NULL, person)")))
+    found = examples(run_of(spark, {"by": "person"}))
+    labelled = sum(found.counts.values())
+    unknown = sum(1 for i in range(2000) if i % 4 == 0 and (i % 10 == 0 or i % 7))
+    said = f"{unknown:,} of {labelled:,} rows have no `person` (NULL)"
+    assert f"{said}: each is a group of its own, by its key" in capsys.readouterr().err
+    with pytest.raises(DataError, match=rf"split.by: {re.escape(said)}, so .* write split.null_groups: own") as refused:
+        examples(run_of(spark, {"by": "person", "null_groups": "refuse"}))
+    assert refused.value.exit_code == 3
+    assert examples(run_of(spark, {"by": "person", "null_groups": "together"})).counts != found.counts
+
+
+@pytest.mark.parametrize(
+    ("split", "train", "sentence"),
+    [
+        ({"by": "one"}, True, "the test fold is empty: none of the 2 rows with a label fell into its share of 0.1, by the hash of `one`; "
+         "there are too few values of `one`. Take a larger split.share.test, another split.salt or split.by, or write split.share.test: 0"),
+        ({"time": {"test": "2030-01-01"}}, True, "the test fold is empty: none of the 2 rows with a label is from 2030-01-01 on; "
+         "move split.time.test, whose column is `at`"),
+        ({"share": {"train": 0.9, "validation": 0.1, "test": 0}}, True, None),
+        ({}, False, None),
+    ],
+)  # fmt: skip
+def test_a_fold_that_is_empty_is_told_at_once(spark, home, capsys, split, train, sentence):
+    few = spark.createDataFrame([(1, "yes"), (2, "no")], "id bigint, y string")
+    keep(spark, few.selectExpr("*", "1 AS one", "date'2026-01-01' AS at", "1.0 AS x", f"'all' {PERIOD}"))
+    run = run_of(spark, {"salt": "1"} | split, {"time": "at"})
+    conf = run.conf.model_copy(update={"train": Train(model=MODEL)}) if train else run.conf
+    if sentence:
+        with pytest.raises(DataError, match=re.escape(sentence)):
+            examples(Run(conf, spark))
+    else:
+        examples(Run(conf, spark))
+        assert (
+            "the validation fold is empty: none of the 2 rows with a label fell into its share of 0.1" in capsys.readouterr().err
+        )
+
+
+def test_the_positive_class_is_guessed_with_a_reason_or_asked_for(spark, home, capsys):
+    label = "IF(id % 2 = 0, 'Yes', 'No') AS y", "IF(id % 2 = 0, 1, 2) AS code", "id % 3 = 0 AS flag"
+    keep(spark, spark.range(300).selectExpr("id", *label, "1.0 AS x", f"'all' {PERIOD}"))
+    found = [examples(run_of(spark, {}, {"label": name, "positive": None})).label for name in ("y", "flag")]
+    assert [label.positive for label in found] == ["Yes", True]
+    said = "data.positive is not set; probabilities are of the class `Yes`, for `Yes` says yes where the other class is `No`"
+    assert said in capsys.readouterr().err
+    codes = {"label": "code", "positive": None}
+    with pytest.raises(DataError, match=r"classes 1 and 2; name the positive one .*, and neither class says yes"):
+        run = run_of(spark, {}, codes)
+        examples(Run(run.conf.model_copy(update={"train": Train(model=MODEL)}), spark))
+
+
 # --- strata ---
 
 
@@ -159,7 +259,7 @@ def test_strata_are_exact_where_they_are_fitted_and_stay(spark, home):
     assert {k: after[k] for k in before} == before
     cut = fitted.folds
     table = rows(spark, 5000).select("id", "y").toArrow()
-    found = cut.numpy([hashing.value_hash(table["id"].combine_chunks())], classes=np.array(table["y"].to_pylist(), object))
+    found = cut.numpy(table, np.array(table["y"].to_pylist(), object))
     spark_found = dict(cut.add(rows(spark, 5000), "fold").select("id", "fold").collect())
     assert dict(zip(table["id"].to_pylist(), found.tolist(), strict=True)) == spark_found
     assert {spark_found[k] for k in range(7, 70, 70)} == {None}, "without a label"
@@ -203,9 +303,14 @@ moments = st.one_of(st.none(), st.datetimes(dt.datetime(2026, 6, 1), dt.datetime
 
 @settings(max_examples=8)
 @given(
-    st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.text(max_size=5), moments), min_size=1, max_size=60),
+    st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.none() | st.text(max_size=5), moments), min_size=1, max_size=60),
     st.sampled_from(
-        [{}, {"by": ["name", "id"], "salt": "x"}, {"time": TIME}, {"time": {"test": "2026-08-01T12:30:00"}, "by": "name"}]
+        [
+            {},
+            *({"by": ["name", "id"], "salt": "x", "null_groups": null} for null in ("own", "refuse", "together")),
+            {"time": TIME},
+            {"time": {"test": "2026-08-01T12:30:00"}, "by": "name"},
+        ]
     ),
 )
 def test_spark_and_numpy_give_the_same_folds(spark, drawn, conf):
@@ -218,9 +323,7 @@ def test_spark_and_numpy_give_the_same_folds(spark, drawn, conf):
     )
     cut = split_of(**conf)
     found = cut.add(spark.createDataFrame(table), "fold").toArrow()
-    hashes = [hashing.value_hash(found[c].combine_chunks()) for c in cut.by]
-    times = found["at"].cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy()
-    assert cut.numpy(hashes, times).tolist() == found["fold"].to_pylist()
+    assert cut.numpy(found).tolist() == found["fold"].to_pylist()
 
 
 # --- whatever the engine does ---
@@ -245,7 +348,7 @@ def digest_here(spark, tmp_path_factory):
     folder = tmp_path_factory.mktemp("folds")
     ids = [7 * i * i - 3 for i in range(3000)]
     pq.write_table(pa.table({"id": ids}), folder / "rows.parquet")
-    found = split_of().numpy([hashing.value_hash(pa.array(ids))]).tolist()
+    found = split_of().numpy(pa.table({"id": ids})).tolist()
     return folder, ids, digest(zip(ids, found, strict=True))
 
 

@@ -4,14 +4,16 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import collisions, feature_table, report, standins, statistics, strata
+from keyfold import collisions, feature_table, report, sql, standins, statistics, strata
+from keyfold.classes import yes_of
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import Feature
 from keyfold.fitting import Target
 from keyfold.ingest import PERIOD, Above, period_of
 from keyfold.models import Label
+from keyfold.schema import BRIDGED
 from keyfold.spec import Plan, Spec
-from keyfold.split import FOLD, FOLDS, Folds
+from keyfold.split import FOLD, FOLDS, Folds, moment
 from keyfold.sql import col
 from keyfold.standins import StandIns
 from keyfold.tables import Version
@@ -66,7 +68,7 @@ def examples(run: "Run") -> Examples:
     if run.period is not None:
         rows = rows.where(period < run.period)
     cut = strata.ready(run, folds(run), version, rows)
-    rows = cut.add(rows, FOLD, NUMBER if run.conf.split.folds else None)
+    rows = with_fold(run, cut, rows, FOLD, NUMBER if run.conf.split.folds else None)
     rows, stand_ins = standins.prepared(run, rows, FOLD, version)
     classes = _is_class(run, frame.schema[label].dataType.simpleString())
     by = [
@@ -74,18 +76,72 @@ def examples(run: "Run") -> Examples:
         col(FOLD),
         _class(run).alias(label) if classes else F.lit(None).cast("string").alias(label),
     ]
-    counted = rows.groupBy(*by).count().limit(100_000).collect()
+    unknown = F.count_if(sql.column(cut.sql_unknown)).alias("unknown")
+    counted = rows.groupBy(*by).agg(F.count("*").alias("n"), unknown).limit(100_000).collect()
     counts: Counter[tuple[str, Any]] = Counter()
-    for _, fold, value, n in counted:
+    for _, fold, value, n, _ in counted:
         counts[fold, value] += n
+    _tell_unknown(run, cut, sum(row.unknown for row in counted), sum(counts.values()))
     if not any(fold == "train" for fold, _ in counts):
         before = f" before period {run.period}" if run.period else ""
         raise DataError(f"table `{run.featured.name}` has no row with a label `{label}` in the train fold{before}")
+    _refuse_empty(run, cut, counts)
     periods = sorted({row[0] for row in counted})
     found = _label(run, rows, counts, classes=classes)
     part = F.when(col(FOLD) == "train", cut.spark_part(frame))
     wanted = _class(run) == F.lit(found.positive) if classes else col(label).cast("double")
     return Examples(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, periods, counts, found, cut, stand_ins)
+
+
+def with_fold(run: "Run", cut: Folds, frame: "DataFrame", fold: str, number: str | None = None) -> "DataFrame":
+    """The frame with the fold that training has used, or would use: bridged rows are in train or in none."""
+    from pyspark.sql import functions as F
+
+    made = cut.add(frame, fold, number)
+    if not run.conf.data.versions or BRIDGED not in made.columns:
+        return made
+    return made.withColumn(fold, F.when(~col(BRIDGED) | (col(fold) == "train"), col(fold)))
+
+
+def _tell_unknown(run: "Run", cut: Folds, unknown: int, n: int) -> None:
+    if not unknown:
+        return
+    names = " or ".join(f"`{name}`" for name in cut.unknown)
+    said = f"{unknown:,} of {n:,} rows have no {names} (NULL)"
+    if cut.split.null_groups == "refuse":
+        raise DataError(
+            f"split.by: {said}, so their group is not known; fill the column, or write split.null_groups: own (each goes by its "
+            "key) or together (they are one group)"
+        )
+    run.say(f"{said}: each is a group of its own, by its key (split.null_groups: own)")
+
+
+def _refuse_empty(run: "Run", cut: Folds, counts: Mapping[tuple[str, Any], int]) -> None:
+    """DataError where the test fold that was asked for has no row, or the validation fold that trials are measured on."""
+    split, rows = run.conf.split, sum(counts.values())
+    asked = split.time.spans if split.time else {fold for fold in FOLDS if getattr(split.share, fold)}
+    train = run.conf.train
+    for fold in ("validation", "test"):
+        if fold not in asked or any(f == fold and n for (f, _), n in counts.items()):
+            continue
+        why = f"the {fold} fold is empty: none of the {rows:,} rows with a label {_no_place(cut, fold)}"
+        if train and (fold == "test" or (train.tune and not split.folds)):
+            raise DataError(why)
+        run.say(why)
+
+
+def _no_place(cut: Folds, fold: str) -> str:
+    if cut.split.time:
+        start, _ = cut.split.time.spans[fold]
+        also = f", in the {fold} part of `{'`, `'.join(cut.by)}`" if cut.hashed else ""
+        return f"is from {moment(start or 0)} on{also}; move split.time.{fold}, whose column is `{cut.time}`"
+    share = getattr(cut.split.share, fold)
+    by = "`, `".join(cut.by)
+    few = f"; there are too few values of `{by}`" if cut.given else ""
+    return (
+        f"fell into its share of {share:g}, by the hash of `{by}`{few}. Take a larger split.share.{fold}, another split.salt or "
+        f"split.by, or write split.share.{fold}: 0"
+    )
 
 
 def _class(run: "Run") -> "Column":
@@ -218,10 +274,13 @@ def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int],
         raise DataError(f"data.label: `{data.label}` has {len(there)} class(es): {shown}; a classifier needs two")
     if above:
         return Label("boolean", True, False)
-    positive = data.positive if data.positive is not None else next((v for v in there if v in (True, 1)), None)
+    if data.positive is None and (guessed := yes_of(there)):
+        run.say(f"data.positive is not set; probabilities are of the class `{guessed[0]}`, for {guessed[1]}")
+    positive = data.positive if data.positive is not None else guessed and guessed[0]
     if positive not in there or type(positive) is not type(there[0]):
+        got = "it is not set, and neither class says yes" if positive is None else f"got {positive!r}"
         raise DataError(
-            f"data.positive: `{data.label}` has the classes {there[0]!r} and {there[1]!r}; name the positive one (got {positive!r})"
+            f"data.positive: `{data.label}` has the classes {there[0]!r} and {there[1]!r}; name the positive one ({got})"
             + nearest(str(positive), map(str, there))
         )
     return Label(family, positive, there[0] if there[1] == positive else there[1])

@@ -15,7 +15,8 @@ from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features.windowed import Windowed, span
 from keyfold.fitting import TO_WORKERS
-from keyfold.ingest import CONTENT, PERIOD, RUN, period_of
+from keyfold.ingest import PERIOD, RUN, period_of
+from keyfold.keys import CONTENT
 from keyfold.point_in_time import Known, micros, training_set
 from keyfold.series import STATE, STATE_TYPE, Definition, batches
 from keyfold.spark import set_for_now

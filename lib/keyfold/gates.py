@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold import sql
 from keyfold.errors import PromiseError
 from keyfold.schema import BRIDGED
-from keyfold.split import FOLD, FOLDS, Folds, key_hash
+from keyfold.split import FOLD, FOLDS, Folds, moment
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
@@ -74,7 +74,7 @@ def _cells(rows: "DataFrame", folds: Folds, inputs: Sequence[str], *, classes: b
     if inputs:
         units.append(f"struct({_FEATURES} AS what, {_row_hash(inputs)} AS h)")
     at = folds.sql_time(rows) if folds.split.time else "CAST(NULL AS BIGINT)"
-    each = rows.withColumn("keyfold_unit", key_hash(rows, folds.by, folds.salt)).selectExpr(
+    each = rows.withColumn("keyfold_unit", folds.unit(rows)).selectExpr(
         f"array_position({_names()}, {sql.quoted(FOLD)}) - 1 AS fold",
         f"{LABEL if classes else 'CAST(NULL AS BOOLEAN)'} AS positive", f"{at} AS at", f"inline({sql.array(units)})",
     )  # fmt: skip
@@ -148,8 +148,8 @@ def _times(rows: "DataFrame", folds: Folds, cells: Sequence[Cell]) -> list[Gate]
         start, end = folds.split.time.spans[fold]
         ends = [at for c in cells for at in (c.first[f], c.last[f]) if at is not None]
         holds = not ends or ((start is None or min(ends) >= start) and (end is None or max(ends) < end))
-        seen = f"its rows are from {_said(min(ends))} to {_said(max(ends))}" if ends else "no row"
-        sides = [f"from {_said(start)}"] * (start is not None) + [f"before {_said(end)}"] * (end is not None)
+        seen = f"its rows are from {moment(min(ends))} to {moment(max(ends))}" if ends else "no row"
+        sides = [f"from {moment(start)}"] * (start is not None) + [f"before {moment(end)}"] * (end is not None)
         name = f"{fold} is {' and '.join(sides)}"
         gates.append(Gate(name, holds, seen, () if holds else _first(_outside(rows, folds, fold, start, end), folds.by)))
     return gates
@@ -159,13 +159,6 @@ def _outside(rows: "DataFrame", folds: Folds, fold: str, start: int | None, end:
     at = folds.sql_time(rows)
     out = [f"{at} < {start}L"] * (start is not None) + [f"{at} >= {end}L"] * (end is not None)
     return rows.where(sql.column(f"{sql.quoted(FOLD)} = {sql.text(fold)} AND ({' OR '.join(out)})"))
-
-
-def _said(micros: int | None) -> str:
-    import datetime as dt
-
-    at = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=micros or 0)  # noqa: DTZ001 - UTC, as everything here
-    return at.isoformat(" ").removesuffix(" 00:00:00")
 
 
 def _identical(rows: "DataFrame", folds: Folds, inputs: Sequence[str], cells: Sequence[Cell], most: float) -> Gate:

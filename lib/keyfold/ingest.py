@@ -10,6 +10,7 @@ from keyfold import bridge, casts, counting, files, generators, report, schema, 
 from keyfold.aside import put_aside, values
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, nearest
+from keyfold.keys import CONTENT
 from keyfold.periods import FilePeriod, proposed
 from keyfold.schema import LAYOUT, Version, known_types
 from keyfold.section import Section
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 PERIOD, RUN = files.PERIOD, files.RUN
 PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
 DAYS = {"year": 366, "month": 31, "day": 1}  # at most; so many after the first is in the next
-CONTENT = "content_key"
 TWICE = "the key stands more than once in the period"
 
 Key = Annotated[

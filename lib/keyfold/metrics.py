@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from math import exp, factorial
+from math import exp, factorial, floor, log10
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +25,37 @@ class Metric(NamedTuple):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        places = decimals(self.value)
+        value, low, high = (figure(part, places) for part in self)
+        return value if np.isnan(self.low) else f"{value} ({low} – {high})"
+
 
 class Slice(NamedTuple):
     """The metrics of the rows that share one value of a column."""
 
     rows: int
     metrics: dict[str, Metric]
+
+
+def decimals(value: float, digits: int = 3) -> int:
+    """The places after the point that show so many digits of a number, and of one just below 1 what it lacks: 0.9996 is not 1."""
+    if not value or not np.isfinite(value):
+        return digits
+    places = max(0, digits - 1 - floor(log10(abs(value))))
+    lacks = 1 - abs(value)
+    return max(places, floor(log10(0.5000001 / lacks)) + 1) if 0 < lacks < 0.1 else places
+
+
+def figure(value: float, places: int | None = None, digits: int = 3) -> str:
+    """A number as people read it, with so many places, or more where it would read as 1 and is less; NaN is a dash."""
+    if not np.isfinite(value):
+        return "–" if np.isnan(value) else f"{value:+}".replace("inf", "∞")
+    places = decimals(value, digits) if places is None else places
+    if 0 < 1 - abs(value) < 0.5 * 10 ** -min(8, places):
+        places = min(8, decimals(value, digits))
+        value = max(-0.99999999, min(0.99999999, value))
+    return f"{value:,.{places}f}" if places < 9 else f"{value:.3e}"
 
 
 def classification(

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from keyfold.metrics import Metric
+from keyfold.metrics import Metric, figure
 from keyfold.section import Section
 
 Name = Literal["roc_auc", "pr_auc", "log_loss", "brier", "lift_top_decile", "rmse", "mae", "r2"]
@@ -46,5 +46,5 @@ def hindrances(release: Release, metrics: Mapping[str, Metric]) -> list[str]:
         if name not in metrics:
             said.append(f"{name} was not measured (measured: {', '.join(metrics)})")
         elif not bound.cleared(metrics[name].value):
-            said.append(f"{name} on the test fold is {metrics[name].value:.4f}, and must be {bound}")
+            said.append(f"{name} on the test fold is {figure(metrics[name].value, digits=4)}, and must be {bound}")
     return said

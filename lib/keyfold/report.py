@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence, Sized
 from importlib import resources
-from math import floor, isfinite, isnan, log10
+from math import isnan
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +15,7 @@ from keyfold import curves, pictures
 from keyfold.collisions import TARGET, Collisions
 from keyfold.gates import Gate
 from keyfold.metrics import Metric, Slice
+from keyfold.metrics import figure as figures
 from keyfold.pictures import Upright, figure
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def slices(column: str, found: Mapping[str, Slice]) -> Section:
     mean = float(np.average([m.value for m in known.values()], weights=[found[value].rows for value in known]))
     label = _NAMES.get(names[0], names[0]).rstrip(" ↑↓")
     said = f"{label} by {column}", f"{label}, with its 95% interval", f"{label} for each value of {column}."
-    return Section(title, told + _intervals(known, mean, f"mean over rows, {mean:.3g}", *said))
+    return Section(title, told + _intervals(known, mean, f"mean over rows, {figures(mean)}", *said))
 
 
 def ablations(found: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> Section:
@@ -305,29 +306,12 @@ def _text(value: object) -> str:
     if value is None:
         return NONE
     if isinstance(value, Metric):
-        return _interval(value)
+        return str(value)
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, Integral):
         return f"{int(value):,}"
-    return _number(float(value)) if isinstance(value, Real) else str(value)
-
-
-def _number(value: float, decimals: int | None = None) -> str:
-    if not isfinite(value):
-        return NONE if isnan(value) else f"{value:+}".replace("inf", "∞")
-    places = _decimals(value, 4) if decimals is None else decimals
-    return f"{value:,.{places}f}" if places < 9 else f"{value:.3e}"
-
-
-def _decimals(value: float, digits: int) -> int:
-    return max(0, digits - 1 - floor(log10(abs(value)))) if value and isfinite(value) else digits
-
-
-def _interval(metric: Metric) -> str:
-    decimals = _decimals(metric.value, 3)
-    value, low, high = (_number(part, decimals) for part in metric)
-    return value if isnan(metric.low) else f"{value} ({low} – {high})"
+    return figures(float(value), digits=4) if isinstance(value, Real) else str(value)
 
 
 def _is_number(value: object) -> bool:

@@ -146,7 +146,7 @@ def _score(
     model.refuse_other_columns(found.sound)  # the whole job, where a column is missing or of another type
     Scored(found.read, {"scored": found.read - found.refused}).check(run)
     with run.step("predict") as step:
-        answered = _answered(run, model, answers.packed_digest(packed), packed, folds.add(found.sound, FOLD))
+        answered = _answered(run, model, answers.packed_digest(packed), packed, examples.with_fold(run, folds, found.sound, FOLD))
         if found.repeated is not None:
             answered = answered.unionByName(_refusals(folds, found.repeated), allowMissingColumns=True)
         result = answered.withColumns(

@@ -3,19 +3,23 @@
 On [0, 1) test is at the bottom, validation at the top, train between. So adding rows moves none, and a larger test share only
 takes rows from train. With `time` the boundaries decide, alone or, where `by` is given, together with the hash: a row whose two
 folds differ is in none, as are rows in a gap. `stratified` cuts each class by itself, at thresholds that are fitted once.
+
+What has one hash is a unit, and is in one fold: the rows of a group; a row by its key where its group is unknown (NULL); the
+copies of a row under `key: content`, whose keys differ in the copy's number alone.
 """
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
-from keyfold import hashing, sql
+from keyfold import hashing, keys, sql
 from keyfold.section import Section
-from keyfold.values import DAYS, HASHED, MICROS, SqlValue, family_of, refuse_unless
+from keyfold.values import ARROW, DAYS, HASHED, MICROS, ArrowValue, SqlValue, arrow_family, family_of, refuse_unless
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -84,6 +88,12 @@ def _micros(at: str) -> int:
     return ((found if found.tzinfo else found.replace(tzinfo=dt.UTC)) - _EPOCH) // dt.timedelta(microseconds=1)
 
 
+def moment(micros: int | None) -> str:
+    """A time in UTC, as people write it."""
+    at = _EPOCH.replace(tzinfo=None) + dt.timedelta(microseconds=micros or 0)
+    return at.isoformat(" ").removesuffix(" 00:00:00")
+
+
 class Split(Section):
     """Which columns decide a row's fold."""
 
@@ -93,9 +103,17 @@ class Split(Section):
     time: Time | None = Field(None, description="boundaries in time in place of shares; with `by`, both must agree")
     stratified: bool = Field(False, description="the same shares of each class of the label, exact at fitting")
     folds: int | None = Field(None, ge=2, le=100, description="cuts what is outside test into so many parts, to cross-validate")
-    max_identical: float | None = Field(
-        None, ge=0, le=1, description="of the rows outside train, the share whose features a row of train may have, all of them"
+    null_groups: Literal["own", "refuse", "together"] = Field(
+        "own",
+        description="a row with a NULL in `by`: own: its key decides; refuse: the job ends; together: NULL is a value like others",
     )
+    max_identical: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="of the rows outside train, the share whose features a row of train may have; default: 0.05 of copies",
+    )
+    allow: list[str] = Field([], description="columns that may tell the label by themselves, being known before it")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Split":
@@ -128,23 +146,35 @@ class Folds:
     ) -> None:
         self.split, self.label, self.strata = split, label, None if not split.stratified else Strata({})
         self.given = [split.by] if isinstance(split.by, str) else list(split.by)
-        self.by = self.given or list(key)
-        self.grouped = repeats or set(self.by) != set(key)
+        self.key, self.by = list(key), self.given or list(key)
+        self.grouped = repeats or set(self.by) != set(key) or keys.CONTENT in self.by
         self.salt = f"split:{name if split.salt is None else split.salt}"
         self.time = (split.time.column or time) if split.time else None
+
+    @property
+    def unknown(self) -> list[str]:
+        """The columns in which NULL means that the group of a row is not known."""
+        return [] if self.split.null_groups == "together" else [c for c in self.given if c not in self.key]
 
     @property
     def columns(self) -> list[str]:
         """The columns that decide the fold of a row."""
         own = self.strata is not None and self.strata.groups is None
-        return [*(self.by if self.hashed else []), *([self.time] if self.time else []), *([self.label] if own else [])]
+        units = [*self.by, *(self.key if self.unknown else [])]
+        return [
+            *(dict.fromkeys(units) if self.hashed else []),
+            *([self.time] if self.time else []),
+            *([self.label] if own else []),
+        ]
 
     @property
     def identity(self) -> dict[str, object]:
         """What decides the folds, as JSON."""
-        cuts = self.split.model_dump(mode="json", exclude={"max_identical"}, exclude_defaults=True)
+        cuts = self.split.model_dump(mode="json", exclude={"max_identical", "allow"}, exclude_defaults=True)
+        units = {"null_groups": self.split.null_groups} if self.unknown else {}
+        units |= {"copies": "together"} if keys.CONTENT in self.by else {}
         strata = {"strata": {c: list(at) for c, at in self.strata.thresholds.items()}} if self.strata else {}
-        return {"split": cuts, "salt": self.salt, "by": self.by, "time": self.time, **strata}
+        return {"split": cuts, "salt": self.salt, "by": self.by, "time": self.time, **units, **strata}
 
     def _cuts(self, parts: int) -> tuple[int, int]:
         """The places of test and of validation."""
@@ -161,13 +191,29 @@ class Folds:
         DataError for a column that cannot be hashed, or is no time.
         """
         if self.strata and self.strata.groups is not None:
-            known = frame.withColumn("keyfold_group", key_hash(frame, self.by, self.salt))
+            known = frame.withColumn("keyfold_group", self.unit(frame))
             known = known.join(self.strata.groups, "keyfold_group", "left")
             frame = known.select(*map(sql.col, [*frame.columns, "keyfold_class"]))
         made = {column: sql.column(self.sql(frame))}
         if number:
             made[number] = sql.column(self._sql_number(frame))
         return frame.withColumns(made).drop("keyfold_class")
+
+    def unit(self, frame: "DataFrame") -> "Column":
+        """bigint: the hash of a row's unit, NULL where its group is unknown and refused (DataError for a type that cannot be hashed)."""
+        return sql.column(self._sql_unit(frame, self.salt))
+
+    def _sql_unit(self, frame: "DataFrame", salt: str) -> str:
+        group = sql_key_hash(frame, self.by, salt, keys.sql_content)
+        if not self.unknown:
+            return group
+        own = sql_key_hash(frame, self.key, salt, keys.sql_content) if self.split.null_groups == "own" else "NULL"
+        return f"CASE WHEN {self.sql_unknown} THEN {own} ELSE {group} END"
+
+    @property
+    def sql_unknown(self) -> str:
+        """boolean: whether the group of a row is unknown."""
+        return " OR ".join(f"{sql.reference(c)} IS NULL" for c in self.unknown) or "FALSE"
 
     def sql(self, frame: "DataFrame") -> str:
         """text: the fold as an expression over a frame that `add` prepared."""
@@ -177,7 +223,12 @@ class Folds:
 
     def _sql_of_cuts(self, frame: "DataFrame", of: Callable[[str, tuple[int, int], int], str]) -> str:
         """What `of` makes of a row's place, of the cuts that hold for its class, and of how many places there are."""
-        key = sql_key_hash(frame, self.by, self.salt)
+        key = self._sql_unit(frame, self.salt)
+        found = self._sql_of_places(key, of)
+        refused = self.unknown and self.split.null_groups == "refuse"
+        return f"CASE WHEN {self.sql_unknown} THEN NULL ELSE {found} END" if refused else found
+
+    def _sql_of_places(self, key: str, of: Callable[[str, tuple[int, int], int], str]) -> str:
         if not self.strata:
             return of(hashing.sql_reduce(key, hashing.PARTS), self._cuts(hashing.PARTS), hashing.PARTS)
         most = hashing.MAX_BUCKETS
@@ -215,19 +266,17 @@ class Folds:
 
     def spark_part(self, frame: "DataFrame") -> "Column":
         """bigint in [0, 1,000,000): the part of a row within its fold; rows that the split keeps together have one."""
-        return place(frame, self.by, f"out_of_fold:{self.salt}")
+        return sql.column(hashing.sql_reduce(self._sql_unit(frame, f"out_of_fold:{self.salt}"), hashing.PARTS))
 
-    def numpy(
-        self,
-        hashes: Sequence[hashing.Int64s],
-        times: hashing.Int64s | None = None,
-        classes: npt.NDArray[np.object_] | None = None,
-    ) -> npt.NDArray[np.object_]:
-        """The same, of the value hashes of the columns, of microseconds (NaT's integer where NULL) and of classes as text or None."""
-        found = self._numpy_hashed(hashing.feature_hash(self.salt, hashes), classes) if self.hashed else None
-        if self.split.time is None or times is None:
+    def numpy(self, rows: pa.Table | pa.RecordBatch, classes: npt.NDArray[np.object_] | None = None) -> npt.NDArray[np.object_]:
+        """The same, of Arrow rows; of strata with the classes of the rows, or of their groups, as text or None."""
+        found = self._numpy_hashed(self._numpy_unit(rows), classes) if self.hashed else None
+        if found is not None and self.split.null_groups == "refuse":
+            found[self._numpy_unknown(rows)] = None
+        if self.split.time is None:
             assert found is not None
             return found
+        times = _times(rows[str(self.time)])
         timed = np.full(len(times), None, object)
         for fold, (start, end) in self.split.time.spans.items():
             within = (times != np.iinfo(np.int64).min) & (start is None or times >= start) & (end is None or times < end)
@@ -235,6 +284,16 @@ class Folds:
         if found is not None:
             timed[found != timed] = None
         return timed
+
+    def _numpy_unit(self, rows: pa.Table | pa.RecordBatch) -> hashing.Int64s:
+        group, unknown = _numpy_key_hash(rows, self.by, self.salt), self._numpy_unknown(rows)
+        return np.where(unknown, _numpy_key_hash(rows, self.key, self.salt), group) if unknown.any() else group
+
+    def _numpy_unknown(self, rows: pa.Table | pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        unknown = np.zeros(rows.num_rows, bool)
+        for name in self.unknown:
+            unknown |= _whole(rows[name]).is_null().to_numpy(zero_copy_only=False)
+        return unknown
 
     def _numpy_hashed(self, h: hashing.Int64s, classes: npt.NDArray[np.object_] | None) -> npt.NDArray[np.object_]:
         if not self.strata or classes is None:
@@ -260,6 +319,19 @@ def _sql_within(at: str, start: int | None, end: int | None) -> str:
     return " AND ".join(sides)
 
 
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _times(column: pa.Array | pa.ChunkedArray) -> hashing.Int64s:
+    """Microseconds since 1970; the least integer where NULL."""
+    array = _whole(column)
+    family = arrow_family(array.type)
+    at = hashing.canonical(array.cast(ARROW[family]), family)
+    micros = at.fill_null(0).to_numpy(zero_copy_only=False) * (MICROS["day"] if family == "date" else 1)
+    return np.where(array.is_null().to_numpy(zero_copy_only=False), np.iinfo(np.int64).min, micros)
+
+
 def place(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
     """bigint in [0, 1,000,000), of columns under a salt."""
     return sql.column(hashing.sql_reduce(sql_key_hash(frame, columns, salt), hashing.PARTS))
@@ -270,11 +342,23 @@ def key_hash(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
     return sql.column(sql_key_hash(frame, columns, salt))
 
 
-def sql_key_hash(frame: "DataFrame", columns: list[str], salt: str) -> str:
-    """The same, as an SQL expression over the frame."""
+def sql_key_hash(frame: "DataFrame", columns: list[str], salt: str, of: Callable[[str, str], str] | None = None) -> str:
+    """The same, as an SQL expression over the frame; `of` may make other text of a text column, which it gets by name and expression."""
     values = []
     for column in columns:
         family = family_of(frame.schema[column].dataType.simpleString())
         refuse_unless(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
-        values.append(SqlValue(sql.reference(column), family).hash)
+        value = sql.reference(column)
+        values.append(SqlValue(of(column, value) if of and family == "string" else value, family).hash)
     return hashing.sql_feature_hash(salt, values)
+
+
+def _numpy_key_hash(rows: pa.Table | pa.RecordBatch, columns: list[str], salt: str) -> hashing.Int64s:
+    values = []
+    for column in columns:
+        array = _whole(rows[column])
+        family = arrow_family(array.type)
+        refuse_unless(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
+        array = array.cast(ARROW[family]) if family != "decimal" else array
+        values.append(ArrowValue(keys.content(column, array) if family == "string" else array, family).hash)
+    return hashing.feature_hash(salt, values)

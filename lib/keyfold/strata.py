@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from keyfold import hashing, sql
 from keyfold.errors import DataError
-from keyfold.split import Folds, Split, Strata, key_hash
+from keyfold.keys import CONTENT
+from keyfold.split import Folds, Strata
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -29,7 +30,7 @@ def ready(run: "Run", folds: Folds, version: "Version", rows: "DataFrame | None"
     """
     if not folds.split.stratified:
         return folds
-    identity = _identity(run, folds.split, version)
+    identity = _identity(run, folds, version)
     thresholds = _kept(run, identity)
     if rows is not None:
         units = _units(folds, rows, _groups(run, identity)).persist()
@@ -46,9 +47,13 @@ def ready(run: "Run", folds: Folds, version: "Version", rows: "DataFrame | None"
     return folds
 
 
-def _identity(run: "Run", split: Split, version: "Version") -> str:
-    cuts = split.model_dump(mode="json", include={"by", "salt", "share"})
-    return run.identity("strata", {"split": cuts, "key": run.conf.data.key, "label": run.conf.data.label}, table=version.id)
+def _identity(run: "Run", folds: Folds, version: "Version") -> str:
+    cuts = folds.split.model_dump(mode="json", include={"by", "salt", "share"})
+    units = {} if folds.split.null_groups == "own" else {"null_groups": folds.split.null_groups}
+    units |= {"copies": "together"} if CONTENT in folds.by else {}
+    return run.identity(
+        "strata", {"split": cuts | units, "key": run.conf.data.key, "label": run.conf.data.label}, table=version.id
+    )
 
 
 def _kept(run: "Run", identity: str) -> dict[str, tuple[int, int]]:
@@ -69,7 +74,7 @@ def _groups(run: "Run", identity: str) -> "DataFrame | None":
 def _units(folds: Folds, rows: "DataFrame", known: "DataFrame | None") -> "DataFrame":
     """`h` and `class` of what is ranked: rows, or groups that are not known yet."""
     text = sql.column(f"CAST({sql.reference(folds.label)} AS STRING)").alias("class")
-    units = rows.select(key_hash(rows, folds.by, folds.salt).alias("h"), text)
+    units = rows.select(folds.unit(rows).alias("h"), text).where("h IS NOT NULL")
     if not folds.grouped:
         return units
     units = units.groupBy("h").agg(sql.column("max(class)").alias("class"))

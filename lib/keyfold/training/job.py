@@ -171,7 +171,7 @@ def one_fit(run: "Run", spec: Spec, found: Examples) -> None:
         weight = weighed(some, class_weights(train, found))
         model = train.model.sklearn.fit(spec, some.arrays, some.y, weight, train.seed)
     measured = measure(Model(spec, model, found.label, Certificate.issued(run.spark, spec)), some)
-    said = ", ".join(f"{name} {metric.value:.4g}" for name, metric in measured.items())
+    said = ", ".join(f"{name} {metrics.figure(metric.value, digits=4)}" for name, metric in measured.items())
     run.say(f"of {step.rows:,} rows that it learnt itself: {said}")
 
 
@@ -193,15 +193,20 @@ def decide(run: "Run", version: Registered) -> Registered:
 
 
 def _sections(run: "Run", model: Model, test: Set, measured: dict[str, dict[str, Metric]]) -> list[report.Section]:
-    if not test.table.num_rows or not model.label.classes:
+    if not test.table.num_rows:
         return [report.metrics(measured)] if measured else []
-    p = model.estimator.probability(test.arrays)
     extra = {c.removeprefix("keyfold_extra:"): c for c in test.table.column_names if c.startswith("keyfold_extra:")}
-    truth = test.table[extra[run.conf.report.truth]].to_numpy() if run.conf.report.truth else None
-    made = [report.evaluation(measured, test.y, p, truth)]
+    measure = metrics.classification if model.label.classes else metrics.regression
+    said = model.estimator.probability(test.arrays) if model.label.classes else model.estimator.value(test.arrays)
+    made = [report.metrics(measured)]
+    if model.label.classes:
+        truth = test.table[extra[run.conf.report.truth]].to_numpy() if run.conf.report.truth else None
+        made = [report.evaluation(measured, test.y, said, truth)]
     for name in run.conf.report.slices:
         groups = np.array(test.table[extra[name]].to_pylist(), dtype=object)
-        made.append(report.slices(name, metrics.by_slice(test.y, p, groups, order=test.order, replicates=100)))
+        made.append(
+            report.slices(name, metrics.by_slice(test.y, said, groups, order=test.order, measure=measure, replicates=100))
+        )
     return made
 
 
