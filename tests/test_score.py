@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 from types import SimpleNamespace
 
 import mlflow
@@ -16,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import types as T
 
-from keyfold import answers, doctor, due, registry, report
+from keyfold import answers, doctor, due, logged, registry, report
 from keyfold.actions import Action, write_csv
 from keyfold.conf import check
 from keyfold.errors import DataError, PromiseError, RowsError
@@ -216,19 +215,22 @@ def test_a_run_names_its_model_and_files_that_were_changed_are_refused(spark, tr
     assert registry.find(f"runs:/{version.mlflow_run_id}") == version
     with pytest.raises(DataError, match="no model is registered of run `abc`"):
         registry.find("runs:/abc")
-    folder = registry.fetch(version, tmp_path)
-    (source,) = (p.parent for p in registry.home().joinpath("artifacts").rglob("model.json"))
-    (source / "model.json").write_text((source / "model.json").read_text() + " ")
+    (described,) = registry.home().joinpath("artifacts").rglob("MLmodel")
+    sound, ran = described.read_text(), tmp_path / "ran"
+    described.write_text(sound.replace("keyfold.serving", "evil"))
+    (described.parent / "code/evil.py").write_text(f"open({str(ran)!r}, 'w')")
     try:
         with pytest.raises(PromiseError, match="are not those that were registered"):
             scored(spark, into="changed.predictions")
     finally:
-        shutil.copy(folder / "model.json", source)
+        described.write_text(sound)
+        (described.parent / "code/evil.py").unlink()
+    assert not ran.exists()
 
 
 def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch, capsys):
-    release = registry._release
-    monkeypatch.setattr(registry, "_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name))
+    release = logged._release
+    monkeypatch.setattr(logged, "_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name))
     run = Run(conf(into="strict.predictions"), spark, "2026-02")
     with pytest.raises(DataError, match=r"trained with other packages: skops 0.0, not .*; xxhash missing, not .*--strict"):
         score(run, strict=True)

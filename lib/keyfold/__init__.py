@@ -11,6 +11,10 @@ that answers (`registry`, `release`), the place of its prediction (`score`, `tab
 import sys
 import zipimport
 from importlib import metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keyfold.serving import Served
 
 if "pyspark.worker" in sys.modules and sys.version_info < (3, 12):
     # Before each task Spark has Python forget what can be imported, and before 3.12 Python then reads all zip files on its path anew,
@@ -21,3 +25,16 @@ try:
     __version__ = metadata.version("keyfold")
 except metadata.PackageNotFoundError:  # put on the path as files, by --py-files
     __version__ = "0.1.0"
+
+
+def load_model(uri: str, trust: str | None = None) -> "Served":
+    """A registered model, once all its files are those that were registered; nothing of it is imported or run before.
+
+    `uri`: models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID, in the MLflow that MLFLOW_TRACKING_URI names, or else in keyfold's home.
+    `trust`: the digest of a model that keyfold did not train, which runs its code.
+
+    DataError where there is none, PromiseError where a file was changed, added or removed.
+    """
+    from keyfold import serving
+
+    return serving.load_model(uri, trust)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,3 +21,15 @@ def file_digest(path: str | Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path, leave: Collection[str] = ()) -> str:
+    """The digest of the relative path and the SHA-256 of each file below a folder, without what is named as one of `leave`."""
+    found: dict[str, str] = {}
+    for path in folder.rglob("*"):
+        relative = path.relative_to(folder)
+        if path.is_symlink():
+            found[relative.as_posix()] = f"-> {path.readlink()}"
+        elif not path.is_dir() and not {*relative.parts} & {*leave}:
+            found[relative.as_posix()] = file_digest(path)
+    return digest(found)

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import platform
+import re
 import tempfile
 import warnings
 import zipfile
@@ -13,10 +14,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import __version__
-from keyfold.errors import DataError, PromiseError
+from keyfold import __version__, logged
+from keyfold.digests import folder_digest
+from keyfold.errors import ConfError, DataError, PromiseError
 from keyfold.metrics import Metric
-from keyfold.models import Model, manifest
+from keyfold.models import Model
 from keyfold.tables import home
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from keyfold.training.trials import Tuned
 
 CHAMPION = "champion"
+MODEL_URI = r"^(models:/[^/@]+(@[\w-]+|/\d+)|runs:/\w+)$"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops", "xxhash", "PyYAML", "Pillow")
 _PLAIN = {"double": "double", "string": "string", "boolean": "boolean", "binary": "binary"}
 
@@ -88,13 +91,12 @@ def register(
 
     _experiment(experiment)
     with mlflow.start_run() as run, tempfile.TemporaryDirectory() as folder:
-        digest = model.save(Path(folder, "model"))
-        tags = {**tags, "keyfold.manifest": digest, "keyfold.spec_digest": model.spec.digest}
+        saved = model.save(Path(folder, "model"))
+        tags = {**tags, logged.MANIFEST: saved, "keyfold.spec_digest": model.spec.digest}
         mlflow.log_params({key: str(value)[:6000] for key, value in params.items()})
         mlflow.log_metrics(_flat(metrics))
         for step, known in steps.items():
             mlflow.log_metrics({what: value for what, value in known.items() if not math.isnan(value)}, step=step)
-        mlflow.set_tags(dict(tags))
         for file, text in files.items():
             mlflow.log_text(text, file)
         info = mlflow.pyfunc.log_model(
@@ -107,9 +109,21 @@ def register(
         )
         if tuned:
             _log_trials(tuned)
+        tags |= {logged.DIGEST: _stored(info.model_uri, Path(folder, "stored"), saved)}
+        mlflow.set_tags(dict(tags))
         _make_name(api, name)
         version = api.create_model_version(name, info.model_uri, run.info.run_id, dict(tags), model_id=info.model_id)
     return _registered(version)
+
+
+def _stored(uri: str, into: Path, saved: str) -> str:
+    """The digest of a logged model as its store gives it back (PromiseError where the model is not what was saved)."""
+    into.mkdir()
+    at = logged.tidied(_downloaded(uri, into))
+    own = logged.own_files(at)
+    if own is None or folder_digest(own) != saved:
+        raise PromiseError("MLflow's store gave back another model than the one that was logged; nothing was registered")
+    return logged.digest_of(at)
 
 
 def _log_trials(tuned: "Tuned") -> None:
@@ -163,6 +177,8 @@ def champion(name: str) -> Registered | None:
 
 def find(uri: str) -> Registered:
     """The version that `models:/name@alias`, `models:/name/version` or `runs:/id` means (DataError where there is none)."""
+    if not re.fullmatch(MODEL_URI, uri):
+        raise ConfError(f"a model is named by models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID (got `{uri}`)")
     if uri.startswith("runs:/"):
         return _of_run(uri.removeprefix("runs:/"))
     path = uri.removeprefix("models:/")
@@ -187,26 +203,33 @@ def _of_run(run_id: str) -> Registered:
 
 
 def fetch(version: Registered, into: Path, trust: str | None = None) -> Path:
-    """The model's folder, brought from the registry (PromiseError where its files are not those that were registered).
+    """The folder of keyfold's own files of a model, brought from the registry, once all files of the model are those that were registered.
 
-    Of a model that keyfold did not train the whole folder, where `trust` is its digest (DataError where it is not).
+    PromiseError where they are not. Of a model that keyfold did not train the whole folder, where `trust` is its digest
+    (DataError where it is not).
     """
+    try:
+        at = _downloaded(f"models:/{version.name}/{version.version}", into)
+    except Exception as error:  # whatever a store raises, which may hold a password
+        raise DataError(f"the files of {version} cannot be brought from MLflow's store ({type(error).__name__})") from error
+    if logged.DIGEST not in version.tags and logged.MANIFEST not in version.tags:
+        return _trusted(version, at, trust)
+    own = logged.own_files(logged.tidied(at))
+    logged.refuse_other_files(str(version), at, own, version.tags)
+    if own is None:
+        raise DataError(f"{version} has no `model.json`: it was not logged by keyfold")
+    return own
+
+
+def _downloaded(uri: str, into: Path) -> Path:
     client()
     import mlflow
 
-    at = Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(into)))
-    folder, expected = next((p.parent for p in at.rglob("model.json")), None), version.tags.get("keyfold.manifest")
-    if folder is None or expected is None:
-        return _trusted(version, at, trust)
-    if manifest(folder) != expected:
-        raise PromiseError(
-            f"the files of {version} are not those that were registered (manifest {manifest(folder)}, not {expected})"
-        )
-    return folder
+    return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(into)))
 
 
 def _trusted(version: Registered, folder: Path, trust: str | None) -> Path:
-    found = manifest(folder)
+    found = folder_digest(folder)
     if trust != found:
         was = f"the conf trusts {trust}, and its files are now {found}" if trust else f"its digest is {found}"
         raise DataError(
@@ -215,21 +238,6 @@ def _trusted(version: Registered, folder: Path, trust: str | None) -> Path:
         )
     (folder / "model.json").unlink(missing_ok=True)
     return folder
-
-
-def differences(folder: Path) -> list[str]:
-    """Packages of other releases here than those that a fetched model asks for, a word each."""
-    at = next((p for f in (folder, *folder.parents[:2]) if (p := f / "requirements.txt").is_file()), None)
-    lines = at.read_text("utf-8").split("\n") if at else []
-    asked = [(name, release) for name, equals, release in (line.partition("==") for line in lines) if equals]
-    return [f"{name} {_release(name)}, not {release}" for name, release in asked if _release(name) != release.strip()]
-
-
-def _release(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "missing"
 
 
 def text(version: Registered, file: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from keyfold import answers, examples, feature_table, registry, standins, strata
+from keyfold import answers, examples, feature_table, logged, registry, standins, strata
 from keyfold.actions import Action, act, fits
 from keyfold.due import Due, N, due
 from keyfold.errors import DataError
@@ -39,7 +39,7 @@ class Score(Section):
         None, pattern=r"^\w+(\.\w+){1,2}$", examples=["ml.churn_scores"], description="default: <name>.predictions"
     )
     model: str | None = Field(
-        None, pattern=r"^(models:/[^/@]+(@[\w-]+|/\d+)|runs:/\w+)$",
+        None, pattern=registry.MODEL_URI,
         examples=["models:/churn@champion", "models:/churn/3", "runs:/0123abcd"],
         description="default: the champion of the conf's name",
     )  # fmt: skip
@@ -140,8 +140,10 @@ def _score(
 
     with run.step("load"), tempfile.TemporaryDirectory() as folder:
         at = registry.fetch(version, Path(folder), run.conf.score.trust)
+        if logged.only_own(version.tags):
+            run.say(f"{version} {logged.ONLY_OWN}")
         model, packed = answers.loaded(at), answers.packed(at)
-        _compare_environments(run, version, registry.differences(at), strict=strict)
+        _compare_environments(run, version, logged.differences(at), strict=strict)
     fits(run.conf.score.actions, model.scores_classes)
     model.refuse_other_columns(found.sound)  # the whole job, where a column is missing or of another type
     Scored(found.read, {"scored": found.read - found.refused}).check(run)

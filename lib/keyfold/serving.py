@@ -1,11 +1,15 @@
-"""The model behind MLflow's own doors: takes raw rows as pandas, runs the same code as the batch job."""
+"""A model that answers rows of pandas or Arrow by the same code as the batch job: by `keyfold.load_model`, or behind MLflow's own doors."""
 
+import logging
+import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
+from keyfold import answers, logged, registry
 from keyfold.errors import DataError
 from keyfold.models import Model
 from keyfold.values import ARROW
@@ -14,16 +18,43 @@ _FROM_TEXT = ("date", "timestamp", "timestamp_ntz", "decimal")
 
 
 class Served:
-    """What `mlflow.pyfunc.load_model` gives, behind its `predict`."""
+    """A loaded model; `version` says which, where it came from the registry."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: answers.Answering, version: registry.Registered | None = None) -> None:
+        self.model, self.version = model, version
 
-    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """`prediction` and `probability` for each raw row (DataError for a missing column or another type)."""
-        outcome = self.model.predict(table(model_input, self.model.spec.inputs))
-        columns = {"prediction": outcome.prediction, "probability": outcome.probability}
-        return pd.DataFrame({name: array.to_pandas() for name, array in columns.items()}).set_axis(model_input.index)
+    @property
+    def columns(self) -> list[str]:
+        """The raw columns that it takes."""
+        return list(self.model.columns)
+
+    def predict(
+        self, model_input: pd.DataFrame | pa.Table | pa.RecordBatch, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame | pa.Table:
+        """`prediction` and `probability` for each raw row, as pandas or Arrow, as the rows are (DataError for a missing column or another type)."""
+        if not isinstance(model_input, pd.DataFrame):
+            return pa.table(self.model.predict(model_input)._asdict())
+        outcome = self.model.predict(_rows(self.model, model_input))
+        return pd.DataFrame({name: array.to_pandas() for name, array in outcome._asdict().items()}).set_axis(model_input.index)
+
+
+def load_model(uri: str, trust: str | None = None) -> Served:
+    """See `keyfold.load_model`."""
+    version = registry.find(uri)
+    # A foreign model may read its files whenever it answers, so they stay as long as the model.
+    folder = tempfile.TemporaryDirectory()
+    model = answers.loaded(registry.fetch(version, Path(folder.name), trust))
+    if logged.only_own(version.tags):
+        logging.getLogger("keyfold").warning("%s %s", version, logged.ONLY_OWN)
+    served = Served(model, version)
+    weakref.finalize(served, folder.cleanup)
+    return served
+
+
+def _rows(model: answers.Answering, frame: pd.DataFrame) -> pa.Table:
+    if isinstance(model, Model):
+        return table(frame, model.spec.inputs)
+    return pa.Table.from_pandas(frame, preserve_index=False)
 
 
 def table(frame: pd.DataFrame, inputs: dict[str, str]) -> pa.Table:
@@ -42,5 +73,6 @@ def _array(column: "pd.Series[Any]", family: str, name: str) -> pa.Array:
 
 
 def _load_pyfunc(data_path: str) -> Served:
-    """MLflow's way in."""
+    """MLflow's way in: checks what can be checked from here (see `keyfold.logged.check_from_inside`)."""
+    logged.check_from_inside(Path(data_path))
     return Served(Model.load(Path(data_path)))

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import model_validator
 
 from keyfold.certificate import Certificate
-from keyfold.digests import digest, file_digest
+from keyfold.digests import folder_digest
 from keyfold.errors import DataError
 from keyfold.features.kind import rows_at_once
 from keyfold.models.sklearn import Estimator, Sklearn
@@ -113,7 +113,7 @@ class Model(NamedTuple):
         return Prediction(names.take(pa.array((probability >= THRESHOLD).astype(np.int8))), _finite(probability))
 
     def save(self, folder: Path) -> str:
-        """Writes the model into a folder, and gives the digest of its manifest."""
+        """Writes the model into a folder, and gives its digest."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "spec.json").write_text(self.spec.to_json(), "utf-8")
         self.estimator.save(folder)
@@ -121,7 +121,7 @@ class Model(NamedTuple):
         facts: dict[str, Any] = {"label": self.label._asdict()}
         facts |= {"sparse": self.estimator.sparse} if isinstance(self.estimator, Estimator) else {}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
-        return manifest(folder)
+        return folder_digest(folder)
 
     @classmethod
     def load(cls, folder: Path) -> "Model":
@@ -135,12 +135,6 @@ class Model(NamedTuple):
             raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error
         model.certificate.check(spec)
         return model
-
-
-def manifest(folder: Path) -> str:
-    """The digest of a model folder: of the name and the SHA-256 of each of its files."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return digest({str(p.relative_to(folder)): file_digest(p) for p in files})
 
 
 def _finite(values: npt.NDArray[np.float64]) -> pa.Array:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from keyfold.digests import folder_digest
 from keyfold.errors import DataError, nearest
-from keyfold.models import Prediction, manifest
+from keyfold.models import Prediction
 from keyfold.values import ARROW
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Foreign:
     scores_classes, at_once = False, AT_ONCE
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.digest = folder, manifest(folder)
+        self.folder, self.digest = folder, folder_digest(folder)
         self.columns = [str(name) for name in self._signature.inputs.input_names()]
 
     @cached_property
