@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -19,9 +20,13 @@ from keyfold import conf as confs
 from keyfold import formats, suspects
 from keyfold.errors import ConfError
 from keyfold.formats import NUMBERS, Numbers
+from keyfold.ingest import ingest
 from keyfold.look import conf_for
 from keyfold.peek import READER, see
+from keyfold.run import Run
 from keyfold.sample import SAMPLE, Sample
+from keyfold.score import score
+from keyfold.training.job import decide, train
 from keyfold.yaml import parse
 
 JOB = Path(__file__).parent.parent / "jobs" / "init.py"
@@ -233,7 +238,8 @@ def test_few_series_are_split_by_time(draw: Draw, key: list[str]) -> None:
     assert conf["split"] == {"time": {"validation": "2026-02-18", "test": "2026-02-24"}}
     assert "# 3 series are too few for folds by key." in text
     assert conf["data"]["period"] == ("day" if key == ["shop"] else "month")
-    assert conf["features"]["shop"] == {"one_hot": {"input_col": "shop"}} and "day" in conf["features"]
+    assert [*conf["features"]] == ["shop", "day", "visits", "sales_before", "sales_mean_7"]
+    assert conf["features"]["shop"] == {"one_hot": {"input_col": "shop"}}
 
 
 def test_many_series_stay_whole(draw: Draw) -> None:
@@ -338,3 +344,18 @@ def test_the_conf_is_written_to_a_file_once(tmp_path: Path) -> None:
     assert (first.returncode, first.stderr) == (0, "")
     assert out.read_text() == conf_for(str(tmp_path / "mine.csv"), ["id"], "y")
     assert again.returncode == 2 and "already; give another name, or delete it" in again.stderr
+
+
+# --- and it runs ---
+
+
+def test_a_conf_for_few_series_runs(spark: Any, home: Path, draw: Draw) -> None:
+    table = series(3)
+    table["sales"] = 20 + table.visits + 3 * (pd.to_datetime(table.day).dt.dayofweek == 5) + np.arange(len(table)) % 3
+    text, conf = draw(table, key=["shop"], label="sales", time="day")
+    assert "# visits" not in text
+    run = Run(confs.check(conf), spark)
+    ingest(run)
+    score(run, decide(run, train(run)))
+    found = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
+    assert [*found.shop] and set(found.status) == {"scored"} and len(found) == 3

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from keyfold import snapshots as periods_of
 from keyfold import suspects as leaks
 from keyfold.classes import yes_of
-from keyfold.columns import OTHER, PERIODS, Column, Keys
+from keyfold.columns import OTHER, Column
+from keyfold.key_counts import PERIODS, Keys
 from keyfold.peek import NUMBERED, READER, Seen
 from keyfold.quoting import quoted
 

@@ -165,6 +165,27 @@ def features(draft: Draft) -> Lines:
         series = column.name in draft.key and column is not draft.time
         made = (one_hot if series else feature)(column, draft.seen, name)
         lines.append(f"  {quoted(fresh)}: {made}")
+    lines += _windows(draft, names)
     if not lines:
         raise DataError("no column is left to learn from:\n" + "\n".join(line.removeprefix("  # ") for line in out))
     return ["features:", *lines, *out]
+
+
+def _windows(draft: Draft, taken: set[str]) -> Lines:
+    """What the label, a number, was before in the series of a row."""
+    if draft.classes or not draft.few_series or not draft.key:
+        return []
+    label = draft.label.name
+    windows = {
+        "before": ("1 row, take: last", "in the row before"),
+        "mean_7": ("7 rows, take: mean", "in the mean of 7 rows before"),
+    }
+    lines = []
+    for name, (over, said) in windows.items():
+        fresh = f"{snake(label) or 'label'}_{name}"
+        if fresh not in taken:
+            source = f"input_col: {draft.name(label)}, over: {over}, scale: standard"
+            lines.append(
+                f"  {quoted(fresh)}: {{windowed: {{{source}}}}}  # the label {said} of its series; `lag` where it is known later"
+            )
+    return lines

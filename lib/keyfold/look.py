@@ -8,10 +8,11 @@ import numpy as np
 
 from keyfold import drafted_data as data
 from keyfold import peek
-from keyfold.columns import OTHER, Keys
+from keyfold.columns import OTHER
 from keyfold.draft import TIMES, Draft, Lines, snake, unique
 from keyfold.drafted_features import features, is_text, why_not
 from keyfold.errors import ConfError, nearest
+from keyfold.key_counts import Keys
 from keyfold.peek import Seen, see
 from keyfold.quoting import quoted
 

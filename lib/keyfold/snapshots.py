@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from keyfold import periods
-from keyfold.columns import Keys
 from keyfold.errors import KeyfoldError
+from keyfold.key_counts import Keys
 from keyfold.peek import Seen, see
 
 ENOUGH = 0.1  # of a file's rows, that have a key of another file
