@@ -365,4 +365,5 @@ def test_a_manifest_with_a_key_twice_is_refused_by_name(spark, home, tmp_path):
         DataError,
         match=r"2 rows of the manifest cannot be used: the key stands more than once in the period: .*/y.png.*; .*/z.png",
     ):
-        make(Run(conf(**manifest(tmp_path / "m.csv", lines)), spark))
+        data = manifest(tmp_path / "m.csv", lines)["data"] | {"max_quarantine": 1}
+        make(Run(conf(data=data), spark))

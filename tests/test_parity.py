@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfold import hashing
+from keyfold.derived import Derived
 from keyfold.errors import DataError
 from keyfold.features import KINDS, Feature
 from keyfold.fitting import Measured, Target
@@ -43,6 +44,11 @@ COLUMNS = {
 }
 HASHED = [c for c in COLUMNS if c not in ("real", "single", "photo", "file")]
 NUMBERS = ["whole", "small", "real", "single", "flag", "price", "cents"]
+DERIVED = [
+    {"ratio": ["real", "whole"]}, {"ratio": ["cents", "price"]}, {"ratio": ["single", "flag"]},
+    {"log": "real"}, {"log": "price"}, {"log": "small", "plus": 1}, {"log": "whole", "plus": 0.5},
+    {"difference": ["at", "wall"]}, {"difference": ["day", "at"], "unit": "seconds"}, {"age": "day", "at": "wall"},
+]  # fmt: skip
 # Of each kind, the confs that parity is shown for; a kind without any fails the suite.
 CONFS = {
     "hashed": [
@@ -57,7 +63,7 @@ CONFS = {
     "one_hot": [{"input_col": c, "max_categories": 3} for c in HASHED]
     + [{"input_col": "text", "max_categories": 2, "handle_unseen": {"hashed": 7}}],
     "index": [{"input_col": c, "min_frequency": 2} for c in HASHED],
-    "bucketized": [{"input_col": c, "num_buckets": 4} for c in NUMBERS]
+    "bucketized": [{"input_col": c, "num_buckets": 4} for c in (*NUMBERS, {"log": "real"}, {"age": "day", "at": "at"})]
     + [{"input_col": c, "boundaries": [-1.5, 0, 0.1, 1e9]} for c in NUMBERS],
     "windowed": [
         {"input_col": "x", "column": c, "over": "1 row", "take": "last", "scale": "standard"} for c in ("real", "whole")
@@ -80,7 +86,9 @@ CONFS = {
     + [{"input_col": c, "scale": "minmax", "to": [-1, 1], "missing": 0.5} for c in NUMBERS]
     + [{"input_col": c, "scale": "robust"} for c in NUMBERS]
     + [{"input_col": c, "scale": "minmax", "clip": [0.1, 0.9]} for c in NUMBERS]
-    + [{"input_col": "real"}],
+    + [{"input_col": "real"}]
+    + [{"input_col": c, "missing": 0.5} for c in DERIVED]
+    + [{"input_col": {"log": "whole"}, "scale": "standard"}, {"input_col": DERIVED[-1], "scale": "robust"}],
     "target_encoded": [{"input_col": c, "smoothing": s} for c, s in zip(HASHED, (0, 0.1, 1, 10, 1e9, 3, 2, 5, 7), strict=True)],
     "image": [
         {"input_col": column, "size": size, "mode": mode}
@@ -114,7 +122,9 @@ texts = st.one_of(
 )
 LARGE = st.floats(-8e307, 8e307).filter(lambda x: x == 0 or abs(x) > 1e-290)
 doubles = st.one_of(
-    st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1e-290, 1e300, 0.1]), st.floats(-(2.0**61), 2.0**61), LARGE
+    st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1e-290, 1e300, 0.1, 1.0, 1 - 2**-53, 1 + 2**-52, 2**0.5]),
+    st.floats(-(2.0**61), 2.0**61),
+    LARGE,
 )
 CELLS = {
     "text": texts,
@@ -154,13 +164,20 @@ def confs(drawn):
             if kind == "target_encoded":
                 possible = len({(row["whole"] or 0) % 1_000_000 % 5 for row in drawn}) > 1
             elif kind in ("numeric", "bucketized", "windowed"):
-                values = [row[conf.get("column", conf["input_col"])] for row in drawn]
+                values = cells_of(drawn, conf.get("column", conf["input_col"]))
                 possible = "boundaries" in conf or can_be_scaled([v for v in values if finite(v)], conf.get("clip", (0, 1)))
             else:
                 possible = True
             if possible:
                 found[f"{kind}_{i}"] = Feature.model_validate({kind: conf})
     return found
+
+
+def cells_of(drawn, column):
+    if isinstance(column, str):
+        return [row[column] for row in drawn]
+    derived, columns = Derived.model_validate(column), table(drawn)
+    return derived.of({c: columns[c].combine_chunks() for c in derived.columns}, "f").to_pylist()
 
 
 def can_be_scaled(values, clip):

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import feather
 
+from keyfold.derived import SAMPLES, Derived
 from keyfold.errors import DataError, PromiseError
 from keyfold.features import Array
-from keyfold.spec import Spec, in_order
+from keyfold.spec import Spec, in_order, inputs_of
 from keyfold.values import ARROW
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Certificate(NamedTuple):
             other = np.flatnonzero(differs(wanted[name], found[name]))
             if len(other):
                 row = int(other[0])
-                columns = [c for c in spec.features[name].kind.inputs() if isinstance(c, str)]
+                columns = spec.columns_of(name)
                 raise PromiseError(
                     f"features.{name} is computed otherwise here than where it was fitted: row {row} of the certificate, "
                     f"{self.rows.select(columns).slice(row, 1).to_pylist()[0]}, gives {found[name][row]} and not "
@@ -111,7 +112,9 @@ def made_up(spec: Spec) -> pa.Table:
 
 def _hard(spec: Spec, column: str, family: str) -> Sequence[Any]:
     own = (kind.samples(family) for kind, _ in spec.features.values() if column in kind.inputs())
-    return next((values for values in own if values is not None), _VALUES.get(family, ()))
+    logs = (c for c in inputs_of(kind for kind, _ in spec.features.values()) if isinstance(c, Derived) and c.log == column)
+    more = SAMPLES if family == "double" and any(logs) else []
+    return [*next((values for values in own if values is not None), _VALUES.get(family, ())), *more]
 
 
 def _known(spec: Spec, column: str, family: str) -> list[Any]:

@@ -6,7 +6,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from keyfold import faults, feature_table, yaml
 from keyfold.digests import digest
@@ -41,10 +41,16 @@ class Conf(Section):
 
     @field_validator("features", mode="before")
     @classmethod
-    def _columns_named(cls, features: Any) -> Any:
+    def _named(cls, features: Any, info: ValidationInfo) -> Any:
+        """Windows have columns of their features' names, and ages are at the row's time."""
+        time = getattr(info.data.get("data"), "time", None)
+
         def named(name: str, feature: Any) -> Any:
-            windowed = feature.get("windowed") if isinstance(feature, dict) else None
-            return {"windowed": {"column": name} | windowed} if isinstance(windowed, dict) else feature
+            if not isinstance(feature, dict):
+                return feature
+            aged = {kind: _aged(conf, time) for kind, conf in feature.items()}
+            windowed = aged.get("windowed")
+            return {"windowed": {"column": name} | windowed} if isinstance(windowed, dict) else aged
 
         return {name: named(name, f) for name, f in features.items()} if isinstance(features, dict) else features
 
@@ -70,6 +76,13 @@ class Conf(Section):
     def digest(self) -> str:
         """Of the whole conf, as hexadecimal text."""
         return digest(self.model_dump(mode="json", exclude_defaults=True))
+
+
+def _aged(conf: Any, time: str | None) -> Any:
+    derived = conf.get("input_col") if isinstance(conf, dict) else None
+    if time is None or not isinstance(derived, dict) or "age" not in derived:
+        return conf
+    return conf | {"input_col": {"at": time} | derived}
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Conf:

@@ -319,7 +319,7 @@ def _features_section(spec: Spec) -> report.Section:
             {
                 "name": name,
                 "kind": kind_name(kind),
-                "inputs": ", ".join(c if isinstance(c, str) else f"feature {c.feature}" for c in kind.inputs()),
+                "inputs": ", ".join(map(str, kind.inputs())),
                 "width": spec.outs[name].columns,
                 "note": kind.note(state),
             }

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold import views
+from keyfold.derived import Derived, raw
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features.windowed import Windowed, span
@@ -261,7 +262,8 @@ def _all_known(run: "Run", made: Definition, rows: "DataFrame") -> "DataFrame":
 
 
 def _check(run: "Run", made: Definition, rows: "DataFrame") -> None:
-    for option, names in {"input_col": [c for c, _ in made.inputs], "by": made.by, "order_by": [made.time, *made.ties]}.items():
+    inputs = [c for taken, _ in made.inputs for c in raw(taken)]
+    for option, names in {"input_col": inputs, "by": made.by, "order_by": [made.time, *made.ties]}.items():
         for name in names:
             if name not in rows.columns:
                 where = f"the windows of the conf ({option})"
@@ -273,9 +275,11 @@ def _check(run: "Run", made: Definition, rows: "DataFrame") -> None:
     for name in made.by:
         refuse_unless(HASHED, families[name], f"windows: by `{name}`", "choose another column")
     created = run.conf.view and run.conf.view.created
-    for name, value in made.inputs:
-        if value is None and name != created:
-            refuse_unless(NUMBERS, families[name], f"windows: input_col `{name}`", "cast it, or take the share of a value")
+    for taken, value in made.inputs:
+        if isinstance(taken, Derived):
+            taken.check(families, "windows")
+        elif value is None and taken != created:
+            refuse_unless(NUMBERS, families[taken], f"windows: input_col `{taken}`", "cast it, or take the share of a value")
 
 
 def _refuse_null(table: "Table", rows: "DataFrame", time: str, created: str | None) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keyfold.derived import Derived, raw
 from keyfold.digests import digest
 from keyfold.errors import DataError, nearest
 from keyfold.values import DAYS, NUMBERS, arrow_cast, arrow_family, refuse_unless, text_of
@@ -29,13 +30,14 @@ class Definition(NamedTuple):
     by: list[str]
     time: str
     ties: list[str]
-    inputs: list[tuple[str, Any]]
+    inputs: list[tuple[str | Derived, Any]]
     windows: list[Window]
 
     @property
     def digest(self) -> str:
         """Names the bits of the columns."""
-        return digest([VERSION, self.by, self.time, self.ties, self.inputs, [list(map(str, w)) for w in self.windows]])
+        inputs = [(c if isinstance(c, str) else c.model_dump(mode="json"), value) for c, value in self.inputs]
+        return digest([VERSION, self.by, self.time, self.ties, inputs, [list(map(str, w)) for w in self.windows]])
 
 
 class Past(NamedTuple):
@@ -172,7 +174,7 @@ class Batch:
         at[put] = micros(self._column(made.time), made.time)
         values = {f"x{i}": np.full(starts[-1], np.nan) for i in range(len(made.inputs))}
         for x, (name, value) in zip(values.values(), made.inputs, strict=True):
-            x[put] = doubles(self._column(name), name, value)
+            x[put] = doubles(self._input(name), str(name), value)
         there = _ranges(starts[past.series], past.many)
         at[there] = past.at
         for i, x in enumerate(values.values()):
@@ -184,6 +186,9 @@ class Batch:
     def _column(self, name: str) -> pa.Array:
         column = self.column[name]
         return column if self.data.all() else column.filter(pa.array(self.data))
+
+    def _input(self, name: str | Derived) -> pa.Array:
+        return self._column(name) if isinstance(name, str) else name.of({c: self._column(c) for c in name.columns}, "windows")
 
     def _own(self, x: Int64s) -> Int64s:
         return x if self.data.all() else x[self.data]
@@ -281,7 +286,7 @@ class States:
 
     def _made(self, rows: pa.Table) -> pa.Table:
         made, names = self.made, rows.column_names
-        for name in (*made.by, made.time, *made.ties, *(c for c, _ in made.inputs)):
+        for name in (*made.by, made.time, *made.ties, *(c for taken, _ in made.inputs for c in raw(taken))):
             if name not in names:
                 raise DataError(f"windows: the rows have no column `{name}`{nearest(name, names)}")
         micros(rows[made.time], made.time)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from keyfold import digests, fitting, hashing, matrix, sql
+from keyfold.derived import Derived, raw
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.features import KINDS, Array, Feature, FromFeature, Kind, Out
 from keyfold.features.kind import State
@@ -54,8 +55,8 @@ class Spec:
     def taken(self, frame: "DataFrame") -> "tuple[DataFrame, dict[str, list[SqlValue]]]":
         """The frame with value hashes beside, and what each feature takes of it (DataError as for `transform`)."""
         types = {c: family_of(_type(frame, c)) for c in self.inputs}
-        hashes = (sql.column(e).alias(n) for n, e in self._hashes(types).items())
-        return frame.select("*", *hashes), self._taken(types)
+        below = (sql.column(e).alias(n) for n, e in self._below(types).items())
+        return frame.select("*", *below), self._taken(types)
 
     def assemble(self, frame: "DataFrame", into: str = "features", keep: "Sequence[str | Column]" = ()) -> "DataFrame":
         """The columns `keep`, and the features as one column of sparse MLlib vectors: the rows of `matrix.csr`.
@@ -85,22 +86,32 @@ class Spec:
             raise DataError(f"`{variables[0]}` cannot be a name in SQL, which reads `${{…}}` as a variable; rename it")
         taken = self._taken(self.inputs)
         features = {name: kind.sql(taken[name], state) for name, (kind, state) in self.features.items()}
-        hashes = ", ".join(["*", *(f"{e} AS {n}" for n, e in self._hashes(self.inputs).items())])
+        below = ", ".join(["*", *(f"{e} AS {n}" for n, e in self._below(self.inputs).items())])
         columns = [f"  {sql.quoted(c)}" for c in keep] + [f"  {e} AS {sql.quoted(n)}" for n, e in features.items()]
-        return "\n".join(["SELECT", ",\n".join(columns), "FROM (SELECT", hashes, "FROM", f"{table})"])
+        return "\n".join(["SELECT", ",\n".join(columns), "FROM (SELECT", below, "FROM", f"{table})"])
 
-    def _hashes(self, types: Mapping[str, str]) -> dict[str, str]:
-        # A column's value hash is a column of a projection below, so that Spark computes it once for all features.
+    def _below(self, types: Mapping[str, str]) -> dict[str, str]:
+        # Value hashes and derived numbers are columns of a projection below, so that Spark computes each once for all features.
         hashed = columns_of(kind for kind, _ in self.features.values() if kind.takes == HASHED)
-        return {self._hash_of[c]: sql_cast(types[c], self.inputs[c], c).hash for c in hashed}
+        values = self._columns(types)
+        derived = {name: d.sql([values[c] for c in raw(d)]).column for d, name in self._derived.items()}
+        return {self._hash_of[c]: sql_cast(types[c], self.inputs[c], c).hash for c in hashed} | derived
 
     @cached_property
     def _hash_of(self) -> dict[str, str]:
         return {c: f"keyfold_hash_{i}" for i, c in enumerate(self.inputs)}
 
+    @cached_property
+    def _derived(self) -> dict[Derived, str]:
+        found = (c for c in inputs_of(kind for kind, _ in self.features.values()) if isinstance(c, Derived))
+        return {derived: f"keyfold_derived_{i}" for i, derived in enumerate(found)}
+
+    def _columns(self, types: Mapping[str, str]) -> dict[str, SqlValue]:
+        return {c: sql_cast(types[c], family, c).hashed_as(self._hash_of[c]) for c, family in self.inputs.items()}
+
     def _taken(self, types: Mapping[str, str]) -> dict[str, list[SqlValue]]:
-        values = {c: sql_cast(types[c], family, c).hashed_as(self._hash_of[c]) for c, family in self.inputs.items()}
-        return sql_inputs({name: kind for name, (kind, _) in self.features.items()}, values, self._sql_of)
+        derived = {d: SqlValue(name, "double") for d, name in self._derived.items()}
+        return sql_inputs({name: kind for name, (kind, _) in self.features.items()}, self._columns(types) | derived, self._sql_of)
 
     def _sql_of(self, name: str, values: list[SqlValue]) -> str:
         kind, state = self.features[name]
@@ -110,11 +121,14 @@ class Spec:
         """The features as arrays of the length of `rows` (DataError for a missing column or another type)."""
         if not isinstance(rows, pa.Table | pa.RecordBatch):
             rows = pa.Table.from_pandas(rows, preserve_index=False)
-        values = {c: arrow_cast(_column(rows, c, self._made_of(c)), family, c) for c, family in self.inputs.items()}
+        values: dict[str | Derived, ArrowValue] = {
+            c: arrow_cast(_column(rows, c, self._made_of(c)), family, c) for c, family in self.inputs.items()
+        }
+        values |= {d: d.arrow([values[c] for c in raw(d)]) for d in self._derived}
         found: Arrays = {}
         for name in self._order:
             kind, state = self.features[name]
-            taken = [values[c] if isinstance(c, str) else _of_feature(found[c.feature]) for c in kind.inputs()]
+            taken = [_of_feature(found[c.feature]) if isinstance(c, FromFeature) else values[c] for c in kind.inputs()]
             found[name] = kind.arrow(taken, state)
         return {name: found[name] for name in self.features}
 
@@ -134,7 +148,7 @@ class Spec:
     def columns_of(self, name: str) -> list[str]:
         """The raw columns that a feature takes, itself or through other features."""
         inputs = self.features[name].kind.inputs()
-        each = ([c] if isinstance(c, str) else self.columns_of(c.feature) for c in inputs)
+        each = (self.columns_of(c.feature) if isinstance(c, FromFeature) else raw(c) for c in inputs)
         return list(dict.fromkeys(chain.from_iterable(each)))
 
     @cached_property
@@ -184,7 +198,8 @@ class Plan(NamedTuple):
     """What fitting needs of the rows: numbers of columns, and counts of expressions by feature."""
 
     kinds: Mapping[str, Kind]
-    values: Mapping[str, SqlValue]
+    families: Mapping[str, str]
+    values: Mapping[str | Derived, SqlValue]
     counted: Mapping[str, list[Counted]]
 
     @classmethod
@@ -192,20 +207,31 @@ class Plan(NamedTuple):
         """The plan for the rows of a frame (DataError for a missing column or a wrong type)."""
         kinds = {name: feature.kind for name, feature in features.items()}
         in_order(kinds)
-        inputs = {c: family_of(_type(rows, c)) for c in columns_of(kinds.values())}
+        families = {c: family_of(_type(rows, c)) for c in columns_of(kinds.values())}
         for name, kind in kinds.items():
             if kind.learns_label and target is None:
                 raise ConfError(f"features.{name}: `{kind_name(kind)}` {_NO_CLASS}")
             for column in kind.inputs():
                 if isinstance(column, str):
-                    refuse_unless(kind.takes, inputs[column], f"features.{name}: column `{column}`:", _ADVICE)
-        values = {c: sql_cast(family, family, c) for c, family in inputs.items()}
-        counted = {n: k.counted([values[c] for c in k.inputs() if isinstance(c, str)], target) for n, k in kinds.items()}
-        return cls(kinds, values, counted)
+                    refuse_unless(kind.takes, families[column], f"features.{name}: column `{column}`:", _ADVICE)
+                if isinstance(column, Derived):
+                    column.check(families, f"features.{name}")
+        columns = {c: sql_cast(family, family, c) for c, family in families.items()}
+        derived = (c for c in inputs_of(kinds.values()) if isinstance(c, Derived))
+        values = columns | {d: d.sql([columns[c] for c in raw(d)]) for d in derived}
+        counted = {
+            n: k.counted([values[c] for c in k.inputs() if not isinstance(c, FromFeature)], target) for n, k in kinds.items()
+        }
+        return cls(kinds, families, values, counted)
 
     @property
     def _numbers(self) -> dict[str, SqlValue]:
-        return {c: self.values[c] for c in columns_of(kind for kind in self.kinds.values() if kind.numbers)}
+        taken = inputs_of(kind for kind in self.kinds.values() if kind.numbers)
+        return {self._name(c): self.values[c] for c in taken}
+
+    def _name(self, column: str | Derived) -> str:
+        """In statistics."""
+        return column if isinstance(column, str) else f"\0{self.values[column].column}"
 
     @property
     def _counted(self) -> list[Counted]:
@@ -234,31 +260,36 @@ class Plan(NamedTuple):
         for name in in_order(self.kinds):
             kind = self.kinds[name]
             inputs = [
-                {"family": self.values[c].family} | numbers.get(c, {})
-                if isinstance(c, str)
-                else {"width": _index_width(name, c.feature, fitted[c.feature])}
+                {"width": _index_width(name, c.feature, fitted[c.feature])}
+                if isinstance(c, FromFeature)
+                else {"family": self.values[c].family} | numbers.get(self._name(c), {})
                 for c in kind.inputs()
             ]
             measured = Measured(inputs, [asked.counts(c) for c in self.counted[name]])
             fitted[name] = Fitted(kind, kind.fit(name, measured))
             if kind.constant(measured):
                 say(f"features.{name}: column `{kind.inputs()[0]}` has one value in the train fold; the feature says nothing")
-        return Spec({c: v.family for c, v in self.values.items()}, {name: fitted[name] for name in self.kinds})
+        return Spec(self.families, {name: fitted[name] for name in self.kinds})
 
 
 def columns_of(kinds: Iterable[Kind]) -> list[str]:
     """The raw columns that kinds take, in order of first use."""
-    return list(dict.fromkeys(c for kind in kinds for c in kind.inputs() if isinstance(c, str)))
+    return list(dict.fromkeys(chain.from_iterable(map(raw, inputs_of(kinds)))))
+
+
+def inputs_of(kinds: Iterable[Kind]) -> list[str | Derived]:
+    """The columns and derived numbers that kinds take, in order of first use."""
+    return list(dict.fromkeys(c for kind in kinds for c in kind.inputs() if not isinstance(c, FromFeature)))
 
 
 def sql_inputs(
-    kinds: Mapping[str, Kind], values: Mapping[str, SqlValue], of: Callable[[str, list[SqlValue]], str]
+    kinds: Mapping[str, Kind], values: Mapping[str | Derived, SqlValue], of: Callable[[str, list[SqlValue]], str]
 ) -> dict[str, list[SqlValue]]:
     """For each kind the SQL values it takes: of columns, or of other features, whose expressions `of` makes."""
     taken: dict[str, list[SqlValue]] = {}
     for name in in_order(kinds):
         taken[name] = [
-            values[c] if isinstance(c, str) else SqlValue(f"CAST({of(c.feature, taken[c.feature])} AS BIGINT)", "bigint")
+            SqlValue(f"CAST({of(c.feature, taken[c.feature])} AS BIGINT)", "bigint") if isinstance(c, FromFeature) else values[c]
             for c in kinds[name].inputs()
         ]
     return taken

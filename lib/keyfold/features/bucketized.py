@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from keyfold import quantiles, sql
+from keyfold.derived import Column
 from keyfold.errors import DataError
 from keyfold.features.kind import Array, Kind, Out, State, int32
 from keyfold.fitting import Counted, Measured, Target
@@ -22,7 +23,7 @@ class Bucketized(Kind):
 
     takes: ClassVar = NUMBERS
 
-    input_col: str
+    input_col: Column
     boundaries: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(None, min_length=1, max_length=1000)
     num_buckets: int | None = Field(
         None, ge=2, le=1000, description="ranges of about equally many rows; fewer where values repeat"

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from keyfold import hashing
+from keyfold.derived import Derived
 from keyfold.errors import ConfError
 from keyfold.features.kind import Array, Bucketed, FromFeature, Input, Out, State, int32
 from keyfold.fitting import Measured
@@ -27,7 +28,7 @@ class Crossed(Bucketed):
         description="bucket 0, for NULL, counts too; or `exact`, for a small product of features"
     )
 
-    def inputs(self) -> Sequence[str | FromFeature]:
+    def inputs(self) -> Sequence[str | Derived | FromFeature]:
         """The inputs, in the order of the conf, which matters."""
         return self.input_cols
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from keyfold import hashing, lookup, sql
+from keyfold.derived import Derived
 from keyfold.errors import DataError
 from keyfold.fitting import Counted, Measured, Target, ranked
 from keyfold.section import Section
@@ -26,6 +27,9 @@ class FromFeature(Section):
     """An input that is another feature's integers."""
 
     feature: str
+
+    def __str__(self) -> str:
+        return f"feature {self.feature}"
 
 
 Input = Annotated[str | FromFeature, Field(description="a column's name, or {feature: name}")]
@@ -65,8 +69,8 @@ class Kind(Section):
     pure: ClassVar[bool] = True  # whether it has an SQL expression; else Spark runs its Arrow form
     learns_label: ClassVar[bool] = False  # whether it needs the target, and training rows have an `out_of_fold` form
 
-    def inputs(self) -> Sequence[str | FromFeature]:
-        """The columns and features it takes, in order."""
+    def inputs(self) -> Sequence[str | Derived | FromFeature]:
+        """The columns, derived numbers and features it takes, in order."""
         return [self.input_col]  # type: ignore[attr-defined]
 
     @property

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from keyfold import quantiles, sql
+from keyfold.derived import Column
 from keyfold.errors import DataError, RowsError
 from keyfold.features.kind import Array, Kind, Out, State
 from keyfold.fitting import Counted, Measured, Stats, Target
@@ -29,7 +30,7 @@ class Numeric(Kind):
 
     takes: ClassVar = NUMBERS
 
-    input_col: str
+    input_col: Column
     scale: Literal["none", "standard", "minmax", "robust"] = "none"
     to: tuple[float, float] = (0.0, 1.0)
     clip: tuple[float, float] | None = Field(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from keyfold.derived import Derived
 from keyfold.features.kind import FromFeature
 from keyfold.features.numeric import Numeric
 from keyfold.tiles import TAKES
@@ -74,7 +75,7 @@ class Windowed(Numeric):
         if lag.rows:
             raise ValueError(f"`tile` needs a lag of time (got {self.lag}); leave it out, or say how long values take")
 
-    def inputs(self) -> Sequence[str | FromFeature]:
+    def inputs(self) -> Sequence[str | Derived | FromFeature]:
         """The column of the feature table."""
         return [self.column]
 
@@ -83,7 +84,7 @@ class Windowed(Numeric):
         """The window, in words."""
         return f"{self.take} of `{self.input_col}` over {self.over}; the feature table has it, and series.States gives it"
 
-    def window(self, inputs: Sequence[tuple[str, Any]]) -> Window:
+    def window(self, inputs: Sequence[tuple[str | Derived, Any]]) -> Window:
         """The window, where its value is one of these columns (or shares of a value)."""
         over, lag = span(self.over), span(self.lag)
         least = self.min_count or (over.rows if self.take in PLACES and over.rows else int(self.take != "count"))
