@@ -7,7 +7,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import casts, files, layouts, report, sources
+from keyfold import casts, files, identity, layouts, report, sources
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError
 from keyfold.layouts import Came, Layout
@@ -18,6 +18,7 @@ from keyfold.sql import col, quoted
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from keyfold.conf import Conf
     from keyfold.ingest import Data
     from keyfold.run import Run
 
@@ -88,14 +89,10 @@ def now(run: "Run") -> dict[str, dict[str, Any]]:
     return found
 
 
-def dumped(data: "Data") -> dict[str, Any]:
-    """What the table's rows depend on: not the weights and stand-ins, which come in when they are learnt from."""
-    whole = data.model_dump(mode="json", exclude={"label", "positive", "table", "retention", "lateness", "views"})
-    for version in whole["versions"]:
-        version.pop("weight")
-        for way in version["columns_from"].values():
-            way["missing"] = way["missing"] is not None
-    return whole
+def dumped(conf: "Conf") -> dict[str, Any]:
+    """How the source is read; a table remembers by it what it has of which files."""
+    whole: dict[str, Any] = identity.read(conf, "ingest")["data"]
+    return {name: value for name, value in whole.items() if name != "table"}
 
 
 def read(run: "Run", some: Sequence[str] | None = None) -> Source:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from keyfold.run import Run
+    from keyfold.tables import Table
 
 FEATURE = "feature"
 
@@ -33,27 +34,37 @@ def embeddings(run: "Run") -> None:
         version = registry.champion(name)
         if version is None:
             raise DataError(f"`{name}` has no champion; run `train` first")
-        job.run_id = run.identity("embeddings", {"model": version.tags.get("keyfold.manifest")})
+        job.run_id = run.identity("embeddings", model=version.tags.get("keyfold.manifest"))
         job.inputs, table = {"model": str(version)}, run.table(f"{conf.name}.embeddings")
-        last = next(table.commits(), None) if table.exists() else None
-        if last is not None and last.metadata.get("run_id") == job.run_id:
-            job.status = "done before"
-            run.say(f"the vectors of {version} are in `{table.name}`")
-            return
-        with run.step("write") as step, tempfile.TemporaryDirectory() as folder:
-            at = registry.fetch(version, Path(folder))
-            if not (at / "network.json").is_file():
-                raise DataError(f"{version} is no network, so it has no vectors; run `train` first")
-            rows = vectors(Network.load(at, Spec.from_json((at / "spec.json").read_text("utf-8"))))
-            step.rows = rows.num_rows
-            counts = {entry["values"]: entry["counts"] for entry in rows[FEATURE].value_counts().to_pylist()}
-            former = [row[0] for row in table.read().select(FEATURE).distinct().collect()] if table.exists() else []
-            frame = run.spark.createDataFrame(rows).repartition(1)
-            table.replace(
-                frame, FEATURE, dict.fromkeys(former, 0) | counts, job="embeddings", run_id=job.run_id, model=str(version)
-            )
-        job.counts = {"kept": rows.num_rows}
+        run.once(
+            job,
+            lambda: _known(table, job.run_id),
+            lambda: _written(run, job.run_id, version, table),
+            lambda _: f"the vectors of {version} are in `{table.name}`",
+            lambda rows: {"kept": rows},
+        )
         run.facts |= {"model": str(version), "embeddings": table.name}
+
+
+def _known(table: "Table", run_id: str) -> int | None:
+    """How many vectors the last commit wrote, where it was this run's and no other has changed the table since."""
+    last = next(table.commits(), None) if table.exists() else None
+    mine = last is not None and last.metadata.get("run_id") == run_id and table.version().version == last.version
+    return last.rows if last is not None and mine else None
+
+
+def _written(run: "Run", run_id: str, version: registry.Registered, table: "Table") -> int:
+    with run.step("write") as step, tempfile.TemporaryDirectory() as folder:
+        at = registry.fetch(version, Path(folder))
+        if not (at / "network.json").is_file():
+            raise DataError(f"{version} is no network, so it has no vectors; run `train` first")
+        rows = vectors(Network.load(at, Spec.from_json((at / "spec.json").read_text("utf-8"))))
+        step.rows = rows.num_rows
+        counts = {entry["values"]: entry["counts"] for entry in rows[FEATURE].value_counts().to_pylist()}
+        former = [row[0] for row in table.read().select(FEATURE).distinct().collect()] if table.exists() else []
+        frame = run.spark.createDataFrame(rows).repartition(1)
+        table.replace(frame, FEATURE, dict.fromkeys(former, 0) | counts, job="embeddings", run_id=run_id, model=str(version))
+    return int(rows.num_rows)
 
 
 def vectors(network: Network) -> pa.Table:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold import collisions, feature_table, report, sql, standins, statistics, strata
 from keyfold.classes import yes_of
 from keyfold.errors import ConfError, DataError, nearest
-from keyfold.features import Feature
 from keyfold.fitting import Target
 from keyfold.ingest import PERIOD, Above, period_of
 from keyfold.models import Label
@@ -22,7 +21,6 @@ from keyfold.values import family_of
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from keyfold.conf import Conf
     from keyfold.run import Run
 
 PART, NUMBER, LABEL = "keyfold_part", "keyfold_number", "keyfold_label"
@@ -45,6 +43,12 @@ class Examples(NamedTuple):
     label: Label
     folds: Folds
     stand_ins: StandIns | None = None  # what is in the gaps of bridged rows, where the table has versions
+
+    def pins(self, run: "Run") -> dict[str, Any]:
+        """What a job on these rows pins."""
+        bridge = self.stand_ins.digest if self.stand_ins else None
+        label = [self.label.family, *map(repr, self.label[1:])]
+        return {"rows": self.version, "before": run.period, "folds": self.folds.identity, "label": label, "bridge": bridge}
 
     def of(self, fold: str) -> int:
         """The rows of a fold."""
@@ -69,7 +73,7 @@ def examples(run: "Run") -> Examples:
         rows = rows.where(period < run.period)
     cut = strata.ready(run, folds(run), version, rows)
     rows = with_fold(run, cut, rows, FOLD, NUMBER if run.conf.split.folds else None)
-    rows, stand_ins = standins.prepared(run, rows, FOLD, version)
+    rows, stand_ins = standins.prepared(run, rows, FOLD, version, cut.identity)
     classes = _is_class(run, frame.schema[label].dataType.simpleString())
     by = [
         _named_period(run, frame).alias("period"),
@@ -195,21 +199,13 @@ def features(run: "Run") -> tuple[Spec, Examples]:
             found = examples(run)
             step.rows = sum(found.counts.values())
         job.counts, job.inputs = {"read": step.rows}, {run.featured.name: found.version}
-        job.run_id = run.identity(
-            "features",
-            _sections(conf, found.folds) | _learnt(conf, found.label) | _bridged(found),
-            rows=found.version,
-            before=run.period,
+        job.run_id = run.identity("features", **found.pins(run))
+        spec = run.once(
+            job,
+            lambda: _kept(run, job.run_id),
+            lambda: _made(run, job.run_id, found),
+            lambda spec: f"the spec {spec.digest} was fitted before on the same rows",
         )
-        spec = _kept(run, job.run_id)
-        if spec:
-            job.status = "done before"
-            run.say(f"the spec {spec.digest} was fitted before on the same rows")
-        else:
-            with run.step("fit") as step:
-                spec = _fitted(run, found)
-                step.rows = found.of("train")
-            _keep(run, job.run_id, spec)
         run.facts["spec"] = spec.digest
         run.sections += [found.stand_ins.section()] if found.stand_ins else []
         run.sections += [_folds_section(run, found), _features_section(spec)]
@@ -219,11 +215,22 @@ def features(run: "Run") -> tuple[Spec, Examples]:
     return spec, found
 
 
+def _made(run: "Run", run_id: str, found: Examples) -> Spec:
+    with run.step("fit") as step:
+        spec = _fitted(run, found)
+        step.rows = found.of("train")
+    _keep(run, run_id, spec)
+    return spec
+
+
 def _fitted(run: "Run", found: Examples) -> Spec:
     rows = found.rows.where(col(FOLD) == "train")
-    plan = Plan.of(rows, run.conf.features, found.target)
-    sections = _before_features(run.conf, found.folds) | _learnt(run.conf, found.label) | _bridged(found)
-    base = run.identity("statistics", sections, table=found.version.id, asked=plan.asked)
+    plan, pins = Plan.of(rows, run.conf.features, found.target), found.pins(run)
+    learnt = found.label if any(f.kind.learns_label for f in run.conf.features.values()) else None
+    base = run.identity(
+        "statistics", table=found.version.id, asked=plan.asked, folds=pins["folds"], bridge=pins["bridge"],
+        positive=learnt and pins["label"],
+    )  # fmt: skip
     versions = run.featured.versions_of(PERIOD, found.periods, found.version.version)
     return plan.spec(statistics.kept(run, base, versions, plan, rows, _named_period(run, rows)), run.say)
 
@@ -232,27 +239,6 @@ def _named_period(run: "Run", frame: "DataFrame") -> "Column":
     from pyspark.sql import functions as F
 
     return F.coalesce(period_of(run.conf.data, frame), F.lit(""))  # a table of others may have rows without a time
-
-
-def _before_features(conf: "Conf", folds: Folds) -> dict[str, Any]:
-    return {
-        "key": conf.data.key, "label": conf.data.label, "time": conf.data.time, "period": conf.data.period,
-        "split": folds.identity,
-    }  # fmt: skip
-
-
-def _sections(conf: "Conf", folds: Folds) -> dict[str, Any]:
-    return _before_features(conf, folds) | {"features": _dumped(conf.features)}
-
-
-def _learnt(conf: "Conf", label: Label) -> dict[str, str]:
-    """What the spec depends on besides, where features learn from the label."""
-    return {"positive": str(label.positive)} if any(f.kind.learns_label for f in conf.features.values()) else {}
-
-
-def _bridged(found: Examples) -> dict[str, str]:
-    """What the spec depends on besides, where older rows have stand-ins."""
-    return {"bridge": found.stand_ins.digest} if found.stand_ins else {}
 
 
 def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int], *, classes: bool) -> Label:
@@ -284,10 +270,6 @@ def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int],
             + nearest(str(positive), map(str, there))
         )
     return Label(family, positive, there[0] if there[1] == positive else there[1])
-
-
-def _dumped(features: dict[str, Feature]) -> list[Any]:
-    return [[name, f.name, f.kind.model_dump(mode="json")] for name, f in features.items()]
 
 
 def _kept(run: "Run", run_id: str) -> Spec | None:

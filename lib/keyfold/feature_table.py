@@ -143,7 +143,7 @@ def offer(run: "Run") -> None:
         ready(run)
         version = run.featured.version()
         job.inputs = {run.featured.name: version}
-        job.run_id = run.identity("view", {"view": views.of(run.featured).digest}, rows=version)
+        job.run_id = run.identity("view", view=views.of(run.featured).digest, rows=version)
 
 
 def _offer(run: "Run", made: Definition | None) -> None:

@@ -17,7 +17,7 @@ from keyfold.due import due
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.ingest import PERIOD, in_period, ingest, period_of
 from keyfold.operations import Operation, Output
-from keyfold.pixels import MOST, VERSION, path_of
+from keyfold.pixels import MOST, path_of
 from keyfold.scored import refuse_many, said
 from keyfold.section import Section
 from keyfold.spark import cores
@@ -77,14 +77,9 @@ def images(run: "Run") -> None:
         period = run.period or str(rows.select(F.max(period_of(conf.data, rows))).collect()[0][0])
         table = run.images
         job.inputs = {run.rows.name: pinned}
-        made_by = {
-            "images": conf.images.model_dump(mode="json", exclude={"seconds", "memory_mb", "max_quarantine"}),
-            "key": conf.data.key,
-        }
         _check_columns(conf.images, conf.data.key, rows)
         rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
-        made_by |= {"pillow": _pillow(), "pixels": str(VERSION), "files": _stamp(rows, conf.images.input_col)}
-        job.run_id = run.identity("images", made_by, rows=pinned, period=period)
+        job.run_id = run.identity("images", rows=pinned, period=period, files=_stamp(rows, conf.images.input_col))
         with table.lock(period, run.say):
             with run.step("check") as step:
                 found = due(run, job, rows, pinned, period)
@@ -95,12 +90,13 @@ def images(run: "Run") -> None:
                 raise DataError(
                     f"{found.refused:,} rows of the manifest have no key of their own; they are in `{run.quarantine.name}`"
                 )
-            if table.holds(period, job.run_id, found.keys):
-                job.status = "done before"
-                run.say(f"the images of period {period} were made before; nothing new was committed")
-            else:
-                _make(run, job, conf.images, rows, table, period, found.keys)
-            _account(run, job, table, period)
+            run.once(
+                job,
+                partial(_known, conf.images, table, period, job.run_id, found.keys),
+                partial(_make, run, job, conf.images, rows, table, period, found.keys),
+                lambda _: f"the images of period {period} were made before; nothing new was committed",
+                lambda keys: _account(run, keys, table, period),
+            )
 
 
 def _refuse_quarantined(run: "Run") -> None:
@@ -146,7 +142,15 @@ def _file(path: str) -> str:
     return f"{path} {of.st_size} {of.st_mtime_ns}"
 
 
-def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table", period: str, keys: int) -> None:
+def _known(conf: Images, table: "Table", period: str, run_id: str, keys: int) -> int | None:
+    """How many images there are, where the period's own rows are all of this run (DataError: too many were not made)."""
+    if not table.holds(period, run_id, keys):
+        return None
+    _check_share(conf, table, period, keys)
+    return keys
+
+
+def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table", period: str, keys: int) -> int:
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_type
     from pyspark.sql.types import StructField, StructType
@@ -164,6 +168,7 @@ def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table
         table.replace(made, "period", {period: keys}, check=lambda: _check_share(conf, table, period, keys), **told)
         step.rows = keys
     run.facts |= {"images a second": round(keys / step.seconds, 1)}
+    return keys
 
 
 def _mapped(rows: "DataFrame", of: Any, schema: Any) -> "DataFrame":
@@ -245,12 +250,6 @@ def file_name(key: Sequence[Any], output: Output) -> str:
     return f"{digest[:2]}/{readable or 'key'}-{digest[:20]}.{output.ending}"
 
 
-def _pillow() -> str:
-    from importlib.metadata import version
-
-    return version("pillow")
-
-
 def _counts(table: "Table", period: str) -> "tuple[Counter[str | None], Counter[str]]":
     """How many images were made, by what is to be said of them (None: nothing), and how many not, by reason."""
     rows = table.read().where(col("period") == period).groupBy("status", "reason").count().collect()
@@ -264,12 +263,12 @@ def _check_share(conf: Images, table: "Table", period: str, keys: int) -> None:
     refuse_many(refused.total(), keys, conf.max_quarantine, "images", f"images cannot be made{said(refused)}")
 
 
-def _account(run: "Run", job: "Job", table: "Table", period: str) -> None:
+def _account(run: "Run", read: int, table: "Table", period: str) -> dict[str, int]:
+    """The job's counts; on the page, too."""
     made, refused = _counts(table, period)
     counts = {"made": made.total(), "quarantined": refused.total()}
     for note in sorted(filter(None, made)):
         run.say(f"{made[note]:,} images were made with a note: {note}")
-    job.counts |= {"scored": counts["made"], "quarantined": counts["quarantined"]}
     run.facts |= {"images made": counts["made"], "images quarantined": counts["quarantined"], "table of images": table.name}
-    whole = {"read": job.counts["read"], **counts}
-    run.sections.append(report.reconciliation(whole, refused, title="Images"))
+    run.sections.append(report.reconciliation({"read": read, **counts}, refused, title="Images"))
+    return {"scored": counts["made"], "quarantined": counts["quarantined"]}

@@ -121,27 +121,27 @@ def ingest(run: "Run") -> None:
     with run.job("ingest") as job:
         if isinstance(data.source, str):
             sources.check_there(data.source)
-        reading = bridge.dumped(data)
+        reading = bridge.dumped(run.conf)
         now = bridge.now(run) if data.versions else files.now(run.spark, data.source)
         plan = files.plan(now, run.rows, digest(reading), _source(data))
         pinned = {name: file["digest"] for name, file in plan.now.items()}
-        before = {"after": plan.memory.run_id, "again": sorted(plan.again)} if plan.memory.run_id else {}
-        job.run_id = run.identity("ingest", {"data": reading}, files=sorted(pinned.values()), **before)
+        again = sorted(plan.again)
+        job.run_id = run.identity("ingest", files=sorted(pinned.values()), after=plan.memory.run_id, again=again)
         job.inputs = {"files": pinned} if isinstance(data.source, str | None) else {"generator": reading["source"]}
-        if plan.done:
-            job.status, job.run_id, told = "done before", plan.memory.run_id, plan.memory.commit
-            job.counts = dict(told["counts"])
-            run.say(f"the same source was ingested before: {_rows(plan):,} rows are in `{run.rows.name}`")
-        else:
-            told = _ingest(run, job, plan, digest(reading))
+        told = _known(run, job, plan) if plan.done else _ingest(run, job, plan, digest(reading))
         run.rows.keep_for(data.retention)
         counts = {k: job.counts[k] for k in ("read", "kept", "quarantined")}
         run.sections.append(report.reconciliation(counts, told["reasons"], title="Rows read"))
         run.sections += report.ingested({name: files.summed(f["periods"]) for name, f in told["files"].items()}, told["notes"])
 
 
-def _rows(plan: files.Plan) -> int:
-    return sum(n for _, n in plan.memory.periods.values())
+def _known(run: "Run", job: "Job", plan: files.Plan) -> dict[str, Any]:
+    """What the commit said that has the source's rows."""
+    rows = sum(n for _, n in plan.memory.periods.values())
+    said = f"the same source was ingested before: {rows:,} rows are in `{run.rows.name}`"
+    job.run_id = plan.memory.run_id
+    run.done_before(job, said, plan.memory.commit["counts"])
+    return dict(plan.memory.commit)
 
 
 def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str, Any]:
@@ -151,8 +151,7 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
         counted = counting.counted(run, staged, data)
         step.rows = read = sum(row.n for row in counted)
     if not read and plan.memory.files and not plan.again:
-        job.status, job.counts = "done before", dict(plan.memory.commit["counts"])
-        return dict(plan.memory.commit)
+        return _known(run, job, plan)
     if not read:
         raise DataError(f"{_named(data)} has no rows")
     kept = dict.fromkeys(sorted(plan.again), 0) | counting.kept(counted)

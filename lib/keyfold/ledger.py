@@ -16,7 +16,7 @@ _BY = {"ingest": "keyfold_period", "score": "period", "images": "period"}
 def rebuild(run: "Run") -> None:
     """Adds what the tables of a conf know of their commits and the ledger does not."""
     with run.job("ledger") as job:
-        job.run_id = run.identity("ledger", {})
+        job.run_id = run.identity("ledger")
         ledger = run.table(LEDGER)
         known = set()
         if ledger.exists():

@@ -45,6 +45,11 @@ class Registered(NamedTuple):
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
 
+    @property
+    def pin(self) -> list[str | None]:
+        """What a job pins of it."""
+        return [self.name, self.version, self.mlflow_run_id, self.tags.get("keyfold.manifest")]
+
 
 def client() -> "MlflowClient":
     """A client of the configured MLflow, or of the one in keyfold's home, which is made on first use."""

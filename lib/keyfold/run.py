@@ -5,16 +5,15 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from keyfold import report
+from keyfold import identity, report
 from keyfold.conf import Conf
-from keyfold.digests import digest
 from keyfold.spark import cores
 from keyfold.tables import Table, Tables, home
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from keyfold.training.start import Found
 
+T = TypeVar("T")
 LEDGER = "keyfold.runs"
 LEDGER_COLUMNS = (
     "job string, name string, run_id string, conf_digest string, period string, input_versions string, rows_read bigint, "
@@ -104,9 +104,31 @@ class Run:
         """Tells the person who watches something that is no result."""
         print(f"{'':<10}{sentence}", file=sys.stderr, flush=True)
 
-    def identity(self, job: str, sections: Mapping[str, Any], **more: Any) -> str:
-        """The run id: a digest of what affects values."""
-        return digest({"job": job, "name": self.conf.name, "sections": sections} | more)
+    def identity(self, job: str, **pinned: Any) -> str:
+        """The run id: a digest of the conf, the pinned inputs and the packages that a job's values depend on (see `keyfold.identity`)."""
+        return identity.of(self.conf, job, pinned)
+
+    def once(
+        self, job: Job, known: Callable[[], T | None], make: Callable[[], T], said: Callable[[T], str],
+        counts: Callable[[T], Mapping[str, int]] = lambda _: {},
+    ) -> T:  # fmt: skip
+        """What an earlier run with the job's identity left, or else what `make` makes; the job has its status and counts from here.
+
+        `known` finds what was left, None where there is nothing; `said` is the sentence about it.
+        """
+        found = known()
+        if found is None:
+            found = make()
+            job.counts |= counts(found)
+        else:
+            self.done_before(job, said(found), counts(found))
+        return found
+
+    def done_before(self, job: Job, said: str, counts: Mapping[str, int]) -> None:
+        """Marks a job whose outcome is there already."""
+        job.status = "done before"
+        job.counts |= counts
+        self.say(said)
 
     @contextmanager
     def job(self, name: str) -> Iterator[Job]:

@@ -76,9 +76,7 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
         period = run.period or _latest(run, rows)
         folds = strata.ready(run, examples.folds(run), pinned)
         job.inputs = {run.featured.name: pinned, "model": str(version)}
-        sections = {"key": conf.data.key, "into": run.predictions.name, "split": folds.identity}
-        sections |= {"keep": "latest"} if conf.score.keep == "latest" else {}
-        job.run_id = run.identity("score", sections, rows=pinned, model=[version.name, version.version], period=period)
+        job.run_id = run.identity("score", rows=pinned, model=version.pin, period=period, folds=folds.identity)
         run.facts |= {"scored period": period, "model that answers": str(version)}
         _refuse_taken_names(run)
         with run.predictions.lock(period, run.say):
@@ -88,15 +86,15 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
                 step.rows = job.counts["read"] = found.read
             if not found.keys:
                 raise DataError(f"table `{run.featured.name}` has no row with a key in period {period}{_periods(run)}")
-            before = scored(run, job.run_id, period, found)
-            if before and not before.too_many:
-                job.status = "done before"
-                run.say(f"period {period} was scored before by {version}; nothing new was committed")
-            else:
-                before = _score(run, job, version, folds, found, period, strict=strict)
-            before.told(run, job)
+            outcome = run.once(
+                job,
+                lambda: scored(run, job.run_id, period, found),
+                lambda: _score(run, job, version, folds, found, period, strict=strict),
+                lambda _: f"period {period} was scored before by {version}; nothing new was committed",
+                lambda outcome: outcome.told(run),
+            )
             if conf.score.actions:
-                act(run, job.run_id, period, before.counts["scored"], before.mean)
+                act(run, job.run_id, period, outcome.counts["scored"], outcome.mean)
 
 
 def _refuse_other_views(run: "Run", version: Registered) -> None:

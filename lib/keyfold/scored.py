@@ -15,7 +15,7 @@ from keyfold.sql import col
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from keyfold.run import Job, Run
+    from keyfold.run import Run
 
 BINS = 20
 
@@ -59,9 +59,8 @@ class Scored(NamedTuple):
             self.read - self.counts["scored"], self.read, run.conf.score.max_quarantine, "score", f"rows cannot be scored{why}"
         )
 
-    def told(self, run: "Run", job: "Job") -> None:
-        """To the ledger and the page; with the scores of the period before, where there is one."""
-        job.counts |= self.counts
+    def told(self, run: "Run") -> Mapping[str, int]:
+        """The job's counts; on the page, too, with the scores of the period before, where there is one."""
         whole = {"read": self.read, **self.counts}
         aside = self.read - sum(self.counts.values())
         whole |= {"set aside": aside} if aside else {}
@@ -69,6 +68,7 @@ class Scored(NamedTuple):
         if self.heights is not None and self.heights.any():
             former = _before(run, self.period)
             run.sections.append(report.scores(np.linspace(0, 1, BINS + 1), self.heights, former))
+        return self.counts
 
 
 def said(reasons: Mapping[str, int]) -> str:
@@ -87,8 +87,9 @@ def refuse_many(refused: int, of: int, most: float, section: str, what: str) -> 
 
 
 def scored(run: "Run", run_id: str, period: str, found: Due) -> Scored | None:
-    """What is there, where the period's own rows are all of this run, one a key."""
-    return Scored.of(run, found.read, period) if run.predictions.holds(period, run_id, found.keys) else None
+    """What is there, where the period's own rows are all of this run, one a key, and not too many are without a prediction."""
+    there = Scored.of(run, found.read, period) if run.predictions.holds(period, run_id, found.keys) else None
+    return None if there is None or there.too_many else there
 
 
 def _before(run: "Run", period: str) -> "tuple[str, npt.NDArray[np.int64]] | None":

@@ -127,10 +127,12 @@ class Strata(NamedTuple):
     """By class (as text) its places of test and of validation, in [0, 2^31 - 1); for groups, the class of each.
 
     `groups` has columns `keyfold_group` (bigint, the feature hash) and `keyfold_class`; None where each row has its own class.
+    `digest` is of the groups.
     """
 
     thresholds: Mapping[str, tuple[int, int]]
     groups: "DataFrame | None" = None
+    digest: str = ""
 
 
 class Folds:
@@ -173,8 +175,8 @@ class Folds:
         cuts = self.split.model_dump(mode="json", exclude={"max_identical", "allow"}, exclude_defaults=True)
         units = {"null_groups": self.split.null_groups} if self.unknown else {}
         units |= {"copies": "together"} if keys.CONTENT in self.by else {}
-        strata = {"strata": {c: list(at) for c, at in self.strata.thresholds.items()}} if self.strata else {}
-        return {"split": cuts, "salt": self.salt, "by": self.by, "time": self.time, **units, **strata}
+        strata = [{c: list(at) for c, at in self.strata.thresholds.items()}, self.strata.digest] if self.strata else None
+        return {"split": cuts, "salt": self.salt, "by": self.by, "time": self.time, "strata": strata, **units}
 
     def _cuts(self, parts: int) -> tuple[int, int]:
         """The places of test and of validation."""

@@ -183,7 +183,7 @@ def _shown(one: StandIn) -> str:
 # --- in the jobs ---
 
 
-def prepared(run: "Run", rows: "DataFrame", fold: str, version: object) -> "tuple[DataFrame, StandIns | None]":
+def prepared(run: "Run", rows: "DataFrame", fold: str, version: object, folds: object) -> "tuple[DataFrame, StandIns | None]":
     """Rows to learn from, with a weight and without gaps; of bridged ones those of the train fold alone."""
     from pyspark.sql import functions as F
 
@@ -191,7 +191,7 @@ def prepared(run: "Run", rows: "DataFrame", fold: str, version: object) -> "tupl
     if not data.versions:
         return rows, None
     _check(run, rows)
-    stand_ins = _fitted(run, rows.where(~col(BRIDGED) & (col(fold) == "train")), version)
+    stand_ins = _fitted(run, rows.where(~col(BRIDGED) & (col(fold) == "train")), version, folds)
     weight = F.lit(1.0)
     for layout in data.versions:
         weight = F.when(col(LAYOUT) == layout.name, F.lit(layout.weight)).otherwise(weight)
@@ -208,14 +208,11 @@ def _check(run: "Run", rows: "DataFrame") -> None:
             raise ConfError(f"split.by: older rows lack `{column}`, so it cannot say in which fold they are")
 
 
-def _fitted(run: "Run", rows: "DataFrame", version: object) -> StandIns:
+def _fitted(run: "Run", rows: "DataFrame", version: object, folds: object) -> StandIns:
     from datetime import UTC, datetime
 
-    data, table = run.conf.data, run.table(TABLE)
-    lacking = wanted(data)
-    sections = {"lacking": [[*one, names] for one, names in lacking.items()], "key": data.key, "label": data.label}
-    sections |= {"split": run.conf.split.model_dump(mode="json"), "time": [data.time, data.period]}
-    run_id = run.identity("bridge", sections, rows=version, before=run.period)
+    table, lacking = run.table(TABLE), wanted(run.conf.data)
+    run_id = run.identity("bridge", rows=version, before=run.period, folds=folds)
     known = table.read().where(col("run_id") == run_id).select("bridge").take(1) if table.exists() else []
     if known:
         return StandIns.from_json(known[0][0])
@@ -223,11 +220,6 @@ def _fitted(run: "Run", rows: "DataFrame", version: object) -> StandIns:
     row = (run_id, stand_ins.digest, run.conf.name, stand_ins.to_json(), datetime.now(UTC))
     table.append(run.spark.createDataFrame([row], _TABLE_COLUMNS).coalesce(1), job="features", run_id=run_id)
     return stand_ins
-
-
-def identity(data: "Data", stand_ins: StandIns | None) -> dict[str, Any]:
-    """What a model depends on besides, where its table has versions."""
-    return {} if stand_ins is None else {"bridge": stand_ins.digest, "weights": {v.name: v.weight for v in data.versions}}
 
 
 def served(run: "Run", version: "Registered", rows: "DataFrame") -> "DataFrame":

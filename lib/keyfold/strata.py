@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from keyfold import hashing, sql
+from keyfold.digests import digest
 from keyfold.errors import DataError
 from keyfold.keys import CONTENT
 from keyfold.split import Folds, Strata
@@ -15,6 +16,7 @@ from keyfold.split import Folds, Strata
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from keyfold.conf import Conf
     from keyfold.run import Run
     from keyfold.tables import Version
 
@@ -30,7 +32,7 @@ def ready(run: "Run", folds: Folds, version: "Version", rows: "DataFrame | None"
     """
     if not folds.split.stratified:
         return folds
-    identity = _identity(run, folds, version)
+    identity = name(run.conf, folds, version)
     thresholds = _kept(run, identity)
     if rows is not None:
         units = _units(folds, rows, _groups(run, identity)).persist()
@@ -43,17 +45,18 @@ def ready(run: "Run", folds: Folds, version: "Version", rows: "DataFrame | None"
             units.unpersist()
     if not thresholds:
         raise DataError(f"the strata of the split are not fitted yet for table `{run.featured.name}`; run `features` first")
-    folds.strata = Strata(thresholds, _groups(run, identity) if folds.grouped else None)
+    groups = _groups(run, identity) if folds.grouped else None
+    folds.strata = Strata(thresholds, groups, _digest(groups))
     return folds
 
 
-def _identity(run: "Run", folds: Folds, version: "Version") -> str:
+def name(conf: "Conf", folds: Folds, version: "Version") -> str:
+    """What strata are kept by, for good: another digest for the same conf would cut anew and move rows to other folds."""
     cuts = folds.split.model_dump(mode="json", include={"by", "salt", "share"})
     units = {} if folds.split.null_groups == "own" else {"null_groups": folds.split.null_groups}
     units |= {"copies": "together"} if CONTENT in folds.by else {}
-    return run.identity(
-        "strata", {"split": cuts | units, "key": run.conf.data.key, "label": run.conf.data.label}, table=version.id
-    )
+    sections = {"split": cuts | units, "key": conf.data.key, "label": conf.data.label}
+    return digest({"job": "strata", "name": conf.name, "sections": sections, "table": version.id})
 
 
 def _kept(run: "Run", identity: str) -> dict[str, tuple[int, int]]:
@@ -69,6 +72,15 @@ def _groups(run: "Run", identity: str) -> "DataFrame | None":
         return None
     found = table.read().where(sql.col("id") == identity)
     return found.groupBy("keyfold_group").agg(sql.column("min(keyfold_class)").alias("keyfold_class"))
+
+
+def _digest(groups: "DataFrame | None") -> str:
+    """Another one for other groups or classes, whatever their order."""
+    if groups is None:
+        return ""
+    said = "sum(CAST(xxhash64(keyfold_group, keyfold_class) AS DECIMAL(38, 0)))"
+    n, summed = groups.agg(sql.column("count(*)"), sql.column(said)).collect()[0]
+    return f"{n} {summed}"
 
 
 def _units(folds: Folds, rows: "DataFrame", known: "DataFrame | None") -> "DataFrame":

@@ -134,16 +134,14 @@ def one_batch(run: "Run") -> None:
     """Says whether the model of a conf can learn one batch by heart (DataError where a network cannot); registers nothing."""
     from keyfold.examples import features
     from keyfold.training import distributed
-    from keyfold.training.job import one_fit
+    from keyfold.training.job import one_fit, pins
     from keyfold.training.rows import prepared
 
     distributed.check(run)
     assert run.conf.train is not None
     spec, found = features(run)
     with run.job("overfit") as job:
-        job.run_id = run.identity(
-            "overfit", {"train": run.conf.train.model_dump(mode="json")}, rows=found.version, spec=spec.digest
-        )
+        job.run_id = run.identity("overfit", **pins(run, spec, found))
         if run.conf.train.model.torch is None:
             one_fit(run, spec, found)
             return

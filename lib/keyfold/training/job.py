@@ -19,7 +19,7 @@ from keyfold.registry import Registered
 from keyfold.spec import Spec
 from keyfold.training import distributed, start, trials, trying, tuning
 from keyfold.training.ablation import ablated
-from keyfold.training.rows import Set, class_weights, collected, measure, prepared, weighed
+from keyfold.training.rows import Set, class_weights, collected, measure, prepared, sampled, weighed
 from keyfold.training.section import Train
 from keyfold.training.trials import Tuned
 
@@ -41,28 +41,27 @@ def train(run: "Run") -> Registered:
     spec, found = features(run)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
-        sections: dict[str, Any] = {
-            "train": conf.train.identifying,
-            "positive": conf.data.model_dump(mode="json")["positive"],
-        }
-        if (network := conf.train.model.torch) and network.start:  # what it is, whatever it is called
+        if (network := conf.train.model.torch) and network.start:
             run.begins = start.found(network.start)
-            sections["train"]["model"]["torch"]["start"] |= {"model": None, "file": None, "digest": run.begins.digest}
-        sections |= {"without": conf.report.without} if conf.report.without else {}
-        sections |= standins.identity(conf.data, found.stand_ins)
-        job.run_id = run.identity(
-            "train", sections, rows=found.version, spec=spec.digest, split=found.folds.identity, before=run.period
-        )
+        job.run_id = run.identity("train", **pins(run, spec, found))
         job.inputs = {run.featured.name: found.version, "spec": spec.digest}
-        version = registry.known(name, job.run_id)
-        if version:
-            job.status = "done before"
-            run.say(f"{version} was trained before from the same conf and rows")
-        else:
-            version = _train(run, job, spec, found, name)
-        job.counts = {"read": sum(found.counts.values())}
+        version = run.once(
+            job,
+            lambda: registry.known(name, job.run_id),
+            lambda: _train(run, job, spec, found, name),
+            lambda version: f"{version} was trained before from the same conf and rows",
+            lambda _: {"read": sum(found.counts.values())},
+        )
         run.facts |= {"model": str(version), "MLflow run": version.mlflow_run_id}
     return version
+
+
+def pins(run: "Run", spec: Spec, found: Examples) -> dict[str, Any]:
+    """What a training pins."""
+    train = run.conf.train
+    assert train is not None
+    more = {"spec": spec.digest, "sampled": sampled(run, spec, found), "early": train.early, "together": train.together}
+    return found.pins(run) | more | {"start": run.begins.digest if run.begins else None}
 
 
 def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Registered:
@@ -73,7 +72,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         run.sections.append(report.gates(proven))
         step.rows = sum(found.counts.values())
     with run.step("collect") as step:
-        rows, sampled = collected(run, spec, found)
+        rows, share = collected(run, spec, found)
         step.rows = rows.table.num_rows
     learnt, weights, train, tuned = rows.fold("train"), class_weights(conf.train, found), conf.train, None
     if conf.train.tune:
@@ -106,7 +105,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         tags = {
             "keyfold.run_id": job.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(found.version)),
             "keyfold.table": run.featured.name, "keyfold.conf_digest": conf.digest, "keyfold.seed": str(conf.train.seed),
-            "keyfold.sampled": f"{sampled:g}", **{f"keyfold.{k}": str(v.value) for k, v in measured.get("test", {}).items()},
+            "keyfold.sampled": f"{share:g}", **{f"keyfold.{k}": str(v.value) for k, v in measured.get("test", {}).items()},
         }  # fmt: skip
         files = {
             "spec.json": spec.to_json(),

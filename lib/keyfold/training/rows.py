@@ -80,12 +80,11 @@ def collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
     )
     _check_extra(found, extra)
     order = key_hash(found.rows, _identifying(run), "order")
-    # A network reads the train fold from files.
-    taken = ("validation", "test") if conf.train and conf.train.model.torch else FOLDS
-    share = _share(run, spec, sum(found.of(fold) for fold in taken))
-    rows = found.rows.where(col(FOLD).isin(*taken))
+    parts = sampled(run, spec, found)
+    share = parts / hashing.PARTS
+    rows = found.rows.where(col(FOLD).isin(*_taken(run)))
     if share < 1:
-        rows = rows.where(place(rows, _identifying(run), "sample") < F.lit(round(share * hashing.PARTS)))
+        rows = rows.where(place(rows, _identifying(run), "sample") < F.lit(parts))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
     extra |= {NUMBER: col(NUMBER)} if conf.split.folds else {}
     columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: order} | ({WEIGHT: col(WEIGHT)} if found.stand_ins else {})
@@ -105,12 +104,19 @@ def _check_extra(found: Examples, extra: dict[str, Any]) -> None:
             raise DataError(f"report: the table has no column `{name}`{nearest(name, found.rows.columns)}")
 
 
-def _share(run: "Run", spec: Spec, rows: int) -> float:
-    # A cell as Arrow, as a column of a sparse matrix, and once more while that is made.
+def _taken(run: "Run") -> tuple[str, ...]:
+    """The folds whose rows come to the driver; a network reads the train fold from files."""
+    return ("validation", "test") if run.conf.train and run.conf.train.model.torch else FOLDS
+
+
+def sampled(run: "Run", spec: Spec, found: Examples) -> int:
+    """Of a million parts of the rows, how many fit into the driver's share of the memory."""
     assert run.conf.train is not None
+    rows = sum(found.of(fold) for fold in _taken(run))
+    # A cell as Arrow, as a column of a sparse matrix, and once more while that is made.
     needed = rows * sum(out.length or BAG for out in spec.outs.values()) * (8 + 12 + 12)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * run.conf.train.memory_share
-    return min(1.0, there / max(1, needed))
+    return round(min(1.0, there / max(1, needed)) * hashing.PARTS)
 
 
 def class_weights(train: Train, found: Examples) -> tuple[float, float] | None:

@@ -1,6 +1,6 @@
 """What is trained and how, and what the page shows of it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,14 +24,14 @@ class Train(Section):
     register_as: str | None = Field(None, description="the registered model's name; default: the conf's name")
 
     @property
-    def identifying(self) -> dict[str, Any]:
-        """What a model's identity takes of it: not how many processes train together, and no `tune` where there is none."""
-        found = self.model_dump(mode="json", exclude={"ranks", "interface", "tensorboard", *(() if self.tune else ("tune",))})
-        if self.tune and self.model.torch:  # trials over several ranks are not ended early
-            found["tune"]["early"] = self.ranks == 1
-        if self.tune and self.tune.search != "tpe":  # points that are known before are tried alike, however many at once
-            del found["tune"]["parallel"]
-        return found
+    def early(self) -> bool | None:
+        """Whether trials that do worse are ended early, as those over one rank are; None where there are no such trials."""
+        return self.ranks == 1 if self.tune and self.model.torch else None
+
+    @property
+    def together(self) -> int | None:
+        """How many trials are chosen together, where a choice depends on the trials before."""
+        return self.tune.parallel if self.tune and self.tune.search == "tpe" else None
 
 
 class Report(Section):
