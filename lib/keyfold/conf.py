@@ -73,6 +73,11 @@ class Conf(Section):
         return self
 
     @cached_property
+    def dumped(self) -> dict[str, Any]:
+        """As JSON, defaults too."""
+        return self.model_dump(mode="json")
+
+    @cached_property
     def digest(self) -> str:
         """Of the whole conf, as hexadecimal text."""
         return digest(self.model_dump(mode="json", exclude_defaults=True))

@@ -5,7 +5,8 @@ later; what does not count is in `LEFT_OUT`, with the reason.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -70,17 +71,12 @@ JOBS: Mapping[str, Reads] = {
 
 
 class LeftOut(NamedTuple):
-    """A field that does not count (`*`: any name or number), why, and for which jobs (none: all)."""
+    """A field that does not count (`*`: any name or number), why, and for which jobs (none: all); with `whether` it counts that it is set."""
 
     path: str
     why: str
     jobs: tuple[str, ...] = ()
-
-    def covers(self, job: str, path: tuple[str, ...]) -> bool:
-        """Whether a place in the conf is this field, or inside it."""
-        parts = self.path.split(".")
-        same = len(parts) <= len(path) and all(mine in ("*", theirs) for mine, theirs in zip(parts, path, strict=False))
-        return same and (not self.jobs or job in self.jobs)
+    whether: bool = False
 
 
 _ON_ROWS = tuple(job for job, reads in JOBS.items() if "rows" in reads.pins)
@@ -123,32 +119,43 @@ LEFT_OUT = (
 
 
 def read(conf: "Conf", job: str) -> dict[str, Any]:
-    """What a job may read of a conf, by path, as JSON; of `missing` only whether it is there."""
-    whole = conf.model_dump(mode="json")
-    return {path: _kept(job, (*path.split("."),), _at(whole, path)) for path in JOBS[job].conf}
+    """What a job may read of a conf, by path, as JSON."""
+    found = {}
+    for path in JOBS[job].conf:
+        value, left = conf.dumped, _left_out(job)
+        for part in path.split("."):
+            value, left = None if value is None else value[part], left.get(part, {})
+        found[path] = _kept(value, left)
+    return found
 
 
-def _at(whole: Any, path: str) -> Any:
-    for part in path.split("."):
-        whole = None if whole is None else whole[part]
-    return whole
+@cache
+def _left_out(job: str) -> dict[str, Any]:
+    """The fields that do not count, as nested mappings that end in a LeftOut."""
+    tree: dict[str, Any] = {}
+    for left in LEFT_OUT:
+        if job in left.jobs or not left.jobs:
+            *parents, last = left.path.split(".")
+            at = tree
+            for part in parents:
+                at = at.setdefault(part, {})
+            at[last] = left
+    return tree
 
 
-def _kept(job: str, path: tuple[str, ...], value: Any) -> Any:
-    if isinstance(value, list):
-        return [_kept(job, (*path, str(i)), item) for i, item in enumerate(value)]
-    if not isinstance(value, dict):
+def _kept(value: Any, left: Mapping[str, Any]) -> Any:
+    if not left or not isinstance(value, dict | list):
         return value
-    return dict(_kept_items(job, path, value))
-
-
-def _kept_items(job: str, path: tuple[str, ...], value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        return [_kept(item, left.get("*", {})) for item in value]
+    found = {}
     for name, inner in value.items():
-        at = (*path, name)
-        if not any(left.covers(job, at) for left in LEFT_OUT):
-            yield name, _kept(job, at, inner)
-        elif name == "missing":
-            yield name, inner is not None
+        below = left.get(name, left.get("*", {}))
+        if not isinstance(below, LeftOut):
+            found[name] = _kept(inner, below)
+        elif below.whether:
+            found[name] = inner is not None
+    return found
 
 
 def of(conf: "Conf", job: str, pinned: Mapping[str, Any]) -> str:
@@ -163,6 +170,7 @@ def of(conf: "Conf", job: str, pinned: Mapping[str, Any]) -> str:
     return digest({"job": job, "name": conf.name, "versions": versions, "conf": said, "pinned": dict(pinned)})
 
 
+@cache
 def _release(package: str) -> str | None:
     try:
         return metadata.version(package)
