@@ -73,6 +73,7 @@ def bases():
         | {"views": [{"table": "u.features", "entity": {"a": "b"}}, {"conf": "u.yaml"}], "source": {"generator": "telecom"}}
     )
     yield made(features={"v": FEATURES["v"]})
+    yield made(data=DATA | {"source": "months", "period": {"from": "file", "pattern": r"(\d{4}-\d{2})"}})
     for name in ("clicks", "shop", "retail", "prices", "ticks"):
         yield made(data=DATA | {"source": {"generator": name}})
     columns = {"id": "string", "y": "int", "x": "double", "a": "string", "c": "string", "d": "bigint"}
@@ -129,12 +130,14 @@ OTHERS = {
     "Release.promote_if": [{}],
     **{f"{name}.end": ["2026-09-30", "2026-09"] for name in ("Telecom", "Clicks", "Shop", "Retail", "Prices")},
     "Ticks.begin": ["2026-09-30"],
+    "FilePeriod.pattern": [r"(\d{4})"],
 }  # fmt: skip
 AROUND = {
     "Share.train": [{"train": 0.7, "validation": 0.1, "test": 0.2}],
     "Share.validation": [{"train": 0.7, "validation": 0.2, "test": 0.1}],
     "Share.test": [{"train": 0.7, "validation": 0.1, "test": 0.2}],
     "From.cast": [{"constant": 1}],
+    "FilePeriod.from": ["all"],
     **{f"{name}.generator": [{"generator": "shop"}, {"generator": "telecom"}] for name in ("Telecom", "Clicks", "Shop", "Retail", "Prices", "Ticks")},
 }  # fmt: skip
 

@@ -6,13 +6,15 @@ from pathlib import Path
 import deltalake
 import numpy as np
 import pytest
+from test_identity import counts, covers, walked
 
-from keyfold import registry
+from keyfold import identity, registry
 from keyfold.conf import check, load
 from keyfold.errors import DataError
 from keyfold.ingest import ingest
 from keyfold.run import Run
 from keyfold.score import score
+from keyfold.section import Section
 from keyfold.training.job import decide, train
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +26,20 @@ def pipeline(run):
     score(run, decide(run, train(run)))
     run.close()
     return run
+
+
+READ = set()
+
+
+def told(run):
+    """Keeps which field of which section a job reads."""
+
+    def get(self, name):
+        if name in type(self).model_fields and run.jobs and run.jobs[-1].status == "failed":
+            READ.add((run.jobs[-1].name, type(self), name))
+        return object.__getattribute__(self, name)
+
+    return get
 
 
 def read(home, name):
@@ -40,7 +56,10 @@ def done(spark, tmp_path_factory, made_state):
     os.environ["KEYFOLD_HOME"] = str(home)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     mlflow.set_tracking_uri(None)
-    run = pipeline(Run(load(ROOT / "conf/churn.yaml", SMALL), spark))
+    run = Run(load(ROOT / "conf/churn.yaml", SMALL), spark)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Section, "__getattribute__", told(run))
+        pipeline(run)
     page = run.write_report()
     yield home, run, page
     mlflow.set_tracking_uri(None)
@@ -62,6 +81,21 @@ def test_every_customer_of_the_month_has_one_prediction(done):
         "customer_id", "period", "status", "reason", "fold", "prediction", "probability", "model", "model_version",
         "spec_digest", "run_id", "scored_at",
     ]  # fmt: skip
+
+
+def test_a_job_reads_nothing_that_its_identity_does_not_know(done):
+    paths = {}
+    for owner, name, path, *_ in walked():
+        paths.setdefault((owner, name), []).append(path)
+    known = {
+        (job, of): any(counts(job, p, True) or any(covers(left, job, p) for left in identity.LEFT_OUT) for p in paths[of])
+        for job, *of in READ
+        for of in [tuple(of)]
+        if of in paths
+    }
+    assert {job for job, _ in known} == {"ingest", "features", "train", "score"} and len(known) > 50
+    inside = {(owner, name) for owner, name, _, _, differs in walked() if not differs}
+    assert not sorted(f"{job}: {of[0].__name__}.{of[1]}" for (job, of), ok in known.items() if not ok and of not in inside)
 
 
 def test_the_second_run_commits_nothing(spark, done):

@@ -124,9 +124,9 @@ def test_rows_that_cannot_be_brought_over_are_quarantined_and_counted_by_file(sp
 def test_weights_and_stand_ins_are_no_reason_to_ingest_anew(folder):
     one, other = check(conf(folder)), conf(folder)
     other["data"]["versions"][0] |= {"weight": 0.1, "columns_from": FROM | {"age": {"missing": "most_frequent"}}}
-    assert bridge.dumped(one.data) == bridge.dumped(check(other).data)
+    assert bridge.dumped(one) == bridge.dumped(check(other))
     other["data"]["versions"][0]["columns_from"] = FROM | {"age": {"constant": 1.0}}
-    assert bridge.dumped(one.data) != bridge.dumped(check(other).data)
+    assert bridge.dumped(one) != bridge.dumped(check(other))
 
 
 def current(wanted, **more):

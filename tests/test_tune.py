@@ -17,7 +17,6 @@ from keyfold.models.sklearn import Estimator
 from keyfold.run import Run
 from keyfold.training import trials, trying
 from keyfold.training.job import train
-from keyfold.training.section import Train
 
 GRID = {
     "search": "grid",
@@ -72,10 +71,13 @@ def test_what_cannot_be_tried_is_refused_with_its_path(tune, sentence):
     assert sentence in str(caught.value)
 
 
-def test_a_model_has_another_identity_with_trials_and_its_former_one_without():
-    plain = check(raw()).train.identifying
-    assert list(plain) == [name for name in Train.model_fields if name not in ("tune", "ranks", "interface", "tensorboard")]
-    assert check(raw(TPE)).train.identifying != plain != check(raw(TPE | {"trials": 3})).train.identifying
+def test_what_of_a_search_depends_on_ranks_and_on_trials_at_once_is_pinned():
+    assert check(raw()).train.early is check(raw(TPE)).train.early is None
+    network = TPE | {"over": {"loop.clip": [1]}}
+    early = [check(raw(network, model=TORCH, train={"ranks": ranks})).train.early for ranks in (1, 3)]
+    assert early == [True, False]
+    assert check(raw(TPE | {"parallel": 3})).train.together == 3
+    assert check(raw(TPE | {"parallel": 3, "search": "random"})).train.together is None
 
 
 def test_without_the_package_there_is_a_sentence(monkeypatch):

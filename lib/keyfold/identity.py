@@ -100,6 +100,8 @@ LEFT_OUT = (
     LeftOut("data.versions.*.columns_from", "the stand-ins are pinned", ("images", "view", "features", "examples", *_TRAINING)),
     LeftOut("data.versions.*.columns_from", "the stand-ins are the model's, which is pinned", ("score",)),
     LeftOut("split.max_identical", "a limit that stops a training", ("bridge", "features", "examples", "score")),
+    LeftOut("features", "those that answer are the model's, which is pinned; windows are in the feature table", ("score",)),
+    LeftOut("train.model", "it makes a class or a number of the label, which is pinned", ("features",)),
     LeftOut("train.ranks", "parameters are the same for any number; where it ends trials early, that is pinned"),
     LeftOut("train.interface", "the way between hosts"),
     LeftOut("train.tensorboard", "more files about the same training"),
