@@ -137,12 +137,16 @@ def _left_out(job: str) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for left in LEFT_OUT:
         if job in left.jobs or not left.jobs:
-            *parents, last = left.path.split(".")
-            at = tree
-            for part in parents:
-                at = at.setdefault(part, {})
-            at[last] = left
+            _put(tree, left.path.split("."), left)
     return tree
+
+
+def _put(tree: dict[str, Any], path: list[str], left: LeftOut) -> None:
+    first, *rest = path
+    if not rest:
+        tree[first] = left
+    elif not isinstance(below := tree.setdefault(first, {}), LeftOut):
+        _put(below, rest, left)
 
 
 def _kept(value: Any, left: Mapping[str, Any]) -> Any:
