@@ -84,8 +84,8 @@ BOMB = "a: &a [x, x, x]\n" + "".join(
         ("--- a\n--- b", "another document"),
         ("[" * 10_000, "is nested too deep"),
         ("x: &x 1\ny: [" + "*x, " * 101 + "]", "more than 100 aliases"),
-        (BOMB, "more than 100,000 values"),
-        ("a: &a [*a]", "more than 100,000 values"),
+        (BOMB, "more than 20,000 values"),
+        ("a: &a [*a]", "more than 20,000 values"),
         ("a: !!int x", "is not YAML: invalid literal"),
         ("a: !!bool maybe", "is not YAML"),
         ("9" * 5_000, "is not YAML"),
@@ -100,6 +100,49 @@ def test_what_is_no_conf_is_refused_with_its_place(write, text, sentence):
         conf.load(path)
     assert str(caught.value).startswith(str(path))
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[{}]".format("a, " * 100_000), "{{{}}}".format("".join(f"a{i}: b, " for i in range(50_000)))])
+def test_a_conf_of_too_many_values_is_refused_before_they_are_made(text, monkeypatch):
+    monkeypatch.setattr(yaml, "_Loader", None)
+    with pytest.raises(ConfError, match=r"the text is not YAML: it has more than 20,000 values"):
+        yaml.parse(text)
+
+
+def test_what_json_cannot_hold_is_refused_with_its_path(write):
+    text = """
+name: n
+data: {key: [id], source: a.csv, positive: {above: .nan}}
+features: {x: {bucketized: {input_col: x, boundaries: [1, .inf]}}}
+train: {model: {sklearn: {estimator: sklearn.linear_model.LogisticRegression, params: {C: -.inf, solver: !!binary aGk=}}}}
+score: {max_quarantine: !!timestamp 2026-01-01}
+"""
+    with pytest.raises(ConfError) as caught:
+        conf.load(write(text))
+    assert str(caught.value).split("\n  ")[1:] == [
+        "data.positive.above must be a finite number (got nan)",
+        "features.x.bucketized.boundaries.1 must be a finite number (got inf)",
+        "train.model.sklearn.params.C must be a finite number (got -inf)",
+        "train.model.sklearn.params.solver must be text, a number, true or false, a list or a mapping (got b'hi'); leave its YAML tag out",
+        "score.max_quarantine must be text, a number, true or false, a list or a mapping (got datetime.date(2026, 1, 1)); leave its YAML tag out",
+    ]
+    assert faults(raw("data.columns", {"a\udc80": "string"})) == [
+        "data.columns: the name 'a\\udc80' has half a character (a lone surrogate); write it whole (got 'a\\udc80')"
+    ]
+    assert faults(raw("data.label", "\ud83d")) == [
+        "data.label has half a character (a lone surrogate); write it whole (got '\\ud83d')"
+    ]
+    with pytest.raises(ConfError, match=r"--set data\.label has half a character"):
+        conf.load(write("name: n\ndata: {key: [id]}"), ["data.label=\udc80"])
+    with pytest.raises(ConfError, match=r"line 2 is not YAML: found invalid Unicode"):
+        conf.load(write('name: n\ndata: {key: ["\\ud800"]}'))
+
+
+def test_of_many_faults_the_first_are_shown():
+    with pytest.raises(ConfError) as caught:
+        conf.check(raw("data.columns", dict.fromkeys(map(str, range(1_060)), 1)))
+    first, *said = str(caught.value).split("\n  ")
+    assert first == "the conf has 1,060 faults:" and len(said) == 51 and said[-1] == "… and 1,010 more"
 
 
 def test_a_missing_conf_names_the_nearest(write):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold import casts, files, identity, layouts, report, sources
 from keyfold.digests import digest
-from keyfold.errors import ConfError, DataError
+from keyfold.errors import ConfError, DataError, repeated
 from keyfold.layouts import Came, Layout
 from keyfold.schema import BRIDGED, LAYOUT, Version, given, lineage
 from keyfold.sources import FILE, Source
@@ -53,7 +53,7 @@ def places(data: "Data") -> list[Found]:
         return [Found(v, v.delta.path if v.delta else f"layout {v.name}") for v in data.versions]
     found = [place for version in data.versions for place in _files(data.source, version)]
     names = [place.name for place in found if place.file]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(repeated(names)):
         raise ConfError(f"data.versions: {twice[0]} is a file of two versions; make their patterns disjoint")
     there = {str(Path(file).relative_to(data.source)) for file in sources.local_files(glob.escape(data.source)) or ()}
     if rest := sorted(there - set(names)):

@@ -1,6 +1,6 @@
 """A use case as one YAML file: read, overridden, checked in one pass; every error with its path."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
@@ -23,6 +23,8 @@ from keyfold.training import tuning
 from keyfold.training.ablation import left
 from keyfold.training.section import Report, Train
 from keyfold.views import View
+
+SHOWN = 50  # faults of a conf
 
 
 class Conf(Section):
@@ -100,13 +102,19 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Conf:
 def check(raw: Any, where: str = "the conf") -> Conf:
     """The conf that a mapping stands for (ConfError with every fault at once)."""
     _check_mapping(raw, where)
+    if odd := list(faults.odd_values(raw)):
+        raise _faulty(where, odd)
     try:
         return Conf.model_validate(raw)
     except ValidationError as error:
-        lines = list(dict.fromkeys(filter(None, map(faults.sentence, error.errors(), repeat(Conf)))))
-        raise ConfError(
-            f"{where} has {'a fault' if len(lines) == 1 else f'{len(lines)} faults'}:\n  " + "\n  ".join(lines)
-        ) from None
+        raise _faulty(where, filter(None, map(faults.sentence, error.errors(), repeat(Conf)))) from None
+
+
+def _faulty(where: str, sentences: Iterable[str]) -> ConfError:
+    lines = list(dict.fromkeys(sentences))
+    more = [f"… and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
+    said = "\n  ".join([*lines[:SHOWN], *more])
+    return ConfError(f"{where} has {'a fault' if len(lines) == 1 else f'{len(lines):,} faults'}:\n  {said}")
 
 
 def _check_mapping(raw: Any, where: str) -> None:

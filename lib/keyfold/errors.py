@@ -1,5 +1,6 @@
 """Errors for people: what, where, what was got, what to do. Each kind has its exit code."""
 
+from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, ClassVar
@@ -38,6 +39,11 @@ class PromiseError(KeyfoldError):
     """keyfold could not keep a promise; what was there before is there still."""
 
     exit_code = 4
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Those that stand more than once, in order."""
+    return [name for name, n in Counter(names).items() if n > 1]
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -1,7 +1,10 @@
 """What pydantic finds wrong in a conf, as sentences: where, what must be there, what was got, the nearest right name."""
 
+import math
+import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import date
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -16,6 +19,7 @@ _BOUNDS = {
     "less_than_equal": "{le} or less", "string_too_short": "text of at least {min_length} character(s)",
     "string_too_long": "text of at most {max_length} character(s)", "too_short": "a list of {min_length} or more",
 }  # fmt: skip
+_HALF = re.compile(r"[\ud800-\udfff]")
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 
@@ -56,6 +60,24 @@ def sentence(error: Any, model: type[BaseModel]) -> str | None:
     place = _place(model, loc[:-1]) if kind == "missing" else place
     near = nearest(str(error["input"]), _literals(place.types)) if isinstance(error["input"], str) else ""
     return f"{place.path} must be {either(_named(place.types))} {got}{near}"
+
+
+def odd_values(value: Any, path: str = "") -> Iterator[str]:
+    """What no conf can hold, whatever the option: a sentence for each number, text or other value, with its path."""
+    here = path or "the conf"
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from odd_values(name, f"{here}: the name {name!r}") if isinstance(name, str) else ()
+            yield from odd_values(inner, f"{path}.{name}".removeprefix("."))
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from odd_values(inner, f"{path}.{number}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{here} must be a finite number (got {value})"
+    elif isinstance(value, str) and _HALF.search(value):
+        yield f"{here} has half a character (a lone surrogate); write it whole (got {value!r})"
+    elif isinstance(value, bytes | set | date):
+        yield f"{here} must be text, a number, true or false, a list or a mapping (got {shown(value)}); leave its YAML tag out"
 
 
 def shown(value: Any) -> str:

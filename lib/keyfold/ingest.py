@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 from keyfold import bridge, casts, counting, files, generators, report, schema, sources
 from keyfold.aside import put_aside, values
 from keyfold.digests import digest
-from keyfold.errors import ConfError, DataError, nearest
+from keyfold.errors import ConfError, DataError, nearest, repeated
 from keyfold.keys import CONTENT
 from keyfold.periods import FilePeriod, proposed
 from keyfold.schema import LAYOUT, Version, known_types
@@ -83,7 +83,7 @@ class Data(Section):
     @field_validator("key")
     @classmethod
     def _named_once(cls, key: list[str]) -> list[str]:
-        if twice := [name for name in key if key.count(name) > 1]:
+        if twice := repeated(key):
             raise ValueError(f"`{twice[0]}` stands twice")
         return key
 

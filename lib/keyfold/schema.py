@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from keyfold import casts, hashing, sql
-from keyfold.errors import nearest
+from keyfold.errors import nearest, repeated
 from keyfold.section import Section
 from keyfold.sources import TYPES
 from keyfold.sql import col
@@ -208,7 +208,7 @@ def _faults(data: "Data") -> Iterator[str]:
         yield "versions need `columns`, every column of the current schema with its type"
         return
     names = [version.name for version in data.versions]
-    yield from (f"versions: the name `{name}` stands twice" for name in names if names.count(name) > 1)
+    yield from (f"versions: the name `{name}` stands twice" for name in repeated(names))
     yield from (
         f"columns: keyfold itself makes `{c}`; rename yours" for c in data.columns if c == BRIDGED or c.startswith("keyfold_")
     )
