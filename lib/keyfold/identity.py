@@ -99,7 +99,10 @@ LEFT_OUT = (
     ),
     LeftOut("data.versions.*.columns_from", "the stand-ins are pinned", ("images", "view", "features", "examples", *_TRAINING)),
     LeftOut("data.versions.*.columns_from", "the stand-ins are the model's, which is pinned", ("score",)),
-    LeftOut("split.max_identical", "a limit that stops a training", ("bridge", "features", "examples", "score")),
+    *(
+        LeftOut(f"split.{name}", "a gate of training", ("bridge", "features", "examples", "score"))
+        for name in ("max_identical", "allow")
+    ),
     LeftOut("features", "those that answer are the model's, which is pinned; windows are in the feature table", ("score",)),
     LeftOut("train.model", "it makes a class or a number of the label, which is pinned", ("features",)),
     LeftOut("train.ranks", "parameters are the same for any number; where it ends trials early, that is pinned"),
