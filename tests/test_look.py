@@ -267,7 +267,7 @@ ODD = ["a b", "a.b", 'say "x"', "o'clock", "back`tick", "a: b", "#1", "Größe (
 
 
 def test_odd_names_come_through(write: Write) -> None:
-    text, conf = look(write(table(**{name: ["u", "v"] * 10 for name in ODD})), name="odd")
+    text, conf = look(write(table(**{name: [f"u{i}", f"v{i}"] * 10 for i, name in enumerate(ODD)})), name="odd")
     assert [*conf["data"]["columns"]][3:] == ODD
     assert [f["one_hot"]["input_col"] for f in list(conf["features"].values())[1:]] == ODD
     assert all(name.isidentifier() and name.isascii() for name in conf["features"])

@@ -14,6 +14,7 @@ from keyfold import snapshots as periods_of
 from keyfold import suspects as leaks
 from keyfold.classes import yes_of
 from keyfold.columns import OTHER, Column
+from keyfold.hashing import value_hash
 from keyfold.key_counts import PERIODS, Keys
 from keyfold.peek import NUMBERED, READER, Seen
 from keyfold.quoting import quoted
@@ -22,6 +23,8 @@ QUARANTINE = 0.1  # the default of data.max_quarantine
 FEW_SERIES = 200  # of so many keys each fold by a hash has too few, or none
 NUMBERS = ("bigint", "double")
 TIMES = ("date", "timestamp")
+TINY = 20  # rows of which chance makes much alike
+WITHIN = 0.995  # of the rows in which a column is there, that have another, too
 _SAFE = r"[\w-]+"
 
 Lines = list[str]
@@ -104,8 +107,29 @@ class Draft:
     @cached_property
     def suspects(self) -> dict[str, str]:
         """Why columns may give the label away, by column."""
-        whole = {name: leaks.reason(self._values(column), self._target) for name, column in self._columns()}
-        return {name: why for name, why in whole.items() if why}
+        values = {name: self._values(column) for name, column in self._columns()}
+        found = {name: why for name, column in values.items() if (why := leaks.reason(column, self._target))}
+        there = {name: ~column.missing for name, column in values.items() if column.missing.any()}
+        for name in there.keys() - found.keys():
+            if some := [n for n in found.keys() & there.keys() if there[name].any() and there[n][there[name]].mean() > WITHIN]:
+                found[name] = f"it is there only where {self.name(min(some))} is, which tells the label"
+        return found
+
+    @cached_property
+    def twins(self) -> dict[str, str]:
+        """Columns that are the same as one before them in every row of the sample, and that one."""
+        first: dict[bytes, str] = {}
+        found = {}
+        for name, column in self._columns():
+            values = self.seen.sample.column(name).cast(pa.string())
+            other = first.setdefault(value_hash(values).tobytes(), name)
+            if other != name and len(values) >= TINY and len(column.distinct) > 1:
+                found[name] = other
+        return found
+
+    def together(self, names: list[str]) -> tuple[float, list[str]]:
+        """The ROC AUC of these columns together, and those of them that say most."""
+        return leaks.together({name: self._values(column) for name, column in self._columns() if name in names}, self._target)
 
     def _columns(self) -> list[tuple[str, Column]]:
         left = {*self.key, self.label.name, *([self.time.name] if self.time else [])}

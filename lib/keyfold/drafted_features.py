@@ -1,13 +1,14 @@
 """Which feature `init` proposes for a column, or why it proposes none."""
 
 import re
+from collections.abc import Container, Mapping
 
 import numpy as np
 import pyarrow.compute as pc
 
-from keyfold import people
+from keyfold import people, suspects
 from keyfold.columns import ENOUGH, OTHER, Column
-from keyfold.draft import FEW_SERIES, NUMBERS, TIMES, Draft, Lines, snake
+from keyfold.draft import FEW_SERIES, NUMBERS, TIMES, TINY, Draft, Lines, snake
 from keyfold.errors import DataError
 from keyfold.peek import NUMBERED, Seen
 from keyfold.quoting import quoted
@@ -15,7 +16,7 @@ from keyfold.quoting import quoted
 FEW = 100  # different texts that still get a column each
 MAX_BUCKETS = 1 << 18
 WORDS = 3  # so many on average are a sentence, not a name
-TINY, MANY = 20, 1_000  # rows
+MANY = 1_000  # rows
 _CODES = r"(.*_)?(id|code|zip|zip_?code|plz|postcode|postal_?code)"
 _HOUR, _DAY = 3_600, 86_400
 WEEKS, YEAR = 14, 366  # days after which weekdays and months come again
@@ -27,8 +28,9 @@ def why_not(draft: Draft, column: Column) -> str | None:
         _taken(draft, column)
         or _says_nothing(column, draft.seen)
         or people.reason(column, snake(column.name))
-        or _identifier(column, draft.seen)
-        or _suspect(draft, column)
+        or _identifier(column)
+        or draft.suspects.get(column.name)
+        or _twin(draft, column)
         or _unfit(column)
     )
 
@@ -52,22 +54,22 @@ def _says_nothing(column: Column, seen: Seen) -> str | None:
     return "it has no name, and is the number of the row" if column.name == NUMBERED else None
 
 
-def _identifier(column: Column, seen: Seen) -> str | None:
+def _identifier(column: Column) -> str | None:
     # Amounts can be different in every row by chance; row numbers are dense, and chance does not reach far.
     whole = column.type == "bigint" and column.share == 1 and column.present > 1
-    dense = seen.rows >= TINY and column.type == "bigint" and column.span() < 2 * seen.rows
-    if whole and (seen.rows >= MANY or dense or _is_code(column)):
+    dense = column.present >= TINY and column.type == "bigint" and column.span() < 2 * column.present
+    if whole and (column.present >= MANY or dense or _is_code(column)):
         return "it is another whole number in every row, as an identifier is"
     different = len(column.distinct)
-    many = seen.rows >= TINY and column.share > 0.9 and (column.share == 1 or different > FEW)
+    many = column.present >= TINY and column.share > 0.9 and (column.share == 1 or different > FEW)
     if column.type == "string" and many and not is_text(column) and not column.sign:
         return f"{'each' if column.share == 1 else 'nearly each'} row has another value, as an identifier has"
     return None
 
 
-def _suspect(draft: Draft, column: Column) -> str | None:
-    why = draft.suspects.get(column.name)
-    return f"{why}; if it is known before the label, add it, and `allow: [{draft.name(column.name)}]` to `split`" if why else None
+def _twin(draft: Draft, column: Column) -> str | None:
+    other = draft.twins.get(column.name)
+    return f"it is the same as {draft.name(other)} in every row" if other else None
 
 
 def _unfit(column: Column) -> str | None:
@@ -151,27 +153,35 @@ def _range(column: Column) -> str:
 
 def features(draft: Draft) -> Lines:
     """The lines of the section `features`: those that are proposed, and why the other columns are left out."""
-    names: set[str] = set()
-    lines, out = [], []
-    for place, column in enumerate(draft.seen.columns.values()):
-        if why := why_not(draft, column):
-            out.append(f"  # {draft.name(column.name)} is left out: {why}.")
-            continue
-        fresh = snake(column.name) or f"column_{place + 1}"
-        while fresh in names:
-            fresh += "_"
-        names.add(fresh)
-        name = draft.names.get(column.name, column.name)
-        series = column.name in draft.key and column is not draft.time
-        made = (one_hot if series else feature)(column, draft.seen, name)
-        lines.append(f"  {quoted(fresh)}: {made}")
-    lines += _windows(draft, names)
+    columns = draft.seen.columns.values()
+    out = {column.name: why for column in columns if (why := why_not(draft, column))}
+    names: dict[str, Column] = {}
+    for place, column in enumerate(columns, 1):
+        if column.name not in out:
+            names[_fresh(snake(column.name) or f"column_{place}", names)] = column
+    lines = [f"  {quoted(name)}: {_made(draft, column)}" for name, column in names.items()] + _windows(draft, names)
     if not lines:
-        raise DataError("no column is left to learn from:\n" + "\n".join(line.removeprefix("  # ") for line in out))
-    return ["features:", *lines, *out]
+        raise DataError(
+            "no column is left to learn from:\n" + "\n".join(f"{draft.name(n)} is left out: {why}." for n, why in out.items())
+        )
+    left = [f"  # {draft.name(name)} is left out: {why}." for name, why in out.items()]
+    if any(draft.suspects.get(name) == why for name, why in out.items()):
+        left += [
+            "  # Where a column that tells the label is known before it: add it here, and its name to `split: {allow: […]}`."
+        ]
+    return ["features:", *_together(draft, names), *lines, *left]
 
 
-def _windows(draft: Draft, taken: set[str]) -> Lines:
+def _fresh(name: str, taken: Container[str]) -> str:
+    return name if name not in taken else _fresh(f"{name}_", taken)
+
+
+def _made(draft: Draft, column: Column) -> str:
+    series = column.name in draft.key and column is not draft.time
+    return (one_hot if series else feature)(column, draft.seen, draft.names.get(column.name, column.name))
+
+
+def _windows(draft: Draft, taken: Container[str]) -> Lines:
     """What the label, a number, was before in the series of a row."""
     if draft.classes or not draft.few_series or not draft.key:
         return []
@@ -189,3 +199,13 @@ def _windows(draft: Draft, taken: set[str]) -> Lines:
                 f"  {quoted(fresh)}: {{windowed: {{{source}}}}}  # the label {said} of its series; `lag` where it is known later"
             )
     return lines
+
+
+def _together(draft: Draft, names: Mapping[str, Column]) -> Lines:
+    area, first = draft.together([column.name for column in names.values()])
+    if area <= suspects.MOST:
+        return []
+    said = ", ".join(map(draft.name, first[:3]))
+    return [
+        f"  # Warning: together these tell the label (ROC AUC {area:.3f} on held-out rows). Are they known before it, such as {said}?"
+    ]

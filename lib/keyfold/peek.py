@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import IO, Any
 
@@ -174,7 +174,14 @@ def _blocks(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
 
 def _parquet(path: Path) -> Iterator[Block]:
     for batch in pq.ParquetFile(path).iter_batches(16_384):
-        yield dict(zip(_unique(batch.schema.names), batch.columns, strict=True))
+        yield dict(zip(_unique(batch.schema.names), map(_plain, batch.columns), strict=True))
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """Values that all of Arrow's functions take."""
+    t, kind = pa.types, values.type
+    plain = next((to for test, to in ((t.is_string_view, pa.string()), (t.is_binary_view, pa.binary())) if test(kind)), kind)
+    return values.cast(plain) if plain != kind else values
 
 
 def _json(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
@@ -214,7 +221,9 @@ def _csv(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
     if names[1:] != header[1:] or (header[0].strip() and names != header):
         seen.header = names
     head = head._replace(form=head.form._replace(names=tuple(names)))
-    head = head._replace(form=head.form._replace(multi_line=seen.multi_line or _breaks(next(parts(str(path), head), None))))
+    head = head._replace(
+        form=head.form._replace(multi_line=seen.multi_line or head.form.multi_line or _breaks(next(parts(str(path), head), None)))
+    )
     for part in parts(str(path), head):
         seen.multi_line |= head.form.multi_line or _breaks(part)
         _count_bad(seen, path, part, encoding)
@@ -224,9 +233,11 @@ def _csv(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
 def _head(path: str, encoding: str) -> Head:
     """The header, read with the delimiter that gives the most names."""
     found, failed = [], None
-    for delimiter in "\t" if delimiter_of(path, None) == "\t" else ",\t;|":
+    likely = "\t" if delimiter_of(path, None) == "\t" else ",\t;|"
+    for delimiter, multi_line in product(likely, (False, True)):
+        form = Form(delimiter=delimiter, encoding=codecs.lookup(encoding).name, multi_line=multi_line)
         try:
-            found.append(head_of(path, Form(delimiter=delimiter, encoding=codecs.lookup(encoding).name)))
+            found.append(head_of(path, form))
         except DataError as error:
             failed = failed or error
     if failed and not found:

@@ -24,7 +24,7 @@ _CONTENT = {
     "a postal address": r"(?i)^(\d+[a-z]? .*\b(street|st|avenue|ave|road|rd|lane|ln|drive|dr|boulevard|blvd|court|ct|way|place|pl)\b\.?"
     r".*|.*(stra(ß|ss)e|str\.|weg|platz|gasse) \d+ ?[a-z]?)$",
 }
-_NAME = r"^\p{Lu}[\p{L}'\x{2019}.-]*([ ,]+\p{Lu}?[\p{L}'\x{2019}.-]*){0,3}$"
+_NAME = r"^\p{L}[\p{L}'\x{2019}.-]*([ ,]+[\p{L}'\x{2019}.-]+){0,3}$"
 _MOST = 0.9  # of the values
 FEW = 10  # different values that are categories, whatever they are called
 
