@@ -26,6 +26,8 @@ from keyfold.ingest import ingest
 from keyfold.run import Run
 from keyfold.score import score
 from keyfold.spec import Spec
+from keyfold.sql import col
+from keyfold.texts import LINE
 from keyfold.training.job import decide, train
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -159,7 +161,7 @@ def test_a_job_with_a_wrong_conf_ends_without_java(tmp_path):
 # --- sources that cannot be read ---
 
 
-LATIN = "set data.csv.encoding to iso-8859-1 where the file is in Latin-1, or convert it to UTF-8"
+LATIN = "set data.csv.encoding to windows-1252 (or iso-8859-1) where Windows wrote the file, or convert it to UTF-8"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,9 @@ LATIN = "set data.csv.encoding to iso-8859-1 where the file is in Latin-1, or co
         ),
         ("id,amount,,label\n", "rows.csv: column 3 of the header has no name; name it"),
         ("id,amount,läbel\n1,2,3\n".encode("latin-1"), f"rows.csv: the header's column `l\ufffdbel` is not UTF-8; {LATIN}"),
-        ((HEADER + "1,2,3\n2,é,3\n").encode("latin-1"), f"rows.csv: the line that begins `2,\ufffd,3` is not UTF-8; {LATIN}"),
+        (HEADER.encode("utf-16"), "rows.csv: the header has NUL bytes; is it UTF-16? Then set data.csv.encoding to utf-16"),
+        ('id,"amount,label\n1,2,3\n', "rows.csv: the header in line 1 has broken quoting: a quote is not closed"),
+        (b"PK\x03\x04", "rows.csv is a zip archive or an Excel workbook, not text"),
     ],
 )
 def test_a_csv_file_that_cannot_be_ingested(job, content, sentence):
@@ -211,9 +215,16 @@ def test_an_empty_folder_and_files_with_different_headers(job, tmp_path):
     assert job(ingest, source=str(folder)) == (3, "data.source: the folder `files` holds no file")
     (folder / "a.csv").write_text(HEADER + "1,2,3\n")
     (folder / "b.csv").write_text("id,label,amount\n1,3,2\n")
-    columns = {"id": "bigint"}
-    expected = "the files of data.source have different headers; ingest them one by one"
-    assert job(ingest, source=str(folder), columns=columns) == (3, expected)
+    (folder / "b.csv").write_text("id,label,amounts\n1,3,2\n")
+    code, sentence = job(ingest, source=str(folder), columns={"id": "bigint"})
+    assert code == 3
+    assert (
+        sentence
+        == "files/b.csv has other columns than files/a.csv: `amount`, `amounts`; declare each layout as one of data.versions"
+    )
+    (folder / "b.csv").rename(folder / "b.zip")
+    code, sentence = job(ingest, source=str(folder), columns={"id": "bigint"})
+    assert (code, sentence) == (3, "data.source: `files/b.zip` is an archive; unpack it, and name the files in it")
 
 
 @pytest.mark.parametrize(
@@ -247,9 +258,9 @@ BAD_LINES = {
     "2,1,1": "the key stands more than once in the period",
     ",1,0": "key `id` is NULL",
     " ,2,0": "key `id` is NULL",
-    "3,1": "the line does not parse: too few or too many fields, or broken quoting",
-    "4,1,0,9": "the line does not parse: too few or too many fields, or broken quoting",
-    '5,"1,0': "the line does not parse: too few or too many fields, or broken quoting",
+    "3,1": "2 fields in place of 3",
+    "4,1,0,9": "4 fields in place of 3",
+    '5,"1,0': "a quote is not closed",
     "x,1,0": "`id` is not bigint",
     "9223372036854775808,1,0": "`id` is not bigint",
     "6,1.2.3,0": "`amount` is not double",
@@ -277,7 +288,7 @@ def test_read_is_kept_plus_quarantined(kept):
 def test_each_quarantined_row_has_its_reason_and_its_raw_text(kept):
     def raw(line):
         fields = dict(zip(("id", "amount", "label"), [field or None for field in line.split(",")], strict=False))
-        return line if "parse" in BAD_LINES[line] else json.dumps(fields, separators=(",", ":"))
+        return line if "`" not in BAD_LINES[line] and "key" not in BAD_LINES[line] else json.dumps(fields, separators=(",", ":"))
 
     found = {(row.reason, row.raw) for row in kept.quarantine.read().collect()}
     assert found == {(reason, raw(line)) for line, reason in BAD_LINES.items()}
@@ -302,11 +313,12 @@ def test_lines_of_json_that_are_no_objects_are_quarantined(spark, tmp_path):
     path = tmp_path / "rows.json"
     path.write_text('{"id": 1, "amount": 2.5}\n{"id": 2, \n[1]\n{"id": 3, "amount": "x"}\n{"amount": 1}\n')
     found = sources.read(spark, str(path), {"id": "bigint", "amount": "double"}, None)
-    rows = found.rows.select("id", found.reason.alias("reason"), found.raw.alias("raw")).collect()
+    rows = found.rows.select("id", found.reason.alias("reason"), found.raw.alias("raw"), col(LINE).alias("line")).collect()
     odd = "the line is not a JSON object"
+    rows = sorted(rows, key=lambda row: row.line)
     assert [(row.id, row.reason) for row in rows] == [
         (1, None),
-        (None, odd),
+        (None, f"{odd}: expecting property name enclosed in double quotes"),
         (None, odd),
         (3, "`amount` is not double"),
         (None, None),

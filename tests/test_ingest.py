@@ -56,7 +56,8 @@ def aside(run):
 
 # --- bad rows ---
 
-UNPARSED = "the line does not parse: too few or too many fields, or broken quoting"
+UNCLOSED = "a quote is not closed"
+BREAKS = "text in quotes has line breaks; data.csv.multi_line is for those"
 TWICE = "the key stands more than once in the period"
 
 
@@ -72,14 +73,13 @@ def test_text_that_is_not_quite_what_it_is_declared_to_be(ingested):
     ]
     run = ingested("\n".join(lines), columns=types, source="odd.csv")
     assert rows(run, "id", "t") == [(6, '5" disk'), (7, "x")]
-    unclosed = "a quote is not closed; data.csv.multi_line is for text with line breaks"
     expected = [
         (2, "`day` is not date"),
         (3, "`day` is not date"),
         (4, "`d` is not decimal(38,18)"),
-        (5, unclosed),
-        (6, unclosed),
-        (7, UNPARSED),
+        (5, UNCLOSED),
+        (6, BREAKS),
+        (7, BREAKS),
     ]
     assert [(line, reason) for _, line, reason in aside(run)] == expected
 
@@ -89,8 +89,8 @@ def test_bad_lines_are_told_by_file_and_line(ingested):
     lines += ["id,amount,day", "  ", "5,1e999,2026-01-01", "6,1,2026-02-30", "7,1,", "7,1,", '8,"1,2026-01-01', ",1,2026-01-01"]
     run = ingested("\ufeff" + "\r\n".join(lines) + "\r\n")
     assert aside(run) == [
-        ("rows.csv", 4, UNPARSED),
-        ("rows.csv", 5, UNPARSED),
+        ("rows.csv", 4, "2 fields in place of 3"),
+        ("rows.csv", 5, "4 fields in place of 3"),
         ("rows.csv", 6, "`id` is not bigint"),
         ("rows.csv", 7, "`amount` is not double"),
         ("rows.csv", 8, "`id` is not bigint"),
@@ -98,7 +98,7 @@ def test_bad_lines_are_told_by_file_and_line(ingested):
         ("rows.csv", 11, "`day` is not date"),
         ("rows.csv", 12, TWICE),
         ("rows.csv", 13, TWICE),
-        ("rows.csv", 14, UNPARSED),
+        ("rows.csv", 14, UNCLOSED),
         ("rows.csv", 15, "key `id` is NULL"),
     ]
     assert rows(run, "id", "amount") == [(1, 1.5)]
@@ -130,14 +130,17 @@ def test_grouped_numbers_must_be_declared(ingested):
 
 
 def test_json_lines_and_parquet_are_told_too(ingested, tmp_path):
-    lines = ['{"id": 9007199254740993, "amount": 1}', "", '{"id": 9223372036854775808}', "[1", '{"id": "7", "amount": "x"}']
+    lines = ['{"id": 9007199254740993, "amount": 1e3}', "", '{"id": 9223372036854775808}', "[1", '{"id": "7", "amount": "x"}']
+    lines += ['{"id": 1e3}', '{"id": 8}{"id": 9}']
     run = ingested("\ufeff" + "\n".join(lines), "rows.jsonl", columns={"id": "bigint", "amount": "double"})
-    assert rows(run, "id") == [(2**53 + 1,)]
-    odd = "the line is not a JSON object"
+    assert rows(run, "id", "amount") == [(2**53 + 1, 1000.0)]
+    odd = "the line is not a JSON object: "
     assert aside(run) == [
         ("rows.jsonl", 3, "`id` is not bigint"),
-        ("rows.jsonl", 4, odd),
+        ("rows.jsonl", 4, odd + "expecting ',' delimiter"),
         ("rows.jsonl", 5, "`amount` is not double"),
+        ("rows.jsonl", 6, "`id` is not bigint"),
+        ("rows.jsonl", 7, odd + "there is more behind it"),
     ]
     pq.write_table(pa.table({"id": [1, 2, 2, None]}), tmp_path / "rows.parquet")
     run = ingested(source="rows.parquet", name="p", columns={})
@@ -145,9 +148,9 @@ def test_json_lines_and_parquet_are_told_too(ingested, tmp_path):
 
 
 BAD = {
-    "{i},1": UNPARSED,
-    "{i},1,2026-01-01,x": UNPARSED,
-    '{i},"1,2026-01-01': UNPARSED,
+    "{i},1": "2 fields in place of 3",
+    "{i},1,2026-01-01,x": "4 fields in place of 3",
+    '{i},"1,2026-01-01': UNCLOSED,
     "x{i},1,2026-01-01": "`id` is not bigint",
     '"{i},000",1,2026-01-01': "`id` is not bigint",
     "{i}.0,1,2026-01-01": "`id` is not bigint",

@@ -66,14 +66,15 @@ def csv(draw: random.Random, *, multi: bool) -> Written:
     words = [w for w in WORDS if _encodable(w, form.encoding) and not (form.escape and w.endswith("\\"))]
     out: list[bytes] = []
     lines: list[Line] = []
-    at, blank = 1, 0
+    at, blank, last = 1, 0, ""
 
     def put(raw: str | bytes, values: Values | None = None, fault: str = "", breaks: int = 0) -> None:
-        nonlocal at, blank
+        nonlocal at, blank, last
         end = draw.choice(ends)
         text = raw if isinstance(raw, bytes) else raw.encode(form.encoding.replace("utf-16", "utf-16-le"))
-        if not text and out and out[-1].endswith(b"\r") and end[0] == "\n":
+        if not text and last == "\r" and end[0] == "\n":
             end = "\r"
+        last = end
         out.append(text + end.encode(form.encoding.replace("utf-16", "utf-16-le")))
         said = raw if isinstance(raw, str) else raw.decode("utf-8", "backslashreplace")
         if values is not None or fault:
@@ -133,9 +134,9 @@ def csv(draw: random.Random, *, multi: bool) -> Written:
             if text.strip():
                 put(text, tuple(None if v in form.nulls and _bare(text, v, form) else v for v in values), breaks=breaks)
     data = b"".join(out)
-    last = ends[0].encode(form.encoding.replace("utf-16", "utf-16-le"))
+    last_end = ends[0].encode(form.encoding.replace("utf-16", "utf-16-le"))
     if len(ends) == 1 and lines and not blank and draw.random() < 0.3:
-        data = data.removesuffix(last)
+        data = data.removesuffix(last_end)
     mark = {"utf-8": b"\xef\xbb\xbf", "utf-16": b"\xff\xfe"}.get(form.encoding, b"")
     data = mark + data if form.encoding == "utf-16" or draw.random() < 0.15 else data
     return _packed(

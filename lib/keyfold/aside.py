@@ -1,11 +1,11 @@
 """Rows that cannot be kept: where they came from, why, and their raw text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from keyfold import files, lines, sources
-from keyfold.sources import FILE
+from keyfold import files
 from keyfold.sql import col
+from keyfold.texts import FILE, LINE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
@@ -13,16 +13,10 @@ if TYPE_CHECKING:
     from keyfold.run import Run
 
 
-def put_aside(run: "Run", run_id: str, staged: "DataFrame", counted: "Sequence[Row]", types: Mapping[str, str]) -> None:
-    """Quarantines the rows that have a reason, with their lines where their files have some."""
-    data, bad = run.conf.data, [row for row in counted if row.keyfold_reason is not None]
-    rows = staged.where("keyfold_reason is not null")
-    with lines.countable(run.spark):
-        if isinstance(data.source, str) and not data.versions and sources.format_of(data.source) in ("csv", "json"):
-            some = sorted({row[FILE] for row in bad})
-            text = sources.described(run.spark, data.source, types, data.csv, some)
-            rows = lines.located(rows, [*map(sources.escaped, some)], text) if text.by_line else rows
-        quarantine(run, run_id, rows, sum(row.n for row in bad))
+def put_aside(run: "Run", run_id: str, staged: "DataFrame", counted: "Sequence[Row]") -> None:
+    """Quarantines the rows that have a reason."""
+    count = sum(row.n for row in counted if row.keyfold_reason is not None)
+    quarantine(run, run_id, staged.where("keyfold_reason is not null"), count)
 
 
 def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
@@ -32,7 +26,7 @@ def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
     raw = F.to_json(F.struct(*map(col, values(rows))), {"ignoreNullFields": "false"})
     raw = F.coalesce(col("keyfold_raw"), raw) if "keyfold_raw" in rows.columns else raw
     file = col(FILE) if FILE in rows.columns else F.lit(None)
-    line = col(lines.LINE) if lines.LINE in rows.columns else F.lit(None)
+    line = col(LINE) if LINE in rows.columns else F.lit(None)
     aside = rows.select(
         F.lit(run_id).alias("run_id"), F.lit(run.rows.name).alias("table"), col(files.PERIOD).alias("period"),
         file.cast("string").alias("file"), line.cast("bigint").alias("line"), col("keyfold_reason").alias("reason"),

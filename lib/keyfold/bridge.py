@@ -7,13 +7,15 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import casts, files, identity, layouts, report, sources
+from keyfold import casts, files, identity, layouts, paths, report, sources, texts
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, repeated
 from keyfold.layouts import Came, Layout
+from keyfold.readers import head_of
 from keyfold.schema import BRIDGED, LAYOUT, Version, given, lineage
-from keyfold.sources import FILE, Source
+from keyfold.sources import Source
 from keyfold.sql import col, quoted
+from keyfold.texts import FILE, LINE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -55,7 +57,7 @@ def places(data: "Data") -> list[Found]:
     names = [place.name for place in found if place.file]
     if twice := sorted(repeated(names)):
         raise ConfError(f"data.versions: {twice[0]} is a file of two versions; make their patterns disjoint")
-    there = {str(Path(file).relative_to(data.source)) for file in sources.local_files(glob.escape(data.source)) or ()}
+    there = {str(Path(file).relative_to(data.source)) for file in paths.local_files(glob.escape(data.source)) or ()}
     if rest := sorted(there - set(names)):
         raise ConfError(f"data.versions: {rest[0]} in {data.source} is of no version; name it in one, or move it away")
     return found
@@ -71,7 +73,7 @@ def _files(folder: str, version: Version) -> list[Found]:
         some = sorted(glob.glob(pattern, root_dir=folder))
         if not some:
             raise ConfError(f"data.versions: `{pattern}` of version `{version.name}` fits no file in {folder}")
-        found += [file for name in some for file in sources.local_files(glob.escape(str(Path(folder, name)))) or ()]
+        found += [file for name in some for file in paths.local_files(glob.escape(str(Path(folder, name)))) or ()]
     return [Found(version, str(Path(file).relative_to(folder)), file) for file in dict.fromkeys(found)]
 
 
@@ -133,7 +135,8 @@ def _read(spark: "SparkSession", data: "Data", place: Found) -> "tuple[Found, Da
         source = Source(frame, F.lit(None).cast("string"), F.to_json(F.struct("*"), sources.EXACT))
     typed = (col(layout.names[name]).cast(type_).alias(name) for name, type_ in declared.items())
     clocks = casts.merged(source.rows.columns, {})
-    said = {_REASON: source.reason, _RAW: source.raw} | clocks
+    line = col(LINE) if LINE in source.rows.columns else F.lit(None).cast("bigint")
+    said = {_REASON: source.reason, _RAW: source.raw, LINE: line} | clocks
     return place, source.rows.select(*typed, *(c.alias(name) for name, c in said.items())), layout
 
 
@@ -149,14 +152,10 @@ def _came(frame: "DataFrame") -> list[Came]:
 
 def _header(spark: "SparkSession", path: str, data: "Data") -> list[Came]:
     if sources.format_of(path) == "json":
-        reader = spark.read.option("columnNameOfCorruptRecord", sources.CORRUPT)
-        return [Came(name) for name in reader.json(sources.escaped(path)).columns if name != sources.CORRUPT]
-    how = data.csv or sources.Csv()
-    reader = spark.read.options(sep=sources.delimiter_of(path, data.csv), encoding=how.encoding, quote=how.quote, header=False)
-    first = reader.csv(sources.escaped(path)).take(1)
-    if not first:
-        raise DataError(f"{path} is empty: not even a header")
-    return [Came(name or "") for name in first[0]]
+        reader = spark.read.option("columnNameOfCorruptRecord", texts.RAW)
+        return [Came(name) for name in reader.json(sources.escaped(path)).columns if name != texts.RAW]
+    form = sources.form_of(path, data.csv)
+    return [Came(name) for name in head_of(path, form, guess=data.csv is None or data.csv.delimiter is None).form.names]
 
 
 def _frame(spark: "SparkSession", data: "Data", place: Found) -> "DataFrame":
@@ -179,7 +178,14 @@ def _bridged(data: "Data", place: Found, rows: "DataFrame") -> "DataFrame":
         more = casts.clocks({name: g.clock for name, g in made.items() if g.clock is not None}, data.zone)
     else:
         reason, columns = col(_REASON), [col(name) for name in data.columns]
-    said = {LAYOUT: F.lit(place.version.name), BRIDGED: F.lit(old), FILE: F.lit(place.at), _REASON: reason, _RAW: col(_RAW)}
+    said = {
+        LAYOUT: F.lit(place.version.name),
+        BRIDGED: F.lit(old),
+        FILE: F.lit(place.at),
+        _REASON: reason,
+        _RAW: col(_RAW),
+        LINE: col(LINE),
+    }
     said |= casts.merged(rows.columns, more)
     return rows.select(*columns, *(c.alias(name) for name, c in said.items()))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from keyfold.errors import ConfError, DataError, KeyfoldError, nearest
-from keyfold.sources import UNREADABLE
+from keyfold.readers.opening import UNREADABLE
 
 if TYPE_CHECKING:
     from keyfold.conf import Conf
@@ -193,7 +193,6 @@ _SPARK: dict[str, Callable[[str], KeyfoldError]] = {
     "DELTA_VERSION_NOT_FOUND": lambda text: DataError(text.split("\n")[0].split("] ", 1)[-1]),
 }
 _WORDS = {
-    "CSV header does not conform to the schema": "the files of data.source have different headers; ingest them one by one",
     "No space left on device": "the disk is full; the tables are as they were before",
 }
 

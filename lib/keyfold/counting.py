@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from keyfold import casts, files, keys, sources
+from keyfold import casts, files, keys
 from keyfold.errors import DataError
-from keyfold.sources import FILE, REPLACEMENT
 from keyfold.sql import col
+from keyfold.texts import FILE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
@@ -16,23 +16,18 @@ if TYPE_CHECKING:
     from keyfold.run import Run
 
 
-def counted(run: "Run", staged: "DataFrame", data: "Data") -> "list[Row]":
-    """Rows by file, period and reason, and what is odd in them; refuses text in another encoding, times of no zone."""
+def counted(staged: "DataFrame", data: "Data") -> "list[Row]":
+    """Rows by file, period and reason, and what is odd in them; refuses times of no zone."""
     from pyspark.sql import functions as F
 
     kept = col("keyfold_reason").isNull()
     also = {
-        "odd": F.max(F.coalesce(F.contains(col("keyfold_raw"), F.lit(REPLACEMENT)), F.lit(False))),
         "unusual": F.max(kept & keys.unusual(staged, data.key)),
     }
     also |= {name: F.sum(F.when(kept, col(name))) for name in (casts.SKIPPED, casts.TWICE) if name in staged.columns}
     also |= {name: F.min(F.when(kept, col(name))) for name in [casts.ZONELESS] if name in staged.columns}
     by = staged.groupBy(FILE, files.PERIOD, "keyfold_reason").agg(F.count("*").alias("n"), *(v.alias(k) for k, v in also.items()))
     rows = by.collect()
-    utf8 = isinstance(data.source, str) and (data.csv is None or data.csv.encoding == "utf-8")
-    odd = sorted({r[FILE] for r in rows if utf8 and r.odd and sources.format_of(r[FILE]) in ("csv", "json")})
-    if odd and (where := sources.not_in_encoding(run.spark, odd)):
-        raise DataError(f"{where} is not UTF-8; {sources.IN_ANOTHER_ENCODING}")
     if zoneless := [said for r in rows if (said := r.asDict().get(casts.ZONELESS))]:
         raise DataError(
             f"{min(zoneless)} without an offset, and no zone is declared; set data.zone (such as Europe/Berlin), "

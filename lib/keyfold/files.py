@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keyfold import sources
+from keyfold import paths, sources
 from keyfold.digests import digest, file_digest
 from keyfold.errors import DataError, PromiseError
-from keyfold.sources import FILE
+from keyfold.texts import FILE
 
 if TYPE_CHECKING:
     from pyspark.sql import Row, SparkSession
@@ -132,7 +132,7 @@ def now(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
 
         version = Table(spark, source, Path(source).absolute()).version()
         return {source: {"size": 0, "digest": digest(list(version))}}
-    if (local := sources.local_files(source)) is not None:
+    if (local := paths.local_files(source)) is not None:
         names = map(os.path.abspath, local)
         return {file: {"size": Path(file).stat().st_size, "digest": file_digest(file)} for file in names}
     # Elsewhere the bytes are not fetched for their digest: size and time of change stand for them.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from keyfold import bridge, casts, counting, files, generators, report, schema, sources
+from keyfold import bridge, casts, counting, files, generators, paths, report, schema, sources
 from keyfold.aside import put_aside, values
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, nearest, repeated
@@ -14,8 +14,9 @@ from keyfold.keys import CONTENT
 from keyfold.periods import FilePeriod, proposed
 from keyfold.schema import LAYOUT, Version, known_types
 from keyfold.section import Section
-from keyfold.sources import FILE, Csv, Source
+from keyfold.sources import Csv, Source
 from keyfold.sql import col
+from keyfold.texts import FILE
 from keyfold.views import LENGTH, Views
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def ingest(run: "Run") -> None:
         raise ConfError(f"data.source is not set: nothing to ingest, and there is no table `{run.rows.name}`")
     with run.job("ingest") as job:
         if isinstance(data.source, str):
-            sources.check_there(data.source)
+            paths.check_there(data.source)
         reading = bridge.dumped(run.conf)
         now = bridge.now(run) if data.versions else files.now(run.spark, data.source)
         plan = files.plan(now, run.rows, digest(reading), _source(data))
@@ -148,7 +149,7 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
     data = run.conf.data
     with run.step("read") as step:
         staged = _staged(run, data, plan)
-        counted = counting.counted(run, staged, data)
+        counted = counting.counted(staged, data)
         step.rows = read = sum(row.n for row in counted)
     if not read and plan.memory.files and not plan.again:
         return _known(run, job, plan)
@@ -159,7 +160,7 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
     rejected = sum(reasons.values())
     with run.step("write") as step:
         if rejected:
-            put_aside(run, job.run_id, staged, counted, _types(run, data))
+            put_aside(run, job.run_id, staged, counted)
         _refuse_many(run, staged, read, reasons)
         job.counts = {"read": read, "kept": sum(kept.values()), "quarantined": rejected}
         after = plan.after(files.by_file(counted), kept, job.run_id)
@@ -258,6 +259,8 @@ def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
     from pyspark.sql import functions as F
 
     source = _read(run, data, some)
+    for note in source.notes:
+        run.say(note)
     rows = source.rows
     content = _by_content(data, values(rows))
     rows = bridge.to_table(run, rows, [CONTENT] if content else [])

@@ -11,7 +11,7 @@ from keyfold.errors import DataError, PromiseError
 from keyfold.readers import delimited, jsonlines
 from keyfold.readers.form import BLOCK, LONGEST, LOOK, Bad, Form, Ints, Part
 from keyfold.readers.opening import MAGIC, Stream, opened
-from keyfold.readers.records import Cut, array_of, cut, starts
+from keyfold.readers.records import FOLLOWS, Cut, array_of, cut, starts
 
 BOM = b"\xef\xbb\xbf"
 END = 1 << 62
@@ -139,7 +139,7 @@ def _parsed(data: bytes, found: Cut, form: Form, lines: Ints) -> tuple[pa.Table,
         counted = f"{rows.num_rows:,} rows, {len(why):,} bad and {len(blank):,} blank lines"
         raise PromiseError(f"{counted} came of {len(ends):,} records; please report this")
     kept = lines[np.delete(where, [*odd])] if odd else lines[where]
-    bad = [Bad(int(lines[i]), why[i], _raw(data[first[i] : ends[i]], form.encoding)) for i in sorted(why)]
+    bad = [bad for i in sorted(why) for bad in _bad(int(lines[i]), why[i], data[first[i] : ends[i]], form)]
     return rows, kept, bad, len(blank)
 
 
@@ -160,9 +160,15 @@ def _no_text(data: bytes, records: pa.Array, ends: Ints, form: Form) -> dict[int
     return why
 
 
+def _bad(line: int, reason: str, record: bytes, form: Form) -> Iterator[Bad]:
+    """Each line of a record that is no row."""
+    inner = re.split(b"\r\n?|\n", record.rstrip(b"\r\n")) if form.multi_line else [record.rstrip(b"\r\n")]
+    for i, text in enumerate(inner):
+        yield Bad(line + i, FOLLOWS if i else reason, _raw(text, form.encoding))
+
+
 def _raw(record: bytes, encoding: str) -> str:
     r"""The text of a record; bytes that are none stand as `\x…`."""
-    record = record.rstrip(b"\r\n")
     if encoding == "utf-8":
         return record.decode("utf-8", "backslashreplace")
     text = record.decode("utf-8", "surrogatepass").encode("utf-8", "backslashreplace").decode()

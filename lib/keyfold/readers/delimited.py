@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from keyfold.readers.form import Form
@@ -18,7 +19,7 @@ def rows_of(records: pa.Array, form: Form) -> tuple[pa.Table, Odd]:
     """The rows of records, in order, and the records that are none."""
     alone = np.zeros(len(records), bool) if form.bytewise else np.ones(len(records), bool)
     if form.escape and form.quote:
-        escaped = pa.compute.match_substring(records, form.escape)
+        escaped = pc.match_substring(records, form.escape)
         alone |= np.asarray(escaped.to_numpy(zero_copy_only=False), bool)
     if not alone.any():
         return parsed(records, form)

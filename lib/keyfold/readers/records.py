@@ -15,7 +15,7 @@ AFTER = "text after a closing quote"
 INSIDE = "a quote within text that has none around it"
 BEFORE = "blanks before an opening quote"
 BREAKS = "text in quotes has line breaks; data.csv.multi_line is for those"
-FOLLOWS = "it follows broken quoting, and may be part of a text in quotes"
+FOLLOWS = "it follows a bad line, and may be part of a text in quotes"
 
 
 class Cut(NamedTuple):

@@ -1,0 +1,68 @@
+"""Where files are: those of a source, what a folder hides, and the columns that the names of folders give."""
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from keyfold.errors import DataError, nearest
+
+NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+def local(path: str) -> str | None:
+    """The path in the local file system; None for one that is elsewhere, as s3a://… is."""
+    path = re.sub("^file:/+", "/", path)
+    return None if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", path) else path
+
+
+def local_files(path: str) -> list[str] | None:
+    """The files of a source, in order; None where they are not in the local file system.
+
+    What lies below a folder under a name that begins with `_` or `.` is not read, as in Spark.
+    """
+    if (here := local(path)) is None:
+        return None
+    found: list[Path] = []
+    for start in sorted(glob.glob(here)):
+        some = sorted(Path(start).rglob("*")) if Path(start).is_dir() else [Path(start)]
+        found += [file for file in some if file.is_file() and not is_hidden(os.path.relpath(file, start))]
+    return [*map(str, found)]
+
+
+def is_hidden(below: str) -> bool:
+    """Whether a path below a folder is of a file that is not read: `_a=1` is a partition, `_a` is hidden."""
+    return any(name[0] == "." or (name[0] == "_" and "=" not in name) for name in PurePosixPath(below).parts if name)
+
+
+def partitions(source: str, files: Sequence[str]) -> dict[str, dict[str, str | None]]:
+    """By file the columns that folders below the source name, as `site=01` does: text (DataError where files differ in them)."""
+    found = {file: _partition(source, file) for file in files}
+    first = next(iter(found.values()), {})
+    for file, values in found.items():
+        if [*values] != [*first]:
+            names = [f"`{'/'.join(v)}`" if v else "no such folder" for v in (first, values)]
+            raise DataError(f"data.source: {files[0]} is below folders of {names[0]}, and {file} below {names[1]}")
+    return found
+
+
+def _partition(source: str, file: str) -> dict[str, str | None]:
+    here = local(source)
+    roots = [*map(os.path.abspath, [*glob.glob(here), here])] if here else [source.rstrip("/")]
+    root = next((r for r in roots if file.startswith(r.rstrip("/") + "/")), None)
+    folders = file[len(root.rstrip("/")) + 1 :].split("/")[:-1] if root else []
+    pairs = [folder.partition("=") for folder in folders if "=" in folder]
+    return {unquote(name): None if value == NULL else unquote(value) for name, _, value in pairs}
+
+
+def check_there(path: str) -> None:
+    """DataError where a local source holds no file."""
+    here = local(path)
+    if here is None or local_files(path):
+        return
+    if Path(here).is_dir():
+        raise DataError(f"data.source: the folder `{path}` holds no file")
+    near = nearest(Path(here).name, [p.name for p in Path(here).parent.glob("*")])
+    raise DataError(f"data.source: there is no file `{path}` (seen from {Path.cwd()}){near}")

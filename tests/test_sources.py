@@ -1,0 +1,169 @@
+"""Sources: the same rows from ranges of bytes and from another file system, folders that are hidden or are columns, odd lines."""
+
+from pathlib import Path
+
+import pytest
+
+from keyfold import paths, sources, texts
+from keyfold.errors import DataError
+from keyfold.readers import Form, head_of, parts
+from keyfold.sources import Csv
+from keyfold.sql import col
+from keyfold.texts import FILE, LINE
+
+
+def table(source, *columns):
+    """The rows of a source with their reason, file and line, sorted by those."""
+    more = [source.reason.alias("reason"), col(FILE).alias("file"), *([col(LINE)] if LINE in source.rows.columns else [])]
+    found = source.rows.select(*map(col, columns), *more).collect()
+    return sorted(
+        ((*row[:-2], Path(row[-2]).name, row[-1]) if len(more) == 3 else tuple(row) for row in found), key=lambda r: r[-2:]
+    )
+
+
+def read_directly(path, form):
+    found = []
+    for part in parts(path, head_of(path, form)):
+        values = [tuple(row.values()) for row in part.rows.to_pylist()]
+        found += [(*row, None, Path(path).name, int(line)) for row, line in zip(values, part.lines, strict=True)]
+        found += [(None, None, bad.reason, Path(path).name, bad.line) for bad in part.bad]
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Files with some broken lines, one of them hidden."""
+    lines = ['1,"x, y"', "2,z", '3,"open', "4,a,b", '5,"two', 'lines"', "6,"] * 300
+    (tmp_path / "a 1.csv").write_text("id,note\r\n" + "\r\n".join(lines), newline="")
+    (tmp_path / "b+%20.csv").write_text("note,id\nq,7\n")
+    for name in (".ipynb_checkpoints", "_archive"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old.csv").write_text("id,note,gone\n1,2,3\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_ranges_and_another_file_system_give_the_rows_of_the_whole_file(spark, folder, monkeypatch, multi):
+    monkeypatch.setattr(texts, "_SMALL", 1000)
+    monkeypatch.setattr(texts, "_LARGE", 1000)
+    form = Form(multi_line=multi)
+    a, b = (str(folder / name) for name in ("a 1.csv", "b+%20.csv"))
+    whole = [*read_directly(a, form), *((i, note, *more) for note, i, *more in read_directly(b, form))]
+    whole.sort(key=lambda row: row[-2:])
+    csv = Csv(multi_line=multi)
+    assert len(whole) > 1000
+    if multi:
+        assert len(texts._tasks(spark, {a: head_of(a, form)})) > 5
+    assert table(sources.read(spark, str(folder), {}, csv), "id", "note") == whole
+    monkeypatch.setattr(sources, "local_files", lambda _: None)
+    assert table(sources.read(spark, f"file://{folder}", {}, csv), "id", "note") == whole
+
+
+def test_hidden_files_are_not_read(folder):
+    assert [Path(f).name for f in paths.local_files(str(folder))] == ["a 1.csv", "b+%20.csv"]
+    assert paths.local_files(f"file://{folder}") == paths.local_files(str(folder))
+    assert paths.local_files("s3a://bucket/x") is None
+    assert [*map(paths.is_hidden, ["_a/b", "a/.b", "_a=1/b", "a_/b.c", "_SUCCESS"])] == [True, True, False, False, True]
+
+
+def test_the_names_of_folders_are_columns_of_text(spark, tmp_path):
+    for site, lines in {"01": ["1,1.5", "2,oops"], "1": ["3,3.5", '4,"open', "5,5.5"], "%20": ["6,1"]}.items():
+        (tmp_path / f"site={site}").mkdir()
+        (tmp_path / f"site={site}" / "a.csv").write_text("\n".join(["id,v", *lines]))
+    columns = {"id": "bigint", "v": "double"}
+    found = table(sources.read(spark, str(tmp_path), columns, None), "site", "id")
+    rows = {(site, i, reason, line) for site, i, reason, _, line in found}
+    assert rows == {
+        ("01", 1, None, 2), ("01", 2, "`v` is not double", 3), ("1", 3, None, 2), (None, None, "a quote is not closed", 3),
+        ("1", 5, None, 4), (" ", 6, None, 2),
+    }  # fmt: skip
+    found = table(sources.read(spark, str(tmp_path), columns | {"site": "bigint"}, None), "site")
+    assert {row[0] for row in found} == {1, None}
+    (tmp_path / "site=1" / "b.csv").write_text("id,v,site\n1,2,3\n")
+    with pytest.raises(DataError, match=r"b\.csv has a column `site`, and so do the names of its folders; rename one"):
+        sources.read(spark, str(tmp_path), columns, None)
+    (tmp_path / "b.csv").write_text("id,v\n1,2\n")
+    with pytest.raises(DataError, match=r"is below folders of .*no such folder"):
+        sources.read(spark, str(tmp_path), columns, None)
+
+
+def rows_and_reasons(path, content, form):
+    path.write_text(content)
+    some = [*parts(str(path), head_of(str(path), form))]
+    rows = [(int(n), *row.values()) for part in some for n, row in zip(part.lines, part.rows.to_pylist(), strict=True)]
+    return rows, {bad.line: bad.reason for part in some for bad in part.bad}
+
+
+def test_json_lines_of_more_or_less_than_one_object_are_told(tmp_path):
+    content = (
+        '{"id":1}\n{"id":2}{"id":3}\n{"id":4} {"id":5}\n{"id":6}, {"id":7}\n{"id":8} words\n{"id":9}]\n{"id":10}}\n{"id":11, }\n'
+    )
+    rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, Form("json", ("id",)))
+    assert rows == [(1, "1")]
+    assert set(bad.values()) == {
+        "the line is not a JSON object: there is more behind it",
+        "the line is not a JSON object: expecting property name enclosed in double quotes",
+    }
+    assert [*bad] == [*range(2, 9)]
+
+
+def test_json_keys_that_differ_by_case_are_found_and_two_of_them_are_told(tmp_path):
+    content = '{"id":1,"UserPlan":"a"}\n{"ID":2,"UserPlan":"b"}\n{"id":3,"userplan":"c"}\n{"id":4,"ID":5}\n{"id":6,"x":1,"X":2}\n'
+    rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, Form("json", ("id", "UserPlan")))
+    assert rows == [(1, "1", "a"), (2, "2", "b"), (3, "3", "c"), (5, "6", None)]
+    assert bad == {4: "the key `ID` stands twice, or differs from another by case alone"}
+
+
+def test_backslashes_are_broken_quoting_unless_the_conf_says_what_they_are(tmp_path):
+    notes = [
+        r'1,"said \"yes\""',
+        r'2,"said \"yes, please\""',
+        r'3,"C:\dir\"',
+        r'4,"the 5\" pipe"',
+        '5,"a ""doubled"" one"',
+        r"6,C:\dir",
+    ]
+    content = "\n".join(["id,note", *notes, ""])
+    rows, bad = rows_and_reasons(tmp_path / "a.csv", content, Form())
+    assert rows == [(4, "3", "C:\\dir\\"), (6, "5", 'a "doubled" one'), (7, "6", r"C:\dir")]
+    after = "text after a closing quote"
+    assert bad == {2: after, 3: after, 5: after}
+    rows, bad = rows_and_reasons(tmp_path / "a.csv", content, Form(escape="\\"))
+    wanted = ['said "yes"', 'said "yes, please"', 'the 5" pipe', 'a "doubled" one', r"C:\dir"]
+    assert [row[-1] for row in rows] == wanted
+    assert bad == {4: "a quote is not closed"}
+
+
+def test_a_quote_swallows_no_lines(tmp_path):
+    lines = [
+        "id\ttext",
+        '6\t"Stopped working ',
+        "7\tlove it",
+        '8\t"It performs well"',
+        "9\tgood",
+        '10\t"two\nlines"',
+        '11\t"open',
+        "12\tx",
+    ]
+    rows, bad = rows_and_reasons(tmp_path / "a.tsv", "\n".join(lines), Form(delimiter="\t", multi_line=True))
+    assert rows == [(5, "9", "good"), (6, "10", "two\nlines")]
+    follows = "it follows a bad line, and may be part of a text in quotes"
+    assert bad == {
+        2: "text after a closing quote", 3: follows, 4: follows, 8: "a quote is not closed",
+        9: "a quote that opens in line 8 is not closed, and this line is in it",
+    }  # fmt: skip
+
+
+def test_what_stands_before_the_header(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("\ufeffsep=;\r\n\r\nid;größe\r\n1;2,5\r\n".encode())
+    head = head_of(str(path), Form())
+    assert (head.form.names, head.form.delimiter, head.line, head.skipped) == (("id", "größe"), ";", 4, "sep=;")
+    assert [part.rows.to_pylist() for part in parts(str(path), head)] == [[{"id": "1", "größe": "2,5"}]]
+    path.write_text('"id","two\nlines"\n1,2\n')
+    assert head_of(str(path), Form(multi_line=True)).form.names == ("id", "two\nlines")
+
+
+def test_words_for_null_are_those_without_quotes(tmp_path):
+    rows, _ = rows_and_reasons(tmp_path / "a.csv", 'a,b\nNA,"NA"\n,""\nNaN,\\N\n', Form(nulls=("NA", "\\N")))
+    assert rows == [(2, None, "NA"), (3, None, ""), (4, "NaN", None)]
