@@ -4,16 +4,13 @@
 error's code after its sentence, or with 0 where all was said, as by --help.
 """
 
-import csv
-import gzip
+import os
 import runpy
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from keyfold import cli, sources
+from keyfold import cli, paths, sources
 from keyfold.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -31,7 +28,7 @@ def check(conf: "Conf", *, reads_source: bool) -> None:
         if viewed.conf:
             load(viewed.conf)
     if reads_source and isinstance(conf.data.source, str):
-        sources.check_there(conf.data.source)
+        paths.check_there(conf.data.source)
         _check_columns(conf)
 
 
@@ -65,31 +62,21 @@ def named(conf: "Conf") -> Iterator[tuple[str, str]]:
 def columns_of(data: "Data") -> list[str] | None:
     """The columns of a local source of CSV or Parquet, from the first of its files; None where they cannot be told from there."""
     path = str(data.source)
-    files = sources.local_files(path)
-    if not files:
+    files = [*map(os.path.abspath, paths.local_files(path) or ())][:1]
+    kind = sources.format_of(path)
+    if not files or kind not in ("csv", "parquet"):
         return None
-    names: Sequence[str] | None = None
-    with suppress(OSError, EOFError, ValueError, csv.Error):  # what cannot be read is told by the reader itself
-        kind = sources.format_of(path)
-        names = _parquet(files[0]) if kind == "parquet" else _header(files[0], data) if kind == "csv" else None
-    partitions = [part.partition("=")[0] for part in Path(files[0]).parts if "=" in part]
-    return None if names is None else [*names, *partitions]
+    try:
+        names = _parquet(files[0]) if kind == "parquet" else sources.header_of(files[0], path, data.csv)
+    except (OSError, ValueError):  # what cannot be read is told by the reader itself
+        return None
+    return [*names, *paths.partitions(path, files)[files[0]]]
 
 
 def _parquet(file: str) -> list[str]:
     from pyarrow.parquet import read_schema
 
     return list(read_schema(file).names)
-
-
-def _header(file: str, data: "Data") -> list[str] | None:
-    how = data.csv or sources.Csv()
-    encoding = "utf-8-sig" if how.encoding == "utf-8" else how.encoding
-    opened = gzip.open if file.endswith(".gz") else open
-    with opened(file, "rt", encoding=encoding, newline="") as lines:
-        form = {"quotechar": how.quote} if how.quote else {"quoting": csv.QUOTE_NONE}
-        header = next(csv.reader(lines, delimiter=sources.delimiter_of(str(data.source), data.csv), **form), [])  # type: ignore[arg-type]
-    return None if not header or header[0].startswith("sep=") else header
 
 
 def main() -> None:

@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 from keyfold.columns import PATTERNS, Block, Column
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.formats import NUMBERS, PLAIN, Numbers
+from keyfold.paths import local_files
 from keyfold.readers import Form, Head, Part, head_of, parts
 from keyfold.readers.jsonlines import NO_OBJECT
 from keyfold.readers.opening import refuse_others
 from keyfold.readers.records import BREAKS
 from keyfold.sample import Sample
-from keyfold.sources import CHARSETS, Csv, delimiter_of, format_of, local_files
+from keyfold.sources import CHARSETS, Csv, delimiter_of, format_of
 
 LIMIT = 200_000_000  # bytes
 READER = "decimal" in Csv.model_fields  # whether ingest reads other forms of numbers and dates

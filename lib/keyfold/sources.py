@@ -117,6 +117,11 @@ def form_of(path: str, csv: Csv | None, names: Sequence[str] = ()) -> Form:
     return Form("csv", (), delimiter_of(path, csv), how.quote, how.escape, how.multi_line, encoding, tuple(how.null))
 
 
+def header_of(file: str, path: str, csv: Csv | None) -> list[str]:
+    """The names of a local CSV file of a source (DataError where it has none)."""
+    return texts.here([file], form_of(path, csv), guess=csv is None or csv.delimiter is None).names
+
+
 def read(
     spark: "SparkSession",
     path: str,
