@@ -61,7 +61,10 @@ def test_what_cannot_be_told_is_left_to_the_job(tmp_path, source):
     (tmp_path / "odd.csv").write_bytes(b"\xff\xfe\xfd")
     (tmp_path / "odd.parquet").write_text("x")
     (tmp_path / "some.jsonl").write_text('{"id": 1}\n')
-    for name in ("empty.csv", "odd.csv", "odd.parquet", "some.jsonl"):
+    for name, sentence in {"empty.csv": "is empty: not even a header", "odd.csv": "the header's column .* is not UTF-8"}.items():
+        with pytest.raises(DataError, match=sentence):
+            check.check(conf(tmp_path / name), reads_source=True)
+    for name in ("odd.parquet", "some.jsonl"):
         check.check(conf(tmp_path / name), reads_source=True)
     check.check(conf("s3a://bucket/mine.csv"), reads_source=True)
     check.check(conf(source, data={"columns": {"id": "bigint"}, "label": "churn"}), reads_source=True)

@@ -24,7 +24,7 @@ from keyfold.readers.jsonlines import NO_OBJECT
 from keyfold.readers.opening import refuse_others
 from keyfold.readers.records import BREAKS
 from keyfold.sample import Sample
-from keyfold.sources import CHARSETS, Csv, delimiter_of, format_of
+from keyfold.sources import Csv, charset, delimiter_of, format_of
 
 LIMIT = 200_000_000  # bytes
 READER = "decimal" in Csv.model_fields  # whether ingest reads other forms of numbers and dates
@@ -110,10 +110,9 @@ def _refuse_kind(seen: Seen, path: str) -> None:
 
 def _charset(encoding: str) -> str:
     try:
-        return CHARSETS[codecs.lookup(encoding).name]
-    except LookupError:
-        known = ", ".join(dict.fromkeys(CHARSETS.values()))
-        raise ConfError(f"--encoding must be one of {known} (got `{encoding}`); convert the file to UTF-8") from None
+        return charset(encoding)
+    except ValueError as error:
+        raise ConfError(f"--encoding {error}") from None
 
 
 def _take_file(
@@ -302,7 +301,7 @@ def _garbled(path: str, encoding: str) -> str | None:
                 what = f"{path}, line {number} is not {encoding.upper()} (byte {line[error.start]:#04x})"
                 if not _ONLY_WINDOWS.search(line + b"".join(islice(lines, 1_000))):
                     return f"{what}; save the file as UTF-8 or name its encoding, as in `--encoding latin-1`"
-                how = "name its encoding, `--encoding windows-1252`" if "cp1252" in CHARSETS else "save it as UTF-8"
+                how = "name its encoding, `--encoding windows-1252`"
                 return f"{what}; it looks like Windows' own encoding, in which {_shown(line)}; {how}, or convert it: {_convert(path)}"
     return None
 

@@ -38,6 +38,17 @@ CHARSETS = {
 _NO_TEXT = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf-7", "undefined", "mbcs", "oem")
 
 
+def charset(encoding: str) -> str:
+    """An encoding by the name that confs have for it (ValueError where there is none of text)."""
+    try:
+        found = codecs.lookup(encoding)
+    except LookupError:
+        found = None
+    if found is None or not found._is_text_encoding or found.name in _NO_TEXT:  # type: ignore[attr-defined]
+        raise ValueError(f"must be an encoding that Python knows, such as utf-8 or windows-1252 (got `{encoding}`)")
+    return CHARSETS.get(found.name, found.name)
+
+
 class Csv(Section):
     """How CSV files are written."""
 
@@ -61,13 +72,7 @@ class Csv(Section):
     @field_validator("encoding")
     @classmethod
     def _known(cls, encoding: str) -> str:
-        try:
-            found = codecs.lookup(encoding)
-        except LookupError:
-            found = None
-        if found is None or not found._is_text_encoding or found.name in _NO_TEXT:  # type: ignore[attr-defined]
-            raise ValueError(f"must be an encoding that Python knows, such as utf-8 or windows-1252 (got `{encoding}`)")
-        return CHARSETS.get(found.name, found.name)
+        return charset(encoding)
 
     @model_validator(mode="after")
     def _apart(self) -> "Csv":
