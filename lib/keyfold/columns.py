@@ -147,6 +147,44 @@ class Column:
         return np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
 
 
+_MISSING = (
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "NULL",
+    "null",
+    "Null",
+    "None",
+    "none",
+    "NaN",
+    "nan",
+    "?",
+    "-",
+    "--",
+    ".",
+    "\\N",
+    "missing",
+    "unknown",
+)
+_PLAINLY = ("NA", "N/A", "#N/A", "NULL", "NaN", "?", "\\N")  # no category, where several columns have it
+
+
+def null_words(rows: pa.Table) -> list[str]:
+    """Words that stand for missing values: those that alone keep a column from holding numbers or dates, or stand in several columns."""
+    found: Counter[str] = Counter()
+    for values in rows.columns:
+        texts = pc.unique(pc.ascii_trim_whitespace(values.combine_chunks())).drop_null()
+        texts = texts.filter(pc.not_equal(texts, ""))
+        odd = pc.is_in(texts, pa.array(_MISSING))
+        words, rest = texts.filter(odd).to_pylist(), texts.filter(pc.invert(odd))
+        column = Column("")
+        column.add(rest, frozenset(PATTERNS))
+        typed = len(rest) > 1 and (column.type != "string" or column.forms)
+        found.update({word: 2 if typed else 1 for word in words if typed or word in _PLAINLY})
+    return sorted(word for word, n in found.items() if n > 1)
+
+
 def _present(values: pa.Array) -> pa.Array:
     values = values.drop_null()
     return values.filter(pc.invert(pc.is_nan(values))) if pa.types.is_floating(values.type) else values

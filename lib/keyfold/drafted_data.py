@@ -27,9 +27,9 @@ def _columns(draft: Draft) -> Lines:
         ]
     lines = ["  columns:  # a row with a value that its type does not hold goes to quarantine"]
     for column in seen.columns.values():
-        if column.name not in seen.partitions:
-            notes = "; ".join(filter(None, (_missing(column, seen), _order(column))))
-            lines.append(f"    {_declared(draft, column)}{f'  # {notes}' if notes else ''}")
+        folder = "the folders name it" if column.name in seen.partitions else ""
+        notes = "; ".join(filter(None, (folder, _missing(column, seen), _order(column))))
+        lines.append(f"    {_declared(draft, column)}{f'  # {notes}' if notes else ''}")
     if draft.names:
         odd, safe = next(iter(draft.names.items()))
         lines += [
@@ -66,10 +66,13 @@ def _csv_options(seen: Seen) -> Lines:
     options = {"delimiter": quoted(seen.delimiter)} if seen.delimiter != "," else {}
     options |= {"encoding": quoted(seen.encoding)} if seen.encoding != "utf-8" else {}
     options |= {"multi_line": "true"} if seen.multi_line else {}
+    options |= {"escape": quoted(seen.escape)} if seen.escape else {}
+    options |= {"null": f"[{', '.join(map(quoted, seen.nulls))}]"} if seen.nulls else {}
     options |= {"decimal": quoted(seen.numbers.decimal)} if seen.numbers.decimal != PLAIN.decimal else {}
     options |= {"thousands": quoted(seen.numbers.thousands)} if seen.numbers.thousands else {}
     said = ", ".join(f"{name}: {value}" for name, value in options.items())
-    return [f"  csv: {{{said}}}"] if said and seen.format == "csv" else []
+    why = f"  # {', '.join(map(quoted, seen.nulls))} is read as missing" if seen.nulls else ""
+    return [f"  csv: {{{said}}}{why}"] if said and seen.format == "csv" else []
 
 
 def _zone(draft: Draft) -> Lines:

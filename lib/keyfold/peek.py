@@ -3,6 +3,7 @@
 import codecs
 import io
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,14 +12,15 @@ from itertools import islice, product
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from keyfold.columns import PATTERNS, Block, Column
+from keyfold.columns import PATTERNS, Block, Column, null_words
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.formats import NUMBERS, PLAIN, Numbers
-from keyfold.paths import local_files
+from keyfold.paths import local_files, partitions
 from keyfold.readers import Form, Head, Part, head_of, parts
 from keyfold.readers.jsonlines import NO_OBJECT
 from keyfold.readers.opening import refuse_others
@@ -44,6 +46,8 @@ class Seen:
     delimiter: str = ","
     encoding: str = "utf-8"  # by Spark's name
     multi_line: bool = False  # a quoted text holds a line break
+    escape: str = ""  # what stands before a quote in quotes
+    nulls: list[str] = field(default_factory=list)  # words that stand for missing values
     separator: bool = False  # the first line is `sep=;`, as Excel writes it
     header: list[str] | None = None  # names in place of the header's, of which some are missing or repeated
     partitions: list[str] = field(default_factory=list)  # columns that folders give
@@ -86,8 +90,6 @@ def found(path: str) -> list[str]:
     """The files that a path, folder or pattern stands for, without hidden ones (ConfError where there is none)."""
     at = Path(path)
     files = [path] if at.is_file() else local_files(path) or []
-    root = str(at) if at.is_dir() else ""
-    files = [file for file in files if not root or not re.search(r"(^|/)[._]", file.removeprefix(root))]
     if files:
         return files
     if at.is_dir():
@@ -119,7 +121,7 @@ def _take_file(
     seen: Seen, path: str, number: int, size: int, limit: int, encoding: str, each: Callable[[Block, int], None]
 ) -> int:
     file = seen.files[number]
-    folders = dict(re.findall(r"(?<=/)([^/=]+)=([^/]*)(?=/)", file.removeprefix(path))) if Path(path).is_dir() else {}
+    folders = partitions(path, [os.path.abspath(file)])[os.path.abspath(file)]
     seen.partitions = [*dict.fromkeys([*seen.partitions, *folders])]
     before = [*seen.columns]
     try:
@@ -220,14 +222,36 @@ def _csv(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
     names = _named(header)
     if names[1:] != header[1:] or (header[0].strip() and names != header):
         seen.header = names
-    head = head._replace(form=head.form._replace(names=tuple(names)))
-    head = head._replace(
-        form=head.form._replace(multi_line=seen.multi_line or head.form.multi_line or _breaks(next(parts(str(path), head), None)))
-    )
+    form = head.form._replace(names=tuple(names), escape=seen.escape, nulls=tuple(seen.nulls))
+    head = head._replace(form=form._replace(multi_line=seen.multi_line or form.multi_line))
+    if not seen.rows:
+        head = _guessed(str(path), head, seen)
     for part in parts(str(path), head):
         seen.multi_line |= head.form.multi_line or _breaks(part)
         _count_bad(seen, path, part, encoding)
         yield {name: _blank_is_null(values.combine_chunks()) for name, values in zip(names, part.rows.columns, strict=True)}
+
+
+def _guessed(path: str, head: Head, seen: Seen) -> Head:
+    """The head with what the beginning of the file says of escapes, line breaks and words for missing values."""
+    first = _first(path, head)
+    if any('\\"' in bad.raw for bad in first.bad):
+        other = head._replace(form=head.form._replace(escape="\\"))
+        if len(_first(path, other).bad) < len(first.bad):
+            head, first, seen.escape = other, _first(path, other), "\\"
+    if _breaks(first):
+        head = head._replace(form=head.form._replace(multi_line=True))
+        first = _first(path, head)
+    if words := null_words(first.rows):
+        other = head._replace(form=head.form._replace(nulls=tuple(words)))
+        left = null_words(_first(path, other).rows)  # those in quotes
+        seen.nulls = [word for word in words if word not in left]
+        head = head._replace(form=head.form._replace(nulls=tuple(seen.nulls)))
+    return head
+
+
+def _first(path: str, head: Head) -> Part:
+    return next(parts(path, head), Part(pa.table({}), np.zeros(0, np.int64), [], 0, 0, 0))
 
 
 def _head(path: str, encoding: str) -> Head:
@@ -245,8 +269,8 @@ def _head(path: str, encoding: str) -> Head:
     return max(found, key=lambda head: len(head.form.names))
 
 
-def _breaks(part: Part | None) -> bool:
-    return part is not None and any(bad.reason == BREAKS for bad in part.bad)
+def _breaks(part: Part) -> bool:
+    return any(bad.reason == BREAKS for bad in part.bad)
 
 
 def _count_bad(seen: Seen, path: Path, part: Part, encoding: str) -> None:
@@ -300,7 +324,7 @@ def _garbled(path: str, encoding: str) -> str | None:
             except UnicodeDecodeError as error:
                 what = f"{path}, line {number} is not {encoding.upper()} (byte {line[error.start]:#04x})"
                 if not _ONLY_WINDOWS.search(line + b"".join(islice(lines, 1_000))):
-                    return f"{what}; save the file as UTF-8 or name its encoding, as in `--encoding latin-1`"
+                    return f"{what}; save the file as UTF-8 or name its encoding, as in `--encoding windows-1252`"
                 how = "name its encoding, `--encoding windows-1252`"
                 return f"{what}; it looks like Windows' own encoding, in which {_shown(line)}; {how}, or convert it: {_convert(path)}"
     return None
@@ -309,10 +333,6 @@ def _garbled(path: str, encoding: str) -> str | None:
 def _shown(line: bytes) -> str:
     at = re.search(rb"\S*[\x80-\xff]\S*", line)
     return f"this is `{at[0].decode('cp1252', 'replace'):.40}`" if at else "it is text"
-
-
-def _convert(path: str) -> str:
-    return f"iconv -f WINDOWS-1252 -t UTF-8 {path} > utf8_{Path(path).name}"
 
 
 def _blank_is_null(values: pa.Array) -> pa.Array:
