@@ -214,6 +214,7 @@ def test_an_override_is_checked_as_the_file_is():
         ("features.city", "hashed", "features.city must be a mapping with `bucketized`, `crossed`, `date_parts`, `hashed`, `image`, `index`, `numeric`, `one_hot`, `target_encoded`, `text` or `windowed` (got 'hashed')"),
         ("features", [1], "features must be a mapping (got [1])"),
         ("features", {1: {"one_hot": {"input_col": "a"}}}, "features: the name 1 must be text; quote it"),
+        ("data.csv", {None: ["NA"]}, "data.csv: the name None must be text; quote it"),
         ("features.n.numeric", {"input_col": "a", "to": [1]}, "features.n.numeric.to must be a list of 2 (got [1])"),
         ("data.key", [], "data.key must be a list of 1 or more (got [])"),
         ("data.key", "id", "data.key must be a list (got 'id')"),

@@ -41,6 +41,8 @@ def sentence(error: Any, model: type[BaseModel]) -> str | None:
     if kind == "extra_forbidden":
         at = _place(model, loc[:-1])
         return f"{place.path} is not an option{nearest(str(loc[-1]), _options([at.tried] if at.tried else at.types))}"
+    if kind == "invalid_key":
+        return f"{_place(model, loc[:-1]).path}: the name {loc[-1]} must be text; quote it"
     if kind == "missing" and not isinstance(loc[-1], int):
         return f"{place.path} is missing"
     if kind == "value_error":

@@ -59,7 +59,9 @@ class Csv(Section):
     quote: str = Field('"', max_length=1, description="empty: no quoting")
     escape: str = Field("", max_length=1, description="before a quote or before itself in quotes, where quotes are not doubled")
     multi_line: bool = Field(False, description="whether text in quotes may hold line breaks")
-    null: list[str] = Field(default_factory=list, examples=[["NA", "NULL"]], description="words without quotes that mean NULL")
+    null_values: list[str] = Field(
+        default_factory=list, examples=[["NA", "NULL"]], description="words without quotes that mean NULL"
+    )
     thousands: Literal["", ",", ".", " ", "'", "_"] = Field("", description="what numbers are grouped with, as in 1,234,567")
 
     @field_validator("quote", "escape", "delimiter")
@@ -119,7 +121,7 @@ def form_of(path: str, csv: Csv | None, names: Sequence[str] = ()) -> Form:
     if format_of(path) == "json":
         return Form("json", tuple(names))
     how, encoding = csv or Csv(), codecs.lookup((csv or Csv()).encoding).name
-    return Form("csv", (), delimiter_of(path, csv), how.quote, how.escape, how.multi_line, encoding, tuple(how.null))
+    return Form("csv", (), delimiter_of(path, csv), how.quote, how.escape, how.multi_line, encoding, tuple(how.null_values))
 
 
 def header_of(file: str, path: str, csv: Csv | None) -> list[str]:
