@@ -144,10 +144,34 @@ def test_free_text_gets_a_vocabulary(write: Write) -> None:
     assert look(path)[1]["features"] == {"v": {"text": {"input_col": "v", "max_tokens": 5000}}}
 
 
+def test_words_for_missing_values_are_found(write: Write) -> None:
+    text, conf = look(
+        write(
+            table(
+                v=["?", *(str(i % 15) for i in range(19))],
+                w=["NA", "2026-01-02", "2026-01-03", "2026-01-04"] * 5,
+                t=["none", "a"] * 10,
+            )
+        )
+    )
+    assert conf["data"]["csv"] == {"null_values": ["?", "NA"]}
+    assert (conf["data"]["columns"]["v"], conf["data"]["columns"]["w"]) == ("bigint", "date")
+    assert "    v: bigint  # 1 missing\n" in text and conf["features"]["t"] == {"one_hot": {"input_col": "t"}}
+    _, conf = look(write("id,y,x,v\n" + "".join(f'{i},{i % 2},{i % 3},"{"NA" if i % 5 else i}"\n' for i in range(40))))
+    assert "csv" not in conf["data"]  # words in quotes are text
+
+
 def test_words_among_numbers_are_pointed_out(write: Write) -> None:
-    text, conf = look(write(table(v=["?", *(str(i % 15) for i in range(19))])))
+    text, conf = look(write(table(v=["about 7", *(str(i % 15) for i in range(19))])))
     assert "one_hot" in conf["features"]["v"]
-    assert 'numbers but for "?": leave such cells empty to make it numeric' in text
+    assert 'numbers but for "about 7": leave such cells empty to make it numeric' in text
+
+
+def test_backslashes_before_quotes_are_understood(write: Write) -> None:
+    rows = "".join(f'{i},{i % 2},{i % 3},"said \\"yes\\", {i % 4}"\n' for i in range(40))
+    text, conf = look(write("id,y,x,v\n" + rows))
+    assert conf["data"]["csv"] == {"escape": "\\"}
+    assert conf["data"]["columns"]["v"] == "string" and "Warning" not in text
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def _csv_options(seen: Seen) -> Lines:
     options |= {"encoding": quoted(seen.encoding)} if seen.encoding != "utf-8" else {}
     options |= {"multi_line": "true"} if seen.multi_line else {}
     options |= {"escape": quoted(seen.escape)} if seen.escape else {}
-    options |= {"null": f"[{', '.join(map(quoted, seen.nulls))}]"} if seen.nulls else {}
+    options |= {"null_values": f"[{', '.join(map(quoted, seen.nulls))}]"} if seen.nulls else {}
     options |= {"decimal": quoted(seen.numbers.decimal)} if seen.numbers.decimal != PLAIN.decimal else {}
     options |= {"thousands": quoted(seen.numbers.thousands)} if seen.numbers.thousands else {}
     said = ", ".join(f"{name}: {value}" for name, value in options.items())

@@ -3,7 +3,6 @@
 import codecs
 import io
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -121,7 +120,7 @@ def _take_file(
     seen: Seen, path: str, number: int, size: int, limit: int, encoding: str, each: Callable[[Block, int], None]
 ) -> int:
     file = seen.files[number]
-    folders = partitions(path, [os.path.abspath(file)])[os.path.abspath(file)]
+    folders = partitions(path, [str(Path.cwd() / file)])[str(Path.cwd() / file)]
     seen.partitions = [*dict.fromkeys([*seen.partitions, *folders])]
     before = [*seen.columns]
     try:
@@ -134,7 +133,7 @@ def _take_file(
             size += sum(values.nbytes for values in block.values())
             _take(seen, whole, rows)
             each(whole, number)
-            if before and [*whole] != before and seen.format != "json":
+            if before and {*whole} != {*before} and seen.format != "json":
                 seen.other = seen.other or file
     except (pa.ArrowInvalid, UnicodeError) as error:
         raise DataError(_garbled(file, encoding) or f"{file} cannot be read: {error}") from error
@@ -325,8 +324,7 @@ def _garbled(path: str, encoding: str) -> str | None:
                 what = f"{path}, line {number} is not {encoding.upper()} (byte {line[error.start]:#04x})"
                 if not _ONLY_WINDOWS.search(line + b"".join(islice(lines, 1_000))):
                     return f"{what}; save the file as UTF-8 or name its encoding, as in `--encoding windows-1252`"
-                how = "name its encoding, `--encoding windows-1252`"
-                return f"{what}; it looks like Windows' own encoding, in which {_shown(line)}; {how}, or convert it: {_convert(path)}"
+                return f"{what}; it looks like Windows' own encoding, in which {_shown(line)}: try `--encoding windows-1252`"
     return None
 
 
