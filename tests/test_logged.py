@@ -1,5 +1,6 @@
 """A registered model is its whole folder: what was changed, added or removed in it is refused before anything is loaded."""
 
+import json
 import logging
 import os
 import shutil
@@ -199,6 +200,21 @@ def test_a_store_without_the_files_is_refused(registered, store, tmp_path):
             registry.fetch(version, Path(tempfile.mkdtemp(dir=tmp_path)))
     finally:
         root.mkdir()
+
+
+def test_predictions_that_differ_from_those_of_training_are_logged(registered, store, tmp_path, monkeypatch, caplog):
+    _, root = registered
+    facts = json.loads((root / "data/model/model.json").read_text())
+    assert len(facts["answers"]) == 40
+    assert Model.load(root / "data/model").parity == (40, 0, 0.0)
+    moved = np.nextafter(float.fromhex(facts["answers"][3]), 1)
+    facts["answers"][3] = float(moved).hex()
+    (root / "data/model/model.json").write_text(json.dumps(facts))
+    monkeypatch.setattr(logged, "refuse_other_files", lambda *_: None)
+    with caplog.at_level(logging.WARNING, "keyfold"):
+        assert keyfold.load_model(CHAMPION).model.parity.differ == 1
+    assert "shop version 1: predictions here differ from those where it was trained" in caplog.text
+    assert "(1 of 40 made-up rows, by " in caplog.text
 
 
 # --- MLflow's own door ---

@@ -228,15 +228,20 @@ def test_a_run_names_its_model_and_files_that_were_changed_are_refused(spark, tr
     assert not ran.exists()
 
 
-def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch, capsys):
+def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch, capsys, tmp_path):
     release = logged._release
     monkeypatch.setattr(logged, "_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name))
     run = Run(conf(into="strict.predictions"), spark, "2026-02")
-    with pytest.raises(DataError, match=r"trained with other packages: skops 0.0, not .*; xxhash missing, not .*--strict"):
+    with pytest.raises(
+        DataError, match=r"packages here are not those of shop version 1: skops 0.0, not .*; xxhash missing, not .*--strict"
+    ):
         score(run, strict=True)
     assert not run.predictions.exists()
-    _compare_environments(run, registry.find("models:/shop/1"), ["skops 0.0, not 1.0"], strict=False)
-    assert "shop version 1 was trained with other packages: skops 0.0, not 1.0\n" in capsys.readouterr().err
+    version = registry.find("models:/shop/1")
+    _compare_environments(run, version, ["skops 0.0, not 1.0"], strict=False)
+    assert "the packages here are not those of shop version 1: skops 0.0, not 1.0\n" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"requirements.txt is missing"):
+        _compare_environments(run, version, logged.differences(tmp_path), strict=True)
 
 
 def test_a_foreign_model_answers_where_its_digest_is_trusted(spark, trained, tmp_path):

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from keyfold.errors import DataError, PromiseError, RowsError
 from keyfold.models import Model, Prediction
+from keyfold.models.parity import Parity
 from keyfold.split import FOLD
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class Answering(Protocol):
     @property
     def at_once(self) -> int:
         """How many rows it takes together."""
+
+    @property
+    def parity(self) -> Parity:
+        """Whether its predictions have the bits that they had where it was trained; of no rows for a foreign model."""
 
     def refuse_other_columns(self, rows: "DataFrame") -> None:
         """DataError where a column is missing or of another type."""

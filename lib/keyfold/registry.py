@@ -98,6 +98,7 @@ def register(
     with mlflow.start_run() as run, tempfile.TemporaryDirectory() as folder:
         saved = model.save(Path(folder, "model"))
         tags = {**tags, logged.MANIFEST: saved, "keyfold.spec_digest": model.spec.digest}
+        tags |= {"keyfold.inexact": str(parity)} if (parity := model.parity).differ else {}
         mlflow.log_params({key: str(value)[:6000] for key, value in params.items()})
         mlflow.log_metrics(_flat(metrics))
         for step, known in steps.items():

@@ -13,6 +13,7 @@ from keyfold.actions import Action, act, fits
 from keyfold.due import Due, N, due
 from keyfold.errors import DataError
 from keyfold.ingest import PERIOD, in_period, period_of
+from keyfold.models.parity import OTHER_BITS
 from keyfold.registry import CHAMPION, Registered
 from keyfold.scored import Scored, scored
 from keyfold.section import Section
@@ -141,6 +142,9 @@ def _score(
         if logged.only_own(version.tags):
             run.say(f"{version} {logged.ONLY_OWN}")
         model, packed = answers.loaded(at), answers.packed(at)
+        if (parity := model.parity).differ:
+            run.say(f"{version}: {OTHER_BITS} ({parity})")
+            run.facts["predictions that differ here"] = str(parity)
         _compare_environments(run, version, logged.differences(at), strict=strict)
     fits(run.conf.score.actions, model.scores_classes)
     model.refuse_other_columns(found.sound)  # the whole job, where a column is missing or of another type
@@ -181,9 +185,9 @@ def _score(
 
 def _compare_environments(run: "Run", version: Registered, differences: list[str], *, strict: bool) -> None:
     if differences and strict:
-        raise DataError(f"{version} was trained with other packages: {'; '.join(differences)} (--strict)")
+        raise DataError(f"the packages here are not those of {version}: {'; '.join(differences)} (--strict)")
     if differences:
-        run.say(f"{version} was trained with other packages: {'; '.join(differences)}")
+        run.say(f"the packages here are not those of {version}: {'; '.join(differences)}")
         run.facts["packages that differ"] = "; ".join(differences)
 
 

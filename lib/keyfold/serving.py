@@ -12,6 +12,7 @@ import pyarrow as pa
 from keyfold import answers, logged, registry
 from keyfold.errors import DataError
 from keyfold.models import Model
+from keyfold.models.parity import OTHER_BITS
 from keyfold.values import ARROW
 
 _FROM_TEXT = ("date", "timestamp", "timestamp_ntz", "decimal")
@@ -46,6 +47,8 @@ def load_model(uri: str, trust: str | None = None) -> Served:
     model = answers.loaded(registry.fetch(version, Path(folder.name), trust))
     if logged.only_own(version.tags):
         logging.getLogger("keyfold").warning("%s %s", version, logged.ONLY_OWN)
+    if (parity := model.parity).differ:
+        logging.getLogger("keyfold").warning("%s: %s (%s)", version, OTHER_BITS, parity)
     served = Served(model, version)
     weakref.finalize(served, folder.cleanup)
     return served

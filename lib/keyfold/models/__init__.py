@@ -1,6 +1,7 @@
 """What can be trained, and a trained model as one folder: spec and label in JSON, skops or safetensors, nothing pickled."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +14,7 @@ from keyfold.certificate import Certificate
 from keyfold.digests import folder_digest
 from keyfold.errors import DataError
 from keyfold.features.kind import rows_at_once
+from keyfold.models.parity import Parity, answered, compared
 from keyfold.models.sklearn import Estimator, Sklearn
 from keyfold.models.torch import Network, Torch
 from keyfold.section import Section
@@ -70,6 +72,7 @@ class Model(NamedTuple):
     estimator: Estimator | Network
     label: Label
     certificate: Certificate
+    answers: Sequence[str] = ()  # to made-up rows, where it was trained
 
     @property
     def columns(self) -> list[str]:
@@ -112,13 +115,21 @@ class Model(NamedTuple):
         names = pa.array([self.label.negative, self.label.positive], self.prediction_type)
         return Prediction(names.take(pa.array((probability >= THRESHOLD).astype(np.int8))), _finite(probability))
 
+    @property
+    def parity(self) -> Parity:
+        """Whether made-up rows have the bits that they had where it was trained, in another order and alone."""
+        return compared(self._predict, self.spec.outs, self.answers or answered(self._predict, self.spec.outs))
+
+    def _predict(self, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
+        return self.estimator.probability(arrays) if self.label.classes else self.estimator.value(arrays)
+
     def save(self, folder: Path) -> str:
         """Writes the model into a folder, and gives its digest."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "spec.json").write_text(self.spec.to_json(), "utf-8")
         self.estimator.save(folder)
         self.certificate.save(folder)
-        facts: dict[str, Any] = {"label": self.label._asdict()}
+        facts: dict[str, Any] = {"label": self.label._asdict(), "answers": answered(self._predict, self.spec.outs)}
         facts |= {"sparse": self.estimator.sparse} if isinstance(self.estimator, Estimator) else {}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
         return folder_digest(folder)
@@ -130,7 +141,7 @@ class Model(NamedTuple):
             facts = json.loads((folder / "model.json").read_text("utf-8"))
             spec = Spec.from_json((folder / "spec.json").read_text("utf-8"))
             estimator = Estimator.load(folder, spec, sparse=facts["sparse"]) if "sparse" in facts else Network.load(folder, spec)
-            model = cls(spec, estimator, Label(**facts["label"]), Certificate.load(folder))
+            model = cls(spec, estimator, Label(**facts["label"]), Certificate.load(folder), facts.get("answers", ()))
         except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors, too
             raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error
         model.certificate.check(spec)

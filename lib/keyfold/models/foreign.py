@@ -10,6 +10,7 @@ import pyarrow as pa
 from keyfold.digests import folder_digest
 from keyfold.errors import DataError, nearest
 from keyfold.models import Prediction
+from keyfold.models.parity import Parity
 from keyfold.values import ARROW
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ AT_ONCE = 20_000
 class Foreign:
     """Answers rows by the columns that its signature names."""
 
-    scores_classes, at_once = False, AT_ONCE
+    scores_classes, at_once, parity = False, AT_ONCE, Parity(0)
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.digest = folder, folder_digest(folder)

@@ -13,6 +13,7 @@ from keyfold.errors import ConfError, DataError
 from keyfold.examples import NUMBER, Examples, features
 from keyfold.metrics import Metric
 from keyfold.models import Label, Model
+from keyfold.models.parity import INEXACT
 from keyfold.models.sklearn import Estimator
 from keyfold.models.torch import Network
 from keyfold.registry import Registered
@@ -89,6 +90,8 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
             weight = weighed(learnt, weights)
             estimator = train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, train.seed)
     model = Model(spec, estimator, found.label, Certificate.issued(run.spark, spec))
+    if (parity := model.parity).differ:
+        run.say(f"{INEXACT} ({parity})")
     with run.step("evaluate") as step:
         measured = {fold: measure(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows}
         if conf.split.folds:
