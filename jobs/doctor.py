@@ -6,11 +6,12 @@ from keyfold.cli import Parser, guarded
 def work() -> None:
     """Prints what is known before it tries what may fail."""
     from keyfold import doctor, spark
+    from keyfold.secrets import redacted
     from keyfold.tables import home
 
     session = spark.session("keyfold doctor")
     for name, value in doctor.facts(session):
-        print(f"{name:<14} {value}", flush=True)
+        print(redacted(f"{name:<14} {value}"), flush=True)
     seconds = doctor.trial(session, home())
     print(f"{'delta':<14} wrote and read {doctor.ROWS:,} rows in {seconds:.1f} s")
 

@@ -236,7 +236,8 @@ def test_an_override_is_checked_as_the_file_is():
         ("data.label", True, "data.label must be text (got true)"),
         ("train.class_weight", {"a": "x"}, "train.class_weight.a must be a number (got 'x')"),
         ("report.slices", "city", "report.slices must be a list (got 'city')"),
-        ("release.promote_if", {"roc_auc": 0.7}, "release.promote_if.roc_auc must be a mapping with `at_least` or `at_most` (got 0.7)"),
+        ("release.promote_if", {"roc_auc": 0.7},
+         "release.promote_if.roc_auc must be a mapping with `at_least`, `at_most`, `better_than`, `interval` or `min_rows` (got 0.7)"),
         # the nearest right name
         ("data.sorce", "x", "data.sorce is not an option (did you mean `source`?)"),
         ("dta", {}, "dta is not an option (did you mean `data`?)"),

@@ -80,7 +80,8 @@ def table(done, name):
 
 def test_the_pipeline_says_where_its_results_are(done):
     lines = dict(line.split(maxsplit=1) for line in said(done, "pipeline", "churn").stdout.splitlines())
-    assert list(lines) == ["rows", "spec", "predictions", "report", "MLflow"]
+    assert list(lines) == ["rows", "spec", "predictions", "report", "MLflow", "model"]
+    assert re.fullmatch(r"churn version 1 is the champion: test ROC AUC 0\.\d+ \(0\.\d+ – 0\.\d+\)", lines["model"])
     assert deltalake.DeltaTable.is_deltatable(lines["predictions"].split()[-1])
     assert "</html>" in Path(lines["report"]).read_text("utf-8")
     assert (done.folder / ".keyfold/mlflow.db").is_file()

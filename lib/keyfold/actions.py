@@ -1,6 +1,7 @@
 """What to do about predictions: the keys to act on, chosen by probability, as a table and as a file for a spreadsheet."""
 
 import csv
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from keyfold.run import Run
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@")
 
 
 class Action(Section):
@@ -88,7 +89,7 @@ def _chosen(run: "Run", action: Action, period: str, scored: int) -> "pa.Table":
 
 
 def write_csv(rows: "pa.Table", file: Path) -> None:
-    """With an apostrophe before text that a spreadsheet would take for a formula."""
+    """With an apostrophe before text that a spreadsheet would take for a formula, or that has one; a reader takes off the first."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8", newline="") as out:
         lines = csv.writer(out)
@@ -98,7 +99,13 @@ def write_csv(rows: "pa.Table", file: Path) -> None:
 
 
 def _plain(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    return f"'{cell}" if isinstance(cell, str) and (cell[:1] == "'" or _is_formula(cell)) else cell
+
+
+def _is_formula(text: str) -> bool:
+    """Whether it begins with a sign of a formula, also a full-width one, after blanks and signs that cannot be seen, or with such a break."""
+    seen = next((at for at, sign in enumerate(text) if unicodedata.category(sign)[0] not in "ZC"), len(text))
+    return text[:1] in ("\t", "\r", "\n") or unicodedata.normalize("NFKC", text[seen : seen + 1]).startswith(FORMULA)
 
 
 def fits(actions: "Mapping[str, Action]", classes: bool) -> None:

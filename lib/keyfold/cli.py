@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from keyfold.errors import ConfError, DataError, KeyfoldError, nearest
 from keyfold.readers.opening import UNREADABLE
+from keyfold.secrets import redacted
 
 if TYPE_CHECKING:
     from keyfold.conf import Conf
@@ -92,8 +93,8 @@ def guarded(work: Callable[[], object], *, debug: bool, check: Callable[[], obje
         if checks_only and known is None:
             sys.exit(PASSED)
         if debug:
-            traceback.print_exc()
-        print(f"keyfold: {known or _unknown(error)}", file=sys.stderr, flush=True)
+            print(redacted(traceback.format_exc()), file=sys.stderr, end="")
+        print(redacted(f"keyfold: {known or _unknown(error)}"), file=sys.stderr, flush=True)
         sys.exit(known.exit_code if known else 1)
     sys.exit(PASSED if checks_only else 0)
 
@@ -131,7 +132,7 @@ def _run(work: "Callable[[Run], object]", options: argparse.Namespace) -> None:
     finally:
         run.close()
     for line in run.results():
-        print(line)
+        print(redacted(line))
 
 
 def _period(conf: "Conf", period: str | None) -> str | None:

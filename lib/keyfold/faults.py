@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from keyfold.errors import nearest
+from keyfold.secrets import holds_password, is_address, redacted
 
 _WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 _BOUNDS = {
@@ -76,6 +77,11 @@ def odd_values(value: Any, path: str = "") -> Iterator[str]:
             yield from odd_values(inner, f"{path}.{number}")
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{here} must be a finite number (got {value})"
+    elif isinstance(value, str) and is_address(value) and holds_password(value):
+        yield (
+            f"{here} must not hold a password (got {redacted(value)}), for it would be kept beside tables and models; give it by "
+            "spark-submit's options, such as --conf spark.hadoop.fs.s3a.secret.key=…, or by the environment"
+        )
     elif isinstance(value, str) and _HALF.search(value):
         yield f"{here} has half a character (a lone surrogate); write it whole (got {value!r})"
     elif isinstance(value, bytes | set | date):

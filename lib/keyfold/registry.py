@@ -171,6 +171,22 @@ def known(name: str, run_id: str) -> Registered | None:
     return _registered(max(found, key=lambda v: int(v.version))) if found else None
 
 
+def measured(version: Registered) -> dict[str, Metric]:
+    """Its metrics on its own test fold, with their intervals; none where MLflow has no such run any more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        known = client().get_run(version.mlflow_run_id).data.metrics
+    except MlflowException:
+        return {}
+    names = [name.removeprefix("test_") for name in known if name.startswith("test_") and not name.startswith("test_without_")]
+    return {
+        name: Metric(known[f"test_{name}"], known.get(f"test_{name}_low", math.nan), known.get(f"test_{name}_high", math.nan))
+        for name in names
+        if not name.endswith(("_low", "_high"))
+    }
+
+
 def promote(version: Registered) -> None:
     """Makes a version the champion."""
     client().set_registered_model_alias(version.name, CHAMPION, version.version)

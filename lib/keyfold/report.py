@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keyfold.training.trials import Trial
 
 __all__ = [
-    "Section", "ablations", "collisions", "evaluation", "features", "figure", "folds", "gates", "ingested", "metrics", "page", "parameter",
+    "Section", "Verdict", "ablations", "collisions", "evaluation", "features", "figure", "folds", "gates", "ingested", "metrics", "page", "parameter",
     "reconciliation", "scores", "slices", "steps", "table", "tuning",
 ]  # fmt: skip
 
@@ -51,6 +51,34 @@ class Section(NamedTuple):
 
     title: str
     html: str
+
+
+class Verdict(NamedTuple):
+    """What became of a model: `outcome` in words, `why_not` it was not promoted, the test metrics, and the champion's before.
+
+    `shown` is the metric that one line has.
+    """
+
+    outcome: str
+    why_not: Sequence[str]
+    shown: str
+    metrics: Mapping[str, Metric]
+    before: Mapping[str, float]
+
+    def __str__(self) -> str:
+        if self.shown not in self.metrics:
+            return self.outcome
+        return f"{self.outcome}: test {_NAMES.get(self.shown, self.shown).rstrip(' ↑↓')} {self.told(self.shown)}"
+
+    def told(self, name: str) -> str:
+        """A metric, its interval, and the champion's before."""
+        champion = f", champion before {figures(self.before[name])}" if name in self.before else ""
+        return f"{self.metrics[name]}{champion}"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """Each metric by its name, for the head of the page."""
+        return {f"test {_NAMES.get(name, name)}": self.told(name) for name in self.metrics}
 
 
 def page(title: str, facts: Mapping[str, object], sections: Sequence[Section], *, lead: str = "") -> str:
@@ -228,6 +256,20 @@ def ablations(found: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Me
     label = _NAMES.get(first, first).rstrip(" ↑↓")
     said = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
     return Section("What features gain", told + (_intervals(gains, 0, "no gain", *said) if gains else ""))
+
+
+def comparison(version: str, former: str, found: Mapping[str, tuple[Metric, Metric, Metric]]) -> Section:
+    """By metric: that of a version, that of the champion before it, and the difference, all on the same rows."""
+    cells = [(_NAMES.get(name, name), *three) for name, three in found.items()]
+    caption = (
+        f"Both models on the same rows of the test fold; the difference is that of both on the same draws of rows. {_ARROWS}"
+    )
+    return Section("Against the champion", table(["metric", version, former, "difference"], cells, caption=caption))
+
+
+def identifiers(found: Mapping[str, object]) -> Section:
+    """Names for machines, which a person needs to look something up."""
+    return Section("Identifiers", table(["", "identifier"], list(found.items())))
 
 
 def tuning(metric: str, trials: "Sequence[Trial]", importance: Mapping[str, float], axes: Sequence[Upright]) -> Section:

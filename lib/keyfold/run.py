@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyfold import identity, report
 from keyfold.conf import Conf
+from keyfold.secrets import redacted
 from keyfold.spark import cores
 from keyfold.tables import Table, Tables, home
 
@@ -63,6 +63,7 @@ class Run:
         self.jobs: list[Job] = []
         self.sections: list[report.Section] = []
         self.facts: dict[str, object] = {}
+        self.verdict: report.Verdict | None = None  # on the model that was trained
         self.begins: Found | None = None  # what the parameters of a training begin with
         self.asked_by: tuple[str, ...] = ()  # names of the use cases that take this one's view
 
@@ -102,7 +103,7 @@ class Run:
 
     def say(self, sentence: str) -> None:
         """Tells the person who watches something that is no result."""
-        print(f"{'':<10}{sentence}", file=sys.stderr, flush=True)
+        print(redacted(f"{'':<10}{sentence}"), file=sys.stderr, flush=True)
 
     def identity(self, job: str, **pinned: Any) -> str:
         """The run id: a digest of the conf, the pinned inputs and the packages that a job's values depend on (see `keyfold.identity`)."""
@@ -139,7 +140,7 @@ class Run:
             yield job
             job.status = "committed" if job.status == "failed" else job.status
         except BaseException as error:
-            job.message = str(error)[:1000] or type(error).__name__
+            job.message = redacted(str(error))[:1000] or type(error).__name__
             raise
 
     @contextmanager
@@ -171,6 +172,8 @@ class Run:
         lines.append(f"report       {self.write_report()}")
         if "train" in done:
             lines.append(f"MLflow       mlflow ui --backend-store-uri {mlflow_at()}")
+        if self.verdict:
+            lines.append(f"model        {self.verdict}")
         return lines
 
     def close(self) -> None:
@@ -183,7 +186,7 @@ class Run:
         seconds = sum((step.seconds for step in job.steps), 0.0)
         counted = (job.counts.get(name) for name in ("read", "kept", "scored", "quarantined"))
         steps = {step.name: step.seconds for step in job.steps}
-        inputs = json.dumps(job.inputs, sort_keys=True)
+        inputs = redacted(json.dumps(job.inputs, sort_keys=True))
         return (
             job.name, self.conf.name, job.run_id, self.conf.digest, self.period, inputs, *counted,
             seconds, steps, seconds * at_once / 3600, job.status, job.message, job.started,
@@ -196,16 +199,43 @@ class Run:
         if path.exists() and last.status == "done before":
             return path
         steps = [(f"{job.name} {step.name}", step.rows, step.seconds) for job in self.jobs for step in job.steps]
+        ids = {name: self.facts[name] for name in _IDS if name in self.facts} | {"run id": last.run_id, "conf": self.conf.digest}
         page = report.page(
             f"{self.conf.name}: {last.name}",
-            self.facts | {"run id": last.run_id, "period": self.period or "all labelled rows"},
-            [*self.sections, report.steps(steps)],
+            self._head(last),
+            [*self.sections, report.steps(steps), report.identifiers(ids)],
+            lead=self._lead(last),
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, "utf-8")
+        path.write_text(redacted(page), "utf-8")
         return path
+
+    def _lead(self, last: Job) -> str:
+        """What came of the run, in a sentence or two."""
+        counted = [f"{n:,} rows {what}" for what, n in last.counts.items() if n is not None]
+        verdict = self.verdict and f"{self.verdict.outcome}{': ' * bool(self.verdict.why_not)}{'; '.join(self.verdict.why_not)}."
+        return f"{verdict or ''} {last.name}: {', '.join(counted)}.".strip() if counted else verdict or ""
+
+    def _head(self, last: Job) -> dict[str, object]:
+        """Metrics, model, data, date; then what else a person reads."""
+        head: dict[str, object] = dict(self.verdict.facts) if self.verdict else {}
+        if self.conf.train and self.verdict:
+            head["model"] = f"{self.facts.get('model', '')}, {_kind(self.conf.train.model.chosen.said)}"
+        head |= {
+            "data": self.rows.name,
+            "period": self.period or "all labelled rows",
+            "date": f"{last.started:%Y-%m-%d %H:%M} UTC",
+        }
+        return head | {name: value for name, value in self.facts.items() if name not in (*_IDS, *head)}
+
+
+_IDS = ("MLflow run", "spec")
+
+
+def _kind(said: Mapping[str, Any]) -> str:
+    return str(said.get("estimator") or said.get("network") or "").rpartition(".")[2]
 
 
 def mlflow_at() -> str:
-    """MLflow's address, without what signs in there."""
-    return re.sub(r"//[^/@]+@", "//…@", os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}"))
+    """MLflow's address, without a password."""
+    return redacted(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}"))

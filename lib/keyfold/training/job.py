@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold import feature_table, gates, metrics, registry, release, report, standins, yaml
+from keyfold import feature_table, gates, metrics, registry, report, standins, yaml
 from keyfold.certificate import Certificate
 from keyfold.digests import canonical
-from keyfold.errors import ConfError, DataError
+from keyfold.errors import ConfError
 from keyfold.examples import NUMBER, Examples, features
 from keyfold.metrics import Metric
 from keyfold.models import Label, Model
@@ -20,6 +20,7 @@ from keyfold.registry import Registered
 from keyfold.spec import Spec
 from keyfold.training import distributed, start, trials, trying, tuning
 from keyfold.training.ablation import ablated
+from keyfold.training.decision import decide
 from keyfold.training.rows import Set, class_weights, collected, measure, prepared, sampled, weighed
 from keyfold.training.section import Train
 from keyfold.training.trials import Tuned
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from keyfold.run import Job, Run
     from keyfold.training.loop import Told
 
+__all__ = ["decide", "one_fit", "train"]
 ONE = 3_072  # rows that are learnt alone, to see whether they can be
 
 
@@ -108,6 +110,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         tags = {
             "keyfold.run_id": job.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(found.version)),
             "keyfold.table": run.featured.name, "keyfold.conf_digest": conf.digest, "keyfold.seed": str(conf.train.seed),
+            "keyfold.test_few": str(rows.fold("test").few),
             "keyfold.sampled": f"{share:g}", **{f"keyfold.{k}": str(v.value) for k, v in measured.get("test", {}).items()},
         }  # fmt: skip
         files = {
@@ -175,23 +178,6 @@ def one_fit(run: "Run", spec: Spec, found: Examples) -> None:
     measured = measure(Model(spec, model, found.label, Certificate.issued(run.spark, spec)), some)
     said = ", ".join(f"{name} {metrics.figure(metric.value, digits=4)}" for name, metric in measured.items())
     run.say(f"of {step.rows:,} rows that it learnt itself: {said}")
-
-
-def decide(run: "Run", version: Registered) -> Registered:
-    """The version that is to answer: the new one where it clears `promote_if`, else the champion (DataError: none)."""
-    tags = version.tags
-    measured = {n: Metric(float(tags[f"keyfold.{n}"]), 0, 0) for n in release.Name.__args__ if f"keyfold.{n}" in tags}  # type: ignore[attr-defined]
-    why_not = release.hindrances(run.conf.release, measured)
-    if not why_not:
-        registry.promote(version)
-        run.say(f"{version} is the champion")
-        return version
-    standing = registry.champion(version.name)
-    run.say(f"{version} is not promoted: {'; '.join(why_not)}")
-    if standing is None:
-        raise DataError(f"{version} is not promoted, and there is no champion to score with: {'; '.join(why_not)}")
-    run.say(f"{standing} stays the champion")
-    return standing
 
 
 def _sections(run: "Run", model: Model, test: Set, measured: dict[str, dict[str, Metric]]) -> list[report.Section]:

@@ -52,6 +52,11 @@ class Set(NamedTuple):
         return self.table[LABEL].to_numpy()
 
     @property
+    def few(self) -> int:
+        """Rows of the smaller class, or of all where the label is a number."""
+        return min(int(self.y.sum()), int((~self.y).sum())) if self.y.dtype == bool else len(self.y)
+
+    @property
     def order(self) -> npt.NDArray[np.int64]:
         """What identifies a row."""
         return self.table[ORDER].to_numpy()
@@ -67,7 +72,7 @@ def measure(model: Model, rows: Set) -> dict[str, Metric]:
 def prepared(run: "Run", found: Examples) -> tuple[list[str], tuple[float, float]]:
     """What a network's training needs besides: the columns that identify a row, and the weights of the classes."""
     assert run.conf.train is not None
-    return _identifying(run), class_weights(run.conf.train, found) or (1.0, 1.0)
+    return identifying(run), class_weights(run.conf.train, found) or (1.0, 1.0)
 
 
 def collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
@@ -79,12 +84,12 @@ def collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
         {conf.report.truth: col(conf.report.truth)} if conf.report.truth else {}
     )
     _check_extra(found, extra)
-    order = key_hash(found.rows, _identifying(run), "order")
+    order = key_hash(found.rows, identifying(run), "order")
     parts = sampled(run, spec, found)
     share = parts / hashing.PARTS
     rows = found.rows.where(col(FOLD).isin(*_taken(run)))
     if share < 1:
-        rows = rows.where(place(rows, _identifying(run), "sample") < F.lit(parts))
+        rows = rows.where(place(rows, identifying(run), "sample") < F.lit(parts))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
     extra |= {NUMBER: col(NUMBER)} if conf.split.folds else {}
     columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: order} | ({WEIGHT: col(WEIGHT)} if found.stand_ins else {})
@@ -93,7 +98,8 @@ def collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
     return Set(table.sort_by([(ORDER, "ascending")]), spec), share
 
 
-def _identifying(run: "Run") -> list[str]:
+def identifying(run: "Run") -> list[str]:
+    """The columns that tell rows apart: the key, and data.time."""
     data = run.conf.data
     return [*data.key, *([data.time] if data.time and data.time not in data.key else [])]
 

@@ -1,0 +1,99 @@
+"""Passwords in addresses and in the environment: hidden wherever text leaves a job, and nothing else is."""
+
+import json
+import sys
+from types import SimpleNamespace
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyfold import cli, report
+from keyfold.conf import check
+from keyfold.errors import ConfError, DataError
+from keyfold.run import Run, mlflow_at
+from keyfold.secrets import redacted
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("cannot reach https://me:canary@host/x.", "cannot reach https://…@host/x."),
+    ("s3a://AKIA:can/ary+9==@bucket/a.csv", "s3a://…@bucket/a.csv"),
+    ("`https://me:c@nary@host:5000/x?y=1`", "`https://…@host:5000/x?y=1`"),
+    ("postgresql+psycopg2://me:can%40ary@h/db", "postgresql+psycopg2://…@h/db"),
+    ("https://canary@host/x", "https://…@host/x"),
+    ("read s3a%3A%2F%2Fkey%3Acanary%40bucket/a", "read s3a%3A%2F%2F…%40bucket/a"),
+    ("jdbc:postgresql://h/db?user=me&password=canary&ssl=true", "jdbc:postgresql://h/db?user=me&password=…&ssl=true"),
+    ("jdbc:sqlserver://h;user=me;Password=canary;x=1", "jdbc:sqlserver://h;user=me;Password=…;x=1"),
+    ("jdbc:oracle:thin:me/canary@h:1521/x", "jdbc:oracle:thin:…@h:1521/x"),
+    ("https://h/x?X-Amz-Signature=canary&sig=canary#a", "https://h/x?X-Amz-Signature=…&sig=…#a"),
+    ("https://h/x%3Ftoken%3Dcanary%26y%3D1", "https://h/x%3Ftoken%3D…"),
+    ('{"files": {"s3a://k:canary@b/a.csv": 1, "s3a://k:canary@b/b.csv": 2}}', '{"files": {"s3a://…@b/a.csv": 1, "s3a://…@b/b.csv": 2}}'),
+])  # fmt: skip
+def test_passwords_of_addresses_are_hidden(text, shown):
+    assert redacted(text) == shown
+    assert "canary" not in shown
+
+
+@pytest.mark.parametrize("text", [
+    "s3a://bucket/month=2026-10/a@b.csv", "abfss://container@account.dfs.core.windows.net/x", "sqlite:////home/me/.keyfold/mlflow.db",
+    "https://host:5000/x?page=2&monkey=3&design=x", "write to me@example.com: models:/churn@champion", "there is no file `token=3/a.csv`", "",
+])  # fmt: skip
+def test_nothing_else_is(text):
+    assert redacted(text) == text
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\"'<>"), min_size=1, max_size=20))
+def test_whatever_a_password_is_made_of(password):
+    for word in (password, quote(password), quote(password, safe="")):
+        said = redacted(f"cannot read s3a://key:{word}@bucket/x.csv, which is gone")
+        assert said == "cannot read s3a://…@bucket/x.csv, which is gone"
+
+
+def test_words_of_the_environment_are_hidden_too(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:can%40ary@mlflow.example/x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "Sesame123")
+    monkeypatch.setenv("KUBE_TOKEN_FILE", "/var/run/token")
+    assert mlflow_at() == "https://…@mlflow.example/x"
+    assert (
+        redacted("login of can@ary failed, can%40ary too; Sesame123; /var/run/token")
+        == "login of … failed, … too; …; /var/run/token"
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["s3a://key:canary@bucket/a.csv", "ftp://me:can@nary@host/a.csv", "https://h/a.csv?sig=canary"]
+)
+def test_a_conf_holds_no_password(address):
+    with pytest.raises(ConfError) as error:
+        check({"name": "x", "data": {"source": address, "key": ["id"]}})
+    assert "data.source must not hold a password (got " in str(error.value)
+    assert "nary" not in str(error.value)
+
+
+def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("KEYFOLD_HOME", str(tmp_path))
+    address = "s3a://key:canary@bucket/a.csv"
+    run = Run(check({"name": "x", "data": {"key": ["id"]}}), SimpleNamespace(conf=SimpleNamespace(get=lambda *_: None)))
+    with pytest.raises(DataError), run.job("ingest") as job:
+        job.run_id, job.inputs = "r", {"files": {address: "digest"}}
+        run.facts["source"] = address
+        run.sections.append(report.Section("Files", report.table(["file"], [[address]])))
+        run.say(f"reads {address}")
+        raise DataError(f"there is no {address}")
+    page = run.write_report().read_text("utf-8")
+    row = run._ledger_row(job, 2)
+    assert json.loads(row[5]) == {"files": {"s3a://…@bucket/a.csv": "digest"}}
+
+    def work():
+        raise DataError(f"there is no {address}")
+
+    monkeypatch.setattr(sys, "argv", ["x.py"])
+    for debug in (True, False):
+        with pytest.raises(SystemExit):
+            cli.guarded(work, debug=debug)
+    said = capsys.readouterr()
+    for text in (page, str(row), said.err, said.out):
+        assert "canary" not in text
+    assert said.err.count("keyfold: there is no s3a://…@bucket/a.csv\n") == 2 and "Traceback" in said.err
+    assert page.count("s3a://…@bucket/a.csv") >= 2
