@@ -129,6 +129,16 @@ def test_a_constant_column_is_zero_and_told(spark):
     assert len(told) == 3
 
 
+def test_one_value_and_gaps_are_two_values(spark):
+    frame = spark.createDataFrame([(0.5,), (None,), (0.5,)], "x double")
+    confs = {scale: {"numeric": {"input_col": "x", "scale": scale, "missing": 0}} for scale in ("standard", "minmax", "robust")}
+    plan = Plan.of(frame, {name: Feature.model_validate(conf) for name, conf in confs.items()})
+    told = []
+    spec = plan.spec(plan.measure(frame), told.append)
+    assert [a.tolist() for a in spec.arrow(frame.toArrow()).values()] == [[0.0, -0.5, 0.0]] * 3
+    assert not told
+
+
 def test_vocabulary_order_is_by_count_then_by_bytes(spark):
     frame = spark.createDataFrame([(c,) for c in ["b", "b", "a", "a", "z", "é", None, "rare"]], "c string")
     spec = Spec.fit(frame, {"f": Feature.model_validate({"one_hot": {"input_col": "c", "max_categories": 4}})})

@@ -74,6 +74,8 @@ class Numeric(Kind):
             stats = {**stats, "min": max(ends[0], low), "max": min(ends[1], high)}
         shift, factor, offset = self._line(stats, of)
         fill = stats["mean"] if self.missing == "mean" else None if self.missing == "error" else float(self.missing)
+        if self.numbers and self._constant(stats) and fill not in (None, low):
+            factor = 1.0  # so that what is missing is told from the one value that there is
         bounds = [stats["min"], stats["max"]] if self.clip else None
         state = {"shift": shift, "factor": factor, "offset": offset, "fill": fill, "bounds": bounds}
         if stats.get("varies"):
@@ -81,8 +83,13 @@ class Numeric(Kind):
         return state
 
     def constant(self, of: Measured) -> bool:
-        """Whether the column is."""
-        return of.inputs[0].get("varies") is False
+        """Whether the column is, and what stands in for missing values."""
+        stats = of.inputs[0]
+        return self._constant(stats) and self.missing in ("mean", "error", stats["min"])
+
+    @staticmethod
+    def _constant(stats: Stats) -> bool:
+        return stats.get("varies") is False
 
     def _quantiles(self, of: Measured, shares: Sequence[float]) -> list[float]:
         (counts,) = of.counts
@@ -141,7 +148,8 @@ class Numeric(Kind):
         if state["fill"] is None and missing.any():
             raise RowsError(f"column `{self.inputs()[0]}` {_MISSING}", missing)
         x = np.where(missing, state["fill"] if state["fill"] is not None else 0.0, value.number)
-        return _scaled(x, state)
+        with np.errstate(over="ignore"):  # what is far beyond the train fold may become infinite, as in Spark
+            return _scaled(x, state)
 
     def note(self, state: State) -> str:
         """How a value is scaled and filled."""
