@@ -283,6 +283,14 @@ def test_an_override_is_checked_as_the_file_is():
         ("train.model.sklearn.estimator", "os.system", "train.model.sklearn: estimator `os.system` must come from sklearn"),
         ("data.csv", {"encoding": "klingon"},
          "data.csv.encoding: must be an encoding that Python knows, such as utf-8 or windows-1252 (got `klingon`)"),
+        ("data.csv", {"quote": ";", "delimiter": ";"},
+         "data.csv: delimiter, quote and escape must differ; a quote in quotes is doubled without `escape`"),
+        ("data.csv", {"decimal": ",", "thousands": ","}, "data.csv: decimal and thousands must differ"),
+        ("data.columns", {"a": "date(dd.MM)"}, "data.columns: `a` has the type `date(dd.MM)`, whose form must be like date(dd.MM.yyyy)"),
+        ("data.columns", {"a": {"from": "b", "type": "date"}, "b": "date"}, "data.columns: `a` and `b` are both from `b`"),
+        ("data.columns", {"a": {"from": "A", "type": "dat"}},
+         "data.columns.a.type: has the type `dat`, which is none of string, bigint, int, double, boolean, date, timestamp, "
+         "timestamp_ntz, decimal(10,2) (did you mean `date`?)"),
     ],
 )  # fmt: skip
 def test_a_fault_is_one_sentence(path, value, sentence):

@@ -52,7 +52,7 @@ def of_torch(network, **more):
 
 def bases():
     """Confs that together have every field."""
-    source = {"source": "a.csv", "columns": {"id": "bigint", "x": "double"}, "csv": {"delimiter": ";"}, "table": "s.t", "retention": "30 days", "lateness": "3 days", "period": "month", "positive": {"above": 1.0}}  # fmt: skip
+    source = {"source": "a.csv", "columns": {"id": "bigint", "x": {"from": "X", "type": "double"}}, "csv": {"delimiter": ";"}, "table": "s.t", "retention": "30 days", "lateness": "3 days", "period": "month", "positive": {"above": 1.0}}  # fmt: skip
     time = {"test": "2026-09-01", "validation": "2026-08-01", "column": "at"}
     actions = {"call": {"top": 0.1}, "write": {"over": 0.5}, "visit": {"budget": 10, "cost": 2}}
     score = {"into": "s.p", "model": "models:/m@champion", "trust": "0" * 32, "actions": actions}
@@ -116,6 +116,7 @@ OTHERS = {
     "Data.columns": [{"id": "bigint", "x": "bigint"}, {"id": "string", "y": "bigint", "x": "double", "a": "string", "c": "string", "d": "bigint"}],
     "Data.zone": ["UTC"],
     "Csv.encoding": ["iso-8859-1"],
+    "Origin.type": ["bigint"],
     "Version.columns": [{"k": "string", "e": "string", "d": "bigint"}],
     "Version.columns_from": [OLD["columns_from"] | {"a": {"constant": "z"}}],
     "From.renamed": ["e"], "From.mapped": ["k"], "From.derived": [{"coalesce": ["k", "e"]}],

@@ -1,11 +1,15 @@
 """Sources: the same rows from ranges of bytes and from another file system, folders that are hidden or are columns, odd lines."""
 
+import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from pyspark.sql import functions as F
 
-from keyfold import paths, sources, texts
+from keyfold import casts, paths, sources, texts
 from keyfold.errors import DataError
+from keyfold.ingest import Data
 from keyfold.readers import Form, head_of, parts
 from keyfold.sources import Csv
 from keyfold.sql import col
@@ -167,3 +171,48 @@ def test_what_stands_before_the_header(tmp_path):
 def test_words_for_null_are_those_without_quotes(tmp_path):
     rows, _ = rows_and_reasons(tmp_path / "a.csv", 'a,b\nNA,"NA"\n,""\nNaN,\\N\n', Form(nulls=("NA", "\\N")))
     assert rows == [(2, None, "NA"), (3, None, ""), (4, "NaN", None)]
+
+
+def test_numbers_dates_and_names_as_people_write_them(spark, tmp_path):
+    lines = [
+        "sep=;", "Kunden-Nr;Größe (m²);Umsatz €;Datum;Zeit", "000;54,72;2.361,15;16.08.2026;01.07.2026 12:00", "001;186;1.234.567;01.07.2026;",
+        "002;1.5;1,5;1.07.2026;", "003;1;12.34,5;30.02.2026;", "004;1;1;01.07.2026;29.03.2026 02:30", "005;1,5,1;1;01.07.2026;01.07.2026",
+    ]  # fmt: skip
+    path = tmp_path / "a.csv"
+    path.write_bytes("\r\n".join(lines).encode("cp1252"))
+    columns = {
+        "customer": {"from": "Kunden-Nr", "type": "string"}, "Größe (m²)": "double", "sales": {"from": "Umsatz €", "type": "decimal(12,2)"},
+        "day": {"from": "Datum", "type": "date(dd.MM.yyyy)"}, "Zeit": "timestamp(dd.MM.yyyy HH:mm)",
+    }  # fmt: skip
+    csv = {"decimal": ",", "thousands": ".", "encoding": "windows-1252"}
+    data = Data.model_validate(
+        {"source": str(path), "key": ["customer"], "columns": columns, "csv": csv, "zone": "Europe/Berlin"}
+    )
+    source = sources.read(spark, str(path), data.columns, data.csv, zone=data.zone)
+    assert source.notes == [f"{path}: the line `sep=;` was skipped"]
+    rows = source.rows.select(
+        "customer", "`Größe (m²)`", "sales", "day", F.unix_seconds("Zeit"), source.reason, LINE, "keyfold_skipped"
+    ).collect()
+    rows = [tuple(row) for row in sorted(rows, key=lambda row: row[-2])]
+    at = int(dt.datetime(2026, 7, 1, 10, tzinfo=dt.UTC).timestamp())
+    assert rows[:2] == [
+        ("000", 54.72, Decimal("2361.15"), dt.date(2026, 8, 16), at, None, 3, 0),
+        ("001", 186.0, Decimal("1234567.00"), dt.date(2026, 7, 1), None, None, 4, 0),
+    ]
+    assert [row[5] for row in rows[2:]] == [
+        "`Größe (m²)` is not double", "`sales` is not decimal(12,2)", None, "`Größe (m²)` is not double",
+    ]  # fmt: skip
+    assert (rows[4][-1], rows[2][3]) == (1, None)
+    columns = {"Zeit": {"from": "Datum", "type": "string"}}
+    with pytest.raises(
+        DataError, match=r"data.columns.Zeit is from `Datum`, and .*a\.csv has a column `Zeit`, too; take another name"
+    ):
+        sources.read(spark, str(path), Data.model_validate({"key": ["at"], "columns": columns}).columns, data.csv)
+
+
+def test_times_with_an_offset_in_a_form_are_moments(spark):
+    texts_ = ["01/07/2026 12:00 +0200", "01/07/2026 12:00", "x"]
+    rows = spark.createDataFrame([(text,) for text in texts_], "t string")
+    iso = casts.iso(F.col("t"), "timestamp", "dd/MM/yyyy HH:mm Z")
+    found = rows.select(F.unix_seconds(casts.cast(iso, "timestamp", casts.Written(zone="Asia/Tokyo")))).collect()
+    assert [row[0] for row in found] == [int(dt.datetime(2026, 7, 1, 10, tzinfo=dt.UTC).timestamp()), None, None]

@@ -122,14 +122,14 @@ def _read(spark: "SparkSession", data: "Data", place: Found) -> "tuple[Found, Da
     """The rows of a place with the columns that its version declares, typed."""
     from pyspark.sql import functions as F
 
-    declared = place.version.columns or data.columns
+    declared = place.version.types or data.types
     text = place.file is not None and sources.format_of(place.file) in ("csv", "json")
     frame = None if text else _frame(spark, data, place)
     came = _header(spark, str(place.file), data) if frame is None else _came(frame)
     stub = _stub(data, place.version, declared, came)
     layout = layouts.compared(declared, came).settled(place.name, stub)
     if frame is None:
-        columns = {layout.names[n]: t for n, t in declared.items()}
+        columns = {layout.names[n]: said for n, said in (place.version.columns or data.columns).items()}
         source = sources.read(spark, str(place.file), columns, data.csv, [str(place.file)], data.zone)
     else:
         source = Source(frame, F.lit(None).cast("string"), F.to_json(F.struct("*"), sources.EXACT))
@@ -142,7 +142,7 @@ def _read(spark: "SparkSession", data: "Data", place: Found) -> "tuple[Found, Da
 
 def _stub(data: "Data", version: Version, declared: Mapping[str, str], came: list[Came]) -> str:
     found = {c.name.removeprefix("\ufeff").strip(): c.type or declared.get(c.name, "string") for c in came}
-    older, newer = (found, data.columns) if version.columns else (declared, found)
+    older, newer = (found, data.types) if version.columns else (declared, found)
     return layouts.stub(older, newer, "<the older files>", data.key)
 
 
@@ -172,12 +172,12 @@ def _bridged(data: "Data", place: Found, rows: "DataFrame") -> "DataFrame":
 
     old, more = place.version is not data.versions[-1], {}
     if old:
-        made = {name: given(data, place.version, name) for name in data.columns}
+        made = {name: given(data, place.version, name) for name in data.types}
         reason = F.coalesce(col(_REASON), *(g.reason for g in made.values()))
-        columns = [g.value.cast(data.columns[name]).alias(name) for name, g in made.items()]
+        columns = [g.value.cast(data.types[name]).alias(name) for name, g in made.items()]
         more = casts.clocks({name: g.clock for name, g in made.items() if g.clock is not None}, data.zone)
     else:
-        reason, columns = col(_REASON), [col(name) for name in data.columns]
+        reason, columns = col(_REASON), [col(name) for name in data.types]
     said = {
         LAYOUT: F.lit(place.version.name),
         BRIDGED: F.lit(old),

@@ -8,7 +8,7 @@ import re
 import zoneinfo
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from keyfold.errors import nearest
 from keyfold.sql import col
@@ -39,8 +39,31 @@ def trimmed(text: "Column") -> "Column":
     return F.btrim(text, F.lit(_BLANKS))
 
 
-def cast(text: "Column", type_: str, thousands: str = "", zone: str | None = None) -> "Column":
-    """Text as a type, without loss; numbers may be grouped by `thousands`."""
+class Written(NamedTuple):
+    """How text writes its values: the mark before a fraction, what groups of three digits are told apart by, the zone of times."""
+
+    decimal: str = "."
+    thousands: str = ""
+    zone: str | None = None
+
+
+def iso(text: "Column", type_: str, form: str) -> "Column":
+    """Dates and times of a form, as ISO text; NULL where they are not of it."""
+    from pyspark.sql import functions as F
+
+    at = F.try_to_timestamp(trimmed(text), F.lit(form))
+    if type_ == "date":
+        return F.date_format(at, "yyyy-MM-dd")
+    return F.date_format(at, "yyyy-MM-dd HH:mm:ss.SSSSSS" + ("'Z'" if has_offset(form) else ""))
+
+
+def has_offset(form: str) -> bool:
+    """Whether a form of times gives their offset."""
+    return bool(re.search("[XxZ]", re.sub("'[^']*'", "", form)))
+
+
+def cast(text: "Column", type_: str, how: Written = Written()) -> "Column":  # noqa: B008
+    """Text as a type, without loss."""
     from pyspark.sql import functions as F
 
     if type_ == "string":
@@ -49,9 +72,9 @@ def cast(text: "Column", type_: str, thousands: str = "", zone: str | None = Non
     if type_.startswith(("date", "timestamp")):
         plain = F.when(plain.rlike(_DAY if type_ == "date" else _DATED), plain)
     if type_ == "timestamp":
-        return moment(plain, zone)
-    if thousands and type_ not in ("boolean", "date", "timestamp_ntz"):
-        plain = _ungrouped(plain, thousands)
+        return moment(plain, how.zone)
+    if type_ not in ("boolean", "date", "timestamp_ntz"):
+        plain = _plain(plain, how)
     value = plain.try_cast(type_)
     if type_.startswith("decimal"):
         # A decimal with more digits than the type holds would be rounded without a word.
@@ -65,14 +88,19 @@ def cast(text: "Column", type_: str, thousands: str = "", zone: str | None = Non
     return value
 
 
-def _ungrouped(text: "Column", thousands: str) -> "Column":
-    """NULL where the groups are not of three digits."""
+def _plain(text: "Column", how: Written) -> "Column":
+    """A number as Spark writes it; NULL where groups are not of three digits, or another mark stands before the fraction."""
     from pyspark.sql import functions as F
 
-    fraction = "" if thousands == "." else r"([.]\d*)?"
-    grouped = rf"^[+-]?\d{{1,3}}([{thousands}]\d{{3}})+{fraction}$"
-    bare = F.replace(text, F.lit(thousands), F.lit(""))
-    return F.when(text.rlike(grouped), bare).when(~F.contains(text, F.lit(thousands)), text)
+    thousands, decimal = how.thousands, how.decimal
+    if thousands:
+        fraction = "" if thousands == decimal else rf"([{decimal}]\d*)?"
+        grouped = rf"^[+-]?\d{{1,3}}([{thousands}]\d{{3}})+{fraction}$"
+        bare = F.replace(text, F.lit(thousands), F.lit(""))
+        text = F.when(text.rlike(grouped), bare).when(~F.contains(text, F.lit(thousands)), text)
+    if decimal == ".":
+        return text
+    return F.when(~F.contains(text, F.lit(".")), F.replace(text, F.lit(decimal), F.lit(".")))
 
 
 def moment(text: "Column", zone: str | None) -> "Column":

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from keyfold import cli, paths, sources
+from keyfold.declared import declared
 from keyfold.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _check_columns(conf: "Conf") -> None:
     there = None if data.versions or data.views else columns_of(data)
     if there is None:
         return
-    if absent := [name for name, type_ in data.columns.items() if name not in there and isinstance(type_, str)]:
+    if absent := [column.name for column in declared(data.columns).values() if column.name not in there]:
         raise DataError(f"{data.source} has no column `{absent[0]}`, which data.columns declares{nearest(absent[0], there)}")
     made = {*there, *data.columns, *conf.features}
     for place, name in named(conf):

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from keyfold import bridge, casts, counting, files, generators, paths, report, schema, sources
 from keyfold.aside import put_aside, values
+from keyfold.declared import Columns, Origin, types
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, nearest, repeated
 from keyfold.keys import CONTENT
@@ -47,7 +48,10 @@ class Data(Section):
     """Where rows come from, what names them, and what is to be predicted."""
 
     source: generators.Source | None = Field(None, description="files or a generator; without it the table is there already")
-    columns: dict[str, str] = Field(default_factory=dict, description="types of the columns of CSV and JSON files")
+    columns: dict[str, str | Origin] = Field(
+        default_factory=dict,
+        description="types of the columns of CSV and JSON files; date(dd.MM.yyyy); {from: name in the files, type: …}",
+    )
     csv: Csv | None = None
     versions: list[Version] = Field(
         default_factory=list, description="layouts of the table, older ones first, the current one last"
@@ -75,6 +79,11 @@ class Data(Section):
     )
 
     _known_types = field_validator("columns")(known_types)
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Spark's types of the declared columns."""
+        return types(self.columns)
 
     @field_validator("zone")
     @classmethod
@@ -317,7 +326,7 @@ def _given(data: Data, some: Sequence[str]) -> Sequence[str]:
     return () if sources.format_of(str(data.source)) == "delta" else some
 
 
-def _types(run: "Run", data: Data) -> dict[str, str]:
+def _types(run: "Run", data: Data) -> Columns:
     untyped = not data.columns and sources.format_of(str(data.source)) in ("csv", "json")
     return _looked_up(run, data) if untyped else data.columns
 

@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 
 import yaml
 
+from keyfold.declared import TYPES
 from keyfold.errors import DataError
 from keyfold.schema import BRIDGED, castable
-from keyfold.sources import TYPES
 from keyfold.values import family_of
 
 _WIDER = [("tinyint", "smallint", "int", "bigint"), ("float", "double")]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from keyfold import casts, hashing, sql
+from keyfold import casts, hashing, sources, sql
+from keyfold.declared import Columns, declared, known_type, types
 from keyfold.errors import nearest, repeated
 from keyfold.section import Section
-from keyfold.sources import TYPES
 from keyfold.sql import col
 from keyfold.values import DAYS, HASHED, NUMBERS, SqlValue, family_of
 
@@ -36,12 +36,17 @@ _FITTING: dict[str, tuple[type, ...]] = {
 }
 
 
-def known_types(columns: dict[str, str]) -> dict[str, str]:
+def known_types(columns: Columns) -> Columns:
     """The columns, if their types are known (ValueError)."""
-    known = ["string", "bigint", "int", "double", "boolean", "date", "timestamp", "timestamp_ntz", "decimal(10,2)"]
-    for name, type_ in columns.items():
-        if not re.match(TYPES, type_):
-            raise ValueError(f"`{name}` has the type `{type_}`, which is none of {', '.join(known)}{nearest(type_, known)}")
+    for name, said in columns.items():
+        try:
+            known_type(said if isinstance(said, str) else said.type)
+        except ValueError as error:
+            raise ValueError(f"`{name}` {error}") from None
+    by_origin: dict[str, str] = {}
+    for name, column in declared(columns).items():
+        if (other := by_origin.setdefault(column.name, name)) != name:
+            raise ValueError(f"`{other}` and `{name}` are both from `{column.name}`")
     return columns
 
 
@@ -108,7 +113,12 @@ class Version(Section):
     columns_from: dict[str, From] = Field(default_factory=dict, description="by current column; the others keep name and type")
     weight: float = Field(1.0, gt=0, description="of its rows in training")
 
-    _types = field_validator("columns")(known_types)
+    _known_types = field_validator("columns")(known_types)
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Spark's types of the columns."""
+        return types(self.columns)
 
 
 class Function(NamedTuple):
@@ -148,14 +158,14 @@ def given(data: "Data", version: Version, name: str) -> Given:
     """The column `name` of the current schema, over rows of the layout."""
     from pyspark.sql import functions as F
 
-    wanted = data.columns[name]
+    wanted = data.types[name]
     way, nothing = version.columns_from.get(name), F.lit(None).cast("string")
     if way is None or (way.renamed or way.cast) is not None:
         old = (way and (way.renamed or way.cast)) or name
-        return _brought(data, col(old), version.columns[old], wanted, f"`{old}`")
+        return _brought(data, col(old), version.types[old], wanted, f"`{old}`")
     if way.derived:
         ((function, columns),) = way.derived.items()
-        types = [version.columns[c] for c in columns]
+        types = [version.types[c] for c in columns]
         made = sql.column(FUNCTIONS[function].make(name, [sql.reference(c) for c in columns], types))
         return _brought(data, made, FUNCTIONS[function].type or types[0], wanted, f"{function} of {', '.join(columns)}")
     if way.mapped is not None:
@@ -171,7 +181,7 @@ def given(data: "Data", version: Version, name: str) -> Given:
 def _constant(data: "Data", value: Scalar | None, wanted: str) -> "Column":
     from pyspark.sql import functions as F
 
-    return casts.cast(F.lit(None if value is None else str(value)), wanted, zone=data.zone)
+    return casts.cast(F.lit(None if value is None else str(value)), wanted, casts.Written(zone=data.zone))
 
 
 def _brought(data: "Data", value: "Column", had: str, wanted: str, named: str) -> Given:
@@ -183,7 +193,7 @@ def _brought(data: "Data", value: "Column", had: str, wanted: str, named: str) -
     there, clock = value.isNotNull(), None
     if had == "string" or (wanted == "timestamp" and had in ("date", "timestamp_ntz")):
         text = value.cast("string")
-        made = casts.cast(text, wanted, data.csv.thousands if data.csv else "", data.zone)
+        made = casts.cast(text, wanted, sources.written(data.csv, data.zone))
         there, clock = there & (casts.trimmed(text) != ""), text if wanted == "timestamp" else None
     else:
         zoned = data.zone if had == "timestamp" else None
@@ -209,6 +219,8 @@ def _faults(data: "Data") -> Iterator[str]:
         return
     names = [version.name for version in data.versions]
     yield from (f"versions: the name `{name}` stands twice" for name in repeated(names))
+    for name in (name for name, said in data.columns.items() if not isinstance(said, str)):
+        yield f"columns.{name}: `from` is not for a source of versions; where an older layout has another name, {{renamed: …}} says so"
     yield from (
         f"columns: keyfold itself makes `{c}`; rename yours" for c in data.columns if c == BRIDGED or c.startswith("keyfold_")
     )
@@ -238,19 +250,17 @@ def _column_faults(data: "Data", version: Version) -> Iterator[str]:
         yield from (f"`{name}` takes `{c}`, which `{version.name}` has not{nearest(c, version.columns)}" for c in lost)
         if not lost:
             yield from _way_faults(data, version, name, way)
-    for name, type_ in data.columns.items():
-        if name not in version.columns_from and version.columns.get(name) != type_:
+    for name, type_ in data.types.items():
+        if name not in version.columns_from and version.types.get(name) != type_:
             near = nearest(name, [c for c in version.columns if c not in data.columns])
             had = (
-                f"{{cast: {name}}}, for it is {version.columns[name]}"
-                if name in version.columns
-                else f"renamed, or missing{near}"
+                f"{{cast: {name}}}, for it is {version.types[name]}" if name in version.columns else f"renamed, or missing{near}"
             )
             yield f"`{version.name}` must say what `{name}` ({type_}) comes from: {had}"
 
 
 def _way_faults(data: "Data", version: Version, name: str, way: From) -> Iterator[str]:
-    wanted = data.columns[name]
+    wanted = data.types[name]
     time = data.time if data.period != "all" else None
     needed: dict[str, list[str | None]] = {"a key": [*data.key], "the label": [data.label], "the time": [time]}
     for what, names in needed.items():
@@ -262,7 +272,7 @@ def _way_faults(data: "Data", version: Version, name: str, way: From) -> Iterato
         kinds = _FITTING.get(family_of(wanted), (str,))
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds) or not _holds(wanted, value):
             yield f"`{name}` is {wanted}, and {value!r} is not"
-    types, had = [version.columns[c] for c in way.takes], None
+    types, had = [version.types[c] for c in way.takes], None
     if way.derived:
         function = FUNCTIONS[next(iter(way.derived))]
         odd = [c for c, t in zip(way.takes, types, strict=True) if family_of(t) not in function.families]
@@ -309,9 +319,9 @@ def lineage(data: "Data") -> tuple[list[str], list[list[str]]]:
     older = data.versions[:-1]
     cells = [
         [name, type_, *(v.columns_from[name].told() if name in v.columns_from else "as it is" for v in older), "as it is"]
-        for name, type_ in data.columns.items()
+        for name, type_ in data.types.items()
     ]
-    dropped = ["not taken", "", *(_not_taken(version, data.columns) for version in older), ""]
+    dropped = ["not taken", "", *(_not_taken(version, data.types) for version in older), ""]
     return ["column", "type", *(version.name for version in data.versions)], [*cells, dropped]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from keyfold import casts, texts
+from keyfold.declared import Columns, Declared, declared
 from keyfold.errors import DataError
 from keyfold.paths import local, local_files, partitions
 from keyfold.readers import Form
@@ -21,7 +22,6 @@ from keyfold.texts import FILE, LINE, RAW, REASON, check_header
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-TYPES = r"^(string|bigint|int|double|boolean|date|timestamp|timestamp_ntz|decimal\(\d{1,2},\d{1,2}\))$"
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 # Encodings that have other names in confs than in Python.
 CHARSETS = {
@@ -62,6 +62,7 @@ class Csv(Section):
     null_values: list[str] = Field(
         default_factory=list, examples=[["NA", "NULL"]], description="words without quotes that mean NULL"
     )
+    decimal: Literal[".", ","] = Field(".", description="what stands before the fraction of numbers, as in 1,5")
     thousands: Literal["", ",", ".", " ", "'", "_"] = Field("", description="what numbers are grouped with, as in 1,234,567")
 
     @field_validator("quote", "escape", "delimiter")
@@ -78,8 +79,10 @@ class Csv(Section):
 
     @model_validator(mode="after")
     def _apart(self) -> "Csv":
-        if self.quote and self.quote in (self.delimiter or "", self.escape):
+        if self.quote and self.quote in (self.delimiter or "") + self.escape:
             raise ValueError("delimiter, quote and escape must differ; a quote in quotes is doubled without `escape`")
+        if self.decimal == "," == self.thousands:
+            raise ValueError("decimal and thousands must differ")
         if self.escape and (not self.quote or self.escape in (self.delimiter or "")):
             raise ValueError("escape needs a `quote`, and another character than the delimiter")
         return self
@@ -132,7 +135,7 @@ def header_of(file: str, path: str, csv: Csv | None) -> list[str]:
 def read(
     spark: "SparkSession",
     path: str,
-    columns: Mapping[str, str],
+    columns: Columns,
     csv: Csv | None,
     files: Sequence[str] = (),
     zone: str | None = None,
@@ -154,12 +157,11 @@ def read(
     return _text(spark, path, columns, csv, files, zone)
 
 
-def _text(
-    spark: "SparkSession", path: str, columns: Mapping[str, str], csv: Csv | None, files: Sequence[str], zone: str | None
-) -> Source:
+def _text(spark: "SparkSession", path: str, columns: Columns, csv: Csv | None, files: Sequence[str], zone: str | None) -> Source:
     here = local_files(path)
     guess = csv is None or csv.delimiter is None
-    form = form_of(path, csv, [*columns])
+    wanted = declared(columns)
+    form = form_of(path, csv, [column.name for column in wanted.values()])
     if here is None:
         found = texts.elsewhere(spark, [*map(escaped, files)] or [path], form, guess=guess)
     else:
@@ -167,9 +169,9 @@ def _text(
     folders = partitions(path, [*found.heads])
     if form.kind == "json":
         first = next(iter(folders.values()), {})
-        found = found.wanting([name for name in columns if name not in first])
-    check_header(found, folders, columns)
-    return _typed(found.frame(spark, folders), columns, (csv or Csv()).thousands, zone, found.notes())
+        found = found.wanting([column.name for column in wanted.values() if column.name not in first])
+    check_header(found, folders, wanted)
+    return _typed(found.frame(spark, folders), wanted, written(csv, zone), found.notes())
 
 
 def _images(spark: "SparkSession", paths: Sequence[str]) -> Source:
@@ -228,20 +230,29 @@ def _check_alike(files: Sequence[str]) -> None:
         seen = fields
 
 
-def _typed(rows: "DataFrame", columns: Mapping[str, str], thousands: str, zone: str | None, notes: Sequence[str]) -> Source:
+def written(csv: Csv | None, zone: str | None) -> casts.Written:
+    """How text writes numbers and times."""
+    return casts.Written(csv.decimal if csv else ".", csv.thousands if csv else "", zone)
+
+
+def _typed(rows: "DataFrame", wanted: Mapping[str, Declared], how: casts.Written, notes: Sequence[str]) -> Source:
     from pyspark.sql import functions as F
 
     names = [c for c in rows.columns if c not in (FILE, LINE, RAW, REASON)]
-    cast = {name: casts.cast(col(name), columns.get(name, "string"), thousands, zone) for name in names}
+    by_origin = {column.name: (name, column) for name, column in wanted.items()}
+    table = {name: by_origin.get(name, (name, Declared("string", None, name, "string"))) for name in names}
+    plain = {n: casts.iso(col(n), c.type, c.form) if c.form else col(n) for n, (_, c) in table.items()}
+    cast = {n: casts.cast(plain[n], c.type, how) for n, (_, c) in table.items()}
     wrong = [
-        F.when(cast[n].isNull() & col(n).isNotNull() & (casts.trimmed(col(n)) != ""), F.lit(f"`{n}` is not {columns[n]}"))
-        for n in names
-        if columns.get(n, "string") != "string"
+        F.when(cast[n].isNull() & col(n).isNotNull() & (casts.trimmed(col(n)) != ""), F.lit(f"`{name}` is not {c.said}"))
+        for n, (name, c) in table.items()
+        if c.type != "string"
     ]
     values = F.to_json(F.struct(*map(col, names)), {"ignoreNullFields": "false"})
-    clocks = casts.clocks({name: col(name) for name in names if columns.get(name) == "timestamp"}, zone)
+    clocks = casts.clocks({name: plain[n] for n, (name, c) in table.items() if c.type == "timestamp"}, how.zone)
     kept = rows.select(
-        *(cast[n].alias(n) for n in names), F.coalesce(col(REASON), *wrong, F.lit(None)).alias("keyfold_reason"),
+        *(cast[n].alias(name) for n, (name, _) in table.items()),
+        F.coalesce(col(REASON), *wrong, F.lit(None)).alias("keyfold_reason"),
         F.coalesce(col(RAW), values).alias("keyfold_raw"), FILE, LINE, *(value.alias(name) for name, value in clocks.items()),
     )  # fmt: skip
     return Source(kept, col("keyfold_reason"), col("keyfold_raw"), notes)

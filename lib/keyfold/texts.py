@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from keyfold.declared import Declared
 from keyfold.errors import DataError, nearest
 from keyfold.readers import Form, Head, Range, head_of, planned, read_range
 from keyfold.readers.blocks import END
@@ -157,7 +158,7 @@ def _named(head: Head) -> Head:
     return head._replace(form=head.form._replace(names=(NUMBERED, *more))) if more and not first.strip() else head
 
 
-def check_header(found: Texts, folders: Folders, columns: Mapping[str, str]) -> None:
+def check_header(found: Texts, folders: Folders, wanted: Mapping[str, Declared]) -> None:
     """DataError where a file's names are not fit, or not those of the conf or of the other files."""
     for file, head in found.heads.items():
         names, given = [*head.form.names], [*folders[file]]
@@ -169,9 +170,13 @@ def check_header(found: Texts, folders: Folders, columns: Mapping[str, str]) -> 
             first = next(iter(found.heads))
             which = "`, `".join(odd)
             raise DataError(f"{file} has other columns than {first}: `{which}`; declare each layout as one of data.versions")
-        for name in columns:
-            if name not in (*names, *given):
-                raise DataError(f"{file} has no column `{name}`, which data.columns declares{nearest(name, names)}")
+        for name, column in wanted.items():
+            if column.name not in (*names, *given):
+                raise DataError(f"{file} has no column `{column.name}`, which data.columns declares{nearest(column.name, names)}")
+            if column.name != name in (*names, *given):
+                raise DataError(
+                    f"data.columns.{name} is from `{column.name}`, and {file} has a column `{name}`, too; take another name"
+                )
 
 
 def _check_names(path: str, header: Sequence[str]) -> None:

@@ -1,0 +1,75 @@
+"""What a conf declares of columns: their types, how dates are written, and under which names they stand in the files."""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pydantic import Field, field_validator
+
+from keyfold.casts import has_offset
+from keyfold.errors import nearest
+from keyfold.section import Section
+
+TYPES = r"^(string|bigint|int|double|boolean|date|timestamp|timestamp_ntz|decimal\(\d{1,2},\d{1,2}\))$"
+_KNOWN = ("string", "bigint", "int", "double", "boolean", "date", "timestamp", "timestamp_ntz", "decimal(10,2)")
+_FORM = re.compile(r"(date|timestamp|timestamp_ntz)\((.+)\)")
+# Of Java's DateTimeFormatter, what dates and times in files are written with.
+_PARTS = re.compile(r"(yyyy|yy|MMMM|MMM|MM|M|dd|d|HH|H|hh|h|mm|m|ss|s|S{1,6}|a|XXX|XX|X|xxx|xx|x|Z|'[^']+'|[^A-Za-z'\[\]{}#]+)+")
+
+
+class Origin(Section):
+    """A column that has another name in the files."""
+
+    origin: str = Field(alias="from", min_length=1, description="its name in the files")
+    type: str
+
+    @field_validator("type")
+    @classmethod
+    def _known(cls, type_: str) -> str:
+        return known_type(type_)
+
+
+Columns = Mapping[str, str | Origin]
+
+
+class Declared(NamedTuple):
+    """A column: Spark's type, the form of its dates or times where the conf gives one, its name in the files, and as the conf says it."""
+
+    type: str
+    form: str | None
+    name: str
+    said: str
+
+
+def declared(columns: Columns) -> dict[str, Declared]:
+    """All that is declared, by the column's name in the table."""
+    return {name: _one(name, said) for name, said in columns.items()}
+
+
+def types(columns: Columns) -> dict[str, str]:
+    """Spark's types."""
+    return {name: found.type for name, found in declared(columns).items()}
+
+
+def _one(name: str, said: str | Origin) -> Declared:
+    text, origin = (said.type, said.origin) if isinstance(said, Origin) else (said, name)
+    form = _FORM.fullmatch(text)
+    return Declared(form[1] if form else text, form[2] if form else None, origin, text)
+
+
+def known_type(text: str) -> str:
+    """A declared type (ValueError where there is none like it)."""
+    form = _FORM.fullmatch(text)
+    if not form and not re.match(TYPES, text):
+        raise ValueError(f"has the type `{text}`, which is none of {', '.join(_KNOWN)}{nearest(text, _KNOWN)}")
+    if form and not _is_form(form[1], form[2]):
+        written = "dd.MM.yyyy HH:mm:ss" if form[1] != "date" else "dd.MM.yyyy"
+        offset = " (an offset is for `timestamp` alone)" if form[1] != "timestamp" and has_offset(form[2]) else ""
+        raise ValueError(f"has the type `{text}`, whose form must be like {form[1]}({written}){offset}")
+    return text
+
+
+def _is_form(type_: str, form: str) -> bool:
+    plain = re.sub("'[^']*'", "", form)
+    whole = all(letter in plain for letter in "yMd")
+    return bool(_PARTS.fullmatch(form)) and whole and not (type_ != "timestamp" and has_offset(form))
