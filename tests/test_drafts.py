@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ def test_days_before_months_are_told_by_the_days(draw: Draw) -> None:
     days = [f"{i % 28 + 1:02}/{i % 12 + 1:02}/2026" for i in range(400)]
     months = [f"{i % 12 + 1}/{i % 28 + 1}/26" for i in range(400)]
     either = [f"0{i % 9 + 1}/0{i % 8 + 1}/2026" for i in range(400)]
-    text, conf = draw(frame(a=days, b=months, c=either))
+    at = [f"{day} {i % 24}:{i % 60:02}" for i, day in enumerate(days)]
+    text, conf = draw(frame(a=days, b=months, c=either, at=at))
+    assert conf["data"]["columns"]["at"] == "timestamp(dd/MM/yyyy H:mm)" and conf["data"]["zone"] == "UTC"
     assert [conf["data"]["columns"][name] for name in "abc"] == ["date(dd/MM/yyyy)", "date(M/d/yy)", "date(dd/MM/yyyy)"]
     assert "    c: date(dd/MM/yyyy)  # or MM/dd/yyyy: no date here tells which\n" in text
 
@@ -122,15 +125,28 @@ def test_any_number_is_read_in_the_form_in_which_it_is_written(whole: list[int],
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.dates(pd.Timestamp("2000-01-01").date(), pd.Timestamp("2099-12-31").date()), min_size=1),
+    st.lists(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)), min_size=1),
     st.sampled_from(formats.DATES),
 )
 def test_any_date_is_read_in_the_form_in_which_it_is_written(days: list[Any], form: str) -> None:
-    tokens = {"yyyy": "%Y", "yy": "%y", "MMM": "%b", "MM": "%m", "dd": "%d", "M": "%-m", "d": "%-d"}
-    python = re.sub("yyyy|yy|MMM|MM|dd|M|d", lambda token: tokens[token[0]], form)
+    tokens = {
+        "yyyy": "%Y",
+        "yy": "%y",
+        "MMM": "%b",
+        "MM": "%m",
+        "dd": "%d",
+        "M": "%-m",
+        "d": "%-d",
+        "HH": "%H",
+        "H": "%-H",
+        "mm": "%M",
+        "ss": "%S",
+    }
+    python = re.sub("yyyy|yy|MMM|MM|M|dd|d|HH|H|mm|ss", lambda token: tokens[token[0]], form)
     texts = pa.array([day.strftime(python) for day in days])
     assert formats.is_date(texts, form)
-    assert formats.iso(texts, form).to_pylist() == [day.isoformat() for day in days]
+    shape = "%Y-%m-%d" + (" %H:%M:%S" if "ss" in form else " %H:%M:00" if "mm" in form else "")
+    assert formats.iso(texts, form).to_pylist() == [day.strftime(shape) for day in days]
 
 
 # --- leaks and people ---

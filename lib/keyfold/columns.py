@@ -1,5 +1,6 @@
 """What a column holds, found block by block, without Spark and within bounded memory."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -59,7 +60,7 @@ class Column:
         found = next((kind for kind in (*PATTERNS, "string") if kind in self.can), OTHER)
         if found in ("string", "double") and self.numbers != PLAIN:
             found = self.forms.get(self.numbers, "string")
-        return "date" if self.date_form else found
+        return ("timestamp" if formats.has_time(self.date_form) else "date") if self.date_form else found
 
     @property
     def date_form(self) -> str | None:
@@ -90,6 +91,9 @@ class Column:
             self._add_texts(values.cast(pa.string()))
 
     def _add_forms(self, texts: pa.Array) -> None:
+        first = texts[0].as_py()
+        self.dates = {form for form in self.dates if formats.may_be(first, form)}
+        self.forms = {form: kind for form, kind in self.forms.items() if re.fullmatch(form.pattern("double"), first)}
         for some in (texts.slice(0, _HEAD), texts):
             fits = {form: _number_kind(some, form, kind) for form, kind in self.forms.items()}
             self.forms = {form: kind for form, kind in fits.items() if kind}
@@ -178,6 +182,8 @@ def null_words(rows: pa.Table) -> list[str]:
         texts = texts.filter(pc.not_equal(texts, ""))
         odd = pc.is_in(texts, pa.array(_MISSING))
         words, rest = texts.filter(odd).to_pylist(), texts.filter(pc.invert(odd))
+        if not words:
+            continue
         column = Column("")
         column.add(rest, frozenset(PATTERNS))
         typed = len(rest) > 1 and (column.type != "string" or column.forms)
@@ -233,7 +239,7 @@ def _fits(texts: pa.Array, kind: str) -> bool:
     if not pc.all(_matches(texts, PATTERNS[kind])).as_py():
         return False
     if kind in ("date", "timestamp"):
-        return formats.is_calendar(pc.utf8_slice_codeunits(texts, 0, 10))
+        return formats.is_calendar(texts)
     try:
         texts.cast(pa.int64() if kind == "bigint" else pa.string())
     except pa.ArrowInvalid:  # beyond 64 bits

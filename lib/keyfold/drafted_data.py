@@ -49,7 +49,7 @@ def _declared(draft: Draft, column: Column) -> str:
 def _type(draft: Draft, column: Column) -> str:
     if column.name in draft.key and column.type == "double":
         return "string"
-    return f"date({column.date_form})" if column.date_form else column.type
+    return f"{column.type}({column.date_form})" if column.date_form else column.type
 
 
 def _missing(column: Column, seen: Seen) -> str:
@@ -77,7 +77,7 @@ def _csv_options(seen: Seen) -> Lines:
 
 def _zone(draft: Draft) -> Lines:
     seen = draft.seen
-    wall = [c.name for c in seen.columns.values() if c.type == "timestamp" and c.wall]
+    wall = [c.name for c in seen.columns.values() if c.type == "timestamp" and (c.wall or c.date_form)]
     asked = f"{draft.name(wall[0])} has times without an offset: put the zone of the clock that wrote them" if wall else ""
     return [f"  zone: UTC  # {asked}"] if asked and seen.format != "parquet" else []
 

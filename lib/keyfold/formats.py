@@ -1,6 +1,7 @@
 """How people write numbers and dates: decimal commas, thousands points, currency signs, days before months."""
 
 import re
+from functools import cache
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -50,21 +51,23 @@ def sign_of(texts: pa.Array) -> str | None:
 
 
 # As Java's DateTimeFormatter writes them; two digits before one, so that the narrower is chosen.
-DATES = (
+_DATES = (
     "dd.MM.yyyy", "d.M.yyyy", "dd/MM/yyyy", "d/M/yyyy", "MM/dd/yyyy", "M/d/yyyy", "dd-MM-yyyy", "MM-dd-yyyy", "yyyy/MM/dd",
     "yyyy.MM.dd", "yyyyMMdd", "dd.MM.yy", "d.M.yy", "dd/MM/yy", "d/M/yy", "MM/dd/yy", "M/d/yy", "dd-MMM-yyyy", "d-MMM-yyyy",
     "dd-MMM-yy", "d-MMM-yy", "dd MMM yyyy", "d MMM yyyy",
 )  # fmt: skip
+DATES = (*_DATES, *(f"{date} {time}" for date in _DATES for time in ("HH:mm", "HH:mm:ss", "H:mm", "H:mm:ss")))
 _TOKENS = {
     "yyyy": "(?P<y>(?:19|20)[0-9]{2})", "yy": "(?P<y>[0-9]{2})", "MMM": "(?P<m>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)",
     "MM": "(?P<m>0[1-9]|1[0-2])", "M": "(?P<m>0?[1-9]|1[0-2])", "dd": "(?P<d>0[1-9]|[12][0-9]|3[01])",
-    "d": "(?P<d>0?[1-9]|[12][0-9]|3[01])",
+    "d": "(?P<d>0?[1-9]|[12][0-9]|3[01])", "HH": "(?P<h>[01][0-9]|2[0-3])", "H": "(?P<h>[01]?[0-9]|2[0-3])",
+    "mm": "(?P<n>[0-5][0-9])", "ss": "(?P<s>[0-5][0-9])",
 }  # fmt: skip
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
 def iso(texts: pa.Array, form: str) -> pa.Array:
-    """Dates of this form as ISO text, NULL where one is not of it."""
+    """Dates, or times, of this form as ISO text, NULL where one is not of it."""
     found = pc.extract_regex(pc.ascii_trim_whitespace(texts), _regex(form))
     year, month, day = (found.field(part) for part in "ymd")
     if "yyyy" not in form:
@@ -72,15 +75,37 @@ def iso(texts: pa.Array, form: str) -> pa.Array:
     if "MMM" in form:
         number = pc.index_in(month, pa.array(_MONTHS))
         month = pc.add(number, 1).cast(pa.string())
-    return pc.binary_join_element_wise(year, _two(month), _two(day), "-")
+    date = pc.binary_join_element_wise(year, _two(month), _two(day), "-")
+    if not has_time(form):
+        return date
+    seconds = found.field("s") if "ss" in form else pa.array(["00"] * len(texts), pa.string())
+    return pc.binary_join_element_wise(
+        date, pc.binary_join_element_wise(_two(found.field("h")), found.field("n"), seconds, ":"), " "
+    )
+
+
+def has_time(form: str) -> bool:
+    """Whether a form of dates has a time of the day, too."""
+    return "mm" in form
 
 
 def _two(texts: pa.Array) -> pa.Array:
     return pc.ascii_lpad(texts, 2, "0")
 
 
+def may_be(text: str, form: str) -> bool:
+    """Whether a text looks like a date of this form, quickly."""
+    return _compiled(form).fullmatch(text.strip()) is not None
+
+
+@cache
+def _compiled(form: str) -> re.Pattern[str]:
+    return re.compile(_regex(form))
+
+
+@cache
 def _regex(form: str) -> str:
-    tokens = re.split("(yyyy|yy|MMM|MM|M|dd|d)", form)
+    tokens = re.split("(yyyy|yy|MMM|MM|M|dd|d|HH|H|mm|ss)", form)
     return "^" + "".join(_TOKENS.get(token, re.escape(token)) for token in tokens) + "$"
 
 
@@ -91,9 +116,9 @@ def is_date(texts: pa.Array, form: str) -> bool:
 
 
 def is_calendar(isos: pa.Array) -> bool:
-    """Whether each of these ISO dates is a day of the calendar."""
+    """Whether the date of each of these ISO texts is a day of the calendar."""
     try:
-        isos.cast(pa.date32())
+        pc.utf8_slice_codeunits(isos, 0, 10).cast(pa.date32())
     except pa.ArrowInvalid:
         return False
     return True
