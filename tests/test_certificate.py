@@ -4,12 +4,13 @@ import datetime as dt
 from decimal import Decimal
 
 import images
+import numpy as np
 import pyarrow as pa
 import pytest
 from test_parity import TARGET, confs, table
 
 from keyfold import hashing
-from keyfold.certificate import Certificate
+from keyfold.certificate import Certificate, differs
 from keyfold.conf import check
 from keyfold.errors import DataError, PromiseError
 from keyfold.spec import Fitted, Spec
@@ -48,6 +49,16 @@ def test_it_holds_where_nothing_changed(issued, tmp_path):
         assert values.type == ARROW[family]
         assert values.null_count, column
         assert (values.null_count < len(values)) == (column != "file"), "no path, for another machine need not have the file"
+
+
+def test_a_row_by_itself_has_the_features_of_the_batch(issued):
+    spec, certificate = issued
+    whole, rows = spec.arrow(certificate.rows), certificate.rows
+    alone = [spec.arrow(rows.slice(i, 1)) for i in range(rows.num_rows)]
+    for name, values in whole.items():
+        parts = [each[name] for each in alone]
+        joined = pa.concat_arrays(parts) if isinstance(values, pa.Array) else np.concatenate(parts)
+        assert not differs(values, joined).any(), name
 
 
 def test_a_wall_clock_is_no_moment(spark):

@@ -175,6 +175,9 @@ def test_a_checked_model_answers_pandas_and_arrow_alike(registered, uri):
     assert list(pandas.index) == list(frame.index)
     assert arrow.schema == pa.schema({"prediction": pa.bool_(), "probability": pa.float64()})
     assert pandas.probability.to_numpy().tobytes() == arrow["probability"].to_numpy()[5:9].tobytes()
+    alone = [served.predict(ROWS.iloc[[i]]).probability.iloc[0] for i in range(40)]
+    assert np.array(alone).tobytes() == arrow["probability"].to_numpy().tobytes()
+    assert served.predict(ROWS.iloc[:0]).shape == (0, 2)
     with pytest.raises(DataError, match="no column `plan`"):
         served.predict(ROWS[["city"]])
 
