@@ -343,6 +343,10 @@ def test_a_folders_digest_is_of_names_and_bytes(tmp_path):
     assert digests.folder_digest(tmp_path) == one == digests.digest({"a": digests.file_digest(tmp_path / "a")})
     (tmp_path / "a").rename(tmp_path / "b")
     other = digests.folder_digest(tmp_path)
+    odd = os.fsencode(tmp_path / "b") + b"\xff"
+    Path(os.fsdecode(odd)).write_text("x")
+    assert digests.folder_digest(tmp_path) != other, "a name may be of any bytes"
+    Path(os.fsdecode(odd)).unlink()
     (tmp_path / "link").symlink_to(tmp_path / "b")
     assert len({one, other, digests.folder_digest(tmp_path)}) == 3
     linked = digests.digest({"link": f"-> {tmp_path / 'b'}"})

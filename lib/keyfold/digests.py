@@ -28,8 +28,9 @@ def folder_digest(folder: Path, leave: Collection[str] = ()) -> str:
     found: dict[str, str] = {}
     for path in folder.rglob("*"):
         relative = path.relative_to(folder)
+        name = relative.as_posix().encode("utf-8", "backslashreplace").decode()  # a name may be of any bytes
         if path.is_symlink():
-            found[relative.as_posix()] = f"-> {path.readlink()}"
+            found[name] = f"-> {path.readlink()}"
         elif not path.is_dir() and not {*relative.parts} & {*leave}:
-            found[relative.as_posix()] = file_digest(path)
+            found[name] = file_digest(path)
     return digest(found)
