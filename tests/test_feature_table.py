@@ -29,6 +29,7 @@ WINDOWS = {
     "mean_2": {"over": "2 rows", "take": "mean"}, "week": {"over": "7 days", "take": "std", "lag": "1 day"},
     "so_far": {"over": "all", "take": "sum"}, "share": {"over": "3 days", "take": "share", "input_col": "c", "value": "b"},
     "month": {"over": "1 month", "take": "slope", "current": True}, "ewm": {"over": "all", "take": "ewm", "alpha": 0.2},
+    "log_2": {"over": "2 rows", "take": "mean", "input_col": {"log": "x", "plus": 1}}, "first_2": {"over": "all", "take": "first", "min_count": 2},
 }  # fmt: skip
 
 
