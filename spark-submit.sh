@@ -92,6 +92,8 @@ made_from() {
   echo "$(cat "$ROOT/setup.py" "$ROOT/conf/constraints.txt" | cksum) python$version $ROOT"
 }
 
+extras_there() { sed -n '/extras_require/,$s/^        "\([a-z]*\)": .*/\1/p' "$ROOT/setup.py"; }
+
 venv_current() { [ -f "$STAMP" ] && [ -x "$PY" ] && [ "$(sed -n 1p "$STAMP")" = "$(made_from)" ]; }
 
 # With all of the extras that are asked for.
@@ -275,6 +277,10 @@ ready() { venv_ready && jars_ready && archive_ready; }
 
 # Prints nothing on stdout. The kernel holds the lock for us, through descriptor 9, and lets go of it however we end.
 set_up() {
+  local extra
+  for extra in "$@"; do
+    extras_there | grep -qxF "$extra" || die "there is no extra \`$extra\`$(extras_there | meant "$extra"); there are: $(extras_there | paste -sd' ' -)"
+  done
   EXTRAS="local $*"
   need_java
   ! ready || return 0
@@ -369,16 +375,16 @@ hand_over() {
 job_file() {
   case "$1" in
     *.py) [ -f "$1" ] || die "there is no job file $1"; echo "$1" ;;
-    *) [ -f "$ROOT/jobs/$1.py" ] || die "there is no job \`$1\`$(meant "$1"); the jobs are: $(jobs_there | paste -sd' ' -)"
+    *) [ -f "$ROOT/jobs/$1.py" ] || die "there is no job \`$1\`$(jobs_there | meant "$1"); the jobs are: $(jobs_there | paste -sd' ' -)"
       echo "$ROOT/jobs/$1.py" ;;
   esac
 }
 
 jobs_there() { (cd "$ROOT/jobs" && ls ./*.py | sed 's/^\.\///;s/\.py$//'); }
 
-# The job whose name differs least, by letters that are put in, left out or changed: at most a third of them.
+# Of the names that it reads the one that differs least, by letters that are put in, left out or changed: at most a third of them.
 meant() {
-  jobs_there | awk -v a="$1" '
+  awk -v a="$1" '
     { n = length(a); m = length($0)
       for (j = 0; j <= m; j++) d[0, j] = j
       for (i = 1; i <= n; i++) { d[i, 0] = i

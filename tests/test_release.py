@@ -131,6 +131,10 @@ def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
     ]
     assert sorted(order, key=page.index) == order and page.count(second.mlflow_run_id) == 1
 
+    alone = Run(conf(home, "good", better_than="champion"), spark)
+    score(alone)
+    assert str(alone.verdict).startswith("m version 2 answers: test ROC AUC 0.7")
+
     run, third, answering = trained(spark, conf(home, "bad", better_than="champion").model_copy(update={"name": "m"}))
     assert (third, answering) == (first, second), "trained before, and worse than who answers now"
     assert "roc_auc less that of the champion on the same test rows is -0." in run.verdict.why_not[0]

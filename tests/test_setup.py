@@ -130,6 +130,13 @@ def test_an_unknown_job_names_the_jobs(project):
     assert not project.logged()
 
 
+def test_an_unknown_extra_names_the_extras(project):
+    said = project.run("setup", "tourch")
+    assert said.code == 2
+    assert said.err == "keyfold: there is no extra `tourch` (did you mean `torch`?); there are: local torch horovod tune dev\n"
+    assert not project.logged()
+
+
 def test_the_version_is_told_without_a_set_up(project):
     assert project.run("--version").out == "keyfold 0.1.0\n"
     assert not project.logged()

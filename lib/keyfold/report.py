@@ -65,6 +65,11 @@ class Verdict(NamedTuple):
     metrics: Mapping[str, Metric]
     before: Mapping[str, float]
 
+    @classmethod
+    def of(cls, outcome: str, metrics: Mapping[str, Metric]) -> "Verdict":
+        """On a model that was judged before."""
+        return cls(outcome, [], "roc_auc" if "roc_auc" in metrics else "r2", metrics, {})
+
     def __str__(self) -> str:
         if self.shown not in self.metrics:
             return self.outcome

@@ -219,10 +219,11 @@ class Run:
     def _head(self, last: Job) -> dict[str, object]:
         """Metrics, model, data, date; then what else a person reads."""
         head: dict[str, object] = dict(self.verdict.facts) if self.verdict else {}
-        if self.conf.train and self.verdict:
-            head["model"] = f"{self.facts.get('model', '')}, {_kind(self.conf.train.model.chosen.said)}"
+        if self.conf.train and "model" in self.facts:
+            head["model"] = f"{self.facts['model']}, {_kind(self.conf.train.model.chosen.said)}"
+        labelled = [f"{job.counts['read']:,} labelled rows" for job in self.jobs if job.name == "train" and "read" in job.counts]
         head |= {
-            "data": self.rows.name,
+            "data": ", ".join([self.rows.name, *labelled]),
             "period": self.period or "all labelled rows",
             "date": f"{last.started:%Y-%m-%d %H:%M} UTC",
         }

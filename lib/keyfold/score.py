@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from keyfold import answers, examples, feature_table, logged, registry, standins, strata
+from keyfold import answers, examples, feature_table, logged, registry, report, standins, strata
 from keyfold.actions import Action, act, fits
 from keyfold.due import Due, N, due
 from keyfold.errors import DataError
@@ -79,6 +79,7 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
         job.inputs = {run.featured.name: pinned, "model": str(version)}
         job.run_id = run.identity("score", rows=pinned, model=version.pin, period=period, folds=folds.identity)
         run.facts |= {"scored period": period, "model that answers": str(version)}
+        run.verdict = run.verdict or report.Verdict.of(f"{version} answers", registry.measured(version))
         _refuse_taken_names(run)
         with run.predictions.lock(period, run.say):
             with run.step("check") as step:
