@@ -3,7 +3,7 @@
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
-LINK="$ROOT/.venv" # to the environment, a folder .venv-XXXXXX beside it; a new one is made aside, and the link changed once it is complete
+LINK="$ROOT/.venv" # to the environment, a folder beside it; a new one is made aside, and the link changed once it is complete
 
 # The files of an environment, whose own folder a running job keeps whatever the link comes to mean.
 use() {
@@ -132,7 +132,7 @@ make_new() {
   for old in "$LINK"-*; do
     [ ! -d "$old" ] || [ "$old" -ef "$LINK" ] || rm -rf "$old" # the one before, and what a set-up left that was cut short
   done
-  use "$(mktemp -d "$LINK-XXXXXX")"
+  use "$LINK-$(date +%y%m%d-%H%M%S)-$$"
   say "1 of 4: a Python environment"
   "$PYTHON" -m venv "$VENV"
   say "2 of 4: Python packages"
