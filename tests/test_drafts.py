@@ -260,6 +260,22 @@ def test_parts_of_dates_that_come_again(draw: Draw) -> None:
     assert conf["features"]["at"] == {"date_parts": {"input_col": "at", "parts": ["hour", "day_of_week"], "cyclic": True}}
 
 
+def test_days_between_dates(draw: Draw) -> None:
+    began = pd.Timestamp("2025-01-01") + pd.to_timedelta(np.arange(400) % 50, "D")
+    ended = began + pd.to_timedelta(np.arange(400) % 7, "D")
+    table = frame(
+        began=began.strftime("%Y-%m-%d"),
+        ended=ended.strftime("%Y-%m-%d %H:%M"),
+        birth_date=[f"19{i % 90 + 10}-03-01" for i in range(400)],
+    )
+    _, conf = draw(table)
+    assert conf["features"]["ended_after_began"]["numeric"]["input_col"] == {"difference": ["ended", "began"]}
+    text, conf = draw(table.assign(at=(ended + pd.Timedelta("3D")).strftime("%Y-%m-%d")), time="at")
+    ages = {name: f["numeric"]["input_col"] for name, f in conf["features"].items() if name.endswith("_age")}
+    assert ages == {f"{name}_age": {"age": name} for name in ("began", "ended", "birth_date")}
+    assert "birth_date is left out" not in text and "birth_date" not in conf["features"]
+
+
 # --- series and snapshots ---
 
 

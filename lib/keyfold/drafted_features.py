@@ -18,6 +18,7 @@ MAX_BUCKETS = 1 << 18
 WORDS = 3  # so many on average are a sentence, not a name
 MANY = 1_000  # rows
 _CODES = r"(.*_)?(id|code|zip|zip_?code|plz|postcode|postal_?code)"
+UNFIT = "its dates differ in no part that comes again, such as the weekday"
 _HOUR, _DAY = 3_600, 86_400
 WEEKS, YEAR = 14, 366  # days after which weekdays and months come again
 
@@ -74,7 +75,7 @@ def _twin(draft: Draft, column: Column) -> str | None:
 
 def _unfit(column: Column) -> str | None:
     if column.type in TIMES and not _parts(column):
-        return "its dates differ in no part that comes again, such as the weekday"
+        return UNFIT
     if column.type == "string" and column.sign and len(column.distinct) > FEW:
         return _signed(column)
     return None
@@ -159,17 +160,33 @@ def features(draft: Draft) -> Lines:
     for place, column in enumerate(columns, 1):
         if column.name not in out:
             names[_fresh(snake(column.name) or f"column_{place}", names)] = column
-    lines = [f"  {quoted(name)}: {_made(draft, column)}" for name, column in names.items()] + _windows(draft, names)
+    between, used = _between(draft, out, names)
+    lines = [f"  {quoted(name)}: {_made(draft, column)}" for name, column in names.items()] + between + _windows(draft, names)
+    left = [f"{draft.name(name)} is left out: {why}." for name, why in out.items() if name not in used]
     if not lines:
-        raise DataError(
-            "no column is left to learn from:\n" + "\n".join(f"{draft.name(n)} is left out: {why}." for n, why in out.items())
-        )
-    left = [f"  # {draft.name(name)} is left out: {why}." for name, why in out.items()]
+        raise DataError("\n".join(["no column is left to learn from:", *left]))
     if any(draft.suspects.get(name) == why for name, why in out.items()):
-        left += [
-            "  # Where a column that tells the label is known before it: add it here, and its name to `split: {allow: […]}`."
-        ]
-    return ["features:", *_together(draft, names), *lines, *left]
+        left += ["Where a column that tells the label is known before it: add it here, and its name to `split: {allow: […]}`."]
+    return ["features:", *_together(draft, names), *lines, *(f"  # {line}" for line in left)]
+
+
+def _between(draft: Draft, out: Mapping[str, str], taken: Container[str]) -> tuple[Lines, list[str]]:
+    """The days from dates until the row's time or, where rows have none, between dates; and the columns that they take."""
+    fit = [c for c in draft.seen.columns.values() if c.type in TIMES and c is not draft.time]
+    fit = [c for c in fit if out.get(c.name, UNFIT) == UNFIT or (draft.time and people.BIRTH in out[c.name])]
+    lines = []
+    for column in fit if draft.time else fit[1:]:
+        since = draft.time or fit[0]
+        name = f"{snake(column.name) or 'date'}_{'age' if draft.time else f'after_{snake(since.name)}'}"
+        source = (
+            f"age: {draft.name(column.name)}"
+            if draft.time
+            else f"difference: [{draft.name(column.name)}, {draft.name(since.name)}]"
+        )
+        said = f"days from {draft.name(column.name)} until {draft.name(since.name)}"
+        said = said if draft.time else f"days from {draft.name(since.name)} until {draft.name(column.name)}"
+        lines.append(f"  {_fresh(name, taken)}: {{numeric: {{input_col: {{{source}}}, scale: standard}}}}  # {said}")
+    return lines, [c.name for c in fit] if lines else []
 
 
 def _fresh(name: str, taken: Container[str]) -> str:

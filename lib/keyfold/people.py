@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from keyfold.columns import Column
 
+BIRTH = "a date of birth"
 _SAID = {
     "a name": "first_?name|last_?name|full_?name|middle_?name|given_?name|family_?name|surname|forename|maiden_?name|vorname|nachname|"
     "customer_?name|client_?name|patient_?name|employee_?name|person_?name|user_?name",
@@ -15,7 +16,7 @@ _SAID = {
     "a postal address": "(street_?|home_?|postal_?|mailing_?|billing_?|shipping_?)?address(_?line)?(_?\\d)?|street(_?name)?|anschrift|"
     "adresse|strasse|addr",
     "a number of a person": "ssn|social_?security(_?(number|no))?|passport(_?(number|no))?|iban|tax_?id|national_?id",
-    "a date of birth": "dob|birth_?date|date_?of_?birth|birthday|geburtsdatum|geburtstag",
+    BIRTH: "dob|birth_?date|date_?of_?birth|birthday|geburtsdatum|geburtstag",
 }
 _PERHAPS_NAME = "name|names|first|last|middle|person|owner|holder"
 _CONTENT = {
