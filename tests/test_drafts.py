@@ -23,7 +23,7 @@ from keyfold.errors import ConfError
 from keyfold.formats import NUMBERS, Numbers
 from keyfold.ingest import ingest
 from keyfold.look import conf_for
-from keyfold.peek import READER, see
+from keyfold.peek import see
 from keyfold.run import Run
 from keyfold.sample import SAMPLE, Sample
 from keyfold.score import score
@@ -31,7 +31,6 @@ from keyfold.training.job import decide, train
 from keyfold.yaml import parse
 
 JOB = Path(__file__).parent.parent / "jobs" / "init.py"
-NEW = pytest.mark.skipif(not READER, reason="ingest does not read these forms yet")
 Draw = Callable[..., tuple[str, dict[str, Any]]]
 
 
@@ -65,7 +64,6 @@ def frame(rows: int = 400, **columns: Any) -> pd.DataFrame:
 # --- numbers and dates ---
 
 
-@NEW
 def test_excel_in_german(draw: Draw) -> None:
     rows = [
         f"{i:06};{5 + i},{i:02};{i % 9 + 1}.{i:03},50;{i % 28 + 1:02}.{i % 12 + 1:02}.2026;{'Ja' if i % 3 else 'Nein'}"
@@ -89,7 +87,6 @@ def test_excel_in_german(draw: Draw) -> None:
     assert "Polars does not read them, and delta-rs reads NULL" in text
 
 
-@NEW
 def test_days_before_months_are_told_by_the_days(draw: Draw) -> None:
     days = [f"{i % 28 + 1:02}/{i % 12 + 1:02}/2026" for i in range(400)]
     months = [f"{i % 12 + 1}/{i % 28 + 1}/26" for i in range(400)]
@@ -412,3 +409,28 @@ def test_a_conf_for_few_series_runs(spark: Any, home: Path, draw: Draw) -> None:
     score(run, decide(run, train(run)))
     found = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
     assert [*found.shop] and set(found.status) == {"scored"} and len(found) == 3
+
+
+def test_a_conf_for_snapshots_from_excel_runs(spark: Any, home: Path, draw: Draw, tmp_path: Path) -> None:
+    def month(of: range, label: Callable[[int], str]) -> str:
+        rows = (
+            f"{i:05};{i % 50},{i % 10}0;{1 + i % 9}.{i % 1000:03},25;{i % 28 + 1:02}.0{i % 9 + 1}.2025;{label(i)}" for i in of
+        )
+        return "sep=;\nKunden-Nr;Größe (m²);Umsatz €;Datum;Gekündigt\n" + "\n".join(rows) + "\n"
+
+    draw(
+        month(range(400), lambda i: "Ja" if i % 50 + 3 * (i % 13) < 40 else "Nein"),
+        "m/kunden_2026-09.csv",
+        key=["Kunden-Nr"],
+        label="Gekündigt",
+    )
+    (tmp_path / "m" / "kunden_2026-10.csv").write_text(month(range(10, 410), lambda _: ""))
+    text, conf = drawn(str(tmp_path / "m"), key=["Kunden-Nr"], label="Gekündigt")
+    assert "It runs as it is." in text
+    run = Run(confs.check(conf), spark)
+    ingest(run)
+    score(run, decide(run, train(run)))
+    rows = deltalake.DeltaTable(str(run.rows.path)).to_pandas()
+    assert (len(rows), rows.grosse_m2.isna().sum(), rows.umsatz.max()) == (800, 0, 9404.25)
+    found = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
+    assert set(found.period) == {"2026-10"} and set(found.status) == {"scored"} and len(found) == 400

@@ -16,7 +16,7 @@ from keyfold.classes import yes_of
 from keyfold.columns import OTHER, Column
 from keyfold.hashing import value_hash
 from keyfold.key_counts import PERIODS, Keys
-from keyfold.peek import NUMBERED, READER, Seen
+from keyfold.peek import NUMBERED, Seen
 from keyfold.quoting import quoted
 
 QUARANTINE = 0.1  # the default of data.max_quarantine
@@ -50,7 +50,7 @@ class Draft:
     @cached_property
     def names(self) -> dict[str, str]:
         """Safe names of columns whose own names not every reader of Delta takes."""
-        return _safe_names(self.seen) if READER else {}
+        return _safe_names(self.seen)
 
     @cached_property
     def snapshots(self) -> tuple[str, list[str]] | None:

@@ -25,10 +25,9 @@ from keyfold.readers.jsonlines import NO_OBJECT
 from keyfold.readers.opening import refuse_others
 from keyfold.readers.records import BREAKS
 from keyfold.sample import Sample
-from keyfold.sources import Csv, charset, delimiter_of, format_of
+from keyfold.sources import charset, delimiter_of, format_of
 
 LIMIT = 200_000_000  # bytes
-READER = "decimal" in Csv.model_fields  # whether ingest reads other forms of numbers and dates
 NUMBERED = "_c0"  # the name of a first column without one
 
 
@@ -153,9 +152,6 @@ def _take(seen: Seen, block: Block, rows: int) -> None:
 def _settle(seen: Seen) -> None:
     """All columns have the one form of numbers that makes most of them numbers; of several the plainest."""
     columns = seen.columns.values()
-    if not READER:
-        for column in columns:
-            column.forms, column.dates = {}, set()
     forms = [PLAIN, *(n for n in NUMBERS if n.decimal == ","), *(n for n in NUMBERS if n.decimal == ".")]
     if seen.delimiter == ",":  # else it stands where a decimal comma would
         forms = [PLAIN, *(n for n in NUMBERS if n.decimal == "."), *forms]
