@@ -292,6 +292,22 @@ def test_few_series_are_split_by_time(draw: Draw, key: list[str]) -> None:
     assert conf["features"]["shop"] == {"one_hot": {"input_col": "shop"}}
 
 
+def test_one_series_and_a_content_key(draw: Draw) -> None:
+    _, conf = draw(series(1), key=["day"], label="sales", time="day")
+    assert conf["features"]["sales_before"]["windowed"]["by"] == [] and "time" in conf["split"]
+    _, conf = draw(series(2), key=["content"], label="sales", time="day")
+    assert (conf["data"]["key"], conf["data"]["period"]) == ("content", "month")
+    assert "time" in conf["split"] and "sales_before" not in conf["features"]
+
+
+def test_small_tables_have_larger_test_folds(draw: Draw) -> None:
+    assert draw(frame(2_000))[1]["split"]["share"] == {"train": 0.8, "validation": 0.1, "test": 0.1}
+    assert draw(frame(300))[1]["split"]["share"] == {"train": 0.7, "validation": 0.1, "test": 0.2}
+    text, conf = draw(frame(60))
+    assert conf["split"]["share"] == {"train": 0.6, "validation": 0.1, "test": 0.3}
+    assert "It does not run yet" in text and "fewer than 10 of a class" in text
+
+
 def test_many_series_stay_whole(draw: Draw) -> None:
     _, conf = draw(series(201), key=["shop", "day"], label="sales", time="day")
     assert conf["split"]["by"] == ["shop"] and "time" not in conf["split"]

@@ -292,8 +292,10 @@ ODD = ["a b", "a.b", 'say "x"', "o'clock", "back`tick", "a: b", "#1", "Größe (
 
 def test_odd_names_come_through(write: Write) -> None:
     text, conf = look(write(table(**{name: [f"u{i}", f"v{i}"] * 10 for i, name in enumerate(ODD)})), name="odd")
-    assert [*conf["data"]["columns"]][3:] == ODD
-    assert [f["one_hot"]["input_col"] for f in list(conf["features"].values())[1:]] == ODD
+    columns = [*conf["data"]["columns"].items()][3:]
+    assert [said["from"] if isinstance(said, dict) else name for name, said in columns] == ODD
+    assert [name for name, said in columns if isinstance(said, str)] == ["城市", "yes", "null", "1", "-"]
+    assert [f["one_hot"]["input_col"] for f in list(conf["features"].values())[1:]] == [name for name, _ in columns]
     assert all(name.isidentifier() and name.isascii() for name in conf["features"])
     assert [*yaml.safe_load(text)["features"]] == [*conf["features"]]
 

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from keyfold.hashing import value_hash
 from keyfold.key_counts import PERIODS, Keys
 from keyfold.peek import NUMBERED, Seen
 from keyfold.quoting import quoted
+from keyfold.release import FEW
 
 QUARANTINE = 0.1  # the default of data.max_quarantine
 FEW_SERIES = 200  # of so many keys each fold by a hash has too few, or none
@@ -84,7 +86,7 @@ class Draft:
     def repeated(self) -> tuple[str, int]:
         """The longest period in which the fewest rows have a key that stands more than once, and how many do."""
         if not self.key:
-            return "all", 0
+            return "month" if self.time else "all", 0
         if not self.time:
             return "all", self.keys.repeated_in_files() if self.snapshots else self.keys.repeated()
         times = self.keys.times(self.time)
@@ -99,10 +101,25 @@ class Draft:
         return bad + keyless > QUARANTINE * (self.seen.rows + bad)
 
     @property
+    def _least(self) -> int:
+        """The rows that have a label, or the rarer class of it."""
+        return min(self.label.classes().values()) if self.classes else self.label.present
+
+    @property
+    def test_share(self) -> float:
+        """The share of the test fold: 0.1, or more where that would leave it few rows."""
+        return min(0.3, max(0.1, ceil(20 * 2 * FEW / max(self._least, 1)) / 20))
+
+    @property
+    def few_rows(self) -> bool:
+        """Whether the test fold may have too few rows, or too few of a class, to promote a model."""
+        return self._least * self.test_share < 1.5 * FEW
+
+    @property
     def runs(self) -> bool:
         """Whether a pipeline of the conf runs as it is."""
         undecided = self.classes and not self.positive
-        return not (self.refused or undecided or self.seen.header or self.seen.other)
+        return not (self.refused or undecided or self.few_rows or self.seen.header or self.seen.other)
 
     @cached_property
     def suspects(self) -> dict[str, str]:
@@ -188,7 +205,8 @@ def _safe_names(seen: Seen) -> dict[str, str]:
     for place, name in enumerate(seen.columns, 1):
         if seen.format == "parquet" or name in seen.partitions or re.fullmatch(_SAFE, name):
             continue
-        fresh = snake(name).lstrip("_") or f"column_{place}"
+        fresh = snake(name).lstrip("_")
+        fresh = fresh if fresh[:1].isalpha() else f"column_{fresh or place}"
         while fresh.casefold() in taken:
             fresh += "_"
         taken.add(fresh.casefold())

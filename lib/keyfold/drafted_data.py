@@ -42,7 +42,7 @@ def _columns(draft: Draft) -> Lines:
 def _declared(draft: Draft, column: Column) -> str:
     type_ = _type(draft, column)
     if column.name in draft.names:
-        return f"{draft.names[column.name]}: {{from: {quoted(column.name)}, type: {type_}}}"
+        return f"{draft.name(column.name)}: {{from: {quoted(column.name)}, type: {type_}}}"
     return f"{quoted(column.name)}: {type_}"
 
 
@@ -137,7 +137,7 @@ def _label(draft: Draft) -> Lines:
 
 def _two_classes(draft: Draft) -> Lines:
     label, counts = draft.label, draft.label.classes()
-    shares = ", ".join(f"{n:,} {text.strip() if label.type in NUMBERS else quoted(text)}" for text, n in counts.most_common())
+    shares = ", ".join(f"{n:,} × {text.strip() if label.type in NUMBERS else quoted(text)}" for text, n in counts.most_common())
     lines = [f"  label: {draft.name(label.name)}  # {shares}"]
     if draft.positive:
         text, why = draft.positive

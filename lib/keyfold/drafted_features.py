@@ -211,7 +211,8 @@ def _windows(draft: Draft, taken: Container[str]) -> Lines:
     for name, (over, said) in windows.items():
         fresh = f"{snake(label) or 'label'}_{name}"
         if fresh not in taken:
-            source = f"input_col: {draft.name(label)}, over: {over}, scale: standard"
+            one = "by: [], " if draft.time and draft.key == [draft.time.name] else ""
+            source = f"input_col: {draft.name(label)}, {one}over: {over}, scale: standard"
             lines.append(
                 f"  {quoted(fresh)}: {{windowed: {{{source}}}}}  # the label {said} of its series; `lag` where it is known later"
             )

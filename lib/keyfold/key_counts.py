@@ -7,6 +7,7 @@ import pyarrow as pa
 from keyfold.columns import Block, Column
 from keyfold.hashing import feature_hash, value_hash
 
+CONTENT = "content"  # the key of tables without one
 PERIODS = {"day": 10, "month": 7}  # so many characters of an ISO time
 
 
@@ -24,6 +25,8 @@ class Keys:
 
     def add(self, block: Block, file: int) -> None:
         """Take in a block's keys."""
+        if self.key == [CONTENT] and CONTENT not in block:
+            self.key = []
         rows = len(next(iter(block.values()), ()))
         none = pa.nulls(rows, pa.string())
         texts = {name: block.get(name, none).cast(pa.string()) for name in dict.fromkeys([*self.key, *filter(None, [self.time])])}

@@ -12,11 +12,10 @@ from keyfold.columns import OTHER
 from keyfold.draft import TIMES, Draft, Lines, snake, unique
 from keyfold.drafted_features import features, is_text, why_not
 from keyfold.errors import ConfError, nearest
-from keyfold.key_counts import Keys
+from keyfold.key_counts import CONTENT, Keys
 from keyfold.peek import Seen, see
 from keyfold.quoting import quoted
-
-CONTENT = "content"
+from keyfold.release import FEW
 
 
 def conf_for(
@@ -35,8 +34,6 @@ def conf_for(
     name = _checked_name(path, name)
     keys = Keys(key or [], time, label)
     seen = see(path, encoding, keys.add)
-    if key == [CONTENT] and CONTENT not in seen.columns:
-        keys.key = []
     _check_columns(path, seen, key, label, time)
     draft = Draft(path, keys.key, seen.columns[label], seen.columns[time] if time else None, seen, keys, encoding)
     parts = [
@@ -111,11 +108,15 @@ def _split(draft: Draft) -> Lines:
             f"  # {series} too few for folds by key. Time tells them apart: test has the last 10 % of the rows.",
             f"  time: {{validation: {quoted(at[0])}, test: {quoted(at[1])}}}",
         ]
-    share = "  share: {train: 0.8, validation: 0.1, test: 0.1}  # by hash of the key: a row never changes its fold"
+    test = draft.test_share
+    share = f"{{train: {0.9 - test:.2g}, validation: 0.1, test: {test:.2g}}}"
+    lines = ["split:", f"  share: {share}  # by hash of the key: a row never changes its fold"]
+    if draft.few_rows:
+        lines += [f"  # Too few rows: `train` stops before it promotes a model whose test fold has fewer than {FEW} of a class."]
     if draft.time and draft.time.name in draft.key and len(draft.key) > 1:
         by = ", ".join(draft.name(name) for name in draft.key if name != draft.time.name)
-        return ["split:", f"  by: [{by}]  # all rows of one in one fold", share]
-    return ["split:", share]
+        lines += [f"  by: [{by}]  # all rows of one in one fold"]
+    return lines
 
 
 def _boundaries(draft: Draft) -> tuple[str, str] | None:
