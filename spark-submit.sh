@@ -105,10 +105,10 @@ venv_ready() {
   done
 }
 
-# What is there stays in use until the new environment is complete. An extra is added in place: what other jobs use does not change,
-# since every release is pinned.
+# What is there stays in use until the new environment is complete. An extra is added in place, by its own packages alone: since every
+# release is pinned, what other jobs use does not change.
 make_venv() {
-  local had=""
+  local had="" packages
   [ ! -f "$STAMP" ] || had="$(sed -n 2p "$STAMP")"
   EXTRAS="$(printf '%s\n' $had $EXTRAS | sort -u | tr '\n' ' ')"
   EXTRAS="${EXTRAS% }"
@@ -116,7 +116,9 @@ make_venv() {
   if venv_current; then
     say "adding to $LINK: $EXTRAS"
     forget_half_installed
-    install
+    packages="$(packages_of_extras)"
+    # shellcheck disable=SC2086
+    install $packages
     stamp
   else
     make_new
@@ -136,7 +138,7 @@ make_new() {
   say "1 of 4: a Python environment"
   "$PYTHON" -m venv "$VENV"
   say "2 of 4: Python packages"
-  install
+  install -e ".[$(tr ' ' ',' <<<"$EXTRAS")]"
   say "3 of 4: Delta's jars"
   make_jars
   stamp
@@ -153,8 +155,18 @@ forget_half_installed() {
   done
 }
 
+packages_of_extras() {
+  "$PY" -c 'import sys
+from importlib.metadata import requires
+from packaging.requirements import Requirement
+for package in map(Requirement, requires("keyfold")):
+    if package.marker and any(package.marker.evaluate({"extra": extra}) for extra in sys.argv[1:]):
+        package.marker = None
+        print(str(package).replace(" ", ""))' $EXTRAS
+}
+
 install() {
-  (cd "$ROOT" && "$PY" -m pip install --progress-bar off --disable-pip-version-check -c conf/constraints.txt -e ".[$(tr ' ' ',' <<<"$EXTRAS")]") | progress ||
+  (cd "$ROOT" && "$PY" -m pip install --progress-bar off --disable-pip-version-check -c conf/constraints.txt "$@") | progress ||
     die "pip could not install keyfold's dependencies: the lines above say why. Put that right and run this again."
   case " $EXTRAS " in *" horovod "*) make_horovod ;; esac
   make_driver_python
@@ -457,6 +469,7 @@ main() {
     # shellcheck disable=SC2046
     set_up $(extras_of ${arguments[@]+"${arguments[@]}"})
   else
+    case " ${arguments[*]-} " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
     [ -n "$plain" ] || need_confs ${arguments[@]+"${arguments[@]}"}
     # shellcheck disable=SC2046
     set_up $(extras_of ${arguments[@]+"${arguments[@]}"})

@@ -118,7 +118,7 @@ def test_usage_lists_the_jobs_and_sets_nothing_up(project):
     said = project.run("--help")
     assert said.code == 0
     assert "score      Scores." in said.out
-    assert project.run().out == said.out
+    assert project.run().out == project.run("score", "--help").out == said.out
     assert not project.logged()
 
 
@@ -234,6 +234,8 @@ def test_an_extra_that_is_killed_leaves_what_was_there(project):
     assert project.run("score").code == 0
     assert project.logged() == [], "the former set-up is complete"
     assert project.run("setup", "dev").code == 0
+    asked = project.log.read_text()
+    assert " pytest>=9 " in asked and " pyspark[connect]==4.1.4" in asked and " -e " not in asked, "keyfold itself stays as it is"
     assert (project.environment_folder, project.logged()) == (former, ["pip"])
     assert [path.name for path in packages.glob("*.dist-info")] == ["whole-1.dist-info"], "pip would take the half for the whole"
 
