@@ -42,6 +42,10 @@ def test_few_rows_of_a_class_promote_nothing():
         "the test fold has 1 row of a class, too few to measure roc_auc on (release.promote_if.roc_auc.min_rows is 10)"
     ]
     assert not why_not((1.0, 1.0, 1.0), few=10, at_least=0.75)
+    number = Release.model_validate({"promote_if": {"r2": {"at_least": 0.5}}})
+    assert hindrances(number, Evidence({"r2": Metric(1, 1, 1)}, 3))[0].startswith(
+        "the test fold has 3 rows, too few to measure r2 on"
+    )
     assert not why_not((1.0, 1.0, 1.0), few=1, at_least=0.75, min_rows=1)
     assert not why_not((1.0, 1.0, 1.0), few=None, at_least=0.75), "a version of before"
 

@@ -85,8 +85,10 @@ def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
     row = run._ledger_row(job, 2)
     assert json.loads(row[5]) == {"files": {"s3a://…@bucket/a.csv": "digest"}}
 
+    assert str(DataError(f"there is no {address}")) == "there is no s3a://…@bucket/a.csv", "in a notebook, too"
+
     def work():
-        raise DataError(f"there is no {address}")
+        raise RuntimeError(f"there is no {address}")
 
     monkeypatch.setattr(sys, "argv", ["x.py"])
     for debug in (True, False):
@@ -95,5 +97,8 @@ def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
     said = capsys.readouterr()
     for text in (page, str(row), said.err, said.out):
         assert "canary" not in text
-    assert said.err.count("keyfold: there is no s3a://…@bucket/a.csv\n") == 2 and "Traceback" in said.err
+    assert (
+        said.err.count("keyfold: something unexpected: RuntimeError: there is no s3a://…@bucket/a.csv (--debug") == 2
+        and "Traceback" in said.err
+    )
     assert page.count("s3a://…@bucket/a.csv") >= 2

@@ -5,11 +5,16 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
+from keyfold.secrets import redacted
+
 
 class KeyfoldError(Exception):
     """Something a person can put right; jobs print its sentence without a stack trace."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(redacted(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfError(KeyfoldError):

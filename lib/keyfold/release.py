@@ -90,7 +90,7 @@ def _hindrances(name: str, bound: Bound, evidence: Evidence) -> list[str]:
         return [f"{name} was not measured (measured: {', '.join(evidence.metrics)})"]
     said = []
     if evidence.few is not None and evidence.few < bound.min_rows:
-        said.append(f"{too_few(evidence.few)} to measure {name} on (release.promote_if.{name}.min_rows is {bound.min_rows})")
+        said.append(f"{too_few(evidence)} to measure {name} on (release.promote_if.{name}.min_rows is {bound.min_rows})")
     if not bound.cleared(metric):
         found = figure(metric.value, digits=4) + (f" ({metric.low:.4f} – {metric.high:.4f})" if bound.interval else "")
         said.append(f"{name} on the test fold is {found}, and {'its whole interval ' if bound.interval else ''}must be {bound}")
@@ -106,9 +106,10 @@ def _hindrances(name: str, bound: Bound, evidence: Evidence) -> list[str]:
     return said
 
 
-def too_few(few: int) -> str:
-    """What to say of a test fold with so few rows of a class."""
-    return f"the test fold has {few} {'row' if few == 1 else 'rows'} of a class, too few"
+def too_few(evidence: Evidence) -> str:
+    """What to say of a test fold with so few rows."""
+    rows = "1 row" if evidence.few == 1 else f"{evidence.few or 0} rows"
+    return f"the test fold has {rows}{' of a class' if 'roc_auc' in evidence.metrics else ''}, too few"
 
 
 def _better(name: str, gain: Metric) -> bool:

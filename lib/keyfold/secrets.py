@@ -1,4 +1,4 @@
-"""Passwords, kept out of what is printed, logged or written: `redacted` is called wherever text leaves a job."""
+"""Passwords, kept out of what is printed, logged or written: `redacted` is called by each error of keyfold, and wherever text leaves a job."""
 
 import os
 import re

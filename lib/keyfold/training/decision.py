@@ -42,7 +42,7 @@ def decide(run: "Run", version: Registered) -> Registered:
         registry.promote(version)
         run.say(f"{version} is the champion")
         if evidence.metrics and evidence.few is not None and evidence.few < release.FEW:
-            run.say(f"WARNING: {release.too_few(evidence.few)}, so the metrics say little")
+            run.say(f"WARNING: {release.too_few(evidence)}, so the metrics say little")
         return version
     run.say(f"{version} is not promoted: {'; '.join(why_not)}")
     if answering is None:
