@@ -1,10 +1,13 @@
 """What must hold of the folds before anything is trained on them, proven on the rows themselves, in one pass."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold import sql
-from keyfold.errors import PromiseError
+from keyfold.copies import SHARE, alike, copies, row_hash
+from keyfold.errors import ConfError, PromiseError, nearest
+from keyfold.leaks import MOST, Told, told
+from keyfold.metrics import figure
 from keyfold.schema import BRIDGED
 from keyfold.split import FOLD, FOLDS, Folds, moment
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from keyfold.run import Run
 
 CHANCE = 1e-6  # an honest split breaks a band less often than this, over all of its bands
+LARGE = 0.1  # of the rows, in one group of many
 _SHOWN = 5
 _GROUP, _FEATURES = 0, 1
 
@@ -35,6 +39,7 @@ class Cell(NamedTuple):
     mask: int
     positive: bool | None
     units: int
+    most: int  # rows of the largest
     rows: Sequence[int]  # by fold
     first: Sequence[int | None]  # microseconds, by fold
     last: Sequence[int | None]
@@ -46,10 +51,14 @@ def check(run: "Run", found: "Examples") -> list[Gate]:
 
     folds, split = found.folds, run.conf.split
     rows = found.rows.where(f"{sql.quoted(FOLD)} IS NOT NULL")
-    inputs = columns_of(feature.kind for feature in run.conf.features.values())
-    cells = _cells(rows, folds, inputs if split.max_identical is not None else [], classes=found.label.classes)
+    kinds = [feature.kind for feature in run.conf.features.values()]
+    # In later times the same rows may well come again, as they will when the model answers.
+    inputs = columns_of(kinds) if split.max_identical is not None or folds.hashed else []
+    cells = _cells(rows, folds, inputs, classes=found.label.classes)
     groups = [cell for cell in cells if cell.what == _GROUP]
     gates = []
+    if folds.given:
+        _tell_largest(run, rows, folds, groups)
     if folds.hashed:
         gates.append(_groups(rows, folds, groups))
         if not split.time:
@@ -58,11 +67,12 @@ def check(run: "Run", found: "Examples") -> list[Gate]:
             gates += _shares(folds, own, classes=found.label.classes)
     if split.time:
         gates += _times(rows, folds, groups)
-    if split.max_identical is not None:
-        gates.append(_identical(rows, folds, inputs, [c for c in cells if c.what == _FEATURES], split.max_identical))
+    if inputs:
+        gates.append(_identical(rows, found, inputs, [c for c in cells if c.what == _FEATURES]))
+    gates += _telling(run, rows, found)
     if broken := [gate for gate in gates if not gate.holds]:
         said = "; ".join(f"{g.name}: {g.seen}" + (f", such as {', '.join(g.offending)}" if g.offending else "") for g in broken)
-        raise PromiseError(f"the folds cannot be trusted, so nothing was trained. {said}")
+        raise PromiseError(f"nothing was trained, because a check of the rows failed. {said}")
     return gates
 
 
@@ -72,7 +82,7 @@ def _cells(rows: "DataFrame", folds: Folds, inputs: Sequence[str], *, classes: b
 
     units = [f"struct({_GROUP} AS what, keyfold_unit AS h)"]
     if inputs:
-        units.append(f"struct({_FEATURES} AS what, {_row_hash(inputs)} AS h)")
+        units.append(f"struct({_FEATURES} AS what, {row_hash(map(sql.reference, inputs))} AS h)")
     at = folds.sql_time(rows) if folds.split.time else "CAST(NULL AS BIGINT)"
     each = rows.withColumn("keyfold_unit", folds.unit(rows)).selectExpr(
         f"array_position({_names()}, {sql.quoted(FOLD)}) - 1 AS fold",
@@ -83,22 +93,23 @@ def _cells(rows: "DataFrame", folds: Folds, inputs: Sequence[str], *, classes: b
     times = [f"{take}(CASE WHEN fold = {f} THEN at END) AS {take}{f}" for take in ("min", "max") for f in parts]
     mask = "bit_or(shiftleft(1L, CAST(fold AS INT))) AS mask"
     units_ = each.groupBy("what", "h").agg(*map(sql.column, [mask, "max(positive) AS positive", *sums, *times]))
-    again = [f"sum(n{f}) AS n{f}" for f in parts] + [f"{take}({take}{f}) AS {take}{f}" for take in ("min", "max") for f in parts]
+    most = f"max({' + '.join(f'n{f}' for f in parts)}) AS most"
+    again = (
+        [most]
+        + [f"sum(n{f}) AS n{f}" for f in parts]
+        + [f"{take}({take}{f}) AS {take}{f}" for take in ("min", "max") for f in parts]
+    )
     grouped = units_.groupBy("what", "mask", "positive").agg(*map(sql.column, ["count(*) AS units", *again]))
     return [_cell(row) for row in grouped.collect()]
 
 
 def _cell(row: "Row") -> Cell:
     by = {name: [row[f"{name}{f}"] for f in range(len(FOLDS))] for name in ("n", "min", "max")}
-    return Cell(row.what, row.mask, row.positive, row.units, by["n"], by["min"], by["max"])
+    return Cell(row.what, row.mask, row.positive, row.units, row.most, by["n"], by["min"], by["max"])
 
 
 def _names() -> str:
     return sql.array(map(sql.text, FOLDS))
-
-
-def _row_hash(columns: Iterable[str]) -> str:
-    return f"xxhash64({', '.join(map(sql.reference, columns))})"
 
 
 def _groups(rows: "DataFrame", folds: Folds, cells: Sequence[Cell]) -> Gate:
@@ -108,8 +119,23 @@ def _groups(rows: "DataFrame", folds: Folds, cells: Sequence[Cell]) -> Gate:
     seen = f"{split:,} of {whole:,} are in several"
     if not split:
         return Gate(name, True, seen)
-    more = rows.groupBy(*map(sql.col, folds.by)).agg(sql.column(f"count(DISTINCT {sql.quoted(FOLD)})").alias("keyfold_n"))
-    return Gate(name, False, seen, _first(more.where("keyfold_n > 1"), folds.by))
+    marked = rows.withColumn("keyfold_unit", folds.unit(rows))
+    several = marked.groupBy("keyfold_unit").agg(sql.column(f"count(DISTINCT {sql.quoted(FOLD)})").alias("keyfold_n"))
+    return Gate(name, False, seen, _first(marked.join(several.where("keyfold_n > 1"), "keyfold_unit", "left_semi"), folds.by))
+
+
+def _tell_largest(run: "Run", rows: "DataFrame", folds: Folds, cells: Sequence[Cell]) -> None:
+    """A group that is so large may be what stands for `not known`, and moves the shares of the rows."""
+    n, units = sum(sum(cell.rows) for cell in cells), sum(cell.units for cell in cells)
+    largest = max((cell.most for cell in cells), default=0)
+    if largest > n * LARGE and largest * units > n / LARGE:
+        by = list(map(sql.col, folds.by))
+        found = rows.groupBy(*by).count().sort(sql.col("count").desc(), *by).take(1)[0]
+        value = ", ".join(map(str, found[:-1]))
+        run.say(
+            f"{found['count']:,} of {n:,} rows are of one group, {' and '.join(folds.by)} {value!r}, so the shares of rows differ "
+            "from those of groups; if it stands for what is not known, make it NULL"
+        )
 
 
 def _shares(folds: Folds, cells: Sequence[Cell], *, classes: bool) -> list[Gate]:
@@ -161,18 +187,62 @@ def _outside(rows: "DataFrame", folds: Folds, fold: str, start: int | None, end:
     return rows.where(sql.column(f"{sql.quoted(FOLD)} = {sql.text(fold)} AND ({' OR '.join(out)})"))
 
 
-def _identical(rows: "DataFrame", folds: Folds, inputs: Sequence[str], cells: Sequence[Cell], most: float) -> Gate:
+def _identical(rows: "DataFrame", found: "Examples", inputs: Sequence[str], cells: Sequence[Cell]) -> Gate:
+    """Against `max_identical` all rows that are alike count; without it copies do, which chance does not explain."""
+    folds, most = found.folds, found.folds.split.max_identical
     outside = sum(sum(cell.rows[1:]) for cell in cells)
     same = sum(sum(cell.rows[1:]) for cell in cells if cell.mask & 1)
     share = same / max(1, outside)
-    seen = f"{same:,} of {outside:,} rows outside train ({share:.2%}) have the features of a row of train; at most {most:.2%} may"
+    seen = f"{same:,} of {outside:,} rows outside train ({share:.2%}) have the features of a row of train"
     name = "identical rows across folds"
-    if share <= most:
+    if most is not None or share <= SHARE:
+        most = SHARE if most is None else most
+        holds, seen = share <= most, f"{seen}; at most {most:.2%} may"
+    else:
+        copied, error = copies(alike(rows, found.of("train"), folds, inputs))
+        holds = copied - 2 * error <= SHARE
+        seen += f", about {copied:.2%} more than chance explains; at most {SHARE:.2%} may be copies"
+    if holds:
         return Gate(name, True, seen)
-    marked = rows.withColumn("keyfold_same", sql.column(_row_hash(inputs)))
+    seen += (
+        ". Name in split.by what alike rows have in common, take copies out, or say in split.max_identical how many may be there"
+    )
+    marked = rows.withColumn("keyfold_same", sql.column(row_hash(map(sql.reference, inputs))))
     train = marked.where(f"{sql.quoted(FOLD)} = 'train'").select("keyfold_same")
     there = marked.where(f"{sql.quoted(FOLD)} <> 'train'").join(train, "keyfold_same", "left_semi")
     return Gate(name, False, seen, _first(there, folds.by))
+
+
+def _telling(run: "Run", rows: "DataFrame", found: "Examples") -> list[Gate]:
+    """Whether a column gives the label away, but for those that the conf allows; windows look at earlier rows alone, and do not."""
+    from keyfold.features.windowed import Windowed
+    from keyfold.spec import columns_of
+
+    kinds = [feature.kind for feature in run.conf.features.values()]
+    columns = columns_of(kind for kind in kinds if not isinstance(kind, Windowed) or kind.current)
+    allowed = run.conf.split.allow
+    if other := [name for name in allowed if name not in rows.columns]:
+        raise ConfError(f"split.allow: table `{run.featured.name}` has no column `{other[0]}`{nearest(other[0], rows.columns)}")
+    looked = told(
+        rows, sum(map(found.of, FOLDS)), found.folds, [c for c in columns if c not in allowed], classes=found.label.classes
+    )
+    if not looked:
+        return []
+    unit = "ROC AUC" if found.label.classes else "R²"
+    suspects = [t for t in looked if t.most > MOST]
+    name = "columns that give the label away"
+    if not suspects:
+        seen = f"the most telling, `{looked[0].column}`, has {unit} {figure(looked[0].most)} alone; {MOST} is suspect"
+        return [Gate(name, True, seen)]
+    said = "; ".join(_said(t, unit) for t in suspects[:_SHOWN])
+    names = ", ".join(t.column for t in suspects)
+    advice = f"Take it out of `features`, or, where it is known before the label is, write split: {{allow: [{names}]}}"
+    return [Gate(name, False, f"{said}. {advice}")]
+
+
+def _said(one: Told, unit: str) -> str:
+    how = "by whether it is there" if one.there >= one.alone - 0.01 else "alone"
+    return f"`{one.column}` tells the label {how}, with {unit} {figure(one.most)} on rows that are held out"
 
 
 def _first(rows: "DataFrame", columns: Sequence[str]) -> list[str]:

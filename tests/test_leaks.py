@@ -1,0 +1,124 @@
+"""Columns that give the label away are found, alone or by being there; honest ones are not."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyspark.sql import functions as F
+
+from keyfold import registry
+from keyfold.conf import check
+from keyfold.errors import ConfError, PromiseError
+from keyfold.examples import LABEL
+from keyfold.ingest import PERIOD
+from keyfold.leaks import MOST, _auc, _held_out, told
+from keyfold.run import Run
+from keyfold.split import Folds, Split
+from keyfold.training.job import train
+
+RNG = np.random.default_rng(0)
+N = 3000
+Y = RNG.random(N) < 0.2
+AMOUNT = np.exp(RNG.normal(size=N))
+FOLDS = Folds(Split(), ["id"], "leaks")
+
+
+def found_of(spark, y, classes=True, n=N, **columns):
+    table = pa.Table.from_pandas(pd.DataFrame({"id": np.arange(N), LABEL: y} | columns), preserve_index=False)
+    return {t.column: t for t in told(spark.createDataFrame(table), n, FOLDS, list(columns), classes=classes)}
+
+
+def test_columns_that_tell_a_class(spark):
+    score = np.where(Y, RNG.normal(1.5, 1, N), RNG.normal(0, 1, N))
+    leaky = {
+        "there": np.where(Y, RNG.choice(["A", "B"], N), None),
+        "missing": np.where(Y, None, RNG.normal(size=N)),
+        "since": np.where(Y, pd.Timestamp("2026-01-01").date(), None),
+        "code": np.where(Y, RNG.integers(3, 6, N), RNG.integers(0, 3, N)).astype(str),
+        "nearly": Y ^ (RNG.random(N) < 0.01),
+        "beyond": np.where(Y, 100.0, 0) + RNG.normal(size=N),
+        "ring": np.where(Y, RNG.choice([-9.0, 9.0], N), 0) + RNG.normal(size=N),
+        "blob": [b"yes" if y else b"no" for y in Y],
+    }
+    honest = {
+        "score": score, "noise": RNG.normal(size=N), "id_like": [f"v{i}" for i in range(N)], "same": ["x"] * N, "nothing": [None] * N,
+        "often_there": np.where(RNG.random(N) < np.where(Y, 0.9, 0.2), 1.0, None),
+    }  # fmt: skip
+    found = found_of(spark, Y, **leaky, **honest)
+    assert {name for name, t in found.items() if t.most > MOST} == leaky.keys()
+    assert {name for name, t in found.items() if t.there > MOST} == {"there", "missing", "since"}
+    assert found["id_like"].most == pytest.approx(0.5, abs=0.05), "no row answers for itself"
+    assert list(found)[-1] in honest and next(iter(found)) in leaky, "the most telling first"
+    assert 0.75 < found["score"].alone < 0.9
+    assert found_of(spark, np.arange(N) < 5, few=np.arange(N) < 5) == {}, "too few of a class to say"
+
+
+def test_columns_that_tell_a_number(spark):
+    leaky = {"cents": AMOUNT * 100, "negative": 7 - AMOUNT**3, "rounded": AMOUNT.round(1)}
+    honest = {"half": AMOUNT + RNG.normal(size=N) * AMOUNT.std(), "group": RNG.choice(list("abc"), N)}
+    for unit in (1.0, 1e200):
+        found = found_of(spark, AMOUNT * unit, classes=False, **leaky, **honest)
+        assert {name for name, t in found.items() if t.most > MOST} == leaky.keys()
+
+
+def test_a_sample_is_enough(spark):
+    found = found_of(spark, Y, n=40 * N, good=Y, bad=RNG.random(N))
+    assert found["good"].alone > 0.99 > MOST > found["bad"].alone, "of 40 times the rows, by which the sample is measured"
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 4)), min_size=2, max_size=40))
+def test_no_row_is_answered_by_its_own_part(rows):
+    codes, y, parts = (np.array(column) for column in zip(*rows, strict=True))
+    answer = _held_out(codes, y.astype(float), parts)
+    for i in range(len(rows)):
+        others = (codes == codes[i]) & (parts != parts[i])
+        assert answer[i] == pytest.approx((y[others].sum() + y.mean()) / (others.sum() + 1))
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30).filter(lambda r: len({y for y, _ in r}) == 2)
+)
+def test_the_area_is_that_of_pairs(rows):
+    y, score = (np.array(column) for column in zip(*rows, strict=True))
+    pairs = [(p > n) + (p == n) / 2 for p in score[y] for n in score[~y]]
+    assert _auc(y.astype(float), score) == pytest.approx(np.mean(pairs))
+
+
+# --- in the job ---
+
+
+def run_of(spark, split, label="churn"):
+    features = {"x": {"numeric": {"input_col": "x"}}, "why": {"one_hot": {"input_col": "reason_code"}}}
+    classes = label == "churn"
+    estimator = "sklearn.linear_model.LogisticRegression" if classes else "sklearn.linear_model.Ridge"
+    conf = {
+        "name": "leaks", "split": split, "data": {"key": ["id"], "label": label}, "features": features,
+        "train": {"model": {"sklearn": {"estimator": estimator}}}, "report": {"slices": ["reason_code"]},
+    }  # fmt: skip
+    return Run(check(conf), spark)
+
+
+def test_a_column_that_gives_the_label_away_stops_training_unless_it_is_allowed(spark, home):
+    rows = spark.range(1500).selectExpr(
+        "id", "id % 5 = 0 AS churn", "cast(pmod(xxhash64(id), 1000) AS double) AS x", f"'all' {PERIOD}"
+    )
+    rows = rows.withColumn("reason_code", F.expr("IF(churn, element_at(array('A', 'B', 'C'), int(1 + x % 3)), NULL)"))
+    rows = rows.withColumn("amount", F.expr("3 * x + IF(churn, 1, 0) + pmod(xxhash64(id, 1), 2000)"))
+    run_of(spark, {}).rows.replace(rows, PERIOD, {"all": 1500})
+    with pytest.raises(PromiseError) as stopped:
+        train(run_of(spark, {}))
+    assert stopped.value.exit_code == 4
+    assert (
+        "columns that give the label away: `reason_code` tells the label by whether it is there, with ROC AUC 1.00 on rows that are held "
+        "out. Take it out of `features`, or, where it is known before the label is, write split: {allow: [reason_code]}"
+    ) in str(stopped.value)
+    assert registry.known("leaks", "") is None
+    with pytest.raises(ConfError, match=r"split.allow: table `leaks.rows` has no column `reason` .did you mean `reason_code`"):
+        train(run_of(spark, {"allow": ["reason"]}))
+    assert float(train(run_of(spark, {"allow": ["reason_code"]})).tags["keyfold.roc_auc"]) == 1
+    number = run_of(spark, {}, "amount")
+    train(number)
+    page = number.write_report().read_text("utf-8")
+    assert "By reason_code" in page and "RMSE by reason_code" in page, "slices of a regression"
