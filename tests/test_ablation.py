@@ -98,6 +98,7 @@ def test_a_model_without_features_is_the_model_of_a_conf_that_has_none_of_them(s
 RAW = {
     "name": "t",
     "data": {"key": ["id"], "label": "y"},
+    "split": {"allow": ["c"]},
     "features": {
         "x": {"bucketized": {"input_col": "x", "boundaries": [3]}},
         "c": {"one_hot": {"input_col": "c"}},

@@ -52,6 +52,7 @@ def raw(into="faults.predictions"):
     return {
         "name": "faults",
         "data": {"table": "faults.rows", "key": ["id"], "time": "seen", "period": "month", "label": "y", "positive": True},
+        "split": {"allow": ["x"]},
         "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c", "handle_unseen": "error"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
         "score": {"into": into},

@@ -28,7 +28,7 @@ FAULTS = {
     "validation is from 2026-03-01": ({"time": TIME}, "IF(id = 40, 'validation', keyfold_fold)", "such as 40$"),
     "test is from 2026-04-01": ({"time": TIME}, "IF(id = 85, 'test', keyfold_fold)", "such as 85$"),
     "train is before 2026-02-24 (gap)": ({"time": TIME}, "IF(id = 55, 'train', keyfold_fold)", "such as 55$"),
-    "identical rows across folds": ({"max_identical": 0.01}, "keyfold_fold", r"failed. identical .* rows outside train \(100.00%\) .*; at most 1.00% may. Name .*, such as \d+, \d+, "),
+    "identical rows across folds": ({"max_identical": 0.01}, "keyfold_fold", r"failed. identical .* rows outside train \(100.00%\) .*; at most 1.00% may, such as \d+, \d+, .*\. Name in split.by"),
 }  # fmt: skip
 
 

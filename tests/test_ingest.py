@@ -427,7 +427,12 @@ def test_whole_numbers_are_exact_in_the_predictions(ingested, key):
     kinds = {"big": {"one_hot": {"input_col": "big"}}, "odd": {"hashed": {"input_col": "y", "num_buckets": 64}}}
     model = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}
     data = run.conf.data.model_dump(mode="json", exclude_none=True)
-    run = Run(check({"name": "t", "data": data | {"positive": 2**53 + 1}, "features": kinds, "train": model}), run.spark)
+    run = Run(
+        check(
+            {"name": "t", "data": data | {"positive": 2**53 + 1}, "split": {"allow": ["y"]}, "features": kinds, "train": model}
+        ),
+        run.spark,
+    )
     ingest(run)
     assert run.jobs[0].status == "done before"
     score(run, decide(run, train(run)))

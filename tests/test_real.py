@@ -1,16 +1,20 @@
 """Real tables: telecom customers, with the conf that `init` makes of them unaided; ads and films, with crosses that are measured."""
 
+import hashlib
 import os
 import statistics
 from pathlib import Path
 
 import deltalake
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from keyfold import registry, yaml
+from keyfold import gates, registry, yaml
 from keyfold.conf import check
-from keyfold.ingest import ingest
+from keyfold.errors import PromiseError
+from keyfold.examples import examples
+from keyfold.ingest import PERIOD, ingest
 from keyfold.look import conf_for
 from keyfold.run import Run
 from keyfold.score import score
@@ -49,6 +53,53 @@ def test_the_conf_of_init_makes_a_good_model_whatever_the_salt(spark, home, raw)
         areas.append(float(train(other).tags["keyfold.roc_auc"]))
     print("test ROC AUC over two salts:", areas, statistics.mean(areas))
     assert statistics.mean(areas) >= 0.835
+
+
+# --- gates ---
+
+READ = {
+    "incomes": ("fairness_adult/adult.csv.gz", {}, ["income-per-year", "fnlwgt"]),
+    "houses": ("housing_california/housing.csv", {}, ["median_house_value"]),
+    "messages": ("sms_spam/sms.tsv", {"sep": "\t", "quoting": 3, "names": ["kind", "text"], "header": None}, ["kind"]),
+    "reviews": ("reviews_alexa/amazon_alexa_3150.tsv", {"sep": "\t"}, ["feedback", "rating", "date"]),
+}
+
+
+def gates_of(spark, name, key="content"):
+    """The gates of a table's columns but for the label, which stands first, and some others; its rows have their digest as key, or a number."""
+    path, how, (label, *others) = READ[name]
+    table = pd.read_csv(Path(DATA) / path, **how)
+    columns = [c for c in table if c not in (label, *others)]
+    digests = table.astype(str).agg("|".join, axis=1).map(lambda row: hashlib.sha256(row.encode()).hexdigest()[:32])
+    copy = digests.groupby(digests).cumcount() + 1
+    table["content_key"] = digests + "-" + (copy if key == "content" else pd.Series(range(len(table)))).astype(str)
+    table["row"], table[PERIOD] = range(len(table)), "all"
+    numbers = {c: {"numeric": {"input_col": c, "missing": 0}} for c in table[columns].select_dtypes("number")}
+    features = {c: {"hashed": {"input_col": c, "num_buckets": 64}} for c in columns} | numbers
+    classes = table[label].nunique() == 2
+    estimator = f"sklearn.linear_model.{'LogisticRegression' if classes else 'Ridge'}"
+    positive = {"positive": table[label].value_counts().index.tolist()[-1]} if classes else {}
+    conf = {
+        "name": name, "data": {"key": key if key == "content" else [key], "label": label} | positive, "features": features,
+        "train": {"model": {"sklearn": {"estimator": estimator}}},
+    }  # fmt: skip
+    run = Run(check(conf), spark)
+    run.rows.replace(spark.createDataFrame(pa.Table.from_pandas(table, preserve_index=False)), PERIOD, {"all": len(table)})
+    return gates.check(run, examples(run))
+
+
+@pytest.mark.parametrize("name", READ)
+def test_honest_tables_pass_the_gates(spark, home, name):
+    found = gates_of(spark, name)
+    assert all(gate.holds for gate in found)
+    assert {"identical rows across folds", "columns that give the label away"} <= {gate.name for gate in found}
+
+
+def test_messages_that_stand_again_under_another_key_do_not(spark, home):
+    with pytest.raises(
+        PromiseError, match=r"identical rows across folds: 1\d\d of 1,\d\d\d rows outside train \(1.*%\), about .*"
+    ):
+        gates_of(spark, "messages", key="row")
 
 
 # --- crosses, measured ---

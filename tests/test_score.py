@@ -34,7 +34,7 @@ def conf(table="shop.visits", **of):
         {
             "name": "shop",
             "data": {"table": table, "key": ["id", "at"], "time": "seen", "period": "month", "label": "y", "positive": True},
-            "split": {"by": ["id"]},
+            "split": {"by": ["id"], "allow": ["x"]},
             "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c", "handle_unseen": "error"}}},
             "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
             "score": of,

@@ -204,7 +204,7 @@ def trained(spark, tune, **more):
     """The run, its version, and what the trials were given."""
     run, kept = Run(check(raw(tune, **more)), spark), []
     rows = spark.range(1500).selectExpr(
-        "id", "(id * 7919) % 1000 / 1000.0D x", "concat('c', id % 5) c", "(id * 7919) % 1000 + (id * 31) % 800 + 100 * (id % 5) > 1000 y"
+        "id", "(id * 7919) % 1009 / 1000.0D x", "concat('c', id % 5) c", "(id * 7919) % 1009 + (id * 31) % 800 + 100 * (id % 5) > 1000 y"
     )  # fmt: skip
     run.rows._save(rows.write.format("delta").mode("overwrite"), rows, {})
     over = trying.Trying.over

@@ -24,12 +24,17 @@ _GROUP, _FEATURES = 0, 1
 
 
 class Gate(NamedTuple):
-    """One thing that was proven or not: what was seen, and, where it is broken, the first offending keys as text."""
+    """One thing that was proven or not: what was seen, and, where it is broken, the first offending keys as text and what to do."""
 
     name: str
     holds: bool
     seen: str
     offending: Sequence[str] = ()
+    advice: str = ""
+
+    def __str__(self) -> str:
+        such = f", such as {', '.join(self.offending)}" if self.offending else ""
+        return f"{self.name}: {self.seen}{such}{'. ' * bool(self.advice)}{self.advice}"
 
 
 class Cell(NamedTuple):
@@ -71,8 +76,7 @@ def check(run: "Run", found: "Examples") -> list[Gate]:
         gates.append(_identical(rows, found, inputs, [c for c in cells if c.what == _FEATURES]))
     gates += _telling(run, rows, found)
     if broken := [gate for gate in gates if not gate.holds]:
-        said = "; ".join(f"{g.name}: {g.seen}" + (f", such as {', '.join(g.offending)}" if g.offending else "") for g in broken)
-        raise PromiseError(f"nothing was trained, because a check of the rows failed. {said}")
+        raise PromiseError(f"nothing was trained, because a check of the rows failed. {'; '.join(map(str, broken))}")
     return gates
 
 
@@ -204,13 +208,11 @@ def _identical(rows: "DataFrame", found: "Examples", inputs: Sequence[str], cell
         seen += f", about {copied:.2%} more than chance explains; at most {SHARE:.2%} may be copies"
     if holds:
         return Gate(name, True, seen)
-    seen += (
-        ". Name in split.by what alike rows have in common, take copies out, or say in split.max_identical how many may be there"
-    )
     marked = rows.withColumn("keyfold_same", sql.column(row_hash(map(sql.reference, inputs))))
     train = marked.where(f"{sql.quoted(FOLD)} = 'train'").select("keyfold_same")
     there = marked.where(f"{sql.quoted(FOLD)} <> 'train'").join(train, "keyfold_same", "left_semi")
-    return Gate(name, False, seen, _first(there, folds.by))
+    advice = "Name in split.by what they have in common, take copies out, or write in split.max_identical which share you accept"
+    return Gate(name, False, seen, _first(there, folds.by), advice)
 
 
 def _telling(run: "Run", rows: "DataFrame", found: "Examples") -> list[Gate]:
@@ -218,6 +220,8 @@ def _telling(run: "Run", rows: "DataFrame", found: "Examples") -> list[Gate]:
     from keyfold.features.windowed import Windowed
     from keyfold.spec import columns_of
 
+    if run.conf.train and run.conf.train.overfit:
+        return []  # of rows that are all there is a table by heart is wanted
     kinds = [feature.kind for feature in run.conf.features.values()]
     columns = columns_of(kind for kind in kinds if not isinstance(kind, Windowed) or kind.current)
     allowed = run.conf.split.allow
@@ -234,10 +238,10 @@ def _telling(run: "Run", rows: "DataFrame", found: "Examples") -> list[Gate]:
     if not suspects:
         seen = f"the most telling, `{looked[0].column}`, has {unit} {figure(looked[0].most)} alone; {MOST} is suspect"
         return [Gate(name, True, seen)]
-    said = "; ".join(_said(t, unit) for t in suspects[:_SHOWN])
+    said = "; ".join(_said(t, unit) for t in suspects)
     names = ", ".join(t.column for t in suspects)
     advice = f"Take it out of `features`, or, where it is known before the label is, write split: {{allow: [{names}]}}"
-    return [Gate(name, False, f"{said}. {advice}")]
+    return [Gate(name, False, said, advice=advice)]
 
 
 def _said(one: Told, unit: str) -> str:
