@@ -1,4 +1,4 @@
-"""What must hold of the folds before anything is trained on them, proven on the rows themselves, in one pass."""
+"""What must hold of the folds before anything is trained on them, proven on the rows themselves: mostly in one pass."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold import sql
 from keyfold.copies import SHARE, alike, copies, row_hash
 from keyfold.errors import ConfError, PromiseError, nearest
-from keyfold.leaks import MOST, Told, told
+from keyfold.leaks import Leak, leaks
 from keyfold.metrics import figure
 from keyfold.schema import BRIDGED
 from keyfold.split import FOLD, FOLDS, Folds, moment
+from keyfold.suspects import MOST
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
@@ -227,7 +228,7 @@ def _telling(run: "Run", rows: "DataFrame", found: "Examples") -> list[Gate]:
     allowed = run.conf.split.allow
     if other := [name for name in allowed if name not in rows.columns]:
         raise ConfError(f"split.allow: table `{run.featured.name}` has no column `{other[0]}`{nearest(other[0], rows.columns)}")
-    looked = told(
+    looked = leaks(
         rows, sum(map(found.of, FOLDS)), found.folds, [c for c in columns if c not in allowed], classes=found.label.classes
     )
     if not looked:
@@ -244,8 +245,8 @@ def _telling(run: "Run", rows: "DataFrame", found: "Examples") -> list[Gate]:
     return [Gate(name, False, said, advice=advice)]
 
 
-def _said(one: Told, unit: str) -> str:
-    how = "by whether it is there" if one.there >= one.alone - 0.01 else "alone"
+def _said(one: Leak, unit: str) -> str:
+    how = "by where it is missing" if one.missing >= one.alone - 0.01 else "alone"
     return f"`{one.column}` tells the label {how}, with {unit} {figure(one.most)} on rows that are held out"
 
 

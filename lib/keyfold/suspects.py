@@ -51,26 +51,37 @@ class Label(NamedTuple):
         return "ROC AUC" if self.classes else "R²"
 
 
-def reason(column: Values, label: Label) -> str | None:
-    """Why a column is a suspect, as the rest of a sentence; None where it is none, or rows are too few to say so."""
+class Told(NamedTuple):
+    """How much of the label a column tells on held-out rows: by its values, and by where it is missing (ROC AUC or R²)."""
+
+    alone: float
+    missing: float
+
+
+def told(column: Values, label: Label, half: npt.NDArray[np.bool_]) -> Told:
+    """What a column tells of the rows outside a half, by models that are fitted on that half."""
     column, label = column.scaled(), label._replace(y=_scaled(label.y))
-    half = np.random.default_rng(0).permutation(len(label.y)) % 2 == 0
-    if not _enough(label):
-        return None
     held = Label(label.y[~half], label.classes)
     missing = held.quality(_by_level(column.missing.astype(np.int64), half, label)[~half])
+    return Told(max(held.quality(scores[~half]) for scores in _scores(column, half, label)), missing)
+
+
+def reason(column: Values, label: Label) -> str | None:
+    """Why a column is a suspect, as the rest of a sentence; None where it is none, or rows are too few to say so."""
+    if not enough(label):
+        return None
+    alone, missing = told(column, label, np.random.default_rng(0).permutation(len(label.y)) % 2 == 0)
     if missing > MOST:
         return f"where it is missing tells the label ({label} {missing:.3f} on held-out rows), as if it were filled in afterwards"
-    best = max(held.quality(scores[~half]) for scores in _scores(column, half, label))
-    if not best > MOST:  # NaN is none
+    if not alone > MOST:  # NaN is none
         return None
-    return f"it alone tells the label ({label} {best:.3f} on held-out rows), as what is known only with the label does"
+    return f"it alone tells the label ({label} {alone:.3f} on held-out rows), as what is known only with the label does"
 
 
 def together(columns: dict[str, Values], label: Label) -> tuple[float, list[str]]:
     """The ROC AUC of all columns together, as if each said its own (naive Bayes), and the columns, most telling first."""
     half = np.random.default_rng(0).permutation(len(label.y)) % 2 == 0
-    if not label.classes or not _enough(label) or not columns:
+    if not label.classes or not enough(label) or not columns:
         return 0.5, []
     held = Label(label.y[~half], label.classes)
     odds = {}
@@ -81,7 +92,8 @@ def together(columns: dict[str, Values], label: Label) -> tuple[float, list[str]
     return held.quality(total), sorted(odds, key=lambda name: -held.quality(odds[name]))
 
 
-def _enough(label: Label) -> bool:
+def enough(label: Label) -> bool:
+    """Whether there are rows enough to say so."""
     n = min(label.y.sum(), len(label.y) - label.y.sum()) if label.classes else len(label.y) / 2
     return bool(n >= LEAST_ROWS)
 
