@@ -23,7 +23,7 @@ from keyfold.split import FOLD, Folds, key_hash
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-SHARE = 0.05  # of the rows outside train that may be copies
+SHARE = 0.1  # of the rows outside train that may be copies
 SAMPLE = 4_000  # rows outside train that are looked at
 PARTS = 12
 _ALIKE, _LABELLED, _LABEL, _PARTS = 0, 1, 2, 3

@@ -111,7 +111,7 @@ class Split(Section):
         None,
         ge=0,
         le=1,
-        description="of the rows outside train, the share whose features a row of train may have; default: 0.05 of copies",
+        description="of the rows outside train, the share whose features a row of train may have; default: 0.1, of copies alone",
     )
     allow: list[str] = Field([], description="columns that may tell the label by themselves, being known before it")
 
