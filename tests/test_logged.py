@@ -278,7 +278,7 @@ def test_a_model_of_the_first_release_is_loaded_and_what_is_not_checked_is_said(
     (root / "requirements.txt").write_text("")
     with caplog.at_level(logging.WARNING, "keyfold"):
         assert len(keyfold.load_model("models:/old/1").predict(ROWS)) == 40
-    assert "old version 1 was registered by keyfold 0.1: its own five files are checked" in caplog.text
+    assert "old version 1 was registered by keyfold 0.1: only the files in `data` are checked" in caplog.text
     assert logged.differences(registry.fetch(old, tmp_path / "a")) == [
         "requirements.txt is missing, or names no release of a package, so they cannot be compared"
     ]

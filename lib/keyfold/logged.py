@@ -21,7 +21,7 @@ DIGEST = "keyfold.model_digest"  # tag of the version and of the run: of every f
 MANIFEST = "keyfold.manifest"  # of keyfold's own files alone, which is all that version 0.1 kept
 META = "registered_model_meta"  # MLflow writes name and version into a copy that it downloads
 LATER = {META, "__pycache__"}  # which Python leaves where MLflow imports `code` out of a local store
-ONLY_OWN = "was registered by keyfold 0.1: its own five files are checked, and not `MLmodel`, `code` and requirements; train again to check all"
+ONLY_OWN = "was registered by keyfold 0.1: only the files in `data` are checked, not `MLmodel`, `code` and requirements; train again to check all"
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
@@ -57,7 +57,7 @@ def refuse_other_files(what: str, root: Path, own: Path | None, tags: Mapping[st
     if found != expected:
         raise PromiseError(
             f"the files of {what} are not those that were registered: one was changed, added or removed "
-            f"(digest {found}, not {expected}); nothing of it was loaded. Train again, or bring its files back"
+            f"(digest {found}, not {expected}). Bring its files back, or train again"
         )
 
 
