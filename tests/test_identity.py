@@ -27,6 +27,10 @@ FEATURES = {
     "o": {"one_hot": {"input_col": "a"}},
     "u": {"one_hot": {"input_col": "a", "handle_unseen": {"hashed": 4}}},
     "j": {"index": {"input_col": "a"}},
+    "e": {"numeric": {"input_col": {"age": "born"}}},
+    "f": {"numeric": {"input_col": {"difference": ["left", "came"]}}},
+    "g": {"numeric": {"input_col": {"ratio": ["x", "z"]}}},
+    "k": {"numeric": {"input_col": {"log": "x"}}},
     "n": {"numeric": {"input_col": "x", "scale": "minmax", "to": [0, 1], "clip": [0.1, 0.9], "missing": 1.0}},
     "t": {"target_encoded": {"input_col": "a"}},
     "w": {"text": {"input_col": "a", "length": 3, "num_buckets": 9}},
@@ -173,10 +177,13 @@ def guesses(annotation, value, examples):
         elif origin is list and isinstance(value, list):
             yield from (value + more for more in (["o"], ["JPEG"], ["day"], [2], [3.0], [["a"]]))
             yield value[:-1]
-        elif origin is tuple and value is not None:
-            yield from ([value[0], value[1] + 1], [value[0] + 1, value[1]])
         elif origin is tuple:
-            yield [0, 1]
+            one = value or (0, 1)
+            yield from (
+                [0.1, 0.9],
+                [one[0], one[1] * 2],
+                [one[0], one[1] + one[1] / 2 if isinstance(one[1], float) else one[1] * 3],
+            )
         elif origin is dict:
             yield from ({**(value or {}), "z": more} for more in ("x", 1.0, 2))
         elif type_ is typing.Any:

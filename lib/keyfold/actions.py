@@ -60,7 +60,7 @@ def act(run: "Run", run_id: str, period: str, scored: int, mean: float) -> None:
     told = []
     for name, action in run.conf.score.actions.items():
         chosen = _chosen(run, action, period, scored)
-        table = run.table(f"{run.predictions.name.rpartition('.')[0]}.{name}")
+        table = run.used(f"action {name}")
         frame = run.spark.createDataFrame(chosen) if chosen.num_rows else _rows(run, period).limit(0)
         frame = frame.select(*map(col, chosen.column_names)).withColumn("run_id", F.lit(run_id))
         table.replace(frame.coalesce(1), "period", {period: chosen.num_rows}, job="action", run_id=run_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from keyfold import faults, feature_table, yaml
+from keyfold import faults, feature_table, names, yaml
 from keyfold.digests import digest
 from keyfold.errors import ConfError
 from keyfold.features import Feature
@@ -65,11 +65,13 @@ class Conf(Section):
             tuning.fits(self.train)
         except ConfError as error:
             raise ValueError(str(error)) from error
+        if wrong := list(names.faults(self)):
+            raise ValueError("\n  ".join(wrong))
         if self.score.keep == "latest" and self.data.time is None:
             raise ValueError("score.keep: latest needs data.time, the column that says which row is")
-        for number, names in enumerate(self.report.without):
+        for number, some in enumerate(self.report.without):
             try:
-                left(kinds, names)
+                left(kinds, some)
             except ConfError as error:
                 raise ValueError(f"report.without.{number}: {error}") from error
         return self

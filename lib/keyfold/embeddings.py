@@ -35,7 +35,7 @@ def embeddings(run: "Run") -> None:
         if version is None:
             raise DataError(f"`{name}` has no champion; run `train` first")
         job.run_id = run.identity("embeddings", model=version.tags.get("keyfold.manifest"))
-        job.inputs, table = {"model": str(version)}, run.table(f"{conf.name}.embeddings")
+        job.inputs, table = {"model": str(version)}, run.used("embeddings")
         run.once(
             job,
             lambda: _known(table, job.run_id),

@@ -129,6 +129,7 @@ def ingest(run: "Run") -> None:
     if data.source is None and not data.versions:
         raise ConfError(f"data.source is not set: nothing to ingest, and there is no table `{run.rows.name}`")
     with run.job("ingest") as job:
+        run.rows.claim()
         if isinstance(data.source, str):
             paths.check_there(data.source)
         reading = bridge.dumped(run.conf)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keyfold import identity, report
+from keyfold import identity, names, report
 from keyfold.conf import Conf
 from keyfold.secrets import redacted
 from keyfold.spark import cores
@@ -71,10 +71,14 @@ class Run:
         """The table of that name."""
         return self.tables.table(name)
 
+    def used(self, kind: str) -> Table:
+        """The use case's table of a kind (see `keyfold.names`), which is written for that use alone."""
+        return self.tables.used(names.uses(self.conf)[kind])
+
     @property
     def rows(self) -> Table:
         """The table that the use case reads."""
-        return self.table(self.conf.data.table or f"{self.conf.name}.rows")
+        return self.used("rows")
 
     @property
     def featured(self) -> Table:
@@ -83,23 +87,22 @@ class Run:
 
         if not self.conf.data.views and definition(self.conf) is None:
             return self.rows
-        catalog = self.rows.name.split(".")[:-2]
-        return self.table(".".join([*catalog, self.conf.name, "features"]))
+        return self.used("features")
 
     @property
     def quarantine(self) -> Table:
         """Beside it, the rows that could not be kept."""
-        return self.table(f"{self.rows.name.rpartition('.')[0]}.quarantine")
+        return self.used("quarantine")
 
     @property
     def predictions(self) -> Table:
         """The table of outcomes by key and period."""
-        return self.table(self.conf.score.into or f"{self.conf.name}.predictions")
+        return self.used("predictions")
 
     @property
     def images(self) -> Table:
         """The table of images by key and period."""
-        return self.table((self.conf.images and self.conf.images.into) or f"{self.conf.name}.images")
+        return self.used("images")
 
     def say(self, sentence: str) -> None:
         """Tells the person who watches something that is no result."""

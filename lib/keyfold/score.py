@@ -69,6 +69,8 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
 
     conf = run.conf
     with run.job("score") as job:
+        for kind in ("predictions", *(f"action {name}" for name in conf.score.actions)):
+            run.used(kind).claim()
         feature_table.ready(run)
         version = version or registry.find(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
         _refuse_other_views(run, version)

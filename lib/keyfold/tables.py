@@ -22,9 +22,12 @@ from keyfold.spark import set_for_now
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
+    from keyfold.names import Use
+
 _UNCHANGING = ("OPTIMIZE", "VACUUM", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "ANALYZE", "COMPUTE", "CLUSTER BY", "REORG")
 _UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else rows are sorted by a partition column that has one value
 _UNMEASURED = "parquet.column.statistics.enabled", "parquet.size.statistics.enabled"
+PURPOSE = "keyfold.purpose"
 _ids: dict[tuple[Any, ...], str] = {}
 _ODD = set(" ,;{}()\n\t=")  # Delta needs column mapping for names with these
 
@@ -53,8 +56,8 @@ def changes(row: "Row") -> bool:
 class Table:
     """One Delta table, in a catalog or in a folder of the state."""
 
-    def __init__(self, spark: "SparkSession", name: str, path: Path | None) -> None:
-        self.spark, self.name, self.path = spark, name, path
+    def __init__(self, spark: "SparkSession", name: str, path: Path | None, use: "Use | None" = None) -> None:
+        self.spark, self.name, self.path, self.use = spark, name, path, use
         self.at = f"delta.{sql.quoted(str(path))}" if path else ".".join(map(sql.quoted, name.split(".")))
 
     def exists(self) -> bool:
@@ -183,6 +186,22 @@ class Table:
         others = (r.version for r in self.history() if run_id is None or _parsed(r.userMetadata).get("run_id") != run_id)
         return next(others, None)
 
+    def claim(self, columns: Sequence[str] | None = None) -> None:
+        """DataError where the table is for another use; one that does not say takes this one, if it has the columns of such a table."""
+        if self.use is None or not self.exists():
+            return
+        purpose = self.properties().get(PURPOSE)
+        if purpose is None and columns is not None:
+            if not _alike(columns, self.read().columns):
+                raise DataError(
+                    f"table `{self.name}` has other columns than a table of {self.use.purpose}; choose another name ({self.use.option})"
+                )
+            self.describe({PURPOSE: self.use.purpose})
+        elif purpose not in (None, self.use.purpose):
+            raise DataError(
+                f"table `{self.name}` is for {purpose}, and not for {self.use.purpose}; choose another name ({self.use.option})"
+            )
+
     def keep_for(self, retention: str) -> None:
         """Sets how long former rows are kept, where that is not so yet."""
         self.describe(_kept_for(retention))
@@ -207,9 +226,14 @@ class Table:
 
     def _save(self, writer: Any, frame: "DataFrame", metadata: Mapping[str, Any]) -> None:
         writer = writer.option("userMetadata", json.dumps({"keyfold": metadata}, sort_keys=True))
-        if not self.exists() and any(_ODD & set(c) for c in frame.columns):
+        there = self.exists()
+        if there:
+            self.claim(frame.columns)
+        elif any(_ODD & set(c) for c in frame.columns):
             writer = writer.option("delta.columnMapping.mode", "name")
         self._write(writer)
+        if not there and self.use:
+            self.describe({PURPOSE: self.use.purpose})
 
     def _write(self, writer: Any) -> None:
         if self.path:
@@ -255,6 +279,18 @@ class Tables:
         parts = name.split(".")
         catalog = self.in_catalog or len(parts) > 2
         return Table(self.spark, name, None if catalog else self.home.joinpath("tables", *parts))
+
+    def used(self, use: "Use") -> Table:
+        """The table of a use, there or not; it is written for that use alone."""
+        table = self.table(use.name)
+        table.use = use
+        return table
+
+
+def _alike(columns: Sequence[str], there: Sequence[str]) -> bool:
+    """Whether two tables are of one kind: they have the same columns, or the same of keyfold's own beside a user's."""
+    own, others = ({c for c in some if c.startswith("keyfold_")} for some in (columns, there))
+    return set(columns) == set(there) or (own == others != set())
 
 
 def home() -> Path:

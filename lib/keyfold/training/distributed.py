@@ -227,7 +227,7 @@ def _deaf(_: "Told") -> None:
 
 def _kept(run: "Run", spec: Spec, found: Examples, key: list[str]) -> dict[str, list[list[streams.Group]]]:
     """By fold the row groups of each stream, of a table of features that is made unless it is there."""
-    table = run.table(f"{run.conf.name}.examples")
+    table = run.used("examples")
     name = run.identity("examples", **found.pins(run), spec=spec.digest, streams=STREAMS)
     last = next(table.commits(), None) if table.exists() else None
     if last is None or last.metadata.get("run_id") != name or table.version().version != last.version:
