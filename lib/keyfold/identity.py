@@ -105,7 +105,10 @@ LEFT_OUT = (
     ),
     LeftOut("features", "those that answer are the model's, which is pinned; windows are in the feature table", ("score",)),
     LeftOut("train.model", "it makes a class or a number of the label, which is pinned", ("features",)),
-    LeftOut("train.ranks", "parameters are the same for any number; where it ends trials early, that is pinned"),
+    LeftOut(
+        "train.ranks",
+        "batches are the same for any number, and parameters agree to about 1e-4; where it ends trials early, that is pinned",
+    ),
     LeftOut("train.interface", "the way between hosts"),
     LeftOut("train.tensorboard", "more files about the same training"),
     LeftOut("train.memory_share", "the share of the rows that was taken is pinned, for it depends on the machine too"),
