@@ -50,7 +50,7 @@ def test_two_uses_of_one_name_are_refused_by_the_check(sections, sentence):
 
 def test_other_names_may_be_alike():
     check(conf() | table("crm.predictions") | actions("call", "write", into="ml.rows"))
-    assert names.uses(check(conf() | table("main.crm.customers")))["features"].name == "main.churn.features"
+    assert names.use(check(conf() | table("main.crm.customers")), "features").name == "main.churn.features"
 
 
 def test_a_table_knows_what_it_is_for_and_refuses_another_use(spark, home):

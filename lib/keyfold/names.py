@@ -18,25 +18,23 @@ class Use(NamedTuple):
     option: str
 
 
-def uses(conf: "Conf") -> dict[str, Use]:
-    """By kind the tables that a use case reads as its rows or writes; an action's kind is `action <name>`."""
-    own = conf.name
-    rows = conf.data.table or f"{own}.rows"
-    predictions = conf.score.into or f"{own}.predictions"
-    images = (conf.images and conf.images.into) or f"{own}.images"
-    catalog = rows.split(".")[:-2]
-    found = {
-        "rows": Use(rows, "rows", "data.table"),  # several use cases may share it
-        "quarantine": Use(_beside(rows, "quarantine"), "quarantine", "data.table"),
-        "features": Use(".".join([*catalog, own, "features"]), f"features of {own}", "name"),
-        "examples": Use(f"{own}.examples", f"examples of {own}", "name"),
-        "predictions": Use(predictions, f"predictions of {own}", "score.into"),
-        "images": Use(images, f"images of {own}", "images.into"),
-        "embeddings": Use(f"{own}.embeddings", f"embeddings of {own}", "name"),
-    }
-    for name in conf.score.actions:
-        found[f"action {name}"] = Use(_beside(predictions, name), f"action {name} of {own}", f"score.actions.{name}")
-    return found
+def use(conf: "Conf", kind: str) -> Use:
+    """The table of a kind that a use case reads as its rows or writes; an action's kind is `action <name>`."""
+    if kind in ("rows", "quarantine"):  # several use cases may share them
+        rows = conf.data.table or f"{conf.name}.rows"
+        return Use(rows if kind == "rows" else _beside(rows, kind), kind, "data.table")
+    if kind == "features":
+        catalog = use(conf, "rows").name.split(".")[:-2]
+        return Use(".".join([*catalog, conf.name, kind]), f"{kind} of {conf.name}", "name")
+    if kind in ("examples", "embeddings"):
+        return Use(f"{conf.name}.{kind}", f"{kind} of {conf.name}", "name")
+    if kind == "images":
+        return Use((conf.images and conf.images.into) or f"{conf.name}.images", f"images of {conf.name}", "images.into")
+    predictions = conf.score.into or f"{conf.name}.predictions"
+    if kind == "predictions":
+        return Use(predictions, f"predictions of {conf.name}", "score.into")
+    name = kind.removeprefix("action ")
+    return Use(_beside(predictions, name), f"{kind} of {conf.name}", f"score.actions.{name}")
 
 
 def faults(conf: "Conf") -> Iterator[str]:
@@ -44,13 +42,14 @@ def faults(conf: "Conf") -> Iterator[str]:
     if conf.name.casefold() == OWN:
         yield f"name: `{OWN}` is kept for keyfold's own tables; choose another"
     taken = {_folded(f"{conf.name}.{kind}"): kind for kind in RESERVED}
-    for kind, use in uses(conf).items():
-        name = _folded(use.name)
+    for kind in (*RESERVED, *(f"action {name}" for name in conf.score.actions)):
+        of = use(conf, kind)
+        name = _folded(of.name)
         other = taken.setdefault(name, kind)
         if other != kind:
-            yield f"{use.option}: `{use.name}` would be the table of {_said(other)} and of {_said(kind)}; choose another name"
+            yield f"{of.option}: `{of.name}` would be the table of {_said(other)} and of {_said(kind)}; choose another name"
         if name.split(".")[-2] == OWN and kind in ("rows", "predictions", "images") and conf.name.casefold() != OWN:
-            yield f"{use.option}: schema `{OWN}` is kept for keyfold's own tables; choose another"
+            yield f"{of.option}: schema `{OWN}` is kept for keyfold's own tables; choose another"
 
 
 def _said(kind: str) -> str:

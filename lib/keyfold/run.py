@@ -73,7 +73,7 @@ class Run:
 
     def used(self, kind: str) -> Table:
         """The use case's table of a kind (see `keyfold.names`), which is written for that use alone."""
-        return self.tables.used(names.uses(self.conf)[kind])
+        return self.tables.used(names.use(self.conf, kind))
 
     @property
     def rows(self) -> Table:
