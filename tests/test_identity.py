@@ -3,7 +3,7 @@
 import copy
 import typing
 from functools import cache
-from types import UnionType
+from types import SimpleNamespace, UnionType
 
 import pytest
 from pydantic import BaseModel
@@ -330,6 +330,35 @@ def test_releases_of_packages_and_of_contracts_count(monkeypatch):
     assert {job for job, id_ in ids(conf).items() if id_ != before[job]} == {"train", "overfit", "score"}
     monkeypatch.setattr(identity.hashing, "CONTRACT", 9)
     assert all(id_ != before[job] for job, id_ in ids(conf).items())
+
+
+def test_the_classes_of_groups_are_pinned(spark):
+    from keyfold import strata
+    from keyfold.split import Folds, Split, Strata
+
+    groups = spark.createDataFrame([(1, "a"), (2, None), (3, "b")], "keyfold_group bigint, keyfold_class string")
+    folds = Folds(Split(by=["g"], stratified=True), ["id"], "n", label="y")
+    found = []
+    for some in (groups, groups.sort("keyfold_class"), groups.where("keyfold_group < 3"), groups.replace("b", "a")):
+        folds.strata = Strata({"a": (1, 2)}, some, strata._digest(some))
+        found.append(canonical(folds.identity))
+    assert found[0] == found[1] and len(set(found)) == 3
+
+
+def test_a_sample_is_pinned_by_what_was_taken(monkeypatch):
+    """Not by `memory_share`, which gives another sample on another machine."""
+    from keyfold.training import rows
+
+    spec = SimpleNamespace(outs={"x": SimpleNamespace(length=1)})
+    found = SimpleNamespace(of=lambda fold: 10**6)
+
+    def sampled(share, pages):
+        monkeypatch.setattr(rows.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else pages)
+        conf = check(made(train={"model": SKLEARN, "memory_share": share}))
+        return rows.sampled(SimpleNamespace(conf=conf), spec, found)
+
+    assert sampled(0.5, 10_000) == sampled(0.25, 20_000) == 213_333
+    assert sampled(0.25, 10_000) == 106_667 and sampled(1, 10**9) == 10**6
 
 
 def test_each_section_of_the_conf_is_read_by_a_job_or_by_none_with_a_reason():
