@@ -112,6 +112,11 @@ def test_debug_shows_the_stack_trace():
         ("Job aborted: keyfold.errors.DataError: a value is lost\n  at …", 3, "a value is lost"),
         ("Job aborted: keyfold.errors.PromiseError: 3 rows went in\n  at …", 4, "3 rows went in"),
         ("[USER_RAISED_EXCEPTION] keyfold: column `a` is odd SQLSTATE: P0001\n", 3, "column `a` is odd"),
+        (
+            "[PARQUET_TYPE_ILLEGAL] Illegal Parquet type: INT64 (TIME(MICROS,true)).",
+            3,
+            "a Parquet file has a column of a type that is not read, such as a UUID or a time of day; write it as text",
+        ),
         ("java.io.IOException: No space left on device", 3, "the disk is full; the tables are as they were before"),
     ],
 )

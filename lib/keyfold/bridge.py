@@ -12,8 +12,8 @@ from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, repeated
 from keyfold.layouts import Came, Layout
 from keyfold.readers import head_of
+from keyfold.rows import EXACT, Source, escaped
 from keyfold.schema import BRIDGED, LAYOUT, Version, given, lineage
-from keyfold.sources import Source
 from keyfold.sql import col, quoted
 from keyfold.texts import FILE, LINE
 
@@ -124,15 +124,16 @@ def _read(spark: "SparkSession", data: "Data", place: Found) -> "tuple[Found, Da
 
     declared = place.version.types or data.types
     text = place.file is not None and sources.format_of(place.file) in ("csv", "json")
-    frame = None if text else _frame(spark, data, place)
-    came = _header(spark, str(place.file), data) if frame is None else _came(frame)
+    whole = None if text else _whole(spark, data, place)
+    own = (FILE, _RAW, _REASON) if place.file else ()
+    came = _header(spark, str(place.file), data) if whole is None else _came(whole.rows.drop(*own))
     stub = _stub(data, place.version, declared, came)
     layout = layouts.compared(declared, came).settled(place.name, stub)
-    if frame is None:
+    if whole is None:
         columns = {layout.names[n]: said for n, said in (place.version.columns or data.columns).items()}
         source = sources.read(spark, str(place.file), columns, data.csv, [str(place.file)], data.zone)
     else:
-        source = Source(frame, F.lit(None).cast("string"), F.to_json(F.struct("*"), sources.EXACT))
+        source = whole
     typed = (col(layout.names[name]).cast(type_).alias(name) for name, type_ in declared.items())
     clocks = casts.merged(source.rows.columns, {})
     line = col(LINE) if LINE in source.rows.columns else F.lit(None).cast("bigint")
@@ -153,18 +154,23 @@ def _came(frame: "DataFrame") -> list[Came]:
 def _header(spark: "SparkSession", path: str, data: "Data") -> list[Came]:
     if sources.format_of(path) == "json":
         reader = spark.read.option("columnNameOfCorruptRecord", texts.RAW)
-        return [Came(name) for name in reader.json(sources.escaped(path)).columns if name != texts.RAW]
+        return [Came(name) for name in reader.json(escaped(path)).columns if name != texts.RAW]
     form = sources.form_of(path, data.csv)
     return [Came(name) for name in head_of(path, form, guess=data.csv is None or data.csv.delimiter is None).form.names]
 
 
-def _frame(spark: "SparkSession", data: "Data", place: Found) -> "DataFrame":
+def _whole(spark: "SparkSession", data: "Data", place: Found) -> Source:
+    """The rows of a place that has types of its own."""
+    from pyspark.sql import functions as F
+
     if place.file:
-        return spark.read.format(sources.format_of(place.file)).load(sources.escaped(place.file))
+        return sources.read(spark, place.file, {}, None, [place.file], data.zone)
     if place.version.delta:
-        return _appended(spark, place.version)
-    assert not isinstance(data.source, str | None)
-    return data.source.layout(spark, place.version.name)
+        rows = _appended(spark, place.version)
+    else:
+        assert not isinstance(data.source, str | None)
+        rows = data.source.layout(spark, place.version.name)
+    return Source(rows, F.lit(None).cast("string"), F.to_json(F.struct("*"), EXACT))
 
 
 def _bridged(data: "Data", place: Found, rows: "DataFrame") -> "DataFrame":

@@ -195,6 +195,7 @@ _SPARK: dict[str, Callable[[str], KeyfoldError]] = {
 }
 _WORDS = {
     "No space left on device": "the disk is full; the tables are as they were before",
+    "PARQUET_TYPE_ILLEGAL": "a Parquet file has a column of a type that is not read, such as a UUID or a time of day; write it as text",
 }
 
 

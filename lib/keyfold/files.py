@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from keyfold import paths, sources
 from keyfold.digests import digest, file_digest
 from keyfold.errors import DataError, PromiseError
+from keyfold.rows import file_of
 from keyfold.texts import FILE
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def now(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
         return {file: {"size": Path(file).stat().st_size, "digest": file_digest(file)} for file in names}
     # Elsewhere the bytes are not fetched for their digest: size and time of change stand for them.
     there = spark.read.format("binaryFile").load(source)
-    listed = there.select(sources.file_of(there).alias("file"), "length", "modificationTime").collect()
+    listed = there.select(file_of(there).alias("file"), "length", "modificationTime").collect()
     return {row.file: {"size": row.length, "digest": digest([row.length, str(row.modificationTime)])} for row in listed}
 
 

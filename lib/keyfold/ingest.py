@@ -13,9 +13,10 @@ from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, nearest, repeated
 from keyfold.keys import CONTENT
 from keyfold.periods import FilePeriod, proposed
+from keyfold.rows import EXACT, Source
 from keyfold.schema import LAYOUT, Version, known_types
 from keyfold.section import Section
-from keyfold.sources import Csv, Source
+from keyfold.sources import Csv
 from keyfold.sql import col
 from keyfold.texts import FILE
 from keyfold.views import LENGTH, Views
@@ -318,7 +319,7 @@ def _read(run: "Run", data: Data, some: Sequence[str]) -> Source:
     assert data.source is not None
     if not isinstance(data.source, str):
         rows = data.source.frame(run.spark).withColumn(FILE, F.lit(""))
-        raw = F.to_json(F.struct(*map(col, values(rows))), sources.EXACT) if data.key == [CONTENT] else F.lit(None)
+        raw = F.to_json(F.struct(*map(col, values(rows))), EXACT) if data.key == [CONTENT] else F.lit(None)
         return Source(rows, F.lit(None).cast("string"), raw.cast("string"))
     return sources.read(run.spark, data.source, _types(run, data), data.csv, _given(data, some), data.zone)
 

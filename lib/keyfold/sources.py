@@ -5,22 +5,22 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from keyfold import casts, texts
+from keyfold import casts, parquet, texts
 from keyfold.declared import Columns, Declared, declared
-from keyfold.errors import DataError
 from keyfold.paths import local, local_files, partitions
 from keyfold.readers import Form
-from keyfold.readers.opening import UNREADABLE, plain_name
+from keyfold.readers.opening import plain_name
+from keyfold.rows import EXACT, Source, escaped, file_of
 from keyfold.section import Section
 from keyfold.sql import col
 from keyfold.texts import FILE, LINE, RAW, REASON, check_header
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 # Encodings that have other names in confs than in Python.
@@ -88,15 +88,6 @@ class Csv(Section):
         return self
 
 
-class Source(NamedTuple):
-    """Rows as they came: `rows` typed, `reason` why a row cannot be kept (or NULL), `raw` its text; what is worth telling."""
-
-    rows: "DataFrame"
-    reason: "Column"
-    raw: "Column"
-    notes: Sequence[str] = ()
-
-
 def format_of(path: str) -> str:
     """csv, json, parquet, delta or images, by the name (and, for a local folder, by what is in it)."""
     if (Path(local(path) or path) / "_delta_log").is_dir():
@@ -145,13 +136,11 @@ def read(
 
     kind = format_of(path)
     if kind == "parquet":
-        _check_alike([*files] or local_files(path) or ())
-    if kind in ("parquet", "delta"):
-        reader = spark.read.option("basePath", path) if files and Path(path).is_dir() else spark.read
-        rows = reader.format(kind).load([*map(escaped, files)] or path)
-        rows = rows.withColumn(FILE, F.lit(path) if kind == "delta" else file_of(rows))
-        values = [col(c) for c in rows.columns if c != FILE]
-        return Source(rows, F.lit(None).cast("string"), F.to_json(F.struct(*values), EXACT))
+        return parquet.read(spark, path, declared(columns), written(csv, zone), files)
+    if kind == "delta":
+        rows = spark.read.format(kind).load(path)
+        values = map(col, rows.columns)
+        return Source(rows.withColumn(FILE, F.lit(path)), F.lit(None).cast("string"), F.to_json(F.struct(*values), EXACT))
     if kind == "images":
         return _images(spark, [*map(escaped, files)] or [path])
     return _text(spark, path, columns, csv, files, zone)
@@ -186,48 +175,6 @@ def _images(spark: "SparkSession", paths: Sequence[str]) -> Source:
         F.col("content").alias("image"), FILE,
     )  # fmt: skip
     return Source(rows, F.lit(None).cast("string"), F.to_json(F.struct("path")))
-
-
-EXACT = {
-    "ignoreNullFields": "false",
-    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
-    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
-}
-
-
-def escaped(file: str) -> str:
-    """A file's name as a pattern that only itself matches."""
-    return re.sub(r"([{}\[\]*?\\])", r"\\\1", file)
-
-
-def file_of(rows: "DataFrame") -> "Column":
-    """The name of the file that a row is of: a path, where it is local."""
-    from pyspark.sql import functions as F
-
-    uri = rows.metadataColumn("_metadata").getField("file_path")
-    name = F.url_decode(F.replace(uri, F.lit("+"), F.lit("%2B")))
-    return F.regexp_replace(name, "^file:/+", "/")
-
-
-def _check_alike(files: Sequence[str]) -> None:
-    """DataError where local Parquet files have different columns, of which Spark would take those of one file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    seen: dict[str, str] = {}
-    for file in files:
-        if local(file) is None:
-            continue
-        try:
-            fields = {field.name: str(field.type) for field in pq.read_schema(file)}
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{file} {UNREADABLE}") from error
-        first = seen or fields
-        if odd := sorted(dict(fields.items() ^ first.items())):
-            raise DataError(
-                f"{file} has other columns than {files[0]}: `{'`, `'.join(odd)}`; declare each layout as one of data.versions"
-            )
-        seen = fields
 
 
 def written(csv: Csv | None, zone: str | None) -> casts.Written:

@@ -19,6 +19,7 @@ FILE, LINE = "keyfold_file", "keyfold_line"
 RAW, REASON = "keyfold_text", "keyfold_why"  # of a line that is no row
 NUMBERED = "_c0"  # what R and pandas write before the first column, without a name: the number of the row
 _SMALL, _LARGE = 4 << 20, 64 << 20  # bytes that a worker reads, at least and at most
+_WHOLE = (1 << 31) - 1  # bytes of a file elsewhere, at most
 _BEGIN = 1 << 20  # bytes of a file elsewhere that hold its header
 
 Folders = Mapping[str, Mapping[str, str | None]]
@@ -138,7 +139,11 @@ def elsewhere(spark: "SparkSession", at: Sequence[str], form: Form, *, guess: bo
     """Files of another file system, whose bytes come by Spark (DataError as above)."""
     from pyspark.sql import functions as F
 
-    begin = _content(spark, at).select("file", "length", F.substring("content", 1, _BEGIN).alias("begin"))
+    if large := _content(spark, at).where(F.col("length") > _WHOLE).select("file").take(1):
+        raise DataError(
+            f"{large[0].file} has more than 2 GB, and is read whole where it is; split it, or copy it to this file system"
+        )
+    begin = _content(spark, at).select("file", F.substring("content", 1, _BEGIN).alias("begin"))
     heads = {}
     for row in begin.orderBy("file").collect():
         refuse_others(row.file)
@@ -147,7 +152,7 @@ def elsewhere(spark: "SparkSession", at: Sequence[str], form: Form, *, guess: bo
 
 
 def _content(spark: "SparkSession", at: Sequence[str]) -> "DataFrame":
-    from keyfold.sources import file_of
+    from keyfold.rows import file_of
 
     there = spark.read.format("binaryFile").load([*at])
     return there.select(file_of(there).alias("file"), "length", "content")

@@ -1,0 +1,143 @@
+"""Parquet files as rows: nanoseconds as microseconds where nothing is lost, folders as columns; types that Spark does not read are told."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from keyfold import casts
+from keyfold.declared import Declared
+from keyfold.errors import DataError
+from keyfold.paths import local, local_files, partitions
+from keyfold.readers.opening import UNREADABLE
+from keyfold.rows import EXACT, Source, escaped, file_of
+from keyfold.sql import col
+from keyfold.texts import FILE
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+_AS_TEXT = {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}
+
+
+def read(
+    spark: "SparkSession", path: str, wanted: Mapping[str, Declared], how: casts.Written, files: Sequence[str] = ()
+) -> Source:
+    """The rows of Parquet files (DataError where they differ in their columns, or have a type that is not read)."""
+    from pyspark.sql import functions as F
+
+    from keyfold.spark import set_for_now
+
+    names = [*files] or local_files(path) or []
+    schema = _schema(names)
+    nanos = [field for field in schema if pa.types.is_timestamp(field.type) and field.type.unit == "ns"]
+    if nanos:  # for as long as the session lasts: rows are read when they are asked for
+        spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
+    with set_for_now(spark, _AS_TEXT):
+        reader = spark.read.option("basePath", path) if files and Path(path).is_dir() else spark.read
+        rows = reader.format("parquet").load([*map(escaped, files)] or path)
+    rows = rows.withColumn(FILE, file_of(rows))
+    given = [*next(iter(partitions(path, names).values()))] if names else []
+    raw = F.to_json(F.struct(*(col(c) for c in rows.columns if c != FILE)), EXACT)
+    reason = F.coalesce(*(_lost(field.name) for field in nanos), F.lit(None).cast("string"))
+    made = {field.name: _micros(field) for field in nanos}
+    rows = rows.withColumns({"keyfold_raw": raw, "keyfold_reason": reason} | made)
+    return Source(_declared(path, rows, wanted, given, how), col("keyfold_reason"), col("keyfold_raw"))
+
+
+def _micros(field: pa.Field) -> "Column":
+    """Nanoseconds, which Spark reads as a number, as a time of microseconds; NULL where some would be lost."""
+    from pyspark.sql import functions as F
+
+    at = F.timestamp_micros(F.when(col(field.name) % 1000 == 0, F.call_function("div", col(field.name), F.lit(1000))))
+    return at if field.type.tz else at.cast("timestamp_ntz")
+
+
+def _lost(name: str) -> "Column":
+    from pyspark.sql import functions as F
+
+    return F.when(col(name) % 1000 != 0, F.lit(f"`{name}` has nanoseconds, and a time holds microseconds"))
+
+
+def _declared(
+    path: str, rows: "DataFrame", wanted: Mapping[str, Declared], folders: Sequence[str], how: casts.Written
+) -> "DataFrame":
+    """With the types of columns that folders name, and the names that the conf gives (DataError for another type)."""
+    from pyspark.sql import functions as F
+
+    types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
+    for name, column in wanted.items():
+        there = types.get(column.name)
+        if column.name in folders:
+            text = casts.iso(col(column.name), column.type, column.form) if column.form else col(column.name)
+            made = casts.cast(text, column.type, how)
+            wrong = F.when(made.isNull() & col(column.name).isNotNull(), F.lit(f"`{name}` is not {column.said}"))
+            rows = rows.withColumns({column.name: made, "keyfold_reason": F.coalesce(col("keyfold_reason"), wrong)})
+        elif column.name != name and there != column.said:
+            raise DataError(f"data.columns.{name}: `{column.name}` of {path} is {there or 'not there'}, not {column.said}")
+        rows = rows.withColumnRenamed(column.name, name) if column.name != name else rows
+    return rows
+
+
+def _schema(files: Sequence[str]) -> pa.Schema:
+    """The columns of local files (DataError where they differ, or have a type that is not read)."""
+    import pyarrow.parquet as pq
+
+    first: pa.Schema | None = None
+    for file in files:
+        if local(file) is None:
+            continue
+        try:
+            schema = pq.read_schema(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{file} {UNREADABLE}") from error
+        if first is None:
+            _check_types(file, schema)
+        first = first or schema
+        fields, before = ({field.name: str(field.type) for field in some} for some in (schema, first))
+        if odd := sorted(dict(fields.items() ^ before.items())):
+            raise DataError(
+                f"{file} has other columns than {files[0]}: `{'`, `'.join(odd)}`; declare each layout as one of data.versions"
+            )
+    return first if first is not None else pa.schema([])
+
+
+def _check_types(file: str, schema: pa.Schema) -> None:
+    for field in schema:
+        nested = _inner(field.type)
+        for inner in nested:
+            if what := _unread(inner, within=len(nested) > 1):
+                raise DataError(f"{file}: the column `{field.name}` is {what}, which is not read; write it as {_INSTEAD[what]}")
+
+
+_INSTEAD = {
+    "a time of day": "text",
+    "a UUID": "text",
+    "a number of 16 bits": "a float",
+    "a decimal of more than 38 digits": "text, or a decimal of fewer digits",
+    "an interval": "a number",
+    "a time of nanoseconds within another type": "a column of its own",
+    "NULL throughout, without a type": "a column of some type",
+}
+
+
+def _unread(type_: pa.DataType, *, within: bool) -> str | None:
+    t = pa.types
+    tests = {
+        "a time of day": t.is_time(type_),
+        "a UUID": getattr(type_, "extension_name", "") == "arrow.uuid",
+        "a number of 16 bits": t.is_float16(type_),
+        "a decimal of more than 38 digits": t.is_decimal256(type_) and type_.precision > 38,
+        "an interval": t.is_interval(type_) or t.is_duration(type_),
+        "a time of nanoseconds within another type": within and t.is_timestamp(type_) and type_.unit == "ns",
+        "NULL throughout, without a type": t.is_null(type_),
+    }
+    return next((what for what, is_so in tests.items() if is_so), None)
+
+
+def _inner(type_: pa.DataType) -> list[pa.DataType]:
+    """A type and those within it."""
+    some = [type_.field(i).type for i in range(type_.num_fields)] if type_.num_fields else []
+    some += [type_.value_type] if pa.types.is_dictionary(type_) else []
+    return [type_, *(deep for inner in some for deep in _inner(inner))]

@@ -1,0 +1,37 @@
+"""Rows as they came from a source, and what Spark says of their files."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+EXACT = {
+    "ignoreNullFields": "false",
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+}
+
+
+class Source(NamedTuple):
+    """Rows as they came: `rows` typed, `reason` why a row cannot be kept (or NULL), `raw` its text; what is worth telling."""
+
+    rows: "DataFrame"
+    reason: "Column"
+    raw: "Column"
+    notes: Sequence[str] = ()
+
+
+def escaped(file: str) -> str:
+    """A file's name as a pattern that only itself matches."""
+    return re.sub(r"([{}\[\]*?\\])", r"\\\1", file)
+
+
+def file_of(rows: "DataFrame") -> "Column":
+    """The name of the file that a row is of: a path, where it is local."""
+    from pyspark.sql import functions as F
+
+    uri = rows.metadataColumn("_metadata").getField("file_path")
+    name = F.url_decode(F.replace(uri, F.lit("+"), F.lit("%2B")))
+    return F.regexp_replace(name, "^file:/+", "/")
