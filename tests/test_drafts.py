@@ -383,11 +383,12 @@ def test_faults_of_quoting_do_not_make_text_of_many_lines(draw: Draw) -> None:
 def test_nanoseconds_are_told(tmp_path: Path) -> None:
     at = pa.array(np.arange(40) * 10**14, pa.timestamp("ns"))
     pq.write_table(
-        pa.table({"id": range(40), "at": at, "x": [i % 7 for i in range(40)], "y": [0, 1] * 20}), tmp_path / "t.parquet"
+        pa.table({"id": range(40), "at": at, "x no.": [i % 7 for i in range(40)], "y": [0, 1] * 20}), tmp_path / "t.parquet"
     )
     text, conf = drawn(str(tmp_path / "t.parquet"))
     assert "  # at has nanoseconds, of which microseconds are kept.\n" in text
-    assert "at" in conf["features"]
+    assert "at" in conf["features"] and conf["features"]["x_no"]["numeric"]["input_col"] == "x no."
+    assert '  # "x no." is best renamed in the files. With such a name the Delta tables need column mapping' in text
 
 
 @settings(max_examples=40, deadline=None)

@@ -198,12 +198,17 @@ def unique(seen: Seen, label: str) -> str:
     return "no column has another value in every row; `--key A,B` takes several, `--key content` names rows by what is in them"
 
 
+def is_odd(name: str) -> bool:
+    """Whether not every reader of Delta takes a column of this name."""
+    return re.fullmatch(_SAFE, name) is None
+
+
 def _safe_names(seen: Seen) -> dict[str, str]:
     """Safe names for the columns of text files whose own names have blanks or other marks."""
     taken = {name.casefold() for name in seen.columns}
     found: dict[str, str] = {}
     for place, name in enumerate(seen.columns, 1):
-        if seen.format == "parquet" or name in seen.partitions or re.fullmatch(_SAFE, name):
+        if seen.format == "parquet" or name in seen.partitions or not is_odd(name):
             continue
         fresh = snake(name).lstrip("_")
         fresh = fresh if fresh[:1].isalpha() else f"column_{fresh or place}"

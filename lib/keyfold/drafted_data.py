@@ -4,11 +4,13 @@ from pathlib import Path
 
 from keyfold import formats, snapshots
 from keyfold.columns import Column
-from keyfold.draft import NUMBERS, QUARANTINE, Draft, Lines, label_value, unique
+from keyfold.draft import NUMBERS, QUARANTINE, Draft, Lines, is_odd, label_value, unique
 from keyfold.errors import ConfError, DataError
 from keyfold.formats import PLAIN
 from keyfold.peek import Seen
 from keyfold.quoting import quoted
+
+_MAPPING = "With such a name the Delta tables need column mapping: Polars does not read them, and delta-rs reads NULL."
 
 
 def section(draft: Draft) -> Lines:
@@ -20,11 +22,7 @@ def section(draft: Draft) -> Lines:
 def _columns(draft: Draft) -> Lines:
     seen = draft.seen
     if seen.format == "parquet":
-        return [
-            f"  # {quoted(c.name)} has nanoseconds, of which microseconds are kept."
-            for c in seen.columns.values()
-            if c.nanoseconds
-        ]
+        return _of_parquet(seen)
     lines = ["  columns:  # a row with a value that its type does not hold goes to quarantine"]
     for column in seen.columns.values():
         folder = "the folders name it" if column.name in seen.partitions else ""
@@ -34,9 +32,17 @@ def _columns(draft: Draft) -> Lines:
         odd, safe = next(iter(draft.names.items()))
         lines += [
             f"  # To keep a name such as {quoted(odd)}, write `{quoted(odd)}: {_type(draft, seen.columns[odd])}` in place of its line with {safe}.",
-            "  # The Delta tables then need column mapping: Polars does not read them, and delta-rs reads NULL.",
+            f"  # {_MAPPING}",
         ]
     return lines
+
+
+def _of_parquet(seen: Seen) -> Lines:
+    lines = [
+        f"  # {quoted(c.name)} has nanoseconds, of which microseconds are kept." for c in seen.columns.values() if c.nanoseconds
+    ]
+    odd = [name for name in seen.columns if is_odd(name)]
+    return [*lines, f"  # {quoted(odd[0])} is best renamed in the files. {_MAPPING}"] if odd else lines
 
 
 def _declared(draft: Draft, column: Column) -> str:
