@@ -146,6 +146,18 @@ def test_any_date_is_read_in_the_form_in_which_it_is_written(days: list[Any], fo
     assert formats.iso(texts, form).to_pylist() == [day.strftime(shape) for day in days]
 
 
+def test_what_is_no_date_is_null() -> None:
+    texts = pa.array([None, "", "1.2", "31.12.2026"])
+    assert formats.iso(texts, "dd.MM.yyyy").to_pylist() == [None, None, None, "2026-12-31"]
+    assert formats.iso(pa.array([None, "1.2.26 7:05"]), "d.M.yy H:mm").to_pylist() == [None, "2026-02-01 07:05:00"]
+
+
+def test_gaps_between_dates_of_any_form(draw: Draw) -> None:
+    days = [f"{i % 28 + 1:02}.0{i % 9 + 1}.2026" if i % 3 else None for i in range(400)]
+    _, conf = draw(frame(a=days, b=[day and day[:6] + "26" for day in days]))
+    assert {conf["data"]["columns"]["a"], conf["data"]["columns"]["b"]} == {"date(dd.MM.yyyy)", "date(dd.MM.yy)"}
+
+
 # --- leaks and people ---
 
 

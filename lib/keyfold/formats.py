@@ -69,7 +69,7 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def iso(texts: pa.Array, form: str) -> pa.Array:
     """Dates, or times, of this form as ISO text, NULL where one is not of it."""
     found = pc.extract_regex(pc.ascii_trim_whitespace(texts), _regex(form))
-    year, month, day = (found.field(part) for part in "ymd")
+    year, month, day = (pc.struct_field(found, part) for part in "ymd")
     if "yyyy" not in form:
         year = pc.binary_join_element_wise("20", year, "")
     if "MMM" in form:
@@ -78,9 +78,9 @@ def iso(texts: pa.Array, form: str) -> pa.Array:
     date = pc.binary_join_element_wise(year, _two(month), _two(day), "-")
     if not has_time(form):
         return date
-    seconds = found.field("s") if "ss" in form else pa.array(["00"] * len(texts), pa.string())
+    seconds = pc.struct_field(found, "s") if "ss" in form else pa.array(["00"] * len(texts), pa.string())
     return pc.binary_join_element_wise(
-        date, pc.binary_join_element_wise(_two(found.field("h")), found.field("n"), seconds, ":"), " "
+        date, pc.binary_join_element_wise(_two(pc.struct_field(found, "h")), pc.struct_field(found, "n"), seconds, ":"), " "
     )
 
 
