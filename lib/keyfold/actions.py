@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from keyfold.run import Run
+    from keyfold.tables import Table
 
 FORMULA = ("=", "+", "-", "@")
 
@@ -63,7 +64,8 @@ def act(run: "Run", run_id: str, period: str, scored: int, mean: float) -> None:
         table = run.used(f"action {name}")
         frame = run.spark.createDataFrame(chosen) if chosen.num_rows else _rows(run, period).limit(0)
         frame = frame.select(*map(col, chosen.column_names)).withColumn("run_id", F.lit(run_id))
-        table.replace(frame.coalesce(1), "period", {period: chosen.num_rows}, job="action", run_id=run_id)
+        if not _is_there(run, table, frame, period):
+            table.replace(frame.coalesce(1), "period", {period: chosen.num_rows}, job="action", run_id=run_id)
         file = home() / "reports" / run_id / f"{name}.csv"
         write_csv(chosen, file)
         inside = chosen["probability"].to_pylist()
@@ -72,6 +74,15 @@ def act(run: "Run", run_id: str, period: str, scored: int, mean: float) -> None:
     headers = ["action", "keys", "number", "lowest probability", "expected lift", "file"]
     caption = "Expected lift: the mean probability of the keys chosen, beside that of all that were scored."
     run.sections.append(report.Section("Actions", report.table(headers, told, caption=caption)))
+
+
+def _is_there(run: "Run", table: "Table", frame: "DataFrame", period: str) -> bool:
+    """Whether the table has just these rows of the period."""
+    if not table.exists() or table.read().columns != frame.columns:
+        return False
+    there, wanted = table.read().where(col("period") == period).toArrow(), frame.toArrow()
+    order = [(name, "ascending") for name in run.conf.data.key]
+    return bool(there.sort_by(order).equals(wanted.sort_by(order)))
 
 
 def _rows(run: "Run", period: str) -> "DataFrame":

@@ -20,9 +20,11 @@ def put_aside(run: "Run", run_id: str, staged: "DataFrame", counted: "Sequence[R
 
 
 def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
-    """Puts rows aside, with `keyfold_reason` and their raw text, in the place of what the same run put there before."""
+    """Puts rows aside, with `keyfold_reason` and their raw text, unless the same run did so before."""
     from pyspark.sql import functions as F
 
+    if run.quarantine.holds(run_id, run_id, count, "run_id"):
+        return
     raw = F.to_json(F.struct(*map(col, values(rows))), {"ignoreNullFields": "false"})
     raw = F.coalesce(col("keyfold_raw"), raw) if "keyfold_raw" in rows.columns else raw
     file = col(FILE) if FILE in rows.columns else F.lit(None)

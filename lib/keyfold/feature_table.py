@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold import views
+from keyfold.commits import Commit
 from keyfold.derived import Derived, raw
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, nearest
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
     from keyfold.conf import Conf
     from keyfold.run import Run
-    from keyfold.tables import Table
+    from keyfold.tables import Table, Version
 
+JOB = "windows"
 KNOWN = "keyfold_known"  # when all that a row's windows look at was known
 # A batch costs the kernel the same some milliseconds however many rows it has; this many are also what Arrow's own readers give.
 TO_KERNEL = TO_WORKERS | {"spark.sql.execution.arrow.maxRecordsPerBatch": "131072"}
@@ -171,9 +173,9 @@ def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
     rows = run.rows.read(version.version)
     if made is not None:
         _check(run, made, rows)
-    rows = _named(run, made, some, rows, str(version))
+    rows = _named(run, made, some, rows, version)
     there = _periods(rows, col(PERIOD), col(RUN))
-    before = _periods(run.featured.read(), col(PERIOD), col(RUN)) if run.featured.exists() else {}
+    before = _own(run, _periods(run.featured.read(), col(PERIOD), col(RUN))) if run.featured.exists() else {}
     changed = {p for p in {*there, *before} if before.get(p) != there.get(p)}
     if not changed:
         return
@@ -195,6 +197,13 @@ def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
         with set_for_now(run.spark, TO_KERNEL):
             _commit(run, made, some, rows.where(col(PERIOD).isin(list(counts))), states, counts, str(version))
         step.rows = sum(counts.values())
+
+
+def _own(run: "Run", periods: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """The same; no names where the last to change a period was another, who left the names of what was computed."""
+    last = run.featured.log().last_of(PERIOD, periods)
+    made = {p for p, commit in last.items() if isinstance(commit, Commit) and commit.metadata.get("job") == JOB}
+    return {p: names if p in made else {} for p, names in periods.items()}
 
 
 def _too_late(run: "Run", made: Definition | None, rows: "DataFrame", changed: set[str]) -> set[str]:
@@ -230,22 +239,23 @@ def _commit(
         rows = _all_known(run, made, windowed(made, rows, states))
     made_by, changed = made.digest if made else "", [[t.known.name, *t.by(2**63 - 1)] for t in some]
     run.featured.replace(
-        rows, PERIOD, counts, retention=run.conf.data.retention, schema=True, job="windows",
+        rows, PERIOD, counts, retention=run.conf.data.retention, schema=True, recorded=True, job=JOB,
         run_id=digest([made_by, version, changed]), definition=made_by, rows=version, views=changed, unique=proven,
     )  # fmt: skip
 
 
-def _named(run: "Run", made: Definition | None, some: list[Taken], rows: "DataFrame", version: str) -> "DataFrame":
+def _named(run: "Run", made: Definition | None, some: list[Taken], rows: "DataFrame", version: "Version") -> "DataFrame":
     """The rows with their period and, in place of their run, what tells whether their windows and views are those of now."""
     from pyspark.sql import functions as F
 
     period = period_of(run.conf.data, rows)
-    came = [col(RUN) if RUN in rows.columns else F.lit(version)]
-    if some:
-        last = rows.groupBy(period).agg(F.max(micros(str(run.conf.data.time)))).collect()
-        seen = {p: digest([taken.by(time) for taken in some]) for p, time in last if p is not None}
-        came.append(F.coalesce(F.element_at(F.create_map(*(F.lit(x) for pair in seen.items() for x in pair)), period), F.lit("")))
-    name = F.substring(F.sha2(F.concat(F.lit(f"{made.digest if made else ''}:"), *came), 256), 1, 16)
+    last = rows.groupBy(period).agg(F.max(micros(str(run.conf.data.time)))).collect()
+    times = {p: time for p, time in last if p is not None}
+    changed = run.rows.versions_of(PERIOD, times, version.version)
+    made_by = [made.digest if made else "", version.id]
+    names = {p: digest([made_by, changed[p], [taken.by(time) for taken in some]])[:16] for p, time in times.items()}
+    pairs = [F.lit(x) for pair in names.items() for x in pair]
+    name = F.coalesce(F.element_at(F.create_map(*pairs), period), F.lit("")) if pairs else F.lit("")
     own = [c for c in rows.columns if c not in (PERIOD, RUN)]
     return rows.select(*map(col, own), period.alias(PERIOD), name.alias(RUN))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keyfold import paths, sources
+from keyfold.commits import Log
 from keyfold.digests import digest, file_digest
 from keyfold.errors import DataError, PromiseError
 from keyfold.rows import file_of
@@ -47,6 +48,7 @@ class Plan:
     fresh: list[str]
     changed: list[str]
     again: set[str]
+    unknown: set[str] = field(default_factory=set)  # periods that have rows of a commit of which nothing is known
 
     @property
     def done(self) -> bool:
@@ -93,16 +95,23 @@ class Plan:
 
 def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str, source: str) -> Plan:
     """What is to be read, of a source (a digest) that is read in this way (a digest)."""
-    commits = [c.metadata for c in table.commits() if "reading" in c.metadata] if table.exists() else []
-    last = next((c for c in commits if c.get("source") == source), None)
+    log = table.log() if table.exists() else Log([])
+    commits = [c for c in log if "reading" in c.metadata]
+    there = _there(table) if commits or not log.whole else {}
+    unknown = set() if log.whole else _unknown(there, {c.metadata["run_id"] for c in commits})
+    last = next((c.metadata for c in commits if c.metadata.get("source") == source), None)
     if last and last["reading"] != reading:
         # What the source gave in the former reading may have other periods now.
-        lost = _lost(table, last["periods"])
-        return Plan(now, Memory(), [*now], [], last["periods"].keys() - lost)
-    memory = next((Memory(c["run_id"], c, c["files"], c["periods"]) for c in commits if c["reading"] == reading), Memory())
+        lost = _lost(there, last["periods"])
+        return Plan(now, Memory(), [*now], [], last["periods"].keys() - lost, unknown)
+    memory = next((_memory(table.memory(c)) for c in commits if c.metadata["reading"] == reading), Memory())
     changed = [f for f in now if f in memory.files and memory.files[f]["digest"] != now[f]["digest"]]
     fresh = [f for f in now if f not in memory.files or f in changed]
-    return Plan(now, memory, fresh, changed, _lost(table, memory.periods))
+    return Plan(now, memory, fresh, changed, _lost(there, memory.periods), unknown)
+
+
+def _memory(told: Mapping[str, Any]) -> Memory:
+    return Memory(told["run_id"], told, told["files"], told["periods"])
 
 
 def by_file(counted: "Iterable[Row]") -> dict[str, Periods]:
@@ -142,11 +151,20 @@ def now(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
     return {row.file: {"size": row.length, "digest": digest([row.length, str(row.modificationTime)])} for row in listed}
 
 
-def _lost(table: "Table", periods: Mapping[str, Sequence[Any]]) -> set[str]:
-    """Periods whose rows are no longer just those that were committed."""
-    if not periods:
-        return set()
+def _there(table: "Table") -> dict[str, list[list[Any]]]:
+    """By period the runs whose rows are there, and how many of each."""
     there: dict[str, list[list[Any]]] = {}
-    for period, run_id, n in table.read().groupBy(PERIOD, RUN).count().collect():
-        there.setdefault(period, []).append([run_id, n])
+    rows = table.read()
+    if PERIOD in rows.columns and RUN in rows.columns:
+        for period, run_id, n in rows.groupBy(PERIOD, RUN).count().collect():
+            there.setdefault(period, []).append([run_id, n])
+    return there
+
+
+def _lost(there: Mapping[str, list[list[Any]]], periods: Mapping[str, Sequence[Any]]) -> set[str]:
+    """Periods whose rows are no longer just those that were committed."""
     return {p for p, expected in periods.items() if there.get(p, []) != ([list(expected)] if expected[1] else [])}
+
+
+def _unknown(there: Mapping[str, list[list[Any]]], known: set[str]) -> set[str]:
+    return {p for p, runs in there.items() if any(run_id not in known for run_id, _ in runs)}

@@ -181,7 +181,7 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
             "reasons": reasons,
             "notes": counting.notes(run, staged, counted, plan),
         } | after
-        _commit(run, job, staged, kept, told)
+        _commit(run, job, staged, plan, kept, told)
         step.rows = job.counts["kept"]
     staged.unpersist()
     if rejected:
@@ -225,7 +225,9 @@ def _likely_cause(run: "Run", staged: "DataFrame", reasons: Mapping[str, int]) -
     )
 
 
-def _commit(run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int], told: Mapping[str, Any]) -> None:
+def _commit(
+    run: "Run", job: "Job", staged: "DataFrame", plan: files.Plan, kept: Mapping[str, int], told: Mapping[str, Any]
+) -> None:  # fmt: skip
     from pyspark.sql import functions as F
 
     data = run.conf.data
@@ -233,10 +235,28 @@ def _commit(run: "Run", job: "Job", staged: "DataFrame", kept: Mapping[str, int]
         *map(col, [*values(staged), *([LAYOUT] if data.versions else [])]), PERIOD
     )
     _check_schema(run.rows, rows)
+    _refuse_to_lose(run, rows, plan.unknown & kept.keys())
     run.rows.replace(
-        rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, retention=run.conf.data.retention, job="ingest",
+        rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, retention=run.conf.data.retention, recorded=True, job="ingest",
         run_id=job.run_id, counts=dict(job.counts), unique=run.conf.data.key, **told,
     )  # fmt: skip
+
+
+def _refuse_to_lose(run: "Run", rows: "DataFrame", periods: set[str]) -> None:
+    """DataError where periods, of whose commit nothing is known, hold keys that no file has now."""
+    from pyspark.sql import functions as F
+
+    if not periods:
+        return
+    key = [PERIOD, *run.conf.data.key]
+    there = run.rows.read().where(col(PERIOD).isin(sorted(periods)))
+    lost = there.join(rows.select(*map(col, key)), key, "left_anti").groupBy(PERIOD).agg(F.count("*").alias("n")).sort(PERIOD)
+    if found := lost.take(1):
+        raise DataError(
+            f"table `{run.rows.name}` has {found[0].n:,} rows of period {found[0][PERIOD]} whose keys are in no file of "
+            f"{_named(run.conf.data)}, and what is known of the table's commits does not say which file they came from; put the "
+            "files back, delete those rows, or choose another data.table"
+        )
 
 
 def _staged(run: "Run", data: Data, plan: files.Plan) -> "DataFrame":

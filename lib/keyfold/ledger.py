@@ -1,11 +1,12 @@
-"""The ledger's rows of jobs that committed, and were killed before they could write theirs: rebuilt from the tables' histories."""
+"""The ledger's rows of jobs that committed, and were killed before they could write theirs: rebuilt from what is known of the tables' commits."""
 
 from typing import TYPE_CHECKING, Any
 
+from keyfold.commits import Commit
 from keyfold.errors import DataError
 from keyfold.run import LEDGER, LEDGER_COLUMNS
 from keyfold.sql import col
-from keyfold.tables import Commit, Table
+from keyfold.tables import Table
 
 if TYPE_CHECKING:
     from keyfold.run import Run

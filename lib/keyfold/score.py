@@ -178,8 +178,8 @@ def _score(
         indexed = [c for c in run.conf.data.key if result.schema[c].dataType.simpleString().split("(")[0] in ordered]
         with set_for_now(run.spark, unmeasured(found.sound.schema, [*run.conf.data.key, *model.columns])):
             run.predictions.replace(
-                result, "period", keys, indexed=[*indexed, "probability"], check=check, job="score", run_id=job.run_id,
-                model=str(version), **told,
+                result, "period", keys, indexed=[*indexed, "probability"], check=check, recorded=True, job="score",
+                run_id=job.run_id, model=str(version), **told,
             )  # fmt: skip
         step.rows = found.keys
     run.facts |= {"rows a second": round(found.keys / step.seconds)}

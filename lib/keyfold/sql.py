@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 _PLAIN = re.compile(r"[^$'\\\x00-\x1f\x7f-\uffff\U00010000-\U0010ffff]*")
 
+_LETTER = re.compile(r"[A-Za-z0-9 _.,:/-]")
+ESCAPED = {"spark.sql.parser.escapedStringLiterals": "false"}
+
 
 def quoted(name: str) -> str:
     """A name as an identifier, whatever is in it."""
@@ -23,6 +26,15 @@ def reference(name: str) -> str:
 def text(value: str) -> str:
     """A text as a literal that reads the same whatever the parser's settings for escapes are."""
     return f"'{value}'" if _PLAIN.fullmatch(value) else f"CAST(X'{value.encode().hex()}' AS STRING)"
+
+
+def constant(value: str) -> str:
+    """A text as a literal where SQL takes no expression: the names and values of properties. It is read so under `ESCAPED`."""
+    return "'" + "".join(c if _LETTER.fullmatch(c) else _escaped(c) for c in value) + "'"
+
+
+def _escaped(c: str) -> str:
+    return f"\\U{ord(c):08x}" if ord(c) > 0xFFFF else f"\\u{ord(c):04x}"
 
 
 def double(value: float) -> str:

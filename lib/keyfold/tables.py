@@ -11,11 +11,14 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlparse
 
 from keyfold import sql
+from keyfold.commits import OLD, RECORDS, Commit, Log, Records, gap, joined, unchanged
+from keyfold.digests import digest
 from keyfold.errors import DataError, KeyfoldError, PromiseError, nearest
 from keyfold.spark import set_for_now
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
     from keyfold.names import Use
 
-_UNCHANGING = ("OPTIMIZE", "VACUUM", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "ANALYZE", "COMPUTE", "CLUSTER BY", "REORG")
 _UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else rows are sorted by a partition column that has one value
 _UNMEASURED = "parquet.column.statistics.enabled", "parquet.size.statistics.enabled"
 PURPOSE = "keyfold.purpose"
@@ -39,25 +41,13 @@ class Version(NamedTuple):
     version: int
 
 
-class Commit(NamedTuple):
-    """A commit: its version, Delta's own row count, what keyfold wrote into its metadata, and when."""
-
-    version: int
-    rows: int
-    metadata: dict[str, Any]
-    at: datetime
-
-
-def changes(row: "Row") -> bool:
-    """Whether a commit of the history changed rows."""
-    return not row.operation.startswith(_UNCHANGING)
-
-
 class Table:
     """One Delta table, in a catalog or in a folder of the state."""
 
-    def __init__(self, spark: "SparkSession", name: str, path: Path | None, use: "Use | None" = None) -> None:
-        self.spark, self.name, self.path, self.use = spark, name, path, use
+    def __init__(
+        self, spark: "SparkSession", name: str, path: Path | None, use: "Use | None" = None, records: "Table | None" = None
+    ) -> None:  # fmt: skip
+        self.spark, self.name, self.path, self.use, self._records = spark, name, path, use, records
         self.at = f"delta.{sql.quoted(str(path))}" if path else ".".join(map(sql.quoted, name.split(".")))
 
     def exists(self) -> bool:
@@ -67,75 +57,121 @@ class Table:
     def read(self, version: int | None = None) -> "DataFrame":
         """The rows, now or at a version (DataError where the table or the version is not there)."""
         self._check_there()
+        if version is None:
+            return self._load()
+        try:
+            rows = self._load(version)
+            if self.path is None or all(map(_is_there, rows.inputFiles())):
+                return rows
+        except Exception as error:
+            if "DELTA_VERSION_NOT_FOUND" not in str(error) or version > self.history(1)[0].version:
+                raise
+        rows = self._load()
+        if self.log().changed_since(version):
+            raise self._gone(version)
+        return rows  # the same rows in other files, or under a later version
+
+    def _load(self, version: int | None = None) -> "DataFrame":
         reader = self.spark.read.format("delta")
         reader = reader if version is None else reader.option("versionAsOf", version)
-        try:
-            rows = reader.load(str(self.path)) if self.path else reader.table(self.at)
-        except Exception as error:
-            if "DELTA_VERSION_NOT_FOUND" in str(error) and version is not None and version < self.history(1)[0].version:
-                raise self._gone(version) from error
-            raise
-        if version is None or self.path is None or all(map(_is_there, rows.inputFiles())):
-            return rows
-        if not any(row.version > version and changes(row) for row in self.history()):
-            return self.read()  # the same rows in other files
-        raise self._gone(version)
+        return reader.load(str(self.path)) if self.path else reader.table(self.at)
 
     def _gone(self, version: int) -> DataError:
         kept = self.properties().get("delta.deletedFileRetentionDuration", "interval 1 week").removeprefix("interval ")
+        first = self.history()[-1].version
+        why = f"VACUUM takes rows that were replaced more than {kept} ago (data.retention)"
+        if version < first:
+            why = f"Delta's log was cleaned up to version {first} (delta.logRetentionDuration), and rows may have changed since"
         return DataError(
-            f"version {version} of table `{self.name}` is gone: VACUUM takes rows that were replaced more than {kept} ago "
-            "(data.retention); run the job on the table as it is, or ingest those files again"
+            f"version {version} of table `{self.name}` is gone: {why}; run the job on the table as it is, or ingest those files again"
         )
 
     def history(self, limit: int | None = None) -> "list[Row]":
         """Commits, newest first."""
         return self.spark.sql(f"DESCRIBE HISTORY {self.at}" + (f" LIMIT {limit}" if limit else "")).collect()
 
+    def log(self, *, recorded: bool = False) -> Log:
+        """What is known of the commits; with `recorded`, also which of them keyfold checked."""
+        live = [Commit.of(row) for row in self.history()]
+        young = live[-1].version == 0 and datetime.now(live[-1].at.tzinfo) - live[-1].at < OLD
+        if self._records is None or (young and not recorded):
+            return Log(live)
+        records = Records(self._records, self._id(live), self.name)
+        known = records.read()
+        added = [] if young else [c for c in live if c.version not in known]
+        missed = gap(known, live)
+        if missed and self._same_as(known[missed[0] - 1], live):
+            added += unchanged(missed, live[-1].at)
+        if added:
+            added[0] = added[0]._replace(files=self._files(added[0].version)) if added[0].version == live[0].version else added[0]
+            records.add(added)
+        return Log(joined(known | {c.version: c for c in added}, live).values())
+
+    def _same_as(self, recorded: Commit, live: list[Commit]) -> bool:
+        """Whether the rows before the commits that the history still has are those after a recorded one: they are in the same files."""
+        vectors = [value for name, value in self.properties().items() if "deletionvectors" in name.lower()]
+        if not recorded.files or {*vectors} & {"true", "supported"}:
+            return False
+        return recorded.files == self._files(live[-1].version if any(c.changes for c in live[:-1]) else None)
+
+    def _files(self, version: int | None) -> str:
+        """A digest of the names of the data files, which say a UUID each, and of the columns."""
+        try:
+            rows = self._load(version)
+            return digest([rows.schema.jsonValue(), sorted(file.rpartition("/")[2] for file in rows.inputFiles())])
+        except Exception as error:
+            if "DELTA_VERSION_NOT_FOUND" in str(error):
+                return ""
+            raise
+
     def version(self) -> Version:
         """The table's id and its last data-changing version (DataError where the table is not there)."""
         self._check_there()
-        history = self.history()
-        return Version(self._id(history), next((row.version for row in history if changes(row)), 0))
+        log = self.log()
+        return Version(self._id([*log]), log.last_change())
 
-    def _id(self, history: "list[Row]") -> str:
+    def _id(self, commits: list[Commit]) -> str:
         """Asked once of each table that was made, for to ask has Delta read its whole state."""
-        made = (self.at, *(row.timestamp for row in history if row is history[-1] or "REPLACE" in row.operation))
+        made = (self.at, *(c.at for c in commits if c is commits[-1] or "REPLACE" in c.operation))
         if made not in _ids:
-            _ids[made] = self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0].id
+            _ids[made] = self._id_in_log() or self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0].id
         return _ids[made]
 
-    def commits(self, limit: int | None = None) -> Iterator[Commit]:
-        """keyfold's own commits, newest first."""
-        for row in self.history(limit):
-            if metadata := _parsed(row.userMetadata):
-                yield Commit(row.version, int(row.operationMetrics.get("numOutputRows", -1)), metadata, row.timestamp)
+    def _id_in_log(self) -> str | None:
+        for file in sorted((self.path / "_delta_log").glob("*.json"), reverse=True) if self.path else ():
+            for line in file.read_text("utf-8").splitlines():
+                if line.startswith('{"metaData"'):
+                    return str(json.loads(line)["metaData"]["id"])
+        return None
+
+    def commits(self) -> Iterator[Commit]:
+        """keyfold's own commits, newest first; those that the history no longer has without their memory of files."""
+        return (commit for commit in self.log() if commit.metadata)
+
+    def memory(self, commit: Commit) -> dict[str, Any]:
+        """The metadata of a commit with its memory of files."""
+        if self._records is None or "files" in commit.metadata:
+            return commit.metadata
+        return commit.metadata | Records(self._records, self.version().id, self.name).memory(commit.version)
 
     def versions_of(self, column: str, values: Iterable[str], version: int) -> dict[str, int]:
         """By value of the column that `replace` goes by, the version, at most `version`, that changed it last.
 
         A commit that is not keyfold's changes all.
         """
-        found: dict[str, int] = {}
-        left = set(values)
-        for row in (row for row in self.history() if row.version <= version and changes(row)):
-            metadata = _parsed(row.userMetadata)
-            touched = left & set(metadata[column]) if column in metadata else left
-            found |= dict.fromkeys(touched, row.version)
-            left -= touched
-        return found | dict.fromkeys(left, 0)
+        found = self.log().last_of(column, values, version)
+        return {value: last.version if isinstance(last, Commit) else last for value, last in found.items()}
 
     def unique(self, key: Sequence[str], version: int | None = None) -> bool:
         """Whether every commit up to a version was one that proved the key to be unique."""
-        history = [row for row in self.history() if (version is None or row.version <= version) and changes(row)]
-        return all(_parsed(row.userMetadata).get("unique") == key for row in history)
+        return self.log().proves(key, version)
 
-    def holds(self, period: str, run_id: str, rows: int) -> bool:
-        """Whether the rows of a period are all of one run, and so many."""
+    def holds(self, value: str, run_id: str, rows: int, column: str = "period") -> bool:
+        """Whether the rows of a period, or another value of `column`, are all of one run, and so many."""
         if not self.exists():
             return False
-        there = self.read().where(sql.col("period") == period).groupBy("run_id").count().collect()
-        return [(row["run_id"], row["count"]) for row in there] == [(run_id, rows)]
+        there = self.read().where(sql.col(column) == value).groupBy("run_id").count().collect()
+        return [(row["run_id"], row["count"]) for row in there] == ([(run_id, rows)] if rows else [])
 
     def append(self, frame: "DataFrame", **metadata: Any) -> None:
         """Adds rows in one commit."""
@@ -144,47 +180,61 @@ class Table:
 
     def replace(
         self, frame: "DataFrame", column: str, values: Mapping[str, int], *, partition: bool = True,
-        retention: str | None = None, indexed: Sequence[str] = (), schema: bool = False, check: Callable[[], None] | None = None, **metadata: Any,
+        retention: str | None = None, indexed: Sequence[str] = (), schema: bool = False, check: Callable[[], None] | None = None,
+        recorded: bool = False, **metadata: Any,
     ) -> Commit:  # fmt: skip
         """Puts `frame` in the place of the rows whose `column` is one of `values`, which says how many rows each has; one commit.
 
         `indexed` are the columns of which files keep bounds (default: the first 32), `retention` is that of a table that is not
-        there yet; with `schema` other columns replace the whole table. PromiseError where Delta counts other rows than were
-        expected, and whatever `check` raises, which looks at the table after the commit; the former rows are put back.
+        there yet; with `schema` other columns replace the whole table; `recorded` keeps what the metadata say beyond Delta's
+        history. PromiseError where Delta counts other rows than were expected, and whatever `check` raises, which looks at the
+        table after the commit; the former rows are put back.
         """
         attempt = uuid.uuid4().hex
-        metadata |= {"attempt": attempt, column: dict(values)}
+        metadata |= {"attempt": attempt, column: dict(values)} | ({"recorded": True} if recorded else {})
         with self.lock():
-            there = self.exists()
-            before = self._before(metadata.get("run_id")) if there else None
+            there, anew = self.exists(), False
+            if there:
+                self.log()  # records what the commit may have Delta clean
             writer = frame.write.format("delta").mode("overwrite")
             if not there:
                 writer = writer.options(**_kept_for(retention) if retention else {}, **_indexed(indexed) if indexed else {})
-            elif schema and self.read().columns != frame.columns:
+            elif anew := schema and self.read().columns != frame.columns:
                 writer = writer.option("overwriteSchema", "true")
             else:
                 writer = writer.option("replaceWhere", _where(column, values))
             with set_for_now(self.spark, _UNSORTED | _measured(indexed)):
                 self._save(writer.partitionBy(column) if partition else writer, frame, metadata)
-            commit = next(c for c in self.commits(limit=20) if c.metadata.get("attempt") == attempt)
-            if commit.rows != sum(values.values()):
-                self._put_back(column, values, before, metadata.get("run_id"))
-                raise PromiseError(
-                    f"table `{self.name}`: {sum(values.values()):,} rows were expected, and Delta committed {commit.rows:,}; "
-                    "the former rows were put back. Please run again, and report this"
-                )
-            if check:
-                try:
+            commit = self._committed(attempt)
+            try:
+                self._check_rows(commit, sum(values.values()))
+                if check:
                     check()
-                except KeyfoldError:
-                    self._put_back(column, values, before, metadata.get("run_id"))
-                    raise
+            except KeyfoldError:
+                self._put_back(column, values, commit, anew=anew)
+                raise
+            if recorded:
+                self._record(commit)
         return commit
 
-    def _before(self, run_id: str | None) -> int | None:
-        """The last version but for the newest commits of a run: those of attempts that were killed before their check."""
-        others = (r.version for r in self.history() if run_id is None or _parsed(r.userMetadata).get("run_id") != run_id)
-        return next(others, None)
+    def _committed(self, attempt: str) -> Commit:
+        return next(c for c in map(Commit.of, self.history(20)) if c.metadata.get("attempt") == attempt)
+
+    def _check_rows(self, commit: Commit, expected: int) -> None:
+        if commit.rows != expected:
+            raise PromiseError(
+                f"table `{self.name}`: {expected:,} rows were expected, and Delta committed {commit.rows:,}; "
+                "the former rows were put back. Please run again, and report this"
+            )
+
+    def _record(self, commit: Commit) -> None:
+        """Records a commit that was checked, and those of others between it and keyfold's last."""
+        if self._records is None:
+            return
+        live = [Commit.of(row) for row in self.history()]
+        earlier = takewhile(lambda c: not c.metadata, (c for c in live if c.version < commit.version))
+        sound = commit._replace(checked=True, files=self._files(commit.version))
+        Records(self._records, self._id(live), self.name).add([sound, *earlier])
 
     def claim(self, columns: Sequence[str] | None = None) -> None:
         """DataError where the table is for another use; one that does not say takes this one, if it has the columns of such a table."""
@@ -214,15 +264,23 @@ class Table:
     def describe(self, properties: Mapping[str, str]) -> None:
         """Sets properties, where they are not so yet."""
         if properties.items() - self.properties().items():
-            said = ", ".join(f"{sql.text(name)} = {sql.text(value)}" for name, value in properties.items())
-            self.spark.sql(f"ALTER TABLE {self.at} SET TBLPROPERTIES ({said})")
+            said = ", ".join(f"{sql.constant(name)} = {sql.constant(value)}" for name, value in properties.items())
+            with set_for_now(self.spark, sql.ESCAPED):
+                self.spark.sql(f"ALTER TABLE {self.at} SET TBLPROPERTIES ({said})")
 
-    def _put_back(self, column: str, values: Mapping[str, int], version: int | None, run_id: str | None) -> None:
+    def _put_back(self, column: str, values: Mapping[str, int], commit: Commit, *, anew: bool) -> None:
         # Not RESTORE, which would undo other periods too.
-        where = _where(column, values)
-        former = self.read(version).where(where) if version is not None else self.read().where("false")
-        writer = former.write.format("delta").mode("overwrite").option("replaceWhere", where)
-        self._save(writer, former, {"put_back": run_id, column: list(values)})
+        log = self.log(recorded=True)
+        former = self.read(commit.version).where("false") if not anew else self.read(commit.version - 1)
+        by_version: dict[int, list[str]] = {}
+        for value in [] if anew else values:
+            by_version.setdefault(log.before(commit, column, value), []).append(value)
+        for version, some in by_version.items():
+            former = former.unionByName(self.read(version).where(_where(column, some))) if version >= 0 else former
+        writer = former.write.format("delta").mode("overwrite")
+        writer = writer.option("overwriteSchema", "true") if anew else writer.option("replaceWhere", _where(column, values))
+        metadata = {"put_back": commit.metadata.get("run_id")} | ({} if anew else {column: list(values)})
+        self._save(writer, former, metadata)
 
     def _save(self, writer: Any, frame: "DataFrame", metadata: Mapping[str, Any]) -> None:
         writer = writer.option("userMetadata", json.dumps({"keyfold": metadata}, sort_keys=True))
@@ -278,7 +336,8 @@ class Tables:
         """The table of that name, there or not."""
         parts = name.split(".")
         catalog = self.in_catalog or len(parts) > 2
-        return Table(self.spark, name, None if catalog else self.home.joinpath("tables", *parts))
+        records = None if name == RECORDS else self.table(RECORDS)
+        return Table(self.spark, name, None if catalog else self.home.joinpath("tables", *parts), records=records)
 
     def used(self, use: "Use") -> Table:
         """The table of a use, there or not; it is written for that use alone."""
@@ -323,13 +382,5 @@ def _is_there(file: str) -> bool:
     return not file.startswith("file:") or Path(unquote(urlparse(file).path)).exists()
 
 
-def _where(column: str, values: Mapping[str, int]) -> str:
+def _where(column: str, values: Iterable[str]) -> str:
     return f"{sql.quoted(column)} IN ({', '.join(map(sql.text, values))})"
-
-
-def _parsed(metadata: str | None) -> dict[str, Any]:
-    try:
-        parsed = json.loads(metadata or "{}")
-        return parsed.get("keyfold", {}) if isinstance(parsed, dict) else {}
-    except ValueError:
-        return {}

@@ -1,0 +1,196 @@
+"""What is remembered of commits outlives Delta's log; rows of a commit that was never checked are nobody's former rows."""
+
+import datetime as dt
+import os
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyfold import feature_table
+from keyfold.commits import RECORDS, Commit, Log
+from keyfold.conf import check
+from keyfold.due import due
+from keyfold.errors import DataError, PromiseError
+from keyfold.ingest import ingest
+from keyfold.run import Job, Run
+from keyfold.tables import Table, Tables
+
+FILES = {"a": ["1,2026-01-05", "2,2026-01-06"], "b": ["3,2026-02-05"], "c": ["4,2026-02-06"]}
+WINDOW = {"sum": {"windowed": {"input_col": "id", "by": [], "over": "all", "take": "sum"}}}
+
+
+@pytest.fixture
+def ingested(spark, home, tmp_path):
+    """Writes files and ingests their folder; the run. None removes a file."""
+
+    def ingested(features=None, **files):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        for name, lines in files.items():
+            path = tmp_path / "in" / f"{name}.csv"
+            path.unlink() if lines is None else path.write_text("\n".join(["id,day", *lines, ""]))
+        data = {"source": str(tmp_path / "in"), "columns": {"id": "bigint", "day": "date"}, "key": ["id"], "max_quarantine": 1}
+        conf = check({"name": "t", "data": data | {"time": "day", "period": "month"}, "features": features or {}})
+        run = Run(conf, spark)
+        ingest(run)
+        return run
+
+    return ingested
+
+
+def age(table, days=45):
+    """As if that time had passed since the last commit; then Delta itself cleans its log, behind two checkpoints."""
+    for file in (table.path / "_delta_log").iterdir():
+        before = file.stat().st_mtime - days * 86400
+        os.utime(file, (before, before))
+    table.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+    for number in range(2):
+        said = f"'delta.checkpointInterval' = '1', 'aged' = '{days}.{number}'"
+        table.spark.sql(f"ALTER TABLE {table.at} SET TBLPROPERTIES ({said})")
+    assert table.history()[-1].version > 0
+    return table
+
+
+def rows(run):
+    return sorted((row.id, row.keyfold_period) for row in run.rows.read().collect())
+
+
+def test_ingest_remembers_files_when_the_log_is_gone(ingested, spark):
+    first = ingested(**FILES)
+    version = first.rows.version()
+    age(first.rows)
+    age(Tables(spark, first.rows.path.parents[2]).table(RECORDS))
+    again = ingested()
+    assert (again.jobs[0].status, again.rows.version()) == ("done before", version)
+    assert again.rows.unique(["id"]) and rows(again) == sorted((int(n[0]), n[2:9]) for f in FILES.values() for n in f)
+    assert again.rows.read(version.version).count() == 4, "what is pinned can be read"
+    before = rows(again)
+    with pytest.raises(DataError, match=r"period 2026-02 is to be read again, and `.*/b.csv`, which has rows of it, is gone"):
+        ingested(b=None, d=["5,2026-02-07"])
+    assert rows(first) == before
+    changed = ingested(d=None, c=["6,2026-03-06"], b=FILES["b"])
+    assert changed.jobs[0].counts["read"] == 2, "a has no row of a period that is read again"
+    assert rows(changed) == [(1, "2026-01"), (2, "2026-01"), (3, "2026-02"), (6, "2026-03")]
+    spark.sql(f"DELETE FROM {first.rows.at} WHERE id = 1")
+    age(first.rows)
+    assert rows(ingested()) == rows(changed), "a lost period is read again"
+    assert ingested().jobs[0].status == "done before"
+
+
+def test_what_nobody_knows_is_not_believed(ingested, spark):
+    """Without records, as in tables of earlier releases, rows whose keys no file has are not replaced."""
+    first = ingested(**FILES)
+    before = rows(first)
+    shutil.rmtree(first.rows.path.parents[1] / "keyfold/commits")
+    age(first.rows)
+    assert not first.rows.unique(["id"])
+    with pytest.raises(DataError, match="has 1 rows of period 2026-02 whose keys are in no file"):
+        ingested(b=None)
+    assert rows(first) == before
+    whole = ingested(b=FILES["b"])
+    assert whole.jobs[0].counts == {"read": 4, "kept": 4, "quarantined": 0} and rows(whole) == before
+    assert ingested().jobs[0].status == "done before"
+    # A commit of another that the log no longer tells of.
+    spark.sql(f"INSERT INTO {first.rows.at} SELECT * FROM {first.rows.at} WHERE id = 4")
+    age(first.rows)
+    first.jobs.append(Job("score", run_id="r"))
+    pinned = first.rows.version()
+    february = first.rows.read(pinned.version).where("keyfold_period = '2026-02'")
+    found = due(first, first.jobs[-1], february, pinned, "2026-02")
+    assert (found.read, found.keys, found.refused) == (3, 2, 2), "the copies are seen"
+    quarantined = first.quarantine.version()
+    due(first, first.jobs[-1], february, pinned, "2026-02")
+    assert first.quarantine.version() == quarantined, "and are put aside once"
+
+
+def test_windows_are_computed_again_where_others_changed_rows(ingested, spark):
+    def sums(run):
+        feature_table.ready(run)
+        return [row["sum"] for row in run.featured.read().sort("id").collect()], run.featured.version()
+
+    first = ingested(WINDOW, **FILES)
+    with first.job("features"):
+        values, version = sums(first)
+        age(first.rows), age(first.featured)
+        assert sums(first) == (values, version), "a log that is gone changes nothing"
+        spark.sql(f"UPDATE {first.rows.at} SET id = 10 WHERE id = 2")
+        updated = sums(first)
+        assert updated[0] != values and len(updated[0]) == 4
+        spark.sql(f"RESTORE {first.rows.at} TO VERSION AS OF {first.rows.history()[1].version}")
+        assert sums(first)[0] == values
+        spark.sql(f"UPDATE {first.featured.at} SET sum = 0")
+        assert sums(first)[0] == values
+
+
+def replace(table, period, run_id, value, check=None):
+    frame = table.spark.createDataFrame([(value, period, run_id)], "x int, period string, run_id string")
+    table.replace(frame, "period", {period: 1}, run_id=run_id, check=check, recorded=True)
+
+
+def refuse():
+    raise DataError("no")
+
+
+def end():
+    raise KeyboardInterrupt
+
+
+def test_the_former_rows_are_those_of_the_last_commit_that_was_checked(spark, tmp_path):
+    table = Tables(spark, tmp_path).table("a.b")
+    for period in ("april", "may"):
+        replace(table, period, f"first of {period}", 1)
+    with pytest.raises(KeyboardInterrupt):
+        replace(table, "april", "killed", 2, end)
+    replace(table, "may", "second of may", 3)
+    with pytest.raises(KeyboardInterrupt):
+        replace(table, "april", "also killed", 4, end)
+    age(table)
+    for run_id in ("killed", "another"):
+        with pytest.raises(DataError):
+            replace(table, "april", run_id, 5, refuse)
+        found = {row.period: (row.x, row.run_id) for row in table.read().collect()}
+        assert found == {"april": (1, "first of april"), "may": (3, "second of may")}
+    # The run itself, once it was checked, is a predecessor like any other.
+    replace(table, "april", "killed", 6)
+    with pytest.raises(PromiseError):
+        table.replace(table.read().where("false"), "period", {"april": 1}, run_id="killed")
+    assert sorted(row.x for row in table.read().collect()) == [3, 6]
+
+
+def test_properties_say_what_they_were_told(spark, tmp_path):
+    table = Table(spark, "a.b", tmp_path / "t")
+    table.append(spark.range(1))
+    odd = {"k.'ä\\`\"${x}\n😀": 'it\'s \\ "ü" ${spark.app.name}\n;', "plain": "{}"}
+    for escaped in ("true", "false"):
+        spark.conf.set("spark.sql.parser.escapedStringLiterals", escaped)
+        table.describe({name: value + escaped for name, value in odd.items()})
+        assert {(name, value + escaped) for name, value in odd.items()} <= {*table.properties().items()}
+    spark.conf.unset("spark.sql.parser.escapedStringLiterals")
+
+
+COMMITS = st.lists(st.tuples(st.sampled_from(["WRITE", "OPTIMIZE", "UPDATE"]), st.sets(st.sampled_from("abc"))), min_size=1)
+
+
+@given(COMMITS, st.sets(st.integers(0, 8)))
+def test_what_is_not_known_may_have_changed_everything(commits, forgotten):
+    at = dt.datetime(2026, 1, 1)
+    made = [
+        Commit(v, 0, {"p": [*values], "unique": ["k"]} if how == "WRITE" else {}, at, how)
+        for v, (how, values) in enumerate(commits)
+    ]
+    *_, latest = whole = Log(made)
+    known = Log([c for c in made if c.version not in forgotten or c.version == whole.latest])
+    for log in (whole, known):
+        changed = log.last_change()
+        assert changed >= whole.last_change(), "never an older version than the true one"
+        assert not whole.changed_since(changed)
+        truly, found = whole.last_of("p", "abc"), log.last_of("p", "abc")
+        for value in "abc":
+            there = [c.version if isinstance(c, Commit) else c for c in (truly[value], found[value])]
+            assert there[1] >= there[0]
+            assert log is known or all(not c.touches("p", value) for c in made[there[1] + 1 :])
+    assert latest.version == 0
+    assert whole.whole and (not known.whole or len([*known]) == len(made))
+    assert known.proves(["k"]) <= whole.proves(["k"])
+    assert not known.proves(["k"]) or known.whole
