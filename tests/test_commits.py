@@ -145,7 +145,6 @@ def test_the_former_rows_are_those_of_the_last_commit_that_was_checked(spark, tm
     replace(table, "may", "second of may", 3)
     with pytest.raises(KeyboardInterrupt):
         replace(table, "april", "also killed", 4, end)
-    age(table)
     for run_id in ("killed", "another"):
         with pytest.raises(DataError):
             replace(table, "april", run_id, 5, refuse)
@@ -153,6 +152,7 @@ def test_the_former_rows_are_those_of_the_last_commit_that_was_checked(spark, tm
         assert found == {"april": (1, "first of april"), "may": (3, "second of may")}
     # The run itself, once it was checked, is a predecessor like any other.
     replace(table, "april", "killed", 6)
+    age(table)
     with pytest.raises(PromiseError):
         table.replace(table.read().where("false"), "period", {"april": 1}, run_id="killed")
     assert sorted(row.x for row in table.read().collect()) == [3, 6]

@@ -165,7 +165,9 @@ def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table
         made = made.withColumns({"period": F.lit(period), "run_id": F.lit(job.run_id), "made_at": F.current_timestamp()})
         made = made.select(*map(col, [*key, *RESULT]))
         told: dict[str, Any] = {"job": "images", "run_id": job.run_id, "counts": {"read": keys}}
-        table.replace(made, "period", {period: keys}, check=lambda: _check_share(conf, table, period, keys), recorded=True, **told)
+        table.replace(
+            made, "period", {period: keys}, check=lambda: _check_share(conf, table, period, keys), recorded=True, **told
+        )
         step.rows = keys
     run.facts |= {"images a second": round(keys / step.seconds, 1)}
     return keys
