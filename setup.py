@@ -41,6 +41,8 @@ setup(
             "pytest>=9",
             "pytest-xdist>=3.8",
             "hypothesis>=6.170",
+            "polars>=2",  # readers of the tables, beside Spark and deltalake
+            "duckdb>=2",
             "feast>=0.67",  # the tests ask it what it makes of our feature views
             "nbclient>=0.11",
             "ipykernel>=7",

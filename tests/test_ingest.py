@@ -300,6 +300,18 @@ def test_a_source_that_is_read_otherwise_leaves_no_row_twice(ingested, folder):
     assert rows(ingested(**MONTHLY), "id", "keyfold_period") == [(1, "2026-01"), (2, "2026-02")]
 
 
+def test_a_source_that_is_read_otherwise_loses_no_row_of_a_file_that_is_gone(ingested, folder, tmp_path):
+    folder("a.csv", "1,1,2026-01-05")
+    folder("b.csv", "2,1,2026-02-05")
+    run = ingested(**MONTHLY)
+    (tmp_path / "in/b.csv").rename(tmp_path / "b.csv")
+    with pytest.raises(
+        DataError, match=r"in another way than before, so all of it is to be read again, and `.*b.csv` is gone; put it back"
+    ):
+        ingested(**MONTHLY | {"columns": TYPES | {"amount": "bigint"}, "table": "t.rows"})
+    assert rows(run, "id") == [(1,), (2,)]
+
+
 def test_what_a_run_put_aside_stays_when_a_period_is_read_again(ingested, folder):
     folder("a.csv", "1,1,2026-01-05", ",1,2026-01-05", "2,1,2026-02-05", ",1,2026-02-05")
     run = ingested(**MONTHLY)

@@ -99,15 +99,27 @@ def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str, source: s
     commits = [c for c in log if "reading" in c.metadata]
     there = _there(table) if commits or not log.whole else {}
     unknown = set() if log.whole else _unknown(there, {c.metadata["run_id"] for c in commits})
-    last = next((c.metadata for c in commits if c.metadata.get("source") == source), None)
-    if last and last["reading"] != reading:
+    last = next((c for c in commits if c.metadata.get("source") == source), None)
+    if last and last.metadata["reading"] != reading:
         # What the source gave in the former reading may have other periods now.
-        lost = _lost(there, last["periods"])
-        return Plan(now, Memory(), [*now], [], last["periods"].keys() - lost, unknown)
+        former = _memory(table.memory(last))
+        again = former.periods.keys() - _lost(there, former.periods)
+        _refuse_gone(Plan(now, former, [], [], again))
+        return Plan(now, Memory(), [*now], [], again, unknown)
     memory = next((_memory(table.memory(c)) for c in commits if c.metadata["reading"] == reading), Memory())
     changed = [f for f in now if f in memory.files and memory.files[f]["digest"] != now[f]["digest"]]
     fresh = [f for f in now if f not in memory.files or f in changed]
     return Plan(now, memory, fresh, changed, _lost(there, memory.periods), unknown)
+
+
+def _refuse_gone(plan: Plan) -> None:
+    """DataError where all is to be read again, and a file that had rows is no longer there."""
+    for name in plan.gone():
+        if _has(plan.memory.files[name], plan.again):
+            raise DataError(
+                f"data.source: the conf reads the source in another way than before, so all of it is to be read again, and `{name}` is "
+                "gone; put it back, take the change of the conf back, or choose another data.table"
+            )
 
 
 def _memory(told: Mapping[str, Any]) -> Memory:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from keyfold import bridge, casts, counting, files, generators, paths, report, schema, sources
+from keyfold import bridge, casts, counting, files, generators, paths, report, schema, sources, tables
 from keyfold.aside import put_aside, values
 from keyfold.declared import Columns, Origin, types
 from keyfold.digests import digest
@@ -235,6 +235,11 @@ def _commit(
         *map(col, [*values(staged), *([LAYOUT] if data.versions else [])]), PERIOD
     )
     _check_schema(run.rows, rows)
+    if not run.rows.exists() and (odd := tables.odd(rows.columns)):
+        run.say(
+            f"column `{odd[0]}` turns on Delta's column mapping, with which Polars refuses the table and delta-rs' to_pyarrow_table finds "
+            f"nothing but NULL; a name of letters, digits and _ does not: data.columns: {{<name>: {{from: '{odd[0]}', type: …}}}}"
+        )
     _refuse_to_lose(run, rows, plan.unknown & kept.keys())
     run.rows.replace(
         rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, retention=run.conf.data.retention, recorded=True, job="ingest",

@@ -287,7 +287,7 @@ class Table:
         there = self.exists()
         if there:
             self.claim(frame.columns)
-        elif any(_ODD & set(c) for c in frame.columns):
+        elif odd(frame.columns):
             writer = writer.option("delta.columnMapping.mode", "name")
         self._write(writer)
         if not there and self.use:
@@ -355,6 +355,11 @@ def _alike(columns: Sequence[str], there: Sequence[str]) -> bool:
 def home() -> Path:
     """Where state lives: $KEYFOLD_HOME, or .keyfold in the current folder."""
     return Path(os.environ.get("KEYFOLD_HOME", ".keyfold")).absolute()
+
+
+def odd(columns: Iterable[str]) -> list[str]:
+    """Names that Delta writes only with column mapping, which not every reader knows."""
+    return [name for name in columns if _ODD & set(name)]
 
 
 def _catalog_configured(spark: "SparkSession") -> bool:
