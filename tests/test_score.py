@@ -154,7 +154,7 @@ def test_too_many_without_a_prediction_leave_the_period_as_it_was(spark, first, 
     assert there(first, "2026-02") == before
     limit = {"table": "shop.odd", "keep": "latest", "max_quarantine": 0.13}
     with monkeypatch.context() as killed:
-        killed.setattr(Table, "_put_back", lambda *of: pytest.fail("killed"))
+        killed.setattr(Table, "_put_back", lambda *_, **__: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             scored(spark, **limit)
     assert there(first, "2026-02") != before
