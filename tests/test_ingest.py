@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from keyfold.conf import check
 from keyfold.errors import ConfError, DataError
-from keyfold.ingest import Data, in_period, ingest, period_of
+from keyfold.ingest import Data, in_period, ingest, period_of, undo
 from keyfold.run import Run
 from keyfold.score import score
 from keyfold.tables import Table
@@ -490,6 +490,32 @@ def test_more_bad_rows_than_the_conf_allows_change_nothing(ingested, folder):
         ingested(source="in", max_quarantine=0.49)
     assert run.rows.read().count() == 10
     assert ingested(source="in", max_quarantine=0.5).jobs[0].counts == {"read": 20, "kept": 10, "quarantined": 10}
+
+
+def test_ingests_are_undone_one_after_the_other_and_read_again(ingested, folder):
+    """Periods of others stay; the same files are new again; what somebody changed since is not overwritten."""
+    folder("a.csv", "1,1,2026-01-05", "2,1,2026-02-05")
+    first = ingested(**MONTHLY)
+    folder("b.csv", "3,1,2026-02-06", "4,1,2026-03-01")
+    second = ingested(**MONTHLY)
+    assert rows(second, "id") == [(1,), (2,), (3,), (4,)]
+    undone = Run(second.conf, second.spark)
+    undo(undone)
+    assert rows(undone, "id", "keyfold_run") == [(1, first.jobs[0].run_id), (2, first.jobs[0].run_id)]
+    assert undone.rows.unique(["id"]) and undone.jobs[0].counts == {"kept": 1}
+    again = ingested(**MONTHLY)
+    assert again.jobs[0].status == "committed" and again.jobs[0].run_id == second.jobs[0].run_id
+    assert rows(again, "id") == [(1,), (2,), (3,), (4,)]
+    for left in ([(1,), (2,)], []):
+        undo(Run(second.conf, second.spark))
+        assert rows(second, "id") == left
+    with pytest.raises(DataError, match=r"table `t.rows` has no ingest to undo"):
+        undo(Run(second.conf, second.spark))
+    assert ingested(**MONTHLY).jobs[0].counts == {"read": 4, "kept": 4, "quarantined": 0}
+    second.spark.sql(f"UPDATE {second.rows.at} SET amount = 2 WHERE id = 1")
+    with pytest.raises(DataError, match=r"the rows of period 2026-0\d were changed after version \d+, which is to be undone"):
+        undo(Run(second.conf, second.spark))
+    assert len(rows(second, "id")) == 4
 
 
 # --- versions that are gone ---

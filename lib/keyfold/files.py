@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keyfold import paths, sources
-from keyfold.commits import Log
+from keyfold.commits import Commit, Log
 from keyfold.digests import digest, file_digest
 from keyfold.errors import DataError, PromiseError
 from keyfold.rows import file_of
@@ -96,7 +96,7 @@ class Plan:
 def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str, source: str) -> Plan:
     """What is to be read, of a source (a digest) that is read in this way (a digest)."""
     log = table.log() if table.exists() else Log([])
-    commits = [c for c in log if "reading" in c.metadata]
+    commits = ingested(log)
     there = _there(table) if commits or not log.whole else {}
     unknown = set() if log.whole else _unknown(there, {c.metadata["run_id"] for c in commits})
     last = next((c for c in commits if c.metadata.get("source") == source), None)
@@ -110,6 +110,12 @@ def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str, source: s
     changed = [f for f in now if f in memory.files and memory.files[f]["digest"] != now[f]["digest"]]
     fresh = [f for f in now if f not in memory.files or f in changed]
     return Plan(now, memory, fresh, changed, _lost(there, memory.periods), unknown)
+
+
+def ingested(log: Log) -> list[Commit]:
+    """The commits of `ingest`, newest first, but for those that were undone."""
+    undone = {c.metadata["undone"] for c in log if "undone" in c.metadata}
+    return [c for c in log if "reading" in c.metadata and c.version not in undone]
 
 
 def _refuse_gone(plan: Plan) -> None:

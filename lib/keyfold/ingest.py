@@ -147,6 +147,24 @@ def ingest(run: "Run") -> None:
         run.sections += report.ingested({name: files.summed(f["periods"]) for name, f in told["files"].items()}, told["notes"])
 
 
+def undo(run: "Run") -> None:
+    """Brings back the rows that the newest ingest replaced; the next ingest reads the same files again (DataError)."""
+    with run.job("undo") as job:
+        run.rows.claim()
+        commits = files.ingested(run.rows.log()) if run.rows.exists() else []
+        if not commits:
+            raise DataError(f"table `{run.rows.name}` has no ingest to undo")
+        last = commits[0]
+        job.run_id = str(last.metadata["run_id"])
+        with run.step("undo") as step:
+            done = run.rows.undo(last, PERIOD)
+            step.rows = max(done.rows, 0)
+        job.counts = {"kept": max(done.rows, 0)}
+        periods = sorted(last.metadata[PERIOD])
+        some = ", ".join(periods[:5]) + (" …" if len(periods) > 5 else "")
+        run.say(f"`{run.rows.name}` has the rows of period {some} again that it had before {last.at:%Y-%m-%d %H:%M}")
+
+
 def _known(run: "Run", job: "Job", plan: files.Plan) -> dict[str, Any]:
     """What the commit said that has the source's rows."""
     rows = sum(n for _, n in plan.memory.periods.values())

@@ -268,7 +268,26 @@ class Table:
             with set_for_now(self.spark, sql.ESCAPED):
                 self.spark.sql(f"ALTER TABLE {self.at} SET TBLPROPERTIES ({said})")
 
-    def _put_back(self, column: str, values: Mapping[str, int], commit: Commit, *, anew: bool) -> None:
+    def undo(self, commit: Commit, column: str) -> Commit:
+        """Puts back, in one commit, the rows that a checked commit replaced (DataError where they were changed since, or are gone)."""
+        attempt, values = uuid.uuid4().hex, commit.metadata[column]
+        with self.lock():
+            log = self.log(recorded=True)
+            for value, last in log.last_of(column, values).items():
+                ours = isinstance(last, Commit) and (last.version == commit.version or "undone" in last.metadata)
+                if not ours:
+                    raise DataError(
+                        f"table `{self.name}`: the rows of period {value} were changed after version {commit.version}, which is to be "
+                        "undone; nothing was changed"
+                    )
+            key = commit.metadata.get("unique")
+            proven = {"unique": key} if key and log.proves(key, commit.version - 1) else {}
+            self._put_back(column, values, commit, anew=False, undone=commit.version, attempt=attempt, recorded=True, **proven)
+            done = self._committed(attempt)
+            self._record(done)
+        return done
+
+    def _put_back(self, column: str, values: Iterable[str], commit: Commit, *, anew: bool, **more: Any) -> None:
         # Not RESTORE, which would undo other periods too.
         log = self.log(recorded=True)
         former = self.read(commit.version).where("false") if not anew else self.read(commit.version - 1)
@@ -279,7 +298,7 @@ class Table:
             former = former.unionByName(self.read(version).where(_where(column, some))) if version >= 0 else former
         writer = former.write.format("delta").mode("overwrite")
         writer = writer.option("overwriteSchema", "true") if anew else writer.option("replaceWhere", _where(column, values))
-        metadata = {"put_back": commit.metadata.get("run_id")} | ({} if anew else {column: list(values)})
+        metadata = {"put_back": commit.metadata.get("run_id")} | ({} if anew else {column: list(values)}) | more
         self._save(writer, former, metadata)
 
     def _save(self, writer: Any, frame: "DataFrame", metadata: Mapping[str, Any]) -> None:
