@@ -215,6 +215,7 @@ def test_regression(spark, home):
             "key": ["id"],
             "label": "y",
         },
+        "split": {"allow": ["x"]},
         "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}},
         "release": {"promote_if": {"r2": {"at_least": 0.99}}},
