@@ -27,12 +27,20 @@ def main() -> None:
     guarded(lambda: _write(args), debug=args.debug)
 
 
+def _names(key: str) -> list[str]:
+    """The columns of --key; a name with a comma stands in double quotes (ConfError for what is no list of names)."""
+    try:
+        return next(csv.reader([key]))
+    except csv.Error as error:
+        raise ConfError(f"--key must be names of columns with commas between them (got {key!r}: {error})") from error
+
+
 def _write(args: argparse.Namespace) -> None:
     from keyfold.look import conf_for
 
     if args.out and Path(args.out).exists():
         raise ConfError(f"--out: there is `{args.out}` already; give another name, or delete it")
-    key = next(csv.reader([args.key])) if args.key is not None else None
+    key = _names(args.key) if args.key is not None else None
     text = conf_for(args.file, key, args.label, args.name, args.time, args.encoding)
     if not args.out:
         sys.stdout.buffer.write(text.encode())

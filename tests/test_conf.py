@@ -347,3 +347,9 @@ def test_a_dumped_conf_is_the_same_conf(write):
     assert again == loaded
     assert again.digest == loaded.digest
     assert conf.load(CHURN, ["split.salt=other"]).digest != loaded.digest
+
+
+def test_a_feature_without_options_is_a_sentence():
+    for kind in ("numeric", "hashed", "windowed"):
+        with pytest.raises(ConfError, match=f"features.a: {kind} must be a mapping of its options"):
+            conf.check({"name": "t", "data": {"key": ["id"]}, "features": {"a": {kind: None}}})

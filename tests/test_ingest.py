@@ -513,9 +513,60 @@ def test_ingests_are_undone_one_after_the_other_and_read_again(ingested, folder)
         undo(Run(second.conf, second.spark))
     assert ingested(**MONTHLY).jobs[0].counts == {"read": 4, "kept": 4, "quarantined": 0}
     second.spark.sql(f"UPDATE {second.rows.at} SET amount = 2 WHERE id = 1")
+    folder("c.csv", "5,1,2026-04-01")
+    ingested(**MONTHLY)
+    undo(Run(second.conf, second.spark))
     with pytest.raises(DataError, match=r"the rows of period 2026-0\d were changed after version \d+, which is to be undone"):
         undo(Run(second.conf, second.spark))
     assert len(rows(second, "id")) == 4
+
+
+# --- files that are gone, and names that count ---
+
+
+def test_no_row_of_a_file_that_is_gone_is_lost_whatever_else_happened(ingested, folder, tmp_path):
+    """The table was changed, the conf reads otherwise, the source is spelled otherwise."""
+    folder("a.csv", "1,1,2026-01-05", "2,1,2026-01-05")
+    folder("b.csv", "3,1,2026-01-06", "4,1,2026-01-06")
+    run = ingested(source="in")
+    (tmp_path / "in/a.csv").rename(tmp_path / "a.csv")
+    run.spark.sql(f"DELETE FROM {run.rows.at} WHERE id = 3")
+    for more in ({}, {"zone": "Europe/Berlin"}, {"at": f"file://{tmp_path}/in/"}):
+        with pytest.raises(DataError, match=r"a\.csv`.* is gone; put it back|a\.csv` is gone; put it back"):
+            ingest(Run(conf_of(more.pop("at", tmp_path / "in"), **more), run.spark))
+    assert rows(run, "id") == [(1,), (2,), (4,)]
+    (tmp_path / "a.csv").rename(tmp_path / "in/a.csv")
+    ingest(Run(conf_of(f"{tmp_path}/in/"), run.spark))
+    assert rows(run, "id") == [(1,), (2,), (3,), (4,)]
+
+
+def test_a_snapshot_of_the_same_bytes_is_another_file(ingested, folder, tmp_path):
+    by_file = {"source": "in", "period": {"from": "file", "pattern": r"(\d{4}-\d{2})"}}
+    folder("m_2026-09.csv", "1,1,2026-01-05")
+    ingested(**by_file)
+    (tmp_path / "in/m_2026-09.csv").rename(tmp_path / "in/m_2026-10.csv")
+    assert rows(ingested(**by_file), "id", "keyfold_period") == [(1, "2026-09"), (1, "2026-10")]
+    folder("late_2026-09.csv", "3,1,2026-01-05")
+    with pytest.raises(
+        DataError, match=r"period 2026-09 is to be read again, and `.*m_2026-09.csv`, which has rows of it, is gone"
+    ):
+        ingested(**by_file)
+
+
+def test_content_keys_do_not_depend_on_the_order_of_columns(ingested, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.csv").write_text("id,amount,day\n1,5,2026-01-03\n")
+    (tmp_path / "in/b.csv").write_text("day,id,amount\n2026-02-03,2,5\n2026-02-03,2,5\n")
+    content = {"source": "in", "key": "content", "time": "day", "period": "month"}
+    before = rows(ingested(**content), "id", "content_key")
+    (tmp_path / "in/c.csv").write_text("id,amount,day\n2,5,2026-02-03\n")
+    after = rows(ingested(**content), "id", "content_key")
+    assert set(before) < set(after) and len({key.split("-")[0] for _, key in after}) == 2 and len(set(after)) == 4
+
+
+def test_a_limit_is_the_decimal_that_the_conf_writes(ingested, folder):
+    folder("a.csv", *(f"{'x' if i < 29 else ''}{i},1,2020-01-01" for i in range(100)))
+    assert ingested(source="in", max_quarantine=0.29).jobs[0].counts == {"read": 100, "kept": 71, "quarantined": 29}
 
 
 # --- versions that are gone ---

@@ -79,7 +79,9 @@ def table(done, name):
 
 
 def test_the_pipeline_says_where_its_results_are(done):
-    lines = dict(line.split(maxsplit=1) for line in said(done, "pipeline", "churn").stdout.splitlines())
+    told = said(done, "pipeline", "churn").stdout
+    assert all(len(line.split(maxsplit=1)) == 2 for line in told.splitlines()), told
+    lines = dict(line.split(maxsplit=1) for line in told.splitlines())
     assert list(lines) == ["rows", "spec", "predictions", "report", "MLflow", "model"]
     assert re.fullmatch(r"churn version 1 is the champion: test ROC AUC 0\.\d+ \(0\.\d+ – 0\.\d+\)", lines["model"])
     assert deltalake.DeltaTable.is_deltatable(lines["predictions"].split()[-1])

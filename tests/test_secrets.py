@@ -13,7 +13,7 @@ from keyfold import cli, report
 from keyfold.conf import check
 from keyfold.errors import ConfError, DataError
 from keyfold.run import Run, mlflow_at
-from keyfold.secrets import redacted
+from keyfold.secrets import holds_password, is_address, redacted
 
 
 @pytest.mark.parametrize(("text", "shown"), [
@@ -102,3 +102,26 @@ def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
         and "Traceback" in said.err
     )
     assert page.count("s3a://…@bucket/a.csv") >= 2
+
+
+def test_secrets_of_the_environment_are_hidden_and_plain_words_are_not(monkeypatch):
+    for name, value in {
+        "AWS_SECRET_ACCESS_KEY": "/K7MDENGbPxRfi", "OPENAI_API_KEY": "sk-abcdef", "db_password": "hunter22", "AZURE_STORAGE_KEY": "Zm9vYmFy",
+        "TOKENIZERS_PARALLELISM": "false", "MY_TOKEN": "true", "PASSWORD_STORE_DIR": "home", "API_TOKEN_FILE": "plainname",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    text = "/K7MDENGbPxRfi sk-abcdef hunter22 Zm9vYmFy false true home plainname"
+    assert redacted(text) == "… … … … false true home plainname"
+
+
+def test_odd_spellings_of_addresses_hold_passwords_too():
+    for address in (
+        " s3a://AK:SE@b/p",
+        "postgres://u:pa ss@h/db",
+        "snowflake://u:p'w@h/d",
+        "jdbc:mysql://h/db?pass=x1",
+        "https://h/a#token=abc",
+    ):
+        assert is_address(address) and holds_password(address), address
+    for address in ("s3a://bucket/a:b/c", "abfss://box@account.dfs.core.windows.net/a", "https://example.org:8080/a"):
+        assert not holds_password(address), address

@@ -103,7 +103,7 @@ def write_csv(rows: "pa.Table", file: Path) -> None:
     """With an apostrophe before text that a spreadsheet would take for a formula, or that has one; a reader takes off the first."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8", newline="") as out:
-        lines = csv.writer(out)
+        lines = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)  # a locale may take `;` between cells
         lines.writerow(map(_plain, rows.column_names))
         for batch in rows.to_batches():
             lines.writerows(map(_plain, row.values()) for row in batch.to_pylist())
@@ -115,7 +115,7 @@ def _plain(cell: Any) -> Any:
 
 def _is_formula(text: str) -> bool:
     """Whether it begins with a sign of a formula, also a full-width one, after blanks and signs that cannot be seen, or with such a break."""
-    seen = next((at for at, sign in enumerate(text) if unicodedata.category(sign)[0] not in "ZC"), len(text))
+    seen = next((at for at, sign in enumerate(text) if unicodedata.category(sign)[0] not in "ZCM"), len(text))
     return text[:1] in ("\t", "\r", "\n") or unicodedata.normalize("NFKC", text[seen : seen + 1]).startswith(FORMULA)
 
 

@@ -11,6 +11,7 @@ from keyfold import casts, files, identity, layouts, paths, report, sources, tex
 from keyfold.digests import digest
 from keyfold.errors import ConfError, DataError, repeated
 from keyfold.layouts import Came, Layout
+from keyfold.paths import local
 from keyfold.readers import head_of
 from keyfold.rows import EXACT, Source, escaped
 from keyfold.schema import BRIDGED, LAYOUT, Version, given, lineage
@@ -94,7 +95,15 @@ def now(run: "Run") -> dict[str, dict[str, Any]]:
 def dumped(conf: "Conf") -> dict[str, Any]:
     """How the source is read; a table remembers by it what it has of which files."""
     whole: dict[str, Any] = identity.read(conf, "ingest")["data"]
-    return {name: value for name, value in whole.items() if name != "table"}
+    return {name: value for name, value in whole.items() if name != "table"} | {"source": place(conf.data)}
+
+
+def place(data: "Data") -> Any:
+    """The source, by its absolute path where it is local, however it is written."""
+    if not isinstance(data.source, str):
+        return data.source and data.source.model_dump(mode="json")
+    here = local(data.source)
+    return data.source if here is None else os.path.abspath(here)  # noqa: PTH100 - links stay, `..` does not
 
 
 def read(run: "Run", some: Sequence[str] | None = None) -> Source:

@@ -106,6 +106,16 @@ class Log:
                 break
         return found | dict.fromkeys(left, first)
 
+    def standing(self, column: str, value: str) -> int | None:
+        """The version that the rows of a value are of, but for what was undone; None where that is unknown."""
+        before = self.latest + 1
+        for commit in self.back():
+            if commit.version < before and commit.touches(column, value):
+                if "undone" not in commit.metadata:
+                    return commit.version
+                before = commit.metadata["undone"]
+        return None
+
     def proves(self, key: Sequence[str], version: int | None = None) -> bool:
         """Whether every commit up to a version is known, and proved the key to be unique."""
         commits = [*self.back(version)]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from keyfold import casts, files, keys
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
     from keyfold.ingest import Data
     from keyfold.run import Run
+
+
+def more_than(part: int, whole: int, share: float) -> bool:
+    """Whether a part is more than a share, as the conf writes it: 29 of 100 are not more than 0.29."""
+    return part > Fraction(str(share)) * whole
 
 
 def counted(staged: "DataFrame", data: "Data") -> "list[Row]":

@@ -104,7 +104,7 @@ def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str, source: s
         # What the source gave in the former reading may have other periods now.
         former = _memory(table.memory(last))
         again = former.periods.keys() - _lost(there, former.periods)
-        _refuse_gone(Plan(now, former, [], [], again))
+        _refuse_gone(Plan(now, former, [], [], former.periods.keys() & there.keys()))
         return Plan(now, Memory(), [*now], [], again, unknown)
     memory = next((_memory(table.memory(c)) for c in commits if c.metadata["reading"] == reading), Memory())
     changed = [f for f in now if f in memory.files and memory.files[f]["digest"] != now[f]["digest"]]

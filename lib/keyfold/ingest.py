@@ -134,7 +134,7 @@ def ingest(run: "Run") -> None:
         if isinstance(data.source, str):
             paths.check_there(data.source)
         reading = bridge.dumped(run.conf)
-        now = bridge.now(run) if data.versions else files.now(run.spark, data.source)
+        now = _with_names(data, bridge.now(run) if data.versions else files.now(run.spark, data.source))
         plan = files.plan(now, run.rows, digest(reading), _source(data))
         pinned = {name: file["digest"] for name, file in plan.now.items()}
         again = sorted(plan.again)
@@ -145,6 +145,16 @@ def ingest(run: "Run") -> None:
         counts = {k: job.counts[k] for k in ("read", "kept", "quarantined")}
         run.sections.append(report.reconciliation(counts, told["reasons"], title="Rows read"))
         run.sections += report.ingested({name: files.summed(f["periods"]) for name, f in told["files"].items()}, told["notes"])
+
+
+def _with_names(data: Data, now: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Files with digests that also cover what their rows take from their names: the period, and columns of folders."""
+    if not isinstance(data.source, str):
+        return now
+    periods = data.period.of_paths(data.source, now) if isinstance(data.period, FilePeriod) else {}
+    columns = paths.partitions(data.source, [*now])
+    named = {name: [periods.get(name), columns[name]] for name in now if name in periods or columns[name]}
+    return {n: file | {"digest": digest([file["digest"], named[n]])} if n in named else file for n, file in now.items()}
 
 
 def undo(run: "Run") -> None:
@@ -182,6 +192,11 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
         step.rows = read = sum(row.n for row in counted)
     if not read and plan.memory.files and not plan.again:
         return _known(run, job, plan)
+    if not read and plan.again:
+        raise DataError(
+            f"the files of {_named(data)} that are new or changed have no rows, so period {min(plan.again)} would be empty; put the rows "
+            "back, or delete those of that period in the table"
+        )
     if not read:
         raise DataError(f"{_named(data)} has no rows")
     kept = dict.fromkeys(sorted(plan.again), 0) | counting.kept(counted)
@@ -212,7 +227,7 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
 def _refuse_many(run: "Run", staged: "DataFrame", read: int, reasons: Mapping[str, int]) -> None:
     """DataError where more rows are quarantined than data.max_quarantine, or all; the table is as it was."""
     data, rejected = run.conf.data, sum(reasons.values())
-    if rejected < read and rejected <= data.max_quarantine * read:
+    if rejected < read and not counting.more_than(rejected, read, data.max_quarantine):
         return
     limit = "" if rejected == read else f" That is {rejected / read:.1%}, and data.max_quarantine is {data.max_quarantine:.1%}."
     cause = _likely_cause(run, staged, reasons)
@@ -287,7 +302,9 @@ def _staged(run: "Run", data: Data, plan: files.Plan) -> "DataFrame":
     from pyspark.sql import functions as F
 
     marked = None
-    if plan.fresh:
+    if not plan.fresh:
+        plan.widen(())
+    else:
         marked = _marked(run, data, plan.fresh).persist()
         if plan.memory.periods:
             plan.widen(row[0] for row in marked.where("keyfold_reason is null").select(PERIOD).distinct().collect())
@@ -295,7 +312,6 @@ def _staged(run: "Run", data: Data, plan: files.Plan) -> "DataFrame":
         again = _marked(run, data, others).where(col(PERIOD).isin(sorted(plan.again))).persist()
         marked = again if marked is None else marked.unionByName(again)
     elif marked is None:
-        plan.widen(())
         raise DataError(f"no file of {_named(data)} has the rows of period {min(plan.again)}, which are lost")
     if _by_content(data, marked.columns):
         marked = _numbered(marked).persist()
@@ -349,8 +365,12 @@ def _numbered(rows: "DataFrame") -> "DataFrame":
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    alike = Window.partitionBy(PERIOD, "keyfold_raw").orderBy(F.lit(0))
-    name = F.concat(F.substring(F.sha2("keyfold_raw", 256), 1, 32), F.lit("-"), F.row_number().over(alike))
+    # By the names of its columns, for files may have them in another order.
+    cells = F.array_sort(F.map_entries(F.from_json("keyfold_raw", "map<string,string>")))
+    content = F.coalesce(F.to_json(F.map_from_entries(cells), EXACT), col("keyfold_raw"))
+    rows = rows.withColumn("keyfold_content", content)
+    alike = Window.partitionBy(PERIOD, "keyfold_content").orderBy(F.lit(0))
+    name = F.concat(F.substring(F.sha2("keyfold_content", 256), 1, 32), F.lit("-"), F.row_number().over(alike))
     return rows.select(name.alias(CONTENT), *map(col, rows.columns))
 
 
@@ -459,7 +479,7 @@ def _told(reasons: Mapping[str, int]) -> str:
 def _source(data: Data) -> str:
     """A digest of where rows come from, however they are read."""
     versions = [[v.files, v.delta and v.delta.model_dump()] for v in data.versions]
-    return digest([data.source if isinstance(data.source, str | None) else data.source.model_dump(mode="json"), versions])
+    return digest([bridge.place(data), versions])
 
 
 def _named(data: Data) -> str:

@@ -1,5 +1,6 @@
 """Parquet files as rows: nanoseconds as microseconds where nothing is lost, folders as columns; types that Spark does not read are told."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,9 @@ def read(
     if nanos:  # for as long as the session lasts: rows are read when they are asked for
         spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
     with set_for_now(spark, _AS_TEXT):
-        reader = spark.read.option("basePath", path) if files and Path(path).is_dir() else spark.read
+        here = local(path)
+        folder = os.path.abspath(here) if files and here and Path(here).is_dir() else None  # noqa: PTH100 - links stay
+        reader = spark.read.option("basePath", folder) if folder else spark.read
         rows = reader.format("parquet").load([*map(escaped, files)] or path)
     rows = rows.withColumn(FILE, file_of(rows))
     given = [*next(iter(partitions(path, names).values()))] if names else []

@@ -26,7 +26,10 @@ def local_files(path: str) -> list[str] | None:
     if (here := local(path)) is None:
         return None
     found: list[Path] = []
+    above = re.split(r"[*?\[]", here, maxsplit=1)[0].rpartition("/")[0] or "." if glob.has_magic(here) else None
     for start in sorted(glob.glob(here)):
+        if above is not None and is_hidden(os.path.relpath(start, above)):
+            continue
         some = sorted(Path(start).rglob("*")) if Path(start).is_dir() else [Path(start)]
         found += [file for file in some if file.is_file() and not is_hidden(os.path.relpath(file, start))]
     return [*map(str, found)]

@@ -194,7 +194,7 @@ def _json(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
 def _object(line: str, seen: Seen) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     seen.bad[NO_OBJECT] += not isinstance(row, dict)
     return row if isinstance(row, dict) else None

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from keyfold.errors import DataError
+from keyfold.paths import local
 from keyfold.section import Section
 
 _PARTS = ("year", "month", "day")
@@ -71,6 +72,7 @@ class FilePeriod(Section):
 
 def _above(source: str) -> str:
     """The folder that holds the source's own folder, with a slash at its end."""
+    source = local(source) or source
     fixed = re.split(r"[*?\[{]", source, maxsplit=1)[0]
     whole = fixed if "://" in source else os.path.abspath(fixed or ".") + "/" * fixed.endswith("/")  # noqa: PTH100 - links stay
     own = whole.rstrip("/") if fixed == source else whole.rpartition("/")[0]

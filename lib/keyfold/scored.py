@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keyfold import report
+from keyfold.counting import more_than
 from keyfold.due import Due
 from keyfold.errors import DataError
 from keyfold.sql import col
@@ -49,7 +50,7 @@ class Scored(NamedTuple):
             if row.bin is not None:
                 heights[int(row.bin)] += row.n
                 total += row.sum
-        many = read - counts["scored"] > run.conf.score.max_quarantine * read
+        many = more_than(read - counts["scored"], read, run.conf.score.max_quarantine)
         return cls(read, counts, reasons, heights, total / max(1, heights.sum()), period, many)
 
     def check(self, run: "Run") -> None:
@@ -79,7 +80,7 @@ def said(reasons: Mapping[str, int]) -> str:
 
 def refuse_many(refused: int, of: int, most: float, section: str, what: str) -> None:
     """DataError where more than the share `most`, which is the section's max_quarantine, are refused; `what`: they cannot be."""
-    if refused > most * of:
+    if more_than(refused, of, most):
         raise DataError(
             f"{refused:,} of {of:,} {what}. That is {refused / of:.1%}, and {section}.max_quarantine is {most:.1%}; "
             "the period is as it was"

@@ -136,6 +136,7 @@ def _line(column: Values, levels: Floats, half: npt.NDArray[np.bool_], label: La
 
 
 def _scaled(numbers: Floats) -> Floats:
+    numbers = np.where(np.isfinite(numbers), numbers, np.nan)  # as features take them
     largest = np.nanmax(np.abs(numbers), initial=0.0)
     return numbers / largest if largest > 1 else numbers
 

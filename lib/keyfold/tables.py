@@ -273,9 +273,8 @@ class Table:
         attempt, values = uuid.uuid4().hex, commit.metadata[column]
         with self.lock():
             log = self.log(recorded=True)
-            for value, last in log.last_of(column, values).items():
-                ours = isinstance(last, Commit) and (last.version == commit.version or "undone" in last.metadata)
-                if not ours:
+            for value in values:
+                if log.standing(column, value) != commit.version:
                     raise DataError(
                         f"table `{self.name}`: the rows of period {value} were changed after version {commit.version}, which is to be "
                         "undone; nothing was changed"

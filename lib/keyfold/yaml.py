@@ -58,7 +58,13 @@ def parse(text: str, where: str = "the text") -> Any:
         raise ConfError(f"{where}{line} is not YAML: {error.problem or error.context}") from error
     except UnicodeEncodeError as error:
         raise ConfError(f"{where} has half a character (a lone surrogate) at place {error.start}; write it whole") from error
-    except (yaml.YAMLError, ValueError, KeyError) as error:  # the last two: of a tag such as !!int before what is none
+    except (
+        yaml.YAMLError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:  # all but the first: of a tag such as !!int before what is none
         raise ConfError(f"{where} is not YAML: {error}") from error
     except RecursionError as error:
         raise ConfError(f"{where} is nested too deep") from error

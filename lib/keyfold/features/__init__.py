@@ -37,6 +37,8 @@ class _Feature(Section):
     def _one_kind(self) -> "_Feature":
         if len(self.model_fields_set) != 1:
             raise ValueError(f"must name one kind of {', '.join(KINDS)} (got {sorted(self.model_fields_set) or 'none'})")
+        if self.kind is None:
+            raise ValueError(f"{self.name} must be a mapping of its options (got nothing)")
         return self
 
     @property
