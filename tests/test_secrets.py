@@ -107,11 +107,11 @@ def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
 def test_secrets_of_the_environment_are_hidden_and_plain_words_are_not(monkeypatch):
     for name, value in {
         "AWS_SECRET_ACCESS_KEY": "/K7MDENGbPxRfi", "OPENAI_API_KEY": "sk-abcdef", "db_password": "hunter22", "AZURE_STORAGE_KEY": "Zm9vYmFy",
-        "TOKENIZERS_PARALLELISM": "false", "MY_TOKEN": "true", "PASSWORD_STORE_DIR": "home", "API_TOKEN_FILE": "plainname",
+        "TOKENIZERS_PARALLELISM": "false", "MY_TOKEN": "true", "PASSWORD_STORE_DIR": "home", "API_TOKEN_FILE": "plainname", "LONG_TOKEN": "ey" * 3000, "PIN_PASSWORD": "20261128",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    text = "/K7MDENGbPxRfi sk-abcdef hunter22 Zm9vYmFy false true home plainname"
-    assert redacted(text) == "… … … … false true home plainname"
+    text = f"{'ey' * 3000} 20261128 /K7MDENGbPxRfi sk-abcdef hunter22 Zm9vYmFy false true home plainname"
+    assert redacted(text) == "… … … … … … false true home plainname"
 
 
 def test_odd_spellings_of_addresses_hold_passwords_too():

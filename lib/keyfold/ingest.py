@@ -152,8 +152,9 @@ def _with_names(data: Data, now: dict[str, dict[str, Any]]) -> dict[str, dict[st
     if not isinstance(data.source, str):
         return now
     periods = data.period.of_paths(data.source, now) if isinstance(data.period, FilePeriod) else {}
-    columns = paths.partitions(data.source, [*now])
-    named = {name: [periods.get(name), columns[name]] for name in now if name in periods or columns[name]}
+    alike = not data.versions and sources.format_of(data.source) in ("csv", "json", "parquet")  # layouts may lie in any folders
+    columns = paths.partitions(data.source, [*now]) if alike else {}
+    named = {name: [periods.get(name), columns.get(name)] for name in now if name in periods or columns.get(name)}
     return {n: file | {"digest": digest([file["digest"], named[n]])} if n in named else file for n, file in now.items()}
 
 
@@ -367,7 +368,8 @@ def _numbered(rows: "DataFrame") -> "DataFrame":
 
     # By the names of its columns, for files may have them in another order.
     cells = F.array_sort(F.map_entries(F.from_json("keyfold_raw", "map<string,string>")))
-    content = F.coalesce(F.to_json(F.map_from_entries(cells), EXACT), col("keyfold_raw"))
+    sorted_ = F.when(col("keyfold_reason").isNull(), F.to_json(F.map_from_entries(cells), EXACT))
+    content = F.coalesce(sorted_, col("keyfold_raw"))
     rows = rows.withColumn("keyfold_content", content)
     alike = Window.partitionBy(PERIOD, "keyfold_content").orderBy(F.lit(0))
     name = F.concat(F.substring(F.sha2("keyfold_content", 256), 1, 32), F.lit("-"), F.row_number().over(alike))

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import unquote
 
 HIDDEN = "…"
@@ -23,7 +22,7 @@ _SECRET_VARIABLES = re.compile(
     r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIALS?|(?:API|ACCESS|STORAGE|ACCOUNT)_KEY)(?:_|$)(?!.*(?:FILE|PATH|DIR)$)",
     re.IGNORECASE,
 )
-_PLAIN = re.compile(r"(?:true|false|none|null|yes|no|on|off|[\d.,+-]*)", re.IGNORECASE)  # words that stand in any text
+_PLAIN = re.compile(r"(?:true|false|none|null|yes|no|on|off|[\d.,+-]{0,6})", re.IGNORECASE)  # words that stand in any text
 _ADDRESS = re.compile(rf"^[a-z][\w+.-]*://[^/@:]*:({_WORD}+)@", re.IGNORECASE)
 _WHOLE = re.compile(r"\s*[a-z][\w+.-]*://[^/@:]*:[^/@]*@", re.IGNORECASE)
 _SHORT = 4  # letters: a shorter word would be hidden wherever it stands
@@ -52,6 +51,6 @@ def holds_password(address: str) -> bool:
 def _of_environment() -> Iterator[str]:
     for name, value in os.environ.items():
         in_address = _ADDRESS.match(value) if name.endswith(("_URI", "_URL")) else None
-        secret = _SECRET_VARIABLES.search(name) and not _PLAIN.fullmatch(value) and not Path(value).exists()
+        secret = _SECRET_VARIABLES.search(name) and not _PLAIN.fullmatch(value) and not os.path.exists(value)  # noqa: PTH110 - takes a text of any length
         word = in_address[1] if in_address else value if secret else ""
         yield from (form for form in (word, unquote(word)) if len(form) >= _SHORT)
