@@ -7,7 +7,7 @@ indices of other features has its own place, and none is shared.
 import math
 from collections.abc import Sequence
 from functools import reduce
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -22,6 +22,8 @@ from keyfold.values import ArrowValue, SqlValue
 
 class Crossed(Bucketed):
     """An index in [0, num_buckets)."""
+
+    salt_prefix: ClassVar = "crossed"
 
     input_cols: list[Input] = Field(min_length=2)
     num_buckets: Literal["exact"] | Annotated[int, Field(ge=2, le=hashing.MAX_BUCKETS)] = Field(  # type: ignore[assignment]

@@ -67,6 +67,7 @@ class Kind(Section):
 
     takes: ClassVar[tuple[str, ...]]  # type families, see `keyfold.values`
     pure: ClassVar[bool] = True  # whether it has an SQL expression; else Spark runs its Arrow form
+    salt_prefix: ClassVar[str]  # of kinds that hash: every salt begins with it, so it must never change
     learns_label: ClassVar[bool] = False  # whether it needs the target, and training rows have an `out_of_fold` form
 
     def inputs(self) -> Sequence[str | Derived | FromFeature]:
@@ -164,8 +165,8 @@ def int32(array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
 
 
 def salted(kind: Kind, name: str, salt: str | None) -> str:
-    """A salt, spelled out; kinds never share one."""
-    return f"{type(kind).__name__.lower()}:{name if salt is None else salt}"
+    """The full salt of a feature; no two kinds share one."""
+    return f"{kind.salt_prefix}:{name if salt is None else salt}"
 
 
 def vocabulary(

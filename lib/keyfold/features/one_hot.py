@@ -30,6 +30,7 @@ class OneHot(Kind):
     """An index in [0, size of the vocabulary + 2); a matrix holds it as one 1 in as many columns."""
 
     takes: ClassVar = HASHED
+    salt_prefix: ClassVar = "onehot"
 
     input_col: str
     min_frequency: int = Field(1, ge=1, description="rarer values count as unseen")

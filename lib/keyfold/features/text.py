@@ -64,6 +64,7 @@ class Text(Kind):
     """Indices in [0, num_buckets), or in [0, size of the vocabulary + 2): 0 padding, 1 unseen, then by frequency."""
 
     takes: ClassVar = ("string",)
+    salt_prefix: ClassVar = "text"
 
     input_col: str
     tokens: Literal["words", "characters"] = "words"
