@@ -35,6 +35,12 @@ def source(tmp_path):
     ({"data": {"label": "chrn"}}, "data.label: the source `{source}` has no column `chrn` (did you mean `churn`?)"),
     ({"split": {"by": "plna"}}, "split.by: the source `{source}` has no column `plna` (did you mean `plan`?)"),
     ({"features": {"x": {"hashed": {"input_col": "pln", "num_buckets": 9}}}}, "features.x: the source `{source}` has no column `pln` (did you mean `plan`?)"),
+    ({"split": {"time": {"column": "dya", "test": "2026-01-01"}}}, "split.time.column: the source `{source}` has no column `dya` (did you mean `day`?)"),
+    ({"split": {"allow": ["plna"]}}, "split.allow: the source `{source}` has no column `plna` (did you mean `plan`?)"),
+    ({"features": {"x": {"numeric": {"input_col": {"ratio": ["id", "spend"]}}}}}, "features.x: the source `{source}` has no column `spend`"),
+    ({"data": {"time": "day", "columns": {"day": "date"}}, "features": {"x": {"windowed": {"input_col": "id", "by": "plna", "over": "1 rows", "take": "last"}}}},
+     "features.x: the source `{source}` has no column `plna` (did you mean `plan`?)"),
+    ({"images": {"input_col": "photo", "operations": [{"thumbnail": 64}]}}, "images.input_col: the source `{source}` has no column `photo`"),
     ({"report": {"slices": ["city"]}}, "report.slices: the source `{source}` has no column `city`"),
 ])  # fmt: skip
 def test_a_column_that_no_file_has_is_told(source, more, sentence):

@@ -353,3 +353,28 @@ def test_a_feature_without_options_is_a_sentence():
     for kind in ("numeric", "hashed", "windowed"):
         with pytest.raises(ConfError, match=f"features.a: {kind} must be a mapping of its options"):
             conf.check({"name": "t", "data": {"key": ["id"]}, "features": {"a": {kind: None}}})
+
+
+@pytest.mark.parametrize(
+    ("feature", "refused"),
+    [
+        ({"numeric": {"input_col": "y"}}, True),
+        ({"numeric": {"input_col": {"log": "y"}}}, True),
+        ({"crossed": {"input_cols": ["a", "y"], "num_buckets": 9}}, True),
+        ({"windowed": {"input_col": "y", "over": "3 rows", "take": "mean", "current": True}}, True),
+        ({"windowed": {"input_col": "y", "over": "3 rows", "take": "mean"}}, False),
+        ({"numeric": {"input_col": "a"}}, False),
+    ],
+)
+def test_the_label_is_no_feature(feature, refused):
+    raw = {
+        "name": "x",
+        "data": {"key": ["id", "day"], "time": "day", "label": "y"},
+        "split": {"allow": ["y"]},
+        "features": {"f": feature},
+    }
+    if not refused:
+        assert conf.check(raw)
+        return
+    with pytest.raises(ConfError, match=r"features.f takes `y`, which is data.label, the column to predict; take it out"):
+        conf.check(raw)

@@ -54,6 +54,7 @@ def test_what_rows_have_in_common_is_counted(spark):
     assert sorted(found.label) == counted(LABEL)
     assert [sorted(n) for n in found.rest] == [counted("b", "c"), counted("a", "c"), counted("a", "b")]
     assert [sorted(n) for n in found.part] == [counted("a"), counted("b"), counted("c")]
+    assert [sorted(n) for n in found.near] == [counted(*some, LABEL) for some in ("bc", "ac", "ab")]
 
 
 def test_parts_are_at_least_two_and_few(spark):
@@ -67,6 +68,8 @@ def test_parts_are_at_least_two_and_few(spark):
 N = 3000
 COARSE = {name: RNG.integers(0, 5, N) for name in "abc"}
 FINE = {"u": RNG.normal(size=N).round(3), "v": RNG.normal(size=N).round(3), "w": RNG.integers(0, 3, N)}
+TRAIT = RNG.normal(size=N)
+ANSWERS = {f"q{i}": np.clip(np.round(3 + 1.2 * (TRAIT + 0.35 * RNG.normal(size=N))), 1, 5) for i in range(6)}
 EVENTS = {"ad": (ad := RNG.integers(0, 800, N)), "group": ad % 40, "y": RNG.random(N) < 0.02 + 0.1 * (ad % 7 == 0)}
 
 
@@ -79,10 +82,11 @@ EVENTS = {"ad": (ad := RNG.integers(0, 800, N)), "group": ad % 40, "y": RNG.rand
         (FINE, ["u", "v", "w"]),
         (FINE, ["u"]),
         (EVENTS, ["ad", "group"]),
+        (ANSWERS | {"y": TRAIT + 0.5 * RNG.normal(size=N) > 0.4}, [*ANSWERS]),
         ({"n": RNG.normal(size=N).round(1)}, ["n"]),
         ({f"flag{i}": RNG.random(N) < 0.1 for i in range(14)}, [f"flag{i}" for i in range(14)]),
     ],
-    ids=["coarse", "rule", "category", "fine", "number", "events", "rounded", "flags"],
+    ids=["coarse", "rule", "category", "fine", "number", "events", "answers", "rounded", "flags"],
 )
 def test_rows_that_are_alike_by_chance_are_no_copies(spark, table, inputs):
     share, error = share_of(spark, table, inputs)
@@ -122,11 +126,11 @@ def test_the_order_of_rows_is_no_matter(order):
 
     def of(rows):
         f, both, label, rest, part, other = rows.T
-        return copies(Alike(f, both, label, [rest, other], [part, other], 20))
+        return copies(Alike(f, both, label, [rest, other], [part, other], [both, both], 20))
 
     assert of(counts[list(order)]) == pytest.approx(of(counts))
 
 
 def test_nothing_alike_is_no_copy():
     none = np.zeros(3, int)
-    assert copies(Alike(none, none, none, [none, none], [none, none], 9)) == (0.0, 0.0)
+    assert copies(Alike(none, none, none, [none, none], [none, none], [none, none], 9)) == (0.0, 0.0)

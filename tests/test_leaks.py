@@ -10,6 +10,7 @@ from keyfold import gates, registry
 from keyfold.conf import check
 from keyfold.errors import ConfError, PromiseError
 from keyfold.examples import LABEL, examples
+from keyfold.features.text import Text
 from keyfold.ingest import PERIOD
 from keyfold.leaks import leaks
 from keyfold.run import Run
@@ -24,9 +25,11 @@ AMOUNT = np.exp(RNG.normal(size=N))
 FOLDS = Folds(Split(), ["id"], "leaks")
 
 
-def found_of(spark, y, classes=True, n=N, **columns):
+def found_of(spark, y, classes=True, n=N, words=(), **columns):
     table = pa.Table.from_pandas(pd.DataFrame({"id": np.arange(N), LABEL: y} | columns), preserve_index=False)
-    return {t.column: t for t in leaks(spark.createDataFrame(table), n, FOLDS, list(columns), classes=classes)}
+    rows = spark.createDataFrame(table)
+    texts = {name: Text(input_col=name, num_buckets=9).sql_words(rows) for name in words}
+    return {t.column: t for t in leaks(rows, n, FOLDS, list(columns), classes=classes, texts=texts)}
 
 
 def test_columns_that_tell_a_class(spark):
@@ -55,11 +58,35 @@ def test_columns_that_tell_a_class(spark):
 
 
 def test_columns_that_tell_a_number(spark):
-    leaky = {"cents": AMOUNT * 100, "negative": 7 - AMOUNT, "rounded": AMOUNT.round(1)}
+    leaky = {"cents": AMOUNT * 100, "negative": 7 - AMOUNT, "rounded": AMOUNT.round(1), "order": np.log(AMOUNT)}
     honest = {"half": AMOUNT + RNG.normal(size=N) * AMOUNT.std(), "group": RNG.choice(list("abc"), N)}
     for unit in (1.0, 1e200):
         found = found_of(spark, AMOUNT * unit, classes=False, **leaky, **honest)
         assert {name for name, t in found.items() if t.most > MOST} == leaky.keys()
+
+
+def test_of_a_heavy_tail_the_order_is_enough(spark):
+    tail = np.exp(4 * RNG.normal(size=N))
+    found = found_of(
+        spark, tail, classes=False, log=np.log(tail), noise=RNG.normal(size=N), near=np.log(tail) + 3 * RNG.normal(size=N)
+    )
+    assert {name for name, t in found.items() if t.most > MOST} == {"log"}
+
+
+def test_a_word_that_tells_the_label_in_texts_that_all_differ(spark):
+    said = [f"{' '.join(RNG.choice(['bill', 'phone', 'slow', 'late'], 4))} {i}" for i in range(N)]
+    columns = {
+        "told": [f"Call {text}, {'cancelled' if y else 'stays'}" for text, y in zip(said, Y, strict=True)],
+        "only": [text + " (closed)" * int(y) if i % 7 else None for i, (text, y) in enumerate(zip(said, Y, strict=True))],
+        "honest": [text + " angry" * int(y and i % 2) for i, (text, y) in enumerate(zip(said, Y, strict=True))],
+        "none": ["", *[None] * (N - 1)],
+    }  # fmt: skip
+    found = found_of(spark, Y, words=list(columns), **columns)
+    assert found["told"].word > 0.99 and found["told"].alone < 0.6
+    assert found["only"].word > 0.9
+    assert found["honest"].most < 0.8 and found["none"].most < 0.6
+    number = found_of(spark, Y * 2.0, classes=False, words=["told", "honest"], **columns)
+    assert number["told"].word > 0.99 and number["honest"].most < 0.8
 
 
 def test_a_sample_is_enough(spark):

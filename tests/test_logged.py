@@ -17,7 +17,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 import keyfold
-from keyfold import digests, logged, registry
+from keyfold import digests, logged, registry, serving
 from keyfold.certificate import Certificate, made_up
 from keyfold.errors import ConfError, DataError, PromiseError
 from keyfold.features import KINDS
@@ -351,3 +351,17 @@ def test_a_folders_digest_is_of_names_and_bytes(tmp_path):
     assert len({one, other, digests.folder_digest(tmp_path)}) == 3
     linked = digests.digest({"link": f"-> {tmp_path / 'b'}"})
     assert digests.folder_digest(tmp_path, {"b", "link"}) == linked, "a link is never left out"
+
+
+@pytest.mark.parametrize(
+    ("frame", "sentence"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["i", "i"]), "column `i` stands more than once; leave one"),
+        (pd.DataFrame({"s": ["\ud800"]}), "column `s` cannot be read as string"),
+        (pd.DataFrame({"i": [1j]}), "column `i` cannot be read as bigint"),
+        (pd.DataFrame({"t": ["tomorrow"]}), "column `t` cannot be read as date"),
+    ],
+)
+def test_odd_rows_of_pandas_are_a_sentence(frame, sentence):
+    with pytest.raises(DataError, match=sentence):
+        serving.table(frame, {"i": "bigint", "s": "string", "t": "date"})

@@ -5,11 +5,12 @@ import sys
 from types import SimpleNamespace
 from urllib.parse import quote
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfold import cli, report
+from keyfold import cli, registry, report
 from keyfold.conf import check
 from keyfold.errors import ConfError, DataError
 from keyfold.run import Run, mlflow_at
@@ -125,3 +126,83 @@ def test_odd_spellings_of_addresses_hold_passwords_too():
         assert is_address(address) and holds_password(address), address
     for address in ("s3a://bucket/a:b/c", "abfss://box@account.dfs.core.windows.net/a", "https://example.org:8080/a"):
         assert not holds_password(address), address
+
+
+@pytest.mark.parametrize("password", ["ca&na<ry'1", 'ca"nary', "ca\\nary", "canäry", "ca+na/ry=="])
+def test_a_password_is_hidden_in_whatever_form_it_is_written(password, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+    page = report.page("t", {"why": f"login with {password} failed"}, [report.Section("s", report.table(["x"], [[password]]))])
+    for text in (page, json.dumps({"why": password}), repr([password]), quote(password), quote(password, safe="")):
+        said = redacted(text)
+        assert "…" in said and "nary" not in said and "na&" not in said and "na%" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("PGPASSWORD", "canary12", "canary12"), ("MYSQL_PWD", "canary12", "canary12"), ("DB_PASS", "canary12", "canary12"),
+        ("GPG_PASSPHRASE", "canary12", "canary12"), ("OPENAI_APIKEY", "canary12", "canary12"), ("SSH_PRIVATE_KEY", "canary12", "canary12"),
+        ("SENTRY_DSN", "https://me:canary12@h/1", "canary12"),
+        ("AZURE_STORAGE_CONNECTION_STRING", "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=canary12==;EndpointSuffix=x", "canary12=="),
+        ("PYSPARK_SUBMIT_ARGS", "--conf spark.hadoop.fs.s3a.secret.key=canary12 --master local", "canary12"),
+    ],
+)  # fmt: skip
+def test_variables_of_other_names_hold_passwords_too(name, value, shown, monkeypatch):
+    monkeypatch.setenv(name, value)
+    assert redacted(f"failed with `{shown}`.") == "failed with `…`."
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("Access denied (password=canary)", "Access denied (password=…)"),
+    ("conn: host=h port=5 user=me password='canary' dbname=x", "conn: host=h port=5 user=me password='…' dbname=x"),
+    ("Driver=X;Uid=me;Pwd=canary;", "Driver=X;Uid=me;Pwd=…;"),
+    ("set spark.hadoop.fs.s3a.secret.key=canary", "set spark.hadoop.fs.s3a.secret.key=…"),
+    ("fs.azure.account.key.a.dfs.core.windows.net=canary==", "fs.azure.account.key.a.dfs.core.windows.net=…"),
+    ("{'password': 'canary', 'user': 'me'}", "{'password': '…', 'user': 'me'}"),
+    ("headers {'Authorization': 'Basic Y2FuYXJ5'}", "headers {'Authorization': 'Basic …'}"),
+    ("Authorization: Bearer canary.canary", "Authorization: Bearer …"), ("sent Bearer canary.canary", "sent Bearer …"),
+])  # fmt: skip
+def test_passwords_of_options_and_headers_are_hidden(text, shown):
+    assert redacted(text) == shown
+
+
+@pytest.mark.parametrize("text", [
+    "features.password_changed: column `password_changed` has no number", "there is no file `token=3/a.csv`", "`password` is gone",
+    "{'password_changed': 'yes'}", "features.authorization: column `x` is missing", "the bearer of it",
+])  # fmt: skip
+def test_names_that_only_sound_like_passwords_stay(text):
+    assert redacted(text) == text
+
+
+def test_no_word_of_the_command_line_tells_one(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["score.py", "a.yaml", "s3a://me:canary@bucket/a.csv"])
+    with pytest.raises(SystemExit):
+        cli.main(lambda run: None, None)
+    assert "canary" not in capsys.readouterr().err
+
+
+def test_settings_of_the_session_are_hidden(spark, monkeypatch):
+    from keyfold.spark import session
+
+    spark.conf.set("spark.hadoop.fs.s3a.secret.key", "canary12")
+    session()
+    spark.conf.unset("spark.hadoop.fs.s3a.secret.key")
+    assert redacted("signed with canary12") == "signed with …"
+
+
+def test_what_a_model_raises_tells_none(monkeypatch):
+    from keyfold import answers
+
+    monkeypatch.setenv("DB_PASSWORD", "canary12")
+    model = SimpleNamespace(prediction_type=pa.float64())
+    assert answers._refused(model, RuntimeError("login as me with canary12"))[1].to_pylist() == [
+        "RuntimeError: login as me with …"
+    ]
+
+
+def test_mlflow_prints_no_address_of_its_server(monkeypatch):
+    monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
+    registry.client()
+    from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
+
+    assert MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get()

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from keyfold.errors import DataError, PromiseError, RowsError
 from keyfold.models import Model, Prediction
 from keyfold.models.parity import Parity
+from keyfold.secrets import redacted
 from keyfold.split import FOLD
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _bisected(model: Answering, rows: pa.RecordBatch) -> Outcome:
 def _refused(model: Answering, error: Exception) -> Outcome:
     said = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
     nothing = Prediction(pa.nulls(1, model.prediction_type), pa.nulls(1, pa.float64()))
-    return nothing, pa.array([said[:500]], pa.string())
+    return nothing, pa.array([redacted(said)[:500]], pa.string())
 
 
 def _halved(model: Answering, rows: pa.RecordBatch) -> Outcome:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from keyfold import cli, paths, sources
 from keyfold.declared import declared
+from keyfold.derived import Derived, raw
 from keyfold.errors import DataError, nearest
+from keyfold.spec import columns_of as columns_of_kinds
 
 if TYPE_CHECKING:
     from keyfold.conf import Conf
@@ -53,10 +55,15 @@ def named(conf: "Conf") -> Iterator[tuple[str, str]]:
     yield from (("data.key", name) for name in data.key)
     yield from ((f"data.{option}", name) for option in ("time", "label") if (name := getattr(data, option)))
     yield from (("split.by", name) for name in ([by] if isinstance(by, str) else by))
+    yield from (("split.time.column", name) for name in [conf.split.time and conf.split.time.column] if name)
+    yield from (("split.allow", name) for name in conf.split.allow)
     for feature, of in conf.features.items():
-        columns = [getattr(of.kind, "input_col", None), *of.kind.inputs()]
-        yield from ((f"features.{feature}", name) for name in dict.fromkeys(columns) if isinstance(name, str))
+        given = getattr(of.kind, "input_col", None)
+        columns = [*(raw(given) if isinstance(given, str | Derived) else ()), *columns_of_kinds([of.kind])]
+        columns += [*(getattr(of.kind, "by", None) or ()), *getattr(of.kind, "order_by", ())]
+        yield from ((f"features.{feature}", name) for name in dict.fromkeys(columns))
     yield from (("report.slices", name) for name in conf.report.slices)
+    yield from (("images.input_col", name) for name in [conf.images and conf.images.input_col] if name)
     yield from (("report.truth", name) for name in [conf.report.truth] if name)
 
 

@@ -43,6 +43,10 @@ class Parser(argparse.ArgumentParser):
         options.debug = "debug" in options
         return options
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exits after a message without passwords."""
+        super().exit(status, message and redacted(message))
+
     def error(self, message: str) -> NoReturn:
         """Exits with 2 after a sentence."""
         if theirs := [word for word in sys.argv[1:] if _of_submit(word)]:

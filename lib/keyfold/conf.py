@@ -65,6 +65,10 @@ class Conf(Section):
             tuning.fits(self.train)
         except ConfError as error:
             raise ValueError(str(error)) from error
+        if told := [name for name, kind in kinds.items() if self.data.label in kind.own]:
+            raise ValueError(
+                f"features.{told[0]} takes `{self.data.label}`, which is data.label, the column to predict; take it out"
+            )
         if wrong := list(names.faults(self)):
             raise ValueError("\n  ".join(wrong))
         if self.score.keep == "latest" and self.data.time is None:

@@ -4,8 +4,9 @@ In a table of a few categories every row has its like; in one of many numbers no
 told by two signs, of which the weaker counts:
 
 - they agree in a column, each column, more often than they would if its values were dealt out to the rows anew;
-- they have the same label, more often than two rows have it by chance. Where k rows of train are alike this counts for
-  1 / sqrt(k): a label that many rows agree on is a rule, and no memory of one row.
+- they have the same label, more often than two rows have it by chance, or than rows have it that differ in one column alone, where
+  there are such: columns that tell of the label, and of one another, are no fault. Where k rows of train are alike this counts
+  for 1 / sqrt(k): a label that many rows agree on is a rule, and no memory of one row.
 
 Columns are looked at as at most 12 parts; a single column is cut into the first and the second half of its text.
 """
@@ -34,7 +35,7 @@ _Doubles = npt.NDArray[np.float64]
 class Alike(NamedTuple):
     """Of rows outside train how many rows of train are as they are, by what: all features, these and the label, the label alone.
 
-    `rest`: in all parts but one, for each part; `part`: in the part alone.
+    `rest`: in all parts but one, for each part; `part`: in the part alone; `near`: in all parts but one and the label.
     """
 
     features: _Ints
@@ -42,6 +43,7 @@ class Alike(NamedTuple):
     label: _Ints
     rest: Sequence[_Ints]
     part: Sequence[_Ints]
+    near: Sequence[_Ints]
     train: int
 
 
@@ -83,8 +85,8 @@ def alike(rows: "DataFrame", train: int, folds: Folds, inputs: Sequence[str]) ->
     found = each.join(there, ["what", "h"]).groupBy("what", "h").agg(F.count("*").alias("n")).toArrow()
     n = {what: _counted(found, what, hashes) for what, hashes in sample.items()}
     many = len(made)
-    rest, part = ([n[_PARTS + many * of + i] for i in range(many)] for of in (0, 1))
-    return Alike(n[_ALIKE], n[_LABELLED], n[_LABEL], rest, part, train)
+    rest, part, near = ([n[_PARTS + many * of + i] for i in range(many)] for of in (0, 1, 2))
+    return Alike(n[_ALIKE], n[_LABELLED], n[_LABEL], rest, part, near, train)
 
 
 def _by(names: list[str]) -> dict[int, str]:
@@ -92,6 +94,7 @@ def _by(names: list[str]) -> dict[int, str]:
     found = {_ALIKE: names, _LABELLED: [*names, "y"], _LABEL: ["y"]}
     found |= {_PARTS + i: [n for n in names if n != name] for i, name in enumerate(names)}
     found |= {_PARTS + len(names) + i: [name] for i, name in enumerate(names)}
+    found |= {_PARTS + 2 * len(names) + i: [*(n for n in names if n != name), "y"] for i, name in enumerate(names)}
     return {what: f"xxhash64({', '.join(of)})" for what, of in found.items()}
 
 
@@ -126,9 +129,12 @@ def _by_chance(others: _Ints, part: _Ints, train: int) -> _Doubles:
 
 
 def _by_label(found: Alike, there: npt.NDArray[np.bool_]) -> _Doubles:
-    """For each row how much more its likes agree on its label than chance would have them."""
+    """For each row how much more its likes agree on its label than chance would have them, or those that are nearly alike do."""
     k, chance = np.maximum(found.features, 1), found.label / found.train
+    near = np.sum([rest - found.features for rest in found.rest], axis=0)
+    agree = np.sum([near_ - found.labelled for near_ in found.near], axis=0)
+    likely = np.maximum(chance, (agree + chance) / (near + 1))
     weight = there / k**0.5
-    by_chance = (weight * (1 - chance)).sum() / weight.sum()
-    more: _Doubles = weight * (found.labelled / k - chance) / by_chance if by_chance > 0 else np.zeros(len(k))
+    by_chance = (weight * (1 - likely)).sum() / weight.sum()
+    more: _Doubles = weight * (found.labelled / k - likely) / by_chance if by_chance > 0 else np.zeros(len(k))
     return more

@@ -10,7 +10,7 @@ from keyfold.leaks import Leak, leaks
 from keyfold.metrics import figure
 from keyfold.schema import BRIDGED
 from keyfold.split import FOLD, FOLDS, Folds, moment
-from keyfold.suspects import MOST
+from keyfold.suspects import LEAST_ROWS, MOST
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
@@ -218,6 +218,7 @@ def _identical(rows: "DataFrame", found: "Examples", inputs: Sequence[str], cell
 
 def _telling(run: "Run", rows: "DataFrame", found: "Examples") -> list[Gate]:
     """Whether a column gives the label away, but for those that the conf allows; windows look at earlier rows alone, and do not."""
+    from keyfold.features.text import Text
     from keyfold.features.windowed import Windowed
     from keyfold.spec import columns_of
 
@@ -229,13 +230,20 @@ def _telling(run: "Run", rows: "DataFrame", found: "Examples") -> list[Gate]:
     if other := [name for name in allowed if name not in rows.columns]:
         raise ConfError(f"split.allow: table `{run.featured.name}` has no column `{other[0]}`{nearest(other[0], rows.columns)}")
     looked = leaks(
-        rows, sum(map(found.of, FOLDS)), found.folds, [c for c in columns if c not in allowed], classes=found.label.classes
-    )
+        rows, sum(map(found.of, FOLDS)), found.folds, [c for c in columns if c not in allowed], classes=found.label.classes,
+        texts={kind.input_col: kind.sql_words(rows) for kind in kinds if isinstance(kind, Text)},
+    )  # fmt: skip
+    name = "columns that give the label away"
     if not looked:
-        return []
+        return [
+            Gate(
+                name,
+                True,
+                f"not looked for: there are none, or fewer than {LEAST_ROWS} rows of a class (of numbers {2 * LEAST_ROWS})",
+            )
+        ]
     unit = "ROC AUC" if found.label.classes else "R²"
     suspects = [t for t in looked if t.most > MOST]
-    name = "columns that give the label away"
     if not suspects:
         seen = f"the most telling, `{looked[0].column}`, has {unit} {figure(looked[0].most)} alone; {MOST} is suspect"
         return [Gate(name, True, seen)]
@@ -246,7 +254,9 @@ def _telling(run: "Run", rows: "DataFrame", found: "Examples") -> list[Gate]:
 
 
 def _said(one: Leak, unit: str) -> str:
-    how = "by where it is missing" if one.missing >= one.alone - 0.01 else "alone"
+    how = (
+        "by where it is missing" if one.missing >= one.most - 0.01 else "by one of its words" if one.word == one.most else "alone"
+    )
     return f"`{one.column}` tells the label {how}, with {unit} {figure(one.most)} on rows that are held out"
 
 

@@ -3,10 +3,11 @@
 The rows that models of a column are fitted on, and those that are held out, are halves by the split's own units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold import hashing, sql, suspects
@@ -18,38 +19,58 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 ROWS, CELLS = 50_000, 4_000_000
+_WORDS, _LENGTH = 1 << 16, 100  # numbers that words have; words that a text is taken to have
 
 
 class Leak(NamedTuple):
-    """How much of the label a column tells: by its values, and by where it is missing (ROC AUC or R²)."""
+    """How much of the label a column tells: by its values, by where it is missing, and by one word of a text (ROC AUC or R²)."""
 
     column: str
     alone: float
     missing: float
+    word: float = 0.0
 
     @property
     def most(self) -> float:
-        """The greater of both."""
-        return max(self.alone, self.missing)
+        """The greatest of them."""
+        return max(self.alone, self.missing, self.word)
 
 
-def leaks(rows: "DataFrame", n: int, folds: Folds, columns: Sequence[str], *, classes: bool) -> list[Leak]:
-    """What each column tells, the most telling first; none where there are too few rows to say. One pass over `n` rows."""
+def leaks(
+    rows: "DataFrame", n: int, folds: Folds, columns: Sequence[str], *, classes: bool, texts: Mapping[str, str] | None = None
+) -> list[Leak]:
+    """What each column tells, the most telling first; none where there are too few rows to say. One pass over `n` rows.
+
+    `texts`: of columns that are read word by word an SQL expression of their words.
+    """
     from keyfold.examples import LABEL
 
     if not columns:
         return []
-    wanted = min(ROWS, CELLS // len(columns))
+    texts = {name: words for name, words in (texts or {}).items() if name in columns}
+    wanted = min(ROWS, CELLS // (len(columns) + _LENGTH * len(texts)))
     some = rows if n <= wanted else rows.where(place(rows, folds.key, "leaks") < round(wanted / n * hashing.PARTS))
     half = sql.column(f"{hashing.sql_reduce('keyfold_unit', 2)} = 0").alias("half")
     taken = [_value(rows, column).alias(f"c{i}") for i, column in enumerate(columns)]
+    taken += [
+        sql.column(f"array_distinct(transform({words}, g -> pmod(xxhash64(g), {_WORDS})))").alias(f"w{i}")
+        for i, words in enumerate(texts.values())
+    ]
     label = sql.col(LABEL).cast("double").alias("y")
     table = some.withColumn("keyfold_unit", folds.unit(rows)).select(label, half, *taken).toArrow()
     y, fitted = Label(table["y"].to_numpy(), classes), table["half"].to_numpy()
     if not suspects.enough(y) or fitted.all() or not fitted.any():
         return []
-    found = [Leak(name, *suspects.told(_values(table[f"c{i}"]), y, fitted)) for i, name in enumerate(columns)]
+    by_word = {name: _by_word(table[f"w{i}"], y, fitted) for i, name in enumerate(texts)}
+    found = [
+        Leak(name, *suspects.told(_values(table[f"c{i}"]), y, fitted), by_word.get(name, 0.0)) for i, name in enumerate(columns)
+    ]
     return sorted(found, key=lambda leak: -leak.most)
+
+
+def _by_word(words: pa.ChunkedArray, label: Label, half: npt.NDArray[np.bool_]) -> float:
+    lists = words.combine_chunks()
+    return suspects.word(lists.flatten().to_numpy(), lists.offsets.to_numpy() - lists.offsets[0].as_py(), half, label)
 
 
 def _value(rows: "DataFrame", name: str) -> "Column":

@@ -19,6 +19,7 @@ from keyfold.digests import folder_digest
 from keyfold.errors import ConfError, DataError, PromiseError
 from keyfold.metrics import Metric
 from keyfold.models import Model
+from keyfold.secrets import redacted
 from keyfold.tables import home
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def client() -> "MlflowClient":
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a tracking server's address may hold a password
     for of_no_use in (".*input example.*", "IProgress not found.*"):
         warnings.filterwarnings("ignore", message=of_no_use)
     import mlflow
@@ -138,7 +140,7 @@ def _log_trials(tuned: "Tuned") -> None:
     for trial in tuned.trials:
         mlflow.start_run(nested=True, run_name=f"trial {trial.place + 1}")
         mlflow.log_params({path: str(value)[:6000] for path, value in trial.params.items()})
-        mlflow.set_tags({"keyfold.state": trial.state} | ({"keyfold.why": trial.why[:5000]} if trial.why else {}))
+        mlflow.set_tags({"keyfold.state": trial.state} | ({"keyfold.why": redacted(trial.why)[:5000]} if trial.why else {}))
         if trial.value is not None:
             mlflow.log_metric(tuned.metric, trial.value)
         mlflow.end_run("FAILED" if trial.why else "FINISHED")

@@ -1,15 +1,18 @@
 """Passwords, kept out of what is printed, logged or written: `redacted` is called by each error of keyfold, and wherever text leaves a job."""
 
+import html
+import json
 import os
 import re
-from collections.abc import Iterator
-from urllib.parse import unquote
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, unquote
 
 HIDDEN = "…"
 _WORD = r"[^\s\"'<>]"  # of an address, which ends at a blank or a quote
 _LONG = "password|passwd|passphrase|secret|token|credential|signature|access_?key|account_?key|api_?key|private_?key"
 _NAMES = rf"(?:[\w.-]*(?:{_LONG})|(?:[\w.-]*[_.-])?(?:key|sig|pwd|pass|pw|auth))"
-_PATTERNS = (
+_OPTIONS = r"[\w.-]*(?:password|passwd|passphrase|pwd|(?:secret|account|access|api|private)[_.-]?key|client[_.-]?secret)"
+_OF_ADDRESSES = (
     # user:password@, up to the last @, for a password may hold one, or a slash
     (re.compile(rf"(\b[a-z][\w+.-]*://)[^\s\"'<>/@:]*:{_WORD}*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     # token@; in Azure's addresses a container stands there
@@ -18,21 +21,34 @@ _PATTERNS = (
     (re.compile(r"(\bjdbc:oracle:\w+:)[^\s@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (re.compile(rf"((?:[?&;#]|%3f|%26|%3b){_NAMES}(?:=|%3d))[^&;\s\"'<>#]+", re.IGNORECASE), rf"\1{HIDDEN}"),
 )
+_OF_TEXT = (
+    # an option or a header, as drivers and HTTP clients quote them
+    (re.compile(rf"(\b{_OPTIONS}(?:\.[\w.-]+)?\s?=\s?[\"']?)[^\s\"'&;,)<>]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(rf"([\"']{_OPTIONS}[\"']\s?:\s?[\"'])[^\"']+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (
+        re.compile(r"(\bauthorization[\"']?\s?[:=]\s?[\"']?(?:basic|bearer|digest|token|negotiate) )[^\s\"',<>]+", re.IGNORECASE),
+        rf"\1{HIDDEN}",
+    ),
+    (re.compile(r"(\bbearer )[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1{HIDDEN}"),
+)
 _SECRET_VARIABLES = re.compile(
-    r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIALS?|(?:API|ACCESS|STORAGE|ACCOUNT)_KEY)(?:_|$)(?!.*(?:FILE|PATH|DIR)$)",
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(?:API|ACCESS|STORAGE|ACCOUNT|PRIVATE|ENCRYPTION|SIGNING)_?KEY"
+    r"|_(?:PWD|PASS|PW|PAT|SAS))(?:_|$)(?!.*(?:FILE|PATH|DIR)$)",
     re.IGNORECASE,
 )
 _PLAIN = re.compile(r"(?:true|false|none|null|yes|no|on|off|[\d.,+-]{0,6})", re.IGNORECASE)  # words that stand in any text
 _ADDRESS = re.compile(rf"^[a-z][\w+.-]*://[^/@:]*:({_WORD}+)@", re.IGNORECASE)
 _WHOLE = re.compile(r"\s*[a-z][\w+.-]*://[^/@:]*:[^/@]*@", re.IGNORECASE)
+_IN_OPTIONS = re.compile(rf"(?:^|[;,\s]){_OPTIONS}=([^;,\s]+)", re.IGNORECASE)
+_more: set[str] = set()
 _SHORT = 4  # letters: a shorter word would be hidden wherever it stands
 
 
 def redacted(text: str) -> str:
     """The text without the passwords of addresses in it, and without those of the environment."""
-    for pattern, shown in _PATTERNS:
+    for pattern, shown in _OF_ADDRESSES + _OF_TEXT:
         text = pattern.sub(shown, text)
-    for word in sorted(set(_of_environment()), key=len, reverse=True):
+    for word in sorted({form for form in _hidden() if len(form) >= _SHORT}, key=len, reverse=True):
         text = text.replace(word, HIDDEN)
     return text
 
@@ -45,12 +61,33 @@ def is_address(text: str) -> bool:
 def holds_password(address: str) -> bool:
     """Whether an address has a password in it."""
     # All of it is an address, so that blanks and quotes are of the password, too.
-    return any(pattern.search(address) for pattern, _ in _PATTERNS) or _WHOLE.match(address) is not None
+    return any(pattern.search(address) for pattern, _ in _OF_ADDRESSES) or _WHOLE.match(address) is not None
+
+
+def also(words: Iterable[str]) -> None:
+    """Hides more words, such as passwords among a session's settings."""
+    _more.update(word for word in words if _may_be(word))
+
+
+def _hidden() -> Iterator[str]:
+    """Each password that is known, in the forms that it has in addresses, JSON, Python's quotes and HTML."""
+    for word in {*_of_environment(), *_more}:
+        for form in (word, unquote(word)):
+            yield from (form, quote(form), quote(form, safe=""), json.dumps(form)[1:-1], repr(form)[1:-1], html.escape(form))
+            yield html.escape(form).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")  # as Jinja writes them
 
 
 def _of_environment() -> Iterator[str]:
     for name, value in os.environ.items():
-        in_address = _ADDRESS.match(value) if name.endswith(("_URI", "_URL")) else None
-        secret = _SECRET_VARIABLES.search(name) and not _PLAIN.fullmatch(value) and not os.path.exists(value)  # noqa: PTH110 - takes a text of any length
-        word = in_address[1] if in_address else value if secret else ""
-        yield from (form for form in (word, unquote(word)) if len(form) >= _SHORT)
+        in_address = _ADDRESS.match(value) if name.endswith(("_URI", "_URL", "_DSN")) else None
+        secret = _SECRET_VARIABLES.search(name) and _may_be(value)
+        if in_address:
+            yield in_address[1]
+        elif secret:
+            yield value
+        elif found := _IN_OPTIONS.search(value):  # AccountKey=…; of a connection string
+            yield found[1]
+
+
+def _may_be(word: str) -> bool:
+    return not _PLAIN.fullmatch(word) and not os.path.exists(word)  # noqa: PTH110 - takes a text of any length

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from keyfold import answers, logged, registry
-from keyfold.errors import DataError
+from keyfold.errors import DataError, repeated
 from keyfold.models import Model
 from keyfold.models.parity import OTHER_BITS
 from keyfold.values import ARROW
@@ -62,6 +62,8 @@ def _rows(model: answers.Answering, frame: pd.DataFrame) -> pa.Table:
 
 def table(frame: pd.DataFrame, inputs: dict[str, str]) -> pa.Table:
     """The columns of a pandas frame as Arrow; dates, times and decimals may be ISO text, as JSON brings them."""
+    if twice := repeated(name for name in frame.columns if name in inputs):
+        raise DataError(f"column `{twice[0]}` stands more than once; leave one")
     return pa.table({c: _array(frame[c], family, c) for c, family in inputs.items() if c in frame.columns})
 
 
@@ -71,7 +73,7 @@ def _array(column: "pd.Series[Any]", family: str, name: str) -> pa.Array:
         array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
         text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
         return array.cast(ARROW[family]) if text and family in _FROM_TEXT else array
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, UnicodeError) as error:
         raise DataError(f"column `{name}` cannot be read as {family}: {error}") from error
 
 

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keyfold import secrets
 from keyfold.errors import ConfError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+_SECRET = re.compile("(?i)secret|password|token|access[.]?key|account[.]key")  # Spark hides such settings, too
 _UTC = {"utc", "etc/utc", "z", "gmt", "+00:00"}
 
 _SAME_SIZE = {
@@ -49,7 +51,9 @@ def session(name: str = "keyfold") -> "SparkSession":
     active = SparkSession.getActiveSession()
     if active is None and not _is_connect():
         active = _new(name)
-    return checked(active or SparkSession.builder.appName(name).getOrCreate())
+    spark = checked(active or SparkSession.builder.appName(name).getOrCreate())
+    secrets.also(value for key, value in spark.conf.getAll.items() if _SECRET.search(key))
+    return spark
 
 
 def settings(given: Mapping[str, str], cores: int) -> dict[str, str]:

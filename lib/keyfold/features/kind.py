@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from keyfold import hashing, lookup, sql
-from keyfold.derived import Derived
+from keyfold.derived import Derived, raw
 from keyfold.errors import DataError
 from keyfold.fitting import Counted, Measured, Target, ranked
 from keyfold.section import Section
@@ -73,6 +73,11 @@ class Kind(Section):
     def inputs(self) -> Sequence[str | Derived | FromFeature]:
         """The columns, derived numbers and features it takes, in order."""
         return [self.input_col]  # type: ignore[attr-defined]
+
+    @property
+    def own(self) -> list[str]:
+        """The columns of a row itself that its value depends on."""
+        return [name for c in self.inputs() if not isinstance(c, FromFeature) for name in raw(c)]
 
     @property
     def made_of(self) -> str:

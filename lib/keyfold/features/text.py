@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,10 @@ from pydantic import Field, model_validator
 from keyfold import hashing, lookup, sql
 from keyfold.features.kind import Array, Kind, Out, State, bucket, int32, salted, sql_bucket
 from keyfold.fitting import Counted, Measured, Target, ranked
-from keyfold.values import ArrowValue, SqlValue
+from keyfold.values import ArrowValue, SqlValue, family_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 # (first capital, last capital, step, distance to the small letter)
 _CASES = (
@@ -106,6 +109,12 @@ class Text(Kind):
         if self.length:
             found = f"slice(concat({found}, array_repeat({NULL}, {self.length})), 1, {self.length})"
         return found
+
+    def sql_words(self, rows: "DataFrame") -> str:
+        """array<string>: the tokens of the column, n-grams too."""
+        return self._sql_grams(
+            SqlValue(sql.reference(self.input_col), family_of(rows.schema[self.input_col].dataType.simpleString()))
+        )
 
     def _sql_grams(self, value: SqlValue) -> str:
         text = f"coalesce({value.canonical}, '')"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from keyfold.derived import Derived
+from keyfold.derived import Derived, raw
 from keyfold.features.kind import FromFeature
 from keyfold.features.numeric import Numeric
 from keyfold.tiles import TAKES
@@ -78,6 +78,11 @@ class Windowed(Numeric):
     def inputs(self) -> Sequence[str | Derived | FromFeature]:
         """The column of the feature table."""
         return [self.column]
+
+    @property
+    def own(self) -> list[str]:
+        """Of earlier rows none."""
+        return list(raw(self.input_col)) if self.current else []
 
     @property
     def made_of(self) -> str:
