@@ -378,3 +378,15 @@ def test_the_label_is_no_feature(feature, refused):
         return
     with pytest.raises(ConfError, match=r"features.f takes `y`, which is data.label, the column to predict; take it out"):
         conf.check(raw)
+
+
+def test_a_key_has_no_name_of_a_column_beside_it():
+    learnt = {"train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}}
+    drawn = {"images": {"input_col": "photo", "operations": [{"thumbnail": 64}]}}
+    for key, more, table in (("Status", learnt, "predictions"), ("path", drawn, "images")):
+        with pytest.raises(ConfError) as error:
+            conf.check({"name": "x", "data": {"key": ["id", key]}} | more)
+        other = f"data.columns: {{{key}_: {{from: {key}, type: string}}}}"
+        said = f"data.key: `{key}` is a column of the table of {table}; give it another name there, as in {other}"
+        assert str(error.value) == f"the conf has a fault:\n  {said}"
+        assert conf.check({"name": "x", "data": {"key": ["id", key]}}), "for other jobs it is a name like others"

@@ -355,6 +355,21 @@ def test_headers_without_a_name_or_with_one_twice_are_a_proposal(draw: Draw) -> 
     assert [*conf["data"]["columns"]] == ["id", "size", "size_2", "column_4", "Y", "y_2"]
 
 
+def test_headers_with_line_breaks_and_names_of_keyfold_are_a_proposal(draw: Draw) -> None:
+    text, conf = draw('id,"size\nof it",keyfold_period,content_key,y\n1,3,4,a,0\n2,5,4,b,1\n3,1,1,a,1\n')
+    assert "#   id,size of it,former_keyfold_period,former_content_key,y\n" in text and "It does not run yet" in text
+    assert [*conf["data"]["columns"]] == ["id", "size_of_it", "former_keyfold_period", "former_content_key", "y"]
+
+
+def test_a_key_with_the_name_of_a_column_of_predictions_gets_another(draw: Draw, tmp_path: Path) -> None:
+    text, conf = draw(frame().rename(columns={"id": "Status"}), key=["Status"])
+    assert conf["data"]["columns"]["status_"] == {"from": "Status", "type": "string"} and conf["data"]["key"] == ["status_"]
+    assert "the table of predictions has a column status of its own" in text and "To keep a name" not in text
+    frame().rename(columns={"id": "Status"}).to_parquet(tmp_path / "mine.parquet")
+    with pytest.raises(ConfError, match=r"--key: `Status` is a column of the table of predictions; rename it in the files"):
+        conf_for(str(tmp_path / "mine.parquet"), ["Status"], "y")
+
+
 def test_a_first_column_without_a_name_is_the_number_of_the_row(draw: Draw) -> None:
     text, conf = draw(",id,v,y\n0,a,5,0\n1,b,7,1\n")
     assert [*conf["features"]] == ["v"] and "Warning" not in text

@@ -200,6 +200,13 @@ def test_what_a_model_raises_tells_none(monkeypatch):
     ]
 
 
+def test_a_server_that_does_not_answer_is_a_sentence():
+    said = "API request to http://me:canary@h:5000/api/2.0/mlflow/runs/search failed with exception HTTPConnectionPool(host='h'): Max retries"
+    known = cli.understood(RuntimeError(said))
+    assert str(known) == "MLflow at http://…@h:5000 does not answer; is the server up, and MLFLOW_TRACKING_URI right?"
+    assert known.exit_code == 3
+
+
 def test_mlflow_prints_no_address_of_its_server(monkeypatch):
     monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
     registry.client()

@@ -184,6 +184,8 @@ def _by_words(text: str) -> KeyfoldError | None:
     for words, advice in _WORDS.items():
         if words in text:
             return DataError(advice)
+    if found := re.search(r"API request to (\S+?)/api/\S* failed with exception", text):
+        return DataError(f"MLflow at {found[1]} does not answer; is the server up, and MLFLOW_TRACKING_URI right?")
     if found := re.search(r"\[FAILED_READ_FILE[^]]*\] Encountered error while reading file (.+?)\.\s", text):
         return DataError(f"{found[1]} {UNREADABLE}")
     return None

@@ -69,7 +69,7 @@ class Conf(Section):
             raise ValueError(
                 f"features.{told[0]} takes `{self.data.label}`, which is data.label, the column to predict; take it out"
             )
-        if wrong := list(names.faults(self)):
+        if wrong := [*names.faults(self), *names.key_faults(self)]:
             raise ValueError("\n  ".join(wrong))
         if self.score.keep == "latest" and self.data.time is None:
             raise ValueError("score.keep: latest needs data.time, the column that says which row is")

@@ -17,6 +17,7 @@ from keyfold.classes import yes_of
 from keyfold.columns import OTHER, Column
 from keyfold.hashing import value_hash
 from keyfold.key_counts import PERIODS, Keys
+from keyfold.names import PREDICTED
 from keyfold.peek import NUMBERED, Seen
 from keyfold.quoting import quoted
 from keyfold.release import FEW
@@ -52,7 +53,7 @@ class Draft:
     @cached_property
     def names(self) -> dict[str, str]:
         """Safe names of columns whose own names not every reader of Delta takes."""
-        return _safe_names(self.seen)
+        return _safe_names(self.seen, self.key)
 
     @cached_property
     def snapshots(self) -> tuple[str, list[str]] | None:
@@ -203,12 +204,13 @@ def is_odd(name: str) -> bool:
     return re.fullmatch(_SAFE, name) is None
 
 
-def _safe_names(seen: Seen) -> dict[str, str]:
-    """Safe names for the columns of text files whose own names have blanks or other marks."""
+def _safe_names(seen: Seen, key: list[str]) -> dict[str, str]:
+    """Safe names for the columns of text files whose own names have blanks or other marks, or are those of columns beside the key."""
     taken = {name.casefold() for name in seen.columns}
     found: dict[str, str] = {}
     for place, name in enumerate(seen.columns, 1):
-        if seen.format == "parquet" or name in seen.partitions or not is_odd(name):
+        beside = name in key and name.casefold() in PREDICTED
+        if seen.format == "parquet" or name in seen.partitions or not (is_odd(name) or beside):
             continue
         fresh = snake(name).lstrip("_")
         fresh = fresh if fresh[:1].isalpha() else f"column_{fresh or place}"

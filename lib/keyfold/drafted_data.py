@@ -26,10 +26,9 @@ def _columns(draft: Draft) -> Lines:
     lines = ["  columns:  # a row with a value that its type does not hold goes to quarantine"]
     for column in seen.columns.values():
         folder = "the folders name it" if column.name in seen.partitions else ""
-        notes = "; ".join(filter(None, (folder, _missing(column, seen), _order(column))))
+        notes = "; ".join(filter(None, (folder, _beside(draft, column), _missing(column, seen), _order(column))))
         lines.append(f"    {_declared(draft, column)}{f'  # {notes}' if notes else ''}")
-    if draft.names:
-        odd, safe = next(iter(draft.names.items()))
+    for odd, safe in [(odd, safe) for odd, safe in draft.names.items() if is_odd(odd)][:1]:
         lines += [
             f"  # To keep a name such as {quoted(odd)}, write `{quoted(odd)}: {_type(draft, seen.columns[odd])}` in place of its line with {safe}.",
             f"  # {_MAPPING}",
@@ -56,6 +55,11 @@ def _type(draft: Draft, column: Column) -> str:
     if column.name in draft.key and column.type == "double":
         return "string"
     return f"{column.type}({column.date_form})" if column.date_form else column.type
+
+
+def _beside(draft: Draft, column: Column) -> str:
+    own = column.name in draft.names and not is_odd(column.name)
+    return f"the table of predictions has a column {column.name.casefold()} of its own" if own else ""
 
 
 def _missing(column: Column, seen: Seen) -> str:

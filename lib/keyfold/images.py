@@ -16,6 +16,7 @@ from keyfold.decoder import Decoder, Opening
 from keyfold.due import due
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.ingest import PERIOD, in_period, ingest, period_of
+from keyfold.names import MADE, taken
 from keyfold.operations import Operation, Output
 from keyfold.pixels import MOST, path_of
 from keyfold.scored import refuse_many, said
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from keyfold.run import Job, Run
     from keyfold.tables import Table
 
-RESULT = ("period", "status", "reason", "width", "height", "bytes", "sha256", "path", "image", "run_id", "made_at")
 _TYPES = {
     "status": pa.string(), "reason": pa.string(), "width": pa.int32(), "height": pa.int32(), "bytes": pa.int64(),
     "sha256": pa.string(), "path": pa.string(), "image": pa.binary(),
@@ -114,8 +114,8 @@ def _check_columns(conf: Images, key: list[str], rows: "DataFrame") -> None:
         raise DataError(f"images.input_col: the table has no column `{conf.input_col}`{nearest(conf.input_col, rows.columns)}")
     if (type_ := rows.schema[conf.input_col].dataType.simpleString()) not in ("string", "binary"):
         raise DataError(f"images.input_col: `{conf.input_col}` is {type_}; it must be text (paths) or binary (files)")
-    if taken := sorted(set(key) & set(RESULT)):
-        raise DataError(f"data.key: `{taken[0]}` is the name of a column of every table of images; rename it at ingest")
+    if same := [name for name in key if name.casefold() in MADE]:
+        raise DataError(taken(same[0], "images"))
 
 
 def _stamp(rows: "DataFrame", column: str) -> str:
@@ -163,7 +163,7 @@ def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table
     with run.step("make") as step:
         made = _mapped(dealt, partial(_made, conf.opening, len(key), folder), schema)
         made = made.withColumns({"period": F.lit(period), "run_id": F.lit(job.run_id), "made_at": F.current_timestamp()})
-        made = made.select(*map(col, [*key, *RESULT]))
+        made = made.select(*map(col, [*key, *MADE]))
         told: dict[str, Any] = {"job": "images", "run_id": job.run_id, "counts": {"read": keys}}
         table.replace(
             made, "period", {period: keys}, check=lambda: _check_share(conf, table, period, keys), recorded=True, **told

@@ -13,6 +13,7 @@ from keyfold.draft import TIMES, Draft, Lines, snake, unique
 from keyfold.drafted_features import features, is_text, why_not
 from keyfold.errors import ConfError, nearest
 from keyfold.key_counts import CONTENT, Keys
+from keyfold.names import PREDICTED
 from keyfold.peek import Seen, see
 from keyfold.quoting import quoted
 from keyfold.release import FEW
@@ -62,6 +63,8 @@ def _check_columns(path: str, seen: Seen, key: list[str] | None, label: str, tim
         raise ConfError(f"--time: the column `{time}` must hold dates or timestamps, such as 2026-10-31 (got {kind})")
     if bad := [name for name in named if seen.columns[name].type == OTHER]:
         raise ConfError(f"--key: the column `{bad[0]}` is {OTHER}; a key is text, a whole number or a date")
+    if taken := [name for name in named if seen.format == "parquet" and name.casefold() in PREDICTED]:
+        raise ConfError(f"--key: `{taken[0]}` is a column of the table of predictions; rename it in the files")
     if key is None:
         raise ConfError(f"--key must name what tells rows apart: {unique(seen, label)}")
 
@@ -82,7 +85,7 @@ def _head(draft: Draft) -> Lines:
     if seen.separator:
         lines += [f"# The first line, `sep={seen.delimiter}`, names the delimiter; it is no row."]
     if seen.header:
-        what = "`ingest` refuses the header, in which a name is missing or stands twice"
+        what = "`ingest` refuses the header: a name is missing, stands twice, has a line break or is one that keyfold gives"
         lines += [
             f"# Warning: {what}. This conf is for the line below; put it in its place.",
             f"#   {seen.delimiter.join(seen.header)}",

@@ -8,6 +8,11 @@ if TYPE_CHECKING:
 
 OWN = "keyfold"  # the schema of keyfold's own tables
 RESERVED = ("rows", "quarantine", "features", "examples", "predictions", "images", "embeddings")
+# Columns that keyfold writes beside the key.
+PREDICTED = (
+    "period", "status", "reason", "fold", "prediction", "probability", "model", "model_version", "spec_digest", "run_id", "scored_at",
+)  # fmt: skip
+MADE = ("period", "status", "reason", "width", "height", "bytes", "sha256", "path", "image", "run_id", "made_at")
 
 
 class Use(NamedTuple):
@@ -50,6 +55,18 @@ def faults(conf: "Conf") -> Iterator[str]:
             yield f"{of.option}: `{of.name}` would be the table of {_said(other)} and of {_said(kind)}; choose another name"
         if name.split(".")[-2] == OWN and kind in ("rows", "predictions", "images") and conf.name.casefold() != OWN:
             yield f"{of.option}: schema `{OWN}` is kept for keyfold's own tables; choose another"
+
+
+def key_faults(conf: "Conf") -> Iterator[str]:
+    """Why columns of the key cannot have their names in the tables that the conf writes, a sentence each."""
+    tables = {"predictions": PREDICTED if conf.train else (), "images": MADE if conf.images else ()}
+    yield from (taken(name, table) for table, columns in tables.items() for name in conf.data.key if name.casefold() in columns)
+
+
+def taken(name: str, table: str) -> str:
+    """What to say of a column of the key that a table has as a column of its own."""
+    other = f"data.columns: {{{name}_: {{from: {name}, type: string}}}}"
+    return f"data.key: `{name}` is a column of the table of {table}; give it another name there, as in {other}"
 
 
 def _said(kind: str) -> str:

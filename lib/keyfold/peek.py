@@ -276,14 +276,15 @@ def _count_bad(seen: Seen, path: Path, part: Part, encoding: str) -> None:
 
 
 def _named(header: list[str]) -> list[str]:
-    """The header with a name for each column that has none, and another for each that repeats one; case does not count."""
+    """The header with a name for each column that has none or will not do, and another for each that repeats one; case does not count."""
     taken = {name.casefold() for name in header}
     names: list[str] = []
     for place, name in enumerate(header, 1):
-        fresh = name if name.strip() else NUMBERED if place == 1 else f"column_{place}"
+        plain = re.sub("^(?=keyfold_|content_key$)", "former_", re.sub(r"\s*[\r\n]\s*", " ", name))
+        fresh = plain if name.strip() else NUMBERED if place == 1 else f"column_{place}"
         number = 2
         while fresh.casefold() in {n.casefold() for n in names} or (fresh != name and fresh.casefold() in taken):
-            fresh, number = f"{name.strip() or f'column_{place}'}_{number}", number + 1
+            fresh, number = f"{plain.strip() or f'column_{place}'}_{number}", number + 1
         names.append(fresh)
     return names
 

@@ -14,6 +14,7 @@ from keyfold.due import Due, N, due
 from keyfold.errors import DataError
 from keyfold.ingest import PERIOD, in_period, period_of
 from keyfold.models.parity import OTHER_BITS
+from keyfold.names import PREDICTED, taken
 from keyfold.registry import CHAMPION, Registered
 from keyfold.scored import Scored, scored
 from keyfold.section import Section
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from keyfold.run import Job, Run
 
 A_FILE = 1_000_000  # rows
-RESULT = (
-    "period", "status", "reason", "fold", "prediction", "probability", "model", "model_version", "spec_digest",
-    "run_id", "scored_at",
-)  # fmt: skip
 
 
 class Score(Section):
@@ -112,8 +109,8 @@ def _refuse_other_views(run: "Run", version: Registered) -> None:
 
 
 def _refuse_taken_names(run: "Run") -> None:
-    if taken := sorted(set(run.conf.data.key) & set(RESULT)):
-        raise DataError(f"data.key: `{taken[0]}` is the name of a column of every prediction table; rename it at ingest")
+    if same := [name for name in run.conf.data.key if name.casefold() in PREDICTED]:
+        raise DataError(taken(same[0], "predictions"))
 
 
 def _name(run: "Run") -> str:
@@ -161,7 +158,7 @@ def _score(
                 "period": F.lit(period), "model": F.lit(version.name), "model_version": F.lit(int(version.version)),
                 "spec_digest": F.lit(model.digest), "run_id": F.lit(job.run_id), "scored_at": F.current_timestamp(),
             }
-        ).select(*map(col, [*run.conf.data.key, *RESULT]))  # fmt: skip
+        ).select(*map(col, [*run.conf.data.key, *PREDICTED]))  # fmt: skip
         # As many files as there are tasks at once, and not as many as the table had.
         result = result.coalesce(max(cores(run.spark), -(-found.keys // A_FILE)))
         told: dict[str, Any] = {"counts": {"read": found.read, "refused": found.refused}} | (
