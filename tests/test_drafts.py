@@ -346,6 +346,15 @@ def test_files_of_other_keys_are_no_snapshots(draw: Draw, tmp_path: Path) -> Non
     assert "Set `time` and `period`" in drawn(str(tmp_path / "n"))[0]
 
 
+def test_a_word_that_tells_the_label_is_a_suspect(draw: Draw) -> None:
+    y = frame().y
+    notes = [f"{['late', 'bill', 'slow', 'phone'][i % 4]} call {i}" for i in range(len(y))]
+    told = [f"{note}, {'closed' if leaves else 'open'}" for note, leaves in zip(notes, y, strict=True)]
+    text, conf = draw(frame(told=told, notes=notes))
+    assert "told is left out: one of its words tells the label (ROC AUC 1.000 on held-out rows)." in text
+    assert "told" not in conf["features"] and "notes" in conf["features"]
+
+
 # --- headers, keys, files ---
 
 

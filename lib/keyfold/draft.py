@@ -127,6 +127,11 @@ class Draft:
         """Why columns may give the label away, by column."""
         values = {name: self._values(column) for name, column in self._columns()}
         found = {name: why for name, column in values.items() if (why := leaks.reason(column, self._target))}
+        for name, column in self._columns():
+            if name not in found and column.type == "string" and column.words > column.present:
+                texts = self.seen.sample.column(name).cast(pa.string()).filter(pa.array(self._labelled)).to_pylist()
+                if why := leaks.reason_in_words(texts, self._target):
+                    found[name] = why
         there = {name: ~column.missing for name, column in values.items() if column.missing.any()}
         for name in there.keys() - found.keys():
             if some := [n for n in found.keys() & there.keys() if there[name].any() and there[n][there[name]].mean() > WITHIN]:

@@ -1,5 +1,7 @@
 """Columns that give the label away: by one of them alone, or by where it is missing, held-out rows are told nearly without fault."""
 
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +102,7 @@ def reason(column: Values, label: Label) -> str | None:
     """Why a column is a suspect, as the rest of a sentence; None where it is none, or rows are too few to say so."""
     if not enough(label):
         return None
-    alone, missing = told(column, label, np.random.default_rng(0).permutation(len(label.y)) % 2 == 0)
+    alone, missing = told(column, label, _half(label))
     if missing > MOST:
         return f"where it is missing tells the label ({label} {missing:.3f} on held-out rows), as if it were filled in afterwards"
     if not alone > MOST:  # NaN is none
@@ -108,9 +110,24 @@ def reason(column: Values, label: Label) -> str | None:
     return f"it alone tells the label ({label} {alone:.3f} on held-out rows), as what is known only with the label does"
 
 
+def reason_in_words(texts: Sequence[str | None], label: Label) -> str | None:
+    """Why texts are a suspect by one of their words; as `reason`."""
+    if not enough(label):
+        return None
+    numbers: dict[str, int] = {}
+    each = [{numbers.setdefault(w, len(numbers)) for w in re.findall(r"\w+", (text or "").lower())} for text in texts]
+    starts = np.cumsum([0, *map(len, each)])
+    found = word(np.array([n for some in each for n in some], np.int64), starts, _half(label), label)
+    return f"one of its words tells the label ({label} {found:.3f} on held-out rows)" if found > MOST else None
+
+
+def _half(label: Label) -> npt.NDArray[np.bool_]:
+    return np.random.default_rng(0).permutation(len(label.y)) % 2 == 0
+
+
 def together(columns: dict[str, Values], label: Label) -> tuple[float, list[str]]:
     """The ROC AUC of all columns together, as if each said its own (naive Bayes), and the columns, most telling first."""
-    half = np.random.default_rng(0).permutation(len(label.y)) % 2 == 0
+    half = _half(label)
     if not label.classes or not enough(label) or not columns:
         return 0.5, []
     held = Label(label.y[~half], label.classes)
