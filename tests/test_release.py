@@ -4,6 +4,7 @@ from math import nan
 
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 
 from keyfold import registry, report
 from keyfold.conf import check
@@ -159,6 +160,25 @@ def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
     assert run.verdict.why_not == [
         "roc_auc cannot be compared with the champion's: m version 2 cannot answer these rows: the table has no column `good`"
     ]
+
+
+def test_a_store_that_does_not_answer_is_not_one_without_a_champion(home, monkeypatch):
+    """Else the next version would be promoted unseen."""
+    assert registry.champion("m") is None
+    made = registry.client()
+
+    class Fails:
+        def __getattr__(self, name):
+            return lambda *_: (_ for _ in ()).throw(MlflowException("database is locked"))
+
+    monkeypatch.setattr(registry, "client", Fails)
+    with pytest.raises(DataError, match=r"MLflow did not answer \(INTERNAL_ERROR\): database is locked"):
+        registry.champion("m")
+    one = registry.Registered("m", "1", "0" * 32, {})
+    with pytest.raises(DataError, match="MLflow did not answer"):
+        registry.measured(one)
+    monkeypatch.setattr(registry, "client", lambda: made)
+    assert registry.measured(one) == {}
 
 
 def test_a_test_fold_of_few_rows_promotes_no_model(spark, home):

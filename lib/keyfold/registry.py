@@ -25,6 +25,7 @@ from keyfold.tables import home
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.exceptions import MlflowException
     from mlflow.models import ModelSignature
 
     from keyfold.training.trials import Tuned
@@ -33,6 +34,11 @@ CHAMPION = "champion"
 MODEL_URI = r"^(models:/[^/@]+(@[\w-]+|/\d+)|runs:/\w+)$"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops", "xxhash", "PyYAML", "Pillow")
 _PLAIN = {"double": "double", "string": "string", "boolean": "boolean", "binary": "binary"}
+_MISSING = (  # what stores say of a name, alias or run that they do not have
+    "RESOURCE_DOES_NOT_EXIST",
+    "INVALID_PARAMETER_VALUE",
+    "NOT_FOUND",
+)
 
 
 class Registered(NamedTuple):
@@ -179,7 +185,8 @@ def measured(version: Registered) -> dict[str, Metric]:
 
     try:
         known = client().get_run(version.mlflow_run_id).data.metrics
-    except MlflowException:
+    except MlflowException as error:
+        _refuse_but_missing(error)
         return {}
     names = [name.removeprefix("test_") for name in known if name.startswith("test_") and not name.startswith("test_without_")]
     return {
@@ -314,8 +321,15 @@ def _by_alias(name: str, alias: str) -> Registered | None:
 
     try:
         return _registered(client().get_model_version_by_alias(name, alias))
-    except MlflowException:
+    except MlflowException as error:
+        _refuse_but_missing(error)
         return None
+
+
+def _refuse_but_missing(error: "MlflowException") -> None:
+    """DataError where a store failed to answer: that is not to say that something is not there."""
+    if error.error_code not in _MISSING:
+        raise DataError(f"MLflow did not answer ({error.error_code}): {redacted(str(error))[:300]}; please run again") from error
 
 
 def _what_is_there(name: str) -> str:
