@@ -1,10 +1,16 @@
 """The readers of CSV and JSON lines: every line is a row, told with its reason, or blank; and it does not matter where a file is cut."""
 
+import bz2
+import codecs
+import gzip
+import lzma
 import random
 
+import pyarrow as pa
 import pytest
 import written
 
+from keyfold import sources
 from keyfold.errors import DataError
 from keyfold.readers import Form, blocks, head_of, parts, planned, ranges, read_range, records
 from keyfold.readers.opening import splittable
@@ -115,3 +121,65 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path):
     path.write_text("a,b\n1,2222\n3,4\n")
     with pytest.raises(DataError, match=r"a\.csv has changed while it was read; run again"):
         list(read_range(first))
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zst"])
+def test_of_compressed_streams_one_behind_the_other_all_are_read_or_the_file_is_refused(kind, tmp_path):
+    first, second = packed(kind, b"a,b\n1,2\n"), packed(kind, b"3,4\n" * 500)
+    path = tmp_path / f"a.csv.{kind}"
+
+    def read(content):
+        path.write_bytes(content)
+        return len(seen(str(path), Form())[0])
+
+    assert read(first + second) == 501
+    if kind == "xz":
+        assert read(first + bytes(8) + second + bytes(4)) == 501
+    flipped = bytes([second[-1] ^ 0xFF])
+    for odd in (
+        second[:-3],
+        second[:3],
+        b"words",
+        second[: len(second) // 2] + b"words",
+        second[:2] + b"x" + second[3:],
+        flipped,
+    ):
+        with pytest.raises(DataError, match=r"a\.csv\.\w+ cannot be read: it is gone, cut short, or not of the kind"):
+            read(first + odd)
+
+
+def packed(kind, content):
+    if kind == "zst":
+        to = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(to, "zstd") as stream:
+            stream.write(content)
+        return to.getvalue().to_pybytes()
+    return {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[kind](content)
+
+
+# What no text in the encoding has.
+STRANGE = {
+    "ascii": "ü".encode(), "utf-8": b"\xfc", "cp1252": b"\x81", "cp1253": b"\xd2", "iso8859-7": b"\xae", "shift_jis": b"\xfd",
+    "gb18030": b"\xff", "gbk": b"\xff", "big5": b"\xff", "euc_jp": b"\xff", "euc_kr": b"\xff", "cp932": b"\x810", "koi8-t": b"\x88",
+    "utf-16-le": b"\x00\xdc", "utf-16-be": b"\xdc\x00", "utf-16": b"\x00\xdc", "utf-32-le": b"\x00\xdc\x00\x00",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", STRANGE)
+def test_bytes_that_are_none_of_the_encoding_are_told_by_line(encoding):
+    form = Form(encoding=sources.Csv(encoding=encoding).encoding and codecs.lookup(sources.Csv(encoding=encoding).encoding).name)
+    before, after = (
+        "a,b\n1,x\n2,y".encode(encoding),
+        "z\n3,w\n".encode(encoding.removesuffix("-le") + "-le" if encoding == "utf-16" else encoding),
+    )
+    rows, bad, _ = seen("a.csv", form, before + STRANGE[encoding] + after)
+    assert rows == [(2, ("1", "x")), (4, ("3", "w"))]
+    assert [(line.line, "the line is not" in line.reason) for line in bad] == [(3, True)]
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "cp932", "gbk", "gb18030", "big5", "euc_jp", "euc_kr", "johab", "big5hkscs"])
+def test_half_a_character_takes_no_line_end_with_it(encoding):
+    rows, bad, _ = seen("a.csv", Form(encoding=encoding), b"a,b\n1,x\n2,\xa1\n3,w\n4,\x94\r\n5,\xa1,\n6,\xa1")
+    assert {line for line, _ in rows} | {line.line for line in bad} == {2, 3, 4, 5, 6, 7}
+    assert (4, ("3", "w")) in rows
+    assert 5 in {line.line for line in bad}

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from keyfold import casts, parquet, paths, sources, texts
+from keyfold import casts, parquet, paths, schema, sources, texts
 from keyfold.declared import Origin
 from keyfold.errors import DataError
 from keyfold.ingest import Data
@@ -269,3 +269,99 @@ def test_folders_of_parquet_are_text_unless_a_type_is_declared(spark, tmp_path):
     source = sources.read(spark, str(tmp_path), columns, None)
     found = sorted((tuple(row) for row in source.rows.select("store", "plain", source.reason).collect()), key=repr)
     assert found == [(1, 2, None), (1, 2, None), (None, 2, "`store` is not int")]
+
+
+def test_links_are_followed_once_around_and_one_to_nothing_is_told(spark, tmp_path):
+    source, other = tmp_path / "source", tmp_path / "other"
+    (source / "deep").mkdir(parents=True)
+    other.mkdir()
+    (source / "a.csv").write_text("id\n1\n")
+    (other / "b.csv").write_text("id\n2\n")
+    (other / "_hidden.csv").write_text("id\n3\n")
+    (source / "linked").symlink_to(other)
+    (source / "c.csv").symlink_to(other / "_hidden.csv")
+    (source / "deep" / "up").symlink_to(source)
+    (other / "back").symlink_to(source)
+    names = ["a.csv", "c.csv", "linked/b.csv"]
+    assert [str(Path(file).relative_to(source)) for file in paths.local_files(str(source))] == names
+    assert [*map(str, paths.local_files(f"{source}/link*"))] == [str(source / "linked" / "b.csv")] + [
+        str(source / "linked" / "back" / name) for name in ("a.csv", "c.csv")
+    ]
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "p.parquet")
+    (tmp_path / "parquet").mkdir()
+    (tmp_path / "parquet" / "x=1").symlink_to(other)
+    for file in other.iterdir():
+        file.unlink()
+    (other / "p.parquet").symlink_to(tmp_path / "p.parquet")
+    where = [*paths.local_files(str(tmp_path / "parquet"))]
+    source_ = sources.read(spark, str(tmp_path / "parquet"), {}, None, where)
+    assert [tuple(row) for row in source_.rows.select("id", "x", FILE).collect()] == [(1, "1", where[0])]
+    (source / "c.csv").unlink()
+    (source / "gone.csv").symlink_to(tmp_path / "nothing")
+    with pytest.raises(DataError, match=r"gone\.csv` is a link to `.*nothing`, which is not there"):
+        paths.local_files(str(source))
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet", "folder"])
+def test_names_that_are_keyfolds_own_are_refused_unless_the_conf_gives_another(spark, tmp_path, kind):
+    names = ("keyfold_run", "keyfold_file", "Keyfold_Raw")
+    path = tmp_path / f"a.{kind}"
+    if kind == "csv":
+        path.write_text(f"id,{','.join(names)}\n1,x,y,z\n")
+    elif kind == "json":
+        path.write_text('{"id":1,"keyfold_run":"x","keyfold_file":"y","Keyfold_Raw":"z"}\n')
+    elif kind == "parquet":
+        pq.write_table(pa.table({"id": [1]} | dict(zip(names, [["x"], ["y"], ["z"]], strict=True))), path)
+    else:
+        folder = path / "keyfold_run=x" / "keyfold_file=y" / "Keyfold_Raw=z"
+        folder.mkdir(parents=True)
+        (folder / "a.csv").write_text("id\n1\n")
+    some = {f"new{i}": Origin.model_validate({"from": name, "type": "string"}) for i, name in enumerate(names)}
+    given = sources.read(spark, str(path), {"id": "bigint"} | some, None)
+    rows = given.rows.select("id", *some, col(FILE), given.raw.alias("raw"), given.reason.alias("reason")).collect()
+    file = rows[0][4]
+    assert [tuple(row) for row in rows] == [(1, "x", "y", "z", file, rows[0].raw, None)]
+    assert file.startswith(str(path))
+    assert all(f'"{name}"' in rows[0].raw for name in names)
+    if kind != "json":
+        told = r"the column `keyfold_run` has a name that keyfold itself gives; give it another: data.columns: {<name>: {from: keyfold_run, "
+        with pytest.raises(DataError, match=told):
+            sources.read(spark, str(path), {"id": "bigint"}, None)
+    with pytest.raises(
+        ValueError, match=r"`keyfold_run` is a name that keyfold itself gives; write {<name>: {from: keyfold_run, "
+    ):
+        Data.model_validate({"key": ["id"], "columns": {"keyfold_run": "string"}})
+
+
+def test_json_keys_that_stand_twice_are_told_whether_or_not_a_column_reads_them(tmp_path):
+    content = '{"id":1,"x":1}\n{"id":2,"x":1,"x":2}\n{"id":3,"x":1,"x":1}\n{"id":4,"x":{"y":1,"y":2}}\n{"id":5,"x":1,"X":2}\n'
+    rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, Form("json", ("id",)))
+    assert rows == [(1, "1"), (4, "4"), (5, "5")]
+    assert bad == dict.fromkeys((2, 3), "the key `x` stands twice, or differs from another by case alone")
+
+
+def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
+    """At the door, and where an older layout has the same text."""
+    finer, offset = "has nanoseconds, and a time holds microseconds", "has an offset, and timestamp_ntz has none"
+    moment, wall = {
+        "2026-07-01T10:00:00.1234567Z": finer, "2026-07-01 10:00:00.123456000Z": None, "2026-07-01T10:00:00.000000001+02:00": finer,
+        "2026-07-01 10:00:00.123456789": finer, "2026-07-01 10:00:00.5Z": None, "x": "is not timestamp",
+    }, {
+        "2026-07-01T10:00:00.1234567": finer, "2026-07-01 10:00:00.1234560": None, "2026-07-01T10:00:00Z": offset,
+        "2026-07-01 10:00:00+02:00": offset, "2026-07-01 10:00:00 Europe/Berlin": offset, "x": "is not timestamp_ntz",
+        "2026-07-01 10:00": None, "2026-07-01": None,
+    }  # fmt: skip
+    numbers = {"1e-400": "is not double", "-0.0e-999": None, "1e400": "is not double", "5e-324": None, "0": None, "-.00": None}
+    for type_, cases in {"timestamp": moment, "timestamp_ntz": wall, "double": numbers}.items():
+        path = tmp_path / f"{type_}.csv"
+        path.write_text("\n".join(["v", *cases, ""]))
+        found = sources.read(spark, str(path), {"v": type_}, None, zone="UTC")
+        rows = found.rows.select("v", found.reason.alias("reason"), LINE).orderBy(LINE).collect()
+        told = {text: f"`v` {reason}" if reason else None for text, reason in cases.items()}
+        assert dict(zip(cases, [row.reason for row in rows], strict=True)) == told
+        assert [row.v is None for row in rows] == [reason is not None for reason in cases.values()]
+        old = spark.createDataFrame([(text,) for text in cases], "v string")
+        given = schema._brought(Data.model_validate({"key": ["v"], "zone": "UTC"}), F.col("v"), "string", type_, "`v`")
+        bridged = old.select(given.value, given.reason).collect()
+        assert [row[0] for row in bridged] == [row.v for row in rows]
+        assert [row[1] is None for row in bridged] == [row.reason is None for row in rows]

@@ -20,6 +20,7 @@ ZONELESS, SKIPPED, TWICE = "keyfold_zoneless", "keyfold_skipped", "keyfold_shown
 LOCAL = r"^\d{4}(-\d{1,2}(-\d{1,2}([T ][\d:.]*)?)?)?$"
 # Without this Spark takes `12:30` for today's.
 _DATED = r"^\d{4}(-|$)"
+_FINER = r"[.]\d{6}\d*[1-9]"  # than microseconds
 _DAY = r"^\d{4}-\d{1,2}-\d{1,2}$"
 _BLANKS = "".join(map(chr, [*range(33), 127]))  # what Spark's own casts leave out
 
@@ -71,8 +72,12 @@ def cast(text: "Column", type_: str, how: Written = Written()) -> "Column":  # n
     plain = trimmed(text)
     if type_.startswith(("date", "timestamp")):
         plain = F.when(plain.rlike(_DAY if type_ == "date" else _DATED), plain)
+    if type_.startswith("timestamp"):
+        plain = F.when(~plain.rlike(_FINER), plain)
     if type_ == "timestamp":
         return moment(plain, how.zone)
+    if type_ == "timestamp_ntz":
+        plain = F.when(plain.rlike(LOCAL), plain)
     if type_ not in ("boolean", "date", "timestamp_ntz"):
         plain = _plain(plain, how)
     value = plain.try_cast(type_)
@@ -84,8 +89,22 @@ def cast(text: "Column", type_: str, how: Written = Written()) -> "Column":  # n
     if type_ == "double":
         # Java takes `5d` and `0x1p3` for numbers, and what is too large for infinite.
         large = plain.rlike(r"\d") & (F.abs(value) == float("inf"))
-        value = F.when(~plain.rlike(r"(?i)[\d.][df]$|x") & ~large, value)
+        small = (value == 0) & plain.rlike(r"^[^eE]*[1-9]")
+        value = F.when(~plain.rlike(r"(?i)[\d.][df]$|x") & ~large & ~small, value)
     return value
+
+
+def why_not(named: str, text: "Column", type_: str, said: str) -> "Column":
+    """Why text, of a column that is named so, is not of a type."""
+    from pyspark.sql import functions as F
+
+    why = F.lit(f"{named} is not {said}")
+    if not type_.startswith("timestamp"):
+        return why
+    plain, finer = trimmed(text), F.lit(f"{named} has nanoseconds, and a time holds microseconds")
+    found = F.when(plain.try_cast("timestamp").isNull(), why).when(plain.rlike(_FINER), finer)
+    offset = ~plain.rlike(LOCAL) & F.lit(type_ == "timestamp_ntz")
+    return found.when(offset, F.lit(f"{named} has an offset, and {said} has none")).otherwise(why)
 
 
 def _plain(text: "Column", how: Written) -> "Column":

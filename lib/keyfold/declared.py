@@ -1,13 +1,13 @@
 """What a conf declares of columns: their types, how dates are written, and under which names they stand in the files."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import Field, field_validator
 
 from keyfold.casts import has_offset
-from keyfold.errors import nearest
+from keyfold.errors import DataError, nearest
 from keyfold.section import Section
 
 TYPES = r"^(string|bigint|int|double|boolean|date|timestamp|timestamp_ntz|decimal\(\d{1,2},\d{1,2}\))$"
@@ -44,6 +44,30 @@ class Declared(NamedTuple):
 def declared(columns: Columns) -> dict[str, Declared]:
     """All that is declared, by the column's name in the table."""
     return {name: _one(name, said) for name, said in columns.items()}
+
+
+def origins(wanted: Mapping[str, Declared]) -> dict[str, str]:
+    """The names in the table of columns that have another in the files, by that one."""
+    return {column.name: name for name, column in wanted.items() if column.name != name}
+
+
+def is_own(name: str) -> bool:
+    """Whether keyfold gives names like this one."""
+    return name.casefold().startswith("keyfold_")
+
+
+def check_names(place: str, there: Sequence[str], wanted: Mapping[str, Declared]) -> None:
+    """DataError where a column has a name that is keyfold's own, or would have that of another one in the table."""
+    renamed = origins(wanted)
+    for name in there:
+        if is_own(name) and name not in renamed:
+            raise DataError(
+                f"{place}: the column `{name}` has a name that keyfold itself gives; give it another: "
+                f"data.columns: {{<name>: {{from: {name}, type: …}}}}"
+            )
+    for origin, name in renamed.items():
+        if any(other.casefold() == name.casefold() for other in there if other != origin):
+            raise DataError(f"data.columns.{name} is from `{origin}`, and {place} has a column `{name}`, too; take another name")
 
 
 def types(columns: Columns) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import yaml
 
-from keyfold.declared import TYPES
+from keyfold.declared import TYPES, is_own
 from keyfold.errors import DataError
 from keyfold.schema import BRIDGED, castable
 from keyfold.values import family_of
@@ -81,7 +81,7 @@ def _odd_names(came: Sequence[Came], plain: Sequence[str]) -> Iterator[Verdict]:
     for number, name in enumerate(plain, 1):
         if not name:
             yield Verdict("no name", "refuse", f"column {number} has no name")
-        if name == BRIDGED or name.startswith("keyfold_"):
+        if name == BRIDGED or is_own(name):
             yield Verdict("reserved name", "refuse", f"`{name}` is a name that keyfold itself gives")
 
 

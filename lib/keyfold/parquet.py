@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from keyfold import casts
-from keyfold.declared import Declared
-from keyfold.errors import DataError
+from keyfold.declared import Declared, check_names, origins
+from keyfold.errors import DataError, nearest
 from keyfold.paths import local, local_files, partitions
 from keyfold.readers.opening import UNREADABLE
 from keyfold.rows import EXACT, Source, escaped, file_of
@@ -40,12 +40,18 @@ def read(
         folder = os.path.abspath(here) if files and here and Path(here).is_dir() else None  # noqa: PTH100 - links stay
         reader = spark.read.option("basePath", folder) if folder else spark.read
         rows = reader.format("parquet").load([*map(escaped, files)] or path)
-    rows = rows.withColumn(FILE, file_of(rows))
     given = [*next(iter(partitions(path, names).values()))] if names else []
-    raw = F.to_json(F.struct(*(col(c) for c in rows.columns if c != FILE)), EXACT)
+    check_names(path, rows.columns, wanted)
+    renamed = origins(wanted)
+    if absent := next((origin for origin in renamed if origin not in rows.columns), None):
+        raise DataError(f"data.columns.{renamed[absent]}: `{absent}` of {path} is not there{nearest(absent, rows.columns)}")
+    raw = F.to_json(F.struct(*map(col, rows.columns)), EXACT)
+    # In one projection, for names of the files may be those of the columns beside them.
+    own = {"keyfold_raw": raw, FILE: file_of(rows)}
+    rows = rows.select(*(col(c).alias(renamed.get(c, c)) for c in rows.columns), *(c.alias(name) for name, c in own.items()))
+    nanos = [field.with_name(renamed.get(field.name, field.name)) for field in nanos]
     reason = F.coalesce(*(_lost(field.name) for field in nanos), F.lit(None).cast("string"))
-    made = {field.name: _micros(field) for field in nanos}
-    rows = rows.withColumns({"keyfold_raw": raw, "keyfold_reason": reason} | made)
+    rows = rows.withColumns({"keyfold_reason": reason} | {field.name: _micros(field) for field in nanos})
     return Source(_declared(path, rows, wanted, given, how), col("keyfold_reason"), col("keyfold_raw"))
 
 
@@ -66,20 +72,18 @@ def _lost(name: str) -> "Column":
 def _declared(
     path: str, rows: "DataFrame", wanted: Mapping[str, Declared], folders: Sequence[str], how: casts.Written
 ) -> "DataFrame":
-    """With the types of columns that folders name, and the names that the conf gives (DataError for another type)."""
+    """With the types of columns that folders name (DataError where a renamed column has another than the conf says)."""
     from pyspark.sql import functions as F
 
     types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     for name, column in wanted.items():
-        there = types.get(column.name)
         if column.name in folders:
-            text = casts.iso(col(column.name), column.type, column.form) if column.form else col(column.name)
+            text = casts.iso(col(name), column.type, column.form) if column.form else col(name)
             made = casts.cast(text, column.type, how)
-            wrong = F.when(made.isNull() & col(column.name).isNotNull(), F.lit(f"`{name}` is not {column.said}"))
-            rows = rows.withColumns({column.name: made, "keyfold_reason": F.coalesce(col("keyfold_reason"), wrong)})
-        elif column.name != name and there != column.said:
-            raise DataError(f"data.columns.{name}: `{column.name}` of {path} is {there or 'not there'}, not {column.said}")
-        rows = rows.withColumnRenamed(column.name, name) if column.name != name else rows
+            wrong = F.when(made.isNull() & col(name).isNotNull(), casts.why_not(f"`{name}`", text, column.type, column.said))
+            rows = rows.withColumns({name: made, "keyfold_reason": F.coalesce(col("keyfold_reason"), wrong)})
+        elif column.name != name and types[name] != column.said:
+            raise DataError(f"data.columns.{name}: `{column.name}` of {path} is {types[name]}, not {column.said}")
     return rows
 
 

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -21,7 +21,8 @@ def local(path: str) -> str | None:
 def local_files(path: str) -> list[str] | None:
     """The files of a source, in order; None where they are not in the local file system.
 
-    What lies below a folder under a name that begins with `_` or `.` is not read, as in Spark.
+    What lies below a folder under a name that begins with `_` or `.` is not read, as in Spark. DataError for a link to nothing, and for
+    a folder that may not be read.
     """
     if (here := local(path)) is None:
         return None
@@ -30,9 +31,23 @@ def local_files(path: str) -> list[str] | None:
     for start in sorted(glob.glob(here)):
         if above is not None and is_hidden(os.path.relpath(start, above)):
             continue
-        some = sorted(Path(start).rglob("*")) if Path(start).is_dir() else [Path(start)]
-        found += [file for file in some if file.is_file() and not is_hidden(os.path.relpath(file, start))]
+        some = sorted(_below(Path(start))) if Path(start).is_dir() else [Path(start)]
+        if dangling := next((file for file in some if file.is_symlink() and not file.exists()), None):
+            raise DataError(f"data.source: `{dangling}` is a link to `{dangling.readlink()}`, which is not there")
+        found += [file for file in some if file.is_file()]
     return [*map(str, found)]
+
+
+def _below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """What lies below a folder, but for what is hidden; links are followed, once around where they lead back to a folder above."""
+    here = os.path.realpath(folder)
+    try:
+        there = [*folder.iterdir()] if here not in above else []
+    except PermissionError as error:
+        raise DataError(f"data.source: the folder `{folder}` may not be read") from error
+    for path in there:
+        if not is_hidden(path.name):
+            yield from _below(path, above | {here}) if path.is_dir() else [path]
 
 
 def is_hidden(below: str) -> bool:

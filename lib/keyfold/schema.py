@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from keyfold import casts, hashing, sources, sql
-from keyfold.declared import Columns, declared, known_type, types
+from keyfold.declared import Columns, declared, is_own, known_type, types
 from keyfold.errors import nearest, repeated
 from keyfold.section import Section
 from keyfold.sql import col
@@ -43,6 +43,8 @@ def known_types(columns: Columns) -> Columns:
             known_type(said if isinstance(said, str) else said.type)
         except ValueError as error:
             raise ValueError(f"`{name}` {error}") from None
+        if is_own(name):
+            raise ValueError(f"`{name}` is a name that keyfold itself gives; write {{<name>: {{from: {name}, type: …}}}}")
     by_origin: dict[str, str] = {}
     for name, column in declared(columns).items():
         if (other := by_origin.setdefault(column.name, name)) != name:

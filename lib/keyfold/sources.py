@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator, model_validator
 
 from keyfold import casts, parquet, texts
-from keyfold.declared import Columns, Declared, declared
+from keyfold.declared import Columns, Declared, declared, is_own, origins
 from keyfold.paths import local, local_files, partitions
 from keyfold.readers import Form
 from keyfold.readers.opening import plain_name
@@ -27,7 +27,6 @@ IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 CHARSETS = {
     "utf-8": "utf-8",
     "utf-8-sig": "utf-8",
-    "ascii": "utf-8",
     "iso8859-1": "iso-8859-1",
     "cp1252": "windows-1252",
     "utf-16": "utf-16",
@@ -139,8 +138,13 @@ def read(
         return parquet.read(spark, path, declared(columns), written(csv, zone), files)
     if kind == "delta":
         rows = spark.read.format(kind).load(path)
-        values = map(col, rows.columns)
-        return Source(rows.withColumn(FILE, F.lit(path)), F.lit(None).cast("string"), F.to_json(F.struct(*values), EXACT))
+        own = [name for name in rows.columns if is_own(name)]
+        notes = (
+            [f"{path}: {', '.join(map('`{}`'.format, own))} are keyfold's own columns of that table, and left out"] if own else []
+        )
+        rows = rows.drop(*own)
+        raw = F.to_json(F.struct(*map(col, rows.columns)), EXACT)
+        return Source(rows.withColumn(FILE, F.lit(path)), F.lit(None).cast("string"), raw, notes)
     if kind == "images":
         return _images(spark, [*map(escaped, files)] or [path])
     return _text(spark, path, columns, csv, files, zone)
@@ -160,7 +164,7 @@ def _text(spark: "SparkSession", path: str, columns: Columns, csv: Csv | None, f
         first = next(iter(folders.values()), {})
         found = found.wanting([column.name for column in wanted.values() if column.name not in first])
     check_header(found, folders, wanted)
-    return _typed(found.frame(spark, folders), wanted, written(csv, zone), found.notes())
+    return _typed(found.frame(spark, folders, origins(wanted)), wanted, written(csv, zone), found.notes())
 
 
 def _images(spark: "SparkSession", paths: Sequence[str]) -> Source:
@@ -186,19 +190,18 @@ def _typed(rows: "DataFrame", wanted: Mapping[str, Declared], how: casts.Written
     from pyspark.sql import functions as F
 
     names = [c for c in rows.columns if c not in (FILE, LINE, RAW, REASON)]
-    by_origin = {column.name: (name, column) for name, column in wanted.items()}
-    table = {name: by_origin.get(name, (name, Declared("string", None, name, "string"))) for name in names}
-    plain = {n: casts.iso(col(n), c.type, c.form) if c.form else col(n) for n, (_, c) in table.items()}
-    cast = {n: casts.cast(plain[n], c.type, how) for n, (_, c) in table.items()}
+    table = {name: wanted.get(name, Declared("string", None, name, "string")) for name in names}
+    plain = {n: casts.iso(col(n), c.type, c.form) if c.form else col(n) for n, c in table.items()}
+    cast = {n: casts.cast(plain[n], c.type, how) for n, c in table.items()}
     wrong = [
-        F.when(cast[n].isNull() & col(n).isNotNull() & (casts.trimmed(col(n)) != ""), F.lit(f"`{name}` is not {c.said}"))
-        for n, (name, c) in table.items()
+        F.when(cast[n].isNull() & (casts.trimmed(col(n)) != ""), casts.why_not(f"`{n}`", plain[n], c.type, c.said))
+        for n, c in table.items()
         if c.type != "string"
     ]
-    values = F.to_json(F.struct(*map(col, names)), {"ignoreNullFields": "false"})
-    clocks = casts.clocks({name: plain[n] for n, (name, c) in table.items() if c.type == "timestamp"}, how.zone)
+    values = F.to_json(F.struct(*(col(n).alias(c.name) for n, c in table.items())), {"ignoreNullFields": "false"})
+    clocks = casts.clocks({n: plain[n] for n, c in table.items() if c.type == "timestamp"}, how.zone)
     kept = rows.select(
-        *(cast[n].alias(name) for n, (name, _) in table.items()),
+        *(value.alias(n) for n, value in cast.items()),
         F.coalesce(col(REASON), *wrong, F.lit(None)).alias("keyfold_reason"),
         F.coalesce(col(RAW), values).alias("keyfold_raw"), FILE, LINE, *(value.alias(name) for name, value in clocks.items()),
     )  # fmt: skip

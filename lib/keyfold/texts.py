@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from keyfold.declared import Declared
+from keyfold.declared import Declared, check_names
 from keyfold.errors import DataError, nearest
 from keyfold.readers import Form, Head, Range, head_of, planned, read_range
 from keyfold.readers.blocks import END
@@ -45,16 +46,15 @@ class Texts(NamedTuple):
         """What was skipped at the beginning of files."""
         return [f"{file}: the line `{head.skipped}` was skipped" for file, head in self.heads.items() if head.skipped]
 
-    def frame(self, spark: "SparkSession", folders: Folders) -> "DataFrame":
-        """The rows as text, with the columns that folders name, and FILE, LINE, RAW and REASON."""
+    def frame(self, spark: "SparkSession", folders: Folders, renamed: Mapping[str, str] = MappingProxyType({})) -> "DataFrame":
+        """The rows as text, with the columns that folders name, some of them renamed, and FILE, LINE, RAW and REASON."""
         from pyspark.sql.types import LongType, StringType, StructType
 
         columns = [*self.names, *next(iter(folders.values()))]
+        reader = _Reader([*columns], [renamed.get(c, c) for c in columns], folders)
         schema = StructType()
-        for name in [*columns, RAW, REASON, FILE]:
-            schema = schema.add(name, StringType())
-        schema = schema.add(LINE, LongType())
-        reader = _Reader([*columns], folders)
+        for name in reader.names:
+            schema = schema.add(name, LongType() if name == LINE else StringType())
         if self.at:
             return _content(spark, self.at).mapInArrow(partial(_files, reader, self.heads), schema)
         tasks = _tasks(spark, self.heads)
@@ -62,9 +62,10 @@ class Texts(NamedTuple):
 
 
 class _Reader(NamedTuple):
-    """What a worker needs to know: the order of columns, and those that folders name."""
+    """What a worker needs to know: the order of columns, their names in the rows, and those that folders name."""
 
     columns: list[str]
+    called: list[str]
     folders: Folders
 
     def batches(self, range_: Range, content: bytes | None = None) -> "Iterator[pa.RecordBatch]":
@@ -86,7 +87,7 @@ class _Reader(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        return [*self.columns, RAW, REASON, FILE, LINE]
+        return [*self.called, RAW, REASON, FILE, LINE]
 
 
 def _again(value: str | None, n: int) -> "pa.Array":
@@ -175,13 +176,10 @@ def check_header(found: Texts, folders: Folders, wanted: Mapping[str, Declared])
             first = next(iter(found.heads))
             which = "`, `".join(odd)
             raise DataError(f"{file} has other columns than {first}: `{which}`; declare each layout as one of data.versions")
-        for name, column in wanted.items():
+        for column in wanted.values():
             if column.name not in (*names, *given):
                 raise DataError(f"{file} has no column `{column.name}`, which data.columns declares{nearest(column.name, names)}")
-            if column.name != name in (*names, *given):
-                raise DataError(
-                    f"data.columns.{name} is from `{column.name}`, and {file} has a column `{name}`, too; take another name"
-                )
+        check_names(file, [*names, *given], wanted)
 
 
 def _check_names(path: str, header: Sequence[str]) -> None:
@@ -190,7 +188,5 @@ def _check_names(path: str, header: Sequence[str]) -> None:
     if twice:
         how = " more than once" if len(twice) == 1 else ", which Spark takes for one name"
         raise DataError(f"{path}: the header has {' and '.join(f'`{t}`' for t in twice)}{how}; rename one")
-    if own := [name for name in header if name.startswith("keyfold_")]:
-        raise DataError(f"{path}: the header's column `{own[0]}` has a name that keyfold itself gives; rename it")
     if unnamed := [i + 1 for i, name in enumerate(header) if not name.strip()]:
         raise DataError(f"{path}: column {unnamed[0]} of the header has no name; name it")

@@ -105,7 +105,7 @@ def _names(path: str, record: bytes, why: str | None, form: Form, line: int) -> 
     try:
         record.decode()
     except UnicodeDecodeError:
-        name = "utf-16" if record.startswith((b"\xff\xfe", b"\xfe\xff")) else None
+        name = "utf-16" if record.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8" if form.encoding == "ascii" else None
         advice = f"set data.csv.encoding to {name}" if name else IN_ANOTHER_ENCODING
         garbled = record.decode("utf-8", "replace").strip("\r\n")
         odd = next((part for part in garbled.split(form.delimiter) if "\ufffd" in part), garbled)

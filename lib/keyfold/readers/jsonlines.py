@@ -137,11 +137,12 @@ def _object(record: bytes, names: tuple[str, ...]) -> tuple[str | None, ...] | s
     except (ValueError, RecursionError) as error:
         return f"{NO_OBJECT}: {_said(error)}"
     by: dict[str, Any] = {}
-    wanted = [*map(_fold, names)]
+    wanted, keys = [*map(_fold, names)], set[str]()
     for key, value in pairs:
         folded = _fold(key)
-        if folded in by and folded in wanted:
+        if key in keys or (folded in by and folded in wanted):
             return TWICE.format(key)
+        keys.add(key)
         by[folded] = value
     if any(isinstance(by.get(name), list) for name in wanted):
         by = {_fold(key): value for key, value in _as_written(text, pairs)}

@@ -6,7 +6,7 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Protocol
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from keyfold.errors import DataError
 
 UNREADABLE = "cannot be read: it is gone, cut short, or not of the kind that its name says"
+_CHUNK = 1 << 20
 COMPRESSED = (".gz", ".bz2", ".zst", ".xz")
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 OTHERS = {
@@ -103,12 +104,54 @@ def _unpacked(path: str, raw: BinaryIO) -> Stream:
     if name.endswith(".gz"):
         return gzip.GzipFile(fileobj=raw)
     if name.endswith(".bz2"):
-        return bz2.BZ2File(raw)
+        return _Streams(raw, bz2.BZ2Decompressor)
     if name.endswith(".xz"):
-        return lzma.LZMAFile(raw)
+        return _Streams(raw, lzma.LZMADecompressor, padding=True)
     if name.endswith(".zst"):
         return pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")  # type: ignore[no-any-return]
     return raw
+
+
+class _Decompressor(Protocol):
+    """Of one compressed stream, as bz2 and lzma have it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /, max_length: int = -1) -> bytes:
+        """So many bytes of the text, or fewer."""
+
+
+class _Streams:
+    """Compressed streams, one behind the other. Python's own readers leave out, without a word, one that is broken."""
+
+    def __init__(self, raw: BinaryIO, new: Callable[[], _Decompressor], *, padding: bool = False) -> None:
+        self._raw, self._new, self._padding = raw, new, padding
+        self._stream, self._rest = new(), b""
+
+    def read(self, size: int, /) -> bytes:
+        while size:
+            if self._stream.eof and not self._next():
+                return b""
+            more = self._rest or (self._raw.read(_CHUNK) if self._stream.needs_input else b"")
+            self._rest = b""
+            if not more and self._stream.needs_input:
+                raise EOFError
+            if found := self._stream.decompress(more, size):
+                return found
+        return b""
+
+    def _next(self) -> bool:
+        """Whether there is one more."""
+        rest = self._stream.unused_data
+        while not (rest := rest.lstrip(b"\0") if self._padding else rest):
+            if not (rest := self._raw.read(_CHUNK)):
+                return False
+        self._stream, self._rest = self._new(), rest
+        return True
 
 
 class _Converted:
