@@ -183,3 +183,26 @@ def test_half_a_character_takes_no_line_end_with_it(encoding):
     assert {line for line, _ in rows} | {line.line for line in bad} == {2, 3, 4, 5, 6, 7}
     assert (4, ("3", "w")) in rows
     assert 5 in {line.line for line in bad}
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zst", "tar"])
+def test_what_is_no_text_is_told_whatever_its_name(kind):
+    content = bytes(257) + b"ustar\0" if kind == "tar" else packed(kind, b"a,b\n1,2\n")
+    with pytest.raises(DataError, match=rf"a\.csv is (compressed by .*, without \.{kind} in its name|a tar archive), not text"):
+        seen("a.csv", Form(), content)
+    packed_tar = packed("xz", content)
+    with pytest.raises(DataError, match=r"a\.csv\.xz is .*, not text"):
+        seen("a.csv.xz", Form(), packed_tar)
+
+
+def test_utf_16_and_utf_32_begin_with_a_byte_order_mark_or_say_which_they_are():
+    for encoding in ("utf-16", "utf-32"):
+        with pytest.raises(
+            DataError, match=f"begins with no byte order mark; set data.csv.encoding to {encoding}-le or {encoding}-be"
+        ):
+            seen("a.csv", Form(encoding=encoding), "a,b\n1,2\n".encode(f"{encoding}-le"))
+        for order in ("", "-le", "-be"):
+            content = "a,b\n1,ü\n".encode(encoding + order)
+            assert seen("a.csv", Form(encoding=encoding + order), content)[0] == [(2, ("1", "ü"))]
+        with pytest.raises(DataError, match=f"a.csv is not {encoding}, or it is cut short"):
+            seen("a.csv", Form(encoding=encoding), "a,b\n1,ü\n".encode(encoding) + b"x")

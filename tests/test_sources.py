@@ -352,7 +352,13 @@ def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
         "2026-07-01 10:00": None, "2026-07-01": None,
     }  # fmt: skip
     numbers = {"1e-400": "is not double", "-0.0e-999": None, "1e400": "is not double", "5e-324": None, "0": None, "-.00": None}
-    for type_, cases in {"timestamp": moment, "timestamp_ntz": wall, "double": numbers}.items():
+    not_decimal = "is not decimal(10,2)"
+    decimals = {
+        "1e-40": not_decimal, "1.005": not_decimal, "1.00000000000000000000001e1": not_decimal, "1.2345e1": not_decimal, "1.50e-1": None,
+        "1.2345e2": None, "0E-18": None, "1.500": None, "1e7": None, "1e8": not_decimal, "1e99999999999": not_decimal, "-12.5E+1": None,
+    }  # fmt: skip
+    all_ = {"timestamp": moment, "timestamp_ntz": wall, "double": numbers, "decimal(10,2)": decimals}
+    for type_, cases in all_.items():
         path = tmp_path / f"{type_}.csv"
         path.write_text("\n".join(["v", *cases, ""]))
         found = sources.read(spark, str(path), {"v": type_}, None, zone="UTC")
@@ -365,3 +371,44 @@ def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
         bridged = old.select(given.value, given.reason).collect()
         assert [row[0] for row in bridged] == [row.v for row in rows]
         assert [row[1] is None for row in bridged] == [row.reason is None for row in rows]
+
+
+def test_columns_that_spark_takes_for_one_are_told_in_parquet_too(spark, tmp_path):
+    folder = tmp_path / "site=1"
+    folder.mkdir()
+    for name, told in {
+        "Site": "has a column `Site`, and so do the names of its folders",
+        "ID": "has several columns `id`, which",
+    }.items():
+        pq.write_table(pa.table({"id": [1], name: [2]}), folder / "a.parquet")
+        with pytest.raises(DataError, match=rf"a\.parquet {told}"):
+            sources.read(spark, str(tmp_path), {}, None)
+    (folder / "a.parquet").unlink()
+    (folder / "a.csv").write_text("id,SITE\n1,2\n")
+    with pytest.raises(DataError, match=r"a\.csv has a column `SITE`, and so do the names of its folders; rename one"):
+        sources.read(spark, str(tmp_path), {}, None)
+
+
+def test_escapes_in_the_names_of_folders_are_text_or_told(spark, tmp_path):
+    folder = tmp_path / "ort=K%C3%B6ln%2F1 + %"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id\n1\n")
+    assert [row.ort for row in sources.read(spark, str(tmp_path), {}, None).rows.select("ort").collect()] == ["Köln/1 + %"]
+    (folder / "a.csv").unlink()
+    pq.write_table(pa.table({"id": [1]}), folder / "a.parquet")
+    with pytest.raises(
+        DataError, match=r"Spark reads `ort=K%C3%B6ln.* otherwise than it is meant; rename the folder to `ort=Köln"
+    ):
+        sources.read(spark, str(tmp_path), {}, None)
+    folder.rename(tmp_path / "ort=Köln%25 + ")
+    assert [row.ort for row in sources.read(spark, str(tmp_path), {}, None).rows.select("ort").collect()] == ["Köln% + "]
+    with pytest.raises(DataError, match=r"`%FF` in a folder's name has escapes that are not UTF-8; rename the folder"):
+        paths.partitions("/x", ["/x/ort=%FF/a.csv"])
+
+
+def test_files_that_are_no_pictures_are_told(spark, tmp_path):
+    for name in ("a.png", "b.PNG", "c.tiff", "labels.csv"):
+        (tmp_path / name).write_bytes(b"x")
+    source = sources.read(spark, str(tmp_path), {}, None)
+    assert source.notes == [f"{tmp_path}: 2 files are no pictures by their names, such as {tmp_path}/c.tiff; they are left out"]
+    assert source.rows.count() == 2

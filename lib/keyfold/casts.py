@@ -84,8 +84,10 @@ def cast(text: "Column", type_: str, how: Written = Written()) -> "Column":  # n
     if type_.startswith("decimal"):
         # A decimal with more digits than the type holds would be rounded without a word.
         scale = int(type_[:-1].partition(",")[2])
-        same = F.when(plain.rlike("[eE]"), value == plain.try_cast("decimal(38,18)"))
-        value = F.when(same.otherwise(~plain.rlike(rf"[.]\d{{{scale}}}\d*[1-9]")), value)
+        digits = F.length(F.regexp_extract(plain, r"[.](\d*?)0*[eE]", 1))
+        exponent = F.regexp_extract(plain, r"[eE][+]?(-?\d+)$", 1).try_cast("int")
+        fits = (digits - exponent <= scale) | plain.rlike("^[^eE1-9]*[eE]")
+        value = F.when(F.when(plain.rlike("[eE]"), fits).otherwise(~plain.rlike(rf"[.]\d{{{scale}}}\d*[1-9]")), value)
     if type_ == "double":
         # Java takes `5d` and `0x1p3` for numbers, and what is too large for infinite.
         large = plain.rlike(r"\d") & (F.abs(value) == float("inf"))

@@ -70,6 +70,13 @@ def check_names(place: str, there: Sequence[str], wanted: Mapping[str, Declared]
             raise DataError(f"data.columns.{name} is from `{origin}`, and {place} has a column `{name}`, too; take another name")
 
 
+def check_folders(file: str, names: Sequence[str], given: Sequence[str]) -> None:
+    """DataError where a file has a column that its folders name, too."""
+    folded = {name.casefold() for name in given}
+    if both := next((name for name in names if name.casefold() in folded), None):
+        raise DataError(f"{file} has a column `{both}`, and so do the names of its folders; rename one")
+
+
 def types(columns: Columns) -> dict[str, str]:
     """Spark's types."""
     return {name: found.type for name, found in declared(columns).items()}

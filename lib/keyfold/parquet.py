@@ -1,6 +1,7 @@
 """Parquet files as rows: nanoseconds as microseconds where nothing is lost, folders as columns; types that Spark does not read are told."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,9 +9,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from keyfold import casts
-from keyfold.declared import Declared, check_names, origins
+from keyfold.declared import Declared, check_folders, check_names, origins
 from keyfold.errors import DataError, nearest
-from keyfold.paths import local, local_files, partitions
+from keyfold.paths import local, local_files, partitions, refuse_escapes
 from keyfold.readers.opening import UNREADABLE
 from keyfold.rows import EXACT, Source, escaped, file_of
 from keyfold.sql import col
@@ -32,6 +33,11 @@ def read(
 
     names = [*files] or local_files(path) or []
     schema = _schema(names)
+    given = [*next(iter(partitions(path, names).values()))] if names else []
+    refuse_escapes([*map(os.path.dirname, names)])
+    check_folders(names[0] if names else path, schema.names, given)
+    if twice := next((n for n, times in Counter(map(str.casefold, schema.names)).items() if times > 1), None):
+        raise DataError(f"{names[0]} has several columns `{twice}`, which Spark takes for one name; rename one")
     nanos = [field for field in schema if pa.types.is_timestamp(field.type) and field.type.unit == "ns"]
     if nanos:  # for as long as the session lasts: rows are read when they are asked for
         spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
@@ -40,7 +46,6 @@ def read(
         folder = os.path.abspath(here) if files and here and Path(here).is_dir() else None  # noqa: PTH100 - links stay
         reader = spark.read.option("basePath", folder) if folder else spark.read
         rows = reader.format("parquet").load([*map(escaped, files)] or path)
-    given = [*next(iter(partitions(path, names).values()))] if names else []
     check_names(path, rows.columns, wanted)
     renamed = origins(wanted)
     if absent := next((origin for origin in renamed if origin not in rows.columns), None):

@@ -72,7 +72,22 @@ def _partition(source: str, file: str) -> dict[str, str | None]:
     root = next((r for r in roots if file.startswith(r.rstrip("/") + "/")), None)
     folders = file[len(root.rstrip("/")) + 1 :].split("/")[:-1] if root else []
     pairs = [folder.partition("=") for folder in folders if "=" in folder]
-    return {unquote(name): None if value == NULL else unquote(value) for name, _, value in pairs}
+    return {_unescaped(name): None if value == NULL else _unescaped(value) for name, _, value in pairs}
+
+
+def _unescaped(part: str) -> str:
+    """A part of a folder's name as text (DataError where its escapes are none)."""
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError as error:
+        raise DataError(f"data.source: `{part}` in a folder's name has escapes that are not UTF-8; rename the folder") from error
+
+
+def refuse_escapes(files: Sequence[str]) -> None:
+    """DataError where a folder names a column with escaped letters, each byte of which Spark takes for a letter."""
+    for file in files:
+        if odd := next((p for p in PurePosixPath(file).parts if "=" in p and re.search("%[89A-Fa-f][0-9A-Fa-f]", p)), None):
+            raise DataError(f"{file}: Spark reads `{odd}` otherwise than it is meant; rename the folder to `{_unescaped(odd)}`")
 
 
 def check_there(path: str) -> None:

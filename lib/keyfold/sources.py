@@ -146,7 +146,13 @@ def read(
         raw = F.to_json(F.struct(*map(col, rows.columns)), EXACT)
         return Source(rows.withColumn(FILE, F.lit(path)), F.lit(None).cast("string"), raw, notes)
     if kind == "images":
-        return _images(spark, [*map(escaped, files)] or [path])
+        others = [name for name in [*files] or local_files(path) or [] if not name.lower().endswith(IMAGES)]
+        said = (
+            f"{path}: {len(others):,} files are no pictures by their names, such as {min(others)}; they are left out"
+            if others
+            else ""
+        )
+        return _images(spark, [*map(escaped, files)] or [path])._replace(notes=[said] * bool(said))
     return _text(spark, path, columns, csv, files, zone)
 
 

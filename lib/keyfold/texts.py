@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from keyfold.declared import Declared, check_names
+from keyfold.declared import Declared, check_folders, check_names
 from keyfold.errors import DataError, nearest
 from keyfold.readers import Form, Head, Range, head_of, planned, read_range
 from keyfold.readers.blocks import END
@@ -170,8 +170,7 @@ def check_header(found: Texts, folders: Folders, wanted: Mapping[str, Declared])
         names, given = [*head.form.names], [*folders[file]]
         if head.form.kind == "csv":
             _check_names(file, names)
-        if both := sorted({*names} & {*given}):
-            raise DataError(f"{file} has a column `{both[0]}`, and so do the names of its folders; rename one")
+        check_folders(file, names, given)
         if odd := sorted({*names} ^ {*found.names}):
             first = next(iter(found.heads))
             which = "`, `".join(odd)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from keyfold.errors import DataError, PromiseError
 from keyfold.readers import delimited, jsonlines
 from keyfold.readers.form import BLOCK, LONGEST, LOOK, Bad, Form, Ints, Part
-from keyfold.readers.opening import MAGIC, Stream, opened
+from keyfold.readers.opening import Stream, kind_of, opened
 from keyfold.readers.records import FOLLOWS, Cut, array_of, cut, starts
 
 BOM = b"\xef\xbb\xbf"
@@ -62,7 +62,7 @@ def head_of(path: str, form: Form, content: bytes | None = None, *, guess: bool 
     """What a file begins with: the names of a CSV header, after a line `sep=` (DataError where there is none)."""
     with opened(path, form.encoding, content) as stream:
         data = stream.read(LOOK)
-        if what := next((what for magic, what in MAGIC.items() if data.startswith(magic)), None):
+        if what := kind_of(data):
             raise DataError(f"{path} is {what}, not text")
         if form.kind == "json":
             return _json_head(path, form, data)

@@ -32,11 +32,23 @@ MAGIC = {
     b"\x1f\x8b": "compressed by gzip, without .gz in its name",
     b"\x28\xb5\x2f\xfd": "compressed by zstd, without .zst in its name",
     b"\xfd7zXZ": "compressed by xz, without .xz in its name",
+    **{f"BZh{level}1AY&SY".encode(): "compressed by bzip2, without .bz2 in its name" for level in range(1, 10)},
+    b"\x04\x22\x4d\x18": "compressed by lz4, which is not read",
     b"PAR1\x15": "a Parquet file",
     b"Obj\x01": "an Avro file",
     b"%PDF-": "a PDF file",
     b"SQLite format 3\0": "an SQLite database",
 }
+
+
+_TAR = slice(257, 262)
+
+
+def kind_of(data: bytes) -> str | None:
+    """What begins so, where that is no text."""
+    if data[_TAR] == b"ustar":
+        return "a tar archive"
+    return next((what for magic, what in MAGIC.items() if data.startswith(magic)), None)
 
 
 class Stream(Protocol):
@@ -97,6 +109,9 @@ def _told(path: str, encoding: str) -> Iterator[None]:
         raise DataError(f"{path} {UNREADABLE}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not {encoding}, or it is cut short") from error
+    except UnicodeError as error:  # of utf-16 and utf-32, which may be either
+        either = f"set data.csv.encoding to {encoding}-le or {encoding}-be"
+        raise DataError(f"{path} begins with no byte order mark; {either}") from error
 
 
 def _unpacked(path: str, raw: BinaryIO) -> Stream:
