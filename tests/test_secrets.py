@@ -213,3 +213,10 @@ def test_mlflow_prints_no_address_of_its_server(monkeypatch):
     from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 
     assert MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get()
+
+
+@pytest.mark.parametrize("unit", ["a.", "a-b", "aZ-_", "password", "?a", "&a.b-c", "account.key.", "x=1;"])
+def test_long_texts_have_time_in_proportion(unit):
+    """200,000 letters: with time as their square the test would take minutes."""
+    text = unit * (200_000 // len(unit))
+    assert redacted(f"{text} s3a://k:canary@b") == f"{text} s3a://…@b"

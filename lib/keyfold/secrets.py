@@ -10,21 +10,22 @@ from urllib.parse import quote, unquote
 HIDDEN = "…"
 _WORD = r"[^\s\"'<>]"  # of an address, which ends at a blank or a quote
 _LONG = "password|passwd|passphrase|secret|token|credential|signature|access_?key|account_?key|api_?key|private_?key"
-_NAMES = rf"(?:[\w.-]*(?:{_LONG})|(?:[\w.-]*[_.-])?(?:key|sig|pwd|pass|pw|auth))"
-_OPTIONS = r"[\w.-]*(?:password|passwd|passphrase|pwd|(?:secret|account|access|api|private)[_.-]?key|client[_.-]?secret)"
+_NAMES = rf"(?:[\w.-]{{0,60}}(?:{_LONG})|(?:[\w.-]{{0,60}}[_.-])?(?:key|sig|pwd|pass|pw|auth))"
+# No repetition stands before a fixed word without a bound, so that long texts take no long time.
+_OPTIONS = r"(?:password|passwd|passphrase|(?<![a-z])pwd|(?:secret|account|access|api|private)[_.-]?key|client[_.-]?secret)"
 _OF_ADDRESSES = (
     # user:password@, up to the last @, for a password may hold one, or a slash
-    (re.compile(rf"(\b[a-z][\w+.-]*://)[^\s\"'<>/@:]*:{_WORD}*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    (re.compile(rf"(\b[a-z][\w+.-]{{0,40}}://)[^\s\"'<>/@:]*:{_WORD}*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     # token@; in Azure's addresses a container stands there
-    (re.compile(r"(\b(?!abfss?:|wasbs?:)[a-z][\w+.-]*://)[^\s\"'<>/@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
-    (re.compile(rf"(\b[a-z][\w+.-]*%3a%2f%2f){_WORD}*?%40", re.IGNORECASE), rf"\1{HIDDEN}%40"),
+    (re.compile(r"(\b(?!abfss?:|wasbs?:)[a-z][\w+.-]{0,40}://)[^\s\"'<>/@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    (re.compile(rf"(\b[a-z][\w+.-]{{0,40}}%3a%2f%2f){_WORD}*?%40", re.IGNORECASE), rf"\1{HIDDEN}%40"),
     (re.compile(r"(\bjdbc:oracle:\w+:)[^\s@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (re.compile(rf"((?:[?&;#]|%3f|%26|%3b){_NAMES}(?:=|%3d))[^&;\s\"'<>#]+", re.IGNORECASE), rf"\1{HIDDEN}"),
 )
 _OF_TEXT = (
     # an option or a header, as drivers and HTTP clients quote them
-    (re.compile(rf"(\b{_OPTIONS}(?:\.[\w.-]+)?\s?=\s?[\"']?)[^\s\"'&;,)<>]+", re.IGNORECASE), rf"\1{HIDDEN}"),
-    (re.compile(rf"([\"']{_OPTIONS}[\"']\s?:\s?[\"'])[^\"']+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(rf"({_OPTIONS}(?:\.[\w.-]{{1,99}})?\s?=\s?[\"']?)[^\s\"'&;,)<>]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(rf"({_OPTIONS}[\"']\s?:\s?[\"'])[^\"']+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (
         re.compile(r"(\bauthorization[\"']?\s?[:=]\s?[\"']?(?:basic|bearer|digest|token|negotiate) )[^\s\"',<>]+", re.IGNORECASE),
         rf"\1{HIDDEN}",
@@ -37,9 +38,9 @@ _SECRET_VARIABLES = re.compile(
     re.IGNORECASE,
 )
 _PLAIN = re.compile(r"(?:true|false|none|null|yes|no|on|off|[\d.,+-]{0,6})", re.IGNORECASE)  # words that stand in any text
-_ADDRESS = re.compile(rf"^[a-z][\w+.-]*://[^/@:]*:({_WORD}+)@", re.IGNORECASE)
-_WHOLE = re.compile(r"\s*[a-z][\w+.-]*://[^/@:]*:[^/@]*@", re.IGNORECASE)
-_IN_OPTIONS = re.compile(rf"(?:^|[;,\s]){_OPTIONS}=([^;,\s]+)", re.IGNORECASE)
+_ADDRESS = re.compile(rf"^[a-z][\w+.-]{{0,40}}://[^/@:]*:({_WORD}+)@", re.IGNORECASE)
+_WHOLE = re.compile(r"\s*[a-z][\w+.-]{0,40}://[^/@:]*:[^/@]*@", re.IGNORECASE)
+_IN_OPTIONS = re.compile(rf"{_OPTIONS}(?:\.[\w.-]{{1,99}})?=([^;,\s]+)", re.IGNORECASE)
 _more: set[str] = set()
 _SHORT = 4  # letters: a shorter word would be hidden wherever it stands
 
@@ -55,7 +56,7 @@ def redacted(text: str) -> str:
 
 def is_address(text: str) -> bool:
     """Whether a text begins as an address does."""
-    return re.match(r"\s*(?:jdbc:|[a-z][\w+.-]*(://|%3a%2f%2f))", text, re.IGNORECASE) is not None
+    return re.match(r"\s*(?:jdbc:|[a-z][\w+.-]{0,40}(://|%3a%2f%2f))", text, re.IGNORECASE) is not None
 
 
 def holds_password(address: str) -> bool:
