@@ -133,6 +133,7 @@ def test_of_compressed_streams_one_behind_the_other_all_are_read_or_the_file_is_
         return len(seen(str(path), Form())[0])
 
     assert read(first + second) == 501
+    assert read(packed(kind, b"a") + packed(kind, b",b") + packed(kind, b"") + packed(kind, b"\n1,2\n") + second) == 501
     if kind == "xz":
         assert read(first + bytes(8) + second + bytes(4)) == 501
     flipped = bytes([second[-1] ^ 0xFF])

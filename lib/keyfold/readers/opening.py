@@ -97,8 +97,13 @@ class _Stream:
         self._path, self._encoding, self._stream = path, encoding, _converted(_unpacked(path, raw), encoding)
 
     def read(self, size: int, /) -> bytes:
+        """So many bytes; fewer at the end alone."""
+        found: list[bytes] = []
         with _told(self._path, self._encoding):
-            return self._stream.read(size)
+            while size > 0 and (more := self._stream.read(size)):
+                found.append(more)
+                size -= len(more)
+        return b"".join(found)
 
 
 @contextmanager
