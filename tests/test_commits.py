@@ -13,7 +13,7 @@ from keyfold.commits import RECORDS, Commit, Log
 from keyfold.conf import check
 from keyfold.due import due
 from keyfold.errors import DataError, PromiseError
-from keyfold.ingest import ingest
+from keyfold.ingest import ingest, undo
 from keyfold.run import Job, Run
 from keyfold.tables import Table, Tables
 
@@ -76,6 +76,58 @@ def test_ingest_remembers_files_when_the_log_is_gone(ingested, spark):
     age(first.rows)
     assert rows(ingested()) == rows(changed), "a lost period is read again"
     assert ingested().jobs[0].status == "done before"
+
+
+def test_ingest_reads_again_what_others_changed(ingested, spark, capsys):
+    """Only the periods in which a value differs; also where the log is cleaned, and has times of its own; where a file is gone, a sentence."""
+    first = ingested(**FILES)
+    for table in (first.rows, first.table(RECORDS)):
+        spark.sql(f"ALTER TABLE {table.at} SET TBLPROPERTIES ('delta.enableInCommitTimestamps' = 'true')")
+    before, first_run = first.rows.read().sort("id").collect(), first.jobs[0].run_id
+    spark.sql(f"UPDATE {first.rows.at} SET day = date'2026-02-07' WHERE id = 3")
+    capsys.readouterr()
+    second = ingested()
+    assert second.jobs[0].counts["read"] == 2, "January is as it was"
+    assert "others changed, or may have changed, the rows of period 2026-02 in `t.rows`" in capsys.readouterr().err
+    found = second.rows.read().sort("id").collect()
+    assert [row[:3] for row in found] == [row[:3] for row in before]
+    assert [row.keyfold_run == first_run for row in found] == [True, True, False, False]
+    assert ingested().jobs[0].status == "done before"
+    spark.sql(f"MERGE INTO {first.rows.at} t USING (SELECT 1L id) s ON t.id = s.id WHEN MATCHED THEN UPDATE SET id = 10")
+    age(first.rows)
+    with pytest.raises(DataError, match="period 2026-01, whose rows others changed or may have changed in the table, is to be"):
+        ingested(a=None)
+    assert [row.id for row in first.rows.read().sort("id").collect()] == [2, 3, 4, 10]
+    assert ingested(a=FILES["a"]).jobs[0].status == "committed"
+    assert [row[:3] for row in first.rows.read().sort("id").collect()] == [row[:3] for row in before]
+    latest = first.rows.history(1)[0].version
+    spark.sql(f"UPDATE {first.rows.at} SET id = id + 100")
+    spark.sql(f"RESTORE {first.rows.at} TO VERSION AS OF {latest}")
+    assert ingested().jobs[0].status == "done before", "the rows are those that were ingested"
+
+
+def test_undo_after_a_commit_that_was_put_back(ingested, spark, monkeypatch):
+    """The newest ingest is the newest whose rows stayed, and undo brings back what it replaced, as long as Delta has it."""
+    first = ingested(a=FILES["a"], b=FILES["b"])
+    age(first.rows)
+    second = ingested(c=FILES["c"])
+    with monkeypatch.context() as wrong:
+        wrong.setattr(Table, "_check_rows", lambda *_: refuse())
+        with pytest.raises(DataError):
+            ingested(d=["5,2026-02-08"])
+    assert rows(first) == [(1, "2026-01"), (2, "2026-01"), (3, "2026-02"), (4, "2026-02")]
+    undo(Run(second.conf, spark))
+    assert rows(first) == [(1, "2026-01"), (2, "2026-01"), (3, "2026-02")]
+    with monkeypatch.context() as wrong:
+        wrong.setattr(Table, "_check_rows", lambda *_: refuse())
+        with pytest.raises(DataError):
+            ingested()
+    assert rows(first) == [(1, "2026-01"), (2, "2026-01"), (3, "2026-02")], "the former rows are those after the undo"
+    assert ingested().jobs[0].counts["read"] == 3 and len(rows(first)) == 5
+    age(first.rows)
+    with pytest.raises(DataError, match="is gone: Delta's log was cleaned up to version"):
+        undo(Run(second.conf, spark))
+    assert len(rows(first)) == 5
 
 
 def test_what_nobody_knows_is_not_believed(ingested, spark):

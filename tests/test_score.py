@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import types as T
+from test_commits import age
 
 from keyfold import answers, due, logged, registry, report
 from keyfold.actions import Action, write_csv
+from keyfold.commits import RECORDS
 from keyfold.conf import check
 from keyfold.errors import DataError, PromiseError, RowsError
 from keyfold.ledger import rebuild
@@ -88,8 +90,10 @@ def there(run, period):
 
 @pytest.fixture(scope="module")
 def first(spark, trained):
-    """The second month, scored."""
-    return scored(spark)
+    """The second month, scored; the table's log, and that of the records, are 45 days old and cleaned."""
+    run = scored(spark)
+    age(run.predictions), age(run.table(RECORDS))
+    return run
 
 
 def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, first, monkeypatch):
@@ -98,18 +102,22 @@ def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, firs
     assert sorted(found["id"].to_pylist()) == sorted([*KEYS, *range(1, 96)])
     assert set(found["status"].to_pylist()) == {"scored"}
     assert first.predictions.properties()["delta.dataSkippingStatsColumns"] == "`id`,`at`,`probability`"
-    files = [pq.ParquetFile(path).metadata.row_group(0) for path in first.predictions.path.rglob("*.parquet")]
+    files = [pq.ParquetFile(path).metadata.row_group(0) for path in first.predictions.path.glob("period=*/*.parquet")]
     columns = [group.column(i) for group in files for i in range(group.num_columns)]
     assert {column.path_in_schema for column in columns if column.is_stats_set} == {"id", "at", "probability"}
     version = first.predictions.version().version
     assert scored(spark).jobs[-1].status == "done before" and first.predictions.version().version == version
+    latest = first.predictions.history(1)[0].version
     next_month = scored(spark, "2026-03")
     assert any("against 2026-02: " in section.html for section in next_month.sections)
     before = there(first, "2026-03")
-    spark.sql(f"RESTORE {first.predictions.at} TO VERSION AS OF {version}")
+    spark.sql(f"RESTORE {first.predictions.at} TO VERSION AS OF {latest}")
     assert len(before) == 300 and there(first, "2026-03") == []
     monkeypatch.setattr(due, "_counted", lambda *of: pytest.fail("looked at again"))
     assert scored(spark, "2026-03").jobs[-1].status == "committed"
+    assert there(first, "2026-03") == before
+    spark.sql(f"UPDATE {first.predictions.at} SET probability = 0.5 WHERE id = 7")
+    assert scored(spark, "2026-03").jobs[-1].status == "committed", "others changed it"
     assert there(first, "2026-03") == before
 
 

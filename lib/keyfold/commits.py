@@ -116,6 +116,23 @@ class Log:
                 before = commit.metadata["undone"]
         return None
 
+    def own(self, column: str, value: str) -> tuple[bool, int | None]:
+        """Whether keyfold's commit is known that the rows of a value are of, and the version before the first change by others since.
+
+        None where nobody else changed them. What was undone does not count.
+        """
+        before, others = self.latest + 1, None
+        for commit in self.back():
+            if commit.version >= before or not commit.touches(column, value):
+                continue
+            if column not in commit.metadata and "undone" not in commit.metadata:
+                others = commit.version - 1
+            elif "undone" in commit.metadata:
+                before = commit.metadata["undone"]
+            else:
+                return True, others
+        return False, others
+
     def proves(self, key: Sequence[str], version: int | None = None) -> bool:
         """Whether every commit up to a version is known, and proved the key to be unique."""
         commits = [*self.back(version)]

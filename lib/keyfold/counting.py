@@ -52,6 +52,11 @@ def notes(run: "Run", staged: "DataFrame", counted: "Sequence[Row]", plan: files
             f"{len(plan.fresh):,} of {len(plan.now):,} files are new or changed"
             + (f"; {others:,} more were read again for period {', '.join(sorted(plan.again))}" if others else "")
         ]
+    if plan.altered:
+        some = ", ".join(sorted(plan.altered)[:5]) + (" …" if len(plan.altered) > 5 else "")
+        found.append(
+            f"others changed, or may have changed, the rows of period {some} in `{run.rows.name}`; they are again as the files say"
+        )
     found += [f"`{name}` has changed since it was ingested, and was read again" for name in plan.changed if name]
     for name, what, became in _CLOCK:
         if n := sum(row.asDict().get(name) or 0 for row in counted):

@@ -49,6 +49,7 @@ class Plan:
     changed: list[str]
     again: set[str]
     unknown: set[str] = field(default_factory=set)  # periods that have rows of a commit of which nothing is known
+    altered: set[str] = field(default_factory=set)  # periods whose rows others changed, or may have
 
     @property
     def done(self) -> bool:
@@ -65,8 +66,9 @@ class Plan:
         self.again |= {p for p in [*periods, *former] if p in self.memory.periods}
         for name in self.gone():
             if both := sorted(p for p in self.again if _has(self.memory.files[name], {p})):
+                why = ", whose rows others changed or may have changed in the table," if both[0] in self.altered else ""
                 raise DataError(
-                    f"data.source: period {both[0]} is to be read again, and `{name}`, which has rows of it, is gone; "
+                    f"data.source: period {both[0]}{why} is to be read again, and `{name}`, which has rows of it, is gone; "
                     "put it back, or choose another data.table"
                 )
 
@@ -109,7 +111,8 @@ def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str, source: s
     memory = next((_memory(table.memory(c)) for c in commits if c.metadata["reading"] == reading), Memory())
     changed = [f for f in now if f in memory.files and memory.files[f]["digest"] != now[f]["digest"]]
     fresh = [f for f in now if f not in memory.files or f in changed]
-    return Plan(now, memory, fresh, changed, _lost(there, memory.periods), unknown)
+    altered = table.changed_by_others(PERIOD, memory.periods) if memory.periods else set()
+    return Plan(now, memory, fresh, changed, _lost(there, memory.periods) | altered, unknown, altered)
 
 
 def ingested(log: Log) -> list[Commit]:

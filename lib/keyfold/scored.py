@@ -88,8 +88,9 @@ def refuse_many(refused: int, of: int, most: float, section: str, what: str) -> 
 
 
 def scored(run: "Run", run_id: str, period: str, found: Due) -> Scored | None:
-    """What is there, where the period's own rows are all of this run, one a key, and not too many are without a prediction."""
-    there = Scored.of(run, found.read, period) if run.predictions.holds(period, run_id, found.keys) else None
+    """What is there, where the period's own rows are as this run left them, one a key, and not too many are without a prediction."""
+    as_left = run.predictions.holds(period, run_id, found.keys) and not run.predictions.changed_by_others("period", [period])
+    there = Scored.of(run, found.read, period) if as_left else None
     return None if there is None or there.too_many else there
 
 

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -162,6 +163,26 @@ class Table:
         found = self.log().last_of(column, values, version)
         return {value: last.version if isinstance(last, Commit) else last for value, last in found.items()}
 
+    def changed_by_others(self, column: str, values: Iterable[str]) -> set[str]:
+        """Of the values of the column that `replace` goes by, those whose rows are not, or may not be, as keyfold committed them."""
+        log, by_version = self.log(), defaultdict[int, list[str]](list)
+        changed = set()
+        for value in values:
+            known, others = log.own(column, value)
+            if not known:
+                changed.add(value)
+            elif others is not None:
+                by_version[others].append(value)
+        for version, some in by_version.items():
+            try:
+                former, now = (_sums(self.read(at).where(_where(column, some)), column) for at in (version, None))
+                changed |= {value for value in some if former.get(value) != now.get(value)}
+            except Exception as error:
+                if not isinstance(error, DataError) and "FILE_NOT_EXIST" not in str(error):
+                    raise
+                changed |= {*some}  # the former rows are gone
+        return changed
+
     def unique(self, key: Sequence[str], version: int | None = None) -> bool:
         """Whether every commit up to a version was one that proved the key to be unique."""
         return self.log().proves(key, version)
@@ -211,7 +232,9 @@ class Table:
                 if check:
                     check()
             except KeyfoldError:
-                self._put_back(column, values, commit, anew=anew)
+                done = self._put_back(column, values, commit, anew=anew)
+                if recorded:
+                    self._record(done)
                 raise
             if recorded:
                 self._record(commit)
@@ -228,11 +251,11 @@ class Table:
             )
 
     def _record(self, commit: Commit) -> None:
-        """Records a commit that was checked, and those of others between it and keyfold's last."""
+        """Records a commit that was checked, the one before that it undid, and those of others between it and keyfold's last."""
         if self._records is None:
             return
-        live = [Commit.of(row) for row in self.history()]
-        earlier = takewhile(lambda c: not c.metadata, (c for c in live if c.version < commit.version))
+        live, undone = [Commit.of(row) for row in self.history()], commit.metadata.get("undone")
+        earlier = takewhile(lambda c: not c.metadata or c.version == undone, (c for c in live if c.version < commit.version))
         sound = commit._replace(checked=True, files=self._files(commit.version))
         Records(self._records, self._id(live), self.name).add([sound, *earlier])
 
@@ -270,7 +293,7 @@ class Table:
 
     def undo(self, commit: Commit, column: str) -> Commit:
         """Puts back, in one commit, the rows that a checked commit replaced (DataError where they were changed since, or are gone)."""
-        attempt, values = uuid.uuid4().hex, commit.metadata[column]
+        values = commit.metadata[column]
         with self.lock():
             log = self.log(recorded=True)
             for value in values:
@@ -281,12 +304,11 @@ class Table:
                     )
             key = commit.metadata.get("unique")
             proven = {"unique": key} if key and log.proves(key, commit.version - 1) else {}
-            self._put_back(column, values, commit, anew=False, undone=commit.version, attempt=attempt, recorded=True, **proven)
-            done = self._committed(attempt)
+            done = self._put_back(column, values, commit, anew=False, **proven)
             self._record(done)
         return done
 
-    def _put_back(self, column: str, values: Iterable[str], commit: Commit, *, anew: bool, **more: Any) -> None:
+    def _put_back(self, column: str, values: Iterable[str], commit: Commit, *, anew: bool, **more: Any) -> Commit:
         # Not RESTORE, which would undo other periods too.
         log = self.log(recorded=True)
         former = self.read(commit.version).where("false") if not anew else self.read(commit.version - 1)
@@ -297,8 +319,11 @@ class Table:
             former = former.unionByName(self.read(version).where(_where(column, some))) if version >= 0 else former
         writer = former.write.format("delta").mode("overwrite")
         writer = writer.option("overwriteSchema", "true") if anew else writer.option("replaceWhere", _where(column, values))
-        metadata = {"put_back": commit.metadata.get("run_id")} | ({} if anew else {column: list(values)}) | more
+        attempt = uuid.uuid4().hex
+        more |= {"put_back": commit.metadata.get("run_id"), "undone": commit.version, "attempt": attempt}
+        metadata = more if anew else more | {column: list(values)}
         self._save(writer, former, metadata)
+        return self._committed(attempt)
 
     def _save(self, writer: Any, frame: "DataFrame", metadata: Mapping[str, Any]) -> None:
         writer = writer.option("userMetadata", json.dumps({"keyfold": metadata}, sort_keys=True))
@@ -403,6 +428,17 @@ def _measured(columns: Sequence[str]) -> dict[str, str]:
 
 def _is_there(file: str) -> bool:
     return not file.startswith("file:") or Path(unquote(urlparse(file).path)).exists()
+
+
+def _sums(rows: "DataFrame", column: str) -> dict[str, Any]:
+    """By value of the column, the sum of its rows' hashes; of NULL and of each column's name and place, too."""
+    from pyspark.sql import functions as F
+
+    mapped = {f.name for f in rows.schema.fields if "map<" in f.dataType.simpleString()}
+    cells = [F.to_json(sql.col(c)) if c in mapped else sql.col(c) for c in rows.columns]
+    hashed = F.xxhash64(F.lit(json.dumps(rows.columns)), *cells, *(sql.col(c).isNull() for c in rows.columns))
+    found = rows.groupBy(column).agg(F.sum(hashed.cast("decimal(20,0)")).alias("sum"), F.count("*").alias("n")).collect()
+    return {row[column]: (row["sum"], row["n"]) for row in found}
 
 
 def _where(column: str, values: Iterable[str]) -> str:
