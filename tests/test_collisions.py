@@ -200,14 +200,14 @@ RAW = {
     "split": {"share": {"train": 0.5, "validation": 0, "test": 0.5}},
     "features": {
         "city": {"hashed": {"input_col": "city", "num_buckets": 16}},
-        "few": {"hashed": {"input_col": "y", "num_buckets": 1000}},
-        "kind": {"one_hot": {"input_col": "y"}},
+        "few": {"hashed": {"input_col": "z", "num_buckets": 1000}},
+        "kind": {"one_hot": {"input_col": "z"}},
     },
 }
 
 
 def frame(spark):
-    return spark.range(400).selectExpr("id", "concat('<b>', id % 20) AS city", "id % 2 = 0 AS y")
+    return spark.range(400).selectExpr("id", "concat('<b>', id % 20) AS city", "id % 2 = 0 AS y", "id % 4 < 2 AS z")
 
 
 def a_run(spark, **more):
@@ -246,7 +246,7 @@ def test_the_job_tells_and_keeps_what_it_counted(spark, home, monkeypatch):
 def test_other_rows_are_counted_anew(spark, home):
     run = a_run(spark)
     features(run)
-    run.rows.append(frame(spark).selectExpr("id + 400 AS id", "concat('new', id) AS city", "y"))
+    run.rows.append(frame(spark).selectExpr("id + 400 AS id", "concat('new', id) AS city", "y", "z"))
     again = a_run(spark)
     features(again)
     assert told(again) != told(run)

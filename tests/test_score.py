@@ -298,6 +298,9 @@ def test_actions_are_a_table_and_a_file(spark, first):
         lines = list(csv.DictReader(file.open(encoding="utf-8")))
         assert [int(line["id"]) for line in lines] == [r["id"] for r in of]
     assert "the 10% with the highest probability" in run.sections[-1].html
+    versions = {name: run.table(f"shop.{name}").version() for name in wanted}
+    again = scored(spark, actions=actions)
+    assert {name: again.table(f"shop.{name}").version() for name in wanted} == versions, "a second run commits nothing"
 
 
 def test_a_spreadsheet_sees_no_formula(tmp_path):
