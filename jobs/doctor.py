@@ -1,13 +1,14 @@
 """Prints versions, master, memory and where state lives, and tries a Delta write and read."""
 
-from keyfold.cli import Parser, guarded
+from keyfold.cli.main import Parser, guarded
 
 
 def work() -> None:
     """Prints what is known before it tries what may fail."""
-    from keyfold import doctor, spark
+    from keyfold.engine import session as spark
+    from keyfold.engine.tables import home
+    from keyfold.jobs import doctor
     from keyfold.secrets import redacted
-    from keyfold.tables import home
 
     session = spark.session("keyfold doctor")
     for name, value in doctor.facts(session):

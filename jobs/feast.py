@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from keyfold.cli import Parser, guarded
+from keyfold.cli.main import Parser, guarded
 
 
 def main() -> None:
@@ -17,12 +17,12 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from keyfold import feast_repository
-    from keyfold.spark import session
-    from keyfold.tables import Tables, home
+    from keyfold.engine.session import session
+    from keyfold.engine.tables import Tables, home
+    from keyfold.feature_store import feast
 
     tables = Tables(session("keyfold feast"), home())
-    files = feast_repository.files([tables.table(name) for name in options.views], options.project)
+    files = feast.files([tables.table(name) for name in options.views], options.project)
     options.into.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (options.into / name).write_text(text, "utf-8")

@@ -1,9 +1,9 @@
 """Fit the feature spec on the train fold and keep it by its digest; of a conf that only offers a view, bring that to its rows."""
 
-from keyfold.cli import main
-from keyfold.examples import features
-from keyfold.feature_table import offer
-from keyfold.run import Run
+from keyfold.cli.main import main
+from keyfold.dataset.labelled_rows import features
+from keyfold.feature_store.table import offer
+from keyfold.runtime.run import Run
 
 
 def made(run: Run) -> None:

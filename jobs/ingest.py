@@ -1,7 +1,7 @@
 """Read the source into its Delta table; what cannot be kept goes to quarantine."""
 
-from keyfold.cli import main
-from keyfold.ingest import ingest
+from keyfold.cli.main import main
+from keyfold.ingestion.job import ingest
 
 if __name__ == "__main__":
     main(ingest, __doc__, reads_source=True)

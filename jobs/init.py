@@ -6,7 +6,7 @@ import csv
 import sys
 from pathlib import Path
 
-from keyfold.cli import guarded
+from keyfold.cli.main import guarded
 from keyfold.errors import ConfError
 
 
@@ -36,7 +36,7 @@ def _names(key: str) -> list[str]:
 
 
 def _write(args: argparse.Namespace) -> None:
-    from keyfold.look import conf_for
+    from keyfold.profiling.draft_conf import conf_for
 
     if args.out and Path(args.out).exists():
         raise ConfError(f"--out: there is `{args.out}` already; give another name, or delete it")

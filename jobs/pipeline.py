@@ -1,10 +1,10 @@
 """All of it in one session: ingest, features, train, score, report."""
 
-from keyfold.cli import main
-from keyfold.feature_table import offer
-from keyfold.ingest import ingest
-from keyfold.run import Run
-from keyfold.score import score
+from keyfold.cli.main import main
+from keyfold.feature_store.table import offer
+from keyfold.ingestion.job import ingest
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
 from keyfold.training.job import decide, train
 
 

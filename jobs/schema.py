@@ -3,7 +3,7 @@
 
 import json
 
-from keyfold.conf import Conf
+from keyfold.conf.use_case import Conf
 
 if __name__ == "__main__":
     print(json.dumps(Conf.model_json_schema(), indent=2))

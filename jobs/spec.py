@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from keyfold.cli import Parser, guarded
+from keyfold.cli.main import Parser, guarded
 
 _SPEC = "a digest of keyfold.specs or its beginning, a file, or models:/NAME@ALIAS"
 
@@ -25,9 +25,9 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from keyfold import diff
-    from keyfold.spark import session
-    from keyfold.tables import Tables, home
+    from keyfold.engine.session import session
+    from keyfold.engine.tables import Tables, home
+    from keyfold.jobs import spec_diff as diff
 
     tables = Tables(session("keyfold spec"), home())
     a = diff.found(tables, options.a)

@@ -1,9 +1,9 @@
 """Train a model, measure and register it; make it the champion where it clears the bar."""
 
-from keyfold.cli import main
-from keyfold.run import Run
-from keyfold.training.heart import one_batch
+from keyfold.cli.main import main
+from keyfold.runtime.run import Run
 from keyfold.training.job import decide, train
+from keyfold.training.memorize import one_batch
 
 FLAGS = {"overfit-one-batch": "learn one batch by heart in place of that, to see whether the model can; registers nothing"}
 

@@ -1,7 +1,7 @@
 """Bring back the rows that the newest ingest replaced, period by period."""
 
-from keyfold.cli import main
-from keyfold.ingest import undo
+from keyfold.cli.main import main
+from keyfold.ingestion.job import undo
 
 if __name__ == "__main__":
     main(undo, __doc__)

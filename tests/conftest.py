@@ -31,7 +31,7 @@ _MAKE_MLFLOW = "from keyfold import registry; registry.client().search_experimen
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory):
-    from keyfold.spark import session
+    from keyfold.engine.session import session
 
     os.environ["KEYFOLD_HOME"] = str(tmp_path_factory.mktemp("session"))
     made = session("tests")

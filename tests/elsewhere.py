@@ -7,9 +7,9 @@ from pathlib import Path
 from pyarrow import feather
 from pyspark.sql import SparkSession
 
-from keyfold.features import Feature
-from keyfold.fitting import Target
-from keyfold.spec import Spec
+from keyfold.features.fitting import Target
+from keyfold.features.kinds import Feature
+from keyfold.features.spec import Spec
 
 
 def main(master, folder):

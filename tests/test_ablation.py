@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import mlflow
 import pytest
 
-from keyfold import registry
-from keyfold.conf import check, load
-from keyfold.digests import digest
+from keyfold.conf.use_case import check, load
+from keyfold.core.digests import digest
 from keyfold.errors import ConfError
-from keyfold.ingest import ingest
-from keyfold.run import Run
-from keyfold.score import score
-from keyfold.spec import Spec
+from keyfold.features.spec import Spec
+from keyfold.ingestion.job import ingest
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
+from keyfold.tracking import registry
 from keyfold.training import ablation
 from keyfold.training.job import decide, train
 

@@ -17,17 +17,18 @@ import mlflow
 import pyarrow as pa
 import pytest
 
-from keyfold import cli, sources
-from keyfold.cli import guarded
-from keyfold.conf import check
+from keyfold.cli import main
+from keyfold.cli.main import guarded
+from keyfold.conf.use_case import check
+from keyfold.core.sql import col
+from keyfold.dataset.labelled_rows import features
 from keyfold.errors import DataError, PromiseError
-from keyfold.examples import features
-from keyfold.ingest import ingest
-from keyfold.run import Run
-from keyfold.score import score
-from keyfold.spec import Spec
-from keyfold.sql import col
-from keyfold.texts import LINE
+from keyfold.features.spec import Spec
+from keyfold.ingestion import sources
+from keyfold.ingestion.job import ingest
+from keyfold.ingestion.text_files import LINE
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
 from keyfold.training.job import decide, train
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -138,7 +139,7 @@ def started(capsys, monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["ingest.py", *map(str, arguments)])
     monkeypatch.setattr("keyfold.spark.session", lambda name: pytest.fail("a session was started"))
     with pytest.raises(SystemExit) as left:
-        cli.main(ingest, "Reads.")
+        main.main(ingest, "Reads.")
     return left.value.code, capsys.readouterr().err
 
 

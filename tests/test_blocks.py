@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.utils import all_estimators
 from threadpoolctl import ThreadpoolController
 
-from keyfold import blocks, matrix
-from keyfold.features import Out
-from keyfold.models import parity
+from keyfold.features import matrix
+from keyfold.features.kinds import Out
+from keyfold.models import blocks, parity
 from keyfold.models.sklearn import Estimator, Sklearn
 
 ROWS, LEARNT = 1000, 300

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 from test_parity import TARGET, confs, table
 
-from keyfold import hashing
-from keyfold.certificate import Certificate, differs
-from keyfold.conf import check
+from keyfold.conf.use_case import check
+from keyfold.core import hashing
+from keyfold.core.types import ARROW
 from keyfold.errors import DataError, PromiseError
-from keyfold.spec import Fitted, Spec
-from keyfold.values import ARROW
+from keyfold.features.certificate import Certificate, differs
+from keyfold.features.spec import Fitted, Spec
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_an_environment_that_computes_otherwise_is_refused(issued, monkeypatch):
 
 
 def test_a_damaged_certificate_is_a_sentence(issued, tmp_path):
-    from keyfold.models import Model
+    from keyfold.models.model import Model
 
     _, certificate = issued
     certificate.save(tmp_path)

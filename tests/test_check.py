@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keyfold import check, cli
-from keyfold import conf as confs
+from keyfold.cli import main, preflight
+from keyfold.conf import use_case as confs
 from keyfold.errors import ConfError, DataError
 from keyfold.models import estimators
 
@@ -45,21 +45,21 @@ def source(tmp_path):
 ])  # fmt: skip
 def test_a_column_that_no_file_has_is_told(source, more, sentence):
     with pytest.raises(DataError) as error:
-        check.check(conf(source, **more), reads_source=True)
+        preflight.check(conf(source, **more), reads_source=True)
     assert str(error.value) == sentence.format(source=source)
-    check.check(conf(source, **more), reads_source=False)
+    preflight.check(conf(source, **more), reads_source=False)
 
 
 def test_columns_are_read_from_whatever_holds_them(tmp_path, source):
-    check.check(conf(source), reads_source=True)
+    preflight.check(conf(source), reads_source=True)
     folder = tmp_path / "many" / "plan=a"
     folder.mkdir(parents=True)
     (folder / "part.csv.gz").write_bytes(gzip.compress(b"id;day;churn\n1;x;0\n"))
-    check.check(conf(folder.parent, data={"csv": {"delimiter": ";"}}), reads_source=True)
+    preflight.check(conf(folder.parent, data={"csv": {"delimiter": ";"}}), reads_source=True)
     pq.write_table(pa.table({name: ["1"] for name in COLUMNS.split(",")}), tmp_path / "mine.parquet")
-    check.check(conf(tmp_path / "mine.parquet"), reads_source=True)
+    preflight.check(conf(tmp_path / "mine.parquet"), reads_source=True)
     with pytest.raises(DataError, match=r"data.label: .* has no column `left`"):
-        check.check(conf(tmp_path / "mine.parquet", data={"label": "left"}), reads_source=True)
+        preflight.check(conf(tmp_path / "mine.parquet", data={"label": "left"}), reads_source=True)
 
 
 def test_what_cannot_be_told_is_left_to_the_job(tmp_path, source):
@@ -69,37 +69,37 @@ def test_what_cannot_be_told_is_left_to_the_job(tmp_path, source):
     (tmp_path / "some.jsonl").write_text('{"id": 1}\n')
     for name, sentence in {"empty.csv": "is empty: not even a header", "odd.csv": "the header's column .* is not UTF-8"}.items():
         with pytest.raises(DataError, match=sentence):
-            check.check(conf(tmp_path / name), reads_source=True)
+            preflight.check(conf(tmp_path / name), reads_source=True)
     for name in ("odd.parquet", "some.jsonl"):
-        check.check(conf(tmp_path / name), reads_source=True)
-    check.check(conf("s3a://bucket/mine.csv"), reads_source=True)
-    check.check(conf(source, data={"columns": {"id": "bigint"}, "label": "churn"}), reads_source=True)
+        preflight.check(conf(tmp_path / name), reads_source=True)
+    preflight.check(conf("s3a://bucket/mine.csv"), reads_source=True)
+    preflight.check(conf(source, data={"columns": {"id": "bigint"}, "label": "churn"}), reads_source=True)
 
 
 def test_windows_are_made_from_columns_and_content_has_a_key(source):
     series = {"windowed": {"input_col": "id", "over": "7 days", "take": "mean"}}
     keyed = {"key": "content", "time": "day", "columns": {"day": "date"}}
-    check.check(
+    preflight.check(
         conf(source, data=keyed, features={"week": series | {"windowed": series["windowed"] | {"by": "plan"}}}), reads_source=True
     )
     with pytest.raises(DataError, match=r"features.week: .* no column `idd`"):
         odd = {"windowed": series["windowed"] | {"by": "plan", "input_col": "idd"}}
-        check.check(conf(source, data=keyed, features={"week": odd}), reads_source=True)
+        preflight.check(conf(source, data=keyed, features={"week": odd}), reads_source=True)
 
 
 def test_files_and_confs_that_are_not_there_are_told(tmp_path, source):
     with pytest.raises(DataError, match=r"there is no file `.*mine.cvs` .*did you mean `mine.csv`"):
-        check.check(conf(tmp_path / "mine.cvs"), reads_source=True)
+        preflight.check(conf(tmp_path / "mine.cvs"), reads_source=True)
     with pytest.raises(ConfError, match=r"there is no conf `usage.yaml`"):
-        check.check(conf(source, data={"time": "day", "views": ["usage.yaml"]}), reads_source=False)
+        preflight.check(conf(source, data={"time": "day", "views": ["usage.yaml"]}), reads_source=False)
 
 
 @pytest.mark.parametrize("period", ["2026-13", "2026", "2026-10-31", "october", "2026-1O"])
 def test_a_period_is_of_the_conf_s_kind(source, period):
     monthly = conf(source, data={"time": "day", "period": "month"})
-    assert cli._period(monthly, "2026-10") == "2026-10"
+    assert main._period(monthly, "2026-10") == "2026-10"
     with pytest.raises(ConfError, match=f"--period must be like 2026-10, since data.period is month .got {period}."):
-        cli._period(monthly, period)
+        main._period(monthly, period)
 
 
 def ran(job, *words):
@@ -122,7 +122,7 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
         f"name: mine\ndata: {{source: {source}, key: [id], label: churn, columns: {{id: bigint}}}}\n"
         "train: {model: {sklearn: {estimator: sklearn.linear_model.LogisticRegression, params: {C: 1}}}}\n"
     )
-    assert ran("pipeline", str(path)) == (cli.PASSED, "", "", ""), "and imports nothing that takes long"
+    assert ran("pipeline", str(path)) == (main.PASSED, "", "", ""), "and imports nothing that takes long"
     code, out, err, imported = ran("train", "--help")
     assert (code, err, imported) == (0, "", "") and out.startswith("usage: ./spark-submit.sh train ")
     code, out, err, imported = ran("train", "--driver-memory", "4g", str(path))
@@ -135,7 +135,7 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
     assert (code, "--strickt is not an option of this job (did you mean `--strict`?)" in err) == (2, True)
     code, _, err, imported = ran("ingest", str(path), "--set", "data.label=chrn")
     assert (code, imported) == (3, "") and err.startswith("keyfold: data.label: the source")
-    assert ran("spec", "diff", "a", "b", "--on", "x.rows")[0] == ran("doctor")[0] == cli.PASSED
+    assert ran("spec", "diff", "a", "b", "--on", "x.rows")[0] == ran("doctor")[0] == main.PASSED
 
 
 def test_the_list_of_estimators_is_that_of_the_release_that_is_installed():

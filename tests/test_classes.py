@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyfold.classes import yes_of
+from keyfold.models.positive_class import yes_of
 
 
 @pytest.mark.parametrize(

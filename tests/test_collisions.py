@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from keyfold import collisions, report
-from keyfold.collisions import Collisions, Pair
-from keyfold.conf import check
-from keyfold.examples import features
-from keyfold.features import Feature, FromFeature
-from keyfold.run import Run
-from keyfold.spec import Spec
+from keyfold.conf.use_case import check
+from keyfold.dataset import collisions
+from keyfold.dataset.collisions import Collisions, Pair
+from keyfold.dataset.labelled_rows import features
+from keyfold.features.kinds import Feature, FromFeature
+from keyfold.features.spec import Spec
+from keyfold.reporting import page
+from keyfold.runtime.run import Run
 
 COLUMNS = {
     "text": pa.string(),
@@ -226,7 +227,7 @@ def test_the_job_tells_and_keeps_what_it_counted(spark, home, monkeypatch):
     spec, found = features(run)
     wanted = collisions.measure(found.rows.where("keyfold_fold = 'train'"), spec)
     (section,) = told(run)
-    assert section == report.collisions(wanted)
+    assert section == page.collisions(wanted)
     kept = run.table("keyfold.collisions").read().orderBy("feature").collect()
     assert [(r.spec_digest, r.run_id, r.feature, r["values"], r.collisions) for r in kept] == [
         (spec.digest, run.jobs[-1].run_id, c.feature, c.values, c.observed) for c in wanted
@@ -264,12 +265,12 @@ def test_nothing_is_counted_where_nobody_asks_or_nothing_is_hashed(spark, home, 
 def test_the_section_has_numbers_a_picture_and_pairs():
     few = Collisions("few", 1024, 10, 3, 3, 0, 0)
     city = Collisions("city", 8192, 154_191, 5000, 3783, 2223, 66_319, [Pair("<b>", 467, "Bonn", 222)])
-    html = report.collisions([few, city]).html
+    html = page.collisions([few, city]).html
     cells = re.findall(r"<td[^>]*>(.*?)</td>", html)
     assert cells[:8] == ["city", "8,192", "5,000", "3,783", "1,217", "1,258", "43.01%", "497,398"]
     assert cells[8:16] == ["few", "1,024", "3", "3", "0", "0.002932", "0.00%", "201"]
     assert cells[16:] == ["city", "&lt;b&gt;", "467", "Bonn", "222"]
     assert ">expected by chance<" in html
     assert ">44.5%<" in html
-    assert "The two most frequent values" not in report.collisions([few]).html
-    assert '<td class="n">–</td>' in report.collisions([few._replace(values=10**8, occupied=1023)]).html
+    assert "The two most frequent values" not in page.collisions([few]).html
+    assert '<td class="n">–</td>' in page.collisions([few._replace(values=10**8, occupied=1023)]).html

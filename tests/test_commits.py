@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfold import feature_table
-from keyfold.commits import RECORDS, Commit, Log
-from keyfold.conf import check
-from keyfold.due import due
+from keyfold.conf.use_case import check
+from keyfold.engine.commits import RECORDS, Commit, Log
+from keyfold.engine.tables import Table, Tables
 from keyfold.errors import DataError, PromiseError
-from keyfold.ingest import ingest, undo
-from keyfold.run import Job, Run
-from keyfold.tables import Table, Tables
+from keyfold.feature_store import table as feature_table
+from keyfold.ingestion.job import ingest, undo
+from keyfold.runtime.run import Job, Run
+from keyfold.scoring.key_check import due
 
 FILES = {"a": ["1,2026-01-05", "2,2026-01-06"], "b": ["3,2026-02-05"], "c": ["4,2026-02-06"]}
 WINDOW = {"sum": {"windowed": {"input_col": "id", "by": [], "over": "all", "take": "sum"}}}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfold.copies import SHARE, Alike, alike, copies, parts, row_hash
-from keyfold.examples import LABEL
-from keyfold.split import FOLD, Folds, Split
+from keyfold.dataset.copies import SHARE, Alike, alike, copies, parts, row_hash
+from keyfold.dataset.labelled_rows import LABEL
+from keyfold.split.folds import FOLD, Folds, Split
 
 RNG = np.random.default_rng(0)
 FOLDS = Folds(Split(), ["id"], "copies")

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pytest
 from test_windows import HOUR, batch, run
 
-from keyfold.certificate import Certificate
-from keyfold.conf import check
-from keyfold.derived import SAMPLES, Derived, _log
+from keyfold.conf.use_case import check
+from keyfold.core.derived import SAMPLES, Derived, _log
 from keyfold.errors import ConfError, DataError
-from keyfold.features import Feature
-from keyfold.features.windowed import Windowed
-from keyfold.series import Definition, States
-from keyfold.spec import Spec
+from keyfold.features.certificate import Certificate
+from keyfold.features.kinds import Feature
+from keyfold.features.kinds.windowed import Windowed
+from keyfold.features.spec import Spec
+from keyfold.windows.series import Definition, States
 
 RNG = np.random.default_rng(0)
 DAY = dt.timedelta(days=1)

@@ -17,18 +17,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyfold import conf as confs
-from keyfold import formats, suspects
+from keyfold.conf import use_case as confs
+from keyfold.conf.yaml import parse
 from keyfold.errors import ConfError
-from keyfold.formats import NUMBERS, Numbers
-from keyfold.ingest import ingest
-from keyfold.look import conf_for
-from keyfold.peek import see
-from keyfold.run import Run
-from keyfold.sample import SAMPLE, Sample
-from keyfold.score import score
+from keyfold.evaluation import label_leakage
+from keyfold.ingestion.job import ingest
+from keyfold.profiling import value_formats
+from keyfold.profiling.draft_conf import conf_for
+from keyfold.profiling.file_profile import see
+from keyfold.profiling.row_sample import SAMPLE, Sample
+from keyfold.profiling.value_formats import NUMBERS, Numbers
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
 from keyfold.training.job import decide, train
-from keyfold.yaml import parse
 
 JOB = Path(__file__).parent.parent / "jobs" / "init.py"
 Draw = Callable[..., tuple[str, dict[str, Any]]]
@@ -123,7 +124,7 @@ def test_any_number_is_read_in_the_form_in_which_it_is_written(whole: list[int],
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)), min_size=1),
-    st.sampled_from(formats.DATES),
+    st.sampled_from(value_formats.DATES),
 )
 def test_any_date_is_read_in_the_form_in_which_it_is_written(days: list[Any], form: str) -> None:
     tokens = {
@@ -141,15 +142,15 @@ def test_any_date_is_read_in_the_form_in_which_it_is_written(days: list[Any], fo
     }
     python = re.sub("yyyy|yy|MMM|MM|M|dd|d|HH|H|mm|ss", lambda token: tokens[token[0]], form)
     texts = pa.array([day.strftime(python) for day in days])
-    assert formats.is_date(texts, form)
+    assert value_formats.is_date(texts, form)
     shape = "%Y-%m-%d" + (" %H:%M:%S" if "ss" in form else " %H:%M:00" if "mm" in form else "")
-    assert formats.iso(texts, form).to_pylist() == [day.strftime(shape) for day in days]
+    assert value_formats.iso(texts, form).to_pylist() == [day.strftime(shape) for day in days]
 
 
 def test_what_is_no_date_is_null() -> None:
     texts = pa.array([None, "", "1.2", "31.12.2026"])
-    assert formats.iso(texts, "dd.MM.yyyy").to_pylist() == [None, None, None, "2026-12-31"]
-    assert formats.iso(pa.array([None, "1.2.26 7:05"]), "d.M.yy H:mm").to_pylist() == [None, "2026-02-01 07:05:00"]
+    assert value_formats.iso(texts, "dd.MM.yyyy").to_pylist() == [None, None, None, "2026-12-31"]
+    assert value_formats.iso(pa.array([None, "1.2.26 7:05"]), "d.M.yy H:mm").to_pylist() == [None, "2026-02-01 07:05:00"]
 
 
 def test_gaps_between_dates_of_any_form(draw: Draw) -> None:
@@ -219,8 +220,8 @@ def test_of_two_columns_that_are_the_same_one_is_taken(draw: Draw) -> None:
 
 def test_few_rows_make_no_suspects() -> None:
     y = np.array([0.0, 1.0] * 15)
-    assert suspects.reason(suspects.Values(y), suspects.Label(y, classes=True)) is None
-    assert suspects.reason(suspects.Values(np.tile(y, 2)), suspects.Label(np.tile(y, 2), classes=True))
+    assert label_leakage.reason(label_leakage.Values(y), label_leakage.Label(y, classes=True)) is None
+    assert label_leakage.reason(label_leakage.Values(np.tile(y, 2)), label_leakage.Label(np.tile(y, 2), classes=True))
 
 
 @settings(max_examples=40, deadline=None)
@@ -230,7 +231,7 @@ def test_the_area_is_that_of_scikit_learn(scores: list[int], seed: int) -> None:
 
     y = np.random.default_rng(seed).integers(0, 2, len(scores)).astype(float)
     y[:2] = 0, 1
-    assert suspects.Label(y, classes=True).quality(np.array(scores, float)) == pytest.approx(roc_auc_score(y, scores))
+    assert label_leakage.Label(y, classes=True).quality(np.array(scores, float)) == pytest.approx(roc_auc_score(y, scores))
 
 
 def test_people_are_left_out(draw: Draw) -> None:

@@ -16,11 +16,11 @@ from pyarrow import feather
 from pyspark.sql import functions as F
 from test_parity import IMAGE, TARGET, confs, same, table
 
-from keyfold import matrix
-from keyfold.certificate import differs
 from keyfold.errors import DataError
-from keyfold.features import Feature
-from keyfold.spec import Spec
+from keyfold.features import matrix
+from keyfold.features.certificate import differs
+from keyfold.features.kinds import Feature
+from keyfold.features.spec import Spec
 
 MOMENTS = [dt.datetime(1900, 1, 1), dt.datetime(2026, 3, 29, 1, 30, 0, 1), None]
 HARD = {

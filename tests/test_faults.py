@@ -19,10 +19,10 @@ import pytest
 import yaml
 from pyspark.sql import functions as F
 
-from keyfold.cli import understood
-from keyfold.conf import check
-from keyfold.run import Run
-from keyfold.score import score
+from keyfold.cli.main import understood
+from keyfold.conf.use_case import check
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
 from keyfold.training.job import decide, train
 
 LONG = os.environ.get("KEYFOLD_FAULTS") == "long"
@@ -287,7 +287,7 @@ def test_a_full_disk_is_told_and_the_old_version_can_be_read(spark, made, tmp_pa
 
 
 def test_the_ledger_is_rebuilt_from_the_history(spark, made):
-    from keyfold.ledger import rebuild
+    from keyfold.jobs.rebuild_ledger import rebuild
 
     for expected in (2, 0):
         run = Run(check(raw("undisturbed.predictions")), spark)

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from test_views import NAMES, START, USAGE, offered, usage, write
 
-from keyfold import feast_repository, views
+from keyfold.engine.tables import Tables
 from keyfold.errors import DataError
-from keyfold.point_in_time import training_set
-from keyfold.tables import Tables
+from keyfold.feature_store import feast as feast_repository
+from keyfold.feature_store import views
+from keyfold.feature_store.point_in_time import training_set
 
 feast = pytest.importorskip("feast")
 FEATURES = ["usage_features:calls_2", "usage_features:calls_all"]

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from keyfold import feature_table
-from keyfold.conf import check, load
+from keyfold.conf.use_case import check, load
 from keyfold.errors import ConfError, DataError
-from keyfold.ingest import ingest
-from keyfold.run import Run
-from keyfold.series import STATE, States
+from keyfold.feature_store import table as feature_table
+from keyfold.ingestion.job import ingest
+from keyfold.runtime.run import Run
+from keyfold.windows.series import STATE, States
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
 DAY = dt.date(2026, 3, 1)

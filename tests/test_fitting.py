@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyfold import exact, fitting, quantiles
+from keyfold.core import exact_sums, quantiles
+from keyfold.core.types import sql_cast
 from keyfold.errors import ConfError, DataError
-from keyfold.features import Feature
-from keyfold.spec import Plan, Spec, in_order
-from keyfold.values import sql_cast
+from keyfold.features import fitting
+from keyfold.features.kinds import Feature
+from keyfold.features.spec import Plan, Spec, in_order
 
 SIZES = st.sampled_from([1e-320, 1e-300, 1e-13, 1.0, 1e15, 1e300])
 numbers = st.lists(
@@ -36,17 +37,17 @@ numbers = st.lists(
 @settings(max_examples=300)
 @given(numbers, st.integers(0, 40))
 def test_sums_are_exact_and_those_of_parts_add_up(xs, cut):
-    whole, *parts = (exact.sums(np.array(some)) for some in (xs, xs[:cut], xs[cut:]))
+    whole, *parts = (exact_sums.sums(np.array(some)) for some in (xs, xs[:cut], xs[cut:]))
     wanted = {"x": sum(map(Fraction, xs)), "xx": sum(Fraction(x) ** 2 for x in xs)}
-    assert {name: exact.total(whole, name) for name in wanted} == wanted
-    assert {name: sum(exact.total(part, name) for part in parts) for name in wanted} == wanted
+    assert {name: exact_sums.total(whole, name) for name in wanted} == wanted
+    assert {name: sum(exact_sums.total(part, name) for part in parts) for name in wanted} == wanted
     assert all(abs(limb) < 2**31 for limb in whole.values())
 
 
 @given(st.fractions(min_value=0), st.integers(-1200, 1200))
 def test_the_root_is_correctly_rounded(square, power):
     square *= Fraction(2) ** power
-    found = exact.root(square)
+    found = exact_sums.root(square)
     below, above = ((Fraction(found) + Fraction(math.nextafter(found, to))) / 2 for to in (-math.inf, math.inf))
     assert max(below, 0) ** 2 <= square <= above**2
 
@@ -74,7 +75,7 @@ def test_statistics_are_those_of_fractions_in_any_layout(spark, parts, data):
             if xs:
                 mean = sum(xs) / len(xs)
                 assert stats["mean"] == float(mean)
-                assert stats["deviation"] == exact.root(sum((x - mean) ** 2 for x in xs) / len(xs))
+                assert stats["deviation"] == exact_sums.root(sum((x - mean) ** 2 for x in xs) / len(xs))
                 assert (stats["count"], stats["min"], stats["max"]) == (len(xs), min(xs), max(xs))
                 assert stats["varies"] == (len({row[n] for row in rows} - {None}) > 1)
 

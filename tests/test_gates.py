@@ -7,14 +7,15 @@ from functools import cache
 import pytest
 from pyspark.sql import functions as F
 
-from keyfold import gates, registry
-from keyfold.conf import check
+from keyfold.conf.use_case import check
+from keyfold.dataset import leakage_gates
+from keyfold.dataset.labelled_rows import examples
 from keyfold.errors import PromiseError
-from keyfold.examples import examples
-from keyfold.ingest import PERIOD, ingest
-from keyfold.run import Run
-from keyfold.score import score
-from keyfold.split import Folds
+from keyfold.ingestion.job import PERIOD, ingest
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
+from keyfold.split.folds import Folds
+from keyfold.tracking import registry
 from keyfold.training.job import train
 
 TIME = {"validation": "2026-03-01", "test": "2026-04-01", "gap": "5 days"}
@@ -66,7 +67,7 @@ def honest(spark, state):
     @cache
     def checked(split):
         run = run_of(spark, json.loads(split))
-        return gates.check(run, examples(run))
+        return leakage_gates.check(run, examples(run))
 
     return lambda split: checked(json.dumps(split, sort_keys=True))
 
@@ -87,7 +88,7 @@ def test_a_fault_breaks_its_gate(spark, state, monkeypatch, name):
     faulty(monkeypatch, fold)
     found = examples(run)
     with pytest.raises(PromiseError, match=said) as broken:
-        gates.check(run, found)
+        leakage_gates.check(run, found)
     assert broken.value.exit_code == 4
     assert name.removesuffix(" (gap)") in str(broken.value)
     assert str(broken.value).startswith("nothing was trained, because a check of the rows failed. ")

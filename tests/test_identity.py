@@ -8,11 +8,11 @@ from types import SimpleNamespace, UnionType
 import pytest
 from pydantic import BaseModel
 
-from keyfold import identity
-from keyfold.conf import Conf, check
-from keyfold.digests import canonical
+from keyfold.conf.use_case import Conf, check
+from keyfold.core.digests import canonical
+from keyfold.core.section import Section
 from keyfold.errors import ConfError, PromiseError
-from keyfold.section import Section
+from keyfold.runtime import identity
 
 PINS = {job: dict.fromkeys(reads.pins, "pinned") for job, reads in identity.JOBS.items()}
 SKLEARN = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 1.0}}}
@@ -333,8 +333,8 @@ def test_releases_of_packages_and_of_contracts_count(monkeypatch):
 
 
 def test_the_classes_of_groups_are_pinned(spark):
-    from keyfold import strata
-    from keyfold.split import Folds, Split, Strata
+    from keyfold.split import strata
+    from keyfold.split.folds import Folds, Split, Strata
 
     groups = spark.createDataFrame([(1, "a"), (2, None), (3, "b")], "keyfold_group bigint, keyfold_class string")
     folds = Folds(Split(by=["g"], stratified=True), ["id"], "n", label="y")
@@ -347,15 +347,15 @@ def test_the_classes_of_groups_are_pinned(spark):
 
 def test_a_sample_is_pinned_by_what_was_taken(monkeypatch):
     """Not by `memory_share`, which gives another sample on another machine."""
-    from keyfold.training import rows
+    from keyfold.training import arrays
 
     spec = SimpleNamespace(outs={"x": SimpleNamespace(length=1)})
     found = SimpleNamespace(of=lambda fold: 10**6)
 
     def sampled(share, pages):
-        monkeypatch.setattr(rows.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else pages)
+        monkeypatch.setattr(arrays.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else pages)
         conf = check(made(train={"model": SKLEARN, "memory_share": share}))
-        return rows.sampled(SimpleNamespace(conf=conf), spec, found)
+        return arrays.sampled(SimpleNamespace(conf=conf), spec, found)
 
     assert sampled(0.5, 10_000) == sampled(0.25, 20_000) == 213_333
     assert sampled(0.25, 10_000) == 106_667 and sampled(1, 10**9) == 10**6

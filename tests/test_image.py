@@ -8,14 +8,14 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from keyfold.conf import check
+from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
-from keyfold.features import Feature
-from keyfold.fitting import Measured
-from keyfold.ingest import PERIOD, ingest
-from keyfold.run import Run
-from keyfold.score import score
-from keyfold.spec import Fitted, Spec
+from keyfold.features.fitting import Measured
+from keyfold.features.kinds import Feature
+from keyfold.features.spec import Fitted, Spec
+from keyfold.ingestion.job import PERIOD, ingest
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
 from keyfold.training.job import decide, train
 
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageOps
 
-from keyfold.conf import check
-from keyfold.decoder import Decoder, Opening
+from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
-from keyfold.images import file_name
-from keyfold.images import images as make
-from keyfold.operations import Operation, Output
-from keyfold.run import Run
+from keyfold.imaging.decoder_process import Decoder, Opening
+from keyfold.imaging.operations import Operation, Output
+from keyfold.jobs.images import file_name
+from keyfold.jobs.images import images as make
+from keyfold.runtime.run import Run
 
 RNG = np.random.default_rng(1)
 WIDE = Image.fromarray(RNG.integers(0, 256, (20, 40, 3), np.uint8))
@@ -327,7 +327,7 @@ def by_pillow(file):
 
 
 def test_files_in_the_table_and_tasks_of_as_many_pixels(spark, home, monkeypatch):
-    from keyfold import images as job
+    from keyfold.jobs import images as job
 
     sizes = [(4, 4)] * 30 + [(400, 400)] * 8 + [(900, 30)] * 4
     cells = [images.encoded(Image.new("RGB", size)) for size in sizes] + [b"no image", None]

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from keyfold.conf import check
+from keyfold.conf.use_case import check
+from keyfold.engine.tables import Table
 from keyfold.errors import ConfError, DataError
-from keyfold.ingest import Data, in_period, ingest, period_of, undo
-from keyfold.run import Run
-from keyfold.score import score
-from keyfold.tables import Table
+from keyfold.ingestion.job import Data, in_period, ingest, period_of, undo
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
 from keyfold.training.job import decide, train
 
 TYPES = {"id": "bigint", "amount": "double", "day": "date"}

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from keyfold import fitting, matrix
 from keyfold.errors import ConfError, DataError
-from keyfold.features import Feature, Out
-from keyfold.features.text import LOWER
-from keyfold.spec import Plan, Spec
+from keyfold.features import fitting, matrix
+from keyfold.features.kinds import Feature, Out
+from keyfold.features.kinds.text import LOWER
+from keyfold.features.spec import Plan, Spec
 
 pytestmark = pytest.mark.usefixtures("compiled")
 

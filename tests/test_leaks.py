@@ -6,16 +6,17 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from keyfold import gates, registry
-from keyfold.conf import check
+from keyfold.conf.use_case import check
+from keyfold.dataset import leakage_gates
+from keyfold.dataset.label_leaks import leaks
+from keyfold.dataset.labelled_rows import LABEL, examples
 from keyfold.errors import ConfError, PromiseError
-from keyfold.examples import LABEL, examples
-from keyfold.features.text import Text
-from keyfold.ingest import PERIOD
-from keyfold.leaks import leaks
-from keyfold.run import Run
-from keyfold.split import Folds, Split
-from keyfold.suspects import MOST
+from keyfold.evaluation.label_leakage import MOST
+from keyfold.features.kinds.text import Text
+from keyfold.ingestion.job import PERIOD
+from keyfold.runtime.run import Run
+from keyfold.split.folds import Folds, Split
+from keyfold.tracking import registry
 from keyfold.training.job import train
 
 RNG = np.random.default_rng(0)
@@ -126,7 +127,7 @@ def test_a_column_that_gives_the_label_away_stops_training_unless_it_is_allowed(
     with pytest.raises(ConfError, match=r"split.allow: table `leaks.rows` has no column `reason` .did you mean `reason_code`"):
         train(run_of(spark, {"allow": ["reason"]}))
     allowed = run_of(spark, {"allow": ["reason_code"]})
-    assert all(gate.holds for gate in gates.check(allowed, examples(allowed)))
+    assert all(gate.holds for gate in leakage_gates.check(allowed, examples(allowed)))
     number = run_of(spark, {}, "amount")
     train(number)
     page = number.write_report().read_text("utf-8")

@@ -17,14 +17,16 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 import keyfold
-from keyfold import digests, logged, registry, serving
-from keyfold.certificate import Certificate, made_up
+from keyfold.core import digests
 from keyfold.errors import ConfError, DataError, PromiseError
-from keyfold.features import KINDS
-from keyfold.fitting import Measured
-from keyfold.models import Label, Model
+from keyfold.features.certificate import Certificate, made_up
+from keyfold.features.fitting import Measured
+from keyfold.features.kinds import KINDS
+from keyfold.features.spec import Fitted, Spec
+from keyfold.models.model import Label, Model
 from keyfold.models.sklearn import Sklearn
-from keyfold.spec import Fitted, Spec
+from keyfold.serving import pyfunc as serving
+from keyfold.tracking import model_folder, registry
 
 ROWS = pd.DataFrame({"city": ["a", "b", "c", None] * 10, "plan": range(40)})
 CHAMPION = "models:/shop@champion"
@@ -89,15 +91,15 @@ def test_each_file_counts_be_it_changed_or_removed(registered, store, tmp_path):
     files += [Path("code/keyfold/serving.py"), Path("code/keyfold/features/hashed.py")]
     assert {"MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml"} < {str(file) for file in files}
     assert sum(file.parts[0] == "data" for file in files) == 5
-    digest, seen = version.tags[logged.DIGEST], set()
-    assert logged.digest_of(root) == digest
-    assert registry.client().get_run(version.mlflow_run_id).data.tags[logged.DIGEST] == digest
+    digest, seen = version.tags[model_folder.DIGEST], set()
+    assert model_folder.digest_of(root) == digest
+    assert registry.client().get_run(version.mlflow_run_id).data.tags[model_folder.DIGEST] == digest
     for file in files:
         sound = (root / file).read_bytes()
         (root / file).write_bytes(b"")
-        seen.add(logged.digest_of(root))
+        seen.add(model_folder.digest_of(root))
         (root / file).unlink()
-        seen.add(logged.digest_of(root))
+        seen.add(model_folder.digest_of(root))
         (root / file).write_bytes(sound)
     assert len(seen) == 2 * len(files)
     assert digest not in seen
@@ -159,10 +161,10 @@ def test_what_mlflow_and_python_leave_in_a_local_store_is_no_change_and_is_not_k
     version, root = registered
     (root / "code/keyfold/__pycache__").mkdir()
     (root / "code/keyfold/__pycache__/serving.cpython-311.pyc").write_bytes(b"planted")
-    (root / logged.META).write_text("model_name: another\n")
+    (root / model_folder.META).write_text("model_name: another\n")
     fetched = Path(tempfile.mkdtemp(dir=tmp_path))
     assert registry.fetch(version, fetched).parts[-2:] == ("data", "model")
-    assert not [path for name in logged.LATER for path in fetched.rglob(name)]
+    assert not [path for name in model_folder.LATER for path in fetched.rglob(name)]
 
 
 @pytest.mark.parametrize("uri", [CHAMPION, "models:/shop/1", "runs:/{}"])
@@ -213,7 +215,7 @@ def test_predictions_that_differ_from_those_of_training_are_logged(registered, s
     moved = np.nextafter(float.fromhex(facts["answers"][3]), 1)
     facts["answers"][3] = float(moved).hex()
     (root / "data/model/model.json").write_text(json.dumps(facts))
-    monkeypatch.setattr(logged, "refuse_other_files", lambda *_: None)
+    monkeypatch.setattr(model_folder, "refuse_other_files", lambda *_: None)
     with caplog.at_level(logging.WARNING, "keyfold"):
         assert keyfold.load_model(CHAMPION).model.parity.differ == 1
     assert "shop version 1: predictions here differ from those where it was trained" in caplog.text
@@ -231,7 +233,7 @@ def test_mlflows_door_finds_what_was_changed_unless_it_ran_it(registered, store,
     for path in (CHAMPION, str(root)):
         with pytest.raises(PromiseError, match="not those that were registered"):
             mlflow.pyfunc.load_model(path)
-    (root / logged.META).unlink()  # of another way to this folder
+    (root / model_folder.META).unlink()  # of another way to this folder
     with pytest.raises(PromiseError, match="the files of the model of run"):
         mlflow.pyfunc.load_model(str(root))
 
@@ -250,7 +252,7 @@ def test_where_the_registry_cannot_be_asked_that_is_logged(registered, tmp_path,
     try:
         mlflow.set_tracking_uri(uri)
         with caplog.at_level(logging.WARNING, "keyfold"):
-            logged.check_from_inside(tmp_path / "copy/data/model")
+            model_folder.check_from_inside(tmp_path / "copy/data/model")
     finally:
         mlflow.set_tracking_uri(kept)
     (said,) = (record.getMessage() for record in caplog.records if record.name == "keyfold")
@@ -266,7 +268,7 @@ def as_by_the_first_release(registered):
     version, _ = registered
     api = registry.client()
     source = api.get_model_version(version.name, version.version).source
-    tags = {name: value for name, value in version.tags.items() if name != logged.DIGEST}
+    tags = {name: value for name, value in version.tags.items() if name != model_folder.DIGEST}
     api.create_registered_model("old")
     made = api.create_model_version("old", source, version.mlflow_run_id, tags)
     return registry.find(f"models:/old/{made.version}")
@@ -279,7 +281,7 @@ def test_a_model_of_the_first_release_is_loaded_and_what_is_not_checked_is_said(
     with caplog.at_level(logging.WARNING, "keyfold"):
         assert len(keyfold.load_model("models:/old/1").predict(ROWS)) == 40
     assert "old version 1 was registered by keyfold 0.1: only the files in `data` are checked" in caplog.text
-    assert logged.differences(registry.fetch(old, tmp_path / "a")) == [
+    assert model_folder.differences(registry.fetch(old, tmp_path / "a")) == [
         "requirements.txt is missing, or names no release of a package, so they cannot be compared"
     ]
     (root / "data/model/spec.json").unlink()
@@ -300,7 +302,7 @@ def test_a_model_of_the_first_release_is_loaded_and_what_is_not_checked_is_said(
 def test_packages_are_compared_where_they_are_named(tmp_path, text, said):
     if text is not None:
         (tmp_path / "requirements.txt").write_text(text)
-    found = logged.differences(tmp_path)
+    found = model_folder.differences(tmp_path)
     assert len(found) == len(said)
     for words, sentence in zip(found, said, strict=True):
         assert pd.Series([words]).str.contains(sentence).all(), words

@@ -18,10 +18,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfold import conf as confs
+from keyfold.conf import use_case as confs
+from keyfold.conf.yaml import parse
 from keyfold.errors import ConfError, DataError, KeyfoldError
-from keyfold.look import conf_for, quoted, snake
-from keyfold.yaml import parse
+from keyfold.profiling.draft_conf import conf_for, quoted, snake
 
 JOB = Path(__file__).parent.parent / "jobs" / "init.py"
 TELCO = "churn_telco/telco-customer-churn-by-IBM.csv"

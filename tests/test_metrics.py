@@ -8,8 +8,8 @@ import sklearn.metrics as oracle
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from keyfold import curves
-from keyfold.metrics import MISSING, OTHERS, Metric, by_slice, classification, difference, figure, regression
+from keyfold.evaluation import curves
+from keyfold.evaluation.metrics import MISSING, OTHERS, Metric, by_slice, classification, difference, figure, regression
 
 ORACLES = {
     "roc_auc": oracle.roc_auc_score,

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 import keyfold
-from keyfold import registry
 from keyfold.errors import PromiseError
+from keyfold.tracking import registry
 
 KEPT = Path(__file__).parent / "models_of_0_1"
 ANSWERS = json.loads((KEPT / "answers.json").read_text("utf-8"))

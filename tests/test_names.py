@@ -2,12 +2,12 @@
 
 import pytest
 
-from keyfold import names
-from keyfold.conf import check
+from keyfold.conf import table_names
+from keyfold.conf.use_case import check
+from keyfold.engine.tables import PURPOSE
 from keyfold.errors import ConfError, DataError
-from keyfold.ingest import PERIOD, RUN
-from keyfold.run import Run
-from keyfold.tables import PURPOSE
+from keyfold.ingestion.job import PERIOD, RUN
+from keyfold.runtime.run import Run
 
 
 def conf(name="churn", **sections):
@@ -50,7 +50,7 @@ def test_two_uses_of_one_name_are_refused_by_the_check(sections, sentence):
 
 def test_other_names_may_be_alike():
     check(conf() | table("crm.predictions") | actions("call", "write", into="ml.rows"))
-    assert names.use(check(conf() | table("main.crm.customers")), "features").name == "main.churn.features"
+    assert table_names.use(check(conf() | table("main.crm.customers")), "features").name == "main.churn.features"
 
 
 def test_a_table_knows_what_it_is_for_and_refuses_another_use(spark, home):

@@ -16,13 +16,13 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyfold import hashing
-from keyfold.derived import Derived
+from keyfold.core import hashing
+from keyfold.core.derived import Derived
+from keyfold.core.types import ArrowValue
 from keyfold.errors import DataError
-from keyfold.features import KINDS, Feature
-from keyfold.fitting import Measured, Target
-from keyfold.spec import Spec
-from keyfold.values import ArrowValue
+from keyfold.features.fitting import Measured, Target
+from keyfold.features.kinds import KINDS, Feature
+from keyfold.features.spec import Spec
 
 pytestmark = pytest.mark.usefixtures("compiled")
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from keyfold.conf import check
+from keyfold.conf.file_period import FilePeriod, proposed
+from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
-from keyfold.periods import FilePeriod, proposed
 
 WIDTHS = {"year": 4, "month": 7, "day": 10}
 

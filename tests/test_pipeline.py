@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from test_identity import counts, covers, walked
 
-from keyfold import identity, registry
-from keyfold.conf import check, load
+from keyfold.conf.use_case import check, load
+from keyfold.core.section import Section
 from keyfold.errors import DataError
-from keyfold.ingest import ingest
-from keyfold.run import Run
-from keyfold.score import score
-from keyfold.section import Section
+from keyfold.ingestion.job import ingest
+from keyfold.runtime import identity
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
+from keyfold.tracking import registry
 from keyfold.training.job import decide, train
 
 ROOT = Path(__file__).parent.parent
@@ -157,7 +158,7 @@ def test_fitting_sees_the_train_fold_only(spark, home):
             "features": {"x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}}},
         }
     )
-    from keyfold.examples import features
+    from keyfold.dataset.labelled_rows import features
 
     frame = spark.range(400).selectExpr("id", "cast(id as double) x", "cast(id % 3 as string) c", "id % 2 = 0 y")
     run = Run(conf, spark)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 import written
 
-from keyfold import sources
 from keyfold.errors import DataError
+from keyfold.ingestion import sources
 from keyfold.readers import Form, blocks, head_of, parts, planned, ranges, read_range, records
 from keyfold.readers.opening import splittable
 

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, QueryBuilder
 
-from keyfold.conf import check
-from keyfold.ingest import ingest
-from keyfold.run import Run
+from keyfold.conf.use_case import check
+from keyfold.ingestion.job import ingest
+from keyfold.runtime.run import Run
 
 HEADER = "subscriber no.,größe,minutes"
 ODD = {"subscriber no.": "string", "größe": "double", "minutes": "bigint"}

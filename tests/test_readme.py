@@ -12,9 +12,11 @@ import deltalake
 import numpy as np
 import pytest
 
-from keyfold import errors, registry, yaml
-from keyfold.conf import Conf, check
-from keyfold.features import KINDS
+from keyfold import errors
+from keyfold.conf import yaml
+from keyfold.conf.use_case import Conf, check
+from keyfold.features.kinds import KINDS
+from keyfold.tracking import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

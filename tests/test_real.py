@@ -10,15 +10,17 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from keyfold import gates, registry, yaml
-from keyfold.conf import check
+from keyfold.conf import yaml
+from keyfold.conf.use_case import check
+from keyfold.dataset import leakage_gates
+from keyfold.dataset.labelled_rows import examples
 from keyfold.errors import PromiseError
-from keyfold.examples import examples
-from keyfold.ingest import PERIOD, ingest
-from keyfold.look import conf_for
-from keyfold.run import Run
-from keyfold.score import score
-from keyfold.spec import Spec
+from keyfold.features.spec import Spec
+from keyfold.ingestion.job import PERIOD, ingest
+from keyfold.profiling.draft_conf import conf_for
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
+from keyfold.tracking import registry
 from keyfold.training.job import decide, train
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
@@ -86,7 +88,7 @@ def gates_of(spark, name, key="content", again=0.0):
     }  # fmt: skip
     run = Run(check(conf), spark)
     run.rows.replace(spark.createDataFrame(pa.Table.from_pandas(table, preserve_index=False)), PERIOD, {"all": len(table)})
-    return gates.check(run, examples(run))
+    return leakage_gates.check(run, examples(run))
 
 
 @pytest.mark.parametrize("name", READ)

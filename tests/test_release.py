@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 
-from keyfold import registry, report
-from keyfold.conf import check
+from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
-from keyfold.ingest import ingest
-from keyfold.metrics import Metric
-from keyfold.release import Evidence, Release, hindrances
-from keyfold.run import Run
-from keyfold.score import score
-from keyfold.training.decision import decide
+from keyfold.evaluation.metrics import Metric
+from keyfold.ingestion.job import ingest
+from keyfold.release.criteria import Evidence, Release, hindrances
+from keyfold.reporting import page as report
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
+from keyfold.tracking import registry
 from keyfold.training.job import train
+from keyfold.training.promotion import decide
 
 
 def why_not(metric, few=100, gain=None, not_compared="", **bound):

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from keyfold import report
-from keyfold.metrics import Metric, Slice
+from keyfold.evaluation.metrics import Metric, Slice
+from keyfold.reporting import page as report
 
 NASTY = """<script>alert("x")</script> $\\alpha$ & 'q' $"""
 VOID = {"meta", "link"}

@@ -5,13 +5,13 @@ import json
 import pyarrow as pa
 import pytest
 
-from keyfold.conf import check
-from keyfold.digests import digest
-from keyfold.features import KINDS
-from keyfold.fitting import Target
-from keyfold.spec import Plan, Spec
-from keyfold.split import Folds, Split
-from keyfold.standins import StandIn
+from keyfold.conf.use_case import check
+from keyfold.core.digests import digest
+from keyfold.dataset.imputation import StandIn
+from keyfold.features.fitting import Target
+from keyfold.features.kinds import KINDS
+from keyfold.features.spec import Plan, Spec
+from keyfold.split.folds import Folds, Split
 
 ROWS = pa.table(
     {

@@ -13,17 +13,22 @@ import pyarrow as pa
 import pytest
 from test_bad_input import refusal
 
-from keyfold import bridge, hashing, layouts, registry, schema, standins, yaml
-from keyfold.conf import check
-from keyfold.examples import FOLD, examples
-from keyfold.files import summed
+from keyfold.conf import versions as schema
+from keyfold.conf import yaml
+from keyfold.conf.use_case import check
+from keyfold.conf.versions import Version
+from keyfold.core import hashing
+from keyfold.dataset import imputation
+from keyfold.dataset.imputation import Lacking, StandIn, StandIns
+from keyfold.dataset.labelled_rows import FOLD, examples
 from keyfold.generators import Retail
-from keyfold.ingest import Data, ingest
-from keyfold.layouts import Came
-from keyfold.run import Run
-from keyfold.schema import Version
-from keyfold.score import score
-from keyfold.standins import Lacking, StandIn, StandIns
+from keyfold.ingestion import drift, layout_reader
+from keyfold.ingestion.drift import Came
+from keyfold.ingestion.increments import summed
+from keyfold.ingestion.job import Data, ingest
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
+from keyfold.tracking import registry
 from keyfold.training import job
 from keyfold.training.job import decide, train
 
@@ -81,7 +86,7 @@ def folder(tmp_path):
 
 
 def bridged(spark, folder):
-    rows = bridge.read(Run(check(conf(folder)), spark)).rows
+    rows = layout_reader.read(Run(check(conf(folder)), spark)).rows
     return sorted(rows.drop("keyfold_file", "keyfold_raw", "keyfold_line").collect(), key=repr)
 
 
@@ -124,9 +129,9 @@ def test_rows_that_cannot_be_brought_over_are_quarantined_and_counted_by_file(sp
 def test_weights_and_stand_ins_are_no_reason_to_ingest_anew(folder):
     one, other = check(conf(folder)), conf(folder)
     other["data"]["versions"][0] |= {"weight": 0.1, "columns_from": FROM | {"age": {"missing": "most_frequent"}}}
-    assert bridge.dumped(one) == bridge.dumped(check(other))
+    assert layout_reader.dumped(one) == layout_reader.dumped(check(other))
     other["data"]["versions"][0]["columns_from"] = FROM | {"age": {"constant": 1.0}}
-    assert bridge.dumped(one) != bridge.dumped(check(other))
+    assert layout_reader.dumped(one) != layout_reader.dumped(check(other))
 
 
 def current(wanted, **more):
@@ -258,18 +263,20 @@ def test_what_stands_in_is_of_new_rows_in_any_order(spark):
         Lacking("card", "distribution", ("c",)): ["old"], Lacking("card", "most_frequent"): ["older"],
         Lacking("n", "mean"): ["old"], Lacking("x", "mean"): ["old"], Lacking("d", "most_frequent"): ["old"],
     }  # fmt: skip
-    made = standins.fit(frame, lacking)
+    made = imputation.fit(frame, lacking)
     assert [s[3:] for s in made.of] == [
         (["a", "b"], [1, 3]), (["b"], [1]), (["2"], [1]), (["0.2"], [1]), (["true"], [1]),
     ]  # fmt: skip
-    assert StandIns.from_json(made.to_json()).digest == made.digest == standins.fit(frame.repartition(3), lacking).digest
-    code, sentence = refusal(lambda: standins.fit(frame.where("card = 'c'"), {Lacking("card", "distribution", ("c",)): ["old"]}))
+    assert StandIns.from_json(made.to_json()).digest == made.digest == imputation.fit(frame.repartition(3), lacking).digest
+    code, sentence = refusal(
+        lambda: imputation.fit(frame.where("card = 'c'"), {Lacking("card", "distribution", ("c",)): ["old"]})
+    )
     said = "nothing can stand in for `card`: new rows of the train fold have no value of it but c, which the map gives"
     assert (code, sentence) == (3, said)
 
 
 def test_counts_beyond_the_reduction_are_scaled():
-    values, cumulative = standins._cumulated({"b": 3 * 10**9, "a": 10**9, "c": 1})
+    values, cumulative = imputation._cumulated({"b": 3 * 10**9, "a": 10**9, "c": 1})
     assert values == ["a", "b", "c"]
     assert cumulative[-1] < 2**31
     assert cumulative[0] / cumulative[-1] == pytest.approx(0.25, abs=1e-6)
@@ -279,9 +286,9 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     run = Run(check(conf(folder)), spark)
     ingest(run)
     found = examples(run)
-    rows = found.rows.select("id", FOLD, "is_bridged", "card", "age", standins.WEIGHT).toPandas()
+    rows = found.rows.select("id", FOLD, "is_bridged", "card", "age", imputation.WEIGHT).toPandas()
     assert not rows[rows[FOLD] != "train"].is_bridged.any()
-    assert rows.groupby("is_bridged")[standins.WEIGHT].unique().map(list).to_dict() == {False: [1.0], True: [0.5]}
+    assert rows.groupby("is_bridged")[imputation.WEIGHT].unique().map(list).to_dict() == {False: [1.0], True: [0.5]}
     new = pd.read_csv(folder / "new_1.csv").set_index("id")
     learnt = new.loc[rows[~rows.is_bridged & (rows[FOLD] == "train")].id]
     by = {s.column: s for s in found.stand_ins.of}
@@ -291,7 +298,7 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     assert set(rows[rows.is_bridged].card) == {"cash", "amex", "visa"}
     assert rows[rows.is_bridged].age.eq(learnt.age.mean()).all()
     version = train(run)
-    assert registry.text(version, standins.FILE) == found.stand_ins.to_json()
+    assert registry.text(version, imputation.FILE) == found.stand_ins.to_json()
     score(run, decide(run, version))
     predictions = deltalake.DeltaTable(str(run.predictions.path)).to_pandas().set_index("id")
     table = deltalake.DeltaTable(str(run.rows.path)).to_pandas().set_index("id")
@@ -361,22 +368,22 @@ def named(**names):
     ],
 )  # fmt: skip
 def test_each_drift_has_its_verdict(columns, kind, verdict, said):
-    found = layouts.compared(TABLE, columns).verdicts
+    found = drift.compared(TABLE, columns).verdicts
     assert (kind, verdict, said) in [tuple(v) for v in found]
     assert {v.kind for v in found} <= {kind, "reserved name", "unexpected", "duplicate name"}
 
 
 def test_nested_and_nullable_columns_have_their_verdicts():
-    nested = layouts.compared({"s": "struct<a:int>"}, [Came("s", "struct<a:int,b:int>")]).verdicts
+    nested = drift.compared({"s": "struct<a:int>"}, [Came("s", "struct<a:int,b:int>")]).verdicts
     assert [(v.kind, v.verdict) for v in nested] == [("nested fields", "refuse")]
-    nullable = layouts.compared({"n": "bigint"}, [Came("n", "bigint", nullable=True)], required=["n"]).verdicts
+    nullable = drift.compared({"n": "bigint"}, [Came("n", "bigint", nullable=True)], required=["n"]).verdicts
     assert [(v.kind, v.verdict) for v in nullable] == [("may be NULL", "accept")]
-    assert layouts.compared(TABLE, came()).verdicts == []
+    assert drift.compared(TABLE, came()).verdicts == []
 
 
 def test_the_stub_is_a_conf_that_holds(tmp_path):
     new = {"id": "bigint", "start_time": "timestamp", "n": "string", "x": "double", "d": "decimal(10,2)", "card": "string"}
-    pasted = yaml.parse(layouts.stub(TABLE, new, "old*.csv", ["id"]))
+    pasted = yaml.parse(drift.stub(TABLE, new, "old*.csv", ["id"]))
     made = check({"name": "x", "data": pasted["data"] | {"source": str(tmp_path), "key": ["id"]}})
     ways = {name: way.told() for name, way in made.data.versions[0].columns_from.items()}
     assert ways == {"start_time": "`start time`", "n": "`n`", "card": "missing: distribution"}
@@ -480,7 +487,7 @@ def test_missing_may_be_nothing_at_all(folder):
     made = conf(folder)
     made["data"]["versions"][0]["columns_from"] = FROM | yaml.parse("age: {missing: null}")
     found = check(made)
-    assert Lacking("age", "null") not in standins.wanted(found.data)
+    assert Lacking("age", "null") not in imputation.wanted(found.data)
     assert check(yaml.parse(yaml.dump(found))) == found
 
 

@@ -15,17 +15,20 @@ from hypothesis import strategies as st
 from pyspark.sql import types as T
 from test_commits import age
 
-from keyfold import answers, due, logged, registry, report
-from keyfold.actions import Action, write_csv
-from keyfold.commits import RECORDS
-from keyfold.conf import check
+from keyfold.conf.use_case import check
+from keyfold.engine.commits import RECORDS
+from keyfold.engine.session import unmeasured
+from keyfold.engine.tables import Table
 from keyfold.errors import DataError, PromiseError, RowsError
-from keyfold.ledger import rebuild
-from keyfold.models import Prediction
-from keyfold.run import Run
-from keyfold.score import _compare_environments, score
-from keyfold.spark import unmeasured
-from keyfold.tables import Table
+from keyfold.jobs.rebuild_ledger import rebuild
+from keyfold.models import answering as answers
+from keyfold.models.model import Prediction
+from keyfold.reporting import page
+from keyfold.runtime.run import Run
+from keyfold.scoring import key_check
+from keyfold.scoring.actions import Action, write_csv
+from keyfold.scoring.job import _compare_environments, score
+from keyfold.tracking import model_folder, registry
 from keyfold.training.job import decide, train
 
 KEYS = [2**53 + 1, 2**63 - 1, -(2**63), 0, -1]
@@ -113,7 +116,7 @@ def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, firs
     before = there(first, "2026-03")
     spark.sql(f"RESTORE {first.predictions.at} TO VERSION AS OF {latest}")
     assert len(before) == 300 and there(first, "2026-03") == []
-    monkeypatch.setattr(due, "_counted", lambda *of: pytest.fail("looked at again"))
+    monkeypatch.setattr(key_check, "_counted", lambda *of: pytest.fail("looked at again"))
     assert scored(spark, "2026-03").jobs[-1].status == "committed"
     assert there(first, "2026-03") == before
     spark.sql(f"UPDATE {first.predictions.at} SET probability = 0.5 WHERE id = 7")
@@ -178,7 +181,7 @@ def test_too_many_without_a_prediction_leave_the_period_as_it_was(spark, first, 
 
 def test_a_model_is_loaded_once_a_worker(spark, first, tmp_path):
     def told(batches):
-        from keyfold import answers
+        from keyfold.models import answering as answers
 
         for _ in batches:
             yield pa.RecordBatch.from_pydict({"loads": [[*answers.loads.values()]]})
@@ -236,8 +239,8 @@ def test_a_run_names_its_model_and_files_that_were_changed_are_refused(spark, tr
 
 
 def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch, capsys, tmp_path):
-    release = logged._release
-    monkeypatch.setattr(logged, "_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name))
+    release = model_folder._release
+    monkeypatch.setattr(model_folder, "_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name))
     run = Run(conf(into="strict.predictions"), spark, "2026-02")
     with pytest.raises(
         DataError, match=r"packages here are not those of shop version 1: skops 0.0, not .*; xxhash missing, not .*--strict"
@@ -248,7 +251,7 @@ def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch
     _compare_environments(run, version, ["skops 0.0, not 1.0"], strict=False)
     assert "the packages here are not those of shop version 1: skops 0.0, not 1.0\n" in capsys.readouterr().err
     with pytest.raises(DataError, match=r"requirements.txt is missing"):
-        _compare_environments(run, version, logged.differences(tmp_path), strict=True)
+        _compare_environments(run, version, model_folder.differences(tmp_path), strict=True)
 
 
 def test_a_foreign_model_answers_where_its_digest_is_trusted(spark, trained, tmp_path):
@@ -348,6 +351,6 @@ def test_rows_are_measured_where_their_size_may_differ():
 
 def test_how_far_scores_moved():
     same = np.array([10, 20, 30])
-    assert report.stability(same, same * 5) < 0.001 and report.stability(same, same[::-1]) > 0.25
+    assert page.stability(same, same * 5) < 0.001 and page.stability(same, same[::-1]) > 0.25
     p, q = np.array([10.5, 20.5]) / 31, np.array([20.5, 10.5]) / 31
-    assert report.stability([10, 20], [20, 10]) == pytest.approx(sum((p - q) * np.log(p / q)))
+    assert page.stability([10, 20], [20, 10]) == pytest.approx(sum((p - q) * np.log(p / q)))

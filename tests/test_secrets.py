@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfold import cli, registry, report
-from keyfold.conf import check
+from keyfold.cli import main
+from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
-from keyfold.run import Run, mlflow_at
+from keyfold.reporting import page as report
+from keyfold.runtime.run import Run, mlflow_at
 from keyfold.secrets import holds_password, is_address, redacted
+from keyfold.tracking import registry
 
 
 @pytest.mark.parametrize(("text", "shown"), [
@@ -94,7 +96,7 @@ def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", ["x.py"])
     for debug in (True, False):
         with pytest.raises(SystemExit):
-            cli.guarded(work, debug=debug)
+            main.guarded(work, debug=debug)
     said = capsys.readouterr()
     for text in (page, str(row), said.err, said.out):
         assert "canary" not in text
@@ -177,12 +179,12 @@ def test_names_that_only_sound_like_passwords_stay(text):
 def test_no_word_of_the_command_line_tells_one(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["score.py", "a.yaml", "s3a://me:canary@bucket/a.csv"])
     with pytest.raises(SystemExit):
-        cli.main(lambda run: None, None)
+        main.main(lambda run: None, None)
     assert "canary" not in capsys.readouterr().err
 
 
 def test_settings_of_the_session_are_hidden(spark, monkeypatch):
-    from keyfold.spark import session
+    from keyfold.engine.session import session
 
     spark.conf.set("spark.hadoop.fs.s3a.secret.key", "canary12")
     session()
@@ -191,18 +193,18 @@ def test_settings_of_the_session_are_hidden(spark, monkeypatch):
 
 
 def test_what_a_model_raises_tells_none(monkeypatch):
-    from keyfold import answers
+    from keyfold.models import answering
 
     monkeypatch.setenv("DB_PASSWORD", "canary12")
     model = SimpleNamespace(prediction_type=pa.float64())
-    assert answers._refused(model, RuntimeError("login as me with canary12"))[1].to_pylist() == [
+    assert answering._refused(model, RuntimeError("login as me with canary12"))[1].to_pylist() == [
         "RuntimeError: login as me with …"
     ]
 
 
 def test_a_server_that_does_not_answer_is_a_sentence():
     said = "API request to http://me:canary@h:5000/api/2.0/mlflow/runs/search failed with exception HTTPConnectionPool(host='h'): Max retries"
-    known = cli.understood(RuntimeError(said))
+    known = main.understood(RuntimeError(said))
     assert str(known) == "MLflow at http://…@h:5000 does not answer; is the server up, and MLFLOW_TRACKING_URI right?"
     assert known.exit_code == 3
 

@@ -9,14 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from keyfold import casts, parquet, paths, schema, sources, texts
-from keyfold.declared import Origin
+from keyfold.conf import versions
+from keyfold.conf.columns import Origin
+from keyfold.core.sql import col
 from keyfold.errors import DataError
-from keyfold.ingest import Data
-from keyfold.readers import Form, head_of, parts
-from keyfold.sources import Csv
-from keyfold.sql import col
-from keyfold.texts import FILE, LINE
+from keyfold.ingestion import casts, parquet_files, sources, text_files
+from keyfold.ingestion.job import Data
+from keyfold.ingestion.sources import Csv
+from keyfold.ingestion.text_files import FILE, LINE
+from keyfold.readers import Form, head_of, parts, paths
 
 
 def table(source, *columns):
@@ -51,8 +52,8 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("multi", [False, True])
 def test_ranges_and_another_file_system_give_the_rows_of_the_whole_file(spark, folder, monkeypatch, multi):
-    monkeypatch.setattr(texts, "_SMALL", 1000)
-    monkeypatch.setattr(texts, "_LARGE", 1000)
+    monkeypatch.setattr(text_files, "_SMALL", 1000)
+    monkeypatch.setattr(text_files, "_LARGE", 1000)
     form = Form(multi_line=multi)
     a, b = (str(folder / name) for name in ("a 1.csv", "b+%20.csv"))
     whole = [*read_directly(a, form), *((i, note, *more) for note, i, *more in read_directly(b, form))]
@@ -60,7 +61,7 @@ def test_ranges_and_another_file_system_give_the_rows_of_the_whole_file(spark, f
     csv = Csv(multi_line=multi)
     assert len(whole) > 1000
     if multi:
-        assert len(texts._tasks(spark, {a: head_of(a, form)})) > 5
+        assert len(text_files._tasks(spark, {a: head_of(a, form)})) > 5
     assert table(sources.read(spark, str(folder), {}, csv), "id", "note") == whole
     monkeypatch.setattr(sources, "local_files", lambda _: None)
     assert table(sources.read(spark, f"file://{folder}", {}, csv), "id", "note") == whole
@@ -251,7 +252,7 @@ def test_nanoseconds_in_parquet_are_microseconds_where_nothing_is_lost(spark, tm
 def test_types_of_parquet_that_are_not_read_are_told(tmp_path, values, sentence):
     pq.write_table(pa.table({"v": values}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=rf"a\.parquet: the column `v` {sentence}"):
-        parquet._schema([str(tmp_path / "a.parquet")])
+        parquet_files._schema([str(tmp_path / "a.parquet")])
 
 
 def test_folders_of_parquet_are_text_unless_a_type_is_declared(spark, tmp_path):
@@ -367,7 +368,7 @@ def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
         assert dict(zip(cases, [row.reason for row in rows], strict=True)) == told
         assert [row.v is None for row in rows] == [reason is not None for reason in cases.values()]
         old = spark.createDataFrame([(text,) for text in cases], "v string")
-        given = schema._brought(Data.model_validate({"key": ["v"], "zone": "UTC"}), F.col("v"), "string", type_, "`v`")
+        given = versions._brought(Data.model_validate({"key": ["v"], "zone": "UTC"}), F.col("v"), "string", type_, "`v`")
         bridged = old.select(given.value, given.reason).collect()
         assert [row[0] for row in bridged] == [row.v for row in rows]
         assert [row[1] is None for row in bridged] == [row.reason is None for row in rows]

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from keyfold.conf import check
+from keyfold.conf.train import Train
+from keyfold.conf.use_case import check
+from keyfold.dataset.labelled_rows import examples
 from keyfold.errors import ConfError, DataError
-from keyfold.examples import examples
-from keyfold.ingest import PERIOD
-from keyfold.run import Run
-from keyfold.split import FOLD, FOLDS, Folds, Split, key_hash
-from keyfold.strata import GROUPS
-from keyfold.training.section import Train
+from keyfold.ingestion.job import PERIOD
+from keyfold.runtime.run import Run
+from keyfold.split.folds import FOLD, FOLDS, Folds, Split, key_hash
+from keyfold.split.strata import GROUPS
 
 pytestmark = pytest.mark.usefixtures("compiled")
 

@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from keyfold import fitting
-from keyfold.conf import check
-from keyfold.examples import FOLD, _fitted, examples
-from keyfold.ingest import PERIOD
-from keyfold.run import Run
-from keyfold.spec import Spec
-from keyfold.sql import col
+from keyfold.conf.use_case import check
+from keyfold.core.sql import col
+from keyfold.dataset.labelled_rows import FOLD, _fitted, examples
+from keyfold.features import fitting
+from keyfold.features.spec import Spec
+from keyfold.ingestion.job import PERIOD
+from keyfold.runtime.run import Run
 
 pytestmark = pytest.mark.usefixtures("compiled")
 

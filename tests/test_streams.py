@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfold.errors import ConfError, DataError
-from keyfold.features import Out
-from keyfold.matrix import Layout
+from keyfold.features.kinds import Out
+from keyfold.features.matrix import Layout
 from keyfold.training import streams
 from keyfold.training.streams import STREAMS, Plan, Reader, groups
 

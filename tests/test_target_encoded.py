@@ -14,18 +14,19 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import PredefinedSplit
 from sklearn.preprocessing import TargetEncoder
 
-from keyfold import fitting, registry
-from keyfold.certificate import Certificate
-from keyfold.conf import check
+from keyfold.conf.use_case import check
+from keyfold.core.sql import col
+from keyfold.core.types import ARROW
+from keyfold.dataset.labelled_rows import FOLD, LABEL, PART, examples, features
 from keyfold.errors import ConfError, DataError
-from keyfold.examples import FOLD, LABEL, PART, examples, features
-from keyfold.features import Feature
-from keyfold.fitting import Target
-from keyfold.run import Run
-from keyfold.spec import Plan, Spec
-from keyfold.sql import col
+from keyfold.features import fitting
+from keyfold.features.certificate import Certificate
+from keyfold.features.fitting import Target
+from keyfold.features.kinds import Feature
+from keyfold.features.spec import Plan, Spec
+from keyfold.runtime.run import Run
+from keyfold.tracking import registry
 from keyfold.training.job import train
-from keyfold.values import ARROW
 
 TARGET = Target("y", "part")
 PARTS = st.integers(0, 999_999)

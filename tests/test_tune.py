@@ -10,12 +10,14 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, RandomizedSearchCV
 
-from keyfold import registry, report
-from keyfold.conf import check
+from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
 from keyfold.models.sklearn import Estimator
-from keyfold.run import Run
-from keyfold.training import trials, trying
+from keyfold.reporting import page as report
+from keyfold.runtime.run import Run
+from keyfold.tracking import registry
+from keyfold.training import search as trials
+from keyfold.training import trial_scores
 from keyfold.training.job import train
 
 GRID = {
@@ -207,9 +209,9 @@ def trained(spark, tune, **more):
         "id", "(id * 7919) % 1009 / 1000.0D x", "concat('c', id % 5) c", "(id * 7919) % 1009 + (id * 31) % 800 + 100 * (id % 5) > 1000 y"
     )  # fmt: skip
     run.rows._save(rows.write.format("delta").mode("overwrite"), rows, {})
-    over = trying.Trying.over
+    over = trial_scores.Trying.over
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trying.Trying, "over", lambda self, *given: kept.append(self) or over(self, *given))
+        patch.setattr(trial_scores.Trying, "over", lambda self, *given: kept.append(self) or over(self, *given))
         return run, train(run), kept[0]
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from keyfold import feature_table, point_in_time, score, views
-from keyfold.conf import check, load
+from keyfold.conf.use_case import check, load
 from keyfold.errors import ConfError, DataError
-from keyfold.ingest import ingest
-from keyfold.point_in_time import Known, training_set
-from keyfold.registry import Registered
-from keyfold.run import Run
+from keyfold.feature_store import point_in_time, table, views
+from keyfold.feature_store.point_in_time import Known, training_set
+from keyfold.ingestion.job import ingest
+from keyfold.runtime.run import Run
+from keyfold.scoring import job
+from keyfold.tracking.registry import Registered
 
 START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -136,7 +137,7 @@ def usage(number, late=""):
 def offered(spark, folder, **more):
     run = Run(check(USAGE | {"data": USAGE["data"] | {"source": str(folder)}} | more), spark)
     ingest(run)
-    feature_table.offer(run)
+    table.offer(run)
     return run
 
 
@@ -144,7 +145,7 @@ def taking(spark, folder, **data):
     run = Run(check(CHURN | {"data": CHURN["data"] | {"source": str(folder)} | data}), spark)
     ingest(run)
     with run.job("features"):
-        feature_table.ready(run)
+        table.ready(run)
     return run
 
 
@@ -214,20 +215,20 @@ def test_a_view_says_what_it_is_and_use_cases_take_what_was_known(spark, home, f
 def test_a_model_answers_only_for_views_of_its_definition(spark, home, folders):
     offered(spark, folders[0])
     run = taking(spark, folders[1])
-    learnt = Registered("churn", "3", "", {"keyfold.manifest": "0", "keyfold.views": json.dumps(feature_table.digests(run))})
-    score._refuse_other_views(run, learnt)
+    learnt = Registered("churn", "3", "", {"keyfold.manifest": "0", "keyfold.views": json.dumps(table.digests(run))})
+    job._refuse_other_views(run, learnt)
     offered(spark, folders[0], view=USAGE["view"] | {"owner": "somebody else"})
-    score._refuse_other_views(run, learnt)
-    before = feature_table.digests(run)["usage.features"]
+    job._refuse_other_views(run, learnt)
+    before = table.digests(run)["usage.features"]
     other = {
         "calls_2": USAGE["features"]["calls_2"],
         "calls_all": {"windowed": {"input_col": "calls", "over": "all", "take": "min"}},
     }
     offered(spark, folders[0], features=other)
-    now = feature_table.digests(run)["usage.features"]
+    now = table.digests(run)["usage.features"]
     assert now != before
     with pytest.raises(DataError, match=rf"(?s){before}.*{now}.*train again"):
-        score._refuse_other_views(run, learnt)
+        job._refuse_other_views(run, learnt)
 
 
 def test_faults_of_views_are_sentences(spark, home, folders):
@@ -265,7 +266,7 @@ def test_faults_of_views_are_sentences(spark, home, folders):
         run = Run(check(plain | {"view": {"created": created, "features": ["calls"]}}), spark)
         ingest(run)
         with run.job("features"), pytest.raises(DataError, match=said):
-            feature_table.ready(run)
+            table.ready(run)
     for name, other in (("a", "b"), ("b", "a")):
         said = {
             "name": name,
@@ -286,7 +287,7 @@ def test_rows_have_windows_and_views_beside_one_another(spark, home, folders):
     run = Run(check(made), spark)
     ingest(run)
     with run.job("features"):
-        feature_table.ready(run)
+        table.ready(run)
     assert seen(run) == expected(spark, run, view)
     counts = {(r.customer, r.asked): r.asked_before for r in run.featured.read().collect()}
     assert counts == {(u, day(n)): n for u in NAMES for n in range(3)}
@@ -295,7 +296,7 @@ def test_rows_have_windows_and_views_beside_one_another(spark, home, folders):
         again.job("features"),
         pytest.raises(DataError, match=r"features.calls_2: a view of data.views has a column of this name"),
     ):
-        feature_table.ready(again)
+        table.ready(again)
 
 
 def test_churn_takes_its_usage_from_a_view(spark, home):
@@ -306,9 +307,9 @@ def test_churn_takes_its_usage_from_a_view(spark, home):
     run = Run(load(root / "conf/churn.yaml", small), spark)
     ingest(run)
     with run.job("features"):
-        feature_table.ready(run)
+        table.ready(run)
     rows = run.featured.read().toPandas().sort_values(["customer_id", "month"])
     wanted = rows.groupby("customer_id").data_gb.pct_change(fill_method=None)
     assert len(rows) == run.rows.read().count() and wanted.notna().sum() > 400
     assert rows.data_change.to_numpy() == pytest.approx(wanted.to_numpy(), rel=1e-12, nan_ok=True)
-    assert feature_table.digests(run).keys() == {"usage.features"}
+    assert table.digests(run).keys() == {"usage.features"}

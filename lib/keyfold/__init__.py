@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from keyfold.serving import Served
+    from keyfold.serving.pyfunc import Served
 
 if "pyspark.worker" in sys.modules and sys.version_info < (3, 12):
     # Before each task Spark has Python forget what can be imported, and before 3.12 Python then reads all zip files on its path anew,
@@ -35,6 +35,6 @@ def load_model(uri: str, trust: str | None = None) -> "Served":
 
     DataError where there is none, PromiseError where a file was changed, added or removed.
     """
-    from keyfold import serving
+    from keyfold.serving import pyfunc
 
-    return serving.load_model(uri, trust)
+    return pyfunc.load_model(uri, trust)

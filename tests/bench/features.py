@@ -69,8 +69,8 @@ def wide(features: int) -> dict[str, Any]:
 
 def fitted(frame: "DataFrame", features: dict[str, Any]) -> Any:
     """The spec of features."""
-    from keyfold.features import Feature
-    from keyfold.spec import Spec
+    from keyfold.features.kinds import Feature
+    from keyfold.features.spec import Spec
 
     return Spec.fit(frame, {name: Feature.model_validate(f) for name, f in features.items()})
 
@@ -104,9 +104,9 @@ def beside_sklearn(table: pa.Table) -> Cases:
     """The Arrow form on one core, in batches, and scikit-learn's hasher on the same rows as its users give them."""
     from sklearn.feature_extraction import FeatureHasher
 
-    from keyfold.features import Feature
-    from keyfold.fitting import Measured
-    from keyfold.spec import Fitted, Spec
+    from keyfold.features.fitting import Measured
+    from keyfold.features.kinds import Feature
+    from keyfold.features.spec import Fitted, Spec
 
     kinds = {name: Feature.model_validate(f).kind for name, f in hashed().items()}
     spec = Spec(dict.fromkeys(DISTINCT, "string"), {n: Fitted(k, k.fit(n, Measured([], []))) for n, k in kinds.items()})
@@ -145,7 +145,7 @@ def main() -> None:
     parser = arguments(__doc__, rows=5_000_000)
     parser.add_argument("--only", nargs="*", default=["mllib", "sklearn", "fit", "rows", "wide"], help="which tables")
     options = parser.parse_args()
-    from keyfold import spark as keyfold_spark
+    from keyfold.engine import session as keyfold_spark
 
     spark = keyfold_spark.session("bench features")
     found: dict[str, Any] = {}

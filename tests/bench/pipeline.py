@@ -35,7 +35,7 @@ class Measured(NamedTuple):
 
 def overrides(rows: int) -> list[str]:
     """So many customers that they have about `rows` months together."""
-    from keyfold.conf import load
+    from keyfold.conf.use_case import load
     from keyfold.generators.telecom import BLOCK, block
 
     source = load(CONF).data.source
@@ -108,18 +108,21 @@ def read(path: Path) -> str:
 
 def scoring(settings: list[str], home: Path) -> dict[str, Callable[[], object]]:
     """Cases on all months of the table, whose rows are in one partition a month as the pipeline left them."""
-    from keyfold import answers, registry, score, spark
-    from keyfold.conf import load
-    from keyfold.examples import folds
-    from keyfold.models import Model
-    from keyfold.run import Run
-    from keyfold.sql import col
+    from keyfold.conf.use_case import load
+    from keyfold.core.sql import col
+    from keyfold.dataset.labelled_rows import folds
+    from keyfold.engine import session
+    from keyfold.models import answering
+    from keyfold.models.model import Model
+    from keyfold.runtime.run import Run
+    from keyfold.scoring import job as score
+    from keyfold.tracking import registry
 
     os.environ["KEYFOLD_HOME"] = str(home)
-    run = Run(load(CONF, settings), spark.session("bench pipeline"))
+    run = Run(load(CONF, settings), session.session("bench pipeline"))
     version = registry.find(f"models:/{run.conf.name}@{registry.CHAMPION}")
     folder = registry.fetch(version, home.parent / "model")
-    model, packed = Model.load(folder), answers.packed(folder)
+    model, packed = Model.load(folder), answering.packed(folder)
     rows = run.rows.read()
     taken = rows.select(*map(col, [*run.conf.data.key, *model.spec.inputs]))
     folded = taken.withColumn("fold", folds(run).spark(taken))

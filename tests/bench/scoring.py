@@ -23,7 +23,7 @@ from common import arguments, run_cases
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from keyfold.run import Run
+    from keyfold.runtime.run import Run
 
 NAMES = [f"x{i}" for i in range(6)]
 MODELS: dict[str, dict[str, object]] = {
@@ -36,7 +36,7 @@ OUTCOME = ("status", "reason", "fold", "prediction", "probability")
 
 def conf(model: str, into: str) -> Any:
     """A use case of six numbers."""
-    from keyfold.conf import check
+    from keyfold.conf.use_case import check
 
     return check(
         {
@@ -124,11 +124,12 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
     import mlflow
     from pyspark.sql import functions as F
 
-    from keyfold import answers, registry
-    from keyfold.models import Model
-    from keyfold.run import Run
-    from keyfold.score import score
-    from keyfold.spark import set_for_now, unmeasured
+    from keyfold.engine.session import set_for_now, unmeasured
+    from keyfold.models import answering
+    from keyfold.models.model import Model
+    from keyfold.runtime.run import Run
+    from keyfold.scoring.job import score
+    from keyfold.tracking import registry
 
     spark = run.spark
     version = registry.find(f"models:/{model}@champion")
@@ -142,7 +143,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         estimator, name="plain", serialization_format="cloudpickle", pyfunc_predict_fn="predict_proba"
     )
     peer = mlflow.pyfunc.spark_udf(spark, plain.model_uri, result_type="array<double>", env_manager="local")
-    packed = answers.packed(at)
+    packed = answering.packed(at)
     turn = iter(range(10**6))
 
     def whole() -> float:
@@ -152,10 +153,10 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         return time.perf_counter() - start
 
     def answered() -> "DataFrame":
-        from keyfold import score as module
+        from keyfold.scoring import job as module
 
         with_fold = table.withColumn("keyfold_fold", F.lit("train")).withColumn(module.FOLD, F.lit("train"))
-        return stamped(module._answered(run, loaded, answers.packed_digest(packed), packed, with_fold))
+        return stamped(module._answered(run, loaded, answering.packed_digest(packed), packed, with_fold))
 
     def stamped(said: "DataFrame") -> "DataFrame":
         more = {"period": "2026-02", "model": model, "model_version": 1, "spec_digest": "x" * 32, "run_id": "x" * 32}
@@ -196,7 +197,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
 
 def scoring(spark: "SparkSession", models: list[str], many: int, repeats: int, file: Path | None) -> None:
     """Both models, a table each."""
-    from keyfold.run import Run
+    from keyfold.runtime.run import Run
     from keyfold.training.job import decide, train
 
     run = Run(conf("light", "x.predictions"), spark)
@@ -249,9 +250,9 @@ def photographs(folder: Path, many: int) -> list[Path]:
 
 def pictures(spark: "SparkSession", many: int, repeats: int, file: Path | None) -> None:
     """Images a second."""
-    from keyfold.conf import check
-    from keyfold.images import images
-    from keyfold.run import Run
+    from keyfold.conf.use_case import check
+    from keyfold.jobs.images import images
+    from keyfold.runtime.run import Run
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -287,7 +288,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ["KEYFOLD_HOME"] = tempfile.mkdtemp()
     os.environ.setdefault("PYSPARK_SUBMIT_ARGS", "--driver-memory 4g pyspark-shell")
-    from keyfold.spark import session
+    from keyfold.engine.session import session
 
     spark = session("bench scoring")
     if "models" in given.parts:

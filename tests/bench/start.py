@@ -19,7 +19,7 @@ DELTA = {
 def job(how: str, rows: int) -> None:
     """The same job in each case, but for who makes the session."""
     if how == "keyfold":
-        from keyfold.spark import session
+        from keyfold.engine.session import session
 
         spark = session("start")
     else:
@@ -43,7 +43,7 @@ def submit(command: list[str], how: str, rows: int) -> None:
 def main() -> None:
     """Measures, with nothing else on the machine if the seconds are to be believed; the ratios bear some noise."""
     from common import arguments, run_cases
-    from keyfold.spark import delta_package
+    from keyfold.engine.session import delta_package
 
     options = arguments(__doc__, rows=1000).parse_args()
     spark_submit = f"{os.environ['SPARK_HOME']}/bin/spark-submit"

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common import arguments, machine, records, run_cases, show
-from keyfold.features import Out
-from keyfold.matrix import Layout
+from keyfold.features.kinds import Out
+from keyfold.features.matrix import Layout
 from keyfold.training.streams import STREAMS, Plan, Reader, groups
 
 INDICES, NUMBERS, BUCKETS = 26, 13, 1000
@@ -157,7 +157,7 @@ def alone(paths: list[str], batch: int, folder: str, ready: Any, said: Any) -> N
     """One process by itself, over half of the rows in batches of half the size."""
     import torch
 
-    from keyfold.training.ranks import Single
+    from keyfold.training.collectives import Single
 
     torch.set_num_threads(1)
     marks: list[float] = []
@@ -176,7 +176,7 @@ def _halves(paths: list[str]) -> list[Any]:
 def _work(paths: list[str], batch: int, folder: str) -> Any:
     from keyfold.models.torch import Torch
     from keyfold.training.loop import Data
-    from keyfold.training.work import Work
+    from keyfold.training.rank_task import Work
 
     nothing: list[list[Any]] = [[] for _ in range(STREAMS)]
     conf = Torch.model_validate(CONF | {"loop": CONF["loop"] | {"batch_size": batch}})
@@ -190,16 +190,16 @@ def _epochs(marks: list[float], together: int = 1) -> list[float]:
 
 def two(paths: list[str], rows: int, folder: Path) -> list[Any]:
     """The seconds of an epoch, in batches of both sizes."""
-    from keyfold import spark as keyfold_spark
-    from keyfold.conf import check
-    from keyfold.run import Run
+    from keyfold.conf.use_case import check
+    from keyfold.engine import session as keyfold_spark
+    from keyfold.runtime.run import Run
 
     run = Run(check({"name": "bench", "data": {"key": ["k"]}}), keyfold_spark.session("bench training"))
     return [record for batch in BATCHES for record in _two(run, paths, rows, batch, folder)]
 
 
 def _two(run: Any, paths: list[str], rows: int, batch: int, folder: Path) -> list[Any]:
-    from keyfold.training import launch
+    from keyfold.training import horovod_launch
 
     context = multiprocessing.get_context("spawn")
     ready, said = context.Event(), context.Queue()
@@ -219,7 +219,7 @@ def _two(run: Any, paths: list[str], rows: int, batch: int, folder: Path) -> lis
     found: list[float] = []
     start = time.time()
     work = _work(paths, batch, str(folder / f"ranks-{batch}"))
-    launch.over_ranks(run, 2, None, work.folder, work.as_rank, lambda _: found.append(time.time()))
+    horovod_launch.over_ranks(run, 2, None, work.folder, work.as_rank, lambda _: found.append(time.time()))
     print(f"two ranks: from the start to the end of the first epoch {found[0] - start:.1f} s\n")
     made = records({"two processes alone": alone_, "two ranks": _epochs(found, 4)}, rows, "two processes alone", None)
     show(f"An epoch in batches of {batch:,}, two processes with a thread each", made)
@@ -231,8 +231,8 @@ def on_gpu(paths: list[str], rows: int, folder: Path, repeats: int) -> list[Any]
     import torch
 
     from keyfold.training.checkpoints import Checkpoints
+    from keyfold.training.collectives import Single
     from keyfold.training.loop import Training
-    from keyfold.training.ranks import Single
 
     made: list[Any] = []
     for name, network in NETWORKS.items():

@@ -39,8 +39,8 @@ def main() -> None:
         "--giant", action="store_true", help="one entity has a third of the rows; Feast's way, which pairs them all, is left out"
     )
     options = parser.parse_args()
-    from keyfold import spark as keyfold_spark
-    from keyfold.point_in_time import Known, training_set
+    from keyfold.engine import session as keyfold_spark
+    from keyfold.feature_store.point_in_time import Known, training_set
 
     spark = keyfold_spark.session("bench views")
     entities = options.rows // DAYS

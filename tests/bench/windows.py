@@ -73,9 +73,9 @@ def tiled(minutes: int, repeats: int) -> list[Record]:
     import numpy as np
     import pyarrow as pa
 
-    from keyfold.conf import check
-    from keyfold.feature_table import definition
-    from keyfold.series import batches
+    from keyfold.conf.use_case import check
+    from keyfold.feature_store.table import definition
+    from keyfold.windows.series import batches
 
     times = pa.array(np.arange(minutes) * 60_000_000).cast(pa.timestamp("us", "UTC"))
     rows = pa.table({"k": pa.array(np.zeros(minutes, np.int64)), "at": times, "x": np.random.default_rng(0).random(minutes)})
@@ -99,10 +99,10 @@ def main() -> None:
     tiles = tiled(options.minutes, options.repeats) if options.minutes else []
     if not options.rows:
         return
-    from keyfold import spark as keyfold_spark
-    from keyfold.conf import check
-    from keyfold.feature_table import TO_KERNEL, definition, latest, windowed
-    from keyfold.spark import set_for_now
+    from keyfold.conf.use_case import check
+    from keyfold.engine import session as keyfold_spark
+    from keyfold.engine.session import set_for_now
+    from keyfold.feature_store.table import TO_KERNEL, definition, latest, windowed
 
     features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
     made = definition(check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}))

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from keyfold import examples, registry, score
-from keyfold.conf import load
+from keyfold.conf.use_case import load
+from keyfold.dataset import labelled_rows
+from keyfold.engine.tables import home as state
 from keyfold.errors import ConfError, DataError
-from keyfold.ingest import ingest
-from keyfold.models import Model
-from keyfold.run import Run
-from keyfold.tables import home as state
-from keyfold.training import distributed
+from keyfold.ingestion.job import ingest
+from keyfold.models.model import Model
+from keyfold.runtime.run import Run
+from keyfold.scoring import job
+from keyfold.tracking import registry
+from keyfold.training import network
 from keyfold.training.job import decide, train
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +44,7 @@ def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home,
     found = model.predict(rows).probability.to_numpy()
     label = rows["clicked"].to_numpy()
     assert found[label].mean() > found[~label].mean() + 0.03
-    score.score(run, version)
+    job.score(run, version)
     answered = run.predictions.read().toArrow().sort_by("impression_id")
     alone = model.predict(run.rows.read().where("clicked IS NULL").toArrow().sort_by("impression_id"))
     assert len(answered) and set(answered["status"].to_pylist()) == {"scored"}
@@ -92,10 +94,10 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
 
     run = made(spark)
     ingest(run)
-    spec, found = examples.features(run)
+    spec, found = labelled_rows.features(run)
     key = ["impression_id", "shown_at"]
     with run.job("train"):
-        whole, course = distributed.trained(run, "whole", spec, found, key, (1.0, 1.0))
+        whole, course = network.trained(run, "whole", spec, found, key, (1.0, 1.0))
         end, calls = loop.Training._end_epoch, []
 
         def dies(self, *given):
@@ -105,10 +107,10 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
 
         monkeypatch.setattr(loop.Training, "_end_epoch", dies)
         with pytest.raises(KeyboardInterrupt):
-            distributed.trained(run, "killed", spec, found, key, (1.0, 1.0))
+            network.trained(run, "killed", spec, found, key, (1.0, 1.0))
         monkeypatch.setattr(loop.Training, "_end_epoch", end)
         capsys.readouterr()
-        again, rest = distributed.trained(run, "killed", spec, found, key, (1.0, 1.0))
+        again, rest = network.trained(run, "killed", spec, found, key, (1.0, 1.0))
     said = capsys.readouterr().err
     assert "goes on from " in said and "epoch 1 of 3" not in said and "epoch 2 of 3" in said
     assert rest == course and [told.epoch for told in rest] == [0, 1, 2]

@@ -10,15 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from keyfold.conf import check
+from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
-from keyfold.features import Out
-from keyfold.matrix import Layout
+from keyfold.features.kinds import Out
+from keyfold.features.matrix import Layout
 from keyfold.models.torch import Loop, Network, Start, Torch
-from keyfold.training import board, start
+from keyfold.training import tensorboard, warm_start
 from keyfold.training.checkpoints import Checkpoints
+from keyfold.training.collectives import Single
 from keyfold.training.loop import Data, Told, Training
-from keyfold.training.ranks import Single
 from keyfold.training.streams import STREAMS, Plan, groups
 
 SIDE = 8
@@ -256,7 +256,7 @@ def test_tensors_of_a_file_go_where_they_are_for(data, tmp_path):
 
     def taken(**given):
         conf = Start(**given)
-        return start.tensors(conf, start.found(conf), module, None)
+        return warm_start.tensors(conf, warm_start.found(conf), module, None)
 
     some, fresh = taken(file=str(tmp_path / "some.safetensors"), into="image")
     assert set(some) == {key for key in module.state_dict() if key.startswith("image.")} - {"image.net.0.bias"}
@@ -285,7 +285,7 @@ def test_tensors_of_a_file_go_where_they_are_for(data, tmp_path):
 def test_tensorboard_has_losses_and_parameters(data, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    told = board.writing(tmp_path, torch.nn.Linear(2, 1), (said := []).append)
+    told = tensorboard.writing(tmp_path, torch.nn.Linear(2, 1), (said := []).append)
     for epoch, held in ((0, 0.5), (1, float("nan"))):
         told(Told(epoch, 10 * (epoch + 1), 0.7 - epoch / 10, held, (1, 1)))
     events = EventAccumulator(str(tmp_path), {"histograms": 0})

@@ -11,22 +11,22 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from keyfold import registry
-from keyfold.conf import load
-from keyfold.embeddings import embeddings, vectors
+from keyfold.conf.use_case import load
 from keyfold.errors import ConfError, DataError
-from keyfold.features import Out
-from keyfold.ingest import ingest
-from keyfold.matrix import Layout
+from keyfold.features.kinds import Out
+from keyfold.features.matrix import Layout
+from keyfold.features.spec import Spec
+from keyfold.ingestion.job import ingest
+from keyfold.jobs.embeddings import embeddings, vectors
 from keyfold.models.torch import Network, Torch
-from keyfold.run import Run
-from keyfold.spec import Spec
-from keyfold.training import heart
+from keyfold.runtime.run import Run
+from keyfold.tracking import registry
+from keyfold.training import memorize
 from keyfold.training.checkpoints import Checkpoints
-from keyfold.training.heart import Reached, floor, one_batch
+from keyfold.training.collectives import Single
 from keyfold.training.job import decide, train
 from keyfold.training.loop import Data, Training
-from keyfold.training.ranks import Single
+from keyfold.training.memorize import Reached, floor, one_batch
 from keyfold.training.streams import STREAMS, Batch, Cells, Plan, groups
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def test_a_whole_domain_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
         (r"train.overfit is for networks", "train.model={sklearn: {estimator: sklearn.linear_model.Ridge}}"),
     ):
         with pytest.raises(ConfError, match=words):
-            heart.check(made(spark, "hft", *more).conf)
+            memorize.check(made(spark, "hft", *more).conf)
 
 
 @pytest.mark.slow

@@ -13,13 +13,13 @@ import numpy as np
 import psutil
 import pytest
 
-from keyfold import examples
-from keyfold.conf import load
+from keyfold.conf.use_case import load
+from keyfold.dataset import labelled_rows
+from keyfold.engine.tables import home as state
 from keyfold.errors import ConfError, DataError, PromiseError
-from keyfold.ingest import ingest
-from keyfold.run import Run
-from keyfold.tables import home as state
-from keyfold.training import distributed, launch
+from keyfold.ingestion.job import ingest
+from keyfold.runtime.run import Run
+from keyfold.training import horovod_launch, network
 
 ROOT = Path(__file__).parents[2]
 KEY = ["impression_id", "shown_at"]
@@ -40,12 +40,12 @@ def trained(spark, tmp_path_factory):
     os.environ["KEYFOLD_HOME"] = str(tmp_path_factory.mktemp("ranks"))
     run = made(spark)
     ingest(run)
-    spec, found = examples.features(run)
+    spec, found = labelled_rows.features(run)
 
     def go(run_id, *more):
         other = made(spark, *more)
         with other.job("train"):
-            return distributed.trained(other, run_id, spec, found, KEY, (1.0, 1.0))[0].module.state_dict()
+            return network.trained(other, run_id, spec, found, KEY, (1.0, 1.0))[0].module.state_dict()
 
     return go
 
@@ -118,7 +118,7 @@ def test_what_a_rank_finds_wrong_is_a_sentence_and_is_not_tried_again(trained, c
     with pytest.raises(DataError, match=r"the loss is nan after epoch 1"):
         trained("nan", "train.model.torch.loop.learning_rate=1e30", "train.model.torch.loop.optimizer=sgd")
     assert "begin again" not in capsys.readouterr().err
-    monkeypatch.setattr(launch, "RETRIES", 0)
+    monkeypatch.setattr(horovod_launch, "RETRIES", 0)
     thread, _ = after_a_checkpoint("lost", 1, signal.SIGKILL)
     with pytest.raises(PromiseError, match=r"a rank was lost 1 times, .*`train` again goes on from the last checkpoint"):
         trained("lost")

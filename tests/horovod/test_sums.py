@@ -21,7 +21,7 @@ def summed():
     """What each process runs."""
     import torch
 
-    from keyfold.training.ranks import Horovod
+    from keyfold.training.collectives import Horovod
 
     torch.set_num_threads(1)
     ranks = Horovod()

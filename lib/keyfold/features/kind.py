@@ -8,12 +8,13 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from keyfold import hashing, lookup, sql
-from keyfold.derived import Derived, raw
+from keyfold.core import hashing, sql
+from keyfold.core import vocabulary as lookup
+from keyfold.core.derived import Derived, raw
+from keyfold.core.section import Section
+from keyfold.core.types import ARROW, HASHED, ArrowValue, SqlValue
 from keyfold.errors import DataError
-from keyfold.fitting import Counted, Measured, Target, ranked
-from keyfold.section import Section
-from keyfold.values import ARROW, HASHED, ArrowValue, SqlValue
+from keyfold.features.fitting import Counted, Measured, Target, ranked
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

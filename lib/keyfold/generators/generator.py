@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator
 
-from keyfold.section import Section
+from keyfold.core.section import Section
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from keyfold.generators.generator import (
+from keyfold.generators.generator import (  # fmt: skip
     Arrays,
     Bools,
     Floats,
@@ -27,7 +27,7 @@ from keyfold.generators.generator import (
     schema_of,
     sparse_ids,
     stream,
-)  # fmt: skip
+)
 
 BLOCK = 1_000
 TYPES = {

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold.blocks import block_size
-from keyfold.features import Array, Out
+from keyfold.features.kinds import Array, Out
+from keyfold.models.blocks import block_size
 
 ROWS = 40  # fewer where a block has fewer, for there each row is an image
 INEXACT = "a row that is served alone may differ from the batch, for predictions depend on the rows beside it"

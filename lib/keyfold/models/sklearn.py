@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from keyfold import matrix
-from keyfold.blocks import block_size, blocked
+from keyfold.core.section import Section
 from keyfold.errors import ConfError, DataError, nearest
+from keyfold.features import matrix
+from keyfold.features.spec import Arrays, Spec
 from keyfold.models import estimators
-from keyfold.section import Section
-from keyfold.spec import Arrays, Spec
+from keyfold.models.blocks import block_size, blocked
 
 PACKAGES = ("sklearn",)
 FILE = "estimator.skops"

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from keyfold.blocks import block_size, blocked
+from keyfold.core.section import Section
 from keyfold.errors import ConfError
-from keyfold.matrix import Layout
-from keyfold.networks.section import Networks
-from keyfold.section import Section
-from keyfold.spec import Arrays, Spec
+from keyfold.features.matrix import Layout
+from keyfold.features.spec import Arrays, Spec
+from keyfold.models.blocks import block_size, blocked
+from keyfold.models.networks.section import Networks
 
 if TYPE_CHECKING:
     from torch import nn

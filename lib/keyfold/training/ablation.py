@@ -4,19 +4,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from keyfold import digests, metrics
+from keyfold.core import digests
 from keyfold.errors import ConfError, nearest
-from keyfold.features import FromFeature, Kind
-from keyfold.metrics import Metric
-from keyfold.models import Model
-from keyfold.spec import Spec, columns_of
+from keyfold.evaluation import metrics
+from keyfold.evaluation.metrics import Metric
+from keyfold.features.kinds import FromFeature, Kind
+from keyfold.features.spec import Spec, columns_of
+from keyfold.models.model import Model
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from keyfold.training.rows import Set
-    from keyfold.training.section import Train
+    from keyfold.conf.train import Train
+    from keyfold.training.arrays import Set
 
 SHOWN = ("roc_auc", "log_loss", "rmse", "mae", "r2")  # of those that were measured
 

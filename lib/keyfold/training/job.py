@@ -6,27 +6,33 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold import feature_table, gates, metrics, registry, report, standins, yaml
-from keyfold.certificate import Certificate
-from keyfold.digests import canonical
+from keyfold.conf import tune, yaml
+from keyfold.conf.train import Train
+from keyfold.core.digests import canonical
+from keyfold.dataset import imputation, leakage_gates
+from keyfold.dataset.labelled_rows import NUMBER, Examples, features
 from keyfold.errors import ConfError
-from keyfold.examples import NUMBER, Examples, features
-from keyfold.metrics import Metric
-from keyfold.models import Label, Model
+from keyfold.evaluation import metrics
+from keyfold.evaluation.metrics import Metric
+from keyfold.feature_store import table
+from keyfold.features.certificate import Certificate
+from keyfold.features.spec import Spec
+from keyfold.models.model import Label, Model
 from keyfold.models.parity import INEXACT
 from keyfold.models.sklearn import Estimator
 from keyfold.models.torch import Network
-from keyfold.registry import Registered
-from keyfold.spec import Spec
-from keyfold.training import distributed, start, trials, trying, tuning
+from keyfold.reporting import page
+from keyfold.tracking import registry
+from keyfold.tracking.registry import Registered
+from keyfold.training import network as distributed
+from keyfold.training import search, trial_scores, warm_start
 from keyfold.training.ablation import ablated
-from keyfold.training.decision import decide
-from keyfold.training.rows import Set, class_weights, collected, measure, prepared, sampled, weighed
-from keyfold.training.section import Train
-from keyfold.training.trials import Tuned
+from keyfold.training.arrays import Set, class_weights, collected, measure, prepared, sampled, weighed
+from keyfold.training.promotion import decide
+from keyfold.training.search import Tuned
 
 if TYPE_CHECKING:
-    from keyfold.run import Job, Run
+    from keyfold.runtime.run import Job, Run
     from keyfold.training.loop import Told
 
 __all__ = ["decide", "one_fit", "train"]
@@ -40,12 +46,12 @@ def train(run: "Run") -> Registered:
         raise ConfError("train: the conf has no such section, so there is nothing to train")
     distributed.check(run)
     if conf.train.tune:
-        tuning.optuna_or_sentence()
+        tune.optuna_or_sentence()
     spec, found = features(run)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
         if (network := conf.train.model.torch) and network.start:
-            run.begins = start.found(network.start)
+            run.begins = warm_start.found(network.start)
         job.run_id = run.identity("train", **pins(run, spec, found))
         job.inputs = {run.featured.name: found.version, "spec": spec.digest}
         version = run.once(
@@ -71,8 +77,8 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
     conf = run.conf
     assert conf.train is not None
     with run.step("gates") as step:
-        proven = gates.check(run, found)
-        run.sections.append(report.gates(proven))
+        proven = leakage_gates.check(run, found)
+        run.sections.append(page.gates(proven))
         step.rows = sum(found.counts.values())
     with run.step("collect") as step:
         rows, share = collected(run, spec, found)
@@ -121,10 +127,10 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
         if run.begins:
             tags["keyfold.start"] = f"{run.begins.name}, {run.begins.digest}"
         if found.stand_ins:
-            files[standins.FILE] = found.stand_ins.to_json()
+            files[imputation.FILE] = found.stand_ins.to_json()
             tags["keyfold.bridge"] = found.stand_ins.digest
         if conf.data.views:
-            tags["keyfold.views"] = canonical(feature_table.digests(run))
+            tags["keyfold.views"] = canonical(table.digests(run))
         if tuned:
             tags["keyfold.tuned"] = canonical(tuned.trials[0].params)
         files["gates.json"] = canonical([gate._asdict() for gate in proven])
@@ -141,14 +147,14 @@ def _tuned(run: "Run", run_id: str, rows: Set, spec: Spec, found: Examples, weig
     with run.step("tune") as step:
         step.rows = rows.table.num_rows
         if train.model.torch:
-            score = trying.of_network(run, run_id, spec, found, *prepared(run, found), rows.fold("validation"), metric)
-            tuned = trials.tuned(run, train, run_id, score)
+            score = trial_scores.of_network(run, run_id, spec, found, *prepared(run, found), rows.fold("validation"), metric)
+            tuned = search.tuned(run, train, run_id, score)
         else:
             inside = rows.inside
-            work = trying.Trying.of(inside, weighed(inside, weights), conf.split.folds, train.seed, metric)
+            work = trial_scores.Trying.of(inside, weighed(inside, weights), conf.split.folds, train.seed, metric)
             with work.over(run.spark, train.tune.parallel) as score:
-                tuned = trials.tuned(run, train, run_id, score)
-    run.sections.append(report.tuning(tuned.metric, tuned.trials, tuned.importance, trials.axes(train.tune, tuned)))
+                tuned = search.tuned(run, train, run_id, score)
+    run.sections.append(page.tuning(tuned.metric, tuned.trials, tuned.importance, search.axes(train.tune, tuned)))
     return tuned
 
 
@@ -160,7 +166,7 @@ def _ablated(
     with run.step("without") as step:
         found = [ablated(model, train, learnt, test, weight, names) for names in conf.report.without]
         step.rows = learnt.table.num_rows * len(found)
-    run.sections.append(report.ablations([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in found]))
+    run.sections.append(page.ablations([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in found]))
     return {a.name: a.measured for a in found}
 
 
@@ -180,21 +186,19 @@ def one_fit(run: "Run", spec: Spec, found: Examples) -> None:
     run.say(f"of {step.rows:,} rows that it learnt itself: {said}")
 
 
-def _sections(run: "Run", model: Model, test: Set, measured: dict[str, dict[str, Metric]]) -> list[report.Section]:
+def _sections(run: "Run", model: Model, test: Set, measured: dict[str, dict[str, Metric]]) -> list[page.Section]:
     if not test.table.num_rows:
-        return [report.metrics(measured)] if measured else []
+        return [page.metrics(measured)] if measured else []
     extra = {c.removeprefix("keyfold_extra:"): c for c in test.table.column_names if c.startswith("keyfold_extra:")}
     measure = metrics.classification if model.label.classes else metrics.regression
     said = model.estimator.probability(test.arrays) if model.label.classes else model.estimator.value(test.arrays)
-    made = [report.metrics(measured)]
+    made = [page.metrics(measured)]
     if model.label.classes:
         truth = test.table[extra[run.conf.report.truth]].to_numpy() if run.conf.report.truth else None
-        made = [report.evaluation(measured, test.y, said, truth)]
+        made = [page.evaluation(measured, test.y, said, truth)]
     for name in run.conf.report.slices:
         groups = np.array(test.table[extra[name]].to_pylist(), dtype=object)
-        made.append(
-            report.slices(name, metrics.by_slice(test.y, said, groups, order=test.order, measure=measure, replicates=100))
-        )
+        made.append(page.slices(name, metrics.by_slice(test.y, said, groups, order=test.order, measure=measure, replicates=100)))
     return made
 
 

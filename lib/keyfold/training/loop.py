@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from keyfold.errors import DataError
 from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
-from keyfold.training.ranks import Ranks
+from keyfold.training.collectives import Ranks
 from keyfold.training.streams import Batch, Cells, Plan, Reader
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
+from keyfold.dataset.imputation import WEIGHT
+from keyfold.dataset.labelled_rows import LABEL
 from keyfold.errors import ConfError, DataError
-from keyfold.examples import LABEL
-from keyfold.matrix import Layout
-from keyfold.standins import WEIGHT
+from keyfold.features.matrix import Layout
 
 STREAMS = 12
 ORDER = "keyfold_order"  # bigint: the hash of a row's key

@@ -1,0 +1,195 @@
+"""A column's value as features take it: brought without loss to the type that was fitted, then read as number or hash.
+
+Type families: bigint (all integers), double (both floats), string, boolean, date, timestamp, timestamp_ntz, decimal.
+`SqlValue` holds an SQL expression, `ArrowValue` an Arrow array; both have `null`, `number`, `canonical` and `hash`.
+"""
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.core import hashing, sql
+from keyfold.errors import DataError, RowsError
+
+HASHED = ("bigint", "string", "boolean", "date", "timestamp", "timestamp_ntz", "decimal")
+NUMBERS = ("bigint", "double", "boolean", "decimal")
+DAYS = ("date", "timestamp", "timestamp_ntz")
+EXACT = 2**53  # below it a double is one integer; 2^53 itself may have been 2^53 + 1
+MICROS = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000, "week": 604_800_000_000}
+ARROW: dict[str, pa.DataType] = {
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "UTC"),
+    "timestamp_ntz": pa.timestamp("us"),
+    "decimal": pa.decimal128(38, 18),
+    "binary": pa.binary(),
+}
+_SQL = {"decimal": "decimal(38,18)"}
+_INTEGERS = {"tinyint", "smallint", "int", "bigint"}
+
+
+def text_of(value: object) -> str:
+    """A value of a conf as Spark writes it as text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def family_of(spark_type: str) -> str:
+    """The family of a Spark type's simple name; other types (`array<…>`, `binary`) are their own."""
+    name = spark_type.split("(", maxsplit=1)[0].split(" collate", maxsplit=1)[0]
+    return "bigint" if name in _INTEGERS else "double" if name == "float" else name
+
+
+def arrow_family(type_: pa.DataType) -> str:
+    """The family of an Arrow type; other types are their own names, `null` among them."""
+    t = pa.types
+    if t.is_timestamp(type_):
+        return "timestamp" if type_.tz else "timestamp_ntz"
+    tests = {
+        "bigint": t.is_integer, "double": t.is_floating, "string": t.is_string, "boolean": t.is_boolean,
+        "date": t.is_date, "decimal": t.is_decimal,
+    }  # fmt: skip
+    if t.is_large_string(type_) or t.is_string_view(type_):
+        return "string"
+    if t.is_binary(type_) or t.is_large_binary(type_) or t.is_binary_view(type_):
+        return "binary"
+    return next((name for name, test in tests.items() if test(type_)), str(type_))
+
+
+class SqlValue:
+    """An SQL expression of one family, read as features read it."""
+
+    def __init__(self, column: str, family: str, hashed: str | None = None) -> None:
+        self.column, self.family, self._hashed = column, family, hashed
+
+    def hashed_as(self, name: str) -> "SqlValue":
+        """The same, where a column of that name holds its value hash."""
+        return SqlValue(self.column, self.family, name)
+
+    @property
+    def null(self) -> str:
+        """boolean"""
+        return f"({self.column} IS NULL)"
+
+    @property
+    def number(self) -> str:
+        """double; NULL where the value is NULL, NaN or infinite; -0.0 is 0.0"""
+        if self.family == "double":
+            most = sql.double(np.finfo(float).max.item())
+            return f"CASE WHEN abs({self.column}) <= {most} THEN {self.column} + 0.0D END"
+        whole = f"CAST({self.column} AS INT)" if self.family == "boolean" else self.column
+        return f"CAST({whole} AS DOUBLE)"
+
+    @property
+    def canonical(self) -> str:
+        """text or bigint, the canonical value"""
+        return hashing.sql_canonical(self.column, self.family)
+
+    @property
+    def hash(self) -> str:
+        """bigint, the value hash"""
+        return self._hashed or hashing.sql_value_hash(self.canonical)
+
+
+class ArrowValue:
+    """An Arrow array of one family, read as features read it."""
+
+    def __init__(self, array: pa.Array, family: str) -> None:
+        self.array, self.family = array, family
+
+    @cached_property
+    def null(self) -> npt.NDArray[np.bool_]:
+        """booleans"""
+        return self.array.is_null().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+    @cached_property
+    def number(self) -> npt.NDArray[np.float64]:
+        """float64; NaN where the value is NULL, NaN or infinite; -0.0 is 0.0"""
+        numbers = _doubles(self.array, self.family)
+        return np.where(np.isfinite(numbers), numbers + 0.0, np.nan)
+
+    @cached_property
+    def canonical(self) -> pa.Array:
+        """text or int64, the canonical value"""
+        return hashing.canonical(self.array, self.family)
+
+    @cached_property
+    def hash(self) -> hashing.Int64s:
+        """int64, the value hash"""
+        return hashing.value_hash(self.canonical)
+
+
+def sql_cast(actual: str, family: str, name: str) -> SqlValue:
+    """A column of family `actual` as the fitted family, without loss (DataError; in the job where a value is lost)."""
+    column = sql.reference(name)
+    if actual in ("void", family):
+        widen = actual == "void" or family in ("bigint", "double")
+        return SqlValue(f"CAST({column} AS {_SQL.get(family, family)})" if widen else column, family)
+    if {actual, family} == {"bigint", "double"}:
+        absent, lossless = f"{column} IS NULL", f"{column} BETWEEN -{EXACT - 1}L AND {EXACT - 1}L"
+        if actual == "double":
+            absent, lossless = f"{absent} OR isnan({column})", f"abs({column}) < {float(EXACT)}D AND {column} = rint({column})"
+        lost = f"raise_error(concat({sql.text(f'keyfold: {_lost(name, family)}; got ')}, CAST({column} AS STRING)))"
+        cases = f"WHEN {absent} THEN NULL WHEN {lossless} THEN CAST({column} AS {family})"
+        return SqlValue(f"CASE {cases} ELSE CAST({lost} AS {family}) END", family)
+    raise DataError(_other_type(name, actual, family))
+
+
+def arrow_cast(array: pa.Array | pa.ChunkedArray, family: str, name: str) -> ArrowValue:
+    """An Arrow array as the fitted family, without loss (DataError where the type differs or a value would be lost)."""
+    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    actual = arrow_family(array.type)
+    if {actual, family} == {"bigint", "double"}:
+        return ArrowValue(_between_numbers(array, actual, family, name), family)
+    if actual not in ("null", family):
+        raise DataError(_other_type(name, actual, family))
+    try:
+        return ArrowValue(array if actual == family == "decimal" else array.cast(ARROW[family]), family)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{_lost(name, family)}: {error}") from error
+
+
+def _between_numbers(array: pa.Array, actual: str, family: str, name: str) -> pa.Array:
+    if actual == "double":
+        array = pc.if_else(pc.is_nan(array), None, array.cast(pa.float64()))
+        lossless = pc.and_(pc.less(pc.abs(array), float(EXACT)), pc.equal(array, pc.round(array)))
+    else:
+        array = array.cast(pa.int64())
+        lossless = pc.and_(pc.less(array, EXACT), pc.greater(array, -EXACT))
+    if not pc.all(lossless, min_count=0).as_py():
+        lost = pc.fill_null(pc.invert(lossless), fill_value=False)
+        raise RowsError(f"{_lost(name, family)}; got {array.filter(lost)[0]}", lost.to_numpy(zero_copy_only=False))
+    return array.cast(ARROW[family])
+
+
+def _doubles(array: pa.Array, family: str) -> npt.NDArray[np.float64]:
+    if family == "decimal":
+        # Arrow's own cast is not correctly rounded; Python's and Java's are.
+        encoded = array.dictionary_encode()
+        distinct = [float(d) for d in encoded.dictionary.to_pylist()]
+        array = pa.array(distinct, pa.float64()).take(encoded.indices)
+    elif family == "bigint":
+        numbers = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
+        return np.where(array.is_null().to_numpy(zero_copy_only=False), np.nan, numbers)
+    return array.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _lost(name: str, family: str) -> str:
+    return f"column `{name}` was fitted as {family}, to which a value cannot be brought without loss"
+
+
+def _other_type(name: str, actual: str, family: str) -> str:
+    return f"column `{name}` is {actual}, but the spec was fitted on {family}; cast it, or fit the spec again"
+
+
+def refuse_unless(families: tuple[str, ...], family: str, what: str, advice: str) -> None:
+    """DataError where a family is none of `families`."""
+    if family not in families:
+        raise DataError(f"{what} takes {', '.join(families)} (got {family}); {advice}")

@@ -1,0 +1,93 @@
+"""Columns of a table that give the label away: `suspects` measures them, on a sample of the rows by the hash of the key.
+
+The rows that models of a column are fitted on, and those that are held out, are halves by the split's own units.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from keyfold.core import hashing, sql
+from keyfold.core.types import DAYS, NUMBERS, SqlValue, family_of
+from keyfold.evaluation import label_leakage
+from keyfold.evaluation.label_leakage import Label, Values
+from keyfold.split.folds import Folds, place
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+ROWS, CELLS = 50_000, 4_000_000
+_WORDS, _LENGTH = 1 << 16, 100  # numbers that words have; words that a text is taken to have
+
+
+class Leak(NamedTuple):
+    """How much of the label a column tells: by its values, by where it is missing, and by one word of a text (ROC AUC or R²)."""
+
+    column: str
+    alone: float
+    missing: float
+    word: float = 0.0
+
+    @property
+    def most(self) -> float:
+        """The greatest of them."""
+        return max(self.alone, self.missing, self.word)
+
+
+def leaks(
+    rows: "DataFrame", n: int, folds: Folds, columns: Sequence[str], *, classes: bool, texts: Mapping[str, str] | None = None
+) -> list[Leak]:
+    """What each column tells, the most telling first; none where there are too few rows to say. One pass over `n` rows.
+
+    `texts`: of columns that are read word by word an SQL expression of their words.
+    """
+    from keyfold.dataset.labelled_rows import LABEL
+
+    if not columns:
+        return []
+    texts = {name: words for name, words in (texts or {}).items() if name in columns}
+    wanted = min(ROWS, CELLS // (len(columns) + _LENGTH * len(texts)))
+    some = rows if n <= wanted else rows.where(place(rows, folds.key, "leaks") < round(wanted / n * hashing.PARTS))
+    half = sql.column(f"{hashing.sql_reduce('keyfold_unit', 2)} = 0").alias("half")
+    taken = [_value(rows, column).alias(f"c{i}") for i, column in enumerate(columns)]
+    taken += [
+        sql.column(f"array_distinct(transform({words}, g -> pmod(xxhash64(g), {_WORDS})))").alias(f"w{i}")
+        for i, words in enumerate(texts.values())
+    ]
+    label = sql.col(LABEL).cast("double").alias("y")
+    table = some.withColumn("keyfold_unit", folds.unit(rows)).select(label, half, *taken).toArrow()
+    y, fitted = Label(table["y"].to_numpy(), classes), table["half"].to_numpy()
+    if not label_leakage.enough(y) or fitted.all() or not fitted.any():
+        return []
+    by_word = {name: _by_word(table[f"w{i}"], y, fitted) for i, name in enumerate(texts)}
+    found = [
+        Leak(name, *label_leakage.told(_values(table[f"c{i}"]), y, fitted), by_word.get(name, 0.0))
+        for i, name in enumerate(columns)
+    ]
+    return sorted(found, key=lambda leak: -leak.most)
+
+
+def _by_word(words: pa.ChunkedArray, label: Label, half: npt.NDArray[np.bool_]) -> float:
+    lists = words.combine_chunks()
+    return label_leakage.word(lists.flatten().to_numpy(), lists.offsets.to_numpy() - lists.offsets[0].as_py(), half, label)
+
+
+def _value(rows: "DataFrame", name: str) -> "Column":
+    """A double, or the hash of a value that is no number."""
+    family = family_of(rows.schema[name].dataType.simpleString())
+    column = sql.reference(name)
+    if family in NUMBERS:
+        return sql.column(SqlValue(column, family).number)
+    if family in DAYS:
+        return sql.column(f"CAST({hashing.sql_canonical(column, family)} AS DOUBLE)")
+    return sql.column(f"IF({column} IS NULL, NULL, xxhash64({column}))")
+
+
+def _values(column: pa.ChunkedArray) -> Values:
+    if pa.types.is_floating(column.type):
+        return Values(column.fill_null(float("nan")).to_numpy())
+    codes = np.unique(column.fill_null(0).to_numpy(), return_inverse=True)[1]
+    return Values(None, np.where(column.is_valid().to_numpy(), codes, -1))

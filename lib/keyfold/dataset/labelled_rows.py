@@ -1,0 +1,314 @@
+"""The rows that can be learnt from: labelled, before the period that is asked for, each with its fold; pinned to a version."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keyfold.conf.versions import BRIDGED
+from keyfold.core import sql
+from keyfold.core.sql import col
+from keyfold.core.types import family_of
+from keyfold.dataset import collisions, imputation, statistics_cache
+from keyfold.dataset.imputation import StandIns
+from keyfold.engine.tables import Version
+from keyfold.errors import ConfError, DataError, nearest
+from keyfold.feature_store import table as feature_table
+from keyfold.features.fitting import Target
+from keyfold.features.spec import Plan, Spec
+from keyfold.ingestion.job import PERIOD, Above, period_of
+from keyfold.models.model import Label
+from keyfold.models.positive_class import yes_of
+from keyfold.reporting import page
+from keyfold.split import strata
+from keyfold.split.folds import FOLD, FOLDS, Folds, moment
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from keyfold.runtime.run import Run
+
+PART, NUMBER, LABEL = "keyfold_part", "keyfold_number", "keyfold_label"
+SPECS = "keyfold.specs"
+_SPEC_COLUMNS = "digest string, run_id string, name string, spec string, fitted_at timestamp"
+
+
+class Examples(NamedTuple):
+    """`rows` with their fold, their part of the train fold (else NULL) and their label, a boolean for a class, else a double.
+
+    With `split.folds` they have the number of their part to cross-validate, too.
+
+    `periods` of the rows; `counts` of rows by fold and class (None where the label is a number).
+    """
+
+    rows: "DataFrame"
+    version: Version
+    periods: list[str]
+    counts: dict[tuple[str, Any], int]
+    label: Label
+    folds: Folds
+    stand_ins: StandIns | None = None  # what is in the gaps of bridged rows, where the table has versions
+
+    def pins(self, run: "Run") -> dict[str, Any]:
+        """What a job on these rows pins."""
+        bridge = self.stand_ins.digest if self.stand_ins else None
+        label = [self.label.family, *map(repr, self.label[1:])]
+        return {"rows": self.version, "before": run.period, "folds": self.folds.identity, "label": label, "bridge": bridge}
+
+    def of(self, fold: str) -> int:
+        """The rows of a fold."""
+        return sum(n for (f, _), n in self.counts.items() if f == fold)
+
+    @property
+    def target(self) -> Target | None:
+        """What features learn of the label; None where it is a number."""
+        return Target(LABEL, PART) if self.label.classes else None
+
+
+def examples(run: "Run") -> Examples:
+    """The labelled rows of the table as it is now (DataError where there is nothing to learn from)."""
+    from pyspark.sql import functions as F
+
+    label = run.conf.data.label
+    if label is None:
+        raise ConfError("data.label is not set: name the column that is to be predicted")
+    version, frame = pinned(run, {"data.label": [label]})
+    rows, period = frame.where(col(label).isNotNull()), period_of(run.conf.data, frame)
+    if run.period is not None:
+        rows = rows.where(period < run.period)
+    cut = strata.ready(run, folds(run), version, rows)
+    rows = with_fold(run, cut, rows, FOLD, NUMBER if run.conf.split.folds else None)
+    rows, stand_ins = imputation.prepared(run, rows, FOLD, version, cut.identity)
+    classes = _is_class(run, frame.schema[label].dataType.simpleString())
+    by = [
+        _named_period(run, frame).alias("period"),
+        col(FOLD),
+        _class(run).alias(label) if classes else F.lit(None).cast("string").alias(label),
+    ]
+    unknown = F.count_if(sql.column(cut.sql_unknown)).alias("unknown")
+    counted = rows.groupBy(*by).agg(F.count("*").alias("n"), unknown).limit(100_000).collect()
+    counts: Counter[tuple[str, Any]] = Counter()
+    for _, fold, value, n, _ in counted:
+        counts[fold, value] += n
+    _tell_unknown(run, cut, sum(row.unknown for row in counted), sum(counts.values()))
+    if not any(fold == "train" for fold, _ in counts):
+        before = f" before period {run.period}" if run.period else ""
+        raise DataError(f"table `{run.featured.name}` has no row with a label `{label}` in the train fold{before}")
+    _refuse_empty(run, cut, counts)
+    periods = sorted({row[0] for row in counted})
+    found = _label(run, rows, counts, classes=classes)
+    part = F.when(col(FOLD) == "train", cut.spark_part(frame))
+    wanted = _class(run) == F.lit(found.positive) if classes else col(label).cast("double")
+    return Examples(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, periods, counts, found, cut, stand_ins)
+
+
+def with_fold(run: "Run", cut: Folds, frame: "DataFrame", fold: str, number: str | None = None) -> "DataFrame":
+    """The frame with the fold that training has used, or would use: bridged rows are in train or in none."""
+    from pyspark.sql import functions as F
+
+    made = cut.add(frame, fold, number)
+    if not run.conf.data.versions or BRIDGED not in made.columns:
+        return made
+    return made.withColumn(fold, F.when(~col(BRIDGED) | (col(fold) == "train"), col(fold)))
+
+
+def _tell_unknown(run: "Run", cut: Folds, unknown: int, n: int) -> None:
+    if not unknown:
+        return
+    names = " or ".join(f"`{name}`" for name in cut.unknown)
+    said = f"{unknown:,} of {n:,} rows have no {names} (NULL)"
+    if cut.split.null_groups == "refuse":
+        raise DataError(
+            f"split.by: {said}, so their group is not known; fill the column, or write split.null_groups: own (each goes by its "
+            "key) or together (they are one group)"
+        )
+    run.say(f"{said}: each is a group of its own, by its key (split.null_groups: own)")
+
+
+def _refuse_empty(run: "Run", cut: Folds, counts: Mapping[tuple[str, Any], int]) -> None:
+    """DataError where the test fold that was asked for has no row, or the validation fold that trials are measured on."""
+    split, rows = run.conf.split, sum(counts.values())
+    asked = split.time.spans if split.time else {fold for fold in FOLDS if getattr(split.share, fold)}
+    train = run.conf.train
+    for fold in ("validation", "test"):
+        if fold not in asked or any(f == fold and n for (f, _), n in counts.items()):
+            continue
+        why = f"the {fold} fold is empty: none of the {rows:,} rows with a label {_no_place(cut, fold)}"
+        if train and (fold == "test" or (train.tune and not split.folds)):
+            raise DataError(why)
+        run.say(why)
+
+
+def _no_place(cut: Folds, fold: str) -> str:
+    if cut.split.time:
+        start, _ = cut.split.time.spans[fold]
+        also = f", in the {fold} part of `{'`, `'.join(cut.by)}`" if cut.hashed else ""
+        return f"is from {moment(start or 0)} on{also}; move split.time.{fold}, whose column is `{cut.time}`"
+    share = getattr(cut.split.share, fold)
+    by = "`, `".join(cut.by)
+    few = f"; there are too few values of `{by}`" if cut.given else ""
+    return (
+        f"fell into its share of {share:g}, by the hash of `{by}`{few}. Take a larger split.share.{fold}, another split.salt or "
+        f"split.by, or write split.share.{fold}: 0"
+    )
+
+
+def _class(run: "Run") -> "Column":
+    """The label as a class."""
+    data = run.conf.data
+    label = col(str(data.label))
+    return label > data.positive.above if isinstance(data.positive, Above) else label
+
+
+def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Version, DataFrame]":
+    """The table as it is now, and its version (DataError where a column that the conf names is not there)."""
+    data, version = run.conf.data, run.featured.version()
+    frame = run.featured.read(version.version)
+    time = [data.time] if data.time and PERIOD not in frame.columns else []
+    for option, names in {**(also or {}), "data.key": data.key, "data.time": time, **_asked(folds(run))}.items():
+        for name in names:
+            if name not in frame.columns:
+                raise DataError(f"{option}: table `{run.featured.name}` has no column `{name}`{nearest(name, frame.columns)}")
+    return version, frame
+
+
+def _asked(folds: Folds) -> dict[str, list[str]]:
+    return {"split.by": folds.by, "split.time": [folds.time] if folds.time else []}
+
+
+def _is_class(run: "Run", label_type: str) -> bool:
+    train = run.conf.train
+    return train.model.chosen.classifies if train else family_of(label_type) in ("string", "boolean")
+
+
+def folds(run: "Run") -> Folds:
+    """The split of the use case, whose strata may not be there yet (ConfError where it has no label or time to go by)."""
+    conf, data = run.conf, run.conf.data
+    if conf.split.time and not (conf.split.time.column or data.time):
+        raise ConfError("split.time: name the column that says when, by split.time.column or data.time")
+    if conf.split.stratified and data.label is None:
+        raise ConfError("split.stratified: data.label is not set, so there are no classes")
+    if conf.split.stratified and isinstance(data.positive, Above):
+        raise ConfError("split.stratified needs a label that is a class; this one is a number, of which data.positive makes two")
+    return Folds(conf.split, data.key, conf.name, data.time, data.label or "", repeats=data.period != "all")
+
+
+def features(run: "Run") -> tuple[Spec, Examples]:
+    """Fits the spec on the train fold, or finds the one that was fitted on just that, and keeps it in keyfold.specs."""
+    conf = run.conf
+    if not conf.features:
+        raise ConfError("features: the conf names none, so there is nothing to fit or to train on")
+    with run.job("features") as job:
+        feature_table.ready(run)
+        with run.step("folds") as step:
+            found = examples(run)
+            step.rows = sum(found.counts.values())
+        job.counts, job.inputs = {"read": step.rows}, {run.featured.name: found.version}
+        job.run_id = run.identity("features", **found.pins(run))
+        spec = run.once(
+            job,
+            lambda: _kept(run, job.run_id),
+            lambda: _made(run, job.run_id, found),
+            lambda spec: f"the spec {spec.digest} was fitted before on the same rows",
+        )
+        run.facts["spec"] = spec.digest
+        run.sections += [found.stand_ins.section()] if found.stand_ins else []
+        run.sections += [_folds_section(run, found), _features_section(spec)]
+        if conf.report.collisions and collisions.bucketed(spec):
+            learnt = found.rows.where(col(FOLD) == "train")
+            run.sections.append(page.collisions(collisions.known(run, job.run_id, spec, learnt)))
+    return spec, found
+
+
+def _made(run: "Run", run_id: str, found: Examples) -> Spec:
+    with run.step("fit") as step:
+        spec = _fitted(run, found)
+        step.rows = found.of("train")
+    _keep(run, run_id, spec)
+    return spec
+
+
+def _fitted(run: "Run", found: Examples) -> Spec:
+    rows = found.rows.where(col(FOLD) == "train")
+    plan, pins = Plan.of(rows, run.conf.features, found.target), found.pins(run)
+    learnt = found.label if any(f.kind.learns_label for f in run.conf.features.values()) else None
+    base = run.identity(
+        "statistics", table=found.version.id, asked=plan.asked, folds=pins["folds"], bridge=pins["bridge"],
+        positive=learnt and pins["label"],
+    )  # fmt: skip
+    versions = run.featured.versions_of(PERIOD, found.periods, found.version.version)
+    return plan.spec(statistics_cache.kept(run, base, versions, plan, rows, _named_period(run, rows)), run.say)
+
+
+def _named_period(run: "Run", frame: "DataFrame") -> "Column":
+    from pyspark.sql import functions as F
+
+    return F.coalesce(period_of(run.conf.data, frame), F.lit(""))  # a table of others may have rows without a time
+
+
+def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int], *, classes: bool) -> Label:
+    data = run.conf.data
+    family = family_of(rows.schema[str(data.label)].dataType.simpleString())
+    above = isinstance(data.positive, Above)
+    if above and (not classes or family not in ("bigint", "double", "decimal")):
+        raise ConfError(
+            f"data.positive: `above` makes classes of a number, for a classifier (got the label `{data.label}`, {family}, "
+            f"{'for a classifier' if classes else 'for a regressor'})"
+        )
+    if not classes:
+        if family not in ("bigint", "double", "decimal"):
+            raise DataError(f"data.label: `{data.label}` is {family}; a regressor needs numbers")
+        return Label(family)
+    there = sorted({value for _, value in counts}, key=str)
+    if len(there) != 2:
+        shown = ", ".join(map(str, there[:10])) + (" …" if len(there) > 10 else "")
+        raise DataError(f"data.label: `{data.label}` has {len(there)} class(es): {shown}; a classifier needs two")
+    if above:
+        return Label("boolean", True, False)
+    if data.positive is None and (guessed := yes_of(there)):
+        run.say(f"data.positive is not set; probabilities are of the class `{guessed[0]}`, for {guessed[1]}")
+    positive = data.positive if data.positive is not None else guessed and guessed[0]
+    if positive not in there or type(positive) is not type(there[0]):
+        got = "it is not set, and neither class says yes" if positive is None else f"got {positive!r}"
+        raise DataError(
+            f"data.positive: `{data.label}` has the classes {there[0]!r} and {there[1]!r}; name the positive one ({got})"
+            + nearest(str(positive), map(str, there))
+        )
+    return Label(family, positive, there[0] if there[1] == positive else there[1])
+
+
+def _kept(run: "Run", run_id: str) -> Spec | None:
+    table = run.table(SPECS)
+    found = table.read().where(col("run_id") == run_id).select("spec").take(1) if table.exists() else []
+    return Spec.from_json(found[0][0]) if found else None
+
+
+def _keep(run: "Run", run_id: str, spec: Spec) -> None:
+    from datetime import UTC, datetime
+
+    row = (spec.digest, run_id, run.conf.name, spec.to_json(), datetime.now(UTC))
+    run.table(SPECS).append(run.spark.createDataFrame([row], _SPEC_COLUMNS).coalesce(1), job="features", run_id=run_id)
+
+
+def _folds_section(run: "Run", found: Examples) -> page.Section:
+    classes, positive = found.label.classes, found.label.positive
+    rows = [(fold, found.of(fold), found.counts.get((fold, positive), 0) if classes else None) for fold in FOLDS]
+    if none := sum(found.counts.values()) - sum(found.of(fold) for fold in FOLDS):
+        rows.append(("in none", none, None))
+    return page.folds(rows, None if run.conf.split.time else run.conf.split.share.model_dump())
+
+
+def _features_section(spec: Spec) -> page.Section:
+    from keyfold.features.spec import kind_name
+
+    return page.features(
+        [
+            {
+                "name": name,
+                "kind": kind_name(kind),
+                "inputs": ", ".join(map(str, kind.inputs())),
+                "width": spec.outs[name].columns,
+                "note": kind.note(state),
+            }
+            for name, (kind, state) in spec.features.items()
+        ]
+    )

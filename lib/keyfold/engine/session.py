@@ -1,0 +1,196 @@
+"""The only place where a session is made.
+
+What is given to spark-submit wins, but for the settings that results depend on: a conflict with those is refused.
+"""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keyfold import secrets
+from keyfold.errors import ConfError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import StructType
+
+EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+_SECRET = re.compile("(?i)secret|password|token|access[.]?key|account[.]key")  # Spark hides such settings, too
+_UTC = {"utc", "etc/utc", "z", "gmt", "+00:00"}
+
+_SAME_SIZE = {
+    "boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "date", "timestamp", "timestamp_ntz",
+}  # fmt: skip
+
+_FEW = 200  # columns of at most 16 bytes, 20,000 rows of which are the 64 MB that Spark takes for its limit
+
+PINNED = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+
+DEFAULTS = {
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # Twice Spark's default: fewer calls of a Python model, and a thousand doubles a row still fit in 160 MB.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+    # Spark's own default has no bounds, and is slower to write and to read.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # The JVM does not compile larger methods, so the generated code of wide specs would be interpreted.
+    "spark.sql.codegen.hugeMethodLimit": "8000",
+}
+
+
+def session(name: str = "keyfold") -> "SparkSession":
+    """The session: the active one where there is one, after a check, or a new one."""
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is None and not _is_connect():
+        active = _new(name)
+    spark = checked(active or SparkSession.builder.appName(name).getOrCreate())
+    secrets.also(value for key, value in spark.conf.getAll.items() if _SECRET.search(key))
+    return spark
+
+
+def settings(given: Mapping[str, str], cores: int) -> dict[str, str]:
+    """What to add to the settings that were given; ConfError where those conflict with what results depend on."""
+    _refuse_conflicts(given, "spark-submit was given", "leave that option out")
+    local = _local(cores) if given.get("spark.master", "local").startswith("local") else {}
+    added = {key: value for key, value in (DEFAULTS | local).items() if key not in given}
+    extensions = [e for e in given.get("spark.sql.extensions", "").split(",") if e]
+    return added | PINNED | {"spark.sql.extensions": ",".join(dict.fromkeys([*extensions, EXTENSION]))}
+
+
+def checked(spark: "SparkSession") -> "SparkSession":
+    """The same session; ConfError where its time zone or ANSI mode would change results."""
+    now = {key: spark.conf.get(key, "") or "" for key in PINNED}
+    _refuse_conflicts(now, "the active session has", "set it by spark.conf.set before keyfold is called")
+    return spark
+
+
+@contextmanager
+def set_for_now(spark: "SparkSession", settings: Mapping[str, str]) -> Iterator[None]:
+    """Runs what is inside under settings of the session, which are then what they were."""
+    before = {key: spark.conf.get(key, None) for key in settings}
+    for key, value in settings.items():
+        spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        for key, former in before.items():
+            spark.conf.unset(key) if former is None else spark.conf.set(key, former)
+
+
+def unmeasured(schema: "StructType", columns: Sequence[str]) -> dict[str, str]:
+    """Settings for rows on their way to Python: where all are of the same small size, Spark need not measure each of them."""
+    same = all(schema[name].dataType.simpleString().split("(")[0] in _SAME_SIZE for name in columns)
+    return {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1)} if same and len(columns) <= _FEW else {}
+
+
+def cores(spark: "SparkSession") -> int:
+    """How many tasks run at once, as far as the session tells."""
+    master = re.fullmatch(r"local\[(\d+).*\]|local", spark.conf.get("spark.master", "") or "")
+    if master:
+        return int(master[1] or 1)
+    return int(spark.conf.get("spark.default.parallelism", None) or os.cpu_count() or 1)
+
+
+def delta_package() -> str:
+    """Delta's coordinates, of the release that is installed for Python."""
+    spark_release = ".".join(metadata.version("pyspark").split(".")[:2])
+    return f"io.delta:delta-spark_{spark_release}_2.13:{metadata.version('delta-spark')}"
+
+
+def record_jars(path: str) -> None:
+    """Lets Spark resolve Delta's jars, and writes down those that Spark does not bring itself."""
+    from pyspark import SparkConf, SparkContext
+    from pyspark.find_spark_home import _find_spark_home
+
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--packages {delta_package()} pyspark-shell"
+    SparkContext._ensure_initialized()
+    resolved = SparkConf().get("spark.jars", "").split(",")  # type: ignore[union-attr]
+    bundled = (jar.name for jar in Path(_find_spark_home(), "jars").glob("*.jar"))
+    Path(path).write_text("".join(f"{jar}\n" for jar in unbundled(resolved, bundled)), "utf-8")
+
+
+def unbundled(resolved: Iterable[str], bundled: Iterable[str]) -> list[str]:
+    """The resolved jars (`organisation_artifact-version.jar`) of which Spark has none, in whatever version."""
+    have = {_artifact(jar) for jar in bundled}
+    paths = [jar.removeprefix("file://").removeprefix("file:") for jar in resolved]
+    return [path for path in paths if _artifact(Path(path).name.partition("_")[2]) not in have]
+
+
+def _artifact(jar: str) -> str:
+    return re.sub(r"-\d[^-]*(-\w+)?\.jar$", "", jar)
+
+
+def _local(cores: int) -> dict[str, str]:
+    """Spark's own defaults are meant for a thousand cores; a small local job should not pay for them."""
+    return {
+        "spark.sql.shuffle.partitions": str(cores),
+        "spark.sql.files.minPartitionNum": str(4 * cores),  # of three tasks on two cores the last would run alone
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.sql.warehouse.dir": str(_home() / "warehouse"),
+        "spark.log.level": "ERROR",
+    }
+
+
+def _home() -> Path:
+    from keyfold.engine.tables import home
+
+    return home()
+
+
+def _refuse_conflicts(found: Mapping[str, str], who: str, remedy: str) -> None:
+    for key, value in PINNED.items():
+        got = found.get(key, value)
+        right = got.lower() in _UTC if key.endswith("timeZone") else got.lower() == value
+        if not right:
+            raise ConfError(f"`{key}` must be {value}, because results depend on it ({who} {got}); {remedy}")
+
+
+def _is_connect() -> bool:
+    return "SPARK_REMOTE" in os.environ or "SPARK_CONNECT_MODE_ENABLED" in os.environ
+
+
+def _new(name: str) -> "SparkSession":
+    from pyspark import SparkConf, SparkContext
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ:
+        _prepare_launch()
+    SparkContext._ensure_initialized()
+    jvm = SparkContext._jvm
+    assert jvm is not None
+    if not jvm.org.apache.spark.util.Utils.classIsLoadable(EXTENSION):
+        raise ConfError(
+            "Delta's jars must be on the class path (they are not); start with ./spark-submit.sh, "
+            f"or give spark-submit the option --packages {delta_package()}"
+        )
+    given = dict(SparkConf().getAll())
+    conf = SparkConf().setAll(list(settings(given, jvm.java.lang.Runtime.getRuntime().availableProcessors()).items()))
+    return SparkSession.builder.config(conf=conf).appName(given.get("spark.app.name", name)).getOrCreate()
+
+
+def _prepare_launch() -> None:
+    """Plain Python starts its own JVM: it gets what spark-submit.sh would have given, where the set-up left it."""
+    given = os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
+    environment = Path(sys.prefix)
+    options, jars = environment / "java-options", environment / "delta-jars"
+    defaults = environment.parent / "conf" / "spark-defaults.conf"
+    ours: list[str] = []
+    if options.is_file():
+        ours += ["--properties-file", str(defaults)] if defaults.is_file() else []
+        os.environ["SPARK_SUBMIT_OPTS"] = f"{options.read_text('utf-8').strip()} {os.environ.get('SPARK_SUBMIT_OPTS', '')}"
+    if "delta-spark_" not in given:
+        recorded = jars.read_text("utf-8").split("\n")[:-1] if jars.is_file() else []
+        there = bool(recorded) and all(map(os.path.isfile, recorded))
+        ours += ["--jars", ",".join(recorded)] if there else ["--packages", delta_package()]
+    if "--master" not in given or "local" in given:
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"{shlex.join(ours)} {given}"

@@ -1,0 +1,118 @@
+"""A Feast repository over feature views: its entities, sources and views, written as Feast's users write them, on the Delta tables as they are.
+
+Feast looks at a row's time alone, unless it is asked with `filter_by_created_timestamp=True`, which is what `point_in_time.training_set` does.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from keyfold.core import sql
+from keyfold.engine.session import DEFAULTS, EXTENSION, PINNED, delta_package
+from keyfold.errors import DataError
+from keyfold.feature_store import views
+
+if TYPE_CHECKING:
+    from keyfold.engine.tables import Table
+
+TIME, CREATED = "event_timestamp", "created_timestamp"
+# Spark's type: Feast's type, of an entity its value type, and what it is cast to.
+_TYPES = {
+    "tinyint": ("Int32", "INT32", "int"), "smallint": ("Int32", "INT32", "int"), "int": ("Int32", "INT32", ""),
+    "bigint": ("Int64", "INT64", ""), "float": ("Float32", "FLOAT", ""), "double": ("Float64", "DOUBLE", ""),
+    "string": ("String", "STRING", ""), "boolean": ("Bool", "BOOL", ""), "binary": ("Bytes", "BYTES", ""),
+    "date": ("UnixTimestamp", "UNIX_TIMESTAMP", "timestamp"), "timestamp": ("UnixTimestamp", "UNIX_TIMESTAMP", ""),
+    "timestamp_ntz": ("UnixTimestamp", "UNIX_TIMESTAMP", "timestamp"), "decimal": ("String", "STRING", "string"),
+}  # fmt: skip
+_HEAD = '''"""Written by keyfold from the feature views {names}; written anew where they change."""
+
+from datetime import timedelta
+
+from feast import Entity, FeatureView, Field, ValueType
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+from feast.types import {types}
+'''
+_ENTITY = """
+{name}_entity = Entity(name={name!r}, join_keys=[{name!r}], value_type=ValueType.{value})
+"""
+_VIEW = """
+{name}_view = FeatureView(
+    name={name!r},
+    entities=[{entities}],
+    schema=[
+{fields}
+    ],
+    source=SparkSource(
+        name={name!r},
+        query={query!r},
+        timestamp_field={time!r},
+        created_timestamp_column={created!r},
+    ),
+    ttl=timedelta(microseconds={ttl}),
+    owner={owner!r},
+    description={description!r},
+    tags={tags!r},
+)
+"""
+
+
+def files(tables: "Sequence[Table]", project: str) -> dict[str, str]:
+    """By name the texts of the files of a repository; DataError for what is no view, and for names and types that Feast does not have."""
+    entities: dict[str, str] = {}
+    used: set[str] = set()
+    texts = []
+    for table in tables:
+        said = views.of(table)
+        types = _types(table, said, entities)
+        used |= {type_ for type_, _, _ in types.values()}
+        texts.append(_view(table, said, types))
+    head = _HEAD.format(names=", ".join(table.name for table in tables), types=", ".join(sorted(used)))
+    keys = "".join(_ENTITY.format(name=name, value=value) for name, value in entities.items())
+    return {"feature_store.yaml": _store(project), "views.py": head + keys + "".join(texts)}
+
+
+def _types(table: "Table", said: views.Described, entities: dict[str, str]) -> dict[str, tuple[str, str, str]]:
+    schema = {f.name: f.dataType.simpleString() for f in table.read().schema.fields}
+    found = {}
+    for name in (*said.entity, *said.features):
+        if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in (TIME, CREATED):
+            raise DataError(
+                f"view `{table.name}`: Feast cannot take a column `{name}`: names are of letters, digits and _, and neither "
+                f"{TIME} nor {CREATED}; rename it, or leave it out of view.features"
+            )
+        kind = _TYPES.get(schema[name].partition("(")[0])
+        if kind is None:
+            raise DataError(
+                f"view `{table.name}`: Feast has no type for `{name}` ({schema[name]}); leave it out of view.features"
+            )
+        found[name] = kind
+    for name in said.entity:
+        if entities.setdefault(name, found[name][1]) != found[name][1]:
+            raise DataError(f"view `{table.name}`: entity `{name}` is {schema[name]} here, and another type in a view before it")
+    return found
+
+
+def _view(table: "Table", said: views.Described, types: Mapping[str, tuple[str, str, str]]) -> str:
+    columns = [f"CAST({sql.quoted(c)} AS {to}) AS {sql.quoted(c)}" if to else sql.quoted(c) for c, (_, _, to) in types.items()]
+    columns.append(f"CAST({sql.quoted(said.time)} AS TIMESTAMP) AS {TIME}")
+    if said.known:
+        columns.append(f"CAST({sql.quoted(said.known)} AS TIMESTAMP) AS {CREATED}")
+    there = " AND ".join(f"{sql.quoted(c)} IS NOT NULL" for c in (*said.entity, said.time))
+    return _VIEW.format(
+        name=table.name.replace(".", "_"), entities=", ".join(f"{c}_entity" for c in said.entity),
+        fields="\n".join(f"        Field(name={c!r}, dtype={type_})," for c, (type_, _, _) in types.items()),
+        query=f"SELECT {', '.join(columns)} FROM {table.at} WHERE {there}", time=TIME, created=CREATED if said.known else "",  # noqa: S608
+        ttl=said.ttl or 0, owner=said.owner, description=said.description, tags={"keyfold.view": said.digest},
+    )  # fmt: skip
+
+
+def _store(project: str) -> str:
+    import yaml
+
+    spark = {"spark.master": "local[*]", "spark.jars.packages": delta_package(), "spark.sql.extensions": EXTENSION}
+    store = {
+        "project": project, "provider": "local", "registry": "registry.db", "entity_key_serialization_version": 3,
+        "online_store": {"type": "sqlite", "path": "online.db"},
+        "offline_store": {"type": "spark", "spark_conf": spark | DEFAULTS | PINNED},
+    }  # fmt: skip
+    return yaml.safe_dump(store, sort_keys=False)

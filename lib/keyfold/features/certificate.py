@@ -1,0 +1,131 @@
+"""The parity certificate: made-up adversarial rows with the features that Spark gave, to be computed again where the spec is loaded."""
+
+import datetime as dt
+import io
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import feather
+
+from keyfold.core.derived import SAMPLES, Derived
+from keyfold.core.types import ARROW
+from keyfold.errors import DataError, PromiseError
+from keyfold.features.kinds import Array
+from keyfold.features.spec import Spec, in_order, inputs_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_MOMENTS = [
+    dt.datetime(*at)  # noqa: DTZ001
+    for at in ((1900, 1, 1), (1969, 12, 31, 23, 59, 59, 999_999), (2024, 2, 29, 12), (2026, 3, 29, 1, 30))
+]
+_VALUES: dict[str, Sequence[Any]] = {
+    "string": [
+        "",
+        " ",
+        "a\0b",
+        "An ad, two Ads: AN AD!",
+        "ΣÀ Ж ß İ",
+        "é",
+        "e\u0301",
+        "👩‍👩‍👧",
+        "longer than thirty-two bytes, as text is",
+    ],
+    "bigint": [0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63), 17],
+    "double": [0.0, -0.0, 0.1, 1e-300, -1e300, float("nan"), float("inf"), float("-inf"), 17.5],
+    "boolean": [True, False],
+    "date": [dt.date(1, 1, 1), dt.date(1969, 12, 31), dt.date(2024, 2, 29), dt.date(9999, 12, 31)],
+    "timestamp": [at.replace(tzinfo=dt.UTC) for at in _MOMENTS],
+    "timestamp_ntz": _MOMENTS,
+    "decimal": [Decimal(d) for d in ("0", "1.50", "-0.000000000000000001", "12345678901234567890.000000000000000001")],
+}
+_FILES = "certified_rows.arrow", "certified_features.arrow"
+
+
+class Certificate(NamedTuple):
+    """`rows` as the spec takes them, and by row the `features` as Spark computed them."""
+
+    rows: pa.Table
+    features: pa.Table
+
+    @classmethod
+    def issued(cls, spark: "SparkSession", spec: Spec) -> "Certificate":
+        """The certificate of a fitted spec; rows that the spec refuses are left out."""
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        rows = made_up(spec)
+        rows = rows.filter(pa.array([_taken(spec, rows.slice(i, 1)) for i in range(rows.num_rows)], pa.bool_()))
+        # Else Spark takes wall clocks for moments.
+        schema = from_arrow_schema(rows.schema, prefer_timestamp_ntz=True)
+        return cls(rows, spec.transform(spark.createDataFrame(rows, schema).coalesce(1)).toArrow())
+
+    def save(self, folder: Path) -> None:
+        """Writes two files into a folder."""
+        for table, name in zip(self, _FILES, strict=True):
+            feather.write_feather(table, str(folder / name), compression="uncompressed")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Certificate":
+        """Reads what `save` wrote (OSError, ArrowInvalid)."""
+        return cls(*(feather.read_table(io.BytesIO((folder / name).read_bytes())) for name in _FILES))
+
+    def check(self, spec: Spec) -> None:
+        """Computes the features again (PromiseError for other bits, with the feature and the first row that has them)."""
+        wanted, found = spec.arrays(self.features), spec.arrow(self.rows)
+        for name in in_order({n: kind for n, (kind, _) in spec.features.items()}):
+            other = np.flatnonzero(differs(wanted[name], found[name]))
+            if len(other):
+                row = int(other[0])
+                columns = spec.columns_of(name)
+                raise PromiseError(
+                    f"features.{name} is computed otherwise here than where it was fitted: row {row} of the certificate, "
+                    f"{self.rows.select(columns).slice(row, 1).to_pylist()[0]}, gives {found[name][row]} and not "
+                    f"{wanted[name][row]}; score with the environment of the model"
+                )
+
+
+def differs(a: Array, b: Array) -> npt.NDArray[np.bool_]:
+    """By row, whether two arrays of a feature differ in a bit."""
+    if isinstance(a, pa.Array):
+        return np.array([x != y for x, y in zip(a.to_pylist(), b.to_pylist(), strict=True)], bool)
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return np.ones(len(a), bool)
+    bits = (np.ascontiguousarray(x).view(f"u{x.itemsize}").reshape(len(x), -1) for x in (a, b))
+    return np.not_equal(*bits).any(axis=1)  # type: ignore[no-any-return]
+
+
+def made_up(spec: Spec) -> pa.Table:
+    """Rows of hard values, NULL, and values of the spec's own vocabularies, such that each stands beside others."""
+    values = {c: [*_hard(spec, c, family), *_known(spec, c, family), None] for c, family in spec.inputs.items()}
+    rows = max(map(len, values.values()), default=0) + 1
+    # The last row is all NULL; before it, longer columns go on where shorter ones begin again, from another place.
+    cells = {c: [some[(i + n) % len(some)] for i in range(rows - 1)] + [None] for n, (c, some) in enumerate(values.items())}
+    return pa.table({c: pa.array(cells[c], ARROW[family]) for c, family in spec.inputs.items()})
+
+
+def _hard(spec: Spec, column: str, family: str) -> Sequence[Any]:
+    own = (kind.samples(family) for kind, _ in spec.features.values() if column in kind.inputs())
+    logs = (c for c in inputs_of(kind for kind, _ in spec.features.values()) if isinstance(c, Derived) and c.log == column)
+    more = SAMPLES if family == "double" and any(logs) else []
+    return [*next((values for values in own if values is not None), _VALUES.get(family, ())), *more]
+
+
+def _known(spec: Spec, column: str, family: str) -> list[Any]:
+    states = [state for kind, state in spec.features.values() if kind.inputs()[0] == column]
+    key = {"string": "vocabulary", "bigint": "vocabulary", "double": "boundaries"}.get(family, "")
+    return list(dict.fromkeys(chain.from_iterable(state.get(key, [])[:4] for state in states)))
+
+
+def _taken(spec: Spec, row: pa.Table) -> bool:
+    try:
+        spec.arrow(row)
+    except DataError:
+        return False
+    return True

@@ -1,0 +1,61 @@
+"""The kinds of features: one file each, found by themselves."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import create_model, model_validator
+
+from keyfold.core.section import Section
+from keyfold.features.kind import Array, FromFeature, Kind, Out
+
+
+def _found() -> dict[str, type[Kind]]:
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "kind"]
+    return {name: _only_kind(importlib.import_module(f"{__name__}.{name}")) for name in names}
+
+
+def _only_kind(module: ModuleType) -> type[Kind]:
+    """The kind that a file defines; others that it needs for itself have names that begin with `_`."""
+    (kind,) = (
+        member
+        for member in vars(module).values()
+        if isinstance(member, type)
+        and issubclass(member, Kind)
+        and member.__module__ == module.__name__
+        and not member.__name__.startswith("_")
+    )
+    return kind
+
+
+KINDS = _found()
+
+
+class _Feature(Section):
+    @model_validator(mode="after")
+    def _one_kind(self) -> "_Feature":
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"must name one kind of {', '.join(KINDS)} (got {sorted(self.model_fields_set) or 'none'})")
+        if self.kind is None:
+            raise ValueError(f"{self.name} must be a mapping of its options (got nothing)")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The kind's name."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def kind(self) -> Kind:
+        """The kind with its fields."""
+        return getattr(self, self.name)  # type: ignore[no-any-return]
+
+
+_fields: dict[str, Any] = {name: (kind | None, None) for name, kind in KINDS.items()}
+if TYPE_CHECKING:
+    Feature = _Feature
+else:
+    Feature = create_model("Feature", __base__=_Feature, __doc__="One feature: {kind: its fields}.", **_fields)
+
+__all__ = ["KINDS", "Array", "Feature", "FromFeature", "Kind", "Out"]

@@ -1,0 +1,93 @@
+"""The range that a number falls into, between boundaries that are given or are quantiles of the train fold.
+
+Index 0 is a missing number (NULL, NaN, an infinity), 1 is below the first boundary; a boundary belongs to the range above it.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from keyfold.core import quantiles, sql
+from keyfold.core.derived import Column
+from keyfold.core.types import NUMBERS, ArrowValue, SqlValue
+from keyfold.errors import DataError
+from keyfold.features.fitting import Counted, Measured, Target
+from keyfold.features.kind import Array, Kind, Out, State, int32
+
+
+class Bucketized(Kind):
+    """An index in [0, number of ranges + 1)."""
+
+    takes: ClassVar = NUMBERS
+
+    input_col: Column
+    boundaries: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(None, min_length=1, max_length=1000)
+    num_buckets: int | None = Field(
+        None, ge=2, le=1000, description="ranges of about equally many rows; fewer where values repeat"
+    )
+
+    @field_validator("boundaries")
+    @classmethod
+    def _rise(cls, boundaries: list[float] | None) -> list[float] | None:
+        if boundaries and any(a >= b for a, b in itertools.pairwise(boundaries)):
+            raise ValueError(f"must rise (got {boundaries})")
+        return boundaries
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Bucketized":
+        if (self.boundaries is None) == (self.num_buckets is None):
+            raise ValueError("must have either `boundaries` or `num_buckets`")
+        return self
+
+    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
+        """The numbers, where quantiles are needed."""
+        return [Counted(values[0].number, cut=True)] if self.num_buckets else []
+
+    def fit(self, name: str, of: Measured) -> State:
+        """The boundaries."""
+        if self.boundaries:
+            return {"boundaries": [b + 0.0 for b in self.boundaries]}
+        (counts,) = of.counts
+        if not counts.num_rows:
+            raise DataError(f"features.{name}: column `{self.input_col}` has no number in the train fold; leave the feature out")
+        n = self.num_buckets or 0
+        values = counts["value"].to_numpy()
+        found = set(quantiles.at(values, counts["amount"].to_numpy(), [i / n for i in range(1, n)]))
+        if len(values) > 1 and found == {values.min()}:  # else most rows, and with them all, would be in one range
+            found = {np.sort(values)[1]}
+        return {"boundaries": sorted(map(float, found))}
+
+    def constant(self, of: Measured) -> bool:
+        """Whether there is one number, and all quantiles are that."""
+        return bool(of.counts) and of.counts[0].num_rows == 1
+
+    def out(self, state: State) -> Out:
+        """An index."""
+        return Out("int", len(state["boundaries"]) + 2)
+
+    def sql(self, values: Sequence[SqlValue], state: State) -> str:
+        """int"""
+        x = values[0].number
+        return f"CASE WHEN ({x}) IS NULL THEN 0 ELSE {_search(f'({x})', state['boundaries'], 1)} END"
+
+    def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
+        """int32"""
+        x = values[0].number
+        return int32(np.where(np.isnan(x), 0, np.searchsorted(state["boundaries"], x, side="right") + 1))
+
+    def note(self, state: State) -> str:
+        """The boundaries."""
+        shown = [f"{b:.6g}" for b in state["boundaries"][:8]]
+        return "from " + ", ".join(shown) + (" …" if len(state["boundaries"]) > len(shown) else "")
+
+
+def _search(x: str, boundaries: Sequence[float], first: int) -> str:
+    """Bisection: the number of boundaries that are not above x, and `first`."""
+    if not boundaries:
+        return str(first)
+    half = len(boundaries) // 2
+    below, above = _search(x, boundaries[:half], first), _search(x, boundaries[half + 1 :], first + half + 1)
+    return f"IF({x} < {sql.double(boundaries[half])}, {below}, {above})"

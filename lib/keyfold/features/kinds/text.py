@@ -1,0 +1,159 @@
+"""Words (or characters) of a text and their n-grams, each hashed or looked up in a vocabulary that was fitted.
+
+Lower case is by `LOWER`, a table of Latin, Greek, Cyrillic and Armenian letters that is part of the contract, since engines and
+their Unicode versions differ. A word is a run of characters outside of `SEPARATORS`. NULL and a text without words are empty.
+Without `length` the feature is a bag: all indices in the order of the text, n-grams behind. With `length` it is a sequence of
+just so many, cut or padded with 0.
+"""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from keyfold.core import hashing, sql, vocabulary
+from keyfold.core.types import ArrowValue, SqlValue, family_of
+from keyfold.features.fitting import Counted, Measured, Target, ranked
+from keyfold.features.kind import Array, Kind, Out, State, bucket, int32, salted, sql_bucket
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+# (first capital, last capital, step, distance to the small letter)
+_CASES = (
+    (0x41, 0x5A, 1, 32), (0xC0, 0xD6, 1, 32), (0xD8, 0xDE, 1, 32), (0x100, 0x12E, 2, 1), (0x132, 0x136, 2, 1),
+    (0x139, 0x147, 2, 1), (0x14A, 0x176, 2, 1), (0x179, 0x17D, 2, 1), (0x391, 0x3A1, 1, 32), (0x3A3, 0x3AB, 1, 32),
+    (0x400, 0x40F, 1, 80), (0x410, 0x42F, 1, 32), (0x460, 0x480, 2, 1), (0x48A, 0x4BE, 2, 1), (0x4D0, 0x52E, 2, 1),
+    (0x531, 0x556, 1, 48), (0x1E00, 0x1E94, 2, 1), (0x1EA0, 0x1EFE, 2, 1),
+)  # fmt: skip
+LOWER = {chr(c): chr(c + by) for first, last, step, by in _CASES for c in range(first, last + 1, step)}
+_TABLE = str.maketrans(LOWER)
+SEPARATORS = "\x00-\x2f:-@\\[-`{-\xbf\u2000-\u206f\u3000-\u303f"
+WORD, CHARACTER = f"[^{SEPARATORS}]+", "[^\x00-\x20]"
+NULL, UNSEEN, FIRST = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Cuts a text into its tokens, n-grams behind."""
+
+    unit: Literal["words", "characters"]
+    lower: bool
+    ngrams: int
+
+    def __call__(self, text: str) -> list[str]:
+        """In the order of the text."""
+        tokens = re.findall(self.pattern, text.translate(_TABLE) if self.lower else text)
+        sizes = range(2, self.ngrams + 1)
+        return tokens + [self.between.join(tokens[i : i + n]) for n in sizes for i in range(len(tokens) - n + 1)]
+
+    @property
+    def pattern(self) -> str:
+        """What one token is, as a regular expression."""
+        return WORD if self.unit == "words" else CHARACTER
+
+    @property
+    def between(self) -> str:
+        """What stands between the tokens of an n-gram."""
+        return " " if self.unit == "words" else ""
+
+
+class Text(Kind):
+    """Indices in [0, num_buckets), or in [0, size of the vocabulary + 2): 0 padding, 1 unseen, then by frequency."""
+
+    takes: ClassVar = ("string",)
+    salt_prefix: ClassVar = "text"
+
+    input_col: str
+    tokens: Literal["words", "characters"] = "words"
+    lower: bool = True
+    ngrams: int = Field(1, ge=1, le=5, description="up to so many tokens that follow one another are one more token")
+    num_buckets: int | None = Field(None, ge=2, le=hashing.MAX_BUCKETS, description="hashed; bucket 0 is the padding")
+    max_tokens: int | None = Field(None, ge=1, description="a vocabulary of the most frequent ones")
+    min_frequency: int = Field(1, ge=1, description="rarer tokens count as unseen")
+    length: int | None = Field(None, ge=1, le=100_000, description="a sequence of so many indices; default: a bag")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Text":
+        if (self.num_buckets is None) == (self.max_tokens is None):
+            raise ValueError("must have either `num_buckets` (hashed) or `max_tokens` (a vocabulary)")
+        return self
+
+    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
+        """The tokens, where a vocabulary is wanted."""
+        return [Counted(values[0].canonical, self._tokens)] if self.max_tokens else []
+
+    def fit(self, name: str, of: Measured) -> State:
+        """The salt, or the vocabulary."""
+        if self.num_buckets:
+            return {"salt": salted(self, name, None)}
+        return {"vocabulary": ranked(of.counts[0], self.min_frequency, self.max_tokens)}
+
+    def out(self, state: State) -> Out:
+        """Indices."""
+        return Out("int", self.num_buckets or len(state["vocabulary"]) + FIRST, self.length)
+
+    def sql(self, values: Sequence[SqlValue], state: State) -> str:
+        """array<int>"""
+        token = hashing.sql_value_hash("g")
+        if self.num_buckets:
+            place = sql_bucket(state["salt"], [token], self.num_buckets)
+        else:
+            place = f"coalesce({vocabulary.sql_find(token, state['vocabulary'])} + {FIRST}, {UNSEEN})"
+        found = f"transform({self._sql_grams(values[0])}, g -> {place})"
+        if self.length:
+            found = f"slice(concat({found}, array_repeat({NULL}, {self.length})), 1, {self.length})"
+        return found
+
+    def sql_words(self, rows: "DataFrame") -> str:
+        """array<string>: the tokens of the column, n-grams too."""
+        return self._sql_grams(
+            SqlValue(sql.reference(self.input_col), family_of(rows.schema[self.input_col].dataType.simpleString()))
+        )
+
+    def _sql_grams(self, value: SqlValue) -> str:
+        text = f"coalesce({value.canonical}, '')"
+        if self.lower:
+            text = f"translate({text}, {sql.text(''.join(LOWER))}, {sql.text(''.join(LOWER.values()))})"
+        tokens = f"regexp_extract_all({text}, {sql.text(self._tokens.pattern)}, 0)"
+        if self.ngrams == 1:
+            return tokens
+        longer = (
+            f"IF(size(t) < {n}, CAST(array() AS array<string>), "
+            f"transform(sequence(1, greatest(1, size(t) - {n - 1})), i -> array_join(slice(t, i, {n}), {sql.text(self._tokens.between)})))"
+            for n in range(2, self.ngrams + 1)
+        )
+        return f"flatten(transform(array({tokens}), t -> concat(t, {', '.join(longer)})))"
+
+    def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
+        """int32 of (rows, length), or a list array"""
+        encoded = values[0].array.fill_null("").dictionary_encode()
+        grams = [self._tokens(text) for text in encoded.dictionary.to_pylist()]
+        starts = np.concatenate([[0], np.cumsum([len(g) for g in grams])]).astype(np.int32)
+        hashes = hashing.value_hash(pa.array([token for some in grams for token in some], pa.string()))
+        if self.num_buckets:
+            places = bucket(state["salt"], [hashes], self.num_buckets)
+        else:
+            found = vocabulary.find(hashes, state["vocabulary"])
+            places = int32(np.where(found < 0, UNSEEN, found + FIRST))
+        rows = encoded.indices.to_numpy(zero_copy_only=False)
+        if self.length is None:
+            return pa.ListArray.from_arrays(pa.array(starts), pa.array(places)).take(pa.array(rows))
+        padded = np.full((len(grams), self.length), NULL, np.int32)
+        for i, (start, end) in enumerate(itertools.pairwise(starts)):
+            some = places[start : min(end, start + self.length)]
+            padded[i, : len(some)] = some
+        return padded[rows]
+
+    @property
+    def _tokens(self) -> Tokens:
+        return Tokens(self.tokens, self.lower, self.ngrams)
+
+    def note(self, state: State) -> str:
+        """The most frequent tokens, or the salt."""
+        return f"salt {state['salt']}" if self.num_buckets else ", ".join(state["vocabulary"][:8])

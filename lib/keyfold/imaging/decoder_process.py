@@ -1,0 +1,172 @@
+"""A process that opens images for another one, which goes on whatever an image does to it.
+
+Asked over a socket: a name and an image; answers JSON, and bytes where they are wanted. Nothing that it says is unpickled.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from keyfold.core.section import Section
+from keyfold.imaging import pixels
+from keyfold.imaging.operations import Operation, Output
+
+
+class Opening(Section):
+    """All that a decoder needs to know."""
+
+    formats: list[str]
+    max_pixels: int
+    operations: list[Operation] = Field(default_factory=list)
+    output: Output = Output()
+    memory_mb: int
+    seconds: float
+
+
+class Decoded(NamedTuple):
+    """What became of an image: facts, and its new file's bytes."""
+
+    facts: dict[str, Any]
+    file: bytes = b""
+
+
+class Decoder:
+    """The asking side; the process begins with the first question, and again after one that ended it."""
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self.patience = 60 + 20 * opening.seconds  # of the clock: for a process that waits for ever, on whatever it is
+        self._child: subprocess.Popen[bytes] | None = None
+        self._line: Connection | None = None
+
+    def size(self, cell: bytes | str) -> Decoded:
+        """`pixels` (int) of an image, by its header; or `reason`."""
+        return self._asked("size", "", cell)
+
+    def made(self, cell: bytes | str, into: str = "") -> Decoded:
+        """`width`, `height`, `bytes` (int) and `sha256` of the new file, which is written `into` a path or given back; or `reason`.
+
+        Where something of a sound picture was left out, `note` says so.
+        """
+        return self._asked("made", into, cell)
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._line:
+            self._line.close()
+        if self._child:
+            self._child.kill()
+            self._child.wait()
+        self._child = self._line = None
+
+    def _asked(self, what: str, into: str, cell: bytes | str) -> Decoded:
+        try:
+            line = self._line or self._begin()
+            line.send_bytes(json.dumps([what, into, cell if isinstance(cell, str) else None]).encode())
+            if isinstance(cell, bytes):
+                line.send_bytes(cell)
+            if not line.poll(self.patience):
+                self.close()
+                return Decoded({"reason": f"the decoder gave no answer within {self.patience:g} seconds"})
+            facts = json.loads(line.recv_bytes())
+            return Decoded(facts, line.recv_bytes() if facts.pop("follows", False) else b"")
+        except ValueError:  # no answer of ours: whatever the image made of it, that process is not asked again
+            self.close()
+            return Decoded({"reason": "the decoder's answer makes no sense"})
+        except (EOFError, OSError):
+            return Decoded({"reason": self._ended()})
+
+    def _begin(self) -> Connection:
+        ours, theirs = socket.socketpair()
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        command = [sys.executable, "-c", "from keyfold.decoder import answer; answer()", str(theirs.fileno())]
+        self._child = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        theirs.close()
+        self._line = Connection(ours.detach())
+        self._line.send_bytes(self._opening.model_dump_json().encode())
+        return self._line
+
+    def _ended(self) -> str:
+        code = self._child.wait(timeout=5) if self._child else 0
+        self.close()
+        if code == -signal.SIGPROF:
+            return f"it takes more than {self._opening.seconds:g} seconds of processor time"
+        return f"the decoder ended over it ({signal.Signals(-code).name if code < 0 else f'code {code}'})"
+
+
+def answer() -> None:
+    """In the process: answers until no one asks any more."""
+    line = Connection(int(sys.argv[1]))
+    opening = Opening.model_validate_json(line.recv_bytes())
+    _limit(opening.memory_mb * 2**20)
+    while True:
+        try:
+            what, into, path = json.loads(line.recv_bytes())
+            cell = line.recv_bytes() if path is None else path
+        except EOFError:
+            return
+        # The kernel ends the process once it has used so much of a processor since now.
+        signal.setitimer(signal.ITIMER_PROF, opening.seconds)
+        facts, file = _answered(opening, what, cell, into)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        line.send_bytes(json.dumps(facts | {"follows": bool(file)}).encode())
+        if file:
+            line.send_bytes(file)
+
+
+def _limit(memory: int) -> None:
+    import PIL.ImageCms
+    import PIL.ImageOps
+
+    PIL.Image.init()
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0
+    resource.setrlimit(resource.RLIMIT_AS, (used + memory,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _answered(opening: Opening, what: str, cell: bytes | str, into: str) -> Decoded:
+    try:
+        with pixels.opened(cell, opening.formats, opening.max_pixels) as image:
+            if what == "size":
+                return Decoded({"pixels": image.width * image.height})
+            frames = list(_frames(opening, image))
+            note = {"note": "its EXIF block is damaged, so it is taken as upright"} if pixels.DAMAGED in image.info else {}
+            file = opening.output.encoded(frames, image)
+    except pixels.UnusableError as error:
+        return Decoded({"reason": str(error)})
+    size = {"width": frames[0].width, "height": frames[0].height, "bytes": len(file)}
+    facts = size | {"sha256": hashlib.sha256(file).hexdigest()} | note
+    if not into:
+        return Decoded(facts, file)
+    write(file, Path(into))
+    return Decoded(facts)
+
+
+def _frames(opening: Opening, image: Any) -> Any:
+    every = range(getattr(image, "n_frames", 1)) if opening.output.frames == "all" else [0]
+    if len(every) * image.width * image.height > opening.max_pixels:
+        raise pixels.UnusableError(f"its {len(every)} frames have more pixels than `max_pixels`, {opening.max_pixels:,}")
+    for number in every:
+        image.seek(number)
+        frame = pixels.plain(image.copy() if len(every) > 1 else image)
+        for operation in opening.operations:
+            frame = operation.apply(frame)
+        yield frame
+
+
+def write(file: bytes, path: Path) -> None:
+    """In one go: what is there afterwards is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(file)
+    aside.replace(path)

@@ -1,0 +1,183 @@
+"""What can be done to an image, as a conf lists it: plain Pillow, in the order of the list."""
+
+import io
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from keyfold.core.section import Section
+from keyfold.imaging import pixels
+from keyfold.imaging.pixels import UnusableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL.Image import Image as Picture
+
+Side = Annotated[int, Field(ge=1, le=16_384)]
+Factor = Annotated[float, Field(ge=0, le=100)]
+BACKGROUND = Field("white", pattern=r"^([a-z]+|#[0-9a-fA-F]{6})$", examples=["white", "#1f77b4"])
+
+
+class Resize(Section):
+    """To `width` × `height`: fit keeps the shape inside, pad fills up around that, fill cuts what stands out, exact stretches."""
+
+    width: Side
+    height: Side
+    how: Literal["fit", "fill", "pad", "exact"] = "fit"
+    background: str = BACKGROUND
+
+    def apply(self, image: "Picture") -> "Picture":
+        """By Lanczos' filter."""
+        import PIL.ImageOps
+        from PIL.Image import Resampling
+
+        size = self.width, self.height
+        if self.how == "pad":
+            return PIL.ImageOps.pad(image, size, Resampling.LANCZOS, self.background)
+        if self.how == "exact":
+            return image.resize(size, Resampling.LANCZOS)
+        return (PIL.ImageOps.contain if self.how == "fit" else PIL.ImageOps.fit)(image, size, Resampling.LANCZOS)
+
+
+class Crop(Section):
+    """A part, in pixels from the upper left corner."""
+
+    left: int = Field(0, ge=0)
+    top: int = Field(0, ge=0)
+    width: Side
+    height: Side
+
+    def apply(self, image: "Picture") -> "Picture":
+        """UnusableError where it is not all inside."""
+        right, bottom = self.left + self.width, self.top + self.height
+        if right > image.width or bottom > image.height:
+            raise UnusableError(f"the crop ends at {right} × {bottom}, and the image at {image.width} × {image.height}")
+        return image.crop((self.left, self.top, right, bottom))
+
+
+class Rotate(Section):
+    """Counter-clockwise; the image grows so that its corners stay inside."""
+
+    degrees: float
+    background: str = BACKGROUND
+
+    def apply(self, image: "Picture") -> "Picture":
+        """Multiples of 90 exactly, else bicubic."""
+        from PIL import ImageColor
+        from PIL.Image import Resampling
+
+        fill = ImageColor.getcolor(self.background, image.mode)
+        return image.rotate(self.degrees, Resampling.BICUBIC, expand=True, fillcolor=fill)
+
+
+class Filter(Section):
+    """One of Pillow's filters."""
+
+    kind: Literal["blur", "sharpen", "edge", "median"]
+    radius: int = Field(2, ge=1, le=50, description="pixels; of blur, sharpen and median")
+
+    def apply(self, image: "Picture") -> "Picture":
+        """Gaussian blur, unsharp mask, edges, or the median of a square."""
+        from PIL import ImageFilter
+
+        if self.kind == "edge":
+            return _without_alpha(image, lambda plain: plain.filter(ImageFilter.FIND_EDGES))
+        if self.kind == "median":
+            return image.filter(ImageFilter.MedianFilter(2 * self.radius + 1))
+        return image.filter((ImageFilter.GaussianBlur if self.kind == "blur" else ImageFilter.UnsharpMask)(self.radius))
+
+
+class Enhance(Section):
+    """Factors, 1 for as it is; and the darkest to black, the lightest to white."""
+
+    contrast: Factor = 1
+    brightness: Factor = 1
+    colour: Factor = 1
+    auto_contrast: bool = False
+
+    def apply(self, image: "Picture") -> "Picture":
+        """Auto-contrast first."""
+        from PIL import ImageEnhance, ImageOps
+
+        if self.auto_contrast:
+            image = _without_alpha(image, ImageOps.autocontrast)
+        for kind, factor in ((ImageEnhance.Contrast, self.contrast), (ImageEnhance.Brightness, self.brightness)):
+            image = image if factor == 1 else kind(image).enhance(factor)
+        return image if self.colour == 1 else ImageEnhance.Color(image).enhance(self.colour)
+
+
+class Operation(Section):
+    """One thing to do."""
+
+    resize: Resize | None = None
+    crop: Crop | None = None
+    rotate: Rotate | None = None
+    filter: Filter | None = None
+    enhance: Enhance | None = None
+    convert: Literal["gray", "rgb", "rgba"] | None = None
+    thumbnail: Side | None = Field(None, description="the longer side in pixels, unless the image is smaller")
+
+    @model_validator(mode="after")
+    def _one(self) -> "Operation":
+        if len(self._named) != 1:
+            raise ValueError(f"name one of {', '.join(type(self).model_fields)}")
+        return self
+
+    @property
+    def _named(self) -> "list[str]":
+        return [name for name in type(self).model_fields if getattr(self, name) is not None]
+
+    def apply(self, image: "Picture") -> "Picture":
+        """The image after it."""
+        if self.convert:
+            return image.convert({"gray": "L", "rgb": "RGB", "rgba": "RGBA"}[self.convert])
+        if self.thumbnail:
+            image = image.copy()
+            image.thumbnail((self.thumbnail, self.thumbnail))
+            return image
+        return getattr(self, self._named[0]).apply(image)  # type: ignore[no-any-return]
+
+
+class Output(Section):
+    """The file that is made."""
+
+    format: Literal["JPEG", "PNG", "WEBP", "GIF"] = "JPEG"
+    quality: int = Field(85, ge=1, le=100, description="of JPEG and WEBP")
+    metadata: Literal["strip", "keep"] = Field("strip", description="EXIF, but for the orientation, which is applied")
+    frames: Literal["first", "all"] = Field("first", description="of an animation")
+    background: str = BACKGROUND
+
+    @model_validator(mode="after")
+    def _moves(self) -> "Output":
+        if self.frames == "all" and self.format == "JPEG":
+            raise ValueError("frames: all needs a format that can move: PNG, WEBP or GIF")
+        return self
+
+    @property
+    def ending(self) -> str:
+        """Of a file's name."""
+        return {"JPEG": "jpg"}.get(self.format, self.format.lower())
+
+    def encoded(self, frames: "list[Picture]", source: "Picture") -> bytes:
+        """The file's bytes; `source` is where metadata and times of frames come from."""
+        ready = [pixels.on(f, self.background) if self.format == "JPEG" else f for f in frames]
+        more: dict[str, object] = {"quality": self.quality} if self.format in ("JPEG", "WEBP") else {}
+        if self.metadata == "keep" and self.format != "GIF":
+            tags = pixels.exif(source)
+            tags.pop(pixels.ORIENTATION, None)
+            more["exif"] = tags.tobytes()
+        if len(ready) > 1:
+            more |= {"save_all": True, "append_images": ready[1:], "loop": 0, "duration": source.info.get("duration", 100)}
+        file = io.BytesIO()
+        ready[0].save(file, self.format, **more)
+        return file.getvalue()
+
+
+def _without_alpha(image: "Picture", change: "Callable[[Picture], Picture]") -> "Picture":
+    if image.mode != "RGBA":
+        return change(image)
+    alpha = image.getchannel("A")
+    image = change(image.convert("RGB"))
+    image.putalpha(alpha)
+    return image

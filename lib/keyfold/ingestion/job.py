@@ -1,0 +1,494 @@
+"""Raw rows into a Delta table by period. What cannot be kept goes to quarantine, with its reason: read = kept + quarantined."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from keyfold import generators
+from keyfold.conf import versions as schema
+from keyfold.conf.columns import Columns, Origin, types
+from keyfold.conf.file_period import FilePeriod, proposed
+from keyfold.conf.versions import LAYOUT, Version, known_types
+from keyfold.core.digests import digest
+from keyfold.core.section import Section
+from keyfold.core.sql import col
+from keyfold.engine import tables
+from keyfold.errors import ConfError, DataError, nearest, repeated
+from keyfold.feature_store.views import LENGTH, Views
+from keyfold.ingestion import casts, layout_reader, row_counts, sources
+from keyfold.ingestion import increments as files
+from keyfold.ingestion.similar_keys import CONTENT
+from keyfold.ingestion.source_rows import EXACT, Source
+from keyfold.ingestion.sources import Csv
+from keyfold.ingestion.text_files import FILE
+from keyfold.readers import paths
+from keyfold.reporting import page
+from keyfold.runtime.quarantine import put_aside, values
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from keyfold.engine.tables import Table
+    from keyfold.runtime.run import Job, Run
+
+PERIOD, RUN = files.PERIOD, files.RUN
+PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
+DAYS = {"year": 366, "month": 31, "day": 1}  # at most; so many after the first is in the next
+TWICE = "the key stands more than once in the period"
+
+Key = Annotated[
+    list[str],
+    BeforeValidator(lambda key: [CONTENT] if key == "content" else key),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, {"const": "content"}]}),
+]
+
+
+class Above(Section):
+    """A class of a label that is a number: what is above."""
+
+    above: float
+
+
+class Data(Section):
+    """Where rows come from, what names them, and what is to be predicted."""
+
+    source: generators.Source | None = Field(None, description="files or a generator; without it the table is there already")
+    columns: dict[str, str | Origin] = Field(
+        default_factory=dict,
+        description="types of the columns of CSV and JSON files; date(dd.MM.yyyy); {from: name in the files, type: …}",
+    )
+    csv: Csv | None = None
+    versions: list[Version] = Field(
+        default_factory=list, description="layouts of the table, older ones first, the current one last"
+    )
+    table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="default: <name>.rows")
+    key: Key = Field(
+        min_length=1, description="names a row within its period; content: a digest of the row and its number among its likes"
+    )
+    time: str | None = Field(None, description="a date or timestamp column")
+    period: Literal["all", "year", "month", "day"] | FilePeriod = Field(
+        "all", description="by time; or {from: file, pattern: …}, which takes it from the names of files and folders"
+    )
+    max_quarantine: float = Field(
+        0.1, ge=0, le=1, description="share of the rows read that may go to quarantine; above it the table stays as it is"
+    )
+    zone: str | None = Field(None, description="of times without an offset", examples=["Europe/Berlin"])
+    retention: str = Field("30 days", pattern=r"^[1-9]\d* (days|weeks)$", description="former rows are not vacuumed before")
+    lateness: str | None = Field(
+        None, pattern=LENGTH, description="windows and views of periods that are older stay as they are; default: none do"
+    )
+    views: Views = Field(default_factory=list, description="feature views whose columns are taken as they stood at data.time")
+    label: str | None = None
+    positive: str | int | bool | Above | None = Field(
+        None, description="the class whose probability is predicted; of a number {above: x}"
+    )
+
+    _known_types = field_validator("columns")(known_types)
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Spark's types of the declared columns."""
+        return types(self.columns)
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str | None) -> str | None:
+        return casts.checked(zone)
+
+    @field_validator("key")
+    @classmethod
+    def _named_once(cls, key: list[str]) -> list[str]:
+        if twice := repeated(key):
+            raise ValueError(f"`{twice[0]}` stands twice")
+        return key
+
+    @model_validator(mode="after")
+    def _period_needs_time(self) -> "Data":
+        if isinstance(self.period, str) and self.period != "all" and self.time is None:
+            raise ValueError(f"period `{self.period}` needs `time`, the column that says when")
+        return self
+
+    @model_validator(mode="after")
+    def _period_needs_files(self) -> "Data":
+        files = isinstance(self.source, str) and not any(v.delta for v in self.versions)
+        if isinstance(self.period, FilePeriod) and not files:
+            raise ValueError("period `{from: file}` needs `source`, the files that are named so")
+        return self
+
+    @model_validator(mode="after")
+    def _views_need_time(self) -> "Data":
+        if self.views and self.time is None:
+            raise ValueError("`views` need `time`, the column that says when each row is")
+        return self
+
+    @model_validator(mode="after")
+    def _versions_fit(self) -> "Data":
+        if self.versions:
+            schema.check(self)
+        return self
+
+
+def ingest(run: "Run") -> None:
+    """Reads into the table what is new in the source, unless nothing is (ConfError, DataError, PromiseError)."""
+    data = run.conf.data
+    if data.source is None and not data.versions:
+        raise ConfError(f"data.source is not set: nothing to ingest, and there is no table `{run.rows.name}`")
+    with run.job("ingest") as job:
+        run.rows.claim()
+        if isinstance(data.source, str):
+            paths.check_there(data.source)
+        reading = layout_reader.dumped(run.conf)
+        now = _with_names(data, layout_reader.now(run) if data.versions else files.now(run.spark, data.source))
+        plan = files.plan(now, run.rows, digest(reading), _source(data))
+        pinned = {name: file["digest"] for name, file in plan.now.items()}
+        again = sorted(plan.again)
+        job.run_id = run.identity("ingest", files=sorted(pinned.values()), after=plan.memory.run_id, again=again)
+        job.inputs = {"files": pinned} if isinstance(data.source, str | None) else {"generator": reading["source"]}
+        told = _known(run, job, plan) if plan.done else _ingest(run, job, plan, digest(reading))
+        run.rows.keep_for(data.retention)
+        counts = {k: job.counts[k] for k in ("read", "kept", "quarantined")}
+        run.sections.append(page.reconciliation(counts, told["reasons"], title="Rows read"))
+        run.sections += page.ingested({name: files.summed(f["periods"]) for name, f in told["files"].items()}, told["notes"])
+
+
+def _with_names(data: Data, now: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Files with digests that also cover what their rows take from their names: the period, and columns of folders."""
+    if not isinstance(data.source, str):
+        return now
+    periods = data.period.of_paths(data.source, now) if isinstance(data.period, FilePeriod) else {}
+    alike = not data.versions and sources.format_of(data.source) in ("csv", "json", "parquet")  # layouts may lie in any folders
+    columns = paths.partitions(data.source, [*now]) if alike else {}
+    named = {name: [periods.get(name), columns.get(name)] for name in now if name in periods or columns.get(name)}
+    return {n: file | {"digest": digest([file["digest"], named[n]])} if n in named else file for n, file in now.items()}
+
+
+def undo(run: "Run") -> None:
+    """Brings back the rows that the newest ingest replaced; the next ingest reads the same files again (DataError)."""
+    with run.job("undo") as job:
+        run.rows.claim()
+        commits = files.ingested(run.rows.log()) if run.rows.exists() else []
+        if not commits:
+            raise DataError(f"table `{run.rows.name}` has no ingest to undo")
+        last = commits[0]
+        job.run_id = str(last.metadata["run_id"])
+        with run.step("undo") as step:
+            done = run.rows.undo(last, PERIOD)
+            step.rows = max(done.rows, 0)
+        job.counts = {"kept": max(done.rows, 0)}
+        periods = sorted(last.metadata[PERIOD])
+        some = ", ".join(periods[:5]) + (" …" if len(periods) > 5 else "")
+        run.say(f"`{run.rows.name}` has the rows of period {some} again that it had before {last.at:%Y-%m-%d %H:%M}")
+
+
+def _known(run: "Run", job: "Job", plan: files.Plan) -> dict[str, Any]:
+    """What the commit said that has the source's rows."""
+    rows = sum(n for _, n in plan.memory.periods.values())
+    said = f"the same source was ingested before: {rows:,} rows are in `{run.rows.name}`"
+    job.run_id = plan.memory.run_id
+    run.done_before(job, said, plan.memory.commit["counts"])
+    return dict(plan.memory.commit)
+
+
+def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str, Any]:
+    data = run.conf.data
+    with run.step("read") as step:
+        staged = _staged(run, data, plan)
+        counted = row_counts.counted(staged, data)
+        step.rows = read = sum(row.n for row in counted)
+    if not read and plan.memory.files and not plan.again:
+        return _known(run, job, plan)
+    if not read and plan.again:
+        raise DataError(
+            f"the files of {_named(data)} that are new or changed have no rows, so period {min(plan.again)} would be empty; put the rows "
+            "back, or delete those of that period in the table"
+        )
+    if not read:
+        raise DataError(f"{_named(data)} has no rows")
+    kept = dict.fromkeys(sorted(plan.again), 0) | row_counts.kept(counted)
+    reasons = row_counts.by_reason(counted)
+    rejected = sum(reasons.values())
+    with run.step("write") as step:
+        if rejected:
+            put_aside(run, job.run_id, staged, counted)
+        _refuse_many(run, staged, read, reasons)
+        job.counts = {"read": read, "kept": sum(kept.values()), "quarantined": rejected}
+        after = plan.after(files.by_file(counted), kept, job.run_id)
+        told = {
+            "reading": reading,
+            "source": _source(data),
+            "reasons": reasons,
+            "notes": row_counts.notes(run, staged, counted, plan),
+        } | after
+        _commit(run, job, staged, plan, kept, told)
+        step.rows = job.counts["kept"]
+    staged.unpersist()
+    if rejected:
+        run.say(f"{rejected:,} rows went to `{run.quarantine.name}`: {_told(reasons)}")
+    for note in told["notes"]:
+        run.say(note)
+    return told
+
+
+def _refuse_many(run: "Run", staged: "DataFrame", read: int, reasons: Mapping[str, int]) -> None:
+    """DataError where more rows are quarantined than data.max_quarantine, or all; the table is as it was."""
+    data, rejected = run.conf.data, sum(reasons.values())
+    if rejected < read and not row_counts.more_than(rejected, read, data.max_quarantine):
+        return
+    limit = "" if rejected == read else f" That is {rejected / read:.1%}, and data.max_quarantine is {data.max_quarantine:.1%}."
+    cause = _likely_cause(run, staged, reasons)
+    raise DataError(
+        f"{'none' if rejected == read else f'{rejected:,}'} of the {read:,} rows {'can' if rejected == read else 'cannot'} be kept: "
+        f"{_told(reasons)}.{limit}{cause} Nothing has changed in `{run.rows.name}`; the rows are in `{run.quarantine.name}`"
+    )
+
+
+def _likely_cause(run: "Run", staged: "DataFrame", reasons: Mapping[str, int]) -> str:
+    """What to do about keys that stand in several files, where that is the most frequent reason."""
+    if max(reasons, key=lambda reason: reasons[reason]) != TWICE:
+        return ""
+    from pyspark.sql import functions as F
+
+    data = run.conf.data
+    copies = staged.where(col("keyfold_reason") == TWICE).groupBy(PERIOD, *map(col, data.key))
+    spread = copies.agg(F.count_distinct(FILE).alias("files"), F.count("*").alias("rows")).where("files > 1 and files = rows")
+    found = spread.agg(F.sum("rows")).collect()[0][0] or 0
+    if found < reasons[TWICE] / 2:
+        return f" Is data.key ({', '.join(data.key)}) the whole key?"
+    names = [row[0] for row in staged.select(FILE).distinct().limit(1000).collect()]
+    guess = proposed(names)
+    pattern = guess.pattern if guess else r"(\d{4}-\d{2})"
+    return (
+        f" Most of these keys stand in several files, once in each ({min(names)}, {max(names)}): is each file a monthly snapshot? "
+        f"Set data.time and data.period, or take the period from the files' names by data.period: {{from: file, pattern: '{pattern}'}}."
+    )
+
+
+def _commit(
+    run: "Run", job: "Job", staged: "DataFrame", plan: files.Plan, kept: Mapping[str, int], told: Mapping[str, Any]
+) -> None:  # fmt: skip
+    from pyspark.sql import functions as F
+
+    data = run.conf.data
+    rows = staged.where("keyfold_reason is null").select(
+        *map(col, [*values(staged), *([LAYOUT] if data.versions else [])]), PERIOD
+    )
+    _check_schema(run.rows, rows)
+    if not run.rows.exists() and (odd := tables.odd(rows.columns)):
+        run.say(
+            f"column `{odd[0]}` turns on Delta's column mapping, with which Polars refuses the table and delta-rs' to_pyarrow_table finds "
+            f"nothing but NULL; a name of letters, digits and _ does not: data.columns: {{<name>: {{from: '{odd[0]}', type: …}}}}"
+        )
+    _refuse_to_lose(run, rows, plan.unknown & kept.keys())
+    run.rows.replace(
+        rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, retention=run.conf.data.retention, recorded=True, job="ingest",
+        run_id=job.run_id, counts=dict(job.counts), unique=run.conf.data.key, **told,
+    )  # fmt: skip
+
+
+def _refuse_to_lose(run: "Run", rows: "DataFrame", periods: set[str]) -> None:
+    """DataError where periods, of whose commit nothing is known, hold keys that no file has now."""
+    from pyspark.sql import functions as F
+
+    if not periods:
+        return
+    key = [PERIOD, *run.conf.data.key]
+    there = run.rows.read().where(col(PERIOD).isin(sorted(periods)))
+    lost = there.join(rows.select(*map(col, key)), key, "left_anti").groupBy(PERIOD).agg(F.count("*").alias("n")).sort(PERIOD)
+    if found := lost.take(1):
+        raise DataError(
+            f"table `{run.rows.name}` has {found[0].n:,} rows of period {found[0][PERIOD]} whose keys are in no file of "
+            f"{_named(run.conf.data)}, and what is known of the table's commits does not say which file they came from; put the "
+            "files back, delete those rows, or choose another data.table"
+        )
+
+
+def _staged(run: "Run", data: Data, plan: files.Plan) -> "DataFrame":
+    """The rows with their period, and the reason why one cannot be kept; kept at hand, for they are read three times."""
+    from pyspark.sql import functions as F
+
+    marked = None
+    if not plan.fresh:
+        plan.widen(())
+    else:
+        marked = _marked(run, data, plan.fresh).persist()
+        if plan.memory.periods:
+            plan.widen(row[0] for row in marked.where("keyfold_reason is null").select(PERIOD).distinct().collect())
+    if others := plan.others():
+        again = _marked(run, data, others).where(col(PERIOD).isin(sorted(plan.again))).persist()
+        marked = again if marked is None else marked.unionByName(again)
+    elif marked is None:
+        raise DataError(f"no file of {_named(data)} has the rows of period {min(plan.again)}, which are lost")
+    if _by_content(data, marked.columns):
+        marked = _numbered(marked).persist()
+    repeated = marked.where("keyfold_reason is null").groupBy(PERIOD, *map(col, data.key)).count().where("count > 1")
+    twice = repeated.drop("count").withColumn("keyfold_twice", F.lit(TWICE))
+    if not twice.take(1):
+        return marked
+    # All copies go: which one came first depends on the order of rows.
+    joined = marked.join(twice, [PERIOD, *data.key], "left")
+    reason = F.coalesce(col("keyfold_reason"), col("keyfold_twice"))
+    return joined.withColumn("keyfold_reason", reason).drop("keyfold_twice").select(*map(col, marked.columns))
+
+
+def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    source = _read(run, data, some)
+    for note in source.notes:
+        run.say(note)
+    rows = source.rows
+    content = _by_content(data, values(rows))
+    rows = layout_reader.to_table(run, rows, [CONTENT] if content else [])
+    _check_columns(data, [*values(rows), *([CONTENT] if content else [])])
+    missing = [] if content else [F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key]
+    reason = F.coalesce(source.reason, *missing, F.lit(None))
+    if isinstance(data.period, FilePeriod):
+        period = _period_of_file(data, some)
+    else:
+        period = _period(rows, data)
+        if data.period != "all":
+            reason = F.coalesce(reason, F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
+    return rows.withColumns({PERIOD: period, "keyfold_reason": reason, "keyfold_raw": source.raw})
+
+
+def _period_of_file(data: Data, names: Sequence[str]) -> "Column":
+    """text: the period that the path of a row's file gives (DataError where one gives none)."""
+    from pyspark.sql import functions as F
+
+    assert isinstance(data.period, FilePeriod)
+    periods = data.period.of_paths(str(data.source), names)
+    pairs = [F.lit(text) for pair in periods.items() for text in pair]
+    return F.element_at(F.create_map(*pairs), col(FILE))
+
+
+def _by_content(data: Data, columns: Sequence[str]) -> bool:
+    return data.key == [CONTENT] and CONTENT not in columns
+
+
+def _numbered(rows: "DataFrame") -> "DataFrame":
+    """With the digest of what the row held, and which of the rows that hold the same it is."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    # By the names of its columns, for files may have them in another order.
+    cells = F.array_sort(F.map_entries(F.from_json("keyfold_raw", "map<string,string>")))
+    sorted_ = F.when(col("keyfold_reason").isNull(), F.to_json(F.map_from_entries(cells), EXACT))
+    content = F.coalesce(sorted_, col("keyfold_raw"))
+    rows = rows.withColumn("keyfold_content", content)
+    alike = Window.partitionBy(PERIOD, "keyfold_content").orderBy(F.lit(0))
+    name = F.concat(F.substring(F.sha2("keyfold_content", 256), 1, 32), F.lit("-"), F.row_number().over(alike))
+    return rows.select(name.alias(CONTENT), *map(col, rows.columns))
+
+
+def _read(run: "Run", data: Data, some: Sequence[str]) -> Source:
+    from pyspark.sql import functions as F
+
+    if data.versions:
+        return layout_reader.read(run, some)
+    assert data.source is not None
+    if not isinstance(data.source, str):
+        rows = data.source.frame(run.spark).withColumn(FILE, F.lit(""))
+        raw = F.to_json(F.struct(*map(col, values(rows))), EXACT) if data.key == [CONTENT] else F.lit(None)
+        return Source(rows, F.lit(None).cast("string"), raw.cast("string"))
+    return sources.read(run.spark, data.source, _types(run, data), data.csv, _given(data, some), data.zone)
+
+
+def _given(data: Data, some: Sequence[str]) -> Sequence[str]:
+    return () if sources.format_of(str(data.source)) == "delta" else some
+
+
+def _types(run: "Run", data: Data) -> Columns:
+    untyped = not data.columns and sources.format_of(str(data.source)) in ("csv", "json")
+    return _looked_up(run, data) if untyped else data.columns
+
+
+def _looked_up(run: "Run", data: Data) -> dict[str, str]:
+    if run.rows.exists():
+        fields = run.rows.read().schema.fields
+        return {f.name: f.dataType.simpleString() for f in fields if not f.name.startswith("keyfold_") and f.name != CONTENT}
+    raise ConfError(
+        f"data.columns must give the types of the columns of {data.source}; "
+        f"`./spark-submit.sh init {data.source} --key {','.join(data.key)}` writes them for you"
+    )
+
+
+def _check_columns(data: Data, columns: list[str]) -> None:
+    wanted = {"key": data.key, "time": [data.time] if data.time else [], "label": [data.label] if data.label else []}
+    for option, names in wanted.items():
+        for name in names:
+            if name not in columns:
+                raise DataError(f"data.{option}: {_named(data)} has no column `{name}`{nearest(name, columns)}")
+
+
+def period_of(data: Data, rows: "DataFrame") -> "Column":
+    """text: the period of each row; a table that keyfold did not ingest has it from its time column."""
+    return col(PERIOD) if PERIOD in rows.columns else _period(rows, data)
+
+
+def in_period(data: Data, rows: "DataFrame", period: str) -> "Column":
+    """Whether a row is of that period: by its time's bounds, which Delta can skip files by and which cost less than a text."""
+    from pyspark.sql import functions as F
+
+    same = period_of(data, rows) == period
+    if PERIOD in rows.columns or isinstance(data.period, FilePeriod) or len(period) != len(PATTERNS.get(data.period, "")):
+        return same
+    rest = "0001-01-01"[len(period) :]
+    try:
+        first = date.fromisoformat(period + rest)
+        after = date.fromisoformat(str(first + timedelta(DAYS[data.period]))[: len(period)] + rest)
+        spare = timedelta(2 if data.zone else 0)  # clocks differ by a day at most, and go back over midnight
+        bounds = [F.lit(str(first - spare)), F.lit(str(after + spare))]
+    except (ValueError, OverflowError):
+        return same
+    at, type_ = col(str(data.time)), rows.schema[str(data.time)].dataType
+    within = (at >= bounds[0].cast(type_)) & (at < bounds[1].cast(type_))
+    return within & same if data.zone else within
+
+
+def _period(rows: "DataFrame", data: Data) -> "Column":
+    """By the time, on the clock of data.zone (DataError where that is no time)."""
+    from pyspark.sql import functions as F
+
+    if data.period == "all":
+        return F.lit("all")
+    if isinstance(data.period, FilePeriod):
+        raise DataError(
+            f"table of `{data.table or data.source}` was not ingested with data.period: {{from: file}}; run `ingest` first"
+        )
+    name, type_ = str(data.time), rows.schema[str(data.time)].dataType.simpleString()
+    if type_ not in ("date", "timestamp", "timestamp_ntz"):
+        raise DataError(f"data.time: `{name}` is {type_}; it must be a date or a timestamp (say so in data.columns)")
+    at = F.from_utc_timestamp(col(name), data.zone) if data.zone and type_ == "timestamp" else col(name)
+    return F.date_format(at, PATTERNS[data.period])
+
+
+def _check_schema(table: "Table", rows: "DataFrame") -> None:
+    if not table.exists():
+        return
+    there = {f.name: f.dataType.simpleString() for f in table.read().schema.fields}
+    come = {f.name: f.dataType.simpleString() for f in rows.schema.fields}
+    new = [c for c in come if c not in there]
+    changed = [f"`{c}` from {there[c]} to {come[c]}" for c in come if c in there and there[c] != come[c]]
+    lost = [c for c in there if c not in come and c != RUN]
+    if new or changed or lost:
+        faults = [f"new: {', '.join(new)}"] * bool(new) + [f"lost: {', '.join(lost)}"] * bool(lost)
+        faults += [f"changed: {', '.join(changed)}"] * bool(changed)
+        raise DataError(
+            f"table `{table.name}` has another schema than the source ({'; '.join(faults)}); choose another data.table"
+        )
+
+
+def _told(reasons: Mapping[str, int]) -> str:
+    return "; ".join(f"{n:,} × {reason}" for reason, n in sorted(reasons.items(), key=lambda r: -r[1])[:5])
+
+
+def _source(data: Data) -> str:
+    """A digest of where rows come from, however they are read."""
+    versions = [[v.files, v.delta and v.delta.model_dump()] for v in data.versions]
+    return digest([layout_reader.place(data), versions])
+
+
+def _named(data: Data) -> str:
+    return f"the source `{data.source}`" if isinstance(data.source, str) else "the generated source"

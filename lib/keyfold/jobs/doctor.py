@@ -1,0 +1,83 @@
+"""What a person, or who helps them, wants to know first: the versions, where state lives, and whether a Delta write works."""
+
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keyfold.engine import session as sessions
+from keyfold.engine.tables import home
+from keyfold.errors import DataError
+from keyfold.runtime.run import mlflow_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+    from pyspark.sql import SparkSession
+
+ROWS = 1000
+_PACKAGES = ("pyspark", "delta-spark", "mlflow", "scikit-learn", "pandas", "pyarrow", "numpy")
+
+
+def facts(spark: "SparkSession") -> Iterator[tuple[str, str]]:
+    """Name and value of each thing worth knowing, in the order to read them."""
+    yield "keyfold", _version("keyfold")
+    yield "python", f"{sys.version.split()[0]}  {sys.executable}"
+    yield "java", _java(spark)
+    yield from ((package, _version(package)) for package in _PACKAGES)
+    yield "master", spark.conf.get("spark.master", None) or "a Connect server"
+    yield "cores", str(sessions.cores(spark))
+    yield "memory", f"{spark.conf.get('spark.driver.memory', '1g')} for the driver"
+    yield "state", str(home())
+    yield "tables", str(home() / "tables")
+    yield "mlflow at", mlflow_at()
+
+
+def trial(spark: "SparkSession", folder: Path) -> float:
+    """The seconds of a Delta write and read in a folder, by way of Python workers; DataError where it fails."""
+    table = folder / f"doctor-{uuid.uuid4().hex}"
+    start = time.monotonic()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = _written_and_read(spark, str(table))
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(
+            f"a Delta table could not be written and read in {folder} ({reason}); set KEYFOLD_HOME elsewhere"
+        ) from error
+    finally:
+        shutil.rmtree(table, ignore_errors=True)
+    if rows != ROWS:
+        raise DataError(f"a Delta table in {folder} must have the {ROWS} rows that were written (got {rows})")
+    return time.monotonic() - start
+
+
+def _written_and_read(spark: "SparkSession", path: str) -> int:
+    rows = spark.range(ROWS).selectExpr("id", "id % 2 AS half", "cast(id AS string) AS name")
+    for half in (0, 1, 1):
+        one = rows.where(f"half = {half}").write.format("delta").partitionBy("half")
+        one.mode("overwrite").option("replaceWhere", f"half = {half}").save(path)
+    table = spark.read.format("delta").load(path)
+    read = table.mapInArrow(_as_it_is, table.schema).toArrow()
+    return int(read.num_rows)
+
+
+def _as_it_is(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    yield from batches
+
+
+def _java(spark: "SparkSession") -> str:
+    said = [f"java_method('java.lang.System', 'getProperty', 'java.{what}')" for what in ("version", "home")]
+    return "  ".join(map(str, spark.range(1).selectExpr(*said).first() or ()))
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,50 @@
+"""Two towers: who asks and what is offered, each as a vector; the nearer they are, the likelier (Yi et al., 2019)."""
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from keyfold.features.matrix import Layout
+from keyfold.models.networks.dropout import Noise
+from keyfold.models.networks.parts import Vectors, dense
+
+
+class TwoTower(nn.Module):
+    """int32 (rows, indices) and float32 (rows, numbers) to one float32 a row: a multiple of the cosine of both vectors, and a bias."""
+
+    def __init__(
+        self, layout: Layout, query: Collection[str], candidate: Collection[str], embedding: int, hidden: Sequence[int], size: int,
+        dropout: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.noise = Noise()
+        self.query = _Tower(layout.only(query), embedding, hidden, size, dropout, self.noise, 0)
+        self.candidate = _Tower(layout.only(candidate), embedding, hidden, size, dropout, self.noise, len(hidden))
+        self.output = nn.Linear(1, 1)
+        nn.init.constant_(self.output.weight, 5.0)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
+        """float32 of the rows."""
+        near = (self.query(indices, numbers) * self.candidate(indices, numbers)).sum(1, keepdim=True)
+        return self.output(near).squeeze(1)  # type: ignore[no-any-return]
+
+
+class _Tower(nn.Module):
+    def __init__(
+        self, layout: Layout, embedding: int, hidden: Sequence[int], size: int, dropout: float, noise: Noise, first: int
+    ) -> None:
+        super().__init__()
+        self.vectors = Vectors(layout, embedding)
+        self.dense, width = dense(self.vectors.size, hidden, dropout, noise, first)
+        self.last = nn.Linear(width, size)
+
+    def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
+        return nn.functional.normalize(self.last(self.dense(self.vectors(indices, numbers))))
+
+
+def vectors(module: TwoTower, tower: str, indices: Tensor, numbers: Tensor) -> Tensor:
+    """float32 (rows, size), of length 1: what the query or the candidate tower makes of rows."""
+    with torch.inference_mode():
+        return module.get_submodule(tower)(indices, numbers)  # type: ignore[no-any-return]

@@ -1,0 +1,247 @@
+"""What a column holds, found block by block, without Spark and within bounded memory."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.profiling import value_formats
+from keyfold.profiling.value_formats import DATES, NUMBERS, PLAIN, Numbers
+
+ENOUGH = 1 << 16  # different values that are kept of a column
+CLASSES = 1_000  # different values that are counted of a column
+OTHER = "nested or binary"
+
+Block = dict[str, pa.Array]
+Floats = npt.NDArray[np.float64]
+
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_OFFSET = "Z|[-+][0-9]{2}:?[0-9]{2}"
+# Spark takes a zone after seconds only.
+_CLOCK = rf"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{{1,6}})?({_OFFSET})?)?"
+# From the narrowest type to the widest.
+PATTERNS = {
+    "boolean": "(?i)true|false",
+    "bigint": PLAIN.pattern("bigint"),
+    "double": PLAIN.pattern("double"),
+    "date": _DAY,
+    "timestamp": f"{_DAY}[ T]{_CLOCK}",
+}
+_HEAD = 50  # values that rule out most forms before all are looked at
+
+
+@dataclass
+class Column:
+    """What is known of one column so far."""
+
+    name: str
+    present: int = 0  # values that are not missing
+    words: int = 0
+    can: set[str] = field(default_factory=lambda: {*PATTERNS, "string", OTHER})
+    forms: dict[Numbers, str] = field(default_factory=lambda: dict.fromkeys(NUMBERS, "bigint"))  # of text: types of numbers
+    dates: set[str] = field(default_factory=lambda: {*DATES})  # of text: forms of dates
+    sign: str | None = ""  # beside each number: $, %; None where there is none
+    numbers: Numbers = PLAIN  # how the file writes its numbers
+    distinct: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    share: float = 1.0  # of the values, how many are different (of those before `distinct` was full)
+    counts: Counter[str] = field(default_factory=Counter)
+    wall: bool = False  # some times have no offset
+    nanoseconds: bool = False
+
+    @property
+    def type(self) -> str:
+        """A Spark SQL type name, or `OTHER`; `string` where all is missing."""
+        if not self.present:
+            return "string"
+        found = next((kind for kind in (*PATTERNS, "string") if kind in self.can), OTHER)
+        if found in ("string", "double") and self.numbers != PLAIN:
+            found = self.forms.get(self.numbers, "string")
+        return ("timestamp" if value_formats.has_time(self.date_form) else "date") if self.date_form else found
+
+    @property
+    def date_form(self) -> str | None:
+        """The form of dates that are not in ISO's; None where they are, or the column holds none."""
+        if "date" in self.can or "string" not in self.can or not self.present:
+            return None
+        if "bigint" in self.can:
+            return "yyyyMMdd" if "yyyyMMdd" in self.dates and len(self.distinct) > 1 else None
+        return next((form for form in DATES if form in self.dates), None)
+
+    def add(self, values: pa.Array, castable: frozenset[str]) -> None:
+        """Take in a block's values; `castable`: what text may turn out to be."""
+        values = _present(values)
+        self.present += len(values)
+        if not len(values):
+            return
+        self.can &= _possible(values, castable & self.can)
+        if not is_text(values.type) or "date" not in castable:
+            self.dates = set()
+        if not is_text(values.type) or "double" not in castable:
+            self.forms, self.sign = {}, None
+        if self.forms or self.dates or self.sign is not None:
+            self._add_forms(pc.unique(pc.ascii_trim_whitespace(values.cast(pa.string()))))
+        if "timestamp" in self.can and "string" in self.can:
+            self.wall |= not pc.all(pc.match_substring_regex(values.cast(pa.string()), f"({_OFFSET})[ \\t]*$")).as_py()
+        self.nanoseconds |= pa.types.is_timestamp(values.type) and values.type.unit == "ns"
+        if self.can != {OTHER}:
+            self._add_texts(values.cast(pa.string()))
+
+    def _add_forms(self, texts: pa.Array) -> None:
+        first = texts[0].as_py()
+        self.dates = {form for form in self.dates if value_formats.may_be(first, form)}
+        self.forms = {form: kind for form, kind in self.forms.items() if re.fullmatch(form.pattern("double"), first)}
+        for some in (texts.slice(0, _HEAD), texts):
+            fits = {form: _number_kind(some, form, kind) for form, kind in self.forms.items()}
+            self.forms = {form: kind for form, kind in fits.items() if kind}
+            self.dates = {form for form in self.dates if value_formats.is_date(some, form)}
+            if self.sign is not None:
+                found = value_formats.sign_of(some)
+                self.sign = found if found and self.sign in ("", found) else None
+
+    def _add_texts(self, texts: pa.Array) -> None:
+        self.words += len(texts) + pc.sum(pc.count_substring(texts, " ")).as_py()
+        if len(self.counts) <= CLASSES:
+            self.counts.update({v["values"]: v["counts"] for v in pc.value_counts(texts).to_pylist()})
+        if len(self.distinct) <= ENOUGH:
+            self.distinct = pc.unique(pa.concat_arrays([self.distinct, texts]))
+            self.share = len(self.distinct) / self.present
+
+    def classes(self) -> Counter[str]:
+        """How often each value stands, as far as they are counted; `TRUE` and `True` are one boolean."""
+        if self.type != "boolean":
+            return self.counts
+        found: Counter[str] = Counter()
+        for text, n in self.counts.items():
+            found[text.strip().lower()] += n
+        return found
+
+    def strays(self) -> list[str]:
+        """The one, two or three words that alone keep a column of numbers from being one."""
+        texts = pc.ascii_trim_whitespace(self.distinct)
+        odd = texts.filter(pc.invert(_matches(texts, self.numbers.pattern("double"))))
+        few = self.type == "string" and 0 < len(odd) <= 3 and len(texts) >= 10 * len(odd)
+        return odd.to_pylist() if few else []
+
+    def span(self) -> int:
+        """For whole numbers: highest less lowest of the different values that are kept, plus one."""
+        low_high = pc.min_max(self.numbers.plain(self.distinct).cast(pa.int64())).as_py()
+        return int(low_high["max"] - low_high["min"] + 1)
+
+    def iso(self, texts: pa.Array) -> pa.Array:
+        """Dates or times as ISO text, of which those of one length are in order."""
+        if self.date_form:
+            return value_formats.iso(texts, self.date_form)
+        return pc.ascii_trim_whitespace(texts)
+
+    def numeric(self, values: pa.Array) -> Floats:
+        """Numbers, dates (as days) or times (as seconds) as floats; NaN where missing."""
+        match self.type:
+            case "bigint" | "double":
+                plain = self.numbers.plain(values) if is_text(values.type) else values
+                found = plain.cast(pa.float64(), safe=False)
+            case "date":
+                found = self.iso(values.cast(pa.string())).cast(pa.date32()).cast(pa.int32()).cast(pa.float64())
+            case _:
+                texts = pc.replace_substring(pc.utf8_slice_codeunits(self.iso(values.cast(pa.string())), 0, 19), "T", " ")
+                found = texts.cast(pa.timestamp("s")).cast(pa.int64()).cast(pa.float64())
+        return np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
+
+
+_MISSING = (
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "NULL",
+    "null",
+    "Null",
+    "None",
+    "none",
+    "NaN",
+    "nan",
+    "?",
+    "-",
+    "--",
+    ".",
+    "\\N",
+    "missing",
+    "unknown",
+)
+_PLAINLY = ("NA", "N/A", "#N/A", "NULL", "NaN", "?", "\\N")  # no category, where several columns have it
+
+
+def null_words(rows: pa.Table) -> list[str]:
+    """Words that stand for missing values: those that alone keep a column from holding numbers or dates, or stand in several columns."""
+    found: Counter[str] = Counter()
+    for values in rows.columns:
+        texts = pc.unique(pc.ascii_trim_whitespace(values.combine_chunks())).drop_null()
+        texts = texts.filter(pc.not_equal(texts, ""))
+        odd = pc.is_in(texts, pa.array(_MISSING))
+        words, rest = texts.filter(odd).to_pylist(), texts.filter(pc.invert(odd))
+        if not words:
+            continue
+        column = Column("")
+        column.add(rest, frozenset(PATTERNS))
+        typed = len(rest) > 1 and (column.type != "string" or column.forms)
+        found.update({word: 2 if typed else 1 for word in words if typed or word in _PLAINLY})
+    return sorted(word for word, n in found.items() if n > 1)
+
+
+def _present(values: pa.Array) -> pa.Array:
+    values = values.drop_null()
+    return values.filter(pc.invert(pc.is_nan(values))) if pa.types.is_floating(values.type) else values
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type are text."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _possible(values: pa.Array, castable: frozenset[str]) -> set[str]:
+    """The types that hold every one of these values."""
+    t, kind = pa.types, values.type
+    if is_text(kind):
+        texts = pc.unique(pc.ascii_trim_whitespace(values.cast(pa.string())))
+        return {name for name in castable if name in PATTERNS and _fits(texts, name)} | {"string"}
+    tests = {
+        t.is_boolean: {"boolean", "string"},
+        t.is_integer: {"bigint", "double", "string"},
+        t.is_floating: {"double", "string"},
+        t.is_decimal: {"double", "string"},
+        t.is_date: {"date"},
+        t.is_timestamp: {"timestamp"},
+    }
+    return next((kinds for test, kinds in tests.items() if test(kind)), {OTHER})
+
+
+def _matches(texts: pa.Array, pattern: str) -> pa.Array:
+    return pc.match_substring_regex(texts, f"^({pattern})$")
+
+
+def _number_kind(texts: pa.Array, form: Numbers, kind: str) -> str | None:
+    """The narrowest type of number, `kind` or wider, that these are in this form."""
+    for wider in (kind, "double"):
+        if pc.all(_matches(texts, form.pattern(wider))).as_py():
+            try:
+                form.plain(texts).cast(pa.int64() if wider == "bigint" else pa.float64())
+            except pa.ArrowInvalid:
+                continue
+            return wider
+    return None
+
+
+def _fits(texts: pa.Array, kind: str) -> bool:
+    if not pc.all(_matches(texts, PATTERNS[kind])).as_py():
+        return False
+    if kind in ("date", "timestamp"):
+        return value_formats.is_calendar(texts)
+    try:
+        texts.cast(pa.int64() if kind == "bigint" else pa.string())
+    except pa.ArrowInvalid:  # beyond 64 bits
+        return False
+    return True

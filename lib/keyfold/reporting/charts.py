@@ -1,0 +1,257 @@
+"""Pictures for reports: inline SVG that is small, accessible, and the same bytes for the same data."""
+
+import re
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from html import escape
+from io import StringIO
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from keyfold.evaluation.curves import Calibration, Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+BLUE, ORANGE, GREEN, INK, MUTED, LINE = "#0072b2", "#d55e00", "#009e73", "#1c2733", "#5d6b7a", "#e4e8ed"
+
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "keyfold",
+    "svg.fonttype": "none",  # real text: it can be searched, read aloud, and takes the page's font
+    "text.parse_math": False,  # a column's name may hold dollar signs
+    "text.color": INK,
+    "font.size": 12,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.titlesize": 13,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.major.pad": 7,
+    "ytick.major.pad": 6,
+    "axes.labelpad": 6,
+    "lines.linewidth": 2.2,
+    "legend.frameon": False,
+}
+_PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+_BASELINE: dict[str, Any] = {"color": MUTED, "linewidth": 1.4, "linestyle": (0, (4, 3))}
+
+
+def figure(draw: Callable[["Axes"], None], *, caption: str, width: int = 480, height: int = 380) -> str:
+    """HTML of a figure: what `draw` puts on its axes as inline SVG, `caption` below it and as its spoken text.
+
+    width, height: CSS pixels, at most; a narrow page shrinks it.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    out = StringIO()
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a person's own matplotlibrc changes no report
+        mpl.rcParams.update(_STYLE)
+        drawn = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        draw(drawn.subplots())
+        drawn.savefig(out, format="svg", metadata={"Date": None})
+    text = escape(caption)
+    return f"<figure>{_inline(out.getvalue(), text, width, height)}<figcaption>{text}</figcaption></figure>"
+
+
+def _inline(svg: str, label: str, width: int, height: int) -> str:
+    own = sha256(f"{label}{svg}".encode()).hexdigest()[:8]
+    body = re.sub(r"<(metadata|style).*?</\1>", "", svg[svg.index(">", svg.index("<svg")) + 1 :], flags=re.DOTALL)
+    # Identifiers are a page's, not a picture's: each picture's are made its own (in tags only, never in text).
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>k{own}-", tag[0]), body)
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" stroke-linejoin="round"'
+    return f'<svg {names} {size} role="img" aria-label="{label}">{body}'
+
+
+def roc(curve: Curve) -> Callable[["Axes"], None]:
+    """Draws true against false positive rate, beside chance."""
+
+    def draw(ax: "Axes") -> None:
+        ax.plot([0, 1], [0, 1], label="chance", **_BASELINE)
+        ax.plot(*curve, color=BLUE, label="model")
+        _frame(ax, "ROC curve", "false positive rate", "true positive rate", percent="xy")
+        ax.legend(loc="lower right")
+
+    return draw
+
+
+def precision_recall(curve: Curve, base: float) -> Callable[["Axes"], None]:
+    """Draws precision against recall, beside the base rate."""
+
+    def draw(ax: "Axes") -> None:
+        ax.axhline(base, label=f"base rate, {base:.1%}", **_BASELINE)
+        ax.plot(*curve, color=BLUE, label="model")
+        _frame(
+            ax,
+            "Precision and recall",
+            "recall: share of positives found",
+            "precision: share of positives among found",
+            percent="xy",
+        )
+        ax.legend(loc="upper right")
+
+    return draw
+
+
+def calibrated(found: Calibration) -> Callable[["Axes"], None]:
+    """Draws observed against predicted probability with intervals, beside the truth where it is known."""
+
+    def draw(ax: "Axes") -> None:
+        top = min(1.0, 1.05 * max(found.predicted.max(), found.high.max()))
+        ax.plot([0, top], [0, top], label="perfectly calibrated", **_BASELINE)
+        if found.truth is not None:
+            ax.plot(found.predicted, found.truth, color=GREEN, marker="s", markersize=5, label="true probability")
+        spread = [found.observed - found.low, found.high - found.observed]
+        style: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 5, "elinewidth": 1.4, "linestyle": "none"}
+        ax.errorbar(found.predicted, found.observed, yerr=np.maximum(spread, 0), label="observed, 95% interval", **style)
+        _frame(ax, "Calibration", "predicted probability, mean of the bin", "share of positives in the bin", percent="xy")
+        ax.set(xlim=(0, top), ylim=(0, top))
+        ax.legend(loc="upper left")
+
+    return draw
+
+
+def lift(curve: Curve) -> Callable[["Axes"], None]:
+    """Draws how many times the base rate the first rows hold, beside a random choice."""
+
+    def draw(ax: "Axes") -> None:
+        ax.axhline(1, label="random choice", **_BASELINE)
+        ax.plot(*curve, color=BLUE, label="model")
+        _frame(ax, "Lift", "share of rows taken, highest score first", "positives found, times the base rate", percent="x")
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_formatter("{x:g} ×")
+        ax.legend(loc="upper right")
+
+    return draw
+
+
+def histogram(
+    edges: ArrayLike, counts: ArrayLike, title: str, x: str, y: str, former: tuple[str, ArrayLike] | None = None
+) -> Callable[["Axes"], None]:  # fmt: skip
+    """Draws counts (n) between edges (n + 1), and as a line former ones (name, n), made to have the same sum."""
+
+    def draw(ax: "Axes") -> None:
+        ends = np.asarray(edges, float)
+        ax.bar(ends[:-1], counts, np.diff(ends), align="edge", color=BLUE, edgecolor="white", linewidth=1)
+        if former is not None:
+            then = np.asarray(former[1], float)
+            ax.stairs(then * np.sum(counts) / then.sum(), ends, color=ORANGE, linewidth=1.5, label=former[0])
+            ax.legend(loc="upper center")
+        _frame(ax, title, x, y)
+        ax.set_xlim(ends[0], ends[-1])
+        ax.yaxis.set_major_formatter("{x:,.0f}")
+
+    return draw
+
+
+def bars(
+    names: Sequence[str],
+    values: Sequence[float],
+    labels: Sequence[str],
+    *,
+    title: str,
+    x: str,
+    colours: Sequence[str] | None = None,
+    marks: Sequence[float] | None = None,
+    marked: str = "",
+) -> Callable[["Axes"], None]:
+    """Draws one horizontal bar a name, from the top, its label at its end; `marks` are ticks to compare with."""
+
+    def draw(ax: "Axes") -> None:
+        places = np.arange(len(names))
+        ax.barh(places, values, height=0.62, color=colours or BLUE)
+        if marks is not None:
+            ax.plot(marks, places, "|", color=INK, markersize=24, markeredgewidth=2, label=marked)
+            ax.legend(loc="lower right", markerscale=0.6)
+        ends = [max(pair) for pair in zip(values, marks or values, strict=True)]
+        for place, end, label in zip(places, ends, labels, strict=True):
+            ax.annotate(label, (end, place), (7, 0), textcoords="offset points", va="center")
+        _named(ax, names, title, x)
+        ax.margins(x=0.2)
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_formatter("{x:,.9g}")
+
+    return draw
+
+
+def intervals(
+    names: Sequence[str], values: Sequence[tuple[float, float, float]], line: float, label: str, title: str, x: str
+) -> Any:
+    """Draws one value with its interval (value, low, high) a name, from the top, beside a line, such as their mean."""
+
+    def draw(ax: "Axes") -> None:
+        value, low, high = np.array(values, float).T
+        ax.axvline(line, label=label, **_BASELINE)
+        spread = np.maximum(np.nan_to_num([value - low, high - value]), 0)
+        ax.errorbar(value, np.arange(len(names)), xerr=spread, color=BLUE, marker="o", elinewidth=1.4, linestyle="none")
+        _named(ax, names, title, x)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+
+    return draw
+
+
+class Upright(NamedTuple):
+    """An upright axis: where on it each line passes, from 0 to 1, and what is written beside it, by its place."""
+
+    name: str
+    places: Sequence[float]
+    marks: Sequence[tuple[float, str]]
+
+
+def parallel(axes: Sequence[Upright], title: str, first: str) -> Callable[["Axes"], None]:
+    """Draws one line over upright axes for each of their places; the first, which has a name, stands out, the next are strong."""
+
+    def draw(ax: "Axes") -> None:
+        lines = np.array([axis.places for axis in axes], float).T
+        for rank, line in reversed(list(enumerate(lines))):
+            best: dict[str, Any] = (
+                {"color": ORANGE, "label": first, "zorder": 3} if not rank else {"color": BLUE, "linewidth": 1.2}
+            )
+            ax.plot(line, alpha=1 - 0.85 * rank / len(lines), **best)
+        for x, axis in enumerate(axes):
+            ax.axvline(x, color=MUTED, linewidth=1)
+            for y, text in axis.marks:
+                ax.annotate(text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=10, zorder=4, bbox=_PAPER)
+        ax.set(title=title, xlim=(-0.1, len(axes) - 0.6), ylim=(-0.05, 1.05), yticks=[])
+        ax.set_xticks(range(len(axes)), [axis.name for axis in axes], color=INK)
+        ax.grid(visible=False)
+        ax.spines[["left", "bottom"]].set_visible(False)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+
+    return draw
+
+
+def _named(ax: "Axes", names: Sequence[str], title: str, x: str) -> None:
+    ax.set_yticks(range(len(names)), [n if len(n) <= 32 else f"{n[:31]}…" for n in names], color=INK)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
+    ax.spines["left"].set_visible(False)
+    ax.locator_params(axis="x", nbins=6)
+    ax.set(title=title, xlabel=x)
+
+
+def _frame(ax: "Axes", title: str, x: str, y: str, percent: str = "") -> None:
+    ax.set(title=title, xlabel=x, ylabel=y)
+    if "x" in percent:
+        ax.xaxis.set_major_formatter("{x:.0%}")
+        ax.set_xlim(0, 1)
+    if "y" in percent:
+        ax.yaxis.set_major_formatter("{x:.0%}")
+        ax.set_ylim(0, 1.02)

@@ -1,0 +1,42 @@
+"""Rows that cannot be kept: where they came from, why, and their raw text."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from keyfold.core.sql import col
+from keyfold.ingestion import increments
+from keyfold.ingestion.text_files import FILE, LINE
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row
+
+    from keyfold.runtime.run import Run
+
+
+def put_aside(run: "Run", run_id: str, staged: "DataFrame", counted: "Sequence[Row]") -> None:
+    """Quarantines the rows that have a reason."""
+    count = sum(row.n for row in counted if row.keyfold_reason is not None)
+    quarantine(run, run_id, staged.where("keyfold_reason is not null"), count)
+
+
+def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
+    """Puts rows aside, with `keyfold_reason` and their raw text, unless the same run did so before."""
+    from pyspark.sql import functions as F
+
+    if run.quarantine.holds(run_id, run_id, count, "run_id"):
+        return
+    raw = F.to_json(F.struct(*map(col, values(rows))), {"ignoreNullFields": "false"})
+    raw = F.coalesce(col("keyfold_raw"), raw) if "keyfold_raw" in rows.columns else raw
+    file = col(FILE) if FILE in rows.columns else F.lit(None)
+    line = col(LINE) if LINE in rows.columns else F.lit(None)
+    aside = rows.select(
+        F.lit(run_id).alias("run_id"), F.lit(run.rows.name).alias("table"), col(increments.PERIOD).alias("period"),
+        file.cast("string").alias("file"), line.cast("bigint").alias("line"), col("keyfold_reason").alias("reason"),
+        raw.alias("raw"), F.current_timestamp().alias("quarantined_at"),
+    )  # fmt: skip
+    run.quarantine.replace(aside, "run_id", {run_id: count}, job="quarantine")
+
+
+def values(rows: "DataFrame") -> list[str]:
+    """The columns that are not keyfold's own."""
+    return [c for c in rows.columns if not c.startswith("keyfold_")]

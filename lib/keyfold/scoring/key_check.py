@@ -1,0 +1,108 @@
+"""The keys that are due an answer: those with a row of their own; repeated ones; rows without a key, which are put aside."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keyfold.core.sql import col
+from keyfold.engine.tables import Version
+from keyfold.runtime.quarantine import quarantine
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from keyfold.runtime.run import Job, Run
+
+N, LATEST, REASON = "keyfold_n", "keyfold_latest", "keyfold_reason"
+
+
+class Due(NamedTuple):
+    """`sound` rows have a key of their own; of a `repeated` key there is the key alone, and how often it stands (N).
+
+    `proof` says what was looked at and found to be sound, so that a later run on the same rows need not look.
+    """
+
+    sound: "DataFrame"
+    repeated: "DataFrame | None"
+    read: int
+    keys: int
+    refused: int
+    proof: list[Any] | None = None
+
+
+class Copies(NamedTuple):
+    """Rows of repeated keys: which to score, which keys have none to score, which rows go aside."""
+
+    kept: "DataFrame | None"
+    refused: "DataFrame"
+    aside: "DataFrame"
+
+
+def due(run: "Run", job: "Job", rows: "DataFrame", pinned: Version, period: str) -> Due:
+    """Looks at the keys of a period's rows, unless that was done for this version of them."""
+    from pyspark.sql import functions as F
+
+    key = run.conf.data.key
+    proof = [*pinned, period, key]
+    if run.featured.unique(key, pinned.version) or _proven(run, proof):
+        read = rows.count()
+        return Due(rows, None, read, read, 0, proof)
+    there = _all_there(key)
+    counted = _counted(run, rows)
+    twice = there & (col(N) > 1)
+    sums = [F.sum(N), F.sum(F.when(~there, col(N))), F.count_if(twice), F.sum(F.when(twice, col(N)))]
+    read, without, bad, copies = (n or 0 for n in counted.agg(*sums).collect()[0])
+    if not without and not bad:
+        return Due(rows, None, read, read, 0, proof)
+    named, repeated = rows.where(there), counted.where(twice).persist()
+    found = _sorted_out(run, named, repeated) if bad else None
+    kept = found.kept.count() if found and found.kept else 0
+    aside = rows.where(~there).withColumn(REASON, _text("the key is NULL"))
+    quarantine(run, job.run_id, aside.unionByName(found.aside) if found else aside, without + copies - kept)
+    run.say(
+        f"{without + copies - kept:,} rows went to `{run.quarantine.name}`: {without:,} without a key, "
+        f"{copies - kept:,} of {bad:,} repeated keys"
+    )
+    alone = named.join(repeated, key, "left_anti") if bad else named
+    sound = alone.unionByName(found.kept) if found and found.kept else alone
+    return Due(sound, found.refused if found else None, read, read - without - copies + bad, without + copies - kept)
+
+
+def _proven(run: "Run", proof: list[Any]) -> bool:
+    there = run.predictions.exists()
+    return there and any(commit.metadata.get("proven") == proof for commit in run.predictions.commits())
+
+
+def _counted(run: "Run", rows: "DataFrame") -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    time = run.conf.data.time
+    latest = F.max(col(time)) if time else F.lit(None)
+    return rows.groupBy(*map(col, run.conf.data.key)).agg(F.count("*").alias(N), latest.alias(LATEST))
+
+
+def _sorted_out(run: "Run", named: "DataFrame", repeated: "DataFrame") -> Copies:
+    key, time = run.conf.data.key, run.conf.data.time
+    copies, keys = named.join(repeated.drop(N), key), repeated.drop(LATEST)
+    said = _text("the key stands more than once in the period")
+    if run.conf.score.keep != "latest":
+        return Copies(None, keys, copies.drop(LATEST).withColumn(REASON, said))
+    last = copies.where(col(str(time)) == col(LATEST)).drop(LATEST)
+    single = last.groupBy(*map(col, key)).count().where("count = 1").drop("count").persist()
+    older = copies.join(single, key, "left_anti").unionByName(
+        copies.join(single, key, "left_semi").where(~col(str(time)).eqNullSafe(col(LATEST)))
+    )
+    kept = last.join(single, key, "left_semi")
+    return Copies(kept, keys.join(single, key, "left_anti"), older.drop(LATEST).withColumn(REASON, said))
+
+
+def _text(said: str) -> "Column":
+    from pyspark.sql import functions as F
+
+    return F.lit(said)
+
+
+def _all_there(key: Sequence[str]) -> "Column":
+    there = col(key[0]).isNotNull()
+    for name in key[1:]:
+        there = there & col(name).isNotNull()
+    return there

@@ -1,0 +1,240 @@
+"""Trials of a model's parameters: chosen, measured and kept one by one, so that a killed search goes on.
+
+Optuna keeps them, and chooses those of `tpe`; the points of a grid and of random draws are scikit-learn's own. It needs the package optuna.
+"""
+
+import fcntl
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby, takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from keyfold.conf.tune import HIGHER, Range, Tune, merged, optuna_or_sentence
+from keyfold.core.digests import canonical
+from keyfold.engine.tables import home
+from keyfold.errors import DataError
+from keyfold.models.model import ModelConf
+from keyfold.reporting.charts import Upright
+from keyfold.reporting.page import parameter
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna import Trial as Asked
+    from optuna.distributions import BaseDistribution
+
+    from keyfold.conf.train import Train
+    from keyfold.runtime.run import Run
+    from keyfold.training.loop import Told
+
+
+class Trial(NamedTuple):
+    """One of them: `value` of the metric where it is complete, `why` it failed where it did. `state`: Optuna's word for it."""
+
+    place: int  # from 0, in the order of the search
+    params: dict[str, Any]
+    value: float | None
+    state: str
+    why: str
+
+
+class Tuned(NamedTuple):
+    """The model with the best parameters, all trials, best first, and each parameter's share of the importance (maybe none)."""
+
+    model: ModelConf
+    metric: str
+    trials: list[Trial]
+    importance: dict[str, float]
+
+
+Heard = Callable[["Told"], None]
+Score = Callable[[list[ModelConf], Heard], list[float | str | None]]  # of each model: the metric, why it failed, or ended early
+
+
+def tuned(run: "Run", train: "Train", run_id: str, score: Score) -> Tuned:
+    """All trials but those that were done before, and the best model (DataError: none could be measured, or another job is at it)."""
+    assert train.tune is not None
+    tune, points, metric = train.tune, train.tune.points(train.seed), train.tune.measure(train.model)
+    epochs = train.model.torch.loop.all_epochs if train.model.torch else 1
+    with _opened(home() / "tuning" / run_id, metric, epochs) as study:
+        known = _known(study, tune)
+        if known:
+            run.say(f"{len(known)} of {len(points)} trials were done before")
+        missing = (place for place in range(len(points)) if place not in known)
+        for _, batch in groupby(missing, lambda place: place // tune.parallel):
+            asked = [_asked(study, train, place, points[place]) for place in batch]
+            given = [_given(tune, trial.params) for trial in asked]
+            found = score([merged(train.model, params) for params in given], _heard(asked[0], metric))
+            for trial, params, one in zip(asked, given, found, strict=True):
+                _told(study, trial, one)
+                said = f"{metric} {one:.6g}" if isinstance(one, float) else one or "ended early"
+                run.say(f"trial {trial.user_attrs['place'] + 1} of {len(points)}: {said} with {_listed(params)}")
+        sign = -1 if metric in HIGHER else 1
+        ranked = sorted(
+            _known(study, tune).values(), key=lambda t: (t.value is None, sign * (t.value or 0), bool(t.why), t.place)
+        )
+        if ranked[0].value is None:
+            raise DataError(
+                f"train.tune: no trial could be measured; the first, with {_listed(ranked[0].params)}: {ranked[0].why}"
+            )
+        return Tuned(merged(train.model, ranked[0].params), metric, ranked, _importance(study, ranked, train.seed))
+
+
+@contextmanager
+def _opened(folder: Path, metric: str, epochs: int) -> Iterator["Study"]:
+    """The study that is kept in a folder."""
+    optuna = optuna_or_sentence()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"train.tune: another job runs these trials now ({folder}); wait until it ends") from None
+        (folder / "journal.lock").unlink(missing_ok=True)  # of a job that was killed
+        _mend(folder / "journal")
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal")))
+        study = optuna.create_study(
+            storage=storage,
+            study_name="trials",
+            load_if_exists=True,
+            direction="maximize" if metric in HIGHER else "minimize",
+            pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 100)),
+        )
+        states = optuna.trial.TrialState
+        for left in study.get_trials(deepcopy=False, states=(states.RUNNING, states.WAITING)):
+            if "place" not in left.user_attrs:  # killed while it was chosen; one with a place is gone on with
+                storage.set_trial_state_values(left._trial_id, states.FAIL)
+        yield study
+
+
+def _mend(journal: Path) -> None:
+    """Takes away the record that was not written whole before a kill, and what may be behind it."""
+    lines = journal.read_bytes().splitlines(keepends=True) if journal.exists() else []
+    sound = list(takewhile(_whole, lines))
+    if len(sound) < len(lines):
+        aside = journal.with_name("journal.new")
+        aside.write_bytes(b"".join(sound))
+        aside.replace(journal)
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _known(study: "Study", tune: Tune) -> dict[int, Trial]:
+    """The trials that need not be run again, by place: not those that were given up."""
+    found = {}
+    for t in study.get_trials(deepcopy=False):
+        place, why = t.user_attrs.get("place"), t.user_attrs.get("why", "")
+        if place is not None and (t.state.name in ("COMPLETE", "PRUNED") or why):
+            found[place] = Trial(
+                place, _given(tune, t.params), t.value if t.state.name == "COMPLETE" else None, t.state.name, why
+            )
+    return found
+
+
+def _asked(study: "Study", train: "Train", place: int, point: Mapping[str, Any] | None) -> "Asked":
+    """The next trial, a function of the seed, its place and the trials before: the same after a kill."""
+    from optuna.trial import Trial as Again
+    from optuna.trial import TrialState
+
+    assert train.tune is not None
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    if left := next((t for t in running if t.user_attrs["place"] == place), None):
+        return Again(study, left._trial_id)
+    if point is None:
+        from optuna.samplers import TPESampler
+
+        study.sampler = TPESampler(seed=(train.seed + place) % 2**32)
+    else:
+        study.enqueue_trial({path: _plain(value) for path, value in point.items()})
+    trial = study.ask({path: _distribution(of) for path, of in train.tune.over.items()})
+    trial.set_user_attr("place", place)
+    return trial
+
+
+def _distribution(of: list[Any] | Range) -> "BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(of, Range):
+        return (IntDistribution if of.whole else FloatDistribution)(of.low, of.high, log=of.log)  # type: ignore[arg-type]
+    return CategoricalDistribution([_plain(value) for value in of])
+
+
+def _plain(value: Any) -> str | float | bool | None:
+    """A value as the journal can hold it: lists and mappings as JSON."""
+    return value if value is None or isinstance(value, str | int | float) else canonical(value)
+
+
+def _given(tune: Tune, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the conf that the journal's stand for."""
+    lists = {path: of for path, of in tune.over.items() if isinstance(of, list)}
+    return {
+        path: next((v for v in lists.get(path, ()) if (_plain(v), type(_plain(v))) == (value, type(value))), value)
+        for path, value in params.items()
+    }
+
+
+def _heard(trial: "Asked", metric: str) -> Heard:
+    """Hears of an epoch's validation loss, and ends the trial (TrialPruned) where others did better by then."""
+    from optuna import TrialPruned
+
+    def heard(at: "Told") -> None:
+        if at.epoch + 1 not in trial.study.trials[trial.number].intermediate_values:  # before a kill it may have been told
+            # Optuna takes the less of losses for the better only where it does so of the metric.
+            trial.report(-at.validation if metric in HIGHER else at.validation, at.epoch + 1)
+        if trial.should_prune():
+            raise TrialPruned
+
+    return heard
+
+
+def _told(study: "Study", trial: "Asked", found: float | str | None) -> None:
+    from optuna.trial import TrialState
+
+    if isinstance(found, float):
+        study.tell(trial, found)
+        return
+    if found:
+        trial.set_user_attr("why", found)
+    study.tell(trial, state=TrialState.FAIL if found else TrialState.PRUNED)
+
+
+def _importance(study: "Study", ranked: Sequence[Trial], seed: int) -> dict[str, float]:
+    """Shares of the metric's variance, by fANOVA; none where there is one trial, one parameter or no variance."""
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    if sum(t.value is not None for t in ranked) < 2 or len(ranked[0].params) < 2:
+        return {}
+    try:
+        found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed % 2**32))
+    except RuntimeError:  # the trials do not differ
+        return {}
+    return {path: float(share) for path, share in found.items()}
+
+
+def axes(tune: Tune, tuned: Tuned) -> list[Upright]:
+    """For the picture: where the complete trials are on the range or among the values of each parameter, and of the metric."""
+    known = [t for t in tuned.trials if t.value is not None]
+    made = [_axis(path, of, [t.params[path] for t in known]) for path, of in tune.over.items()]
+    values = [float(t.value) for t in known if t.value is not None]
+    ends = Range.model_construct(low=min(values), high=max(values))
+    return [*made, _axis(tuned.metric, ends, values)]
+
+
+def _axis(name: str, of: list[Any] | Range, values: Sequence[Any]) -> Upright:
+    if isinstance(of, list):
+        between = max(1, len(of) - 1)
+        return Upright(name, [of.index(v) / between for v in values], [(i / between, parameter(v)) for i, v in enumerate(of)])
+    scale = math.log if of.log else float
+    low, wide = scale(of.low), (scale(of.high) - scale(of.low)) or 1.0
+    return Upright(name, [(scale(v) - low) / wide for v in values], [(0, f"{of.low:.4g}"), (1, f"{of.high:.4g}")])
+
+
+def _listed(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{path} {parameter(value)}" for path, value in params.items())
