@@ -11,7 +11,7 @@ setup(
     license="Apache-2.0",
     package_dir={"": "lib"},
     packages=find_packages("lib"),
-    package_data={"keyfold": ["py.typed", "*.j2", "models/*.json"]},
+    package_data={"keyfold": ["py.typed", "reporting/*.j2", "models/*.json"]},
     python_requires=">=3.11,<3.13",
     install_requires=[
         "mlflow>=3.17,<4",

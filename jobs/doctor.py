@@ -6,7 +6,7 @@ from keyfold.cli.main import Parser, guarded
 def work() -> None:
     """Prints what is known before it tries what may fail."""
     from keyfold.engine import session as spark
-    from keyfold.engine.tables import home
+    from keyfold.engine.home import home
     from keyfold.jobs import doctor
     from keyfold.secrets import redacted
 

@@ -17,8 +17,9 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from keyfold.engine.home import home
     from keyfold.engine.session import session
-    from keyfold.engine.tables import Tables, home
+    from keyfold.engine.tables import Tables
     from keyfold.feature_store import feast
 
     tables = Tables(session("keyfold feast"), home())

@@ -1,7 +1,7 @@
 """Fit the feature spec on the train fold and keep it by its digest; of a conf that only offers a view, bring that to its rows."""
 
 from keyfold.cli.main import main
-from keyfold.dataset.labelled_rows import features
+from keyfold.dataset.fit_features import features
 from keyfold.feature_store.table import offer
 from keyfold.runtime.run import Run
 

@@ -25,8 +25,9 @@ def main() -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from keyfold.engine.home import home
     from keyfold.engine.session import session
-    from keyfold.engine.tables import Tables, home
+    from keyfold.engine.tables import Tables
     from keyfold.jobs import spec_diff as diff
 
     tables = Tables(session("keyfold spec"), home())

@@ -19,14 +19,15 @@ import pytest
 
 from keyfold.cli import main
 from keyfold.cli.main import guarded
+from keyfold.conf.csv import Csv
 from keyfold.conf.use_case import check
+from keyfold.core.names import LINE
 from keyfold.core.sql import col
-from keyfold.dataset.labelled_rows import features
+from keyfold.dataset.fit_features import features
 from keyfold.errors import DataError, PromiseError
 from keyfold.features.spec import Spec
 from keyfold.ingestion import sources
 from keyfold.ingestion.job import ingest
-from keyfold.ingestion.text_files import LINE
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.training.job import decide, train
@@ -252,7 +253,7 @@ def test_what_the_conf_must_say_is_asked_for(job):
 
 def test_latin_1_is_read_where_the_conf_says_so(spark, tmp_path):
     (tmp_path / "rows.csv").write_bytes("id,läbel\n1,é\n".encode("latin-1"))
-    found = sources.read(spark, str(tmp_path / "rows.csv"), {"id": "bigint"}, sources.Csv(encoding="latin-1"))
+    found = sources.read(spark, str(tmp_path / "rows.csv"), {"id": "bigint"}, Csv(encoding="latin-1"))
     assert found.rows.select("id", "läbel").collect() == [(1, "é")]
 
 

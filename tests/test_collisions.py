@@ -15,11 +15,10 @@ from pyspark.sql import functions as F
 
 from keyfold.conf.use_case import check
 from keyfold.dataset import collisions
-from keyfold.dataset.collisions import Collisions, Pair
-from keyfold.dataset.labelled_rows import features
+from keyfold.dataset.collisions import Collisions, Pair, collisions_section
+from keyfold.dataset.fit_features import features
 from keyfold.features.kinds import Feature, FromFeature
 from keyfold.features.spec import Spec
-from keyfold.reporting import page
 from keyfold.runtime.run import Run
 
 COLUMNS = {
@@ -227,7 +226,7 @@ def test_the_job_tells_and_keeps_what_it_counted(spark, home, monkeypatch):
     spec, found = features(run)
     wanted = collisions.measure(found.rows.where("keyfold_fold = 'train'"), spec)
     (section,) = told(run)
-    assert section == page.collisions(wanted)
+    assert section == collisions_section(wanted)
     kept = run.table("keyfold.collisions").read().orderBy("feature").collect()
     assert [(r.spec_digest, r.run_id, r.feature, r["values"], r.collisions) for r in kept] == [
         (spec.digest, run.jobs[-1].run_id, c.feature, c.values, c.observed) for c in wanted
@@ -265,12 +264,12 @@ def test_nothing_is_counted_where_nobody_asks_or_nothing_is_hashed(spark, home, 
 def test_the_section_has_numbers_a_picture_and_pairs():
     few = Collisions("few", 1024, 10, 3, 3, 0, 0)
     city = Collisions("city", 8192, 154_191, 5000, 3783, 2223, 66_319, [Pair("<b>", 467, "Bonn", 222)])
-    html = page.collisions([few, city]).html
+    html = collisions_section([few, city]).html
     cells = re.findall(r"<td[^>]*>(.*?)</td>", html)
     assert cells[:8] == ["city", "8,192", "5,000", "3,783", "1,217", "1,258", "43.01%", "497,398"]
     assert cells[8:16] == ["few", "1,024", "3", "3", "0", "0.002932", "0.00%", "201"]
     assert cells[16:] == ["city", "&lt;b&gt;", "467", "Bonn", "222"]
     assert ">expected by chance<" in html
     assert ">44.5%<" in html
-    assert "The two most frequent values" not in page.collisions([few]).html
-    assert '<td class="n">–</td>' in page.collisions([few._replace(values=10**8, occupied=1023)]).html
+    assert "The two most frequent values" not in collisions_section([few]).html
+    assert '<td class="n">–</td>' in collisions_section([few._replace(values=10**8, occupied=1023)]).html

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyfold.conf.split import Split
+from keyfold.core.names import FOLD, LABEL
 from keyfold.dataset.copies import SHARE, Alike, alike, copies, parts, row_hash
-from keyfold.dataset.labelled_rows import LABEL
-from keyfold.split.folds import FOLD, Folds, Split
+from keyfold.split.folds import Folds
 
 RNG = np.random.default_rng(0)
 FOLDS = Folds(Split(), ["id"], "copies")

@@ -8,10 +8,11 @@ import pytest
 from pyspark.sql import functions as F
 
 from keyfold.conf.use_case import check
+from keyfold.core.names import PERIOD
 from keyfold.dataset import leakage_gates
 from keyfold.dataset.labelled_rows import examples
 from keyfold.errors import PromiseError
-from keyfold.ingestion.job import PERIOD, ingest
+from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.split.folds import Folds

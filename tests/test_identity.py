@@ -333,8 +333,9 @@ def test_releases_of_packages_and_of_contracts_count(monkeypatch):
 
 
 def test_the_classes_of_groups_are_pinned(spark):
+    from keyfold.conf.split import Split
     from keyfold.split import strata
-    from keyfold.split.folds import Folds, Split, Strata
+    from keyfold.split.folds import Folds, Strata
 
     groups = spark.createDataFrame([(1, "a"), (2, None), (3, "b")], "keyfold_group bigint, keyfold_class string")
     folds = Folds(Split(by=["g"], stratified=True), ["id"], "n", label="y")

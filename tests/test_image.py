@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from keyfold.conf.use_case import check
+from keyfold.core.names import PERIOD
 from keyfold.errors import ConfError, DataError
 from keyfold.features.fitting import Measured
 from keyfold.features.kinds import Feature
 from keyfold.features.spec import Fitted, Spec
-from keyfold.ingestion.job import PERIOD, ingest
+from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.training.job import decide, train

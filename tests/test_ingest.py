@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
+from keyfold.conf.data import Data
 from keyfold.conf.use_case import check
 from keyfold.engine.tables import Table
 from keyfold.errors import ConfError, DataError
-from keyfold.ingestion.job import Data, in_period, ingest, period_of, undo
+from keyfold.ingestion.job import ingest, undo
+from keyfold.runtime.periods import in_period, period_of
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.training.job import decide, train

@@ -6,16 +6,17 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
+from keyfold.conf.split import Split
 from keyfold.conf.use_case import check
+from keyfold.core.names import LABEL, PERIOD
 from keyfold.dataset import leakage_gates
 from keyfold.dataset.label_leaks import leaks
-from keyfold.dataset.labelled_rows import LABEL, examples
+from keyfold.dataset.labelled_rows import examples
 from keyfold.errors import ConfError, PromiseError
 from keyfold.evaluation.label_leakage import MOST
 from keyfold.features.kinds.text import Text
-from keyfold.ingestion.job import PERIOD
 from keyfold.runtime.run import Run
-from keyfold.split.folds import Folds, Split
+from keyfold.split.folds import Folds
 from keyfold.tracking import registry
 from keyfold.training.job import train
 

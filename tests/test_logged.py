@@ -23,7 +23,8 @@ from keyfold.features.certificate import Certificate, made_up
 from keyfold.features.fitting import Measured
 from keyfold.features.kinds import KINDS
 from keyfold.features.spec import Fitted, Spec
-from keyfold.models.model import Label, Model
+from keyfold.models.label import Label
+from keyfold.models.model import Model
 from keyfold.models.sklearn import Sklearn
 from keyfold.serving import pyfunc as serving
 from keyfold.tracking import model_folder, registry

@@ -4,9 +4,9 @@ import pytest
 
 from keyfold.conf import table_names
 from keyfold.conf.use_case import check
+from keyfold.core.names import PERIOD, RUN
 from keyfold.engine.tables import PURPOSE
 from keyfold.errors import ConfError, DataError
-from keyfold.ingestion.job import PERIOD, RUN
 from keyfold.runtime.run import Run
 
 

@@ -158,7 +158,7 @@ def test_fitting_sees_the_train_fold_only(spark, home):
             "features": {"x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}}},
         }
     )
-    from keyfold.dataset.labelled_rows import features
+    from keyfold.dataset.fit_features import features
 
     frame = spark.range(400).selectExpr("id", "cast(id as double) x", "cast(id % 3 as string) c", "id % 2 = 0 y")
     run = Run(conf, spark)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 import written
 
+from keyfold.conf.csv import Csv
 from keyfold.errors import DataError
-from keyfold.ingestion import sources
 from keyfold.readers import Form, blocks, head_of, parts, planned, ranges, read_range, records
 from keyfold.readers.opening import splittable
 
@@ -168,7 +168,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("encoding", STRANGE)
 def test_bytes_that_are_none_of_the_encoding_are_told_by_line(encoding):
-    form = Form(encoding=sources.Csv(encoding=encoding).encoding and codecs.lookup(sources.Csv(encoding=encoding).encoding).name)
+    form = Form(encoding=Csv(encoding=encoding).encoding and codecs.lookup(Csv(encoding=encoding).encoding).name)
     before, after = (
         "a,b\n1,x\n2,y".encode(encoding),
         "z\n3,w\n".encode(encoding.removesuffix("-le") + "-le" if encoding == "utf-16" else encoding),

@@ -12,11 +12,12 @@ import pytest
 
 from keyfold.conf import yaml
 from keyfold.conf.use_case import check
+from keyfold.core.names import PERIOD
 from keyfold.dataset import leakage_gates
 from keyfold.dataset.labelled_rows import examples
 from keyfold.errors import PromiseError
 from keyfold.features.spec import Spec
-from keyfold.ingestion.job import PERIOD, ingest
+from keyfold.ingestion.job import ingest
 from keyfold.profiling.draft_conf import conf_for
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 
+from keyfold.conf.release import Release
 from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation.metrics import Metric
 from keyfold.ingestion.job import ingest
-from keyfold.release.criteria import Evidence, Release, hindrances
+from keyfold.release.criteria import Evidence, hindrances
 from keyfold.reporting import page as report
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score

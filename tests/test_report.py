@@ -11,6 +11,16 @@ import pytest
 
 from keyfold.evaluation.metrics import Metric, Slice
 from keyfold.reporting import page as report
+from keyfold.reporting.sections import (
+    evaluation_section,
+    features_section,
+    folds_section,
+    metrics_section,
+    reconciliation_section,
+    scores_section,
+    slices_section,
+    steps_section,
+)
 
 NASTY = """<script>alert("x")</script> $\\alpha$ & 'q' $"""
 VOID = {"meta", "link"}
@@ -58,13 +68,13 @@ def sections(name):
     y = rng.random(500) < truth
     edges = np.linspace(0, 1, 21)
     return [
-        report.reconciliation({"read": 12_345, "kept": 12_340, name: 5}, {name: 5}),
-        report.folds([("train", 800, 90), (name, 200, 15)], {"train": 0.8, name: 0.2}),
-        report.features([{"name": name, "kind": "crossed", "inputs": [name, "b"], "width": 4096, "note": name}]),
-        report.evaluation({"train": metrics(), name: metrics()}, y, truth, truth),
-        report.slices(name, {name: Slice(10, metrics()), "(missing)": Slice(5, metrics(*[np.nan] * 3))}),
-        report.scores(edges, np.histogram(truth, edges)[0]),
-        report.steps([(name, None, 0.25), ("fit", 1000, 2.0)]),
+        reconciliation_section({"read": 12_345, "kept": 12_340, name: 5}, {name: 5}),
+        folds_section([("train", 800, 90), (name, 200, 15)], {"train": 0.8, name: 0.2}),
+        features_section([{"name": name, "kind": "crossed", "inputs": [name, "b"], "width": 4096, "note": name}]),
+        evaluation_section({"train": metrics(), name: metrics()}, y, truth, truth),
+        slices_section(name, {name: Slice(10, metrics()), "(missing)": Slice(5, metrics(*[np.nan] * 3))}),
+        scores_section(edges, np.histogram(truth, edges)[0]),
+        steps_section([(name, None, 0.25), ("fit", 1000, 2.0)]),
         report.Section(name, report.table([name], [[name]], caption=name)),
     ]
 
@@ -181,11 +191,11 @@ def test_same_data_same_bytes_whatever_the_settings():
 
 
 def test_reconciliation_says_whether_it_adds_up():
-    right = report.reconciliation({"read": 1000, "kept": 998, "quarantined": 2}, {"few": 1, "many": 7, "also": 1})
+    right = reconciliation_section({"read": 1000, "kept": 998, "quarantined": 2}, {"few": 1, "many": 7, "also": 1})
     assert "1,000 read = 998 kept + 2 quarantined" in right.html
     assert "✓" in right.html
     assert re.findall("<td>(many|also|few)", right.html) == ["many", "also", "few"]
-    wrong = report.reconciliation({"read": 1000, "kept": 990}, {}, title="Rows scored")
+    wrong = reconciliation_section({"read": 1000, "kept": 990}, {}, title="Rows scored")
     assert "10 rows are unaccounted for" in wrong.html
     assert 'class="note bad"' in wrong.html
     assert "quarantined" not in wrong.html
@@ -193,27 +203,27 @@ def test_reconciliation_says_whether_it_adds_up():
 
 
 def test_a_share_is_never_rounded_to_all_or_nothing():
-    html = report.reconciliation({"read": 1_000_000, "kept": 999_999, "quarantined": 1}, {}).html
+    html = reconciliation_section({"read": 1_000_000, "kept": 999_999, "quarantined": 1}, {}).html
     for share in ("100.00%", "&gt;99.99%", "&lt;0.01%"):
         assert share in html
-    assert "0.00%" in report.reconciliation({"read": 10, "kept": 10, "quarantined": 0}, {}).html
+    assert "0.00%" in reconciliation_section({"read": 10, "kept": 10, "quarantined": 0}, {}).html
 
 
 def test_folds_tell_share_and_rate():
-    text = Reader(report.folds([("train", 750, 150), ("test", 250, None)], {"train": 0.8, "test": 0.2}).html).text
+    text = Reader(folds_section([("train", 750, 150), ("test", 250, None)], {"train": 0.8, "test": 0.2}).html).text
     assert re.search(r"train\s*750\s*75.00%\s*80.00%\s*150\s*20.00%", text)
     assert re.search(r"test\s*250\s*25.00%\s*20.00%\s*–\s*–", text)
 
 
 def test_features_join_their_inputs():
-    html = report.features([{"name": "f", "kind": "crossed", "inputs": ["a", "b"], "width": 4096}]).html
+    html = features_section([{"name": "f", "kind": "crossed", "inputs": ["a", "b"], "width": 4096}]).html
     assert "a, b" in html
     assert "4,096" in html
 
 
 def test_evaluation_has_four_pictures_and_the_truth_where_known():
     y, p = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.4, 0.3])
-    plain, known = report.evaluation({"test": metrics()}, y, p), report.evaluation({"test": metrics()}, y, p, p)
+    plain, known = evaluation_section({"test": metrics()}, y, p), evaluation_section({"test": metrics()}, y, p, p)
     for title in ("ROC curve", "Precision and recall", "Calibration", "Lift", "ROC AUC ↑"):
         assert title in plain.html
     assert "true probability" not in plain.html
@@ -223,40 +233,40 @@ def test_evaluation_has_four_pictures_and_the_truth_where_known():
 
 @pytest.mark.parametrize("y", [[], [1, 1], [0, 0]])
 def test_evaluation_without_both_classes_has_no_picture(y):
-    html = report.evaluation({"test": metrics(*[np.nan] * 3)}, y, [0.5] * len(y)).html
+    html = evaluation_section({"test": metrics(*[np.nan] * 3)}, y, [0.5] * len(y)).html
     assert "both classes" in html
     assert "<svg" not in html
 
 
 def test_metrics_of_folds_may_differ():
-    html = report.metrics({"train": {"rmse": Metric(1, 1, 1)}, "test": {"mine": Metric(2, 2, 2)}}).html
+    html = metrics_section({"train": {"rmse": Metric(1, 1, 1)}, "test": {"mine": Metric(2, 2, 2)}}).html
     assert re.findall(r"<td[^>]*>(.*?)</td>", html) == ["RMSE ↓", "1.00 (1.00 – 1.00)", "–", "mine", "–", "2.00 (2.00 – 2.00)"]
 
 
 def test_slices_without_a_known_metric_have_no_picture():
     found = {"a": Slice(3, metrics(*[np.nan] * 3))}
-    assert "<svg" not in report.slices("c", found).html
-    assert "<svg" in report.slices("c", {**found, "b": Slice(9, metrics())}).html
-    assert report.slices("c", {}).title == "By c"
+    assert "<svg" not in slices_section("c", found).html
+    assert "<svg" in slices_section("c", {**found, "b": Slice(9, metrics())}).html
+    assert slices_section("c", {}).title == "By c"
 
 
 def test_long_names_are_cut_in_pictures_only():
-    html = report.steps([("x" * 50, 1, 1.0)]).html
+    html = steps_section([("x" * 50, 1, 1.0)]).html
     assert "x" * 50 in html
     assert f">{'x' * 31}…<" in html
 
 
 def test_steps_survive_no_time_and_no_rows():
-    html = report.steps([("a", 0, 0.0), ("b", None, 0.0)]).html
+    html = steps_section([("a", 0, 0.0), ("b", None, 0.0)]).html
     assert "0.0 seconds in all" in html
-    assert "500.0" in report.steps([("a", 1000, 2.0)]).html
-    assert report.steps([]).title == "Time"
+    assert "500.0" in steps_section([("a", 1000, 2.0)]).html
+    assert steps_section([]).title == "Time"
 
 
 def test_empty_counts_draw():
-    assert "<svg" in report.scores([0, 0.5, 1], [0, 0]).html
-    assert "<svg" in report.folds([("train", 0, 0)], {"train": 1.0}).html
-    assert "<svg" in report.reconciliation({"read": 0, "kept": 0}, {}).html
+    assert "<svg" in scores_section([0, 0.5, 1], [0, 0]).html
+    assert "<svg" in folds_section([("train", 0, 0)], {"train": 1.0}).html
+    assert "<svg" in reconciliation_section({"read": 0, "kept": 0}, {}).html
 
 
 def test_import_is_cheap():

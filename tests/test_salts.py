@@ -5,13 +5,14 @@ import json
 import pyarrow as pa
 import pytest
 
+from keyfold.conf.split import Split
 from keyfold.conf.use_case import check
 from keyfold.core.digests import digest
 from keyfold.dataset.imputation import StandIn
 from keyfold.features.fitting import Target
 from keyfold.features.kinds import KINDS
 from keyfold.features.spec import Plan, Spec
-from keyfold.split.folds import Folds, Split
+from keyfold.split.folds import Folds
 
 ROWS = pa.table(
     {

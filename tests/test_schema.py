@@ -13,19 +13,20 @@ import pyarrow as pa
 import pytest
 from test_bad_input import refusal
 
-from keyfold.conf import versions as schema
 from keyfold.conf import yaml
+from keyfold.conf.data import Data
 from keyfold.conf.use_case import check
 from keyfold.conf.versions import Version
 from keyfold.core import hashing
+from keyfold.core.names import WEIGHT
 from keyfold.dataset import imputation
 from keyfold.dataset.imputation import Lacking, StandIn, StandIns
 from keyfold.dataset.labelled_rows import FOLD, examples
 from keyfold.generators import Retail
-from keyfold.ingestion import drift, layout_reader
+from keyfold.ingestion import bridges, drift, layout_reader
 from keyfold.ingestion.drift import Came
 from keyfold.ingestion.increments import summed
-from keyfold.ingestion.job import Data, ingest
+from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.tracking import registry
@@ -160,7 +161,7 @@ def test_each_named_function(spark, function, columns, wanted, value):
     )
     types = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
     version = Version(name="old", columns=types, columns_from={"c": {"derived": {function: columns}}})
-    made = schema.given(current(wanted), version, "c")
+    made = bridges.given(current(wanted), version, "c")
     found = frame.select(made.value.alias("value"), made.reason.alias("reason")).collect()[0]
     if value == "parity":
         parts = [hashing.value_hash(pa.array(["x"])), hashing.value_hash(pa.array([7]))]
@@ -182,7 +183,7 @@ def test_each_named_function(spark, function, columns, wanted, value):
 )  # fmt: skip
 def test_a_type_is_brought_over_without_loss_or_not_at_all(spark, had, wanted, value, became):
     version = Version(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}})
-    made = schema.given(current(wanted), version, "c")
+    made = bridges.given(current(wanted), version, "c")
     found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.alias("v"), made.reason.alias("r")).collect()[0]
     lost = f"`o` cannot be brought to {wanted} without loss"
     assert found == ((None, lost) if became == "lost" else (became, None))
@@ -200,7 +201,7 @@ def test_a_type_is_brought_over_without_loss_or_not_at_all(spark, had, wanted, v
 )  # fmt: skip
 def test_older_times_are_of_the_declared_zone_and_older_numbers_grouped_as_declared(spark, had, wanted, value, became):
     data = current(wanted, zone="Europe/Berlin", csv={"thousands": "."})
-    made = schema.given(data, Version(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}}), "c")
+    made = bridges.given(data, Version(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}}), "c")
     found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.cast("string").alias("v"), made.reason).collect()[0]
     assert found == (became, None if became else f"`o` cannot be brought to {wanted} without loss")
 
@@ -286,9 +287,9 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     run = Run(check(conf(folder)), spark)
     ingest(run)
     found = examples(run)
-    rows = found.rows.select("id", FOLD, "is_bridged", "card", "age", imputation.WEIGHT).toPandas()
+    rows = found.rows.select("id", FOLD, "is_bridged", "card", "age", WEIGHT).toPandas()
     assert not rows[rows[FOLD] != "train"].is_bridged.any()
-    assert rows.groupby("is_bridged")[imputation.WEIGHT].unique().map(list).to_dict() == {False: [1.0], True: [0.5]}
+    assert rows.groupby("is_bridged")[WEIGHT].unique().map(list).to_dict() == {False: [1.0], True: [0.5]}
     new = pd.read_csv(folder / "new_1.csv").set_index("id")
     learnt = new.loc[rows[~rows.is_bridged & (rows[FOLD] == "train")].id]
     by = {s.column: s for s in found.stand_ins.of}

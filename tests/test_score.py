@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyspark.sql import types as T
 from test_commits import age
 
+from keyfold.conf.score import Action
 from keyfold.conf.use_case import check
 from keyfold.engine.commits import RECORDS
 from keyfold.engine.session import unmeasured
@@ -23,10 +24,10 @@ from keyfold.errors import DataError, PromiseError, RowsError
 from keyfold.jobs.rebuild_ledger import rebuild
 from keyfold.models import answering as answers
 from keyfold.models.model import Prediction
-from keyfold.reporting import page
+from keyfold.reporting.sections import stability
 from keyfold.runtime.run import Run
 from keyfold.scoring import key_check
-from keyfold.scoring.actions import Action, write_csv
+from keyfold.scoring.actions import write_csv
 from keyfold.scoring.job import _compare_environments, score
 from keyfold.tracking import model_folder, registry
 from keyfold.training.job import decide, train
@@ -351,6 +352,6 @@ def test_rows_are_measured_where_their_size_may_differ():
 
 def test_how_far_scores_moved():
     same = np.array([10, 20, 30])
-    assert page.stability(same, same * 5) < 0.001 and page.stability(same, same[::-1]) > 0.25
+    assert stability(same, same * 5) < 0.001 and stability(same, same[::-1]) > 0.25
     p, q = np.array([10.5, 20.5]) / 31, np.array([20.5, 10.5]) / 31
-    assert page.stability([10, 20], [20, 10]) == pytest.approx(sum((p - q) * np.log(p / q)))
+    assert stability([10, 20], [20, 10]) == pytest.approx(sum((p - q) * np.log(p / q)))

@@ -14,9 +14,10 @@ from keyfold.cli import main
 from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
 from keyfold.reporting import page as report
-from keyfold.runtime.run import Run, mlflow_at
+from keyfold.runtime.run import Run
 from keyfold.secrets import holds_password, is_address, redacted
 from keyfold.tracking import registry
+from keyfold.tracking.registry import mlflow_at
 
 
 @pytest.mark.parametrize(("text", "shown"), [

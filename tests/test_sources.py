@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from keyfold.conf import versions
 from keyfold.conf.columns import Origin
+from keyfold.conf.csv import Csv
+from keyfold.conf.data import Data
+from keyfold.core.names import FILE, LINE
 from keyfold.core.sql import col
 from keyfold.errors import DataError
 from keyfold.ingestion import casts, parquet_files, sources, text_files
-from keyfold.ingestion.job import Data
-from keyfold.ingestion.sources import Csv
-from keyfold.ingestion.text_files import FILE, LINE
+from keyfold.ingestion.bridges import _brought
 from keyfold.readers import Form, head_of, parts, paths
 
 
@@ -368,7 +368,7 @@ def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
         assert dict(zip(cases, [row.reason for row in rows], strict=True)) == told
         assert [row.v is None for row in rows] == [reason is not None for reason in cases.values()]
         old = spark.createDataFrame([(text,) for text in cases], "v string")
-        given = versions._brought(Data.model_validate({"key": ["v"], "zone": "UTC"}), F.col("v"), "string", type_, "`v`")
+        given = _brought(Data.model_validate({"key": ["v"], "zone": "UTC"}), F.col("v"), "string", type_, "`v`")
         bridged = old.select(given.value, given.reason).collect()
         assert [row[0] for row in bridged] == [row.v for row in rows]
         assert [row[1] is None for row in bridged] == [row.reason is None for row in rows]

@@ -15,13 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
+from keyfold.conf.split import Split
 from keyfold.conf.train import Train
 from keyfold.conf.use_case import check
+from keyfold.core.names import FOLD, FOLDS, PERIOD
+from keyfold.core.row_hash import key_hash
 from keyfold.dataset.labelled_rows import examples
 from keyfold.errors import ConfError, DataError
-from keyfold.ingestion.job import PERIOD
 from keyfold.runtime.run import Run
-from keyfold.split.folds import FOLD, FOLDS, Folds, Split, key_hash
+from keyfold.split.folds import Folds
 from keyfold.split.strata import GROUPS
 
 pytestmark = pytest.mark.usefixtures("compiled")

@@ -5,11 +5,12 @@ import re
 import pytest
 
 from keyfold.conf.use_case import check
+from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
-from keyfold.dataset.labelled_rows import FOLD, _fitted, examples
+from keyfold.dataset.fit_features import _fitted
+from keyfold.dataset.labelled_rows import FOLD, examples
 from keyfold.features import fitting
 from keyfold.features.spec import Spec
-from keyfold.ingestion.job import PERIOD
 from keyfold.runtime.run import Run
 
 pytestmark = pytest.mark.usefixtures("compiled")

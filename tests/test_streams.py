@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from keyfold.errors import ConfError, DataError
 from keyfold.features.kinds import Out
 from keyfold.features.matrix import Layout
+from keyfold.models.torch import STREAMS, per_stream
 from keyfold.training import streams
-from keyfold.training.streams import STREAMS, Plan, Reader, groups
+from keyfold.training.streams import Plan, Reader, groups
 
 OUTS = {
     "user": Out("int", 50),
@@ -137,8 +138,8 @@ def test_what_cannot_be_is_a_sentence(written, tmp_path):
     with pytest.raises(ConfError, match=r"train.ranks must be one of 1, 2, 3, 4, 6, 12.*\(got 5\)"):
         plan(written).owned(0, 5)
     with pytest.raises(ConfError, match=r"batch_size must be a multiple of 12.*\(got 1000\); take 996 or 1008"):
-        streams.per_stream(1000)
-    assert streams.per_stream(996) == 83
+        per_stream(1000)
+    assert per_stream(996) == 83
     with pytest.raises(DataError, match=r"features.tags is a bag"):
         Layout.of({"tags": Out("int", 9, None)})
     file(tmp_path / "a.parquet", [1, 2])

@@ -15,9 +15,11 @@ from sklearn.model_selection import PredefinedSplit
 from sklearn.preprocessing import TargetEncoder
 
 from keyfold.conf.use_case import check
+from keyfold.core.names import LABEL, PART
 from keyfold.core.sql import col
 from keyfold.core.types import ARROW
-from keyfold.dataset.labelled_rows import FOLD, LABEL, PART, examples, features
+from keyfold.dataset.fit_features import features
+from keyfold.dataset.labelled_rows import FOLD, examples
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 from keyfold.features.certificate import Certificate

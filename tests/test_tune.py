@@ -13,12 +13,12 @@ from sklearn.model_selection import GridSearchCV, PredefinedSplit, RandomizedSea
 from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
 from keyfold.models.sklearn import Estimator
-from keyfold.reporting import page as report
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry
 from keyfold.training import search as trials
 from keyfold.training import trial_scores
 from keyfold.training.job import train
+from keyfold.training.search import tuning_section
 
 GRID = {
     "search": "grid",
@@ -146,7 +146,7 @@ def test_trials_that_fail_are_told_and_not_repeated(home):
     assert [(t.place, t.why) for t in tuned.trials] == [(1, ""), (0, "ValueError: odd")] and "odd with params.C 0" in said[0]
     assert tuned.model.sklearn.params == {"solver": "newton-cg", "C": 1}
     assert searched(tune, None)[1] == tuned
-    page = report.tuning(tuned.metric, tuned.trials, tuned.importance, trials.axes(check(raw(tune)).train.tune, tuned)).html
+    page = tuning_section(tuned.metric, tuned.trials, tuned.importance, trials.axes(check(raw(tune)).train.tune, tuned)).html
     assert (
         "2 trials (1 complete, 1 failed), best first." in page and "failed: ValueError: odd" in page and "importance" not in page
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from keyfold.conf.use_case import check, load
+from keyfold.conf.views import Viewed
 from keyfold.errors import ConfError, DataError
 from keyfold.feature_store import point_in_time, table, views
 from keyfold.feature_store.point_in_time import Known, training_set
@@ -170,7 +171,7 @@ def seen(run):
 
 def expected(spark, run, view):
     """All rows at once, by the join alone."""
-    known = views.read(view.featured, views.Viewed(table="usage.features", entity={"user": "customer"}))
+    known = views.read(view.featured, Viewed(table="usage.features", entity={"user": "customer"}))
     rows = training_set(run.rows.read(), [known], "asked").select("customer", "asked", "calls_2", "calls_all")
     return {(r.customer, r.asked): (r.calls_2, r.calls_all) for r in rows.collect()}
 

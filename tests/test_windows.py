@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keyfold.core.names import STATE
 from keyfold.errors import DataError
 from keyfold.features.kinds.windowed import Windowed, span
 from keyfold.windows.kernel import DAY, Computed, Frame, Rows, Span, Window
-from keyfold.windows.series import STATE, STATE_TYPE, Definition, batches
+from keyfold.windows.series import STATE_TYPE, Definition, batches
 
 HOUR = DAY // 24
 TAKES = ["count", "sum", "mean", "min", "max", "std", "share", "slope", "ewm", "first", "last", "lag", "difference", "return"]

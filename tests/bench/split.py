@@ -28,8 +28,10 @@ def moved(frame: "DataFrame", other: "DataFrame") -> str:
 def main() -> None:
     """All tables in one session."""
     options = arguments(__doc__, rows=5_000_000).parse_args()
+    from keyfold.conf.split import Split
+    from keyfold.core.names import FOLDS
     from keyfold.engine import session as keyfold_spark
-    from keyfold.split.folds import FOLDS, Folds, Split
+    from keyfold.split.folds import Folds
 
     spark = keyfold_spark.session("bench split")
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from common import arguments, machine, records, run_cases, show
 from keyfold.features.kinds import Out
 from keyfold.features.matrix import Layout
-from keyfold.training.streams import STREAMS, Plan, Reader, groups
+from keyfold.models.torch import STREAMS
+from keyfold.training.streams import Plan, Reader, groups
 
 INDICES, NUMBERS, BUCKETS = 26, 13, 1000
 OUTS = {f"i{n}": Out("int", BUCKETS) for n in range(INDICES)} | {f"x{n}": Out("double") for n in range(NUMBERS)}

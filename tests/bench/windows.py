@@ -74,7 +74,7 @@ def tiled(minutes: int, repeats: int) -> list[Record]:
     import pyarrow as pa
 
     from keyfold.conf.use_case import check
-    from keyfold.feature_store.table import definition
+    from keyfold.conf.windows import definition
     from keyfold.windows.series import batches
 
     times = pa.array(np.arange(minutes) * 60_000_000).cast(pa.timestamp("us", "UTC"))
@@ -100,9 +100,10 @@ def main() -> None:
     if not options.rows:
         return
     from keyfold.conf.use_case import check
+    from keyfold.conf.windows import definition
     from keyfold.engine import session as keyfold_spark
     from keyfold.engine.session import set_for_now
-    from keyfold.feature_store.table import TO_KERNEL, definition, latest, windowed
+    from keyfold.feature_store.table import TO_KERNEL, latest, windowed
 
     features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
     made = definition(check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}))

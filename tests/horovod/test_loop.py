@@ -14,12 +14,12 @@ from keyfold.errors import ConfError, DataError
 from keyfold.features.kinds import Out
 from keyfold.features.matrix import Layout
 from keyfold.models.networks.dropout import Dropout, Noise
-from keyfold.models.torch import Loop, Torch
+from keyfold.models.torch import STREAMS, Loop, Torch
 from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
 from keyfold.training.collectives import Single
 from keyfold.training.loop import Data, Training
 from keyfold.training.rank_task import Work
-from keyfold.training.streams import STREAMS, Plan, Reader, groups
+from keyfold.training.streams import Plan, Reader, groups
 
 OUTS = {"user": Out("int", 20), "words": Out("int", 6, 2), "price": Out("double")}
 CONF = Torch.model_validate({"network": {"wide_deep": {"embedding": 4, "hidden": [8], "dropout": 0.2}}})

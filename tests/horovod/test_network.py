@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from keyfold.conf.use_case import load
-from keyfold.dataset import labelled_rows
-from keyfold.engine.tables import home as state
+from keyfold.dataset.fit_features import features
+from keyfold.engine.home import home as state
 from keyfold.errors import ConfError, DataError
 from keyfold.ingestion.job import ingest
 from keyfold.models.model import Model
@@ -94,7 +94,7 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
 
     run = made(spark)
     ingest(run)
-    spec, found = labelled_rows.features(run)
+    spec, found = features(run)
     key = ["impression_id", "shown_at"]
     with run.job("train"):
         whole, course = network.trained(run, "whole", spec, found, key, (1.0, 1.0))

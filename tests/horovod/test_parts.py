@@ -14,12 +14,12 @@ from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
 from keyfold.features.kinds import Out
 from keyfold.features.matrix import Layout
-from keyfold.models.torch import Loop, Network, Start, Torch
+from keyfold.models.torch import STREAMS, Loop, Network, Start, Torch
 from keyfold.training import tensorboard, warm_start
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.collectives import Single
 from keyfold.training.loop import Data, Told, Training
-from keyfold.training.streams import STREAMS, Plan, groups
+from keyfold.training.streams import Plan, groups
 
 SIDE = 8
 OUTS = {

@@ -18,7 +18,7 @@ from keyfold.features.matrix import Layout
 from keyfold.features.spec import Spec
 from keyfold.ingestion.job import ingest
 from keyfold.jobs.embeddings import embeddings, vectors
-from keyfold.models.torch import Network, Torch
+from keyfold.models.torch import STREAMS, Network, Torch
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry
 from keyfold.training import memorize
@@ -27,7 +27,7 @@ from keyfold.training.collectives import Single
 from keyfold.training.job import decide, train
 from keyfold.training.loop import Data, Training
 from keyfold.training.memorize import Reached, floor, one_batch
-from keyfold.training.streams import STREAMS, Batch, Cells, Plan, groups
+from keyfold.training.streams import Batch, Cells, Plan, groups
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from keyfold.conf.use_case import load
-from keyfold.dataset import labelled_rows
-from keyfold.engine.tables import home as state
+from keyfold.dataset.fit_features import features
+from keyfold.engine.home import home as state
 from keyfold.errors import ConfError, DataError, PromiseError
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
@@ -40,7 +40,7 @@ def trained(spark, tmp_path_factory):
     os.environ["KEYFOLD_HOME"] = str(tmp_path_factory.mktemp("ranks"))
     run = made(spark)
     ingest(run)
-    spec, found = labelled_rows.features(run)
+    spec, found = features(run)
 
     def go(run_id, *more):
         other = made(spark, *more)

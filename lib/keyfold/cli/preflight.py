@@ -19,8 +19,8 @@ from keyfold.ingestion import sources
 from keyfold.readers import paths
 
 if TYPE_CHECKING:
+    from keyfold.conf.data import Data
     from keyfold.conf.use_case import Conf
-    from keyfold.ingestion.job import Data
 
 _OWN = ("keyfold_", "content_key", "_c0")  # names that keyfold gives
 

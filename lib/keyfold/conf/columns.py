@@ -1,6 +1,7 @@
 """What a conf declares of columns: their types, how dates are written, and under which names they stand in the files."""
 
 import re
+import zoneinfo
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,7 +9,6 @@ from pydantic import Field, field_validator
 
 from keyfold.core.section import Section
 from keyfold.errors import DataError, nearest
-from keyfold.ingestion.casts import has_offset
 
 TYPES = r"^(string|bigint|int|double|boolean|date|timestamp|timestamp_ntz|decimal\(\d{1,2},\d{1,2}\))$"
 _KNOWN = ("string", "bigint", "int", "double", "boolean", "date", "timestamp", "timestamp_ntz", "decimal(10,2)")
@@ -104,3 +104,16 @@ def _is_form(type_: str, form: str) -> bool:
     plain = re.sub("'[^']*'", "", form)
     whole = all(letter in plain for letter in "yMd")
     return bool(_PARTS.fullmatch(form)) and whole and not (type_ != "timestamp" and has_offset(form))
+
+
+def checked(zone: str | None) -> str | None:
+    """The zone; ValueError where there is none of that name."""
+    if zone and zone not in zoneinfo.available_timezones() and not re.fullmatch(r"[+-]\d\d:\d\d", zone):
+        near = nearest(zone, zoneinfo.available_timezones())
+        raise ValueError(f"must be the name of a zone, such as Europe/Berlin, or an offset, such as +02:00 (got `{zone}`){near}")
+    return zone
+
+
+def has_offset(form: str) -> bool:
+    """Whether a form of times gives their offset."""
+    return bool(re.search("[XxZ]", re.sub("'[^']*'", "", form)))

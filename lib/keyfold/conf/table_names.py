@@ -1,7 +1,9 @@
 """The tables of a use case: their names, what each is for, and that no two uses share one."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from keyfold.engine.tables import Use
 
 if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
@@ -13,14 +15,6 @@ PREDICTED = (
     "period", "status", "reason", "fold", "prediction", "probability", "model", "model_version", "spec_digest", "run_id", "scored_at",
 )  # fmt: skip
 MADE = ("period", "status", "reason", "width", "height", "bytes", "sha256", "path", "image", "run_id", "made_at")
-
-
-class Use(NamedTuple):
-    """What a table is for: its name, the purpose that it keeps as a property, and the option of the conf that names it."""
-
-    name: str
-    purpose: str
-    option: str
 
 
 def use(conf: "Conf", kind: str) -> Use:

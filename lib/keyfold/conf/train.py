@@ -1,6 +1,6 @@
 """What is trained and how, and what the page shows of it."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -32,14 +32,3 @@ class Train(Section):
     def together(self) -> int | None:
         """How many trials are chosen together, where a choice depends on the trials before."""
         return self.tune.parallel if self.tune and self.tune.search == "tpe" else None
-
-
-class Report(Section):
-    """What the page shows besides."""
-
-    slices: list[str] = Field(default_factory=list, description="columns by whose values the metrics are told apart")
-    truth: str | None = Field(None, description="a column with the known probability, as made-up data has it")
-    without: list[Annotated[list[str], Field(min_length=1)]] = Field(
-        default_factory=list, description="features to leave out, together, to see what they gain: the model is trained once more"
-    )
-    collisions: bool = Field(True, description="count which hashed values share a bucket, in two passes over the train fold")

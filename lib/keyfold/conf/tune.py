@@ -10,8 +10,7 @@ from keyfold.conf import messages, yaml
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
 from keyfold.models.model import ModelConf
-from keyfold.training import streams
-from keyfold.training.streams import STREAMS
+from keyfold.models.torch import STREAMS, per_stream
 
 if TYPE_CHECKING:
     from keyfold.conf.train import Train
@@ -139,7 +138,7 @@ def _refused(model: ModelConf, path: str, value: Any) -> str | None:
         if path.startswith("start."):
             return "what a network begins with is no parameter of it"
         if made.torch:
-            streams.per_stream(made.torch.loop.batch_size)
+            per_stream(made.torch.loop.batch_size)
             if STREAMS % made.torch.loop.accumulate:
                 return f"accumulate must divide {STREAMS} (got {made.torch.loop.accumulate})"
     except ValidationError as error:
@@ -149,13 +148,3 @@ def _refused(model: ModelConf, path: str, value: Any) -> str | None:
         return str(error)
     same = made.chosen.classifies == model.chosen.classifies
     return None if same else f"with {messages.shown(value)} the model predicts something else than without"
-
-
-def optuna_or_sentence() -> Any:
-    """The package optuna (ConfError where it is not there)."""
-    try:
-        import optuna
-    except ImportError:
-        raise ConfError("train.tune needs the package optuna: ./spark-submit.sh setup tune installs it") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna

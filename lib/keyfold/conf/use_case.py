@@ -9,20 +9,20 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from keyfold.conf import messages, table_names, tune, yaml
-from keyfold.conf.train import Report, Train
+from keyfold.conf.data import Data
+from keyfold.conf.images import Images
+from keyfold.conf.release import Release
+from keyfold.conf.report import Report, left
+from keyfold.conf.score import Score
+from keyfold.conf.split import Split
+from keyfold.conf.train import Train
+from keyfold.conf.views import View
+from keyfold.conf.windows import definition
 from keyfold.core.digests import digest
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
-from keyfold.feature_store import table
-from keyfold.feature_store.views import View
 from keyfold.features.kinds import Feature
 from keyfold.features.spec import in_order
-from keyfold.ingestion.job import Data
-from keyfold.jobs.images import Images
-from keyfold.release.criteria import Release
-from keyfold.scoring.job import Score
-from keyfold.split.folds import Split
-from keyfold.training.ablation import left
 
 SHOWN = 50  # faults of a conf
 
@@ -60,7 +60,7 @@ class Conf(Section):
     def _fits_together(self) -> "Conf":
         kinds = {name: feature.kind for name, feature in self.features.items()}
         try:
-            table.definition(self)
+            definition(self)
             in_order(kinds)
             tune.fits(self.train)
         except ConfError as error:

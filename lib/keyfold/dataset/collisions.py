@@ -13,6 +13,9 @@ from keyfold.core import hashing, sql
 from keyfold.core.sql import column
 from keyfold.core.types import SqlValue
 from keyfold.features.kind import Bucketed
+from keyfold.reporting import charts
+from keyfold.reporting.charts import figure
+from keyfold.reporting.page import Section, beside, height, percent, table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -28,6 +31,12 @@ _COLUMNS = (
     "shared_values bigint, shared_rows bigint, loudest array<struct<value: string, rows: bigint, other: string, other_rows: bigint>>, "
     "collisions bigint, expected double, advised_buckets bigint"
 )
+
+_COLLISIONS = (
+    "Rows of the train fold with a value. Collisions: distinct values less occupied buckets; expected: of so many values thrown at "
+    f"random. Last column: num_buckets with which {TARGET:.0%} of the values would share a bucket."
+)
+_LOUDEST = "The two most frequent values of the buckets in which most rows are not of the most frequent value."
 
 
 class Pair(NamedTuple):
@@ -201,3 +210,26 @@ def known(run: "Run", run_id: str, spec: "Spec", rows: "DataFrame") -> list[Coll
 
 def _of(row: Mapping[str, Any]) -> Collisions:
     return Collisions(**{f: row[f] for f in Collisions._fields} | {"loudest": [Pair(*pair) for pair in row["loudest"]]})
+
+
+def collisions_section(found: Sequence[Collisions]) -> Section:
+    """What shares a bucket by feature, most rows first; the picture has the first 20."""
+    known = sorted(found, key=lambda c: -c.shared_rows / max(c.rows, 1))
+    cells = [
+        (c.feature, c.num_buckets, c.values, c.occupied, c.observed, c.expected, percent(c.shared_rows, c.rows), c.advised())
+        for c in known
+    ]
+    headers = ["feature", "num_buckets", "values", "occupied", "collisions", "expected", "rows that share", f"for {TARGET:.0%}"]
+    told = table(headers, cells, caption=_COLLISIONS)
+    shown = known[:20]
+    part = [100 * c.shared_values / max(c.values, 1) for c in shown]
+    draw = charts.bars(
+        [c.feature for c in shown], part, [f"{p:.1f}%" for p in part], title="Values that share a bucket",
+        x="share of distinct values (%)", marks=[100 * c.expected_share for c in shown], marked="expected by chance",
+    )  # fmt: skip
+    drawn = figure(
+        draw, caption="Share of each feature's values that share a bucket; a tick marks chance.", width=500, height=height(shown)
+    )
+    pairs = [(c.feature, *pair) for c in known for pair in c.loudest]
+    loudest = table(["feature", "value", "rows", "has the bucket of", "rows"], pairs, caption=_LOUDEST) if pairs else ""
+    return Section("Collisions", told + beside(drawn, loudest))

@@ -19,7 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.core import sql
-from keyfold.split.folds import FOLD, Folds, key_hash
+from keyfold.core.names import FOLD
+from keyfold.core.row_hash import key_hash
+from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -67,7 +69,7 @@ def alike(rows: "DataFrame", train: int, folds: Folds, inputs: Sequence[str]) ->
     """What so many rows of train have in common with rows outside it, of which a sample is taken by the hash of the key; two passes."""
     from pyspark.sql import functions as F
 
-    from keyfold.dataset.labelled_rows import LABEL
+    from keyfold.core.names import LABEL
 
     made = {f"p{i}": sql.column(e) for i, e in enumerate(parts(rows, inputs))}
     order = key_hash(rows, folds.key, "copies").alias("o")

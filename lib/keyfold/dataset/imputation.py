@@ -15,23 +15,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold.conf.versions import BRIDGED, LAYOUT
 from keyfold.core import digests, hashing, sql
+from keyfold.core.names import BRIDGED, LAYOUT, WEIGHT
+from keyfold.core.row_hash import sql_key_hash
 from keyfold.core.sql import col
 from keyfold.core.types import SqlValue, family_of, sql_cast, text_of
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 from keyfold.reporting import page
-from keyfold.split import folds as split
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from keyfold.ingestion.job import Data
+    from keyfold.conf.data import Data
     from keyfold.runtime.run import Run
     from keyfold.tracking.registry import Registered
 
-WEIGHT, FILE, TABLE = "keyfold_weight", "bridge.json", "keyfold.bridges"
+FILE, TABLE = "bridge.json", "keyfold.bridges"
 MOST = 1_000  # values that a distribution may have
 _TABLE_COLUMNS = "run_id string, digest string, name string, bridge string, fitted_at timestamp"
 
@@ -77,7 +77,7 @@ class StandIns:
         columns = {c: col(c) for c in rows.columns}
         for one in self.of:
             gap = col(BRIDGED) & col(LAYOUT).isin(one.layouts) & col(one.column).isNull()
-            drawn = sql.column(one.sql(split.sql_key_hash(rows, key, one.salt)))
+            drawn = sql.column(one.sql(sql_key_hash(rows, key, one.salt)))
             columns[one.column] = F.when(gap, drawn.cast(rows.schema[one.column].dataType)).otherwise(columns[one.column])
         return rows.select(*(c.alias(name) for name, c in columns.items()))
 

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.core import hashing, sql
+from keyfold.core.row_hash import place
 from keyfold.core.types import DAYS, NUMBERS, SqlValue, family_of
 from keyfold.evaluation import label_leakage
 from keyfold.evaluation.label_leakage import Label, Values
-from keyfold.split.folds import Folds, place
+from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -44,7 +45,7 @@ def leaks(
 
     `texts`: of columns that are read word by word an SQL expression of their words.
     """
-    from keyfold.dataset.labelled_rows import LABEL
+    from keyfold.core.names import LABEL
 
     if not columns:
         return []

@@ -4,32 +4,27 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold.conf.versions import BRIDGED
+from keyfold.conf.data import Above
+from keyfold.conf.split import moment
 from keyfold.core import sql
+from keyfold.core.names import BRIDGED, FOLD, FOLDS, LABEL, NUMBER, PART, PERIOD
 from keyfold.core.sql import col
 from keyfold.core.types import family_of
-from keyfold.dataset import collisions, imputation, statistics_cache
+from keyfold.dataset import imputation
 from keyfold.dataset.imputation import StandIns
 from keyfold.engine.tables import Version
 from keyfold.errors import ConfError, DataError, nearest
-from keyfold.feature_store import table as feature_table
 from keyfold.features.fitting import Target
-from keyfold.features.spec import Plan, Spec
-from keyfold.ingestion.job import PERIOD, Above, period_of
-from keyfold.models.model import Label
+from keyfold.models.label import Label
 from keyfold.models.positive_class import yes_of
-from keyfold.reporting import page
+from keyfold.runtime.periods import period_of
 from keyfold.split import strata
-from keyfold.split.folds import FOLD, FOLDS, Folds, moment
+from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from keyfold.runtime.run import Run
-
-PART, NUMBER, LABEL = "keyfold_part", "keyfold_number", "keyfold_label"
-SPECS = "keyfold.specs"
-_SPEC_COLUMNS = "digest string, run_id string, name string, spec string, fitted_at timestamp"
 
 
 class Examples(NamedTuple):
@@ -80,7 +75,7 @@ def examples(run: "Run") -> Examples:
     rows, stand_ins = imputation.prepared(run, rows, FOLD, version, cut.identity)
     classes = _is_class(run, frame.schema[label].dataType.simpleString())
     by = [
-        _named_period(run, frame).alias("period"),
+        named_period(run, frame).alias("period"),
         col(FOLD),
         _class(run).alias(label) if classes else F.lit(None).cast("string").alias(label),
     ]
@@ -192,54 +187,7 @@ def folds(run: "Run") -> Folds:
     return Folds(conf.split, data.key, conf.name, data.time, data.label or "", repeats=data.period != "all")
 
 
-def features(run: "Run") -> tuple[Spec, Examples]:
-    """Fits the spec on the train fold, or finds the one that was fitted on just that, and keeps it in keyfold.specs."""
-    conf = run.conf
-    if not conf.features:
-        raise ConfError("features: the conf names none, so there is nothing to fit or to train on")
-    with run.job("features") as job:
-        feature_table.ready(run)
-        with run.step("folds") as step:
-            found = examples(run)
-            step.rows = sum(found.counts.values())
-        job.counts, job.inputs = {"read": step.rows}, {run.featured.name: found.version}
-        job.run_id = run.identity("features", **found.pins(run))
-        spec = run.once(
-            job,
-            lambda: _kept(run, job.run_id),
-            lambda: _made(run, job.run_id, found),
-            lambda spec: f"the spec {spec.digest} was fitted before on the same rows",
-        )
-        run.facts["spec"] = spec.digest
-        run.sections += [found.stand_ins.section()] if found.stand_ins else []
-        run.sections += [_folds_section(run, found), _features_section(spec)]
-        if conf.report.collisions and collisions.bucketed(spec):
-            learnt = found.rows.where(col(FOLD) == "train")
-            run.sections.append(page.collisions(collisions.known(run, job.run_id, spec, learnt)))
-    return spec, found
-
-
-def _made(run: "Run", run_id: str, found: Examples) -> Spec:
-    with run.step("fit") as step:
-        spec = _fitted(run, found)
-        step.rows = found.of("train")
-    _keep(run, run_id, spec)
-    return spec
-
-
-def _fitted(run: "Run", found: Examples) -> Spec:
-    rows = found.rows.where(col(FOLD) == "train")
-    plan, pins = Plan.of(rows, run.conf.features, found.target), found.pins(run)
-    learnt = found.label if any(f.kind.learns_label for f in run.conf.features.values()) else None
-    base = run.identity(
-        "statistics", table=found.version.id, asked=plan.asked, folds=pins["folds"], bridge=pins["bridge"],
-        positive=learnt and pins["label"],
-    )  # fmt: skip
-    versions = run.featured.versions_of(PERIOD, found.periods, found.version.version)
-    return plan.spec(statistics_cache.kept(run, base, versions, plan, rows, _named_period(run, rows)), run.say)
-
-
-def _named_period(run: "Run", frame: "DataFrame") -> "Column":
+def named_period(run: "Run", frame: "DataFrame") -> "Column":
     from pyspark.sql import functions as F
 
     return F.coalesce(period_of(run.conf.data, frame), F.lit(""))  # a table of others may have rows without a time
@@ -274,41 +222,3 @@ def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int],
             + nearest(str(positive), map(str, there))
         )
     return Label(family, positive, there[0] if there[1] == positive else there[1])
-
-
-def _kept(run: "Run", run_id: str) -> Spec | None:
-    table = run.table(SPECS)
-    found = table.read().where(col("run_id") == run_id).select("spec").take(1) if table.exists() else []
-    return Spec.from_json(found[0][0]) if found else None
-
-
-def _keep(run: "Run", run_id: str, spec: Spec) -> None:
-    from datetime import UTC, datetime
-
-    row = (spec.digest, run_id, run.conf.name, spec.to_json(), datetime.now(UTC))
-    run.table(SPECS).append(run.spark.createDataFrame([row], _SPEC_COLUMNS).coalesce(1), job="features", run_id=run_id)
-
-
-def _folds_section(run: "Run", found: Examples) -> page.Section:
-    classes, positive = found.label.classes, found.label.positive
-    rows = [(fold, found.of(fold), found.counts.get((fold, positive), 0) if classes else None) for fold in FOLDS]
-    if none := sum(found.counts.values()) - sum(found.of(fold) for fold in FOLDS):
-        rows.append(("in none", none, None))
-    return page.folds(rows, None if run.conf.split.time else run.conf.split.share.model_dump())
-
-
-def _features_section(spec: Spec) -> page.Section:
-    from keyfold.features.spec import kind_name
-
-    return page.features(
-        [
-            {
-                "name": name,
-                "kind": kind_name(kind),
-                "inputs": ", ".join(map(str, kind.inputs())),
-                "width": spec.outs[name].columns,
-                "note": kind.note(state),
-            }
-            for name, (kind, state) in spec.features.items()
-        ]
-    )

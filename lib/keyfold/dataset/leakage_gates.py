@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold.conf.versions import BRIDGED
+from keyfold.conf.split import moment
 from keyfold.core import sql
+from keyfold.core.names import BRIDGED, FOLD, FOLDS
 from keyfold.dataset.copies import SHARE, alike, copies, row_hash
 from keyfold.dataset.label_leaks import Leak, leaks
 from keyfold.errors import ConfError, PromiseError, nearest
 from keyfold.evaluation.label_leakage import LEAST_ROWS, MOST
 from keyfold.evaluation.metrics import figure
-from keyfold.split.folds import FOLD, FOLDS, Folds, moment
+from keyfold.reporting.page import Section, table
+from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
@@ -83,7 +85,7 @@ def check(run: "Run", found: "Examples") -> list[Gate]:
 
 def _cells(rows: "DataFrame", folds: Folds, inputs: Sequence[str], *, classes: bool) -> list[Cell]:
     """What the gates look at: one scan of the rows, one shuffle of integers."""
-    from keyfold.dataset.labelled_rows import LABEL
+    from keyfold.core.names import LABEL
 
     units = [f"struct({_GROUP} AS what, keyfold_unit AS h)"]
     if inputs:
@@ -264,3 +266,9 @@ def _first(rows: "DataFrame", columns: Sequence[str]) -> list[str]:
     """The first keys, in their own order."""
     found: list[Any] = rows.select(*map(sql.col, columns)).distinct().sort(*map(sql.col, columns)).take(_SHOWN)
     return [" ".join(str(value) for value in row) for row in found]
+
+
+def gates_section(found: Sequence[Gate]) -> Section:
+    """What was proven of the folds before training."""
+    cells = [(gate.name, "✓" if gate.holds else "✗", gate.seen) for gate in found]
+    return Section("What the folds were checked for", table(["gate", "holds", "seen"], cells))

@@ -140,7 +140,7 @@ def _local(cores: int) -> dict[str, str]:
 
 
 def _home() -> Path:
-    from keyfold.engine.tables import home
+    from keyfold.engine.home import home
 
     return home()
 

@@ -6,7 +6,6 @@ commit's own row metric is compared before the run counts as done; a difference 
 
 import fcntl
 import json
-import os
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +25,6 @@ from keyfold.errors import DataError, KeyfoldError, PromiseError, nearest
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
-    from keyfold.conf.table_names import Use
 
 _UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else rows are sorted by a partition column that has one value
 _UNMEASURED = "parquet.column.statistics.enabled", "parquet.size.statistics.enabled"
@@ -395,11 +393,6 @@ def _alike(columns: Sequence[str], there: Sequence[str]) -> bool:
     return set(columns) == set(there) or (own == others != set())
 
 
-def home() -> Path:
-    """Where state lives: $KEYFOLD_HOME, or .keyfold in the current folder."""
-    return Path(os.environ.get("KEYFOLD_HOME", ".keyfold")).absolute()
-
-
 def odd(columns: Iterable[str]) -> list[str]:
     """Names that Delta writes only with column mapping, which not every reader knows."""
     return [name for name in columns if _ODD & set(name)]
@@ -443,3 +436,11 @@ def _sums(rows: "DataFrame", column: str) -> dict[str, Any]:
 
 def _where(column: str, values: Iterable[str]) -> str:
     return f"{sql.quoted(column)} IN ({', '.join(map(sql.text, values))})"
+
+
+class Use(NamedTuple):
+    """What a table is for: its name, the purpose that it keeps as a property, and the option of the conf that names it."""
+
+    name: str
+    purpose: str
+    option: str

@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from keyfold.conf.views import Viewed
+from keyfold.conf.windows import definition
 from keyfold.core.derived import Derived, raw
 from keyfold.core.digests import digest
+from keyfold.core.names import KNOWN, PERIOD, RUN, STATE
 from keyfold.core.sql import col
 from keyfold.core.types import DAYS, HASHED, NUMBERS, family_of, refuse_unless
 from keyfold.engine.commits import Commit
@@ -20,53 +23,19 @@ from keyfold.errors import ConfError, DataError, nearest
 from keyfold.feature_store import views
 from keyfold.feature_store.point_in_time import Known, micros, training_set
 from keyfold.features.fitting import TO_WORKERS
-from keyfold.features.kinds.windowed import Windowed, span
-from keyfold.ingestion.job import PERIOD, RUN, period_of
-from keyfold.ingestion.similar_keys import CONTENT
-from keyfold.windows.kernel import Window
-from keyfold.windows.series import STATE, STATE_TYPE, Definition, batches
+from keyfold.features.kinds.windowed import span
+from keyfold.runtime.periods import period_of
+from keyfold.windows.series import STATE_TYPE, Definition, batches
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from keyfold.conf.use_case import Conf
     from keyfold.engine.tables import Table, Version
     from keyfold.runtime.run import Run
 
 JOB = "windows"
-KNOWN = "keyfold_known"  # when all that a row's windows look at was known
 # A batch costs the kernel the same some milliseconds however many rows it has; this many are also what Arrow's own readers give.
 TO_KERNEL = TO_WORKERS | {"spark.sql.execution.arrow.maxRecordsPerBatch": "131072"}
-
-
-def definition(conf: "Conf") -> Definition | None:
-    """The windows of a conf, None where it has none (ConfError where they are not of one series in one order)."""
-    kinds = {name: f.kind for name, f in conf.features.items() if isinstance(f.kind, Windowed)}
-    if not kinds:
-        return None
-    time = conf.data.time
-    if time is None:
-        raise ConfError(f"features.{next(iter(kinds))}: windows need data.time, the column that says when")
-    series = [c for c in conf.data.key if c not in (time, CONTENT)]
-    found = {name: (series if k.by is None else k.by, k.order_by or [time]) for name, k in kinds.items()}
-    (first, (by, order)), *_ = found.items()
-    for name, other in found.items():
-        if other != (by, order):
-            raise ConfError(
-                f"features.{name} is by {', '.join(other[0]) or 'nothing'} in the order of {', '.join(other[1])}, and features.{first} by "
-                f"{', '.join(by) or 'nothing'} in the order of {', '.join(order)}; the windows of a conf are of one series in one order"
-            )
-    if not by and kinds[first].by is None:
-        raise ConfError(f"features.{first}.by must name the series, since the key does not ([] where the table is one series)")
-    if order[0] != time:
-        raise ConfError(f"features.{first}.order_by must begin with data.time, `{time}` (got {order[0]})")
-    inputs = list(dict.fromkeys((k.input_col, k.value) for k in kinds.values()))
-    windows = [k.window(inputs) for k in kinds.values()]
-    if conf.view and conf.view.created:
-        frames = dict.fromkeys(w.frame for w in windows)
-        windows += [Window(f"{KNOWN}_{i}", f"x{len(inputs)}", "max", frame) for i, frame in enumerate(frames)]
-        inputs.append((conf.view.created, None))
-    return Definition(by, time, order[1:], inputs, windows)
 
 
 class Taken(NamedTuple):
@@ -101,7 +70,7 @@ def taken(run: "Run") -> list[Taken]:
     return found
 
 
-def _brought(run: "Run", viewed: views.Viewed) -> "Table":
+def _brought(run: "Run", viewed: Viewed) -> "Table":
     """The table of a view; where its conf is named, as of its rows now."""
     if viewed.conf is None:
         return run.table(str(viewed.table))

@@ -4,14 +4,12 @@ Times without an offset are of the zone that the conf declares, never of the mac
 """
 
 import operator
-import re
-import zoneinfo
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
+from keyfold.conf.columns import has_offset
 from keyfold.core.sql import col
-from keyfold.errors import nearest
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -23,14 +21,6 @@ _DATED = r"^\d{4}(-|$)"
 _FINER = r"[.]\d{6}\d*[1-9]"  # than microseconds
 _DAY = r"^\d{4}-\d{1,2}-\d{1,2}$"
 _BLANKS = "".join(map(chr, [*range(33), 127]))  # what Spark's own casts leave out
-
-
-def checked(zone: str | None) -> str | None:
-    """The zone; ValueError where there is none of that name."""
-    if zone and zone not in zoneinfo.available_timezones() and not re.fullmatch(r"[+-]\d\d:\d\d", zone):
-        near = nearest(zone, zoneinfo.available_timezones())
-        raise ValueError(f"must be the name of a zone, such as Europe/Berlin, or an offset, such as +02:00 (got `{zone}`){near}")
-    return zone
 
 
 def trimmed(text: "Column") -> "Column":
@@ -56,11 +46,6 @@ def iso(text: "Column", type_: str, form: str) -> "Column":
     if type_ == "date":
         return F.date_format(at, "yyyy-MM-dd")
     return F.date_format(at, "yyyy-MM-dd HH:mm:ss.SSSSSS" + ("'Z'" if has_offset(form) else ""))
-
-
-def has_offset(form: str) -> bool:
-    """Whether a form of times gives their offset."""
-    return bool(re.search("[XxZ]", re.sub("'[^']*'", "", form)))
 
 
 def cast(text: "Column", type_: str, how: Written = Written()) -> "Column":  # noqa: B008

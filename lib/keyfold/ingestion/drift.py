@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple
 import yaml
 
 from keyfold.conf.columns import TYPES, is_own
-from keyfold.conf.versions import BRIDGED, castable
+from keyfold.conf.versions import castable
+from keyfold.core.names import BRIDGED
 from keyfold.core.types import family_of
 from keyfold.errors import DataError
 

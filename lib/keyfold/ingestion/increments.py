@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keyfold.core.digests import digest, file_digest
+from keyfold.core.names import FILE, PERIOD, RUN
 from keyfold.engine.commits import Commit, Log
 from keyfold.errors import DataError, PromiseError
 from keyfold.ingestion import sources
 from keyfold.ingestion.source_rows import file_of
-from keyfold.ingestion.text_files import FILE
 from keyfold.readers import paths
 
 if TYPE_CHECKING:
     from pyspark.sql import Row, SparkSession
 
     from keyfold.engine.tables import Table
-
-PERIOD, RUN = "keyfold_period", "keyfold_run"
 
 # A file's rows by period, kept and quarantined; rows without a period stand under "".
 Periods = dict[str, list[int]]

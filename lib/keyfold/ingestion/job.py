@@ -1,30 +1,22 @@
 """Raw rows into a Delta table by period. What cannot be kept goes to quarantine, with its reason: read = kept + quarantined."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
-
-from keyfold import generators
-from keyfold.conf import versions as schema
-from keyfold.conf.columns import Columns, Origin, types
+from keyfold.conf.columns import Columns
+from keyfold.conf.data import Data
 from keyfold.conf.file_period import FilePeriod, proposed
-from keyfold.conf.versions import LAYOUT, Version, known_types
 from keyfold.core.digests import digest
-from keyfold.core.section import Section
+from keyfold.core.names import CONTENT, FILE, LAYOUT, PERIOD, RUN
 from keyfold.core.sql import col
 from keyfold.engine import tables
-from keyfold.errors import ConfError, DataError, nearest, repeated
-from keyfold.feature_store.views import LENGTH, Views
-from keyfold.ingestion import casts, layout_reader, row_counts, sources
+from keyfold.errors import ConfError, DataError, nearest
 from keyfold.ingestion import increments as files
-from keyfold.ingestion.similar_keys import CONTENT
+from keyfold.ingestion import layout_reader, row_counts, sources
 from keyfold.ingestion.source_rows import EXACT, Source
-from keyfold.ingestion.sources import Csv
-from keyfold.ingestion.text_files import FILE
 from keyfold.readers import paths
-from keyfold.reporting import page
+from keyfold.reporting.sections import files_section, reconciliation_section
+from keyfold.runtime.periods import _period
 from keyfold.runtime.quarantine import put_aside, values
 
 if TYPE_CHECKING:
@@ -33,101 +25,7 @@ if TYPE_CHECKING:
     from keyfold.engine.tables import Table
     from keyfold.runtime.run import Job, Run
 
-PERIOD, RUN = files.PERIOD, files.RUN
-PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
-DAYS = {"year": 366, "month": 31, "day": 1}  # at most; so many after the first is in the next
 TWICE = "the key stands more than once in the period"
-
-Key = Annotated[
-    list[str],
-    BeforeValidator(lambda key: [CONTENT] if key == "content" else key),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, {"const": "content"}]}),
-]
-
-
-class Above(Section):
-    """A class of a label that is a number: what is above."""
-
-    above: float
-
-
-class Data(Section):
-    """Where rows come from, what names them, and what is to be predicted."""
-
-    source: generators.Source | None = Field(None, description="files or a generator; without it the table is there already")
-    columns: dict[str, str | Origin] = Field(
-        default_factory=dict,
-        description="types of the columns of CSV and JSON files; date(dd.MM.yyyy); {from: name in the files, type: …}",
-    )
-    csv: Csv | None = None
-    versions: list[Version] = Field(
-        default_factory=list, description="layouts of the table, older ones first, the current one last"
-    )
-    table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="default: <name>.rows")
-    key: Key = Field(
-        min_length=1, description="names a row within its period; content: a digest of the row and its number among its likes"
-    )
-    time: str | None = Field(None, description="a date or timestamp column")
-    period: Literal["all", "year", "month", "day"] | FilePeriod = Field(
-        "all", description="by time; or {from: file, pattern: …}, which takes it from the names of files and folders"
-    )
-    max_quarantine: float = Field(
-        0.1, ge=0, le=1, description="share of the rows read that may go to quarantine; above it the table stays as it is"
-    )
-    zone: str | None = Field(None, description="of times without an offset", examples=["Europe/Berlin"])
-    retention: str = Field("30 days", pattern=r"^[1-9]\d* (days|weeks)$", description="former rows are not vacuumed before")
-    lateness: str | None = Field(
-        None, pattern=LENGTH, description="windows and views of periods that are older stay as they are; default: none do"
-    )
-    views: Views = Field(default_factory=list, description="feature views whose columns are taken as they stood at data.time")
-    label: str | None = None
-    positive: str | int | bool | Above | None = Field(
-        None, description="the class whose probability is predicted; of a number {above: x}"
-    )
-
-    _known_types = field_validator("columns")(known_types)
-
-    @property
-    def types(self) -> dict[str, str]:
-        """Spark's types of the declared columns."""
-        return types(self.columns)
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, zone: str | None) -> str | None:
-        return casts.checked(zone)
-
-    @field_validator("key")
-    @classmethod
-    def _named_once(cls, key: list[str]) -> list[str]:
-        if twice := repeated(key):
-            raise ValueError(f"`{twice[0]}` stands twice")
-        return key
-
-    @model_validator(mode="after")
-    def _period_needs_time(self) -> "Data":
-        if isinstance(self.period, str) and self.period != "all" and self.time is None:
-            raise ValueError(f"period `{self.period}` needs `time`, the column that says when")
-        return self
-
-    @model_validator(mode="after")
-    def _period_needs_files(self) -> "Data":
-        files = isinstance(self.source, str) and not any(v.delta for v in self.versions)
-        if isinstance(self.period, FilePeriod) and not files:
-            raise ValueError("period `{from: file}` needs `source`, the files that are named so")
-        return self
-
-    @model_validator(mode="after")
-    def _views_need_time(self) -> "Data":
-        if self.views and self.time is None:
-            raise ValueError("`views` need `time`, the column that says when each row is")
-        return self
-
-    @model_validator(mode="after")
-    def _versions_fit(self) -> "Data":
-        if self.versions:
-            schema.check(self)
-        return self
 
 
 def ingest(run: "Run") -> None:
@@ -149,8 +47,8 @@ def ingest(run: "Run") -> None:
         told = _known(run, job, plan) if plan.done else _ingest(run, job, plan, digest(reading))
         run.rows.keep_for(data.retention)
         counts = {k: job.counts[k] for k in ("read", "kept", "quarantined")}
-        run.sections.append(page.reconciliation(counts, told["reasons"], title="Rows read"))
-        run.sections += page.ingested({name: files.summed(f["periods"]) for name, f in told["files"].items()}, told["notes"])
+        run.sections.append(reconciliation_section(counts, told["reasons"], title="Rows read"))
+        run.sections += files_section({name: files.summed(f["periods"]) for name, f in told["files"].items()}, told["notes"])
 
 
 def _with_names(data: Data, now: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -420,48 +318,6 @@ def _check_columns(data: Data, columns: list[str]) -> None:
         for name in names:
             if name not in columns:
                 raise DataError(f"data.{option}: {_named(data)} has no column `{name}`{nearest(name, columns)}")
-
-
-def period_of(data: Data, rows: "DataFrame") -> "Column":
-    """text: the period of each row; a table that keyfold did not ingest has it from its time column."""
-    return col(PERIOD) if PERIOD in rows.columns else _period(rows, data)
-
-
-def in_period(data: Data, rows: "DataFrame", period: str) -> "Column":
-    """Whether a row is of that period: by its time's bounds, which Delta can skip files by and which cost less than a text."""
-    from pyspark.sql import functions as F
-
-    same = period_of(data, rows) == period
-    if PERIOD in rows.columns or isinstance(data.period, FilePeriod) or len(period) != len(PATTERNS.get(data.period, "")):
-        return same
-    rest = "0001-01-01"[len(period) :]
-    try:
-        first = date.fromisoformat(period + rest)
-        after = date.fromisoformat(str(first + timedelta(DAYS[data.period]))[: len(period)] + rest)
-        spare = timedelta(2 if data.zone else 0)  # clocks differ by a day at most, and go back over midnight
-        bounds = [F.lit(str(first - spare)), F.lit(str(after + spare))]
-    except (ValueError, OverflowError):
-        return same
-    at, type_ = col(str(data.time)), rows.schema[str(data.time)].dataType
-    within = (at >= bounds[0].cast(type_)) & (at < bounds[1].cast(type_))
-    return within & same if data.zone else within
-
-
-def _period(rows: "DataFrame", data: Data) -> "Column":
-    """By the time, on the clock of data.zone (DataError where that is no time)."""
-    from pyspark.sql import functions as F
-
-    if data.period == "all":
-        return F.lit("all")
-    if isinstance(data.period, FilePeriod):
-        raise DataError(
-            f"table of `{data.table or data.source}` was not ingested with data.period: {{from: file}}; run `ingest` first"
-        )
-    name, type_ = str(data.time), rows.schema[str(data.time)].dataType.simpleString()
-    if type_ not in ("date", "timestamp", "timestamp_ntz"):
-        raise DataError(f"data.time: `{name}` is {type_}; it must be a date or a timestamp (say so in data.columns)")
-    at = F.from_utc_timestamp(col(name), data.zone) if data.zone and type_ == "timestamp" else col(name)
-    return F.date_format(at, PATTERNS[data.period])
 
 
 def _check_schema(table: "Table", rows: "DataFrame") -> None:

@@ -7,14 +7,15 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold.conf.versions import BRIDGED, LAYOUT, Version, given, lineage
+from keyfold.conf.versions import Version
 from keyfold.core.digests import digest
+from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE
 from keyfold.core.sql import col, quoted
 from keyfold.errors import ConfError, DataError, repeated
 from keyfold.ingestion import casts, drift, increments, sources, text_files
+from keyfold.ingestion.bridges import given, lineage
 from keyfold.ingestion.drift import Came, Layout
 from keyfold.ingestion.source_rows import EXACT, Source, escaped
-from keyfold.ingestion.text_files import FILE, LINE
 from keyfold.readers import head_of, paths
 from keyfold.readers.paths import local
 from keyfold.reporting import page
@@ -23,8 +24,8 @@ from keyfold.runtime import identity
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from keyfold.conf.data import Data
     from keyfold.conf.use_case import Conf
-    from keyfold.ingestion.job import Data
     from keyfold.runtime.run import Run
 
 _REASON, _RAW = "keyfold_reason", "keyfold_raw"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from keyfold.conf.columns import Declared, check_folders, check_names, origins
+from keyfold.core.names import FILE
 from keyfold.core.sql import col
 from keyfold.errors import DataError, nearest
 from keyfold.ingestion import casts
 from keyfold.ingestion.source_rows import EXACT, Source, escaped, file_of
-from keyfold.ingestion.text_files import FILE
 from keyfold.readers.opening import UNREADABLE
 from keyfold.readers.paths import local, local_files, partitions, refuse_escapes
 

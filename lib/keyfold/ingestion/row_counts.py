@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from keyfold.core.names import FILE, PERIOD
 from keyfold.core.sql import col
 from keyfold.errors import DataError
 from keyfold.ingestion import casts, increments, similar_keys
-from keyfold.ingestion.text_files import FILE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
-    from keyfold.ingestion.job import Data
+    from keyfold.conf.data import Data
     from keyfold.runtime.run import Run
 
 
@@ -32,9 +32,7 @@ def counted(staged: "DataFrame", data: "Data") -> "list[Row]":
     }
     also |= {name: F.sum(F.when(kept, col(name))) for name in (casts.SKIPPED, casts.TWICE) if name in staged.columns}
     also |= {name: F.min(F.when(kept, col(name))) for name in [casts.ZONELESS] if name in staged.columns}
-    by = staged.groupBy(FILE, increments.PERIOD, "keyfold_reason").agg(
-        F.count("*").alias("n"), *(v.alias(k) for k, v in also.items())
-    )
+    by = staged.groupBy(FILE, PERIOD, "keyfold_reason").agg(F.count("*").alias("n"), *(v.alias(k) for k, v in also.items()))
     rows = by.collect()
     if zoneless := [said for r in rows if (said := r.asDict().get(casts.ZONELESS))]:
         raise DataError(
@@ -64,7 +62,7 @@ def notes(run: "Run", staged: "DataFrame", counted: "Sequence[Row]", plan: incre
         if n := sum(row.asDict().get(name) or 0 for row in counted):
             found.append(f"{n:,} times {what} in {data.zone}; {became}")
     if any(row.unusual for row in counted):
-        found += similar_keys.alike(staged.where("keyfold_reason is null"), increments.PERIOD, data.key)
+        found += similar_keys.alike(staged.where("keyfold_reason is null"), PERIOD, data.key)
     return found
 
 
@@ -79,7 +77,7 @@ def kept(counted: "Sequence[Row]") -> dict[str, int]:
     found: Counter[str] = Counter()
     for row in counted:
         if row.keyfold_reason is None:
-            found[row[increments.PERIOD]] += row.n
+            found[row[PERIOD]] += row.n
     return dict(found)
 
 

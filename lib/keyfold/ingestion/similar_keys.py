@@ -6,34 +6,13 @@ A content key is `<digest of the raw row>-<number among its copies>`.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from keyfold.core import sql
 from keyfold.core.sql import col
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-CONTENT = "content_key"
-_COPY, _DIGITS = r"^[0-9a-f]{32}-[0-9]+\z", 32
-
 # Of two different texts with one normal form, one at least has a mark, a Jamo, or a sign with a double elsewhere.
 _UNUSUAL = r"[\p{M}\u1100-\u11ff\u0340-\u0387\u1f71-\u1ffd\u2000\u2001\u2126\u212a\u212b\u2329\u232a\u2adc\uf900-\ufb4e]|[\x{2f800}-\x{2fa1d}]"
-
-
-def sql_content(name: str, expression: str) -> str:
-    """text: what all copies of a row have in common, where the column of that name holds content keys; else the text itself."""
-    if name != CONTENT:
-        return expression
-    return f"CASE WHEN {expression} RLIKE {sql.text(_COPY)} THEN substring({expression}, 1, {_DIGITS}) ELSE {expression} END"
-
-
-def content(name: str, texts: pa.Array) -> pa.Array:
-    """The same, of Arrow texts."""
-    if name != CONTENT:
-        return texts
-    return pc.if_else(pc.match_substring_regex(texts, _COPY), pc.utf8_slice_codeunits(texts, 0, _DIGITS), texts)
 
 
 def unusual(rows: "DataFrame", key: Sequence[str]) -> "Column":

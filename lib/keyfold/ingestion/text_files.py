@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from keyfold.conf.columns import Declared, check_folders, check_names
+from keyfold.core.names import FILE, LINE, LINE_REASON, LINE_TEXT
 from keyfold.errors import DataError, nearest
 from keyfold.readers import Form, Head, Range, head_of, planned, read_range
 from keyfold.readers.blocks import END
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
-FILE, LINE = "keyfold_file", "keyfold_line"
-RAW, REASON = "keyfold_text", "keyfold_why"  # of a line that is no row
 NUMBERED = "_c0"  # what R and pandas write before the first column, without a name: the number of the row
 _SMALL, _LARGE = 4 << 20, 64 << 20  # bytes that a worker reads, at least and at most
 _WHOLE = (1 << 31) - 1  # bytes of a file elsewhere, at most
@@ -47,7 +46,7 @@ class Texts(NamedTuple):
         return [f"{file}: the line `{head.skipped}` was skipped" for file, head in self.heads.items() if head.skipped]
 
     def frame(self, spark: "SparkSession", folders: Folders, renamed: Mapping[str, str] = MappingProxyType({})) -> "DataFrame":
-        """The rows as text, with the columns that folders name, some of them renamed, and FILE, LINE, RAW and REASON."""
+        """The rows as text, with the columns that folders name, some of them renamed, and FILE, LINE, LINE_TEXT and LINE_REASON."""
         from pyspark.sql.types import LongType, StringType, StructType
 
         columns = [*self.names, *next(iter(folders.values()))]
@@ -87,7 +86,7 @@ class _Reader(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        return [*self.called, RAW, REASON, FILE, LINE]
+        return [*self.called, LINE_TEXT, LINE_REASON, FILE, LINE]
 
 
 def _again(value: str | None, n: int) -> "pa.Array":

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyfold.engine import session as sessions
-from keyfold.engine.tables import home
+from keyfold.engine.home import home
 from keyfold.errors import DataError
-from keyfold.runtime.run import mlflow_at
+from keyfold.tracking.registry import mlflow_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,22 +6,23 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pydantic import Field
 
+from keyfold.conf.images import Images
 from keyfold.conf.table_names import MADE, taken
-from keyfold.core.section import Section
+from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
 from keyfold.engine.session import cores
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.imaging.decoder_process import Decoder, Opening
-from keyfold.imaging.operations import Operation, Output
-from keyfold.imaging.pixels import MOST, path_of
-from keyfold.ingestion.job import PERIOD, in_period, ingest, period_of
-from keyfold.reporting import page
+from keyfold.imaging.operations import Output
+from keyfold.imaging.pixels import path_of
+from keyfold.ingestion.job import ingest
+from keyfold.reporting.sections import reconciliation_section
+from keyfold.runtime.periods import in_period, period_of
 from keyfold.scoring.key_check import due
 from keyfold.scoring.outcomes import refuse_many, said
 
@@ -36,31 +37,6 @@ _TYPES = {
     "sha256": pa.string(), "path": pa.string(), "image": pa.binary(),
 }  # fmt: skip
 HELD = 2**25  # bytes of new files that a task holds before it hands them over
-FORMATS = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF", "ICO", "PPM"]
-
-
-class Images(Section):
-    """What is done to the images of a table that names them by key."""
-
-    input_col: str = Field(description="text: paths, which every machine sees; binary: the files themselves")
-    into: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["photos.small"], description="default: <name>.images")
-    folder: str | None = Field(
-        None, pattern="^/", examples=["/data/small"], description="of the files; without it bytes are in the table"
-    )
-    operations: list[Operation] = Field(default_factory=list, description="in this order, after EXIF's orientation")
-    output: Output = Output()
-    formats: list[FORMATS] = Field(
-        ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"], min_length=1, description="no other decoder is tried"
-    )
-    max_pixels: int = Field(50_000_000, ge=1, le=MOST, description="a larger image is refused before it is decoded")
-    max_quarantine: float = Field(1, ge=0, le=1, description="share of images that cannot be made, above which nothing changes")
-    memory_mb: int = Field(1024, ge=64, description="that the decoder of one image may take")
-    seconds: float = Field(30, gt=0, description="of processor time that one image may take")
-
-    @property
-    def opening(self) -> Opening:
-        """What the decoder needs of it."""
-        return Opening(**self.model_dump(include=set(Opening.model_fields)))
 
 
 def images(run: "Run") -> None:
@@ -273,5 +249,5 @@ def _account(run: "Run", read: int, table: "Table", period: str) -> dict[str, in
     for note in sorted(filter(None, made)):
         run.say(f"{made[note]:,} images were made with a note: {note}")
     run.facts |= {"images made": counts["made"], "images quarantined": counts["quarantined"], "table of images": table.name}
-    run.sections.append(page.reconciliation({"read": read, **counts}, refused, title="Images"))
+    run.sections.append(reconciliation_section({"read": read, **counts}, refused, title="Images"))
     return {"scored": counts["made"], "quarantined": counts["quarantined"]}

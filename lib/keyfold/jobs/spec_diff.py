@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from keyfold.core.sql import col, column, quoted
-from keyfold.dataset.labelled_rows import SPECS
+from keyfold.dataset.fit_features import SPECS
 from keyfold.engine.tables import Tables
 from keyfold.errors import DataError, nearest
 from keyfold.features.certificate import differs

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keyfold.core.names import FOLD
 from keyfold.errors import DataError, PromiseError, RowsError
 from keyfold.models.model import Model, Prediction
 from keyfold.models.parity import Parity
 from keyfold.secrets import redacted
-from keyfold.split.folds import FOLD
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

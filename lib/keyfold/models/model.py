@@ -17,6 +17,7 @@ from keyfold.errors import DataError
 from keyfold.features.certificate import Certificate
 from keyfold.features.kind import rows_at_once
 from keyfold.features.spec import Spec
+from keyfold.models.label import Label
 from keyfold.models.parity import Parity, answered, compared
 from keyfold.models.sklearn import Estimator, Sklearn
 from keyfold.models.torch import Network, Torch
@@ -43,19 +44,6 @@ class ModelConf(Section):
     def chosen(self) -> Sklearn | Torch:
         """The one that is named."""
         return self.sklearn or self.torch  # type: ignore[return-value]
-
-
-class Label(NamedTuple):
-    """What is predicted: the type family, and for a class its positive and its negative value."""
-
-    family: str
-    positive: Any = None
-    negative: Any = None
-
-    @property
-    def classes(self) -> bool:
-        """Whether it is a class."""
-        return self.negative is not None or self.positive is not None
 
 
 class Prediction(NamedTuple):

@@ -18,6 +18,8 @@ from keyfold.models.networks.section import Networks
 if TYPE_CHECKING:
     from torch import nn
 
+STREAMS = 12
+
 
 class Stage(Section):
     """Some epochs with a part of the network."""
@@ -177,3 +179,14 @@ class Network:
         except (SafetensorError, RuntimeError) as error:  # of torch, where other tensors are there
             raise ValueError(str(error)) from error
         return cls(module, spec, conf)
+
+
+def per_stream(batch_size: int) -> int:
+    """Rows of each stream in a global batch (ConfError where they would not be as many)."""
+    if batch_size % STREAMS:
+        low = batch_size // STREAMS * STREAMS
+        near = " or ".join(str(n) for n in (low, low + STREAMS) if n)
+        raise ConfError(
+            f"train.model.torch.loop.batch_size must be a multiple of {STREAMS}, the number of streams (got {batch_size}); take {near}"
+        )
+    return batch_size // STREAMS

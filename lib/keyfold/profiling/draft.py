@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keyfold.conf.release import FEW
 from keyfold.conf.table_names import PREDICTED
 from keyfold.core.hashing import value_hash
 from keyfold.evaluation import label_leakage as leaks
@@ -20,7 +21,6 @@ from keyfold.profiling.column_profile import OTHER, Column
 from keyfold.profiling.file_profile import NUMBERED, Seen
 from keyfold.profiling.key_counts import PERIODS, Keys
 from keyfold.profiling.yaml_text import quoted
-from keyfold.release.criteria import FEW
 
 QUARANTINE = 0.1  # the default of data.max_quarantine
 FEW_SERIES = 200  # of so many keys each fold by a hash has too few, or none

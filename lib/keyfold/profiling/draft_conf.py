@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keyfold.conf.release import FEW
 from keyfold.conf.table_names import PREDICTED
 from keyfold.errors import ConfError, nearest
 from keyfold.profiling import draft_data as data
@@ -16,7 +17,6 @@ from keyfold.profiling.draft_features import features, is_text, why_not
 from keyfold.profiling.file_profile import Seen, see
 from keyfold.profiling.key_counts import CONTENT, Keys
 from keyfold.profiling.yaml_text import quoted
-from keyfold.release.criteria import FEW
 
 
 def conf_for(

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from keyfold.conf.csv import charset
 from keyfold.errors import ConfError, DataError, nearest
-from keyfold.ingestion.sources import charset, delimiter_of, format_of
+from keyfold.ingestion.sources import delimiter_of, format_of
 from keyfold.profiling.column_profile import PATTERNS, Block, Column, null_words
 from keyfold.profiling.row_sample import Sample
 from keyfold.profiling.value_formats import NUMBERS, PLAIN, Numbers

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from keyfold.core.names import FILE, LINE, PERIOD
 from keyfold.core.sql import col
-from keyfold.ingestion import increments
-from keyfold.ingestion.text_files import FILE, LINE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
@@ -30,7 +29,7 @@ def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
     file = col(FILE) if FILE in rows.columns else F.lit(None)
     line = col(LINE) if LINE in rows.columns else F.lit(None)
     aside = rows.select(
-        F.lit(run_id).alias("run_id"), F.lit(run.rows.name).alias("table"), col(increments.PERIOD).alias("period"),
+        F.lit(run_id).alias("run_id"), F.lit(run.rows.name).alias("table"), col(PERIOD).alias("period"),
         file.cast("string").alias("file"), line.cast("bigint").alias("line"), col("keyfold_reason").alias("reason"),
         raw.alias("raw"), F.current_timestamp().alias("quarantined_at"),
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """One attempt of a job: its steps, its counts, its row in the ledger, its report."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,11 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyfold.conf import table_names
 from keyfold.conf.use_case import Conf
+from keyfold.engine.home import home
 from keyfold.engine.session import cores
-from keyfold.engine.tables import Table, Tables, home
+from keyfold.engine.tables import Table, Tables
 from keyfold.reporting import page as report
+from keyfold.reporting.sections import identifiers_section, steps_section
 from keyfold.runtime import identity
 from keyfold.secrets import redacted
+from keyfold.tracking.registry import mlflow_at
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -85,7 +87,7 @@ class Run:
     @property
     def featured(self) -> Table:
         """The table that features are taken from: the rows, or the feature table where the conf has windows or views."""
-        from keyfold.feature_store.table import definition
+        from keyfold.conf.windows import definition
 
         if not self.conf.data.views and definition(self.conf) is None:
             return self.rows
@@ -208,7 +210,7 @@ class Run:
         page = report.page(
             f"{self.conf.name}: {last.name}",
             self._head(last),
-            [*self.sections, report.steps(steps), report.identifiers(ids)],
+            [*self.sections, steps_section(steps), identifiers_section(ids)],
             lead=self._lead(last),
         )
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,8 +242,3 @@ _IDS = ("MLflow run", "spec")
 
 def _kind(said: Mapping[str, Any]) -> str:
     return str(said.get("estimator") or said.get("network") or "").rpartition(".")[2]
-
-
-def mlflow_at() -> str:
-    """MLflow's address, without a password."""
-    return redacted(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}"))

@@ -5,11 +5,9 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
-
-from keyfold.core.section import Section
+from keyfold.conf.score import Action
 from keyfold.core.sql import col
-from keyfold.engine.tables import home
+from keyfold.engine.home import home
 from keyfold.reporting import page
 
 if TYPE_CHECKING:
@@ -22,36 +20,6 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 FORMULA = ("=", "+", "-", "@")
-
-
-class Action(Section):
-    """Which keys of a period to act on, the highest probabilities first: {top: share}, {over: probability} or {budget: …}."""
-
-    top: float | None = Field(None, gt=0, le=1, description="share of the scored keys", examples=[0.1])
-    over: float | None = Field(None, ge=0, le=1, description="probability that is exceeded")
-    budget: float | None = Field(None, gt=0, description="what all together may cost")
-    cost: float = Field(1.0, gt=0, description="of one key, in the budget's unit")
-
-    @model_validator(mode="after")
-    def _one(self) -> "Action":
-        if sum(way is not None for way in (self.top, self.over, self.budget)) != 1:
-            raise ValueError("name one of top, over and budget")
-        return self
-
-    def most(self, scored: int) -> int:
-        """How many keys at most, of so many."""
-        if self.top is not None:
-            return int(self.top * scored + 1e-9)
-        return scored if self.budget is None else min(scored, int(self.budget / self.cost + 1e-9))
-
-    def __str__(self) -> str:
-        if self.top is not None:
-            return f"the {self.top:.0%} with the highest probability"
-        return (
-            f"probability over {self.over:g}"
-            if self.over is not None
-            else f"as many as {self.budget:g} pay at {self.cost:g} each"
-        )
 
 
 def act(run: "Run", run_id: str, period: str, scored: int, mean: float) -> None:

@@ -4,26 +4,24 @@ import json
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any
 
 from keyfold.conf.table_names import PREDICTED, taken
-from keyfold.core.section import Section
+from keyfold.core.names import FOLD, PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import imputation, labelled_rows
 from keyfold.engine.session import cores, set_for_now, unmeasured
 from keyfold.errors import DataError
 from keyfold.feature_store import table
-from keyfold.ingestion.job import PERIOD, in_period, period_of
 from keyfold.models import answering
 from keyfold.models.parity import OTHER_BITS
 from keyfold.reporting import page
-from keyfold.scoring.actions import Action, act, fits
+from keyfold.runtime.periods import in_period, period_of
+from keyfold.scoring.actions import act, fits
 from keyfold.scoring.key_check import Due, N, due
 from keyfold.scoring.outcomes import Scored, scored
 from keyfold.split import strata
-from keyfold.split.folds import FOLD, Folds
+from keyfold.split.folds import Folds
 from keyfold.tracking import model_folder, registry
 from keyfold.tracking.registry import CHAMPION, Registered
 
@@ -33,33 +31,6 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Job, Run
 
 A_FILE = 1_000_000  # rows
-
-
-class Score(Section):
-    """Which model answers, where predictions go, and what is done about them."""
-
-    into: str | None = Field(
-        None, pattern=r"^\w+(\.\w+){1,2}$", examples=["ml.churn_scores"], description="default: <name>.predictions"
-    )
-    model: str | None = Field(
-        None, pattern=registry.MODEL_URI,
-        examples=["models:/churn@champion", "models:/churn/3", "runs:/0123abcd"],
-        description="default: the champion of the conf's name",
-    )  # fmt: skip
-    trust: str | None = Field(
-        None, pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"],
-        description="the digest of a model that keyfold did not train: its code is run",
-    )  # fmt: skip
-    keep: Literal["none", "latest"] = Field("none", description="which row of a repeated key is scored; latest by data.time")
-    max_quarantine: float = Field(0.1, ge=0, le=1, description="share of rows without a prediction, above which nothing changes")
-    actions: dict[str, Action] = Field(default_factory=dict, description="keys to act on, each as a table and as a CSV file")
-
-    @model_validator(mode="after")
-    def _named(self) -> "Score":
-        for name in self.actions:
-            if not name.isidentifier() or not name.isascii():
-                raise ValueError(f"action `{name}` names a table: take letters, digits and _")
-        return self
 
 
 def score(run: "Run", version: Registered | None = None, *, strict: bool = False) -> None:

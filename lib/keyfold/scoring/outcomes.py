@@ -10,7 +10,7 @@ import numpy.typing as npt
 from keyfold.core.sql import col
 from keyfold.errors import DataError
 from keyfold.ingestion.row_counts import more_than
-from keyfold.reporting import page
+from keyfold.reporting.sections import reconciliation_section, scores_section
 from keyfold.scoring.key_check import Due
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ class Scored(NamedTuple):
         whole = {"read": self.read, **self.counts}
         aside = self.read - sum(self.counts.values())
         whole |= {"set aside": aside} if aside else {}
-        run.sections.append(page.reconciliation(whole, self.reasons, title="Rows scored"))
+        run.sections.append(reconciliation_section(whole, self.reasons, title="Rows scored"))
         if self.heights is not None and self.heights.any():
             former = _before(run, self.period)
-            run.sections.append(page.scores(np.linspace(0, 1, BINS + 1), self.heights, former))
+            run.sections.append(scores_section(np.linspace(0, 1, BINS + 1), self.heights, former))
         return self.counts
 
 

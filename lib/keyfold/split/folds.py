@@ -8,120 +8,21 @@ What has one hash is a unit, and is in one fold: the rows of a group; a row by i
 copies of a row under `key: content`, whose keys differ in the copy's number alone.
 """
 
-import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field, field_validator, model_validator
 
+from keyfold.conf.split import Split
 from keyfold.core import hashing, sql
-from keyfold.core.section import Section
-from keyfold.core.types import ARROW, DAYS, HASHED, MICROS, ArrowValue, SqlValue, arrow_family, family_of, refuse_unless
-from keyfold.ingestion import similar_keys
+from keyfold.core.names import CONTENT
+from keyfold.core.row_hash import _numpy_key_hash, _whole, sql_content, sql_key_hash
+from keyfold.core.types import ARROW, DAYS, MICROS, arrow_family, family_of, refuse_unless
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-FOLDS = ("train", "validation", "test")
-FOLD = "keyfold_fold"
-GAP = r"^\d{1,6} (minute|hour|day|week)s?$"
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-
-
-class Share(Section):
-    """Shares of the folds, which sum to 1."""
-
-    train: float = Field(0.8, gt=0, le=1)
-    validation: float = Field(0.1, ge=0, lt=1)
-    test: float = Field(0.1, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _sums_to_one(self) -> "Share":
-        if abs(self.train + self.validation + self.test - 1) > 1e-9:
-            raise ValueError(f"train, validation and test must sum to 1 (got {self.train + self.validation + self.test:g})")
-        return self
-
-
-class Time(Section):
-    """Boundaries in time: train is before `validation` (or `test`), less the gap; test is from `test` on."""
-
-    column: str | None = Field(None, description="a date or timestamp; default: data.time")
-    validation: str | None = Field(None, description="ISO date or time in UTC; without it there is no validation fold")
-    test: str = Field(examples=["2026-09-01"], description="ISO date or time in UTC")
-    gap: str = Field("0 days", pattern=GAP, examples=["30 days"], description="so long before each boundary rows are in no fold")
-
-    @field_validator("validation", "test")
-    @classmethod
-    def _is_a_time(cls, at: str | None) -> str | None:
-        if at is not None:
-            try:
-                dt.datetime.fromisoformat(at)
-            except ValueError:
-                raise ValueError(f"must be an ISO date or time such as 2026-09-01 (got `{at}`)") from None
-        return at
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Time":
-        if self.validation is not None and not _micros(self.validation) < _micros(self.test) - self.gap_micros:
-            raise ValueError(f"validation ({self.validation}) must begin before test ({self.test}), by more than the gap")
-        return self
-
-    @property
-    def gap_micros(self) -> int:
-        """Microseconds."""
-        number, unit = self.gap.split()
-        return int(number) * MICROS[unit.removesuffix("s")]
-
-    @property
-    def spans(self) -> dict[str, tuple[int | None, int | None]]:
-        """By fold the microseconds since 1970, in UTC, from (with) and to (without) which its rows are."""
-        test = _micros(self.test)
-        first = test if self.validation is None else _micros(self.validation)
-        between = {} if self.validation is None else {"validation": (first, test - self.gap_micros)}
-        return {"train": (None, first - self.gap_micros), **between, "test": (test, None)}
-
-
-def _micros(at: str) -> int:
-    found = dt.datetime.fromisoformat(at)
-    return ((found if found.tzinfo else found.replace(tzinfo=dt.UTC)) - _EPOCH) // dt.timedelta(microseconds=1)
-
-
-def moment(micros: int | None) -> str:
-    """A time in UTC, as people write it."""
-    at = _EPOCH.replace(tzinfo=None) + dt.timedelta(microseconds=micros or 0)
-    return at.isoformat(" ").removesuffix(" 00:00:00")
-
-
-class Split(Section):
-    """Which columns decide a row's fold."""
-
-    by: list[str] | str = Field([], description="rows that have these in common are in one fold; default: the key")
-    salt: str | None = Field(None, description="default: the conf's name; another salt is another split")
-    share: Share = Share()
-    time: Time | None = Field(None, description="boundaries in time in place of shares; with `by`, both must agree")
-    stratified: bool = Field(False, description="the same shares of each class of the label, exact at fitting")
-    folds: int | None = Field(None, ge=2, le=100, description="cuts what is outside test into so many parts, to cross-validate")
-    null_groups: Literal["own", "refuse", "together"] = Field(
-        "own",
-        description="a row with a NULL in `by`: own: its key decides; refuse: the job ends; together: NULL is a value like others",
-    )
-    max_identical: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="of the rows outside train, the share whose features a row of train may have; default: 0.1, of copies alone",
-    )
-    allow: list[str] = Field([], description="columns that may tell the label by themselves, being known before it")
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Split":
-        for option in ("stratified", "folds"):
-            if self.time and getattr(self, option):
-                raise ValueError(f"`{option}` cuts by the hash, and `time` by boundaries; choose one of both")
-        return self
 
 
 class Strata(NamedTuple):
@@ -150,7 +51,7 @@ class Folds:
         self.split, self.label, self.strata = split, label, None if not split.stratified else Strata({})
         self.given = [split.by] if isinstance(split.by, str) else list(split.by)
         self.key, self.by = list(key), self.given or list(key)
-        self.grouped = repeats or set(self.by) != set(key) or similar_keys.CONTENT in self.by
+        self.grouped = repeats or set(self.by) != set(key) or CONTENT in self.by
         self.salt = f"split:{name if split.salt is None else split.salt}"
         self.time = (split.time.column or time) if split.time else None
 
@@ -175,7 +76,7 @@ class Folds:
         """What decides the folds, as JSON."""
         cuts = self.split.model_dump(mode="json", exclude={"max_identical", "allow"}, exclude_defaults=True)
         units = {"null_groups": self.split.null_groups} if self.unknown else {}
-        units |= {"copies": "together"} if similar_keys.CONTENT in self.by else {}
+        units |= {"copies": "together"} if CONTENT in self.by else {}
         strata = [{c: list(at) for c, at in self.strata.thresholds.items()}, self.strata.digest] if self.strata else None
         return {"split": cuts, "salt": self.salt, "by": self.by, "time": self.time, "strata": strata, **units}
 
@@ -207,10 +108,10 @@ class Folds:
         return sql.column(self._sql_unit(frame, self.salt))
 
     def _sql_unit(self, frame: "DataFrame", salt: str) -> str:
-        group = sql_key_hash(frame, self.by, salt, similar_keys.sql_content)
+        group = sql_key_hash(frame, self.by, salt, sql_content)
         if not self.unknown:
             return group
-        own = sql_key_hash(frame, self.key, salt, similar_keys.sql_content) if self.split.null_groups == "own" else "NULL"
+        own = sql_key_hash(frame, self.key, salt, sql_content) if self.split.null_groups == "own" else "NULL"
         return f"CASE WHEN {self.sql_unknown} THEN {own} ELSE {group} END"
 
     @property
@@ -322,10 +223,6 @@ def _sql_within(at: str, start: int | None, end: int | None) -> str:
     return " AND ".join(sides)
 
 
-def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
 def _times(column: pa.Array | pa.ChunkedArray) -> hashing.Int64s:
     """Microseconds since 1970; the least integer where NULL."""
     array = _whole(column)
@@ -333,35 +230,3 @@ def _times(column: pa.Array | pa.ChunkedArray) -> hashing.Int64s:
     at = hashing.canonical(array.cast(ARROW[family]), family)
     micros = at.fill_null(0).to_numpy(zero_copy_only=False) * (MICROS["day"] if family == "date" else 1)
     return np.where(array.is_null().to_numpy(zero_copy_only=False), np.iinfo(np.int64).min, micros)
-
-
-def place(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
-    """bigint in [0, 1,000,000), of columns under a salt."""
-    return sql.column(hashing.sql_reduce(sql_key_hash(frame, columns, salt), hashing.PARTS))
-
-
-def key_hash(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
-    """bigint: the feature hash of columns (DataError for a type that cannot be hashed)."""
-    return sql.column(sql_key_hash(frame, columns, salt))
-
-
-def sql_key_hash(frame: "DataFrame", columns: list[str], salt: str, of: Callable[[str, str], str] | None = None) -> str:
-    """The same, as an SQL expression over the frame; `of` may make other text of a text column, which it gets by name and expression."""
-    values = []
-    for column in columns:
-        family = family_of(frame.schema[column].dataType.simpleString())
-        refuse_unless(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
-        value = sql.reference(column)
-        values.append(SqlValue(of(column, value) if of and family == "string" else value, family).hash)
-    return hashing.sql_feature_hash(salt, values)
-
-
-def _numpy_key_hash(rows: pa.Table | pa.RecordBatch, columns: list[str], salt: str) -> hashing.Int64s:
-    values = []
-    for column in columns:
-        array = _whole(rows[column])
-        family = arrow_family(array.type)
-        refuse_unless(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
-        array = array.cast(ARROW[family]) if family != "decimal" else array
-        values.append(ArrowValue(similar_keys.content(column, array) if family == "string" else array, family).hash)
-    return hashing.feature_hash(salt, values)

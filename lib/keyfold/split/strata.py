@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from keyfold.core import hashing, sql
 from keyfold.core.digests import digest
+from keyfold.core.names import CONTENT
 from keyfold.errors import DataError
-from keyfold.ingestion.similar_keys import CONTENT
 from keyfold.split.folds import Folds, Strata
 
 if TYPE_CHECKING:

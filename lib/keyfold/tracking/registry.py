@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold import __version__
+from keyfold.conf.score import MODEL_URI
 from keyfold.core.digests import folder_digest
-from keyfold.engine.tables import home
+from keyfold.engine.home import home
 from keyfold.errors import ConfError, DataError, PromiseError
 from keyfold.evaluation.metrics import Metric
 from keyfold.models.model import Model
@@ -29,10 +30,9 @@ if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
     from mlflow.models import ModelSignature
 
-    from keyfold.training.search import Tuned
+    from keyfold.tracking.trials import Tuned
 
 CHAMPION = "champion"
-MODEL_URI = r"^(models:/[^/@]+(@[\w-]+|/\d+)|runs:/\w+)$"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops", "xxhash", "PyYAML", "Pillow")
 _PLAIN = {"double": "double", "string": "string", "boolean": "boolean", "binary": "binary"}
 _MISSING = (  # what stores say of a name, alias or run that they do not have
@@ -342,3 +342,8 @@ def _what_is_there(name: str) -> str:
 
 def _registered(version: "ModelVersion") -> Registered:
     return Registered(version.name, str(version.version), version.run_id or "", dict(version.tags))
+
+
+def mlflow_at() -> str:
+    """MLflow's address, without a password."""
+    return redacted(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}"))

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
 
+from keyfold.conf.report import left
 from keyfold.core import digests
-from keyfold.errors import ConfError, nearest
 from keyfold.evaluation import metrics
 from keyfold.evaluation.metrics import Metric
-from keyfold.features.kinds import FromFeature, Kind
 from keyfold.features.spec import Spec, columns_of
 from keyfold.models.model import Model
+from keyfold.reporting.page import ARROWS, METRIC_NAMES, Section, interval_figure, listed, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,21 +42,6 @@ class Ablation(NamedTuple):
         return self.metrics | {f"{name}_gain": metric for name, metric in self.gain.items()}
 
 
-def left(kinds: Mapping[str, Kind], without: Sequence[str]) -> list[str]:
-    """The features that are left without some (ConfError for an unknown name, one that another takes, or where none is left)."""
-    for name in without:
-        if name not in kinds:
-            raise ConfError(f"there is no feature `{name}`{nearest(name, kinds)}")
-    kept = [name for name in kinds if name not in without]
-    for name in kept:
-        for other in kinds[name].inputs():
-            if isinstance(other, FromFeature) and other.feature in without:
-                raise ConfError(f"feature `{name}` takes `{other.feature}`; leave out both, or neither")
-    if not kept:
-        raise ConfError("no feature would be left")
-    return kept
-
-
 def fewer(spec: Spec, without: Sequence[str]) -> Spec:
     """The spec without some features, of the columns that the others take (ConfError as for `left`)."""
     kept = {name: spec.features[name] for name in left({name: kind for name, (kind, _) in spec.features.items()}, without)}
@@ -75,3 +61,16 @@ def ablated(
     of = metrics.classification if classes else metrics.regression
     found = of(test.y, less, order=test.order), metrics.difference(test.y, full, less, order=test.order, classes=classes)
     return Ablation(without, *({name: metric for name, metric in one.items() if name in SHOWN} for one in found))
+
+
+def ablations_section(found: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> Section:
+    """What features gain: (their names, and by metric its value with all features, without these, and the difference)."""
+    cells = [(listed(list(names)), METRIC_NAMES.get(n, n), *three) for names, of in found for n, three in of.items()]
+    caption = "The same model, trained without some features, on the same rows of the test fold. The difference is that of both "
+    caption += f"models on the same draws of rows. {ARROWS}"
+    told = table(["without", "metric", "all features", "without these", "difference"], cells, caption=caption)
+    first = next((name for _, of in found for name in of), "")
+    gains = {listed(list(names)): of[first][2] for names, of in found if not isnan(of[first][2].value)}
+    label = METRIC_NAMES.get(first, first).rstrip(" ↑↓")
+    said = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
+    return Section("What features gain", told + (interval_figure(gains, 0, "no gain", *said) if gains else ""))

@@ -9,17 +9,16 @@ import pyarrow as pa
 
 from keyfold.conf.train import Train
 from keyfold.core import hashing
+from keyfold.core.names import FOLD, FOLDS, LABEL, NUMBER, ORDER, PART, WEIGHT
+from keyfold.core.row_hash import key_hash, place
 from keyfold.core.sql import col
 from keyfold.core.types import text_of
-from keyfold.dataset.imputation import WEIGHT
-from keyfold.dataset.labelled_rows import LABEL, NUMBER, PART, Examples
+from keyfold.dataset.labelled_rows import Examples
 from keyfold.errors import ConfError, DataError, nearest
 from keyfold.evaluation import metrics
 from keyfold.evaluation.metrics import Metric
 from keyfold.features.spec import Arrays, Spec
 from keyfold.models.model import Model
-from keyfold.split.folds import FOLD, FOLDS, key_hash, place
-from keyfold.training.streams import ORDER
 
 if TYPE_CHECKING:
     from keyfold.runtime.run import Run

@@ -6,30 +6,36 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold.conf import tune, yaml
+from keyfold.conf import yaml
 from keyfold.conf.train import Train
 from keyfold.core.digests import canonical
+from keyfold.core.names import NUMBER
 from keyfold.dataset import imputation, leakage_gates
-from keyfold.dataset.labelled_rows import NUMBER, Examples, features
+from keyfold.dataset.fit_features import features
+from keyfold.dataset.labelled_rows import Examples
+from keyfold.dataset.leakage_gates import gates_section
 from keyfold.errors import ConfError
 from keyfold.evaluation import metrics
 from keyfold.evaluation.metrics import Metric
 from keyfold.feature_store import table
 from keyfold.features.certificate import Certificate
 from keyfold.features.spec import Spec
-from keyfold.models.model import Label, Model
+from keyfold.models.label import Label
+from keyfold.models.model import Model
 from keyfold.models.parity import INEXACT
 from keyfold.models.sklearn import Estimator
 from keyfold.models.torch import Network
 from keyfold.reporting import page
+from keyfold.reporting.sections import evaluation_section, metrics_section, slices_section
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
+from keyfold.tracking.trials import Tuned
 from keyfold.training import network as distributed
 from keyfold.training import search, trial_scores, warm_start
-from keyfold.training.ablation import ablated
+from keyfold.training.ablation import ablated, ablations_section
 from keyfold.training.arrays import Set, class_weights, collected, measure, prepared, sampled, weighed
 from keyfold.training.promotion import decide
-from keyfold.training.search import Tuned
+from keyfold.training.search import optuna_or_sentence, tuning_section
 
 if TYPE_CHECKING:
     from keyfold.runtime.run import Job, Run
@@ -46,12 +52,12 @@ def train(run: "Run") -> Registered:
         raise ConfError("train: the conf has no such section, so there is nothing to train")
     distributed.check(run)
     if conf.train.tune:
-        tune.optuna_or_sentence()
+        optuna_or_sentence()
     spec, found = features(run)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
-        if (network := conf.train.model.torch) and network.start:
-            run.begins = warm_start.found(network.start)
+        network = conf.train.model.torch
+        begins = warm_start.found(network.start) if network and network.start else None
         job.run_id = run.identity("train", **pins(run, spec, found))
         job.inputs = {run.featured.name: found.version, "spec": spec.digest}
         version = run.once(
@@ -78,7 +84,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: Examples, name: str) -> Re
     assert conf.train is not None
     with run.step("gates") as step:
         proven = leakage_gates.check(run, found)
-        run.sections.append(page.gates(proven))
+        run.sections.append(gates_section(proven))
         step.rows = sum(found.counts.values())
     with run.step("collect") as step:
         rows, share = collected(run, spec, found)
@@ -154,7 +160,7 @@ def _tuned(run: "Run", run_id: str, rows: Set, spec: Spec, found: Examples, weig
             work = trial_scores.Trying.of(inside, weighed(inside, weights), conf.split.folds, train.seed, metric)
             with work.over(run.spark, train.tune.parallel) as score:
                 tuned = search.tuned(run, train, run_id, score)
-    run.sections.append(page.tuning(tuned.metric, tuned.trials, tuned.importance, search.axes(train.tune, tuned)))
+    run.sections.append(tuning_section(tuned.metric, tuned.trials, tuned.importance, search.axes(train.tune, tuned)))
     return tuned
 
 
@@ -166,7 +172,7 @@ def _ablated(
     with run.step("without") as step:
         found = [ablated(model, train, learnt, test, weight, names) for names in conf.report.without]
         step.rows = learnt.table.num_rows * len(found)
-    run.sections.append(page.ablations([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in found]))
+    run.sections.append(ablations_section([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in found]))
     return {a.name: a.measured for a in found}
 
 
@@ -188,17 +194,19 @@ def one_fit(run: "Run", spec: Spec, found: Examples) -> None:
 
 def _sections(run: "Run", model: Model, test: Set, measured: dict[str, dict[str, Metric]]) -> list[page.Section]:
     if not test.table.num_rows:
-        return [page.metrics(measured)] if measured else []
+        return [metrics_section(measured)] if measured else []
     extra = {c.removeprefix("keyfold_extra:"): c for c in test.table.column_names if c.startswith("keyfold_extra:")}
     measure = metrics.classification if model.label.classes else metrics.regression
     said = model.estimator.probability(test.arrays) if model.label.classes else model.estimator.value(test.arrays)
-    made = [page.metrics(measured)]
+    made = [metrics_section(measured)]
     if model.label.classes:
         truth = test.table[extra[run.conf.report.truth]].to_numpy() if run.conf.report.truth else None
-        made = [page.evaluation(measured, test.y, said, truth)]
+        made = [evaluation_section(measured, test.y, said, truth)]
     for name in run.conf.report.slices:
         groups = np.array(test.table[extra[name]].to_pylist(), dtype=object)
-        made.append(page.slices(name, metrics.by_slice(test.y, said, groups, order=test.order, measure=measure, replicates=100)))
+        made.append(
+            slices_section(name, metrics.by_slice(test.y, said, groups, order=test.order, measure=measure, replicates=100))
+        )
     return made
 
 

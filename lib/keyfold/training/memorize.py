@@ -132,7 +132,7 @@ def refuse_far(found: Reached) -> None:
 
 def one_batch(run: "Run") -> None:
     """Says whether the model of a conf can learn one batch by heart (DataError where a network cannot); registers nothing."""
-    from keyfold.dataset.labelled_rows import features
+    from keyfold.dataset.fit_features import features
     from keyfold.training import network as distributed
     from keyfold.training.arrays import prepared
     from keyfold.training.job import one_fit, pins

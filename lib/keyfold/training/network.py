@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from keyfold.core import hashing, sql
+from keyfold.core.names import FOLD, LABEL, ORDER, PART, STREAM, WEIGHT
+from keyfold.core.row_hash import key_hash, sql_key_hash
 from keyfold.core.sql import col
-from keyfold.dataset.imputation import WEIGHT
-from keyfold.dataset.labelled_rows import LABEL, PART, Examples
+from keyfold.dataset.labelled_rows import Examples
+from keyfold.engine.home import home
 from keyfold.engine.session import set_for_now
-from keyfold.engine.tables import Table, home
+from keyfold.engine.tables import Table
 from keyfold.errors import ConfError, DataError
 from keyfold.features.matrix import Layout
 from keyfold.features.spec import Spec
-from keyfold.models.torch import Network, Torch, torch_or_sentence
-from keyfold.split.folds import FOLD, key_hash, sql_key_hash
+from keyfold.models.torch import STREAMS, Network, Torch, per_stream, torch_or_sentence
 from keyfold.training import horovod_launch, memorize, streams, tensorboard, warm_start
 from keyfold.training.rank_task import Work
-from keyfold.training.streams import AHEAD, BLOCK, ORDER, STREAMS, Plan
+from keyfold.training.streams import AHEAD, BLOCK, Plan
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
     from keyfold.training.loop import Data, Told, Training
 
-STREAM = "keyfold_stream"
-FOLDS = ("train", "validation")
+LEARNT_FOLDS = ("train", "validation")
 
 
 def check(run: "Run") -> None:
@@ -53,7 +53,7 @@ def check(run: "Run") -> None:
                 f"{option} trains the model once more each time, which is offered for scikit-learn models only; leave it out"
             )
     loop = conf.train.model.torch.loop
-    streams.per_stream(loop.batch_size)
+    per_stream(loop.batch_size)
     torch_or_sentence()
     if STREAMS % conf.train.ranks:
         raise streams.uneven(STREAMS, conf.train.ranks)
@@ -112,9 +112,9 @@ def _data(run: "Run", conf: Torch, spec: Spec, found: Examples, key: list[str], 
     from keyfold.training.loop import Data
 
     assert run.conf.train is not None
-    layout, each = Layout.of(spec.outs), streams.per_stream(conf.loop.batch_size)
+    layout, each = Layout.of(spec.outs), per_stream(conf.loop.batch_size)
     groups = _kept(run, spec, found, key)
-    plans = {fold: Plan(groups[fold], layout, run.conf.train.seed, each, streams.block_of(layout)) for fold in FOLDS}
+    plans = {fold: Plan(groups[fold], layout, run.conf.train.seed, each, streams.block_of(layout)) for fold in LEARNT_FOLDS}
     return Data(plans["train"], plans["validation"], weights)
 
 
@@ -168,7 +168,7 @@ def _fits(run: "Run", conf: Torch, layout: Layout) -> None:
     columns = sum(layout.columns)
     rows = conf.loop.batch_size // run.conf.train.ranks
     # Parameters, gradients, an optimizer's two moments and a checkpoint's copy; batches; a block of each stream of both folds, and one as it is read.
-    blocks = len(FOLDS) * STREAMS // run.conf.train.ranks + 1
+    blocks = len(LEARNT_FOLDS) * STREAMS // run.conf.train.ranks + 1
     needed = 5 * 4 * parameters + 4 * (columns + 4) * ((2 * AHEAD + 2) * rows + blocks * streams.block_of(layout))
     local = (run.spark.conf.get("spark.master", "") or "").startswith("local")
     together = needed * (run.conf.train.ranks if local else 1)
@@ -248,13 +248,13 @@ def _kept(run: "Run", spec: Spec, found: Examples, key: list[str]) -> dict[str, 
                 f"table `{table.name}`: the files of {stream} have {there:,} rows, and {rows:,} were written; rows were deleted "
                 "or added since. Drop the table, and run `train` again"
             )
-    return {fold: [groups[_named(fold, stream)] for stream in range(STREAMS)] for fold in FOLDS}
+    return {fold: [groups[_named(fold, stream)] for stream in range(STREAMS)] for fold in LEARNT_FOLDS}
 
 
 def _make(run: "Run", table: Table, spec: Spec, found: Examples, key: list[str], name: str) -> None:
     from pyspark.sql import functions as F
 
-    rows = found.rows.where(col(FOLD).isin(*FOLDS))
+    rows = found.rows.where(col(FOLD).isin(*LEARNT_FOLDS))
     number = F.lpad(sql.column(hashing.sql_reduce(sql_key_hash(rows, key, "stream"), STREAMS)).cast("string"), 2, "0")
     columns: dict[str, Any] = {
         STREAM: F.concat(col(FOLD), F.lit("-"), number),
@@ -264,7 +264,7 @@ def _make(run: "Run", table: Table, spec: Spec, found: Examples, key: list[str],
     columns |= {WEIGHT: col(WEIGHT)} if found.stand_ins else {}
     made = spec.out_of_fold(PART).transform(rows, [column.alias(n) for n, column in columns.items()])
     there: dict[str, int] = dict(rows.select(columns[STREAM].alias(STREAM)).groupBy(STREAM).count().collect())  # type: ignore[arg-type]
-    counts = {_named(fold, stream): there.get(_named(fold, stream), 0) for fold in FOLDS for stream in range(STREAMS)}
+    counts = {_named(fold, stream): there.get(_named(fold, stream), 0) for fold in LEARNT_FOLDS for stream in range(STREAMS)}
     ordered = made.repartition(STREAMS, STREAM).sortWithinPartitions(STREAM, ORDER)
     with set_for_now(run.spark, {"spark.sql.files.maxRecordsPerFile": str(4 * BLOCK)}):
         table.replace(ordered, STREAM, counts, retention=run.conf.data.retention, schema=True, job="train", run_id=name)

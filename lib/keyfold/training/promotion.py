@@ -1,7 +1,7 @@
 """Which version answers: the new one where it clears `release.promote_if`, else the champion that stands."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keyfold.conf.release import FEW
 from keyfold.core import hashing
+from keyfold.core.names import FOLD, LABEL, ORDER
+from keyfold.core.row_hash import key_hash, place
 from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
-from keyfold.dataset.labelled_rows import LABEL
 from keyfold.errors import DataError
 from keyfold.evaluation import metrics
 from keyfold.evaluation.metrics import Metric
@@ -21,11 +23,10 @@ from keyfold.models import answering as answers
 from keyfold.release import criteria
 from keyfold.release.criteria import Evidence
 from keyfold.reporting import page
-from keyfold.split.folds import FOLD, key_hash, place
+from keyfold.reporting.page import ARROWS, METRIC_NAMES, Section, table
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
 from keyfold.training.arrays import identifying
-from keyfold.training.streams import ORDER
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -47,7 +48,7 @@ def decide(run: "Run", version: Registered) -> Registered:
     if not why_not:
         registry.promote(version)
         run.say(f"{version} is the champion")
-        if evidence.metrics and evidence.few is not None and evidence.few < criteria.FEW:
+        if evidence.metrics and evidence.few is not None and evidence.few < FEW:
             run.say(f"WARNING: {criteria.too_few(evidence)}, so the metrics say little")
         return version
     run.say(f"{version} is not promoted: {'; '.join(why_not)}")
@@ -77,7 +78,7 @@ def _evidence(run: "Run", version: Registered, former: Registered | None) -> Evi
         gain = _compared(run, version, former)
     except DataError as error:
         return evidence._replace(not_compared=f"{former} cannot answer these rows: {error}")
-    run.sections.append(page.comparison(str(version), str(former), gain))
+    run.sections.append(comparison_section(str(version), str(former), gain))
     return evidence._replace(gain={name: three[2] for name, three in gain.items()})
 
 
@@ -130,3 +131,10 @@ def _numbers(model: answers.Answering, table: pa.Table) -> npt.NDArray[np.float6
     name = "probability" if model.scores_classes else "prediction"
     found = [pc.cast(answers.answer(model, piece)[name], pa.float64()) for piece in pieces]
     return pa.chunked_array(found, pa.float64()).to_numpy()
+
+
+def comparison_section(version: str, former: str, found: Mapping[str, tuple[Metric, Metric, Metric]]) -> Section:
+    """By metric: that of a version, that of the champion before it, and the difference, all on the same rows."""
+    cells = [(METRIC_NAMES.get(name, name), *three) for name, three in found.items()]
+    caption = f"Both models on the same rows of the test fold; the difference is that of both on the same draws of rows. {ARROWS}"
+    return Section("Against the champion", table(["metric", version, former, "difference"], cells, caption=caption))

@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from keyfold.conf.tune import HIGHER, Range, Tune, merged, optuna_or_sentence
+from keyfold.conf.tune import HIGHER, Range, Tune, merged
 from keyfold.core.digests import canonical
-from keyfold.engine.tables import home
-from keyfold.errors import DataError
+from keyfold.engine.home import home
+from keyfold.errors import ConfError, DataError
 from keyfold.models.model import ModelConf
-from keyfold.reporting.charts import Upright
-from keyfold.reporting.page import parameter
+from keyfold.reporting import charts
+from keyfold.reporting.charts import Upright, figure
+from keyfold.reporting.page import METRIC_NAMES, Section, beside, percent, table
+from keyfold.tracking.trials import Trial, Tuned
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -30,27 +32,11 @@ if TYPE_CHECKING:
     from keyfold.training.loop import Told
 
 
-class Trial(NamedTuple):
-    """One of them: `value` of the metric where it is complete, `why` it failed where it did. `state`: Optuna's word for it."""
-
-    place: int  # from 0, in the order of the search
-    params: dict[str, Any]
-    value: float | None
-    state: str
-    why: str
-
-
-class Tuned(NamedTuple):
-    """The model with the best parameters, all trials, best first, and each parameter's share of the importance (maybe none)."""
-
-    model: ModelConf
-    metric: str
-    trials: list[Trial]
-    importance: dict[str, float]
-
-
 Heard = Callable[["Told"], None]
 Score = Callable[[list[ModelConf], Heard], list[float | str | None]]  # of each model: the metric, why it failed, or ended early
+
+_BEST = 20
+_STATES = {"complete": "complete", "pruned": "ended early", "fail": "failed"}
 
 
 def tuned(run: "Run", train: "Train", run_id: str, score: Score) -> Tuned:
@@ -238,3 +224,49 @@ def _axis(name: str, of: list[Any] | Range, values: Sequence[Any]) -> Upright:
 
 def _listed(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{path} {parameter(value)}" for path, value in params.items())
+
+
+def optuna_or_sentence() -> Any:
+    """The package optuna (ConfError where it is not there)."""
+    try:
+        import optuna
+    except ImportError:
+        raise ConfError("train.tune needs the package optuna: ./spark-submit.sh setup tune installs it") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def tuning_section(metric: str, trials: "Sequence[Trial]", importance: Mapping[str, float], axes: Sequence[Upright]) -> Section:
+    """Trials, best first, of which `axes` have those with a value of the metric; and each parameter's share of the importance."""
+    name = METRIC_NAMES.get(metric, metric)
+    states = [trial.state.lower() for trial in trials]
+    counts = ", ".join(f"{states.count(state)} {word}" for state, word in _STATES.items() if state in states)
+    cells = [
+        (
+            t.place + 1,
+            *map(parameter, t.params.values()),
+            t.value,
+            f"{_STATES[t.state.lower()]}{': ' * bool(t.why)}{t.why[:200]}",
+        )
+        for t in trials[:_BEST]
+    ]
+    best = f"; the best {_BEST}" if len(trials) > _BEST else ", best first"
+    told = table(["trial", *trials[0].params, name, "state"], cells, caption=f"{len(trials)} trials ({counts}){best}.")
+    shares = [(path, percent(share, 1)) for path, share in importance.items()]
+    weighed = (
+        table(["parameter", "importance"], shares, caption="Share of the variance of the metric that each explains (fANOVA).")
+        if shares
+        else ""
+    )
+    drawn = figure(
+        charts.parallel(axes, "Parameters of the trials", f"trial {trials[0].place + 1}, the best"),
+        caption=f"One line a trial, over its parameters to its {name.rstrip(' ↑↓')}; strong lines are better.", width=720, height=340,
+    )  # fmt: skip
+    return Section("Trials", told + beside(drawn, weighed))
+
+
+def parameter(value: object) -> str:
+    """A value of a model's parameter, numbers with four digits."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

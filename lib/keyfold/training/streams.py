@@ -17,13 +17,10 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from keyfold.dataset.imputation import WEIGHT
-from keyfold.dataset.labelled_rows import LABEL
+from keyfold.core.names import LABEL, ORDER, WEIGHT
 from keyfold.errors import ConfError, DataError
 from keyfold.features.matrix import Layout
 
-STREAMS = 12
-ORDER = "keyfold_order"  # bigint: the hash of a row's key
 BLOCK = 65_536  # rows that are shuffled together, but for larger row groups,
 CELLS = 2**24  # and fewer where a row has many columns
 AHEAD = 4  # batches that are made together while as many wait for the loop
@@ -132,17 +129,6 @@ def uneven(many: int, ranks: int) -> ConfError:
     """That so many streams cannot be shared out to so many ranks."""
     fitting = ", ".join(str(n) for n in range(1, many + 1) if many % n == 0)
     return ConfError(f"train.ranks must be one of {fitting}, so that each has as many of the {many} streams (got {ranks})")
-
-
-def per_stream(batch_size: int) -> int:
-    """Rows of each stream in a global batch (ConfError where they would not be as many)."""
-    if batch_size % STREAMS:
-        low = batch_size // STREAMS * STREAMS
-        near = " or ".join(str(n) for n in (low, low + STREAMS) if n)
-        raise ConfError(
-            f"train.model.torch.loop.batch_size must be a multiple of {STREAMS}, the number of streams (got {batch_size}); take {near}"
-        )
-    return batch_size // STREAMS
 
 
 def groups(files: Sequence[str]) -> list[Group]:

@@ -11,11 +11,10 @@ import pyarrow as pa
 
 from keyfold.conf.tune import OfClasses
 from keyfold.core.digests import digest
-from keyfold.dataset.labelled_rows import NUMBER
+from keyfold.core.names import FOLD, NUMBER
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
 from keyfold.models.model import ModelConf
-from keyfold.split.folds import FOLD
 from keyfold.training import network as distributed
 from keyfold.training.search import Heard, Score
 

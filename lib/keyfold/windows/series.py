@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 
 from keyfold.core.derived import Derived, raw
 from keyfold.core.digests import digest
+from keyfold.core.names import STATE
 from keyfold.core.types import DAYS, NUMBERS, arrow_cast, arrow_family, refuse_unless, text_of
 from keyfold.errors import DataError, nearest
 from keyfold.windows.kernel import DAY, Computed, Doubles, Int64s, Rows, Window, summed_width, whole_range
 
-STATE = "keyfold_state"
 STATE_TYPE = pa.struct({"sums": pa.list_(pa.float64()), "at": pa.list_(pa.int64()), "x": pa.list_(pa.float64())})
 VERSION = 2  # of what a window's bits are
 Bools = npt.NDArray[np.bool_]

@@ -1,0 +1,32 @@
+"""Names that keyfold gives: the columns that it adds to tables, and the folds."""
+
+PERIOD = "keyfold_period"
+RUN = "keyfold_run"
+
+FOLDS = ("train", "validation", "test")
+FOLD = "keyfold_fold"
+
+LAYOUT = "keyfold_layout"
+BRIDGED = "is_bridged"
+
+FILE = "keyfold_file"
+LINE = "keyfold_line"
+# Of a line that is no row.
+LINE_TEXT = "keyfold_text"
+LINE_REASON = "keyfold_why"
+
+PART = "keyfold_part"
+NUMBER = "keyfold_number"
+LABEL = "keyfold_label"
+
+WEIGHT = "keyfold_weight"
+
+ORDER = "keyfold_order"  # bigint: the hash of a row's key
+
+STREAM = "keyfold_stream"
+
+STATE = "keyfold_state"
+
+KNOWN = "keyfold_known"  # when all that a row's windows look at was known
+
+CONTENT = "content_key"

@@ -1,0 +1,67 @@
+"""The hash of a row's key, as Spark and Arrow compute it: folds, samples and the order of training rows follow from it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.core import hashing, sql
+from keyfold.core.names import CONTENT
+from keyfold.core.types import ARROW, HASHED, ArrowValue, SqlValue, arrow_family, family_of, refuse_unless
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+
+_COPY, _DIGITS = r"^[0-9a-f]{32}-[0-9]+\z", 32
+
+
+def sql_content(name: str, expression: str) -> str:
+    """text: what all copies of a row have in common, where the column of that name holds content keys; else the text itself."""
+    if name != CONTENT:
+        return expression
+    return f"CASE WHEN {expression} RLIKE {sql.text(_COPY)} THEN substring({expression}, 1, {_DIGITS}) ELSE {expression} END"
+
+
+def content(name: str, texts: pa.Array) -> pa.Array:
+    """The same, of Arrow texts."""
+    if name != CONTENT:
+        return texts
+    return pc.if_else(pc.match_substring_regex(texts, _COPY), pc.utf8_slice_codeunits(texts, 0, _DIGITS), texts)
+
+
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def place(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
+    """bigint in [0, 1,000,000), of columns under a salt."""
+    return sql.column(hashing.sql_reduce(sql_key_hash(frame, columns, salt), hashing.PARTS))
+
+
+def key_hash(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
+    """bigint: the feature hash of columns (DataError for a type that cannot be hashed)."""
+    return sql.column(sql_key_hash(frame, columns, salt))
+
+
+def sql_key_hash(frame: "DataFrame", columns: list[str], salt: str, of: Callable[[str, str], str] | None = None) -> str:
+    """The same, as an SQL expression over the frame; `of` may make other text of a text column, which it gets by name and expression."""
+    values = []
+    for column in columns:
+        family = family_of(frame.schema[column].dataType.simpleString())
+        refuse_unless(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
+        value = sql.reference(column)
+        values.append(SqlValue(of(column, value) if of and family == "string" else value, family).hash)
+    return hashing.sql_feature_hash(salt, values)
+
+
+def _numpy_key_hash(rows: pa.Table | pa.RecordBatch, columns: list[str], salt: str) -> hashing.Int64s:
+    values = []
+    for column in columns:
+        array = _whole(rows[column])
+        family = arrow_family(array.type)
+        refuse_unless(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
+        array = array.cast(ARROW[family]) if family != "decimal" else array
+        values.append(ArrowValue(content(column, array) if family == "string" else array, family).hash)
+    return hashing.feature_hash(salt, values)

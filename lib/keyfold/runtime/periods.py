@@ -1,0 +1,58 @@
+"""The period of a row, as text and as bounds of its time."""
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from keyfold.conf.data import Data
+from keyfold.conf.file_period import FilePeriod
+from keyfold.core.names import PERIOD
+from keyfold.core.sql import col
+from keyfold.errors import DataError
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
+DAYS = {"year": 366, "month": 31, "day": 1}  # at most; so many after the first is in the next
+
+
+def period_of(data: Data, rows: "DataFrame") -> "Column":
+    """text: the period of each row; a table that keyfold did not ingest has it from its time column."""
+    return col(PERIOD) if PERIOD in rows.columns else _period(rows, data)
+
+
+def in_period(data: Data, rows: "DataFrame", period: str) -> "Column":
+    """Whether a row is of that period: by its time's bounds, which Delta can skip files by and which cost less than a text."""
+    from pyspark.sql import functions as F
+
+    same = period_of(data, rows) == period
+    if PERIOD in rows.columns or isinstance(data.period, FilePeriod) or len(period) != len(PATTERNS.get(data.period, "")):
+        return same
+    rest = "0001-01-01"[len(period) :]
+    try:
+        first = date.fromisoformat(period + rest)
+        after = date.fromisoformat(str(first + timedelta(DAYS[data.period]))[: len(period)] + rest)
+        spare = timedelta(2 if data.zone else 0)  # clocks differ by a day at most, and go back over midnight
+        bounds = [F.lit(str(first - spare)), F.lit(str(after + spare))]
+    except (ValueError, OverflowError):
+        return same
+    at, type_ = col(str(data.time)), rows.schema[str(data.time)].dataType
+    within = (at >= bounds[0].cast(type_)) & (at < bounds[1].cast(type_))
+    return within & same if data.zone else within
+
+
+def _period(rows: "DataFrame", data: Data) -> "Column":
+    """By the time, on the clock of data.zone (DataError where that is no time)."""
+    from pyspark.sql import functions as F
+
+    if data.period == "all":
+        return F.lit("all")
+    if isinstance(data.period, FilePeriod):
+        raise DataError(
+            f"table of `{data.table or data.source}` was not ingested with data.period: {{from: file}}; run `ingest` first"
+        )
+    name, type_ = str(data.time), rows.schema[str(data.time)].dataType.simpleString()
+    if type_ not in ("date", "timestamp", "timestamp_ntz"):
+        raise DataError(f"data.time: `{name}` is {type_}; it must be a date or a timestamp (say so in data.columns)")
+    at = F.from_utc_timestamp(col(name), data.zone) if data.zone and type_ == "timestamp" else col(name)
+    return F.date_format(at, PATTERNS[data.period])
