@@ -13,7 +13,7 @@ use() {
   STAMP="$VENV/keyfold-stamp"         # written last: an environment without it is not complete
   JARS="$VENV/delta-jars"             # one jar a line, as Spark's own resolver found them
   ARCHIVE="$VENV/spark.jsa"           # the JVM's class-data archive: classes already parsed and verified
-  JAVA_OPTIONS="$VENV/java-options"   # for each driver's JVM; keyfold.spark reads it too
+  JAVA_OPTIONS="$VENV/java-options"   # for each driver's JVM; keyfold.engine.session reads it too
 }
 use "$LINK"
 
@@ -249,7 +249,7 @@ jars_ready() {
 make_jars() {
   local log
   rm -f "$ARCHIVE.for"
-  log="$("$PY" -c 'import sys; from keyfold.spark import record_jars; record_jars(sys.argv[1])' "$JARS" 2>&1)" || {
+  log="$("$PY" -c 'import sys; from keyfold.engine.session import record_jars; record_jars(sys.argv[1])' "$JARS" 2>&1)" || {
     echo "$log"
     die "Spark could not resolve Delta's jars: the lines above say why. Behind a mirror, name it by spark.jars.repositories or" \
       "spark.jars.ivySettings in \$SPARK_CONF_DIR/spark-defaults.conf; then run this again."
@@ -421,7 +421,7 @@ check() {
   local code=0
   case "$1" in "$ROOT"/jobs/*) ;; *) return 0 ;; esac
   [ "$(given --deploy-mode spark.submit.deployMode)" != cluster ] || return 0
-  "$PY" -P -m keyfold.check "$@" || code=$?
+  "$PY" -P -m keyfold.cli.preflight "$@" || code=$?
   [ $code -eq 99 ] || exit $code
 }
 

@@ -25,8 +25,8 @@ _PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 settings.register_profile("keyfold", deadline=None, print_blob=True, phases=_PHASES, suppress_health_check=list(HealthCheck))
 settings.load_profile("keyfold")
 
-# As keyfold.registry makes it on first use, with all its tables and no experiment but MLflow's own.
-_MAKE_MLFLOW = "from keyfold import registry; registry.client().search_experiments()"
+# As keyfold.tracking.registry makes it on first use, with all its tables and no experiment but MLflow's own.
+_MAKE_MLFLOW = "from keyfold.tracking import registry; registry.client().search_experiments()"
 
 
 @pytest.fixture(scope="session")

@@ -138,7 +138,7 @@ def test_an_unknown_java_error_is_told_in_javas_words():
 
 def started(capsys, monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["ingest.py", *map(str, arguments)])
-    monkeypatch.setattr("keyfold.spark.session", lambda name: pytest.fail("a session was started"))
+    monkeypatch.setattr("keyfold.engine.session.session", lambda name: pytest.fail("a session was started"))
     with pytest.raises(SystemExit) as left:
         main.main(ingest, "Reads.")
     return left.value.code, capsys.readouterr().err

@@ -108,7 +108,7 @@ def ran(job, *words):
 import sys, atexit
 sys.argv[1:] = {[str(JOBS / f"{job}.py"), *words]!r}
 atexit.register(lambda: print(*sorted({{"pyspark", "mlflow", "sklearn", "pandas", "scipy", "torch"}} & set(sys.modules))))
-from keyfold import check
+from keyfold.cli import preflight as check
 check.main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)})

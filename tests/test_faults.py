@@ -32,9 +32,9 @@ MARCH, APRIL = "2026-03", "2026-04"
 ONE = """
 import sys
 from keyfold.conf import load
-from keyfold.run import Run
-from keyfold.score import score
-from keyfold.spark import session
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
+from keyfold.engine.session import session
 
 spark = session("fault")
 for path in sys.argv[1:]:

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from keyfold.conf import windows
 from keyfold.conf.use_case import check, load
 from keyfold.core.names import STATE
 from keyfold.errors import ConfError, DataError
@@ -56,13 +55,13 @@ def table(run, rows=None):
     """The bits of the feature table (or of such rows), in order, and the last states of its series."""
     rows = run.featured.read() if rows is None else rows
     found = rows.drop("keyfold_run", STATE).sort("k", "day").toArrow().to_pylist()
-    last = feature_table.latest(rows, windows.definition(run.conf)).sort("k").toArrow().to_pylist()
+    last = feature_table.latest(rows, run.conf.windows).sort("k").toArrow().to_pylist()
     return [repr(row) for row in [*found, *last]]
 
 
 def at_once(run):
     """What the table must be: all rows through the kernel in one go."""
-    return table(run, feature_table.windowed(windows.definition(run.conf), run.rows.read().drop("keyfold_run")).persist())
+    return table(run, feature_table.windowed(run.conf.windows, run.rows.read().drop("keyfold_run")).persist())
 
 
 def featured(spark, made):
@@ -131,8 +130,8 @@ def test_what_comes_later_than_is_allowed_changes_nothing_and_is_told(spark, hom
 KILLED = """
 import sys
 from keyfold.conf import load
-from keyfold.run import Run
-from keyfold.spark import session
+from keyfold.runtime.run import Run
+from keyfold.engine.session import session
 from keyfold import feature_table
 from keyfold.ingest import ingest
 run = Run(load(sys.argv[1]), session("killed"))
@@ -201,7 +200,7 @@ def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path
     rng, folder = random.Random(1), tmp_path / "in"
     write(folder, "a.csv", [line(rng, f"k{i % 7}", DAY + dt.timedelta(i // 7)) for i in range(210)])
     run = featured(spark, conf(folder))
-    made, rows = windows.definition(run.conf), run.rows.read().drop("keyfold_period", "keyfold_run")
+    made, rows = run.conf.windows, run.rows.read().drop("keyfold_period", "keyfold_run")
     result = feature_table.windowed(made, rows)
     plan = result._jdf.queryExecution().executedPlan().toString()
     plan = plan.partition("Initial Plan")[2] or plan
@@ -223,7 +222,7 @@ def test_a_row_alone_has_the_windows_of_the_batch(spark, home, tmp_path):
     days = [DAY + dt.timedelta(d) for d in (0, 1, 2, 5, 40)]
     write(folder, "a.csv", [line(rng, k, day) for day in days[:3] for k in "abc"])
     run = featured(spark, conf(folder))
-    made = windows.definition(run.conf)
+    made = run.conf.windows
     states = States(made, feature_table.latest(run.featured.read(), made).toArrow())
     write(folder, "b.csv", [line(rng, k, day) for day in days[3:] for k in "abd"])
     run = featured(spark, conf(folder))
@@ -265,7 +264,7 @@ def test_prices_are_replayed_day_by_day(spark, home):
     all_ = run.featured.read().sort("Date", "stock").drop("keyfold_period", "keyfold_run", STATE).toArrow()
     days = sorted(set(all_["Date"].to_pylist()))[-250:]
     raw = all_.select(["Date", "stock", "value", "change"])
-    definition = windows.definition(made)
+    definition = made.windows
     states = States(definition)
     states.take_in(raw.filter(pa.compute.less(raw["Date"], days[0])))
     names = [w.name for w in definition.windows]

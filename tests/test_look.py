@@ -271,7 +271,7 @@ def test_a_key_that_looks_like_a_fraction_stays_text(write: Write) -> None:
 
 
 def test_long_files_are_cut_and_it_is_said(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keyfold.peek.LIMIT", 4_000_000)
+    monkeypatch.setattr("keyfold.profiling.file_profile.LIMIT", 4_000_000)
     text, _ = look(write("id,y,x\n" + "".join(f"{i},{i % 2},{'n' * (i % 30)}\n" for i in range(800_000))))
     assert "# Only the first 4 MB were read" in text
     assert "800,000" not in text

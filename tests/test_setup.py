@@ -30,7 +30,7 @@ case "$*" in
   *"-m pip wheel"*) log wheel; for word; do [ "$before" != -w ] || : >"$word/horovod-0.28.1-some.whl"; before="$word"; done ;;
   *"-m pip"*) log "pip $*"; sleep "${{STUB_SECONDS:-0}}"
     printf '%s\n' 'Collecting x' '  Downloading mlflow-3.whl (9.1 MB)' '  Downloading x.whl (9 kB)' 'Installing collected packages: a, b, c' ;;
-  *"-m keyfold.check"*) [ -z "${{STUB_CHECK:-}}" ] || {{ echo "refused: $*" >&2; exit "$STUB_CHECK"; }}; exit 99 ;;
+  *"-m keyfold.cli.preflight"*) [ -z "${{STUB_CHECK:-}}" ] || {{ echo "refused: $*" >&2; exit "$STUB_CHECK"; }}; exit 99 ;;
   *record_jars*) log jars; : >"{jar}"; echo "{jar}" >"$3" ;;
   *) exec "{real}" "$@" ;;
 esac
@@ -149,7 +149,7 @@ def test_what_a_check_refuses_starts_no_spark(project):
     for code in (0, 2, 3):
         said = project.run("score", conf, "--period", "x", STUB_CHECK=str(code))
         assert (said.code, said.out) == (code, "")
-        assert said.err == f"refused: -P -m keyfold.check {project.root}/jobs/score.py {conf} --period x\n"
+        assert said.err == f"refused: -P -m keyfold.cli.preflight {project.root}/jobs/score.py {conf} --period x\n"
     cluster = project.run("score", conf, "--", "--deploy-mode", "cluster", STUB_CHECK="2")
     assert cluster.code == 0 and cluster.out, "the driver sees other files than we do"
 
@@ -406,7 +406,9 @@ def test_the_real_spark_submit_keeps_exit_code_and_streams_apart(tmp_path, code)
 @pytest.mark.skipif(not SET_UP, reason="needs ./spark-submit.sh setup")
 def test_the_real_spark_submit_refuses_a_conflicting_time_zone(tmp_path):
     job = tmp_path / "job.py"
-    job.write_text("from keyfold import spark, cli\ncli.guarded(lambda: spark.session(), debug=False)\n")
+    job.write_text(
+        "from keyfold.cli import main\nfrom keyfold.engine import session\nmain.guarded(lambda: session.session(), debug=False)\n"
+    )
     zone = "spark.sql.session.timeZone=Europe/Paris"
     done = subprocess.run([ROOT / "spark-submit.sh", job, "--", "--conf", zone], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -334,7 +334,7 @@ FAST = "-XX:TieredStopAtLevel=1"  # as in conftest.py
 
 SCRIPT = """
 import hashlib, sys
-from keyfold.spark import session
+from keyfold.engine.session import session
 from keyfold.split import Folds, Split
 spark = session()
 rows = spark.read.parquet(sys.argv[1]).repartition(int(sys.argv[2]))

@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, RandomizedSearchCV
 
+from keyfold.conf.tune import merged
 from keyfold.conf.use_case import check
 from keyfold.errors import ConfError, DataError
 from keyfold.models.sklearn import Estimator
@@ -279,7 +280,7 @@ def test_random_draws_over_folds_are_those_of_scikit_learn(spark, home):
     assert len(set(number)) == 3 and found.metric == "log_loss"
     # As tasks: the same to the bit, but for the number of threads.
     with given.over(spark, 2) as score:
-        apart = score([trials.merged(run.conf.train.model, t.params) for t in found.trials[:3]], None)
+        apart = score([merged(run.conf.train.model, t.params) for t in found.trials[:3]], None)
     assert apart == pytest.approx([t.value for t in found.trials[:3]], abs=1e-12)
 
 

@@ -74,7 +74,6 @@ def tiled(minutes: int, repeats: int) -> list[Record]:
     import pyarrow as pa
 
     from keyfold.conf.use_case import check
-    from keyfold.conf.windows import definition
     from keyfold.windows.series import batches
 
     times = pa.array(np.arange(minutes) * 60_000_000).cast(pa.timestamp("us", "UTC"))
@@ -82,7 +81,7 @@ def tiled(minutes: int, repeats: int) -> list[Record]:
 
     def case(**tile: str) -> Callable[[], None]:
         window = {"windowed": {"input_col": "x", "over": "90 days", "take": "mean", **tile}}
-        made = definition(check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": {"w": window}}))
+        made = check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": {"w": window}}).windows
         assert made is not None
         return lambda: [None for _ in batches(made, rows.column_names, rows.to_batches(20_000))] and None
 
@@ -100,13 +99,12 @@ def main() -> None:
     if not options.rows:
         return
     from keyfold.conf.use_case import check
-    from keyfold.conf.windows import definition
     from keyfold.engine import session as keyfold_spark
     from keyfold.engine.session import set_for_now
     from keyfold.feature_store.table import TO_KERNEL, latest, windowed
 
     features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
-    made = definition(check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}))
+    made = check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}).windows
     assert made is not None
     spark = keyfold_spark.session("bench windows")
     with tempfile.TemporaryDirectory() as folder:

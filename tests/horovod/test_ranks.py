@@ -134,8 +134,8 @@ from pathlib import Path
 from keyfold import examples
 from keyfold.conf import load
 from keyfold.ingest import ingest
-from keyfold.run import Run
-from keyfold.spark import session
+from keyfold.runtime.run import Run
+from keyfold.engine.session import session
 from keyfold.training import distributed
 
 conf, key, *options = sys.argv[1:]

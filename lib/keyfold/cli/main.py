@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 PASSED = 99  # the exit code of a check that found nothing
-checks_only = False  # set by keyfold.check: a job ends before its session starts
+checks_only = False  # set by keyfold.cli.preflight: a job ends before its session starts
 _SUBMIT = (
     "archives", "class", "conf", "deploy-mode", "driver-class-path", "driver-cores", "driver-java-options", "driver-library-path",
     "driver-memory", "exclude-packages", "executor-cores", "executor-memory", "files", "jars", "keytab", "kill", "master", "name",

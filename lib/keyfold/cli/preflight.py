@@ -1,6 +1,6 @@
 """What a job refuses before Spark starts: its options, the conf, the period, missing files and columns that no file has.
 
-`python -m keyfold.check JOB.py ARGUMENT…` runs a job file up to there. It exits with `cli.PASSED` where the job may start, with the
+`python -m keyfold.cli.preflight JOB.py ARGUMENT…` runs a job file up to there. It exits with `cli.PASSED` where the job may start, with the
 error's code after its sentence, or with 0 where all was said, as by --help.
 """
 

@@ -1,1 +1,1 @@
-"""TODO conf."""
+"""The conf of a use case: one section a module."""

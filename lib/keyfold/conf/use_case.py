@@ -23,6 +23,7 @@ from keyfold.core.section import Section
 from keyfold.errors import ConfError
 from keyfold.features.kinds import Feature
 from keyfold.features.spec import in_order
+from keyfold.windows.series import Definition
 
 SHOWN = 50  # faults of a conf
 
@@ -60,7 +61,7 @@ class Conf(Section):
     def _fits_together(self) -> "Conf":
         kinds = {name: feature.kind for name, feature in self.features.items()}
         try:
-            definition(self)
+            self.windows  # noqa: B018 - ConfError where they do not fit
             in_order(kinds)
             tune.fits(self.train)
         except ConfError as error:
@@ -79,6 +80,11 @@ class Conf(Section):
             except ConfError as error:
                 raise ValueError(f"report.without.{number}: {error}") from error
         return self
+
+    @cached_property
+    def windows(self) -> Definition | None:
+        """The windows among the features, None where there are none (ConfError where they are not of one series in one order)."""
+        return definition(self.data, self.features, self.view)
 
     @cached_property
     def dumped(self) -> dict[str, Any]:

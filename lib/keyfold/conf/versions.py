@@ -1,7 +1,7 @@
 """Bridged schemas: rows of older layouts and of the current one as one table of one schema.
 
 A bridge looks at one row at a time and is pure Catalyst. What an older layout lacks is NULL in the table; what stands in for it
-is fitted on new rows of the train fold, and put in where rows are learnt from and scored (see `keyfold.standins`).
+is fitted on new rows of the train fold, and put in where rows are learnt from and scored (see `keyfold.dataset.imputation`).
 """
 
 import datetime as dt

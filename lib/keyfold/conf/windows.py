@@ -1,26 +1,26 @@
 """The windows of a conf: one series in one order."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
+from keyfold.conf.data import Data
+from keyfold.conf.views import View
 from keyfold.core.names import CONTENT, KNOWN
 from keyfold.errors import ConfError
+from keyfold.features.kinds import Feature
 from keyfold.features.kinds.windowed import Windowed
 from keyfold.windows.kernel import Window
 from keyfold.windows.series import Definition
 
-if TYPE_CHECKING:
-    from keyfold.conf.use_case import Conf
 
-
-def definition(conf: "Conf") -> Definition | None:
-    """The windows of a conf, None where it has none (ConfError where they are not of one series in one order)."""
-    kinds = {name: f.kind for name, f in conf.features.items() if isinstance(f.kind, Windowed)}
+def definition(data: Data, features: Mapping[str, Feature], view: View | None = None) -> Definition | None:
+    """The windows among features, None where there are none (ConfError where they are not of one series in one order)."""
+    kinds = {name: f.kind for name, f in features.items() if isinstance(f.kind, Windowed)}
     if not kinds:
         return None
-    time = conf.data.time
+    time = data.time
     if time is None:
         raise ConfError(f"features.{next(iter(kinds))}: windows need data.time, the column that says when")
-    series = [c for c in conf.data.key if c not in (time, CONTENT)]
+    series = [c for c in data.key if c not in (time, CONTENT)]
     found = {name: (series if k.by is None else k.by, k.order_by or [time]) for name, k in kinds.items()}
     (first, (by, order)), *_ = found.items()
     for name, other in found.items():
@@ -35,8 +35,8 @@ def definition(conf: "Conf") -> Definition | None:
         raise ConfError(f"features.{first}.order_by must begin with data.time, `{time}` (got {order[0]})")
     inputs = list(dict.fromkeys((k.input_col, k.value) for k in kinds.values()))
     windows = [k.window(inputs) for k in kinds.values()]
-    if conf.view and conf.view.created:
+    if view and view.created:
         frames = dict.fromkeys(w.frame for w in windows)
         windows += [Window(f"{KNOWN}_{i}", f"x{len(inputs)}", "max", frame) for i, frame in enumerate(frames)]
-        inputs.append((conf.view.created, None))
+        inputs.append((view.created, None))
     return Definition(by, time, order[1:], inputs, windows)

@@ -1,1 +1,1 @@
-"""TODO core."""
+"""What all else rests on: types, hashes, digests, SQL text, names of columns."""

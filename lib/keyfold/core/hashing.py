@@ -83,7 +83,7 @@ def reduce(hashes: Int64s, n: int) -> Int64s:
 
 
 def sql_canonical(column: str, family: str) -> str:
-    """Text or bigint: the canonical value of a column of a type family (see `keyfold.values`)."""
+    """Text or bigint: the canonical value of a column of a type family (see `keyfold.core.types`)."""
     match family:
         case "string":
             return f"collate({column}, 'UTF8_BINARY')"

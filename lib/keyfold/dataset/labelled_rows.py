@@ -188,6 +188,7 @@ def folds(run: "Run") -> Folds:
 
 
 def named_period(run: "Run", frame: "DataFrame") -> "Column":
+    """text: the period of each row, empty where a row has none."""
     from pyspark.sql import functions as F
 
     return F.coalesce(period_of(run.conf.data, frame), F.lit(""))  # a table of others may have rows without a time

@@ -1,1 +1,1 @@
-"""TODO engine."""
+"""Spark: the session, Delta tables, their commits and where state lives."""

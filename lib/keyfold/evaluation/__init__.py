@@ -1,1 +1,1 @@
-"""TODO evaluation."""
+"""Measures of predictions, with their intervals."""

@@ -1,1 +1,1 @@
-"""TODO feature_store."""
+"""Feature tables and feature views, and their point-in-time join."""

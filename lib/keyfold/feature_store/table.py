@@ -3,7 +3,7 @@
 A period that is new is computed from the state of its series, which the last row of each series carries: the past that its
 windows still reach, and the sums of those that reach back to the beginning. Where rows change that were there, all later periods are
 computed again. Columns of views are taken again where a view changed rows that may stand by then. Spark exchanges and sorts
-once for all windows; the kernel (`keyfold.windows`) runs over the sorted batches.
+once for all windows; the kernel (`keyfold.windows.kernel`) runs over the sorted batches.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold.conf.views import Viewed
-from keyfold.conf.windows import definition
 from keyfold.core.derived import Derived, raw
 from keyfold.core.digests import digest
 from keyfold.core.names import KNOWN, PERIOD, RUN, STATE
@@ -101,7 +100,7 @@ def digests(run: "Run") -> dict[str, str]:
 
 def ready(run: "Run") -> None:
     """Brings the feature table to where the rows and the views are; without windows or views there is none (DataError, PromiseError)."""
-    made, some = definition(run.conf), taken(run)
+    made, some = run.conf.windows, taken(run)
     if made is not None or some:
         _ready(run, made, some)
     if run.conf.view:

@@ -1,1 +1,1 @@
-"""TODO features."""
+"""Features: their kinds, how they are fitted, and their values in Spark and in Arrow."""

@@ -66,7 +66,7 @@ class Out(NamedTuple):
 class Kind(Section):
     """A kind of feature. Its file is named as the conf names it; the class is found there."""
 
-    takes: ClassVar[tuple[str, ...]]  # type families, see `keyfold.values`
+    takes: ClassVar[tuple[str, ...]]  # type families, see `keyfold.core.types`
     pure: ClassVar[bool] = True  # whether it has an SQL expression; else Spark runs its Arrow form
     salt_prefix: ClassVar[str]  # of kinds that hash: every salt begins with it, so it must never change
     learns_label: ClassVar[bool] = False  # whether it needs the target, and training rows have an `out_of_fold` form

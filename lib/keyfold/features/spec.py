@@ -250,7 +250,7 @@ class Plan(NamedTuple):
         return [f"version {fitting.VERSION}", *sorted(asked)]
 
     def measure(self, rows: "DataFrame") -> pa.Table:
-        """The statistics of rows (see `keyfold.fitting`)."""
+        """The statistics of rows (see `keyfold.features.fitting`)."""
         return fitting.measure(rows, self._numbers, self._counted)
 
     def spec(self, statistics: pa.Table, say: Callable[[str], None] = lambda _: None) -> Spec:

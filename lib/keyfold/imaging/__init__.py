@@ -1,1 +1,1 @@
-"""TODO imaging."""
+"""Images, opened with care and changed."""

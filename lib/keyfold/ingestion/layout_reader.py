@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold.conf.versions import Version
 from keyfold.core.digests import digest
-from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE
+from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, LINE_TEXT
 from keyfold.core.sql import col, quoted
 from keyfold.errors import ConfError, DataError, repeated
-from keyfold.ingestion import casts, drift, increments, sources, text_files
+from keyfold.ingestion import casts, drift, increments, sources
 from keyfold.ingestion.bridges import given, lineage
 from keyfold.ingestion.drift import Came, Layout
 from keyfold.ingestion.source_rows import EXACT, Source, escaped
@@ -49,7 +49,7 @@ class Found(NamedTuple):
 
     @property
     def at(self) -> str:
-        """What `keyfold.files` knows it as."""
+        """What `keyfold.ingestion.increments` knows it as."""
         return os.path.abspath(self.file) if self.file else self.name  # noqa: PTH100 - links stay, `..` does not
 
 
@@ -82,7 +82,7 @@ def _files(folder: str, version: Version) -> list[Found]:
 
 
 def now(run: "Run") -> dict[str, dict[str, Any]]:
-    """What there is of each place, as `keyfold.files` has it: digests of files, versions of Delta tables, a generator's conf."""
+    """What there is of each place, as `keyfold.ingestion.increments` has it: digests of files, versions of Delta tables, a generator's conf."""
     found: dict[str, dict[str, Any]] = {}
     for place in places(run.conf.data):
         if place.file:
@@ -163,8 +163,8 @@ def _came(frame: "DataFrame") -> list[Came]:
 
 def _header(spark: "SparkSession", path: str, data: "Data") -> list[Came]:
     if sources.format_of(path) == "json":
-        reader = spark.read.option("columnNameOfCorruptRecord", text_files.RAW)
-        return [Came(name) for name in reader.json(escaped(path)).columns if name != text_files.RAW]
+        reader = spark.read.option("columnNameOfCorruptRecord", LINE_TEXT)
+        return [Came(name) for name in reader.json(escaped(path)).columns if name != LINE_TEXT]
     form = sources.form_of(path, data.csv)
     return [Came(name) for name in head_of(path, form, guess=data.csv is None or data.csv.delimiter is None).form.names]
 

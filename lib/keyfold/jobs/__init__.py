@@ -1,1 +1,1 @@
-"""TODO jobs."""
+"""Jobs that are no stage of the pipeline."""

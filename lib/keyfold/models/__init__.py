@@ -1,1 +1,1 @@
-"""TODO models."""
+"""Models: what is trained, saved, loaded and asked."""

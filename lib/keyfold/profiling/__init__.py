@@ -1,1 +1,1 @@
-"""TODO profiling."""
+"""A look at files, from which a first conf is written."""

@@ -1,1 +1,1 @@
-"""TODO release."""
+"""When a version is promoted."""

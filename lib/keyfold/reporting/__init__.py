@@ -1,1 +1,1 @@
-"""TODO reporting."""
+"""The page of a run."""

@@ -129,21 +129,26 @@ def percent(part: float, whole: float) -> str | None:
 
 
 def listed(value: object) -> str:
+    """Several values as one text."""
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def note(strong: str, text: str, *, bad: bool = False) -> str:
+    """HTML of a sentence with a strong beginning; `bad` colours it."""
     return str(Markup('<p class="{}"><strong>{}</strong> {}</p>').format("note bad" if bad else "note", strong, text))
 
 
 def beside(*parts: str) -> str:
+    """HTML of parts beside each other."""
     return f'<div class="beside">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
 
 
 def interval_figure(values: Mapping[str, Metric], line: float, label: str, title: str, x: str, caption: str) -> str:
+    """HTML of a picture of values with their intervals, beside a line."""
     draw = charts.intervals(list(values), list(values.values()), line, label, title, x)
     return figure(draw, caption=caption, width=720, height=height(values))
 
 
 def height(rows: Sized) -> int:
+    """The height of a picture with a bar for each row, in pixels."""
     return 110 + 34 * len(rows)

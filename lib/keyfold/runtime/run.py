@@ -24,7 +24,6 @@ from keyfold.tracking.registry import mlflow_at
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from keyfold.training.warm_start import Found
 
 T = TypeVar("T")
 LEDGER = "keyfold.runs"
@@ -68,7 +67,7 @@ class Run:
         self.sections: list[report.Section] = []
         self.facts: dict[str, object] = {}
         self.verdict: report.Verdict | None = None  # on the model that was trained
-        self.begins: Found | None = None  # what the parameters of a training begin with
+        self.begins: Any = None  # what the parameters of a training begin with
         self.asked_by: tuple[str, ...] = ()  # names of the use cases that take this one's view
 
     def table(self, name: str) -> Table:
@@ -76,7 +75,7 @@ class Run:
         return self.tables.table(name)
 
     def used(self, kind: str) -> Table:
-        """The use case's table of a kind (see `keyfold.names`), which is written for that use alone."""
+        """The use case's table of a kind (see `keyfold.conf.table_names`), which is written for that use alone."""
         return self.tables.used(table_names.use(self.conf, kind))
 
     @property
@@ -87,9 +86,7 @@ class Run:
     @property
     def featured(self) -> Table:
         """The table that features are taken from: the rows, or the feature table where the conf has windows or views."""
-        from keyfold.conf.windows import definition
-
-        if not self.conf.data.views and definition(self.conf) is None:
+        if not self.conf.data.views and self.conf.windows is None:
             return self.rows
         return self.used("features")
 
@@ -113,7 +110,7 @@ class Run:
         print(redacted(f"{'':<10}{sentence}"), file=sys.stderr, flush=True)
 
     def identity(self, job: str, **pinned: Any) -> str:
-        """The run id: a digest of the conf, the pinned inputs and the packages that a job's values depend on (see `keyfold.identity`)."""
+        """The run id: a digest of the conf, the pinned inputs and the packages that a job's values depend on (see `keyfold.runtime.identity`)."""
         return identity.of(self.conf, job, pinned)
 
     def once(

@@ -1,1 +1,1 @@
-"""TODO scoring."""
+"""Batch scoring: one outcome a key."""

@@ -1,1 +1,5 @@
-"""TODO serving."""
+"""A model that answers rows by the same code as the batch job."""
+
+from keyfold.serving.pyfunc import Served, _load_pyfunc, load_model
+
+__all__ = ["Served", "_load_pyfunc", "load_model"]

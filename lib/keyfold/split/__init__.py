@@ -1,1 +1,1 @@
-"""TODO split."""
+"""The fold of a row."""

@@ -1,1 +1,1 @@
-"""TODO tracking."""
+"""MLflow: runs, registered models and the files of a model."""

@@ -56,8 +56,8 @@ def train(run: "Run") -> Registered:
     spec, found = features(run)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
-        network = conf.train.model.torch
-        begins = warm_start.found(network.start) if network and network.start else None
+        if (network := conf.train.model.torch) and network.start:
+            run.begins = warm_start.found(network.start)
         job.run_id = run.identity("train", **pins(run, spec, found))
         job.inputs = {run.featured.name: found.version, "spec": spec.digest}
         version = run.once(

@@ -1,1 +1,1 @@
-"""TODO windows."""
+"""Windows over a series: the kernel and its tiles."""

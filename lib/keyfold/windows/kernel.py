@@ -48,7 +48,7 @@ class Span(NamedTuple):
 class Frame(NamedTuple):
     """Which rows of its series a row looks at, those in [t - over - lag, t - lag), or in (t - over - lag, t - lag] with `current`.
 
-    With `tile` (microseconds) they are summed by whole tiles, see `keyfold.tiles`.
+    With `tile` (microseconds) they are summed by whole tiles, see `keyfold.windows.tiles`.
     """
 
     over: Span

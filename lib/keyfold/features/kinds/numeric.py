@@ -2,7 +2,7 @@
 
 Missing are NULL, NaN and the infinities; -0.0 is 0.0. Spark and NumPy both compute (x - shift) * factor + offset
 in IEEE doubles, in this order, so the bits agree. Mean and deviation are exact sums, rounded once; quantiles are those of
-`keyfold.quantiles`. A column that varies in the train fold is refused where the feature would not.
+`keyfold.core.quantiles`. A column that varies in the train fold is refused where the feature would not.
 """
 
 import math
