@@ -1,6 +1,6 @@
 """Prints versions, master, memory and where state lives, and tries a Delta write and read."""
 
-from keyfold.cli.main import Parser, guarded
+from keyfold.cli.main import Parser, run_guarded
 
 
 def work() -> None:
@@ -11,11 +11,11 @@ def work() -> None:
     from keyfold.secrets import redacted
 
     session = spark.session("keyfold doctor")
-    for name, value in doctor.facts(session):
+    for name, value in doctor.environment_facts(session):
         print(redacted(f"{name:<14} {value}"), flush=True)
-    seconds = doctor.trial(session, home())
-    print(f"{'delta':<14} wrote and read {doctor.ROWS:,} rows in {seconds:.1f} s")
+    seconds = doctor.delta_trial(session, home())
+    print(f"{'delta':<14} wrote and read {doctor.TRIAL_ROWS:,} rows in {seconds:.1f} s")
 
 
 if __name__ == "__main__":
-    guarded(work, debug=Parser(__doc__).parse_args().debug)
+    run_guarded(work, debug=Parser(__doc__).parse_args().debug)

@@ -1,7 +1,7 @@
 """Write the vectors of a network's features, those of the champion, into a table by feature and bucket."""
 
-from keyfold.cli.main import main
-from keyfold.jobs.embeddings import embeddings
+from keyfold.cli.main import run_job
+from keyfold.jobs.embeddings import write_embeddings
 
 if __name__ == "__main__":
-    main(embeddings, __doc__)
+    run_job(write_embeddings, __doc__)

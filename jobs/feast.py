@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from keyfold.cli.main import Parser, guarded
+from keyfold.cli.main import Parser, run_guarded
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--into", metavar="FOLDER", type=Path, default=Path("feast"), help="default: feast")
     parser.add_argument("--project", default="keyfold", help="its name in Feast's registry (default: keyfold)")
     options = parser.parse_args()
-    guarded(lambda: _run(options), debug=options.debug)
+    run_guarded(lambda: _run(options), debug=options.debug)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -23,7 +23,7 @@ def _run(options: argparse.Namespace) -> None:
     from keyfold.feature_store import feast
 
     tables = Tables(session("keyfold feast"), home())
-    files = feast.files([tables.table(name) for name in options.views], options.project)
+    files = feast.repository_files([tables.table(name) for name in options.views], options.project)
     options.into.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (options.into / name).write_text(text, "utf-8")

@@ -1,18 +1,18 @@
 """Fit the feature spec on the train fold and keep it by its digest; of a conf that only offers a view, bring that to its rows."""
 
-from keyfold.cli.main import main
-from keyfold.dataset.fit_features import features
-from keyfold.feature_store.table import offer
+from keyfold.cli.main import run_job
+from keyfold.dataset.fit_features import fit_features
+from keyfold.feature_store.table import offer_view
 from keyfold.runtime.run import Run
 
 
 def made(run: Run) -> None:
     """What the conf asks for."""
     if run.conf.view and run.conf.train is None:
-        offer(run)
+        offer_view(run)
     else:
-        features(run)
+        fit_features(run)
 
 
 if __name__ == "__main__":
-    main(made, __doc__)
+    run_job(made, __doc__)

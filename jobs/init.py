@@ -6,7 +6,7 @@ import csv
 import sys
 from pathlib import Path
 
-from keyfold.cli.main import guarded
+from keyfold.cli.main import run_guarded
 from keyfold.errors import ConfError
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--out", metavar="FILE", help="where the conf is written (default: standard output)")
     parser.add_argument("--debug", action="store_true", help="show the stack trace of an error")
     args = parser.parse_args()
-    guarded(lambda: _write(args), debug=args.debug)
+    run_guarded(lambda: _write(args), debug=args.debug)
 
 
 def _names(key: str) -> list[str]:
@@ -36,12 +36,12 @@ def _names(key: str) -> list[str]:
 
 
 def _write(args: argparse.Namespace) -> None:
-    from keyfold.profiling.draft_conf import conf_for
+    from keyfold.profiling.draft_conf import draft_conf
 
     if args.out and Path(args.out).exists():
         raise ConfError(f"--out: there is `{args.out}` already; give another name, or delete it")
     key = _names(args.key) if args.key is not None else None
-    text = conf_for(args.file, key, args.label, args.name, args.time, args.encoding)
+    text = draft_conf(args.file, key, args.label, args.name, args.time, args.encoding)
     if not args.out:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.flush()

@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from keyfold.cli.main import Parser, guarded
+from keyfold.cli.main import Parser, run_guarded
 
 _SPEC = "a digest of keyfold.specs or its beginning, a file, or models:/NAME@ALIAS"
 
@@ -21,7 +21,7 @@ def main() -> None:
     for word in (diff, select):
         word.add_argument("--on", required=True, metavar="TABLE[@VERSION]")
     options = parser.parse_args()
-    guarded(lambda: _run(options), debug=options.debug)
+    run_guarded(lambda: _run(options), debug=options.debug)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -31,15 +31,15 @@ def _run(options: argparse.Namespace) -> None:
     from keyfold.jobs import spec_diff as diff
 
     tables = Tables(session("keyfold spec"), home())
-    a = diff.found(tables, options.a)
+    a = diff.find_spec(tables, options.a)
     name, version = re.fullmatch(r"(.*?)(?:@(\d+))?", options.on).groups()  # type: ignore[union-attr]
     if options.word == "sql":
         print(a.to_sql(tables.table(name).at))
         return
     table = tables.table(name)
     pinned = int(version) if version else table.version().version
-    b = diff.found(tables, options.b)
-    print(diff.told(diff.compared(diff.sample(table.read(pinned), options.rows), a, b), a, b))
+    b = diff.find_spec(tables, options.b)
+    print(diff.describe_differences(diff.compare_specs(diff.sample_rows(table.read(pinned), options.rows), a, b), a, b))
 
 
 if __name__ == "__main__":

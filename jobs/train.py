@@ -1,9 +1,10 @@
 """Train a model, measure and register it; make it the champion where it clears the bar."""
 
-from keyfold.cli.main import main
+from keyfold.cli.main import run_job
 from keyfold.runtime.run import Run
-from keyfold.training.job import decide, train
-from keyfold.training.memorize import one_batch
+from keyfold.training.job import train
+from keyfold.training.memorize import memorize_one_batch
+from keyfold.training.promotion import promote_or_keep
 
 FLAGS = {"overfit-one-batch": "learn one batch by heart in place of that, to see whether the model can; registers nothing"}
 
@@ -11,10 +12,10 @@ FLAGS = {"overfit-one-batch": "learn one batch by heart in place of that, to see
 def work(run: Run, *, overfit_one_batch: bool) -> None:
     """Trains, then decides which version answers."""
     if overfit_one_batch:
-        one_batch(run)
+        memorize_one_batch(run)
     else:
-        decide(run, train(run))
+        promote_or_keep(run, train(run))
 
 
 if __name__ == "__main__":
-    main(work, __doc__, FLAGS)
+    run_job(work, __doc__, FLAGS)

@@ -1,7 +1,7 @@
 """Bring back the rows that the newest ingest replaced, period by period."""
 
-from keyfold.cli.main import main
+from keyfold.cli.main import run_job
 from keyfold.ingestion.job import undo
 
 if __name__ == "__main__":
-    main(undo, __doc__)
+    run_job(undo, __doc__)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import mlflow
 import pytest
 
-from keyfold.conf.use_case import check, load
+from keyfold.conf.use_case import load_conf, parse_conf
 from keyfold.core.digests import digest
 from keyfold.errors import ConfError
 from keyfold.features.spec import Spec
@@ -16,7 +16,8 @@ from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.tracking import registry
 from keyfold.training import ablation
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["data.source.rows=30000", "split.share={train: 0.7, validation: 0, test: 0.3}"]
@@ -34,9 +35,9 @@ def done(request, spark, tmp_path_factory, made_state):
     os.environ["KEYFOLD_HOME"] = str(home)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     mlflow.set_tracking_uri(None)
-    run = Run(load(ROOT / f"conf/{request.param}.yaml", SMALL), spark)
+    run = Run(load_conf(ROOT / f"conf/{request.param}.yaml", SMALL), spark)
     ingest(run)
-    version = decide(run, train(run))
+    version = promote_or_keep(run, train(run))
     score(run, version)
     page = run.write_report().read_text("utf-8")
     yield SimpleNamespace(name=request.param, run=run, version=version, metrics=metrics_of(version), page=page)
@@ -86,7 +87,7 @@ def test_a_model_without_features_is_the_model_of_a_conf_that_has_none_of_them(s
     del raw["features"][cross]
     raw["report"].pop("without")
     raw["train"]["register_as"] = "fewer"
-    found = metrics_of(train(Run(check(raw), spark)))
+    found = metrics_of(train(Run(parse_conf(raw), spark)))
     of = f"test_without_{cross}_"
     assert {n: v for n, v in done.metrics.items() if n.startswith(of) and "gain" not in n} == {
         f"{of}{name}{part}": found[f"test_{name}{part}"] for name in ("roc_auc", "log_loss") for part in ("", "_low", "_high")
@@ -113,21 +114,21 @@ def frame(spark):
 
 
 def trained(spark, **report):
-    run = Run(check(RAW | report), spark)
+    run = Run(parse_conf(RAW | report), spark)
     rows = frame(spark)
     run.rows._save(rows.write.format("delta").mode("overwrite"), rows, {})
     return run, metrics_of(train(run))
 
 
 def test_a_spec_of_fewer_features_takes_fewer_columns_and_gives_the_same_values(spark):
-    whole = Spec.fit(frame(spark), check(RAW).features)
-    part = ablation.fewer(whole, ["x_c", "x"])
+    whole = Spec.fit(frame(spark), parse_conf(RAW).features)
+    part = ablation.without_features(whole, ["x_c", "x"])
     assert list(part.features) == ["c"]
     assert list(part.inputs) == ["c"]
     rows = frame(spark).toArrow()
     assert part.arrow(rows)["c"].tolist() == whole.arrow(rows)["c"].tolist()
     with pytest.raises(ConfError, match="feature `x_c` takes `x`; leave out both, or neither"):
-        ablation.fewer(whole, ["x"])
+        ablation.without_features(whole, ["x"])
 
 
 def test_numbers_have_their_own_metrics(spark, home):
@@ -141,9 +142,9 @@ def test_numbers_have_their_own_metrics(spark, home):
 def test_asking_for_more_trains_anew_and_asking_again_does_not(spark, home):
     run, _ = trained(spark, report={"without": [["c"]]})
     again = Run(run.conf, spark)
-    assert train(again) == registry.find("models:/t/1")
+    assert train(again) == registry.find_version("models:/t/1")
     assert again.jobs[-1].status == "done before"
-    other = train(Run(check(RAW | {"report": {"without": [["c"], ["x_c"]]}}), spark))
+    other = train(Run(parse_conf(RAW | {"report": {"without": [["c"], ["x_c"]]}}), spark))
     assert int(other.version) == 2
     assert "test_without_x_c_rmse_gain" in metrics_of(other)
 

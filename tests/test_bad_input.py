@@ -18,19 +18,20 @@ import pyarrow as pa
 import pytest
 
 from keyfold.cli import main
-from keyfold.cli.main import guarded
-from keyfold.conf.csv import Csv
-from keyfold.conf.use_case import check
+from keyfold.cli.main import run_guarded
+from keyfold.conf.csv import CsvOptions
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import LINE
 from keyfold.core.sql import col
-from keyfold.dataset.fit_features import features
+from keyfold.dataset.fit_features import fit_features
 from keyfold.errors import DataError, PromiseError
 from keyfold.features.spec import Spec
 from keyfold.ingestion import sources
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -43,7 +44,7 @@ def exit_of(work, *, debug=False):
     """The exit code of a job, and what it said."""
     said = io.StringIO()
     with contextlib.redirect_stderr(said), pytest.raises(SystemExit) as left:
-        guarded(work, debug=debug)
+        run_guarded(work, debug=debug)
     return left.value.code, said.getvalue()
 
 
@@ -79,7 +80,7 @@ def job(spark, tmp_path):
         if content is not None:
             (tmp_path / file).write_bytes(content if isinstance(content, bytes) else content.encode())
             data = {"source": str(tmp_path / file), "columns": {"id": "bigint", "amount": "double", "label": "bigint"}} | data
-        code, sentence = refusal(lambda: work(Run(check(conf_of(name, **data)), spark)))
+        code, sentence = refusal(lambda: work(Run(parse_conf(conf_of(name, **data)), spark)))
         return code, sentence.replace(f"{tmp_path}/", "")
 
     return job
@@ -93,7 +94,7 @@ def test_each_kind_of_error_has_its_exit_code():
         raise PromiseError("rows were lost")
 
     assert exit_of(lambda: None) == (0, "")
-    assert exit_of(lambda: check({"name": "x"}))[0] == 2
+    assert exit_of(lambda: parse_conf({"name": "x"}))[0] == 2
     assert exit_of(broken) == (4, "keyfold: rows were lost\n")
     code, said = exit_of(lambda: 1 / 0)
     assert code == 1
@@ -101,7 +102,7 @@ def test_each_kind_of_error_has_its_exit_code():
 
 
 def test_debug_shows_the_stack_trace():
-    code, said = exit_of(lambda: check({"name": "x"}), debug=True)
+    code, said = exit_of(lambda: parse_conf({"name": "x"}), debug=True)
     assert code == 2
     assert "Traceback" in said
     assert "in check" in said
@@ -140,7 +141,7 @@ def started(capsys, monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["ingest.py", *map(str, arguments)])
     monkeypatch.setattr("keyfold.engine.session.session", lambda name: pytest.fail("a session was started"))
     with pytest.raises(SystemExit) as left:
-        main.main(ingest, "Reads.")
+        main.run_job(ingest, "Reads.")
     return left.value.code, capsys.readouterr().err
 
 
@@ -248,12 +249,12 @@ def test_what_the_conf_must_say_is_asked_for(job):
     code, sentence = job(ingest, HEADER, columns={})
     assert code == 2
     assert sentence.startswith("data.columns must give the types of the columns of rows.csv; `./spark-submit.sh init rows.csv")
-    assert job(features, label=None) == (2, "data.label is not set: name the column that is to be predicted")
+    assert job(fit_features, label=None) == (2, "data.label is not set: name the column that is to be predicted")
 
 
 def test_latin_1_is_read_where_the_conf_says_so(spark, tmp_path):
     (tmp_path / "rows.csv").write_bytes("id,läbel\n1,é\n".encode("latin-1"))
-    found = sources.read(spark, str(tmp_path / "rows.csv"), {"id": "bigint"}, Csv(encoding="latin-1"))
+    found = sources.read_source(spark, str(tmp_path / "rows.csv"), {"id": "bigint"}, CsvOptions(encoding="latin-1"))
     assert found.rows.select("id", "läbel").collect() == [(1, "é")]
 
 
@@ -282,7 +283,7 @@ def kept(spark, tmp_path_factory):
     good = [f"{i},{'' if i % 2 else ' '},1" for i in range(100, 110)]
     path.write_text(HEADER + "".join(f"{line}\n" for line in [*good[:5], *BAD_LINES, *good[5:]]))
     columns = {"id": "bigint", "amount": "double", "label": "bigint"}
-    run = Run(check(conf_of("kept", source=str(path), columns=columns)), spark)
+    run = Run(parse_conf(conf_of("kept", source=str(path), columns=columns)), spark)
     ingest(run)
     return run
 
@@ -313,13 +314,13 @@ def test_where_no_row_can_be_kept_the_job_says_why(job, spark):
         sentence
         == f"none of the 3 rows can be kept: {reasons}. Is data.key (id) the whole key? Nothing has changed in `none.rows`; the rows are in `none.quarantine`"
     )
-    assert Run(check(conf_of("none")), spark).quarantine.read().count() == 3
+    assert Run(parse_conf(conf_of("none")), spark).quarantine.read().count() == 3
 
 
 def test_lines_of_json_that_are_no_objects_are_quarantined(spark, tmp_path):
     path = tmp_path / "rows.json"
     path.write_text('{"id": 1, "amount": 2.5}\n{"id": 2, \n[1]\n{"id": 3, "amount": "x"}\n{"amount": 1}\n')
-    found = sources.read(spark, str(path), {"id": "bigint", "amount": "double"}, None)
+    found = sources.read_source(spark, str(path), {"id": "bigint", "amount": "double"}, None)
     rows = found.rows.select("id", found.reason.alias("reason"), found.raw.alias("raw"), col(LINE).alias("line")).collect()
     odd = "the line is not a JSON object"
     rows = sorted(rows, key=lambda row: row.line)
@@ -338,7 +339,7 @@ def test_lines_of_json_that_are_no_objects_are_quarantined(spark, tmp_path):
 
 def test_a_label_with_one_class(job, kept):
     expected = "data.label: `label` has 1 class(es): 1; a classifier needs two"
-    assert job(features, table="kept.rows") == (3, expected)
+    assert job(fit_features, table="kept.rows") == (3, expected)
 
 
 @pytest.mark.parametrize(
@@ -350,13 +351,13 @@ def test_a_label_with_one_class(job, kept):
     ],
 )
 def test_a_table_that_is_not_as_the_conf_says(job, kept, wrong, sentence):
-    assert job(features, **({"table": "kept.rows"} | wrong)) == (3, sentence)
+    assert job(fit_features, **({"table": "kept.rows"} | wrong)) == (3, sentence)
 
 
 def test_an_empty_table(job, spark):
     nothing = pa.table({"id": pa.array([], "int64"), "amount": pa.array([], "float64"), "label": pa.array([], "int64")})
-    deltalake.write_deltalake(Run(check(conf_of("empty")), spark).rows.path, nothing)
-    assert job(features, name="empty") == (3, "table `empty.rows` has no row with a label `label` in the train fold")
+    deltalake.write_deltalake(Run(parse_conf(conf_of("empty")), spark).rows.path, nothing)
+    assert job(fit_features, name="empty") == (3, "table `empty.rows` has no row with a label `label` in the train fold")
 
 
 def test_a_source_with_another_schema_than_the_table(job, kept):
@@ -415,14 +416,14 @@ def odd(spark, tmp_path_factory):
             words = [draw.choice(some) for some in ("xyz", "abc", "de")]
             label = "" if month == 2 else "yes" if yes else "no"
             lines.writerow([i, f"2026-0{month}-01", draw.gauss(yes, 1), *words, draw.random(), i % 7, "p", f"t{i % 3}", label])
-    run = Run(check(odd_conf(path)), spark)
+    run = Run(parse_conf(odd_conf(path)), spark)
     ingest(run)
-    decide(run, train(run))
+    promote_or_keep(run, train(run))
     return odd_conf(path)
 
 
 def test_columns_may_have_any_name(odd, spark):
-    run = Run(check(odd), spark)
+    run = Run(parse_conf(odd), spark)
     score(run)
     found = run.predictions.read().select(f"`{ODD[0].replace('`', '``')}`", "status", "prediction", "period").collect()
     assert sorted(row[0] for row in found) == [*range(19)]
@@ -433,10 +434,10 @@ def test_columns_may_have_any_name(odd, spark):
 
 
 def test_a_period_with_no_rows(odd, spark):
-    code, sentence = refusal(lambda: score(Run(check(odd), spark, "2031-01")))
+    code, sentence = refusal(lambda: score(Run(parse_conf(odd), spark, "2031-01")))
     assert code == 3
     assert sentence == "table `odd.rows` has no row with a key in period 2031-01 (periods there: 2026-02, 2026-01)"
-    code, sentence = refusal(lambda: train(Run(check(odd), spark, "2026-01")))
+    code, sentence = refusal(lambda: train(Run(parse_conf(odd), spark, "2026-01")))
     assert code == 3
     assert sentence == "table `odd.rows` has no row with a label `yes?no` in the train fold before period 2026-01"
 
@@ -450,20 +451,20 @@ def test_a_period_with_no_rows(odd, spark):
     ],
 )
 def test_a_model_that_is_not_there(odd, spark, model, what_is_there):
-    code, sentence = refusal(lambda: score(Run(check(odd | {"score": {"model": model}}), spark)))
+    code, sentence = refusal(lambda: score(Run(parse_conf(odd | {"score": {"model": model}}), spark)))
     assert (code, sentence) == (3, f"there is no model `{model}`: {what_is_there}")
 
 
 def test_a_positive_class_that_is_not_there(odd, spark):
-    code, sentence = refusal(lambda: features(Run(check(odd | {"data": odd["data"] | {"positive": "yess"}}), spark)))
+    code, sentence = refusal(lambda: fit_features(Run(parse_conf(odd | {"data": odd["data"] | {"positive": "yess"}}), spark)))
     assert code == 3
     said = "`yes?no` has the classes 'no' and 'yes'; name the positive one (got 'yess') (did you mean `yes`?)"
     assert sentence == f"data.positive: {said}"
 
 
 def test_a_table_at_an_older_schema_is_not_scored(odd, spark):
-    rows = Run(check(odd), spark).rows.read().toArrow()
-    run = Run(check(odd | {"data": odd["data"] | {"table": "odd.older"}, "score": {"into": "odd.none"}}), spark)
+    rows = Run(parse_conf(odd), spark).rows.read().toArrow()
+    run = Run(parse_conf(odd | {"data": odd["data"] | {"table": "odd.older"}, "score": {"into": "odd.none"}}), spark)
     deltalake.write_deltalake(run.rows.path, rows.drop_columns(["a.b", "keyfold_run"]))
     code, sentence = refusal(lambda: score(run))
     assert code == 3
@@ -472,7 +473,7 @@ def test_a_table_at_an_older_schema_is_not_scored(odd, spark):
 
 
 def test_a_missing_value_that_the_conf_refuses(spark):
-    kinds = check(conf_of("x") | {"features": {"n": {"numeric": {"input_col": "n", "missing": "error"}}}}).features
+    kinds = parse_conf(conf_of("x") | {"features": {"n": {"numeric": {"input_col": "n", "missing": "error"}}}}).features
     rows = spark.createDataFrame([(1, 1.0), (2, None)], "id long, n double")
     spec = Spec.fit(rows.where("id = 1"), kinds)
     sentence = "column `n` has a missing value, and the conf says `missing: error`"
@@ -486,7 +487,7 @@ def test_a_missing_value_that_the_conf_refuses(spark):
 
 @pytest.mark.parametrize("in_catalog", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_commit_with_other_rows_than_were_counted_is_put_back(spark, in_catalog):
-    tables = Run(check(conf_of("promise")), spark).tables
+    tables = Run(parse_conf(conf_of("promise")), spark).tables
     tables.in_catalog = in_catalog
     table = tables.table("promise.rows")
 
@@ -523,19 +524,19 @@ def test_an_unseen_value_refuses_training_and_costs_its_own_row_in_scoring(spark
         rows = [(i, month, y, f"shop {i}") for i, month, y, _ in rows]
     else:
         rows[1] = (*rows[1][:3], "a new shop")
-    run = Run(check(conf), spark, "2026-02")
+    run = Run(parse_conf(conf), spark, "2026-02")
     run.rows.replace(
         spark.createDataFrame(rows, "id bigint, keyfold_period string, y boolean, shop string"),
         "keyfold_period",
         {"2026-01": 60, "2026-02": 60},
     )
     if unseen_in == "train":
-        code, sentence = refusal(lambda: score(run, decide(run, train(run))))
+        code, sentence = refusal(lambda: score(run, promote_or_keep(run, train(run))))
         assert code == 3
         assert re.match(r"column `shop` has a value that was not there at fitting.*choose `own`.*: shop \d+", sentence)
         assert not run.predictions.exists()
         return
-    score(run, decide(run, train(run)))
+    score(run, promote_or_keep(run, train(run)))
     found = {row.id: row for row in run.predictions.read().collect()}
     assert found.keys() == {row[0] for row in rows if row[1] == "2026-02"}
     assert {i for i, row in found.items() if row.status == "quarantined"} == {1}

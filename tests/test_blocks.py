@@ -12,14 +12,14 @@ from sklearn.utils import all_estimators
 from threadpoolctl import ThreadpoolController
 
 from keyfold.features import matrix
-from keyfold.features.kinds import Out
+from keyfold.features.kind import FeatureOutput
 from keyfold.models import blocks, parity
 from keyfold.models.sklearn import Estimator, Sklearn
 
 ROWS, LEARNT = 1000, 300
 OUTS = {
-    "city": Out("int", 40), "plan": Out("int", 5), "pair": Out("int", 200), "age": Out("double"), "spent": Out("double"),
-    "waves": Out("double", length=8),
+    "city": FeatureOutput("int", 40), "plan": FeatureOutput("int", 5), "pair": FeatureOutput("int", 200), "age": FeatureOutput("double"), "spent": FeatureOutput("double"),
+    "waves": FeatureOutput("double", length=8),
 }  # fmt: skip
 SPEC = SimpleNamespace(outs=OUTS)
 RNG = np.random.default_rng(7)
@@ -90,7 +90,7 @@ def test_a_row_has_the_same_bits_in_every_batch(name, sparse, tmp_path):
     assert (answers(estimator, classes, every[:40], 1) == whole[:40]).all()
     mixed = np.random.default_rng(1).permutation(ROWS)
     assert (answers(estimator, classes, mixed, ROWS) == whole[mixed]).all()
-    assert (answers(estimator, classes, np.full(blocks.BLOCK, 5), ROWS) == whole[5]).all(), "at every place of a block"
+    assert (answers(estimator, classes, np.full(blocks.BLOCK_ROWS, 5), ROWS) == whole[5]).all(), "at every place of a block"
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -101,11 +101,11 @@ def test_no_rows_give_no_predictions(tmp_path):
 
 @given(st.lists(st.integers(1, 40_000), max_size=4))
 def test_a_block_is_a_power_of_two_and_small_where_rows_are_wide(lengths):
-    outs = [Out("float", length=n) for n in lengths]
+    outs = [FeatureOutput("float", length=n) for n in lengths]
     size = blocks.block_size(outs)
     assert size in {2**n for n in range(9)}
-    assert size == blocks.BLOCK or 2 * size * sum(lengths) > blocks.CELLS
-    assert size == 1 or size * sum(lengths) <= blocks.CELLS
+    assert size == blocks.BLOCK_ROWS or 2 * size * sum(lengths) > blocks.BLOCK_CELLS
+    assert size == 1 or size * sum(lengths) <= blocks.BLOCK_CELLS
 
 
 def test_threads_of_one_process_keep_one_thread_each_and_give_back_what_was_there():
@@ -140,37 +140,39 @@ def wide(arrays):
 
 
 def test_made_up_rows_find_a_kind_whose_rows_depend_on_each_other():
-    outs = {**OUTS, "bag": Out("int", 9, None), "photo": Out("float", length=3)}
+    outs = {**OUTS, "bag": FeatureOutput("int", 9, None), "photo": FeatureOutput("float", length=3)}
     steady = lambda arrays: arrays["age"] * 2 + arrays["photo"].sum(axis=1)  # noqa: E731
-    assert parity.compared(steady, outs, parity.answered(steady, outs)) == (40, 0, 0.0)
-    found = parity.compared(wide, outs, parity.answered(wide, outs))
+    assert parity.measure_parity(steady, outs, parity.exact_predictions(steady, outs)) == (40, 0, 0.0)
+    found = parity.measure_parity(wide, outs, parity.exact_predictions(wide, outs))
     assert found == (40, 1, 39 * 2.0**-50)
     assert str(found) == "1 of 40 made-up rows, by 3e-14 at most"
     turned = lambda arrays: arrays["age"] + np.arange(len(arrays["age"]))  # noqa: E731
-    assert parity.compared(turned, outs, parity.answered(turned, outs)).differ == 40
+    assert parity.measure_parity(turned, outs, parity.exact_predictions(turned, outs)).differ == 40
 
 
 def test_other_bits_than_where_it_was_trained_are_found():
-    outs = {"age": Out("double")}
-    expected = parity.answered(lambda arrays: arrays["age"] / 3, outs)
-    assert parity.compared(lambda arrays: arrays["age"] * (1 / 3), outs, expected).differ > 0
+    outs = {"age": FeatureOutput("double")}
+    expected = parity.exact_predictions(lambda arrays: arrays["age"] / 3, outs)
+    assert parity.measure_parity(lambda arrays: arrays["age"] * (1 / 3), outs, expected).differ > 0
     strange = [*expected[:-1], "nan"]
-    assert parity.compared(lambda arrays: arrays["age"] / 3, outs, strange) == (40, 1, 0.0), "a NaN is no number to subtract"
+    assert parity.measure_parity(lambda arrays: arrays["age"] / 3, outs, strange) == (40, 1, 0.0), (
+        "a NaN is no number to subtract"
+    )
 
 
 def test_made_up_rows_are_features_of_every_form_and_few_where_rows_are_wide():
-    outs = {**OUTS, "bag": Out("int", 9, None)}
-    rows = parity.made_up(outs)
-    assert matrix.csr(rows, outs).shape == (40, sum(out.columns for out in outs.values()))
-    assert matrix.dense({n: rows[n] for n in OUTS}, OUTS).shape == (40, 13)
+    outs = {**OUTS, "bag": FeatureOutput("int", 9, None)}
+    rows = parity.made_up_features(outs)
+    assert matrix.sparse_matrix(rows, outs).shape == (40, sum(out.columns for out in outs.values()))
+    assert matrix.dense_matrix({n: rows[n] for n in OUTS}, OUTS).shape == (40, 13)
     assert all(rows[n].min() >= 0 and rows[n].max() < OUTS[n].width for n in ("city", "plan", "pair"))
     assert len(set(rows["age"].tolist())) == 40
-    assert len(parity.made_up({"photo": Out("float", length=224 * 224 * 3)})["photo"]) == 2
+    assert len(parity.made_up_features({"photo": FeatureOutput("float", length=224 * 224 * 3)})["photo"]) == 2
 
 
 def test_a_model_that_refuses_made_up_rows_is_not_compared():
     def refuses(arrays):
         raise ValueError
 
-    assert parity.answered(refuses, OUTS) == []
-    assert parity.compared(refuses, OUTS, []) == (0, 0, 0.0)
+    assert parity.exact_predictions(refuses, OUTS) == []
+    assert parity.measure_parity(refuses, OUTS, []) == (0, 0, 0.0)

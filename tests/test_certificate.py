@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 from test_parity import TARGET, confs, table
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core import hashing
 from keyfold.core.types import ARROW
 from keyfold.errors import DataError, PromiseError
-from keyfold.features.certificate import Certificate, differs
-from keyfold.features.spec import Fitted, Spec
+from keyfold.features.certificate import Certificate, bits_differ
+from keyfold.features.spec import FittedFeature, Spec
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +58,11 @@ def test_a_row_by_itself_has_the_features_of_the_batch(issued):
     for name, values in whole.items():
         parts = [each[name] for each in alone]
         joined = pa.concat_arrays(parts) if isinstance(values, pa.Array) else np.concatenate(parts)
-        assert not differs(values, joined).any(), name
+        assert not bits_differ(values, joined).any(), name
 
 
 def test_a_wall_clock_is_no_moment(spark):
-    conf = check({"name": "x", "data": {"key": ["t"]}, "features": {"t": {"hashed": {"input_col": "t", "num_buckets": 8}}}})
+    conf = parse_conf({"name": "x", "data": {"key": ["t"]}, "features": {"t": {"hashed": {"input_col": "t", "num_buckets": 8}}}})
     spec = Spec.fit(spark.sql("SELECT TIMESTAMP_NTZ'2026-03-29 01:30:00' t"), conf.features)
     Certificate.issued(spark, spec).check(spec)
 
@@ -78,7 +78,7 @@ def test_other_bits_name_the_feature_and_the_row(issued):
     }
     for name, (key, value) in changed.items():
         kind, state = spec.features[name]
-        other = Spec(spec.inputs, spec.features | {name: Fitted(kind, state | {key: value})})
+        other = Spec(spec.inputs, spec.features | {name: FittedFeature(kind, state | {key: value})})
         with pytest.raises(PromiseError, match=rf"features.{name} is computed otherwise here .* row \d+ of the certificate"):
             certificate.check(other)
 

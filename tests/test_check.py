@@ -20,7 +20,7 @@ COLUMNS = "id,day,plan,churn"
 
 def conf(source, **more):
     data = {"source": str(source), "key": ["id"], "label": "churn", "columns": {"id": "bigint"}} | more.pop("data", {})
-    return confs.check({"name": "mine", "data": data, "features": {"plan": {"one_hot": {"input_col": "plan"}}}} | more)
+    return confs.parse_conf({"name": "mine", "data": data, "features": {"plan": {"one_hot": {"input_col": "plan"}}}} | more)
 
 
 @pytest.fixture
@@ -45,21 +45,21 @@ def source(tmp_path):
 ])  # fmt: skip
 def test_a_column_that_no_file_has_is_told(source, more, sentence):
     with pytest.raises(DataError) as error:
-        preflight.check(conf(source, **more), reads_source=True)
+        preflight.check_inputs(conf(source, **more), reads_source=True)
     assert str(error.value) == sentence.format(source=source)
-    preflight.check(conf(source, **more), reads_source=False)
+    preflight.check_inputs(conf(source, **more), reads_source=False)
 
 
 def test_columns_are_read_from_whatever_holds_them(tmp_path, source):
-    preflight.check(conf(source), reads_source=True)
+    preflight.check_inputs(conf(source), reads_source=True)
     folder = tmp_path / "many" / "plan=a"
     folder.mkdir(parents=True)
     (folder / "part.csv.gz").write_bytes(gzip.compress(b"id;day;churn\n1;x;0\n"))
-    preflight.check(conf(folder.parent, data={"csv": {"delimiter": ";"}}), reads_source=True)
+    preflight.check_inputs(conf(folder.parent, data={"csv": {"delimiter": ";"}}), reads_source=True)
     pq.write_table(pa.table({name: ["1"] for name in COLUMNS.split(",")}), tmp_path / "mine.parquet")
-    preflight.check(conf(tmp_path / "mine.parquet"), reads_source=True)
+    preflight.check_inputs(conf(tmp_path / "mine.parquet"), reads_source=True)
     with pytest.raises(DataError, match=r"data.label: .* has no column `left`"):
-        preflight.check(conf(tmp_path / "mine.parquet", data={"label": "left"}), reads_source=True)
+        preflight.check_inputs(conf(tmp_path / "mine.parquet", data={"label": "left"}), reads_source=True)
 
 
 def test_what_cannot_be_told_is_left_to_the_job(tmp_path, source):
@@ -69,29 +69,29 @@ def test_what_cannot_be_told_is_left_to_the_job(tmp_path, source):
     (tmp_path / "some.jsonl").write_text('{"id": 1}\n')
     for name, sentence in {"empty.csv": "is empty: not even a header", "odd.csv": "the header's column .* is not UTF-8"}.items():
         with pytest.raises(DataError, match=sentence):
-            preflight.check(conf(tmp_path / name), reads_source=True)
+            preflight.check_inputs(conf(tmp_path / name), reads_source=True)
     for name in ("odd.parquet", "some.jsonl"):
-        preflight.check(conf(tmp_path / name), reads_source=True)
-    preflight.check(conf("s3a://bucket/mine.csv"), reads_source=True)
-    preflight.check(conf(source, data={"columns": {"id": "bigint"}, "label": "churn"}), reads_source=True)
+        preflight.check_inputs(conf(tmp_path / name), reads_source=True)
+    preflight.check_inputs(conf("s3a://bucket/mine.csv"), reads_source=True)
+    preflight.check_inputs(conf(source, data={"columns": {"id": "bigint"}, "label": "churn"}), reads_source=True)
 
 
 def test_windows_are_made_from_columns_and_content_has_a_key(source):
     series = {"windowed": {"input_col": "id", "over": "7 days", "take": "mean"}}
     keyed = {"key": "content", "time": "day", "columns": {"day": "date"}}
-    preflight.check(
+    preflight.check_inputs(
         conf(source, data=keyed, features={"week": series | {"windowed": series["windowed"] | {"by": "plan"}}}), reads_source=True
     )
     with pytest.raises(DataError, match=r"features.week: .* no column `idd`"):
         odd = {"windowed": series["windowed"] | {"by": "plan", "input_col": "idd"}}
-        preflight.check(conf(source, data=keyed, features={"week": odd}), reads_source=True)
+        preflight.check_inputs(conf(source, data=keyed, features={"week": odd}), reads_source=True)
 
 
 def test_files_and_confs_that_are_not_there_are_told(tmp_path, source):
     with pytest.raises(DataError, match=r"there is no file `.*mine.cvs` .*did you mean `mine.csv`"):
-        preflight.check(conf(tmp_path / "mine.cvs"), reads_source=True)
+        preflight.check_inputs(conf(tmp_path / "mine.cvs"), reads_source=True)
     with pytest.raises(ConfError, match=r"there is no conf `usage.yaml`"):
-        preflight.check(conf(source, data={"time": "day", "views": ["usage.yaml"]}), reads_source=False)
+        preflight.check_inputs(conf(source, data={"time": "day", "views": ["usage.yaml"]}), reads_source=False)
 
 
 @pytest.mark.parametrize("period", ["2026-13", "2026", "2026-10-31", "october", "2026-1O"])
@@ -139,4 +139,4 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
 
 
 def test_the_list_of_estimators_is_that_of_the_release_that_is_installed():
-    assert estimators.listed() == estimators.found(), "see keyfold.models.estimators for how to renew it"
+    assert estimators.known_estimators() == estimators.installed_estimators(), "see keyfold.models.estimators for how to renew it"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyfold.models.positive_class import yes_of
+from keyfold.models.positive_class import guess_positive
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from keyfold.models.positive_class import yes_of
 )  # fmt: skip
 def test_the_class_that_says_yes(classes, yes):
     for both in (classes, classes[::-1]):
-        found = yes_of(both)
+        found = guess_positive(both)
         assert (found and found[0]) == yes
         if found:
             no = next(c for c in classes if c != yes)

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.dataset import collisions
-from keyfold.dataset.collisions import Collisions, Pair, collisions_section
-from keyfold.dataset.fit_features import features
-from keyfold.features.kinds import Feature, FromFeature
+from keyfold.dataset.collisions import Collisions, SharedBucket, collisions_section
+from keyfold.dataset.fit_features import fit_features
+from keyfold.features.kind import FeatureInput
+from keyfold.features.kinds import Feature
 from keyfold.features.spec import Spec
 from keyfold.runtime.run import Run
 
@@ -69,7 +70,7 @@ def oracle(spec, name, table):
     """The same of Arrow's buckets and Python's values."""
     arrays = spec.arrow(table)
     kind = spec.features[name].kind
-    inputs = [arrays[c.feature].tolist() if isinstance(c, FromFeature) else table[c].to_pylist() for c in kind.inputs()]
+    inputs = [arrays[c.feature].tolist() if isinstance(c, FeatureInput) else table[c].to_pylist() for c in kind.inputs()]
     buckets = defaultdict(Counter)
     for bucket, value in zip(arrays[name].tolist(), zip(*inputs, strict=True), strict=True):
         if bucket:
@@ -90,7 +91,7 @@ def oracle(spec, name, table):
 
 def pair(values):
     first, second = sorted(((tuple(map(written, value)), n) for value, n in values.items()), key=lambda v: (-v[1], v[0]))[:2]
-    return Pair(" × ".join(first[0]), first[1], " × ".join(second[0]), second[1])
+    return SharedBucket(" × ".join(first[0]), first[1], " × ".join(second[0]), second[1])
 
 
 def written(value):
@@ -111,7 +112,7 @@ def test_counts_and_pairs_are_those_of_plain_python(spark, drawn):
     table = pa.table({c: pa.array([row[c] for row in drawn], type_) for c, type_ in COLUMNS.items()})
     frame = spark.createDataFrame(table).withColumn("wall", F.col("wall").cast("timestamp_ntz")).repartition(3)
     spec = fitted(frame, CONFS)
-    assert collisions.measure(frame, spec) == [oracle(spec, name, table) for name in COUNTED]
+    assert collisions.measure_collisions(frame, spec) == [oracle(spec, name, table) for name in COUNTED]
 
 
 def test_without_values_nothing_collides(spark):
@@ -119,7 +120,7 @@ def test_without_values_nothing_collides(spark):
     confs = {c: {"hashed": {"input_col": c, "num_buckets": 8}} for c in ("text", "nothing")}
     for rows_, wanted in (([], 0), ([("a", None), (None, None), ("a", None)], 2)):
         frame = spark.createDataFrame(rows_, schema)
-        text, nothing = collisions.measure(frame, fitted(frame, confs))
+        text, nothing = collisions.measure_collisions(frame, fitted(frame, confs))
         assert text[2:] == (wanted, wanted // 2, wanted // 2, 0, 0, [])
         assert nothing[2:] == (0, 0, 0, 0, 0, [])
         assert (nothing.observed, nothing.expected, nothing.expected_share, nothing.advised()) == (0, 0, 0, 2)
@@ -128,7 +129,7 @@ def test_without_values_nothing_collides(spark):
 def test_text_that_a_collation_holds_for_equal_is_two_values(spark):
     frame = spark.sql("SELECT x COLLATE UTF8_LCASE AS x FROM VALUES ('a'), ('A'), ('a') AS t(x)")
     spec = fitted(frame, {"f": {"hashed": {"input_col": "x", "num_buckets": 2}}})
-    assert collisions.measure(frame, spec) == [Collisions("f", 2, 3, 2, 1, 2, 3, [Pair("a", 2, "A", 1)])]
+    assert collisions.measure_collisions(frame, spec) == [Collisions("f", 2, 3, 2, 1, 2, 3, [SharedBucket("a", 2, "A", 1)])]
 
 
 @pytest.mark.parametrize(("values", "reads"), [(40, 2), (1, 1)])
@@ -142,7 +143,7 @@ def test_rows_are_read_once_to_count_and_once_for_pairs(spark, values, reads):
 
     held = spark.range(200).selectExpr(f"id % {values} AS a", "0L AS b")
     spec = fitted(held, {c: {"hashed": {"input_col": c, "num_buckets": 4}} for c in "ab"})
-    collisions.measure(held.mapInArrow(seen, held.schema), spec)
+    collisions.measure_collisions(held.mapInArrow(seen, held.schema), spec)
     assert counted.value == 200 * reads
 
 
@@ -211,7 +212,7 @@ def frame(spark):
 
 
 def a_run(spark, **more):
-    run = Run(check(RAW | more), spark)
+    run = Run(parse_conf(RAW | more), spark)
     if not run.rows.exists():
         run.rows._save(frame(spark).write.format("delta"), frame(spark), {})
     return run
@@ -223,8 +224,8 @@ def told(run):
 
 def test_the_job_tells_and_keeps_what_it_counted(spark, home, monkeypatch):
     run = a_run(spark)
-    spec, found = features(run)
-    wanted = collisions.measure(found.rows.where("keyfold_fold = 'train'"), spec)
+    spec, found = fit_features(run)
+    wanted = collisions.measure_collisions(found.rows.where("keyfold_fold = 'train'"), spec)
     (section,) = told(run)
     assert section == collisions_section(wanted)
     kept = run.table("keyfold.collisions").read().orderBy("feature").collect()
@@ -234,9 +235,9 @@ def test_the_job_tells_and_keeps_what_it_counted(spark, home, monkeypatch):
     assert [(r.expected, r.advised_buckets) for r in kept] == [(c.expected, c.advised()) for c in wanted]
     assert {r.feature: r.rows for r in kept} == dict.fromkeys(["city", "few"], found.of("train"))
 
-    monkeypatch.setattr(collisions, "measure", None)  # the second time they are read
+    monkeypatch.setattr(collisions, "measure_collisions", None)  # the second time they are read
     again = a_run(spark)
-    features(again)
+    fit_features(again)
     assert told(again) == [section]
     assert "collisions" not in [step.name for step in again.jobs[-1].steps]
     assert run.table("keyfold.collisions").read().count() == 2
@@ -245,10 +246,10 @@ def test_the_job_tells_and_keeps_what_it_counted(spark, home, monkeypatch):
 @pytest.mark.slow
 def test_other_rows_are_counted_anew(spark, home):
     run = a_run(spark)
-    features(run)
+    fit_features(run)
     run.rows.append(frame(spark).selectExpr("id + 400 AS id", "concat('new', id) AS city", "y", "z"))
     again = a_run(spark)
-    features(again)
+    fit_features(again)
     assert told(again) != told(run)
     assert run.table("keyfold.collisions").read().count() == 4
 
@@ -256,14 +257,14 @@ def test_other_rows_are_counted_anew(spark, home):
 @pytest.mark.parametrize("more", [{"report": {"collisions": False}}, {"features": {"kind": RAW["features"]["kind"]}}])
 def test_nothing_is_counted_where_nobody_asks_or_nothing_is_hashed(spark, home, more):
     run = a_run(spark, **more)
-    features(run)
+    fit_features(run)
     assert told(run) == []
     assert not run.table("keyfold.collisions").exists()
 
 
 def test_the_section_has_numbers_a_picture_and_pairs():
     few = Collisions("few", 1024, 10, 3, 3, 0, 0)
-    city = Collisions("city", 8192, 154_191, 5000, 3783, 2223, 66_319, [Pair("<b>", 467, "Bonn", 222)])
+    city = Collisions("city", 8192, 154_191, 5000, 3783, 2223, 66_319, [SharedBucket("<b>", 467, "Bonn", 222)])
     html = collisions_section([few, city]).html
     cells = re.findall(r"<td[^>]*>(.*?)</td>", html)
     assert cells[:8] == ["city", "8,192", "5,000", "3,783", "1,217", "1,258", "43.01%", "497,398"]

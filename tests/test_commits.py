@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfold.conf.use_case import check
-from keyfold.engine.commits import RECORDS, Commit, Log
+from keyfold.conf.use_case import parse_conf
+from keyfold.engine.commits import RECORDS, Commit, CommitLog
 from keyfold.engine.tables import Table, Tables
 from keyfold.errors import DataError, PromiseError
 from keyfold.feature_store import table as feature_table
 from keyfold.ingestion.job import ingest, undo
 from keyfold.runtime.run import Job, Run
-from keyfold.scoring.key_check import due
+from keyfold.scoring.key_check import check_keys
 
 FILES = {"a": ["1,2026-01-05", "2,2026-01-06"], "b": ["3,2026-02-05"], "c": ["4,2026-02-06"]}
 WINDOW = {"sum": {"windowed": {"input_col": "id", "by": [], "over": "all", "take": "sum"}}}
@@ -31,7 +31,7 @@ def ingested(spark, home, tmp_path):
             path = tmp_path / "in" / f"{name}.csv"
             path.unlink() if lines is None else path.write_text("\n".join(["id,day", *lines, ""]))
         data = {"source": str(tmp_path / "in"), "columns": {"id": "bigint", "day": "date"}, "key": ["id"], "max_quarantine": 1}
-        conf = check({"name": "t", "data": data | {"time": "day", "period": "month"}, "features": features or {}})
+        conf = parse_conf({"name": "t", "data": data | {"time": "day", "period": "month"}, "features": features or {}})
         run = Run(conf, spark)
         ingest(run)
         return run
@@ -149,16 +149,16 @@ def test_what_nobody_knows_is_not_believed(ingested, spark):
     first.jobs.append(Job("score", run_id="r"))
     pinned = first.rows.version()
     february = first.rows.read(pinned.version).where("keyfold_period = '2026-02'")
-    found = due(first, first.jobs[-1], february, pinned, "2026-02")
+    found = check_keys(first, first.jobs[-1], february, pinned, "2026-02")
     assert (found.read, found.keys, found.refused) == (3, 2, 2), "the copies are seen"
     quarantined = first.quarantine.version()
-    due(first, first.jobs[-1], february, pinned, "2026-02")
+    check_keys(first, first.jobs[-1], february, pinned, "2026-02")
     assert first.quarantine.version() == quarantined, "and are put aside once"
 
 
 def test_windows_are_computed_again_where_others_changed_rows(ingested, spark):
     def sums(run):
-        feature_table.ready(run)
+        feature_table.update_feature_table(run)
         return [row["sum"] for row in run.featured.read().sort("id").collect()], run.featured.version()
 
     first = ingested(WINDOW, **FILES)
@@ -231,8 +231,8 @@ def test_what_is_not_known_may_have_changed_everything(commits, forgotten):
         Commit(v, 0, {"p": [*values], "unique": ["k"]} if how == "WRITE" else {}, at, how)
         for v, (how, values) in enumerate(commits)
     ]
-    *_, latest = whole = Log(made)
-    known = Log([c for c in made if c.version not in forgotten or c.version == whole.latest])
+    *_, latest = whole = CommitLog(made)
+    known = CommitLog([c for c in made if c.version not in forgotten or c.version == whole.latest])
     for log in (whole, known):
         changed = log.last_change()
         assert changed >= whole.last_change(), "never an older version than the true one"

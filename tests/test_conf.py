@@ -32,7 +32,7 @@ def raw(path="", value=None):
 
 def faults(made):
     with pytest.raises(ConfError) as caught:
-        use_case.check(made, "mine.yaml")
+        use_case.parse_conf(made, "mine.yaml")
     assert caught.value.exit_code == 2
     first, *lines = str(caught.value).split("\n")
     assert first == f"mine.yaml has {'a fault' if len(lines) == 1 else f'{len(lines)} faults'}:"
@@ -62,7 +62,7 @@ def write(tmp_path):
     ],
 )  # fmt: skip
 def test_scalars_are_those_of_yaml_1_2(text, value):
-    parsed = yaml.parse(text)
+    parsed = yaml.parse_yaml(text)
     assert parsed == value
     assert type(parsed) is type(value)
 
@@ -97,7 +97,7 @@ BOMB = "a: &a [x, x, x]\n" + "".join(
 def test_what_is_no_conf_is_refused_with_its_place(write, text, sentence):
     path = write(text)
     with pytest.raises(ConfError) as caught:
-        use_case.load(path)
+        use_case.load_conf(path)
     assert str(caught.value).startswith(str(path))
     assert sentence in str(caught.value)
 
@@ -106,7 +106,7 @@ def test_what_is_no_conf_is_refused_with_its_place(write, text, sentence):
 def test_a_conf_of_too_many_values_is_refused_before_they_are_made(text, monkeypatch):
     monkeypatch.setattr(yaml, "_Loader", None)
     with pytest.raises(ConfError, match=r"the text is not YAML: it has more than 20,000 values"):
-        yaml.parse(text)
+        yaml.parse_yaml(text)
 
 
 def test_what_json_cannot_hold_is_refused_with_its_path(write):
@@ -118,7 +118,7 @@ train: {model: {sklearn: {estimator: sklearn.linear_model.LogisticRegression, pa
 score: {max_quarantine: !!timestamp 2026-01-01}
 """
     with pytest.raises(ConfError) as caught:
-        use_case.load(write(text))
+        use_case.load_conf(write(text))
     assert str(caught.value).split("\n  ")[1:] == [
         "data.positive.above must be a finite number (got nan)",
         "features.x.bucketized.boundaries.1 must be a finite number (got inf)",
@@ -133,14 +133,14 @@ score: {max_quarantine: !!timestamp 2026-01-01}
         "data.label has half a character (a lone surrogate); write it whole (got '\\ud83d')"
     ]
     with pytest.raises(ConfError, match=r"--set data\.label has half a character"):
-        use_case.load(write("name: n\ndata: {key: [id]}"), ["data.label=\udc80"])
+        use_case.load_conf(write("name: n\ndata: {key: [id]}"), ["data.label=\udc80"])
     with pytest.raises(ConfError, match=r"line 2 is not YAML: found invalid Unicode"):
-        use_case.load(write('name: n\ndata: {key: ["\\ud800"]}'))
+        use_case.load_conf(write('name: n\ndata: {key: ["\\ud800"]}'))
 
 
 def test_of_many_faults_the_first_are_shown():
     with pytest.raises(ConfError) as caught:
-        use_case.check(raw("data.columns", dict.fromkeys(map(str, range(1_060)), 1)))
+        use_case.parse_conf(raw("data.columns", dict.fromkeys(map(str, range(1_060)), 1)))
     first, *said = str(caught.value).split("\n  ")
     assert first == "the conf has 1,060 faults:" and len(said) == 51 and said[-1] == "… and 1,010 more"
 
@@ -148,14 +148,14 @@ def test_of_many_faults_the_first_are_shown():
 def test_a_missing_conf_names_the_nearest(write):
     path = write("")
     with pytest.raises(ConfError, match=r"there is no conf `.*mime\.yaml` \(did you mean `mine\.yaml`\?\)"):
-        use_case.load(path.with_name("mime.yaml"))
+        use_case.load_conf(path.with_name("mime.yaml"))
 
 
 @pytest.mark.parametrize(("text", "got"), [("", "nothing"), ("- a", "['a']"), ("churn", "'churn'")])
 @pytest.mark.parametrize("overrides", [[], ["name=x"]])
 def test_a_conf_is_a_mapping(write, text, got, overrides):
     with pytest.raises(ConfError) as caught:
-        use_case.load(write(text), overrides)
+        use_case.load_conf(write(text), overrides)
     assert str(caught.value).endswith(f"must be a mapping with `name:` and `data:` (got {got})")
 
 
@@ -163,7 +163,7 @@ def test_a_conf_is_a_mapping(write, text, got, overrides):
 
 
 def test_overrides_are_typed_as_the_file_is():
-    loaded = use_case.load(
+    loaded = use_case.load_conf(
         CHURN,
         [
             "data.source.customers=300",
@@ -189,14 +189,14 @@ def test_overrides_are_typed_as_the_file_is():
 @pytest.mark.parametrize("override", ["name", "=x", ""])
 def test_an_override_has_a_path_and_a_value(override):
     with pytest.raises(ConfError, match=r"--set takes path\.to\.option=value \(got `.*`\)"):
-        use_case.load(CHURN, [override])
+        use_case.load_conf(CHURN, [override])
 
 
 def test_an_override_is_checked_as_the_file_is():
     with pytest.raises(ConfError, match=r"features\.city\.hashed\.num_bucket is not an option \(did you mean `num_buckets`\?\)"):
-        use_case.load(CHURN, ["features.city.hashed.num_bucket=8"])
+        use_case.load_conf(CHURN, ["features.city.hashed.num_bucket=8"])
     with pytest.raises(ConfError, match=r"--set name, line 1 is not YAML"):
-        use_case.load(CHURN, ["name=[a"])
+        use_case.load_conf(CHURN, ["name=[a"])
 
 
 # --- faults ---
@@ -302,7 +302,7 @@ def test_a_feature_that_another_takes_is_left_out_with_it_or_not_at_all():
     made |= {"report": {"without": [["city"]]}}
     made["features"]["n"] = {"numeric": {"input_col": "n"}}
     assert faults(made) == ["report.without.0: feature `x` takes `city`; leave out both, or neither"]
-    use_case.check(made | {"report": {"without": [["city", "x"]]}})
+    use_case.parse_conf(made | {"report": {"without": [["city", "x"]]}})
 
 
 def test_all_faults_come_at_once():
@@ -324,7 +324,7 @@ def test_what_was_got_is_cut_short():
 
 
 def test_encodings_have_the_names_that_python_gives_them():
-    assert use_case.check(raw("data.csv", {"encoding": "Latin-1"})).data.csv.encoding == "iso-8859-1"
+    assert use_case.parse_conf(raw("data.csv", {"encoding": "Latin-1"})).data.csv.encoding == "iso-8859-1"
 
 
 # --- what leaves ---
@@ -334,7 +334,7 @@ def test_the_schema_describes_the_confs_and_their_faults():
     done = subprocess.run([sys.executable, ROOT / "jobs" / "schema.py"], capture_output=True, text=True, check=True)
     schema = json.loads(done.stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(yaml.read(CHURN), schema)
+    jsonschema.validate(yaml.read_yaml(CHURN), schema)
     jsonschema.validate(raw(), schema)
     for path, value in [("sorce", "x"), ("features.city.hashed.num_buckets", 1), ("data.period", "week"), ("data.key", [])]:
         with pytest.raises(jsonschema.ValidationError):
@@ -342,17 +342,17 @@ def test_the_schema_describes_the_confs_and_their_faults():
 
 
 def test_a_dumped_conf_is_the_same_conf(write):
-    loaded = use_case.load(CHURN)
-    again = use_case.load(write(yaml.dump(loaded)))
+    loaded = use_case.load_conf(CHURN)
+    again = use_case.load_conf(write(yaml.dump_yaml(loaded)))
     assert again == loaded
     assert again.digest == loaded.digest
-    assert use_case.load(CHURN, ["split.salt=other"]).digest != loaded.digest
+    assert use_case.load_conf(CHURN, ["split.salt=other"]).digest != loaded.digest
 
 
 def test_a_feature_without_options_is_a_sentence():
     for kind in ("numeric", "hashed", "windowed"):
         with pytest.raises(ConfError, match=f"features.a: {kind} must be a mapping of its options"):
-            use_case.check({"name": "t", "data": {"key": ["id"]}, "features": {"a": {kind: None}}})
+            use_case.parse_conf({"name": "t", "data": {"key": ["id"]}, "features": {"a": {kind: None}}})
 
 
 @pytest.mark.parametrize(
@@ -374,10 +374,10 @@ def test_the_label_is_no_feature(feature, refused):
         "features": {"f": feature},
     }
     if not refused:
-        assert use_case.check(raw)
+        assert use_case.parse_conf(raw)
         return
     with pytest.raises(ConfError, match=r"features.f takes `y`, which is data.label, the column to predict; take it out"):
-        use_case.check(raw)
+        use_case.parse_conf(raw)
 
 
 def test_a_key_has_no_name_of_a_column_beside_it():
@@ -385,8 +385,8 @@ def test_a_key_has_no_name_of_a_column_beside_it():
     drawn = {"images": {"input_col": "photo", "operations": [{"thumbnail": 64}]}}
     for key, more, table in (("Status", learnt, "predictions"), ("path", drawn, "images")):
         with pytest.raises(ConfError) as error:
-            use_case.check({"name": "x", "data": {"key": ["id", key]}} | more)
+            use_case.parse_conf({"name": "x", "data": {"key": ["id", key]}} | more)
         other = f"data.columns: {{{key}_: {{from: {key}, type: string}}}}"
         said = f"data.key: `{key}` is a column of the table of {table}; give it another name there, as in {other}"
         assert str(error.value) == f"the conf has a fault:\n  {said}"
-        assert use_case.check({"name": "x", "data": {"key": ["id", key]}}), "for other jobs it is a name like others"
+        assert use_case.parse_conf({"name": "x", "data": {"key": ["id", key]}}), "for other jobs it is a name like others"

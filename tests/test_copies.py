@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keyfold.conf.split import Split
 from keyfold.core.names import FOLD, LABEL
-from keyfold.dataset.copies import SHARE, Alike, alike, copies, parts, row_hash
+from keyfold.dataset.copies import SHARE, CopyCounts, copy_share, count_copies, hash_parts, sql_row_hash
 from keyfold.split.folds import Folds
 
 RNG = np.random.default_rng(0)
@@ -30,20 +30,20 @@ def frame_of(spark, table, copied=0.0):
 
 def share_of(spark, table, inputs, copied=0.0):
     frame, rows = frame_of(spark, table, copied)
-    return copies(alike(frame, int((rows[FOLD] == "train").sum()), FOLDS, inputs))
+    return copy_share(count_copies(frame, int((rows[FOLD] == "train").sum()), FOLDS, inputs))
 
 
 def test_a_row_is_hashed_with_its_order_and_its_gaps(spark):
     values = [None, 0, 1, 42]
     cells = list(itertools.product(values, repeat=3))
     frame = spark.createDataFrame(cells, "a bigint, b bigint, c bigint")
-    assert frame.selectExpr(f"{row_hash('abc')} AS h").distinct().count() == len(cells)
+    assert frame.selectExpr(f"{sql_row_hash('abc')} AS h").distinct().count() == len(cells)
 
 
 def test_what_rows_have_in_common_is_counted(spark):
     table = {"a": RNG.integers(0, 6, 400), "b": RNG.choice(["x", "y", None], 400), "c": RNG.integers(0, 4, 400) / 2}
     frame, rows = frame_of(spark, table)
-    found = alike(frame, 300, FOLDS, ["a", "b", "c"])
+    found = count_copies(frame, 300, FOLDS, ["a", "b", "c"])
     train, outside = rows[rows[FOLD] == "train"], rows[rows[FOLD] != "train"]
 
     def counted(*columns):
@@ -60,10 +60,10 @@ def test_what_rows_have_in_common_is_counted(spark):
 
 def test_parts_are_at_least_two_and_few(spark):
     frame = spark.createDataFrame([("abcde", "f", bytearray(b"gh"))], "a string, b string, c binary")
-    one = frame.selectExpr(*parts(frame, ["a"]), *(row_hash([e]) for e in ("'ab'", "'cde'")))
+    one = frame.selectExpr(*hash_parts(frame, ["a"]), *(sql_row_hash([e]) for e in ("'ab'", "'cde'")))
     assert one.first()[:2] == one.first()[2:]
-    assert len(parts(frame, ["c"])) == len(parts(frame, ["a", "b"])) == 2
-    assert len(parts(frame, ["a"] * 100)) == 12
+    assert len(hash_parts(frame, ["c"])) == len(hash_parts(frame, ["a", "b"])) == 2
+    assert len(hash_parts(frame, ["a"] * 100)) == 12
 
 
 N = 3000
@@ -127,11 +127,11 @@ def test_the_order_of_rows_is_no_matter(order):
 
     def of(rows):
         f, both, label, rest, part, other = rows.T
-        return copies(Alike(f, both, label, [rest, other], [part, other], [both, both], 20))
+        return copy_share(CopyCounts(f, both, label, [rest, other], [part, other], [both, both], 20))
 
     assert of(counts[list(order)]) == pytest.approx(of(counts))
 
 
 def test_nothing_alike_is_no_copy():
     none = np.zeros(3, int)
-    assert copies(Alike(none, none, none, [none, none], [none, none], [none, none], 9)) == (0.0, 0.0)
+    assert copy_share(CopyCounts(none, none, none, [none, none], [none, none], [none, none], 9)) == (0.0, 0.0)

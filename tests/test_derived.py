@@ -9,14 +9,14 @@ import pyarrow as pa
 import pytest
 from test_windows import HOUR, batch, run
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.derived import SAMPLES, Derived, _log
 from keyfold.errors import ConfError, DataError
 from keyfold.features.certificate import Certificate
 from keyfold.features.kinds import Feature
 from keyfold.features.kinds.windowed import Windowed
 from keyfold.features.spec import Spec
-from keyfold.windows.series import Definition, States
+from keyfold.windows.series import SeriesDefinition, States
 
 RNG = np.random.default_rng(0)
 DAY = dt.timedelta(days=1)
@@ -92,7 +92,7 @@ def test_a_window_over_them_is_that_over_a_column_of_them():
     def definition(column):
         kind = Windowed.model_validate({"input_col": column, "by": "k", "column": "w", "over": "3 rows", "take": "mean"})
         inputs = [(kind.input_col, None)]
-        return Definition(["k"], "t", [], inputs, [kind.window(inputs)])
+        return SeriesDefinition(["k"], "t", [], inputs, [kind.window(inputs)])
 
     wanted = run(definition("x"), [(k, at, None if x is None or not k else x / k) for k, at, x in rows])
     found = run(definition(ratio), rows, [5, 17])
@@ -104,7 +104,7 @@ def test_a_window_over_them_is_that_over_a_column_of_them():
 
 def conf(column, **data):
     features = {"f": {"numeric": {"input_col": column}}}
-    return check({"name": "t", "data": {"key": ["id"], **data}, "features": features}).features["f"].kind
+    return parse_conf({"name": "t", "data": {"key": ["id"], **data}, "features": features}).features["f"].kind
 
 
 def test_an_age_is_at_the_time_of_the_row():

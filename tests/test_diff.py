@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.engine.tables import Tables
 from keyfold.errors import DataError
 from keyfold.features.spec import Spec
@@ -33,12 +33,12 @@ def rows(spark):
 
 def fitted(rows, features):
     raw = {"name": "t", "data": {"key": ["id"]}, "features": features}
-    return Spec.fit(rows, check(raw).features)
+    return Spec.fit(rows, parse_conf(raw).features)
 
 
 def test_each_feature_that_differs_is_counted_and_no_other(rows):
     a, b = fitted(rows, FEATURES), fitted(rows, OTHER | {"new": {"numeric": {"input_col": "x"}}})
-    found = {d.feature: d for d in spec_diff.compared(rows, a, b)}
+    found = {d.feature: d for d in spec_diff.compare_specs(rows, a, b)}
     table = rows.toArrow()
     before, after = a.arrow(table), b.arrow(table)
     assert found.keys() == FEATURES.keys()
@@ -59,26 +59,27 @@ def test_what_is_told(rows):
         fitted(rows, FEATURES),
         fitted(rows, {n: f for n, f in OTHER.items() if n != "same"} | {"new": {"numeric": {"input_col": "x"}}}),
     )
-    lines = spec_diff.told(spec_diff.compared(rows, a, b), a, b).split("\n")
+    lines = spec_diff.describe_differences(spec_diff.compare_specs(rows, a, b), a, b).split("\n")
     assert re.match(r'moved: 270 of 300 rows \(90.00%\), 50 → 60 columns; such as {"c": "c\d"}: \d+ → \d+$', lines[0])
     assert [line.split(":")[0] for line in lines[:-3]] == ["moved", "bag", "few", "cross"]
     assert lines[-3:] == ["only in A: same", "only in B: new", "0 of 4 features that both have are equal on all 300 rows"]
     assert (
-        spec_diff.told(spec_diff.compared(rows.limit(0), a, a), a, a) == "5 of 5 features that both have are equal on all 0 rows"
+        spec_diff.describe_differences(spec_diff.compare_specs(rows.limit(0), a, a), a, a)
+        == "5 of 5 features that both have are equal on all 0 rows"
     )
 
 
 def test_a_sample_is_of_the_rows_and_not_of_their_layout(rows):
-    ids = {row.id for row in spec_diff.sample(rows, 60).collect()}
+    ids = {row.id for row in spec_diff.sample_rows(rows, 60).collect()}
     assert 30 < len(ids) < 90
-    assert {row.id for row in spec_diff.sample(rows.repartition(7), 60).collect()} == ids
-    assert spec_diff.sample(rows, 300).count() == 300
+    assert {row.id for row in spec_diff.sample_rows(rows.repartition(7), 60).collect()} == ids
+    assert spec_diff.sample_rows(rows, 300).count() == 300
 
 
 def test_rows_that_a_spec_refuses_are_told(rows):
     a = fitted(rows, FEATURES)
     with pytest.raises(DataError, match="the table has no column `x`"):
-        spec_diff.compared(rows.drop("x"), a, a)
+        spec_diff.compare_specs(rows.drop("x"), a, a)
 
 
 def test_specs_are_found_by_file_and_by_the_beginning_of_a_digest(spark, rows, home, tmp_path):
@@ -87,10 +88,10 @@ def test_specs_are_found_by_file_and_by_the_beginning_of_a_digest(spark, rows, h
     kept = spark.createDataFrame([(s.digest, s.to_json()) for s in (a, a, b)], "digest string, spec string").coalesce(1)
     tables.table(spec_diff.SPECS).append(kept)
     for spec in (a, b):
-        assert spec_diff.found(tables, spec.digest[:8]).digest == spec.digest
+        assert spec_diff.find_spec(tables, spec.digest[:8]).digest == spec.digest
     (tmp_path / "spec.json").write_text(a.to_json(), "utf-8")
-    assert spec_diff.found(tables, str(tmp_path / "spec.json")).digest == a.digest
+    assert spec_diff.find_spec(tables, str(tmp_path / "spec.json")).digest == a.digest
     with pytest.raises(DataError, match=r"2 specs begin with ``: \w+, \w+; give a file"):
-        spec_diff.found(tables, "")
+        spec_diff.find_spec(tables, "")
     with pytest.raises(DataError, match=r"there is no spec `zz`; give a file, models:/…, or a digest of keyfold.specs"):
-        spec_diff.found(tables, "zz")
+        spec_diff.find_spec(tables, "zz")

@@ -18,18 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfold.conf import use_case as confs
-from keyfold.conf.yaml import parse
+from keyfold.conf.yaml import parse_yaml
 from keyfold.errors import ConfError
 from keyfold.evaluation import label_leakage
 from keyfold.ingestion.job import ingest
 from keyfold.profiling import value_formats
-from keyfold.profiling.draft_conf import conf_for
-from keyfold.profiling.file_profile import see
-from keyfold.profiling.row_sample import SAMPLE, Sample
-from keyfold.profiling.value_formats import NUMBERS, Numbers
+from keyfold.profiling.draft_conf import draft_conf
+from keyfold.profiling.file_profile import profile_files
+from keyfold.profiling.row_sample import SAMPLE_ROWS, RowSample
+from keyfold.profiling.value_formats import NUMBER_FORMATS, NumberFormat
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 JOB = Path(__file__).parent.parent / "jobs" / "init.py"
 Draw = Callable[..., tuple[str, dict[str, Any]]]
@@ -49,9 +50,9 @@ def draw(tmp_path: Path) -> Draw:
 
 
 def drawn(path: str, **options: Any) -> tuple[str, dict[str, Any]]:
-    text = conf_for(path, **{"key": ["id"], "label": "y"} | options)
-    confs.check(parse(text))
-    return text, parse(text)
+    text = draft_conf(path, **{"key": ["id"], "label": "y"} | options)
+    confs.parse_conf(parse_yaml(text))
+    return text, parse_yaml(text)
 
 
 def frame(rows: int = 400, **columns: Any) -> pd.DataFrame:
@@ -108,8 +109,8 @@ def test_amounts_with_a_currency_are_text_and_that_is_said(draw: Draw) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(-(10**12), 10**12), min_size=1), st.integers(0, 4), st.sampled_from(NUMBERS))
-def test_any_number_is_read_in_the_form_in_which_it_is_written(whole: list[int], places: int, form: Numbers) -> None:
+@given(st.lists(st.integers(-(10**12), 10**12), min_size=1), st.integers(0, 4), st.sampled_from(NUMBER_FORMATS))
+def test_any_number_is_read_in_the_form_in_which_it_is_written(whole: list[int], places: int, form: NumberFormat) -> None:
     def written(number: int) -> str:
         units, rest = divmod(abs(number), 10**places)
         grouped = f"{units:,}".replace(",", form.thousands)
@@ -142,15 +143,15 @@ def test_any_date_is_read_in_the_form_in_which_it_is_written(days: list[Any], fo
     }
     python = re.sub("yyyy|yy|MMM|MM|M|dd|d|HH|H|mm|ss", lambda token: tokens[token[0]], form)
     texts = pa.array([day.strftime(python) for day in days])
-    assert value_formats.is_date(texts, form)
+    assert value_formats.are_dates(texts, form)
     shape = "%Y-%m-%d" + (" %H:%M:%S" if "ss" in form else " %H:%M:00" if "mm" in form else "")
-    assert value_formats.iso(texts, form).to_pylist() == [day.strftime(shape) for day in days]
+    assert value_formats.dates_as_iso(texts, form).to_pylist() == [day.strftime(shape) for day in days]
 
 
 def test_what_is_no_date_is_null() -> None:
     texts = pa.array([None, "", "1.2", "31.12.2026"])
-    assert value_formats.iso(texts, "dd.MM.yyyy").to_pylist() == [None, None, None, "2026-12-31"]
-    assert value_formats.iso(pa.array([None, "1.2.26 7:05"]), "d.M.yy H:mm").to_pylist() == [None, "2026-02-01 07:05:00"]
+    assert value_formats.dates_as_iso(texts, "dd.MM.yyyy").to_pylist() == [None, None, None, "2026-12-31"]
+    assert value_formats.dates_as_iso(pa.array([None, "1.2.26 7:05"]), "d.M.yy H:mm").to_pylist() == [None, "2026-02-01 07:05:00"]
 
 
 def test_gaps_between_dates_of_any_form(draw: Draw) -> None:
@@ -220,8 +221,10 @@ def test_of_two_columns_that_are_the_same_one_is_taken(draw: Draw) -> None:
 
 def test_few_rows_make_no_suspects() -> None:
     y = np.array([0.0, 1.0] * 15)
-    assert label_leakage.reason(label_leakage.Values(y), label_leakage.Label(y, classes=True)) is None
-    assert label_leakage.reason(label_leakage.Values(np.tile(y, 2)), label_leakage.Label(np.tile(y, 2), classes=True))
+    assert label_leakage.leakage_reason(label_leakage.ColumnValues(y), label_leakage.LabelValues(y, classes=True)) is None
+    assert label_leakage.leakage_reason(
+        label_leakage.ColumnValues(np.tile(y, 2)), label_leakage.LabelValues(np.tile(y, 2), classes=True)
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -231,7 +234,7 @@ def test_the_area_is_that_of_scikit_learn(scores: list[int], seed: int) -> None:
 
     y = np.random.default_rng(seed).integers(0, 2, len(scores)).astype(float)
     y[:2] = 0, 1
-    assert label_leakage.Label(y, classes=True).quality(np.array(scores, float)) == pytest.approx(roc_auc_score(y, scores))
+    assert label_leakage.LabelValues(y, classes=True).quality(np.array(scores, float)) == pytest.approx(roc_auc_score(y, scores))
 
 
 def test_people_are_left_out(draw: Draw) -> None:
@@ -377,7 +380,7 @@ def test_a_key_with_the_name_of_a_column_of_predictions_gets_another(draw: Draw,
     assert "the table of predictions has a column status of its own" in text and "To keep a name" not in text
     frame().rename(columns={"id": "Status"}).to_parquet(tmp_path / "mine.parquet")
     with pytest.raises(ConfError, match=r"--key: `Status` is a column of the table of predictions; rename it in the files"):
-        conf_for(str(tmp_path / "mine.parquet"), ["Status"], "y")
+        draft_conf(str(tmp_path / "mine.parquet"), ["Status"], "y")
 
 
 def test_a_first_column_without_a_name_is_the_number_of_the_row(draw: Draw) -> None:
@@ -392,10 +395,10 @@ def test_a_table_without_a_key(draw: Draw, tmp_path: Path) -> None:
     with pytest.raises(
         ConfError, match=r"--key must name what tells rows apart: no column has another value in every row; .*--key content"
     ):
-        conf_for(str(tmp_path / "mine.csv"), None, "y")
+        draft_conf(str(tmp_path / "mine.csv"), None, "y")
     draw(frame())
     with pytest.raises(ConfError, match="`id` has another value in every row"):
-        conf_for(str(tmp_path / "mine.csv"), None, "y")
+        draft_conf(str(tmp_path / "mine.csv"), None, "y")
     _, conf = draw(frame().rename(columns={"id": "content"}), key=["content"])
     assert conf["data"]["key"] == ["content"]
 
@@ -406,7 +409,7 @@ def test_hidden_folders_are_not_looked_at(draw: Draw, tmp_path: Path) -> None:
         draw(frame(), f"f/{hidden}.csv")
     (tmp_path / "f" / "_archive").mkdir()
     draw(frame(), "f/_archive/b.csv")
-    assert see(str(tmp_path / "f")).files == [str(tmp_path / "f" / "a.csv")]
+    assert profile_files(str(tmp_path / "f")).files == [str(tmp_path / "f" / "a.csv")]
 
 
 def test_faults_of_quoting_do_not_make_text_of_many_lines(draw: Draw) -> None:
@@ -429,15 +432,15 @@ def test_nanoseconds_are_told(tmp_path: Path) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, 3 * SAMPLE // 2), min_size=1, max_size=8))
+@given(st.lists(st.integers(0, 3 * SAMPLE_ROWS // 2), min_size=1, max_size=8))
 def test_a_sample_is_of_all_blocks(sizes: list[int]) -> None:
-    sample, at = Sample(), 0
+    sample, at = RowSample(), 0
     for size in sizes:
         sample.add({"n": pa.array(range(at, at + size))})
         at += size
     kept = sample.column("n").to_pylist()
-    assert len(kept) == sample.rows <= 2 * SAMPLE and kept == sorted(set(kept))
-    assert len(kept) >= min(at, SAMPLE) and (not kept or max(np.diff([*kept, at]), default=1) <= -(-at // SAMPLE))
+    assert len(kept) == sample.rows <= 2 * SAMPLE_ROWS and kept == sorted(set(kept))
+    assert len(kept) >= min(at, SAMPLE_ROWS) and (not kept or max(np.diff([*kept, at]), default=1) <= -(-at // SAMPLE_ROWS))
 
 
 def test_the_conf_is_written_to_a_file_once(tmp_path: Path) -> None:
@@ -446,7 +449,7 @@ def test_the_conf_is_written_to_a_file_once(tmp_path: Path) -> None:
     command = [sys.executable, str(JOB), str(tmp_path / "mine.csv"), "--key", "id", "--label", "y", "--out", str(out)]
     first, again = (subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(2))
     assert (first.returncode, first.stderr) == (0, "")
-    assert out.read_text() == conf_for(str(tmp_path / "mine.csv"), ["id"], "y")
+    assert out.read_text() == draft_conf(str(tmp_path / "mine.csv"), ["id"], "y")
     assert again.returncode == 2 and "already; give another name, or delete it" in again.stderr
 
 
@@ -458,9 +461,9 @@ def test_a_conf_for_few_series_runs(spark: Any, home: Path, draw: Draw) -> None:
     table["sales"] = 20 + table.visits + 3 * (pd.to_datetime(table.day).dt.dayofweek == 5) + np.arange(len(table)) % 3
     text, conf = draw(table, key=["shop"], label="sales", time="day")
     assert "# visits" not in text
-    run = Run(confs.check(conf), spark)
+    run = Run(confs.parse_conf(conf), spark)
     ingest(run)
-    score(run, decide(run, train(run)))
+    score(run, promote_or_keep(run, train(run)))
     found = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
     assert [*found.shop] and set(found.status) == {"scored"} and len(found) == 3
 
@@ -481,9 +484,9 @@ def test_a_conf_for_snapshots_from_excel_runs(spark: Any, home: Path, draw: Draw
     (tmp_path / "m" / "kunden_2026-10.csv").write_text(month(range(10, 410), lambda _: ""))
     text, conf = drawn(str(tmp_path / "m"), key=["Kunden-Nr"], label="Gekündigt")
     assert "It runs as it is." in text
-    run = Run(confs.check(conf), spark)
+    run = Run(confs.parse_conf(conf), spark)
     ingest(run)
-    score(run, decide(run, train(run)))
+    score(run, promote_or_keep(run, train(run)))
     rows = deltalake.DeltaTable(str(run.rows.path)).to_pandas()
     assert (len(rows), rows.grosse_m2.isna().sum(), rows.umsatz.max()) == (800, 0, 9404.25)
     found = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()

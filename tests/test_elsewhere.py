@@ -18,7 +18,7 @@ from test_parity import IMAGE, TARGET, confs, same, table
 
 from keyfold.errors import DataError
 from keyfold.features import matrix
-from keyfold.features.certificate import differs
+from keyfold.features.certificate import bits_differ
 from keyfold.features.kinds import Feature
 from keyfold.features.spec import Spec
 
@@ -83,7 +83,7 @@ def test_pandas_rows_are_taken(here):
 def same_arrays(found, wanted):
     assert found.keys() == wanted.keys()
     for name, array in wanted.items():
-        assert not differs(array, found[name]).any(), name
+        assert not bits_differ(array, found[name]).any(), name
 
 
 @pytest.mark.slow
@@ -94,9 +94,9 @@ def test_mllib_trains_on_the_rows_of_the_sparse_matrix(spark, here):
     with pytest.raises(
         DataError, match=r"take 4,29\d,\d{3},\d{3} columns, and .*; features.\w+ takes 2,147,483,647: lower its num_buckets"
     ):
-        matrix.csr(spec.arrow(rows), spec.outs)
+        matrix.sparse_matrix(spec.arrow(rows), spec.outs)
     spec = Spec(spec.inputs, {name: fitted for name, fitted in spec.features.items() if spec.outs[name].width < 2**20})
-    wanted = matrix.csr(spec.arrow(rows), spec.outs)
+    wanted = matrix.sparse_matrix(spec.arrow(rows), spec.outs)
     wanted.sum_duplicates()
     frame = spark.read.parquet(str(folder / "rows.parquet")).repartition(3)
     made = spec.assemble(frame, "the features", ["i", F.col("flag").cast("double").alias("a.label")])

@@ -19,11 +19,12 @@ import pytest
 import yaml
 from pyspark.sql import functions as F
 
-from keyfold.cli.main import understood
-from keyfold.conf.use_case import check
+from keyfold.cli.main import as_keyfold_error
+from keyfold.conf.use_case import parse_conf
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 LONG = os.environ.get("KEYFOLD_FAULTS") == "long"
 KEYS = 1_000_000 if LONG else 20_000
@@ -78,13 +79,13 @@ def made(spark, tmp_path_factory, made_state):
     os.environ["KEYFOLD_HOME"] = str(home)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     mlflow.set_tracking_uri(None)
-    run = Run(check(raw()), spark)
+    run = Run(parse_conf(raw()), spark)
     for table in (month(1, 600, poison=False), month(3, 1000, poison=False), month(4, KEYS, poison=True)):
         rows = spark.createDataFrame(table).repartition(8).selectExpr("*", "date_format(seen, 'yyyy-MM') keyfold_period")
         rows.write.format("delta").mode("append").partitionBy("keyfold_period").save(str(run.rows.path))
-    decide(run, train(run))
+    promote_or_keep(run, train(run))
     for period in (MARCH, APRIL):
-        score(Run(check(raw("undisturbed.predictions")), spark, period))
+        score(Run(parse_conf(raw("undisturbed.predictions")), spark, period))
     yield home
     mlflow.set_tracking_uri(None)
     os.environ.pop("KEYFOLD_HOME") if former is None else os.environ.update(KEYFOLD_HOME=former)
@@ -92,15 +93,15 @@ def made(spark, tmp_path_factory, made_state):
 
 def values(spark, into, period=APRIL, version=None):
     """All columns but those that name the attempt."""
-    rows = Run(check(raw(into)), spark).predictions.read(version).where(f"period = '{period}'")
+    rows = Run(parse_conf(raw(into)), spark).predictions.read(version).where(f"period = '{period}'")
     return rows.drop("scored_at", "run_id").toArrow().sort_by("id")
 
 
 def ready(spark, into, path, *, holds):
     """A table that has March, and an older April if it `holds` one; and a conf for a process of its own."""
     path.write_text(yaml.safe_dump(raw(into)))
-    run = Run(check(raw(into)), spark, MARCH)
-    march = Run(check(raw("undisturbed.predictions")), spark).predictions.read().where(f"period = '{MARCH}'")
+    run = Run(parse_conf(raw(into)), spark, MARCH)
+    march = Run(parse_conf(raw("undisturbed.predictions")), spark).predictions.read().where(f"period = '{MARCH}'")
     older = march.withColumns({"period": F.lit(APRIL), "run_id": F.lit("older")})
     rows = march.union(older) if holds else march
     rows.write.format("delta").partitionBy("period").save(str(run.predictions.path))
@@ -180,7 +181,7 @@ def test_jobs_that_race_commit_once(spark, made, racers, jobs):
     outcomes = list(zip(*([process.stdout.readline().strip() for _ in range(ROUNDS)] for process in racing), strict=True))
     assert [sorted(of) for of in outcomes] == [["committed"] + ["done before"] * (jobs - 1)] * ROUNDS
     for number in range(ROUNDS):
-        run = Run(check(raw(f"race_{jobs}_{number}.predictions")), spark)
+        run = Run(parse_conf(raw(f"race_{jobs}_{number}.predictions")), spark)
         assert len([*run.predictions.commits()]) == 1
         assert values(spark, run.predictions.name).equals(values(spark, "undisturbed.predictions"))
 
@@ -205,7 +206,7 @@ def test_a_killed_driver_leaves_the_old_period_or_the_new_one(spark, made, drive
     wanted = values(spark, "undisturbed.predictions")
     after = values(spark, into)
     assert after.equals(before) or after.equals(wanted)
-    run = Run(check(raw(into)), spark, APRIL)
+    run = Run(parse_conf(raw(into)), spark, APRIL)
     score(run)
     assert values(spark, into).equals(wanted), "one row a key, with the values of the undisturbed run"
     assert run.jobs[-1].status == ("done before" if after.equals(wanted) else "committed")
@@ -276,22 +277,22 @@ def test_a_full_disk_is_told_and_the_old_version_can_be_read(spark, made, tmp_pa
         with (small_disk / "ballast").open("wb") as file:
             file.write(bytes(free.f_bavail * free.f_bsize - left))
         with pytest.raises(Exception) as raised:
-            score(Run(check(raw("full.predictions")), spark, APRIL))
-        sentence = str(understood(raised.value))
+            score(Run(parse_conf(raw("full.predictions")), spark, APRIL))
+        sentence = str(as_keyfold_error(raised.value))
         assert sentence == "the disk is full; the tables are as they were before", raised.value
         (small_disk / "ballast").unlink()
         assert values(spark, "full.predictions").equals(before)
-    score(Run(check(raw("full.predictions")), spark, APRIL))
+    score(Run(parse_conf(raw("full.predictions")), spark, APRIL))
     assert values(spark, "full.predictions").equals(values(spark, "undisturbed.predictions"))
     assert table.exists()
 
 
 def test_the_ledger_is_rebuilt_from_the_history(spark, made):
-    from keyfold.jobs.rebuild_ledger import rebuild
+    from keyfold.jobs.rebuild_ledger import rebuild_ledger
 
     for expected in (2, 0):
-        run = Run(check(raw("undisturbed.predictions")), spark)
-        rebuild(run)
+        run = Run(parse_conf(raw("undisturbed.predictions")), spark)
+        rebuild_ledger(run)
         run.close()
         assert run.jobs[-1].counts == {"kept": expected}
     rows = (
@@ -314,7 +315,7 @@ def test_small_files_and_a_skewed_partition(spark, made, tmp_path):
     for name, rows in layouts.items():
         conf = raw(f"layout_{name}.predictions")
         conf["data"]["table"] = f"layouts.{name}"
-        run = Run(check(conf), spark, APRIL)
+        run = Run(parse_conf(conf), spark, APRIL)
         rows.write.format("delta").save(str(run.rows.path))
         score(run)
         seconds[name] = next(step.seconds for step in run.jobs[-1].steps if step.name == "predict")

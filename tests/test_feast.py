@@ -31,7 +31,7 @@ def store(spark, tmp_path_factory):
             write(folder / "usage", f"{number}.csv", "user,day,known,calls", usage(number, late="b"))
         view = offered(spark, folder / "usage", view=USAGE["view"] | {"ttl": "1 day"})
         (folder / "repository").mkdir()
-        for name, text in feast_repository.files([view.featured], "tests").items():
+        for name, text in feast_repository.repository_files([view.featured], "tests").items():
             (folder / "repository" / name).write_text(text)
         patch.syspath_prepend(str(folder / "repository"))
         patch.setitem(sys.modules, "views", None)
@@ -62,7 +62,7 @@ def theirs(store, labels, **how):
 
 def test_its_training_rows_are_ours(spark, store):
     table, feasts = store
-    asked, known = labels(spark, 0, 30, 47, 49, 72, 73), views.read(table)
+    asked, known = labels(spark, 0, 30, 47, 49, 72, 73), views.read_view(table)
     found = ours(asked, known)
     assert sum(values != (None, None) for values in found.values()) > 15
     assert theirs(feasts, asked, filter_by_created_timestamp=True) == found
@@ -70,7 +70,7 @@ def test_its_training_rows_are_ours(spark, store):
 
 def test_asked_for_times_alone_it_takes_what_nobody_knew_yet(spark, store):
     table, feasts = store
-    asked, known = labels(spark, 1, 25), views.read(table)
+    asked, known = labels(spark, 1, 25), views.read_view(table)
     plain, found = theirs(feasts, asked), ours(asked, known)
     assert plain == ours(asked, known._replace(known=None))
     differs = {n for n in found if plain[n] != found[n]}
@@ -96,9 +96,9 @@ def test_what_it_cannot_take_is_a_sentence(spark, home, tmp_path):
     with pytest.raises(
         DataError, match=r"view `usage.features`: Feast cannot take a column `calls of all`: names are of letters"
     ):
-        feast_repository.files([view.featured], "tests")
+        feast_repository.repository_files([view.featured], "tests")
     with pytest.raises(DataError, match=r"`usage.rows` is no feature view"):
-        feast_repository.files([Tables(spark, home).table("usage.rows")], "tests")
+        feast_repository.repository_files([Tables(spark, home).table("usage.rows")], "tests")
 
 
 def test_the_job_writes_the_files(store, tmp_path):

@@ -18,7 +18,7 @@ from keyfold.core.types import sql_cast
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 from keyfold.features.kinds import Feature
-from keyfold.features.spec import Plan, Spec, in_order
+from keyfold.features.spec import FitPlan, Spec, feature_order
 
 SIZES = st.sampled_from([1e-320, 1e-300, 1e-13, 1.0, 1e15, 1e300])
 numbers = st.lists(
@@ -37,17 +37,17 @@ numbers = st.lists(
 @settings(max_examples=300)
 @given(numbers, st.integers(0, 40))
 def test_sums_are_exact_and_those_of_parts_add_up(xs, cut):
-    whole, *parts = (exact_sums.sums(np.array(some)) for some in (xs, xs[:cut], xs[cut:]))
+    whole, *parts = (exact_sums.limb_sums(np.array(some)) for some in (xs, xs[:cut], xs[cut:]))
     wanted = {"x": sum(map(Fraction, xs)), "xx": sum(Fraction(x) ** 2 for x in xs)}
-    assert {name: exact_sums.total(whole, name) for name in wanted} == wanted
-    assert {name: sum(exact_sums.total(part, name) for part in parts) for name in wanted} == wanted
+    assert {name: exact_sums.exact_total(whole, name) for name in wanted} == wanted
+    assert {name: sum(exact_sums.exact_total(part, name) for part in parts) for name in wanted} == wanted
     assert all(abs(limb) < 2**31 for limb in whole.values())
 
 
 @given(st.fractions(min_value=0), st.integers(-1200, 1200))
 def test_the_root_is_correctly_rounded(square, power):
     square *= Fraction(2) ** power
-    found = exact_sums.root(square)
+    found = exact_sums.rounded_sqrt(square)
     below, above = ((Fraction(found) + Fraction(math.nextafter(found, to))) / 2 for to in (-math.inf, math.inf))
     assert max(below, 0) ** 2 <= square <= above**2
 
@@ -65,17 +65,17 @@ def test_statistics_are_those_of_fractions_in_any_layout(spark, parts, data):
     values = {c: sql_cast(f, f, c) for c, f in (("x", "double"), ("i", "bigint"), ("d", "decimal"))}
     cut = data.draw(st.integers(0, len(rows)))
     found = [
-        fitting.measure(spark.createDataFrame(some, schema).repartition(2), values, [])
+        fitting.measure_statistics(spark.createDataFrame(some, schema).repartition(2), values, [])
         for some in (data.draw(st.permutations(rows)), rows[:cut], rows[cut:])
     ]
-    for table in (found[0], fitting.merged(found[1:])):
+    for table in (found[0], fitting.merge_statistics(found[1:])):
         for n, column in enumerate(values):
             xs = [Fraction(float(row[n])) for row in rows if row[n] is not None]
             stats = fitting.Statistics(table).numbers(column)
             if xs:
                 mean = sum(xs) / len(xs)
                 assert stats["mean"] == float(mean)
-                assert stats["deviation"] == exact_sums.root(sum((x - mean) ** 2 for x in xs) / len(xs))
+                assert stats["deviation"] == exact_sums.rounded_sqrt(sum((x - mean) ** 2 for x in xs) / len(xs))
                 assert (stats["count"], stats["min"], stats["max"]) == (len(xs), min(xs), max(xs))
                 assert stats["varies"] == (len({row[n] for row in rows} - {None}) > 1)
 
@@ -84,11 +84,11 @@ def test_statistics_are_those_of_fractions_in_any_layout(spark, parts, data):
 def test_counts_for_quantiles_are_cut_alike_in_any_parts(xs, at, most):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantiles, "_MOST", most)
-        whole, *parts = (quantiles.counted(np.array(some)) for some in (xs, xs[:at], xs[at:]) if some)
+        whole, *parts = (quantiles.count_numbers(np.array(some)) for some in (xs, xs[:at], xs[at:]) if some)
         values, amounts = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-        merged = quantiles.cut(values, amounts, min(part[2] for part in parts))
+        merged = quantiles.shorten_counts(values, amounts, min(part[2] for part in parts))
     assert [list(some) for some in merged[:2]] == [list(some) for some in whole[:2]] and merged[2] == whole[2]
-    found = quantiles.at(*whole[:2], [0.0, 0.25, 1.0])
+    found = quantiles.quantiles_at(*whole[:2], [0.0, 0.25, 1.0])
     assert found == pytest.approx(np.quantile(xs, [0, 0.25, 1], method="inverted_cdf"), rel=2**-8)
     if len(set(xs)) <= most:
         assert found == np.quantile(xs, [0, 0.25, 1], method="inverted_cdf").tolist()
@@ -122,7 +122,7 @@ def test_standard_and_minmax_are_what_scikit_learn_makes(spark):
 def test_a_constant_column_is_zero_and_told(spark):
     frame = spark.createDataFrame([(0.1,), (0.1,), (0.1,)], "x double")
     confs = {scale: {"numeric": {"input_col": "x", "scale": scale}} for scale in ("standard", "minmax", "robust")}
-    plan = Plan.of(frame, {name: Feature.model_validate(conf) for name, conf in confs.items()})
+    plan = FitPlan.of(frame, {name: Feature.model_validate(conf) for name, conf in confs.items()})
     told = []
     spec = plan.spec(plan.measure(frame), told.append)
     assert [a.tolist() for a in spec.arrow(frame.toArrow()).values()] == [[0.0, 0.0, 0.0]] * 3
@@ -133,7 +133,7 @@ def test_a_constant_column_is_zero_and_told(spark):
 def test_one_value_and_gaps_are_two_values(spark):
     frame = spark.createDataFrame([(0.5,), (None,), (0.5,)], "x double")
     confs = {scale: {"numeric": {"input_col": "x", "scale": scale, "missing": 0}} for scale in ("standard", "minmax", "robust")}
-    plan = Plan.of(frame, {name: Feature.model_validate(conf) for name, conf in confs.items()})
+    plan = FitPlan.of(frame, {name: Feature.model_validate(conf) for name, conf in confs.items()})
     told = []
     spec = plan.spec(plan.measure(frame), told.append)
     assert [a.tolist() for a in spec.arrow(frame.toArrow()).values()] == [[0.0, -0.5, 0.0]] * 3
@@ -212,9 +212,9 @@ def test_an_unseen_value_is_its_own_or_an_error(spark):
 def test_features_that_take_features_stand_in_order():
     crossed = Feature.model_validate({"crossed": {"input_cols": ["x", {"feature": "b"}], "num_buckets": 9}}).kind
     hashed = Feature.model_validate({"hashed": {"input_col": "x", "num_buckets": 9}}).kind
-    assert in_order({"a": crossed, "b": hashed}) == ["b", "a"]
+    assert feature_order({"a": crossed, "b": hashed}) == ["b", "a"]
     with pytest.raises(ConfError, match=r"takes itself: a → a"):
-        in_order(
+        feature_order(
             {
                 "a": crossed.model_copy(
                     update={"input_cols": crossed.input_cols[:1] + [crossed.input_cols[1].model_copy(update={"feature": "a"})]}

@@ -7,10 +7,10 @@ from functools import cache
 import pytest
 from pyspark.sql import functions as F
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.dataset import leakage_gates
-from keyfold.dataset.labelled_rows import examples
+from keyfold.dataset.labelled_rows import labelled_rows
 from keyfold.errors import PromiseError
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
@@ -58,7 +58,7 @@ def state(spark, tmp_path_factory, made_state):
 def run_of(spark, split, feature="x"):
     data = {"key": ["id"], "label": "y", "positive": True, "time": "at", "table": "gates.rows"}
     features = {"x": {"numeric": {"input_col": feature}}}
-    return Run(check({"name": "gates", "data": data, "split": split, "features": features, "train": MODEL}), spark)
+    return Run(parse_conf({"name": "gates", "data": data, "split": split, "features": features, "train": MODEL}), spark)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def honest(spark, state):
     @cache
     def checked(split):
         run = run_of(spark, json.loads(split))
-        return leakage_gates.check(run, examples(run))
+        return leakage_gates.check_gates(run, labelled_rows(run))
 
     return lambda split: checked(json.dumps(split, sort_keys=True))
 
@@ -87,9 +87,9 @@ def test_a_fault_breaks_its_gate(spark, state, monkeypatch, name):
     split, fold, said = FAULTS[name]
     run = run_of(spark, split, feature="few" if name.startswith("identical") else "x")
     faulty(monkeypatch, fold)
-    found = examples(run)
+    found = labelled_rows(run)
     with pytest.raises(PromiseError, match=said) as broken:
-        leakage_gates.check(run, found)
+        leakage_gates.check_gates(run, found)
     assert broken.value.exit_code == 4
     assert name.removesuffix(" (gap)") in str(broken.value)
     assert str(broken.value).startswith("nothing was trained, because a check of the rows failed. ")
@@ -139,7 +139,7 @@ def test_a_broken_gate_trains_nothing_and_the_evidence_is_kept(spark, state, mon
     broken = run_of(spark, {"by": "person", "salt": "other"})
     with pytest.raises(PromiseError, match=r"400 of 400 are in several, such as 0, 1, 2"):
         train(broken)
-    assert registry.known("gates", broken.jobs[-1].run_id) is None
+    assert registry.registered_by("gates", broken.jobs[-1].run_id) is None
 
 
 # --- copies ---
@@ -160,7 +160,7 @@ def test_copies_of_a_row_without_a_key_are_in_one_fold(spark, home, tmp_path, te
     data = {"source": str(tmp_path / "texts.csv"), "columns": {"text": "string", "y": "string"}, "key": "content", "label": "y"}
     features = {"text": {"text": {"input_col": "text", "ngrams": 3, "num_buckets": 4096}}}
     conf = {"name": "texts", "data": data, "features": features, "train": MODEL}
-    run = Run(check(conf | {"split": {"share": {"train": 0.6, "validation": 0.1, "test": 0.3}}}), spark)
+    run = Run(parse_conf(conf | {"split": {"share": {"train": 0.6, "validation": 0.1, "test": 0.3}}}), spark)
     ingest(run)
     version = train(run)
     assert 0.4 < float(version.tags["keyfold.roc_auc"]) < 0.6, "nothing can be learnt"

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from keyfold.generators import GENERATORS, Telecom
 from keyfold.generators.generator import schema_of
 from keyfold.generators.shop import RANGES, VIEWS
-from keyfold.generators.telecom import BLOCK, block
+from keyfold.generators.telecom import TELECOM_BLOCK, telecom_block
 from keyfold.generators.ticks import STATES
 
 LAST = 12 * 56 + 9  # 2026-10, in months since 1970-01
@@ -19,7 +19,7 @@ MONTHS = [*range(LAST - 5, LAST + 1)]
 
 @pytest.fixture(scope="module")
 def table() -> pa.Table:
-    return pa.Table.from_batches([block(seed=0, number=n) for n in range(60)])
+    return pa.Table.from_batches([telecom_block(seed=0, number=n) for n in range(60)])
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
 def test_every_month_has_rows_and_a_key_stands_once_in_each(rows: pd.DataFrame) -> None:
     assert sorted(rows.month.unique()) == MONTHS
     assert not rows.duplicated(["customer_id", "month"]).any()
-    assert 0.9 * 60 * BLOCK < rows.customer_id.nunique() <= 60 * BLOCK
+    assert 0.9 * 60 * TELECOM_BLOCK < rows.customer_id.nunique() <= 60 * TELECOM_BLOCK
 
 
 def test_whoever_leaves_has_no_later_row_and_all_others_have_the_next(rows: pd.DataFrame, labelled: pd.DataFrame) -> None:
@@ -90,13 +90,13 @@ def test_values_are_plausible(rows: pd.DataFrame) -> None:
 
 
 def test_usage_has_a_season() -> None:
-    year = pa.Table.from_batches([block(0, n, months=12, end="2026-12") for n in range(10)]).to_pandas()
+    year = pa.Table.from_batches([telecom_block(0, n, months=12, end="2026-12") for n in range(10)]).to_pandas()
     mean = year.groupby("month").data_gb.mean()
     assert mean.iloc[-1] > 1.15 * mean.iloc[5]
 
 
 def test_one_more_month_only_adds_rows_and_fills_in_labels() -> None:
-    before, after = block(0, 2, months=6, end="2026-10"), block(0, 2, months=7, end="2026-11").to_pandas()
+    before, after = telecom_block(0, 2, months=6, end="2026-10"), telecom_block(0, 2, months=7, end="2026-11").to_pandas()
     same = after[after.month < pd.Timestamp("2026-11-01").date()].reset_index(drop=True)
     known = before.to_pandas()
     pd.testing.assert_frame_equal(known.drop(columns="left_next_month"), same.drop(columns="left_next_month"))

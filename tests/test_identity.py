@@ -8,8 +8,8 @@ from types import SimpleNamespace, UnionType
 import pytest
 from pydantic import BaseModel
 
-from keyfold.conf.use_case import Conf, check
-from keyfold.core.digests import canonical
+from keyfold.conf.use_case import Conf, parse_conf
+from keyfold.core.digests import canonical_json
 from keyfold.core.section import Section
 from keyfold.errors import ConfError, PromiseError
 from keyfold.runtime import identity
@@ -234,10 +234,10 @@ def other(raw, base, path, owner, field, value):
     known = [*around, *(put(raw, path, one) for one in OTHERS.get(said, ()))]
     for made in [*known, *(put(raw, path, one) for one in guesses(field.annotation, value, field.examples))]:
         try:
-            changed = check(made)
+            changed = parse_conf(made)
         except (ConfError, TypeError):
             continue
-        if canonical(changed.dumped) != canonical(base.dumped):
+        if canonical_json(changed.dumped) != canonical_json(base.dumped):
             return changed
     return None
 
@@ -252,12 +252,12 @@ def counts(job, path, value):
     """Whether a field counts, by the lists that a person wrote."""
     path = tuple(map(str, path))
     read = any(path[: len(part)] == part for part in (tuple(p.split(".")) for p in (*identity.JOBS[job].conf, "name")))
-    left = [one for one in identity.LEFT_OUT if covers(one, job, path)]
+    left = [one for one in identity.EXCLUSIONS if covers(one, job, path)]
     return read and (not left or (left[0].whether and value is None))
 
 
 def ids(conf):
-    return {job: identity.of(conf, job, PINS[job]) for job in identity.JOBS}
+    return {job: identity.run_identity(conf, job, PINS[job]) for job in identity.JOBS}
 
 
 def subclasses(of):
@@ -274,7 +274,7 @@ def walked():
     """Every change: the field, its path, and of each job whether it is another run."""
     found = []
     for raw in bases():
-        base = check(raw)
+        base = parse_conf(raw)
         before = ids(base)
         for path, owner, name, field, value, inside in fields(base):
             changed = None if inside else other(raw, base, path, owner, field, value)
@@ -305,25 +305,27 @@ def test_the_order_of_features_counts_and_so_does_the_kind_of_a_number():
     base = made(features=FEATURES, train={"model": SKLEARN})
     turned = base | {"features": dict(reversed(FEATURES.items()))}
     whole = put(base, ("train", "model", "sklearn", "params", "C"), 1)
-    first, second, third = (ids(check(one)) for one in (base, turned, whole))
+    first, second, third = (ids(parse_conf(one)) for one in (base, turned, whole))
     assert first["features"] != second["features"] and first["train"] not in (second["train"], third["train"])
 
 
-@pytest.mark.parametrize("left", identity.LEFT_OUT, ids=lambda left: left.path)
+@pytest.mark.parametrize("left", identity.EXCLUSIONS, ids=lambda left: left.path)
 def test_what_is_left_out_is_a_field_and_has_a_reason(left):
     assert left.why and set(left.jobs) <= identity.JOBS.keys()
     assert any(covers(left, (left.jobs or ("train",))[0], path) for _, _, path, *_ in walked()), "no such field"
 
 
 def test_a_pin_that_is_forgotten_or_unknown_is_refused():
-    base = check(made())
+    base = parse_conf(made())
     with pytest.raises(PromiseError, match="the identity of `images` needs files, period, rows: look at files"):
-        identity.of(base, "images", {"rows": 1, "period": 2})
-    assert identity.of(base, "images", PINS["images"]) != identity.of(base, "images", PINS["images"] | {"rows": "others"})
+        identity.run_identity(base, "images", {"rows": 1, "period": 2})
+    assert identity.run_identity(base, "images", PINS["images"]) != identity.run_identity(
+        base, "images", PINS["images"] | {"rows": "others"}
+    )
 
 
 def test_releases_of_packages_and_of_contracts_count(monkeypatch):
-    conf = check(made(train={"model": SKLEARN}))
+    conf = parse_conf(made(train={"model": SKLEARN}))
     before = ids(conf)
     known = identity._release
     monkeypatch.setattr(identity, "_release", lambda package: "9" if package == "scikit-learn" else known(package))
@@ -342,7 +344,7 @@ def test_the_classes_of_groups_are_pinned(spark):
     found = []
     for some in (groups, groups.sort("keyfold_class"), groups.where("keyfold_group < 3"), groups.replace("b", "a")):
         folds.strata = Strata({"a": (1, 2)}, some, strata._digest(some))
-        found.append(canonical(folds.identity))
+        found.append(canonical_json(folds.identity))
     assert found[0] == found[1] and len(set(found)) == 3
 
 
@@ -355,8 +357,8 @@ def test_a_sample_is_pinned_by_what_was_taken(monkeypatch):
 
     def sampled(share, pages):
         monkeypatch.setattr(arrays.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else pages)
-        conf = check(made(train={"model": SKLEARN, "memory_share": share}))
-        return arrays.sampled(SimpleNamespace(conf=conf), spec, found)
+        conf = parse_conf(made(train={"model": SKLEARN, "memory_share": share}))
+        return arrays.sample_share(SimpleNamespace(conf=conf), spec, found)
 
     assert sampled(0.5, 10_000) == sampled(0.25, 20_000) == 213_333
     assert sampled(0.25, 10_000) == 106_667 and sampled(1, 10**9) == 10**6

@@ -8,16 +8,17 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.errors import ConfError, DataError
-from keyfold.features.fitting import Measured
+from keyfold.features.fitting import FeatureStatistics
 from keyfold.features.kinds import Feature
-from keyfold.features.spec import Fitted, Spec
+from keyfold.features.spec import FittedFeature, Spec
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 
 def pixels(cells, **conf):
@@ -25,8 +26,8 @@ def pixels(cells, **conf):
     kind = Feature.model_validate({"image": {"input_col": "photo", "size": [9, 5], **conf}}).kind
     family = "string" if isinstance(cells[0], str) else "binary"
     column = pa.array(cells, pa.string() if family == "string" else pa.binary())
-    state = kind.fit("f", Measured([{"family": family}], []))
-    return Spec({"photo": family}, {"f": Fitted(kind, state)}).arrow(pa.table({"photo": column}))["f"]
+    state = kind.fit("f", FeatureStatistics([{"family": family}], []))
+    return Spec({"photo": family}, {"f": FittedFeature(kind, state)}).arrow(pa.table({"photo": column}))["f"]
 
 
 def test_pixels_are_those_of_the_picture():
@@ -98,9 +99,9 @@ def test_a_damaged_image_costs_its_own_row_alone(spark, home):
         "features": {"shade": {"image": {"input_col": "photo", "size": [4, 4], "mode": "gray"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
     }
-    run = Run(check(raw), spark, "2026-03")
+    run = Run(parse_conf(raw), spark, "2026-03")
     run.rows.replace(frame, PERIOD, {f"2026-0{m}": 40 for m in (1, 2, 3)})
-    score(run, decide(run, train(run)))
+    score(run, promote_or_keep(run, train(run)))
     found = {row.id: row for row in run.predictions.read().collect()}
     assert found.keys() == {row[0] for row in rows if row[1] == "2026-03"}
     bad = found.pop(damaged)
@@ -118,7 +119,7 @@ def test_a_folder_of_pictures_is_a_table(spark, home, tmp_path):
             (tmp_path / "all" / folder / name).write_bytes(images.FILES["png"] + name.encode())
     (tmp_path / "all" / "wide" / "labels.csv").write_text("no,picture\n")
     for source, expected in {"all": ["tall/a.png", "tall/b c.PNG", "wide/a.png"], "all/w*/*.png": ["wide/a.png"]}.items():
-        run = Run(check({"name": f"n{len(expected)}", "data": {"source": f"{tmp_path}/{source}", "key": ["path"]}}), spark)
+        run = Run(parse_conf({"name": f"n{len(expected)}", "data": {"source": f"{tmp_path}/{source}", "key": ["path"]}}), spark)
         ingest(run)
         rows = run.rows.read().orderBy("path").toArrow()
         assert rows["path"].to_pylist() == expected

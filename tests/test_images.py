@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageOps
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
-from keyfold.imaging.decoder_process import Decoder, Opening
+from keyfold.imaging.decoder_process import Decoder, DecoderOptions
 from keyfold.imaging.operations import Operation, Output
-from keyfold.jobs.images import file_name
-from keyfold.jobs.images import images as make
+from keyfold.jobs.images import image_file_name
+from keyfold.jobs.images import make_images as make
 from keyfold.runtime.run import Run
 
 RNG = np.random.default_rng(1)
@@ -38,7 +38,9 @@ REFUSED = {
 
 
 def opening(**more):
-    return Opening(**{"formats": ["JPEG", "PNG", "GIF", "WEBP"], "max_pixels": 10**6, "memory_mb": 256, "seconds": 20} | more)
+    return DecoderOptions(
+        **{"formats": ["JPEG", "PNG", "GIF", "WEBP"], "max_pixels": 10**6, "memory_mb": 256, "seconds": 20} | more
+    )
 
 
 def after(image, *operations):
@@ -97,7 +99,7 @@ def test_filters_are_pillows_and_leave_transparency_alone():
 def test_a_conf_that_cannot_be(of, said):
     conf = {"name": "x", "data": {"key": ["k"]}, "images": {"input_col": "p", "operations": [of]}}
     with pytest.raises(ConfError) as refused:
-        check(conf)
+        parse_conf(conf)
     assert said in str(refused.value)
 
 
@@ -245,7 +247,7 @@ def test_names_of_files_tell_keys_and_stay_inside():
         ["A"],
         ["a"],
     ]
-    names = [file_name(key, Output()) for key in keys]
+    names = [image_file_name(key, Output()) for key in keys]
     assert len({name.casefold() for name in names}) == len(names)
     for name in names:
         folder, _, file = name.partition("/")
@@ -258,7 +260,7 @@ def test_names_of_files_tell_keys_and_stay_inside():
 
 def conf(**of):
     data = {"table": "pictures.rows", "key": ["name"], "columns": {"name": "string", "path": "string"}} | of.pop("data", {})
-    return check({"name": "pictures", "data": data, "images": {"input_col": "path"} | of})
+    return parse_conf({"name": "pictures", "data": data, "images": {"input_col": "path"} | of})
 
 
 def manifest(path, lines):

@@ -15,20 +15,23 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from keyfold.conf.data import Data
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.engine.tables import Table
 from keyfold.errors import ConfError, DataError
 from keyfold.ingestion.job import ingest, undo
 from keyfold.runtime.periods import in_period, period_of
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 TYPES = {"id": "bigint", "amount": "double", "day": "date"}
 
 
 def conf_of(source, name="t", columns=TYPES, **data):
-    return check({"name": name, "data": {"source": str(source), "columns": columns, "key": ["id"], "max_quarantine": 1} | data})
+    return parse_conf(
+        {"name": name, "data": {"source": str(source), "columns": columns, "key": ["id"], "max_quarantine": 1} | data}
+    )
 
 
 @pytest.fixture
@@ -271,7 +274,7 @@ def test_files_by_their_uri_are_known_again(ingested, folder, tmp_path):
     uri = {"source": f"file://{tmp_path}/in", "time": "day", "period": "month"}
 
     def of(**more):
-        run = Run(check({"name": "t", "data": {"columns": TYPES, "key": ["id"]} | uri | more}), ingested.spark)
+        run = Run(parse_conf({"name": "t", "data": {"columns": TYPES, "key": ["id"]} | uri | more}), ingested.spark)
         ingest(run)
         return run
 
@@ -442,14 +445,14 @@ def test_whole_numbers_are_exact_in_the_predictions(ingested, key):
     model = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}
     data = run.conf.data.model_dump(mode="json", exclude_none=True)
     run = Run(
-        check(
+        parse_conf(
             {"name": "t", "data": data | {"positive": 2**53 + 1}, "split": {"allow": ["y"]}, "features": kinds, "train": model}
         ),
         run.spark,
     )
     ingest(run)
     assert run.jobs[0].status == "done before"
-    score(run, decide(run, train(run)))
+    score(run, promote_or_keep(run, train(run)))
     found = run.predictions.read().collect()
     named = [i for i in range(60) if key == ["id"] or i % 7]
     assert sorted(row[key[0]] for row in found) == [2**53 + 1 + i for i in named]

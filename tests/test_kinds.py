@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting, matrix
-from keyfold.features.kinds import Feature, Out
+from keyfold.features.kind import FeatureOutput
+from keyfold.features.kinds import Feature
 from keyfold.features.kinds.text import LOWER
-from keyfold.features.spec import Plan, Spec
+from keyfold.features.spec import FitPlan, Spec
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -126,20 +127,25 @@ def test_a_sparse_matrix_counts_and_a_dense_one_has_columns(spark):
     }
     rows = [(0.5, "b a a", dt.date(2026, 3, 9)), (2.0, None, None)]
     spec, found = fitted(spark, rows, "x double, t string, d date", **features)
-    assert matrix.csr(found, spec.outs).toarray().tolist() == [
+    assert matrix.sparse_matrix(found, spec.outs).toarray().tolist() == [
         [0.5, 0, 0, 2, 1, 9, 3, 0, 0, 1],
         [2.0, 0, 0, 0, 0, 0, 0, 1, 0, 0],
     ]
     without = {name: out for name, out in spec.outs.items() if name != "t"}
-    assert matrix.dense(found, without).tolist() == [[0.5, 9, 3, 2], [2.0, 0, 0, 0]]
-    assert matrix.categories(without) == [False, False, False, True]
+    assert matrix.dense_matrix(found, without).tolist() == [[0.5, 9, 3, 2], [2.0, 0, 0, 0]]
+    assert matrix.categorical_columns(without) == [False, False, False, True]
 
 
 def test_tensors_have_the_features_by_name():
     torch = pytest.importorskip("torch")
     arrays = {"i": np.array([3, 0], np.int32), "x": np.array([0.5, 2.0]), "v": np.ones((2, 3), np.float32)}
     bag = pa.array([[2, 1, 1], []], pa.list_(pa.int32()))
-    outs = {"i": Out("int", 9), "x": Out("double"), "v": Out("float", 1, 3), "bag": Out("int", 5, None)}
+    outs = {
+        "i": FeatureOutput("int", 9),
+        "x": FeatureOutput("double"),
+        "v": FeatureOutput("float", 1, 3),
+        "bag": FeatureOutput("int", 5, None),
+    }
     found = matrix.tensors(arrays | {"bag": bag}, outs)
     assert {name: tensor.dtype for name, tensor in found.items()} == {
         "i": torch.int32, "x": torch.float32, "v": torch.float32, "bag": torch.int32
@@ -173,8 +179,8 @@ def test_statistics_of_two_parts_add_up_to_those_of_the_whole(spark, rows, data)
     rows = [(1.0, "a"), *rows]
     cut = data.draw(st.integers(1, len(rows) - 1))
     whole, first, second = (spark.createDataFrame(part, "x double, c string") for part in (rows, rows[:cut], rows[cut:]))
-    plan = Plan.of(whole, features)
-    parts = fitting.merged([plan.measure(first), plan.measure(second)])
+    plan = FitPlan.of(whole, features)
+    parts = fitting.merge_statistics([plan.measure(first), plan.measure(second)])
     assert plan.spec(parts).digest == plan.spec(plan.measure(whole)).digest == Spec.fit(whole, features).digest
 
 

@@ -7,13 +7,13 @@ import pytest
 from pyspark.sql import functions as F
 
 from keyfold.conf.split import Split
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import LABEL, PERIOD
 from keyfold.dataset import leakage_gates
-from keyfold.dataset.label_leaks import leaks
-from keyfold.dataset.labelled_rows import examples
+from keyfold.dataset.label_leaks import find_leaks
+from keyfold.dataset.labelled_rows import labelled_rows
 from keyfold.errors import ConfError, PromiseError
-from keyfold.evaluation.label_leakage import MOST
+from keyfold.evaluation.label_leakage import SUSPECT_SCORE
 from keyfold.features.kinds.text import Text
 from keyfold.runtime.run import Run
 from keyfold.split.folds import Folds
@@ -31,7 +31,7 @@ def found_of(spark, y, classes=True, n=N, words=(), **columns):
     table = pa.Table.from_pandas(pd.DataFrame({"id": np.arange(N), LABEL: y} | columns), preserve_index=False)
     rows = spark.createDataFrame(table)
     texts = {name: Text(input_col=name, num_buckets=9).sql_words(rows) for name in words}
-    return {t.column: t for t in leaks(rows, n, FOLDS, list(columns), classes=classes, texts=texts)}
+    return {t.column: t for t in find_leaks(rows, n, FOLDS, list(columns), classes=classes, texts=texts)}
 
 
 def test_columns_that_tell_a_class(spark):
@@ -51,8 +51,8 @@ def test_columns_that_tell_a_class(spark):
         "often_there": np.where(RNG.random(N) < np.where(Y, 0.9, 0.2), 1.0, None),
     }  # fmt: skip
     found = found_of(spark, Y, **leaky, **honest)
-    assert {name for name, t in found.items() if t.most > MOST} == leaky.keys()
-    assert {name for name, t in found.items() if t.missing > MOST} == {"there", "missing", "since"}
+    assert {name for name, t in found.items() if t.most > SUSPECT_SCORE} == leaky.keys()
+    assert {name for name, t in found.items() if t.missing > SUSPECT_SCORE} == {"there", "missing", "since"}
     assert found["id_like"].most == pytest.approx(0.5, abs=0.06), "no row answers for itself"
     assert list(found)[-1] in honest and next(iter(found)) in leaky, "the most telling first"
     assert 0.75 < found["score"].alone < 0.9
@@ -64,7 +64,7 @@ def test_columns_that_tell_a_number(spark):
     honest = {"half": AMOUNT + RNG.normal(size=N) * AMOUNT.std(), "group": RNG.choice(list("abc"), N)}
     for unit in (1.0, 1e200):
         found = found_of(spark, AMOUNT * unit, classes=False, **leaky, **honest)
-        assert {name for name, t in found.items() if t.most > MOST} == leaky.keys()
+        assert {name for name, t in found.items() if t.most > SUSPECT_SCORE} == leaky.keys()
 
 
 def test_of_a_heavy_tail_the_order_is_enough(spark):
@@ -72,7 +72,7 @@ def test_of_a_heavy_tail_the_order_is_enough(spark):
     found = found_of(
         spark, tail, classes=False, log=np.log(tail), noise=RNG.normal(size=N), near=np.log(tail) + 3 * RNG.normal(size=N)
     )
-    assert {name for name, t in found.items() if t.most > MOST} == {"log"}
+    assert {name for name, t in found.items() if t.most > SUSPECT_SCORE} == {"log"}
 
 
 def test_a_word_that_tells_the_label_in_texts_that_all_differ(spark):
@@ -93,7 +93,9 @@ def test_a_word_that_tells_the_label_in_texts_that_all_differ(spark):
 
 def test_a_sample_is_enough(spark):
     found = found_of(spark, Y, n=40 * N, good=Y, bad=RNG.random(N))
-    assert found["good"].alone > 0.99 > MOST > found["bad"].alone, "of 40 times the rows, by which the sample is measured"
+    assert found["good"].alone > 0.99 > SUSPECT_SCORE > found["bad"].alone, (
+        "of 40 times the rows, by which the sample is measured"
+    )
 
 
 # --- in the job ---
@@ -107,7 +109,7 @@ def run_of(spark, split, label="churn"):
         "name": "leaks", "split": split, "data": {"key": ["id"], "label": label}, "features": features,
         "train": {"model": {"sklearn": {"estimator": estimator}}}, "report": {"slices": ["reason_code"]},
     }  # fmt: skip
-    return Run(check(conf), spark)
+    return Run(parse_conf(conf), spark)
 
 
 def test_a_column_that_gives_the_label_away_stops_training_unless_it_is_allowed(spark, home):
@@ -124,11 +126,11 @@ def test_a_column_that_gives_the_label_away_stops_training_unless_it_is_allowed(
         "columns that give the label away: `reason_code` tells the label by where it is missing, with ROC AUC 1.00 on rows that are held "
         "out. Take it out of `features`, or, where it is known before the label is, write split: {allow: [reason_code]}"
     ) in str(stopped.value)
-    assert registry.known("leaks", "") is None
+    assert registry.registered_by("leaks", "") is None
     with pytest.raises(ConfError, match=r"split.allow: table `leaks.rows` has no column `reason` .did you mean `reason_code`"):
         train(run_of(spark, {"allow": ["reason"]}))
     allowed = run_of(spark, {"allow": ["reason_code"]})
-    assert all(gate.holds for gate in leakage_gates.check(allowed, examples(allowed)))
+    assert all(gate.holds for gate in leakage_gates.check_gates(allowed, labelled_rows(allowed)))
     number = run_of(spark, {}, "amount")
     train(number)
     page = number.write_report().read_text("utf-8")

@@ -19,10 +19,10 @@ from mlflow.exceptions import MlflowException
 import keyfold
 from keyfold.core import digests
 from keyfold.errors import ConfError, DataError, PromiseError
-from keyfold.features.certificate import Certificate, made_up
-from keyfold.features.fitting import Measured
+from keyfold.features.certificate import Certificate, adversarial_rows
+from keyfold.features.fitting import FeatureStatistics
 from keyfold.features.kinds import KINDS
-from keyfold.features.spec import Fitted, Spec
+from keyfold.features.spec import FittedFeature, Spec
 from keyfold.models.label import Label
 from keyfold.models.model import Model
 from keyfold.models.sklearn import Sklearn
@@ -39,9 +39,9 @@ def model():
     }
     spec = Spec(
         {"city": "string", "plan": "bigint"},
-        {name: Fitted(kind, kind.fit(name, Measured([], []))) for name, kind in kinds.items()},
+        {name: FittedFeature(kind, kind.fit(name, FeatureStatistics([], []))) for name, kind in kinds.items()},
     )
-    hard = made_up(spec)
+    hard = adversarial_rows(spec)
     certificate = Certificate(hard, pa.table(dict(spec.arrow(hard))))
     conf = Sklearn(estimator="sklearn.linear_model.LogisticRegression")
     estimator = conf.fit(spec, spec.arrow(ROWS), np.arange(40) % 3 == 0, None, 1)
@@ -81,7 +81,7 @@ def marker(tmp_path):
 
 def refused(version, tmp_path):
     with pytest.raises((PromiseError, DataError), match=r"the files of shop version 1 (are not those|cannot be brought)"):
-        registry.fetch(version, Path(tempfile.mkdtemp(dir=tmp_path)))
+        registry.fetch_model(version, Path(tempfile.mkdtemp(dir=tmp_path)))
     with pytest.raises((PromiseError, DataError), match=r"one was changed, added or removed|MLflow's store"):
         keyfold.load_model(CHAMPION)
 
@@ -93,14 +93,14 @@ def test_each_file_counts_be_it_changed_or_removed(registered, store, tmp_path):
     assert {"MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml"} < {str(file) for file in files}
     assert sum(file.parts[0] == "data" for file in files) == 5
     digest, seen = version.tags[model_folder.DIGEST], set()
-    assert model_folder.digest_of(root) == digest
+    assert model_folder.model_digest(root) == digest
     assert registry.client().get_run(version.mlflow_run_id).data.tags[model_folder.DIGEST] == digest
     for file in files:
         sound = (root / file).read_bytes()
         (root / file).write_bytes(b"")
-        seen.add(model_folder.digest_of(root))
+        seen.add(model_folder.model_digest(root))
         (root / file).unlink()
-        seen.add(model_folder.digest_of(root))
+        seen.add(model_folder.model_digest(root))
         (root / file).write_bytes(sound)
     assert len(seen) == 2 * len(files)
     assert digest not in seen
@@ -164,7 +164,7 @@ def test_what_mlflow_and_python_leave_in_a_local_store_is_no_change_and_is_not_k
     (root / "code/keyfold/__pycache__/serving.cpython-311.pyc").write_bytes(b"planted")
     (root / model_folder.META).write_text("model_name: another\n")
     fetched = Path(tempfile.mkdtemp(dir=tmp_path))
-    assert registry.fetch(version, fetched).parts[-2:] == ("data", "model")
+    assert registry.fetch_model(version, fetched).parts[-2:] == ("data", "model")
     assert not [path for name in model_folder.LATER for path in fetched.rglob(name)]
 
 
@@ -203,7 +203,7 @@ def test_a_store_without_the_files_is_refused(registered, store, tmp_path):
     shutil.rmtree(root)
     try:
         with pytest.raises(PromiseError, match="the files of shop version 1"):
-            registry.fetch(version, Path(tempfile.mkdtemp(dir=tmp_path)))
+            registry.fetch_model(version, Path(tempfile.mkdtemp(dir=tmp_path)))
     finally:
         root.mkdir()
 
@@ -272,7 +272,7 @@ def as_by_the_first_release(registered):
     tags = {name: value for name, value in version.tags.items() if name != model_folder.DIGEST}
     api.create_registered_model("old")
     made = api.create_model_version("old", source, version.mlflow_run_id, tags)
-    return registry.find(f"models:/old/{made.version}")
+    return registry.find_version(f"models:/old/{made.version}")
 
 
 def test_a_model_of_the_first_release_is_loaded_and_what_is_not_checked_is_said(registered, store, tmp_path, caplog):
@@ -282,7 +282,7 @@ def test_a_model_of_the_first_release_is_loaded_and_what_is_not_checked_is_said(
     with caplog.at_level(logging.WARNING, "keyfold"):
         assert len(keyfold.load_model("models:/old/1").predict(ROWS)) == 40
     assert "old version 1 was registered by keyfold 0.1: only the files in `data` are checked" in caplog.text
-    assert model_folder.differences(registry.fetch(old, tmp_path / "a")) == [
+    assert model_folder.package_differences(registry.fetch_model(old, tmp_path / "a")) == [
         "requirements.txt is missing, or names no release of a package, so they cannot be compared"
     ]
     (root / "data/model/spec.json").unlink()
@@ -303,7 +303,7 @@ def test_a_model_of_the_first_release_is_loaded_and_what_is_not_checked_is_said(
 def test_packages_are_compared_where_they_are_named(tmp_path, text, said):
     if text is not None:
         (tmp_path / "requirements.txt").write_text(text)
-    found = model_folder.differences(tmp_path)
+    found = model_folder.package_differences(tmp_path)
     assert len(found) == len(said)
     for words, sentence in zip(found, said, strict=True):
         assert pd.Series([words]).str.contains(sentence).all(), words
@@ -367,4 +367,4 @@ def test_a_folders_digest_is_of_names_and_bytes(tmp_path):
 )
 def test_odd_rows_of_pandas_are_a_sentence(frame, sentence):
     with pytest.raises(DataError, match=sentence):
-        serving.table(frame, {"i": "bigint", "s": "string", "t": "date"})
+        serving.arrow_table(frame, {"i": "bigint", "s": "string", "t": "date"})

@@ -19,9 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfold.conf import use_case as confs
-from keyfold.conf.yaml import parse
+from keyfold.conf.yaml import parse_yaml
 from keyfold.errors import ConfError, DataError, KeyfoldError
-from keyfold.profiling.draft_conf import conf_for, quoted, snake
+from keyfold.profiling.draft import snake_case
+from keyfold.profiling.draft_conf import draft_conf
+from keyfold.profiling.yaml_text import yaml_scalar
 
 JOB = Path(__file__).parent.parent / "jobs" / "init.py"
 TELCO = "churn_telco/telco-customer-churn-by-IBM.csv"
@@ -54,9 +56,9 @@ def table(**columns: list[Any]) -> str:
 
 def look(path: str, **options: Any) -> tuple[str, dict[str, Any]]:
     """The text for a file, and what a reader of YAML makes of it; it must be a conf that holds."""
-    text = conf_for(path, **{"key": ["id"], "label": "y"} | options)
-    assert confs.check(parse(text)).name == yaml.safe_load(text)["name"]
-    return text, parse(text)
+    text = draft_conf(path, **{"key": ["id"], "label": "y"} | options)
+    assert confs.parse_conf(parse_yaml(text)).name == yaml.safe_load(text)["name"]
+    return text, parse_yaml(text)
 
 
 @pytest.mark.parametrize(
@@ -283,8 +285,8 @@ def test_lines_that_are_no_rows_are_counted(write: Write) -> None:
 
 @given(st.text(max_size=30).filter(lambda text: not any(0xD800 <= ord(c) < 0xE000 for c in text)))
 def test_any_text_survives_quoting(text: str) -> None:
-    line = f"{{input_col: {quoted(text)}}}  # {quoted(text)}"
-    assert yaml.safe_load(line) == parse(line) == {"input_col": text}
+    line = f"{{input_col: {yaml_scalar(text)}}}  # {yaml_scalar(text)}"
+    assert yaml.safe_load(line) == parse_yaml(line) == {"input_col": text}
 
 
 ODD = ["a b", "a.b", 'say "x"', "o'clock", "back`tick", "a: b", "#1", "Größe (m²)", "城市", "yes", "null", "1", "-"]
@@ -302,7 +304,7 @@ def test_odd_names_come_through(write: Write) -> None:
 
 def test_names_in_snake_case() -> None:
     names = {"TotalCharges": "total_charges", "StreamingTV": "streaming_tv", "Größe (m²)": "grosse_m2", "2nd": "_2nd", "城": ""}
-    assert {name: snake(name) for name in names} == names
+    assert {name: snake_case(name) for name in names} == names
 
 
 @pytest.mark.parametrize(
@@ -321,7 +323,7 @@ def test_names_in_snake_case() -> None:
 def test_wrong_options(write: Write, options: dict[str, Any], error: type[KeyfoldError], sentence: str) -> None:
     path = write(table())
     with pytest.raises(error) as raised:
-        conf_for(path, **{"key": ["id"], "label": "y"} | options)
+        draft_conf(path, **{"key": ["id"], "label": "y"} | options)
     assert sentence.format(path=path) in str(raised.value)
 
 
@@ -350,20 +352,20 @@ def test_wrong_options(write: Write, options: dict[str, Any], error: type[Keyfol
 )
 def test_files_that_will_not_do(write: Write, content: bytes, name: str, sentence: str) -> None:
     with pytest.raises(DataError) as raised:
-        conf_for(write(content, name), ["id"], "y")
+        draft_conf(write(content, name), ["id"], "y")
     assert sentence in str(raised.value)
 
 
 def test_files_that_are_not_there(write: Write, tmp_path: Path) -> None:
     write(table(), "customers.csv")
     with pytest.raises(ConfError, match=r"no file `.*/custmers.csv` \(did you mean `customers.csv`\?\)"):
-        conf_for(str(tmp_path / "custmers.csv"), ["id"], "y")
+        draft_conf(str(tmp_path / "custmers.csv"), ["id"], "y")
     with pytest.raises(ConfError, match="there is no file"):
-        conf_for(str(tmp_path / "nowhere" / "a.csv"), ["id"], "y")
+        draft_conf(str(tmp_path / "nowhere" / "a.csv"), ["id"], "y")
     (tmp_path / "empty" / "_hidden").mkdir(parents=True)
     (tmp_path / "empty" / "_hidden" / "a.csv").write_text(table())
     with pytest.raises(ConfError, match=r"the folder `.*/empty` has no files"):
-        conf_for(str(tmp_path / "empty"), ["id"], "y")
+        draft_conf(str(tmp_path / "empty"), ["id"], "y")
 
 
 def run(*args: str) -> "subprocess.CompletedProcess[str]":
@@ -374,7 +376,7 @@ def test_the_job_prints_the_conf_and_nothing_else(write: Write) -> None:
     path = write(table(**{"a,b": ["u", "v"] * 10}))
     done = run(path, "--key", 'id,"a,b"', "--label", "y")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == conf_for(path, ["id", "a,b"], "y")
+    assert done.stdout == draft_conf(path, ["id", "a,b"], "y")
 
 
 def test_the_job_says_one_sentence_and_shows_the_trace_only_if_asked(write: Write) -> None:

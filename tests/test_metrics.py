@@ -9,7 +9,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keyfold.evaluation import curves
-from keyfold.evaluation.metrics import MISSING, OTHERS, Metric, by_slice, classification, difference, figure, regression
+from keyfold.evaluation.metrics import (
+    MISSING,
+    OTHERS,
+    Metric,
+    classification_metrics,
+    format_number,
+    metric_differences,
+    regression_metrics,
+    slice_metrics,
+)
 
 ORACLES = {
     "roc_auc": oracle.roc_auc_score,
@@ -39,7 +48,7 @@ def test_equals_sklearn(rows, weighted):
     y, p, weight = map(np.array, zip(*rows, strict=True))
     assume(y.any() and not y.all())
     weight = weight if weighted else None
-    found = values(classification(y, p, weight=weight, replicates=0))
+    found = values(classification_metrics(y, p, weight=weight, replicates=0))
     expected = {
         name: score(y, p, sample_weight=weight, **({"labels": [0, 1]} if name == "log_loss" else {}))
         for name, score in ORACLES.items()
@@ -52,7 +61,7 @@ def test_equals_sklearn_where_most_probabilities_differ():
     rng = np.random.default_rng(0)
     p = rng.random(100_000)
     y = rng.random(100_000) < p**3
-    found = values(classification(y, p, replicates=0))
+    found = values(classification_metrics(y, p, replicates=0))
     assert {n: found[n] for n in ORACLES} == pytest.approx({n: f(y, p) for n, f in ORACLES.items()}, rel=1e-12)
 
 
@@ -60,7 +69,7 @@ def test_regression_equals_sklearn():
     rng = np.random.default_rng(0)
     y, weight = rng.normal(1e6, 3, 500), rng.random(500)
     guess = y + rng.normal(0, 1, 500)
-    found = values(regression(y, guess, weight=weight))
+    found = values(regression_metrics(y, guess, weight=weight))
     assert found == pytest.approx(
         {
             "rmse": oracle.root_mean_squared_error(y, guess, sample_weight=weight),
@@ -74,8 +83,8 @@ def test_regression_equals_sklearn():
 def test_whole_number_weights_are_repeated_rows(sample):
     y, p, order = sample
     times = order % 4
-    by_weight = values(classification(y, p, weight=times, replicates=0))
-    assert by_weight == pytest.approx(values(classification(y.repeat(times), p.repeat(times), replicates=0)), rel=1e-12)
+    by_weight = values(classification_metrics(y, p, weight=times, replicates=0))
+    assert by_weight == pytest.approx(values(classification_metrics(y.repeat(times), p.repeat(times), replicates=0)), rel=1e-12)
 
 
 @given(rows=st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.5, 0.9])), min_size=10, max_size=30))
@@ -90,16 +99,16 @@ def test_lift_is_the_mean_over_random_orders_of_ties(rows):
         group = y[p == level]
         share = min(top - taken, len(group)) / max(len(group), 1)
         taken, hits = taken + share * len(group), hits + share * group.sum()
-    assert classification(y, p, replicates=0)["lift_top_decile"].value == pytest.approx(hits / top / y.mean())
+    assert classification_metrics(y, p, replicates=0)["lift_top_decile"].value == pytest.approx(hits / top / y.mean())
 
 
 def test_lift_of_a_perfect_and_of_a_constant_model():
     y = np.arange(100) < 5
-    assert classification(y, y.astype(float))["lift_top_decile"].value == pytest.approx(10)
-    assert classification(y, np.full(100, 0.3))["lift_top_decile"].value == pytest.approx(1)
+    assert classification_metrics(y, y.astype(float))["lift_top_decile"].value == pytest.approx(10)
+    assert classification_metrics(y, np.full(100, 0.3))["lift_top_decile"].value == pytest.approx(1)
 
 
-@pytest.mark.parametrize("measure", [classification, regression])
+@pytest.mark.parametrize("measure", [classification_metrics, regression_metrics])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_row_order_changes_no_bit(sample, measure, weighted):
     y, p, order = sample
@@ -113,19 +122,19 @@ def test_row_order_changes_no_bit(sample, measure, weighted):
 
 def test_draws_follow_the_seed_and_the_row(sample):
     y, p, order = sample
-    assert classification(y, p, seed=1) != classification(y, p, seed=2)
-    assert classification(y, p, order=order) != classification(y, p, order=order[::-1])
+    assert classification_metrics(y, p, seed=1) != classification_metrics(y, p, seed=2)
+    assert classification_metrics(y, p, order=order) != classification_metrics(y, p, order=order[::-1])
 
 
 @pytest.mark.parametrize("name", ["roc_auc", "brier"])
 def test_intervals_cover_the_truth(name):
     rng = np.random.default_rng(5)
     p = rng.beta(1, 2, 200_000)
-    truth = classification(rng.random(200_000) < p, p, replicates=0)[name].value
+    truth = classification_metrics(rng.random(200_000) < p, p, replicates=0)[name].value
     covered = 0
     for _ in range(200):
         part = rng.choice(p, 400)
-        found = classification(rng.random(400) < part, part)[name]
+        found = classification_metrics(rng.random(400) < part, part)[name]
         covered += found.low <= truth <= found.high
     assert 180 <= covered <= 199
 
@@ -133,12 +142,12 @@ def test_intervals_cover_the_truth(name):
 @pytest.mark.parametrize("classes", [True, False])
 def test_a_difference_is_of_both_values_and_of_no_order_of_rows(sample, classes):
     y, p, order = sample
-    worse, measure = p.clip(0.01, 0.99).round(1) * 0.9 + 0.05, classification if classes else regression
-    found = difference(y, p, worse, order=order, classes=classes)
+    worse, measure = p.clip(0.01, 0.99).round(1) * 0.9 + 0.05, classification_metrics if classes else regression_metrics
+    found = metric_differences(y, p, worse, order=order, classes=classes)
     one, other = measure(y, p, order=order), measure(y, worse, order=order)
     assert values(found) == {name: one[name].value - other[name].value for name in one}
-    assert difference(y[::-1], p[::-1], worse[::-1], order=order[::-1], classes=classes) == found
-    assert set(difference(y, p, p, classes=classes).values()) == {Metric(0, 0, 0)}
+    assert metric_differences(y[::-1], p[::-1], worse[::-1], order=order[::-1], classes=classes) == found
+    assert set(metric_differences(y, p, p, classes=classes).values()) == {Metric(0, 0, 0)}
     for name, (_, low, high) in found.items():
         assert high - low < one[name].high - one[name].low, name
 
@@ -147,11 +156,11 @@ def test_intervals_of_a_difference_cover_the_truth():
     rng = np.random.default_rng(6)
     p = rng.beta(1, 2, 400_000)
     noisy = 1 / (1 + np.exp(-np.log(p / (1 - p)) - rng.normal(0, 0.7, len(p))))
-    truth = difference(rng.random(len(p)) < p, p, noisy, replicates=0)
+    truth = metric_differences(rng.random(len(p)) < p, p, noisy, replicates=0)
     covered = dict.fromkeys(("roc_auc", "log_loss"), 0)
     for _ in range(200):
         part = rng.integers(0, len(p), 500)
-        found = difference(rng.random(500) < p[part], p[part], noisy[part])
+        found = metric_differences(rng.random(500) < p[part], p[part], noisy[part])
         for name in covered:
             covered[name] += found[name].low <= truth[name].value <= found[name].high
     assert all(180 <= n <= 199 for n in covered.values()), covered
@@ -159,26 +168,26 @@ def test_intervals_of_a_difference_cover_the_truth():
 
 def test_a_difference_of_other_lengths_or_of_no_probability_is_refused():
     with pytest.raises(ValueError, match="predictions of difference must be one finite number a row, 2 in all"):
-        difference([0, 1], [0.1, 0.2], [0.1])
+        metric_differences([0, 1], [0.1, 0.2], [0.1])
     with pytest.raises(ValueError, match="from 0 to 1"):
-        difference([0, 1], [0.1, 0.2], [0.1, 1.2])
+        metric_differences([0, 1], [0.1, 0.2], [0.1, 1.2])
 
 
 @pytest.mark.parametrize("y", [[0, 0, 0], [1, 1, 1], []])
 def test_one_class_has_no_auc(y):
-    found = classification(y, [0.1, 0.2, 0.3][: len(y)])
+    found = classification_metrics(y, [0.1, 0.2, 0.3][: len(y)])
     for name in ("roc_auc", "pr_auc"):
         assert all(map(math.isnan, found[name]))
     assert math.isnan(found["brier"].value) == (not y)
 
 
 def test_rare_positives_still_have_an_interval():
-    found = classification([1, *[0] * 50], np.linspace(1, 0, 51))["roc_auc"]
+    found = classification_metrics([1, *[0] * 50], np.linspace(1, 0, 51))["roc_auc"]
     assert found == Metric(1, 1, 1)
 
 
 def test_constant_target_has_no_r2():
-    found = regression([2, 2, 2], [1, 2, 3])
+    found = regression_metrics([2, 2, 2], [1, 2, 3])
     assert math.isnan(found["r2"].value)
     assert found["mae"].value == pytest.approx(2 / 3)
 
@@ -196,33 +205,33 @@ def test_constant_target_has_no_r2():
 )
 def test_bad_input_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        classification(**arguments)
+        classification_metrics(**arguments)
 
 
 def test_slices_add_up_and_stand_by_size(sample):
     y, p, order = sample
     groups = np.array([None, "a", "b", "c", "d", OTHERS, math.nan, "e"], object)[order % 8]
     groups[:300] = "a"
-    found = by_slice(y, p, groups, order=order, most=3, replicates=5)
+    found = slice_metrics(y, p, groups, order=order, most=3, replicates=5)
     sizes = [part.rows for part in found.values()]
     assert list(found)[0::3] == ["a", OTHERS]
     assert MISSING in found
     assert sizes[:3] == sorted(sizes[:3], reverse=True)
     assert sum(sizes) == 2000
     a = groups == "a"
-    assert found["a"].metrics == classification(y[a], p[a], order=order[a], replicates=5)
+    assert found["a"].metrics == classification_metrics(y[a], p[a], order=order[a], replicates=5)
 
 
 def test_slices_pool_only_what_is_left():
-    assert list(by_slice([0, 1, 1], [0.1, 0.2, 0.3], ["x", "y", "x"], replicates=1)) == ["x", "y"]
-    found = by_slice([0, 1, 1, 0], [0.1, 0.2, 0.3, 0.4], [OTHERS, OTHERS, "x", "y"], most=1, replicates=1)
+    assert list(slice_metrics([0, 1, 1], [0.1, 0.2, 0.3], ["x", "y", "x"], replicates=1)) == ["x", "y"]
+    found = slice_metrics([0, 1, 1, 0], [0.1, 0.2, 0.3, 0.4], [OTHERS, OTHERS, "x", "y"], most=1, replicates=1)
     assert [(name, part.rows) for name, part in found.items()] == [("x", 1), (OTHERS, 3)]
     with pytest.raises(ValueError, match="one value a row"):
-        by_slice([0, 1], [0.1, 0.2], ["x"])
+        slice_metrics([0, 1], [0.1, 0.2], ["x"])
 
 
 def test_slices_of_a_regression():
-    found = by_slice([1.5, 2, 3], [1, 2, 3], [7, 7, 8], measure=regression)
+    found = slice_metrics([1.5, 2, 3], [1, 2, 3], [7, 7, 8], measure=regression_metrics)
     assert values(found["7"].metrics)["mae"] == 0.25
 
 
@@ -250,7 +259,7 @@ def test_curves_are_thinned_and_keep_their_area():
     assert (roc.x[0], roc.y[0], roc.x[-1], roc.y[-1]) == (0, 0, 1, 1)
     assert np.diff(roc.y).max() < 0.012
     assert lift.y[-1] == pytest.approx(1)
-    assert lift.y[19] == pytest.approx(classification(y, p, replicates=0)["lift_top_decile"].value)
+    assert lift.y[19] == pytest.approx(classification_metrics(y, p, replicates=0)["lift_top_decile"].value)
 
 
 def test_curves_of_one_class_are_nan():
@@ -284,13 +293,13 @@ def test_calibration_bins_are_about_equal():
     ],
 )  # fmt: skip
 def test_figures_tell_what_is_nearly_1_from_1(value, said):
-    assert figure(value) == said
+    assert format_number(value) == said
 
 
 @given(st.floats(0.5, 1, exclude_max=True), st.integers(0, 6))
 def test_what_is_less_than_1_reads_less_than_1(value, places):
-    assert float(figure(value)) < 1
-    assert float(figure(value, places)) < 1
+    assert float(format_number(value)) < 1
+    assert float(format_number(value, places)) < 1
 
 
 def test_a_metric_is_said_with_its_interval():

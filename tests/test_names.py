@@ -3,7 +3,7 @@
 import pytest
 
 from keyfold.conf import table_names
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD, RUN
 from keyfold.engine.tables import PURPOSE
 from keyfold.errors import ConfError, DataError
@@ -44,18 +44,18 @@ def actions(*some, **score):
 )  # fmt: skip
 def test_two_uses_of_one_name_are_refused_by_the_check(sections, sentence):
     with pytest.raises(ConfError) as caught:
-        check(conf() | sections)
+        parse_conf(conf() | sections)
     assert str(caught.value).split("\n  ")[1].startswith(sentence) and str(caught.value).count("\n") == 1
 
 
 def test_other_names_may_be_alike():
-    check(conf() | table("crm.predictions") | actions("call", "write", into="ml.rows"))
-    assert table_names.use(check(conf() | table("main.crm.customers")), "features").name == "main.churn.features"
+    parse_conf(conf() | table("crm.predictions") | actions("call", "write", into="ml.rows"))
+    assert table_names.table_use(parse_conf(conf() | table("main.crm.customers")), "features").name == "main.churn.features"
 
 
 def test_a_table_knows_what_it_is_for_and_refuses_another_use(spark, home):
-    first = Run(check(conf() | actions("call", into="ml.scores")), spark)
-    second = Run(check(conf("risk") | actions("scores", into="ml.risk")), spark)
+    first = Run(parse_conf(conf() | actions("call", into="ml.scores")), spark)
+    second = Run(parse_conf(conf("risk") | actions("scores", into="ml.risk")), spark)
     scores = spark.range(4).selectExpr("id", "'all' period", "0.5D probability")
     first.predictions.replace(scores, "period", {"all": 4}, job="score")
     assert first.predictions.properties()[PURPOSE] == "predictions of churn"
@@ -65,14 +65,14 @@ def test_a_table_knows_what_it_is_for_and_refuses_another_use(spark, home):
         second.used("action scores").claim()
     with pytest.raises(DataError, match=sentence):
         second.used("action scores").replace(scores.limit(1), "period", {"all": 1}, job="action")
-    third = Run(check(conf("other") | actions(into="ml.scores")), spark)
+    third = Run(parse_conf(conf("other") | actions(into="ml.scores")), spark)
     with pytest.raises(DataError, match=r"is for predictions of churn, and not for predictions of other; .* \(score\.into\)"):
         third.predictions.append(scores)
     assert first.predictions.read().count() == 4 and first.predictions.version().version == 2
 
 
 def test_a_table_without_a_purpose_takes_the_first_that_fits(spark, home):
-    run = Run(check(conf() | actions("call")), spark)
+    run = Run(parse_conf(conf() | actions("call")), spark)
     scores = spark.range(4).selectExpr("id", "'all' period", "0.5D probability")
     run.table("churn.call").replace(scores, "period", {"all": 4})
     assert PURPOSE not in run.table("churn.call").properties()

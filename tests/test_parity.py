@@ -20,7 +20,7 @@ from keyfold.core import hashing
 from keyfold.core.derived import Derived
 from keyfold.core.types import ArrowValue
 from keyfold.errors import DataError
-from keyfold.features.fitting import Measured, Target
+from keyfold.features.fitting import FeatureStatistics, Target
 from keyfold.features.kinds import KINDS, Feature
 from keyfold.features.spec import Spec
 
@@ -311,6 +311,6 @@ def test_a_gap_does_not_make_an_integer_another_value(spark):
 def test_null_and_empty_text_are_two_things():
     null, empty = ArrowValue(pa.array([None], pa.string()), "string"), ArrowValue(pa.array([""]), "string")
     feature = Feature.model_validate({"hashed": {"input_col": "x", "num_buckets": 10}}).kind
-    state = feature.fit("f", Measured([{}], []))
+    state = feature.fit("f", FeatureStatistics([{}], []))
     assert feature.arrow([null], state)[0] == 0
     assert feature.arrow([empty], state)[0] > 0

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from keyfold.conf.file_period import FilePeriod, proposed
-from keyfold.conf.use_case import check
+from keyfold.conf.file_period import FilePeriod, propose_period
+from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
 
 WIDTHS = {"year": 4, "month": 7, "day": 10}
@@ -25,7 +25,7 @@ def of(pattern):
 def test_a_proposed_pattern_finds_the_period_of_each_file(days, part, mark, stem):
     periods = [str(day)[: WIDTHS[part]] for day in days]
     files = [f"/data/{stem}_{period.replace('-', mark)}.csv.gz" for period in periods]
-    guess = proposed(files)
+    guess = propose_period(files)
     assert guess is not None
     assert list(guess.of(files).values()) == periods
 
@@ -37,7 +37,7 @@ def test_files_without_periods_of_their_own_get_no_proposal():
         ["x/2026-09.csv", "y/2026-09.csv"],
         ["2026.csv", "2026-10.csv"],
     ):
-        assert proposed(files) is None, files
+        assert propose_period(files) is None, files
 
 
 def test_the_last_match_below_the_sources_own_folder_counts():
@@ -81,4 +81,4 @@ def test_a_conf_says_what_is_wrong_with_it():
     }
     for sentence, more in faults.items():
         with pytest.raises(ConfError, match=sentence):
-            check({"name": "t", "data": data | more})
+            parse_conf({"name": "t", "data": data | more})

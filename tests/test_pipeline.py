@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_identity import counts, covers, walked
 
-from keyfold.conf.use_case import check, load
+from keyfold.conf.use_case import load_conf, parse_conf
 from keyfold.core.section import Section
 from keyfold.errors import DataError
 from keyfold.ingestion.job import ingest
@@ -16,7 +16,8 @@ from keyfold.runtime import identity
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.tracking import registry
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["data.source.customers=3000", "data.source.months=3"]
@@ -24,7 +25,7 @@ SMALL = ["data.source.customers=3000", "data.source.months=3"]
 
 def pipeline(run):
     ingest(run)
-    score(run, decide(run, train(run)))
+    score(run, promote_or_keep(run, train(run)))
     run.close()
     return run
 
@@ -57,7 +58,7 @@ def done(spark, tmp_path_factory, made_state):
     os.environ["KEYFOLD_HOME"] = str(home)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     mlflow.set_tracking_uri(None)
-    run = Run(load(ROOT / "conf/churn.yaml", SMALL), spark)
+    run = Run(load_conf(ROOT / "conf/churn.yaml", SMALL), spark)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Section, "__getattribute__", told(run))
         pipeline(run)
@@ -89,7 +90,7 @@ def test_a_job_reads_nothing_that_its_identity_does_not_know(done):
     for owner, name, path, *_ in walked():
         paths.setdefault((owner, name), []).append(path)
     known = {
-        (job, of): any(counts(job, p, True) or any(covers(left, job, p) for left in identity.LEFT_OUT) for p in paths[of])
+        (job, of): any(counts(job, p, True) or any(covers(left, job, p) for left in identity.EXCLUSIONS) for p in paths[of])
         for job, *of in READ
         for of in [tuple(of)]
         if of in paths
@@ -102,11 +103,11 @@ def test_a_job_reads_nothing_that_its_identity_does_not_know(done):
 def test_the_second_run_commits_nothing(spark, done):
     home, run, _ = done
     table = deltalake.DeltaTable(str(home / "tables/churn/predictions"))
-    before, versions = table.version(), registry.find("models:/churn@champion")
+    before, versions = table.version(), registry.find_version("models:/churn@champion")
     again = pipeline(Run(run.conf, spark))
     assert [job.status for job in again.jobs] == ["done before"] * 4
     assert deltalake.DeltaTable(str(home / "tables/churn/predictions")).version() == before
-    assert registry.find("models:/churn@champion") == versions
+    assert registry.find_version("models:/churn@champion") == versions
 
 
 def test_the_served_model_gives_the_bits_of_the_batch(done):
@@ -139,49 +140,49 @@ def test_the_ledger_and_the_report_tell_of_it(done):
 
 def test_the_mlflow_run_holds_what_rebuilds_the_model(done):
     _, run, _ = done
-    version = registry.find("models:/churn@champion")
+    version = registry.find_version("models:/churn@champion")
     found = registry.client().get_run(version.mlflow_run_id)
     assert found.data.metrics["test_roc_auc_low"] <= found.data.metrics["test_roc_auc"] <= found.data.metrics["test_roc_auc_high"]
     assert found.data.tags["keyfold.rows"].startswith("['")
     files = {f.path for f in registry.client().list_artifacts(version.mlflow_run_id)}
     assert {"spec.json", "conf.yaml", "environment.json"} <= files
     conf = registry.client().download_artifacts(version.mlflow_run_id, "conf.yaml")
-    assert load(conf) == run.conf
+    assert load_conf(conf) == run.conf
 
 
 def test_fitting_sees_the_train_fold_only(spark, home):
     """Other test rows, the same spec; other train rows, another spec."""
-    conf = check(
+    conf = parse_conf(
         {
             "name": "t",
             "data": {"key": ["id"], "label": "y"},
             "features": {"x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}}},
         }
     )
-    from keyfold.dataset.fit_features import features
+    from keyfold.dataset.fit_features import fit_features
 
     frame = spark.range(400).selectExpr("id", "cast(id as double) x", "cast(id % 3 as string) c", "id % 2 = 0 y")
     run = Run(conf, spark)
     run.rows._save(frame.write.format("delta"), frame, {})
-    spec, found = features(run)
+    spec, found = fit_features(run)
     test = [r.id for r in found.rows.where("keyfold_fold = 'test'").select("id").collect()]
     digests = []
     for ids in (test, [next(r.id for r in found.rows.where("keyfold_fold = 'train'").select("id").take(1))]):
         changed = frame.selectExpr("id", f"if(id in ({', '.join(map(str, ids))}), 1e6, x) x", "c", "y")
         run.rows._save(changed.write.format("delta").mode("overwrite"), changed, {})
-        digests.append(features(run)[0].digest)
+        digests.append(fit_features(run)[0].digest)
     assert digests[0] == spec.digest
     assert digests[1] != spec.digest
 
 
 def test_a_model_below_the_bar_is_not_promoted_and_the_champion_stays(spark, done):
     home, run, _ = done
-    strict = load(ROOT / "conf/churn.yaml", [*SMALL, "release.promote_if.roc_auc.at_least=0.999", "train.seed=1"])
-    standing = registry.champion("churn")
-    assert decide(Run(strict, spark), train(Run(strict, spark))) == standing
-    alone = load(ROOT / "conf/churn.yaml", [*SMALL, "release.promote_if.roc_auc.at_least=0.999", "train.register_as=alone"])
+    strict = load_conf(ROOT / "conf/churn.yaml", [*SMALL, "release.promote_if.roc_auc.at_least=0.999", "train.seed=1"])
+    standing = registry.champion_of("churn")
+    assert promote_or_keep(Run(strict, spark), train(Run(strict, spark))) == standing
+    alone = load_conf(ROOT / "conf/churn.yaml", [*SMALL, "release.promote_if.roc_auc.at_least=0.999", "train.register_as=alone"])
     with pytest.raises(DataError, match=r"roc_auc on the test fold is 0\.\d+, and must be at least 0\.999"):
-        decide(Run(alone, spark), train(Run(alone, spark)))
+        promote_or_keep(Run(alone, spark), train(Run(alone, spark)))
 
 
 @pytest.mark.parametrize(
@@ -196,13 +197,13 @@ def test_other_estimators_are_trained_saved_and_loaded(spark, done, estimator, p
     overrides = [*SMALL, f"train.model.sklearn={{estimator: {estimator}, params: {params}}}", "train.register_as=other"]
     overrides += ["features.city.hashed.num_buckets=200", "score.into=churn.other", "release.promote_if={}"]
     overrides += [f"features.{name}.crossed.num_buckets=255" for name in crossed()]
-    run = Run(load(ROOT / "conf/churn.yaml", overrides), spark)
-    score(run, decide(run, train(run)))
+    run = Run(load_conf(ROOT / "conf/churn.yaml", overrides), spark)
+    score(run, promote_or_keep(run, train(run)))
     assert np.isfinite(read(home, "churn.other")["probability"].to_numpy()).all()
 
 
 def crossed():
-    return [name for name, feature in load(ROOT / "conf/churn.yaml").features.items() if feature.name == "crossed"]
+    return [name for name, feature in load_conf(ROOT / "conf/churn.yaml").features.items() if feature.name == "crossed"]
 
 
 def test_regression(spark, home):
@@ -221,7 +222,7 @@ def test_regression(spark, home):
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}},
         "release": {"promote_if": {"r2": {"at_least": 0.99}}},
     }
-    pipeline(Run(check(conf), spark))
+    pipeline(Run(parse_conf(conf), spark))
     found = read(home, "r.predictions").to_pandas().set_index("id").sort_index()
     assert found.probability.isna().all()
     assert np.allclose(found.prediction, [3 * (i % 50) + (i % 3) for i in range(1000)], atol=1e-5)

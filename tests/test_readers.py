@@ -10,15 +10,18 @@ import pyarrow as pa
 import pytest
 import written
 
-from keyfold.conf.csv import Csv
+from keyfold.conf.csv import CsvOptions
 from keyfold.errors import DataError
-from keyfold.readers import Form, blocks, head_of, parts, planned, ranges, read_range, records
+from keyfold.readers import blocks, ranges, records
+from keyfold.readers.blocks import read_head, read_parts
+from keyfold.readers.form import TextForm
 from keyfold.readers.opening import splittable
+from keyfold.readers.ranges import plan_ranges, read_range
 
 
 def seen(path, form, content=None):
     """The rows, bad lines and blank lines of a file."""
-    return gathered(parts(path, head_of(path, form, content, guess=False), content))
+    return gathered(read_parts(path, read_head(path, form, content, guess=False), content))
 
 
 def gathered(some):
@@ -95,20 +98,20 @@ def test_it_does_not_matter_where_a_file_is_cut(kind, look, tmp_path, monkeypatc
         monkeypatch.setattr(module, "LOOK", look)
     split = 0
     broken = b"a,b\n" + b'1,"x\ny"\n2,z\n3,"q\n4,z\n5,"u"\n' * 5
-    form = Form("json", ("a",)) if kind == "json" else Form(multi_line=kind == "multi")
+    form = TextForm("json", ("a",)) if kind == "json" else TextForm(multi_line=kind == "multi")
     for seed in range(30):
         file = written_file(kind, seed) if seed else written.Written("x.csv", broken, form, ("a", "b"), [], 0, spread=True)
         if not splittable(file.name, file.form.encoding) or len(file.data) > 2500:
             continue
         path = tmp_path / f"{seed}.{file.name}"
         path.write_bytes(file.data)
-        head = head_of(str(path), file.form, guess=False)
-        whole = gathered(parts(str(path), head))
+        head = read_head(str(path), file.form, guess=False)
+        whole = gathered(read_parts(str(path), head))
         for first in range(1 + seed % 7, len(file.data) - head.start, 7):
-            found = blocks.read(Dripping(file.data[head.start :], first), "", head.form, head.start, line=head.line)
+            found = blocks.read_records(Dripping(file.data[head.start :], first), "", head.form, head.start, line=head.line)
             assert gathered(found) == whole, (seed, first)
         for size in (1, 10, 100):
-            plan = planned(str(path), head, size, len(file.data))
+            plan = plan_ranges(str(path), head, size, len(file.data))
             split += len(plan) > 1
             assert gathered(part for range_ in plan for part in read_range(range_)) == whole, (seed, size)
     assert split > 10
@@ -117,7 +120,7 @@ def test_it_does_not_matter_where_a_file_is_cut(kind, look, tmp_path, monkeypatc
 def test_a_file_that_changes_while_it_is_read_is_told(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n3,4\n")
-    first = planned(str(path), head_of(str(path), Form()), 1, 12)[0]
+    first = plan_ranges(str(path), read_head(str(path), TextForm()), 1, 12)[0]
     path.write_text("a,b\n1,2222\n3,4\n")
     with pytest.raises(DataError, match=r"a\.csv has changed while it was read; run again"):
         list(read_range(first))
@@ -130,7 +133,7 @@ def test_of_compressed_streams_one_behind_the_other_all_are_read_or_the_file_is_
 
     def read(content):
         path.write_bytes(content)
-        return len(seen(str(path), Form())[0])
+        return len(seen(str(path), TextForm())[0])
 
     assert read(first + second) == 501
     assert read(packed(kind, b"a") + packed(kind, b",b") + packed(kind, b"") + packed(kind, b"\n1,2\n") + second) == 501
@@ -168,7 +171,9 @@ STRANGE = {
 
 @pytest.mark.parametrize("encoding", STRANGE)
 def test_bytes_that_are_none_of_the_encoding_are_told_by_line(encoding):
-    form = Form(encoding=Csv(encoding=encoding).encoding and codecs.lookup(Csv(encoding=encoding).encoding).name)
+    form = TextForm(
+        encoding=CsvOptions(encoding=encoding).encoding and codecs.lookup(CsvOptions(encoding=encoding).encoding).name
+    )
     before, after = (
         "a,b\n1,x\n2,y".encode(encoding),
         "z\n3,w\n".encode(encoding.removesuffix("-le") + "-le" if encoding == "utf-16" else encoding),
@@ -180,7 +185,7 @@ def test_bytes_that_are_none_of_the_encoding_are_told_by_line(encoding):
 
 @pytest.mark.parametrize("encoding", ["shift_jis", "cp932", "gbk", "gb18030", "big5", "euc_jp", "euc_kr", "johab", "big5hkscs"])
 def test_half_a_character_takes_no_line_end_with_it(encoding):
-    rows, bad, _ = seen("a.csv", Form(encoding=encoding), b"a,b\n1,x\n2,\xa1\n3,w\n4,\x94\r\n5,\xa1,\n6,\xa1")
+    rows, bad, _ = seen("a.csv", TextForm(encoding=encoding), b"a,b\n1,x\n2,\xa1\n3,w\n4,\x94\r\n5,\xa1,\n6,\xa1")
     assert {line for line, _ in rows} | {line.line for line in bad} == {2, 3, 4, 5, 6, 7}
     assert (4, ("3", "w")) in rows
     assert 5 in {line.line for line in bad}
@@ -190,10 +195,10 @@ def test_half_a_character_takes_no_line_end_with_it(encoding):
 def test_what_is_no_text_is_told_whatever_its_name(kind):
     content = bytes(257) + b"ustar\0" if kind == "tar" else packed(kind, b"a,b\n1,2\n")
     with pytest.raises(DataError, match=rf"a\.csv is (compressed by .*, without \.{kind} in its name|a tar archive), not text"):
-        seen("a.csv", Form(), content)
+        seen("a.csv", TextForm(), content)
     packed_tar = packed("xz", content)
     with pytest.raises(DataError, match=r"a\.csv\.xz is .*, not text"):
-        seen("a.csv.xz", Form(), packed_tar)
+        seen("a.csv.xz", TextForm(), packed_tar)
 
 
 def test_utf_16_and_utf_32_begin_with_a_byte_order_mark_or_say_which_they_are():
@@ -201,9 +206,9 @@ def test_utf_16_and_utf_32_begin_with_a_byte_order_mark_or_say_which_they_are():
         with pytest.raises(
             DataError, match=f"begins with no byte order mark; set data.csv.encoding to {encoding}-le or {encoding}-be"
         ):
-            seen("a.csv", Form(encoding=encoding), "a,b\n1,2\n".encode(f"{encoding}-le"))
+            seen("a.csv", TextForm(encoding=encoding), "a,b\n1,2\n".encode(f"{encoding}-le"))
         for order in ("", "-le", "-be"):
             content = "a,b\n1,ü\n".encode(encoding + order)
-            assert seen("a.csv", Form(encoding=encoding + order), content)[0] == [(2, ("1", "ü"))]
+            assert seen("a.csv", TextForm(encoding=encoding + order), content)[0] == [(2, ("1", "ü"))]
         with pytest.raises(DataError, match=f"a.csv is not {encoding}, or it is cut short"):
-            seen("a.csv", Form(encoding=encoding), "a,b\n1,ü\n".encode(encoding) + b"x")
+            seen("a.csv", TextForm(encoding=encoding), "a,b\n1,ü\n".encode(encoding) + b"x")

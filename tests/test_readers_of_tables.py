@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, QueryBuilder
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 
@@ -57,7 +57,9 @@ def read(spark, home, tmp_path):
         (tmp_path / "calls.csv").write_text(
             "\n".join([HEADER, *(",".join("" if v is None else str(v) for v in row) for row in ROWS), ""])
         )
-        run = Run(check({"name": "t", "data": {"source": str(tmp_path / "calls.csv"), "columns": columns, "key": [key]}}), spark)
+        run = Run(
+            parse_conf({"name": "t", "data": {"source": str(tmp_path / "calls.csv"), "columns": columns, "key": [key]}}), spark
+        )
         ingest(run)
         return {reader.__name__: reader for reader in READERS}, run.rows
 

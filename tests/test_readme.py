@@ -14,7 +14,7 @@ import pytest
 
 from keyfold import errors
 from keyfold.conf import yaml
-from keyfold.conf.use_case import Conf, check
+from keyfold.conf.use_case import Conf, parse_conf
 from keyfold.features.kinds import KINDS
 from keyfold.tracking import registry
 
@@ -118,7 +118,7 @@ def test_an_own_file_is_scored_whole(done):
 
 
 def test_the_schema_is_written(done):
-    assert yaml.parse((done.folder / "conf/schema.json").read_text("utf-8"))["title"] == "Conf"
+    assert yaml.parse_yaml((done.folder / "conf/schema.json").read_text("utf-8"))["title"] == "Conf"
 
 
 def test_a_model_is_saved_without_pickle_and_refused_once_its_files_are_changed(done, monkeypatch, tmp_path):
@@ -127,25 +127,25 @@ def test_a_model_is_saved_without_pickle_and_refused_once_its_files_are_changed(
     monkeypatch.setenv("KEYFOLD_HOME", str(done.folder / ".keyfold"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     mlflow.set_tracking_uri(None)
-    version = registry.find("models:/my_customers@champion")
-    files = [p for p in registry.fetch(version, tmp_path / "sound").rglob("*") if p.is_file()]
+    version = registry.find_version("models:/my_customers@champion")
+    files = [p for p in registry.fetch_model(version, tmp_path / "sound").rglob("*") if p.is_file()]
     assert {p.suffix for p in files} == {".arrow", ".json", ".skops"}
     for spec in (done.folder / ".keyfold/artifacts").rglob("model/spec.json"):
         spec.write_text(spec.read_text("utf-8") + " ", "utf-8")
     with pytest.raises(errors.PromiseError, match="my_customers version 1 are not those that were registered"):
-        registry.fetch(version, tmp_path / "changed")
+        registry.fetch_model(version, tmp_path / "changed")
     mlflow.set_tracking_uri(None)
 
 
 @pytest.mark.parametrize("text", [text for text, _ in marked("yaml")])
 def test_what_is_a_conf_can_be_read(text):
-    check(yaml.parse(text))
+    parse_conf(yaml.parse_yaml(text))
 
 
 def test_one_conf_shows_all_there_is():
-    (text,) = (text for text, _ in marked("yaml") if "score" in yaml.parse(text))
-    conf = check(yaml.parse(text))
-    assert list(yaml.parse(text)) == list(Conf.model_fields)
+    (text,) = (text for text, _ in marked("yaml") if "score" in yaml.parse_yaml(text))
+    conf = parse_conf(yaml.parse_yaml(text))
+    assert list(yaml.parse_yaml(text)) == list(Conf.model_fields)
     assert {feature.name for feature in conf.features.values()} == set(KINDS)
 
 

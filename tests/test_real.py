@@ -11,18 +11,19 @@ import pyarrow as pa
 import pytest
 
 from keyfold.conf import yaml
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.dataset import leakage_gates
-from keyfold.dataset.labelled_rows import examples
+from keyfold.dataset.labelled_rows import labelled_rows
 from keyfold.errors import PromiseError
 from keyfold.features.spec import Spec
 from keyfold.ingestion.job import ingest
-from keyfold.profiling.draft_conf import conf_for
+from keyfold.profiling.draft_conf import draft_conf
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.tracking import registry
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
 pytestmark = pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA names no folder of real data")
@@ -31,28 +32,28 @@ pytestmark = pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA names no fol
 @pytest.fixture
 def raw():
     path = str(Path(DATA) / "churn_telco/telco-customer-churn-by-IBM.csv")
-    return yaml.parse(conf_for(path, ["customerID"], "Churn"))
+    return yaml.parse_yaml(draft_conf(path, ["customerID"], "Churn"))
 
 
 def test_init_and_pipeline_score_every_customer(spark, home, raw):
     assert raw["data"]["columns"]["TotalCharges"] == "double"
-    run = Run(check(raw), spark)
+    run = Run(parse_conf(raw), spark)
     ingest(run)
-    score(run, decide(run, train(run)))
+    score(run, promote_or_keep(run, train(run)))
     rows = deltalake.DeltaTable(str(run.rows.path)).to_pandas()
     found = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
     assert rows.TotalCharges.isna().sum() == 11
     assert len(found) == found.customerID.nunique() == 7043
     assert set(found.status) == {"scored"}
-    assert registry.find("models:/" + raw["name"] + "@champion")
+    assert registry.find_version("models:/" + raw["name"] + "@champion")
 
 
 @pytest.mark.slow
 def test_the_conf_of_init_makes_a_good_model_whatever_the_salt(spark, home, raw):
-    ingest(Run(check(raw), spark))
+    ingest(Run(parse_conf(raw), spark))
     areas = []
     for salt in range(2):
-        other = Run(check(raw | {"split": {"salt": str(salt)}}), spark)
+        other = Run(parse_conf(raw | {"split": {"salt": str(salt)}}), spark)
         areas.append(float(train(other).tags["keyfold.roc_auc"]))
     print("test ROC AUC over two salts:", areas, statistics.mean(areas))
     assert statistics.mean(areas) >= 0.835
@@ -87,9 +88,9 @@ def gates_of(spark, name, key="content", again=0.0):
         "name": name, "data": {"key": key if key == "content" else [key], "label": label} | positive, "features": features,
         "train": {"model": {"sklearn": {"estimator": estimator}}},
     }  # fmt: skip
-    run = Run(check(conf), spark)
+    run = Run(parse_conf(conf), spark)
     run.rows.replace(spark.createDataFrame(pa.Table.from_pandas(table, preserve_index=False)), PERIOD, {"all": len(table)})
-    return leakage_gates.check(run, examples(run))
+    return leakage_gates.check_gates(run, labelled_rows(run))
 
 
 @pytest.mark.parametrize("name", READ)
@@ -117,10 +118,10 @@ LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"
 
 def measured(spark, conf):
     """The pipeline to its end: the predictions, and the metrics of the model."""
-    run = Run(check(conf | {"train": {"model": {"sklearn": LOGISTIC}}}), spark)
+    run = Run(parse_conf(conf | {"train": {"model": {"sklearn": LOGISTIC}}}), spark)
     ingest(run)
     version = train(run)
-    score(run, decide(run, version))
+    score(run, promote_or_keep(run, version))
     found = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
     return found, registry.client().get_run(version.mlflow_run_id).data.metrics
 

@@ -7,24 +7,24 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from keyfold.conf.release import Release
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation.metrics import Metric
 from keyfold.ingestion.job import ingest
-from keyfold.release.criteria import Evidence, hindrances
+from keyfold.release.criteria import Evidence, unmet_conditions
 from keyfold.reporting import page as report
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.tracking import registry
 from keyfold.training.job import train
-from keyfold.training.promotion import decide
+from keyfold.training.promotion import promote_or_keep
 
 
 def why_not(metric, few=100, gain=None, not_compared="", **bound):
     name = "log_loss" if "at_most" in bound or bound.pop("loss", False) else "roc_auc"
     release = Release.model_validate({"promote_if": {name: bound}})
     against = None if gain is None else {name: Metric(*gain)}
-    return hindrances(release, Evidence({name: Metric(*metric)}, few, against, not_compared))
+    return unmet_conditions(release, Evidence({name: Metric(*metric)}, few, against, not_compared))
 
 
 def test_bounds_hold_the_value_or_the_whole_interval():
@@ -46,7 +46,7 @@ def test_few_rows_of_a_class_promote_nothing():
     ]
     assert not why_not((1.0, 1.0, 1.0), few=10, at_least=0.75)
     number = Release.model_validate({"promote_if": {"r2": {"at_least": 0.5}}})
-    assert hindrances(number, Evidence({"r2": Metric(1, 1, 1)}, 3))[0].startswith(
+    assert unmet_conditions(number, Evidence({"r2": Metric(1, 1, 1)}, 3))[0].startswith(
         "the test fold has 3 rows, too few to measure r2 on"
     )
     assert not why_not((1.0, 1.0, 1.0), few=1, at_least=0.75, min_rows=1)
@@ -75,7 +75,7 @@ def test_the_champion_is_beaten_where_the_whole_interval_of_the_difference_is_be
 ])  # fmt: skip
 def test_what_promotes_is_checked(promote_if, sentence):
     with pytest.raises(ConfError) as error:
-        check({"name": "x", "data": {"key": ["id"]}, "release": {"promote_if": promote_if}})
+        parse_conf({"name": "x", "data": {"key": ["id"]}, "release": {"promote_if": promote_if}})
     assert sentence in str(error.value)
 
 
@@ -89,7 +89,7 @@ def test_a_verdict_is_one_line_and_the_head_of_the_page():
 
 
 def conf(home, feature, **release):
-    return check(
+    return parse_conf(
         {
             "name": "m",
             "data": {"source": str(home / "m.csv"), "key": ["id"], "label": "y", "positive": 1,
@@ -105,7 +105,7 @@ def conf(home, feature, **release):
 def trained(spark, made):
     run = Run(made, spark)
     version = train(run)
-    return run, version, decide(run, version)
+    return run, version, promote_or_keep(run, version)
 
 
 def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
@@ -115,14 +115,14 @@ def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
     (home / "m.csv").write_text("\n".join(["id,y,good,bad", *lines]) + "\n")
     ingest(Run(conf(home, "bad", at_least=0.5), spark))
     _, first, answering = trained(spark, conf(home, "bad", better_than="champion"))
-    assert answering == first == registry.champion("m"), "there was none to beat"
+    assert answering == first == registry.champion_of("m"), "there was none to beat"
 
     run, second, answering = trained(spark, conf(home, "good", better_than="champion"))
-    assert answering == second == registry.champion("m")
+    assert answering == second == registry.champion_of("m")
     assert run.verdict.outcome == "m version 2 is the champion" and not run.verdict.why_not
     # On the rows of now the former one has the very figures that it had, for they are the rows of then.
-    assert run.verdict.before["roc_auc"] == pytest.approx(registry.measured(first)["roc_auc"].value, abs=1e-12)
-    assert run.verdict.metrics["roc_auc"] == registry.measured(second)["roc_auc"]
+    assert run.verdict.before["roc_auc"] == pytest.approx(registry.test_metrics(first)["roc_auc"].value, abs=1e-12)
+    assert run.verdict.metrics["roc_auc"] == registry.test_metrics(second)["roc_auc"]
     score(run, answering)
     assert run.results()[-1] == f"model        {run.verdict}" and ", champion before 0.5" in str(run.verdict)
     page = run.write_report().read_text("utf-8")
@@ -166,7 +166,7 @@ def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
 
 def test_a_store_that_does_not_answer_is_not_one_without_a_champion(home, monkeypatch):
     """Else the next version would be promoted unseen."""
-    assert registry.champion("m") is None
+    assert registry.champion_of("m") is None
     made = registry.client()
 
     class Fails:
@@ -175,12 +175,12 @@ def test_a_store_that_does_not_answer_is_not_one_without_a_champion(home, monkey
 
     monkeypatch.setattr(registry, "client", Fails)
     with pytest.raises(DataError, match=r"MLflow did not answer \(INTERNAL_ERROR\): database is locked"):
-        registry.champion("m")
+        registry.champion_of("m")
     one = registry.Registered("m", "1", "0" * 32, {})
     with pytest.raises(DataError, match="MLflow did not answer"):
-        registry.measured(one)
+        registry.test_metrics(one)
     monkeypatch.setattr(registry, "client", lambda: made)
-    assert registry.measured(one) == {}
+    assert registry.test_metrics(one) == {}
 
 
 def test_a_test_fold_of_few_rows_promotes_no_model(spark, home):
@@ -189,4 +189,4 @@ def test_a_test_fold_of_few_rows_promotes_no_model(spark, home):
     ingest(Run(conf(home, "good", at_least=0.75), spark))
     with pytest.raises(DataError, match=r"the test fold has \d rows? of a class, too few to measure roc_auc on"):
         trained(spark, conf(home, "good", at_least=0.75))
-    assert registry.champion("m") is None
+    assert registry.champion_of("m") is None

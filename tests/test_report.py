@@ -76,13 +76,13 @@ def sections(name):
         slices_section(name, {name: Slice(10, metrics()), "(missing)": Slice(5, metrics(*[np.nan] * 3))}),
         scores_section(edges, np.histogram(truth, edges)[0]),
         steps_section([(name, None, 0.25), ("fit", 1000, 2.0)]),
-        report.Section(name, report.table([name], [[name]], caption=name)),
+        report.PageSection(name, report.html_table([name], [[name]], caption=name)),
     ]
 
 
 @pytest.fixture(scope="module")
 def nasty():
-    return report.page(NASTY, {NASTY: NASTY}, sections(NASTY), lead=NASTY)
+    return report.render_page(NASTY, {NASTY: NASTY}, sections(NASTY), lead=NASTY)
 
 
 def test_names_cannot_break_the_page(nasty):
@@ -93,7 +93,7 @@ def test_names_cannot_break_the_page(nasty):
 
 
 def test_pictures_show_dollar_signs_as_they_are():
-    svg = charts.figure(lambda ax: ax.set(title="$\\alpha$ and $x_1$", xlabel=NASTY), caption="c")
+    svg = charts.figure_html(lambda ax: ax.set(title="$\\alpha$ and $x_1$", xlabel=NASTY), caption="c")
     assert ">$\\alpha$ and $x_1$<" in svg
     assert "&lt;script&gt;" in svg
 
@@ -115,12 +115,12 @@ def test_identifiers_are_unique_and_resolve(nasty):
 
 
 def test_text_that_looks_like_an_identifier_stays():
-    assert 'id="a" url(#b)' in charts.figure(lambda ax: ax.set_title('id="a" url(#b)'), caption="c")
+    assert 'id="a" url(#b)' in charts.figure_html(lambda ax: ax.set_title('id="a" url(#b)'), caption="c")
 
 
 def test_sections_stand_in_their_order_with_their_title():
     made = sections("b")
-    page = report.page("churn: score", {"rows": 1_234_567, "promoted": True, "none": None}, made, lead="Who leaves?")
+    page = report.render_page("churn: score", {"rows": 1_234_567, "promoted": True, "none": None}, made, lead="Who leaves?")
     at = [page.index(section.html) for section in made]
     assert at == sorted(at)
     text = Reader(page).text
@@ -156,23 +156,23 @@ def test_sections_stand_in_their_order_with_their_title():
     ],
 )
 def test_cells(cell, shown):
-    assert re.findall(r"<td[^>]*>(.*?)</td>", report.table(["h"], [[cell]])) == [shown]
+    assert re.findall(r"<td[^>]*>(.*?)</td>", report.html_table(["h"], [[cell]])) == [shown]
 
 
 def test_columns_of_numbers_stand_right():
-    made = report.table(["a", "b", "c", "d"], [["x", 1, None, "1.25%"], ["y", Metric(1, 1, 1), 2.5, ">99.99%"]])
+    made = report.html_table(["a", "b", "c", "d"], [["x", 1, None, "1.25%"], ["y", Metric(1, 1, 1), 2.5, ">99.99%"]])
     assert re.findall(r"<th( class=\"n\")?", made) == ["", "", ' class="n"', ' class="n"', ' class="n"']
     assert made.count('<td class="n">') == 6
 
 
 def test_a_table_may_be_empty_but_not_ragged():
-    assert "<tbody></tbody>" in report.table(["a", "b"], [])
+    assert "<tbody></tbody>" in report.html_table(["a", "b"], [])
     with pytest.raises(ValueError, match="must have 2 cells"):
-        report.table(["a", "b"], [[1, 2], [3]])
+        report.html_table(["a", "b"], [[1, 2], [3]])
 
 
 def test_a_figure_can_be_seen_and_heard():
-    made = charts.figure(lambda ax: ax.plot([1, 2]), caption='a "b" <c>', width=300, height=200)
+    made = charts.figure_html(lambda ax: ax.plot([1, 2]), caption='a "b" <c>', width=300, height=200)
     figure = ET.fromstring(made)
     svg, caption = figure
     assert (svg.get("role"), svg.get("aria-label"), caption.text) == ("img", 'a "b" <c>', 'a "b" <c>')
@@ -184,9 +184,9 @@ def test_a_figure_can_be_seen_and_heard():
 def test_same_data_same_bytes_whatever_the_settings():
     import matplotlib as mpl
 
-    once = report.page("t", {}, sections("b"))
+    once = report.render_page("t", {}, sections("b"))
     with mpl.rc_context({"font.size": 30, "axes.linewidth": 9}):
-        assert report.page("t", {}, sections("b")) == once
+        assert report.render_page("t", {}, sections("b")) == once
         assert mpl.rcParams["font.size"] == 30
     assert not re.search(r"20\d\d-\d\d-\d\d", once)
 

@@ -6,12 +6,12 @@ import pyarrow as pa
 import pytest
 
 from keyfold.conf.split import Split
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.digests import digest
-from keyfold.dataset.imputation import StandIn
+from keyfold.dataset.imputation import Imputation
 from keyfold.features.fitting import Target
 from keyfold.features.kinds import KINDS
-from keyfold.features.spec import Plan, Spec
+from keyfold.features.spec import FitPlan, Spec
 from keyfold.split.folds import Folds
 
 ROWS = pa.table(
@@ -51,8 +51,8 @@ CONF = {"name": "salts", "data": {"source": "x.csv", "key": ["key"], "time": "da
 
 @pytest.fixture(scope="module")
 def spec(spark):
-    rows, features = spark.createDataFrame(ROWS), check(CONF).features
-    return Plan.of(rows, features, Target("`left`", "part")), Spec.fit(rows, features, Target("`left`", "part"))
+    rows, features = spark.createDataFrame(ROWS), parse_conf(CONF).features
+    return FitPlan.of(rows, features, Target("`left`", "part")), Spec.fit(rows, features, Target("`left`", "part"))
 
 
 def test_every_kind_is_here_and_states_its_own_salt(spec):
@@ -132,4 +132,4 @@ def test_folds_and_stand_ins(spark):
     assert "".join(fold[0] for fold in numbers) == "tttvtttttttttttttttttttvttttvttvtttttttttttttvttttttttttttvt"
     parts = rows.select("key", folds.spark_part(rows).alias("part")).sort("key").collect()
     assert [row.part for row in parts] == [470317, 458511, 57484, 43843, 362990, 157901], "the salt out_of_fold:split:salts"
-    assert StandIn("card", "mean", [], [], []).salt == "bridge:card"
+    assert Imputation("card", "mean", [], [], []).salt == "bridge:card"

@@ -15,23 +15,24 @@ from test_bad_input import refusal
 
 from keyfold.conf import yaml
 from keyfold.conf.data import Data
-from keyfold.conf.use_case import check
-from keyfold.conf.versions import Version
+from keyfold.conf.use_case import parse_conf
+from keyfold.conf.versions import LayoutVersion
 from keyfold.core import hashing
 from keyfold.core.names import WEIGHT
 from keyfold.dataset import imputation
-from keyfold.dataset.imputation import Lacking, StandIn, StandIns
-from keyfold.dataset.labelled_rows import FOLD, examples
+from keyfold.dataset.imputation import Imputation, Imputations, MissingColumn
+from keyfold.dataset.labelled_rows import FOLD, labelled_rows
 from keyfold.generators import Retail
 from keyfold.ingestion import bridges, drift, layout_reader
-from keyfold.ingestion.drift import Came
-from keyfold.ingestion.increments import summed
+from keyfold.ingestion.drift import ArrivedColumn
+from keyfold.ingestion.increments import sum_counts
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.tracking import registry
 from keyfold.training import job
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
 NEW = {"id": "string", "at": "timestamp_ntz", "amount": "bigint", "card": "string", "age": "double", "y": "string"}
@@ -87,7 +88,7 @@ def folder(tmp_path):
 
 
 def bridged(spark, folder):
-    rows = layout_reader.read(Run(check(conf(folder)), spark)).rows
+    rows = layout_reader.read_layouts(Run(parse_conf(conf(folder)), spark)).rows
     return sorted(rows.drop("keyfold_file", "keyfold_raw", "keyfold_line").collect(), key=repr)
 
 
@@ -102,7 +103,7 @@ def test_a_bridge_of_two_parts_is_that_of_one_then_of_the_other(spark, home, tmp
 
 
 def test_rows_that_cannot_be_brought_over_are_quarantined_and_counted_by_file(spark, home, folder):
-    run = Run(check(conf(folder)), spark)
+    run = Run(parse_conf(conf(folder)), spark)
     ingest(run)
     old = pd.read_csv(folder / "old_1.csv", keep_default_na=False, dtype=str)
     lossy, unmapped = old.amount == "3.5", old.kind == "Guest"
@@ -122,17 +123,17 @@ def test_rows_that_cannot_be_brought_over_are_quarantined_and_counted_by_file(sp
     said = f'old_1.csv</td><td class="n">100</td><td class="n">{100 - len(aside)}</td><td class="n">{len(aside)}</td>'
     assert said in page
     assert "`code` by a map of 1 values; else missing: distribution" in page
-    again = Run(check(conf(folder)), spark)
+    again = Run(parse_conf(conf(folder)), spark)
     ingest(again)
     assert again.jobs[0].status == "done before"
 
 
 def test_weights_and_stand_ins_are_no_reason_to_ingest_anew(folder):
-    one, other = check(conf(folder)), conf(folder)
+    one, other = parse_conf(conf(folder)), conf(folder)
     other["data"]["versions"][0] |= {"weight": 0.1, "columns_from": FROM | {"age": {"missing": "most_frequent"}}}
-    assert layout_reader.dumped(one) == layout_reader.dumped(check(other))
+    assert layout_reader.reading_options(one) == layout_reader.reading_options(parse_conf(other))
     other["data"]["versions"][0]["columns_from"] = FROM | {"age": {"constant": 1.0}}
-    assert layout_reader.dumped(one) != layout_reader.dumped(check(other))
+    assert layout_reader.reading_options(one) != layout_reader.reading_options(parse_conf(other))
 
 
 def current(wanted, **more):
@@ -160,8 +161,8 @@ def test_each_named_function(spark, function, columns, wanted, value):
         "TIMESTAMP_NTZ'2020-04-02 00:01:00' later"
     )
     types = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
-    version = Version(name="old", columns=types, columns_from={"c": {"derived": {function: columns}}})
-    made = bridges.given(current(wanted), version, "c")
+    version = LayoutVersion(name="old", columns=types, columns_from={"c": {"derived": {function: columns}}})
+    made = bridges.bridge_column(current(wanted), version, "c")
     found = frame.select(made.value.alias("value"), made.reason.alias("reason")).collect()[0]
     if value == "parity":
         parts = [hashing.value_hash(pa.array(["x"])), hashing.value_hash(pa.array([7]))]
@@ -182,8 +183,8 @@ def test_each_named_function(spark, function, columns, wanted, value):
     ],
 )  # fmt: skip
 def test_a_type_is_brought_over_without_loss_or_not_at_all(spark, had, wanted, value, became):
-    version = Version(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}})
-    made = bridges.given(current(wanted), version, "c")
+    version = LayoutVersion(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}})
+    made = bridges.bridge_column(current(wanted), version, "c")
     found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.alias("v"), made.reason.alias("r")).collect()[0]
     lost = f"`o` cannot be brought to {wanted} without loss"
     assert found == ((None, lost) if became == "lost" else (became, None))
@@ -201,7 +202,7 @@ def test_a_type_is_brought_over_without_loss_or_not_at_all(spark, had, wanted, v
 )  # fmt: skip
 def test_older_times_are_of_the_declared_zone_and_older_numbers_grouped_as_declared(spark, had, wanted, value, became):
     data = current(wanted, zone="Europe/Berlin", csv={"thousands": "."})
-    made = bridges.given(data, Version(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}}), "c")
+    made = bridges.bridge_column(data, LayoutVersion(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}}), "c")
     found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.cast("string").alias("v"), made.reason).collect()[0]
     assert found == (became, None if became else f"`o` cannot be brought to {wanted} without loss")
 
@@ -215,12 +216,12 @@ def test_older_times_without_an_offset_need_a_zone_and_odd_hours_are_counted(spa
     old = {"name": "old", "files": ["old*"], "columns": {"id": "bigint", "t": "string"}, "columns_from": {"at": {"renamed": "t"}}}
     versions = [old, {"name": "new", "files": ["new*"]}]
     data = {"source": str(tmp_path / "f"), "columns": {"id": "bigint", "at": "timestamp"}, "versions": versions, "key": ["id"]}
-    code, sentence = refusal(lambda: ingest(Run(check({"name": "odd", "data": data}), spark)))
+    code, sentence = refusal(lambda: ingest(Run(parse_conf({"name": "odd", "data": data}), spark)))
     assert (code, sentence.partition(";")[0]) == (
         3,
         "`at` has the time `2020-03-29 02:30` without an offset, and no zone is declared",
     )
-    run = Run(check({"name": "odd", "data": data | {"zone": "Europe/Berlin"}}), spark)
+    run = Run(parse_conf({"name": "odd", "data": data | {"zone": "Europe/Berlin"}}), spark)
     ingest(run)
     notes = next(run.rows.commits()).metadata["notes"]
     assert [note.partition(";")[0] for note in notes] == [
@@ -233,10 +234,10 @@ def test_older_times_without_an_offset_need_a_zone_and_odd_hours_are_counted(spa
 
 
 def drawn(values, cumulative, ids, spark):
-    one = StandIn("card", "distribution", ["old"], values, cumulative)
+    one = Imputation("card", "distribution", ["old"], values, cumulative)
     rows = pa.table({"id": ids, "card": pa.nulls(len(ids), pa.string())})
     frame = spark.createDataFrame(rows).selectExpr("id", "CAST(card AS STRING) card", "'old' keyfold_layout", "true is_bridged")
-    spark_has = {row.id: row.card for row in StandIns([one]).spark(frame, ["id"]).collect()}
+    spark_has = {row.id: row.card for row in Imputations([one]).spark(frame, ["id"]).collect()}
     hashes = hashing.feature_hash("bridge:card", [hashing.value_hash(pa.array(ids))])
     return [spark_has[i] for i in ids], one.numpy(hashes).tolist()
 
@@ -261,16 +262,20 @@ def test_what_stands_in_is_of_new_rows_in_any_order(spark):
         )
     )
     lacking = {
-        Lacking("card", "distribution", ("c",)): ["old"], Lacking("card", "most_frequent"): ["older"],
-        Lacking("n", "mean"): ["old"], Lacking("x", "mean"): ["old"], Lacking("d", "most_frequent"): ["old"],
+        MissingColumn("card", "distribution", ("c",)): ["old"], MissingColumn("card", "most_frequent"): ["older"],
+        MissingColumn("n", "mean"): ["old"], MissingColumn("x", "mean"): ["old"], MissingColumn("d", "most_frequent"): ["old"],
     }  # fmt: skip
-    made = imputation.fit(frame, lacking)
+    made = imputation.fit_imputations(frame, lacking)
     assert [s[3:] for s in made.of] == [
         (["a", "b"], [1, 3]), (["b"], [1]), (["2"], [1]), (["0.2"], [1]), (["true"], [1]),
     ]  # fmt: skip
-    assert StandIns.from_json(made.to_json()).digest == made.digest == imputation.fit(frame.repartition(3), lacking).digest
+    assert (
+        Imputations.from_json(made.to_json()).digest
+        == made.digest
+        == imputation.fit_imputations(frame.repartition(3), lacking).digest
+    )
     code, sentence = refusal(
-        lambda: imputation.fit(frame.where("card = 'c'"), {Lacking("card", "distribution", ("c",)): ["old"]})
+        lambda: imputation.fit_imputations(frame.where("card = 'c'"), {MissingColumn("card", "distribution", ("c",)): ["old"]})
     )
     said = "nothing can stand in for `card`: new rows of the train fold have no value of it but c, which the map gives"
     assert (code, sentence) == (3, said)
@@ -284,9 +289,9 @@ def test_counts_beyond_the_reduction_are_scaled():
 
 
 def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, home, folder, monkeypatch):
-    run = Run(check(conf(folder)), spark)
+    run = Run(parse_conf(conf(folder)), spark)
     ingest(run)
-    found = examples(run)
+    found = labelled_rows(run)
     rows = found.rows.select("id", FOLD, "is_bridged", "card", "age", WEIGHT).toPandas()
     assert not rows[rows[FOLD] != "train"].is_bridged.any()
     assert rows.groupby("is_bridged")[WEIGHT].unique().map(list).to_dict() == {False: [1.0], True: [0.5]}
@@ -299,8 +304,8 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     assert set(rows[rows.is_bridged].card) == {"cash", "amex", "visa"}
     assert rows[rows.is_bridged].age.eq(learnt.age.mean()).all()
     version = train(run)
-    assert registry.text(version, imputation.FILE) == found.stand_ins.to_json()
-    score(run, decide(run, version))
+    assert registry.read_text(version, imputation.IMPUTATION_FILE) == found.stand_ins.to_json()
+    score(run, promote_or_keep(run, version))
     predictions = deltalake.DeltaTable(str(run.predictions.path)).to_pandas().set_index("id")
     table = deltalake.DeltaTable(str(run.rows.path)).to_pandas().set_index("id")
     assert sorted(predictions.index) == sorted(table.index)
@@ -315,7 +320,7 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     assert predictions.probability.notna().all()
     lighter = conf(folder)
     lighter["data"]["versions"][0]["weight"] = 0.01
-    other = Run(check(lighter), spark)
+    other = Run(parse_conf(lighter), spark)
     ingest(other)
     assert other.jobs[0].status == "done before"
     anew = []
@@ -325,9 +330,9 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
 
 
 def test_a_split_by_what_older_rows_lack_is_refused(spark, home, folder):
-    run = Run(check(conf(folder) | {"split": {"by": "card"}}), spark)
+    run = Run(parse_conf(conf(folder) | {"split": {"by": "card"}}), spark)
     ingest(run)
-    assert refusal(lambda: examples(run)) == (2, "split.by: older rows lack `card`, so it cannot say in which fold they are")
+    assert refusal(lambda: labelled_rows(run)) == (2, "split.by: older rows lack `card`, so it cannot say in which fold they are")
 
 
 # --- drift ---
@@ -337,11 +342,11 @@ TABLE = {"id": "bigint", "start time": "timestamp", "n": "bigint", "x": "double"
 
 def came(drop=(), **types):
     columns = {name: type_ for name, type_ in (TABLE | types).items() if name not in drop}
-    return [Came(name, type_) for name, type_ in columns.items()]
+    return [ArrivedColumn(name, type_) for name, type_ in columns.items()]
 
 
 def named(**names):
-    return [Came(names.get(c.replace(" ", "_"), c)) for c in TABLE]
+    return [ArrivedColumn(names.get(c.replace(" ", "_"), c)) for c in TABLE]
 
 
 @pytest.mark.parametrize(
@@ -361,31 +366,31 @@ def named(**names):
         (named(n="N"), "changed case", "accept", "`n` is written `N`"),
         (named(id="\ufeffid"), "byte order mark", "accept", "a byte order mark stands before `id`"),
         (named(t=" t "), "blanks around the name", "accept", "blanks stand around `t`"),
-        ([*named(), Came("n")], "duplicate name", "refuse", "`n` stands more than once, or differs from another by case or blanks alone"),
-        ([*named(), Came("T")], "duplicate name", "refuse", "`t` stands more than once, or differs from another by case or blanks alone"),
-        ([*named(), Came("T")], "duplicate name", "refuse", "`T` stands more than once, or differs from another by case or blanks alone"),
-        ([*named(), Came(" ")], "no name", "refuse", "column 7 has no name"),
-        ([*named(), Came("is_bridged")], "reserved name", "refuse", "`is_bridged` is a name that keyfold itself gives"),
+        ([*named(), ArrivedColumn("n")], "duplicate name", "refuse", "`n` stands more than once, or differs from another by case or blanks alone"),
+        ([*named(), ArrivedColumn("T")], "duplicate name", "refuse", "`t` stands more than once, or differs from another by case or blanks alone"),
+        ([*named(), ArrivedColumn("T")], "duplicate name", "refuse", "`T` stands more than once, or differs from another by case or blanks alone"),
+        ([*named(), ArrivedColumn(" ")], "no name", "refuse", "column 7 has no name"),
+        ([*named(), ArrivedColumn("is_bridged")], "reserved name", "refuse", "`is_bridged` is a name that keyfold itself gives"),
     ],
 )  # fmt: skip
 def test_each_drift_has_its_verdict(columns, kind, verdict, said):
-    found = drift.compared(TABLE, columns).verdicts
+    found = drift.compare_layouts(TABLE, columns).verdicts
     assert (kind, verdict, said) in [tuple(v) for v in found]
     assert {v.kind for v in found} <= {kind, "reserved name", "unexpected", "duplicate name"}
 
 
 def test_nested_and_nullable_columns_have_their_verdicts():
-    nested = drift.compared({"s": "struct<a:int>"}, [Came("s", "struct<a:int,b:int>")]).verdicts
+    nested = drift.compare_layouts({"s": "struct<a:int>"}, [ArrivedColumn("s", "struct<a:int,b:int>")]).verdicts
     assert [(v.kind, v.verdict) for v in nested] == [("nested fields", "refuse")]
-    nullable = drift.compared({"n": "bigint"}, [Came("n", "bigint", nullable=True)], required=["n"]).verdicts
+    nullable = drift.compare_layouts({"n": "bigint"}, [ArrivedColumn("n", "bigint", nullable=True)], required=["n"]).verdicts
     assert [(v.kind, v.verdict) for v in nullable] == [("may be NULL", "accept")]
-    assert drift.compared(TABLE, came()).verdicts == []
+    assert drift.compare_layouts(TABLE, came()).verdicts == []
 
 
 def test_the_stub_is_a_conf_that_holds(tmp_path):
     new = {"id": "bigint", "start_time": "timestamp", "n": "string", "x": "double", "d": "decimal(10,2)", "card": "string"}
-    pasted = yaml.parse(drift.stub(TABLE, new, "old*.csv", ["id"]))
-    made = check({"name": "x", "data": pasted["data"] | {"source": str(tmp_path), "key": ["id"]}})
+    pasted = yaml.parse_yaml(drift.version_stub(TABLE, new, "old*.csv", ["id"]))
+    made = parse_conf({"name": "x", "data": pasted["data"] | {"source": str(tmp_path), "key": ["id"]}})
     ways = {name: way.told() for name, way in made.data.versions[0].columns_from.items()}
     assert ways == {"start_time": "`start time`", "n": "`n`", "card": "missing: distribution"}
 
@@ -399,7 +404,7 @@ def test_a_header_that_is_written_otherwise_is_taken_and_another_layout_is_not(s
     assert bridged(spark, folder) == before
     assert "new_1.csv: `card` is written `CARD` (changed case); accepted" in capsys.readouterr().err
     write(folder, new_2=[NEW_HEADER.replace("card", "cards") + ",tip", f"{new_row(500, rng)},1"])
-    code, sentence = refusal(lambda: ingest(Run(check(conf(folder)), spark)))
+    code, sentence = refusal(lambda: ingest(Run(parse_conf(conf(folder)), spark)))
     assert code == 3
     assert sentence.startswith(
         "new_2.csv has another layout than was declared, and nothing was written:\n"
@@ -415,7 +420,7 @@ def test_files_of_no_version_or_of_two_are_refused(spark, home, folder):
     def said(files):
         made = conf(folder)
         made["data"]["versions"][0]["files"] = files
-        return refusal(lambda: ingest(Run(check(made), spark)))
+        return refusal(lambda: ingest(Run(parse_conf(made), spark)))
 
     assert said(["old*.csv", "new*.csv"]) == (
         2,
@@ -429,7 +434,7 @@ def test_files_of_no_version_or_of_two_are_refused(spark, home, folder):
 def test_a_source_that_drifts_from_its_table(spark, home, tmp_path):
     def run(columns, values):
         path = write(tmp_path / "plain", rows=[",".join(columns), values]) / "rows.csv"
-        return Run(check({"name": "plain", "data": {"source": str(path), "columns": columns, "key": ["id"]}}), spark)
+        return Run(parse_conf({"name": "plain", "data": {"source": str(path), "columns": columns, "key": ["id"]}}), spark)
 
     ingest(run({"id": "bigint", "n": "bigint"}, "1,1"))
     taken = run({"N": "int", "id": "bigint"}, "2,2")
@@ -467,13 +472,13 @@ def test_a_source_that_drifts_from_its_table(spark, home, tmp_path):
 def test_a_bridge_that_cannot_be_is_a_sentence(folder, where, way, sentence):
     made = conf(folder)
     made["data"]["versions"][0]["columns_from"] = FROM | {where: way}
-    assert refusal(lambda: check(made)) == (2, f"the conf has a fault:\n  {sentence}")
+    assert refusal(lambda: parse_conf(made)) == (2, f"the conf has a fault:\n  {sentence}")
 
 
 def test_a_column_that_no_bridge_gives_is_named_with_what_may(folder):
     made = conf(folder)
     made["data"]["versions"][0] |= {"columns": OLD | {"age": "bigint", "crd": "string"}, "columns_from": {"id": FROM["id"]}}
-    code, sentence = refusal(lambda: check(made))
+    code, sentence = refusal(lambda: parse_conf(made))
     assert code == 2
     assert sentence.splitlines()[1:] == [
         "  data: versions.0.columns_from: `old` must say what `at` (timestamp_ntz) comes from: renamed, or missing",
@@ -486,10 +491,10 @@ def test_a_column_that_no_bridge_gives_is_named_with_what_may(folder):
 
 def test_missing_may_be_nothing_at_all(folder):
     made = conf(folder)
-    made["data"]["versions"][0]["columns_from"] = FROM | yaml.parse("age: {missing: null}")
-    found = check(made)
-    assert Lacking("age", "null") not in imputation.wanted(found.data)
-    assert check(yaml.parse(yaml.dump(found))) == found
+    made["data"]["versions"][0]["columns_from"] = FROM | yaml.parse_yaml("age: {missing: null}")
+    found = parse_conf(made)
+    assert MissingColumn("age", "null") not in imputation.columns_to_impute(found.data)
+    assert parse_conf(yaml.parse_yaml(yaml.dump_yaml(found))) == found
 
 
 # --- other places ---
@@ -505,7 +510,7 @@ def test_layouts_of_a_delta_table_are_what_was_appended(spark, home, tmp_path):
     columns = {"no": "bigint", "code": "string", "id": "string", "card": "string"}
     old["columns_from"] |= {"no": {"missing": "null"}}
     versions = [old, {"name": "new", "delta": {"path": path, "versions": [2]}}]
-    run = Run(check({"name": "appended", "data": {"columns": columns, "versions": versions, "key": ["id"]}}), spark)
+    run = Run(parse_conf({"name": "appended", "data": {"columns": columns, "versions": versions, "key": ["id"]}}), spark)
     ingest(run)
     found = run.rows.read().select("id", "card", "keyfold_layout").collect()
     assert sorted(map(tuple, found)) == [("0", "cash", "old"), ("1", "cash", "old"), ("2", "visa", "new")]
@@ -529,11 +534,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_chain_is_learnt_from_in_both_layouts(spark, home):
-    made = yaml.read(ROOT / "conf" / "retail.yaml")
+    made = yaml.read_yaml(ROOT / "conf" / "retail.yaml")
     made["data"]["source"] |= {"rows": 6_000, "days": 90}
-    run = Run(check(made | {"release": {}}), spark)
+    run = Run(parse_conf(made | {"release": {}}), spark)
     ingest(run)
-    found = examples(run)
+    found = labelled_rows(run)
     thin = found.rows.where("keyfold_layout = 'thin'").select("card_type", "loyalty_points", "earlier_purchases").toPandas()
     assert set(thin.card_type) == {"cash", "debit", "visa", "mastercard", "amex"}
     cards = thin.card_type.value_counts()
@@ -547,12 +552,14 @@ def test_the_chain_is_learnt_from_in_both_layouts(spark, home):
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA names no folder of real data")
 def test_two_months_of_trips_are_one_table_and_no_row_is_lost(spark, home):
-    made = yaml.read(ROOT / "conf" / "bikes.yaml")
+    made = yaml.read_yaml(ROOT / "conf" / "bikes.yaml")
     made["data"]["source"] = str(Path(DATA) / "citibike_schema")
-    run = Run(check(made), spark)
+    run = Run(parse_conf(made), spark)
     ingest(run)
     told = next(run.rows.commits()).metadata["files"]
-    files = {Path(n).name: dict(zip(("read", "kept", "quarantined"), summed(f["periods"]), strict=True)) for n, f in told.items()}
+    files = {
+        Path(n).name: dict(zip(("read", "kept", "quarantined"), sum_counts(f["periods"]), strict=True)) for n, f in told.items()
+    }
     lines = {"JC-202004-citibike-tripdata.csv.gz": 9268, "JC-202102-citibike-tripdata.csv.gz": 4881}
     assert {name: of["read"] for name, of in files.items()} == lines
     assert all(of["read"] == of["kept"] + of["quarantined"] for of in files.values())
@@ -565,10 +572,10 @@ def test_two_months_of_trips_are_one_table_and_no_row_is_lost(spark, home):
     old = rows[rows.is_bridged]
     assert old.member_casual.value_counts().to_dict() == {"member": 6692, "casual": 2576}
     assert old.rideable_type.isna().all()
-    found = examples(run)
+    found = labelled_rows(run)
     measured = found.rows.where(f"{FOLD} <> 'train'").select("keyfold_layout").distinct().collect()
     assert [row[0] for row in measured] == ["2021"]
     version = train(run)
-    score(run, decide(run, version))
+    score(run, promote_or_keep(run, version))
     predictions = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
     assert len(predictions) == len(rows) and set(predictions.status) == {"scored"}

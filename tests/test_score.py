@@ -16,12 +16,12 @@ from pyspark.sql import types as T
 from test_commits import age
 
 from keyfold.conf.score import Action
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.engine.commits import RECORDS
-from keyfold.engine.session import unmeasured
+from keyfold.engine.session import arrow_batch_settings
 from keyfold.engine.tables import Table
 from keyfold.errors import DataError, PromiseError, RowsError
-from keyfold.jobs.rebuild_ledger import rebuild
+from keyfold.jobs.rebuild_ledger import rebuild_ledger
 from keyfold.models import answering as answers
 from keyfold.models.model import Prediction
 from keyfold.reporting.sections import stability
@@ -30,13 +30,14 @@ from keyfold.scoring import key_check
 from keyfold.scoring.actions import write_csv
 from keyfold.scoring.job import _compare_environments, score
 from keyfold.tracking import model_folder, registry
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 KEYS = [2**53 + 1, 2**63 - 1, -(2**63), 0, -1]
 
 
 def conf(table="shop.visits", **of):
-    return check(
+    return parse_conf(
         {
             "name": "shop",
             "data": {"table": table, "key": ["id", "at"], "time": "seen", "period": "month", "label": "y", "positive": True},
@@ -71,7 +72,7 @@ def trained(spark, tmp_path_factory, made_state):
     run = Run(conf(), spark)
     odd = visits(2, [*KEYS, *range(1, 96)])
     write(run.rows, [visits(1, range(400)), odd, visits(3, range(300), 1)])
-    decide(run, train(run))
+    promote_or_keep(run, train(run))
     yield run.rows
     mlflow.set_tracking_uri(None)
     os.environ.pop("KEYFOLD_HOME") if former is None else os.environ.update(KEYFOLD_HOME=former)
@@ -173,7 +174,7 @@ def test_too_many_without_a_prediction_leave_the_period_as_it_was(spark, first, 
     with pytest.raises(DataError, match=r"9 of 58 rows cannot be scored \(1 × column `c`.*15.5%"):
         scored(spark, **limit)
     assert there(first, "2026-02") == before
-    rebuild(first)
+    rebuild_ledger(first)
     told, answering = (
         table.read().select("run_id").distinct().collect() for table in (first.table("keyfold.runs"), first.predictions)
     )
@@ -190,8 +191,8 @@ def test_a_model_is_loaded_once_a_worker(spark, first, tmp_path):
     scored(spark, "2026-01", "all.predictions")
     found = spark.range(8).repartition(8).mapInArrow(told, "loads array<bigint>").distinct().collect()
     assert {n for row in found for n in row.loads} == {1}, "workers that are still there have answered two periods or more"
-    packed = answers.packed(registry.fetch(registry.find("models:/shop@champion"), tmp_path))
-    digest = answers.packed_digest(packed)
+    packed = answers.pack_folder(registry.fetch_model(registry.find_version("models:/shop@champion"), tmp_path))
+    digest = answers.bytes_digest(packed)
     assert len({id(answers._unpacked(digest, packed)) for _ in range(3)}) == answers.loads[digest] == 1
 
 
@@ -211,7 +212,7 @@ class Touchy:
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
 def test_only_guilty_rows_pay_and_rows_stay_in_order(x):
-    found = answers.answer(Touchy(), pa.RecordBatch.from_pydict({"x": x}))
+    found = answers.answer_rows(Touchy(), pa.RecordBatch.from_pydict({"x": x}))
     wanted = {1: "named", 2: "ValueError: some row", 3: answers.NOT_FINITE}
     assert found["reason"].to_pylist() == [wanted.get(n % 7) for n in x]
     assert found["prediction"].to_pylist() == [None if n % 7 in wanted else n for n in x]
@@ -222,10 +223,10 @@ def test_only_guilty_rows_pay_and_rows_stay_in_order(x):
 
 
 def test_a_run_names_its_model_and_files_that_were_changed_are_refused(spark, trained, tmp_path):
-    version = registry.find("models:/shop@champion")
-    assert registry.find(f"runs:/{version.mlflow_run_id}") == version
+    version = registry.find_version("models:/shop@champion")
+    assert registry.find_version(f"runs:/{version.mlflow_run_id}") == version
     with pytest.raises(DataError, match="no model is registered of run `abc`"):
-        registry.find("runs:/abc")
+        registry.find_version("runs:/abc")
     (described,) = registry.home().joinpath("artifacts").rglob("MLmodel")
     sound, ran = described.read_text(), tmp_path / "ran"
     described.write_text(sound.replace("keyfold.serving", "evil"))
@@ -248,11 +249,11 @@ def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch
     ):
         score(run, strict=True)
     assert not run.predictions.exists()
-    version = registry.find("models:/shop/1")
+    version = registry.find_version("models:/shop/1")
     _compare_environments(run, version, ["skops 0.0, not 1.0"], strict=False)
     assert "the packages here are not those of shop version 1: skops 0.0, not 1.0\n" in capsys.readouterr().err
     with pytest.raises(DataError, match=r"requirements.txt is missing"):
-        _compare_environments(run, version, model_folder.differences(tmp_path), strict=True)
+        _compare_environments(run, version, model_folder.package_differences(tmp_path), strict=True)
 
 
 def test_a_foreign_model_answers_where_its_digest_is_trusted(spark, trained, tmp_path):
@@ -346,8 +347,10 @@ def test_how_many_an_action_takes(of, many):
 def test_rows_are_measured_where_their_size_may_differ():
     schema = T.StructType.fromDDL("a bigint, b double, c decimal(10,2), d date, e timestamp, s string, f array<double>, g binary")
     wide = T.StructType([T.StructField(f"x{i}", T.DoubleType()) for i in range(1000)])
-    assert list(unmeasured(schema, ["a", "b", "c", "d", "e"])) == ["spark.sql.execution.arrow.maxBytesPerBatch"]
-    assert [unmeasured(schema, ["a", name]) for name in "sfg"] == [{}] * 3 and unmeasured(wide, wide.names) == {}
+    assert list(arrow_batch_settings(schema, ["a", "b", "c", "d", "e"])) == ["spark.sql.execution.arrow.maxBytesPerBatch"]
+    assert [arrow_batch_settings(schema, ["a", name]) for name in "sfg"] == [{}] * 3 and arrow_batch_settings(
+        wide, wide.names
+    ) == {}
 
 
 def test_how_far_scores_moved():

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfold.cli import main
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
 from keyfold.reporting import page as report
 from keyfold.runtime.run import Run
 from keyfold.secrets import holds_password, is_address, redacted
 from keyfold.tracking import registry
-from keyfold.tracking.registry import mlflow_at
+from keyfold.tracking.registry import tracking_address
 
 
 @pytest.mark.parametrize(("text", "shown"), [
@@ -58,7 +58,7 @@ def test_words_of_the_environment_are_hidden_too(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:can%40ary@mlflow.example/x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "Sesame123")
     monkeypatch.setenv("KUBE_TOKEN_FILE", "/var/run/token")
-    assert mlflow_at() == "https://…@mlflow.example/x"
+    assert tracking_address() == "https://…@mlflow.example/x"
     assert (
         redacted("login of can@ary failed, can%40ary too; Sesame123; /var/run/token")
         == "login of … failed, … too; …; /var/run/token"
@@ -70,7 +70,7 @@ def test_words_of_the_environment_are_hidden_too(monkeypatch):
 )
 def test_a_conf_holds_no_password(address):
     with pytest.raises(ConfError) as error:
-        check({"name": "x", "data": {"source": address, "key": ["id"]}})
+        parse_conf({"name": "x", "data": {"source": address, "key": ["id"]}})
     assert "data.source must not hold a password (got " in str(error.value)
     assert "nary" not in str(error.value)
 
@@ -78,11 +78,11 @@ def test_a_conf_holds_no_password(address):
 def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("KEYFOLD_HOME", str(tmp_path))
     address = "s3a://key:canary@bucket/a.csv"
-    run = Run(check({"name": "x", "data": {"key": ["id"]}}), SimpleNamespace(conf=SimpleNamespace(get=lambda *_: None)))
+    run = Run(parse_conf({"name": "x", "data": {"key": ["id"]}}), SimpleNamespace(conf=SimpleNamespace(get=lambda *_: None)))
     with pytest.raises(DataError), run.job("ingest") as job:
         job.run_id, job.inputs = "r", {"files": {address: "digest"}}
         run.facts["source"] = address
-        run.sections.append(report.Section("Files", report.table(["file"], [[address]])))
+        run.sections.append(report.PageSection("Files", report.html_table(["file"], [[address]])))
         run.say(f"reads {address}")
         raise DataError(f"there is no {address}")
     page = run.write_report().read_text("utf-8")
@@ -97,7 +97,7 @@ def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", ["x.py"])
     for debug in (True, False):
         with pytest.raises(SystemExit):
-            main.guarded(work, debug=debug)
+            main.run_guarded(work, debug=debug)
     said = capsys.readouterr()
     for text in (page, str(row), said.err, said.out):
         assert "canary" not in text
@@ -134,7 +134,9 @@ def test_odd_spellings_of_addresses_hold_passwords_too():
 @pytest.mark.parametrize("password", ["ca&na<ry'1", 'ca"nary', "ca\\nary", "canäry", "ca+na/ry=="])
 def test_a_password_is_hidden_in_whatever_form_it_is_written(password, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
-    page = report.page("t", {"why": f"login with {password} failed"}, [report.Section("s", report.table(["x"], [[password]]))])
+    page = report.render_page(
+        "t", {"why": f"login with {password} failed"}, [report.PageSection("s", report.html_table(["x"], [[password]]))]
+    )
     for text in (page, json.dumps({"why": password}), repr([password]), quote(password), quote(password, safe="")):
         said = redacted(text)
         assert "…" in said and "nary" not in said and "na&" not in said and "na%" not in said
@@ -180,7 +182,7 @@ def test_names_that_only_sound_like_passwords_stay(text):
 def test_no_word_of_the_command_line_tells_one(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["score.py", "a.yaml", "s3a://me:canary@bucket/a.csv"])
     with pytest.raises(SystemExit):
-        main.main(lambda run: None, None)
+        main.run_job(lambda run: None, None)
     assert "canary" not in capsys.readouterr().err
 
 
@@ -205,7 +207,7 @@ def test_what_a_model_raises_tells_none(monkeypatch):
 
 def test_a_server_that_does_not_answer_is_a_sentence():
     said = "API request to http://me:canary@h:5000/api/2.0/mlflow/runs/search failed with exception HTTPConnectionPool(host='h'): Max retries"
-    known = main.understood(RuntimeError(said))
+    known = main.as_keyfold_error(RuntimeError(said))
     assert str(known) == "MLflow at http://…@h:5000 does not answer; is the server up, and MLFLOW_TRACKING_URI right?"
     assert known.exit_code == 3
 

@@ -420,7 +420,7 @@ def test_the_real_spark_submit_refuses_a_conflicting_time_zone(tmp_path):
 
 
 def test_a_session_is_made_for_a_small_machine_only_where_it_is_local():
-    local, cluster = session.settings({}, 3), session.settings({"spark.master": "yarn"}, 3)
+    local, cluster = session.required_settings({}, 3), session.required_settings({"spark.master": "yarn"}, 3)
     assert local["spark.sql.shuffle.partitions"] == "3"
     assert local["spark.databricks.delta.snapshotPartitions"] == "1"
     assert not {"spark.sql.shuffle.partitions", "spark.databricks.delta.snapshotPartitions", "spark.log.level"} & set(cluster)
@@ -435,7 +435,7 @@ def test_settings_that_were_given_win():
         "spark.sql.catalog.spark_catalog": "their.Catalog",
         "spark.sql.extensions": "their.Extension",
     }
-    made = session.settings(given, 2)
+    made = session.required_settings(given, 2)
     assert not set(given) - {"spark.sql.extensions"} & set(made)
     assert made["spark.sql.extensions"] == "their.Extension,io.delta.sql.DeltaSparkSessionExtension"
 
@@ -447,20 +447,20 @@ def test_settings_on_which_results_depend_are_refused(key, value):
     with pytest.raises(
         ConfError, match=rf"`{key}` must be (UTC|true).*\(spark-submit was given {value}\); leave that option out"
     ):
-        session.settings({key: value}, 2)
+        session.required_settings({key: value}, 2)
     active = session.PINNED | {key: value}
     with pytest.raises(ConfError, match=rf"\(the active session has {value}\); set it by spark.conf.set"):
-        session.checked(SimpleNamespace(conf=active))
+        session.check_session(SimpleNamespace(conf=active))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Etc/UTC", "Z", "+00:00"])
 def test_each_name_of_utc_is_right(zone):
-    made = session.settings({"spark.sql.session.timeZone": zone, "spark.sql.ansi.enabled": "TRUE"}, 2)
+    made = session.required_settings({"spark.sql.session.timeZone": zone, "spark.sql.ansi.enabled": "TRUE"}, 2)
     assert made["spark.sql.session.timeZone"] == "UTC"
 
 
 def test_only_jars_that_spark_lacks_are_handed_over():
     resolved = ["file:///c/io.delta_delta-spark_4.1_2.13-4.4.0.jar", "/c/com.github.luben_zstd-jni-1.5.7-3.jar"]
-    assert session.unbundled(resolved, ["zstd-jni-1.5.6-9.jar", "spark-core_2.13-4.1.4.jar"]) == [
+    assert session.missing_jars(resolved, ["zstd-jni-1.5.6-9.jar", "spark-core_2.13-4.1.4.jar"]) == [
         "/c/io.delta_delta-spark_4.1_2.13-4.4.0.jar"
     ]

@@ -9,15 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from keyfold.conf.columns import Origin
-from keyfold.conf.csv import Csv
+from keyfold.conf.columns import RenamedColumn
+from keyfold.conf.csv import CsvOptions
 from keyfold.conf.data import Data
 from keyfold.core.names import FILE, LINE
 from keyfold.core.sql import col
 from keyfold.errors import DataError
 from keyfold.ingestion import casts, parquet_files, sources, text_files
 from keyfold.ingestion.bridges import _brought
-from keyfold.readers import Form, head_of, parts, paths
+from keyfold.readers import paths
+from keyfold.readers.blocks import read_head, read_parts
+from keyfold.readers.form import TextForm
 
 
 def table(source, *columns):
@@ -31,7 +33,7 @@ def table(source, *columns):
 
 def read_directly(path, form):
     found = []
-    for part in parts(path, head_of(path, form)):
+    for part in read_parts(path, read_head(path, form)):
         values = [tuple(row.values()) for row in part.rows.to_pylist()]
         found += [(*row, None, Path(path).name, int(line)) for row, line in zip(values, part.lines, strict=True)]
         found += [(None, None, bad.reason, Path(path).name, bad.line) for bad in part.bad]
@@ -54,17 +56,17 @@ def folder(tmp_path):
 def test_ranges_and_another_file_system_give_the_rows_of_the_whole_file(spark, folder, monkeypatch, multi):
     monkeypatch.setattr(text_files, "_SMALL", 1000)
     monkeypatch.setattr(text_files, "_LARGE", 1000)
-    form = Form(multi_line=multi)
+    form = TextForm(multi_line=multi)
     a, b = (str(folder / name) for name in ("a 1.csv", "b+%20.csv"))
     whole = [*read_directly(a, form), *((i, note, *more) for note, i, *more in read_directly(b, form))]
     whole.sort(key=lambda row: row[-2:])
-    csv = Csv(multi_line=multi)
+    csv = CsvOptions(multi_line=multi)
     assert len(whole) > 1000
     if multi:
-        assert len(text_files._tasks(spark, {a: head_of(a, form)})) > 5
-    assert table(sources.read(spark, str(folder), {}, csv), "id", "note") == whole
+        assert len(text_files._tasks(spark, {a: read_head(a, form)})) > 5
+    assert table(sources.read_source(spark, str(folder), {}, csv), "id", "note") == whole
     monkeypatch.setattr(sources, "local_files", lambda _: None)
-    assert table(sources.read(spark, f"file://{folder}", {}, csv), "id", "note") == whole
+    assert table(sources.read_source(spark, f"file://{folder}", {}, csv), "id", "note") == whole
 
 
 def test_hidden_files_are_not_read(folder):
@@ -79,25 +81,25 @@ def test_the_names_of_folders_are_columns_of_text(spark, tmp_path):
         (tmp_path / f"site={site}").mkdir()
         (tmp_path / f"site={site}" / "a.csv").write_text("\n".join(["id,v", *lines]))
     columns = {"id": "bigint", "v": "double"}
-    found = table(sources.read(spark, str(tmp_path), columns, None), "site", "id")
+    found = table(sources.read_source(spark, str(tmp_path), columns, None), "site", "id")
     rows = {(site, i, reason, line) for site, i, reason, _, line in found}
     assert rows == {
         ("01", 1, None, 2), ("01", 2, "`v` is not double", 3), ("1", 3, None, 2), (None, None, "a quote is not closed", 3),
         ("1", 5, None, 4), (" ", 6, None, 2),
     }  # fmt: skip
-    found = table(sources.read(spark, str(tmp_path), columns | {"site": "bigint"}, None), "site")
+    found = table(sources.read_source(spark, str(tmp_path), columns | {"site": "bigint"}, None), "site")
     assert {row[0] for row in found} == {1, None}
     (tmp_path / "site=1" / "b.csv").write_text("id,v,site\n1,2,3\n")
     with pytest.raises(DataError, match=r"b\.csv has a column `site`, and so do the names of its folders; rename one"):
-        sources.read(spark, str(tmp_path), columns, None)
+        sources.read_source(spark, str(tmp_path), columns, None)
     (tmp_path / "b.csv").write_text("id,v\n1,2\n")
     with pytest.raises(DataError, match=r"is below folders of .*no such folder"):
-        sources.read(spark, str(tmp_path), columns, None)
+        sources.read_source(spark, str(tmp_path), columns, None)
 
 
 def rows_and_reasons(path, content, form):
     path.write_text(content)
-    some = [*parts(str(path), head_of(str(path), form))]
+    some = [*read_parts(str(path), read_head(str(path), form))]
     rows = [(int(n), *row.values()) for part in some for n, row in zip(part.lines, part.rows.to_pylist(), strict=True)]
     return rows, {bad.line: bad.reason for part in some for bad in part.bad}
 
@@ -106,7 +108,7 @@ def test_json_lines_of_more_or_less_than_one_object_are_told(tmp_path):
     content = (
         '{"id":1}\n{"id":2}{"id":3}\n{"id":4} {"id":5}\n{"id":6}, {"id":7}\n{"id":8} words\n{"id":9}]\n{"id":10}}\n{"id":11, }\n'
     )
-    rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, Form("json", ("id",)))
+    rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, TextForm("json", ("id",)))
     assert rows == [(1, "1")]
     assert set(bad.values()) == {
         "the line is not a JSON object: there is more behind it",
@@ -117,7 +119,7 @@ def test_json_lines_of_more_or_less_than_one_object_are_told(tmp_path):
 
 def test_json_keys_that_differ_by_case_are_found_and_two_of_them_are_told(tmp_path):
     content = '{"id":1,"UserPlan":"a"}\n{"ID":2,"UserPlan":"b"}\n{"id":3,"userplan":"c"}\n{"id":4,"ID":5}\n{"id":6,"x":1,"X":2}\n'
-    rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, Form("json", ("id", "UserPlan")))
+    rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, TextForm("json", ("id", "UserPlan")))
     assert rows == [(1, "1", "a"), (2, "2", "b"), (3, "3", "c"), (5, "6", None)]
     assert bad == {4: "the key `ID` stands twice, or differs from another by case alone"}
 
@@ -132,11 +134,11 @@ def test_backslashes_are_broken_quoting_unless_the_conf_says_what_they_are(tmp_p
         r"6,C:\dir",
     ]
     content = "\n".join(["id,note", *notes, ""])
-    rows, bad = rows_and_reasons(tmp_path / "a.csv", content, Form())
+    rows, bad = rows_and_reasons(tmp_path / "a.csv", content, TextForm())
     assert rows == [(4, "3", "C:\\dir\\"), (6, "5", 'a "doubled" one'), (7, "6", r"C:\dir")]
     after = "text after a closing quote"
     assert bad == {2: after, 3: after, 5: after}
-    rows, bad = rows_and_reasons(tmp_path / "a.csv", content, Form(escape="\\"))
+    rows, bad = rows_and_reasons(tmp_path / "a.csv", content, TextForm(escape="\\"))
     wanted = ['said "yes"', 'said "yes, please"', 'the 5" pipe', 'a "doubled" one', r"C:\dir"]
     assert [row[-1] for row in rows] == wanted
     assert bad == {4: "a quote is not closed"}
@@ -153,7 +155,7 @@ def test_a_quote_swallows_no_lines(tmp_path):
         '11\t"open',
         "12\tx",
     ]
-    rows, bad = rows_and_reasons(tmp_path / "a.tsv", "\n".join(lines), Form(delimiter="\t", multi_line=True))
+    rows, bad = rows_and_reasons(tmp_path / "a.tsv", "\n".join(lines), TextForm(delimiter="\t", multi_line=True))
     assert rows == [(5, "9", "good"), (6, "10", "two\nlines")]
     follows = "it follows a bad line, and may be part of a text in quotes"
     assert bad == {
@@ -165,15 +167,15 @@ def test_a_quote_swallows_no_lines(tmp_path):
 def test_what_stands_before_the_header(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("\ufeffsep=;\r\n\r\nid;größe\r\n1;2,5\r\n".encode())
-    head = head_of(str(path), Form())
+    head = read_head(str(path), TextForm())
     assert (head.form.names, head.form.delimiter, head.line, head.skipped) == (("id", "größe"), ";", 4, "sep=;")
-    assert [part.rows.to_pylist() for part in parts(str(path), head)] == [[{"id": "1", "größe": "2,5"}]]
+    assert [part.rows.to_pylist() for part in read_parts(str(path), head)] == [[{"id": "1", "größe": "2,5"}]]
     path.write_text('"id","two\nlines"\n1,2\n')
-    assert head_of(str(path), Form(multi_line=True)).form.names == ("id", "two\nlines")
+    assert read_head(str(path), TextForm(multi_line=True)).form.names == ("id", "two\nlines")
 
 
 def test_words_for_null_are_those_without_quotes(tmp_path):
-    rows, _ = rows_and_reasons(tmp_path / "a.csv", 'a,b\nNA,"NA"\n,""\nNaN,\\N\n', Form(nulls=("NA", "\\N")))
+    rows, _ = rows_and_reasons(tmp_path / "a.csv", 'a,b\nNA,"NA"\n,""\nNaN,\\N\n', TextForm(nulls=("NA", "\\N")))
     assert rows == [(2, None, "NA"), (3, None, ""), (4, "NaN", None)]
 
 
@@ -192,7 +194,7 @@ def test_numbers_dates_and_names_as_people_write_them(spark, tmp_path):
     data = Data.model_validate(
         {"source": str(path), "key": ["customer"], "columns": columns, "csv": csv, "zone": "Europe/Berlin"}
     )
-    source = sources.read(spark, str(path), data.columns, data.csv, zone=data.zone)
+    source = sources.read_source(spark, str(path), data.columns, data.csv, zone=data.zone)
     assert source.notes == [f"{path}: the line `sep=;` was skipped"]
     rows = source.rows.select(
         "customer", "`Größe (m²)`", "sales", "day", F.unix_seconds("Zeit"), source.reason, LINE, "keyfold_skipped"
@@ -211,14 +213,14 @@ def test_numbers_dates_and_names_as_people_write_them(spark, tmp_path):
     with pytest.raises(
         DataError, match=r"data.columns.Zeit is from `Datum`, and .*a\.csv has a column `Zeit`, too; take another name"
     ):
-        sources.read(spark, str(path), Data.model_validate({"key": ["at"], "columns": columns}).columns, data.csv)
+        sources.read_source(spark, str(path), Data.model_validate({"key": ["at"], "columns": columns}).columns, data.csv)
 
 
 def test_times_with_an_offset_in_a_form_are_moments(spark):
     texts_ = ["01/07/2026 12:00 +0200", "01/07/2026 12:00", "x"]
     rows = spark.createDataFrame([(text,) for text in texts_], "t string")
-    iso = casts.iso(F.col("t"), "timestamp", "dd/MM/yyyy HH:mm Z")
-    found = rows.select(F.unix_seconds(casts.cast(iso, "timestamp", casts.Written(zone="Asia/Tokyo")))).collect()
+    iso = casts.iso_text(F.col("t"), "timestamp", "dd/MM/yyyy HH:mm Z")
+    found = rows.select(F.unix_seconds(casts.cast_text(iso, "timestamp", casts.TextFormat(zone="Asia/Tokyo")))).collect()
     assert [row[0] for row in found] == [int(dt.datetime(2026, 7, 1, 10, tzinfo=dt.UTC).timestamp()), None, None]
 
 
@@ -226,7 +228,7 @@ def test_nanoseconds_in_parquet_are_microseconds_where_nothing_is_lost(spark, tm
     at = [1_751_364_000_123_456_000, -1_000, 1_751_364_000_123_456_789, None]
     table_ = pa.table({"id": range(4), "utc": pa.array(at, pa.timestamp("ns", "UTC")), "wall": pa.array(at, pa.timestamp("ns"))})
     pq.write_table(table_, tmp_path / "a.parquet")
-    source = sources.read(spark, str(tmp_path / "a.parquet"), {}, None)
+    source = sources.read_source(spark, str(tmp_path / "a.parquet"), {}, None)
     assert {f.name: f.dataType.simpleString() for f in source.rows.schema.fields if f.name in ("utc", "wall")} == {
         "utc": "timestamp",
         "wall": "timestamp_ntz",
@@ -262,12 +264,12 @@ def test_folders_of_parquet_are_text_unless_a_type_is_declared(spark, tmp_path):
             pa.table({"id": [1], "odd name": [2], "big": pa.array([2**64 - 1], pa.uint64())}),
             tmp_path / f"store={store}" / "a.parquet",
         )
-    source = sources.read(spark, str(tmp_path), {}, None)
+    source = sources.read_source(spark, str(tmp_path), {}, None)
     assert sorted(tuple(row) for row in source.rows.select("store", "id", "big").collect()) == [
         (store, 1, 2**64 - 1) for store in ("01", "1", "1.0")
     ]
-    columns = {"store": "int", "plain": Origin.model_validate({"from": "odd name", "type": "bigint"})}
-    source = sources.read(spark, str(tmp_path), columns, None)
+    columns = {"store": "int", "plain": RenamedColumn.model_validate({"from": "odd name", "type": "bigint"})}
+    source = sources.read_source(spark, str(tmp_path), columns, None)
     found = sorted((tuple(row) for row in source.rows.select("store", "plain", source.reason).collect()), key=repr)
     assert found == [(1, 2, None), (1, 2, None), (None, 2, "`store` is not int")]
 
@@ -295,7 +297,7 @@ def test_links_are_followed_once_around_and_one_to_nothing_is_told(spark, tmp_pa
         file.unlink()
     (other / "p.parquet").symlink_to(tmp_path / "p.parquet")
     where = [*paths.local_files(str(tmp_path / "parquet"))]
-    source_ = sources.read(spark, str(tmp_path / "parquet"), {}, None, where)
+    source_ = sources.read_source(spark, str(tmp_path / "parquet"), {}, None, where)
     assert [tuple(row) for row in source_.rows.select("id", "x", FILE).collect()] == [(1, "1", where[0])]
     (source / "c.csv").unlink()
     (source / "gone.csv").symlink_to(tmp_path / "nothing")
@@ -317,8 +319,8 @@ def test_names_that_are_keyfolds_own_are_refused_unless_the_conf_gives_another(s
         folder = path / "keyfold_run=x" / "keyfold_file=y" / "Keyfold_Raw=z"
         folder.mkdir(parents=True)
         (folder / "a.csv").write_text("id\n1\n")
-    some = {f"new{i}": Origin.model_validate({"from": name, "type": "string"}) for i, name in enumerate(names)}
-    given = sources.read(spark, str(path), {"id": "bigint"} | some, None)
+    some = {f"new{i}": RenamedColumn.model_validate({"from": name, "type": "string"}) for i, name in enumerate(names)}
+    given = sources.read_source(spark, str(path), {"id": "bigint"} | some, None)
     rows = given.rows.select("id", *some, col(FILE), given.raw.alias("raw"), given.reason.alias("reason")).collect()
     file = rows[0][4]
     assert [tuple(row) for row in rows] == [(1, "x", "y", "z", file, rows[0].raw, None)]
@@ -327,7 +329,7 @@ def test_names_that_are_keyfolds_own_are_refused_unless_the_conf_gives_another(s
     if kind != "json":
         told = r"the column `keyfold_run` has a name that keyfold itself gives; give it another: data.columns: {<name>: {from: keyfold_run, "
         with pytest.raises(DataError, match=told):
-            sources.read(spark, str(path), {"id": "bigint"}, None)
+            sources.read_source(spark, str(path), {"id": "bigint"}, None)
     with pytest.raises(
         ValueError, match=r"`keyfold_run` is a name that keyfold itself gives; write {<name>: {from: keyfold_run, "
     ):
@@ -336,7 +338,7 @@ def test_names_that_are_keyfolds_own_are_refused_unless_the_conf_gives_another(s
 
 def test_json_keys_that_stand_twice_are_told_whether_or_not_a_column_reads_them(tmp_path):
     content = '{"id":1,"x":1}\n{"id":2,"x":1,"x":2}\n{"id":3,"x":1,"x":1}\n{"id":4,"x":{"y":1,"y":2}}\n{"id":5,"x":1,"X":2}\n'
-    rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, Form("json", ("id",)))
+    rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, TextForm("json", ("id",)))
     assert rows == [(1, "1"), (4, "4"), (5, "5")]
     assert bad == dict.fromkeys((2, 3), "the key `x` stands twice, or differs from another by case alone")
 
@@ -362,7 +364,7 @@ def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
     for type_, cases in all_.items():
         path = tmp_path / f"{type_}.csv"
         path.write_text("\n".join(["v", *cases, ""]))
-        found = sources.read(spark, str(path), {"v": type_}, None, zone="UTC")
+        found = sources.read_source(spark, str(path), {"v": type_}, None, zone="UTC")
         rows = found.rows.select("v", found.reason.alias("reason"), LINE).orderBy(LINE).collect()
         told = {text: f"`v` {reason}" if reason else None for text, reason in cases.items()}
         assert dict(zip(cases, [row.reason for row in rows], strict=True)) == told
@@ -383,33 +385,33 @@ def test_columns_that_spark_takes_for_one_are_told_in_parquet_too(spark, tmp_pat
     }.items():
         pq.write_table(pa.table({"id": [1], name: [2]}), folder / "a.parquet")
         with pytest.raises(DataError, match=rf"a\.parquet {told}"):
-            sources.read(spark, str(tmp_path), {}, None)
+            sources.read_source(spark, str(tmp_path), {}, None)
     (folder / "a.parquet").unlink()
     (folder / "a.csv").write_text("id,SITE\n1,2\n")
     with pytest.raises(DataError, match=r"a\.csv has a column `SITE`, and so do the names of its folders; rename one"):
-        sources.read(spark, str(tmp_path), {}, None)
+        sources.read_source(spark, str(tmp_path), {}, None)
 
 
 def test_escapes_in_the_names_of_folders_are_text_or_told(spark, tmp_path):
     folder = tmp_path / "ort=K%C3%B6ln%2F1 + %"
     folder.mkdir()
     (folder / "a.csv").write_text("id\n1\n")
-    assert [row.ort for row in sources.read(spark, str(tmp_path), {}, None).rows.select("ort").collect()] == ["Köln/1 + %"]
+    assert [row.ort for row in sources.read_source(spark, str(tmp_path), {}, None).rows.select("ort").collect()] == ["Köln/1 + %"]
     (folder / "a.csv").unlink()
     pq.write_table(pa.table({"id": [1]}), folder / "a.parquet")
     with pytest.raises(
         DataError, match=r"Spark reads `ort=K%C3%B6ln.* otherwise than it is meant; rename the folder to `ort=Köln"
     ):
-        sources.read(spark, str(tmp_path), {}, None)
+        sources.read_source(spark, str(tmp_path), {}, None)
     folder.rename(tmp_path / "ort=Köln%25 + ")
-    assert [row.ort for row in sources.read(spark, str(tmp_path), {}, None).rows.select("ort").collect()] == ["Köln% + "]
+    assert [row.ort for row in sources.read_source(spark, str(tmp_path), {}, None).rows.select("ort").collect()] == ["Köln% + "]
     with pytest.raises(DataError, match=r"`%FF` in a folder's name has escapes that are not UTF-8; rename the folder"):
-        paths.partitions("/x", ["/x/ort=%FF/a.csv"])
+        paths.partition_columns("/x", ["/x/ort=%FF/a.csv"])
 
 
 def test_files_that_are_no_pictures_are_told(spark, tmp_path):
     for name in ("a.png", "b.PNG", "c.tiff", "labels.csv"):
         (tmp_path / name).write_bytes(b"x")
-    source = sources.read(spark, str(tmp_path), {}, None)
+    source = sources.read_source(spark, str(tmp_path), {}, None)
     assert source.notes == [f"{tmp_path}: 2 files are no pictures by their names, such as {tmp_path}/c.tiff; they are left out"]
     assert source.rows.count() == 2

@@ -17,10 +17,10 @@ from pyspark.sql import functions as F
 
 from keyfold.conf.split import Split
 from keyfold.conf.train import Train
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import FOLD, FOLDS, PERIOD
 from keyfold.core.row_hash import key_hash
-from keyfold.dataset.labelled_rows import examples
+from keyfold.dataset.labelled_rows import labelled_rows
 from keyfold.errors import ConfError, DataError
 from keyfold.runtime.run import Run
 from keyfold.split.folds import Folds
@@ -53,7 +53,7 @@ def test_folds_do_not_move(spark):
 def test_more_test_takes_from_train_alone(spark, home, stratified):
     def at(**share):
         run = run_of(spark, {"stratified": stratified, "share": share} if share else {"stratified": stratified})
-        return dict(examples(run).rows.select("id", FOLD).collect())
+        return dict(labelled_rows(run).rows.select("id", FOLD).collect())
 
     keep(spark, rows(spark, 3000))
     before, after = at(), at(train=0.7, validation=0.1, test=0.2)
@@ -168,7 +168,7 @@ def test_a_time_split_needs_a_time(spark):
 )
 def test_splits_that_cannot_be(split, sentence):
     with pytest.raises(ConfError) as refused:
-        check({"name": "x", "data": {"key": ["id"]}, "split": split})
+        parse_conf({"name": "x", "data": {"key": ["id"]}, "split": split})
     assert sentence in str(refused.value)
 
 
@@ -177,15 +177,15 @@ def test_splits_that_cannot_be(split, sentence):
 
 def test_groups_that_are_not_known_are_told_or_refused(spark, home, capsys):
     keep(spark, rows(spark, 2000).withColumn("person", F.expr("IF(id % 4 = 0, NULL, person)")))
-    found = examples(run_of(spark, {"by": "person"}))
+    found = labelled_rows(run_of(spark, {"by": "person"}))
     labelled = sum(found.counts.values())
     unknown = sum(1 for i in range(2000) if i % 4 == 0 and (i % 10 == 0 or i % 7))
     said = f"{unknown:,} of {labelled:,} rows have no `person` (NULL)"
     assert f"{said}: each is a group of its own, by its key" in capsys.readouterr().err
     with pytest.raises(DataError, match=rf"split.by: {re.escape(said)}, so .* write split.null_groups: own") as refused:
-        examples(run_of(spark, {"by": "person", "null_groups": "refuse"}))
+        labelled_rows(run_of(spark, {"by": "person", "null_groups": "refuse"}))
     assert refused.value.exit_code == 3
-    assert examples(run_of(spark, {"by": "person", "null_groups": "together"})).counts != found.counts
+    assert labelled_rows(run_of(spark, {"by": "person", "null_groups": "together"})).counts != found.counts
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,9 @@ def test_a_fold_that_is_empty_is_told_at_once(spark, home, capsys, split, train,
     conf = run.conf.model_copy(update={"train": Train(model=MODEL)}) if train else run.conf
     if sentence:
         with pytest.raises(DataError, match=re.escape(sentence)):
-            examples(Run(conf, spark))
+            labelled_rows(Run(conf, spark))
     else:
-        examples(Run(conf, spark))
+        labelled_rows(Run(conf, spark))
         assert (
             "the validation fold is empty: none of the 2 rows with a label fell into its share of 0.1" in capsys.readouterr().err
         )
@@ -217,14 +217,14 @@ def test_a_fold_that_is_empty_is_told_at_once(spark, home, capsys, split, train,
 def test_the_positive_class_is_guessed_with_a_reason_or_asked_for(spark, home, capsys):
     label = "IF(id % 2 = 0, 'Yes', 'No') AS y", "IF(id % 2 = 0, 1, 2) AS code", "id % 3 = 0 AS flag"
     keep(spark, spark.range(300).selectExpr("id", *label, "1.0 AS x", f"'all' {PERIOD}"))
-    found = [examples(run_of(spark, {}, {"label": name, "positive": None})).label for name in ("y", "flag")]
+    found = [labelled_rows(run_of(spark, {}, {"label": name, "positive": None})).label for name in ("y", "flag")]
     assert [label.positive for label in found] == ["Yes", True]
     said = "data.positive is not set; probabilities are of the class `Yes`, for `Yes` says yes where the other class is `No`"
     assert said in capsys.readouterr().err
     codes = {"label": "code", "positive": None}
     with pytest.raises(DataError, match=r"classes 1 and 2; name the positive one .*, and neither class says yes"):
         run = run_of(spark, {}, codes)
-        examples(Run(run.conf.model_copy(update={"train": Train(model=MODEL)}), spark))
+        labelled_rows(Run(run.conf.model_copy(update={"train": Train(model=MODEL)}), spark))
 
 
 # --- strata ---
@@ -244,12 +244,12 @@ def keep(spark, frame, data=None):
 def run_of(spark, split, data=None):
     features = {"x": {"numeric": {"input_col": "x"}}}
     data = {"key": ["id"], "label": "y", "positive": "yes"} | (data or {})
-    return Run(check({"name": "strata", "data": data, "split": split, "features": features}), spark)
+    return Run(parse_conf({"name": "strata", "data": data, "split": split, "features": features}), spark)
 
 
 def test_strata_are_exact_where_they_are_fitted_and_stay(spark, home):
     keep(spark, rows(spark, 5000))
-    fitted = examples(run_of(spark, {"stratified": True}))
+    fitted = labelled_rows(run_of(spark, {"stratified": True}))
     counts = {(row[FOLD], row.y): row["count"] for row in fitted.rows.groupBy(FOLD, "y").count().collect()}
     n = {y: sum(c for (_, of), c in counts.items() if of == y) for y in ("yes", "no")}
     for y, size in n.items():
@@ -257,7 +257,7 @@ def test_strata_are_exact_where_they_are_fitted_and_stay(spark, home):
         assert abs(counts["validation", y] - 0.1 * size) <= 0.5
     before = dict(fitted.rows.select("id", FOLD).collect())
     keep(spark, rows(spark, 9000, label="IF(id % 3 = 0, 'yes', 'no')").where("id >= 5000").unionByName(rows(spark, 5000)))
-    after = dict(examples(run_of(spark, {"stratified": True})).rows.select("id", FOLD).collect())
+    after = dict(labelled_rows(run_of(spark, {"stratified": True})).rows.select("id", FOLD).collect())
     assert {k: after[k] for k in before} == before
     cut = fitted.folds
     table = rows(spark, 5000).select("id", "y").toArrow()
@@ -270,12 +270,12 @@ def test_strata_are_exact_where_they_are_fitted_and_stay(spark, home):
 def test_the_class_of_a_group_is_fixed_when_it_is_fitted(spark, home):
     split = {"stratified": True, "by": "person"}
     keep(spark, rows(spark, 2000))
-    first = examples(run_of(spark, split)).rows
+    first = labelled_rows(run_of(spark, split)).rows
     person = dict(first.select("person", FOLD).distinct().collect())
     assert len(person) == first.select("person").distinct().count(), "one fold a group"
     swapped = rows(spark, 2000, label="IF(id % 10 = 0, 'no', 'yes')").withColumn("person", F.expr("id % 600"))
     keep(spark, swapped)
-    again = examples(run_of(spark, split)).rows
+    again = labelled_rows(run_of(spark, split)).rows
     later = dict(again.select("person", FOLD).distinct().collect())
     assert {k: later[k] for k in person} == person, "labels were swapped, and no group moved"
     assert later.keys() == person.keys() | set(range(500, 600))

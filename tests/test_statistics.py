@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset.fit_features import _fitted
-from keyfold.dataset.labelled_rows import FOLD, examples
+from keyfold.dataset.labelled_rows import FOLD, labelled_rows
 from keyfold.features import fitting
 from keyfold.features.spec import Spec
 from keyfold.runtime.run import Run
@@ -25,7 +25,7 @@ NEEDS = {
 
 def conf(features=NEEDS["both"]):
     data = {"key": ["id"], "label": "y", "time": "at", "period": "month"}
-    return check({"name": "t", "data": data, "features": features})
+    return parse_conf({"name": "t", "data": data, "features": features})
 
 
 def month(spark, number, shift=0):
@@ -47,7 +47,7 @@ def train(found):
 def fitted(spark, capsys, features=NEEDS["both"]):
     """The spec, checked against one that is fitted on all rows; how many of how many periods were read."""
     run = Run(conf(features), spark)
-    found = examples(run)
+    found = labelled_rows(run)
     capsys.readouterr()
     spec = _fitted(run, found)
     said = re.search(r"fitting reads (\d+) of (\d+) periods", capsys.readouterr().err)
@@ -78,9 +78,9 @@ def test_what_is_known_is_not_read_and_what_was_changed_is(spark, home, capsys):
 def test_old_months_need_not_be_there(spark, home, capsys):
     run = Run(conf(), spark)
     put(run, 1)
-    _fitted(run, examples(run))
+    _fitted(run, labelled_rows(run))
     put(run, 2)
-    found = examples(run)
+    found = labelled_rows(run)
     whole = Spec.fit(train(found), run.conf.features)
     for file in (run.rows.path / f"{PERIOD}=2026-01").glob("*.parquet"):
         file.unlink()
@@ -92,7 +92,7 @@ def test_old_months_need_not_be_there(spark, home, capsys):
 def test_statistics_of_another_version_are_not_added(spark, home, capsys, monkeypatch):
     put(Run(conf(), spark), 1)
     assert fitted(spark, capsys) == (1, 1)
-    monkeypatch.setattr(fitting, "VERSION", 1)
+    monkeypatch.setattr(fitting, "STATISTICS_VERSION", 1)
     assert fitted(spark, capsys) == (1, 1), "the first part is of version 2"
     assert fitted(spark, capsys) == (0, 1)
 

@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfold.errors import ConfError, DataError
-from keyfold.features.kinds import Out
+from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
-from keyfold.models.torch import STREAMS, per_stream
+from keyfold.models.torch import STREAMS, rows_per_stream
 from keyfold.training import streams
-from keyfold.training.streams import Plan, Reader, groups
+from keyfold.training.streams import Reader, StreamPlan, row_groups
 
 OUTS = {
-    "user": Out("int", 50),
-    "words": Out("int", 9, 2),
-    "price": Out("double"),
-    "place": Out("float", 1, 3),
-    "bag": Out("int", 4, 1),
+    "user": FeatureOutput("int", 50),
+    "words": FeatureOutput("int", 9, 2),
+    "price": FeatureOutput("double"),
+    "place": FeatureOutput("float", 1, 3),
+    "bag": FeatureOutput("int", 4, 1),
 }
 RANKS = (1, 2, 3, 4, 6, 12)
 
@@ -48,12 +48,12 @@ def written(tmp_path_factory):
             files.append(str(at / f"{stream}-{part}.parquet"))
             file(files[-1], order, 30 if stream == 7 else 4)
             keys += order
-        made.append(groups(files))
+        made.append(row_groups(files))
     return made, keys
 
 
 def plan(written, each=3, seed=0, block=8):
-    return Plan(written[0], Layout.of(OUTS), seed, each, block)
+    return StreamPlan(written[0], Layout.of(OUTS), seed, each, block)
 
 
 def keys_of(batch):
@@ -90,7 +90,7 @@ def test_all_ranks_see_one_sequence_and_go_on_anywhere(written, seed, epoch, eac
 
 
 def test_without_rows_there_are_no_batches():
-    assert list(Reader(Plan([[]] * STREAMS, Layout.of(OUTS), 0, 3), 0, 1).batches(0)) == []
+    assert list(Reader(StreamPlan([[]] * STREAMS, Layout.of(OUTS), 0, 3), 0, 1).batches(0)) == []
 
 
 def test_rows_keep_what_is_theirs_and_padding_weighs_nothing(written):
@@ -119,9 +119,9 @@ def test_files_are_in_the_order_of_their_keys_whatever_their_names(written, tmp_
     for name, order in (("b", range(8)), ("a", range(8, 16)), ("c", range(-8, 0))):
         file(tmp_path / f"{name}.parquet", list(order))
     some = [str(tmp_path / f"{name}.parquet") for name in "abc"]
-    found = groups(some)
+    found = row_groups(some)
     assert [(g.file[-9], g.number) for g in found] == [("c", 0), ("c", 1), ("b", 0), ("b", 1), ("a", 0), ("a", 1)]
-    assert groups(some[::-1]) == found
+    assert row_groups(some[::-1]) == found
 
 
 def test_memory_is_bounded_by_what_is_shuffled_together(written):
@@ -129,21 +129,21 @@ def test_memory_is_bounded_by_what_is_shuffled_together(written):
         blocks = plan(written).blocks(stream, 0)
         assert Counter(g for block in blocks for g in block) == Counter(parts)
         assert all(len(block) == 1 or sum(g.rows for g in block) <= 8 for block in blocks)
-    photos = Layout.of({"photo": Out("float", length=64 * 64 * 3)})
-    assert streams.block_of(Layout.of(OUTS)) == 65_536
-    assert 60 < streams.block_of(photos) * 64 * 64 * 3 * 4 / 2**20 <= 64, "megabytes of a block"
+    photos = Layout.of({"photo": FeatureOutput("float", length=64 * 64 * 3)})
+    assert streams.shuffle_rows(Layout.of(OUTS)) == 65_536
+    assert 60 < streams.shuffle_rows(photos) * 64 * 64 * 3 * 4 / 2**20 <= 64, "megabytes of a block"
 
 
 def test_what_cannot_be_is_a_sentence(written, tmp_path):
     with pytest.raises(ConfError, match=r"train.ranks must be one of 1, 2, 3, 4, 6, 12.*\(got 5\)"):
         plan(written).owned(0, 5)
     with pytest.raises(ConfError, match=r"batch_size must be a multiple of 12.*\(got 1000\); take 996 or 1008"):
-        per_stream(1000)
-    assert per_stream(996) == 83
+        rows_per_stream(1000)
+    assert rows_per_stream(996) == 83
     with pytest.raises(DataError, match=r"features.tags is a bag"):
-        Layout.of({"tags": Out("int", 9, None)})
+        Layout.of({"tags": FeatureOutput("int", 9, None)})
     file(tmp_path / "a.parquet", [1, 2])
-    gone = Plan([groups([str(tmp_path / "a.parquet")])] * STREAMS, Layout.of(OUTS), 0, 1)
+    gone = StreamPlan([row_groups([str(tmp_path / "a.parquet")])] * STREAMS, Layout.of(OUTS), 0, 1)
     (tmp_path / "a.parquet").unlink()
     with pytest.raises(DataError, match=r"a.parquet is gone: VACUUM took the version"):
         list(Reader(gone, 0, 1).batches(0))

@@ -14,18 +14,18 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import PredefinedSplit
 from sklearn.preprocessing import TargetEncoder
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import LABEL, PART
 from keyfold.core.sql import col
 from keyfold.core.types import ARROW
-from keyfold.dataset.fit_features import features
-from keyfold.dataset.labelled_rows import FOLD, examples
+from keyfold.dataset.fit_features import fit_features
+from keyfold.dataset.labelled_rows import FOLD, labelled_rows
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 from keyfold.features.certificate import Certificate
 from keyfold.features.fitting import Target
 from keyfold.features.kinds import Feature
-from keyfold.features.spec import Plan, Spec
+from keyfold.features.spec import FitPlan, Spec
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry
 from keyfold.training.job import train
@@ -192,9 +192,9 @@ def test_what_does_predict_still_does(spark):
 def test_statistics_add_up_and_no_layout_matters(spark, rows, data):
     cut = data.draw(st.integers(1, len(rows) - 1))
     whole, first, second = (spark.createDataFrame(table(part)) for part in (rows, rows[:cut], rows[cut:]))
-    plan = Plan.of(whole, feature(), TARGET)
+    plan = FitPlan.of(whole, feature(), TARGET)
     digest = plan.spec(plan.measure(whole)).digest
-    assert plan.spec(fitting.merged([plan.measure(second), plan.measure(first)])).digest == digest
+    assert plan.spec(fitting.merge_statistics([plan.measure(second), plan.measure(first)])).digest == digest
     for partitions in (1, 4):
         shuffled = data.draw(st.permutations(rows))
         assert Spec.fit(spark.createDataFrame(table(shuffled)).repartition(partitions), feature(), TARGET).digest == digest
@@ -220,7 +220,7 @@ def use_case(spark, rows, **sections):
         "features": {"c": {"target_encoded": {"input_col": "c", "smoothing": 1}}, "x": {"numeric": {"input_col": "x"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 100.0}}}},
     }
-    run = Run(check(raw | sections), spark)
+    run = Run(parse_conf(raw | sections), spark)
     run.rows._save(rows.write.format("delta").mode("overwrite"), rows, {})
     return run
 
@@ -232,7 +232,7 @@ def noise(spark, label="rand(7) < 0.5"):
 
 
 def test_what_the_split_keeps_together_is_in_one_part_of_the_train_fold_alone(spark, home):
-    found = examples(use_case(spark, noise(spark))).rows.select("g", FOLD, PART).toPandas()
+    found = labelled_rows(use_case(spark, noise(spark))).rows.select("g", FOLD, PART).toPandas()
     inside = found[found[FOLD] == "train"]
     assert found[found[FOLD] != "train"][PART].isna().all()
     assert (inside.groupby("g")[PART].nunique() == 1).all()
@@ -251,7 +251,7 @@ def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve
     )
     monkeypatch.setattr(Estimator, "probability", lambda self, arrays: asked.append(arrays) or probability(self, arrays))
     version = train(run)
-    spec, found = features(run)
+    spec, found = fit_features(run)
     assert run.jobs[-1].status == "done before"
     rows = found.rows.orderBy("id").toArrow()
     out_of_fold, serving = spec.out_of_fold(PART).arrow(rows)["c"], spec.arrow(rows)["c"]
@@ -270,12 +270,12 @@ def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve
 def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(spark, home):
     rows = noise(spark, "if(id % 3 = 0, 'Yes', 'No')")
     run = use_case(spark, rows, data={"key": ["id"], "label": "y", "positive": "Yes"})
-    spec, found = features(run)
+    spec, found = fit_features(run)
     test = [r.g for r in found.rows.where(col(FOLD) == "test").select("g").distinct().collect()]
     changed = rows.selectExpr("id", "g", "c", "x", f"if(g in ({', '.join(map(str, test))}), 'Yes', y) y")
     again = use_case(spark, changed, data={"key": ["id"], "label": "y", "positive": "Yes"})
-    assert features(again)[0].digest == spec.digest
-    other, _ = features(use_case(spark, changed, data={"key": ["id"], "label": "y", "positive": "No"}))
+    assert fit_features(again)[0].digest == spec.digest
+    other, _ = fit_features(use_case(spark, changed, data={"key": ["id"], "label": "y", "positive": "No"}))
     assert np.add(other.features["c"].state["values"], spec.features["c"].state["values"]) == pytest.approx(1)
 
 
@@ -292,14 +292,14 @@ def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(spark, h
 def test_what_cannot_be_is_a_sentence(spark, home, label, more, error, message):
     run = use_case(spark, noise(spark, label).selectExpr("*", "1 one"), **more)
     with pytest.raises(error, match=message):
-        features(run)
+        fit_features(run)
 
 
 def test_a_number_that_becomes_a_class_is_fitted_anew(spark, home):
     rows = noise(spark, "id % 2")
-    features(use_case(spark, rows))
+    fit_features(use_case(spark, rows))
     with pytest.raises(ConfError, match="here the label is a number"):
-        features(use_case(spark, rows, train=None))
+        fit_features(use_case(spark, rows, train=None))
 
 
 def test_a_float_is_refused(spark):

@@ -10,8 +10,8 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, PredefinedSplit, RandomizedSearchCV
 
-from keyfold.conf.tune import merged
-from keyfold.conf.use_case import check
+from keyfold.conf.tune import with_params
+from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
 from keyfold.models.sklearn import Estimator
 from keyfold.runtime.run import Run
@@ -70,23 +70,23 @@ FEATURES = {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col":
 def test_what_cannot_be_tried_is_refused_with_its_path(tune, sentence):
     network = any(path.startswith(("loop", "net", "loss")) for path in tune.get("over", {}))
     with pytest.raises(ConfError) as caught:
-        check(raw({"search": "random", "over": {"params.C": [1]}} | tune, model=TORCH if network else None))
+        parse_conf(raw({"search": "random", "over": {"params.C": [1]}} | tune, model=TORCH if network else None))
     assert sentence in str(caught.value)
 
 
 def test_what_of_a_search_depends_on_ranks_and_on_trials_at_once_is_pinned():
-    assert check(raw()).train.early is check(raw(TPE)).train.early is None
+    assert parse_conf(raw()).train.early is parse_conf(raw(TPE)).train.early is None
     network = TPE | {"over": {"loop.clip": [1]}}
-    early = [check(raw(network, model=TORCH, train={"ranks": ranks})).train.early for ranks in (1, 3)]
+    early = [parse_conf(raw(network, model=TORCH, train={"ranks": ranks})).train.early for ranks in (1, 3)]
     assert early == [True, False]
-    assert check(raw(TPE | {"parallel": 3})).train.together == 3
-    assert check(raw(TPE | {"parallel": 3, "search": "random"})).train.together is None
+    assert parse_conf(raw(TPE | {"parallel": 3})).train.together == 3
+    assert parse_conf(raw(TPE | {"parallel": 3, "search": "random"})).train.together is None
 
 
 def test_without_the_package_there_is_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfError, match=r"train.tune needs the package optuna: ./spark-submit.sh setup tune installs it"):
-        train(SimpleNamespace(conf=check(raw(TPE))))
+        train(SimpleNamespace(conf=parse_conf(raw(TPE))))
 
 
 # --- the search, without Spark: trials are scored by a formula ---
@@ -94,7 +94,7 @@ def test_without_the_package_there_is_a_sentence(monkeypatch):
 
 def searched(tune, score, name="s", model=None):
     said = []
-    return said, trials.tuned(SimpleNamespace(say=said.append), check(raw(tune, model=model)).train, name, score)
+    return said, trials.search_parameters(SimpleNamespace(say=said.append), parse_conf(raw(tune, model=model)).train, name, score)
 
 
 def formula(models, heard=None):
@@ -147,7 +147,9 @@ def test_trials_that_fail_are_told_and_not_repeated(home):
     assert [(t.place, t.why) for t in tuned.trials] == [(1, ""), (0, "ValueError: odd")] and "odd with params.C 0" in said[0]
     assert tuned.model.sklearn.params == {"solver": "newton-cg", "C": 1}
     assert searched(tune, None)[1] == tuned
-    page = tuning_section(tuned.metric, tuned.trials, tuned.importance, trials.axes(check(raw(tune)).train.tune, tuned)).html
+    page = tuning_section(
+        tuned.metric, tuned.trials, tuned.importance, trials.picture_axes(parse_conf(raw(tune)).train.tune, tuned)
+    ).html
     assert (
         "2 trials (1 complete, 1 failed), best first." in page and "failed: ValueError: odd" in page and "importance" not in page
     )
@@ -169,7 +171,7 @@ def test_importance_and_picture_take_any_trials(home, value, whole):
     tune = TPE | {"trials": 3}
     _, tuned = searched(tune, lambda models, heard: [value] if value else formula(models))
     assert sum(tuned.importance.values()) == pytest.approx(whole)
-    assert all(0 <= place <= 1 for axis in trials.axes(check(raw(tune)).train.tune, tuned) for place in axis.places)
+    assert all(0 <= place <= 1 for axis in trials.picture_axes(parse_conf(raw(tune)).train.tune, tuned) for place in axis.places)
 
 
 def test_a_network_that_does_worse_than_others_by_then_is_ended_early(home):
@@ -205,14 +207,14 @@ def test_a_network_that_does_worse_than_others_by_then_is_ended_early(home):
 
 def trained(spark, tune, **more):
     """The run, its version, and what the trials were given."""
-    run, kept = Run(check(raw(tune, **more)), spark), []
+    run, kept = Run(parse_conf(raw(tune, **more)), spark), []
     rows = spark.range(1500).selectExpr(
         "id", "(id * 7919) % 1009 / 1000.0D x", "concat('c', id % 5) c", "(id * 7919) % 1009 + (id * 31) % 800 + 100 * (id % 5) > 1000 y"
     )  # fmt: skip
     run.rows._save(rows.write.format("delta").mode("overwrite"), rows, {})
-    over = trial_scores.Trying.over
+    over = trial_scores.EstimatorTrials.over
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial_scores.Trying, "over", lambda self, *given: kept.append(self) or over(self, *given))
+        patch.setattr(trial_scores.EstimatorTrials, "over", lambda self, *given: kept.append(self) or over(self, *given))
         return run, train(run), kept[0]
 
 
@@ -223,7 +225,7 @@ def matrix(given):
 def compared(search, given, run, paths):
     """scikit-learn's search chooses the same; its scores are ours."""
     search.fit(*matrix(given))
-    found = trials.tuned(run, run.conf.train, run.jobs[-1].run_id, None)
+    found = trials.search_parameters(run, run.conf.train, run.jobs[-1].run_id, None)
     scores = {
         json.dumps(p, sort_keys=True): s
         for p, s in zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True)
@@ -280,7 +282,7 @@ def test_random_draws_over_folds_are_those_of_scikit_learn(spark, home):
     assert len(set(number)) == 3 and found.metric == "log_loss"
     # As tasks: the same to the bit, but for the number of threads.
     with given.over(spark, 2) as score:
-        apart = score([merged(run.conf.train.model, t.params) for t in found.trials[:3]], None)
+        apart = score([with_params(run.conf.train.model, t.params) for t in found.trials[:3]], None)
     assert apart == pytest.approx([t.value for t in found.trials[:3]], abs=1e-12)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from keyfold.conf.use_case import check, load
-from keyfold.conf.views import Viewed
+from keyfold.conf.use_case import load_conf, parse_conf
+from keyfold.conf.views import ViewSource
 from keyfold.errors import ConfError, DataError
 from keyfold.feature_store import point_in_time, table, views
-from keyfold.feature_store.point_in_time import Known, training_set
+from keyfold.feature_store.point_in_time import ViewRows, training_set
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.scoring import job
@@ -52,7 +52,7 @@ def frames(spark, asked, told):
 
 
 def known(rows, **more):
-    return Known("usage", rows, {"user": "who"}, "valid", {"value": "seen"}, **more)
+    return ViewRows("usage", rows, {"user": "who"}, "valid", {"value": "seen"}, **more)
 
 
 @pytest.mark.parametrize("entities", ["ab", "a" * 9 + "bcdefgh"])
@@ -136,17 +136,17 @@ def usage(number, late=""):
 
 
 def offered(spark, folder, **more):
-    run = Run(check(USAGE | {"data": USAGE["data"] | {"source": str(folder)}} | more), spark)
+    run = Run(parse_conf(USAGE | {"data": USAGE["data"] | {"source": str(folder)}} | more), spark)
     ingest(run)
-    table.offer(run)
+    table.offer_view(run)
     return run
 
 
 def taking(spark, folder, **data):
-    run = Run(check(CHURN | {"data": CHURN["data"] | {"source": str(folder)} | data}), spark)
+    run = Run(parse_conf(CHURN | {"data": CHURN["data"] | {"source": str(folder)} | data}), spark)
     ingest(run)
     with run.job("features"):
-        table.ready(run)
+        table.update_feature_table(run)
     return run
 
 
@@ -171,14 +171,14 @@ def seen(run):
 
 def expected(spark, run, view):
     """All rows at once, by the join alone."""
-    known = views.read(view.featured, Viewed(table="usage.features", entity={"user": "customer"}))
+    known = views.read_view(view.featured, ViewSource(table="usage.features", entity={"user": "customer"}))
     rows = training_set(run.rows.read(), [known], "asked").select("customer", "asked", "calls_2", "calls_all")
     return {(r.customer, r.asked): (r.calls_2, r.calls_all) for r in rows.collect()}
 
 
 def test_a_view_says_what_it_is_and_use_cases_take_what_was_known(spark, home, folders):
     view = offered(spark, folders[0])
-    said = views.of(view.featured)
+    said = views.view_description(view.featured)
     assert said[:5] == (["user"], "day", "keyfold_known", 3 * 86_400_000_000, ["calls_2", "calls_all"])
     assert (said.owner, said.description) == ("data@telecom.example", "calls of a customer")
     version = view.featured.version()
@@ -216,17 +216,17 @@ def test_a_view_says_what_it_is_and_use_cases_take_what_was_known(spark, home, f
 def test_a_model_answers_only_for_views_of_its_definition(spark, home, folders):
     offered(spark, folders[0])
     run = taking(spark, folders[1])
-    learnt = Registered("churn", "3", "", {"keyfold.manifest": "0", "keyfold.views": json.dumps(table.digests(run))})
+    learnt = Registered("churn", "3", "", {"keyfold.manifest": "0", "keyfold.views": json.dumps(table.view_digests(run))})
     job._refuse_other_views(run, learnt)
     offered(spark, folders[0], view=USAGE["view"] | {"owner": "somebody else"})
     job._refuse_other_views(run, learnt)
-    before = table.digests(run)["usage.features"]
+    before = table.view_digests(run)["usage.features"]
     other = {
         "calls_2": USAGE["features"]["calls_2"],
         "calls_all": {"windowed": {"input_col": "calls", "over": "all", "take": "min"}},
     }
     offered(spark, folders[0], features=other)
-    now = table.digests(run)["usage.features"]
+    now = table.view_digests(run)["usage.features"]
     assert now != before
     with pytest.raises(DataError, match=rf"(?s){before}.*{now}.*train again"):
         job._refuse_other_views(run, learnt)
@@ -264,10 +264,10 @@ def test_faults_of_views_are_sentences(spark, home, folders):
         ("known", r"`known` is NULL in 1 rows of `plain.rows`"),
         ("calls", r"created: `calls` takes date, timestamp"),
     ):
-        run = Run(check(plain | {"view": {"created": created, "features": ["calls"]}}), spark)
+        run = Run(parse_conf(plain | {"view": {"created": created, "features": ["calls"]}}), spark)
         ingest(run)
         with run.job("features"), pytest.raises(DataError, match=said):
-            table.ready(run)
+            table.update_feature_table(run)
     for name, other in (("a", "b"), ("b", "a")):
         said = {
             "name": name,
@@ -278,26 +278,26 @@ def test_faults_of_views_are_sentences(spark, home, folders):
     with pytest.raises(ConfError, match=r"data.views: churn takes from a takes from b takes from a, which has no beginning"):
         taking(spark, folders[1], views=[str(folders[0].parent / "a.yaml")])
     with pytest.raises(ConfError, match=r"`views` need `time`"):
-        check(CHURN | {"data": {"key": ["customer"], "views": ["usage.features"]}})
+        parse_conf(CHURN | {"data": {"key": ["customer"], "views": ["usage.features"]}})
 
 
 def test_rows_have_windows_and_views_beside_one_another(spark, home, folders):
     view = offered(spark, folders[0])
     mine = {"windowed": {"input_col": "left", "over": "all", "take": "count"}}
     made = CHURN | {"data": CHURN["data"] | {"source": str(folders[1])}, "features": {"asked_before": mine}}
-    run = Run(check(made), spark)
+    run = Run(parse_conf(made), spark)
     ingest(run)
     with run.job("features"):
-        table.ready(run)
+        table.update_feature_table(run)
     assert seen(run) == expected(spark, run, view)
     counts = {(r.customer, r.asked): r.asked_before for r in run.featured.read().collect()}
     assert counts == {(u, day(n)): n for u in NAMES for n in range(3)}
-    again = Run(check(made | {"features": {"calls_2": mine}}), spark)
+    again = Run(parse_conf(made | {"features": {"calls_2": mine}}), spark)
     with (
         again.job("features"),
         pytest.raises(DataError, match=r"features.calls_2: a view of data.views has a column of this name"),
     ):
-        table.ready(again)
+        table.update_feature_table(again)
 
 
 def test_churn_takes_its_usage_from_a_view(spark, home):
@@ -305,12 +305,12 @@ def test_churn_takes_its_usage_from_a_view(spark, home):
     feature = "features.usage_change={numeric: {input_col: data_change, missing: 0}}"
     views_ = f"data.views=[{root}/conf/usage.yaml]"
     small = ["data.source.customers=300", "data.source.months=3", views_, feature]
-    run = Run(load(root / "conf/churn.yaml", small), spark)
+    run = Run(load_conf(root / "conf/churn.yaml", small), spark)
     ingest(run)
     with run.job("features"):
-        table.ready(run)
+        table.update_feature_table(run)
     rows = run.featured.read().toPandas().sort_values(["customer_id", "month"])
     wanted = rows.groupby("customer_id").data_gb.pct_change(fill_method=None)
     assert len(rows) == run.rows.read().count() and wanted.notna().sum() > 400
     assert rows.data_change.to_numpy() == pytest.approx(wanted.to_numpy(), rel=1e-12, nan_ok=True)
-    assert table.digests(run).keys() == {"usage.features"}
+    assert table.view_digests(run).keys() == {"usage.features"}

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from keyfold.core.names import STATE
 from keyfold.errors import DataError
-from keyfold.features.kinds.windowed import Windowed, span
-from keyfold.windows.kernel import DAY, Computed, Frame, Rows, Span, Window
-from keyfold.windows.series import STATE_TYPE, Definition, batches
+from keyfold.features.kinds.windowed import Windowed, parse_span
+from keyfold.windows.kernel import DAY, ComputedWindows, Frame, SeriesRows, Span, Window
+from keyfold.windows.series import STATE_TYPE, SeriesDefinition, window_batches
 
 HOUR = DAY // 24
 TAKES = ["count", "sum", "mean", "min", "max", "std", "share", "slope", "ewm", "first", "last", "lag", "difference", "return"]
@@ -33,7 +33,7 @@ def kind(name, **conf):
 def made_of(confs):
     kinds = [kind(f"w{i}", **conf) for i, conf in enumerate(confs)]
     inputs = list(dict.fromkeys((k.input_col, k.value) for k in kinds))
-    return Definition(["k"], "t", [], inputs, [k.window(inputs) for k in kinds])
+    return SeriesDefinition(["k"], "t", [], inputs, [k.window(inputs) for k in kinds])
 
 
 def batch(made, rows, states=None):
@@ -52,7 +52,7 @@ def run(made, rows, cuts=(), states=None):
     whole = batch(made, rows, states)
     places = sorted({0, whole.num_rows, *(c % (whole.num_rows + 1) for c in cuts)})
     parts = [whole.slice(a, b - a) for a, b in pairwise(places)] or [whole]
-    return pa.Table.from_batches(list(batches(made, ["k", "t", "x"], parts)))
+    return pa.Table.from_batches(list(window_batches(made, ["k", "t", "x"], parts)))
 
 
 def states_of(table, before=None):
@@ -71,7 +71,12 @@ def same_bits(a, b):
 
 def plain(conf, series, i):
     """What the definition says of row i of a series of (micros, x), by loops over Python's floats."""
-    at, over, lag, current = series[i][0], span(conf["over"]), span(conf.get("lag", "0 rows")), conf.get("current", False)
+    at, over, lag, current = (
+        series[i][0],
+        parse_span(conf["over"]),
+        parse_span(conf.get("lag", "0 rows")),
+        conf.get("current", False),
+    )
     if lag.rows is not None and (over.rows or over == Span() or current or lag.rows):
         known = series[: max(0, i - lag.rows + bool(current))]
     else:
@@ -195,8 +200,8 @@ def test_rows_of_one_time_have_no_slope(since, xs):
     window = Window("w", "x", "slope", Frame(Span(rows=9)))
     values = {"x": np.array([np.nan if x is None else x for x in [*xs, 1.0, 2.0]])}
     times = np.array([*[0] * len(xs), since, 2 * since])
-    rows = Rows(np.zeros(len(times), np.int64), times, values, np.ones(len(times), bool), {})
-    found = Computed([window], rows).column(window)
+    rows = SeriesRows(np.zeros(len(times), np.int64), times, values, np.ones(len(times), bool), {})
+    found = ComputedWindows([window], rows).column(window)
     assert np.isnan(found[:-1]).all()
     assert np.isnan(found[-1]) == all(x is None for x in xs[-8:])
 
@@ -206,7 +211,7 @@ def test_rows_of_one_time_have_no_slope(since, xs):
 
 def by_tiles(conf, series, i):
     """The parts that the definition adds up, each in its order, as one list of lists of values."""
-    at, over, lag = series[i][0], span(conf["over"]).micros, span(conf.get("lag", "0 rows")).micros or 0
+    at, over, lag = series[i][0], parse_span(conf["over"]).micros, parse_span(conf.get("lag", "0 rows")).micros or 0
     width, until = {"hour": HOUR, "day": DAY}[conf["tile"]], at - lag
     if conf["current"]:
         frame = [r for r in series[: i + 1] if until - over < r[0] <= until]

@@ -7,7 +7,7 @@ import lzma
 import random
 from typing import NamedTuple
 
-from keyfold.readers import Form
+from keyfold.readers.form import TextForm
 
 WORDS = [
     "x", "007", "1e3", "NULL", "NA", "#hash", "a b", "trail ", "C:\\dir", "Köln", "北京", "😀", "1,5", "semi;colon", "a|b", "tab\there",
@@ -41,7 +41,7 @@ class Written(NamedTuple):
 
     name: str
     data: bytes
-    form: Form
+    form: TextForm
     names: tuple[str, ...]
     lines: list[Line]
     blank: int
@@ -144,13 +144,13 @@ def csv(draw: random.Random, *, multi: bool) -> Written:
     )
 
 
-def _form(draw: random.Random, *, multi: bool) -> Form:
+def _form(draw: random.Random, *, multi: bool) -> TextForm:
     delimiter = draw.choice([",", ",", ",", ",", ";", "\t", "|", "||", "::"])
     quote = "" if not multi and draw.random() < 0.05 else draw.choice(['"'] * 9 + ["'"])
     escape = "\\" if quote and draw.random() < 0.15 else ""
     encoding = draw.choice(["utf-8"] * 8 + ["utf-16", "cp1252", "iso8859-1"])
     nulls = ("NA", "\\N") if draw.random() < 0.2 else ()
-    return Form("csv", (), delimiter, quote, escape, multi, encoding, nulls)
+    return TextForm("csv", (), delimiter, quote, escape, multi, encoding, nulls)
 
 
 def _encodable(text: str, encoding: str) -> bool:
@@ -161,7 +161,7 @@ def _encodable(text: str, encoding: str) -> bool:
     return encoding != "iso8859-1" or "\x85" not in text
 
 
-def _value(draw: random.Random, form: Form, words: list[str]) -> str | None:
+def _value(draw: random.Random, form: TextForm, words: list[str]) -> str | None:
     at = draw.random()
     if at < 0.16:
         return None if at < 0.12 or not form.quote else ""
@@ -171,7 +171,7 @@ def _value(draw: random.Random, form: Form, words: list[str]) -> str | None:
     return word if form.quote or form.delimiter not in word else "w"
 
 
-def _field(draw: random.Random, value: str | None, form: Form, *, always: bool = False) -> str:
+def _field(draw: random.Random, value: str | None, form: TextForm, *, always: bool = False) -> str:
     q = form.quote
     if value is None or not q:
         return value or ""
@@ -183,7 +183,7 @@ def _field(draw: random.Random, value: str | None, form: Form, *, always: bool =
     return q + escaped.replace(q, pair) + q
 
 
-def _bare(text: str, value: str | None, form: Form) -> bool:
+def _bare(text: str, value: str | None, form: TextForm) -> bool:
     return not form.quote and value is not None and value in text
 
 
@@ -228,7 +228,7 @@ def objects(draw: random.Random) -> Written:
     if lines and len(out) == lines[-1].line and draw.random() < 0.3:
         data = data.rstrip(b"\r\n")
     data = b"\xef\xbb\xbf" + data if draw.random() < 0.15 else data
-    return _packed(draw, "jsonl", data, Form("json", names), names, lines, blank, spread=False)
+    return _packed(draw, "jsonl", data, TextForm("json", names), names, lines, blank, spread=False)
 
 
 def _json_value(draw: random.Random, ascii_: bool) -> str:
@@ -247,7 +247,7 @@ def _as_text(value: str | None) -> str | None:
 
 
 def _packed(
-    draw: random.Random, kind: str, data: bytes, form: Form, names: Values, lines: list[Line], blank: int, *, spread: bool
+    draw: random.Random, kind: str, data: bytes, form: TextForm, names: Values, lines: list[Line], blank: int, *, spread: bool
 ) -> Written:
     ways = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
     end = draw.choice([""] * 12 + [*ways])

@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from keyfold.serving.pyfunc import Served
+    from keyfold.serving.pyfunc import ServedModel
 
 if "pyspark.worker" in sys.modules and sys.version_info < (3, 12):
     # Before each task Spark has Python forget what can be imported, and before 3.12 Python then reads all zip files on its path anew,
@@ -27,7 +27,7 @@ except metadata.PackageNotFoundError:  # put on the path as files, by --py-files
     __version__ = "0.1.0"
 
 
-def load_model(uri: str, trust: str | None = None) -> "Served":
+def load_model(uri: str, trust: str | None = None) -> "ServedModel":
     """A registered model, once all its files are those that were registered; nothing of it is imported or run before.
 
     `uri`: models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID, in the MLflow that MLFLOW_TRACKING_URI names, or else in keyfold's home.

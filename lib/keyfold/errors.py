@@ -46,12 +46,12 @@ class PromiseError(KeyfoldError):
     exit_code = 4
 
 
-def repeated(names: Iterable[str]) -> list[str]:
+def duplicates(names: Iterable[str]) -> list[str]:
     """Those that stand more than once, in order."""
     return [name for name, n in Counter(names).items() if n > 1]
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def suggestion(name: str, names: Iterable[str]) -> str:
     """' (did you mean `x`?)' for the nearest of the right names, or nothing."""
     by_folded = {n.casefold(): n for n in names}
     match = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)

@@ -104,12 +104,14 @@ def beside_sklearn(table: pa.Table) -> Cases:
     """The Arrow form on one core, in batches, and scikit-learn's hasher on the same rows as its users give them."""
     from sklearn.feature_extraction import FeatureHasher
 
-    from keyfold.features.fitting import Measured
+    from keyfold.features.fitting import FeatureStatistics
     from keyfold.features.kinds import Feature
-    from keyfold.features.spec import Fitted, Spec
+    from keyfold.features.spec import FittedFeature, Spec
 
     kinds = {name: Feature.model_validate(f).kind for name, f in hashed().items()}
-    spec = Spec(dict.fromkeys(DISTINCT, "string"), {n: Fitted(k, k.fit(n, Measured([], []))) for n, k in kinds.items()})
+    spec = Spec(
+        dict.fromkeys(DISTINCT, "string"), {n: FittedFeature(k, k.fit(n, FeatureStatistics([], []))) for n, k in kinds.items()}
+    )
     batches = table.to_batches(max_chunksize=BATCH)
     values = [[f"{c}={v}" for c, v in row.items() if v is not None] for row in table.to_pylist()]
     hasher = FeatureHasher(BUCKETS, input_type="string")

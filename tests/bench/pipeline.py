@@ -35,11 +35,11 @@ class Measured(NamedTuple):
 
 def overrides(rows: int) -> list[str]:
     """So many customers that they have about `rows` months together."""
-    from keyfold.conf.use_case import load
-    from keyfold.generators.telecom import BLOCK, block
+    from keyfold.conf.use_case import load_conf
+    from keyfold.generators.telecom import TELECOM_BLOCK, telecom_block
 
-    source = load(CONF).data.source
-    a_customer = sum(block(source.seed, n, source.months, source.end).num_rows for n in range(20)) / 20 / BLOCK
+    source = load_conf(CONF).data.source
+    a_customer = sum(telecom_block(source.seed, n, source.months, source.end).num_rows for n in range(20)) / 20 / TELECOM_BLOCK
     return [f"data.source.customers={max(1, round(rows / a_customer))}"]
 
 
@@ -108,9 +108,9 @@ def read(path: Path) -> str:
 
 def scoring(settings: list[str], home: Path) -> dict[str, Callable[[], object]]:
     """Cases on all months of the table, whose rows are in one partition a month as the pipeline left them."""
-    from keyfold.conf.use_case import load
+    from keyfold.conf.use_case import load_conf
     from keyfold.core.sql import col
-    from keyfold.dataset.labelled_rows import folds
+    from keyfold.dataset.labelled_rows import folds_of
     from keyfold.engine import session
     from keyfold.models import answering
     from keyfold.models.model import Model
@@ -119,13 +119,13 @@ def scoring(settings: list[str], home: Path) -> dict[str, Callable[[], object]]:
     from keyfold.tracking import registry
 
     os.environ["KEYFOLD_HOME"] = str(home)
-    run = Run(load(CONF, settings), session.session("bench pipeline"))
-    version = registry.find(f"models:/{run.conf.name}@{registry.CHAMPION}")
-    folder = registry.fetch(version, home.parent / "model")
-    model, packed = Model.load(folder), answering.packed(folder)
+    run = Run(load_conf(CONF, settings), session.session("bench pipeline"))
+    version = registry.find_version(f"models:/{run.conf.name}@{registry.CHAMPION}")
+    folder = registry.fetch_model(version, home.parent / "model")
+    model, packed = Model.load(folder), answering.pack_folder(folder)
     rows = run.rows.read()
     taken = rows.select(*map(col, [*run.conf.data.key, *model.spec.inputs]))
-    folded = taken.withColumn("fold", folds(run).spark(taken))
+    folded = taken.withColumn("fold", folds_of(run).spark(taken))
     scored = score._answered(run, model, version, packed, rows)
 
     def delta(frame: "DataFrame") -> object:

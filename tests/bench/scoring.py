@@ -36,9 +36,9 @@ OUTCOME = ("status", "reason", "fold", "prediction", "probability")
 
 def conf(model: str, into: str) -> Any:
     """A use case of six numbers."""
-    from keyfold.conf.use_case import check
+    from keyfold.conf.use_case import parse_conf
 
-    return check(
+    return parse_conf(
         {
             "name": "bench",
             "data": {"table": "bench.rows", "key": ["id"], "time": "seen", "period": "month", "label": "y", "positive": True},
@@ -124,7 +124,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
     import mlflow
     from pyspark.sql import functions as F
 
-    from keyfold.engine.session import set_for_now, unmeasured
+    from keyfold.engine.session import arrow_batch_settings, temporary_settings
     from keyfold.models import answering
     from keyfold.models.model import Model
     from keyfold.runtime.run import Run
@@ -132,8 +132,8 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
     from keyfold.tracking import registry
 
     spark = run.spark
-    version = registry.find(f"models:/{model}@champion")
-    at = registry.fetch(version, folder)
+    version = registry.find_version(f"models:/{model}@champion")
+    at = registry.fetch_model(version, folder)
     loaded = Model.load(at)
     table = run.rows.read().where("month(seen) = 2").select("id", *NAMES)
     taken = batches(table.toArrow())
@@ -143,7 +143,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         estimator, name="plain", serialization_format="cloudpickle", pyfunc_predict_fn="predict_proba"
     )
     peer = mlflow.pyfunc.spark_udf(spark, plain.model_uri, result_type="array<double>", env_manager="local")
-    packed = answering.packed(at)
+    packed = answering.pack_folder(at)
     turn = iter(range(10**6))
 
     def whole() -> float:
@@ -156,7 +156,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         from keyfold.scoring import job as module
 
         with_fold = table.withColumn("keyfold_fold", F.lit("train")).withColumn(module.FOLD, F.lit("train"))
-        return stamped(module._answered(run, loaded, answering.packed_digest(packed), packed, with_fold))
+        return stamped(module._answered(run, loaded, answering.bytes_digest(packed), packed, with_fold))
 
     def stamped(said: "DataFrame") -> "DataFrame":
         more = {"period": "2026-02", "model": model, "model_version": 1, "spec_digest": "x" * 32, "run_id": "x" * 32}
@@ -165,7 +165,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         )
 
     def written(frame: "DataFrame") -> None:
-        with set_for_now(spark, unmeasured(table.schema, table.columns)):
+        with temporary_settings(spark, arrow_batch_settings(table.schema, table.columns)):
             frame.coalesce(8).write.format("delta").partitionBy("period").save(str(folder / f"plain_{next(turn)}"))
 
     def without_a_model() -> "DataFrame":
@@ -177,7 +177,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
             yield pd.Series(estimator.predict_proba(frame.to_numpy())[:, 1])
 
     def noop(frame: "DataFrame", settings: dict[str, str] | None = None) -> None:
-        with set_for_now(spark, settings or {}):
+        with temporary_settings(spark, settings or {}):
             frame.write.format("noop").mode("overwrite").save()
 
     struct = F.struct(*NAMES)
@@ -187,7 +187,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         "features in memory": in_processes(features, loaded.spec, taken),
         "bare model in memory": in_processes(bare, estimator, matrices),
         "the same columns without a model, plain Delta write": lambda: written(without_a_model()),
-        "answers to noop": lambda: noop(answered(), unmeasured(table.schema, table.columns)),
+        "answers to noop": lambda: noop(answered(), arrow_batch_settings(table.schema, table.columns)),
         "answers, plain Delta write": lambda: written(answered()),
         "score": whole,
         "iterator pandas_udf to noop": lambda: noop(table.select("id", pandas(struct))),
@@ -198,14 +198,15 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
 def scoring(spark: "SparkSession", models: list[str], many: int, repeats: int, file: Path | None) -> None:
     """Both models, a table each."""
     from keyfold.runtime.run import Run
-    from keyfold.training.job import decide, train
+    from keyfold.training.job import train
+    from keyfold.training.promotion import promote_or_keep
 
     run = Run(conf("light", "x.predictions"), spark)
     for month, count in ((1, 100_000), (2, many)):
         rows(spark, month, count, labelled=month == 1).write.format("delta").mode("append").save(str(run.rows.path))
     for model in models:
         one = Run(conf(model, "x.predictions"), spark, "2026-02")
-        decide(one, train(one))
+        promote_or_keep(one, train(one))
         with tempfile.TemporaryDirectory() as folder:
             cases = spark_cases(one, model, Path(folder))
             found = run_cases(
@@ -250,8 +251,8 @@ def photographs(folder: Path, many: int) -> list[Path]:
 
 def pictures(spark: "SparkSession", many: int, repeats: int, file: Path | None) -> None:
     """Images a second."""
-    from keyfold.conf.use_case import check
-    from keyfold.jobs.images import images
+    from keyfold.conf.use_case import parse_conf
+    from keyfold.jobs.images import make_images
     from keyfold.runtime.run import Run
 
     with tempfile.TemporaryDirectory() as name:
@@ -262,15 +263,15 @@ def pictures(spark: "SparkSession", many: int, repeats: int, file: Path | None) 
         copies = [(path, folder / "out" / path.name) for path in paths]
         operations = [{"resize": {"width": 256, "height": 256, "how": "fill"}}, {"filter": {"kind": "blur", "radius": 1}}]
         turn = iter(range(10**6))
-        table = Run(check({"name": "p", "data": {"key": ["id"]}}), spark).rows
+        table = Run(parse_conf({"name": "p", "data": {"key": ["id"]}}), spark).rows
         spark.createDataFrame([(i, str(path)) for i, path in enumerate(paths)], "id long, path string").write.format(
             "delta"
         ).save(str(table.path))
 
         def whole() -> float:
             of = {"input_col": "path", "operations": operations, "folder": str(folder / "made"), "into": f"p_{next(turn)}.images"}
-            run = Run(check({"name": "p", "data": {"key": ["id"]}, "images": of}), spark)
-            images(run)
+            run = Run(parse_conf({"name": "p", "data": {"key": ["id"]}, "images": of}), spark)
+            make_images(run)
             return sum(step.seconds for step in run.jobs[-1].steps)
 
         cases = {"Pillow loops": in_processes(pillow, None, copies), "images": whole}

@@ -20,13 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common import arguments, machine, records, run_cases, show
-from keyfold.features.kinds import Out
+from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
 from keyfold.models.torch import STREAMS
-from keyfold.training.streams import Plan, Reader, groups
+from keyfold.training.streams import Reader, StreamPlan, row_groups
 
 INDICES, NUMBERS, BUCKETS = 26, 13, 1000
-OUTS = {f"i{n}": Out("int", BUCKETS) for n in range(INDICES)} | {f"x{n}": Out("double") for n in range(NUMBERS)}
+OUTS = {f"i{n}": FeatureOutput("int", BUCKETS) for n in range(INDICES)} | {
+    f"x{n}": FeatureOutput("double") for n in range(NUMBERS)
+}
 BATCH = 3072
 BATCHES = (3072, 24_576)
 NETWORKS: dict[str, Any] = {
@@ -95,9 +97,9 @@ def written(folder: Path, rows: int) -> list[str]:
     return paths
 
 
-def plan(paths: list[str], batch: int) -> Plan:
+def plan(paths: list[str], batch: int) -> StreamPlan:
     """Each file is a stream."""
-    return Plan([groups([path]) for path in paths], Layout.of(OUTS), 0, batch // STREAMS)
+    return StreamPlan([row_groups([path]) for path in paths], Layout.of(OUTS), 0, batch // STREAMS)
 
 
 def data_path(paths: list[str], rows: int, repeats: int, others: dict[str, Callable[[], float]]) -> list[Any]:
@@ -158,30 +160,30 @@ def alone(paths: list[str], batch: int, folder: str, ready: Any, said: Any) -> N
     """One process by itself, over half of the rows in batches of half the size."""
     import torch
 
-    from keyfold.training.collectives import Single
+    from keyfold.training.collectives import SingleProcess
 
     torch.set_num_threads(1)
     marks: list[float] = []
     work = _work(paths * 2, batch // 2, folder)  # half the files, each of them two streams
     work = work._replace(data=work.data._replace(train=work.data.train._replace(streams=_halves(paths))))
     ready.wait()
-    work.run(Single(), lambda _: marks.append(time.time()))
+    work.run(SingleProcess(), lambda _: marks.append(time.time()))
     said.put(marks)
 
 
 def _halves(paths: list[str]) -> list[Any]:
     """Twelve streams of the row groups of six files."""
-    return [part for path in paths for whole in [groups([path])] for part in (whole[::2], whole[1::2])]
+    return [part for path in paths for whole in [row_groups([path])] for part in (whole[::2], whole[1::2])]
 
 
 def _work(paths: list[str], batch: int, folder: str) -> Any:
     from keyfold.models.torch import Torch
-    from keyfold.training.loop import Data
-    from keyfold.training.rank_task import Work
+    from keyfold.training.loop import TrainingData
+    from keyfold.training.rank_task import RankTask
 
     nothing: list[list[Any]] = [[] for _ in range(STREAMS)]
     conf = Torch.model_validate(CONF | {"loop": CONF["loop"] | {"batch_size": batch}})
-    return Work(conf, Data(plan(paths, batch), Plan(nothing, Layout.of(OUTS), 0, 1)), Path(folder), {})
+    return RankTask(conf, TrainingData(plan(paths, batch), StreamPlan(nothing, Layout.of(OUTS), 0, 1)), Path(folder), {})
 
 
 def _epochs(marks: list[float], together: int = 1) -> list[float]:
@@ -191,11 +193,11 @@ def _epochs(marks: list[float], together: int = 1) -> list[float]:
 
 def two(paths: list[str], rows: int, folder: Path) -> list[Any]:
     """The seconds of an epoch, in batches of both sizes."""
-    from keyfold.conf.use_case import check
+    from keyfold.conf.use_case import parse_conf
     from keyfold.engine import session as keyfold_spark
     from keyfold.runtime.run import Run
 
-    run = Run(check({"name": "bench", "data": {"key": ["k"]}}), keyfold_spark.session("bench training"))
+    run = Run(parse_conf({"name": "bench", "data": {"key": ["k"]}}), keyfold_spark.session("bench training"))
     return [record for batch in BATCHES for record in _two(run, paths, rows, batch, folder)]
 
 
@@ -220,7 +222,7 @@ def _two(run: Any, paths: list[str], rows: int, batch: int, folder: Path) -> lis
     found: list[float] = []
     start = time.time()
     work = _work(paths, batch, str(folder / f"ranks-{batch}"))
-    horovod_launch.over_ranks(run, 2, None, work.folder, work.as_rank, lambda _: found.append(time.time()))
+    horovod_launch.run_ranks(run, 2, None, work.folder, work.as_rank, lambda _: found.append(time.time()))
     print(f"two ranks: from the start to the end of the first epoch {found[0] - start:.1f} s\n")
     made = records({"two processes alone": alone_, "two ranks": _epochs(found, 4)}, rows, "two processes alone", None)
     show(f"An epoch in batches of {batch:,}, two processes with a thread each", made)
@@ -232,7 +234,7 @@ def on_gpu(paths: list[str], rows: int, folder: Path, repeats: int) -> list[Any]
     import torch
 
     from keyfold.training.checkpoints import Checkpoints
-    from keyfold.training.collectives import Single
+    from keyfold.training.collectives import SingleProcess
     from keyfold.training.loop import Training
 
     made: list[Any] = []
@@ -245,7 +247,7 @@ def on_gpu(paths: list[str], rows: int, folder: Path, repeats: int) -> list[Any]
                 loop = CONF["loop"] | {"epochs": repeats + 1, "mixed_precision": mixed, "checkpoint_steps": 10**6}
                 conf = _work(paths, BATCH, "").conf.model_validate({"network": network, "loop": loop})
                 module = conf.build(plan(paths, BATCH).layout, 0).to(device)
-                training = Training(module, conf.loss, conf.loop, _work(paths, BATCH, "").data, Single())
+                training = Training(module, conf.loss, conf.loop, _work(paths, BATCH, "").data, SingleProcess())
                 if case == "memory":
                     held = held or list(training._steps())
                     training._steps = held.__iter__  # type: ignore[method-assign, assignment]

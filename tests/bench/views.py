@@ -40,7 +40,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     from keyfold.engine import session as keyfold_spark
-    from keyfold.feature_store.point_in_time import Known, training_set
+    from keyfold.feature_store.point_in_time import ViewRows, training_set
 
     spark = keyfold_spark.session("bench views")
     entities = options.rows // DAYS
@@ -55,7 +55,7 @@ def main() -> None:
         rows.createOrReplaceTempView("told")
         labels.createOrReplaceTempView("labels")
         features = {f"f{i}": f"f{i}" for i in range(4)}
-        view = Known("usage", rows, {"user": "who"}, "valid", features, known="known", ttl=TTL * 86_400_000_000)
+        view = ViewRows("usage", rows, {"user": "who"}, "valid", features, known="known", ttl=TTL * 86_400_000_000)
         both = rows.selectExpr("user AS who", "valid AS at", *features).unionByName(labels, allowMissingColumns=True)
         written: dict[str, int] = {}
 

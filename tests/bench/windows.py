@@ -73,17 +73,17 @@ def tiled(minutes: int, repeats: int) -> list[Record]:
     import numpy as np
     import pyarrow as pa
 
-    from keyfold.conf.use_case import check
-    from keyfold.windows.series import batches
+    from keyfold.conf.use_case import parse_conf
+    from keyfold.windows.series import window_batches
 
     times = pa.array(np.arange(minutes) * 60_000_000).cast(pa.timestamp("us", "UTC"))
     rows = pa.table({"k": pa.array(np.zeros(minutes, np.int64)), "at": times, "x": np.random.default_rng(0).random(minutes)})
 
     def case(**tile: str) -> Callable[[], None]:
         window = {"windowed": {"input_col": "x", "over": "90 days", "take": "mean", **tile}}
-        made = check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": {"w": window}}).windows
+        made = parse_conf({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": {"w": window}}).windows
         assert made is not None
-        return lambda: [None for _ in batches(made, rows.column_names, rows.to_batches(20_000))] and None
+        return lambda: [None for _ in window_batches(made, rows.column_names, rows.to_batches(20_000))] and None
 
     cases = {"by hours": case(tile="hour"), "by days": case(tile="day"), "frame by frame": case()}
     return run_cases(f"90 days over {minutes:,} minutes", cases, peer="by hours", repeats=repeats, rows=minutes, warmup=0)
@@ -98,13 +98,13 @@ def main() -> None:
     tiles = tiled(options.minutes, options.repeats) if options.minutes else []
     if not options.rows:
         return
-    from keyfold.conf.use_case import check
+    from keyfold.conf.use_case import parse_conf
     from keyfold.engine import session as keyfold_spark
-    from keyfold.engine.session import set_for_now
-    from keyfold.feature_store.table import TO_KERNEL, latest, windowed
+    from keyfold.engine.session import temporary_settings
+    from keyfold.feature_store.table import TO_KERNEL, add_windows, latest_states
 
     features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
-    made = check({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}).windows
+    made = parse_conf({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}).windows
     assert made is not None
     spark = keyfold_spark.session("bench windows")
     with tempfile.TemporaryDirectory() as folder:
@@ -115,8 +115,8 @@ def main() -> None:
         rows = spark.read.parquet(path)
 
         def kernel() -> None:
-            with set_for_now(spark, TO_KERNEL):
-                noop(windowed(made, rows))
+            with temporary_settings(spark, TO_KERNEL):
+                noop(add_windows(made, rows))
 
         def by_hand() -> None:
             rows.createOrReplaceTempView("rows")
@@ -135,16 +135,16 @@ def main() -> None:
 
         last = options.rows // SERIES - 1
         before, day = (rows.where(f"at {sign} timestamp_seconds({last} * 86400)") for sign in ("<", ">="))
-        with set_for_now(spark, TO_KERNEL):
-            table = windowed(made, before).selectExpr("*", "'all' AS keyfold_period")
-            latest(table, made).write.parquet(f"{folder}/states")
+        with temporary_settings(spark, TO_KERNEL):
+            table = add_windows(made, before).selectExpr("*", "'all' AS keyfold_period")
+            latest_states(table, made).write.parquet(f"{folder}/states")
         states = spark.read.parquet(f"{folder}/states")
         day.write.parquet(f"{folder}/day")
         day = spark.read.parquet(f"{folder}/day")
 
         def next_day() -> None:
-            with set_for_now(spark, TO_KERNEL):
-                noop(windowed(made, day, states))
+            with temporary_settings(spark, TO_KERNEL):
+                noop(add_windows(made, day, states))
 
         one = run_cases(
             f"One more day, {day.count():,} rows", {"all days": kernel, "the day": next_day}, floor="all days", **again

@@ -9,19 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
-from keyfold.features.kinds import Out
+from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
 from keyfold.models.networks.dropout import Dropout, Noise
 from keyfold.models.torch import STREAMS, Loop, Torch
-from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
-from keyfold.training.collectives import Single
-from keyfold.training.loop import Data, Training
-from keyfold.training.rank_task import Work
-from keyfold.training.streams import Plan, Reader, groups
+from keyfold.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
+from keyfold.training.collectives import SingleProcess
+from keyfold.training.loop import Training, TrainingData
+from keyfold.training.rank_task import RankTask
+from keyfold.training.streams import Reader, StreamPlan, row_groups
 
-OUTS = {"user": Out("int", 20), "words": Out("int", 6, 2), "price": Out("double")}
+OUTS = {"user": FeatureOutput("int", 20), "words": FeatureOutput("int", 6, 2), "price": FeatureOutput("double")}
 CONF = Torch.model_validate({"network": {"wide_deep": {"embedding": 4, "hidden": [8], "dropout": 0.2}}})
 
 
@@ -42,14 +42,18 @@ def data(tmp_path_factory):
             }  # fmt: skip
             path = str(at / f"{fold}-{stream}.parquet")
             pq.write_table(pa.table(table), path, row_group_size=20)
-            streams.append(groups([path]))
-        plans.append(Plan(streams, Layout.of(OUTS), 3, 5))
-    return Data(*plans)
+            streams.append(row_groups([path]))
+        plans.append(StreamPlan(streams, Layout.of(OUTS), 3, 5))
+    return TrainingData(*plans)
 
 
 def trained(data, folder, ranks=None, conf=CONF, told=lambda _: None, **loop):
     training = Training(
-        conf.build(data.train.layout, 7), conf.loss, Loop(**{"epochs": 3, "learning_rate": 0.02} | loop), data, ranks or Single()
+        conf.build(data.train.layout, 7),
+        conf.loss,
+        Loop(**{"epochs": 3, "learning_rate": 0.02} | loop),
+        data,
+        ranks or SingleProcess(),
     )
     training.run(Checkpoints(folder), told)
     return training
@@ -121,7 +125,7 @@ def test_the_number_of_ranks_is_of_no_matter(data, over, tmp_path):
 def test_the_learning_rate_rises_and_falls(data, tmp_path):
     rates = []
 
-    class Telling(Single):
+    class Telling(SingleProcess):
         def add(self, tensors):
             if len(tensors) > 2:
                 rates.append(made.optimizer.param_groups[0]["lr"])  # of the step before
@@ -153,7 +157,7 @@ def test_dropout_follows_from_seed_step_stream_and_layer():
 
 
 def test_a_rank_that_sees_another_checkpoint_than_the_first_ends(data, tmp_path):
-    class Late(Single):
+    class Late(SingleProcess):
         def broadcast(self, tensors):
             tensors[0].fill_(7)
 
@@ -165,7 +169,7 @@ class Stopped(Exception):
     pass
 
 
-class Stopping(Single):
+class Stopping(SingleProcess):
     """Stops the loop after so many steps."""
 
     def __init__(self, steps):
@@ -216,7 +220,7 @@ def test_a_checkpoint_is_of_when_it_was_given(tmp_path, monkeypatch):
     tensor.zero_()
     go.set()
     some.wait()
-    assert read(some.last).tensors["network.a"].tolist() == [1, 1, 1]
+    assert read_checkpoint(some.last).tensors["network.a"].tolist() == [1, 1, 1]
 
 
 def test_checkpoints_are_whole_or_not_there(data, tmp_path):
@@ -230,10 +234,10 @@ def test_checkpoints_are_whole_or_not_there(data, tmp_path):
     some.write(3, Checkpoint({"network.a": tensor}, {}))
     some.wait()
     assert [p.name[-1] for p in sorted((tmp_path / "c").glob("step-*"))] == ["1", "3"]
-    assert read(some.best).tensors["network.a"].tolist() == [0, 1, 2]
+    assert read_checkpoint(some.best).tensors["network.a"].tolist() == [0, 1, 2]
     (some.last / "tensors.safetensors").write_bytes(b"x" * 20)
     with pytest.raises(DataError, match=r"the checkpoint .*000003 is damaged"):
-        read(some.last)
+        read_checkpoint(some.last)
     shutil.rmtree(tmp_path / "c")
     (tmp_path / "c").write_text("no folder")
     some.write(4, Checkpoint({"network.a": tensor}, {}))
@@ -242,7 +246,7 @@ def test_checkpoints_are_whole_or_not_there(data, tmp_path):
 
 
 def work(data, folder, **loop):
-    return Work(CONF.model_copy(update={"loop": Loop(**{"epochs": 3, "learning_rate": 0.02} | loop)}), data, folder, {})
+    return RankTask(CONF.model_copy(update={"loop": Loop(**{"epochs": 3, "learning_rate": 0.02} | loop)}), data, folder, {})
 
 
 def near(one, other, tolerance):
@@ -251,26 +255,26 @@ def near(one, other, tolerance):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_a_cpu_is_taken_unless_one_is_asked_for(data, tmp_path):
-    plain, mixed = (work(data, tmp_path / str(i), mixed_precision=bool(i)).run(Single(), lambda _: None) for i in (0, 1))
+    plain, mixed = (work(data, tmp_path / str(i), mixed_precision=bool(i)).run(SingleProcess(), lambda _: None) for i in (0, 1))
     assert plain.device == mixed.device == "CPU, float32"
     assert near(plain, mixed, 0)
     with pytest.raises(ConfError, match=r"loop.device: torch .* finds no GPU on .*; leave it out"):
-        work(data, tmp_path, device="cuda").run(Single(), lambda _: None)
+        work(data, tmp_path, device="cuda").run(SingleProcess(), lambda _: None)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_on_a_gpu_it_comes_to_what_it_does_on_a_cpu(data, tmp_path):
-    cpu = work(data, tmp_path / "cpu", device="cpu").run(Single(), lambda _: None)
-    gpu = work(data, tmp_path / "gpu").run(Single(), lambda _: None)
+    cpu = work(data, tmp_path / "cpu", device="cpu").run(SingleProcess(), lambda _: None)
+    gpu = work(data, tmp_path / "gpu").run(SingleProcess(), lambda _: None)
     assert cpu.device == "CPU, float32"
     assert gpu.device == f"{torch.cuda.get_device_name()}, float32"
     assert near(cpu, gpu, 2e-4)
     assert [told.keys for told in gpu.course] == [told.keys for told in cpu.course]
     with pytest.raises(Stopped):
         work(data, tmp_path / "again", checkpoint_steps=4).run(Stopping(data.train.steps + 6), lambda _: None)
-    again = work(data, tmp_path / "again", checkpoint_steps=4).run(Single(), lambda _: None)
+    again = work(data, tmp_path / "again", checkpoint_steps=4).run(SingleProcess(), lambda _: None)
     assert near(gpu, again, 2e-4)
-    mixed = work(data, tmp_path / "mixed", mixed_precision=True).run(Single(), lambda _: None)
+    mixed = work(data, tmp_path / "mixed", mixed_precision=True).run(SingleProcess(), lambda _: None)
     assert mixed.device.endswith(", bfloat16 mixed")
     assert not near(gpu, mixed, 1e-6)
     assert mixed.course[-1].validation == pytest.approx(gpu.course[-1].validation, rel=0.02)
@@ -280,14 +284,14 @@ def test_on_a_gpu_it_comes_to_what_it_does_on_a_cpu(data, tmp_path):
 def test_a_network_that_does_not_fit_on_the_gpu_is_a_sentence(data, tmp_path, monkeypatch):
     monkeypatch.setattr(Training, "_lost", lambda *_: torch.empty(2**50, device="cuda"))
     with pytest.raises(ConfError, match=r"the memory of .* is too small for this network and batches of .*; raise accumulate"):
-        work(data, tmp_path).run(Single(), lambda _: None)
+        work(data, tmp_path).run(SingleProcess(), lambda _: None)
 
 
 def test_what_cannot_be_is_a_sentence(data, tmp_path):
     with pytest.raises(DataError, match=r"the loss is nan after epoch 1.*lower learning_rate in train.model.torch.loop"):
         trained(data, tmp_path, optimizer="sgd", learning_rate=1e30)
     with pytest.raises(ConfError, match=r"train.model must name one kind of model|name one kind of model: sklearn or torch"):
-        check({"name": "x", "data": {"key": ["k"]}, "train": {"model": {}}})
+        parse_conf({"name": "x", "data": {"key": ["k"]}, "train": {"model": {}}})
     model = {"torch": {"network": {"wide_deap": {}}}}
     with pytest.raises(ConfError, match=r"did you mean `wide_deep`"):
-        check({"name": "x", "data": {"key": ["k"]}, "train": {"model": model}})
+        parse_conf({"name": "x", "data": {"key": ["k"]}, "train": {"model": model}})

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from keyfold.conf.use_case import load
-from keyfold.dataset.fit_features import features
+from keyfold.conf.use_case import load_conf
+from keyfold.dataset.fit_features import fit_features
 from keyfold.engine.home import home as state
 from keyfold.errors import ConfError, DataError
 from keyfold.ingestion.job import ingest
@@ -17,7 +17,8 @@ from keyfold.runtime.run import Run
 from keyfold.scoring import job
 from keyfold.tracking import registry
 from keyfold.training import network
-from keyfold.training.job import decide, train
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -28,18 +29,18 @@ SMALL = [
 
 
 def made(spark, *more):
-    return Run(load(ROOT / "conf/ads.yaml", [*SMALL, *more]), spark)
+    return Run(load_conf(ROOT / "conf/ads.yaml", [*SMALL, *more]), spark)
 
 
 def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home, tmp_path, monkeypatch, capsys):
     run = made(spark)
     ingest(run)
-    version = decide(run, train(run))
+    version = promote_or_keep(run, train(run))
     said = capsys.readouterr().err
     assert ("epoch 3 of 3: loss " in said and not (state() / "checkpoints").exists()) or not list(
         (state() / "checkpoints").iterdir()
     )
-    model = Model.load(registry.fetch(version, tmp_path / "model"))
+    model = Model.load(registry.fetch_model(version, tmp_path / "model"))
     rows = run.rows.read().where("clicked IS NOT NULL").toArrow()
     found = model.predict(rows).probability.to_numpy()
     label = rows["clicked"].to_numpy()
@@ -57,7 +58,7 @@ def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home,
     assert served.predict(frame[served.metadata.get_input_schema().input_names()]).probability.notna().all()
     needed = mlflow.artifacts.load_text(f"models:/ads/{version.version}/requirements.txt").split()
     assert {"torch", "safetensors"} < {line.partition("==")[0] for line in needed}
-    assert "torch" in json.loads(registry.text(version, "environment.json"))
+    assert "torch" in json.loads(registry.read_text(version, "environment.json"))
     logged = mlflow.get_run(version.mlflow_run_id).data
     assert logged.params["network"] == "wide_deep" and logged.params["batch_size"] == "240" and "test_roc_auc" in logged.metrics
     losses = mlflow.MlflowClient().get_metric_history(version.mlflow_run_id, "validation_loss")
@@ -94,10 +95,10 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
 
     run = made(spark)
     ingest(run)
-    spec, found = features(run)
+    spec, found = fit_features(run)
     key = ["impression_id", "shown_at"]
     with run.job("train"):
-        whole, course = network.trained(run, "whole", spec, found, key, (1.0, 1.0))
+        whole, course = network.train_network(run, "whole", spec, found, key, (1.0, 1.0))
         end, calls = loop.Training._end_epoch, []
 
         def dies(self, *given):
@@ -107,10 +108,10 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
 
         monkeypatch.setattr(loop.Training, "_end_epoch", dies)
         with pytest.raises(KeyboardInterrupt):
-            network.trained(run, "killed", spec, found, key, (1.0, 1.0))
+            network.train_network(run, "killed", spec, found, key, (1.0, 1.0))
         monkeypatch.setattr(loop.Training, "_end_epoch", end)
         capsys.readouterr()
-        again, rest = network.trained(run, "killed", spec, found, key, (1.0, 1.0))
+        again, rest = network.train_network(run, "killed", spec, found, key, (1.0, 1.0))
     said = capsys.readouterr().err
     assert "goes on from " in said and "epoch 1 of 3" not in said and "epoch 2 of 3" in said
     assert rest == course and [told.epoch for told in rest] == [0, 1, 2]
@@ -170,9 +171,9 @@ def test_faults_are_sentences(spark, home):
     ):
         train(made(spark, "train.model.torch.network.wide_deep.embedding=100000000"))
     version = train(run)
-    folder = registry.fetch(version, home / "model")
+    folder = registry.fetch_model(version, home / "model")
     (folder / "network.safetensors").write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"is damaged or incomplete"):
         Model.load(folder)
     shutil.rmtree(folder)
-    assert json.loads(registry.text(version, "spec.json"))["contract"] == 1
+    assert json.loads(registry.read_text(version, "spec.json"))["contract"] == 1

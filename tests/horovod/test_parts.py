@@ -10,21 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from keyfold.conf.use_case import check
+from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
-from keyfold.features.kinds import Out
+from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
 from keyfold.models.torch import STREAMS, Loop, Network, Start, Torch
 from keyfold.training import tensorboard, warm_start
 from keyfold.training.checkpoints import Checkpoints
-from keyfold.training.collectives import Single
-from keyfold.training.loop import Data, Told, Training
-from keyfold.training.streams import Plan, groups
+from keyfold.training.collectives import SingleProcess
+from keyfold.training.loop import EpochMetrics, Training, TrainingData
+from keyfold.training.streams import StreamPlan, row_groups
 
 SIDE = 8
 OUTS = {
-    "user": Out("int", 12), "ad": Out("int", 10), "words": Out("int", 9, 6), "hours": Out("int", 24, 2),
-    "photo": Out("float", length=SIDE * SIDE * 3, shape=(SIDE, SIDE, 3)), "price": Out("double"), "noise": Out("double"),
+    "user": FeatureOutput("int", 12), "ad": FeatureOutput("int", 10), "words": FeatureOutput("int", 9, 6), "hours": FeatureOutput("int", 24, 2),
+    "photo": FeatureOutput("float", length=SIDE * SIDE * 3, shape=(SIDE, SIDE, 3)), "price": FeatureOutput("double"), "noise": FeatureOutput("double"),
 }  # fmt: skip
 TASTE = np.random.default_rng(5).normal(size=(12, 10))
 NETWORKS = {
@@ -77,9 +77,9 @@ def data(tmp_path_factory):
                 made = {c: pa.array(v.tolist()) if v.ndim > 1 else v for c, v in table.items()}
                 made |= {"keyfold_label": labels[name], "keyfold_order": rng.integers(-(2**63), 2**63 - 1, n)}
                 pq.write_table(pa.table(made), path)
-                streams.append(groups([path]))
-            plans[name, fold] = Plan(streams, Layout.of(OUTS), 3, 10)
-    return {name: Data(plans[name, "train"], plans[name, "validation"]) for name in NETWORKS}
+                streams.append(row_groups([path]))
+            plans[name, fold] = StreamPlan(streams, Layout.of(OUTS), 3, 10)
+    return {name: TrainingData(plans[name, "train"], plans[name, "validation"]) for name in NETWORKS}
 
 
 def conf_of(name, **loop):
@@ -89,7 +89,7 @@ def conf_of(name, **loop):
 def trained(data, name, folder, ranks=None, module=None, **loop):
     conf = conf_of(name, **loop)
     module = module or conf.build(data[name].train.layout, 7)
-    training = Training(module, conf.loss, conf.loop, data[name], ranks or Single())
+    training = Training(module, conf.loss, conf.loop, data[name], ranks or SingleProcess())
     told = []
     training.run(Checkpoints(folder), told.append)
     return training, told
@@ -136,7 +136,7 @@ def test_the_linear_part_learns_as_many_times_as_fast(data, tmp_path, optimizer)
         plan = data["wide_deep"].train._replace(each=100)  # a batch is all rows
         network, before = conf.build(plan.layout, 7), conf.build(plan.layout, 7).state_dict()
         loop = Loop(optimizer=optimizer, learning_rate=1e-4)
-        Training(network, conf.loss, loop, data["wide_deep"]._replace(train=plan), Single()).run(
+        Training(network, conf.loss, loop, data["wide_deep"]._replace(train=plan), SingleProcess()).run(
             Checkpoints(tmp_path / str(rate)), print
         )
         moved = {name: tensor - before[name] for name, tensor in network.state_dict().items()}
@@ -202,7 +202,7 @@ def test_stages_move_their_parts_alone(data, tmp_path):
     stages = [{"trains": "output", "epochs": 1, "learning_rate": 0.1}, {"trains": "top", "epochs": 2, "learning_rate": 0.01}]
     snaps, rates = [], []
 
-    class Telling(Single):
+    class Telling(SingleProcess):
         def add(self, tensors):
             if len(tensors) > 2:
                 rates.append((len(tensors) - 2, made.rate * made._share()))
@@ -228,7 +228,7 @@ def test_a_training_in_stages_goes_on_where_it_was_stopped(data, tmp_path, order
     stages = [{"trains": trains, "epochs": 1, "learning_rate": 0.1} for trains in order]
     whole, _ = trained(data, "image", tmp_path / "whole", stages=stages)
 
-    class Stops(Single):
+    class Stops(SingleProcess):
         left = data["image"].train.steps + 4
 
         def add(self, tensors):
@@ -256,7 +256,7 @@ def test_tensors_of_a_file_go_where_they_are_for(data, tmp_path):
 
     def taken(**given):
         conf = Start(**given)
-        return warm_start.tensors(conf, warm_start.found(conf), module, None)
+        return warm_start.start_tensors(conf, warm_start.find_start(conf), module, None)
 
     some, fresh = taken(file=str(tmp_path / "some.safetensors"), into="image")
     assert set(some) == {key for key in module.state_dict() if key.startswith("image.")} - {"image.net.0.bias"}
@@ -285,9 +285,9 @@ def test_tensors_of_a_file_go_where_they_are_for(data, tmp_path):
 def test_tensorboard_has_losses_and_parameters(data, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    told = tensorboard.writing(tmp_path, torch.nn.Linear(2, 1), (said := []).append)
+    told = tensorboard.tensorboard_writer(tmp_path, torch.nn.Linear(2, 1), (said := []).append)
     for epoch, held in ((0, 0.5), (1, float("nan"))):
-        told(Told(epoch, 10 * (epoch + 1), 0.7 - epoch / 10, held, (1, 1)))
+        told(EpochMetrics(epoch, 10 * (epoch + 1), 0.7 - epoch / 10, held, (1, 1)))
     events = EventAccumulator(str(tmp_path), {"histograms": 0})
     events.Reload()
     assert [(e.step, round(e.value, 4)) for e in events.Scalars("loss/train")] == [(10, 0.7), (20, 0.6)]
@@ -312,7 +312,7 @@ def test_what_cannot_be_is_a_sentence(data):
 
     def faulty(words, torch_conf):
         with pytest.raises(ConfError, match=words):
-            check({"name": "x", "data": {"key": ["k"]}, "train": {"model": {"torch": torch_conf}}})
+            parse_conf({"name": "x", "data": {"key": ["k"]}, "train": {"model": {"torch": torch_conf}}})
 
     faulty(r"name one network: wide_deep, two_tower or joined", {"network": {}})
     faulty(r"name one network", {"network": {"wide_deep": {}, "joined": {}}})

@@ -11,29 +11,30 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from keyfold.conf.use_case import load
+from keyfold.conf.use_case import load_conf
 from keyfold.errors import ConfError, DataError
-from keyfold.features.kinds import Out
+from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
 from keyfold.features.spec import Spec
 from keyfold.ingestion.job import ingest
-from keyfold.jobs.embeddings import embeddings, vectors
+from keyfold.jobs.embeddings import embedding_vectors, write_embeddings
 from keyfold.models.torch import STREAMS, Network, Torch
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry
 from keyfold.training import memorize
 from keyfold.training.checkpoints import Checkpoints
-from keyfold.training.collectives import Single
-from keyfold.training.job import decide, train
-from keyfold.training.loop import Data, Training
-from keyfold.training.memorize import Reached, floor, one_batch
-from keyfold.training.streams import Batch, Cells, Plan, groups
+from keyfold.training.collectives import SingleProcess
+from keyfold.training.job import train
+from keyfold.training.loop import Training, TrainingData
+from keyfold.training.memorize import MemorizedLoss, loss_floor, memorize_one_batch
+from keyfold.training.promotion import promote_or_keep
+from keyfold.training.streams import Cells, StreamBatch, StreamPlan, row_groups
 
 ROOT = Path(__file__).parents[2]
 
 
 def made(spark, conf, *more):
-    return Run(load(ROOT / f"conf/{conf}.yaml", more), spark)
+    return Run(load_conf(ROOT / f"conf/{conf}.yaml", more), spark)
 
 
 # --- learnt by heart ---
@@ -48,22 +49,24 @@ def test_the_floor_is_what_the_best_answers_lose():
     def batches_of(y):
         for part in np.array_split(np.arange(400), 3):
             pixels = np.stack([state[part] % 2, state[part] // 2], 1).astype(np.float32)
-            rows = Cells.empty(len(part), Layout.of({"state": Out("int", 5), "pixels": Out("float", length=2)}))
+            rows = Cells.empty(
+                len(part), Layout.of({"state": FeatureOutput("int", 5), "pixels": FeatureOutput("float", length=2)})
+            )
             rows.indices[:, 0], rows.numbers[:], rows.label[:], rows.weight[:] = state[part], pixels, y[part], weight[part]
-            yield Batch(rows, (len(part), 0))
+            yield StreamBatch(rows, (len(part), 0))
 
     weighed = weight * np.where(label > 0, 3, 1)
     share = np.array([np.average(label[state == s], weights=weighed[state == s]) for s in range(5)])
-    found = floor(batches_of(label), (1.0, 3.0), classifies=True)
+    found = loss_floor(batches_of(label), (1.0, 3.0), classifies=True)
     assert found[0] == pytest.approx(log_loss(label, share[state], sample_weight=weighed))
     assert found[1] == pytest.approx(log_loss(label, np.full(400, np.average(label, weights=weighed)), sample_weight=weighed))
     y = rng.normal(size=400).astype(np.float32) + state
     means = np.array([np.average(y[state == s], weights=weight[state == s]) for s in range(5)])
-    found = floor(batches_of(y.astype(np.float32)), (1.0, 1.0), classifies=False)
+    found = loss_floor(batches_of(y.astype(np.float32)), (1.0, 1.0), classifies=False)
     assert found[0] == pytest.approx(np.average((y - means[state]) ** 2, weights=weight), rel=1e-6)
-    assert Reached(found[0] + 0.009 * (found[1] - found[0]), *found).near and not Reached(found[1], *found).near
-    assert Reached(0.005, 0.0, 0.0).near and not Reached(0.02, 0.0, 0.0).near, "all labels are one"
-    assert Reached(0.504, 0.5, 0.5).near and not Reached(0.51, 0.5, 0.5).near, "features tell nothing"
+    assert MemorizedLoss(found[0] + 0.009 * (found[1] - found[0]), *found).near and not MemorizedLoss(found[1], *found).near
+    assert MemorizedLoss(0.005, 0.0, 0.0).near and not MemorizedLoss(0.02, 0.0, 0.0).near, "all labels are one"
+    assert MemorizedLoss(0.504, 0.5, 0.5).near and not MemorizedLoss(0.51, 0.5, 0.5).near, "features tell nothing"
 
 
 def test_a_whole_domain_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
@@ -74,7 +77,7 @@ def test_a_whole_domain_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
     said = re.search(r"loss (\S+) over all rows; 0 can be reached, (\S+) by a constant", capsys.readouterr().err)
     assert float(said[1]) < 0.01 * float(said[2])
     assert "Generalisation was not tested" in run.write_report().read_text()
-    assert decide(run, version) == version  # nothing was measured that a bar could be set for
+    assert promote_or_keep(run, version) == version  # nothing was measured that a bar could be set for
     with pytest.raises(DataError, match=r"train.overfit: the loss is \S+, and 0 can be reached .*more epochs"):
         train(made(spark, "hft", *small, "train.model.torch.loop.epochs=1", "train.model.torch.loop.learning_rate=0.0001"))
     assert len(registry._versions("hft")) == 1
@@ -88,7 +91,7 @@ def test_a_whole_domain_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
         (r"train.overfit is for networks", "train.model={sklearn: {estimator: sklearn.linear_model.Ridge}}"),
     ):
         with pytest.raises(ConfError, match=words):
-            memorize.check(made(spark, "hft", *more).conf)
+            memorize.check_overfit(made(spark, "hft", *more).conf)
 
 
 @pytest.mark.slow
@@ -96,12 +99,12 @@ def test_one_batch_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
     small, dropout = "data.source.rows=1900", "train.model.torch.network.wide_deep.dropout=0.5"
     run = made(spark, "hft", small, "train.overfit=false", dropout, "train.model.torch.loop.clip=0.00001")
     ingest(run)
-    one_batch(run)  # without what would hold it back
+    memorize_one_batch(run)  # without what would hold it back
     said = capsys.readouterr().err
     assert re.search(r"one batch of (1[89]|2[0-4])\d rows: loss \S+ after 1 step, \S+ after \d+; 0 can be reached", said)
     with pytest.raises(DataError, match=r"the network cannot learn one batch by heart"):
-        one_batch(made(spark, "hft", small, "train.model.torch.loop.learning_rate=1.0e-9"))
-    one_batch(
+        memorize_one_batch(made(spark, "hft", small, "train.model.torch.loop.learning_rate=1.0e-9"))
+    memorize_one_batch(
         made(spark, "hft", small, "train.overfit=false", "train.model={sklearn: {estimator: sklearn.tree.DecisionTreeRegressor}}")
     )
     assert re.search(r"of 1,900 rows that it learnt itself: .*r2 1\b", capsys.readouterr().err)
@@ -143,20 +146,20 @@ def test_a_network_begins_as_a_registered_one(spark, home, tmp_path, capsys):
         train(run)
     first = made(spark, "flowers_base", *base)
     ingest(first)
-    taken = decide(first, train(first))
+    taken = promote_or_keep(first, train(first))
     capsys.readouterr()
     version = train(made(spark, "flowers", *fine, stage))
     assert "begins with 8 tensors of flowers_base version 1; fresh are output.weight, output.bias" in capsys.readouterr().err
 
     def tensors(version, name):
-        folder = registry.fetch(version, tmp_path / name)
+        folder = registry.fetch_model(version, tmp_path / name)
         return Network.load(folder, Spec.from_json((folder / "spec.json").read_text())).module.state_dict()
 
     before, after = tensors(taken, "before"), tensors(version, "after")
     assert {name for name in before if not torch.equal(before[name], after[name])} == {"output.weight", "output.bias"}
     assert train(made(spark, "flowers", *fine, stage)) == version
     other = made(spark, "flowers_base", *base, "train.seed=1")
-    decide(other, train(other))
+    promote_or_keep(other, train(other))
     assert train(made(spark, "flowers", *fine, stage)) != version, "the champion is another one now"
     assert train(made(spark, "flowers", *fine, stage, "train.model.torch.start.model=flowers_base/1")) == version
     rows = run.rows.read().toArrow()
@@ -172,7 +175,7 @@ def test_what_was_learnt_of_other_flowers_helps_with_few_photographs(tmp_path):
     if not there:
         pytest.skip("KEYFOLD_TEST_DATA is not set")
     side, rng = 32, np.random.default_rng(0)
-    layout = Layout.of({"photo": Out("float", length=side * side * 3, shape=(side, side, 3))})
+    layout = Layout.of({"photo": FeatureOutput("float", length=side * side * 3, shape=(side, side, 3))})
     network = {"joined": {"image": {"feature": "photo", "channels": [16, 32, 64]}, "hidden": [32]}}
 
     def photographs(*names):
@@ -188,12 +191,14 @@ def test_what_was_learnt_of_other_flowers_helps_with_few_photographs(tmp_path):
             table = pa.table({"photo": pa.array(list(x[stream::STREAMS])), "keyfold_label": y[stream::STREAMS]})
             order = pa.array(rng.integers(-(2**62), 2**62, table.num_rows))
             pq.write_table(table.append_column("keyfold_order", order), at / f"{stream}.parquet")
-            streams.append(groups([str(at / f"{stream}.parquet")]))
+            streams.append(row_groups([str(at / f"{stream}.parquet")]))
         conf = Torch.model_validate({"network": network, "loop": loop})
-        module, plan = conf.build(layout, seed), Plan(streams, layout, seed, each)
+        module, plan = conf.build(layout, seed), StreamPlan(streams, layout, seed, each)
         module.load_state_dict(first or {}, strict=False)
         none = plan._replace(streams=[[] for _ in range(STREAMS)])
-        Training(module, conf.loss, conf.loop, Data(plan, none), Single()).run(Checkpoints(at / "checkpoints"), lambda _: None)
+        Training(module, conf.loss, conf.loop, TrainingData(plan, none), SingleProcess()).run(
+            Checkpoints(at / "checkpoints"), lambda _: None
+        )
         return module.eval()
 
     base = learnt(*photographs("rose", "sunflower"), 0, 4, epochs=20, learning_rate=0.002, warm_up=0.1, decay="cosine")
@@ -228,11 +233,11 @@ def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(spark, hom
     ]  # fmt: skip
     run = made(spark, "ads_network", *small)
     with pytest.raises(DataError, match=r"`ads_network` has no champion"):
-        embeddings(run)
+        write_embeddings(run)
     ingest(run)
-    version = decide(run, train(run))
-    embeddings(run)
-    folder = registry.fetch(version, tmp_path / "model")
+    version = promote_or_keep(run, train(run))
+    write_embeddings(run)
+    folder = registry.fetch_model(version, tmp_path / "model")
     network = Network.load(folder, Spec.from_json((folder / "spec.json").read_text()))
     table = run.table("ads_network.embeddings").read().orderBy("feature", "bucket").toArrow()
     weight, begins = network.module.vectors.table.weight.detach().numpy(), network.module.vectors.begins
@@ -243,20 +248,20 @@ def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(spark, hom
         assert np.array_equal(np.array(some["vector"].to_pylist(), np.float32), weight[begin : begin + many])
     devices = table.filter(pa.compute.equal(table["feature"], "device"))["value"].to_pylist()
     assert devices[:2] == [None, None] and {"phone", "tablet"} < set(devices[2:])
-    assert vectors(network).num_rows == table.num_rows
+    assert embedding_vectors(network).num_rows == table.num_rows
     before = run.table("ads_network.embeddings").version()
-    embeddings(made(spark, "ads_network", *small))
+    write_embeddings(made(spark, "ads_network", *small))
     assert "the vectors of ads_network version 1 are in" in capsys.readouterr().err
     assert run.table("ads_network.embeddings").version() == before
     with pytest.raises(ConfError, match=r"embeddings are a network's"):
-        embeddings(made(spark, "ads"))
+        write_embeddings(made(spark, "ads"))
     other = ["train.register_as=other", "train.model.torch.start={model: ads_network}"]
     train(made(spark, "ads_network", *small, *other))
     assert "begins with 4 tensors of ads_network version 1" in capsys.readouterr().err
     renamed = tmp_path / "renamed.yaml"
     renamed.write_text((ROOT / "conf/ads_network.yaml").read_text().replace("  keyword: ", "  words: "))
     again = [option.replace("features.keyword", "features.words") for option in small]
-    train(Run(load(renamed, [*again, *other]), spark))  # tables of one size, whose rows are of other features
+    train(Run(load_conf(renamed, [*again, *other]), spark))  # tables of one size, whose rows are of other features
     assert re.search(r"begins with 2 tensors .*; fresh are .*vectors.table.weight, .*wide.weight", capsys.readouterr().err)
     with pytest.raises(DataError, match=r"feature `ad` is not made as that of ads_network version 1.*other values"):
         train(made(spark, "ads_network", *small, *other, "features.ad.hashed.num_buckets=31"))

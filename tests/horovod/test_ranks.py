@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from keyfold.conf.use_case import load
-from keyfold.dataset.fit_features import features
+from keyfold.conf.use_case import load_conf
+from keyfold.dataset.fit_features import fit_features
 from keyfold.engine.home import home as state
 from keyfold.errors import ConfError, DataError, PromiseError
 from keyfold.ingestion.job import ingest
@@ -31,7 +31,7 @@ SMALL = [
 
 
 def made(spark, *more):
-    return Run(load(ROOT / "conf/ads.yaml", [*SMALL, *more]), spark)
+    return Run(load_conf(ROOT / "conf/ads.yaml", [*SMALL, *more]), spark)
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,12 @@ def trained(spark, tmp_path_factory):
     os.environ["KEYFOLD_HOME"] = str(tmp_path_factory.mktemp("ranks"))
     run = made(spark)
     ingest(run)
-    spec, found = features(run)
+    spec, found = fit_features(run)
 
     def go(run_id, *more):
         other = made(spark, *more)
         with other.job("train"):
-            return network.trained(other, run_id, spec, found, KEY, (1.0, 1.0))[0].module.state_dict()
+            return network.train_network(other, run_id, spec, found, KEY, (1.0, 1.0))[0].module.state_dict()
 
     return go
 

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from keyfold.errors import ConfError, DataError, KeyfoldError, nearest
+from keyfold.errors import ConfError, DataError, KeyfoldError, suggestion
 from keyfold.readers.opening import UNREADABLE
 from keyfold.secrets import redacted
 
@@ -62,14 +62,14 @@ class Parser(argparse.ArgumentParser):
             )
         own = [option for action in self._actions for option in action.option_strings]
         what = "an option" if rest[0].startswith("-") else "an argument"
-        self.exit(2, f"keyfold: {rest[0]} is not {what} of this job{nearest(rest[0], own)}; `{self.prog} --help` lists them\n")
+        self.exit(2, f"keyfold: {rest[0]} is not {what} of this job{suggestion(rest[0], own)}; `{self.prog} --help` lists them\n")
 
 
 def _of_submit(word: str) -> bool:
     return word.startswith("--") and word[2:].partition("=")[0] in _SUBMIT
 
 
-def main(
+def run_job(
     work: "Callable[..., object]", about: str | None, flags: Mapping[str, str] | None = None, *, reads_source: bool = False
 ) -> NoReturn:
     """Runs a job by the options of the command line, and exits with its code; `flags` of its own, with what they are for, it is given by name.
@@ -78,14 +78,14 @@ def main(
     """
     options = _options(about, flags or {})
     given = {name.replace("-", "_"): getattr(options, name.replace("-", "_")) for name in flags or {}}
-    guarded(
+    run_guarded(
         lambda: _run(lambda run: work(run, **given), options),
         debug=options.debug,
         check=lambda: _check(options, reads_source=reads_source),
     )
 
 
-def guarded(work: Callable[[], object], *, debug: bool, check: Callable[[], object] = lambda: None) -> NoReturn:
+def run_guarded(work: Callable[[], object], *, debug: bool, check: Callable[[], object] = lambda: None) -> NoReturn:
     """Calls `work`, and exits: 0, or the code of a KeyfoldError after its sentence, or 1 after another error's.
 
     Before the session starts only `check` is called, and what it does not understand is left to the job.
@@ -93,7 +93,7 @@ def guarded(work: Callable[[], object], *, debug: bool, check: Callable[[], obje
     try:
         (check if checks_only else work)()
     except Exception as error:  # noqa: BLE001 - the last line of defence
-        known = understood(error)
+        known = as_keyfold_error(error)
         if checks_only and known is None:
             sys.exit(PASSED)
         if debug:
@@ -114,18 +114,18 @@ def _options(about: str | None, flags: Mapping[str, str]) -> argparse.Namespace:
 
 
 def _check(options: argparse.Namespace, *, reads_source: bool) -> None:
-    from keyfold.cli.preflight import check
-    from keyfold.conf.use_case import load
+    from keyfold.cli.preflight import check_inputs
+    from keyfold.conf.use_case import load_conf
 
-    conf = load(options.conf, options.overrides)
+    conf = load_conf(options.conf, options.overrides)
     _period(conf, options.period)
-    check(conf, reads_source=reads_source)
+    check_inputs(conf, reads_source=reads_source)
 
 
 def _run(work: "Callable[[Run], object]", options: argparse.Namespace) -> None:
-    from keyfold.conf.use_case import load
+    from keyfold.conf.use_case import load_conf
 
-    conf = load(options.conf, options.overrides)
+    conf = load_conf(options.conf, options.overrides)
     from keyfold.engine.session import session
     from keyfold.runtime.run import Run
 
@@ -164,7 +164,7 @@ _PERIODS = {
 }
 
 
-def understood(error: BaseException) -> KeyfoldError | None:
+def as_keyfold_error(error: BaseException) -> KeyfoldError | None:
     """The error for a person that an error stands for: one of ours, wherever it was raised, or a known one of Spark's."""
     if isinstance(error, KeyfoldError):
         return error

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from keyfold.cli import main as cli
-from keyfold.conf.columns import declared
-from keyfold.core.derived import Derived, raw
-from keyfold.errors import DataError, nearest
+from keyfold.conf.columns import declared_columns
+from keyfold.core.derived import Derived, raw_columns
+from keyfold.errors import DataError, suggestion
 from keyfold.features.spec import columns_of as columns_of_kinds
 from keyfold.ingestion import sources
 from keyfold.readers import paths
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 _OWN = ("keyfold_", "content_key", "_c0")  # names that keyfold gives
 
 
-def check(conf: "Conf", *, reads_source: bool) -> None:
+def check_inputs(conf: "Conf", *, reads_source: bool) -> None:
     """ConfError or DataError where a job of this conf would end with one for a file that can be looked at without Spark."""
-    from keyfold.conf.use_case import load
+    from keyfold.conf.use_case import load_conf
 
     for viewed in conf.data.views:
         if viewed.conf:
-            load(viewed.conf)
+            load_conf(viewed.conf)
     if reads_source and isinstance(conf.data.source, str):
         paths.check_there(conf.data.source)
         _check_columns(conf)
@@ -40,18 +40,18 @@ def check(conf: "Conf", *, reads_source: bool) -> None:
 def _check_columns(conf: "Conf") -> None:
     """DataError for a column that the conf names and the source has not; where columns come from elsewhere, too, Spark finds it."""
     data = conf.data
-    there = None if data.versions or data.views else columns_of(data)
+    there = None if data.versions or data.views else source_columns(data)
     if there is None:
         return
-    if absent := [column.name for column in declared(data.columns).values() if column.name not in there]:
-        raise DataError(f"{data.source} has no column `{absent[0]}`, which data.columns declares{nearest(absent[0], there)}")
+    if absent := [column.name for column in declared_columns(data.columns).values() if column.name not in there]:
+        raise DataError(f"{data.source} has no column `{absent[0]}`, which data.columns declares{suggestion(absent[0], there)}")
     made = {*there, *data.columns, *conf.features}
-    for place, name in named(conf):
+    for place, name in named_columns(conf):
         if name not in made and not name.startswith(_OWN):
-            raise DataError(f"{place}: the source `{data.source}` has no column `{name}`{nearest(name, made)}")
+            raise DataError(f"{place}: the source `{data.source}` has no column `{name}`{suggestion(name, made)}")
 
 
-def named(conf: "Conf") -> Iterator[tuple[str, str]]:
+def named_columns(conf: "Conf") -> Iterator[tuple[str, str]]:
     """Columns of the rows that a conf names, each with its place."""
     data, by = conf.data, conf.split.by
     yield from (("data.key", name) for name in data.key)
@@ -61,7 +61,7 @@ def named(conf: "Conf") -> Iterator[tuple[str, str]]:
     yield from (("split.allow", name) for name in conf.split.allow)
     for feature, of in conf.features.items():
         given = getattr(of.kind, "input_col", None)
-        columns = [*(raw(given) if isinstance(given, str | Derived) else ()), *columns_of_kinds([of.kind])]
+        columns = [*(raw_columns(given) if isinstance(given, str | Derived) else ()), *columns_of_kinds([of.kind])]
         columns += [*(getattr(of.kind, "by", None) or ()), *getattr(of.kind, "order_by", ())]
         yield from ((f"features.{feature}", name) for name in dict.fromkeys(columns))
     yield from (("report.slices", name) for name in conf.report.slices)
@@ -69,7 +69,7 @@ def named(conf: "Conf") -> Iterator[tuple[str, str]]:
     yield from (("report.truth", name) for name in [conf.report.truth] if name)
 
 
-def columns_of(data: "Data") -> list[str] | None:
+def source_columns(data: "Data") -> list[str] | None:
     """The columns of a local source of CSV or Parquet, from the first of its files; None where they cannot be told from there."""
     path = str(data.source)
     files = [*map(os.path.abspath, paths.local_files(path) or ())][:1]
@@ -77,10 +77,10 @@ def columns_of(data: "Data") -> list[str] | None:
     if not files or kind not in ("csv", "parquet"):
         return None
     try:
-        names = _parquet(files[0]) if kind == "parquet" else sources.header_of(files[0], path, data.csv)
+        names = _parquet(files[0]) if kind == "parquet" else sources.csv_header(files[0], path, data.csv)
     except (OSError, ValueError):  # what cannot be read is told by the reader itself
         return None
-    return [*names, *paths.partitions(path, files)[files[0]]]
+    return [*names, *paths.partition_columns(path, files)[files[0]]]
 
 
 def _parquet(file: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import Field, field_validator
 
 from keyfold.core.section import Section
-from keyfold.errors import DataError, nearest
+from keyfold.errors import DataError, suggestion
 
 TYPES = r"^(string|bigint|int|double|boolean|date|timestamp|timestamp_ntz|decimal\(\d{1,2},\d{1,2}\))$"
 _KNOWN = ("string", "bigint", "int", "double", "boolean", "date", "timestamp", "timestamp_ntz", "decimal(10,2)")
@@ -17,7 +17,7 @@ _FORM = re.compile(r"(date|timestamp|timestamp_ntz)\((.+)\)")
 _PARTS = re.compile(r"(yyyy|yy|MMMM|MMM|MM|M|dd|d|HH|H|hh|h|mm|m|ss|s|S{1,6}|a|XXX|XX|X|xxx|xx|x|Z|'[^']+'|[^A-Za-z'\[\]{}#]+)+")
 
 
-class Origin(Section):
+class RenamedColumn(Section):
     """A column that has another name in the files."""
 
     origin: str = Field(alias="from", min_length=1, description="its name in the files")
@@ -29,10 +29,10 @@ class Origin(Section):
         return known_type(type_)
 
 
-Columns = Mapping[str, str | Origin]
+Columns = Mapping[str, str | RenamedColumn]
 
 
-class Declared(NamedTuple):
+class DeclaredColumn(NamedTuple):
     """A column: Spark's type, the form of its dates or times where the conf gives one, its name in the files, and as the conf says it."""
 
     type: str
@@ -41,12 +41,12 @@ class Declared(NamedTuple):
     said: str
 
 
-def declared(columns: Columns) -> dict[str, Declared]:
+def declared_columns(columns: Columns) -> dict[str, DeclaredColumn]:
     """All that is declared, by the column's name in the table."""
     return {name: _one(name, said) for name, said in columns.items()}
 
 
-def origins(wanted: Mapping[str, Declared]) -> dict[str, str]:
+def origins(wanted: Mapping[str, DeclaredColumn]) -> dict[str, str]:
     """The names in the table of columns that have another in the files, by that one."""
     return {column.name: name for name, column in wanted.items() if column.name != name}
 
@@ -56,7 +56,7 @@ def is_own(name: str) -> bool:
     return name.casefold().startswith("keyfold_")
 
 
-def check_names(place: str, there: Sequence[str], wanted: Mapping[str, Declared]) -> None:
+def check_names(place: str, there: Sequence[str], wanted: Mapping[str, DeclaredColumn]) -> None:
     """DataError where a column has a name that is keyfold's own, or would have that of another one in the table."""
     renamed = origins(wanted)
     for name in there:
@@ -77,22 +77,22 @@ def check_folders(file: str, names: Sequence[str], given: Sequence[str]) -> None
         raise DataError(f"{file} has a column `{both}`, and so do the names of its folders; rename one")
 
 
-def types(columns: Columns) -> dict[str, str]:
+def column_types(columns: Columns) -> dict[str, str]:
     """Spark's types."""
-    return {name: found.type for name, found in declared(columns).items()}
+    return {name: found.type for name, found in declared_columns(columns).items()}
 
 
-def _one(name: str, said: str | Origin) -> Declared:
-    text, origin = (said.type, said.origin) if isinstance(said, Origin) else (said, name)
+def _one(name: str, said: str | RenamedColumn) -> DeclaredColumn:
+    text, origin = (said.type, said.origin) if isinstance(said, RenamedColumn) else (said, name)
     form = _FORM.fullmatch(text)
-    return Declared(form[1] if form else text, form[2] if form else None, origin, text)
+    return DeclaredColumn(form[1] if form else text, form[2] if form else None, origin, text)
 
 
 def known_type(text: str) -> str:
     """A declared type (ValueError where there is none like it)."""
     form = _FORM.fullmatch(text)
     if not form and not re.match(TYPES, text):
-        raise ValueError(f"has the type `{text}`, which is none of {', '.join(_KNOWN)}{nearest(text, _KNOWN)}")
+        raise ValueError(f"has the type `{text}`, which is none of {', '.join(_KNOWN)}{suggestion(text, _KNOWN)}")
     if form and not _is_form(form[1], form[2]):
         written = "dd.MM.yyyy HH:mm:ss" if form[1] != "date" else "dd.MM.yyyy"
         offset = " (an offset is for `timestamp` alone)" if form[1] != "timestamp" and has_offset(form[2]) else ""
@@ -106,10 +106,10 @@ def _is_form(type_: str, form: str) -> bool:
     return bool(_PARTS.fullmatch(form)) and whole and not (type_ != "timestamp" and has_offset(form))
 
 
-def checked(zone: str | None) -> str | None:
+def checked_zone(zone: str | None) -> str | None:
     """The zone; ValueError where there is none of that name."""
     if zone and zone not in zoneinfo.available_timezones() and not re.fullmatch(r"[+-]\d\d:\d\d", zone):
-        near = nearest(zone, zoneinfo.available_timezones())
+        near = suggestion(zone, zoneinfo.available_timezones())
         raise ValueError(f"must be the name of a zone, such as Europe/Berlin, or an offset, such as +02:00 (got `{zone}`){near}")
     return zone
 

@@ -21,7 +21,7 @@ CHARSETS = {
 _NO_TEXT = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf-7", "undefined", "mbcs", "oem")
 
 
-def charset(encoding: str) -> str:
+def canonical_encoding(encoding: str) -> str:
     """An encoding by the name that confs have for it (ValueError where there is none of text)."""
     try:
         found = codecs.lookup(encoding)
@@ -32,7 +32,7 @@ def charset(encoding: str) -> str:
     return CHARSETS.get(found.name, found.name)
 
 
-class Csv(Section):
+class CsvOptions(Section):
     """How CSV files are written."""
 
     delimiter: str | None = Field(
@@ -58,10 +58,10 @@ class Csv(Section):
     @field_validator("encoding")
     @classmethod
     def _known(cls, encoding: str) -> str:
-        return charset(encoding)
+        return canonical_encoding(encoding)
 
     @model_validator(mode="after")
-    def _apart(self) -> "Csv":
+    def _apart(self) -> "CsvOptions":
         if self.quote and self.quote in (self.delimiter or "") + self.escape:
             raise ValueError("delimiter, quote and escape must differ; a quote in quotes is doubled without `escape`")
         if self.decimal == "," == self.thousands:

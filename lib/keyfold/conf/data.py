@@ -6,14 +6,14 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from keyfold import generators
 from keyfold.conf import versions as schema
-from keyfold.conf.columns import Origin, checked, types
-from keyfold.conf.csv import Csv
+from keyfold.conf.columns import RenamedColumn, checked_zone, column_types
+from keyfold.conf.csv import CsvOptions
 from keyfold.conf.file_period import FilePeriod
-from keyfold.conf.versions import Version, known_types
-from keyfold.conf.views import LENGTH, Views
+from keyfold.conf.versions import LayoutVersion, checked_columns
+from keyfold.conf.views import DURATION, Views
 from keyfold.core.names import CONTENT
 from keyfold.core.section import Section
-from keyfold.errors import repeated
+from keyfold.errors import duplicates
 
 Key = Annotated[
     list[str],
@@ -22,7 +22,7 @@ Key = Annotated[
 ]
 
 
-class Above(Section):
+class AboveThreshold(Section):
     """A class of a label that is a number: what is above."""
 
     above: float
@@ -31,13 +31,15 @@ class Above(Section):
 class Data(Section):
     """Where rows come from, what names them, and what is to be predicted."""
 
-    source: generators.Source | None = Field(None, description="files or a generator; without it the table is there already")
-    columns: dict[str, str | Origin] = Field(
+    source: generators.GeneratorSource | None = Field(
+        None, description="files or a generator; without it the table is there already"
+    )
+    columns: dict[str, str | RenamedColumn] = Field(
         default_factory=dict,
         description="types of the columns of CSV and JSON files; date(dd.MM.yyyy); {from: name in the files, type: …}",
     )
-    csv: Csv | None = None
-    versions: list[Version] = Field(
+    csv: CsvOptions | None = None
+    versions: list[LayoutVersion] = Field(
         default_factory=list, description="layouts of the table, older ones first, the current one last"
     )
     table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="default: <name>.rows")
@@ -54,30 +56,30 @@ class Data(Section):
     zone: str | None = Field(None, description="of times without an offset", examples=["Europe/Berlin"])
     retention: str = Field("30 days", pattern=r"^[1-9]\d* (days|weeks)$", description="former rows are not vacuumed before")
     lateness: str | None = Field(
-        None, pattern=LENGTH, description="windows and views of periods that are older stay as they are; default: none do"
+        None, pattern=DURATION, description="windows and views of periods that are older stay as they are; default: none do"
     )
     views: Views = Field(default_factory=list, description="feature views whose columns are taken as they stood at data.time")
     label: str | None = None
-    positive: str | int | bool | Above | None = Field(
+    positive: str | int | bool | AboveThreshold | None = Field(
         None, description="the class whose probability is predicted; of a number {above: x}"
     )
 
-    _known_types = field_validator("columns")(known_types)
+    _known_types = field_validator("columns")(checked_columns)
 
     @property
     def types(self) -> dict[str, str]:
         """Spark's types of the declared columns."""
-        return types(self.columns)
+        return column_types(self.columns)
 
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, zone: str | None) -> str | None:
-        return checked(zone)
+        return checked_zone(zone)
 
     @field_validator("key")
     @classmethod
     def _named_once(cls, key: list[str]) -> list[str]:
-        if twice := repeated(key):
+        if twice := duplicates(key):
             raise ValueError(f"`{twice[0]}` stands twice")
         return key
 
@@ -103,5 +105,5 @@ class Data(Section):
     @model_validator(mode="after")
     def _versions_fit(self) -> "Data":
         if self.versions:
-            schema.check(self)
+            schema.check_versions(self)
         return self

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from keyfold.core.section import Section
 from keyfold.errors import DataError
-from keyfold.readers.paths import local
+from keyfold.readers.paths import local_path
 
 _PARTS = ("year", "month", "day")
 
@@ -72,7 +72,7 @@ class FilePeriod(Section):
 
 def _above(source: str) -> str:
     """The folder that holds the source's own folder, with a slash at its end."""
-    source = local(source) or source
+    source = local_path(source) or source
     fixed = re.split(r"[*?\[{]", source, maxsplit=1)[0]
     whole = fixed if "://" in source else os.path.abspath(fixed or ".") + "/" * fixed.endswith("/")  # noqa: PTH100 - links stay
     own = whole.rstrip("/") if fixed == source else whole.rpartition("/")[0]
@@ -82,7 +82,7 @@ def _above(source: str) -> str:
 DATED = re.compile(r"(?<!\d)(?:19|20)\d\d(?:[-_.]?(?:0[1-9]|1[0-2])(?:[-_.]?(?:0[1-9]|[12]\d|3[01]))?)?(?!\d)")
 
 
-def proposed(files: Iterable[str]) -> FilePeriod | None:
+def propose_period(files: Iterable[str]) -> FilePeriod | None:
     """The pattern that fits the names of files that each have a year, month or day of their own; None where they have none."""
     names = list(files)
     last = [found[-1] if (found := DATED.findall(name)) else "" for name in names]

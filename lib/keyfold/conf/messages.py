@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from keyfold.errors import nearest
+from keyfold.errors import suggestion
 from keyfold.secrets import holds_password, is_address, redacted
 
 _WORDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -34,14 +34,14 @@ class _Place(NamedTuple):
     tried: Any = None  # the alternative of a union that the error is about, from pydantic's own path
 
 
-def sentence(error: Any, model: type[BaseModel]) -> str | None:
+def fault_message(error: Any, model: type[BaseModel]) -> str | None:
     """The sentence of one of `ValidationError.errors()`; None where another one of them tells more."""
     kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
     place = _place(model, loc)
-    got = f"(got {shown(error['input'])})"
+    got = f"(got {shortened(error['input'])})"
     if kind == "extra_forbidden":
         at = _place(model, loc[:-1])
-        return f"{place.path} is not an option{nearest(str(loc[-1]), _options([at.tried] if at.tried else at.types))}"
+        return f"{place.path} is not an option{suggestion(str(loc[-1]), _options([at.tried] if at.tried else at.types))}"
     if kind == "invalid_key":
         return f"{_place(model, loc[:-1]).path}: the name {loc[-1]} must be text; quote it"
     if kind == "missing" and not isinstance(loc[-1], int):
@@ -56,25 +56,25 @@ def sentence(error: Any, model: type[BaseModel]) -> str | None:
     if loc[-1] == "[key]":
         at = _place(model, loc[:-2])
         keys = _literals([get_args(t)[0] for t in at.types if get_origin(t) is dict])
-        must = f"is none of {either(keys)}{nearest(str(loc[-2]), keys)}" if keys else "must be text; quote it"
-        return f"{at.path}: the name {shown(loc[-2])} {must}"
+        must = f"is none of {joined_by_or(keys)}{suggestion(str(loc[-2]), keys)}" if keys else "must be text; quote it"
+        return f"{at.path}: the name {shortened(loc[-2])} {must}"
     if place.tried and type(error["input"]) in map(_container, place.types):
         return None
     place = _place(model, loc[:-1]) if kind == "missing" else place
-    near = nearest(str(error["input"]), _literals(place.types)) if isinstance(error["input"], str) else ""
-    return f"{place.path} must be {either(_named(place.types))} {got}{near}"
+    near = suggestion(str(error["input"]), _literals(place.types)) if isinstance(error["input"], str) else ""
+    return f"{place.path} must be {joined_by_or(_named(place.types))} {got}{near}"
 
 
-def odd_values(value: Any, path: str = "") -> Iterator[str]:
+def unusable_values(value: Any, path: str = "") -> Iterator[str]:
     """What no conf can hold, whatever the option: a sentence for each number, text or other value, with its path."""
     here = path or "the conf"
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from odd_values(name, f"{here}: the name {name!r}") if isinstance(name, str) else ()
-            yield from odd_values(inner, f"{path}.{name}".removeprefix("."))
+            yield from unusable_values(name, f"{here}: the name {name!r}") if isinstance(name, str) else ()
+            yield from unusable_values(inner, f"{path}.{name}".removeprefix("."))
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
-            yield from odd_values(inner, f"{path}.{number}")
+            yield from unusable_values(inner, f"{path}.{number}")
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{here} must be a finite number (got {value})"
     elif isinstance(value, str) and is_address(value) and holds_password(value):
@@ -85,10 +85,10 @@ def odd_values(value: Any, path: str = "") -> Iterator[str]:
     elif isinstance(value, str) and _HALF.search(value):
         yield f"{here} has half a character (a lone surrogate); write it whole (got {value!r})"
     elif isinstance(value, bytes | set | date):
-        yield f"{here} must be text, a number, true or false, a list or a mapping (got {shown(value)}); leave its YAML tag out"
+        yield f"{here} must be text, a number, true or false, a list or a mapping (got {shortened(value)}); leave its YAML tag out"
 
 
-def shown(value: Any) -> str:
+def shortened(value: Any) -> str:
     """A value as YAML has it, cut short."""
     words = {None: "nothing", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else _short.repr(value)
@@ -156,7 +156,7 @@ def _named(types: Iterable[Any]) -> list[str]:
         elif origin in (list, dict):
             names.append("a list" if origin is list else "a mapping")
         else:
-            names.append(_WORDS.get(type_) or f"a mapping with {either(f'`{name}`' for name in _required(type_))}")
+            names.append(_WORDS.get(type_) or f"a mapping with {joined_by_or(f'`{name}`' for name in _required(type_))}")
     return list(dict.fromkeys(names))
 
 
@@ -181,10 +181,10 @@ def _options(types: Iterable[Any]) -> list[str]:
 
 def _like(field: FieldInfo | None, pattern: str) -> str:
     examples = field.examples if field else None
-    return either(f"`{example}`" for example in examples) if examples else f"the pattern {pattern}"
+    return joined_by_or(f"`{example}`" for example in examples) if examples else f"the pattern {pattern}"
 
 
-def either(names: Iterable[str]) -> str:
+def joined_by_or(names: Iterable[str]) -> str:
     """`a, b or c`."""
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last

@@ -7,9 +7,9 @@ from pydantic import Field, field_validator, model_validator
 from keyfold.core.section import Section
 from keyfold.evaluation.metrics import Metric
 
-Name = Literal["roc_auc", "pr_auc", "log_loss", "brier", "lift_top_decile", "rmse", "mae", "r2"]
+MetricName = Literal["roc_auc", "pr_auc", "log_loss", "brier", "lift_top_decile", "rmse", "mae", "r2"]
 HIGHER_IS_BETTER = ("roc_auc", "pr_auc", "lift_top_decile", "r2")
-FEW = 10  # rows of the test fold, of each class, on which a metric says little
+MIN_TEST_ROWS = 10  # rows of the test fold, of each class, on which a metric says little
 
 
 class Bound(Section):
@@ -25,7 +25,9 @@ class Bound(Section):
         False, description="hold at_least against the lower end of the 95 % interval, and at_most against its upper end"
     )
     min_rows: int = Field(
-        FEW, ge=0, description="rows that the test fold must have, of each class where the label is one; fewer do not promote"
+        MIN_TEST_ROWS,
+        ge=0,
+        description="rows that the test fold must have, of each class where the label is one; fewer do not promote",
     )
 
     @model_validator(mode="after")
@@ -50,7 +52,7 @@ class Bound(Section):
 class Release(Section):
     """When a new version is promoted; without conditions always."""
 
-    promote_if: dict[Name, Bound] = Field(default_factory=dict)
+    promote_if: dict[MetricName, Bound] = Field(default_factory=dict)
 
     @field_validator("promote_if", mode="before")
     @classmethod

@@ -6,19 +6,19 @@ from typing import Annotated
 from pydantic import Field
 
 from keyfold.core.section import Section
-from keyfold.errors import ConfError, nearest
-from keyfold.features.kinds import FromFeature, Kind
+from keyfold.errors import ConfError, suggestion
+from keyfold.features.kind import FeatureInput, Kind
 
 
-def left(kinds: Mapping[str, Kind], without: Sequence[str]) -> list[str]:
+def remaining_features(kinds: Mapping[str, Kind], without: Sequence[str]) -> list[str]:
     """The features that are left without some (ConfError for an unknown name, one that another takes, or where none is left)."""
     for name in without:
         if name not in kinds:
-            raise ConfError(f"there is no feature `{name}`{nearest(name, kinds)}")
+            raise ConfError(f"there is no feature `{name}`{suggestion(name, kinds)}")
     kept = [name for name in kinds if name not in without]
     for name in kept:
         for other in kinds[name].inputs():
-            if isinstance(other, FromFeature) and other.feature in without:
+            if isinstance(other, FeatureInput) and other.feature in without:
                 raise ConfError(f"feature `{name}` takes `{other.feature}`; leave out both, or neither")
     if not kept:
         raise ConfError("no feature would be left")

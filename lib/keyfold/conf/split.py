@@ -12,7 +12,7 @@ GAP = r"^\d{1,6} (minute|hour|day|week)s?$"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-class Share(Section):
+class FoldShares(Section):
     """Shares of the folds, which sum to 1."""
 
     train: float = Field(0.8, gt=0, le=1)
@@ -20,13 +20,13 @@ class Share(Section):
     test: float = Field(0.1, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _sums_to_one(self) -> "Share":
+    def _sums_to_one(self) -> "FoldShares":
         if abs(self.train + self.validation + self.test - 1) > 1e-9:
             raise ValueError(f"train, validation and test must sum to 1 (got {self.train + self.validation + self.test:g})")
         return self
 
 
-class Time(Section):
+class TimeBoundaries(Section):
     """Boundaries in time: train is before `validation` (or `test`), less the gap; test is from `test` on."""
 
     column: str | None = Field(None, description="a date or timestamp; default: data.time")
@@ -45,7 +45,7 @@ class Time(Section):
         return at
 
     @model_validator(mode="after")
-    def _in_order(self) -> "Time":
+    def _in_order(self) -> "TimeBoundaries":
         if self.validation is not None and not _micros(self.validation) < _micros(self.test) - self.gap_micros:
             raise ValueError(f"validation ({self.validation}) must begin before test ({self.test}), by more than the gap")
         return self
@@ -70,7 +70,7 @@ def _micros(at: str) -> int:
     return ((found if found.tzinfo else found.replace(tzinfo=dt.UTC)) - _EPOCH) // dt.timedelta(microseconds=1)
 
 
-def moment(micros: int | None) -> str:
+def utc_text(micros: int | None) -> str:
     """A time in UTC, as people write it."""
     at = _EPOCH.replace(tzinfo=None) + dt.timedelta(microseconds=micros or 0)
     return at.isoformat(" ").removesuffix(" 00:00:00")
@@ -81,8 +81,8 @@ class Split(Section):
 
     by: list[str] | str = Field([], description="rows that have these in common are in one fold; default: the key")
     salt: str | None = Field(None, description="default: the conf's name; another salt is another split")
-    share: Share = Share()
-    time: Time | None = Field(None, description="boundaries in time in place of shares; with `by`, both must agree")
+    share: FoldShares = FoldShares()
+    time: TimeBoundaries | None = Field(None, description="boundaries in time in place of shares; with `by`, both must agree")
     stratified: bool = Field(False, description="the same shares of each class of the label, exact at fitting")
     folds: int | None = Field(None, ge=2, le=100, description="cuts what is outside test into so many parts, to cross-validate")
     null_groups: Literal["own", "refuse", "together"] = Field(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from keyfold.engine.tables import Use
+from keyfold.engine.tables import TableUse
 
 if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
@@ -17,32 +17,32 @@ PREDICTED = (
 MADE = ("period", "status", "reason", "width", "height", "bytes", "sha256", "path", "image", "run_id", "made_at")
 
 
-def use(conf: "Conf", kind: str) -> Use:
+def table_use(conf: "Conf", kind: str) -> TableUse:
     """The table of a kind that a use case reads as its rows or writes; an action's kind is `action <name>`."""
     if kind in ("rows", "quarantine"):  # several use cases may share them
         rows = conf.data.table or f"{conf.name}.rows"
-        return Use(rows if kind == "rows" else _beside(rows, kind), kind, "data.table")
+        return TableUse(rows if kind == "rows" else _beside(rows, kind), kind, "data.table")
     if kind == "features":
-        catalog = use(conf, "rows").name.split(".")[:-2]
-        return Use(".".join([*catalog, conf.name, kind]), f"{kind} of {conf.name}", "name")
+        catalog = table_use(conf, "rows").name.split(".")[:-2]
+        return TableUse(".".join([*catalog, conf.name, kind]), f"{kind} of {conf.name}", "name")
     if kind in ("examples", "embeddings"):
-        return Use(f"{conf.name}.{kind}", f"{kind} of {conf.name}", "name")
+        return TableUse(f"{conf.name}.{kind}", f"{kind} of {conf.name}", "name")
     if kind == "images":
-        return Use((conf.images and conf.images.into) or f"{conf.name}.images", f"images of {conf.name}", "images.into")
+        return TableUse((conf.images and conf.images.into) or f"{conf.name}.images", f"images of {conf.name}", "images.into")
     predictions = conf.score.into or f"{conf.name}.predictions"
     if kind == "predictions":
-        return Use(predictions, f"predictions of {conf.name}", "score.into")
+        return TableUse(predictions, f"predictions of {conf.name}", "score.into")
     name = kind.removeprefix("action ")
-    return Use(_beside(predictions, name), f"{kind} of {conf.name}", f"score.actions.{name}")
+    return TableUse(_beside(predictions, name), f"{kind} of {conf.name}", f"score.actions.{name}")
 
 
-def faults(conf: "Conf") -> Iterator[str]:
+def table_name_faults(conf: "Conf") -> Iterator[str]:
     """Why tables of a conf cannot have the names that it gives them, a sentence each."""
     if conf.name.casefold() == OWN:
         yield f"name: `{OWN}` is kept for keyfold's own tables; choose another"
     taken = {_folded(f"{conf.name}.{kind}"): kind for kind in RESERVED}
     for kind in (*RESERVED, *(f"action {name}" for name in conf.score.actions)):
-        of = use(conf, kind)
+        of = table_use(conf, kind)
         name = _folded(of.name)
         other = taken.setdefault(name, kind)
         if other != kind:

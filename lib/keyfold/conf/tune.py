@@ -10,13 +10,13 @@ from keyfold.conf import messages, yaml
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
 from keyfold.models.model import ModelConf
-from keyfold.models.torch import STREAMS, per_stream
+from keyfold.models.torch import STREAMS, rows_per_stream
 
 if TYPE_CHECKING:
     from keyfold.conf.train import Train
 
-OfClasses = Literal["roc_auc", "pr_auc", "lift_top_decile", "log_loss", "brier"]
-OfNumbers = Literal["rmse", "mae", "r2"]
+ClassMetric = Literal["roc_auc", "pr_auc", "lift_top_decile", "log_loss", "brier"]
+NumberMetric = Literal["rmse", "mae", "r2"]
 HIGHER = ("roc_auc", "pr_auc", "lift_top_decile", "r2")  # is better; of the others, lower
 TRIALS = 20
 
@@ -66,7 +66,9 @@ class Tune(Section):
     over: dict[str, list[Any] | Range] = Field(description="by their path below the model's kind: values, or a range of numbers")
     trials: int | None = Field(None, ge=1, description=f"how many, where it is no grid; default: {TRIALS}")
     parallel: int = Field(1, ge=1, description="trials at once, each a Spark task, of scikit-learn models")
-    metric: OfClasses | OfNumbers | None = Field(None, description="what decides; default: log_loss of classes, rmse of numbers")
+    metric: ClassMetric | NumberMetric | None = Field(
+        None, description="what decides; default: log_loss of classes, rmse of numbers"
+    )
 
     @model_validator(mode="after")
     def _can_be_searched(self) -> "Tune":
@@ -102,23 +104,23 @@ class Tune(Section):
         return [{path: ranges[path].plain(value) if path in ranges else value for path, value in d.items()} for d in drawn]
 
 
-def merged(model: ModelConf, params: Mapping[str, Any]) -> ModelConf:
+def with_params(model: ModelConf, params: Mapping[str, Any]) -> ModelConf:
     """The model with other parameters, by their path below its kind (ValidationError as for a conf)."""
     raw = model.model_dump()
     for path, value in params.items():
-        yaml.put(raw, f"{'sklearn' if model.sklearn else 'torch'}.{path}", value)
+        yaml.set_path(raw, f"{'sklearn' if model.sklearn else 'torch'}.{path}", value)
     return ModelConf.model_validate(raw)
 
 
-def fits(train: "Train | None") -> None:
+def check_tune(train: "Train | None") -> None:
     """That each value that may be tried is one for the model (ConfError, which tells all that are not)."""
     if train is None or train.tune is None:
         return
     tune, model, wrong = train.tune, train.model, []
-    names = get_args(OfClasses if model.chosen.classifies else OfNumbers)
+    names = get_args(ClassMetric if model.chosen.classifies else NumberMetric)
     if tune.metric is not None and tune.metric not in names:
         wrong.append(
-            f"train.tune.metric must be {messages.either(f'`{name}`' for name in names)} with this model (got `{tune.metric}`)"
+            f"train.tune.metric must be {messages.joined_by_or(f'`{name}`' for name in names)} with this model (got `{tune.metric}`)"
         )
     if tune.parallel > 1 and model.torch:
         wrong.append("train.tune.parallel is for scikit-learn models; a network takes all ranks, so leave it out")
@@ -134,17 +136,17 @@ def _refused(model: ModelConf, path: str, value: Any) -> str | None:
     if model.sklearn and (not path.startswith("params.") or path.count(".") > 1):
         return "of a scikit-learn model name `params.` and a parameter"
     try:
-        made = merged(model, {path: value})
+        made = with_params(model, {path: value})
         if path.startswith("start."):
             return "what a network begins with is no parameter of it"
         if made.torch:
-            per_stream(made.torch.loop.batch_size)
+            rows_per_stream(made.torch.loop.batch_size)
             if STREAMS % made.torch.loop.accumulate:
                 return f"accumulate must divide {STREAMS} (got {made.torch.loop.accumulate})"
     except ValidationError as error:
-        said = [messages.sentence(fault, ModelConf) for fault in error.errors()]
+        said = [messages.fault_message(fault, ModelConf) for fault in error.errors()]
         return "; ".join(f"train.model.{sentence}" for sentence in said if sentence)
     except ConfError as error:
         return str(error)
     same = made.chosen.classifies == model.chosen.classifies
-    return None if same else f"with {messages.shown(value)} the model predicts something else than without"
+    return None if same else f"with {messages.shortened(value)} the model predicts something else than without"

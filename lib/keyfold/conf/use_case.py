@@ -12,18 +12,18 @@ from keyfold.conf import messages, table_names, tune, yaml
 from keyfold.conf.data import Data
 from keyfold.conf.images import Images
 from keyfold.conf.release import Release
-from keyfold.conf.report import Report, left
+from keyfold.conf.report import Report, remaining_features
 from keyfold.conf.score import Score
 from keyfold.conf.split import Split
 from keyfold.conf.train import Train
 from keyfold.conf.views import View
-from keyfold.conf.windows import definition
+from keyfold.conf.windows import series_definition
 from keyfold.core.digests import digest
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
 from keyfold.features.kinds import Feature
-from keyfold.features.spec import in_order
-from keyfold.windows.series import Definition
+from keyfold.features.spec import feature_order
+from keyfold.windows.series import SeriesDefinition
 
 SHOWN = 50  # faults of a conf
 
@@ -62,29 +62,29 @@ class Conf(Section):
         kinds = {name: feature.kind for name, feature in self.features.items()}
         try:
             self.windows  # noqa: B018 - ConfError where they do not fit
-            in_order(kinds)
-            tune.fits(self.train)
+            feature_order(kinds)
+            tune.check_tune(self.train)
         except ConfError as error:
             raise ValueError(str(error)) from error
         if told := [name for name, kind in kinds.items() if self.data.label in kind.own]:
             raise ValueError(
                 f"features.{told[0]} takes `{self.data.label}`, which is data.label, the column to predict; take it out"
             )
-        if wrong := [*table_names.faults(self), *table_names.key_faults(self)]:
+        if wrong := [*table_names.table_name_faults(self), *table_names.key_faults(self)]:
             raise ValueError("\n  ".join(wrong))
         if self.score.keep == "latest" and self.data.time is None:
             raise ValueError("score.keep: latest needs data.time, the column that says which row is")
         for number, some in enumerate(self.report.without):
             try:
-                left(kinds, some)
+                remaining_features(kinds, some)
             except ConfError as error:
                 raise ValueError(f"report.without.{number}: {error}") from error
         return self
 
     @cached_property
-    def windows(self) -> Definition | None:
+    def windows(self) -> SeriesDefinition | None:
         """The windows among the features, None where there are none (ConfError where they are not of one series in one order)."""
-        return definition(self.data, self.features, self.view)
+        return series_definition(self.data, self.features, self.view)
 
     @cached_property
     def dumped(self) -> dict[str, Any]:
@@ -104,22 +104,22 @@ def _aged(conf: Any, time: str | None) -> Any:
     return conf | {"input_col": {"at": time} | derived}
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Conf:
+def load_conf(path: str | Path, overrides: Sequence[str] = ()) -> Conf:
     """The conf at `path`, with `path.to.option=value` overrides (ConfError with every fault at once)."""
-    raw = yaml.read(path)
+    raw = yaml.read_yaml(path)
     _check_mapping(raw, str(path))
-    return check(_overridden(raw, overrides), str(path))
+    return parse_conf(_overridden(raw, overrides), str(path))
 
 
-def check(raw: Any, where: str = "the conf") -> Conf:
+def parse_conf(raw: Any, where: str = "the conf") -> Conf:
     """The conf that a mapping stands for (ConfError with every fault at once)."""
     _check_mapping(raw, where)
-    if odd := list(messages.odd_values(raw)):
+    if odd := list(messages.unusable_values(raw)):
         raise _faulty(where, odd)
     try:
         return Conf.model_validate(raw)
     except ValidationError as error:
-        raise _faulty(where, filter(None, map(messages.sentence, error.errors(), repeat(Conf)))) from None
+        raise _faulty(where, filter(None, map(messages.fault_message, error.errors(), repeat(Conf)))) from None
 
 
 def _faulty(where: str, sentences: Iterable[str]) -> ConfError:
@@ -131,7 +131,7 @@ def _faulty(where: str, sentences: Iterable[str]) -> ConfError:
 
 def _check_mapping(raw: Any, where: str) -> None:
     if not isinstance(raw, dict):
-        raise ConfError(f"{where} must be a mapping with `name:` and `data:` (got {messages.shown(raw)})")
+        raise ConfError(f"{where} must be a mapping with `name:` and `data:` (got {messages.shortened(raw)})")
 
 
 def _overridden(raw: Any, overrides: Sequence[str]) -> Any:
@@ -139,5 +139,5 @@ def _overridden(raw: Any, overrides: Sequence[str]) -> Any:
         path, equals, value = override.partition("=")
         if not equals or not path:
             raise ConfError(f"--set takes path.to.option=value (got `{override}`)")
-        yaml.put(raw, path, yaml.parse(value, f"--set {path}"))
+        yaml.set_path(raw, path, yaml.parse_yaml(value, f"--set {path}"))
     return raw

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from keyfold.conf.columns import Columns, declared, is_own, known_type, types
+from keyfold.conf.columns import Columns, column_types, declared_columns, is_own, known_type
 from keyfold.core import hashing
 from keyfold.core.names import BRIDGED
 from keyfold.core.section import Section
 from keyfold.core.types import DAYS, HASHED, NUMBERS, SqlValue, family_of
-from keyfold.errors import nearest, repeated
+from keyfold.errors import duplicates, suggestion
 
 if TYPE_CHECKING:
     from keyfold.conf.data import Data
@@ -33,7 +33,7 @@ _FITTING: dict[str, tuple[type, ...]] = {
 }
 
 
-def known_types(columns: Columns) -> Columns:
+def checked_columns(columns: Columns) -> Columns:
     """The columns, if their types are known (ValueError)."""
     for name, said in columns.items():
         try:
@@ -43,13 +43,13 @@ def known_types(columns: Columns) -> Columns:
         if is_own(name):
             raise ValueError(f"`{name}` is a name that keyfold itself gives; write {{<name>: {{from: {name}, type: …}}}}")
     by_origin: dict[str, str] = {}
-    for name, column in declared(columns).items():
+    for name, column in declared_columns(columns).items():
         if (other := by_origin.setdefault(column.name, name)) != name:
             raise ValueError(f"`{other}` and `{name}` are both from `{column.name}`")
     return columns
 
 
-class From(Section):
+class ColumnBridge(Section):
     """How an older layout gives a column of the current schema: in one way, or `mapped` and, where that has no value, `missing`."""
 
     renamed: str | None = Field(None, description="an older column, brought to the current type without loss")
@@ -68,7 +68,7 @@ class From(Section):
         return "null" if missing is None else missing
 
     @model_validator(mode="after")
-    def _one_way(self) -> "From":
+    def _one_way(self) -> "ColumnBridge":
         ways = [way for way in _WAYS if getattr(self, way) is not None]
         if len(ways) != 1 and ways != ["mapped", "missing"]:
             raise ValueError(f"must name one way of {', '.join(_WAYS)} (got {' and '.join(ways) or 'none'})")
@@ -95,32 +95,34 @@ class From(Section):
         return stands or (f"constant {self.constant}" if self.constant is not None else f"`{self.renamed or self.cast}`")
 
 
-class Appended(Section):
+class DeltaVersions(Section):
     """Rows that were appended to a Delta table while it had one layout."""
 
     path: str
     versions: list[int] = Field(min_length=1, max_length=2, description="the first and the last version; one: from there on")
 
 
-class Version(Section):
+class LayoutVersion(Section):
     """One layout of the table: its name in the rows, where it is found, and what becomes of its columns."""
 
     name: str = Field(pattern=r"^[\w.-]+$", examples=["2020"])
     files: list[str] = Field(default_factory=list, description="patterns, in the folder that data.source names")
-    delta: Appended | None = None
+    delta: DeltaVersions | None = None
     columns: dict[str, str] = Field(default_factory=dict, description="the layout's columns; of the last one, data.columns")
-    columns_from: dict[str, From] = Field(default_factory=dict, description="by current column; the others keep name and type")
+    columns_from: dict[str, ColumnBridge] = Field(
+        default_factory=dict, description="by current column; the others keep name and type"
+    )
     weight: float = Field(1.0, gt=0, description="of its rows in training")
 
-    _known_types = field_validator("columns")(known_types)
+    _known_types = field_validator("columns")(checked_columns)
 
     @property
     def types(self) -> dict[str, str]:
         """Spark's types of the columns."""
-        return types(self.columns)
+        return column_types(self.columns)
 
 
-class Function(NamedTuple):
+class BridgeFunction(NamedTuple):
     """What `derived` may name: the families it takes, how many columns (0: any), the type it gives (None: its first column's)."""
 
     families: tuple[str, ...]
@@ -136,19 +138,19 @@ def _digest(name: str, columns: list[str], types: list[str]) -> str:
     return f"CASE WHEN {known} THEN lower(concat({', '.join(f'''lpad(hex({h}), 16, '0')''' for h in halves)})) END"
 
 
-FUNCTIONS: dict[str, Function] = {
-    "digest": Function(HASHED, 0, "string", _digest),
-    "join": Function(HASHED, 0, "string", lambda _, c, __: f"nullif(concat_ws(' ', {', '.join(c)}), '')"),
-    "coalesce": Function((*HASHED, "double"), 0, None, lambda _, c, __: f"coalesce({', '.join(c)})"),
-    "seconds": Function(DAYS, 2, "bigint", lambda _, c, __: f"timestampdiff(SECOND, {c[0]}, {c[1]})"),
-    "date": Function(DAYS, 1, "date", lambda _, c, __: f"CAST({c[0]} AS DATE)"),
+BRIDGE_FUNCTIONS: dict[str, BridgeFunction] = {
+    "digest": BridgeFunction(HASHED, 0, "string", _digest),
+    "join": BridgeFunction(HASHED, 0, "string", lambda _, c, __: f"nullif(concat_ws(' ', {', '.join(c)}), '')"),
+    "coalesce": BridgeFunction((*HASHED, "double"), 0, None, lambda _, c, __: f"coalesce({', '.join(c)})"),
+    "seconds": BridgeFunction(DAYS, 2, "bigint", lambda _, c, __: f"timestampdiff(SECOND, {c[0]}, {c[1]})"),
+    "date": BridgeFunction(DAYS, 1, "date", lambda _, c, __: f"CAST({c[0]} AS DATE)"),
 }
 
 
 # --- the conf ---
 
 
-def check(data: "Data") -> None:
+def check_versions(data: "Data") -> None:
     """That the versions fit the current schema (ValueError with every fault)."""
     if found := list(dict.fromkeys(_faults(data))):
         raise ValueError("\n  data: ".join(found))
@@ -160,7 +162,7 @@ def _faults(data: "Data") -> Iterator[str]:
         yield "versions need `columns`, every column of the current schema with its type"
         return
     names = [version.name for version in data.versions]
-    yield from (f"versions: the name `{name}` stands twice" for name in repeated(names))
+    yield from (f"versions: the name `{name}` stands twice" for name in duplicates(names))
     for name in (name for name, said in data.columns.items() if not isinstance(said, str)):
         yield f"columns.{name}: `from` is not for a source of versions; where an older layout has another name, {{renamed: …}} says so"
     yield from (
@@ -174,7 +176,7 @@ def _faults(data: "Data") -> Iterator[str]:
         yield from (f"versions.{number}.columns_from: {fault}" for fault in _column_faults(data, version))
 
 
-def _place_faults(data: "Data", version: Version) -> Iterator[str]:
+def _place_faults(data: "Data", version: LayoutVersion) -> Iterator[str]:
     if data.source is None or isinstance(data.source, str):
         if bool(version.files) == bool(version.delta) or (version.files and not data.source):
             yield " must have `files`, in the folder that data.source names, or `delta`, and not both"
@@ -183,25 +185,25 @@ def _place_faults(data: "Data", version: Version) -> Iterator[str]:
         yield f".name must be a layout of the generator ({there}), without files or delta (got {version.name})"
 
 
-def _column_faults(data: "Data", version: Version) -> Iterator[str]:
+def _column_faults(data: "Data", version: LayoutVersion) -> Iterator[str]:
     for name, way in version.columns_from.items():
         if name not in data.columns:
-            yield f"the current schema has no column `{name}`{nearest(name, data.columns)}"
+            yield f"the current schema has no column `{name}`{suggestion(name, data.columns)}"
             continue
         lost = [c for c in way.takes if c not in version.columns]
-        yield from (f"`{name}` takes `{c}`, which `{version.name}` has not{nearest(c, version.columns)}" for c in lost)
+        yield from (f"`{name}` takes `{c}`, which `{version.name}` has not{suggestion(c, version.columns)}" for c in lost)
         if not lost:
             yield from _way_faults(data, version, name, way)
     for name, type_ in data.types.items():
         if name not in version.columns_from and version.types.get(name) != type_:
-            near = nearest(name, [c for c in version.columns if c not in data.columns])
+            near = suggestion(name, [c for c in version.columns if c not in data.columns])
             had = (
                 f"{{cast: {name}}}, for it is {version.types[name]}" if name in version.columns else f"renamed, or missing{near}"
             )
             yield f"`{version.name}` must say what `{name}` ({type_}) comes from: {had}"
 
 
-def _way_faults(data: "Data", version: Version, name: str, way: From) -> Iterator[str]:
+def _way_faults(data: "Data", version: LayoutVersion, name: str, way: ColumnBridge) -> Iterator[str]:
     wanted = data.types[name]
     time = data.time if data.period != "all" else None
     needed: dict[str, list[str | None]] = {"a key": [*data.key], "the label": [data.label], "the time": [time]}
@@ -216,7 +218,7 @@ def _way_faults(data: "Data", version: Version, name: str, way: From) -> Iterato
             yield f"`{name}` is {wanted}, and {value!r} is not"
     types, had = [version.types[c] for c in way.takes], None
     if way.derived:
-        function = FUNCTIONS[next(iter(way.derived))]
+        function = BRIDGE_FUNCTIONS[next(iter(way.derived))]
         odd = [c for c, t in zip(way.takes, types, strict=True) if family_of(t) not in function.families]
         if odd or len(types) != (function.columns or max(1, len(types))) or (function.type is None and len(set(types)) > 1):
             many = function.columns or "one or more"
@@ -226,7 +228,7 @@ def _way_faults(data: "Data", version: Version, name: str, way: From) -> Iterato
         had = function.type or types[0]
     elif way.mapped is None and types:
         had = types[0]
-    if had and not castable(had, wanted):
+    if had and not can_cast(had, wanted):
         yield f"`{name}` is {wanted}, to which {had} cannot be brought; derive it, or map it"
 
 
@@ -249,7 +251,7 @@ def _holds(wanted: str, value: Scalar) -> bool:
     return True
 
 
-def castable(had: str, wanted: str) -> bool:
+def can_cast(had: str, wanted: str) -> bool:
     """Whether a bridge can bring one type to the other, row by row where it may lose something."""
     groups: list[tuple[str, ...]] = [NUMBERS, DAYS]
     a, b = family_of(had), family_of(wanted)

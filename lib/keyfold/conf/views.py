@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from keyfold.core.section import Section
 
-LENGTH = r"^[1-9]\d{0,6} (minute|hour|day|week)s?$"
+DURATION = r"^[1-9]\d{0,6} (minute|hour|day|week)s?$"
 
 
 class View(Section):
@@ -17,12 +17,12 @@ class View(Section):
     )
     features: list[str] = Field(default_factory=list, description="columns that are offered; default: the windowed features")
     created: str | None = Field(None, description="the column that says when a row was known; default: at data.time")
-    ttl: str | None = Field(None, pattern=LENGTH, examples=["30 days"], description="how long a row stands")
+    ttl: str | None = Field(None, pattern=DURATION, examples=["30 days"], description="how long a row stands")
     owner: str = ""
     description: str = ""
 
 
-class Viewed(Section):
+class ViewSource(Section):
     """A view that a use case takes columns from."""
 
     table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["usage.features"])
@@ -33,7 +33,7 @@ class Viewed(Section):
     unknown: Literal["null", "error"] = Field("null", description="what rows of an entity that the view does not have come to")
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> "Viewed":
+    def _one_of_two(self) -> "ViewSource":
         if (self.table is None) == (self.conf is None):
             raise ValueError("name either the view's `table` or the `conf` that offers it")
         return self
@@ -43,4 +43,4 @@ def _in_short(view: Any) -> Any:
     return {"conf" if view.endswith((".yaml", ".yml")) else "table": view} if isinstance(view, str) else view
 
 
-Views = list[Annotated[Viewed, BeforeValidator(_in_short)]]
+Views = list[Annotated[ViewSource, BeforeValidator(_in_short)]]

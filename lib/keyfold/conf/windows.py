@@ -9,10 +9,10 @@ from keyfold.errors import ConfError
 from keyfold.features.kinds import Feature
 from keyfold.features.kinds.windowed import Windowed
 from keyfold.windows.kernel import Window
-from keyfold.windows.series import Definition
+from keyfold.windows.series import SeriesDefinition
 
 
-def definition(data: Data, features: Mapping[str, Feature], view: View | None = None) -> Definition | None:
+def series_definition(data: Data, features: Mapping[str, Feature], view: View | None = None) -> SeriesDefinition | None:
     """The windows among features, None where there are none (ConfError where they are not of one series in one order)."""
     kinds = {name: f.kind for name, f in features.items() if isinstance(f.kind, Windowed)}
     if not kinds:
@@ -39,4 +39,4 @@ def definition(data: Data, features: Mapping[str, Feature], view: View | None = 
         frames = dict.fromkeys(w.frame for w in windows)
         windows += [Window(f"{KNOWN}_{i}", f"x{len(inputs)}", "max", frame) for i, frame in enumerate(frames)]
         inputs.append((view.created, None))
-    return Definition(by, time, order[1:], inputs, windows)
+    return SeriesDefinition(by, time, order[1:], inputs, windows)

@@ -46,7 +46,7 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _chars)
 
 
-def parse(text: str, where: str = "the text") -> Any:
+def parse_yaml(text: str, where: str = "the text") -> Any:
     """The value that YAML `text` stands for; `where` names its place in errors (ConfError)."""
     if len(text) > MAX_BYTES:
         raise ConfError(f"{where} is {len(text):,} characters long; a conf may have {MAX_BYTES:,} at most")
@@ -100,28 +100,28 @@ def _too_many() -> yaml.YAMLError:
     return yaml.YAMLError(f"it has more than {MAX_VALUES:,} values, with its aliases followed")
 
 
-def read(path: str | Path) -> Any:
+def read_yaml(path: str | Path) -> Any:
     """The value of the YAML file at `path` (ConfError where it is missing or not YAML)."""
     path = Path(path)
     if not path.is_file():
-        from keyfold.errors import nearest
+        from keyfold.errors import suggestion
 
-        near = nearest(path.name, [p.name for p in path.parent.glob("*.y*ml")])
+        near = suggestion(path.name, [p.name for p in path.parent.glob("*.y*ml")])
         raise ConfError(f"there is no conf `{path}`{near}")
     if path.stat().st_size > MAX_BYTES:
         raise ConfError(f"{path} is {path.stat().st_size:,} bytes long; a conf may have {MAX_BYTES:,} at most")
     try:
-        return parse(path.read_text("utf-8"), str(path))
+        return parse_yaml(path.read_text("utf-8"), str(path))
     except UnicodeDecodeError as error:
         raise ConfError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
 
-def dump(conf: Any) -> str:
+def dump_yaml(conf: Any) -> str:
     """A conf (a pydantic model) as YAML text, in its own order, without what was left at its default."""
     return yaml.safe_dump(conf.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
 
 
-def put(raw: Any, path: str, value: Any) -> None:
+def set_path(raw: Any, path: str, value: Any) -> None:
     """Puts a value into nested mappings, at `path.to.option`; what is no mapping on the way gives way to one."""
     *parents, last = path.split(".")
     for part in parents:

@@ -14,11 +14,10 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from keyfold.core import sql
+from keyfold.core.arrays import Doubles, Int64s
 from keyfold.core.section import Section
-from keyfold.core.types import DAYS, MICROS, NUMBERS, ArrowValue, SqlValue, arrow_cast, arrow_family, refuse_unless
+from keyfold.core.types import DAYS, MICROS, NUMBERS, ArrowValue, SqlValue, arrow_cast, arrow_family, require_family
 
-Doubles = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
 Pair = Annotated[tuple[str, str], Field(examples=[["shipped", "ordered"]])]
 _MOST_DAYS = (2**63 - 1) // MICROS["day"]
 _UNITS = {"seconds": 1_000_000, "days": MICROS["day"]}
@@ -82,17 +81,17 @@ class Derived(Section):
         """DataError where a column is of another type."""
         for column in self.columns:
             advice = "cast it, or give its type in data.columns"
-            refuse_unless(self.takes, families[column], f"{where}: {self}: column `{column}`", advice)
+            require_family(self.takes, families[column], f"{where}: {self}: column `{column}`", advice)
 
     def sql(self, values: Sequence[SqlValue]) -> SqlValue:
         """A double."""
         if self.takes == DAYS:
             a, b = map(_sql_micros, values)
-            return SqlValue(f"(CAST(try_subtract({a}, {b}) AS DOUBLE) / {sql.double(self._unit)})", "double")
+            return SqlValue(f"(CAST(try_subtract({a}, {b}) AS DOUBLE) / {sql.double_literal(self._unit)})", "double")
         if self.ratio:
             above, below = (f"({value.number})" for value in values)
             return SqlValue(f"({above} / nullif({below}, 0.0D))", "double")
-        return SqlValue(f"ln(({values[0].number}) + {sql.double(self.plus or 0.0)})", "double")
+        return SqlValue(f"ln(({values[0].number}) + {sql.double_literal(self.plus or 0.0)})", "double")
 
     def arrow(self, values: Sequence[ArrowValue]) -> ArrowValue:
         """float64"""
@@ -121,10 +120,12 @@ class Derived(Section):
 
 
 _FORMS = ("age", "difference", "ratio", "log")
-Column = Annotated[str | Derived, Field(description="a column's name, or a number made of columns: {ratio: [a, b]}, {age: a}, …")]
+InputColumn = Annotated[
+    str | Derived, Field(description="a column's name, or a number made of columns: {ratio: [a, b]}, {age: a}, …")
+]
 
 
-def raw(column: str | Derived) -> tuple[str, ...]:
+def raw_columns(column: str | Derived) -> tuple[str, ...]:
     """The columns of the table that an input takes."""
     return (column,) if isinstance(column, str) else column.columns
 

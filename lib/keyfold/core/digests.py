@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 
-def canonical(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """JSON text with sorted keys and no blanks: equal values have equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest(value: Any) -> str:
     """The first 16 bytes of the SHA-256 of a JSON-like value, as 32 hexadecimal digits."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:32]
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:32]
 
 
 def file_digest(path: str | Path) -> str:

@@ -10,17 +10,16 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
-Doubles = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
+from keyfold.core.arrays import Doubles, Int64s
+
 _LIMB = 31
 _UNIT = 73 * _LIMB  # sums are integers times 2^-2263; the last bit of the square of the smallest double is at 2^-2148
 _ROWS = 1 << 16  # at a time: what stays in a processor's cache
 _LOW = (1 << 18) - 1
 
 
-def sums(x: Doubles) -> dict[str, int]:
+def limb_sums(x: Doubles) -> dict[str, int]:
     """The limbs of the sums of finite numbers (`x:<power>`) and of their squares (`xx:<power>`)."""
     plain = squares = 0
     for start in range(0, len(x), _ROWS):
@@ -62,7 +61,7 @@ def _limbs(name: str, total: int) -> dict[str, int]:
     return found
 
 
-def total(amounts: Mapping[str, int], name: str) -> Fraction:
+def exact_total(amounts: Mapping[str, int], name: str) -> Fraction:
     """The exact sum of limbs, by their names."""
     whole = 0
     for key, amount in amounts.items():
@@ -72,7 +71,7 @@ def total(amounts: Mapping[str, int], name: str) -> Fraction:
     return Fraction(whole, 1 << _UNIT)
 
 
-def root(square: Fraction) -> float:
+def rounded_sqrt(square: Fraction) -> float:
     """The square root, correctly rounded to a double."""
     p, q = square.as_integer_ratio()
     if not p:

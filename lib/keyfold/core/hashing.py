@@ -21,6 +21,7 @@ import pyarrow as pa
 import xxhash
 
 from keyfold.core import sql
+from keyfold.core.arrays import Int64s
 
 CONTRACT = 1
 PARTS = 1_000_000  # folds and release shares are counted in millionths
@@ -31,7 +32,6 @@ _LONG = 32  # bytes, from which on xxhash64 has four lanes
 _P1, _P2, _P3, _P4, _P5 = (
     np.uint64(p) for p in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
 )
-Int64s = npt.NDArray[np.int64]
 
 
 def sql_value_hash(canonical: str) -> str:
@@ -60,7 +60,7 @@ def text_hash(text: str) -> int:
 
 def sql_feature_hash(salt: str, values: Sequence[str]) -> str:
     """bigint: the hash of a salt and of value hashes."""
-    return f"xxhash64({sql.bigint(text_hash(salt))}, {', '.join(values)})"
+    return f"xxhash64({sql.bigint_literal(text_hash(salt))}, {', '.join(values)})"
 
 
 def feature_hash(salt: str, values: Sequence[Int64s]) -> Int64s:
@@ -73,7 +73,7 @@ def feature_hash(salt: str, values: Sequence[Int64s]) -> Int64s:
 
 def sql_reduce(hashes: str, n: int) -> str:
     """bigint in [0, n)."""
-    return f"shiftrightunsigned(shiftrightunsigned({hashes}, 32) * {sql.bigint(n)}, 32)"
+    return f"shiftrightunsigned(shiftrightunsigned({hashes}, 32) * {sql.bigint_literal(n)}, 32)"
 
 
 def reduce(hashes: Int64s, n: int) -> Int64s:
@@ -100,7 +100,7 @@ def sql_canonical(column: str, family: str) -> str:
     return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {plain}))"
 
 
-def canonical(array: pa.Array, family: str) -> pa.Array:
+def canonical_values(array: pa.Array, family: str) -> pa.Array:
     """Text or int64: the canonical values of an Arrow array of a type family."""
     match family:
         case "string":

@@ -11,22 +11,22 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-Doubles = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
+from keyfold.core.arrays import Doubles, Int64s
+
 DIGITS = 53  # of a double
 _FEWEST = 9
 _MOST = 1 << 14
 
 
-def counted(x: Doubles) -> tuple[Doubles, Int64s, int]:
+def count_numbers(x: Doubles) -> tuple[Doubles, Int64s, int]:
     """Different numbers, cut; how often each is there; the digits that are left."""
     bits = x.view(np.int64)
     digits = _left(np.sort(bits[: 4 * _MOST]), DIGITS)  # the whole leaves no more
     values, amounts = np.unique(bits >> (DIGITS - digits), return_counts=True)
-    return cut((values << (DIGITS - digits)).view(np.float64), amounts, digits)
+    return shorten_counts((values << (DIGITS - digits)).view(np.float64), amounts, digits)
 
 
-def cut(x: Doubles, amounts: Int64s, digits: int) -> tuple[Doubles, Int64s, int]:
+def shorten_counts(x: Doubles, amounts: Int64s, digits: int) -> tuple[Doubles, Int64s, int]:
     """Counted numbers, cut to at most so many digits; as `counted`."""
     bits = x.view(np.int64)
     order = np.argsort(bits)
@@ -51,7 +51,7 @@ def _new(ascending: Int64s) -> npt.NDArray[np.bool_]:
     return np.concatenate([[True], ascending[1:] != ascending[:-1]])
 
 
-def at(x: Doubles, amounts: Int64s, shares: Sequence[float]) -> list[float]:
+def quantiles_at(x: Doubles, amounts: Int64s, shares: Sequence[float]) -> list[float]:
     """For each share the smallest number that at least this share of the numbers is not above."""
     order = np.argsort(x)
     reached = np.cumsum(amounts[order])

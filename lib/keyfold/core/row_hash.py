@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.core import hashing, sql
+from keyfold.core.arrays import Int64s
 from keyfold.core.names import CONTENT
-from keyfold.core.types import ARROW, HASHED, ArrowValue, SqlValue, arrow_family, family_of, refuse_unless
+from keyfold.core.types import ARROW, HASHED, ArrowValue, SqlValue, arrow_family, family_of, require_family
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
 _COPY, _DIGITS = r"^[0-9a-f]{32}-[0-9]+\z", 32
 
 
-def sql_content(name: str, expression: str) -> str:
+def sql_without_copy(name: str, expression: str) -> str:
     """text: what all copies of a row have in common, where the column of that name holds content keys; else the text itself."""
     if name != CONTENT:
         return expression
-    return f"CASE WHEN {expression} RLIKE {sql.text(_COPY)} THEN substring({expression}, 1, {_DIGITS}) ELSE {expression} END"
+    return (
+        f"CASE WHEN {expression} RLIKE {sql.text_literal(_COPY)} THEN substring({expression}, 1, {_DIGITS}) ELSE {expression} END"
+    )
 
 
-def content(name: str, texts: pa.Array) -> pa.Array:
+def without_copy(name: str, texts: pa.Array) -> pa.Array:
     """The same, of Arrow texts."""
     if name != CONTENT:
         return texts
@@ -35,7 +38,7 @@ def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def place(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
+def sample_place(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
     """bigint in [0, 1,000,000), of columns under a salt."""
     return sql.column(hashing.sql_reduce(sql_key_hash(frame, columns, salt), hashing.PARTS))
 
@@ -50,18 +53,18 @@ def sql_key_hash(frame: "DataFrame", columns: list[str], salt: str, of: Callable
     values = []
     for column in columns:
         family = family_of(frame.schema[column].dataType.simpleString())
-        refuse_unless(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
-        value = sql.reference(column)
+        require_family(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
+        value = sql.column_reference(column)
         values.append(SqlValue(of(column, value) if of and family == "string" else value, family).hash)
     return hashing.sql_feature_hash(salt, values)
 
 
-def _numpy_key_hash(rows: pa.Table | pa.RecordBatch, columns: list[str], salt: str) -> hashing.Int64s:
+def _numpy_key_hash(rows: pa.Table | pa.RecordBatch, columns: list[str], salt: str) -> Int64s:
     values = []
     for column in columns:
         array = _whole(rows[column])
         family = arrow_family(array.type)
-        refuse_unless(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
+        require_family(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
         array = array.cast(ARROW[family]) if family != "decimal" else array
-        values.append(ArrowValue(content(column, array) if family == "string" else array, family).hash)
+        values.append(ArrowValue(without_copy(column, array) if family == "string" else array, family).hash)
     return hashing.feature_hash(salt, values)

@@ -13,22 +13,22 @@ _LETTER = re.compile(r"[A-Za-z0-9 _.,:/-]")
 ESCAPED = {"spark.sql.parser.escapedStringLiterals": "false"}
 
 
-def quoted(name: str) -> str:
+def quote_identifier(name: str) -> str:
     """A name as an identifier, whatever is in it."""
     return "`" + name.replace("`", "``") + "`"
 
 
-def reference(name: str) -> str:
+def column_reference(name: str) -> str:
     """A column in an expression; `${…}` in a name would be read as a variable, also between back-quotes."""
-    return f"IDENTIFIER({text(quoted(name))})" if "${" in name else quoted(name)
+    return f"IDENTIFIER({text_literal(quote_identifier(name))})" if "${" in name else quote_identifier(name)
 
 
-def text(value: str) -> str:
+def text_literal(value: str) -> str:
     """A text as a literal that reads the same whatever the parser's settings for escapes are."""
     return f"'{value}'" if _PLAIN.fullmatch(value) else f"CAST(X'{value.encode().hex()}' AS STRING)"
 
 
-def constant(value: str) -> str:
+def property_literal(value: str) -> str:
     """A text as a literal where SQL takes no expression: the names and values of properties. It is read so under `ESCAPED`."""
     return "'" + "".join(c if _LETTER.fullmatch(c) else _escaped(c) for c in value) + "'"
 
@@ -37,17 +37,17 @@ def _escaped(c: str) -> str:
     return f"\\U{ord(c):08x}" if ord(c) > 0xFFFF else f"\\u{ord(c):04x}"
 
 
-def double(value: float) -> str:
+def double_literal(value: float) -> str:
     """A finite double as a literal of just its bits."""
     return f"{float(value)!r}D"
 
 
-def bigint(value: int) -> str:
+def bigint_literal(value: int) -> str:
     """A 64-bit integer."""
     return f"{value}L"
 
 
-def array(items: Iterable[str]) -> str:
+def array_expression(items: Iterable[str]) -> str:
     """An array of expressions."""
     return f"array({', '.join(items)})"
 
@@ -63,4 +63,4 @@ def col(name: str) -> "Column":
     """The column of just this name, with dots, blanks and back-quotes in it."""
     from pyspark.sql import functions as F
 
-    return F.col(quoted(name))
+    return F.col(quote_identifier(name))

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.core import hashing, sql
+from keyfold.core.arrays import Int64s
 from keyfold.errors import DataError, RowsError
 
 HASHED = ("bigint", "string", "boolean", "date", "timestamp", "timestamp_ntz", "decimal")
 NUMBERS = ("bigint", "double", "boolean", "decimal")
 DAYS = ("date", "timestamp", "timestamp_ntz")
-EXACT = 2**53  # below it a double is one integer; 2^53 itself may have been 2^53 + 1
+MAX_EXACT_INTEGER = 2**53  # below it a double is one integer; 2^53 itself may have been 2^53 + 1
 MICROS = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000, "week": 604_800_000_000}
 ARROW: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
@@ -34,7 +35,7 @@ _SQL = {"decimal": "decimal(38,18)"}
 _INTEGERS = {"tinyint", "smallint", "int", "bigint"}
 
 
-def text_of(value: object) -> str:
+def spark_text(value: object) -> str:
     """A value of a conf as Spark writes it as text."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -80,7 +81,7 @@ class SqlValue:
     def number(self) -> str:
         """double; NULL where the value is NULL, NaN or infinite; -0.0 is 0.0"""
         if self.family == "double":
-            most = sql.double(np.finfo(float).max.item())
+            most = sql.double_literal(np.finfo(float).max.item())
             return f"CASE WHEN abs({self.column}) <= {most} THEN {self.column} + 0.0D END"
         whole = f"CAST({self.column} AS INT)" if self.family == "boolean" else self.column
         return f"CAST({whole} AS DOUBLE)"
@@ -116,25 +117,28 @@ class ArrowValue:
     @cached_property
     def canonical(self) -> pa.Array:
         """text or int64, the canonical value"""
-        return hashing.canonical(self.array, self.family)
+        return hashing.canonical_values(self.array, self.family)
 
     @cached_property
-    def hash(self) -> hashing.Int64s:
+    def hash(self) -> Int64s:
         """int64, the value hash"""
         return hashing.value_hash(self.canonical)
 
 
 def sql_cast(actual: str, family: str, name: str) -> SqlValue:
     """A column of family `actual` as the fitted family, without loss (DataError; in the job where a value is lost)."""
-    column = sql.reference(name)
+    column = sql.column_reference(name)
     if actual in ("void", family):
         widen = actual == "void" or family in ("bigint", "double")
         return SqlValue(f"CAST({column} AS {_SQL.get(family, family)})" if widen else column, family)
     if {actual, family} == {"bigint", "double"}:
-        absent, lossless = f"{column} IS NULL", f"{column} BETWEEN -{EXACT - 1}L AND {EXACT - 1}L"
+        absent, lossless = f"{column} IS NULL", f"{column} BETWEEN -{MAX_EXACT_INTEGER - 1}L AND {MAX_EXACT_INTEGER - 1}L"
         if actual == "double":
-            absent, lossless = f"{absent} OR isnan({column})", f"abs({column}) < {float(EXACT)}D AND {column} = rint({column})"
-        lost = f"raise_error(concat({sql.text(f'keyfold: {_lost(name, family)}; got ')}, CAST({column} AS STRING)))"
+            absent, lossless = (
+                f"{absent} OR isnan({column})",
+                f"abs({column}) < {float(MAX_EXACT_INTEGER)}D AND {column} = rint({column})",
+            )
+        lost = f"raise_error(concat({sql.text_literal(f'keyfold: {_lost(name, family)}; got ')}, CAST({column} AS STRING)))"
         cases = f"WHEN {absent} THEN NULL WHEN {lossless} THEN CAST({column} AS {family})"
         return SqlValue(f"CASE {cases} ELSE CAST({lost} AS {family}) END", family)
     raise DataError(_other_type(name, actual, family))
@@ -159,10 +163,10 @@ def arrow_cast(array: pa.Array | pa.ChunkedArray, family: str, name: str) -> Arr
 def _between_numbers(array: pa.Array, actual: str, family: str, name: str) -> pa.Array:
     if actual == "double":
         array = pc.if_else(pc.is_nan(array), None, array.cast(pa.float64()))
-        lossless = pc.and_(pc.less(pc.abs(array), float(EXACT)), pc.equal(array, pc.round(array)))
+        lossless = pc.and_(pc.less(pc.abs(array), float(MAX_EXACT_INTEGER)), pc.equal(array, pc.round(array)))
     else:
         array = array.cast(pa.int64())
-        lossless = pc.and_(pc.less(array, EXACT), pc.greater(array, -EXACT))
+        lossless = pc.and_(pc.less(array, MAX_EXACT_INTEGER), pc.greater(array, -MAX_EXACT_INTEGER))
     if not pc.all(lossless, min_count=0).as_py():
         lost = pc.fill_null(pc.invert(lossless), fill_value=False)
         raise RowsError(f"{_lost(name, family)}; got {array.filter(lost)[0]}", lost.to_numpy(zero_copy_only=False))
@@ -189,7 +193,7 @@ def _other_type(name: str, actual: str, family: str) -> str:
     return f"column `{name}` is {actual}, but the spec was fitted on {family}; cast it, or fit the spec again"
 
 
-def refuse_unless(families: tuple[str, ...], family: str, what: str, advice: str) -> None:
+def require_family(families: tuple[str, ...], family: str, what: str, advice: str) -> None:
     """DataError where a family is none of `families`."""
     if family not in families:
         raise DataError(f"{what} takes {', '.join(families)} (got {family}); {advice}")

@@ -7,13 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from keyfold.core import sql
-from keyfold.core.digests import canonical
-from keyfold.core.hashing import Int64s, value_hash
+from keyfold.core.arrays import Int64s
+from keyfold.core.digests import canonical_json
+from keyfold.core.hashing import value_hash
 
 _LOW = 0xFFFFFFFF
 
 
-def distinct(vocabulary: Sequence[str | int]) -> bool:
+def has_distinct_hashes(vocabulary: Sequence[str | int]) -> bool:
     """Whether no two values share a hash."""
     return len(set(hashes_of(vocabulary))) == len(vocabulary)
 
@@ -24,7 +25,7 @@ def hashes_of(vocabulary: Sequence[str | int]) -> list[int]:
     return value_hash(pa.array(vocabulary, type_)).tolist()  # type: ignore[no-any-return]
 
 
-def find(hashes: Int64s, vocabulary: Sequence[str | int]) -> Int64s:
+def lookup(hashes: Int64s, vocabulary: Sequence[str | int]) -> Int64s:
     """The place of each hash in the vocabulary; -1 where it has none."""
     known, places = _sorted(tuple(vocabulary))
     if not len(known):
@@ -33,17 +34,17 @@ def find(hashes: Int64s, vocabulary: Sequence[str | int]) -> Int64s:
     return np.where(known[at] == hashes, places[at], -1)
 
 
-def sql_find(hashes: str, vocabulary: Sequence[str | int]) -> str:
+def sql_lookup(hashes: str, vocabulary: Sequence[str | int]) -> str:
     """int: the place of a hash in the vocabulary; NULL where it has none."""
     if not vocabulary:
         return "CAST(NULL AS INT)"
     keys, places = _cuckoo(tuple(vocabulary))
     # Parsed once, when the plan is made: constants fold. A literal of a million nodes would not plan.
-    known = f"from_json({sql.text(canonical(keys))}, 'array<bigint>')"
-    index = f"from_json({sql.text(canonical(places))}, 'array<int>')"
-    low = f"({hashes} & {sql.bigint(_LOW)})"
+    known = f"from_json({sql.text_literal(canonical_json(keys))}, 'array<bigint>')"
+    index = f"from_json({sql.text_literal(canonical_json(places))}, 'array<int>')"
+    low = f"({hashes} & {sql.bigint_literal(_LOW)})"
     slots = (
-        f"CAST(shiftrightunsigned({half} * {sql.bigint(len(keys))}, 32) AS INT)"
+        f"CAST(shiftrightunsigned({half} * {sql.bigint_literal(len(keys))}, 32) AS INT)"
         for half in (f"shiftrightunsigned({hashes}, 32)", low)
     )
     found = (f"CASE WHEN get({known}, {slot}) = {hashes} THEN get({index}, {slot}) END" for slot in slots)

@@ -14,8 +14,8 @@ from keyfold.core.sql import column
 from keyfold.core.types import SqlValue
 from keyfold.features.kind import Bucketed
 from keyfold.reporting import charts
-from keyfold.reporting.charts import figure
-from keyfold.reporting.page import Section, beside, height, percent, table
+from keyfold.reporting.charts import figure_html
+from keyfold.reporting.page import PageSection, height, html_table, percent, side_by_side
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keyfold.features.spec import Spec
     from keyfold.runtime.run import Run
 
-TABLE = "keyfold.collisions"
+COLLISIONS_TABLE = "keyfold.collisions"
 TARGET = 0.01
 LOUDEST = 3  # buckets a feature
 _COLUMNS = (
@@ -39,7 +39,7 @@ _COLLISIONS = (
 _LOUDEST = "The two most frequent values of the buckets in which most rows are not of the most frequent value."
 
 
-class Pair(NamedTuple):
+class SharedBucket(NamedTuple):
     """The two most frequent values of a bucket, as text, and their rows."""
 
     value: str
@@ -62,7 +62,7 @@ class Collisions(NamedTuple):
     occupied: int
     shared_values: int
     shared_rows: int
-    loudest: Sequence[Pair] = ()
+    loudest: Sequence[SharedBucket] = ()
 
     @property
     def observed(self) -> int:
@@ -95,14 +95,14 @@ def _hit(values: int, num_buckets: int) -> float:
     return -math.expm1(values * math.log1p(-1 / (num_buckets - 1)))
 
 
-def bucketed(spec: "Spec") -> list[str]:
+def bucketed_features(spec: "Spec") -> list[str]:
     """The features whose values may share a bucket: hashed ones, and crosses that are not exact."""
     return [name for name, (kind, state) in spec.features.items() if isinstance(kind, Bucketed) and "salt" in state]
 
 
-def measure(rows: "DataFrame", spec: "Spec") -> list[Collisions]:
+def measure_collisions(rows: "DataFrame", spec: "Spec") -> list[Collisions]:
     """What became of the values of each such feature (DataError as for `Spec.transform`)."""
-    names = bucketed(spec)
+    names = bucketed_features(spec)
     if not names:
         return []
     frame, taken = spec.taken(rows)
@@ -138,7 +138,7 @@ def _buckets(frame: "DataFrame", cells: Mapping[str, _Cell]) -> "DataFrame":
     from pyspark.sql import functions as F
 
     structs = [f"struct({i} AS feature, {c.bucket} AS bucket, {c.value} AS value)" for i, c in enumerate(cells.values())]
-    each = frame.select(column(f"inline({sql.array(structs)})")).where("bucket > 0")
+    each = frame.select(column(f"inline({sql.array_expression(structs)})")).where("bucket > 0")
     values = each.groupBy("feature", "bucket", "value").agg(F.count("*").alias("n"))
     counts = {"held": F.count("*"), "n": F.sum("n"), "most": F.max("n")}
     return values.groupBy("feature", "bucket").agg(*(c.alias(name) for name, c in counts.items()))
@@ -151,7 +151,7 @@ def _counted(buckets: "DataFrame") -> "DataFrame":
 
 def _loudest(
     frame: "DataFrame", cells: Mapping[str, _Cell], taken: Mapping[str, Sequence[SqlValue]], buckets: "DataFrame"
-) -> dict[int, list[Pair]]:
+) -> dict[int, list[SharedBucket]]:
     """By the feature's number the pairs of its loudest buckets."""
     asked: dict[int, list[int]] = {}
     for row in _first(buckets.where("held > 1"), ["feature"], ["most - n", "bucket"], LOUDEST).collect():
@@ -164,7 +164,7 @@ def _loudest(
         for i, (name, cell) in enumerate(cells.items())
         if i in asked
     ]
-    each = frame.select(column(f"inline({sql.array(structs)})")).where("feature IS NOT NULL")
+    each = frame.select(column(f"inline({sql.array_expression(structs)})")).where("feature IS NOT NULL")
     counts = each.groupBy("feature", "bucket", "value", "texts").agg(column("count(*)").alias("n"))
     top: dict[tuple[int, int], list[Any]] = {}
     for row in _first(counts, ["feature", "bucket"], ["-n", "texts", "value"], 2).collect():
@@ -184,24 +184,24 @@ def _first(frame: "DataFrame", within: Sequence[str], order: Sequence[str], most
 
 def _texts(values: Sequence[SqlValue]) -> str:
     read = (f"collate({v.column}, 'UTF8_BINARY')" if v.family == "string" else f"CAST({v.column} AS STRING)" for v in values)
-    return sql.array(f"coalesce(left({text}, 80), 'NULL')" for text in read)
+    return sql.array_expression(f"coalesce(left({text}, 80), 'NULL')" for text in read)
 
 
-def _pair(rows: Sequence[Any]) -> Pair:
+def _pair(rows: Sequence[Any]) -> SharedBucket:
     first, second = rows
-    return Pair(" × ".join(first.texts), first.n, " × ".join(second.texts), second.n)
+    return SharedBucket(" × ".join(first.texts), first.n, " × ".join(second.texts), second.n)
 
 
-def known(run: "Run", run_id: str, spec: "Spec", rows: "DataFrame") -> list[Collisions]:
+def cached_collisions(run: "Run", run_id: str, spec: "Spec", rows: "DataFrame") -> list[Collisions]:
     """Those of the rows that a run of `features` fitted its spec on: from the table, or measured and kept there."""
-    names = bucketed(spec)
-    table = run.table(TABLE)
+    names = bucketed_features(spec)
+    table = run.table(COLLISIONS_TABLE)
     found = table.read().where(sql.col("run_id") == run_id).collect() if names and table.exists() else []
     kept = {row.feature: _of(row.asDict()) for row in found}
     if kept.keys() >= set(names):
         return [kept[name] for name in names]
     with run.step("collisions") as step:
-        measured = measure(rows, spec)
+        measured = measure_collisions(rows, spec)
         step.rows = max((c.rows for c in measured), default=0)
         cells = [(spec.digest, run_id, *c, c.observed, c.expected, c.advised()) for c in measured]
         table.append(run.spark.createDataFrame(cells, _COLUMNS).coalesce(1), job="features", run_id=run_id)
@@ -209,10 +209,10 @@ def known(run: "Run", run_id: str, spec: "Spec", rows: "DataFrame") -> list[Coll
 
 
 def _of(row: Mapping[str, Any]) -> Collisions:
-    return Collisions(**{f: row[f] for f in Collisions._fields} | {"loudest": [Pair(*pair) for pair in row["loudest"]]})
+    return Collisions(**{f: row[f] for f in Collisions._fields} | {"loudest": [SharedBucket(*pair) for pair in row["loudest"]]})
 
 
-def collisions_section(found: Sequence[Collisions]) -> Section:
+def collisions_section(found: Sequence[Collisions]) -> PageSection:
     """What shares a bucket by feature, most rows first; the picture has the first 20."""
     known = sorted(found, key=lambda c: -c.shared_rows / max(c.rows, 1))
     cells = [
@@ -220,16 +220,16 @@ def collisions_section(found: Sequence[Collisions]) -> Section:
         for c in known
     ]
     headers = ["feature", "num_buckets", "values", "occupied", "collisions", "expected", "rows that share", f"for {TARGET:.0%}"]
-    told = table(headers, cells, caption=_COLLISIONS)
+    told = html_table(headers, cells, caption=_COLLISIONS)
     shown = known[:20]
     part = [100 * c.shared_values / max(c.values, 1) for c in shown]
-    draw = charts.bars(
+    draw = charts.bar_chart(
         [c.feature for c in shown], part, [f"{p:.1f}%" for p in part], title="Values that share a bucket",
         x="share of distinct values (%)", marks=[100 * c.expected_share for c in shown], marked="expected by chance",
     )  # fmt: skip
-    drawn = figure(
+    drawn = figure_html(
         draw, caption="Share of each feature's values that share a bucket; a tick marks chance.", width=500, height=height(shown)
     )
     pairs = [(c.feature, *pair) for c in known for pair in c.loudest]
-    loudest = table(["feature", "value", "rows", "has the bucket of", "rows"], pairs, caption=_LOUDEST) if pairs else ""
-    return Section("Collisions", told + beside(drawn, loudest))
+    loudest = html_table(["feature", "value", "rows", "has the bucket of", "rows"], pairs, caption=_LOUDEST) if pairs else ""
+    return PageSection("Collisions", told + side_by_side(drawn, loudest))

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 SHARE = 0.1  # of the rows outside train that may be copies
-SAMPLE = 4_000  # rows outside train that are looked at
-PARTS = 12
+COPY_SAMPLE = 4_000  # rows outside train that are looked at
+COPY_PARTS = 12
 _ALIKE, _LABELLED, _LABEL, _PARTS = 0, 1, 2, 3
 _Ints = npt.NDArray[np.int64]
 _Doubles = npt.NDArray[np.float64]
 
 
-class Alike(NamedTuple):
+class CopyCounts(NamedTuple):
     """Of rows outside train how many rows of train are as they are, by what: all features, these and the label, the label alone.
 
     `rest`: in all parts but one, for each part; `part`: in the part alone; `near`: in all parts but one and the label.
@@ -49,46 +49,46 @@ class Alike(NamedTuple):
     train: int
 
 
-def row_hash(expressions: Iterable[str]) -> str:
+def sql_row_hash(expressions: Iterable[str]) -> str:
     """bigint: of values in their order, each of which may be NULL (which `xxhash64` alone would skip)."""
     return f"xxhash64({', '.join(f'({e}) IS NULL, {e}' for e in expressions)})"
 
 
-def parts(rows: "DataFrame", inputs: Sequence[str]) -> list[str]:
+def hash_parts(rows: "DataFrame", inputs: Sequence[str]) -> list[str]:
     """The hashes of the parts that columns are looked at by, as expressions; at least two."""
-    columns = [sql.reference(c) for c in inputs]
+    columns = [sql.column_reference(c) for c in inputs]
     if len(columns) == 1:
         binary = rows.schema[inputs[0]].dataType.simpleString() == "binary"
         text = columns[0] if binary else f"CAST({columns[0]} AS STRING)"
         half = f"CAST(length({text}) DIV 2 AS INT)"
-        return [row_hash([f"substring({text}, 1, {half})"]), row_hash([f"substring({text}, {half} + 1)"])]
-    return [row_hash(columns[i::PARTS]) for i in range(min(PARTS, len(columns)))]
+        return [sql_row_hash([f"substring({text}, 1, {half})"]), sql_row_hash([f"substring({text}, {half} + 1)"])]
+    return [sql_row_hash(columns[i::COPY_PARTS]) for i in range(min(COPY_PARTS, len(columns)))]
 
 
-def alike(rows: "DataFrame", train: int, folds: Folds, inputs: Sequence[str]) -> Alike:
+def count_copies(rows: "DataFrame", train: int, folds: Folds, inputs: Sequence[str]) -> CopyCounts:
     """What so many rows of train have in common with rows outside it, of which a sample is taken by the hash of the key; two passes."""
     from pyspark.sql import functions as F
 
     from keyfold.core.names import LABEL
 
-    made = {f"p{i}": sql.column(e) for i, e in enumerate(parts(rows, inputs))}
+    made = {f"p{i}": sql.column(e) for i, e in enumerate(hash_parts(rows, inputs))}
     order = key_hash(rows, folds.key, "copies").alias("o")
     frame = rows.select(sql.col(FOLD), sql.col(LABEL).alias("y"), order, *(c.alias(name) for name, c in made.items()))
     by = _by(list(made))
     hashed = frame.selectExpr(FOLD, "o", *(f"{e} AS h{what}" for what, e in by.items()))
-    outside = hashed.where(f"{FOLD} <> 'train'").sort("o").limit(SAMPLE).drop(FOLD, "o").toArrow()
+    outside = hashed.where(f"{FOLD} <> 'train'").sort("o").limit(COPY_SAMPLE).drop(FOLD, "o").toArrow()
     sample = {what: outside[f"h{what}"].to_numpy() for what in by}
     wanted = [(np.full(len(u), what), u) for what, u in ((w, np.unique(h)) for w, h in sample.items())]
     asked = pa.table({"what": np.concatenate([w for w, _ in wanted]), "h": np.concatenate([u for _, u in wanted])})
     each = hashed.where(f"{FOLD} = 'train'").selectExpr(
-        f"inline({sql.array(f'struct(CAST({what} AS BIGINT) AS what, h{what} AS h)' for what in by)})"
+        f"inline({sql.array_expression(f'struct(CAST({what} AS BIGINT) AS what, h{what} AS h)' for what in by)})"
     )
     there = F.broadcast(rows.sparkSession.createDataFrame(asked))
     found = each.join(there, ["what", "h"]).groupBy("what", "h").agg(F.count("*").alias("n")).toArrow()
     n = {what: _counted(found, what, hashes) for what, hashes in sample.items()}
     many = len(made)
     rest, part, near = ([n[_PARTS + many * of + i] for i in range(many)] for of in (0, 1, 2))
-    return Alike(n[_ALIKE], n[_LABELLED], n[_LABEL], rest, part, near, train)
+    return CopyCounts(n[_ALIKE], n[_LABELLED], n[_LABEL], rest, part, near, train)
 
 
 def _by(names: list[str]) -> dict[int, str]:
@@ -109,7 +109,7 @@ def _counted(found: pa.Table, what: int, hashes: _Ints) -> _Ints:
     return np.where(known[at] == hashes, n[at], 0)
 
 
-def copies(found: Alike) -> tuple[float, float]:
+def copy_share(found: CopyCounts) -> tuple[float, float]:
     """The share (0 to 1) of rows outside train that are copies, and its standard error."""
     there = found.features > 0
     if not there.any():
@@ -130,7 +130,7 @@ def _by_chance(others: _Ints, part: _Ints, train: int) -> _Doubles:
     return 1 - (1 - whole) ** part
 
 
-def _by_label(found: Alike, there: npt.NDArray[np.bool_]) -> _Doubles:
+def _by_label(found: CopyCounts, there: npt.NDArray[np.bool_]) -> _Doubles:
     """For each row how much more its likes agree on its label than chance would have them, or those that are nearly alike do."""
     k, chance = np.maximum(found.features, 1), found.label / found.train
     near = np.sum([rest - found.features for rest in found.rest], axis=0)

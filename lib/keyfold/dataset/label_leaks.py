@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.core import hashing, sql
-from keyfold.core.row_hash import place
+from keyfold.core.row_hash import sample_place
 from keyfold.core.types import DAYS, NUMBERS, SqlValue, family_of
 from keyfold.evaluation import label_leakage
-from keyfold.evaluation.label_leakage import Label, Values
+from keyfold.evaluation.label_leakage import ColumnValues, LabelValues
 from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Leak(NamedTuple):
         return max(self.alone, self.missing, self.word)
 
 
-def leaks(
+def find_leaks(
     rows: "DataFrame", n: int, folds: Folds, columns: Sequence[str], *, classes: bool, texts: Mapping[str, str] | None = None
 ) -> list[Leak]:
     """What each column tells, the most telling first; none where there are too few rows to say. One pass over `n` rows.
@@ -51,7 +51,7 @@ def leaks(
         return []
     texts = {name: words for name, words in (texts or {}).items() if name in columns}
     wanted = min(ROWS, CELLS // (len(columns) + _LENGTH * len(texts)))
-    some = rows if n <= wanted else rows.where(place(rows, folds.key, "leaks") < round(wanted / n * hashing.PARTS))
+    some = rows if n <= wanted else rows.where(sample_place(rows, folds.key, "leaks") < round(wanted / n * hashing.PARTS))
     half = sql.column(f"{hashing.sql_reduce('keyfold_unit', 2)} = 0").alias("half")
     taken = [_value(rows, column).alias(f"c{i}") for i, column in enumerate(columns)]
     taken += [
@@ -60,18 +60,18 @@ def leaks(
     ]
     label = sql.col(LABEL).cast("double").alias("y")
     table = some.withColumn("keyfold_unit", folds.unit(rows)).select(label, half, *taken).toArrow()
-    y, fitted = Label(table["y"].to_numpy(), classes), table["half"].to_numpy()
-    if not label_leakage.enough(y) or fitted.all() or not fitted.any():
+    y, fitted = LabelValues(table["y"].to_numpy(), classes), table["half"].to_numpy()
+    if not label_leakage.has_enough_rows(y) or fitted.all() or not fitted.any():
         return []
     by_word = {name: _by_word(table[f"w{i}"], y, fitted) for i, name in enumerate(texts)}
     found = [
-        Leak(name, *label_leakage.told(_values(table[f"c{i}"]), y, fitted), by_word.get(name, 0.0))
+        Leak(name, *label_leakage.measure_leakage(_values(table[f"c{i}"]), y, fitted), by_word.get(name, 0.0))
         for i, name in enumerate(columns)
     ]
     return sorted(found, key=lambda leak: -leak.most)
 
 
-def _by_word(words: pa.ChunkedArray, label: Label, half: npt.NDArray[np.bool_]) -> float:
+def _by_word(words: pa.ChunkedArray, label: LabelValues, half: npt.NDArray[np.bool_]) -> float:
     lists = words.combine_chunks()
     return label_leakage.word(lists.flatten().to_numpy(), lists.offsets.to_numpy() - lists.offsets[0].as_py(), half, label)
 
@@ -79,7 +79,7 @@ def _by_word(words: pa.ChunkedArray, label: Label, half: npt.NDArray[np.bool_]) 
 def _value(rows: "DataFrame", name: str) -> "Column":
     """A double, or the hash of a value that is no number."""
     family = family_of(rows.schema[name].dataType.simpleString())
-    column = sql.reference(name)
+    column = sql.column_reference(name)
     if family in NUMBERS:
         return sql.column(SqlValue(column, family).number)
     if family in DAYS:
@@ -87,8 +87,8 @@ def _value(rows: "DataFrame", name: str) -> "Column":
     return sql.column(f"IF({column} IS NULL, NULL, xxhash64({column}))")
 
 
-def _values(column: pa.ChunkedArray) -> Values:
+def _values(column: pa.ChunkedArray) -> ColumnValues:
     if pa.types.is_floating(column.type):
-        return Values(column.fill_null(float("nan")).to_numpy())
+        return ColumnValues(column.fill_null(float("nan")).to_numpy())
     codes = np.unique(column.fill_null(0).to_numpy(), return_inverse=True)[1]
-    return Values(None, np.where(column.is_valid().to_numpy(), codes, -1))
+    return ColumnValues(None, np.where(column.is_valid().to_numpy(), codes, -1))

@@ -4,19 +4,19 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold.conf.data import Above
-from keyfold.conf.split import moment
+from keyfold.conf.data import AboveThreshold
+from keyfold.conf.split import utc_text
 from keyfold.core import sql
 from keyfold.core.names import BRIDGED, FOLD, FOLDS, LABEL, NUMBER, PART, PERIOD
 from keyfold.core.sql import col
 from keyfold.core.types import family_of
 from keyfold.dataset import imputation
-from keyfold.dataset.imputation import StandIns
-from keyfold.engine.tables import Version
-from keyfold.errors import ConfError, DataError, nearest
+from keyfold.dataset.imputation import Imputations
+from keyfold.engine.tables import TableVersion
+from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features.fitting import Target
 from keyfold.models.label import Label
-from keyfold.models.positive_class import yes_of
+from keyfold.models.positive_class import guess_positive
 from keyfold.runtime.periods import period_of
 from keyfold.split import strata
 from keyfold.split.folds import Folds
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 
-class Examples(NamedTuple):
+class LabelledRows(NamedTuple):
     """`rows` with their fold, their part of the train fold (else NULL) and their label, a boolean for a class, else a double.
 
     With `split.folds` they have the number of their part to cross-validate, too.
@@ -36,12 +36,12 @@ class Examples(NamedTuple):
     """
 
     rows: "DataFrame"
-    version: Version
+    version: TableVersion
     periods: list[str]
     counts: dict[tuple[str, Any], int]
     label: Label
     folds: Folds
-    stand_ins: StandIns | None = None  # what is in the gaps of bridged rows, where the table has versions
+    stand_ins: Imputations | None = None  # what is in the gaps of bridged rows, where the table has versions
 
     def pins(self, run: "Run") -> dict[str, Any]:
         """What a job on these rows pins."""
@@ -59,20 +59,20 @@ class Examples(NamedTuple):
         return Target(LABEL, PART) if self.label.classes else None
 
 
-def examples(run: "Run") -> Examples:
+def labelled_rows(run: "Run") -> LabelledRows:
     """The labelled rows of the table as it is now (DataError where there is nothing to learn from)."""
     from pyspark.sql import functions as F
 
     label = run.conf.data.label
     if label is None:
         raise ConfError("data.label is not set: name the column that is to be predicted")
-    version, frame = pinned(run, {"data.label": [label]})
+    version, frame = pinned_table(run, {"data.label": [label]})
     rows, period = frame.where(col(label).isNotNull()), period_of(run.conf.data, frame)
     if run.period is not None:
         rows = rows.where(period < run.period)
-    cut = strata.ready(run, folds(run), version, rows)
+    cut = strata.with_strata(run, folds_of(run), version, rows)
     rows = with_fold(run, cut, rows, FOLD, NUMBER if run.conf.split.folds else None)
-    rows, stand_ins = imputation.prepared(run, rows, FOLD, version, cut.identity)
+    rows, stand_ins = imputation.impute_training_rows(run, rows, FOLD, version, cut.identity)
     classes = _is_class(run, frame.schema[label].dataType.simpleString())
     by = [
         named_period(run, frame).alias("period"),
@@ -93,7 +93,7 @@ def examples(run: "Run") -> Examples:
     found = _label(run, rows, counts, classes=classes)
     part = F.when(col(FOLD) == "train", cut.spark_part(frame))
     wanted = _class(run) == F.lit(found.positive) if classes else col(label).cast("double")
-    return Examples(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, periods, counts, found, cut, stand_ins)
+    return LabelledRows(rows.withColumn(PART, part).withColumn(LABEL, wanted), version, periods, counts, found, cut, stand_ins)
 
 
 def with_fold(run: "Run", cut: Folds, frame: "DataFrame", fold: str, number: str | None = None) -> "DataFrame":
@@ -137,7 +137,7 @@ def _no_place(cut: Folds, fold: str) -> str:
     if cut.split.time:
         start, _ = cut.split.time.spans[fold]
         also = f", in the {fold} part of `{'`, `'.join(cut.by)}`" if cut.hashed else ""
-        return f"is from {moment(start or 0)} on{also}; move split.time.{fold}, whose column is `{cut.time}`"
+        return f"is from {utc_text(start or 0)} on{also}; move split.time.{fold}, whose column is `{cut.time}`"
     share = getattr(cut.split.share, fold)
     by = "`, `".join(cut.by)
     few = f"; there are too few values of `{by}`" if cut.given else ""
@@ -151,18 +151,18 @@ def _class(run: "Run") -> "Column":
     """The label as a class."""
     data = run.conf.data
     label = col(str(data.label))
-    return label > data.positive.above if isinstance(data.positive, Above) else label
+    return label > data.positive.above if isinstance(data.positive, AboveThreshold) else label
 
 
-def pinned(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[Version, DataFrame]":
+def pinned_table(run: "Run", also: Mapping[str, list[str]] | None = None) -> "tuple[TableVersion, DataFrame]":
     """The table as it is now, and its version (DataError where a column that the conf names is not there)."""
     data, version = run.conf.data, run.featured.version()
     frame = run.featured.read(version.version)
     time = [data.time] if data.time and PERIOD not in frame.columns else []
-    for option, names in {**(also or {}), "data.key": data.key, "data.time": time, **_asked(folds(run))}.items():
+    for option, names in {**(also or {}), "data.key": data.key, "data.time": time, **_asked(folds_of(run))}.items():
         for name in names:
             if name not in frame.columns:
-                raise DataError(f"{option}: table `{run.featured.name}` has no column `{name}`{nearest(name, frame.columns)}")
+                raise DataError(f"{option}: table `{run.featured.name}` has no column `{name}`{suggestion(name, frame.columns)}")
     return version, frame
 
 
@@ -175,14 +175,14 @@ def _is_class(run: "Run", label_type: str) -> bool:
     return train.model.chosen.classifies if train else family_of(label_type) in ("string", "boolean")
 
 
-def folds(run: "Run") -> Folds:
+def folds_of(run: "Run") -> Folds:
     """The split of the use case, whose strata may not be there yet (ConfError where it has no label or time to go by)."""
     conf, data = run.conf, run.conf.data
     if conf.split.time and not (conf.split.time.column or data.time):
         raise ConfError("split.time: name the column that says when, by split.time.column or data.time")
     if conf.split.stratified and data.label is None:
         raise ConfError("split.stratified: data.label is not set, so there are no classes")
-    if conf.split.stratified and isinstance(data.positive, Above):
+    if conf.split.stratified and isinstance(data.positive, AboveThreshold):
         raise ConfError("split.stratified needs a label that is a class; this one is a number, of which data.positive makes two")
     return Folds(conf.split, data.key, conf.name, data.time, data.label or "", repeats=data.period != "all")
 
@@ -197,7 +197,7 @@ def named_period(run: "Run", frame: "DataFrame") -> "Column":
 def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int], *, classes: bool) -> Label:
     data = run.conf.data
     family = family_of(rows.schema[str(data.label)].dataType.simpleString())
-    above = isinstance(data.positive, Above)
+    above = isinstance(data.positive, AboveThreshold)
     if above and (not classes or family not in ("bigint", "double", "decimal")):
         raise ConfError(
             f"data.positive: `above` makes classes of a number, for a classifier (got the label `{data.label}`, {family}, "
@@ -213,13 +213,13 @@ def _label(run: "Run", rows: "DataFrame", counts: Mapping[tuple[str, Any], int],
         raise DataError(f"data.label: `{data.label}` has {len(there)} class(es): {shown}; a classifier needs two")
     if above:
         return Label("boolean", True, False)
-    if data.positive is None and (guessed := yes_of(there)):
+    if data.positive is None and (guessed := guess_positive(there)):
         run.say(f"data.positive is not set; probabilities are of the class `{guessed[0]}`, for {guessed[1]}")
     positive = data.positive if data.positive is not None else guessed and guessed[0]
     if positive not in there or type(positive) is not type(there[0]):
         got = "it is not set, and neither class says yes" if positive is None else f"got {positive!r}"
         raise DataError(
             f"data.positive: `{data.label}` has the classes {there[0]!r} and {there[1]!r}; name the positive one ({got})"
-            + nearest(str(positive), map(str, there))
+            + suggestion(str(positive), map(str, there))
         )
     return Label(family, positive, there[0] if there[1] == positive else there[1])

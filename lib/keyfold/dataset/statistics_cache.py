@@ -18,17 +18,19 @@ from keyfold.features import fitting
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
 
-    from keyfold.features.spec import Plan
+    from keyfold.features.spec import FitPlan
     from keyfold.runtime.run import Run
 
-TABLE = "keyfold.statistics"
+STATISTICS_TABLE = "keyfold.statistics"
 
 
-def kept(run: "Run", base: str, versions: Mapping[str, int], plan: "Plan", rows: "DataFrame", period: "Column") -> pa.Table:
+def cached_statistics(
+    run: "Run", base: str, versions: Mapping[str, int], plan: "FitPlan", rows: "DataFrame", period: "Column"
+) -> pa.Table:
     """The statistics of `rows`, whose periods have `versions`; the periods that are not known yet are read, and kept."""
     if not plan.reads:
-        return fitting.SCHEMA.empty_table()
-    table, found = run.table(TABLE), []
+        return fitting.STATISTICS_SCHEMA.empty_table()
+    table, found = run.table(STATISTICS_TABLE), []
     known = table.read().where(sql.col("base") == base) if table.exists() else None
     parts = _chosen(known.select("part", "periods").distinct().collect(), versions) if known else {}
     missing = sorted(versions.keys() - chain.from_iterable(parts.values()))
@@ -37,14 +39,14 @@ def kept(run: "Run", base: str, versions: Mapping[str, int], plan: "Plan", rows:
         found.append(_added(known.where(sql.col("part").isin(*parts))))
     if missing:
         found.append(plan.measure(rows.where(period.isin(*missing)) if parts else rows))
-        periods = digests.canonical({p: versions[p] for p in missing})
+        periods = digests.canonical_json({p: versions[p] for p in missing})
         part = digests.digest([base, periods])
         cells = run.spark.createDataFrame(found[-1]).selectExpr(
-            f"{sql.text(base)} base", f"{sql.text(part)} part", f"{sql.text(periods)} periods", "*"
+            f"{sql.text_literal(base)} base", f"{sql.text_literal(part)} part", f"{sql.text_literal(periods)} periods", "*"
         )
         if found[-1].num_rows:
             table.replace(cells.coalesce(1), "part", {part: found[-1].num_rows}, job="features")
-    return fitting.merged(found)
+    return fitting.merge_statistics(found)
 
 
 def _chosen(parts: "Iterable[Row]", versions: Mapping[str, int]) -> dict[str, dict[str, int]]:
@@ -61,4 +63,4 @@ def _chosen(parts: "Iterable[Row]", versions: Mapping[str, int]) -> dict[str, di
 
 def _added(rows: "DataFrame") -> pa.Table:
     """The statistics of several parts; Spark adds up the counts, of which there may be many."""
-    return fitting.added(rows, "of", fitting.extreme()).toArrow().cast(fitting.SCHEMA)
+    return fitting.sum_cells(rows, "of", fitting.is_extreme()).toArrow().cast(fitting.STATISTICS_SCHEMA)

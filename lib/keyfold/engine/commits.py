@@ -57,7 +57,7 @@ class Commit(NamedTuple):
         return cls(row.version, rows, _parsed(row.userMetadata), row.timestamp, row.operation)
 
 
-class Log:
+class CommitLog:
     """The known commits of a table."""
 
     def __init__(self, commits: Iterable[Commit]) -> None:
@@ -156,7 +156,7 @@ def _rejected(commit: Commit, run_id: str | None, *, recorded: bool) -> bool:
     return not commit.checked and (of_this_run or (recorded and bool(commit.metadata.get("recorded"))))
 
 
-class Records:
+class CommitRecords:
     """The records of the commits of one table."""
 
     def __init__(self, table: "Table", table_id: str, name: str) -> None:
@@ -194,18 +194,18 @@ class Records:
         )  # fmt: skip
 
 
-def joined(recorded: Mapping[int, Commit], live: Iterable[Commit]) -> dict[int, Commit]:
+def merge_commits(recorded: Mapping[int, Commit], live: Iterable[Commit]) -> dict[int, Commit]:
     """Both; what the history still has is taken from there."""
     return {**recorded} | {c.version: c._replace(checked=c.version in recorded and recorded[c.version].checked) for c in live}
 
 
-def gap(recorded: Mapping[int, Commit], live: Sequence[Commit]) -> range:
+def unknown_versions(recorded: Mapping[int, Commit], live: Sequence[Commit]) -> range:
     """The unknown versions just before those that the history, newest first, still has; empty where there are none."""
     first = live[-1].version
     return range(max((v for v in recorded if v < first), default=first - 1) + 1, first)
 
 
-def unchanged(versions: Iterable[int], at: datetime) -> list[Commit]:
+def unchanged_commits(versions: Iterable[int], at: datetime) -> list[Commit]:
     """Commits of which only that is known."""
     return [Commit(version, 0, {}, at, _SAME) for version in versions]
 

@@ -51,12 +51,12 @@ def session(name: str = "keyfold") -> "SparkSession":
     active = SparkSession.getActiveSession()
     if active is None and not _is_connect():
         active = _new(name)
-    spark = checked(active or SparkSession.builder.appName(name).getOrCreate())
+    spark = check_session(active or SparkSession.builder.appName(name).getOrCreate())
     secrets.also(value for key, value in spark.conf.getAll.items() if _SECRET.search(key))
     return spark
 
 
-def settings(given: Mapping[str, str], cores: int) -> dict[str, str]:
+def required_settings(given: Mapping[str, str], cores: int) -> dict[str, str]:
     """What to add to the settings that were given; ConfError where those conflict with what results depend on."""
     _refuse_conflicts(given, "spark-submit was given", "leave that option out")
     local = _local(cores) if given.get("spark.master", "local").startswith("local") else {}
@@ -65,7 +65,7 @@ def settings(given: Mapping[str, str], cores: int) -> dict[str, str]:
     return added | PINNED | {"spark.sql.extensions": ",".join(dict.fromkeys([*extensions, EXTENSION]))}
 
 
-def checked(spark: "SparkSession") -> "SparkSession":
+def check_session(spark: "SparkSession") -> "SparkSession":
     """The same session; ConfError where its time zone or ANSI mode would change results."""
     now = {key: spark.conf.get(key, "") or "" for key in PINNED}
     _refuse_conflicts(now, "the active session has", "set it by spark.conf.set before keyfold is called")
@@ -73,7 +73,7 @@ def checked(spark: "SparkSession") -> "SparkSession":
 
 
 @contextmanager
-def set_for_now(spark: "SparkSession", settings: Mapping[str, str]) -> Iterator[None]:
+def temporary_settings(spark: "SparkSession", settings: Mapping[str, str]) -> Iterator[None]:
     """Runs what is inside under settings of the session, which are then what they were."""
     before = {key: spark.conf.get(key, None) for key in settings}
     for key, value in settings.items():
@@ -85,13 +85,13 @@ def set_for_now(spark: "SparkSession", settings: Mapping[str, str]) -> Iterator[
             spark.conf.unset(key) if former is None else spark.conf.set(key, former)
 
 
-def unmeasured(schema: "StructType", columns: Sequence[str]) -> dict[str, str]:
+def arrow_batch_settings(schema: "StructType", columns: Sequence[str]) -> dict[str, str]:
     """Settings for rows on their way to Python: where all are of the same small size, Spark need not measure each of them."""
     same = all(schema[name].dataType.simpleString().split("(")[0] in _SAME_SIZE for name in columns)
     return {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1)} if same and len(columns) <= _FEW else {}
 
 
-def cores(spark: "SparkSession") -> int:
+def parallel_tasks(spark: "SparkSession") -> int:
     """How many tasks run at once, as far as the session tells."""
     master = re.fullmatch(r"local\[(\d+).*\]|local", spark.conf.get("spark.master", "") or "")
     if master:
@@ -105,7 +105,7 @@ def delta_package() -> str:
     return f"io.delta:delta-spark_{spark_release}_2.13:{metadata.version('delta-spark')}"
 
 
-def record_jars(path: str) -> None:
+def write_delta_jars(path: str) -> None:
     """Lets Spark resolve Delta's jars, and writes down those that Spark does not bring itself."""
     from pyspark import SparkConf, SparkContext
     from pyspark.find_spark_home import _find_spark_home
@@ -114,10 +114,10 @@ def record_jars(path: str) -> None:
     SparkContext._ensure_initialized()
     resolved = SparkConf().get("spark.jars", "").split(",")  # type: ignore[union-attr]
     bundled = (jar.name for jar in Path(_find_spark_home(), "jars").glob("*.jar"))
-    Path(path).write_text("".join(f"{jar}\n" for jar in unbundled(resolved, bundled)), "utf-8")
+    Path(path).write_text("".join(f"{jar}\n" for jar in missing_jars(resolved, bundled)), "utf-8")
 
 
-def unbundled(resolved: Iterable[str], bundled: Iterable[str]) -> list[str]:
+def missing_jars(resolved: Iterable[str], bundled: Iterable[str]) -> list[str]:
     """The resolved jars (`organisation_artifact-version.jar`) of which Spark has none, in whatever version."""
     have = {_artifact(jar) for jar in bundled}
     paths = [jar.removeprefix("file://").removeprefix("file:") for jar in resolved]
@@ -173,7 +173,7 @@ def _new(name: str) -> "SparkSession":
             f"or give spark-submit the option --packages {delta_package()}"
         )
     given = dict(SparkConf().getAll())
-    conf = SparkConf().setAll(list(settings(given, jvm.java.lang.Runtime.getRuntime().availableProcessors()).items()))
+    conf = SparkConf().setAll(list(required_settings(given, jvm.java.lang.Runtime.getRuntime().availableProcessors()).items()))
     return SparkSession.builder.config(conf=conf).appName(given.get("spark.app.name", name)).getOrCreate()
 
 

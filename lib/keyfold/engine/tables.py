@@ -18,9 +18,18 @@ from urllib.parse import unquote, urlparse
 
 from keyfold.core import sql
 from keyfold.core.digests import digest
-from keyfold.engine.commits import OLD, RECORDS, Commit, Log, Records, gap, joined, unchanged
-from keyfold.engine.session import set_for_now
-from keyfold.errors import DataError, KeyfoldError, PromiseError, nearest
+from keyfold.engine.commits import (
+    OLD,
+    RECORDS,
+    Commit,
+    CommitLog,
+    CommitRecords,
+    merge_commits,
+    unchanged_commits,
+    unknown_versions,
+)
+from keyfold.engine.session import temporary_settings
+from keyfold.errors import DataError, KeyfoldError, PromiseError, suggestion
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -33,7 +42,7 @@ _ids: dict[tuple[Any, ...], str] = {}
 _ODD = set(" ,;{}()\n\t=")  # Delta needs column mapping for names with these
 
 
-class Version(NamedTuple):
+class TableVersion(NamedTuple):
     """What pins a table's rows: the table's id and its last data-changing version."""
 
     id: str
@@ -44,10 +53,10 @@ class Table:
     """One Delta table, in a catalog or in a folder of the state."""
 
     def __init__(
-        self, spark: "SparkSession", name: str, path: Path | None, use: "Use | None" = None, records: "Table | None" = None
+        self, spark: "SparkSession", name: str, path: Path | None, use: "TableUse | None" = None, records: "Table | None" = None
     ) -> None:  # fmt: skip
         self.spark, self.name, self.path, self.use, self._records = spark, name, path, use, records
-        self.at = f"delta.{sql.quoted(str(path))}" if path else ".".join(map(sql.quoted, name.split(".")))
+        self.at = f"delta.{sql.quote_identifier(str(path))}" if path else ".".join(map(sql.quote_identifier, name.split(".")))
 
     def exists(self) -> bool:
         """Whether the table is there."""
@@ -89,22 +98,22 @@ class Table:
         """Commits, newest first."""
         return self.spark.sql(f"DESCRIBE HISTORY {self.at}" + (f" LIMIT {limit}" if limit else "")).collect()
 
-    def log(self, *, recorded: bool = False) -> Log:
+    def log(self, *, recorded: bool = False) -> CommitLog:
         """What is known of the commits; with `recorded`, also which of them keyfold checked."""
         live = [Commit.of(row) for row in self.history()]
         young = live[-1].version == 0 and datetime.now(live[-1].at.tzinfo) - live[-1].at < OLD
         if self._records is None or (young and not recorded):
-            return Log(live)
-        records = Records(self._records, self._id(live), self.name)
+            return CommitLog(live)
+        records = CommitRecords(self._records, self._id(live), self.name)
         known = records.read()
         added = [] if young else [c for c in live if c.version not in known]
-        missed = gap(known, live)
+        missed = unknown_versions(known, live)
         if missed and self._same_as(known[missed[0] - 1], live):
-            added += unchanged(missed, live[-1].at)
+            added += unchanged_commits(missed, live[-1].at)
         if added:
             added[0] = added[0]._replace(files=self._files(added[0].version)) if added[0].version == live[0].version else added[0]
             records.add(added)
-        return Log(joined(known | {c.version: c for c in added}, live).values())
+        return CommitLog(merge_commits(known | {c.version: c for c in added}, live).values())
 
     def _same_as(self, recorded: Commit, live: list[Commit]) -> bool:
         """Whether the rows before the commits that the history still has are those after a recorded one: they are in the same files."""
@@ -123,11 +132,11 @@ class Table:
                 return ""
             raise
 
-    def version(self) -> Version:
+    def version(self) -> TableVersion:
         """The table's id and its last data-changing version (DataError where the table is not there)."""
         self._check_there()
         log = self.log()
-        return Version(self._id([*log]), log.last_change())
+        return TableVersion(self._id([*log]), log.last_change())
 
     def _id(self, commits: list[Commit]) -> str:
         """Asked once of each table that was made, for to ask has Delta read its whole state."""
@@ -151,7 +160,7 @@ class Table:
         """The metadata of a commit with its memory of files."""
         if self._records is None or "files" in commit.metadata:
             return commit.metadata
-        return commit.metadata | Records(self._records, self.version().id, self.name).memory(commit.version)
+        return commit.metadata | CommitRecords(self._records, self.version().id, self.name).memory(commit.version)
 
     def versions_of(self, column: str, values: Iterable[str], version: int) -> dict[str, int]:
         """By value of the column that `replace` goes by, the version, at most `version`, that changed it last.
@@ -222,7 +231,7 @@ class Table:
                 writer = writer.option("overwriteSchema", "true")
             else:
                 writer = writer.option("replaceWhere", _where(column, values))
-            with set_for_now(self.spark, _UNSORTED | _measured(indexed)):
+            with temporary_settings(self.spark, _UNSORTED | _measured(indexed)):
                 self._save(writer.partitionBy(column) if partition else writer, frame, metadata)
             commit = self._committed(attempt)
             try:
@@ -255,7 +264,7 @@ class Table:
         live, undone = [Commit.of(row) for row in self.history()], commit.metadata.get("undone")
         earlier = takewhile(lambda c: not c.metadata or c.version == undone, (c for c in live if c.version < commit.version))
         sound = commit._replace(checked=True, files=self._files(commit.version))
-        Records(self._records, self._id(live), self.name).add([sound, *earlier])
+        CommitRecords(self._records, self._id(live), self.name).add([sound, *earlier])
 
     def claim(self, columns: Sequence[str] | None = None) -> None:
         """DataError where the table is for another use; one that does not say takes this one, if it has the columns of such a table."""
@@ -285,8 +294,10 @@ class Table:
     def describe(self, properties: Mapping[str, str]) -> None:
         """Sets properties, where they are not so yet."""
         if properties.items() - self.properties().items():
-            said = ", ".join(f"{sql.constant(name)} = {sql.constant(value)}" for name, value in properties.items())
-            with set_for_now(self.spark, sql.ESCAPED):
+            said = ", ".join(
+                f"{sql.property_literal(name)} = {sql.property_literal(value)}" for name, value in properties.items()
+            )
+            with temporary_settings(self.spark, sql.ESCAPED):
                 self.spark.sql(f"ALTER TABLE {self.at} SET TBLPROPERTIES ({said})")
 
     def undo(self, commit: Commit, column: str) -> Commit:
@@ -328,7 +339,7 @@ class Table:
         there = self.exists()
         if there:
             self.claim(frame.columns)
-        elif odd(frame.columns):
+        elif odd_column_names(frame.columns):
             writer = writer.option("delta.columnMapping.mode", "name")
         self._write(writer)
         if not there and self.use:
@@ -344,7 +355,9 @@ class Table:
     def _check_there(self) -> None:
         if not self.exists():
             siblings = [p.name for p in self.path.parent.glob("*")] if self.path else []
-            raise DataError(f"there is no table `{self.name}`{nearest(self.name.split('.')[-1], siblings)}; run `ingest` first")
+            raise DataError(
+                f"there is no table `{self.name}`{suggestion(self.name.split('.')[-1], siblings)}; run `ingest` first"
+            )
 
     @contextmanager
     def lock(self, what: str = "", say: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -380,7 +393,7 @@ class Tables:
         records = None if name == RECORDS else self.table(RECORDS)
         return Table(self.spark, name, None if catalog else self.home.joinpath("tables", *parts), records=records)
 
-    def used(self, use: "Use") -> Table:
+    def used(self, use: "TableUse") -> Table:
         """The table of a use, there or not; it is written for that use alone."""
         table = self.table(use.name)
         table.use = use
@@ -393,7 +406,7 @@ def _alike(columns: Sequence[str], there: Sequence[str]) -> bool:
     return set(columns) == set(there) or (own == others != set())
 
 
-def odd(columns: Iterable[str]) -> list[str]:
+def odd_column_names(columns: Iterable[str]) -> list[str]:
     """Names that Delta writes only with column mapping, which not every reader knows."""
     return [name for name in columns if _ODD & set(name)]
 
@@ -409,7 +422,7 @@ def _kept_for(retention: str) -> dict[str, str]:
 
 
 def _indexed(columns: Sequence[str]) -> dict[str, str]:
-    return {"delta.dataSkippingStatsColumns": ",".join(map(sql.quoted, columns))}
+    return {"delta.dataSkippingStatsColumns": ",".join(map(sql.quote_identifier, columns))}
 
 
 def _measured(columns: Sequence[str]) -> dict[str, str]:
@@ -435,10 +448,10 @@ def _sums(rows: "DataFrame", column: str) -> dict[str, Any]:
 
 
 def _where(column: str, values: Iterable[str]) -> str:
-    return f"{sql.quoted(column)} IN ({', '.join(map(sql.text, values))})"
+    return f"{sql.quote_identifier(column)} IN ({', '.join(map(sql.text_literal, values))})"
 
 
-class Use(NamedTuple):
+class TableUse(NamedTuple):
     """What a table is for: its name, the purpose that it keeps as a property, and the option of the conf that names it."""
 
     name: str

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+from keyfold.core.arrays import Doubles
 
 POINTS = 200  # of a curve: what a picture can show
 
@@ -13,19 +13,19 @@ POINTS = 200  # of a curve: what a picture can show
 class Curve(NamedTuple):
     """Points of a curve, both arrays of the same length (at most 200)."""
 
-    x: Floats
-    y: Floats
+    x: Doubles
+    y: Doubles
 
 
 class Calibration(NamedTuple):
     """One entry a bin, by rising probability; `truth` is the mean true probability, where that is known."""
 
-    predicted: Floats
-    observed: Floats
-    low: Floats
-    high: Floats
+    predicted: Doubles
+    observed: Doubles
+    low: Doubles
+    high: Doubles
     rows: NDArray[np.int64]
-    truth: Floats | None
+    truth: Doubles | None
 
 
 class Ranking(NamedTuple):
@@ -36,7 +36,7 @@ class Ranking(NamedTuple):
     positives_above: NDArray[np.int64]
     negatives_above: NDArray[np.int64]
 
-    def counts(self, weight: Floats) -> tuple[Floats, Floats]:
+    def counts(self, weight: Doubles) -> tuple[Doubles, Doubles]:
         """The weight of true and of false positives at each cut, from 0 to all."""
         return (
             _running(weight.take(self.positives)).take(self.positives_above),
@@ -44,7 +44,7 @@ class Ranking(NamedTuple):
         )
 
 
-def rank(positive: NDArray[np.bool_], p: Floats) -> Ranking:
+def rank(positive: NDArray[np.bool_], p: Doubles) -> Ranking:
     """positive: n booleans; p: n numbers, of which only the order and the ties count."""
     falling = np.argsort(-p, kind="stable")
     positive, p = positive[falling], p[falling]
@@ -89,7 +89,7 @@ def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10, *, truth: ArrayLike 
     edges = np.quantile(chance, np.arange(1, bins) / bins, method="lower") if chance.size else chance
     _, bin_of, count = np.unique(np.searchsorted(edges, chance), return_inverse=True, return_counts=True)
 
-    def mean(values: ArrayLike) -> Floats:
+    def mean(values: ArrayLike) -> Doubles:
         return np.bincount(bin_of, np.asarray(values, np.float64), len(count)) / count
 
     observed = mean(y)
@@ -97,12 +97,12 @@ def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10, *, truth: ArrayLike 
     return Calibration(mean(chance), observed, low, high, count, None if truth is None else mean(truth))
 
 
-def _counts(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
+def _counts(y: ArrayLike, p: ArrayLike) -> tuple[Doubles, Doubles]:
     positive = np.asarray(y) == 1
     return rank(positive, np.asarray(p, np.float64)).counts(np.ones(len(positive)))
 
 
-def _thin(x: Floats, y: Floats) -> Curve:
+def _thin(x: Doubles, y: Doubles) -> Curve:
     """At most `POINTS` of the points, evenly along the curve; the first and the last are kept."""
     if len(x) <= POINTS:
         return Curve(x, y)
@@ -112,13 +112,13 @@ def _thin(x: Floats, y: Floats) -> Curve:
     return Curve(x[kept], y[kept])
 
 
-def _wilson(rate: Floats, count: NDArray[np.int64], z: float = 1.959964) -> tuple[Floats, Floats]:
+def _wilson(rate: Doubles, count: NDArray[np.int64], z: float = 1.959964) -> tuple[Doubles, Doubles]:
     spread = z * np.sqrt(rate * (1 - rate) / count + (z / count / 2) ** 2)
     centre, scale = rate + z**2 / count / 2, 1 + z**2 / count
     return (centre - spread) / scale, (centre + spread) / scale
 
 
-def _running(values: Floats) -> Floats:
+def _running(values: Doubles) -> Doubles:
     running = np.zeros(len(values) + 1)
     np.cumsum(values, out=running[1:])
     return running

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keyfold.evaluation.curves import Floats, rank
+from keyfold.core.arrays import Doubles
+from keyfold.evaluation.curves import rank
 
 OTHERS, MISSING = "(others)", "(missing)"
 
@@ -26,8 +27,8 @@ class Metric(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        places = decimals(self.value)
-        value, low, high = (figure(part, places) for part in self)
+        places = decimal_places(self.value)
+        value, low, high = (format_number(part, places) for part in self)
         return value if np.isnan(self.low) else f"{value} ({low} – {high})"
 
 
@@ -38,7 +39,7 @@ class Slice(NamedTuple):
     metrics: dict[str, Metric]
 
 
-def decimals(value: float, digits: int = 3) -> int:
+def decimal_places(value: float, digits: int = 3) -> int:
     """The places after the point that show so many digits of a number, and of one just below 1 what it lacks: 0.9996 is not 1."""
     if not value or not np.isfinite(value):
         return digits
@@ -47,18 +48,18 @@ def decimals(value: float, digits: int = 3) -> int:
     return max(places, floor(log10(0.5000001 / lacks)) + 1) if 0 < lacks < 0.1 else places
 
 
-def figure(value: float, places: int | None = None, digits: int = 3) -> str:
+def format_number(value: float, places: int | None = None, digits: int = 3) -> str:
     """A number as people read it, with so many places, or more where it would read as 1 and is less; NaN is a dash."""
     if not np.isfinite(value):
         return "–" if np.isnan(value) else f"{value:+}".replace("inf", "∞")
-    places = decimals(value, digits) if places is None else places
+    places = decimal_places(value, digits) if places is None else places
     if 0 < 1 - abs(value) < 0.5 * 10 ** -min(8, places):
-        places = min(8, decimals(value, digits))
+        places = min(8, decimal_places(value, digits))
         value = max(-0.99999999, min(0.99999999, value))
     return f"{value:,.{places}f}" if places < 9 else f"{value:.3e}"
 
 
-def classification(
+def classification_metrics(
     y: ArrayLike,
     p: ArrayLike,
     *,
@@ -78,7 +79,7 @@ def classification(
     return _bootstrap(_classes(truth, chance), weights, replicates, seed)
 
 
-def regression(
+def regression_metrics(
     y: ArrayLike,
     prediction: ArrayLike,
     *,
@@ -95,7 +96,7 @@ def regression(
     return _bootstrap(_numbers(truth, predicted), weights, replicates, seed)
 
 
-def difference(
+def metric_differences(
     y: ArrayLike,
     first: ArrayLike,
     second: ArrayLike,
@@ -114,21 +115,21 @@ def difference(
     of = _classes if classes else _numbers
     former, latter = of(truth, one), of(truth, other)
 
-    def both(weight: Floats) -> dict[str, float]:
+    def both(weight: Doubles) -> dict[str, float]:
         less = latter(weight)
         return {name: value - less[name] for name, value in former(weight).items()}
 
     return _bootstrap(both, weights, replicates, seed)
 
 
-def by_slice(
+def slice_metrics(
     y: ArrayLike,
     p: ArrayLike,
     groups: ArrayLike,
     *,
     weight: ArrayLike | None = None,
     order: ArrayLike | None = None,
-    measure: Callable[..., dict[str, Metric]] = classification,
+    measure: Callable[..., dict[str, Metric]] = classification_metrics,
     replicates: int = 200,
     seed: int = 0,
     most: int = 20,
@@ -153,7 +154,7 @@ def by_slice(
     return found
 
 
-def _classes(truth: Floats, chance: Floats) -> Callable[[Floats], dict[str, float]]:
+def _classes(truth: Doubles, chance: Doubles) -> Callable[[Doubles], dict[str, float]]:
     """What gives the metrics of probabilities for the weights of rows."""
     if np.any((truth != 0) & (truth != 1)):
         raise ValueError("The y of classification must be booleans, or 0 and 1.")
@@ -162,18 +163,18 @@ def _classes(truth: Floats, chance: Floats) -> Callable[[Floats], dict[str, floa
     positive = truth == 1
     ranking, loss, square = rank(positive, chance), _log_loss(positive, chance), (chance - truth) ** 2
 
-    def of(weight: Floats) -> dict[str, float]:
+    def of(weight: Doubles) -> dict[str, float]:
         ranked = _ranked(*ranking.counts(weight))
         return ranked | {"log_loss": _mean(loss, weight), "brier": _mean(square, weight)}
 
     return of
 
 
-def _numbers(truth: Floats, predicted: Floats) -> Callable[[Floats], dict[str, float]]:
+def _numbers(truth: Doubles, predicted: Doubles) -> Callable[[Doubles], dict[str, float]]:
     """What gives the metrics of predicted numbers for the weights of rows."""
     error, centred = truth - predicted, truth - _mean(truth, np.ones(len(truth)))
 
-    def of(weight: Floats) -> dict[str, float]:
+    def of(weight: Doubles) -> dict[str, float]:
         mse = _mean(error**2, weight)
         variance = _mean(centred**2, weight) - _mean(centred, weight) ** 2
         r2 = 1 - mse / variance if variance > 0 else np.nan
@@ -182,7 +183,7 @@ def _numbers(truth: Floats, predicted: Floats) -> Callable[[Floats], dict[str, f
     return of
 
 
-def _ranked(tp: Floats, fp: Floats) -> dict[str, float]:
+def _ranked(tp: Doubles, fp: Doubles) -> dict[str, float]:
     positive, negative, rows, gain = tp[-1], fp[-1], tp + fp, np.diff(tp)
     # No gain adds nothing, whatever stands below it: so a replicate whose first rows weigh 0 is not 0 / 0.
     precision = tp[1:] / np.maximum(rows[1:], np.finfo(float).tiny)
@@ -194,13 +195,13 @@ def _ranked(tp: Floats, fp: Floats) -> dict[str, float]:
     }
 
 
-def _log_loss(positive: NDArray[np.bool_], p: Floats) -> Floats:
+def _log_loss(positive: NDArray[np.bool_], p: Doubles) -> Doubles:
     eps = np.finfo(float).eps
-    loss: Floats = -np.log(np.clip(np.where(positive, p, 1 - p), eps, 1 - eps))
+    loss: Doubles = -np.log(np.clip(np.where(positive, p, 1 - p), eps, 1 - eps))
     return loss
 
 
-def _bootstrap(of: Callable[[Floats], dict[str, float]], weight: Floats, replicates: int, seed: int) -> dict[str, Metric]:
+def _bootstrap(of: Callable[[Doubles], dict[str, float]], weight: Doubles, replicates: int, seed: int) -> dict[str, Metric]:
     rng = np.random.default_rng(seed)
     value = of(weight)
     drawn = np.full((replicates, len(value)), np.nan)
@@ -210,7 +211,7 @@ def _bootstrap(of: Callable[[Floats], dict[str, float]], weight: Floats, replica
     return {name: _interval(v, column) for (name, v), column in zip(value.items(), drawn.T, strict=True)}
 
 
-def _interval(value: float, drawn: Floats) -> Metric:
+def _interval(value: float, drawn: Doubles) -> Metric:
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(value) or not drawn.size:
         return Metric(float(value), np.nan, np.nan)
@@ -219,7 +220,7 @@ def _interval(value: float, drawn: Floats) -> Metric:
 
 def _sample(
     caller: str, y: ArrayLike, p: ArrayLike, weight: ArrayLike | None, order: ArrayLike | None, *more: ArrayLike
-) -> tuple[Floats, ...]:
+) -> tuple[Doubles, ...]:
     """Checked columns of the sample, the weight last, in an order that depends on nothing but the rows."""
     columns = [np.asarray(c, np.float64) for c in (y, p, *more, np.ones(np.shape(y)) if weight is None else weight)]
     for name, column in zip(("y", *["predictions"] * (1 + len(more)), "weight"), columns, strict=True):
@@ -248,7 +249,7 @@ def _slots(groups: ArrayLike, most: int) -> tuple[NDArray[np.int64], list[str]]:
     return np.array([slot.get(label, len(names) - 1) for label in labels])[codes], names
 
 
-def _mean(values: Floats, weight: Floats) -> float:
+def _mean(values: Doubles, weight: Doubles) -> float:
     # A sum of products and not BLAS, whose order of additions depends on the machine's number of cores.
     total = weight.sum()
     return float((values * weight).sum() / total) if total > 0 else np.nan

@@ -56,13 +56,13 @@ _VIEW = """
 """
 
 
-def files(tables: "Sequence[Table]", project: str) -> dict[str, str]:
+def repository_files(tables: "Sequence[Table]", project: str) -> dict[str, str]:
     """By name the texts of the files of a repository; DataError for what is no view, and for names and types that Feast does not have."""
     entities: dict[str, str] = {}
     used: set[str] = set()
     texts = []
     for table in tables:
-        said = views.of(table)
+        said = views.view_description(table)
         types = _types(table, said, entities)
         used |= {type_ for type_, _, _ in types.values()}
         texts.append(_view(table, said, types))
@@ -71,7 +71,7 @@ def files(tables: "Sequence[Table]", project: str) -> dict[str, str]:
     return {"feature_store.yaml": _store(project), "views.py": head + keys + "".join(texts)}
 
 
-def _types(table: "Table", said: views.Described, entities: dict[str, str]) -> dict[str, tuple[str, str, str]]:
+def _types(table: "Table", said: views.ViewDescription, entities: dict[str, str]) -> dict[str, tuple[str, str, str]]:
     schema = {f.name: f.dataType.simpleString() for f in table.read().schema.fields}
     found = {}
     for name in (*said.entity, *said.features):
@@ -92,12 +92,15 @@ def _types(table: "Table", said: views.Described, entities: dict[str, str]) -> d
     return found
 
 
-def _view(table: "Table", said: views.Described, types: Mapping[str, tuple[str, str, str]]) -> str:
-    columns = [f"CAST({sql.quoted(c)} AS {to}) AS {sql.quoted(c)}" if to else sql.quoted(c) for c, (_, _, to) in types.items()]
-    columns.append(f"CAST({sql.quoted(said.time)} AS TIMESTAMP) AS {TIME}")
+def _view(table: "Table", said: views.ViewDescription, types: Mapping[str, tuple[str, str, str]]) -> str:
+    columns = [
+        f"CAST({sql.quote_identifier(c)} AS {to}) AS {sql.quote_identifier(c)}" if to else sql.quote_identifier(c)
+        for c, (_, _, to) in types.items()
+    ]
+    columns.append(f"CAST({sql.quote_identifier(said.time)} AS TIMESTAMP) AS {TIME}")
     if said.known:
-        columns.append(f"CAST({sql.quoted(said.known)} AS TIMESTAMP) AS {CREATED}")
-    there = " AND ".join(f"{sql.quoted(c)} IS NOT NULL" for c in (*said.entity, said.time))
+        columns.append(f"CAST({sql.quote_identifier(said.known)} AS TIMESTAMP) AS {CREATED}")
+    there = " AND ".join(f"{sql.quote_identifier(c)} IS NOT NULL" for c in (*said.entity, said.time))
     return _VIEW.format(
         name=table.name.replace(".", "_"), entities=", ".join(f"{c}_entity" for c in said.entity),
         fields="\n".join(f"        Field(name={c!r}, dtype={type_})," for c, (type_, _, _) in types.items()),

@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from keyfold.core.sql import col
-from keyfold.core.types import DAYS, family_of, refuse_unless
-from keyfold.errors import DataError, nearest
+from keyfold.core.types import DAYS, family_of, require_family
+from keyfold.errors import DataError, suggestion
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -20,7 +20,7 @@ _FIRST = -(2**63)  # before all times
 _SHARE = 2  # of an even share of the rows: an entity with more is cut into slices of time
 
 
-class Known(NamedTuple):
+class ViewRows(NamedTuple):
     """The rows of a view. `entity`: the columns of the label rows by those of the view; `features`: the names that they get."""
 
     name: str
@@ -33,7 +33,7 @@ class Known(NamedTuple):
     unknown: Literal["null", "error"] = "null"
 
 
-def training_set(labels: "DataFrame", views: Sequence[Known], time: str, say: Any = None) -> "DataFrame":
+def training_set(labels: "DataFrame", views: Sequence[ViewRows], time: str, say: Any = None) -> "DataFrame":
     """The label rows, each exactly once, with the features that stood and were known at their `time`, or NULL.
 
     Views of one entity take one exchange and one sort. `say` is told, in a sentence, how many rows have an entity that a view does not know.
@@ -45,11 +45,11 @@ def training_set(labels: "DataFrame", views: Sequence[Known], time: str, say: An
     return labels
 
 
-def _entity(view: Known) -> tuple[str, ...]:
+def _entity(view: ViewRows) -> tuple[str, ...]:
     return tuple(view.entity.values())
 
 
-def _check(labels: "DataFrame", views: Sequence[Known], time: str) -> None:
+def _check(labels: "DataFrame", views: Sequence[ViewRows], time: str) -> None:
     taken = {c.casefold(): "the rows" for c in labels.columns}
     for view in views:
         needed = [(labels, "the rows have", c) for c in (*view.entity.values(), time)]
@@ -58,7 +58,7 @@ def _check(labels: "DataFrame", views: Sequence[Known], time: str) -> None:
         ]
         for frame, whose, name in needed:
             if name not in frame.columns:
-                raise DataError(f"view `{view.name}`: {whose} no column `{name}`{nearest(name, frame.columns)}")
+                raise DataError(f"view `{view.name}`: {whose} no column `{name}`{suggestion(name, frame.columns)}")
         for theirs, ours in view.entity.items():
             a, b = _family(view.rows, theirs), _family(labels, ours)
             if a != b:
@@ -66,7 +66,7 @@ def _check(labels: "DataFrame", views: Sequence[Known], time: str) -> None:
                     f"view `{view.name}`: its entity `{theirs}` is {a}, and `{ours}` of the rows {b}; cast one of them"
                 )
         for frame, name in ((labels, time), (view.rows, view.time), *(((view.rows, view.known),) if view.known else ())):
-            refuse_unless(DAYS, _family(frame, str(name)), f"view `{view.name}`: time `{name}`", "cast it")
+            require_family(DAYS, _family(frame, str(name)), f"view `{view.name}`: time `{name}`", "cast it")
         for name in view.features.values():
             if name.casefold() in taken:
                 raise DataError(
@@ -79,7 +79,7 @@ def _family(frame: "DataFrame", name: str) -> str:
     return family_of(frame.schema[name].dataType.simpleString())
 
 
-def micros(time: str) -> "Column":
+def time_micros(time: str) -> "Column":
     """bigint: microseconds since 1970 of a date or timestamp, in UTC."""
     from pyspark.sql import functions as F
 
@@ -89,7 +89,7 @@ def micros(time: str) -> "Column":
 class _Lines:
     """Label rows and the rows of views of one entity, as lines in one order: by entity, and by the time from which they are known."""
 
-    def __init__(self, labels: "DataFrame", views: Sequence[Known], entity: list[str], time: str) -> None:
+    def __init__(self, labels: "DataFrame", views: Sequence[ViewRows], entity: list[str], time: str) -> None:
         from pyspark.sql import functions as F
 
         self.labels, self.views, self.time = labels, views, time
@@ -98,19 +98,19 @@ class _Lines:
         named = dict(zip(self.entity, entity, strict=True))
         row = F.struct(*map(col, labels.columns)).alias("_row")
         self.asking = labels.select(
-            *(col(c).alias(e) for e, c in named.items()), micros(time).alias("_at"), F.lit(1).alias("_kind"), row
+            *(col(c).alias(e) for e, c in named.items()), time_micros(time).alias("_at"), F.lit(1).alias("_kind"), row
         )
         lines = [self._of(view, column) for view, column in zip(views, self.columns, strict=True)]
         self.told = lines[0]
         for line in lines[1:]:
             self.told = self.told.unionByName(line, allowMissingColumns=True)
 
-    def _of(self, view: Known, column: str) -> "DataFrame":
+    def _of(self, view: ViewRows, column: str) -> "DataFrame":
         from pyspark.sql import functions as F
 
         ours = {c: e for e, c in zip(self.entity, view.entity.values(), strict=True)}
-        valid = micros(view.time)
-        known = micros(view.known) if view.known else valid
+        valid = time_micros(view.time)
+        known = time_micros(view.known) if view.known else valid
         # In this order: the greatest is the one that stands.
         what = F.struct(
             valid.alias("valid"),
@@ -139,7 +139,7 @@ class _Lines:
         named = [F.col("_row").getField(c).alias(c) for c in self.labels.columns]
         return found.select(*named, *(f for v, c in zip(self.views, self.columns, strict=True) for f in self._features(v, c)))
 
-    def _features(self, view: Known, column: str) -> "list[Column]":
+    def _features(self, view: ViewRows, column: str) -> "list[Column]":
         from pyspark.sql import functions as F
 
         valid, known, at = F.col(f"{column}.valid"), F.col(f"{column}.known"), F.col("_at")
@@ -183,7 +183,7 @@ class _Lines:
             cuts, StructType([*schema.fields[:-1], StructField("_cuts", ArrayType(LongType()))])
         )
 
-    def _tell(self, view: Known, n: int, say: Any) -> None:
+    def _tell(self, view: ViewRows, n: int, say: Any) -> None:
         if n:
             said = f"{n:,} rows have an entity ({', '.join(view.entity.values())}) that view `{view.name}` does not know"
             if view.unknown == "error":

@@ -10,37 +10,37 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold.conf.views import Viewed
-from keyfold.core.derived import Derived, raw
+from keyfold.conf.views import ViewSource
+from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.digests import digest
 from keyfold.core.names import KNOWN, PERIOD, RUN, STATE
 from keyfold.core.sql import col
-from keyfold.core.types import DAYS, HASHED, NUMBERS, family_of, refuse_unless
+from keyfold.core.types import DAYS, HASHED, NUMBERS, family_of, require_family
 from keyfold.engine.commits import Commit
-from keyfold.engine.session import set_for_now
-from keyfold.errors import ConfError, DataError, nearest
+from keyfold.engine.session import temporary_settings
+from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.feature_store import views
-from keyfold.feature_store.point_in_time import Known, micros, training_set
-from keyfold.features.fitting import TO_WORKERS
-from keyfold.features.kinds.windowed import span
+from keyfold.feature_store.point_in_time import ViewRows, time_micros, training_set
+from keyfold.features.fitting import ARROW_SETTINGS
+from keyfold.features.kinds.windowed import parse_span
 from keyfold.runtime.periods import period_of
-from keyfold.windows.series import STATE_TYPE, Definition, batches
+from keyfold.windows.series import STATE_TYPE, SeriesDefinition, window_batches
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from keyfold.engine.tables import Table, Version
+    from keyfold.engine.tables import Table, TableVersion
     from keyfold.runtime.run import Run
 
 JOB = "windows"
 # A batch costs the kernel the same some milliseconds however many rows it has; this many are also what Arrow's own readers give.
-TO_KERNEL = TO_WORKERS | {"spark.sql.execution.arrow.maxRecordsPerBatch": "131072"}
+TO_KERNEL = ARROW_SETTINGS | {"spark.sql.execution.arrow.maxRecordsPerBatch": "131072"}
 
 
-class Taken(NamedTuple):
+class TakenView(NamedTuple):
     """A view that the rows take columns from: its rows, what names its values, and by period its first time and its last change."""
 
-    known: Known
+    known: ViewRows
     digest: str
     periods: dict[str, tuple[int, int]]
 
@@ -52,39 +52,39 @@ class Taken(NamedTuple):
         ]
 
 
-def taken(run: "Run") -> list[Taken]:
+def taken_views(run: "Run") -> list[TakenView]:
     """The views of the conf, as they are now (DataError)."""
     from pyspark.sql import functions as F
 
     found = []
     for viewed in run.conf.data.views:
         table = _brought(run, viewed)
-        said, (id_, version) = views.of(table), table.version()
-        known = views.read(table, viewed, version)
+        said, (id_, version) = views.view_description(table), table.version()
+        known = views.read_view(table, viewed, version)
         period = col(PERIOD) if PERIOD in known.rows.columns else F.lit("all")
-        first = known.rows.groupBy(period.alias(PERIOD)).agg(F.min(micros(said.time))).collect()
+        first = known.rows.groupBy(period.alias(PERIOD)).agg(F.min(time_micros(said.time))).collect()
         changed = table.versions_of(PERIOD, [p for p, _ in first], version)
         periods = {p: (time, changed[p]) for p, time in first if time is not None}
-        found.append(Taken(known, digest([said.digest, id_, viewed.model_dump(mode="json")]), periods))
+        found.append(TakenView(known, digest([said.digest, id_, viewed.model_dump(mode="json")]), periods))
     return found
 
 
-def _brought(run: "Run", viewed: Viewed) -> "Table":
+def _brought(run: "Run", viewed: ViewSource) -> "Table":
     """The table of a view; where its conf is named, as of its rows now."""
     if viewed.conf is None:
         return run.table(str(viewed.table))
     other = _of_conf(run, viewed.conf)
     if other.conf.view is None:
         raise ConfError(f"data.views: {viewed.conf} has no section `view`, so it offers none")
-    ready(other)
+    update_feature_table(other)
     return other.featured
 
 
 def _of_conf(run: "Run", path: str) -> "Run":
-    from keyfold.conf.use_case import load
+    from keyfold.conf.use_case import load_conf
     from keyfold.runtime.run import Run
 
-    other = Run(load(path), run.spark)
+    other = Run(load_conf(path), run.spark)
     other.jobs = run.jobs  # whose steps these are
     other.asked_by = (*run.asked_by, run.conf.name)
     if other.conf.name in other.asked_by:
@@ -92,51 +92,51 @@ def _of_conf(run: "Run", path: str) -> "Run":
     return other
 
 
-def digests(run: "Run") -> dict[str, str]:
+def view_digests(run: "Run") -> dict[str, str]:
     """By view of the conf what its values are made by."""
     tables = (run.table(v.table) if v.table else _of_conf(run, str(v.conf)).featured for v in run.conf.data.views)
-    return {table.name: views.of(table).digest for table in tables}
+    return {table.name: views.view_description(table).digest for table in tables}
 
 
-def ready(run: "Run") -> None:
+def update_feature_table(run: "Run") -> None:
     """Brings the feature table to where the rows and the views are; without windows or views there is none (DataError, PromiseError)."""
-    made, some = run.conf.windows, taken(run)
+    made, some = run.conf.windows, taken_views(run)
     if made is not None or some:
         _ready(run, made, some)
     if run.conf.view:
         _offer(run, made)
 
 
-def offer(run: "Run") -> None:
+def offer_view(run: "Run") -> None:
     """The job of a conf that only offers a view."""
     with run.job("features") as job:
-        ready(run)
+        update_feature_table(run)
         version = run.featured.version()
         job.inputs = {run.featured.name: version}
-        job.run_id = run.identity("view", view=views.of(run.featured).digest, rows=version)
+        job.run_id = run.identity("view", view=views.view_description(run.featured).digest, rows=version)
 
 
-def _offer(run: "Run", made: Definition | None) -> None:
+def _offer(run: "Run", made: SeriesDefinition | None) -> None:
     view, data = run.conf.view, run.conf.data
     assert view is not None
     if data.time is None:
         raise ConfError("view: data.time is not set, so its rows stand at no time")
     windows = [w.name for w in made.windows if not w.name.startswith(KNOWN)] if made else []
     known = view.created and (KNOWN if made else view.created)
-    said = views.described(view, data.key, data.time, windows, made.digest if made else "", known)
+    said = views.describe_view(view, data.key, data.time, windows, made.digest if made else "", known)
     if not said.features:
         raise ConfError("view.features: name the columns that are offered, since the conf has no windows")
     columns = run.featured.read().columns
     for option, names in {"entity": said.entity, "features": said.features, "created": [view.created or said.time]}.items():
         for name in names:
             if name not in columns:
-                raise DataError(f"view.{option}: table `{run.featured.name}` has no column `{name}`{nearest(name, columns)}")
+                raise DataError(f"view.{option}: table `{run.featured.name}` has no column `{name}`{suggestion(name, columns)}")
     if made is None:
         _refuse_null(run.featured, run.featured.read(), data.time, view.created)
-    run.featured.describe({views.PROPERTY: said.to_json()})
+    run.featured.describe({views.VIEW_PROPERTY: said.to_json()})
 
 
-def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
+def _ready(run: "Run", made: SeriesDefinition | None, some: list[TakenView]) -> None:
     version = run.rows.version()
     rows = run.rows.read(version.version)
     if made is not None:
@@ -162,7 +162,7 @@ def _ready(run: "Run", made: Definition | None, some: list[Taken]) -> None:
     changed = {p for p in {*there, *before} if p >= first} if made is not None else changed - late
     with run.step("windows" if made else "views") as step:
         counts = {p: sum(there.get(p, {}).values()) for p in sorted(changed)}
-        with set_for_now(run.spark, TO_KERNEL):
+        with temporary_settings(run.spark, TO_KERNEL):
             _commit(run, made, some, rows.where(col(PERIOD).isin(list(counts))), states, counts, str(version))
         step.rows = sum(counts.values())
 
@@ -174,16 +174,16 @@ def _own(run: "Run", periods: dict[str, dict[str, int]]) -> dict[str, dict[str, 
     return {p: names if p in made else {} for p, names in periods.items()}
 
 
-def _too_late(run: "Run", made: Definition | None, rows: "DataFrame", changed: set[str]) -> set[str]:
+def _too_late(run: "Run", made: SeriesDefinition | None, rows: "DataFrame", changed: set[str]) -> set[str]:
     """Of the periods that changed those that data.lateness leaves as they are."""
     from pyspark.sql import functions as F
 
     lateness, last = run.conf.data.lateness, next(run.featured.commits(), None)
     if lateness is None or last is None or last.metadata.get("definition") != (made.digest if made else ""):
         return set()
-    at = micros(str(run.conf.data.time))
+    at = time_micros(str(run.conf.data.time))
     newest = rows.agg(F.max(at)).collect()[0][0] or 0
-    first = rows.where(at >= newest - (span(lateness).micros or 0)).agg(F.min(PERIOD)).collect()[0][0]
+    first = rows.where(at >= newest - (parse_span(lateness).micros or 0)).agg(F.min(PERIOD)).collect()[0][0]
     return {p for p in changed if first is not None and p < first}
 
 
@@ -195,7 +195,7 @@ def _tell(run: "Run", late: set[str], came: int) -> None:
 
 
 def _commit(
-    run: "Run", made: Definition | None, some: list[Taken], rows: "DataFrame", states: "DataFrame | None", counts: Mapping[str, int],
+    run: "Run", made: SeriesDefinition | None, some: list[TakenView], rows: "DataFrame", states: "DataFrame | None", counts: Mapping[str, int],
     version: str,
 ) -> None:  # fmt: skip
     proven = run.conf.data.key if run.rows.unique(run.conf.data.key) else None
@@ -204,7 +204,7 @@ def _commit(
     if made is not None:
         if both := [w.name for w in made.windows if w.name in rows.columns]:
             raise DataError(f"features.{both[0]}: a view of data.views has a column of this name; rename the feature")
-        rows = _all_known(run, made, windowed(made, rows, states))
+        rows = _all_known(run, made, add_windows(made, rows, states))
     made_by, changed = made.digest if made else "", [[t.known.name, *t.by(2**63 - 1)] for t in some]
     run.featured.replace(
         rows, PERIOD, counts, retention=run.conf.data.retention, schema=True, recorded=True, job=JOB,
@@ -212,12 +212,14 @@ def _commit(
     )  # fmt: skip
 
 
-def _named(run: "Run", made: Definition | None, some: list[Taken], rows: "DataFrame", version: "Version") -> "DataFrame":
+def _named(
+    run: "Run", made: SeriesDefinition | None, some: list[TakenView], rows: "DataFrame", version: "TableVersion"
+) -> "DataFrame":
     """The rows with their period and, in place of their run, what tells whether their windows and views are those of now."""
     from pyspark.sql import functions as F
 
     period = period_of(run.conf.data, rows)
-    last = rows.groupBy(period).agg(F.max(micros(str(run.conf.data.time)))).collect()
+    last = rows.groupBy(period).agg(F.max(time_micros(str(run.conf.data.time)))).collect()
     times = {p: time for p, time in last if p is not None}
     changed = run.rows.versions_of(PERIOD, times, version.version)
     made_by = [made.digest if made else "", version.id]
@@ -228,36 +230,36 @@ def _named(run: "Run", made: Definition | None, some: list[Taken], rows: "DataFr
     return rows.select(*map(col, own), period.alias(PERIOD), name.alias(RUN))
 
 
-def _all_known(run: "Run", made: Definition, rows: "DataFrame") -> "DataFrame":
+def _all_known(run: "Run", made: SeriesDefinition, rows: "DataFrame") -> "DataFrame":
     """With the time at which a row and all that its windows look at was known, where the view says when rows were."""
     from pyspark.sql import functions as F
 
     parts = [w.name for w in made.windows if w.name.startswith(KNOWN)]
     if not parts or run.conf.view is None or run.conf.view.created is None:
         return rows
-    latest = F.greatest(micros(run.conf.view.created), *(F.col(c).cast("bigint") for c in parts))
+    latest = F.greatest(time_micros(run.conf.view.created), *(F.col(c).cast("bigint") for c in parts))
     return rows.withColumn(KNOWN, F.timestamp_micros(latest)).drop(*parts)
 
 
-def _check(run: "Run", made: Definition, rows: "DataFrame") -> None:
-    inputs = [c for taken, _ in made.inputs for c in raw(taken)]
+def _check(run: "Run", made: SeriesDefinition, rows: "DataFrame") -> None:
+    inputs = [c for taken, _ in made.inputs for c in raw_columns(taken)]
     for option, names in {"input_col": inputs, "by": made.by, "order_by": [made.time, *made.ties]}.items():
         for name in names:
             if name not in rows.columns:
                 where = f"the windows of the conf ({option})"
-                raise DataError(f"{where}: table `{run.rows.name}` has no column `{name}`{nearest(name, rows.columns)}")
+                raise DataError(f"{where}: table `{run.rows.name}` has no column `{name}`{suggestion(name, rows.columns)}")
     if both := [w.name for w in made.windows if w.name in rows.columns]:
         raise DataError(f"features.{both[0]}: table `{run.rows.name}` has a column of this name; rename the feature")
     families = {f.name: family_of(f.dataType.simpleString()) for f in rows.schema.fields}
-    refuse_unless(DAYS, families[made.time], f"windows: data.time `{made.time}`", "cast it, or give its type in data.columns")
+    require_family(DAYS, families[made.time], f"windows: data.time `{made.time}`", "cast it, or give its type in data.columns")
     for name in made.by:
-        refuse_unless(HASHED, families[name], f"windows: by `{name}`", "choose another column")
+        require_family(HASHED, families[name], f"windows: by `{name}`", "choose another column")
     created = run.conf.view and run.conf.view.created
     for taken, value in made.inputs:
         if isinstance(taken, Derived):
             taken.check(families, "windows")
         elif value is None and taken != created:
-            refuse_unless(NUMBERS, families[taken], f"windows: input_col `{taken}`", "cast it, or take the share of a value")
+            require_family(NUMBERS, families[taken], f"windows: input_col `{taken}`", "cast it, or take the share of a value")
 
 
 def _refuse_null(table: "Table", rows: "DataFrame", time: str, created: str | None) -> None:
@@ -266,7 +268,7 @@ def _refuse_null(table: "Table", rows: "DataFrame", time: str, created: str | No
 
     if created:
         family = family_of(rows.schema[created].dataType.simpleString())
-        refuse_unless(DAYS, family, f"view.created: `{created}`", "cast it, or give its type in data.columns")
+        require_family(DAYS, family, f"view.created: `{created}`", "cast it, or give its type in data.columns")
     names = [time, *([created] if created else [])]
     for name, n in zip(names, rows.select(*(F.count_if(col(c).isNull()) for c in names)).collect()[0], strict=True):
         if n and name == time:
@@ -285,7 +287,7 @@ def _periods(rows: "DataFrame", period: Any, name: Any) -> dict[str, dict[str, i
     return found
 
 
-def _states(run: "Run", made: Definition, period: str | None) -> "DataFrame | None":
+def _states(run: "Run", made: SeriesDefinition, period: str | None) -> "DataFrame | None":
     """The series' states after a period; None where not every series has one there."""
     if period is None:
         return None
@@ -295,11 +297,11 @@ def _states(run: "Run", made: Definition, period: str | None) -> "DataFrame | No
             last = max((p for p, n in touched.items() if n), default=None)
             if commit.metadata.get("definition") != made.digest or last != period:
                 return None
-            return latest(run.featured.read(), made, period)
+            return latest_states(run.featured.read(), made, period)
     return None
 
 
-def latest(table: "DataFrame", made: Definition, period: str | None = None) -> "DataFrame":
+def latest_states(table: "DataFrame", made: SeriesDefinition, period: str | None = None) -> "DataFrame":
     """One row for each series of a feature table, after a period (default: the last): what names it, and its state."""
     from pyspark.sql import functions as F
 
@@ -308,7 +310,7 @@ def latest(table: "DataFrame", made: Definition, period: str | None = None) -> "
     return last.where(col(STATE).isNotNull())
 
 
-def windowed(made: Definition, rows: "DataFrame", states: "DataFrame | None" = None) -> "DataFrame":
+def add_windows(made: SeriesDefinition, rows: "DataFrame", states: "DataFrame | None" = None) -> "DataFrame":
     """The rows with their windows and, on the last row of each series, its state; one exchange, one sort. `states`: what `latest` gives."""
     from pyspark.sql.pandas.types import from_arrow_type
     from pyspark.sql.types import DoubleType, StructField, StructType
@@ -324,4 +326,4 @@ def windowed(made: Definition, rows: "DataFrame", states: "DataFrame | None" = N
     ordered = together.sortWithinPartitions(*series, *(number[c] for c in (made.time, *made.ties)))
     state = StructField(STATE, from_arrow_type(STATE_TYPE))
     schema = StructType([*rows.schema.fields, *(StructField(w.name, DoubleType()) for w in made.windows), state])
-    return ordered.mapInArrow(partial(batches, made, names), schema)
+    return ordered.mapInArrow(partial(window_batches, made, names), schema)

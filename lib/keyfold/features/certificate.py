@@ -16,8 +16,8 @@ from pyarrow import feather
 from keyfold.core.derived import SAMPLES, Derived
 from keyfold.core.types import ARROW
 from keyfold.errors import DataError, PromiseError
-from keyfold.features.kinds import Array
-from keyfold.features.spec import Spec, in_order, inputs_of
+from keyfold.features.kind import Array
+from keyfold.features.spec import Spec, feature_order, inputs_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -60,7 +60,7 @@ class Certificate(NamedTuple):
         """The certificate of a fitted spec; rows that the spec refuses are left out."""
         from pyspark.sql.pandas.types import from_arrow_schema
 
-        rows = made_up(spec)
+        rows = adversarial_rows(spec)
         rows = rows.filter(pa.array([_taken(spec, rows.slice(i, 1)) for i in range(rows.num_rows)], pa.bool_()))
         # Else Spark takes wall clocks for moments.
         schema = from_arrow_schema(rows.schema, prefer_timestamp_ntz=True)
@@ -79,8 +79,8 @@ class Certificate(NamedTuple):
     def check(self, spec: Spec) -> None:
         """Computes the features again (PromiseError for other bits, with the feature and the first row that has them)."""
         wanted, found = spec.arrays(self.features), spec.arrow(self.rows)
-        for name in in_order({n: kind for n, (kind, _) in spec.features.items()}):
-            other = np.flatnonzero(differs(wanted[name], found[name]))
+        for name in feature_order({n: kind for n, (kind, _) in spec.features.items()}):
+            other = np.flatnonzero(bits_differ(wanted[name], found[name]))
             if len(other):
                 row = int(other[0])
                 columns = spec.columns_of(name)
@@ -91,7 +91,7 @@ class Certificate(NamedTuple):
                 )
 
 
-def differs(a: Array, b: Array) -> npt.NDArray[np.bool_]:
+def bits_differ(a: Array, b: Array) -> npt.NDArray[np.bool_]:
     """By row, whether two arrays of a feature differ in a bit."""
     if isinstance(a, pa.Array):
         return np.array([x != y for x, y in zip(a.to_pylist(), b.to_pylist(), strict=True)], bool)
@@ -101,7 +101,7 @@ def differs(a: Array, b: Array) -> npt.NDArray[np.bool_]:
     return np.not_equal(*bits).any(axis=1)  # type: ignore[no-any-return]
 
 
-def made_up(spec: Spec) -> pa.Table:
+def adversarial_rows(spec: Spec) -> pa.Table:
     """Rows of hard values, NULL, and values of the spec's own vocabularies, such that each stands beside others."""
     values = {c: [*_hard(spec, c, family), *_known(spec, c, family), None] for c, family in spec.inputs.items()}
     rows = max(map(len, values.values()), default=0) + 1

@@ -15,24 +15,24 @@ import pyarrow.compute as pc
 
 from keyfold.core import exact_sums, quantiles, sql
 from keyfold.core.types import ArrowValue, SqlValue
-from keyfold.engine.session import set_for_now
+from keyfold.engine.session import temporary_settings
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 Stats = Mapping[str, Any]
-SCHEMA = pa.schema({"of": pa.string(), "value": pa.string(), "amount": pa.int64()})
-VERSION = 2  # of what statistics are; those of other versions are not added to these
+STATISTICS_SCHEMA = pa.schema({"of": pa.string(), "value": pa.string(), "amount": pa.int64()})
+STATISTICS_VERSION = 2  # of what statistics are; those of other versions are not added to these
 _MEMORY = 1 << 28  # bytes of rows that a worker holds to count them
 # Spark measures a batch after each row of it, which takes as long as to write it; so few rows need no such limit.
-TO_WORKERS = {
+ARROW_SETTINGS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
     "spark.sql.execution.arrow.maxRecordsPerBatch": "16384",
     "spark.sql.execution.pandas.udf.buffer.size": str(1 << 20),
 }
 
 
-class Counted(NamedTuple):
+class CountedExpression(NamedTuple):
     """An SQL expression of text, bigint or double, whose values are counted (NULL is not).
 
     With `parts` those of each text are, and with `cut` doubles are cut to as many digits as quantiles need.
@@ -57,7 +57,7 @@ class Target(NamedTuple):
     part: str
 
 
-class Measured(NamedTuple):
+class FeatureStatistics(NamedTuple):
     """What is known for one feature.
 
     Of each input its `family` and (if asked) what `Statistics.numbers` tells, or the `width` of a feature; and of each counted
@@ -68,10 +68,10 @@ class Measured(NamedTuple):
     counts: Sequence[pa.Table]
 
 
-def measure(frame: "DataFrame", numbers: Mapping[str, SqlValue], counted: Sequence[Counted]) -> pa.Table:
+def measure_statistics(frame: "DataFrame", numbers: Mapping[str, SqlValue], counted: Sequence[CountedExpression]) -> pa.Table:
     """The statistics of the rows of a frame, in one pass."""
     if not numbers and not counted:
-        return SCHEMA.empty_table()
+        return STATISTICS_SCHEMA.empty_table()
     from pyspark.sql import functions as F
 
     counted = list(dict.fromkeys(counted))
@@ -86,9 +86,13 @@ def measure(frame: "DataFrame", numbers: Mapping[str, SqlValue], counted: Sequen
     rows = frame.select(*(sql.column(expression).alias(name) for expression, name in columns.items()))
     # Arrow groups text about ten times as fast as Spark's aggregate with a key of text; Spark adds up what the tasks found.
     partly = rows.mapInArrow(partial(_partial, asked), "i int, value string, amount bigint")
-    with set_for_now(frame.sparkSession, TO_WORKERS):
-        found = added(partly, "i", F.col("i").isin([i for i, name in enumerate(names) if name.startswith(_EXTREME)])).toArrow()
-    return pa.table([pa.array(names, pa.string()).take(found["i"].combine_chunks()), *found.columns[1:]], schema=SCHEMA)
+    with temporary_settings(frame.sparkSession, ARROW_SETTINGS):
+        found = sum_cells(
+            partly, "i", F.col("i").isin([i for i, name in enumerate(names) if name.startswith(_EXTREME)])
+        ).toArrow()
+    return pa.table(
+        [pa.array(names, pa.string()).take(found["i"].combine_chunks()), *found.columns[1:]], schema=STATISTICS_SCHEMA
+    )
 
 
 _NUMBERS, _CUT = _EXTREME = "numbers of ", "cut numbers of "
@@ -96,16 +100,16 @@ _NUMBERS, _CUT = _EXTREME = "numbers of ", "cut numbers of "
 _LOWEST, _HIGHEST = ("min", "lowest hash", "digits"), ("max", "highest hash")
 
 
-def merged(statistics: Sequence[pa.Table]) -> pa.Table:
+def merge_statistics(statistics: Sequence[pa.Table]) -> pa.Table:
     """The statistics of all rows, of those of parts of them."""
-    table = pa.concat_tables([SCHEMA.empty_table(), *statistics])
+    table = pa.concat_tables([STATISTICS_SCHEMA.empty_table(), *statistics])
     some = pc.or_(*(pc.starts_with(table["of"], name) for name in _EXTREME))
     low, high = (pc.and_(some, pc.is_in(table["value"], pa.array(values))) for values in (_LOWEST, _HIGHEST))
     parts = {"min": low, "max": high, "sum": pc.invert(pc.or_(low, high))}
     return pa.concat_tables([_grouped(table.filter(rows), how) for how, rows in parts.items()])
 
 
-def added(cells: "DataFrame", key: str, some: "Column") -> "DataFrame":
+def sum_cells(cells: "DataFrame", key: str, some: "Column") -> "DataFrame":
     """As `merged`, by Spark: of counts there may be many. `cells`: a key, `value`, `amount`; `some`: which may be extremes."""
     from pyspark.sql import functions as F
 
@@ -114,7 +118,7 @@ def added(cells: "DataFrame", key: str, some: "Column") -> "DataFrame":
     return cells.groupBy(key, "value").agg(amount.alias("amount"))
 
 
-def extreme() -> "Column":
+def is_extreme() -> "Column":
     """Which rows of a table of statistics may be extremes."""
     from pyspark.sql import functions as F
 
@@ -124,7 +128,7 @@ def extreme() -> "Column":
 
 def _grouped(table: pa.Table, how: str) -> pa.Table:
     found = table.group_by(["of", "value"]).aggregate([("amount", how)])
-    return found.rename_columns(["of", "value", "amount"]).cast(SCHEMA)
+    return found.rename_columns(["of", "value", "amount"]).cast(STATISTICS_SCHEMA)
 
 
 class Statistics:
@@ -140,14 +144,14 @@ class Statistics:
         self._sorted = table.select(["value", "amount"]).take(pa.array(order))
         self._at = {of: (s, e - s) for of, s, e in zip(encoded.dictionary.to_pylist(), starts, ends, strict=True)}
 
-    def counts(self, counted: Counted) -> pa.Table:
+    def counts(self, counted: CountedExpression) -> pa.Table:
         """`value` and `amount`, in no order."""
         found = self._sorted.slice(*self._at.get(counted.name, (0, 0)))
         if not counted.cut or not found.num_rows:
             return found
         whole = dict(zip(found["value"].to_pylist(), found["amount"].to_pylist(), strict=True))
         digits = whole.pop("digits")
-        values, amounts, _ = quantiles.cut(np.array(list(map(float, whole))), np.array(list(whole.values())), digits)
+        values, amounts, _ = quantiles.shorten_counts(np.array(list(map(float, whole))), np.array(list(whole.values())), digits)
         return pa.table({"value": values, "amount": amounts})
 
     def numbers(self, column: str) -> dict[str, Any]:
@@ -156,14 +160,14 @@ class Statistics:
         row: dict[str, int] = dict(zip(found["value"].to_pylist(), found["amount"].to_pylist(), strict=True))
         if not (count := row.get("count", 0)):
             return {"count": 0}
-        mean = exact_sums.total(row, "x") / count
-        variance = exact_sums.total(row, "xx") / count - mean**2
+        mean = exact_sums.exact_total(row, "x") / count
+        variance = exact_sums.exact_total(row, "xx") / count - mean**2
         return {
             "count": count,
             "min": _double(row["min"]),
             "max": _double(row["max"]),
             "mean": float(mean),
-            "deviation": exact_sums.root(variance),
+            "deviation": exact_sums.rounded_sqrt(variance),
             "varies": row["min"] < row["max"] or row.get("lowest hash", 0) < row.get("highest hash", 0),
         }
 
@@ -211,7 +215,7 @@ def _cut(numbers: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
     x = numbers.drop_null().to_numpy()
     if not len(x):
         return pa.array([], pa.string()), pa.array([], pa.int64())
-    values, amounts, digits = quantiles.counted(x)
+    values, amounts, digits = quantiles.count_numbers(x)
     return pa.array([*map(repr, values.tolist()), "digits"]), pa.array([*amounts, digits], pa.int64())
 
 
@@ -219,7 +223,7 @@ def _numbers(number: pa.ChunkedArray, raw: pa.ChunkedArray, family: str) -> dict
     x = number.drop_null().to_numpy()
     if not len(x):
         return {}
-    cells = {"count": len(x), "min": _integer(x.min()), "max": _integer(x.max())} | exact_sums.sums(x)
+    cells = {"count": len(x), "min": _integer(x.min()), "max": _integer(x.max())} | exact_sums.limb_sums(x)
     if family in ("bigint", "decimal") and cells["min"] == cells["max"]:  # different ones may be the same double
         hashes = ArrowValue(raw.filter(number.is_valid()).combine_chunks(), family).hash
         cells |= {"lowest hash": int(hashes.min()), "highest hash": int(hashes.max())}
@@ -257,7 +261,7 @@ def _cells(i: int, values: pa.Array, amounts: pa.Array) -> pa.RecordBatch:
     return pa.record_batch({"i": which, "value": values, "amount": amounts.cast(pa.int64())})
 
 
-def ranked(counts: pa.Table, min_frequency: int = 1, most: int | None = None) -> list[str]:
+def rank_values(counts: pa.Table, min_frequency: int = 1, most: int | None = None) -> list[str]:
     """The values that are frequent enough, most frequent first, ties by their UTF-8 bytes."""
     kept = counts.filter(pc.greater_equal(counts["amount"], min_frequency))
     kept = kept.sort_by([("amount", "descending"), ("value", "ascending")])

@@ -10,21 +10,22 @@ from pydantic import Field
 
 from keyfold.core import hashing, sql
 from keyfold.core import vocabulary as lookup
-from keyfold.core.derived import Derived, raw
+from keyfold.core.arrays import Int64s
+from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.section import Section
 from keyfold.core.types import ARROW, HASHED, ArrowValue, SqlValue
 from keyfold.errors import DataError
-from keyfold.features.fitting import Counted, Measured, Target, ranked
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target, rank_values
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
 State = dict[str, Any]  # JSON
 Array = Any  # numpy.ndarray, or pyarrow.ListArray
-CELLS = 2**24  # 64 MB of floats
+MAX_CELLS = 2**24  # 64 MB of floats
 
 
-class FromFeature(Section):
+class FeatureInput(Section):
     """An input that is another feature's integers."""
 
     feature: str
@@ -33,10 +34,10 @@ class FromFeature(Section):
         return f"feature {self.feature}"
 
 
-Input = Annotated[str | FromFeature, Field(description="a column's name, or {feature: name}")]
+Input = Annotated[str | FeatureInput, Field(description="a column's name, or {feature: name}")]
 
 
-class Out(NamedTuple):
+class FeatureOutput(NamedTuple):
     """What a feature yields: `length` values a row (None: any number), of a type; an int is an index in [0, width).
 
     `shape` is that of the values of a row, where they are more than a list: (height, width, channels) of a picture.
@@ -71,14 +72,14 @@ class Kind(Section):
     salt_prefix: ClassVar[str]  # of kinds that hash: every salt begins with it, so it must never change
     learns_label: ClassVar[bool] = False  # whether it needs the target, and training rows have an `out_of_fold` form
 
-    def inputs(self) -> Sequence[str | Derived | FromFeature]:
+    def inputs(self) -> Sequence[str | Derived | FeatureInput]:
         """The columns, derived numbers and features it takes, in order."""
         return [self.input_col]  # type: ignore[attr-defined]
 
     @property
     def own(self) -> list[str]:
         """The columns of a row itself that its value depends on."""
-        return [name for c in self.inputs() if not isinstance(c, FromFeature) for name in raw(c)]
+        return [name for c in self.inputs() if not isinstance(c, FeatureInput) for name in raw_columns(c)]
 
     @property
     def made_of(self) -> str:
@@ -90,19 +91,19 @@ class Kind(Section):
         """Whether `fit` needs count, min, max, mean and deviation of its inputs."""
         return False
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
+    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
         """The expressions whose values `fit` needs the counts of."""
         return []
 
-    def fit(self, name: str, of: Measured) -> State:
+    def fit(self, name: str, of: FeatureStatistics) -> State:
         """What to keep of the training rows, as JSON."""
         return {}
 
-    def constant(self, of: Measured) -> bool:
+    def constant(self, of: FeatureStatistics) -> bool:
         """Whether the training rows show that the feature is the same in all of them."""
         return False
 
-    def out(self, state: State) -> Out:
+    def out(self, state: State) -> FeatureOutput:
         """What it yields."""
         raise NotImplementedError
 
@@ -131,9 +132,9 @@ class Kind(Section):
         return ""
 
 
-def rows_at_once(outs: Iterable[Out]) -> int:
+def rows_at_once(outs: Iterable[FeatureOutput]) -> int:
     """Of how many rows the features are held at once: images are thousands of numbers each."""
-    return max(1, CELLS // max(1, sum(out.cells for out in outs)))
+    return max(1, MAX_CELLS // max(1, sum(out.cells for out in outs)))
 
 
 def _spark_of_arrow(kind: Kind, values: Sequence[SqlValue], state: State) -> "Column":
@@ -165,23 +166,23 @@ def _listed(array: Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.array(array.reshape(-1)))
 
 
-def int32(array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+def as_int32(array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     """The type of every index."""
     return array.astype(np.int32)
 
 
-def salted(kind: Kind, name: str, salt: str | None) -> str:
+def salt_of(kind: Kind, name: str, salt: str | None) -> str:
     """The full salt of a feature; no two kinds share one."""
     return f"{kind.salt_prefix}:{name if salt is None else salt}"
 
 
-def vocabulary(
+def fit_vocabulary(
     name: str, column: str, family: str, counts: pa.Table, min_frequency: int = 1, most: int | None = None
 ) -> list[str] | list[int]:
     """Canonical values, most frequent first, ties by their UTF-8 bytes (DataError where two of them share a hash)."""
-    kept = ranked(counts, min_frequency, most)
+    kept = rank_values(counts, min_frequency, most)
     found = kept if family in ("string", "decimal") else [int(value) for value in kept]
-    if not lookup.distinct(found):
+    if not lookup.has_distinct_hashes(found):
         raise DataError(f"features.{name}: two values of `{column}` share a 64-bit hash; use `hashed` instead")
     return found
 
@@ -191,9 +192,9 @@ def sql_bucket(salt: str, hashes: Sequence[str], num_buckets: int) -> str:
     return f"CAST({hashing.sql_reduce(hashing.sql_feature_hash(salt, hashes), num_buckets - 1)} + 1L AS INT)"
 
 
-def bucket(salt: str, hashes: Sequence[hashing.Int64s], num_buckets: int) -> npt.NDArray[np.int32]:
+def bucket_of(salt: str, hashes: Sequence[Int64s], num_buckets: int) -> npt.NDArray[np.int32]:
     """int32 in [1, num_buckets), of value hashes."""
-    return int32(hashing.reduce(hashing.feature_hash(salt, hashes), num_buckets - 1) + 1)
+    return as_int32(hashing.reduce(hashing.feature_hash(salt, hashes), num_buckets - 1) + 1)
 
 
 class Bucketed(Kind):
@@ -204,13 +205,13 @@ class Bucketed(Kind):
     num_buckets: int = Field(ge=2, le=hashing.MAX_BUCKETS, description="bucket 0, for NULL, counts too")
     salt: str | None = Field(None, description="default: the feature's name")
 
-    def fit(self, name: str, of: Measured) -> State:
+    def fit(self, name: str, of: FeatureStatistics) -> State:
         """The salt."""
-        return {"salt": salted(self, name, self.salt)}
+        return {"salt": salt_of(self, name, self.salt)}
 
-    def out(self, state: State) -> Out:
+    def out(self, state: State) -> FeatureOutput:
         """An index."""
-        return Out("int", self.num_buckets)
+        return FeatureOutput("int", self.num_buckets)
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """int"""
@@ -220,7 +221,7 @@ class Bucketed(Kind):
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """int32"""
         absent = np.logical_and.reduce([v.null for v in values])
-        return int32(np.where(absent, 0, bucket(state["salt"], [v.hash for v in values], self.num_buckets)))
+        return as_int32(np.where(absent, 0, bucket_of(state["salt"], [v.hash for v in values], self.num_buckets)))
 
     def note(self, state: State) -> str:
         """The salt."""

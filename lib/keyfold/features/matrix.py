@@ -8,19 +8,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.errors import DataError
-from keyfold.features.kinds import Array, Out
+from keyfold.features.kind import Array, FeatureOutput
 
 if TYPE_CHECKING:
     import torch
     from scipy import sparse
 
 Arrays = Mapping[str, Array]
-Outs = Mapping[str, Out]
+Outs = Mapping[str, FeatureOutput]
 MAX_CATEGORIES = 255
 MAX_COLUMNS = 2**31 - 1
 
 
-def csr(arrays: Arrays, outs: Outs) -> "sparse.csr_matrix":
+def sparse_matrix(arrays: Arrays, outs: Outs) -> "sparse.csr_matrix":
     """float64 of (rows, sum of columns): an index as one 1 in its feature's columns, several as counts, numbers as themselves.
 
     DataError where there would be more columns than a 32-bit index can name.
@@ -48,7 +48,7 @@ def csr(arrays: Arrays, outs: Outs) -> "sparse.csr_matrix":
     return found
 
 
-def _cells(fixed: list[tuple[Any, Out, int]], rows: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+def _cells(fixed: list[tuple[Any, FeatureOutput, int]], rows: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
     """The columns and the values of the cells of features that have the same number of cells in each row."""
     cells = sum(out.length or 0 for _, out, _ in fixed)
     columns, values = np.empty((rows, cells), np.int32), np.ones((rows, cells))
@@ -71,7 +71,7 @@ def _bag(array: pa.ListArray, offset: int, shape: tuple[int, int]) -> "sparse.cs
     return sparse.csr_matrix((np.ones(len(columns)), columns, starts), shape=shape)
 
 
-def dense(arrays: Arrays, outs: Outs) -> npt.NDArray[np.float64]:
+def dense_matrix(arrays: Arrays, outs: Outs) -> npt.NDArray[np.float64]:
     """float64 of (rows, features, vectors laid out): an index as a number (DataError where it has too many for a category)."""
     for name, out in outs.items():
         if out.type == "int" and not out.is_index:
@@ -84,7 +84,7 @@ def dense(arrays: Arrays, outs: Outs) -> npt.NDArray[np.float64]:
     return np.column_stack([np.asarray(arrays[name], np.float64) for name in outs])
 
 
-def categories(outs: Outs) -> list[bool]:
+def categorical_columns(outs: Outs) -> list[bool]:
     """Of each column of `dense`, whether it is a category."""
     return [out.is_index for out in outs.values() for _ in range(out.length or 0)]
 
@@ -161,7 +161,7 @@ class Layout(NamedTuple):
         return made
 
 
-def vectors(rows: "sparse.csr_matrix") -> pa.Array:
+def mllib_vectors(rows: "sparse.csr_matrix") -> pa.Array:
     """The rows as MLlib's sparse vectors, in the form that Spark stores them in."""
     rows.sum_duplicates()  # MLlib wants rising indices
     starts = pa.array(rows.indptr, pa.int32())

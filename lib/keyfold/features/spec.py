@@ -10,23 +10,23 @@ import numpy as np
 import pyarrow as pa
 
 from keyfold.core import digests, hashing, sql
-from keyfold.core.derived import Derived, raw
+from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.sql import col
-from keyfold.core.types import HASHED, ArrowValue, SqlValue, arrow_cast, family_of, refuse_unless, sql_cast
-from keyfold.errors import ConfError, DataError, nearest
+from keyfold.core.types import HASHED, ArrowValue, SqlValue, arrow_cast, family_of, require_family, sql_cast
+from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features import fitting, matrix
-from keyfold.features.fitting import Counted, Measured, Statistics, Target
-from keyfold.features.kind import State
-from keyfold.features.kinds import KINDS, Array, Feature, FromFeature, Kind, Out
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, Statistics, Target
+from keyfold.features.kind import Array, FeatureInput, FeatureOutput, Kind, State
+from keyfold.features.kinds import KINDS, Feature
 
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import Column, DataFrame
 
-Arrays = dict[str, Array]
+FeatureArrays = dict[str, Array]
 
 
-class Fitted(NamedTuple):
+class FittedFeature(NamedTuple):
     """A feature and what it keeps of the training rows."""
 
     kind: Kind
@@ -36,13 +36,13 @@ class Fitted(NamedTuple):
 class Spec:
     """`inputs`: the family of each raw column, in the order of the conf. `features`: name to kind and state."""
 
-    def __init__(self, inputs: Mapping[str, str], features: Mapping[str, Fitted]) -> None:
+    def __init__(self, inputs: Mapping[str, str], features: Mapping[str, FittedFeature]) -> None:
         self.inputs, self.features = dict(inputs), dict(features)
 
     @classmethod
     def fit(cls, rows: "DataFrame", features: Mapping[str, Feature], target: Target | None = None) -> "Spec":
         """Fitted on all rows of a frame, in one pass (DataError for a missing column or a wrong type)."""
-        plan = Plan.of(rows, features, target)
+        plan = FitPlan.of(rows, features, target)
         return plan.spec(plan.measure(rows))
 
     def transform(self, frame: "DataFrame", keep: "Sequence[str | Column]" = ()) -> "DataFrame":
@@ -74,7 +74,7 @@ class Spec:
 
     def out_of_fold(self, part: str) -> "Spec":
         """What gives training rows their features, of one more column: a row's part as of `Target`, or NULL for a served row."""
-        features = {name: Fitted(kind.out_of_fold(part), state) for name, (kind, state) in self.features.items()}
+        features = {name: FittedFeature(kind.out_of_fold(part), state) for name, (kind, state) in self.features.items()}
         columns = columns_of(kind for kind, _ in features.values())
         return Spec({c: self.inputs.get(c, "bigint") for c in columns}, features)
 
@@ -88,14 +88,16 @@ class Spec:
         taken = self._taken(self.inputs)
         features = {name: kind.sql(taken[name], state) for name, (kind, state) in self.features.items()}
         below = ", ".join(["*", *(f"{e} AS {n}" for n, e in self._below(self.inputs).items())])
-        columns = [f"  {sql.quoted(c)}" for c in keep] + [f"  {e} AS {sql.quoted(n)}" for n, e in features.items()]
+        columns = [f"  {sql.quote_identifier(c)}" for c in keep] + [
+            f"  {e} AS {sql.quote_identifier(n)}" for n, e in features.items()
+        ]
         return "\n".join(["SELECT", ",\n".join(columns), "FROM (SELECT", below, "FROM", f"{table})"])
 
     def _below(self, types: Mapping[str, str]) -> dict[str, str]:
         # Value hashes and derived numbers are columns of a projection below, so that Spark computes each once for all features.
         hashed = columns_of(kind for kind, _ in self.features.values() if kind.takes == HASHED)
         values = self._columns(types)
-        derived = {name: d.sql([values[c] for c in raw(d)]).column for d, name in self._derived.items()}
+        derived = {name: d.sql([values[c] for c in raw_columns(d)]).column for d, name in self._derived.items()}
         return {self._hash_of[c]: sql_cast(types[c], self.inputs[c], c).hash for c in hashed} | derived
 
     @cached_property
@@ -118,18 +120,18 @@ class Spec:
         kind, state = self.features[name]
         return kind.sql(values, state)
 
-    def arrow(self, rows: "pa.Table | pa.RecordBatch | pd.DataFrame") -> Arrays:
+    def arrow(self, rows: "pa.Table | pa.RecordBatch | pd.DataFrame") -> FeatureArrays:
         """The features as arrays of the length of `rows` (DataError for a missing column or another type)."""
         if not isinstance(rows, pa.Table | pa.RecordBatch):
             rows = pa.Table.from_pandas(rows, preserve_index=False)
         values: dict[str | Derived, ArrowValue] = {
             c: arrow_cast(_column(rows, c, self._made_of(c)), family, c) for c, family in self.inputs.items()
         }
-        values |= {d: d.arrow([values[c] for c in raw(d)]) for d in self._derived}
-        found: Arrays = {}
+        values |= {d: d.arrow([values[c] for c in raw_columns(d)]) for d in self._derived}
+        found: FeatureArrays = {}
         for name in self._order:
             kind, state = self.features[name]
-            taken = [_of_feature(found[c.feature]) if isinstance(c, FromFeature) else values[c] for c in kind.inputs()]
+            taken = [_of_feature(found[c.feature]) if isinstance(c, FeatureInput) else values[c] for c in kind.inputs()]
             found[name] = kind.arrow(taken, state)
         return {name: found[name] for name in self.features}
 
@@ -137,24 +139,24 @@ class Spec:
         kinds = (kind for kind, _ in self.features.values() if column in kind.inputs())
         return next((kind.made_of for kind in kinds if kind.made_of), "")
 
-    def arrays(self, table: pa.Table) -> Arrays:
+    def arrays(self, table: pa.Table) -> FeatureArrays:
         """The arrays of features that Spark computed, of a table that has them as columns."""
         return {name: _array(table[name], out) for name, out in self.outs.items()}
 
     @cached_property
-    def outs(self) -> dict[str, Out]:
+    def outs(self) -> dict[str, FeatureOutput]:
         """What each feature yields."""
         return {name: kind.out(state) for name, (kind, state) in self.features.items()}
 
     def columns_of(self, name: str) -> list[str]:
         """The raw columns that a feature takes, itself or through other features."""
         inputs = self.features[name].kind.inputs()
-        each = (self.columns_of(c.feature) if isinstance(c, FromFeature) else raw(c) for c in inputs)
+        each = (self.columns_of(c.feature) if isinstance(c, FeatureInput) else raw_columns(c) for c in inputs)
         return list(dict.fromkeys(chain.from_iterable(each)))
 
     @cached_property
     def _order(self) -> list[str]:
-        return in_order({name: kind for name, (kind, _) in self.features.items()})
+        return feature_order({name: kind for name, (kind, _) in self.features.items()})
 
     @cached_property
     def digest(self) -> str:
@@ -163,7 +165,7 @@ class Spec:
 
     def to_json(self) -> str:
         """All there is to know, as JSON text."""
-        return digests.canonical(self._json())
+        return digests.canonical_json(self._json())
 
     def _json(self) -> dict[str, Any]:
         features = [
@@ -180,7 +182,9 @@ class Spec:
             version = spec["contract"]
             if version != hashing.CONTRACT:
                 raise DataError(f"this spec is of contract version {version}; this keyfold has {hashing.CONTRACT}: fit it again")
-            features = {f["name"]: Fitted(KINDS[f["kind"]].model_validate(f["conf"]), f["state"]) for f in spec["features"]}
+            features = {
+                f["name"]: FittedFeature(KINDS[f["kind"]].model_validate(f["conf"]), f["state"]) for f in spec["features"]
+            }
             return cls(dict(spec["inputs"]), features)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"this spec is damaged: {error!r:.200}") from error
@@ -195,33 +199,33 @@ def kind_name(kind: Kind) -> str:
     return next(name for name, found in KINDS.items() if type(kind) is found)
 
 
-class Plan(NamedTuple):
+class FitPlan(NamedTuple):
     """What fitting needs of the rows: numbers of columns, and counts of expressions by feature."""
 
     kinds: Mapping[str, Kind]
     families: Mapping[str, str]
     values: Mapping[str | Derived, SqlValue]
-    counted: Mapping[str, list[Counted]]
+    counted: Mapping[str, list[CountedExpression]]
 
     @classmethod
-    def of(cls, rows: "DataFrame", features: Mapping[str, Feature], target: Target | None = None) -> "Plan":
+    def of(cls, rows: "DataFrame", features: Mapping[str, Feature], target: Target | None = None) -> "FitPlan":
         """The plan for the rows of a frame (DataError for a missing column or a wrong type)."""
         kinds = {name: feature.kind for name, feature in features.items()}
-        in_order(kinds)
+        feature_order(kinds)
         families = {c: family_of(_type(rows, c)) for c in columns_of(kinds.values())}
         for name, kind in kinds.items():
             if kind.learns_label and target is None:
                 raise ConfError(f"features.{name}: `{kind_name(kind)}` {_NO_CLASS}")
             for column in kind.inputs():
                 if isinstance(column, str):
-                    refuse_unless(kind.takes, families[column], f"features.{name}: column `{column}`:", _ADVICE)
+                    require_family(kind.takes, families[column], f"features.{name}: column `{column}`:", _ADVICE)
                 if isinstance(column, Derived):
                     column.check(families, f"features.{name}")
         columns = {c: sql_cast(family, family, c) for c, family in families.items()}
         derived = (c for c in inputs_of(kinds.values()) if isinstance(c, Derived))
-        values = columns | {d: d.sql([columns[c] for c in raw(d)]) for d in derived}
+        values = columns | {d: d.sql([columns[c] for c in raw_columns(d)]) for d in derived}
         counted = {
-            n: k.counted([values[c] for c in k.inputs() if not isinstance(c, FromFeature)], target) for n, k in kinds.items()
+            n: k.counted([values[c] for c in k.inputs() if not isinstance(c, FeatureInput)], target) for n, k in kinds.items()
         }
         return cls(kinds, families, values, counted)
 
@@ -235,7 +239,7 @@ class Plan(NamedTuple):
         return column if isinstance(column, str) else f"\0{self.values[column].column}"
 
     @property
-    def _counted(self) -> list[Counted]:
+    def _counted(self) -> list[CountedExpression]:
         return [c for some in self.counted.values() for c in some]
 
     @property
@@ -247,27 +251,27 @@ class Plan(NamedTuple):
     def asked(self) -> list[str]:
         """What statistics are of: two plans that ask for the same can use each other's."""
         asked = {*(f"{c} {v.family}" for c, v in self._numbers.items()), *(c.name for c in self._counted)}
-        return [f"version {fitting.VERSION}", *sorted(asked)]
+        return [f"version {fitting.STATISTICS_VERSION}", *sorted(asked)]
 
     def measure(self, rows: "DataFrame") -> pa.Table:
         """The statistics of rows (see `keyfold.features.fitting`)."""
-        return fitting.measure(rows, self._numbers, self._counted)
+        return fitting.measure_statistics(rows, self._numbers, self._counted)
 
     def spec(self, statistics: pa.Table, say: Callable[[str], None] = lambda _: None) -> Spec:
         """The spec that follows from statistics; `say` is told of features that are the same in every row."""
         asked = Statistics(statistics)
-        fitted: dict[str, Fitted] = {}
+        fitted: dict[str, FittedFeature] = {}
         numbers = {c: asked.numbers(c) for c in self._numbers}
-        for name in in_order(self.kinds):
+        for name in feature_order(self.kinds):
             kind = self.kinds[name]
             inputs = [
                 {"width": _index_width(name, c.feature, fitted[c.feature])}
-                if isinstance(c, FromFeature)
+                if isinstance(c, FeatureInput)
                 else {"family": self.values[c].family} | numbers.get(self._name(c), {})
                 for c in kind.inputs()
             ]
-            measured = Measured(inputs, [asked.counts(c) for c in self.counted[name]])
-            fitted[name] = Fitted(kind, kind.fit(name, measured))
+            measured = FeatureStatistics(inputs, [asked.counts(c) for c in self.counted[name]])
+            fitted[name] = FittedFeature(kind, kind.fit(name, measured))
             if kind.constant(measured):
                 say(f"features.{name}: column `{kind.inputs()[0]}` has one value in the train fold; the feature says nothing")
         return Spec(self.families, {name: fitted[name] for name in self.kinds})
@@ -275,12 +279,12 @@ class Plan(NamedTuple):
 
 def columns_of(kinds: Iterable[Kind]) -> list[str]:
     """The raw columns that kinds take, in order of first use."""
-    return list(dict.fromkeys(chain.from_iterable(map(raw, inputs_of(kinds)))))
+    return list(dict.fromkeys(chain.from_iterable(map(raw_columns, inputs_of(kinds)))))
 
 
 def inputs_of(kinds: Iterable[Kind]) -> list[str | Derived]:
     """The columns and derived numbers that kinds take, in order of first use."""
-    return list(dict.fromkeys(c for kind in kinds for c in kind.inputs() if not isinstance(c, FromFeature)))
+    return list(dict.fromkeys(c for kind in kinds for c in kind.inputs() if not isinstance(c, FeatureInput)))
 
 
 def sql_inputs(
@@ -288,15 +292,15 @@ def sql_inputs(
 ) -> dict[str, list[SqlValue]]:
     """For each kind the SQL values it takes: of columns, or of other features, whose expressions `of` makes."""
     taken: dict[str, list[SqlValue]] = {}
-    for name in in_order(kinds):
+    for name in feature_order(kinds):
         taken[name] = [
-            SqlValue(f"CAST({of(c.feature, taken[c.feature])} AS BIGINT)", "bigint") if isinstance(c, FromFeature) else values[c]
+            SqlValue(f"CAST({of(c.feature, taken[c.feature])} AS BIGINT)", "bigint") if isinstance(c, FeatureInput) else values[c]
             for c in kinds[name].inputs()
         ]
     return taken
 
 
-def in_order(kinds: Mapping[str, Kind]) -> list[str]:
+def feature_order(kinds: Mapping[str, Kind]) -> list[str]:
     """Names such that a feature comes after those it takes (ConfError for a circle or an unknown name)."""
     done: dict[str, None] = {}
 
@@ -304,7 +308,7 @@ def in_order(kinds: Mapping[str, Kind]) -> list[str]:
         if name in path:
             raise ConfError(f"features.{name} takes itself: {' → '.join((*path, name))}")
         for other in kinds[name].inputs():
-            if isinstance(other, FromFeature):
+            if isinstance(other, FeatureInput):
                 _check_taken(name, other.feature, kinds)
                 visit(other.feature, (*path, name))
         done[name] = None
@@ -316,10 +320,10 @@ def in_order(kinds: Mapping[str, Kind]) -> list[str]:
 
 def _check_taken(name: str, other: str, kinds: Mapping[str, Kind]) -> None:
     if other not in kinds:
-        raise ConfError(f"features.{name} takes the feature `{other}`, which is not there{nearest(other, kinds)}")
+        raise ConfError(f"features.{name} takes the feature `{other}`, which is not there{suggestion(other, kinds)}")
 
 
-def _index_width(name: str, other: str, fitted: Fitted) -> int:
+def _index_width(name: str, other: str, fitted: FittedFeature) -> int:
     out = fitted.kind.out(fitted.state)
     if not out.is_index:
         raise ConfError(f"features.{name} takes the feature `{other}`, which yields no single integer; bucketize it first")
@@ -330,7 +334,7 @@ def _of_feature(array: Array) -> ArrowValue:
     return ArrowValue(pa.array(np.asarray(array, np.int64)), "bigint")
 
 
-def _array(column: pa.ChunkedArray, out: Out) -> Array:
+def _array(column: pa.ChunkedArray, out: FeatureOutput) -> Array:
     whole = column.combine_chunks()
     if out.length is None:
         return whole if isinstance(whole, pa.ListArray) else pa.concat_arrays(whole.chunks)
@@ -339,23 +343,23 @@ def _array(column: pa.ChunkedArray, out: Out) -> Array:
     return whole.flatten().to_numpy(zero_copy_only=False).reshape(-1, out.length)
 
 
-def _assembled(outs: Mapping[str, Out], batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _assembled(outs: Mapping[str, FeatureOutput], batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         features = pa.Table.from_batches([batch.select(range(batch.num_columns - len(outs), batch.num_columns))])
         arrays = {name: _array(column, out) for (name, out), column in zip(outs.items(), features.columns, strict=True)}
         kept = batch.columns[: batch.num_columns - len(outs)]
-        columns = [*kept, matrix.vectors(matrix.csr(arrays, outs))]
+        columns = [*kept, matrix.mllib_vectors(matrix.sparse_matrix(arrays, outs))]
         yield pa.RecordBatch.from_arrays(columns, [f"_{i}" for i in range(len(columns))])
 
 
 def _type(frame: "DataFrame", column: str) -> str:
     if column not in frame.columns:
-        raise DataError(f"the table has no column `{column}`, which a feature takes{nearest(column, frame.columns)}")
+        raise DataError(f"the table has no column `{column}`, which a feature takes{suggestion(column, frame.columns)}")
     return frame.schema[column].dataType.simpleString()
 
 
 def _column(rows: pa.Table | pa.RecordBatch, column: str, made_of: str) -> pa.Array | pa.ChunkedArray:
     if column not in rows.schema.names:
-        near = f" ({made_of})" if made_of else nearest(column, rows.schema.names)
+        near = f" ({made_of})" if made_of else suggestion(column, rows.schema.names)
         raise DataError(f"the rows have no column `{column}`, which a feature takes{near}")
     return rows.column(column)

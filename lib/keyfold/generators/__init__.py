@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Tag
 
-from keyfold.errors import nearest
+from keyfold.errors import suggestion
 from keyfold.generators.clicks import Clicks
 from keyfold.generators.generator import Generator
 from keyfold.generators.prices import Prices
@@ -22,7 +22,7 @@ def _known(value: Any) -> Any:
     if isinstance(value, dict) and (name := value.get("generator")) not in list(GENERATORS):
         there = f"there are {', '.join(GENERATORS)}"
         raise ValueError(
-            f"there is no generator `{name}`; {there}{nearest(name, GENERATORS)}"
+            f"there is no generator `{name}`; {there}{suggestion(name, GENERATORS)}"
             if isinstance(name, str)
             else f"`generator` must name one; {there}"
         )
@@ -35,7 +35,7 @@ def _which(value: Any) -> str:
 
 
 # Each is tried by its own name, so that a wrong option is told once, of the generator that is meant.
-Source = Annotated[
+GeneratorSource = Annotated[
     Annotated[str, Tag("str")]
     | Annotated[Telecom, Tag("Telecom")]
     | Annotated[Clicks, Tag("Clicks")]

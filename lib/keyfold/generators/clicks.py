@@ -10,12 +10,23 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from keyfold.generators.generator import Floats, Ints, Log, as_arrow, cdf, chance, crossing, drawn, schema_of, sparse_ids, stream
+from keyfold.core.arrays import Doubles, Int64s
+from keyfold.generators.generator import (
+    EventLog,
+    as_arrow,
+    chance,
+    crossing,
+    cumulative_shares,
+    draw,
+    random_stream,
+    schema_of,
+    sparse_ids,
+)
 
 USERS, ADS, KEYWORDS = 5_000, 100, 500
 GROUPS = ["students", "families", "retired", "commuters", "gamers", "gardeners"]
 DEVICES = ["desktop", "phone", "tablet"]
-LAYOUTS = ["A", "B"]
+CLICKS_LAYOUTS = ["A", "B"]
 _KINDS = "best cheap fast green light new old quiet red small smart soft used warm wide wild"
 _GOODS = """bag bed bike book boots camera car chair clock coat desk door drill flat fridge game garden guitar hat holiday
 insurance jacket jeans kettle lamp laptop loan phone piano plant shoes sofa"""
@@ -24,15 +35,15 @@ insurance jacket jeans kettle lamp laptop loan phone piano plant shoes sofa"""
 class _World(NamedTuple):
     """What all seeds share, so that two seeds are two samples of one population."""
 
-    group: Ints  # of each user
-    user: Floats  # what each adds to the log-odds of a click
-    ad: Floats
-    keyword: Floats
-    pull: Floats  # groups x ads
-    hours: Floats  # devices x hours
+    group: Int64s  # of each user
+    user: Doubles  # what each adds to the log-odds of a click
+    ad: Doubles
+    keyword: Doubles
+    pull: Doubles  # groups x ads
+    hours: Doubles  # devices x hours
 
 
-class Clicks(Log):
+class Clicks(EventLog):
     """`source: {generator: clicks, …}`: a row an ad shown; `end` is the last day, whose clicks are not known yet."""
 
     generator: Literal["clicks"]
@@ -52,10 +63,10 @@ class Clicks(Log):
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
         """The first `size` rows of a block."""
-        rng, world, n = stream(self.seed, number), _world(), self.size
+        rng, world, n = random_stream(self.seed, number), _world(), self.size
         day, last = self.days_of(rng)
-        hour, user, ad, keyword = (drawn(rng, of, n) for of in _SHARES)
-        device, layout = drawn(rng, cdf([3, 5, 1]), n), rng.integers(0, 2, n)
+        hour, user, ad, keyword = (draw(rng, of, n) for of in _SHARES)
+        device, layout = draw(rng, cumulative_shares([3, 5, 1]), n), rng.integers(0, 2, n)
         group = world.group[user]
         log_odds = -2.3 + world.user[user] + world.ad[ad] + world.keyword[keyword] + world.pull[group, ad]
         truth = chance(log_odds + world.hours[device, hour])
@@ -70,14 +81,14 @@ class Clicks(Log):
 
 
 _SHARES = [
-    cdf(1.2 - np.cos(2 * np.pi * (np.arange(24) - 4) / 24)),  # most at four in the afternoon
-    *(cdf(1 / (np.arange(n) + few)) for n, few in ((USERS, 50), (ADS, 8), (KEYWORDS, 20))),
+    cumulative_shares(1.2 - np.cos(2 * np.pi * (np.arange(24) - 4) / 24)),  # most at four in the afternoon
+    *(cumulative_shares(1 / (np.arange(n) + few)) for n, few in ((USERS, 50), (ADS, 8), (KEYWORDS, 20))),
 ]
 
 
 @lru_cache(maxsize=1)
 def _world() -> _World:
-    rng = stream(20_27)
+    rng = random_stream(20_27)
     user, ad, keyword = (strength * rng.standard_normal(n) for n, strength in ((USERS, 0.5), (ADS, 0.4), (KEYWORDS, 0.4)))
     peak = np.array([[10], [17], [22]])
     hours = 0.7 * np.cos(2 * np.pi * (np.arange(24) - peak) / 24)
@@ -88,4 +99,4 @@ def _world() -> _World:
 def _names() -> dict[str, list[str]]:
     keywords = [f"{kind} {thing}" for thing in _GOODS.split() for kind in _KINDS.split()][:KEYWORDS]
     ads = [f"ad-{number:03}" for number in range(1, ADS + 1)]
-    return {"user_group": GROUPS, "ad_id": ads, "keyword": keywords, "device": DEVICES, "layout": LAYOUTS}
+    return {"user_group": GROUPS, "ad_id": ads, "keyword": keywords, "device": DEVICES, "layout": CLICKS_LAYOUTS}

@@ -9,15 +9,13 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator
 
+from keyfold.core.arrays import Bools, Doubles, Int64s
 from keyfold.core.section import Section
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-Arrays = dict[str, NDArray[Any]]
+ColumnArrays = dict[str, NDArray[Any]]
 
 _ARROW = {
     "bigint": pa.int64(), "int": pa.int32(), "date": pa.date32(), "string": pa.string(), "double": pa.float64(),
@@ -58,7 +56,7 @@ class Generator(Section):
         raise NotImplementedError
 
 
-class Log(Generator):
+class EventLog(Generator):
     """One row an event, each drawn by its number alone. What came of those of `end`, the last day, is not known yet: NULL."""
 
     rows: int = Field(200_000, ge=1, le=2**50)
@@ -82,7 +80,7 @@ class Log(Generator):
         return np.datetime64(self.end, "D") - ago, ago == 0
 
 
-def stream(*key: int) -> np.random.Generator:
+def random_stream(*key: int) -> np.random.Generator:
     """The random stream of one key, or of a seed and a block number."""
     return np.random.Generator(np.random.Philox(key=np.array(key, np.uint64) if len(key) > 1 else key[0]))
 
@@ -92,7 +90,9 @@ def schema_of(types: Mapping[str, str]) -> pa.Schema:
     return pa.schema([(name, _ARROW[kind]) for name, kind in types.items()])
 
 
-def as_arrow(schema: pa.Schema, columns: Arrays, names: Mapping[str, list[str]], unknown: Mapping[str, Bools]) -> pa.RecordBatch:
+def as_arrow(
+    schema: pa.Schema, columns: ColumnArrays, names: Mapping[str, list[str]], unknown: Mapping[str, Bools]
+) -> pa.RecordBatch:
     """Columns as Arrow: text as integer codes into its `names`; where `unknown`, NULL."""
 
     def made(field: pa.Field) -> pa.Array:
@@ -103,19 +103,19 @@ def as_arrow(schema: pa.Schema, columns: Arrays, names: Mapping[str, list[str]],
     return pa.record_batch([made(field) for field in schema], schema=schema)
 
 
-def cdf(weights: ArrayLike) -> Floats:
+def cumulative_shares(weights: ArrayLike) -> Doubles:
     """Cumulative shares that `drawn` takes, of weights that are 0 or more."""
     weighed = np.asarray(weights, np.float64)
     return np.cumsum(weighed) / weighed.sum()
 
 
-def drawn(rng: np.random.Generator, cdf: Floats, n: int) -> Ints:
+def draw(rng: np.random.Generator, cdf: Doubles, n: int) -> Int64s:
     """n integers in [0, len(cdf))."""
     # A sum of shares may end just below 1.
     return np.minimum(np.searchsorted(cdf, rng.random(n), "right"), len(cdf) - 1)
 
 
-def sparse_ids(numbers: Ints) -> Ints:
+def sparse_ids(numbers: Int64s) -> Int64s:
     """Ids by a bijection of 54 bits: unique, and half of them above 2^53, where a double loses the last bit."""
     x, low = numbers.astype(np.uint64), np.uint64(2**54 - 1)
     for odd in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03):
@@ -124,12 +124,12 @@ def sparse_ids(numbers: Ints) -> Ints:
     return x.astype(np.int64)
 
 
-def chance(log_odds: Floats) -> Floats:
+def chance(log_odds: Doubles) -> Doubles:
     """The true probability, of six digits, so that what is written is what was drawn with."""
     return np.round(1 / (1 + np.exp(-log_odds)), 6)
 
 
-def crossing(rng: np.random.Generator, rows: int, columns: int, strength: float) -> Floats:
+def crossing(rng: np.random.Generator, rows: int, columns: int, strength: float) -> Doubles:
     """rows x columns of log-odds that no sum of a row's and a column's own effect explains: their means are 0 both ways."""
     drawn = rng.standard_normal((rows, columns))
     return strength * (drawn - drawn.mean(0) - drawn.mean(1, keepdims=True) + drawn.mean())

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from keyfold.generators.generator import Generator, schema_of, stream
+from keyfold.generators.generator import Generator, random_stream, schema_of
 
 PULL = 0.5  # how much of the mean of the last five changes is in the next
 
@@ -29,7 +29,7 @@ class Prices(Generator):
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
         """The days of one symbol."""
-        rng = stream(self.seed, number)
+        rng = random_stream(self.seed, number)
         noise, change = rng.standard_normal(self.days + 5), np.zeros(self.days + 5)
         for i in range(5, len(change)):
             change[i] = PULL * change[i - 5 : i].mean() + noise[i]

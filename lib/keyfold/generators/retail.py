@@ -11,7 +11,18 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from keyfold.generators.generator import Floats, Log, as_arrow, cdf, chance, crossing, drawn, schema_of, sparse_ids, stream
+from keyfold.core.arrays import Doubles
+from keyfold.generators.generator import (
+    EventLog,
+    as_arrow,
+    chance,
+    crossing,
+    cumulative_shares,
+    draw,
+    random_stream,
+    schema_of,
+    sparse_ids,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -25,12 +36,12 @@ PRODUCTS = 200
 class _World(NamedTuple):
     """What all seeds share: effects on the log-odds of buying again."""
 
-    age: Floats
-    product: Floats
-    taste: Floats  # ages x products
+    age: Doubles
+    product: Doubles
+    taste: Doubles  # ages x products
 
 
-class Retail(Log):
+class Retail(EventLog):
     """`source: {generator: retail, …}`: a row a purchase; layout `thin` until `rich_days` before the end, then `rich`."""
 
     generator: Literal["retail"]
@@ -65,10 +76,13 @@ class Retail(Log):
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
         """The first `size` rows of a block."""
-        rng, world, n = stream(self.seed, number), _world(), self.size
+        rng, world, n = random_stream(self.seed, number), _world(), self.size
         day, last = self.days_of(rng)
-        age, product = drawn(rng, cdf([14, 22, 20, 18, 14, 12]), n), drawn(rng, cdf(1 / (np.arange(PRODUCTS) + 30)), n)
-        card = drawn(rng, cdf([20, 30, 25, 20, 5]), n)
+        age, product = (
+            draw(rng, cumulative_shares([14, 22, 20, 18, 14, 12]), n),
+            draw(rng, cumulative_shares(1 / (np.arange(PRODUCTS) + 30)), n),
+        )
+        card = draw(rng, cumulative_shares([20, 30, 25, 20, 5]), n)
         earlier = np.minimum(rng.geometric(0.3, n) - 1, 30)
         points = earlier * 10 + rng.integers(0, 50, n)
         price = np.round(20 * np.exp(0.8 * rng.standard_normal(n)), 2)
@@ -87,6 +101,6 @@ class Retail(Log):
 
 @lru_cache(maxsize=1)
 def _world() -> _World:
-    rng = stream(20_29)
+    rng = random_stream(20_29)
     age, product = 0.2 * rng.standard_normal(len(AGES)), 0.4 * rng.standard_normal(PRODUCTS)
     return _World(age, product, crossing(rng, len(AGES), PRODUCTS, 1.0))

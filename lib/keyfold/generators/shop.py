@@ -10,26 +10,37 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from keyfold.generators.generator import Floats, Log, as_arrow, cdf, chance, crossing, drawn, schema_of, sparse_ids, stream
+from keyfold.core.arrays import Doubles
+from keyfold.generators.generator import (
+    EventLog,
+    as_arrow,
+    chance,
+    crossing,
+    cumulative_shares,
+    draw,
+    random_stream,
+    schema_of,
+    sparse_ids,
+)
 
-AGES = ["18-25", "26-35", "36-45", "46-55", "56-65", "66+"]
+SHOP_AGES = ["18-25", "26-35", "36-45", "46-55", "56-65", "66+"]
 CATEGORIES = ["books", "clothes", "cosmetics", "electronics", "furniture", "games", "garden", "groceries", "sports", "tools"]
 TYPICAL = np.array([15, 40, 20, 250, 300, 45, 60, 8, 70, 90.0])  # price by category
 VIEWS, PRICES = [2, 4, 8], [10, 30, 100, 300]  # the boundaries of ranges
 RANGES = ["below 10", "10 to 30", "30 to 100", "100 to 300", "300 and more"]
-LAYOUTS = ["A", "B"]
+SHOP_LAYOUTS = ["A", "B"]
 
 
 class _World(NamedTuple):
     """What all seeds share: effects on the log-odds of buying."""
 
-    age: Floats
-    category: Floats
-    taste: Floats  # ages x categories
-    doubt: Floats  # ranges of views x ranges of prices
+    age: Doubles
+    category: Doubles
+    taste: Doubles  # ages x categories
+    doubt: Doubles  # ranges of views x ranges of prices
 
 
-class Shop(Log):
+class Shop(EventLog):
     """`source: {generator: shop, …}`: a row a visitor and product; `end` is the last day, whose purchases are not known yet."""
 
     generator: Literal["shop"]
@@ -49,9 +60,12 @@ class Shop(Log):
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
         """The first `size` rows of a block."""
-        rng, world, n = stream(self.seed, number), _world(), self.size
+        rng, world, n = random_stream(self.seed, number), _world(), self.size
         day, last = self.days_of(rng)
-        age, category = drawn(rng, cdf([14, 22, 20, 18, 14, 12]), n), drawn(rng, cdf([12, 14, 8, 10, 5, 8, 7, 20, 9, 7]), n)
+        age, category = (
+            draw(rng, cumulative_shares([14, 22, 20, 18, 14, 12]), n),
+            draw(rng, cumulative_shares([12, 14, 8, 10, 5, 8, 7, 20, 9, 7]), n),
+        )
         views, layout = np.minimum(rng.geometric(0.25, n), 40), rng.integers(0, 2, n)
         price = np.round(TYPICAL[category] * np.exp(0.9 * rng.standard_normal(n)), 2)
         looked, costs = np.searchsorted(VIEWS, views, "right"), np.searchsorted(PRICES, price, "right")
@@ -63,13 +77,13 @@ class Shop(Log):
             "true_probability": truth,
         }  # fmt: skip
         cut = {name: values[:size] for name, values in columns.items()}
-        names = {"age_group": AGES, "product_category": CATEGORIES, "price_range": RANGES, "layout": LAYOUTS}
+        names = {"age_group": SHOP_AGES, "product_category": CATEGORIES, "price_range": RANGES, "layout": SHOP_LAYOUTS}
         return as_arrow(schema_of(self.types), cut, names, {"bought": last[:size]})
 
 
 @lru_cache(maxsize=1)
 def _world() -> _World:
-    rng = stream(20_28)
-    age, category = (0.2 * rng.standard_normal(n) for n in (len(AGES), len(CATEGORIES)))
+    rng = random_stream(20_28)
+    age, category = (0.2 * rng.standard_normal(n) for n in (len(SHOP_AGES), len(CATEGORIES)))
     doubt = 0.55 * np.outer(np.linspace(-1.5, 1.5, len(VIEWS) + 1), np.linspace(-1.5, 1.5, len(RANGES)))
-    return _World(age, category, crossing(rng, len(AGES), len(CATEGORIES), 0.9), doubt)
+    return _World(age, category, crossing(rng, len(SHOP_AGES), len(CATEGORIES), 0.9), doubt)

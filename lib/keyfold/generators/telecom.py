@@ -14,23 +14,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from keyfold.generators.generator import (  # fmt: skip
-    Arrays,
-    Bools,
-    Floats,
+from keyfold.core.arrays import Bools, Doubles, Int64s
+from keyfold.generators.generator import (
+    ColumnArrays,
     Generator,
-    Ints,
     as_arrow,
-    cdf,
     chance,
-    drawn,
+    cumulative_shares,
+    draw,
+    random_stream,
     schema_of,
     sparse_ids,
-    stream,
 )
 
-BLOCK = 1_000
-TYPES = {
+TELECOM_BLOCK = 1_000
+TELECOM_TYPES = {
     "customer_id": "bigint",
     "month": "date",
     "tenure_days": "int",
@@ -49,12 +47,12 @@ TYPES = {
     "left_next_month": "boolean",
     "true_probability": "double",
 }
-SCHEMA = schema_of(TYPES)
+TELECOM_SCHEMA = schema_of(TELECOM_TYPES)
 
 CONTRACTS = ["month-to-month", "one year", "two years"]
 PLANS = ["Mini", "Start", "Senior", "Home", "Family", "Business", "Roam", "Max"]
 PRICES = np.array([9.99, 14.99, 17.99, 24.99, 39.99, 49.99, 34.99, 59.99])
-AGES = ["18-25", "26-35", "36-45", "46-55", "56-65", "66+"]
+TELECOM_AGES = ["18-25", "26-35", "36-45", "46-55", "56-65", "66+"]
 PAYMENTS = ["direct debit", "credit card", "bank transfer", "cash"]
 CITIES = 3_000
 _STARTS = "Al Bør Cast Dún Ebr Fal Gøt Hel Isk Jär Kõl Lüt Mar Nov Oss Pál Quin Rö Sant Þor Ul Vär Wen Żel"
@@ -66,21 +64,21 @@ class _World(NamedTuple):
     """What all seeds share, so that two seeds are two samples of one population."""
 
     cities: list[str]
-    city_cdf: Floats
-    pull: Floats  # plans x cities: what a plan does to the log-odds of leaving, in one city and not in the next
+    city_cdf: Doubles
+    pull: Doubles  # plans x cities: what a plan does to the log-odds of leaving, in one city and not in the next
 
 
 class _People(NamedTuple):
     """What stays with each of a block's 1,000 customers."""
 
-    joined: Ints  # days from the first month's first day; negative for those who were there before
-    joins: Ints  # the month of the history in which they join: 0 for those who were there before
-    codes: dict[str, Ints]
-    charge: Floats
-    calls: Floats
-    data: Floats
-    mood: Floats  # the activity of the month before the first
-    log_odds: Floats
+    joined: Int64s  # days from the first month's first day; negative for those who were there before
+    joins: Int64s  # the month of the history in which they join: 0 for those who were there before
+    codes: dict[str, Int64s]
+    charge: Doubles
+    calls: Doubles
+    data: Doubles
+    mood: Doubles  # the activity of the month before the first
+    log_odds: Doubles
 
 
 class Telecom(Generator):
@@ -94,7 +92,7 @@ class Telecom(Generator):
     months: int = Field(6, ge=2, le=1_200)
     end: str = Field("2026-10", pattern=r"^[1-9]\d{3}-(0[1-9]|1[0-2])$")
 
-    types: ClassVar = TYPES
+    types: ClassVar = TELECOM_TYPES
 
     @property
     def things(self) -> int:
@@ -103,35 +101,38 @@ class Telecom(Generator):
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
         """The history of a block's first `size` customers."""
-        return block(self.seed, number, self.months, self.end, size)
+        return telecom_block(self.seed, number, self.months, self.end, size)
 
 
-def block(seed: int, number: int, months: int = 6, end: str = "2026-10", size: int = BLOCK) -> pa.RecordBatch:
+def telecom_block(seed: int, number: int, months: int = 6, end: str = "2026-10", size: int = TELECOM_BLOCK) -> pa.RecordBatch:
     """The history of the first `size` customers of block `number`, as `SCHEMA`, by customer and month."""
-    rng = stream(seed, number)
+    rng = random_stream(seed, number)
     starts = np.datetime64(end, "M") - months + np.arange(1, months + 2)
     people = _people(rng, starts[0])
     history = _history(rng, people, starts)
     who, when = np.nonzero(history.pop("present")[:size])
     columns = {name: values[who, when] for name, values in history.items()}
     columns |= {name: codes[who] for name, codes in people.codes.items()}
-    columns |= {"customer_id": sparse_ids(number * BLOCK + 1 + np.arange(BLOCK))[who], "monthly_charge": people.charge[who]}
+    columns |= {
+        "customer_id": sparse_ids(number * TELECOM_BLOCK + 1 + np.arange(TELECOM_BLOCK))[who],
+        "monthly_charge": people.charge[who],
+    }
     columns |= {"month": starts[when].astype("datetime64[D]")}
     masks = {name: np.isnan(columns[name]) for name in ("data_gb", "usage_change")}
     masks["left_next_month"] = when == months - 1
-    return as_arrow(SCHEMA, columns, _names(), masks)
+    return as_arrow(TELECOM_SCHEMA, columns, _names(), masks)
 
 
 def _names() -> dict[str, list[str]]:
-    names = {"contract": CONTRACTS, "plan": PLANS, "age_group": AGES, "payment_method": PAYMENTS}
+    names = {"contract": CONTRACTS, "plan": PLANS, "age_group": TELECOM_AGES, "payment_method": PAYMENTS}
     return names | {"city": _world().cities}
 
 
 @lru_cache(maxsize=1)
 def _world() -> _World:
-    rng = stream(20_26)
+    rng = random_stream(20_26)
     pull = 0.65 * rng.standard_normal((len(PLANS), CITIES)) + 0.25 * rng.standard_normal(CITIES)
-    return _World(_city_names(rng), cdf(1 / (np.arange(CITIES) + 8.0)), pull)
+    return _World(_city_names(rng), cumulative_shares(1 / (np.arange(CITIES) + 8.0)), pull)
 
 
 def _city_names(rng: np.random.Generator) -> list[str]:
@@ -140,39 +141,39 @@ def _city_names(rng: np.random.Generator) -> list[str]:
 
 
 def _people(rng: np.random.Generator, first: np.datetime64) -> _People:
-    joins = np.where(rng.random(BLOCK) < 0.86, 0, rng.geometric(0.3, BLOCK))
-    before = -1 - np.minimum(rng.gamma(1.1, 700, BLOCK), 9_000).astype(np.int64)
+    joins = np.where(rng.random(TELECOM_BLOCK) < 0.86, 0, rng.geometric(0.3, TELECOM_BLOCK))
+    before = -1 - np.minimum(rng.gamma(1.1, 700, TELECOM_BLOCK), 9_000).astype(np.int64)
     day = ((first + joins).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64)
-    joined = np.where(joins > 0, day + rng.integers(0, 28, BLOCK), before)
+    joined = np.where(joins > 0, day + rng.integers(0, 28, TELECOM_BLOCK), before)
     world, codes = _world(), _codes(rng)
-    extra = rng.gamma(2.0, 3.0, BLOCK)
+    extra = rng.gamma(2.0, 3.0, TELECOM_BLOCK)
     pull = world.pull[codes["plan"], codes["city"]]
     contract = np.array([0.7, -0.7, -1.6])[codes["contract"]]
-    noise = 0.35 * rng.standard_normal(BLOCK)
+    noise = 0.35 * rng.standard_normal(TELECOM_BLOCK)
     charge = np.round(PRICES[codes["plan"]] * np.array([1, 0.93, 0.87])[codes["contract"]] + extra, 2)
-    calls, data = rng.gamma(3.0, 14.0, BLOCK), 0.3 + rng.gamma(1.6, 5.0, BLOCK) * (PRICES[codes["plan"]] / 30)
+    calls, data = rng.gamma(3.0, 14.0, TELECOM_BLOCK), 0.3 + rng.gamma(1.6, 5.0, TELECOM_BLOCK) * (PRICES[codes["plan"]] / 30)
     log_odds = -4.95 + contract + pull + 0.06 * (extra - 6) + noise
-    return _People(joined, joins, codes, charge, calls, data, 0.3 * rng.standard_normal(BLOCK), log_odds)
+    return _People(joined, joins, codes, charge, calls, data, 0.3 * rng.standard_normal(TELECOM_BLOCK), log_odds)
 
 
-def _codes(rng: np.random.Generator) -> dict[str, Ints]:
+def _codes(rng: np.random.Generator) -> dict[str, Int64s]:
     cdfs = {
-        "contract": cdf([0.55, 0.25, 0.2]),
-        "plan": cdf([0.1, 0.2, 0.08, 0.17, 0.17, 0.08, 0.05, 0.15]),
+        "contract": cumulative_shares([0.55, 0.25, 0.2]),
+        "plan": cumulative_shares([0.1, 0.2, 0.08, 0.17, 0.17, 0.08, 0.05, 0.15]),
         "city": _world().city_cdf,
-        "age_group": cdf([0.14, 0.22, 0.2, 0.18, 0.14, 0.12]),
-        "payment_method": cdf([0.42, 0.28, 0.2, 0.1]),
+        "age_group": cumulative_shares([0.14, 0.22, 0.2, 0.18, 0.14, 0.12]),
+        "payment_method": cumulative_shares([0.42, 0.28, 0.2, 0.1]),
     }
-    return {name: drawn(rng, of, BLOCK) for name, of in cdfs.items()}
+    return {name: draw(rng, of, TELECOM_BLOCK) for name, of in cdfs.items()}
 
 
-def _history(rng: np.random.Generator, people: _People, starts: NDArray[np.datetime64]) -> Arrays:
+def _history(rng: np.random.Generator, people: _People, starts: NDArray[np.datetime64]) -> ColumnArrays:
     """Arrays of 1,000 customers x months; `present` says which of them are rows."""
     days = (starts.astype("datetime64[D]") - starts[0].astype("datetime64[D]")).astype(np.int64)
-    gone, mood, before = np.zeros(BLOCK, bool), people.mood, people.data * np.exp(people.mood) * _season(starts[0] - 1)
+    gone, mood, before = np.zeros(TELECOM_BLOCK, bool), people.mood, people.data * np.exp(people.mood) * _season(starts[0] - 1)
     months = []
     for t, start in enumerate(starts[:-1]):
-        mood = 0.6 * mood + 0.25 * rng.standard_normal(BLOCK)
+        mood = 0.6 * mood + 0.25 * rng.standard_normal(TELECOM_BLOCK)
         month, used = _month(rng, people, mood, before, _season(start), days[t + 1] - people.joined, people.joined >= days[t])
         months.append(month | {"present": (people.joins <= t) & ~gone})
         before, gone = used, gone | (months[-1]["present"] & month["left_next_month"])
@@ -185,12 +186,12 @@ def _season(month: np.datetime64) -> float:
 
 
 def _month(
-    rng: np.random.Generator, p: _People, mood: Floats, before: Floats, season: float, tenure: Ints, new: Bools
-) -> tuple[Arrays, Floats]:
+    rng: np.random.Generator, p: _People, mood: Doubles, before: Doubles, season: float, tenure: Int64s, new: Bools
+) -> tuple[ColumnArrays, Doubles]:
     """One month of all 1,000, present or not, so that each month takes its own place in the stream; and the usage."""
     used = p.data * np.exp(mood) * season
     change = np.where(new, np.nan, np.round(used / before - 1, 4))
-    complaints = rng.poisson(0.09, BLOCK)
+    complaints = rng.poisson(0.09, TELECOM_BLOCK)
     support = rng.poisson(0.25 + 1.2 * complaints)
     late = rng.poisson(np.array([0.03, 0.06, 0.12, 0.25])[p.codes["payment_method"]])
     drop = np.clip(-np.nan_to_num(change), 0, 1)
@@ -200,12 +201,12 @@ def _month(
     month = {
         "tenure_days": tenure,
         "calls": rng.poisson(p.calls * np.exp(mood / 2) * season),
-        "data_gb": np.where(rng.random(BLOCK) < 0.02, np.nan, np.round(used, 3)),
+        "data_gb": np.where(rng.random(TELECOM_BLOCK) < 0.02, np.nan, np.round(used, 3)),
         "support_calls": support,
         "complaints": complaints,
         "late_payments": late,
         "usage_change": change,
-        "left_next_month": rng.random(BLOCK) < truth,
+        "left_next_month": rng.random(TELECOM_BLOCK) < truth,
         "true_probability": truth,
     }
     return month, used

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from keyfold.generators.generator import Floats, Generator, Ints, schema_of, sparse_ids, stream
+from keyfold.core.arrays import Doubles, Int64s
+from keyfold.generators.generator import Generator, random_stream, schema_of, sparse_ids
 
 SPREADS, IMBALANCES, TRENDS, VOLUMES = 5, 19, 5, 4
 STATES = SPREADS * IMBALANCES * TRENDS * VOLUMES
@@ -41,7 +42,7 @@ class Ticks(Generator):
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
         """Each state once, in an order of the block's own."""
-        state = stream(self.seed, number).permutation(STATES)[:size]
+        state = random_stream(self.seed, number).permutation(STATES)[:size]
         spread, imbalance, trend, volume = np.unravel_index(state, (SPREADS, IMBALANCES, TRENDS, VOLUMES))
         spread, imbalance, trend = spread + 1, imbalance - IMBALANCES // 2, trend - TRENDS // 2
         numbers = number * STATES + np.arange(size)
@@ -52,7 +53,7 @@ class Ticks(Generator):
         )
 
 
-def move(spread: Ints, imbalance: Ints, trend: Ints, volume: Ints) -> Floats:
+def move(spread: Int64s, imbalance: Int64s, trend: Int64s, volume: Int64s) -> Doubles:
     """What the price does next, in ticks, of six digits: pulled by the heavier side, the less the wider the spread, and pushed on by a busy trend."""
     pull = np.tanh(0.35 * imbalance / spread)
     push = 0.3 * trend * np.log1p(volume) / np.sqrt(spread)

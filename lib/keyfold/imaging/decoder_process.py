@@ -22,7 +22,7 @@ from keyfold.imaging import pixels
 from keyfold.imaging.operations import Operation, Output
 
 
-class Opening(Section):
+class DecoderOptions(Section):
     """All that a decoder needs to know."""
 
     formats: list[str]
@@ -33,7 +33,7 @@ class Opening(Section):
     seconds: float
 
 
-class Decoded(NamedTuple):
+class DecodedImage(NamedTuple):
     """What became of an image: facts, and its new file's bytes."""
 
     facts: dict[str, Any]
@@ -43,17 +43,17 @@ class Decoded(NamedTuple):
 class Decoder:
     """The asking side; the process begins with the first question, and again after one that ended it."""
 
-    def __init__(self, opening: Opening) -> None:
+    def __init__(self, opening: DecoderOptions) -> None:
         self._opening = opening
         self.patience = 60 + 20 * opening.seconds  # of the clock: for a process that waits for ever, on whatever it is
         self._child: subprocess.Popen[bytes] | None = None
         self._line: Connection | None = None
 
-    def size(self, cell: bytes | str) -> Decoded:
+    def size(self, cell: bytes | str) -> DecodedImage:
         """`pixels` (int) of an image, by its header; or `reason`."""
         return self._asked("size", "", cell)
 
-    def made(self, cell: bytes | str, into: str = "") -> Decoded:
+    def made(self, cell: bytes | str, into: str = "") -> DecodedImage:
         """`width`, `height`, `bytes` (int) and `sha256` of the new file, which is written `into` a path or given back; or `reason`.
 
         Where something of a sound picture was left out, `note` says so.
@@ -69,7 +69,7 @@ class Decoder:
             self._child.wait()
         self._child = self._line = None
 
-    def _asked(self, what: str, into: str, cell: bytes | str) -> Decoded:
+    def _asked(self, what: str, into: str, cell: bytes | str) -> DecodedImage:
         try:
             line = self._line or self._begin()
             line.send_bytes(json.dumps([what, into, cell if isinstance(cell, str) else None]).encode())
@@ -77,14 +77,14 @@ class Decoder:
                 line.send_bytes(cell)
             if not line.poll(self.patience):
                 self.close()
-                return Decoded({"reason": f"the decoder gave no answer within {self.patience:g} seconds"})
+                return DecodedImage({"reason": f"the decoder gave no answer within {self.patience:g} seconds"})
             facts = json.loads(line.recv_bytes())
-            return Decoded(facts, line.recv_bytes() if facts.pop("follows", False) else b"")
+            return DecodedImage(facts, line.recv_bytes() if facts.pop("follows", False) else b"")
         except ValueError:  # no answer of ours: whatever the image made of it, that process is not asked again
             self.close()
-            return Decoded({"reason": "the decoder's answer makes no sense"})
+            return DecodedImage({"reason": "the decoder's answer makes no sense"})
         except (EOFError, OSError):
-            return Decoded({"reason": self._ended()})
+            return DecodedImage({"reason": self._ended()})
 
     def _begin(self) -> Connection:
         ours, theirs = socket.socketpair()
@@ -104,10 +104,10 @@ class Decoder:
         return f"the decoder ended over it ({signal.Signals(-code).name if code < 0 else f'code {code}'})"
 
 
-def answer() -> None:
+def serve() -> None:
     """In the process: answers until no one asks any more."""
     line = Connection(int(sys.argv[1]))
-    opening = Opening.model_validate_json(line.recv_bytes())
+    opening = DecoderOptions.model_validate_json(line.recv_bytes())
     _limit(opening.memory_mb * 2**20)
     while True:
         try:
@@ -134,37 +134,37 @@ def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _answered(opening: Opening, what: str, cell: bytes | str, into: str) -> Decoded:
+def _answered(opening: DecoderOptions, what: str, cell: bytes | str, into: str) -> DecodedImage:
     try:
-        with pixels.opened(cell, opening.formats, opening.max_pixels) as image:
+        with pixels.open_image(cell, opening.formats, opening.max_pixels) as image:
             if what == "size":
-                return Decoded({"pixels": image.width * image.height})
+                return DecodedImage({"pixels": image.width * image.height})
             frames = list(_frames(opening, image))
             note = {"note": "its EXIF block is damaged, so it is taken as upright"} if pixels.DAMAGED in image.info else {}
             file = opening.output.encoded(frames, image)
     except pixels.UnusableError as error:
-        return Decoded({"reason": str(error)})
+        return DecodedImage({"reason": str(error)})
     size = {"width": frames[0].width, "height": frames[0].height, "bytes": len(file)}
     facts = size | {"sha256": hashlib.sha256(file).hexdigest()} | note
     if not into:
-        return Decoded(facts, file)
-    write(file, Path(into))
-    return Decoded(facts)
+        return DecodedImage(facts, file)
+    write_atomically(file, Path(into))
+    return DecodedImage(facts)
 
 
-def _frames(opening: Opening, image: Any) -> Any:
+def _frames(opening: DecoderOptions, image: Any) -> Any:
     every = range(getattr(image, "n_frames", 1)) if opening.output.frames == "all" else [0]
     if len(every) * image.width * image.height > opening.max_pixels:
         raise pixels.UnusableError(f"its {len(every)} frames have more pixels than `max_pixels`, {opening.max_pixels:,}")
     for number in every:
         image.seek(number)
-        frame = pixels.plain(image.copy() if len(every) > 1 else image)
+        frame = pixels.normalised(image.copy() if len(every) > 1 else image)
         for operation in opening.operations:
             frame = operation.apply(frame)
         yield frame
 
 
-def write(file: bytes, path: Path) -> None:
+def write_atomically(file: bytes, path: Path) -> None:
     """In one go: what is there afterwards is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -161,10 +161,10 @@ class Output(Section):
 
     def encoded(self, frames: "list[Picture]", source: "Picture") -> bytes:
         """The file's bytes; `source` is where metadata and times of frames come from."""
-        ready = [pixels.on(f, self.background) if self.format == "JPEG" else f for f in frames]
+        ready = [pixels.without_transparency(f, self.background) if self.format == "JPEG" else f for f in frames]
         more: dict[str, object] = {"quality": self.quality} if self.format in ("JPEG", "WEBP") else {}
         if self.metadata == "keep" and self.format != "GIF":
-            tags = pixels.exif(source)
+            tags = pixels.exif_tags(source)
             tags.pop(pixels.ORIENTATION, None)
             more["exif"] = tags.tobytes()
         if len(ready) > 1:

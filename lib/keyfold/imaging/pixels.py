@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import PIL.Image
     from PIL.Image import Image as Picture
 
-VERSION = 2  # of what pixels `plain` makes of a file
-MOST = 89_478_485  # pixels, above which Pillow itself speaks of a bomb
+PIXELS_VERSION = 2  # of what pixels `plain` makes of a file
+MAX_PIXELS = 89_478_485  # pixels, above which Pillow itself speaks of a bomb
 
 
 class UnusableError(ValueError):
@@ -27,12 +27,12 @@ class UnusableError(ValueError):
 
 
 @contextmanager
-def opened(cell: bytes | str, formats: Sequence[str], max_pixels: int) -> "Iterator[Picture]":
+def open_image(cell: bytes | str, formats: Sequence[str], max_pixels: int) -> "Iterator[Picture]":
     """The image of a file's bytes or of its path, its header read and looked at; whatever goes wrong inside is an UnusableError."""
     import PIL.Image
 
     try:
-        file = io.BytesIO(cell) if isinstance(cell, bytes) else path_of(cell)
+        file = io.BytesIO(cell) if isinstance(cell, bytes) else image_path(cell)
         with PIL.Image.open(file, formats=tuple(formats)) as image:
             _refuse_large(image, max_pixels)
             yield image
@@ -52,7 +52,7 @@ def _why(error: Exception, formats: Sequence[str], max_pixels: int) -> str:
     if isinstance(error, PIL.UnidentifiedImageError):
         return f"it is no {' or '.join(formats)} file (`formats`), or its header is damaged"
     if isinstance(error, PIL.Image.DecompressionBombError):
-        return f"it has more than {2 * MOST:,} pixels, and `max_pixels` is {max_pixels:,}"
+        return f"it has more than {2 * MAX_PIXELS:,} pixels, and `max_pixels` is {max_pixels:,}"
     if isinstance(error, MemoryError):
         return "it takes more memory than `memory_mb` allows"
     return str(error).partition("\n")[0] or type(error).__name__
@@ -65,13 +65,13 @@ ORIENTATION = 0x0112
 DAMAGED = "keyfold_exif_damaged"
 
 
-def plain(image: "Picture") -> "Picture":
+def normalised(image: "Picture") -> "Picture":
     """The same picture upright, of mode L, RGB or RGBA: 16 bits become their upper 8, colours those of sRGB."""
     import PIL.Image
 
     _make_key_transparent(image)
     image.load()
-    if turn := _UPRIGHT.get(exif(image).get(ORIENTATION, 1)):
+    if turn := _UPRIGHT.get(exif_tags(image).get(ORIENTATION, 1)):
         image = image.transpose(PIL.Image.Transpose[turn])
     if image.mode == "F":
         raise UnusableError("its pixels are floating-point numbers, which say nothing of what is white")
@@ -87,7 +87,7 @@ def plain(image: "Picture") -> "Picture":
     return made
 
 
-def exif(image: "Picture") -> "PIL.Image.Exif":
+def exif_tags(image: "Picture") -> "PIL.Image.Exif":
     """The EXIF tags of a loaded image; none where the block is damaged, which `image.info` then says."""
     import PIL.Image
 
@@ -150,7 +150,7 @@ def _in_srgb(image: "Picture") -> "Picture":
     return made.convert(mode)
 
 
-def on(image: "Picture", background: str = "white") -> "Picture":
+def without_transparency(image: "Picture", background: str = "white") -> "Picture":
     """Without transparency."""
     import PIL.Image
 
@@ -159,7 +159,7 @@ def on(image: "Picture", background: str = "white") -> "Picture":
     return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, background), image).convert("RGB")
 
 
-def path_of(text: str) -> Path:
+def image_path(text: str) -> Path:
     """The file that a path or a `file:` URI means; Spark writes such URIs both as they are and percent-encoded."""
     there = re.sub(r"^file:(//(localhost)?)?(?=/)", "", text)
     if not there.startswith("/"):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from keyfold.conf.versions import FUNCTIONS, Scalar, Version
+from keyfold.conf.versions import BRIDGE_FUNCTIONS, LayoutVersion, Scalar
 from keyfold.core import sql
 from keyfold.core.sql import col
 from keyfold.ingestion import casts, sources
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from keyfold.conf.data import Data
 
 
-class Given(NamedTuple):
+class BridgedColumn(NamedTuple):
     """A column of the current schema as an older layout gives it, why a row cannot (or NULL), and the text that is a time."""
 
     value: "Column"
@@ -22,7 +22,7 @@ class Given(NamedTuple):
     clock: "Column | None" = None
 
 
-def given(data: "Data", version: Version, name: str) -> Given:
+def bridge_column(data: "Data", version: LayoutVersion, name: str) -> BridgedColumn:
     """The column `name` of the current schema, over rows of the layout."""
     from pyspark.sql import functions as F
 
@@ -34,41 +34,41 @@ def given(data: "Data", version: Version, name: str) -> Given:
     if way.derived:
         ((function, columns),) = way.derived.items()
         types = [version.types[c] for c in columns]
-        made = sql.column(FUNCTIONS[function].make(name, [sql.reference(c) for c in columns], types))
-        return _brought(data, made, FUNCTIONS[function].type or types[0], wanted, f"{function} of {', '.join(columns)}")
+        made = sql.column(BRIDGE_FUNCTIONS[function].make(name, [sql.column_reference(c) for c in columns], types))
+        return _brought(data, made, BRIDGE_FUNCTIONS[function].type or types[0], wanted, f"{function} of {', '.join(columns)}")
     if way.mapped is not None:
         value, text = F.lit(None).cast(wanted), col(way.mapped).cast("string")
         for old, new in way.values.items():
             value = F.when(text == F.lit(old), _constant(data, new, wanted)).otherwise(value)
         odd = text.isNotNull() & ~text.isin(*way.values)
         said = f"`{way.mapped}` has a value that the map of `{name}` lacks"
-        return Given(value, nothing if way.missing else F.when(odd, F.lit(said)))
-    return Given(_constant(data, way.constant, wanted), nothing)
+        return BridgedColumn(value, nothing if way.missing else F.when(odd, F.lit(said)))
+    return BridgedColumn(_constant(data, way.constant, wanted), nothing)
 
 
 def _constant(data: "Data", value: Scalar | None, wanted: str) -> "Column":
     from pyspark.sql import functions as F
 
-    return casts.cast(F.lit(None if value is None else str(value)), wanted, casts.Written(zone=data.zone))
+    return casts.cast_text(F.lit(None if value is None else str(value)), wanted, casts.TextFormat(zone=data.zone))
 
 
-def _brought(data: "Data", value: "Column", had: str, wanted: str, named: str) -> Given:
+def _brought(data: "Data", value: "Column", had: str, wanted: str, named: str) -> BridgedColumn:
     """Without loss: what is brought back must be what was there."""
     from pyspark.sql import functions as F
 
     if had == wanted:
-        return Given(value, F.lit(None).cast("string"))
+        return BridgedColumn(value, F.lit(None).cast("string"))
     there, clock = value.isNotNull(), None
     if had == "string" or (wanted == "timestamp" and had in ("date", "timestamp_ntz")):
         text = value.cast("string")
-        made = casts.cast(text, wanted, sources.written(data.csv, data.zone))
-        there, clock = there & (casts.trimmed(text) != ""), text if wanted == "timestamp" else None
+        made = casts.cast_text(text, wanted, sources.text_format(data.csv, data.zone))
+        there, clock = there & (casts.trim(text) != ""), text if wanted == "timestamp" else None
     else:
         zoned = data.zone if had == "timestamp" else None
         made = (F.from_utc_timestamp(value, zoned) if zoned else value).try_cast(wanted)
         back = F.to_utc_timestamp(made.try_cast(had), zoned) if zoned else made.try_cast(had)
         made = F.when(back.eqNullSafe(value), made)
-    return Given(made, F.when(there & made.isNull(), F.lit(f"{named} cannot be brought to {wanted} without loss")), clock)
+    return BridgedColumn(made, F.when(there & made.isNull(), F.lit(f"{named} cannot be brought to {wanted} without loss")), clock)
 
 
 def lineage(data: "Data") -> tuple[list[str], list[list[str]]]:
@@ -82,6 +82,6 @@ def lineage(data: "Data") -> tuple[list[str], list[list[str]]]:
     return ["column", "type", *(version.name for version in data.versions)], [*cells, dropped]
 
 
-def _not_taken(version: Version, current: Mapping[str, str]) -> str:
+def _not_taken(version: LayoutVersion, current: Mapping[str, str]) -> str:
     taken = {c for way in version.columns_from.values() for c in way.takes} | (current.keys() - version.columns_from.keys())
     return ", ".join(c for c in version.columns if c not in taken)

@@ -23,14 +23,14 @@ _DAY = r"^\d{4}-\d{1,2}-\d{1,2}$"
 _BLANKS = "".join(map(chr, [*range(33), 127]))  # what Spark's own casts leave out
 
 
-def trimmed(text: "Column") -> "Column":
+def trim(text: "Column") -> "Column":
     """Text without the blanks around it, control characters among them."""
     from pyspark.sql import functions as F
 
     return F.btrim(text, F.lit(_BLANKS))
 
 
-class Written(NamedTuple):
+class TextFormat(NamedTuple):
     """How text writes its values: the mark before a fraction, what groups of three digits are told apart by, the zone of times."""
 
     decimal: str = "."
@@ -38,29 +38,29 @@ class Written(NamedTuple):
     zone: str | None = None
 
 
-def iso(text: "Column", type_: str, form: str) -> "Column":
+def iso_text(text: "Column", type_: str, form: str) -> "Column":
     """Dates and times of a form, as ISO text; NULL where they are not of it."""
     from pyspark.sql import functions as F
 
-    at = F.try_to_timestamp(trimmed(text), F.lit(form))
+    at = F.try_to_timestamp(trim(text), F.lit(form))
     if type_ == "date":
         return F.date_format(at, "yyyy-MM-dd")
     return F.date_format(at, "yyyy-MM-dd HH:mm:ss.SSSSSS" + ("'Z'" if has_offset(form) else ""))
 
 
-def cast(text: "Column", type_: str, how: Written = Written()) -> "Column":  # noqa: B008
+def cast_text(text: "Column", type_: str, how: TextFormat = TextFormat()) -> "Column":  # noqa: B008
     """Text as a type, without loss."""
     from pyspark.sql import functions as F
 
     if type_ == "string":
         return text
-    plain = trimmed(text)
+    plain = trim(text)
     if type_.startswith(("date", "timestamp")):
         plain = F.when(plain.rlike(_DAY if type_ == "date" else _DATED), plain)
     if type_.startswith("timestamp"):
         plain = F.when(~plain.rlike(_FINER), plain)
     if type_ == "timestamp":
-        return moment(plain, how.zone)
+        return cast_timestamp(plain, how.zone)
     if type_ == "timestamp_ntz":
         plain = F.when(plain.rlike(LOCAL), plain)
     if type_ not in ("boolean", "date", "timestamp_ntz"):
@@ -88,13 +88,13 @@ def why_not(named: str, text: "Column", type_: str, said: str) -> "Column":
     why = F.lit(f"{named} is not {said}")
     if not type_.startswith("timestamp"):
         return why
-    plain, finer = trimmed(text), F.lit(f"{named} has nanoseconds, and a time holds microseconds")
+    plain, finer = trim(text), F.lit(f"{named} has nanoseconds, and a time holds microseconds")
     found = F.when(plain.try_cast("timestamp").isNull(), why).when(plain.rlike(_FINER), finer)
     offset = ~plain.rlike(LOCAL) & F.lit(type_ == "timestamp_ntz")
     return found.when(offset, F.lit(f"{named} has an offset, and {said} has none")).otherwise(why)
 
 
-def _plain(text: "Column", how: Written) -> "Column":
+def _plain(text: "Column", how: TextFormat) -> "Column":
     """A number as Spark writes it; NULL where groups are not of three digits, or another mark stands before the fraction."""
     from pyspark.sql import functions as F
 
@@ -109,7 +109,7 @@ def _plain(text: "Column", how: Written) -> "Column":
     return F.when(~F.contains(text, F.lit(".")), F.replace(text, F.lit(decimal), F.lit(".")))
 
 
-def moment(text: "Column", zone: str | None) -> "Column":
+def cast_timestamp(text: "Column", zone: str | None) -> "Column":
     """Trimmed text as a moment, NULL where it is none.
 
     What the zone's clock shows twice is the earlier of the two, what it skips is moved by the width of the gap.
@@ -120,39 +120,39 @@ def moment(text: "Column", zone: str | None) -> "Column":
     return F.when(text.rlike(LOCAL), F.to_utc_timestamp(at, zone)).otherwise(at) if zone else at
 
 
-def skipped(text: "Column", zone: str) -> "Column":
+def is_skipped_time(text: "Column", zone: str) -> "Column":
     """Whether the zone's clock never shows this time."""
     from pyspark.sql import functions as F
 
-    return text.rlike(LOCAL) & (F.from_utc_timestamp(moment(text, zone), zone) != text.try_cast("timestamp"))
+    return text.rlike(LOCAL) & (F.from_utc_timestamp(cast_timestamp(text, zone), zone) != text.try_cast("timestamp"))
 
 
-def twice(text: "Column", zone: str) -> "Column":
+def is_repeated_time(text: "Column", zone: str) -> "Column":
     """Whether the zone's clock shows this time twice."""
     from pyspark.sql import functions as F
 
-    wall, found = text.try_cast("timestamp"), moment(text, zone)
+    wall, found = text.try_cast("timestamp"), cast_timestamp(text, zone)
     later = found + F.expr("INTERVAL 1 DAY")
     offset = F.unix_micros(F.from_utc_timestamp(later, zone)) - F.unix_micros(later)
     other = F.timestamp_micros(F.unix_micros(wall) - offset)
     return text.rlike(LOCAL) & (other > found) & (F.from_utc_timestamp(other, zone) == wall)
 
 
-def clocks(texts: "Mapping[str, Column]", zone: str | None) -> "dict[str, Column]":
+def clock_faults(texts: "Mapping[str, Column]", zone: str | None) -> "dict[str, Column]":
     """Of a row's times as text: which there is without an offset though no zone is declared, how many are skipped or shown twice."""
     from pyspark.sql import functions as F
 
-    plain = {name: trimmed(text) for name, text in texts.items()}
+    plain = {name: trim(text) for name, text in texts.items()}
     if not texts:
         return {}
     if zone is None:
         said = [F.when(t.rlike(LOCAL), F.concat(F.lit(f"`{n}` has the time `"), t, F.lit("`"))) for n, t in plain.items()]
         return {ZONELESS: F.coalesce(*said, F.lit(None))}
-    counted = {SKIPPED: skipped, TWICE: twice}
+    counted = {SKIPPED: is_skipped_time, TWICE: is_repeated_time}
     return {name: _sum([how(t, zone).cast("int") for t in plain.values()]) for name, how in counted.items()}
 
 
-def merged(there: Sequence[str], more: "Mapping[str, Column]") -> "dict[str, Column]":
+def merge_clock_faults(there: Sequence[str], more: "Mapping[str, Column]") -> "dict[str, Column]":
     """What `clocks` found in columns that are there, and more of it."""
     from pyspark.sql import functions as F
 

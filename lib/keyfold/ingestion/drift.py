@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import yaml
 
 from keyfold.conf.columns import TYPES, is_own
-from keyfold.conf.versions import castable
+from keyfold.conf.versions import can_cast
 from keyfold.core.names import BRIDGED
 from keyfold.core.types import family_of
 from keyfold.errors import DataError
@@ -22,7 +22,7 @@ _WIDER = [("tinyint", "smallint", "int", "bigint"), ("float", "double")]
 _NESTED = ("struct", "array", "map")
 
 
-class Came(NamedTuple):
+class ArrivedColumn(NamedTuple):
     """A column that came: its name as it is written, its type where the file has one, whether it may hold NULL."""
 
     name: str
@@ -30,7 +30,7 @@ class Came(NamedTuple):
     nullable: bool = True
 
 
-class Verdict(NamedTuple):
+class DriftVerdict(NamedTuple):
     """What is to be done about one difference."""
 
     kind: str
@@ -38,13 +38,13 @@ class Verdict(NamedTuple):
     said: str
 
 
-class Layout(NamedTuple):
+class LayoutDrift(NamedTuple):
     """All verdicts, and by declared column the name under which it came."""
 
-    verdicts: list[Verdict]
+    verdicts: list[DriftVerdict]
     names: dict[str, str]
 
-    def settled(self, where: str, stub: str) -> "Layout":
+    def settled(self, where: str, stub: str) -> "LayoutDrift":
         """Itself, if every difference is accepted (DataError with all others, and the stub where a bridge is needed)."""
         bad = [v for v in self.verdicts if v.verdict != "accept"]
         if not bad:
@@ -56,7 +56,7 @@ class Layout(NamedTuple):
         )
 
 
-def compared(declared: Mapping[str, str], came: Sequence[Came], required: Sequence[str] = ()) -> Layout:
+def compare_layouts(declared: Mapping[str, str], came: Sequence[ArrivedColumn], required: Sequence[str] = ()) -> LayoutDrift:
     """What becomes of the columns that came; `required` are declared ones that may not be NULL."""
     plain = [_plain(c.name) for c in came]
     names: dict[str, str] = {}
@@ -66,65 +66,65 @@ def compared(declared: Mapping[str, str], came: Sequence[Came], required: Sequen
         if found := exact or close:
             names[name] = found[0]
     verdicts = [*_odd_names(came, plain), *_written(declared, came, names), *_types(declared, came, names, required)]
-    return Layout([*verdicts, *_unknown(declared, came, plain, names)], names)
+    return LayoutDrift([*verdicts, *_unknown(declared, came, plain, names)], names)
 
 
 def _plain(name: str) -> str:
     return name.removeprefix("\ufeff").strip().strip('"').strip()
 
 
-def _odd_names(came: Sequence[Came], plain: Sequence[str]) -> Iterator[Verdict]:
+def _odd_names(came: Sequence[ArrivedColumn], plain: Sequence[str]) -> Iterator[DriftVerdict]:
     often = Counter(p.casefold() for p in plain)
     for name in dict.fromkeys(c.name for c, p in zip(came, plain, strict=True) if p and often[p.casefold()] > 1):
-        yield Verdict(
+        yield DriftVerdict(
             "duplicate name", "refuse", f"`{name}` stands more than once, or differs from another by case or blanks alone"
         )
     for number, name in enumerate(plain, 1):
         if not name:
-            yield Verdict("no name", "refuse", f"column {number} has no name")
+            yield DriftVerdict("no name", "refuse", f"column {number} has no name")
         if name == BRIDGED or is_own(name):
-            yield Verdict("reserved name", "refuse", f"`{name}` is a name that keyfold itself gives")
+            yield DriftVerdict("reserved name", "refuse", f"`{name}` is a name that keyfold itself gives")
 
 
-def _written(declared: Mapping[str, str], came: Sequence[Came], names: Mapping[str, str]) -> Iterator[Verdict]:
+def _written(declared: Mapping[str, str], came: Sequence[ArrivedColumn], names: Mapping[str, str]) -> Iterator[DriftVerdict]:
     for name, as_written in names.items():
         if as_written.startswith("\ufeff"):
-            yield Verdict("byte order mark", "accept", f"a byte order mark stands before `{name}`")
+            yield DriftVerdict("byte order mark", "accept", f"a byte order mark stands before `{name}`")
         trimmed = as_written.removeprefix("\ufeff")
         if trimmed != trimmed.strip():
-            yield Verdict("blanks around the name", "accept", f"blanks stand around `{name}`")
+            yield DriftVerdict("blanks around the name", "accept", f"blanks stand around `{name}`")
         if _plain(as_written) != name and _plain(as_written).casefold() == name.casefold():
-            yield Verdict("changed case", "accept", f"`{name}` is written `{_plain(as_written)}`")
+            yield DriftVerdict("changed case", "accept", f"`{name}` is written `{_plain(as_written)}`")
     order = list(dict.fromkeys(c.name for c in came if c.name in names.values()))
     if order != [names[name] for name in declared if name in names]:
-        yield Verdict("other order", "accept", "the columns stand in another order")
+        yield DriftVerdict("other order", "accept", "the columns stand in another order")
 
 
 def _types(
-    declared: Mapping[str, str], came: Sequence[Came], names: Mapping[str, str], required: Sequence[str]
-) -> Iterator[Verdict]:
+    declared: Mapping[str, str], came: Sequence[ArrivedColumn], names: Mapping[str, str], required: Sequence[str]
+) -> Iterator[DriftVerdict]:
     by_name = {c.name: c for c in reversed(came)}
     for name, as_written in names.items():
         column, wanted = by_name[as_written], declared[name]
         if column.type is not None and column.type != wanted:
             yield _type(name, column.type, wanted)
         if column.nullable and name in required and column.type is not None:
-            yield Verdict("may be NULL", "accept", f"`{name}` may be NULL now; a row where it is goes to quarantine")
+            yield DriftVerdict("may be NULL", "accept", f"`{name}` may be NULL now; a row where it is goes to quarantine")
 
 
-def _type(name: str, came: str, wanted: str) -> Verdict:
+def _type(name: str, came: str, wanted: str) -> DriftVerdict:
     said = f"`{name}` is {came}, and was {wanted}"
     if came.startswith("struct") and wanted.startswith("struct"):
-        return Verdict("nested fields", "refuse", f"{said}: fields inside a column are not bridged; make columns of them")
+        return DriftVerdict("nested fields", "refuse", f"{said}: fields inside a column are not bridged; make columns of them")
     if came.startswith(_NESTED) or wanted.startswith(_NESTED):
-        return Verdict("another kind of type", "refuse", f"{said}; make columns of it before")
+        return DriftVerdict("another kind of type", "refuse", f"{said}; make columns of it before")
     if _narrower(came, wanted):
-        return Verdict("narrower number", "accept", f"{said}, which holds all of it")
+        return DriftVerdict("narrower number", "accept", f"{said}, which holds all of it")
     if _narrower(wanted, came):
-        return Verdict("wider number", "bridge", said)
-    if castable(came, wanted):
-        return Verdict("another type", "bridge", said)
-    return Verdict("another kind of type", "refuse", f"{said}, and neither can be brought to the other")
+        return DriftVerdict("wider number", "bridge", said)
+    if can_cast(came, wanted):
+        return DriftVerdict("another type", "bridge", said)
+    return DriftVerdict("another kind of type", "refuse", f"{said}, and neither can be brought to the other")
 
 
 def _narrower(a: str, b: str) -> bool:
@@ -139,19 +139,19 @@ def _digits(type_: str) -> tuple[int, int] | None:
 
 
 def _unknown(
-    declared: Mapping[str, str], came: Sequence[Came], plain: Sequence[str], names: Mapping[str, str]
-) -> Iterator[Verdict]:
+    declared: Mapping[str, str], came: Sequence[ArrivedColumn], plain: Sequence[str], names: Mapping[str, str]
+) -> Iterator[DriftVerdict]:
     lost = [name for name in declared if name not in names]
     new = [p for c, p in zip(came, plain, strict=True) if p and c.name not in names.values()]
     renamed = _renamed(lost, new)
     for old, name in renamed.items():
-        yield Verdict("renamed", "bridge", f"`{old}` is gone, and `{name}` looks like it")
+        yield DriftVerdict("renamed", "bridge", f"`{old}` is gone, and `{name}` looks like it")
     for name in lost:
         if name not in renamed:
-            yield Verdict("lost", "bridge", f"`{name}` is gone")
+            yield DriftVerdict("lost", "bridge", f"`{name}` is gone")
     for name in dict.fromkeys(new):
         if name not in renamed.values() and sum(p.casefold() == name.casefold() for p in plain) == 1:
-            yield Verdict("unexpected", "bridge", f"`{name}` is new")
+            yield DriftVerdict("unexpected", "bridge", f"`{name}` is new")
 
 
 def _renamed(lost: Sequence[str], new: Sequence[str]) -> dict[str, str]:
@@ -164,7 +164,7 @@ def _renamed(lost: Sequence[str], new: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def stub(old: Mapping[str, str], new: Mapping[str, str], files: str, key: Sequence[str] = ()) -> str:
+def version_stub(old: Mapping[str, str], new: Mapping[str, str], files: str, key: Sequence[str] = ()) -> str:
     """YAML: the current schema, and the older one as a version with a bridge to it; to be corrected by who knows the data."""
     types = {name: type_ for name, type_ in new.items() if re.match(TYPES, type_)}
     renamed = {name: gone for gone, name in _renamed([c for c in old if c not in new], [c for c in new if c not in old]).items()}

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from keyfold.core.digests import digest, file_digest
 from keyfold.core.names import FILE, PERIOD, RUN
-from keyfold.engine.commits import Commit, Log
+from keyfold.engine.commits import Commit, CommitLog
 from keyfold.errors import DataError, PromiseError
 from keyfold.ingestion import sources
-from keyfold.ingestion.source_rows import file_of
+from keyfold.ingestion.source_rows import source_file
 from keyfold.readers import paths
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Periods = dict[str, list[int]]
 
 
 @dataclass
-class Memory:
+class SourceMemory:
     """What the last commit of the same source, read in the same way, says of its files and periods."""
 
     run_id: str = ""
@@ -39,11 +39,11 @@ class Memory:
 
 
 @dataclass
-class Plan:
+class IngestPlan:
     """`now`: the files as they are; `fresh`: those to read whole; `again`: periods to read from all files."""
 
     now: dict[str, dict[str, Any]]
-    memory: Memory
+    memory: SourceMemory
     fresh: list[str]
     changed: list[str]
     again: set[str]
@@ -94,10 +94,10 @@ class Plan:
         return {"files": files, "periods": {p: v for p, v in periods.items() if any(_has(f, {p}) for f in files.values())}}
 
 
-def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str, source: str) -> Plan:
+def plan_ingest(now: dict[str, dict[str, Any]], table: "Table", reading: str, source: str) -> IngestPlan:
     """What is to be read, of a source (a digest) that is read in this way (a digest)."""
-    log = table.log() if table.exists() else Log([])
-    commits = ingested(log)
+    log = table.log() if table.exists() else CommitLog([])
+    commits = ingest_commits(log)
     there = _there(table) if commits or not log.whole else {}
     unknown = set() if log.whole else _unknown(there, {c.metadata["run_id"] for c in commits})
     last = next((c for c in commits if c.metadata.get("source") == source), None)
@@ -105,22 +105,22 @@ def plan(now: dict[str, dict[str, Any]], table: "Table", reading: str, source: s
         # What the source gave in the former reading may have other periods now.
         former = _memory(table.memory(last))
         again = former.periods.keys() - _lost(there, former.periods)
-        _refuse_gone(Plan(now, former, [], [], former.periods.keys() & there.keys()))
-        return Plan(now, Memory(), [*now], [], again, unknown)
-    memory = next((_memory(table.memory(c)) for c in commits if c.metadata["reading"] == reading), Memory())
+        _refuse_gone(IngestPlan(now, former, [], [], former.periods.keys() & there.keys()))
+        return IngestPlan(now, SourceMemory(), [*now], [], again, unknown)
+    memory = next((_memory(table.memory(c)) for c in commits if c.metadata["reading"] == reading), SourceMemory())
     changed = [f for f in now if f in memory.files and memory.files[f]["digest"] != now[f]["digest"]]
     fresh = [f for f in now if f not in memory.files or f in changed]
     altered = table.changed_by_others(PERIOD, memory.periods) if memory.periods else set()
-    return Plan(now, memory, fresh, changed, _lost(there, memory.periods) | altered, unknown, altered)
+    return IngestPlan(now, memory, fresh, changed, _lost(there, memory.periods) | altered, unknown, altered)
 
 
-def ingested(log: Log) -> list[Commit]:
+def ingest_commits(log: CommitLog) -> list[Commit]:
     """The commits of `ingest`, newest first, but for those that were undone."""
     undone = {c.metadata["undone"] for c in log if "undone" in c.metadata}
     return [c for c in log if "reading" in c.metadata and c.version not in undone]
 
 
-def _refuse_gone(plan: Plan) -> None:
+def _refuse_gone(plan: IngestPlan) -> None:
     """DataError where all is to be read again, and a file that had rows is no longer there."""
     for name in plan.gone():
         if _has(plan.memory.files[name], plan.again):
@@ -130,11 +130,11 @@ def _refuse_gone(plan: Plan) -> None:
             )
 
 
-def _memory(told: Mapping[str, Any]) -> Memory:
-    return Memory(told["run_id"], told, told["files"], told["periods"])
+def _memory(told: Mapping[str, Any]) -> SourceMemory:
+    return SourceMemory(told["run_id"], told, told["files"], told["periods"])
 
 
-def by_file(counted: "Iterable[Row]") -> dict[str, Periods]:
+def counts_by_file(counted: "Iterable[Row]") -> dict[str, Periods]:
     """Of the counted rows, those kept and those quarantined, by file and period."""
     found: dict[str, Periods] = {}
     for row in counted:
@@ -143,7 +143,7 @@ def by_file(counted: "Iterable[Row]") -> dict[str, Periods]:
     return found
 
 
-def summed(periods: Periods) -> tuple[int, int, int]:
+def sum_counts(periods: Periods) -> tuple[int, int, int]:
     """Rows read, kept and quarantined."""
     kept, quarantined = (sum(pair[i] for pair in periods.values()) for i in (0, 1))
     return kept + quarantined, kept, quarantined
@@ -153,7 +153,7 @@ def _has(file: Mapping[str, Any], periods: set[str]) -> bool:
     return any(p in periods and p for p in file["periods"])
 
 
-def now(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
+def files_now(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
     """The files of a source as they are, by name: their size and digest."""
     if not isinstance(source, str):
         return {"": {"size": 0, "digest": digest(source.model_dump(mode="json"))}}
@@ -167,7 +167,7 @@ def now(spark: "SparkSession", source: Any) -> dict[str, dict[str, Any]]:
         return {file: {"size": Path(file).stat().st_size, "digest": file_digest(file)} for file in names}
     # Elsewhere the bytes are not fetched for their digest: size and time of change stand for them.
     there = spark.read.format("binaryFile").load(source)
-    listed = there.select(file_of(there).alias("file"), "length", "modificationTime").collect()
+    listed = there.select(source_file(there).alias("file"), "length", "modificationTime").collect()
     return {row.file: {"size": row.length, "digest": digest([row.length, str(row.modificationTime)])} for row in listed}
 
 

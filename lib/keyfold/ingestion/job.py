@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 from keyfold.conf.columns import Columns
 from keyfold.conf.data import Data
-from keyfold.conf.file_period import FilePeriod, proposed
+from keyfold.conf.file_period import FilePeriod, propose_period
 from keyfold.core.digests import digest
 from keyfold.core.names import CONTENT, FILE, LAYOUT, PERIOD, RUN
 from keyfold.core.sql import col
 from keyfold.engine import tables
-from keyfold.errors import ConfError, DataError, nearest
+from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion import increments as files
 from keyfold.ingestion import layout_reader, row_counts, sources
-from keyfold.ingestion.source_rows import EXACT, Source
+from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows
 from keyfold.readers import paths
 from keyfold.reporting.sections import files_section, reconciliation_section
 from keyfold.runtime.periods import _period
-from keyfold.runtime.quarantine import put_aside, values
+from keyfold.runtime.quarantine import data_columns, quarantine_staged
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from keyfold.engine.tables import Table
     from keyfold.runtime.run import Job, Run
 
-TWICE = "the key stands more than once in the period"
+DUPLICATE_KEY = "the key stands more than once in the period"
 
 
 def ingest(run: "Run") -> None:
@@ -37,9 +37,9 @@ def ingest(run: "Run") -> None:
         run.rows.claim()
         if isinstance(data.source, str):
             paths.check_there(data.source)
-        reading = layout_reader.dumped(run.conf)
-        now = _with_names(data, layout_reader.now(run) if data.versions else files.now(run.spark, data.source))
-        plan = files.plan(now, run.rows, digest(reading), _source(data))
+        reading = layout_reader.reading_options(run.conf)
+        now = _with_names(data, layout_reader.layout_files_now(run) if data.versions else files.files_now(run.spark, data.source))
+        plan = files.plan_ingest(now, run.rows, digest(reading), _source(data))
         pinned = {name: file["digest"] for name, file in plan.now.items()}
         again = sorted(plan.again)
         job.run_id = run.identity("ingest", files=sorted(pinned.values()), after=plan.memory.run_id, again=again)
@@ -48,7 +48,7 @@ def ingest(run: "Run") -> None:
         run.rows.keep_for(data.retention)
         counts = {k: job.counts[k] for k in ("read", "kept", "quarantined")}
         run.sections.append(reconciliation_section(counts, told["reasons"], title="Rows read"))
-        run.sections += files_section({name: files.summed(f["periods"]) for name, f in told["files"].items()}, told["notes"])
+        run.sections += files_section({name: files.sum_counts(f["periods"]) for name, f in told["files"].items()}, told["notes"])
 
 
 def _with_names(data: Data, now: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -57,7 +57,7 @@ def _with_names(data: Data, now: dict[str, dict[str, Any]]) -> dict[str, dict[st
         return now
     periods = data.period.of_paths(data.source, now) if isinstance(data.period, FilePeriod) else {}
     alike = not data.versions and sources.format_of(data.source) in ("csv", "json", "parquet")  # layouts may lie in any folders
-    columns = paths.partitions(data.source, [*now]) if alike else {}
+    columns = paths.partition_columns(data.source, [*now]) if alike else {}
     named = {name: [periods.get(name), columns.get(name)] for name in now if name in periods or columns.get(name)}
     return {n: file | {"digest": digest([file["digest"], named[n]])} if n in named else file for n, file in now.items()}
 
@@ -66,7 +66,7 @@ def undo(run: "Run") -> None:
     """Brings back the rows that the newest ingest replaced; the next ingest reads the same files again (DataError)."""
     with run.job("undo") as job:
         run.rows.claim()
-        commits = files.ingested(run.rows.log()) if run.rows.exists() else []
+        commits = files.ingest_commits(run.rows.log()) if run.rows.exists() else []
         if not commits:
             raise DataError(f"table `{run.rows.name}` has no ingest to undo")
         last = commits[0]
@@ -80,7 +80,7 @@ def undo(run: "Run") -> None:
         run.say(f"`{run.rows.name}` has the rows of period {some} again that it had before {last.at:%Y-%m-%d %H:%M}")
 
 
-def _known(run: "Run", job: "Job", plan: files.Plan) -> dict[str, Any]:
+def _known(run: "Run", job: "Job", plan: files.IngestPlan) -> dict[str, Any]:
     """What the commit said that has the source's rows."""
     rows = sum(n for _, n in plan.memory.periods.values())
     said = f"the same source was ingested before: {rows:,} rows are in `{run.rows.name}`"
@@ -89,11 +89,11 @@ def _known(run: "Run", job: "Job", plan: files.Plan) -> dict[str, Any]:
     return dict(plan.memory.commit)
 
 
-def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str, Any]:
+def _ingest(run: "Run", job: "Job", plan: files.IngestPlan, reading: str) -> dict[str, Any]:
     data = run.conf.data
     with run.step("read") as step:
         staged = _staged(run, data, plan)
-        counted = row_counts.counted(staged, data)
+        counted = row_counts.count_rows(staged, data)
         step.rows = read = sum(row.n for row in counted)
     if not read and plan.memory.files and not plan.again:
         return _known(run, job, plan)
@@ -104,20 +104,20 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
         )
     if not read:
         raise DataError(f"{_named(data)} has no rows")
-    kept = dict.fromkeys(sorted(plan.again), 0) | row_counts.kept(counted)
-    reasons = row_counts.by_reason(counted)
+    kept = dict.fromkeys(sorted(plan.again), 0) | row_counts.kept_by_period(counted)
+    reasons = row_counts.quarantined_by_reason(counted)
     rejected = sum(reasons.values())
     with run.step("write") as step:
         if rejected:
-            put_aside(run, job.run_id, staged, counted)
+            quarantine_staged(run, job.run_id, staged, counted)
         _refuse_many(run, staged, read, reasons)
         job.counts = {"read": read, "kept": sum(kept.values()), "quarantined": rejected}
-        after = plan.after(files.by_file(counted), kept, job.run_id)
+        after = plan.after(files.counts_by_file(counted), kept, job.run_id)
         told = {
             "reading": reading,
             "source": _source(data),
             "reasons": reasons,
-            "notes": row_counts.notes(run, staged, counted, plan),
+            "notes": row_counts.row_notes(run, staged, counted, plan),
         } | after
         _commit(run, job, staged, plan, kept, told)
         step.rows = job.counts["kept"]
@@ -132,7 +132,7 @@ def _ingest(run: "Run", job: "Job", plan: files.Plan, reading: str) -> dict[str,
 def _refuse_many(run: "Run", staged: "DataFrame", read: int, reasons: Mapping[str, int]) -> None:
     """DataError where more rows are quarantined than data.max_quarantine, or all; the table is as it was."""
     data, rejected = run.conf.data, sum(reasons.values())
-    if rejected < read and not row_counts.more_than(rejected, read, data.max_quarantine):
+    if rejected < read and not row_counts.exceeds_share(rejected, read, data.max_quarantine):
         return
     limit = "" if rejected == read else f" That is {rejected / read:.1%}, and data.max_quarantine is {data.max_quarantine:.1%}."
     cause = _likely_cause(run, staged, reasons)
@@ -144,18 +144,18 @@ def _refuse_many(run: "Run", staged: "DataFrame", read: int, reasons: Mapping[st
 
 def _likely_cause(run: "Run", staged: "DataFrame", reasons: Mapping[str, int]) -> str:
     """What to do about keys that stand in several files, where that is the most frequent reason."""
-    if max(reasons, key=lambda reason: reasons[reason]) != TWICE:
+    if max(reasons, key=lambda reason: reasons[reason]) != DUPLICATE_KEY:
         return ""
     from pyspark.sql import functions as F
 
     data = run.conf.data
-    copies = staged.where(col("keyfold_reason") == TWICE).groupBy(PERIOD, *map(col, data.key))
+    copies = staged.where(col("keyfold_reason") == DUPLICATE_KEY).groupBy(PERIOD, *map(col, data.key))
     spread = copies.agg(F.count_distinct(FILE).alias("files"), F.count("*").alias("rows")).where("files > 1 and files = rows")
     found = spread.agg(F.sum("rows")).collect()[0][0] or 0
-    if found < reasons[TWICE] / 2:
+    if found < reasons[DUPLICATE_KEY] / 2:
         return f" Is data.key ({', '.join(data.key)}) the whole key?"
     names = [row[0] for row in staged.select(FILE).distinct().limit(1000).collect()]
-    guess = proposed(names)
+    guess = propose_period(names)
     pattern = guess.pattern if guess else r"(\d{4}-\d{2})"
     return (
         f" Most of these keys stand in several files, once in each ({min(names)}, {max(names)}): is each file a monthly snapshot? "
@@ -164,16 +164,16 @@ def _likely_cause(run: "Run", staged: "DataFrame", reasons: Mapping[str, int]) -
 
 
 def _commit(
-    run: "Run", job: "Job", staged: "DataFrame", plan: files.Plan, kept: Mapping[str, int], told: Mapping[str, Any]
+    run: "Run", job: "Job", staged: "DataFrame", plan: files.IngestPlan, kept: Mapping[str, int], told: Mapping[str, Any]
 ) -> None:  # fmt: skip
     from pyspark.sql import functions as F
 
     data = run.conf.data
     rows = staged.where("keyfold_reason is null").select(
-        *map(col, [*values(staged), *([LAYOUT] if data.versions else [])]), PERIOD
+        *map(col, [*data_columns(staged), *([LAYOUT] if data.versions else [])]), PERIOD
     )
     _check_schema(run.rows, rows)
-    if not run.rows.exists() and (odd := tables.odd(rows.columns)):
+    if not run.rows.exists() and (odd := tables.odd_column_names(rows.columns)):
         run.say(
             f"column `{odd[0]}` turns on Delta's column mapping, with which Polars refuses the table and delta-rs' to_pyarrow_table finds "
             f"nothing but NULL; a name of letters, digits and _ does not: data.columns: {{<name>: {{from: '{odd[0]}', type: …}}}}"
@@ -202,7 +202,7 @@ def _refuse_to_lose(run: "Run", rows: "DataFrame", periods: set[str]) -> None:
         )
 
 
-def _staged(run: "Run", data: Data, plan: files.Plan) -> "DataFrame":
+def _staged(run: "Run", data: Data, plan: files.IngestPlan) -> "DataFrame":
     """The rows with their period, and the reason why one cannot be kept; kept at hand, for they are read three times."""
     from pyspark.sql import functions as F
 
@@ -221,7 +221,7 @@ def _staged(run: "Run", data: Data, plan: files.Plan) -> "DataFrame":
     if _by_content(data, marked.columns):
         marked = _numbered(marked).persist()
     repeated = marked.where("keyfold_reason is null").groupBy(PERIOD, *map(col, data.key)).count().where("count > 1")
-    twice = repeated.drop("count").withColumn("keyfold_twice", F.lit(TWICE))
+    twice = repeated.drop("count").withColumn("keyfold_twice", F.lit(DUPLICATE_KEY))
     if not twice.take(1):
         return marked
     # All copies go: which one came first depends on the order of rows.
@@ -237,9 +237,9 @@ def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
     for note in source.notes:
         run.say(note)
     rows = source.rows
-    content = _by_content(data, values(rows))
-    rows = layout_reader.to_table(run, rows, [CONTENT] if content else [])
-    _check_columns(data, [*values(rows), *([CONTENT] if content else [])])
+    content = _by_content(data, data_columns(rows))
+    rows = layout_reader.to_table_schema(run, rows, [CONTENT] if content else [])
+    _check_columns(data, [*data_columns(rows), *([CONTENT] if content else [])])
     missing = [] if content else [F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key]
     reason = F.coalesce(source.reason, *missing, F.lit(None))
     if isinstance(data.period, FilePeriod):
@@ -272,7 +272,7 @@ def _numbered(rows: "DataFrame") -> "DataFrame":
 
     # By the names of its columns, for files may have them in another order.
     cells = F.array_sort(F.map_entries(F.from_json("keyfold_raw", "map<string,string>")))
-    sorted_ = F.when(col("keyfold_reason").isNull(), F.to_json(F.map_from_entries(cells), EXACT))
+    sorted_ = F.when(col("keyfold_reason").isNull(), F.to_json(F.map_from_entries(cells), EXACT_JSON))
     content = F.coalesce(sorted_, col("keyfold_raw"))
     rows = rows.withColumn("keyfold_content", content)
     alike = Window.partitionBy(PERIOD, "keyfold_content").orderBy(F.lit(0))
@@ -280,17 +280,17 @@ def _numbered(rows: "DataFrame") -> "DataFrame":
     return rows.select(name.alias(CONTENT), *map(col, rows.columns))
 
 
-def _read(run: "Run", data: Data, some: Sequence[str]) -> Source:
+def _read(run: "Run", data: Data, some: Sequence[str]) -> SourceRows:
     from pyspark.sql import functions as F
 
     if data.versions:
-        return layout_reader.read(run, some)
+        return layout_reader.read_layouts(run, some)
     assert data.source is not None
     if not isinstance(data.source, str):
         rows = data.source.frame(run.spark).withColumn(FILE, F.lit(""))
-        raw = F.to_json(F.struct(*map(col, values(rows))), EXACT) if data.key == [CONTENT] else F.lit(None)
-        return Source(rows, F.lit(None).cast("string"), raw.cast("string"))
-    return sources.read(run.spark, data.source, _types(run, data), data.csv, _given(data, some), data.zone)
+        raw = F.to_json(F.struct(*map(col, data_columns(rows))), EXACT_JSON) if data.key == [CONTENT] else F.lit(None)
+        return SourceRows(rows, F.lit(None).cast("string"), raw.cast("string"))
+    return sources.read_source(run.spark, data.source, _types(run, data), data.csv, _given(data, some), data.zone)
 
 
 def _given(data: Data, some: Sequence[str]) -> Sequence[str]:
@@ -317,7 +317,7 @@ def _check_columns(data: Data, columns: list[str]) -> None:
     for option, names in wanted.items():
         for name in names:
             if name not in columns:
-                raise DataError(f"data.{option}: {_named(data)} has no column `{name}`{nearest(name, columns)}")
+                raise DataError(f"data.{option}: {_named(data)} has no column `{name}`{suggestion(name, columns)}")
 
 
 def _check_schema(table: "Table", rows: "DataFrame") -> None:
@@ -343,7 +343,7 @@ def _told(reasons: Mapping[str, int]) -> str:
 def _source(data: Data) -> str:
     """A digest of where rows come from, however they are read."""
     versions = [[v.files, v.delta and v.delta.model_dump()] for v in data.versions]
-    return digest([layout_reader.place(data), versions])
+    return digest([layout_reader.source_location(data), versions])
 
 
 def _named(data: Data) -> str:

@@ -7,17 +7,18 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold.conf.versions import Version
+from keyfold.conf.versions import LayoutVersion
 from keyfold.core.digests import digest
 from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, LINE_TEXT
-from keyfold.core.sql import col, quoted
-from keyfold.errors import ConfError, DataError, repeated
+from keyfold.core.sql import col, quote_identifier
+from keyfold.errors import ConfError, DataError, duplicates
 from keyfold.ingestion import casts, drift, increments, sources
-from keyfold.ingestion.bridges import given, lineage
-from keyfold.ingestion.drift import Came, Layout
-from keyfold.ingestion.source_rows import EXACT, Source, escaped
-from keyfold.readers import head_of, paths
-from keyfold.readers.paths import local
+from keyfold.ingestion.bridges import bridge_column, lineage
+from keyfold.ingestion.drift import ArrivedColumn, LayoutDrift
+from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob
+from keyfold.readers import paths
+from keyfold.readers.blocks import read_head
+from keyfold.readers.paths import local_path
 from keyfold.reporting import page
 from keyfold.runtime import identity
 
@@ -40,10 +41,10 @@ _APPENDS = (
 )
 
 
-class Found(NamedTuple):
+class LayoutFile(NamedTuple):
     """Rows of one place of a layout: its version, its name, its file (None: a generator or a Delta table)."""
 
-    version: Version
+    version: LayoutVersion
     name: str
     file: str | None = None
 
@@ -53,13 +54,13 @@ class Found(NamedTuple):
         return os.path.abspath(self.file) if self.file else self.name  # noqa: PTH100 - links stay, `..` does not
 
 
-def places(data: "Data") -> list[Found]:
+def layout_files(data: "Data") -> list[LayoutFile]:
     """Where the layouts' rows are (ConfError for a pattern without files, a file of two layouts, or of none)."""
     if not isinstance(data.source, str):
-        return [Found(v, v.delta.path if v.delta else f"layout {v.name}") for v in data.versions]
+        return [LayoutFile(v, v.delta.path if v.delta else f"layout {v.name}") for v in data.versions]
     found = [place for version in data.versions for place in _files(data.source, version)]
     names = [place.name for place in found if place.file]
-    if twice := sorted(repeated(names)):
+    if twice := sorted(duplicates(names)):
         raise ConfError(f"data.versions: {twice[0]} is a file of two versions; make their patterns disjoint")
     there = {str(Path(file).relative_to(data.source)) for file in paths.local_files(glob.escape(data.source)) or ()}
     if rest := sorted(there - set(names)):
@@ -67,9 +68,9 @@ def places(data: "Data") -> list[Found]:
     return found
 
 
-def _files(folder: str, version: Version) -> list[Found]:
+def _files(folder: str, version: LayoutVersion) -> list[LayoutFile]:
     if version.delta:
-        return [Found(version, version.delta.path)]
+        return [LayoutFile(version, version.delta.path)]
     if not Path(folder).is_dir():
         raise ConfError(f"data.source: versions with `files` need a folder, and `{folder}` is none")
     found: list[str] = []
@@ -78,57 +79,59 @@ def _files(folder: str, version: Version) -> list[Found]:
         if not some:
             raise ConfError(f"data.versions: `{pattern}` of version `{version.name}` fits no file in {folder}")
         found += [file for name in some for file in paths.local_files(glob.escape(str(Path(folder, name)))) or ()]
-    return [Found(version, str(Path(file).relative_to(folder)), file) for file in dict.fromkeys(found)]
+    return [LayoutFile(version, str(Path(file).relative_to(folder)), file) for file in dict.fromkeys(found)]
 
 
-def now(run: "Run") -> dict[str, dict[str, Any]]:
+def layout_files_now(run: "Run") -> dict[str, dict[str, Any]]:
     """What there is of each place, as `keyfold.ingestion.increments` has it: digests of files, versions of Delta tables, a generator's conf."""
     found: dict[str, dict[str, Any]] = {}
-    for place in places(run.conf.data):
+    for place in layout_files(run.conf.data):
         if place.file:
-            found |= increments.now(run.spark, glob.escape(place.at))
+            found |= increments.files_now(run.spark, glob.escape(place.at))
         elif place.version.delta:
             at = [_delta(run.spark, place.version.delta.path), _until(run.spark, place.version)]
             found[place.at] = {"size": 0, "digest": digest(at)}
         else:
-            found[place.at] = increments.now(run.spark, run.conf.data.source)[""]
+            found[place.at] = increments.files_now(run.spark, run.conf.data.source)[""]
     return found
 
 
-def dumped(conf: "Conf") -> dict[str, Any]:
+def reading_options(conf: "Conf") -> dict[str, Any]:
     """How the source is read; a table remembers by it what it has of which files."""
-    whole: dict[str, Any] = identity.read(conf, "ingest")["data"]
-    return {name: value for name, value in whole.items() if name != "table"} | {"source": place(conf.data)}
+    whole: dict[str, Any] = identity.conf_parts(conf, "ingest")["data"]
+    return {name: value for name, value in whole.items() if name != "table"} | {"source": source_location(conf.data)}
 
 
-def place(data: "Data") -> Any:
+def source_location(data: "Data") -> Any:
     """The source, by its absolute path where it is local, however it is written."""
     if not isinstance(data.source, str):
         return data.source and data.source.model_dump(mode="json")
-    here = local(data.source)
+    here = local_path(data.source)
     return data.source if here is None else os.path.abspath(here)  # noqa: PTH100 - links stay, `..` does not
 
 
-def read(run: "Run", some: Sequence[str] | None = None) -> Source:
+def read_layouts(run: "Run", some: Sequence[str] | None = None) -> SourceRows:
     """The rows of all places, or of some, in the current schema, with their layout and their file (ConfError, DataError)."""
     from pyspark.sql import functions as F
 
     data = run.conf.data
-    found = [_read(run.spark, data, place) for place in places(data) if some is None or place.at in some]
+    found = [_read(run.spark, data, place) for place in layout_files(data) if some is None or place.at in some]
     told = [[frame_of.name, v.kind, v.said] for frame_of, _, layout in found for v in layout.verdicts]
     for name, kind, said in told:
         run.say(f"{name}: {said} ({kind}); accepted")
-    run.sections.append(page.Section("Lineage", page.table(*lineage(data), caption="What each column comes from, by layout.")))
+    run.sections.append(
+        page.PageSection("Lineage", page.html_table(*lineage(data), caption="What each column comes from, by layout."))
+    )
     if told:
-        accepted = page.table(["file", "kind", "what was found"], told, caption="Differences of layout that were accepted.")
-        run.sections.append(page.Section("Layouts", accepted))
+        accepted = page.html_table(["file", "kind", "what was found"], told, caption="Differences of layout that were accepted.")
+        run.sections.append(page.PageSection("Layouts", accepted))
     rows = reduce(
         lambda a, b: a.unionByName(b, allowMissingColumns=True), (_bridged(data, place, rows) for place, rows, _ in found)
     )
-    return Source(rows, F.col(_REASON), F.col(_RAW))
+    return SourceRows(rows, F.col(_REASON), F.col(_RAW))
 
 
-def _read(spark: "SparkSession", data: "Data", place: Found) -> "tuple[Found, DataFrame, Layout]":
+def _read(spark: "SparkSession", data: "Data", place: LayoutFile) -> "tuple[LayoutFile, DataFrame, LayoutDrift]":
     """The rows of a place with the columns that its version declares, typed."""
     from pyspark.sql import functions as F
 
@@ -138,60 +141,62 @@ def _read(spark: "SparkSession", data: "Data", place: Found) -> "tuple[Found, Da
     own = (FILE, _RAW, _REASON) if place.file else ()
     came = _header(spark, str(place.file), data) if whole is None else _came(whole.rows.drop(*own))
     stub = _stub(data, place.version, declared, came)
-    layout = drift.compared(declared, came).settled(place.name, stub)
+    layout = drift.compare_layouts(declared, came).settled(place.name, stub)
     if whole is None:
         columns = {layout.names[n]: said for n, said in (place.version.columns or data.columns).items()}
-        source = sources.read(spark, str(place.file), columns, data.csv, [str(place.file)], data.zone)
+        source = sources.read_source(spark, str(place.file), columns, data.csv, [str(place.file)], data.zone)
     else:
         source = whole
     typed = (col(layout.names[name]).cast(type_).alias(name) for name, type_ in declared.items())
-    clocks = casts.merged(source.rows.columns, {})
+    clocks = casts.merge_clock_faults(source.rows.columns, {})
     line = col(LINE) if LINE in source.rows.columns else F.lit(None).cast("bigint")
     said = {_REASON: source.reason, _RAW: source.raw, LINE: line} | clocks
     return place, source.rows.select(*typed, *(c.alias(name) for name, c in said.items())), layout
 
 
-def _stub(data: "Data", version: Version, declared: Mapping[str, str], came: list[Came]) -> str:
+def _stub(data: "Data", version: LayoutVersion, declared: Mapping[str, str], came: list[ArrivedColumn]) -> str:
     found = {c.name.removeprefix("\ufeff").strip(): c.type or declared.get(c.name, "string") for c in came}
     older, newer = (found, data.types) if version.columns else (declared, found)
-    return drift.stub(older, newer, "<the older files>", data.key)
+    return drift.version_stub(older, newer, "<the older files>", data.key)
 
 
-def _came(frame: "DataFrame") -> list[Came]:
-    return [Came(f.name, f.dataType.simpleString(), f.nullable) for f in frame.schema.fields]
+def _came(frame: "DataFrame") -> list[ArrivedColumn]:
+    return [ArrivedColumn(f.name, f.dataType.simpleString(), f.nullable) for f in frame.schema.fields]
 
 
-def _header(spark: "SparkSession", path: str, data: "Data") -> list[Came]:
+def _header(spark: "SparkSession", path: str, data: "Data") -> list[ArrivedColumn]:
     if sources.format_of(path) == "json":
         reader = spark.read.option("columnNameOfCorruptRecord", LINE_TEXT)
-        return [Came(name) for name in reader.json(escaped(path)).columns if name != LINE_TEXT]
-    form = sources.form_of(path, data.csv)
-    return [Came(name) for name in head_of(path, form, guess=data.csv is None or data.csv.delimiter is None).form.names]
+        return [ArrivedColumn(name) for name in reader.json(escape_glob(path)).columns if name != LINE_TEXT]
+    form = sources.text_form(path, data.csv)
+    return [
+        ArrivedColumn(name) for name in read_head(path, form, guess=data.csv is None or data.csv.delimiter is None).form.names
+    ]
 
 
-def _whole(spark: "SparkSession", data: "Data", place: Found) -> Source:
+def _whole(spark: "SparkSession", data: "Data", place: LayoutFile) -> SourceRows:
     """The rows of a place that has types of its own."""
     from pyspark.sql import functions as F
 
     if place.file:
-        return sources.read(spark, place.file, {}, None, [place.file], data.zone)
+        return sources.read_source(spark, place.file, {}, None, [place.file], data.zone)
     if place.version.delta:
         rows = _appended(spark, place.version)
     else:
         assert not isinstance(data.source, str | None)
         rows = data.source.layout(spark, place.version.name)
-    return Source(rows, F.lit(None).cast("string"), F.to_json(F.struct("*"), EXACT))
+    return SourceRows(rows, F.lit(None).cast("string"), F.to_json(F.struct("*"), EXACT_JSON))
 
 
-def _bridged(data: "Data", place: Found, rows: "DataFrame") -> "DataFrame":
+def _bridged(data: "Data", place: LayoutFile, rows: "DataFrame") -> "DataFrame":
     from pyspark.sql import functions as F
 
     old, more = place.version is not data.versions[-1], {}
     if old:
-        made = {name: given(data, place.version, name) for name in data.types}
+        made = {name: bridge_column(data, place.version, name) for name in data.types}
         reason = F.coalesce(col(_REASON), *(g.reason for g in made.values()))
         columns = [g.value.cast(data.types[name]).alias(name) for name, g in made.items()]
-        more = casts.clocks({name: g.clock for name, g in made.items() if g.clock is not None}, data.zone)
+        more = casts.clock_faults({name: g.clock for name, g in made.items() if g.clock is not None}, data.zone)
     else:
         reason, columns = col(_REASON), [col(name) for name in data.types]
     said = {
@@ -202,11 +207,11 @@ def _bridged(data: "Data", place: Found, rows: "DataFrame") -> "DataFrame":
         _RAW: col(_RAW),
         LINE: col(LINE),
     }
-    said |= casts.merged(rows.columns, more)
+    said |= casts.merge_clock_faults(rows.columns, more)
     return rows.select(*columns, *(c.alias(name) for name, c in said.items()))
 
 
-def to_table(run: "Run", rows: "DataFrame", made: Sequence[str] = ()) -> "DataFrame":
+def to_table_schema(run: "Run", rows: "DataFrame", made: Sequence[str] = ()) -> "DataFrame":
     """Rows with the names and types of the table they go to, without the columns that are `made` later.
 
     DataError where that takes a bridge, with the stub for it.
@@ -219,8 +224,8 @@ def to_table(run: "Run", rows: "DataFrame", made: Sequence[str] = ()) -> "DataFr
     }
     declared = {name: f.dataType.simpleString() for name, f in there.items()}
     came = [c for c in _came(rows) if c.name not in own]
-    found = drift.compared(declared, came, [name for name, f in there.items() if not f.nullable])
-    stub = drift.stub(declared, {c.name: str(c.type) for c in came}, "<the older files>", run.conf.data.key)
+    found = drift.compare_layouts(declared, came, [name for name, f in there.items() if not f.nullable])
+    stub = drift.version_stub(declared, {c.name: str(c.type) for c in came}, "<the older files>", run.conf.data.key)
     layout = found.settled(f"the source of table `{run.rows.name}`", f"{stub}or choose another data.table")
     for verdict in layout.verdicts:
         run.say(f"{verdict.said} ({verdict.kind}); accepted")
@@ -231,13 +236,13 @@ def to_table(run: "Run", rows: "DataFrame", made: Sequence[str] = ()) -> "DataFr
 
 
 def _delta(spark: "SparkSession", path: str) -> str:
-    return str(spark.sql(f"DESCRIBE DETAIL delta.{quoted(path)}").collect()[0].id)
+    return str(spark.sql(f"DESCRIBE DETAIL delta.{quote_identifier(path)}").collect()[0].id)
 
 
-def _until(spark: "SparkSession", version: Version) -> list[int]:
+def _until(spark: "SparkSession", version: LayoutVersion) -> list[int]:
     assert version.delta is not None
     first, *last = version.delta.versions
-    history = spark.sql(f"DESCRIBE HISTORY delta.{quoted(version.delta.path)}").collect()
+    history = spark.sql(f"DESCRIBE HISTORY delta.{quote_identifier(version.delta.path)}").collect()
     until = last[0] if last else history[0].version
     for row in history:
         appends = row.operation.startswith(_APPENDS) or row.operationParameters.get("mode") == "Append" or row.version == 0
@@ -249,7 +254,7 @@ def _until(spark: "SparkSession", version: Version) -> list[int]:
     return [first, until]
 
 
-def _appended(spark: "SparkSession", version: Version) -> "DataFrame":
+def _appended(spark: "SparkSession", version: LayoutVersion) -> "DataFrame":
     """Rows of the data files that came in from the first version to the last, in the schema of the last."""
     from pyspark.sql import functions as F
 

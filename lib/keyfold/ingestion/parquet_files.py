@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from keyfold.conf.columns import Declared, check_folders, check_names, origins
+from keyfold.conf.columns import DeclaredColumn, check_folders, check_names, origins
 from keyfold.core.names import FILE
 from keyfold.core.sql import col
-from keyfold.errors import DataError, nearest
+from keyfold.errors import DataError, suggestion
 from keyfold.ingestion import casts
-from keyfold.ingestion.source_rows import EXACT, Source, escaped, file_of
+from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
 from keyfold.readers.opening import UNREADABLE
-from keyfold.readers.paths import local, local_files, partitions, refuse_escapes
+from keyfold.readers.paths import local_files, local_path, partition_columns, refuse_escapes
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 _AS_TEXT = {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}
 
 
-def read(
-    spark: "SparkSession", path: str, wanted: Mapping[str, Declared], how: casts.Written, files: Sequence[str] = ()
-) -> Source:
+def read_parquet(
+    spark: "SparkSession", path: str, wanted: Mapping[str, DeclaredColumn], how: casts.TextFormat, files: Sequence[str] = ()
+) -> SourceRows:
     """The rows of Parquet files (DataError where they differ in their columns, or have a type that is not read)."""
     from pyspark.sql import functions as F
 
-    from keyfold.engine.session import set_for_now
+    from keyfold.engine.session import temporary_settings
 
     names = [*files] or local_files(path) or []
     schema = _schema(names)
-    given = [*next(iter(partitions(path, names).values()))] if names else []
+    given = [*next(iter(partition_columns(path, names).values()))] if names else []
     refuse_escapes([*map(os.path.dirname, names)])
     check_folders(names[0] if names else path, schema.names, given)
     if twice := next((n for n, times in Counter(map(str.casefold, schema.names)).items() if times > 1), None):
@@ -41,23 +41,23 @@ def read(
     nanos = [field for field in schema if pa.types.is_timestamp(field.type) and field.type.unit == "ns"]
     if nanos:  # for as long as the session lasts: rows are read when they are asked for
         spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
-    with set_for_now(spark, _AS_TEXT):
-        here = local(path)
+    with temporary_settings(spark, _AS_TEXT):
+        here = local_path(path)
         folder = os.path.abspath(here) if files and here and Path(here).is_dir() else None  # noqa: PTH100 - links stay
         reader = spark.read.option("basePath", folder) if folder else spark.read
-        rows = reader.format("parquet").load([*map(escaped, files)] or path)
+        rows = reader.format("parquet").load([*map(escape_glob, files)] or path)
     check_names(path, rows.columns, wanted)
     renamed = origins(wanted)
     if absent := next((origin for origin in renamed if origin not in rows.columns), None):
-        raise DataError(f"data.columns.{renamed[absent]}: `{absent}` of {path} is not there{nearest(absent, rows.columns)}")
-    raw = F.to_json(F.struct(*map(col, rows.columns)), EXACT)
+        raise DataError(f"data.columns.{renamed[absent]}: `{absent}` of {path} is not there{suggestion(absent, rows.columns)}")
+    raw = F.to_json(F.struct(*map(col, rows.columns)), EXACT_JSON)
     # In one projection, for names of the files may be those of the columns beside them.
-    own = {"keyfold_raw": raw, FILE: file_of(rows)}
+    own = {"keyfold_raw": raw, FILE: source_file(rows)}
     rows = rows.select(*(col(c).alias(renamed.get(c, c)) for c in rows.columns), *(c.alias(name) for name, c in own.items()))
     nanos = [field.with_name(renamed.get(field.name, field.name)) for field in nanos]
     reason = F.coalesce(*(_lost(field.name) for field in nanos), F.lit(None).cast("string"))
     rows = rows.withColumns({"keyfold_reason": reason} | {field.name: _micros(field) for field in nanos})
-    return Source(_declared(path, rows, wanted, given, how), col("keyfold_reason"), col("keyfold_raw"))
+    return SourceRows(_declared(path, rows, wanted, given, how), col("keyfold_reason"), col("keyfold_raw"))
 
 
 def _micros(field: pa.Field) -> "Column":
@@ -75,7 +75,7 @@ def _lost(name: str) -> "Column":
 
 
 def _declared(
-    path: str, rows: "DataFrame", wanted: Mapping[str, Declared], folders: Sequence[str], how: casts.Written
+    path: str, rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], folders: Sequence[str], how: casts.TextFormat
 ) -> "DataFrame":
     """With the types of columns that folders name (DataError where a renamed column has another than the conf says)."""
     from pyspark.sql import functions as F
@@ -83,8 +83,8 @@ def _declared(
     types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     for name, column in wanted.items():
         if column.name in folders:
-            text = casts.iso(col(name), column.type, column.form) if column.form else col(name)
-            made = casts.cast(text, column.type, how)
+            text = casts.iso_text(col(name), column.type, column.form) if column.form else col(name)
+            made = casts.cast_text(text, column.type, how)
             wrong = F.when(made.isNull() & col(name).isNotNull(), casts.why_not(f"`{name}`", text, column.type, column.said))
             rows = rows.withColumns({name: made, "keyfold_reason": F.coalesce(col("keyfold_reason"), wrong)})
         elif column.name != name and types[name] != column.said:
@@ -98,7 +98,7 @@ def _schema(files: Sequence[str]) -> pa.Schema:
 
     first: pa.Schema | None = None
     for file in files:
-        if local(file) is None:
+        if local_path(file) is None:
             continue
         try:
             schema = pq.read_schema(file)

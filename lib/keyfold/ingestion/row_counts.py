@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 
-def more_than(part: int, whole: int, share: float) -> bool:
+def exceeds_share(part: int, whole: int, share: float) -> bool:
     """Whether a part is more than a share, as the conf writes it: 29 of 100 are not more than 0.29."""
     return part > Fraction(str(share)) * whole
 
 
-def counted(staged: "DataFrame", data: "Data") -> "list[Row]":
+def count_rows(staged: "DataFrame", data: "Data") -> "list[Row]":
     """Rows by file, period and reason, and what is odd in them; refuses times of no zone."""
     from pyspark.sql import functions as F
 
     kept = col("keyfold_reason").isNull()
     also = {
-        "unusual": F.max(kept & similar_keys.unusual(staged, data.key)),
+        "unusual": F.max(kept & similar_keys.may_be_denormalised(staged, data.key)),
     }
     also |= {name: F.sum(F.when(kept, col(name))) for name in (casts.SKIPPED, casts.TWICE) if name in staged.columns}
     also |= {name: F.min(F.when(kept, col(name))) for name in [casts.ZONELESS] if name in staged.columns}
@@ -42,7 +42,7 @@ def counted(staged: "DataFrame", data: "Data") -> "list[Row]":
     return rows
 
 
-def notes(run: "Run", staged: "DataFrame", counted: "Sequence[Row]", plan: increments.Plan) -> list[str]:
+def row_notes(run: "Run", staged: "DataFrame", counted: "Sequence[Row]", plan: increments.IngestPlan) -> list[str]:
     """What is worth telling of the rows that are kept."""
     data = run.conf.data
     found = []
@@ -62,7 +62,7 @@ def notes(run: "Run", staged: "DataFrame", counted: "Sequence[Row]", plan: incre
         if n := sum(row.asDict().get(name) or 0 for row in counted):
             found.append(f"{n:,} times {what} in {data.zone}; {became}")
     if any(row.unusual for row in counted):
-        found += similar_keys.alike(staged.where("keyfold_reason is null"), PERIOD, data.key)
+        found += similar_keys.similar_key_note(staged.where("keyfold_reason is null"), PERIOD, data.key)
     return found
 
 
@@ -72,7 +72,7 @@ _CLOCK = (
 )
 
 
-def kept(counted: "Sequence[Row]") -> dict[str, int]:
+def kept_by_period(counted: "Sequence[Row]") -> dict[str, int]:
     """Rows that are kept, by period."""
     found: Counter[str] = Counter()
     for row in counted:
@@ -81,7 +81,7 @@ def kept(counted: "Sequence[Row]") -> dict[str, int]:
     return dict(found)
 
 
-def by_reason(counted: "Sequence[Row]") -> dict[str, int]:
+def quarantined_by_reason(counted: "Sequence[Row]") -> dict[str, int]:
     """Rows that are quarantined, by reason."""
     reasons: Counter[str] = Counter()
     for row in counted:

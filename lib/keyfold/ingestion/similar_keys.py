@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _UNUSUAL = r"[\p{M}\u1100-\u11ff\u0340-\u0387\u1f71-\u1ffd\u2000\u2001\u2126\u212a\u212b\u2329\u232a\u2adc\uf900-\ufb4e]|[\x{2f800}-\x{2fa1d}]"
 
 
-def unusual(rows: "DataFrame", key: Sequence[str]) -> "Column":
+def may_be_denormalised(rows: "DataFrame", key: Sequence[str]) -> "Column":
     """Whether a row's key may be in another form than NFC."""
     from pyspark.sql import functions as F
 
@@ -25,7 +25,7 @@ def unusual(rows: "DataFrame", key: Sequence[str]) -> "Column":
     return found
 
 
-def alike(rows: "DataFrame", period: str, key: Sequence[str]) -> list[str]:
+def similar_key_note(rows: "DataFrame", period: str, key: Sequence[str]) -> list[str]:
     """A sentence on the keys of one period that are equal in NFC, or none."""
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.functions import pandas_udf

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-EXACT = {
+EXACT_JSON = {
     "ignoreNullFields": "false",
     "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
 }
 
 
-class Source(NamedTuple):
+class SourceRows(NamedTuple):
     """Rows as they came: `rows` typed, `reason` why a row cannot be kept (or NULL), `raw` its text; what is worth telling."""
 
     rows: "DataFrame"
@@ -23,12 +23,12 @@ class Source(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def escaped(file: str) -> str:
+def escape_glob(file: str) -> str:
     """A file's name as a pattern that only itself matches."""
     return re.sub(r"([{}\[\]*?\\])", r"\\\1", file)
 
 
-def file_of(rows: "DataFrame") -> "Column":
+def source_file(rows: "DataFrame") -> "Column":
     """The name of the file that a row is of: a path, where it is local."""
     from pyspark.sql import functions as F
 

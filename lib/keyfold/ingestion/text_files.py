@@ -6,12 +6,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from keyfold.conf.columns import Declared, check_folders, check_names
+from keyfold.conf.columns import DeclaredColumn, check_folders, check_names
 from keyfold.core.names import FILE, LINE, LINE_REASON, LINE_TEXT
-from keyfold.errors import DataError, nearest
-from keyfold.readers import Form, Head, Range, head_of, planned, read_range
-from keyfold.readers.blocks import END
-from keyfold.readers.opening import refuse_others
+from keyfold.errors import DataError, suggestion
+from keyfold.readers.blocks import END, Head, read_head
+from keyfold.readers.form import TextForm
+from keyfold.readers.opening import refuse_archives
+from keyfold.readers.ranges import ByteRange, plan_ranges, read_range
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,13 +26,13 @@ _BEGIN = 1 << 20  # bytes of a file elsewhere that hold its header
 Folders = Mapping[str, Mapping[str, str | None]]
 
 
-class Texts(NamedTuple):
+class TextFiles(NamedTuple):
     """Text files by name, with what they begin with; `at`: what Spark reads, where they are not in the local file system."""
 
     heads: dict[str, Head]
     at: Sequence[str] = ()
 
-    def wanting(self, names: Sequence[str]) -> "Texts":
+    def wanting(self, names: Sequence[str]) -> "TextFiles":
         """The same, of which these keys are wanted."""
         heads = {file: head._replace(form=head.form._replace(names=tuple(names))) for file, head in self.heads.items()}
         return self._replace(heads=heads)
@@ -67,7 +68,7 @@ class _Reader(NamedTuple):
     called: list[str]
     folders: Folders
 
-    def batches(self, range_: Range, content: bytes | None = None) -> "Iterator[pa.RecordBatch]":
+    def batches(self, range_: ByteRange, content: bytes | None = None) -> "Iterator[pa.RecordBatch]":
         """The rows of a range, and its bad lines."""
         import pyarrow as pa
 
@@ -95,7 +96,7 @@ def _again(value: str | None, n: int) -> "pa.Array":
     return pa.DictionaryArray.from_arrays(pa.repeat(0, n).cast(pa.int32()), pa.array([value], pa.string())).cast(pa.string())
 
 
-def _ranges(reader: _Reader, tasks: list[list[Range]], batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+def _ranges(reader: _Reader, tasks: list[list[ByteRange]], batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
     for batch in batches:
         for i in batch.column(0).to_pylist():
             for range_ in tasks[i]:
@@ -106,19 +107,19 @@ def _files(reader: _Reader, heads: Mapping[str, Head], batches: "Iterator[pa.Rec
     for batch in batches:
         for row in batch.to_pylist():
             head = heads[row["file"]]
-            yield from reader.batches(Range(row["file"], head, head.start, END, head.line), row["content"])
+            yield from reader.batches(ByteRange(row["file"], head, head.start, END, head.line), row["content"])
 
 
-def _tasks(spark: "SparkSession", heads: Mapping[str, Head]) -> list[list[Range]]:
+def _tasks(spark: "SparkSession", heads: Mapping[str, Head]) -> list[list[ByteRange]]:
     """Ranges of files, so that each core has some, and small files share a task."""
-    from keyfold.engine.session import cores
+    from keyfold.engine.session import parallel_tasks
 
     sizes = {file: Path(file).stat().st_size for file in heads}
-    size = min(max(sum(sizes.values()) // (4 * cores(spark)), _SMALL), _LARGE)
-    tasks: list[list[Range]] = [[]]
+    size = min(max(sum(sizes.values()) // (4 * parallel_tasks(spark)), _SMALL), _LARGE)
+    tasks: list[list[ByteRange]] = [[]]
     full = 0
     for file, head in heads.items():
-        for range_ in planned(file, head, size, sizes[file]):
+        for range_ in plan_ranges(file, head, size, sizes[file]):
             length = min(range_.end, sizes[file]) - range_.start
             if tasks[-1] and full + length > size:
                 tasks.append([])
@@ -128,14 +129,14 @@ def _tasks(spark: "SparkSession", heads: Mapping[str, Head]) -> list[list[Range]
     return tasks
 
 
-def here(files: Sequence[str], form: Form, *, guess: bool) -> Texts:
+def local_text_files(files: Sequence[str], form: TextForm, *, guess: bool) -> TextFiles:
     """Files of the local file system (DataError for one that is no text, or has no header)."""
     for file in files:
-        refuse_others(file)
-    return Texts({file: _named(head_of(file, form, guess=guess)) for file in files})
+        refuse_archives(file)
+    return TextFiles({file: _named(read_head(file, form, guess=guess)) for file in files})
 
 
-def elsewhere(spark: "SparkSession", at: Sequence[str], form: Form, *, guess: bool) -> Texts:
+def remote_text_files(spark: "SparkSession", at: Sequence[str], form: TextForm, *, guess: bool) -> TextFiles:
     """Files of another file system, whose bytes come by Spark (DataError as above)."""
     from pyspark.sql import functions as F
 
@@ -146,16 +147,16 @@ def elsewhere(spark: "SparkSession", at: Sequence[str], form: Form, *, guess: bo
     begin = _content(spark, at).select("file", F.substring("content", 1, _BEGIN).alias("begin"))
     heads = {}
     for row in begin.orderBy("file").collect():
-        refuse_others(row.file)
-        heads[row.file] = _named(head_of(row.file, form, bytes(row.begin), guess=guess))
-    return Texts(heads, at)
+        refuse_archives(row.file)
+        heads[row.file] = _named(read_head(row.file, form, bytes(row.begin), guess=guess))
+    return TextFiles(heads, at)
 
 
 def _content(spark: "SparkSession", at: Sequence[str]) -> "DataFrame":
-    from keyfold.ingestion.source_rows import file_of
+    from keyfold.ingestion.source_rows import source_file
 
     there = spark.read.format("binaryFile").load([*at])
-    return there.select(file_of(there).alias("file"), "length", "content")
+    return there.select(source_file(there).alias("file"), "length", "content")
 
 
 def _named(head: Head) -> Head:
@@ -163,7 +164,7 @@ def _named(head: Head) -> Head:
     return head._replace(form=head.form._replace(names=(NUMBERED, *more))) if more and not first.strip() else head
 
 
-def check_header(found: Texts, folders: Folders, wanted: Mapping[str, Declared]) -> None:
+def check_header(found: TextFiles, folders: Folders, wanted: Mapping[str, DeclaredColumn]) -> None:
     """DataError where a file's names are not fit, or not those of the conf or of the other files."""
     for file, head in found.heads.items():
         names, given = [*head.form.names], [*folders[file]]
@@ -176,7 +177,9 @@ def check_header(found: Texts, folders: Folders, wanted: Mapping[str, Declared])
             raise DataError(f"{file} has other columns than {first}: `{which}`; declare each layout as one of data.versions")
         for column in wanted.values():
             if column.name not in (*names, *given):
-                raise DataError(f"{file} has no column `{column.name}`, which data.columns declares{nearest(column.name, names)}")
+                raise DataError(
+                    f"{file} has no column `{column.name}`, which data.columns declares{suggestion(column.name, names)}"
+                )
         check_names(file, [*names, *given], wanted)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from keyfold.engine import session as sessions
 from keyfold.engine.home import home
 from keyfold.errors import DataError
-from keyfold.tracking.registry import mlflow_at
+from keyfold.tracking.registry import tracking_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-ROWS = 1000
+TRIAL_ROWS = 1000
 _PACKAGES = ("pyspark", "delta-spark", "mlflow", "scikit-learn", "pandas", "pyarrow", "numpy")
 
 
-def facts(spark: "SparkSession") -> Iterator[tuple[str, str]]:
+def environment_facts(spark: "SparkSession") -> Iterator[tuple[str, str]]:
     """Name and value of each thing worth knowing, in the order to read them."""
     yield "keyfold", _version("keyfold")
     yield "python", f"{sys.version.split()[0]}  {sys.executable}"
     yield "java", _java(spark)
     yield from ((package, _version(package)) for package in _PACKAGES)
     yield "master", spark.conf.get("spark.master", None) or "a Connect server"
-    yield "cores", str(sessions.cores(spark))
+    yield "cores", str(sessions.parallel_tasks(spark))
     yield "memory", f"{spark.conf.get('spark.driver.memory', '1g')} for the driver"
     yield "state", str(home())
     yield "tables", str(home() / "tables")
-    yield "mlflow at", mlflow_at()
+    yield "mlflow at", tracking_address()
 
 
-def trial(spark: "SparkSession", folder: Path) -> float:
+def delta_trial(spark: "SparkSession", folder: Path) -> float:
     """The seconds of a Delta write and read in a folder, by way of Python workers; DataError where it fails."""
     table = folder / f"doctor-{uuid.uuid4().hex}"
     start = time.monotonic()
@@ -52,13 +52,13 @@ def trial(spark: "SparkSession", folder: Path) -> float:
         ) from error
     finally:
         shutil.rmtree(table, ignore_errors=True)
-    if rows != ROWS:
-        raise DataError(f"a Delta table in {folder} must have the {ROWS} rows that were written (got {rows})")
+    if rows != TRIAL_ROWS:
+        raise DataError(f"a Delta table in {folder} must have the {TRIAL_ROWS} rows that were written (got {rows})")
     return time.monotonic() - start
 
 
 def _written_and_read(spark: "SparkSession", path: str) -> int:
-    rows = spark.range(ROWS).selectExpr("id", "id % 2 AS half", "cast(id AS string) AS name")
+    rows = spark.range(TRIAL_ROWS).selectExpr("id", "id % 2 AS half", "cast(id AS string) AS name")
     for half in (0, 1, 1):
         one = rows.where(f"half = {half}").write.format("delta").partitionBy("half")
         one.mode("overwrite").option("replaceWhere", f"half = {half}").save(path)

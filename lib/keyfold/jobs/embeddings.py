@@ -10,7 +10,7 @@ import pyarrow as pa
 from keyfold.errors import ConfError, DataError
 from keyfold.features.kinds.text import FIRST
 from keyfold.features.spec import Spec
-from keyfold.models.torch import Network, torch_or_sentence
+from keyfold.models.torch import Network, require_torch
 from keyfold.tracking import registry
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 FEATURE = "feature"
 
 
-def embeddings(run: "Run") -> None:
+def write_embeddings(run: "Run") -> None:
     """Writes the champion's vectors into `<name>.embeddings` (ConfError without a network, DataError without a champion)."""
     conf = run.conf
     if conf.train is None or conf.train.model.torch is None:
         raise ConfError("embeddings are a network's: name one in train.model.torch")
-    torch_or_sentence()
+    require_torch()
     name = conf.train.register_as or conf.name
     with run.job("embeddings") as job:
-        version = registry.champion(name)
+        version = registry.champion_of(name)
         if version is None:
             raise DataError(f"`{name}` has no champion; run `train` first")
         job.run_id = run.identity("embeddings", model=version.tags.get("keyfold.manifest"))
@@ -55,10 +55,10 @@ def _known(table: "Table", run_id: str) -> int | None:
 
 def _written(run: "Run", run_id: str, version: registry.Registered, table: "Table") -> int:
     with run.step("write") as step, tempfile.TemporaryDirectory() as folder:
-        at = registry.fetch(version, Path(folder))
+        at = registry.fetch_model(version, Path(folder))
         if not (at / "network.json").is_file():
             raise DataError(f"{version} is no network, so it has no vectors; run `train` first")
-        rows = vectors(Network.load(at, Spec.from_json((at / "spec.json").read_text("utf-8"))))
+        rows = embedding_vectors(Network.load(at, Spec.from_json((at / "spec.json").read_text("utf-8"))))
         step.rows = rows.num_rows
         counts = {entry["values"]: entry["counts"] for entry in rows[FEATURE].value_counts().to_pylist()}
         former = [row[0] for row in table.read().select(FEATURE).distinct().collect()] if table.exists() else []
@@ -67,7 +67,7 @@ def _written(run: "Run", run_id: str, version: registry.Registered, table: "Tabl
     return int(rows.num_rows)
 
 
-def vectors(network: Network) -> pa.Table:
+def embedding_vectors(network: Network) -> pa.Table:
     """By `feature` (string) and `bucket` (int) the `vector` (list of float), and the `value` that has the bucket alone (string, or NULL).
 
     DataError where the network has none.

@@ -15,16 +15,16 @@ from keyfold.conf.table_names import MADE, taken
 from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
-from keyfold.engine.session import cores
-from keyfold.errors import ConfError, DataError, nearest
-from keyfold.imaging.decoder_process import Decoder, Opening
+from keyfold.engine.session import parallel_tasks
+from keyfold.errors import ConfError, DataError, suggestion
+from keyfold.imaging.decoder_process import Decoder, DecoderOptions
 from keyfold.imaging.operations import Output
-from keyfold.imaging.pixels import path_of
+from keyfold.imaging.pixels import image_path
 from keyfold.ingestion.job import ingest
 from keyfold.reporting.sections import reconciliation_section
 from keyfold.runtime.periods import in_period, period_of
-from keyfold.scoring.key_check import due
-from keyfold.scoring.outcomes import refuse_many, said
+from keyfold.scoring.key_check import check_keys
+from keyfold.scoring.outcomes import reasons_text, refuse_above_limit
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -39,7 +39,7 @@ _TYPES = {
 HELD = 2**25  # bytes of new files that a task holds before it hands them over
 
 
-def images(run: "Run") -> None:
+def make_images(run: "Run") -> None:
     """Makes the period's images, unless just that was done (ConfError, DataError, PromiseError)."""
     from pyspark.sql import functions as F
 
@@ -50,7 +50,7 @@ def images(run: "Run") -> None:
         ingest(run)
         _refuse_quarantined(run)
     with run.job("images") as job:
-        pinned, rows = labelled_rows.pinned(run)
+        pinned, rows = labelled_rows.pinned_table(run)
         period = run.period or str(rows.select(F.max(period_of(conf.data, rows))).collect()[0][0])
         table = run.images
         job.inputs = {run.rows.name: pinned}
@@ -59,7 +59,7 @@ def images(run: "Run") -> None:
         job.run_id = run.identity("images", rows=pinned, period=period, files=_stamp(rows, conf.images.input_col))
         with table.lock(period, run.say):
             with run.step("check") as step:
-                found = due(run, job, rows, pinned, period)
+                found = check_keys(run, job, rows, pinned, period)
                 step.rows = job.counts["read"] = found.read
             if not found.read:
                 raise DataError(f"table `{run.rows.name}` has no row in period {period}")
@@ -88,7 +88,7 @@ def _refuse_quarantined(run: "Run") -> None:
 
 def _check_columns(conf: Images, key: list[str], rows: "DataFrame") -> None:
     if conf.input_col not in rows.columns:
-        raise DataError(f"images.input_col: the table has no column `{conf.input_col}`{nearest(conf.input_col, rows.columns)}")
+        raise DataError(f"images.input_col: the table has no column `{conf.input_col}`{suggestion(conf.input_col, rows.columns)}")
     if (type_ := rows.schema[conf.input_col].dataType.simpleString()) not in ("string", "binary"):
         raise DataError(f"images.input_col: `{conf.input_col}` is {type_}; it must be text (paths) or binary (files)")
     if same := [name for name in key if name.casefold() in MADE]:
@@ -113,7 +113,7 @@ def _stamps(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def _file(path: str) -> str:
     try:
-        of = path_of(path).stat()
+        of = image_path(path).stat()
     except (OSError, ValueError):
         return f"{path} cannot be read"
     return f"{path} {of.st_size} {of.st_mtime_ns}"
@@ -162,7 +162,7 @@ def _dealt(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame
     from pyspark.sql.types import LongType, StructField, StructType
 
     key = run.conf.data.key
-    tasks = max(1, min(keys, 4 * cores(run.spark)))
+    tasks = max(1, min(keys, 4 * parallel_tasks(run.spark)))
     spread = rows.repartition(tasks)
     schema = StructType([*rows.schema.fields[: len(key)], StructField("keyfold_pixels", LongType())])
     sizes = _mapped(spread, partial(_sizes, conf.opening, len(key)), schema)
@@ -173,7 +173,7 @@ def _dealt(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame
     return rows.join(placed, key).repartitionById(tasks, col("keyfold_task")).drop("keyfold_task")
 
 
-def _sizes(opening: Opening, keys: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _sizes(opening: DecoderOptions, keys: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     at = _decoder(opening)
     for batch in batches:
         found = [at.size(cell.as_py()).facts.get("pixels", 0) if cell.is_valid else 0 for cell in batch.column(keys)]
@@ -182,13 +182,13 @@ def _sizes(opening: Opening, keys: int, batches: Iterator[pa.RecordBatch]) -> It
         )
 
 
-def _made(opening: Opening, keys: int, folder: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _made(opening: DecoderOptions, keys: int, folder: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """By row its outcome; at most some megabytes of new files at a time."""
     at = _decoder(opening)
     for batch in batches:
         begin, held, outcomes = 0, 0, []
         for row, cell in enumerate(batch.column(keys)):
-            into = f"{folder}/{file_name([c[row].as_py() for c in batch.columns[:keys]], opening.output)}" if folder else ""
+            into = f"{folder}/{image_file_name([c[row].as_py() for c in batch.columns[:keys]], opening.output)}" if folder else ""
             outcomes.append(_outcome(at, cell, into))
             held += len(outcomes[-1]["image"] or b"")
             if held > HELD or row + 1 == batch.num_rows:
@@ -210,7 +210,7 @@ def _outcome(at: Decoder, cell: pa.Scalar, into: str) -> dict[str, Any]:
 _decoders: dict[str, Decoder] = {}
 
 
-def _decoder(opening: Opening) -> Decoder:
+def _decoder(opening: DecoderOptions) -> Decoder:
     """One a worker, over its tasks; its process ends with the worker's."""
     name = opening.model_dump_json()
     if name not in _decoders:
@@ -221,7 +221,7 @@ def _decoder(opening: Opening) -> Decoder:
     return _decoders[name]
 
 
-def file_name(key: Sequence[Any], output: Output) -> str:
+def image_file_name(key: Sequence[Any], output: Output) -> str:
     """A path that tells the key and cannot leave its folder: keys are data."""
     text = json.dumps([str(part) for part in key], ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -239,7 +239,7 @@ def _counts(table: "Table", period: str) -> "tuple[Counter[str | None], Counter[
 def _check_share(conf: Images, table: "Table", period: str, keys: int) -> None:
     """DataError where more images cannot be made than the conf allows."""
     _, refused = _counts(table, period)
-    refuse_many(refused.total(), keys, conf.max_quarantine, "images", f"images cannot be made{said(refused)}")
+    refuse_above_limit(refused.total(), keys, conf.max_quarantine, "images", f"images cannot be made{reasons_text(refused)}")
 
 
 def _account(run: "Run", read: int, table: "Table", period: str) -> dict[str, int]:

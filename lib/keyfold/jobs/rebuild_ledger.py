@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _BY = {"ingest": "keyfold_period", "score": "period", "images": "period"}
 
 
-def rebuild(run: "Run") -> None:
+def rebuild_ledger(run: "Run") -> None:
     """Adds what the tables of a conf know of their commits and the ledger does not."""
     with run.job("ledger") as job:
         job.run_id = run.identity("ledger")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from keyfold.core.sql import col, column, quoted
+from keyfold.core.sql import col, column, quote_identifier
 from keyfold.dataset.fit_features import SPECS
 from keyfold.engine.tables import Tables
-from keyfold.errors import DataError, nearest
-from keyfold.features.certificate import differs
-from keyfold.features.kinds import Array
+from keyfold.errors import DataError, suggestion
+from keyfold.features.certificate import bits_differ
+from keyfold.features.kind import Array
 from keyfold.features.spec import Spec
 from keyfold.tracking import registry
 
@@ -37,11 +37,13 @@ class Difference(NamedTuple):
     after: str
 
 
-def found(tables: Tables, named: str) -> Spec:
+def find_spec(tables: Tables, named: str) -> Spec:
     """The spec of a file, of a model version (`models:/name@champion`), or of a digest or its beginning (DataError)."""
     if named.startswith("models:/"):
         with tempfile.TemporaryDirectory() as folder:
-            return Spec.from_json((registry.fetch(registry.find(named), Path(folder)) / "spec.json").read_text("utf-8"))
+            return Spec.from_json(
+                (registry.fetch_model(registry.find_version(named), Path(folder)) / "spec.json").read_text("utf-8")
+            )
     if Path(named).is_file():
         return Spec.from_json(Path(named).read_text("utf-8"))
     table = tables.table(SPECS)
@@ -52,20 +54,20 @@ def found(tables: Tables, named: str) -> Spec:
         what = (
             f"{len(specs)} specs begin with `{named}`: {', '.join(sorted(specs)[:5])}" if specs else f"there is no spec `{named}`"
         )
-        raise DataError(f"{what}; give a file, models:/…, or a digest of {SPECS}{nearest(named, digests)}")
+        raise DataError(f"{what}; give a file, models:/…, or a digest of {SPECS}{suggestion(named, digests)}")
     return Spec.from_json(specs.popitem()[1])
 
 
-def sample(rows: "DataFrame", most: int) -> "DataFrame":
+def sample_rows(rows: "DataFrame", most: int) -> "DataFrame":
     """About `most` rows at most, always the same ones of the same rows: chosen by a hash of all their columns."""
     there = rows.count()
     if there <= most:
         return rows
-    texts = (f"CAST({quoted(c)} AS STRING)" for c in rows.columns)
+    texts = (f"CAST({quote_identifier(c)} AS STRING)" for c in rows.columns)
     return rows.where(column(f"pmod(xxhash64({', '.join(texts)}), {_SHARES}) < {_SHARES * most // there}"))
 
 
-def compared(rows: "DataFrame", a: Spec, b: Spec) -> list[Difference]:
+def compare_specs(rows: "DataFrame", a: Spec, b: Spec) -> list[Difference]:
     """The features that both specs have (DataError for rows that either refuses)."""
     names = [name for name in a.features if name in b.features]
     columns = list(dict.fromkeys([*a.inputs, *b.inputs]))
@@ -84,7 +86,7 @@ def _whole(name: str, parts: Sequence[Any]) -> Difference:
     return Difference(name, sum(p.rows for p in parts), sum(p.changed for p in parts), inputs, before, after)
 
 
-def told(found: Sequence[Difference], a: Spec, b: Spec) -> str:
+def describe_differences(found: Sequence[Difference], a: Spec, b: Spec) -> str:
     """The differences as lines for a person, the most frequent ones first."""
     changed = sorted((d for d in found if d.changed), key=lambda d: -d.changed)
     rows = found[0].rows if found else 0
@@ -120,7 +122,7 @@ _FIELDS = {"feature": pa.int32(), "rows": pa.int64(), "changed": pa.int64()} | d
 
 
 def _cells(i: int, batch: pa.RecordBatch, spec: Spec, name: str, before: Array, after: Array) -> dict[str, Any]:
-    other = np.flatnonzero(differs(before, after))
+    other = np.flatnonzero(bits_differ(before, after))
     cells = {"feature": i, "rows": batch.num_rows, "changed": len(other)}
     if not len(other):
         return cells

@@ -61,13 +61,13 @@ class Answering(Protocol):
         """The outcome of each raw row."""
 
 
-def batches(
+def answer_batches(
     packed: bytes, digest: str, key: tuple[str, ...], names: list[str], incoming: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """In the worker: the outcome of each row of each batch, whose columns have `names`; the model is loaded once a worker."""
     model = _unpacked(digest, packed)
     for batch in _pieces(incoming, model.at_once, names):
-        outcome = answer(model, batch)
+        outcome = answer_rows(model, batch)
         columns = [*(batch.column(k) for k in key), outcome["status"], outcome["reason"], batch.column(FOLD)]
         out = pa.RecordBatch.from_arrays([*columns, outcome["prediction"], outcome["probability"]], names=[*key, *_OUTCOME])
         if out.num_rows != batch.num_rows:
@@ -84,7 +84,7 @@ def _pieces(incoming: Iterator[pa.RecordBatch], rows: int, names: list[str]) -> 
 _OUTCOME = ("status", "reason", "fold", "prediction", "probability")
 
 
-def answer(model: Answering, rows: pa.RecordBatch) -> dict[str, pa.Array]:
+def answer_rows(model: Answering, rows: pa.RecordBatch) -> dict[str, pa.Array]:
     """status, reason, prediction, probability of each row; a row on which the model raises is quarantined, no other."""
     found, reasons = _bisected(model, rows)
     number = found.probability if model.scores_classes else found.prediction
@@ -139,7 +139,7 @@ def _joined(parts: list[Outcome]) -> Outcome:
     return Prediction(*map(pa.concat_arrays, predictions)), pa.concat_arrays([why for _, why in parts])
 
 
-def packed(folder: Path) -> bytes:
+def pack_folder(folder: Path) -> bytes:
     """A model's folder as the bytes that travel to the workers."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -148,18 +148,18 @@ def packed(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def packed_digest(packed: bytes) -> str:
+def bytes_digest(packed: bytes) -> str:
     """Names the bytes of `packed`."""
     return hashlib.sha256(packed).hexdigest()
 
 
-def loaded(folder: Path) -> Answering:
+def load_answering(folder: Path) -> Answering:
     """The model of a folder: keyfold's own where it has a `model.json` (DataError, PromiseError as `Model.load`)."""
     if (folder / "model.json").is_file():
         return Model.load(folder)
-    from keyfold.models.pyfunc import Foreign
+    from keyfold.models.pyfunc import PyfuncModel
 
-    return Foreign(folder).ready()
+    return PyfuncModel(folder).ready()
 
 
 _loaded: dict[str, Answering] = {}
@@ -170,6 +170,6 @@ def _unpacked(digest: str, packed: bytes) -> Answering:
         _loaded.clear()
         with tempfile.TemporaryDirectory() as folder:
             zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
-            _loaded[digest] = loaded(Path(folder))
+            _loaded[digest] = load_answering(Path(folder))
         loads[digest] += 1
     return _loaded[digest]

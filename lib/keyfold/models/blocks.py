@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from keyfold.features.kinds import Out
+from keyfold.features.kind import FeatureOutput
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-BLOCK = 256  # rows: more cost a single row its time, fewer cost a batch that of the calls
-CELLS = 2**16  # numbers of a block: fewer rows where a row is an image
+BLOCK_ROWS = 256  # rows: more cost a single row its time, fewer cost a batch that of the calls
+BLOCK_CELLS = 2**16  # numbers of a block: fewer rows where a row is an image
 _one_at_a_time = threading.RLock()  # the number of threads belongs to the process
 
 
-def block_size(outs: Iterable[Out]) -> int:
+def block_size(outs: Iterable[FeatureOutput]) -> int:
     """Rows of a block: a power of two that follows from the features alone."""
-    most = max(1, min(BLOCK, CELLS // max(1, sum(out.cells for out in outs))))
+    most = max(1, min(BLOCK_ROWS, BLOCK_CELLS // max(1, sum(out.cells for out in outs))))
     return 1 << (most.bit_length() - 1)
 
 
-def blocked(predict: Callable[[npt.NDArray[np.intp]], Any], rows: int, size: int) -> npt.NDArray[np.float64]:
+def predict_in_blocks(predict: Callable[[npt.NDArray[np.intp]], Any], rows: int, size: int) -> npt.NDArray[np.float64]:
     """The predictions of so many rows; `predict` gets the places of the rows of one block."""
     places = np.arange(-(-rows // size) * size).clip(max=rows - 1).reshape(-1, size)
     with one_thread():

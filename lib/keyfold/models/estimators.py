@@ -8,11 +8,11 @@ from functools import cache
 from importlib import resources
 from itertools import takewhile
 
-from keyfold.errors import nearest
+from keyfold.errors import suggestion
 
 
 @cache
-def listed() -> dict[str, list[str]]:
+def known_estimators() -> dict[str, list[str]]:
     """The parameters of each estimator by its full name, as of the release that conf/constraints.txt pins."""
     found: dict[str, list[str]] = json.loads(resources.files("keyfold.models").joinpath("estimators.json").read_text("utf-8"))
     return found
@@ -20,17 +20,17 @@ def listed() -> dict[str, list[str]]:
 
 def full_names(name: str) -> list[str]:
     """The full names of estimators that end with this one."""
-    return [full for full in listed() if full.rpartition(".")[2].casefold() == name.casefold()]
+    return [full for full in known_estimators() if full.rpartition(".")[2].casefold() == name.casefold()]
 
 
-def meant(name: str) -> str:
+def estimator_suggestion(name: str) -> str:
     """' (did you mean `x`?)' for the full name of an estimator that is spelled nearly so, or nothing."""
-    short = {full.rpartition(".")[2]: full for full in listed()}
-    near = nearest(name.rpartition(".")[2], short)
+    short = {full.rpartition(".")[2]: full for full in known_estimators()}
+    near = suggestion(name.rpartition(".")[2], short)
     return next((f" (did you mean `{full}`?)" for last, full in short.items() if f"`{last}`" in near), "")
 
 
-def found() -> dict[str, list[str]]:
+def installed_estimators() -> dict[str, list[str]]:
     """The same as `listed`, from the release that is installed."""
     import inspect
 
@@ -42,4 +42,4 @@ def found() -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(found(), indent=None, separators=(",", ":")).replace("],", "],\n"))
+    print(json.dumps(installed_estimators(), indent=None, separators=(",", ":")).replace("],", "],\n"))

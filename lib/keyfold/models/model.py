@@ -18,7 +18,7 @@ from keyfold.features.certificate import Certificate
 from keyfold.features.kind import rows_at_once
 from keyfold.features.spec import Spec
 from keyfold.models.label import Label
-from keyfold.models.parity import Parity, answered, compared
+from keyfold.models.parity import Parity, exact_predictions, measure_parity
 from keyfold.models.sklearn import Estimator, Sklearn
 from keyfold.models.torch import Network, Torch
 
@@ -106,7 +106,7 @@ class Model(NamedTuple):
     @property
     def parity(self) -> Parity:
         """Whether made-up rows have the bits that they had where it was trained, in another order and alone."""
-        return compared(self._predict, self.spec.outs, self.answers or answered(self._predict, self.spec.outs))
+        return measure_parity(self._predict, self.spec.outs, self.answers or exact_predictions(self._predict, self.spec.outs))
 
     def _predict(self, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         return self.estimator.probability(arrays) if self.label.classes else self.estimator.value(arrays)
@@ -117,7 +117,7 @@ class Model(NamedTuple):
         (folder / "spec.json").write_text(self.spec.to_json(), "utf-8")
         self.estimator.save(folder)
         self.certificate.save(folder)
-        facts: dict[str, Any] = {"label": self.label._asdict(), "answers": answered(self._predict, self.spec.outs)}
+        facts: dict[str, Any] = {"label": self.label._asdict(), "answers": exact_predictions(self._predict, self.spec.outs)}
         facts |= {"sparse": self.estimator.sparse} if isinstance(self.estimator, Estimator) else {}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
         return folder_digest(folder)

@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold.features.kinds import Array, Out
+from keyfold.features.kind import Array, FeatureOutput
 from keyfold.models.blocks import block_size
 
-ROWS = 40  # fewer where a block has fewer, for there each row is an image
+PARITY_ROWS = 40  # fewer where a block has fewer, for there each row is an image
 INEXACT = "a row that is served alone may differ from the batch, for predictions depend on the rows beside it"
 OTHER_BITS = (
     "predictions here differ from those where it was trained: the processor is of another type, or packages of other releases"
@@ -29,19 +29,19 @@ class Parity(NamedTuple):
         return f"{self.differ} of {self.rows} made-up rows, by {self.most:.1g} at most"
 
 
-def answered(predict: Predict, outs: Mapping[str, Out]) -> list[str]:
+def exact_predictions(predict: Predict, outs: Mapping[str, FeatureOutput]) -> list[str]:
     """The predictions of the made-up rows, exact as text; none where the model refuses them."""
     try:
-        return [float(value).hex() for value in predict(made_up(outs))]
+        return [float(value).hex() for value in predict(made_up_features(outs))]
     except Exception:  # noqa: BLE001 - a model may refuse numbers that no row has
         return []
 
 
-def compared(predict: Predict, outs: Mapping[str, Out], expected: Sequence[str]) -> Parity:
+def measure_parity(predict: Predict, outs: Mapping[str, FeatureOutput], expected: Sequence[str]) -> Parity:
     """The expected predictions against those of the rows in reverse order, and of the first one alone."""
     if not expected:
         return Parity(0)
-    arrays, wanted = made_up(outs), np.array([float.fromhex(value) for value in expected])
+    arrays, wanted = made_up_features(outs), np.array([float.fromhex(value) for value in expected])
     last_first = np.arange(len(wanted))[::-1]
     found = predict(_taken(arrays, last_first))[last_first]
     alone = predict(_taken(arrays, last_first[-1:]))
@@ -52,13 +52,13 @@ def compared(predict: Predict, outs: Mapping[str, Out], expected: Sequence[str])
     return Parity(len(wanted), int(other[0].sum()), float(max(apart)))
 
 
-def made_up(outs: Mapping[str, Out]) -> dict[str, Array]:
+def made_up_features(outs: Mapping[str, FeatureOutput]) -> dict[str, Array]:
     """Features of some rows, the same wherever they are made: numbers in [0, 1) and indices."""
-    rows = max(2, min(ROWS, block_size(outs.values())))
+    rows = max(2, min(PARITY_ROWS, block_size(outs.values())))
     return {name: _array(out, rows, place) for place, (name, out) in enumerate(outs.items())}
 
 
-def _array(out: Out, rows: int, place: int) -> Array:
+def _array(out: FeatureOutput, rows: int, place: int) -> Array:
     each = out.length or 2
     # Integers modulo 2^32, as no generator of random numbers promises the same in its next release.
     drawn = (np.arange(1, rows * each + 1, dtype=np.uint64) * np.uint64(2654435761) + np.uint64(place * 40503)) % np.uint64(2**32)

@@ -9,7 +9,7 @@ _YES = {
 }  # fmt: skip
 
 
-def yes_of(classes: list[Any]) -> tuple[Any, str] | None:
+def guess_positive(classes: list[Any]) -> tuple[Any, str] | None:
     """Of two classes the one that says yes, and the reason as the rest of a sentence; None where neither does."""
     for yes, no in (classes, classes[::-1]):
         if _plain(no) in _YES.get(_plain(yes), ()):

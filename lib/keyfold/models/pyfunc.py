@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from keyfold.core.digests import folder_digest
 from keyfold.core.types import ARROW
-from keyfold.errors import DataError, nearest
+from keyfold.errors import DataError, suggestion
 from keyfold.models.model import Prediction
 from keyfold.models.parity import Parity
 
@@ -21,7 +21,7 @@ _FAMILIES = {"integer": "bigint", "long": "bigint", "string": "string", "boolean
 AT_ONCE = 20_000
 
 
-class Foreign:
+class PyfuncModel:
     """Answers rows by the columns that its signature names."""
 
     scores_classes, at_once, parity = False, AT_ONCE, Parity(0)
@@ -61,7 +61,7 @@ class Foreign:
 
         return mlflow.pyfunc.load_model(str(self.folder))
 
-    def ready(self) -> "Foreign":
+    def ready(self) -> "PyfuncModel":
         """With its code loaded and run, which is what trust is for."""
         self._model  # noqa: B018
         return self
@@ -70,7 +70,7 @@ class Foreign:
         """DataError where a column is missing."""
         for name in self.columns:
             if name not in rows.columns:
-                raise DataError(f"the table has no column `{name}`, which the model takes{nearest(name, rows.columns)}")
+                raise DataError(f"the table has no column `{name}`, which the model takes{suggestion(name, rows.columns)}")
 
     def predict(self, rows: pa.RecordBatch) -> Prediction:
         """The first value that it gives for each row, and its column `probability` where it has one."""

@@ -13,14 +13,14 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from keyfold.core.section import Section
-from keyfold.errors import ConfError, DataError, nearest
+from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features import matrix
-from keyfold.features.spec import Arrays, Spec
+from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.models import estimators
-from keyfold.models.blocks import block_size, blocked
+from keyfold.models.blocks import block_size, predict_in_blocks
 
 PACKAGES = ("sklearn",)
-FILE = "estimator.skops"
+ESTIMATOR_FILE = "estimator.skops"
 # What skops does not trust by itself, though scikit-learn's own trees and calibrators hold it.
 TRUSTED = (
     "sklearn.tree._tree.Tree",
@@ -47,7 +47,7 @@ class Sklearn(Section):
 
     @model_validator(mode="after")
     def _known(self) -> "Sklearn":
-        accepted = estimators.listed().get(self.estimator, [])
+        accepted = estimators.known_estimators().get(self.estimator, [])
         if (
             not set(self.params) <= set(accepted) or not accepted
         ):  # of another release, or one that only scikit-learn itself knows
@@ -57,7 +57,7 @@ class Sklearn(Section):
                 raise ValueError(str(error)) from error
         for name in self.params:
             if name not in accepted:
-                raise ValueError(f"{self.estimator} has no parameter `{name}`{nearest(name, accepted)}")
+                raise ValueError(f"{self.estimator} has no parameter `{name}`{suggestion(name, accepted)}")
         return self
 
     def named(self) -> type[Any]:
@@ -72,10 +72,12 @@ class Sklearn(Section):
         except ImportError:
             found = None
         if not (isinstance(found, type) and hasattr(found, "fit") and hasattr(found, "predict")):
-            raise ConfError(f"there is no estimator `{self.estimator}`{estimators.meant(name)}")
+            raise ConfError(f"there is no estimator `{self.estimator}`{estimators.estimator_suggestion(name)}")
         return found
 
-    def fit(self, spec: Spec, arrays: Arrays, y: npt.NDArray[Any], weight: npt.NDArray[Any] | None, seed: int) -> "Estimator":
+    def fit(
+        self, spec: Spec, arrays: FeatureArrays, y: npt.NDArray[Any], weight: npt.NDArray[Any] | None, seed: int
+    ) -> "Estimator":
         """Fitted on features, a label (booleans for a classifier) and weights."""
         from sklearn.utils import get_tags
 
@@ -86,7 +88,7 @@ class Sklearn(Section):
         estimator = named(**params)
         sparse = bool(get_tags(estimator).input_tags.sparse)
         categorical = "categorical_features" in inspect.signature(named).parameters
-        if categorical and not sparse and any(of := matrix.categories(spec.outs)):
+        if categorical and not sparse and any(of := matrix.categorical_columns(spec.outs)):
             estimator.set_params(categorical_features=of)
         weights = {} if weight is None else {"sample_weight": weight}
         fitted = Estimator(estimator, spec, sparse)
@@ -114,39 +116,39 @@ class Estimator:
     def __init__(self, estimator: Any, spec: Spec, sparse: bool) -> None:
         self.estimator, self.spec, self.sparse = estimator, spec, sparse
 
-    def matrix(self, arrays: Arrays) -> Any:
+    def matrix(self, arrays: FeatureArrays) -> Any:
         """Features as the estimator takes them."""
-        make = matrix.csr if self.sparse else matrix.dense
+        make = matrix.sparse_matrix if self.sparse else matrix.dense_matrix
         return make(arrays, self.spec.outs)
 
-    def probability(self, arrays: Arrays) -> npt.NDArray[np.float64]:
+    def probability(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
         """Of the positive class, in [0, 1]."""
         if hasattr(self.estimator, "predict_proba"):
             return self._blocked(arrays, lambda rows: self.estimator.predict_proba(rows)[:, 1])
         return self._blocked(arrays, lambda rows: 1 / (1 + np.exp(-self.estimator.decision_function(rows))))
 
-    def value(self, arrays: Arrays) -> npt.NDArray[np.float64]:
+    def value(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
         """A regressor's prediction."""
         return self._blocked(arrays, self.estimator.predict)
 
-    def _blocked(self, arrays: Arrays, predict: Callable[[Any], Any]) -> npt.NDArray[np.float64]:
+    def _blocked(self, arrays: FeatureArrays, predict: Callable[[Any], Any]) -> npt.NDArray[np.float64]:
         rows = self.matrix(arrays)
         module = type(self.estimator).__module__.removeprefix("sklearn.") + "."
         alone = module.startswith((*ROW_BY_ROW, *ROW_BY_ROW_IF_SPARSE) if self.sparse else ROW_BY_ROW)
         size = max(1, rows.shape[0]) if alone else block_size(self.spec.outs.values())
-        return blocked(lambda places: predict(rows[places]), rows.shape[0], size)
+        return predict_in_blocks(lambda places: predict(rows[places]), rows.shape[0], size)
 
     def save(self, folder: Path) -> None:
         """Writes the estimator, without pickle (DataError where it holds types that could not be loaded safely)."""
         data = _skops().dumps(self.estimator)
         if odd := _odd(data):
             raise DataError(f"{type(self.estimator).__name__} cannot be saved safely: it holds {', '.join(sorted(odd))}")
-        (folder / FILE).write_bytes(data)
+        (folder / ESTIMATOR_FILE).write_bytes(data)
 
     @classmethod
     def load(cls, folder: Path, spec: Spec, *, sparse: bool) -> "Estimator":
         """Reads what `save` wrote; other types than the listed ones are refused by skops."""
-        data = (folder / FILE).read_bytes()
+        data = (folder / ESTIMATOR_FILE).read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             known = set(_skops().get_untrusted_types(data=data)) - _odd(data)

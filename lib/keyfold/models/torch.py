@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
 from keyfold.features.matrix import Layout
-from keyfold.features.spec import Arrays, Spec
-from keyfold.models.blocks import block_size, blocked
-from keyfold.models.networks.section import Networks
+from keyfold.features.spec import FeatureArrays, Spec
+from keyfold.models.blocks import block_size, predict_in_blocks
+from keyfold.models.networks.section import NetworkConf
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,7 +93,7 @@ class Loop(Section):
 class Torch(Section):
     """A network by its name and parameters, and how it is trained."""
 
-    network: Networks
+    network: NetworkConf
     loss: Literal["cross_entropy", "squared_error"] = Field("cross_entropy", description="of two classes, or of a number")
     loop: Loop = Loop()
     start: Start | None = Field(None, description="parameters of another training to begin with; default: random ones")
@@ -115,11 +115,11 @@ class Torch(Section):
 
     def build(self, layout: Layout, seed: int) -> "nn.Module":
         """The network as it begins (ConfError where torch is not there)."""
-        torch_or_sentence().manual_seed(seed)
+        require_torch().manual_seed(seed)
         return self.network.chosen.build(layout)
 
 
-def torch_or_sentence() -> Any:
+def require_torch() -> Any:
     """The package torch (ConfError where it is not there)."""
     try:
         import torch
@@ -142,11 +142,11 @@ class Network:
         pictures = joined is not None and joined.image is not None and joined.image.net == "resnet50"
         return ("torch", "safetensors", *(["torchvision"] if pictures else []))
 
-    def probability(self, arrays: Arrays) -> npt.NDArray[np.float64]:
+    def probability(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
         """Of the positive class, in [0, 1]."""
         return 1 / (1 + np.exp(-self.value(arrays)))  # type: ignore[no-any-return]
 
-    def value(self, arrays: Arrays) -> npt.NDArray[np.float64]:
+    def value(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
         """What the network says of each row."""
         import torch
 
@@ -157,7 +157,7 @@ class Network:
             with torch.inference_mode():  # copies, for the sums of a matrix also depend on where in memory it begins
                 return self.module(*(torch.tensor(part[places]) for part in packed)).numpy()
 
-        return blocked(answered, rows, block_size(self.spec.outs.values()))
+        return predict_in_blocks(answered, rows, block_size(self.spec.outs.values()))
 
     def save(self, folder: Path) -> None:
         """Writes parameters and conf into a folder."""
@@ -181,7 +181,7 @@ class Network:
         return cls(module, spec, conf)
 
 
-def per_stream(batch_size: int) -> int:
+def rows_per_stream(batch_size: int) -> int:
     """Rows of each stream in a global batch (ConfError where they would not be as many)."""
     if batch_size % STREAMS:
         low = batch_size // STREAMS * STREAMS

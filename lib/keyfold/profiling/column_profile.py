@@ -5,26 +5,25 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from keyfold.core.arrays import Doubles
 from keyfold.profiling import value_formats
-from keyfold.profiling.value_formats import DATES, NUMBERS, PLAIN, Numbers
+from keyfold.profiling.value_formats import DATES, NUMBER_FORMATS, PLAIN, NumberFormat
 
-ENOUGH = 1 << 16  # different values that are kept of a column
+ENOUGH_VALUES = 1 << 16  # different values that are kept of a column
 CLASSES = 1_000  # different values that are counted of a column
 OTHER = "nested or binary"
 
 Block = dict[str, pa.Array]
-Floats = npt.NDArray[np.float64]
 
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _OFFSET = "Z|[-+][0-9]{2}:?[0-9]{2}"
 # Spark takes a zone after seconds only.
 _CLOCK = rf"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{{1,6}})?({_OFFSET})?)?"
 # From the narrowest type to the widest.
-PATTERNS = {
+TYPE_PATTERNS = {
     "boolean": "(?i)true|false",
     "bigint": PLAIN.pattern("bigint"),
     "double": PLAIN.pattern("double"),
@@ -35,17 +34,19 @@ _HEAD = 50  # values that rule out most forms before all are looked at
 
 
 @dataclass
-class Column:
+class ColumnProfile:
     """What is known of one column so far."""
 
     name: str
     present: int = 0  # values that are not missing
     words: int = 0
-    can: set[str] = field(default_factory=lambda: {*PATTERNS, "string", OTHER})
-    forms: dict[Numbers, str] = field(default_factory=lambda: dict.fromkeys(NUMBERS, "bigint"))  # of text: types of numbers
+    can: set[str] = field(default_factory=lambda: {*TYPE_PATTERNS, "string", OTHER})
+    forms: dict[NumberFormat, str] = field(
+        default_factory=lambda: dict.fromkeys(NUMBER_FORMATS, "bigint")
+    )  # of text: types of numbers
     dates: set[str] = field(default_factory=lambda: {*DATES})  # of text: forms of dates
     sign: str | None = ""  # beside each number: $, %; None where there is none
-    numbers: Numbers = PLAIN  # how the file writes its numbers
+    numbers: NumberFormat = PLAIN  # how the file writes its numbers
     distinct: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     share: float = 1.0  # of the values, how many are different (of those before `distinct` was full)
     counts: Counter[str] = field(default_factory=Counter)
@@ -57,7 +58,7 @@ class Column:
         """A Spark SQL type name, or `OTHER`; `string` where all is missing."""
         if not self.present:
             return "string"
-        found = next((kind for kind in (*PATTERNS, "string") if kind in self.can), OTHER)
+        found = next((kind for kind in (*TYPE_PATTERNS, "string") if kind in self.can), OTHER)
         if found in ("string", "double") and self.numbers != PLAIN:
             found = self.forms.get(self.numbers, "string")
         return ("timestamp" if value_formats.has_time(self.date_form) else "date") if self.date_form else found
@@ -78,9 +79,9 @@ class Column:
         if not len(values):
             return
         self.can &= _possible(values, castable & self.can)
-        if not is_text(values.type) or "date" not in castable:
+        if not is_text_type(values.type) or "date" not in castable:
             self.dates = set()
-        if not is_text(values.type) or "double" not in castable:
+        if not is_text_type(values.type) or "double" not in castable:
             self.forms, self.sign = {}, None
         if self.forms or self.dates or self.sign is not None:
             self._add_forms(pc.unique(pc.ascii_trim_whitespace(values.cast(pa.string()))))
@@ -92,21 +93,21 @@ class Column:
 
     def _add_forms(self, texts: pa.Array) -> None:
         first = texts[0].as_py()
-        self.dates = {form for form in self.dates if value_formats.may_be(first, form)}
+        self.dates = {form for form in self.dates if value_formats.looks_like(first, form)}
         self.forms = {form: kind for form, kind in self.forms.items() if re.fullmatch(form.pattern("double"), first)}
         for some in (texts.slice(0, _HEAD), texts):
             fits = {form: _number_kind(some, form, kind) for form, kind in self.forms.items()}
             self.forms = {form: kind for form, kind in fits.items() if kind}
-            self.dates = {form for form in self.dates if value_formats.is_date(some, form)}
+            self.dates = {form for form in self.dates if value_formats.are_dates(some, form)}
             if self.sign is not None:
-                found = value_formats.sign_of(some)
+                found = value_formats.common_sign(some)
                 self.sign = found if found and self.sign in ("", found) else None
 
     def _add_texts(self, texts: pa.Array) -> None:
         self.words += len(texts) + pc.sum(pc.count_substring(texts, " ")).as_py()
         if len(self.counts) <= CLASSES:
             self.counts.update({v["values"]: v["counts"] for v in pc.value_counts(texts).to_pylist()})
-        if len(self.distinct) <= ENOUGH:
+        if len(self.distinct) <= ENOUGH_VALUES:
             self.distinct = pc.unique(pa.concat_arrays([self.distinct, texts]))
             self.share = len(self.distinct) / self.present
 
@@ -134,14 +135,14 @@ class Column:
     def iso(self, texts: pa.Array) -> pa.Array:
         """Dates or times as ISO text, of which those of one length are in order."""
         if self.date_form:
-            return value_formats.iso(texts, self.date_form)
+            return value_formats.dates_as_iso(texts, self.date_form)
         return pc.ascii_trim_whitespace(texts)
 
-    def numeric(self, values: pa.Array) -> Floats:
+    def numeric(self, values: pa.Array) -> Doubles:
         """Numbers, dates (as days) or times (as seconds) as floats; NaN where missing."""
         match self.type:
             case "bigint" | "double":
-                plain = self.numbers.plain(values) if is_text(values.type) else values
+                plain = self.numbers.plain(values) if is_text_type(values.type) else values
                 found = plain.cast(pa.float64(), safe=False)
             case "date":
                 found = self.iso(values.cast(pa.string())).cast(pa.date32()).cast(pa.int32()).cast(pa.float64())
@@ -184,8 +185,8 @@ def null_words(rows: pa.Table) -> list[str]:
         words, rest = texts.filter(odd).to_pylist(), texts.filter(pc.invert(odd))
         if not words:
             continue
-        column = Column("")
-        column.add(rest, frozenset(PATTERNS))
+        column = ColumnProfile("")
+        column.add(rest, frozenset(TYPE_PATTERNS))
         typed = len(rest) > 1 and (column.type != "string" or column.forms)
         found.update({word: 2 if typed else 1 for word in words if typed or word in _PLAINLY})
     return sorted(word for word, n in found.items() if n > 1)
@@ -196,7 +197,7 @@ def _present(values: pa.Array) -> pa.Array:
     return values.filter(pc.invert(pc.is_nan(values))) if pa.types.is_floating(values.type) else values
 
 
-def is_text(kind: pa.DataType) -> bool:
+def is_text_type(kind: pa.DataType) -> bool:
     """Whether values of this type are text."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
@@ -205,9 +206,9 @@ def is_text(kind: pa.DataType) -> bool:
 def _possible(values: pa.Array, castable: frozenset[str]) -> set[str]:
     """The types that hold every one of these values."""
     t, kind = pa.types, values.type
-    if is_text(kind):
+    if is_text_type(kind):
         texts = pc.unique(pc.ascii_trim_whitespace(values.cast(pa.string())))
-        return {name for name in castable if name in PATTERNS and _fits(texts, name)} | {"string"}
+        return {name for name in castable if name in TYPE_PATTERNS and _fits(texts, name)} | {"string"}
     tests = {
         t.is_boolean: {"boolean", "string"},
         t.is_integer: {"bigint", "double", "string"},
@@ -223,7 +224,7 @@ def _matches(texts: pa.Array, pattern: str) -> pa.Array:
     return pc.match_substring_regex(texts, f"^({pattern})$")
 
 
-def _number_kind(texts: pa.Array, form: Numbers, kind: str) -> str | None:
+def _number_kind(texts: pa.Array, form: NumberFormat, kind: str) -> str | None:
     """The narrowest type of number, `kind` or wider, that these are in this form."""
     for wider in (kind, "double"):
         if pc.all(_matches(texts, form.pattern(wider))).as_py():
@@ -236,10 +237,10 @@ def _number_kind(texts: pa.Array, form: Numbers, kind: str) -> str | None:
 
 
 def _fits(texts: pa.Array, kind: str) -> bool:
-    if not pc.all(_matches(texts, PATTERNS[kind])).as_py():
+    if not pc.all(_matches(texts, TYPE_PATTERNS[kind])).as_py():
         return False
     if kind in ("date", "timestamp"):
-        return value_formats.is_calendar(texts)
+        return value_formats.are_calendar_days(texts)
     try:
         texts.cast(pa.int64() if kind == "bigint" else pa.string())
     except pa.ArrowInvalid:  # beyond 64 bits

@@ -7,31 +7,30 @@ from functools import cached_property
 from math import ceil
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.conf.release import FEW
+from keyfold.conf.release import MIN_TEST_ROWS
 from keyfold.conf.table_names import PREDICTED
+from keyfold.core.arrays import Bools
 from keyfold.core.hashing import value_hash
 from keyfold.evaluation import label_leakage as leaks
-from keyfold.models.positive_class import yes_of
+from keyfold.models.positive_class import guess_positive
 from keyfold.profiling import snapshots as periods_of
-from keyfold.profiling.column_profile import OTHER, Column
-from keyfold.profiling.file_profile import NUMBERED, Seen
-from keyfold.profiling.key_counts import PERIODS, Keys
-from keyfold.profiling.yaml_text import quoted
+from keyfold.profiling.column_profile import OTHER, ColumnProfile
+from keyfold.profiling.file_profile import NAMELESS, FileProfile
+from keyfold.profiling.key_counts import PERIODS, KeyCounts
+from keyfold.profiling.yaml_text import yaml_scalar
 
 QUARANTINE = 0.1  # the default of data.max_quarantine
 FEW_SERIES = 200  # of so many keys each fold by a hash has too few, or none
-NUMBERS = ("bigint", "double")
-TIMES = ("date", "timestamp")
+NUMBER_TYPES = ("bigint", "double")
+TIME_TYPES = ("date", "timestamp")
 TINY = 20  # rows of which chance makes much alike
 WITHIN = 0.995  # of the rows in which a column is there, that have another, too
 _SAFE = r"[\w-]+"
 
 Lines = list[str]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -40,15 +39,15 @@ class Draft:
 
     path: str
     key: list[str]  # empty: the content
-    label: Column
-    time: Column | None
-    seen: Seen
-    keys: Keys
+    label: ColumnProfile
+    time: ColumnProfile | None
+    seen: FileProfile
+    keys: KeyCounts
     encoding: str = "utf-8"
 
     def name(self, column: str) -> str:
         """A column's name in the table, as YAML."""
-        return quoted(self.names.get(column, column))
+        return yaml_scalar(self.names.get(column, column))
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -58,7 +57,7 @@ class Draft:
     @cached_property
     def snapshots(self) -> tuple[str, list[str]] | None:
         """The pattern of the periods of files that repeat their keys, and those files."""
-        return None if self.time else periods_of.pattern(self.seen, self.keys, self.path, self.encoding)
+        return None if self.time else periods_of.period_pattern(self.seen, self.keys, self.path, self.encoding)
 
     @cached_property
     def few_series(self) -> bool:
@@ -76,10 +75,10 @@ class Draft:
     def positive(self) -> tuple[str, str] | None:
         """Of two classes the one to predict, and why it; None where they are codes, which do not say so."""
         counts = self.label.classes()
-        values = {label_value(self.label, text) if self.label.type in NUMBERS else text: text for text in counts}
-        if said := yes_of([*values]):
+        values = {yaml_label(self.label, text) if self.label.type in NUMBER_TYPES else text: text for text in counts}
+        if said := guess_positive([*values]):
             return values[said[0]], said[1]
-        if self.label.type in NUMBERS:
+        if self.label.type in NUMBER_TYPES:
             return None
         return min(counts, key=lambda text: (counts[text], text)), "it is the rarer one, and neither says yes"
 
@@ -109,12 +108,12 @@ class Draft:
     @property
     def test_share(self) -> float:
         """The share of the test fold: 0.1, or more where that would leave it few rows."""
-        return min(0.3, max(0.1, ceil(20 * 2 * FEW / max(self._least, 1)) / 20))
+        return min(0.3, max(0.1, ceil(20 * 2 * MIN_TEST_ROWS / max(self._least, 1)) / 20))
 
     @property
     def few_rows(self) -> bool:
         """Whether the test fold may have too few rows, or too few of a class, to promote a model."""
-        return self._least * self.test_share < 1.5 * FEW
+        return self._least * self.test_share < 1.5 * MIN_TEST_ROWS
 
     @property
     def runs(self) -> bool:
@@ -126,7 +125,7 @@ class Draft:
     def suspects(self) -> dict[str, str]:
         """Why columns may give the label away, by column."""
         values = {name: self._values(column) for name, column in self._columns()}
-        found = {name: why for name, column in values.items() if (why := leaks.reason(column, self._target))}
+        found = {name: why for name, column in values.items() if (why := leaks.leakage_reason(column, self._target))}
         for name, column in self._columns():
             if name not in found and column.type == "string" and column.words > column.present:
                 texts = self.seen.sample.column(name).cast(pa.string()).filter(pa.array(self._labelled)).to_pylist()
@@ -152,9 +151,11 @@ class Draft:
 
     def together(self, names: list[str]) -> tuple[float, list[str]]:
         """The ROC AUC of these columns together, and those of them that say most."""
-        return leaks.together({name: self._values(column) for name, column in self._columns() if name in names}, self._target)
+        return leaks.combined_leakage(
+            {name: self._values(column) for name, column in self._columns() if name in names}, self._target
+        )
 
-    def _columns(self) -> list[tuple[str, Column]]:
+    def _columns(self) -> list[tuple[str, ColumnProfile]]:
         left = {*self.key, self.label.name, *([self.time.name] if self.time else [])}
         return [(n, c) for n, c in self.seen.columns.items() if n not in left and c.type != OTHER and c.present]
 
@@ -163,61 +164,61 @@ class Draft:
         return np.asarray(self.seen.sample.column(self.label.name).is_valid().to_numpy(zero_copy_only=False), np.bool_)
 
     @cached_property
-    def _target(self) -> leaks.Label:
+    def _target(self) -> leaks.LabelValues:
         values = self._values(self.label)
         if not self.classes:
-            return leaks.Label(values.known(), classes=False)
+            return leaks.LabelValues(values.known(), classes=False)
         codes = values.known()
-        return leaks.Label((codes == codes.max(initial=0)).astype(np.float64), classes=True)
+        return leaks.LabelValues((codes == codes.max(initial=0)).astype(np.float64), classes=True)
 
-    def _values(self, column: Column) -> leaks.Values:
+    def _values(self, column: ColumnProfile) -> leaks.ColumnValues:
         """Of the rows of the sample that have a label."""
         values = self.seen.sample.column(column.name)
-        if column.type in (*NUMBERS, *TIMES):
-            return leaks.Values(column.numeric(values)[self._labelled])
+        if column.type in (*NUMBER_TYPES, *TIME_TYPES):
+            return leaks.ColumnValues(column.numeric(values)[self._labelled])
         texts = values.cast(pa.string())
         if column.type == "boolean":
             texts = pc.ascii_lower(pc.ascii_trim_whitespace(texts))
         codes = pc.fill_null(texts.dictionary_encode().indices, -1)
-        return leaks.Values(None, np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)[self._labelled])
+        return leaks.ColumnValues(None, np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)[self._labelled])
 
 
-def label_value(label: Column, text: str) -> str:
+def yaml_label(label: ColumnProfile, text: str) -> str:
     """The YAML scalar of a label's value."""
-    if label.type in NUMBERS:
+    if label.type in NUMBER_TYPES:
         return str(int(float(label.numbers.plain(pa.array([text]))[0].as_py())))
-    return text.strip().lower() if label.type == "boolean" else quoted(text)
+    return text.strip().lower() if label.type == "boolean" else yaml_scalar(text)
 
 
-def snake(text: str) -> str:
+def snake_case(text: str) -> str:
     """A column's name in ASCII snake case: `TotalCharges` is total_charges, `Größe (m²)` grosse_m2; may be empty."""
     ascii_ = unicodedata.normalize("NFKD", text.replace("ß", "ss")).encode("ascii", "ignore").decode()
     split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", ascii_)
     return re.sub(r"^(?=\d)", "_", re.sub("[^a-z0-9]+", "_", split.lower()).strip("_"))
 
 
-def unique(seen: Seen, label: str) -> str:
+def key_hint(seen: FileProfile, label: str) -> str:
     """The columns that alone could be the key, as a clause; or what to do where none could."""
     whole = [c.name for c in seen.columns.values() if c.share == 1 and c.present == seen.rows and c.type not in (OTHER, "double")]
-    if found := [name for name in whole if name not in (label, NUMBERED)][:3]:
+    if found := [name for name in whole if name not in (label, NAMELESS)][:3]:
         return f"{' and '.join(f'`{name}`' for name in found)} {'has' if len(found) == 1 else 'each have'} another value in every row"
     return "no column has another value in every row; `--key A,B` takes several, `--key content` names rows by what is in them"
 
 
-def is_odd(name: str) -> bool:
+def is_odd_name(name: str) -> bool:
     """Whether not every reader of Delta takes a column of this name."""
     return re.fullmatch(_SAFE, name) is None
 
 
-def _safe_names(seen: Seen, key: list[str]) -> dict[str, str]:
+def _safe_names(seen: FileProfile, key: list[str]) -> dict[str, str]:
     """Safe names for the columns of text files whose own names have blanks or other marks, or are those of columns beside the key."""
     taken = {name.casefold() for name in seen.columns}
     found: dict[str, str] = {}
     for place, name in enumerate(seen.columns, 1):
         beside = name in key and name.casefold() in PREDICTED
-        if seen.format == "parquet" or name in seen.partitions or not (is_odd(name) or beside):
+        if seen.format == "parquet" or name in seen.partitions or not (is_odd_name(name) or beside):
             continue
-        fresh = snake(name).lstrip("_")
+        fresh = snake_case(name).lstrip("_")
         fresh = fresh if fresh[:1].isalpha() else f"column_{fresh or place}"
         while fresh.casefold() in taken:
             fresh += "_"

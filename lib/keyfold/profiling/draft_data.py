@@ -4,18 +4,18 @@ from pathlib import Path
 
 from keyfold.errors import ConfError, DataError
 from keyfold.profiling import snapshots, value_formats
-from keyfold.profiling.column_profile import Column
-from keyfold.profiling.draft import NUMBERS, QUARANTINE, Draft, Lines, is_odd, label_value, unique
-from keyfold.profiling.file_profile import Seen
+from keyfold.profiling.column_profile import ColumnProfile
+from keyfold.profiling.draft import NUMBER_TYPES, QUARANTINE, Draft, Lines, is_odd_name, key_hint, yaml_label
+from keyfold.profiling.file_profile import FileProfile
 from keyfold.profiling.value_formats import PLAIN
-from keyfold.profiling.yaml_text import quoted
+from keyfold.profiling.yaml_text import yaml_scalar
 
 _MAPPING = "With such a name the Delta tables need column mapping: Polars does not read them, and delta-rs reads NULL."
 
 
-def section(draft: Draft) -> Lines:
+def data_lines(draft: Draft) -> Lines:
     """The lines of the section."""
-    lines = ["data:", f"  source: {quoted(draft.path)}", *_columns(draft), *_csv_options(draft.seen), *_zone(draft)]
+    lines = ["data:", f"  source: {yaml_scalar(draft.path)}", *_columns(draft), *_csv_options(draft.seen), *_zone(draft)]
     return [*lines, *_keys(draft), *_period(draft), *_label(draft)]
 
 
@@ -28,60 +28,62 @@ def _columns(draft: Draft) -> Lines:
         folder = "the folders name it" if column.name in seen.partitions else ""
         notes = "; ".join(filter(None, (folder, _beside(draft, column), _missing(column, seen), _order(column))))
         lines.append(f"    {_declared(draft, column)}{f'  # {notes}' if notes else ''}")
-    for odd, safe in [(odd, safe) for odd, safe in draft.names.items() if is_odd(odd)][:1]:
+    for odd, safe in [(odd, safe) for odd, safe in draft.names.items() if is_odd_name(odd)][:1]:
         lines += [
-            f"  # To keep a name such as {quoted(odd)}, write `{quoted(odd)}: {_type(draft, seen.columns[odd])}` in place of its line with {safe}.",
+            f"  # To keep a name such as {yaml_scalar(odd)}, write `{yaml_scalar(odd)}: {_type(draft, seen.columns[odd])}` in place of its line with {safe}.",
             f"  # {_MAPPING}",
         ]
     return lines
 
 
-def _of_parquet(seen: Seen) -> Lines:
+def _of_parquet(seen: FileProfile) -> Lines:
     lines = [
-        f"  # {quoted(c.name)} has nanoseconds, of which microseconds are kept." for c in seen.columns.values() if c.nanoseconds
+        f"  # {yaml_scalar(c.name)} has nanoseconds, of which microseconds are kept."
+        for c in seen.columns.values()
+        if c.nanoseconds
     ]
-    odd = [name for name in seen.columns if is_odd(name)]
-    return [*lines, f"  # {quoted(odd[0])} is best renamed in the files. {_MAPPING}"] if odd else lines
+    odd = [name for name in seen.columns if is_odd_name(name)]
+    return [*lines, f"  # {yaml_scalar(odd[0])} is best renamed in the files. {_MAPPING}"] if odd else lines
 
 
-def _declared(draft: Draft, column: Column) -> str:
+def _declared(draft: Draft, column: ColumnProfile) -> str:
     type_ = _type(draft, column)
     if column.name in draft.names:
-        return f"{draft.name(column.name)}: {{from: {quoted(column.name)}, type: {type_}}}"
-    return f"{quoted(column.name)}: {type_}"
+        return f"{draft.name(column.name)}: {{from: {yaml_scalar(column.name)}, type: {type_}}}"
+    return f"{yaml_scalar(column.name)}: {type_}"
 
 
-def _type(draft: Draft, column: Column) -> str:
+def _type(draft: Draft, column: ColumnProfile) -> str:
     if column.name in draft.key and column.type == "double":
         return "string"
     return f"{column.type}({column.date_form})" if column.date_form else column.type
 
 
-def _beside(draft: Draft, column: Column) -> str:
-    own = column.name in draft.names and not is_odd(column.name)
+def _beside(draft: Draft, column: ColumnProfile) -> str:
+    own = column.name in draft.names and not is_odd_name(column.name)
     return f"the table of predictions has a column {column.name.casefold()} of its own" if own else ""
 
 
-def _missing(column: Column, seen: Seen) -> str:
+def _missing(column: ColumnProfile, seen: FileProfile) -> str:
     return f"{seen.rows - column.present:,} missing" if column.present < seen.rows else ""
 
 
-def _order(column: Column) -> str:
+def _order(column: ColumnProfile) -> str:
     form = column.date_form
-    other = value_formats.other_order(form, column.dates) if form else None
+    other = value_formats.swapped_format(form, column.dates) if form else None
     return f"or {other}: no date here tells which" if other else ""
 
 
-def _csv_options(seen: Seen) -> Lines:
-    options = {"delimiter": quoted(seen.delimiter)} if seen.delimiter != "," else {}
-    options |= {"encoding": quoted(seen.encoding)} if seen.encoding != "utf-8" else {}
+def _csv_options(seen: FileProfile) -> Lines:
+    options = {"delimiter": yaml_scalar(seen.delimiter)} if seen.delimiter != "," else {}
+    options |= {"encoding": yaml_scalar(seen.encoding)} if seen.encoding != "utf-8" else {}
     options |= {"multi_line": "true"} if seen.multi_line else {}
-    options |= {"escape": quoted(seen.escape)} if seen.escape else {}
-    options |= {"null_values": f"[{', '.join(map(quoted, seen.nulls))}]"} if seen.nulls else {}
-    options |= {"decimal": quoted(seen.numbers.decimal)} if seen.numbers.decimal != PLAIN.decimal else {}
-    options |= {"thousands": quoted(seen.numbers.thousands)} if seen.numbers.thousands else {}
+    options |= {"escape": yaml_scalar(seen.escape)} if seen.escape else {}
+    options |= {"null_values": f"[{', '.join(map(yaml_scalar, seen.nulls))}]"} if seen.nulls else {}
+    options |= {"decimal": yaml_scalar(seen.numbers.decimal)} if seen.numbers.decimal != PLAIN.decimal else {}
+    options |= {"thousands": yaml_scalar(seen.numbers.thousands)} if seen.numbers.thousands else {}
     said = ", ".join(f"{name}: {value}" for name, value in options.items())
-    why = f"  # {', '.join(map(quoted, seen.nulls))} is read as missing" if seen.nulls else ""
+    why = f"  # {', '.join(map(yaml_scalar, seen.nulls))} is read as missing" if seen.nulls else ""
     return [f"  csv: {{{said}}}{why}"] if said and seen.format == "csv" else []
 
 
@@ -108,9 +110,9 @@ def _keys(draft: Draft) -> Lines:
         lines += [f"  # Warning: the key of {repeated:,} rows stands more than once{within}; those rows will be quarantined."]
     lines += over
     if repeated:
-        lines += [f"  # For another key: {unique(seen, draft.label.name)}."]
+        lines += [f"  # For another key: {key_hint(seen, draft.label.name)}."]
     if floats := [n for n in draft.key if seen.columns[n].type == "double"]:
-        lines += [f"  # {quoted(floats[0])} is no whole number throughout; a key is kept as the text that it is."]
+        lines += [f"  # {yaml_scalar(floats[0])} is no whole number throughout; a key is kept as the text that it is."]
     return [*lines, f"  key: [{', '.join(map(draft.name, draft.key))}]"]
 
 
@@ -120,13 +122,13 @@ def _period(draft: Draft) -> Lines:
     if not draft.snapshots:
         return []
     pattern, files = draft.snapshots
-    shown = ", ".join(quoted(Path(file).name) for file in files[:3])
+    shown = ", ".join(yaml_scalar(Path(file).name) for file in files[:3])
     lines = [f"  # Warning: keys repeat across files ({shown}): they look like snapshots, one a period."]
     if not pattern:
         return [*lines, "  # Set `time` and `period`, or else those rows are taken for repeated ones and quarantined."]
     if len(draft.seen.files) == 1:
-        lines += [f"  # To take in all of them, write `source: {quoted(snapshots.shape(draft.path))}`."]
-    return [*lines, f"  period: {{from: file, pattern: {quoted(pattern)}}}"]
+        lines += [f"  # To take in all of them, write `source: {yaml_scalar(snapshots.name_pattern(draft.path))}`."]
+    return [*lines, f"  period: {{from: file, pattern: {yaml_scalar(pattern)}}}"]
 
 
 def _label(draft: Draft) -> Lines:
@@ -137,7 +139,7 @@ def _label(draft: Draft) -> Lines:
         raise DataError(f"the label `{label.name}` has {only}; there is nothing to tell apart")
     if draft.classes:
         return _two_classes(draft)
-    if label.type not in NUMBERS:
+    if label.type not in NUMBER_TYPES:
         some = ", ".join(f"`{text:.30}`" for text, _ in counts.most_common(3))
         more = f"{kinds:,} different values ({some}, …)"
         sign = f"; its numbers have `{label.sign}` beside them: remove it" if label.sign else ""
@@ -147,10 +149,12 @@ def _label(draft: Draft) -> Lines:
 
 def _two_classes(draft: Draft) -> Lines:
     label, counts = draft.label, draft.label.classes()
-    shares = ", ".join(f"{n:,} × {text.strip() if label.type in NUMBERS else quoted(text)}" for text, n in counts.most_common())
+    shares = ", ".join(
+        f"{n:,} × {text.strip() if label.type in NUMBER_TYPES else yaml_scalar(text)}" for text, n in counts.most_common()
+    )
     lines = [f"  label: {draft.name(label.name)}  # {shares}"]
     if draft.positive:
         text, why = draft.positive
-        return [*lines, f"  positive: {label_value(label, text)}  # probabilities are of this class: {why}"]
-    some = " or ".join(f"`positive: {label_value(label, text)}`" for text in sorted(counts))
+        return [*lines, f"  positive: {yaml_label(label, text)}  # probabilities are of this class: {why}"]
+    some = " or ".join(f"`positive: {yaml_label(label, text)}`" for text in sorted(counts))
     return [*lines, f"  # Which class is the event? Codes do not say so: write {some}. Without it `train` stops and asks."]

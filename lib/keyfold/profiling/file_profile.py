@@ -16,29 +16,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from keyfold.conf.csv import charset
-from keyfold.errors import ConfError, DataError, nearest
+from keyfold.conf.csv import canonical_encoding
+from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion.sources import delimiter_of, format_of
-from keyfold.profiling.column_profile import PATTERNS, Block, Column, null_words
-from keyfold.profiling.row_sample import Sample
-from keyfold.profiling.value_formats import NUMBERS, PLAIN, Numbers
-from keyfold.readers import Form, Head, Part, head_of, parts
+from keyfold.profiling.column_profile import TYPE_PATTERNS, Block, ColumnProfile, null_words
+from keyfold.profiling.row_sample import RowSample
+from keyfold.profiling.value_formats import NUMBER_FORMATS, PLAIN, NumberFormat
+from keyfold.readers.blocks import Head, read_head, read_parts
+from keyfold.readers.form import FilePart, TextForm
 from keyfold.readers.jsonlines import NO_OBJECT
-from keyfold.readers.opening import refuse_others
-from keyfold.readers.paths import local_files, partitions
+from keyfold.readers.opening import refuse_archives
+from keyfold.readers.paths import local_files, partition_columns
 from keyfold.readers.records import BREAKS
 
 LIMIT = 200_000_000  # bytes
-NUMBERED = "_c0"  # the name of a first column without one
+NAMELESS = "_c0"  # the name of a first column without one
 
 
 @dataclass
-class Seen:
+class FileProfile:
     """The columns of files, in their order, and what else is worth telling of them."""
 
     format: str  # csv, json or parquet
     files: list[str]
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, ColumnProfile] = field(default_factory=dict)
     rows: int = 0
     bad: Counter[str] = field(default_factory=Counter)  # lines that are not rows, by reason
     cut: bool = False  # there is more than was read
@@ -51,27 +52,27 @@ class Seen:
     header: list[str] | None = None  # names in place of the header's, of which some are missing or repeated
     partitions: list[str] = field(default_factory=list)  # columns that folders give
     other: str | None = None  # a file that has other columns than the first
-    sample: Sample = field(default_factory=Sample)
+    sample: RowSample = field(default_factory=RowSample)
 
     @property
-    def numbers(self) -> Numbers:
+    def numbers(self) -> NumberFormat:
         """How the numbers of the files are written."""
         return next((column.numbers for column in self.columns.values()), PLAIN)
 
 
 # What text may turn out to be: a JSON number is one already, and so is all of Parquet.
-_CASTABLE = {"csv": frozenset(PATTERNS), "json": frozenset({"date", "timestamp"}), "parquet": frozenset[str]()}
+_CASTABLE = {"csv": frozenset(TYPE_PATTERNS), "json": frozenset({"date", "timestamp"}), "parquet": frozenset[str]()}
 
 
-def see(
+def profile_files(
     path: str, encoding: str = "utf-8", each: Callable[[Block, int], None] = lambda _, __: None, limit: int | None = None
-) -> Seen:
+) -> FileProfile:
     """The columns of the first `limit` bytes (default: `LIMIT`) of a file, a folder or a pattern; `each` is called with every block and its file's number.
 
     ConfError where there is no such file or encoding, DataError where it is empty, garbled or of a kind that is not read.
     """
-    files = found(path)
-    seen = Seen(format_of(path if len(files) == 1 else files[0]), files, encoding=_charset(encoding))
+    files = matching_files(path)
+    seen = FileProfile(format_of(path if len(files) == 1 else files[0]), files, encoding=_charset(encoding))
     _refuse_kind(seen, path)
     size = 0
     for number in range(len(files)):
@@ -85,7 +86,7 @@ def see(
     return seen
 
 
-def found(path: str) -> list[str]:
+def matching_files(path: str) -> list[str]:
     """The files that a path, folder or pattern stands for, without hidden ones (ConfError where there is none)."""
     at = Path(path)
     files = [path] if at.is_file() else local_files(path) or []
@@ -94,10 +95,10 @@ def found(path: str) -> list[str]:
     if at.is_dir():
         raise ConfError(f"the folder `{path}` has no files (names that begin with . or _ are hidden)")
     names = [p.name for p in at.parent.iterdir()] if at.parent.is_dir() else []
-    raise ConfError(f"there is no file `{path}`{nearest(at.name, names)}")
+    raise ConfError(f"there is no file `{path}`{suggestion(at.name, names)}")
 
 
-def _refuse_kind(seen: Seen, path: str) -> None:
+def _refuse_kind(seen: FileProfile, path: str) -> None:
     if seen.format in ("delta", "images"):
         what = (
             "a Delta table; name it by data.table"
@@ -106,21 +107,21 @@ def _refuse_kind(seen: Seen, path: str) -> None:
         )
         raise ConfError(f"`{path}` is {what}: init looks at CSV, JSON-lines and Parquet files")
     for file in seen.files:
-        refuse_others(file)
+        refuse_archives(file)
 
 
 def _charset(encoding: str) -> str:
     try:
-        return charset(encoding)
+        return canonical_encoding(encoding)
     except ValueError as error:
         raise ConfError(f"--encoding {error}") from None
 
 
 def _take_file(
-    seen: Seen, path: str, number: int, size: int, limit: int, encoding: str, each: Callable[[Block, int], None]
+    seen: FileProfile, path: str, number: int, size: int, limit: int, encoding: str, each: Callable[[Block, int], None]
 ) -> int:
     file = seen.files[number]
-    folders = partitions(path, [str(Path.cwd() / file)])[str(Path.cwd() / file)]
+    folders = partition_columns(path, [str(Path.cwd() / file)])[str(Path.cwd() / file)]
     seen.partitions = [*dict.fromkeys([*seen.partitions, *folders])]
     before = [*seen.columns]
     try:
@@ -142,26 +143,26 @@ def _take_file(
     return size
 
 
-def _take(seen: Seen, block: Block, rows: int) -> None:
+def _take(seen: FileProfile, block: Block, rows: int) -> None:
     seen.rows += rows
     for name, values in block.items():
-        castable = frozenset(PATTERNS) if name in seen.partitions else _CASTABLE[seen.format]
-        seen.columns.setdefault(name, Column(name)).add(values, castable)
+        castable = frozenset(TYPE_PATTERNS) if name in seen.partitions else _CASTABLE[seen.format]
+        seen.columns.setdefault(name, ColumnProfile(name)).add(values, castable)
     seen.sample.add(block)
 
 
-def _settle(seen: Seen) -> None:
+def _settle(seen: FileProfile) -> None:
     """All columns have the one form of numbers that makes most of them numbers; of several the plainest."""
     columns = seen.columns.values()
-    forms = [PLAIN, *(n for n in NUMBERS if n.decimal == ","), *(n for n in NUMBERS if n.decimal == ".")]
+    forms = [PLAIN, *(n for n in NUMBER_FORMATS if n.decimal == ","), *(n for n in NUMBER_FORMATS if n.decimal == ".")]
     if seen.delimiter == ",":  # else it stands where a decimal comma would
-        forms = [PLAIN, *(n for n in NUMBERS if n.decimal == "."), *forms]
+        forms = [PLAIN, *(n for n in NUMBER_FORMATS if n.decimal == "."), *forms]
     most = max(forms, key=lambda form: sum(form in column.forms for column in columns))
     for column in columns:
         column.numbers = most if column.forms or "string" in column.can else PLAIN
 
 
-def _blocks(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
+def _blocks(path: Path, encoding: str, seen: FileProfile) -> Iterator[Block]:
     match seen.format:
         case "parquet":
             return _parquet(path)
@@ -182,9 +183,9 @@ def _plain(values: pa.Array) -> pa.Array:
     return values.cast(plain) if plain != kind else values
 
 
-def _json(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
+def _json(path: Path, encoding: str, seen: FileProfile) -> Iterator[Block]:
     names: dict[str, None] = {}
-    head_of(str(path), Form("json", encoding=codecs.lookup(encoding).name))
+    read_head(str(path), TextForm("json", encoding=codecs.lookup(encoding).name))
     with _open(path, encoding) as lines:
         while some := list(islice(lines, 10_000)):
             rows = [row for line in some if line.strip() and (row := _object(line, seen)) is not None]
@@ -192,7 +193,7 @@ def _json(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
             yield {name: _array([row.get(name) for row in rows]) for name in _unique([*names])}
 
 
-def _object(line: str, seen: Seen) -> dict[str, Any] | None:
+def _object(line: str, seen: FileProfile) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -211,7 +212,7 @@ def _array(values: list[Any]) -> pa.Array:
     return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string())
 
 
-def _csv(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
+def _csv(path: Path, encoding: str, seen: FileProfile) -> Iterator[Block]:
     head = _head(str(path), encoding)
     seen.delimiter, seen.separator = head.form.delimiter, bool(head.skipped)
     header = [*head.form.names]
@@ -222,13 +223,13 @@ def _csv(path: Path, encoding: str, seen: Seen) -> Iterator[Block]:
     head = head._replace(form=form._replace(multi_line=seen.multi_line or form.multi_line))
     if not seen.rows:
         head = _guessed(str(path), head, seen)
-    for part in parts(str(path), head):
+    for part in read_parts(str(path), head):
         seen.multi_line |= head.form.multi_line or _breaks(part)
         _count_bad(seen, path, part, encoding)
         yield {name: _blank_is_null(values.combine_chunks()) for name, values in zip(names, part.rows.columns, strict=True)}
 
 
-def _guessed(path: str, head: Head, seen: Seen) -> Head:
+def _guessed(path: str, head: Head, seen: FileProfile) -> Head:
     """The head with what the beginning of the file says of escapes, line breaks and words for missing values."""
     first = _first(path, head)
     if any('\\"' in bad.raw for bad in first.bad):
@@ -246,8 +247,8 @@ def _guessed(path: str, head: Head, seen: Seen) -> Head:
     return head
 
 
-def _first(path: str, head: Head) -> Part:
-    return next(parts(path, head), Part(pa.table({}), np.zeros(0, np.int64), [], 0, 0, 0))
+def _first(path: str, head: Head) -> FilePart:
+    return next(read_parts(path, head), FilePart(pa.table({}), np.zeros(0, np.int64), [], 0, 0, 0))
 
 
 def _head(path: str, encoding: str) -> Head:
@@ -255,9 +256,9 @@ def _head(path: str, encoding: str) -> Head:
     found, failed = [], None
     likely = "\t" if delimiter_of(path, None) == "\t" else ",\t;|"
     for delimiter, multi_line in product(likely, (False, True)):
-        form = Form(delimiter=delimiter, encoding=codecs.lookup(encoding).name, multi_line=multi_line)
+        form = TextForm(delimiter=delimiter, encoding=codecs.lookup(encoding).name, multi_line=multi_line)
         try:
-            found.append(head_of(path, form))
+            found.append(read_head(path, form))
         except DataError as error:
             failed = failed or error
     if failed and not found:
@@ -265,11 +266,11 @@ def _head(path: str, encoding: str) -> Head:
     return max(found, key=lambda head: len(head.form.names))
 
 
-def _breaks(part: Part) -> bool:
+def _breaks(part: FilePart) -> bool:
     return any(bad.reason == BREAKS for bad in part.bad)
 
 
-def _count_bad(seen: Seen, path: Path, part: Part, encoding: str) -> None:
+def _count_bad(seen: FileProfile, path: Path, part: FilePart, encoding: str) -> None:
     for bad in part.bad:
         if bad.reason.startswith("the line is not ") and (sentence := _garbled(str(path), encoding)):
             raise DataError(sentence)
@@ -282,7 +283,7 @@ def _named(header: list[str]) -> list[str]:
     names: list[str] = []
     for place, name in enumerate(header, 1):
         plain = re.sub("^(?=keyfold_|content_key$)", "former_", re.sub(r"\s*[\r\n]\s*", " ", name))
-        fresh = plain if name.strip() else NUMBERED if place == 1 else f"column_{place}"
+        fresh = plain if name.strip() else NAMELESS if place == 1 else f"column_{place}"
         number = 2
         while fresh.casefold() in {n.casefold() for n in names} or (fresh != name and fresh.casefold() in taken):
             fresh, number = f"{plain.strip() or f'column_{place}'}_{number}", number + 1

@@ -5,13 +5,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.core.hashing import feature_hash, value_hash
-from keyfold.profiling.column_profile import Block, Column
+from keyfold.profiling.column_profile import Block, ColumnProfile
 
-CONTENT = "content"  # the key of tables without one
+CONTENT_KEY = "content"  # the key of tables without one
 PERIODS = {"day": 10, "month": 7}  # so many characters of an ISO time
 
 
-class Keys:
+class KeyCounts:
     """Which keys are missing or repeated, by 64-bit hashes: 8 bytes a row, the text of its time, and its file."""
 
     def __init__(self, key: list[str], time: str | None, label: str) -> None:
@@ -25,7 +25,7 @@ class Keys:
 
     def add(self, block: Block, file: int) -> None:
         """Take in a block's keys."""
-        if self.key == [CONTENT] and CONTENT not in block:
+        if self.key == [CONTENT_KEY] and CONTENT_KEY not in block:
             self.key = []
         rows = len(next(iter(block.values()), ()))
         none = pa.nulls(rows, pa.string())
@@ -61,7 +61,7 @@ class Keys:
         """How many different keys there are, without the time."""
         return len(np.unique(np.concatenate(self._series)))
 
-    def times(self, column: Column) -> npt.NDArray[np.object_]:
+    def times(self, column: ColumnProfile) -> npt.NDArray[np.object_]:
         """ISO texts of the rows' times."""
         return np.asarray(column.iso(pa.concat_arrays(self._times)).to_numpy(zero_copy_only=False), object)
 

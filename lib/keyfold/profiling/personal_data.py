@@ -5,7 +5,7 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.profiling.column_profile import Column
+from keyfold.profiling.column_profile import ColumnProfile
 
 BIRTH = "a date of birth"
 _SAID = {
@@ -30,13 +30,13 @@ _MOST = 0.9  # of the values
 FEW = 10  # different values that are categories, whatever they are called
 
 
-def reason(column: Column, snake: str) -> str | None:
+def personal_reason(column: ColumnProfile, snake: str) -> str | None:
     """Why a column is about who somebody is, as the rest of a sentence; `snake`: its name in snake case."""
     what = _by_name(column, snake) or _by_content(column)
     return f"it looks like {what}; a model that knows persons does not tell anything of others" if what else None
 
 
-def _by_name(column: Column, snake: str) -> str | None:
+def _by_name(column: ColumnProfile, snake: str) -> str | None:
     if len(column.distinct) <= FEW:
         return None
     for what, names in _SAID.items():
@@ -47,7 +47,7 @@ def _by_name(column: Column, snake: str) -> str | None:
     return None
 
 
-def _by_content(column: Column) -> str | None:
+def _by_content(column: ColumnProfile) -> str | None:
     if column.type != "string" or len(column.distinct) <= FEW:
         return None
     return next((what for what, pattern in _CONTENT.items() if _share(column.distinct, pattern) > _MOST), None)

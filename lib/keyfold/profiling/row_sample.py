@@ -4,10 +4,10 @@ import pyarrow as pa
 
 from keyfold.profiling.column_profile import Block
 
-SAMPLE = 20_000  # rows that are kept at least, where there are so many
+SAMPLE_ROWS = 20_000  # rows that are kept at least, where there are so many
 
 
-class Sample:
+class RowSample:
     """Rows from all over what was read, `SAMPLE` to twice as many, once there are as many."""
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Sample:
         rows = len(next(iter(block.values()), ()))
         self._keep(block, range(-self._seen % self._every, rows, self._every))
         self._seen += rows
-        if self.rows > 2 * SAMPLE:
+        if self.rows > 2 * SAMPLE_ROWS:
             blocks, self._blocks, self.rows = self._blocks, [], 0
             places = 0
             for some in blocks:

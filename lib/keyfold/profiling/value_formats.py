@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 
-class Numbers(NamedTuple):
+class NumberFormat(NamedTuple):
     """How numbers are written: the mark before the fraction, and what groups of three digits are told apart by."""
 
     decimal: str = "."
@@ -33,14 +33,17 @@ class Numbers(NamedTuple):
         return texts
 
 
-PLAIN = Numbers()
-NUMBERS = (PLAIN, *(Numbers(d, t) for d, marks in ((",", ("", ".", " ", "'")), (".", (",", " ", "'"))) for t in marks))
+PLAIN = NumberFormat()
+NUMBER_FORMATS = (
+    PLAIN,
+    *(NumberFormat(d, t) for d, marks in ((",", ("", ".", " ", "'")), (".", (",", " ", "'"))) for t in marks),
+)
 
 _SIGNS = r"[$£€¥₹₽₺%]|USD|EUR|GBP|CHF|JPY|SEK|NOK|DKK|PLN|CAD|AUD"
 _SIGNED = rf"^(?P<before>{_SIGNS})?[ \x{{a0}}]?(?P<number>-?[0-9][0-9.,' ]*?)[ \x{{a0}}]?(?P<after>{_SIGNS})?$"
 
 
-def sign_of(texts: pa.Array) -> str | None:
+def common_sign(texts: pa.Array) -> str | None:
     """The currency or percent sign that stands beside each of these numbers; None where one has none, or another."""
     found = pc.extract_regex(pc.utf8_trim_whitespace(texts), _SIGNED)
     if not len(texts) or found.null_count:
@@ -66,7 +69,7 @@ _TOKENS = {
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
-def iso(texts: pa.Array, form: str) -> pa.Array:
+def dates_as_iso(texts: pa.Array, form: str) -> pa.Array:
     """Dates, or times, of this form as ISO text, NULL where one is not of it."""
     found = pc.extract_regex(pc.ascii_trim_whitespace(texts), _regex(form))
     year, month, day = (pc.struct_field(found, part) for part in "ymd")
@@ -93,7 +96,7 @@ def _two(texts: pa.Array) -> pa.Array:
     return pc.ascii_lpad(texts, 2, "0")
 
 
-def may_be(text: str, form: str) -> bool:
+def looks_like(text: str, form: str) -> bool:
     """Whether a text looks like a date of this form, quickly."""
     return _compiled(form).fullmatch(text.strip()) is not None
 
@@ -109,13 +112,13 @@ def _regex(form: str) -> str:
     return "^" + "".join(_TOKENS.get(token, re.escape(token)) for token in tokens) + "$"
 
 
-def is_date(texts: pa.Array, form: str) -> bool:
+def are_dates(texts: pa.Array, form: str) -> bool:
     """Whether each of these is a day of the calendar in this form."""
-    found = iso(texts, form)
-    return not found.null_count and is_calendar(found)
+    found = dates_as_iso(texts, form)
+    return not found.null_count and are_calendar_days(found)
 
 
-def is_calendar(isos: pa.Array) -> bool:
+def are_calendar_days(isos: pa.Array) -> bool:
     """Whether the date of each of these ISO texts is a day of the calendar."""
     try:
         pc.utf8_slice_codeunits(isos, 0, 10).cast(pa.date32())
@@ -124,7 +127,7 @@ def is_calendar(isos: pa.Array) -> bool:
     return True
 
 
-def other_order(form: str, forms: set[str]) -> str | None:
+def swapped_format(form: str, forms: set[str]) -> str | None:
     """Of forms that fit the same dates one with day and month the other way round."""
     swapped = form.translate(str.maketrans("dM", "Md"))
     return swapped if swapped in forms else None

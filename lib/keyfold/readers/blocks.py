@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from keyfold.core.arrays import Int64s
 from keyfold.errors import DataError, PromiseError
 from keyfold.readers import delimited, jsonlines
-from keyfold.readers.form import BLOCK, LONGEST, LOOK, Bad, Form, Ints, Part
-from keyfold.readers.opening import Stream, kind_of, opened
-from keyfold.readers.records import FOLLOWS, Cut, array_of, cut, starts
+from keyfold.readers.form import BLOCK_BYTES, LONGEST, LOOK, BadLine, FilePart, TextForm
+from keyfold.readers.opening import ByteStream, kind_of, open_text
+from keyfold.readers.records import FOLLOWS, RecordCut, cut_records, record_array, record_starts
 
 BOM = b"\xef\xbb\xbf"
 END = 1 << 62
@@ -23,28 +24,30 @@ _SEP = re.compile(rb'\s*"?sep=([^\r\n"])"?[ \t;,|]*(?:\r\n?|\n|\Z)', re.IGNORECA
 class Head(NamedTuple):
     """A file's form with its names, where its first record begins, and what was skipped before."""
 
-    form: Form
+    form: TextForm
     start: int = 0
     line: int = 1
     skipped: str = ""
 
 
-def read(stream: Stream, path: str, form: Form, start: int = 0, end: int = END, line: int = 1) -> Iterator[Part]:
+def read_records(
+    stream: ByteStream, path: str, form: TextForm, start: int = 0, end: int = END, line: int = 1
+) -> Iterator[FilePart]:
     """The records that begin in a range of bytes, which begins where a record does; the stream stands there."""
     rest, at, more = b"", start, None
     while more != b"" and at < end:
-        more = stream.read(max(min(BLOCK, end - at + LOOK), len(rest)))
+        more = stream.read(max(min(BLOCK_BYTES, end - at + LOOK), len(rest)))
         data, eof = rest + more, not more
         if at == 0 and data.startswith(BOM):
             data, at = data[len(BOM) :], len(BOM)
-        found = cut(data, eof, form, line)
+        found = cut_records(data, eof, form, line)
         ends = found.ends[: 1 + int(np.searchsorted(found.ends, end - at))]  # those that begin before `end`
         if len(ends):
-            lines = line + np.searchsorted(found.breaks, starts(ends), side="right")
+            lines = line + np.searchsorted(found.breaks, record_starts(ends), side="right")
             rows, kept, bad, blank = _parsed(data, found._replace(ends=ends), form, lines)
             stop = int(ends[-1])
             at, line = at + stop, line + int(np.searchsorted(found.breaks, stop, side="right"))
-            yield Part(rows, kept, bad, blank, at, line)
+            yield FilePart(rows, kept, bad, blank, at, line)
             data = data[stop:]
         rest = data
         if len(rest) > LONGEST:
@@ -52,15 +55,15 @@ def read(stream: Stream, path: str, form: Form, start: int = 0, end: int = END, 
             raise DataError(f"{path}: the record that begins in line {line:,} is longer than {LONGEST:,} bytes ({what})")
 
 
-def parts(path: str, head: Head, content: bytes | None = None) -> Iterator[Part]:
+def read_parts(path: str, head: Head, content: bytes | None = None) -> Iterator[FilePart]:
     """All of a file after its head."""
-    with opened(path, head.form.encoding, content, head.start) as stream:
-        yield from read(stream, path, head.form, head.start, END, head.line)
+    with open_text(path, head.form.encoding, content, head.start) as stream:
+        yield from read_records(stream, path, head.form, head.start, END, head.line)
 
 
-def head_of(path: str, form: Form, content: bytes | None = None, *, guess: bool = True) -> Head:
+def read_head(path: str, form: TextForm, content: bytes | None = None, *, guess: bool = True) -> Head:
     """What a file begins with: the names of a CSV header, after a line `sep=` (DataError where there is none)."""
-    with opened(path, form.encoding, content) as stream:
+    with open_text(path, form.encoding, content) as stream:
         data = stream.read(LOOK)
         if what := kind_of(data):
             raise DataError(f"{path} is {what}, not text")
@@ -69,22 +72,22 @@ def head_of(path: str, form: Form, content: bytes | None = None, *, guess: bool 
         return _csv_head(path, form, data, stream, guess=guess)
 
 
-def _json_head(path: str, form: Form, data: bytes) -> Head:
+def _json_head(path: str, form: TextForm, data: bytes) -> Head:
     first = data.removeprefix(BOM).lstrip().split(b"\n")[0].strip()
     if first in (b"[", b"{", b"[{"):
         raise DataError(f"{path} is JSON over several lines; one object a line is needed, such as `jq -c '.[]'` writes")
     return Head(form)
 
 
-def _csv_head(path: str, form: Form, data: bytes, stream: Stream, *, guess: bool) -> Head:
+def _csv_head(path: str, form: TextForm, data: bytes, stream: ByteStream, *, guess: bool) -> Head:
     at, line, skipped = len(BOM) if data.startswith(BOM) else 0, 1, ""
     if found := _SEP.match(data, at):
         skipped, at, line = found[0].decode("utf-8", "replace").strip(), found.end(), 1 + _lines(found[0])
         form = form._replace(delimiter=found[1].decode()) if guess and found[1].isascii() else form
     while True:
         more = stream.read(LOOK)
-        split = cut(data[at:], not more, form._replace(names=()), line)
-        firsts = starts(split.ends).tolist() if len(split.ends) else []
+        split = cut_records(data[at:], not more, form._replace(names=()), line)
+        firsts = record_starts(split.ends).tolist() if len(split.ends) else []
         for i, (first, end) in enumerate(zip(firsts, split.ends.tolist(), strict=True)):
             record = data[at + first : at + end]
             if record.strip(_BLANK):
@@ -92,12 +95,12 @@ def _csv_head(path: str, form: Form, data: bytes, stream: Stream, *, guess: bool
                 names = _names(path, record, split.why.get(i), form, number)
                 after = line + int(np.searchsorted(split.breaks, end, side="right"))
                 return Head(form._replace(names=names), at + end, after, skipped)
-        if not more or len(data) > BLOCK:
+        if not more or len(data) > BLOCK_BYTES:
             raise DataError(f"{path} is empty: not even a header" if not more else f"{path}: its header does not end")
         data += more
 
 
-def _names(path: str, record: bytes, why: str | None, form: Form, line: int) -> tuple[str, ...]:
+def _names(path: str, record: bytes, why: str | None, form: TextForm, line: int) -> tuple[str, ...]:
     if why:
         raise DataError(f"{path}: the header in line {line} has broken quoting: {why}")
     if b"\0" in record:
@@ -120,19 +123,19 @@ def _lines(data: bytes) -> int:
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
-def _parsed(data: bytes, found: Cut, form: Form, lines: Ints) -> tuple[pa.Table, Ints, list[Bad], int]:
+def _parsed(data: bytes, found: RecordCut, form: TextForm, lines: Int64s) -> tuple[pa.Table, Int64s, list[BadLine], int]:
     """Of the records of a block the rows, their lines, those that are none, and the number of blank ones."""
-    ends, first = found.ends, starts(found.ends)
+    ends, first = found.ends, record_starts(found.ends)
     why = {i: reason for i, reason in found.why.items() if i < len(ends)}
     blanks = _BLANK.translate(None, form.delimiter.encode() if form.kind == "csv" else b"")
     maybe = np.flatnonzero(np.frombuffer(data, np.uint8)[first] <= ord(" "))
     blank = [i for i in maybe.tolist() if i not in why and not data[first[i] : ends[i]].strip(blanks)]
-    records = array_of(data, ends)
+    records = record_array(data, ends)
     why |= _no_text(data, records, ends, form)
     good = np.ones(len(ends), bool)
     good[blank], good[[*why]] = False, False
     where = np.flatnonzero(good)
-    rows_of = delimited.rows_of if form.kind == "csv" else jsonlines.rows_of
+    rows_of = delimited.csv_rows if form.kind == "csv" else jsonlines.json_rows
     rows, odd = rows_of(records if good.all() else records.filter(pa.array(good)), form)
     why |= {int(where[i]): reason for i, reason in odd.items()}
     if rows.num_rows + len(why) + len(blank) != len(ends):
@@ -143,13 +146,13 @@ def _parsed(data: bytes, found: Cut, form: Form, lines: Ints) -> tuple[pa.Table,
     return rows, kept, bad, len(blank)
 
 
-def _no_text(data: bytes, records: pa.Array, ends: Ints, form: Form) -> dict[int, str]:
+def _no_text(data: bytes, records: pa.Array, ends: Int64s, form: TextForm) -> dict[int, str]:
     """Records that are not of the encoding, or hold a NUL byte."""
     why: dict[int, str] = {}
     try:
         records.cast(pa.large_string())
     except pa.ArrowInvalid:
-        for i, (a, b) in enumerate(zip(starts(ends).tolist(), ends.tolist(), strict=True)):
+        for i, (a, b) in enumerate(zip(record_starts(ends).tolist(), ends.tolist(), strict=True)):
             try:
                 data[a:b].decode()
             except UnicodeDecodeError:
@@ -160,11 +163,11 @@ def _no_text(data: bytes, records: pa.Array, ends: Ints, form: Form) -> dict[int
     return why
 
 
-def _bad(line: int, reason: str, record: bytes, form: Form) -> Iterator[Bad]:
+def _bad(line: int, reason: str, record: bytes, form: TextForm) -> Iterator[BadLine]:
     """Each line of a record that is no row."""
     inner = re.split(b"\r\n?|\n", record.rstrip(b"\r\n")) if form.multi_line else [record.rstrip(b"\r\n")]
     for i, text in enumerate(inner):
-        yield Bad(line + i, FOLLOWS if i else reason, _raw(text, form.encoding))
+        yield BadLine(line + i, FOLLOWS if i else reason, _raw(text, form.encoding))
 
 
 def _raw(record: bytes, encoding: str) -> str:

@@ -9,22 +9,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from keyfold.readers.form import Form
+from keyfold.readers.form import TextForm
 from keyfold.readers.records import grammar
 
 Odd = dict[int, str]  # why a record is no row
 
 
-def rows_of(records: pa.Array, form: Form) -> tuple[pa.Table, Odd]:
+def csv_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
     """The rows of records, in order, and the records that are none."""
     alone = np.zeros(len(records), bool) if form.bytewise else np.ones(len(records), bool)
     if form.escape and form.quote:
         escaped = pc.match_substring(records, form.escape)
         alone |= np.asarray(escaped.to_numpy(zero_copy_only=False), bool)
     if not alone.any():
-        return parsed(records, form)
+        return parse_csv(records, form)
     some, few = np.flatnonzero(~alone), np.flatnonzero(alone)
-    table, ragged = parsed(records.filter(pa.array(~alone)), form)
+    table, ragged = parse_csv(records.filter(pa.array(~alone)), form)
     odd = {int(some[i]): reason for i, reason in ragged.items()}
     split: list[tuple[str | None, ...]] = []
     for i, record in zip(few.tolist(), records.filter(pa.array(alone)).to_pylist(), strict=True):
@@ -33,11 +33,11 @@ def rows_of(records: pa.Array, form: Form) -> tuple[pa.Table, Odd]:
             split.append(fields)
         else:
             odd[i] = _ragged(len(fields), len(form.names))
-    more = texts([*zip(*split, strict=True)], form.names)
-    return in_order([table, more], [np.setdiff1d(some, [*odd]), np.setdiff1d(few, [*odd])]), odd
+    more = text_table([*zip(*split, strict=True)], form.names)
+    return merge_in_order([table, more], [np.setdiff1d(some, [*odd]), np.setdiff1d(few, [*odd])]), odd
 
 
-def parsed(records: pa.Array, form: Form, *, json: bool = False) -> tuple[pa.Table, Odd]:
+def parse_csv(records: pa.Array, form: TextForm, *, json: bool = False) -> tuple[pa.Table, Odd]:
     """By Arrow's parser; as `json` values: text in quotes has escapes, and `null` is missing."""
     odd: Odd = {}
 
@@ -46,7 +46,7 @@ def parsed(records: pa.Array, form: Form, *, json: bool = False) -> tuple[pa.Tab
         return "skip"
 
     if not len(records):
-        return texts([], form.names), odd
+        return text_table([], form.names), odd
     offsets = np.frombuffer(records.buffers()[1], np.int64)[[records.offset, records.offset + len(records)]].tolist()
     data = records.buffers()[2].slice(offsets[0], offsets[1] - offsets[0])
     if data[-1] not in b"\r\n":  # or Arrow takes an empty last field after one in quotes for "" and not NULL
@@ -69,7 +69,7 @@ def parsed(records: pa.Array, form: Form, *, json: bool = False) -> tuple[pa.Tab
     return table.rename_columns([*form.names]), odd
 
 
-def _places(form: Form) -> list[str]:
+def _places(form: TextForm) -> list[str]:
     return [str(i) for i in range(len(form.names))]
 
 
@@ -83,7 +83,7 @@ def _unescaping(quote: str, escape: str) -> re.Pattern[str]:
     return re.compile(rf"{e}([{q}{e}])|({q}){q}" if e else f"()({q}){q}")
 
 
-def fields_of(record: bytes, form: Form) -> tuple[str | None, ...]:
+def fields_of(record: bytes, form: TextForm) -> tuple[str | None, ...]:
     """The fields of a record whose quoting is right; NULL where nothing stands, or one of the words for it."""
     found: list[str | None] = []
     at, rules, nulls = 0, grammar(form), {"", *form.nulls}
@@ -102,13 +102,13 @@ def fields_of(record: bytes, form: Form) -> tuple[str | None, ...]:
             return tuple(found)
 
 
-def texts(columns: list[Any], names: tuple[str, ...]) -> pa.Table:
+def text_table(columns: list[Any], names: tuple[str, ...]) -> pa.Table:
     """Columns of text; of none, no rows."""
     arrays = [pa.array(column, pa.string()) for column in columns] or [pa.array([], pa.string())] * len(names)
     return pa.Table.from_arrays(arrays, [*names])
 
 
-def in_order(tables: list[pa.Table], places: list[Any]) -> pa.Table:
+def merge_in_order(tables: list[pa.Table], places: list[Any]) -> pa.Table:
     """Tables as one, in the order of the places of their rows."""
     rows, order = pa.concat_tables(tables), np.concatenate(places)
     return rows if (np.diff(order) > 0).all() else rows.take(pa.array(np.argsort(order)))

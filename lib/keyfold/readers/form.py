@@ -2,19 +2,16 @@
 
 from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from keyfold.core.arrays import Int64s
 
-BLOCK = 8 << 20  # bytes that are read at once
+BLOCK_BYTES = 8 << 20  # bytes that are read at once
 LOOK = 1 << 16  # bytes in which quoting that spans lines is looked for where lines are rows
 LONGEST = 256 << 20  # bytes of a record, at most
 
 
-class Form(NamedTuple):
+class TextForm(NamedTuple):
     """How a file is written; `names` are those of the CSV header, or the JSON keys that are wanted."""
 
     kind: Literal["csv", "json"] = "csv"
@@ -32,7 +29,7 @@ class Form(NamedTuple):
         return len(self.delimiter.encode()) == 1
 
 
-class Bad(NamedTuple):
+class BadLine(NamedTuple):
     """A line that is no row: its number, why it is none, and its text."""
 
     line: int
@@ -40,12 +37,12 @@ class Bad(NamedTuple):
     raw: str
 
 
-class Part(NamedTuple):
+class FilePart(NamedTuple):
     """Some of a file: rows as text with their line numbers, lines that are no rows, how many are blank, where it ends."""
 
     rows: pa.Table
-    lines: Ints
-    bad: list[Bad]
+    lines: Int64s
+    bad: list[BadLine]
     blank: int
     stop: int  # the byte after it
     line: int  # the number of the line after it

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.readers.delimited import Odd, in_order, parsed, texts
-from keyfold.readers.form import Bools, Form
+from keyfold.core.arrays import Bools
+from keyfold.readers.delimited import Odd, merge_in_order, parse_csv, text_table
+from keyfold.readers.form import TextForm
 
 NO_OBJECT = "the line is not a JSON object"
-TWICE = "the key `{}` stands twice, or differs from another by case alone"
+REPEATED_KEY = "the key `{}` stands twice, or differs from another by case alone"
 _STRING = r'"(?:[^"\\\x00-\x1f]|\\["\\/])*"'  # what Arrow's CSV parser unescapes as JSON does
 _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -32,7 +33,7 @@ def _refuse(word: str) -> None:
 _DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=str, parse_float=str, parse_constant=_refuse)
 
 
-def rows_of(records: pa.Array, form: Form) -> tuple[pa.Table, Odd]:
+def json_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
     """The wanted keys of lines, in order, as text; and the lines that are not one object."""
     left = np.arange(len(records))
     tables: list[pa.Table] = []
@@ -51,11 +52,11 @@ def rows_of(records: pa.Array, form: Form) -> tuple[pa.Table, Odd]:
             odd[i] = value
         else:
             values.append(value)
-    tables.append(texts([*zip(*values, strict=True)], form.names))
-    return in_order(tables, [*places, np.setdiff1d(left, [*odd])]), odd
+    tables.append(text_table([*zip(*values, strict=True)], form.names))
+    return merge_in_order(tables, [*places, np.setdiff1d(left, [*odd])]), odd
 
 
-def keys_of(records: list[bytes]) -> list[str]:
+def json_keys(records: list[bytes]) -> list[str]:
     """The keys of lines that are objects, in the order in which they come."""
     found: dict[str, None] = {}
     for record in records:
@@ -93,8 +94,8 @@ def _alike(records: pa.Array, keys: tuple[str, ...], space: int, names: tuple[st
     fit = pc.match_substring_regex(records, rf"\A\{{{members}\}}\r?\n?\z")
     fit = pc.and_(fit, pc.equal(pc.count_substring(records, '":'), len(keys)))  # or a text has one, too
     sound = records if pc.all(fit).as_py() else records.filter(fit)
-    fields = Form(names=("{", *keys, "}"), quote='"')
-    rows, odd = parsed(_without_keys(sound, keys, space), fields, json=True)
+    fields = TextForm(names=("{", *keys, "}"), quote='"')
+    rows, odd = parse_csv(_without_keys(sound, keys, space), fields, json=True)
     if odd or rows.num_rows != len(sound):
         raise RuntimeError(f"{rows.num_rows} rows of {len(sound)} objects; please report this")
     by, nothing = {key.casefold(): i for i, key in enumerate(keys, 1)}, pa.nulls(rows.num_rows, pa.string())
@@ -141,7 +142,7 @@ def _object(record: bytes, names: tuple[str, ...]) -> tuple[str | None, ...] | s
     for key, value in pairs:
         folded = _fold(key)
         if key in keys or (folded in by and folded in wanted):
-            return TWICE.format(key)
+            return REPEATED_KEY.format(key)
         keys.add(key)
         by[folded] = value
     if any(isinstance(by.get(name), list) for name in wanted):

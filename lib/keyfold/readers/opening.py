@@ -51,7 +51,7 @@ def kind_of(data: bytes) -> str | None:
     return next((what for magic, what in MAGIC.items() if data.startswith(magic)), None)
 
 
-class Stream(Protocol):
+class ByteStream(Protocol):
     """Bytes, one after the other."""
 
     def read(self, size: int, /) -> bytes:
@@ -64,7 +64,7 @@ def plain_name(path: str) -> str:
     return next((name.removesuffix(end) for end in COMPRESSED if name.endswith(end)), name)
 
 
-def refuse_others(path: str) -> None:
+def refuse_archives(path: str) -> None:
     """DataError where the name is that of an archive or a workbook."""
     for what, endings in OTHERS.items():
         if path.lower().endswith(endings):
@@ -77,7 +77,7 @@ def splittable(path: str, encoding: str) -> bool:
 
 
 @contextmanager
-def opened(path: str, encoding: str, content: bytes | None = None, start: int = 0) -> Iterator[Stream]:
+def open_text(path: str, encoding: str, content: bytes | None = None, start: int = 0) -> Iterator[ByteStream]:
     """A file, or one whose content is given, from a byte of its text on (DataError where it cannot be read)."""
     with _told(path, encoding):
         raw = io.BytesIO(content) if content is not None else open(path, "rb")  # noqa: SIM115 - bytes of any name
@@ -119,7 +119,7 @@ def _told(path: str, encoding: str) -> Iterator[None]:
         raise DataError(f"{path} begins with no byte order mark; {either}") from error
 
 
-def _unpacked(path: str, raw: BinaryIO) -> Stream:
+def _unpacked(path: str, raw: BinaryIO) -> ByteStream:
     name = path.lower()
     if name.endswith(".gz"):
         return gzip.GzipFile(fileobj=raw)
@@ -177,7 +177,7 @@ class _Streams:
 class _Converted:
     """Text of another encoding as UTF-8. What is not of that encoding stays no UTF-8, so that its line is told."""
 
-    def __init__(self, stream: Stream, encoding: str) -> None:
+    def __init__(self, stream: ByteStream, encoding: str) -> None:
         errors = "surrogatepass" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
         self._stream, self._decoder = stream, codecs.getincrementaldecoder(encoding)(errors)
         self._rest = b""
@@ -192,5 +192,5 @@ class _Converted:
         return found
 
 
-def _converted(stream: Stream, encoding: str) -> Stream:
+def _converted(stream: ByteStream, encoding: str) -> ByteStream:
     return stream if encoding == "utf-8" else _Converted(stream, encoding)

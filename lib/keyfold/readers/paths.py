@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from keyfold.errors import DataError, nearest
+from keyfold.errors import DataError, suggestion
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
-def local(path: str) -> str | None:
+def local_path(path: str) -> str | None:
     """The path in the local file system; None for one that is elsewhere, as s3a://… is."""
     path = re.sub("^file:/+", "/", path)
     return None if re.match("[A-Za-z][A-Za-z0-9+.-]+:/", path) else path
@@ -24,7 +24,7 @@ def local_files(path: str) -> list[str] | None:
     What lies below a folder under a name that begins with `_` or `.` is not read, as in Spark. DataError for a link to nothing, and for
     a folder that may not be read.
     """
-    if (here := local(path)) is None:
+    if (here := local_path(path)) is None:
         return None
     found: list[Path] = []
     above = re.split(r"[*?\[]", here, maxsplit=1)[0].rpartition("/")[0] or "." if glob.has_magic(here) else None
@@ -55,7 +55,7 @@ def is_hidden(below: str) -> bool:
     return any(name[0] == "." or (name[0] == "_" and "=" not in name) for name in PurePosixPath(below).parts if name)
 
 
-def partitions(source: str, files: Sequence[str]) -> dict[str, dict[str, str | None]]:
+def partition_columns(source: str, files: Sequence[str]) -> dict[str, dict[str, str | None]]:
     """By file the columns that folders below the source name, as `site=01` does: text (DataError where files differ in them)."""
     found = {file: _partition(source, file) for file in files}
     first = next(iter(found.values()), {})
@@ -67,7 +67,7 @@ def partitions(source: str, files: Sequence[str]) -> dict[str, dict[str, str | N
 
 
 def _partition(source: str, file: str) -> dict[str, str | None]:
-    here = local(source)
+    here = local_path(source)
     roots = [*map(os.path.abspath, [*glob.glob(here), here])] if here else [source.rstrip("/")]
     root = next((r for r in roots if file.startswith(r.rstrip("/") + "/")), None)
     folders = file[len(root.rstrip("/")) + 1 :].split("/")[:-1] if root else []
@@ -92,10 +92,10 @@ def refuse_escapes(files: Sequence[str]) -> None:
 
 def check_there(path: str) -> None:
     """DataError where a local source holds no file."""
-    here = local(path)
+    here = local_path(path)
     if here is None or local_files(path):
         return
     if Path(here).is_dir():
         raise DataError(f"data.source: the folder `{path}` holds no file")
-    near = nearest(Path(here).name, [p.name for p in Path(here).parent.glob("*")])
+    near = suggestion(Path(here).name, [p.name for p in Path(here).parent.glob("*")])
     raise DataError(f"data.source: there is no file `{path}` (seen from {Path.cwd()}){near}")

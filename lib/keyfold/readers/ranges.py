@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from keyfold.errors import DataError
-from keyfold.readers.blocks import END, Head, read
-from keyfold.readers.form import BLOCK, LONGEST, LOOK, Part
-from keyfold.readers.opening import opened, splittable
-from keyfold.readers.records import cut, sound
+from keyfold.readers.blocks import END, Head, read_records
+from keyfold.readers.form import BLOCK_BYTES, LONGEST, LOOK, FilePart
+from keyfold.readers.opening import open_text, splittable
+from keyfold.readers.records import cut_records, has_sound_quoting
 
 
-class Range(NamedTuple):
+class ByteRange(NamedTuple):
     """A range of a file's bytes, and the number of the line that it begins with; it ends where the next one begins."""
 
     path: str
@@ -22,22 +22,22 @@ class Range(NamedTuple):
     line: int
 
 
-def planned(path: str, head: Head, size: int, whole: int) -> list[Range]:
+def plan_ranges(path: str, head: Head, size: int, whole: int) -> list[ByteRange]:
     """A file of so many bytes as ranges of about `size`; whole where a range of bytes is none of text."""
     cuts = [(head.start, head.line)]
     if splittable(path, head.form.encoding) and whole > 2 * size:
         by_quotes = head.form.multi_line and head.form.kind == "csv"
         cuts += _after_records(path, head, size) if by_quotes else _after_lines(path, head, size)
     pairs = zip(cuts, [*cuts[1:], (END, 0)], strict=True)
-    return [Range(path, head, start, end, line) for (start, line), (end, _) in pairs]
+    return [ByteRange(path, head, start, end, line) for (start, line), (end, _) in pairs]
 
 
-def read_range(range_: Range, content: bytes | None = None) -> Iterator[Part]:
+def read_range(range_: ByteRange, content: bytes | None = None) -> Iterator[FilePart]:
     """The rows of a range (DataError where its last record does not end where the next range begins)."""
     path, head, start, end, line = range_
     at = start
-    with opened(path, head.form.encoding, content, start) as stream:
-        for part in read(stream, path, head.form, start, end, line):
+    with open_text(path, head.form.encoding, content, start) as stream:
+        for part in read_records(stream, path, head.form, start, end, line):
             at = part.stop
             yield part
     if at != end and end != END:  # noqa: PLR1714
@@ -47,7 +47,7 @@ def read_range(range_: Range, content: bytes | None = None) -> Iterator[Part]:
 def _after_lines(path: str, head: Head, size: int) -> Iterator[tuple[int, int]]:
     """Where a row is a line: after lines that no broken quoting is near to."""
     at, line, want = head.start, head.line, head.start + size
-    with opened(path, head.form.encoding, None, head.start) as stream:
+    with open_text(path, head.form.encoding, None, head.start) as stream:
         before = b""  # the end of what was seen, from the beginning of a line on
         tail = b""
         while chunk := stream.read(1 << 20):
@@ -59,7 +59,7 @@ def _after_lines(path: str, head: Head, size: int) -> Iterator[tuple[int, int]]:
                 window = _last_lines(before + data[: end + 1])
                 line += _count(data[done : end + 1])
                 done = end + 1
-                if head.form.kind == "json" or sound(window, head.form):
+                if head.form.kind == "json" or has_sound_quoting(window, head.form):
                     yield at + done, line
                     want = at + done + size
                 else:
@@ -83,11 +83,11 @@ def _after_records(path: str, head: Head, size: int) -> Iterator[tuple[int, int]
     """Where text in quotes may have line breaks: the file is cut as it is for reading."""
     at, line, want = head.start, head.line, head.start + size
     rest, more = b"", None
-    with opened(path, head.form.encoding, None, head.start) as stream:
+    with open_text(path, head.form.encoding, None, head.start) as stream:
         while more != b"":
-            more = stream.read(max(BLOCK, len(rest)))
+            more = stream.read(max(BLOCK_BYTES, len(rest)))
             data = rest + more
-            found = cut(data, not more, head.form, line)
+            found = cut_records(data, not more, head.form, line)
             ends = found.ends
             lines = line + np.searchsorted(found.breaks, ends, side="right")
             for i in _wanted(ends + at, want, size):

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.readers.form import LOOK, Bools, Form, Ints
+from keyfold.core.arrays import Bools, Int64s
+from keyfold.readers.form import LOOK, TextForm
 
 OPEN = "a quote is not closed"
 AFTER = "text after a closing quote"
@@ -18,11 +19,11 @@ BREAKS = "text in quotes has line breaks; data.csv.multi_line is for those"
 FOLLOWS = "it follows a bad line, and may be part of a text in quotes"
 
 
-class Cut(NamedTuple):
+class RecordCut(NamedTuple):
     """Where records and lines end, and what is wrong with which record; `joined` ones belong to the one before them."""
 
-    ends: Ints
-    breaks: Ints
+    ends: Int64s
+    breaks: Int64s
     why: dict[int, str]
     joined: frozenset[int] = frozenset()
 
@@ -37,39 +38,39 @@ class Grammar(NamedTuple):
     field: re.Pattern[bytes]  # the next field of a sound record: text in quotes, or other text, and whether it is the last
 
 
-def cut(data: bytes, eof: bool, form: Form, line: int = 1) -> Cut:
+def cut_records(data: bytes, eof: bool, form: TextForm, line: int = 1) -> RecordCut:
     """The records that are whole in these bytes, which begin where a record does, in this line of a file."""
     ends = _line_ends(data, eof=eof)
     if form.kind == "json" or not form.quote or form.quote.encode() not in data or not len(ends):
-        return Cut(ends, ends, {})
+        return RecordCut(ends, ends, {})
     if not form.multi_line:
         return _by_line(data, eof, ends, form)
     quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(form.quote))
     records = ends[np.searchsorted(quotes, ends) % 2 == 0]
     if len(records) and (not eof or records[-1] == len(data)) and _sound(data, records, form).all():
-        return Cut(records, ends, {})
+        return RecordCut(records, ends, {})
     return _one_by_one(data, eof, ends, form, line)
 
 
-def sound(data: bytes, form: Form) -> bool:
+def has_sound_quoting(data: bytes, form: TextForm) -> bool:
     """Whether the quoting of each of these whole lines is right."""
     ends = _line_ends(data, eof=True)
     return not form.quote or form.quote.encode() not in data or bool(_sound(data, ends, form).all())
 
 
-def starts(ends: Ints) -> Ints:
+def record_starts(ends: Int64s) -> Int64s:
     """Where records begin."""
     return np.concatenate([np.zeros(1, np.int64), ends[:-1]])
 
 
-def array_of(data: Any, ends: Ints) -> pa.Array:
+def record_array(data: Any, ends: Int64s) -> pa.Array:
     """Records as an Arrow array over the same bytes."""
     offsets = pa.py_buffer(np.concatenate([np.zeros(1, np.int64), ends]).astype(np.int64))
     return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, offsets, pa.py_buffer(data)])
 
 
 @cache
-def grammar(form: Form) -> Grammar:
+def grammar(form: TextForm) -> Grammar:
     """The quoting of a form, as regular expressions."""
     q, d, e = (_escaped(text) for text in (form.quote or "\0", form.delimiter, form.escape))  # no row has a NUL byte
     blank = "".join(_escaped(b) for b in " \t" if b != form.delimiter)
@@ -108,7 +109,7 @@ def _compiled(pattern: str) -> re.Pattern[bytes]:
     return re.compile(pattern.encode(), re.DOTALL)
 
 
-def _line_ends(data: bytes, *, eof: bool) -> Ints:
+def _line_ends(data: bytes, *, eof: bool) -> Int64s:
     at = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(at == 10) + 1
     if b"\r" in data:  # ends a line, too, unless \n follows
@@ -119,16 +120,16 @@ def _line_ends(data: bytes, *, eof: bool) -> Ints:
     return ends.astype(np.int64)
 
 
-def _sound(data: bytes, ends: Ints, form: Form) -> Bools:
+def _sound(data: bytes, ends: Int64s, form: TextForm) -> Bools:
     rules = grammar(form)
     if rules.sound:
-        found = pc.match_substring_regex(array_of(data, ends), rules.sound).to_numpy(zero_copy_only=False)
+        found = pc.match_substring_regex(record_array(data, ends), rules.sound).to_numpy(zero_copy_only=False)
         return np.asarray(found, np.bool_)
-    pairs = zip(starts(ends).tolist(), ends.tolist(), strict=True)
+    pairs = zip(record_starts(ends).tolist(), ends.tolist(), strict=True)
     return np.fromiter((rules.whole.fullmatch(data, a, b) is not None for a, b in pairs), np.bool_, len(ends))
 
 
-def _by_line(data: bytes, eof: bool, ends: Ints, form: Form) -> Cut:
+def _by_line(data: bytes, eof: bool, ends: Int64s, form: TextForm) -> RecordCut:
     """A row is a line. Lines that together would be a row with line breaks are all refused."""
     why: dict[int, str] = {}
     joined: set[int] = set()
@@ -140,16 +141,16 @@ def _by_line(data: bytes, eof: bool, ends: Ints, form: Form) -> Cut:
         why[i] = _fault(data, first, _end_of(rules.prefix, data, first, last), form)
         if why[i] == OPEN:
             if not eof and len(data) - first < LOOK:
-                return Cut(ends[:i], ends, {k: v for k, v in why.items() if k < i}, frozenset(joined))
+                return RecordCut(ends[:i], ends, {k: v for k, v in why.items() if k < i}, frozenset(joined))
             whole = rules.exact.match(data, first, min(first + LOOK, len(data)))
             if whole and whole.end() > last:
                 more = range(i + 1, int(np.searchsorted(ends, whole.end())) + 1)
                 why |= dict.fromkeys([i, *more], BREAKS)
                 joined |= {*more}
-    return Cut(ends, ends, why, frozenset(joined))
+    return RecordCut(ends, ends, why, frozenset(joined))
 
 
-def _one_by_one(data: bytes, eof: bool, breaks: Ints, form: Form, line: int) -> Cut:
+def _one_by_one(data: bytes, eof: bool, breaks: Int64s, form: TextForm, line: int) -> RecordCut:
     """Text in quotes may have line breaks. What follows broken quoting is refused, a line at a time, until a quote surely opens."""
     ends: list[int] = []
     why: dict[int, str] = {}
@@ -181,10 +182,10 @@ def _one_by_one(data: bytes, eof: bool, breaks: Ints, form: Form, line: int) -> 
                 joined.add(i)
             ends += more
         at = ends[-1]
-    return Cut(np.array(ends, np.int64), breaks, why, frozenset(joined))
+    return RecordCut(np.array(ends, np.int64), breaks, why, frozenset(joined))
 
 
-def _resumed(data: bytes, eof: bool, fault: int, breaks: Ints, form: Form) -> int:
+def _resumed(data: bytes, eof: bool, fault: int, breaks: Int64s, form: TextForm) -> int:
     """Where records begin again after broken quoting: before a quote that surely opens, or where none is near; 0: not to be told yet."""
     quote, outer = form.quote.encode(), (form.delimiter + "\r\n").encode()
 
@@ -211,7 +212,7 @@ def _end_of(prefix: re.Pattern[bytes], data: bytes, first: int, last: int) -> in
     return found.end()
 
 
-def _fault(data: bytes, first: int, at: int, form: Form) -> str:
+def _fault(data: bytes, first: int, at: int, form: TextForm) -> str:
     """What is wrong where the quoting is no longer right, in a record that begins at `first`."""
     quote, delimiter = form.quote.encode(), form.delimiter.encode()
     opens = at == first or data.endswith(delimiter, first, at)

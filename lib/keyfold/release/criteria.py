@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from keyfold.conf.release import HIGHER_IS_BETTER, Bound, Release
-from keyfold.evaluation.metrics import Metric, figure
+from keyfold.evaluation.metrics import Metric, format_number
 
 
 class Evidence(NamedTuple):
@@ -20,7 +20,7 @@ class Evidence(NamedTuple):
     not_compared: str = ""
 
 
-def hindrances(release: Release, evidence: Evidence) -> list[str]:
+def unmet_conditions(release: Release, evidence: Evidence) -> list[str]:
     """Why a version is not promoted, a sentence each; none means that it is."""
     return [said for name, bound in release.promote_if.items() for said in _hindrances(name, bound, evidence)]
 
@@ -33,7 +33,7 @@ def _hindrances(name: str, bound: Bound, evidence: Evidence) -> list[str]:
     if evidence.few is not None and evidence.few < bound.min_rows:
         said.append(f"{too_few(evidence)} to measure {name} on (release.promote_if.{name}.min_rows is {bound.min_rows})")
     if not bound.cleared(metric):
-        found = figure(metric.value, digits=4) + (f" ({metric.low:.4f} – {metric.high:.4f})" if bound.interval else "")
+        found = format_number(metric.value, digits=4) + (f" ({metric.low:.4f} – {metric.high:.4f})" if bound.interval else "")
         said.append(f"{name} on the test fold is {found}, and {'its whole interval ' if bound.interval else ''}must be {bound}")
     if bound.better_than and evidence.not_compared:
         said.append(f"{name} cannot be compared with the champion's: {evidence.not_compared}")

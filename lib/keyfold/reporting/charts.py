@@ -51,7 +51,7 @@ _PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.
 _BASELINE: dict[str, Any] = {"color": MUTED, "linewidth": 1.4, "linestyle": (0, (4, 3))}
 
 
-def figure(draw: Callable[["Axes"], None], *, caption: str, width: int = 480, height: int = 380) -> str:
+def figure_html(draw: Callable[["Axes"], None], *, caption: str, width: int = 480, height: int = 380) -> str:
     """HTML of a figure: what `draw` puts on its axes as inline SVG, `caption` below it and as its spoken text.
 
     width, height: CSS pixels, at most; a narrow page shrinks it.
@@ -80,7 +80,7 @@ def _inline(svg: str, label: str, width: int, height: int) -> str:
     return f'<svg {names} {size} role="img" aria-label="{label}">{body}'
 
 
-def roc(curve: Curve) -> Callable[["Axes"], None]:
+def roc_chart(curve: Curve) -> Callable[["Axes"], None]:
     """Draws true against false positive rate, beside chance."""
 
     def draw(ax: "Axes") -> None:
@@ -92,7 +92,7 @@ def roc(curve: Curve) -> Callable[["Axes"], None]:
     return draw
 
 
-def precision_recall(curve: Curve, base: float) -> Callable[["Axes"], None]:
+def precision_recall_chart(curve: Curve, base: float) -> Callable[["Axes"], None]:
     """Draws precision against recall, beside the base rate."""
 
     def draw(ax: "Axes") -> None:
@@ -110,7 +110,7 @@ def precision_recall(curve: Curve, base: float) -> Callable[["Axes"], None]:
     return draw
 
 
-def calibrated(found: Calibration) -> Callable[["Axes"], None]:
+def calibration_chart(found: Calibration) -> Callable[["Axes"], None]:
     """Draws observed against predicted probability with intervals, beside the truth where it is known."""
 
     def draw(ax: "Axes") -> None:
@@ -128,7 +128,7 @@ def calibrated(found: Calibration) -> Callable[["Axes"], None]:
     return draw
 
 
-def lift(curve: Curve) -> Callable[["Axes"], None]:
+def lift_chart(curve: Curve) -> Callable[["Axes"], None]:
     """Draws how many times the base rate the first rows hold, beside a random choice."""
 
     def draw(ax: "Axes") -> None:
@@ -142,7 +142,7 @@ def lift(curve: Curve) -> Callable[["Axes"], None]:
     return draw
 
 
-def histogram(
+def histogram_chart(
     edges: ArrayLike, counts: ArrayLike, title: str, x: str, y: str, former: tuple[str, ArrayLike] | None = None
 ) -> Callable[["Axes"], None]:  # fmt: skip
     """Draws counts (n) between edges (n + 1), and as a line former ones (name, n), made to have the same sum."""
@@ -161,7 +161,7 @@ def histogram(
     return draw
 
 
-def bars(
+def bar_chart(
     names: Sequence[str],
     values: Sequence[float],
     labels: Sequence[str],
@@ -191,7 +191,7 @@ def bars(
     return draw
 
 
-def intervals(
+def interval_chart(
     names: Sequence[str], values: Sequence[tuple[float, float, float]], line: float, label: str, title: str, x: str
 ) -> Any:
     """Draws one value with its interval (value, low, high) a name, from the top, beside a line, such as their mean."""
@@ -215,7 +215,7 @@ class Upright(NamedTuple):
     marks: Sequence[tuple[float, str]]
 
 
-def parallel(axes: Sequence[Upright], title: str, first: str) -> Callable[["Axes"], None]:
+def parallel_chart(axes: Sequence[Upright], title: str, first: str) -> Callable[["Axes"], None]:
     """Draws one line over upright axes for each of their places; the first, which has a name, stands out, the next are strong."""
 
     def draw(ax: "Axes") -> None:

@@ -10,9 +10,9 @@ import numpy as np
 from markupsafe import Markup
 
 from keyfold.evaluation.metrics import Metric
-from keyfold.evaluation.metrics import figure as figures
+from keyfold.evaluation.metrics import format_number as figures
 from keyfold.reporting import charts
-from keyfold.reporting.charts import figure
+from keyfold.reporting.charts import figure_html
 
 if TYPE_CHECKING:
     pass
@@ -26,7 +26,7 @@ METRIC_NAMES = {
 ARROWS = "In brackets the 95% bootstrap interval. ↑ higher is better, ↓ lower is better."
 
 
-class Section(NamedTuple):
+class PageSection(NamedTuple):
     """A part of the page. `title` is text, `html` goes into the page as it is."""
 
     title: str
@@ -66,7 +66,7 @@ class Verdict(NamedTuple):
         return {f"test {METRIC_NAMES.get(name, name)}": self.told(name) for name in self.metrics}
 
 
-def page(title: str, facts: Mapping[str, object], sections: Sequence[Section], *, lead: str = "") -> str:
+def render_page(title: str, facts: Mapping[str, object], sections: Sequence[PageSection], *, lead: str = "") -> str:
     """The whole page as HTML. Title, lead and facts are text and get escaped; sections follow in their order."""
     from jinja2 import Environment
 
@@ -76,7 +76,7 @@ def page(title: str, facts: Mapping[str, object], sections: Sequence[Section], *
     return template.render(title=title, lead=lead, facts=shown, sections=sections)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> str:
+def html_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> str:
     """HTML of a table; one row has one cell a header (ValueError otherwise). Everything is escaped.
 
     Whole numbers get thousands separators, other numbers four digits, a `Metric` three and its interval; None and
@@ -128,25 +128,25 @@ def percent(part: float, whole: float) -> str | None:
     return f"{share:.2%}"
 
 
-def listed(value: object) -> str:
+def comma_list(value: object) -> str:
     """Several values as one text."""
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def note(strong: str, text: str, *, bad: bool = False) -> str:
+def note_html(strong: str, text: str, *, bad: bool = False) -> str:
     """HTML of a sentence with a strong beginning; `bad` colours it."""
     return str(Markup('<p class="{}"><strong>{}</strong> {}</p>').format("note bad" if bad else "note", strong, text))
 
 
-def beside(*parts: str) -> str:
+def side_by_side(*parts: str) -> str:
     """HTML of parts beside each other."""
     return f'<div class="beside">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
 
 
 def interval_figure(values: Mapping[str, Metric], line: float, label: str, title: str, x: str, caption: str) -> str:
     """HTML of a picture of values with their intervals, beside a line."""
-    draw = charts.intervals(list(values), list(values.values()), line, label, title, x)
-    return figure(draw, caption=caption, width=720, height=height(values))
+    draw = charts.interval_chart(list(values), list(values.values()), line, label, title, x)
+    return figure_html(draw, caption=caption, width=720, height=height(values))
 
 
 def height(rows: Sized) -> int:

@@ -12,8 +12,8 @@ from keyfold.errors import DataError
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
-DAYS = {"year": 366, "month": 31, "day": 1}  # at most; so many after the first is in the next
+PERIOD_PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
+PERIOD_DAYS = {"year": 366, "month": 31, "day": 1}  # at most; so many after the first is in the next
 
 
 def period_of(data: Data, rows: "DataFrame") -> "Column":
@@ -26,12 +26,12 @@ def in_period(data: Data, rows: "DataFrame", period: str) -> "Column":
     from pyspark.sql import functions as F
 
     same = period_of(data, rows) == period
-    if PERIOD in rows.columns or isinstance(data.period, FilePeriod) or len(period) != len(PATTERNS.get(data.period, "")):
+    if PERIOD in rows.columns or isinstance(data.period, FilePeriod) or len(period) != len(PERIOD_PATTERNS.get(data.period, "")):
         return same
     rest = "0001-01-01"[len(period) :]
     try:
         first = date.fromisoformat(period + rest)
-        after = date.fromisoformat(str(first + timedelta(DAYS[data.period]))[: len(period)] + rest)
+        after = date.fromisoformat(str(first + timedelta(PERIOD_DAYS[data.period]))[: len(period)] + rest)
         spare = timedelta(2 if data.zone else 0)  # clocks differ by a day at most, and go back over midnight
         bounds = [F.lit(str(first - spare)), F.lit(str(after + spare))]
     except (ValueError, OverflowError):
@@ -55,4 +55,4 @@ def _period(rows: "DataFrame", data: Data) -> "Column":
     if type_ not in ("date", "timestamp", "timestamp_ntz"):
         raise DataError(f"data.time: `{name}` is {type_}; it must be a date or a timestamp (say so in data.columns)")
     at = F.from_utc_timestamp(col(name), data.zone) if data.zone and type_ == "timestamp" else col(name)
-    return F.date_format(at, PATTERNS[data.period])
+    return F.date_format(at, PERIOD_PATTERNS[data.period])

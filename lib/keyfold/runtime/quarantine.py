@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 
-def put_aside(run: "Run", run_id: str, staged: "DataFrame", counted: "Sequence[Row]") -> None:
+def quarantine_staged(run: "Run", run_id: str, staged: "DataFrame", counted: "Sequence[Row]") -> None:
     """Quarantines the rows that have a reason."""
     count = sum(row.n for row in counted if row.keyfold_reason is not None)
-    quarantine(run, run_id, staged.where("keyfold_reason is not null"), count)
+    quarantine_rows(run, run_id, staged.where("keyfold_reason is not null"), count)
 
 
-def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
+def quarantine_rows(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
     """Puts rows aside, with `keyfold_reason` and their raw text, unless the same run did so before."""
     from pyspark.sql import functions as F
 
     if run.quarantine.holds(run_id, run_id, count, "run_id"):
         return
-    raw = F.to_json(F.struct(*map(col, values(rows))), {"ignoreNullFields": "false"})
+    raw = F.to_json(F.struct(*map(col, data_columns(rows))), {"ignoreNullFields": "false"})
     raw = F.coalesce(col("keyfold_raw"), raw) if "keyfold_raw" in rows.columns else raw
     file = col(FILE) if FILE in rows.columns else F.lit(None)
     line = col(LINE) if LINE in rows.columns else F.lit(None)
@@ -36,6 +36,6 @@ def quarantine(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
     run.quarantine.replace(aside, "run_id", {run_id: count}, job="quarantine")
 
 
-def values(rows: "DataFrame") -> list[str]:
+def data_columns(rows: "DataFrame") -> list[str]:
     """The columns that are not keyfold's own."""
     return [c for c in rows.columns if not c.startswith("keyfold_")]

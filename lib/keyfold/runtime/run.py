@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from keyfold.conf import table_names
 from keyfold.conf.use_case import Conf
 from keyfold.engine.home import home
-from keyfold.engine.session import cores
+from keyfold.engine.session import parallel_tasks
 from keyfold.engine.tables import Table, Tables
 from keyfold.reporting import page as report
 from keyfold.reporting.sections import identifiers_section, steps_section
 from keyfold.runtime import identity
 from keyfold.secrets import redacted
-from keyfold.tracking.registry import mlflow_at
+from keyfold.tracking.registry import tracking_address
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -64,7 +64,7 @@ class Run:
         self.conf, self.spark, self.period = conf, spark, period
         self.tables = Tables(spark, home())
         self.jobs: list[Job] = []
-        self.sections: list[report.Section] = []
+        self.sections: list[report.PageSection] = []
         self.facts: dict[str, object] = {}
         self.verdict: report.Verdict | None = None  # on the model that was trained
         self.begins: Any = None  # what the parameters of a training begin with
@@ -76,7 +76,7 @@ class Run:
 
     def used(self, kind: str) -> Table:
         """The use case's table of a kind (see `keyfold.conf.table_names`), which is written for that use alone."""
-        return self.tables.used(table_names.use(self.conf, kind))
+        return self.tables.used(table_names.table_use(self.conf, kind))
 
     @property
     def rows(self) -> Table:
@@ -111,7 +111,7 @@ class Run:
 
     def identity(self, job: str, **pinned: Any) -> str:
         """The run id: a digest of the conf, the pinned inputs and the packages that a job's values depend on (see `keyfold.runtime.identity`)."""
-        return identity.of(self.conf, job, pinned)
+        return identity.run_identity(self.conf, job, pinned)
 
     def once(
         self, job: Job, known: Callable[[], T | None], make: Callable[[], T], said: Callable[[T], str],
@@ -175,14 +175,14 @@ class Run:
             lines.append(f"images       {self.images.name}  {self.images.path or ''}")
         lines.append(f"report       {self.write_report()}")
         if "train" in done:
-            lines.append(f"MLflow       mlflow ui --backend-store-uri {mlflow_at()}")
+            lines.append(f"MLflow       mlflow ui --backend-store-uri {tracking_address()}")
         if self.verdict:
             lines.append(f"model        {self.verdict}")
         return lines
 
     def close(self) -> None:
         """Writes the ledger: one row for each job that was attempted."""
-        rows = [self._ledger_row(job, cores(self.spark)) for job in self.jobs]
+        rows = [self._ledger_row(job, parallel_tasks(self.spark)) for job in self.jobs]
         if rows:
             self.table(LEDGER).append(self.spark.createDataFrame(rows, LEDGER_COLUMNS).coalesce(1), job="ledger")
 
@@ -204,7 +204,7 @@ class Run:
             return path
         steps = [(f"{job.name} {step.name}", step.rows, step.seconds) for job in self.jobs for step in job.steps]
         ids = {name: self.facts[name] for name in _IDS if name in self.facts} | {"run id": last.run_id, "conf": self.conf.digest}
-        page = report.page(
+        page = report.render_page(
             f"{self.conf.name}: {last.name}",
             self._head(last),
             [*self.sections, steps_section(steps), identifiers_section(ids)],

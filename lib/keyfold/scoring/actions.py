@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMULA = ("=", "+", "-", "@")
 
 
-def act(run: "Run", run_id: str, period: str, scored: int, mean: float) -> None:
+def write_actions(run: "Run", run_id: str, period: str, scored: int, mean: float) -> None:
     """Writes each action's keys into `<schema>.<action>` and into a CSV file beside the report; `mean` is that of all probabilities."""
     from pyspark.sql import functions as F
 
@@ -41,7 +41,7 @@ def act(run: "Run", run_id: str, period: str, scored: int, mean: float) -> None:
         told.append((name, str(action), chosen.num_rows, min(inside, default=None), lift, str(file)))
     headers = ["action", "keys", "number", "lowest probability", "expected lift", "file"]
     caption = "Expected lift: the mean probability of the keys chosen, beside that of all that were scored."
-    run.sections.append(page.Section("Actions", page.table(headers, told, caption=caption)))
+    run.sections.append(page.PageSection("Actions", page.html_table(headers, told, caption=caption)))
 
 
 def _is_there(run: "Run", table: "Table", frame: "DataFrame", period: str) -> bool:
@@ -89,7 +89,7 @@ def _is_formula(text: str) -> bool:
     return text[:1] in ("\t", "\r", "\n") or unicodedata.normalize("NFKC", text[seen : seen + 1]).startswith(FORMULA)
 
 
-def fits(actions: "Mapping[str, Action]", classes: bool) -> None:
+def check_actions(actions: "Mapping[str, Action]", classes: bool) -> None:
     """ConfError where there is no probability to choose by."""
     from keyfold.errors import ConfError
 

@@ -10,16 +10,16 @@ from keyfold.conf.table_names import PREDICTED, taken
 from keyfold.core.names import FOLD, PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import imputation, labelled_rows
-from keyfold.engine.session import cores, set_for_now, unmeasured
+from keyfold.engine.session import arrow_batch_settings, parallel_tasks, temporary_settings
 from keyfold.errors import DataError
 from keyfold.feature_store import table
 from keyfold.models import answering
 from keyfold.models.parity import OTHER_BITS
 from keyfold.reporting import page
 from keyfold.runtime.periods import in_period, period_of
-from keyfold.scoring.actions import act, fits
-from keyfold.scoring.key_check import Due, N, due
-from keyfold.scoring.outcomes import Scored, scored
+from keyfold.scoring.actions import check_actions, write_actions
+from keyfold.scoring.key_check import COPIES, KeyCheck, check_keys
+from keyfold.scoring.outcomes import Outcomes, committed_outcomes
 from keyfold.split import strata
 from keyfold.split.folds import Folds
 from keyfold.tracking import model_folder, registry
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from keyfold.runtime.run import Job, Run
 
-A_FILE = 1_000_000  # rows
+ROWS_PER_FILE = 1_000_000  # rows
 
 
 def score(run: "Run", version: Registered | None = None, *, strict: bool = False) -> None:
@@ -44,38 +44,38 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
     with run.job("score") as job:
         for kind in ("predictions", *(f"action {name}" for name in conf.score.actions)):
             run.used(kind).claim()
-        table.ready(run)
-        version = version or registry.find(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
+        table.update_feature_table(run)
+        version = version or registry.find_version(conf.score.model or f"models:/{_name(run)}@{CHAMPION}")
         _refuse_other_views(run, version)
-        pinned, rows = labelled_rows.pinned(run)
-        rows = imputation.served(run, version, rows)
+        pinned, rows = labelled_rows.pinned_table(run)
+        rows = imputation.impute_scoring_rows(run, version, rows)
         period = run.period or _latest(run, rows)
-        folds = strata.ready(run, labelled_rows.folds(run), pinned)
+        folds = strata.with_strata(run, labelled_rows.folds_of(run), pinned)
         job.inputs = {run.featured.name: pinned, "model": str(version)}
         job.run_id = run.identity("score", rows=pinned, model=version.pin, period=period, folds=folds.identity)
         run.facts |= {"scored period": period, "model that answers": str(version)}
-        run.verdict = run.verdict or page.Verdict.of(f"{version} answers", registry.measured(version))
+        run.verdict = run.verdict or page.Verdict.of(f"{version} answers", registry.test_metrics(version))
         _refuse_taken_names(run)
         with run.predictions.lock(period, run.say):
             with run.step("check") as step:
                 rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
-                found = due(run, job, rows, pinned, period)
+                found = check_keys(run, job, rows, pinned, period)
                 step.rows = job.counts["read"] = found.read
             if not found.keys:
                 raise DataError(f"table `{run.featured.name}` has no row with a key in period {period}{_periods(run)}")
             outcome = run.once(
                 job,
-                lambda: scored(run, job.run_id, period, found),
+                lambda: committed_outcomes(run, job.run_id, period, found),
                 lambda: _score(run, job, version, folds, found, period, strict=strict),
                 lambda _: f"period {period} was scored before by {version}; nothing new was committed",
                 lambda outcome: outcome.told(run),
             )
             if conf.score.actions:
-                act(run, job.run_id, period, outcome.counts["scored"], outcome.mean)
+                write_actions(run, job.run_id, period, outcome.counts["scored"], outcome.mean)
 
 
 def _refuse_other_views(run: "Run", version: Registered) -> None:
-    learnt, now = json.loads(version.tags.get("keyfold.views", "{}")), table.digests(run)
+    learnt, now = json.loads(version.tags.get("keyfold.views", "{}")), table.view_digests(run)
     for name in {*learnt, *now}:
         if learnt.get(name) != now.get(name) and "keyfold.manifest" in version.tags:
             raise DataError(
@@ -109,25 +109,25 @@ def _periods(run: "Run") -> str:
 
 
 def _score(
-    run: "Run", job: "Job", version: Registered, folds: Folds, found: Due, period: str, *, strict: bool
-) -> Scored:  # fmt: skip
+    run: "Run", job: "Job", version: Registered, folds: Folds, found: KeyCheck, period: str, *, strict: bool
+) -> Outcomes:  # fmt: skip
     from pyspark.sql import functions as F
 
     with run.step("load"), tempfile.TemporaryDirectory() as folder:
-        at = registry.fetch(version, Path(folder), run.conf.score.trust)
-        if model_folder.only_own(version.tags):
+        at = registry.fetch_model(version, Path(folder), run.conf.score.trust)
+        if model_folder.is_from_0_1(version.tags):
             run.say(f"{version} {model_folder.ONLY_OWN}")
-        model, packed = answering.loaded(at), answering.packed(at)
+        model, packed = answering.load_answering(at), answering.pack_folder(at)
         if (parity := model.parity).differ:
             run.say(f"{version}: {OTHER_BITS} ({parity})")
             run.facts["predictions that differ here"] = str(parity)
-        _compare_environments(run, version, model_folder.differences(at), strict=strict)
-    fits(run.conf.score.actions, model.scores_classes)
+        _compare_environments(run, version, model_folder.package_differences(at), strict=strict)
+    check_actions(run.conf.score.actions, model.scores_classes)
     model.refuse_other_columns(found.sound)  # the whole job, where a column is missing or of another type
-    Scored(found.read, {"scored": found.read - found.refused}).check(run)
+    Outcomes(found.read, {"scored": found.read - found.refused}).check(run)
     with run.step("predict") as step:
         answered = _answered(
-            run, model, answering.packed_digest(packed), packed, labelled_rows.with_fold(run, folds, found.sound, FOLD)
+            run, model, answering.bytes_digest(packed), packed, labelled_rows.with_fold(run, folds, found.sound, FOLD)
         )
         if found.repeated is not None:
             answered = answered.unionByName(_refusals(folds, found.repeated), allowMissingColumns=True)
@@ -138,20 +138,20 @@ def _score(
             }
         ).select(*map(col, [*run.conf.data.key, *PREDICTED]))  # fmt: skip
         # As many files as there are tasks at once, and not as many as the table had.
-        result = result.coalesce(max(cores(run.spark), -(-found.keys // A_FILE)))
+        result = result.coalesce(max(parallel_tasks(run.spark), -(-found.keys // ROWS_PER_FILE)))
         told: dict[str, Any] = {"counts": {"read": found.read, "refused": found.refused}} | (
             {"proven": found.proof} if found.proof else {}
         )
-        now: list[Scored] = []
+        now: list[Outcomes] = []
 
         def check() -> None:
-            now[:] = [Scored.of(run, found.read, period)]
+            now[:] = [Outcomes.of(run, found.read, period)]
             now[0].check(run)
 
         keys = {period: found.keys}
         ordered = ("bigint", "int", "string", "date", "timestamp", "decimal")
         indexed = [c for c in run.conf.data.key if result.schema[c].dataType.simpleString().split("(")[0] in ordered]
-        with set_for_now(run.spark, unmeasured(found.sound.schema, [*run.conf.data.key, *model.columns])):
+        with temporary_settings(run.spark, arrow_batch_settings(found.sound.schema, [*run.conf.data.key, *model.columns])):
             run.predictions.replace(
                 result, "period", keys, indexed=[*indexed, "probability"], check=check, recorded=True, job="score",
                 run_id=job.run_id, model=str(version), **told,
@@ -181,13 +181,13 @@ def _answered(run: "Run", model: answering.Answering, digest: str, packed: bytes
     added: dict[str, DataType] = {"status": StringType(), "reason": StringType(), "fold": StringType()}
     added |= {"prediction": from_arrow_type(model.prediction_type), "probability": DoubleType()}
     schema = StructType([rows.schema[k] for k in key] + [StructField(name, type_) for name, type_ in added.items()])
-    return taken.mapInArrow(partial(answering.batches, packed, digest, tuple(key), names), schema)
+    return taken.mapInArrow(partial(answering.answer_batches, packed, digest, tuple(key), names), schema)
 
 
 def _refusals(folds: Folds, repeated: "DataFrame") -> "DataFrame":
     from pyspark.sql import functions as F
 
-    reason = F.concat(F.lit("the key stands "), F.col(N).cast("string"), F.lit(" times in the period"))
-    said: Any = repeated.withColumns({"status": F.lit("quarantined"), "reason": reason}).drop(N)
+    reason = F.concat(F.lit("the key stands "), F.col(COPIES).cast("string"), F.lit(" times in the period"))
+    said: Any = repeated.withColumns({"status": F.lit("quarantined"), "reason": reason}).drop(COPIES)
     known = set(folds.columns) <= set(said.columns)  # of a repeated key nothing but the key is there
     return folds.add(said, "fold") if known else said.withColumn("fold", F.lit(None).cast("string"))

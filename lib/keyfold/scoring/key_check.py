@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold.core.sql import col
-from keyfold.engine.tables import Version
-from keyfold.runtime.quarantine import quarantine
+from keyfold.engine.tables import TableVersion
+from keyfold.runtime.quarantine import quarantine_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from keyfold.runtime.run import Job, Run
 
-N, LATEST, REASON = "keyfold_n", "keyfold_latest", "keyfold_reason"
+COPIES, LATEST, REASON = "keyfold_n", "keyfold_latest", "keyfold_reason"
 
 
-class Due(NamedTuple):
+class KeyCheck(NamedTuple):
     """`sound` rows have a key of their own; of a `repeated` key there is the key alone, and how often it stands (N).
 
     `proof` says what was looked at and found to be sound, so that a later run on the same rows need not look.
@@ -29,7 +29,7 @@ class Due(NamedTuple):
     proof: list[Any] | None = None
 
 
-class Copies(NamedTuple):
+class DuplicateKeys(NamedTuple):
     """Rows of repeated keys: which to score, which keys have none to score, which rows go aside."""
 
     kept: "DataFrame | None"
@@ -37,7 +37,7 @@ class Copies(NamedTuple):
     aside: "DataFrame"
 
 
-def due(run: "Run", job: "Job", rows: "DataFrame", pinned: Version, period: str) -> Due:
+def check_keys(run: "Run", job: "Job", rows: "DataFrame", pinned: TableVersion, period: str) -> KeyCheck:
     """Looks at the keys of a period's rows, unless that was done for this version of them."""
     from pyspark.sql import functions as F
 
@@ -45,26 +45,26 @@ def due(run: "Run", job: "Job", rows: "DataFrame", pinned: Version, period: str)
     proof = [*pinned, period, key]
     if run.featured.unique(key, pinned.version) or _proven(run, proof):
         read = rows.count()
-        return Due(rows, None, read, read, 0, proof)
+        return KeyCheck(rows, None, read, read, 0, proof)
     there = _all_there(key)
     counted = _counted(run, rows)
-    twice = there & (col(N) > 1)
-    sums = [F.sum(N), F.sum(F.when(~there, col(N))), F.count_if(twice), F.sum(F.when(twice, col(N)))]
+    twice = there & (col(COPIES) > 1)
+    sums = [F.sum(COPIES), F.sum(F.when(~there, col(COPIES))), F.count_if(twice), F.sum(F.when(twice, col(COPIES)))]
     read, without, bad, copies = (n or 0 for n in counted.agg(*sums).collect()[0])
     if not without and not bad:
-        return Due(rows, None, read, read, 0, proof)
+        return KeyCheck(rows, None, read, read, 0, proof)
     named, repeated = rows.where(there), counted.where(twice).persist()
     found = _sorted_out(run, named, repeated) if bad else None
     kept = found.kept.count() if found and found.kept else 0
     aside = rows.where(~there).withColumn(REASON, _text("the key is NULL"))
-    quarantine(run, job.run_id, aside.unionByName(found.aside) if found else aside, without + copies - kept)
+    quarantine_rows(run, job.run_id, aside.unionByName(found.aside) if found else aside, without + copies - kept)
     run.say(
         f"{without + copies - kept:,} rows went to `{run.quarantine.name}`: {without:,} without a key, "
         f"{copies - kept:,} of {bad:,} repeated keys"
     )
     alone = named.join(repeated, key, "left_anti") if bad else named
     sound = alone.unionByName(found.kept) if found and found.kept else alone
-    return Due(sound, found.refused if found else None, read, read - without - copies + bad, without + copies - kept)
+    return KeyCheck(sound, found.refused if found else None, read, read - without - copies + bad, without + copies - kept)
 
 
 def _proven(run: "Run", proof: list[Any]) -> bool:
@@ -77,22 +77,22 @@ def _counted(run: "Run", rows: "DataFrame") -> "DataFrame":
 
     time = run.conf.data.time
     latest = F.max(col(time)) if time else F.lit(None)
-    return rows.groupBy(*map(col, run.conf.data.key)).agg(F.count("*").alias(N), latest.alias(LATEST))
+    return rows.groupBy(*map(col, run.conf.data.key)).agg(F.count("*").alias(COPIES), latest.alias(LATEST))
 
 
-def _sorted_out(run: "Run", named: "DataFrame", repeated: "DataFrame") -> Copies:
+def _sorted_out(run: "Run", named: "DataFrame", repeated: "DataFrame") -> DuplicateKeys:
     key, time = run.conf.data.key, run.conf.data.time
-    copies, keys = named.join(repeated.drop(N), key), repeated.drop(LATEST)
+    copies, keys = named.join(repeated.drop(COPIES), key), repeated.drop(LATEST)
     said = _text("the key stands more than once in the period")
     if run.conf.score.keep != "latest":
-        return Copies(None, keys, copies.drop(LATEST).withColumn(REASON, said))
+        return DuplicateKeys(None, keys, copies.drop(LATEST).withColumn(REASON, said))
     last = copies.where(col(str(time)) == col(LATEST)).drop(LATEST)
     single = last.groupBy(*map(col, key)).count().where("count = 1").drop("count").persist()
     older = copies.join(single, key, "left_anti").unionByName(
         copies.join(single, key, "left_semi").where(~col(str(time)).eqNullSafe(col(LATEST)))
     )
     kept = last.join(single, key, "left_semi")
-    return Copies(kept, keys.join(single, key, "left_anti"), older.drop(LATEST).withColumn(REASON, said))
+    return DuplicateKeys(kept, keys.join(single, key, "left_anti"), older.drop(LATEST).withColumn(REASON, said))
 
 
 def _text(said: str) -> "Column":

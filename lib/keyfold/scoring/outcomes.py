@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from keyfold.core.sql import col
 from keyfold.errors import DataError
-from keyfold.ingestion.row_counts import more_than
+from keyfold.ingestion.row_counts import exceeds_share
 from keyfold.reporting.sections import reconciliation_section, scores_section
-from keyfold.scoring.key_check import Due
+from keyfold.scoring.key_check import KeyCheck
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BINS = 20
 
 
-class Scored(NamedTuple):
+class Outcomes(NamedTuple):
     """Of `read` rows, how many have which status, why not, and how the probabilities are spread over [0, 1]."""
 
     read: int
@@ -33,7 +33,7 @@ class Scored(NamedTuple):
     too_many: bool = False
 
     @classmethod
-    def of(cls, run: "Run", read: int, period: str) -> "Scored":
+    def of(cls, run: "Run", read: int, period: str) -> "Outcomes":
         """What is there now."""
         from pyspark.sql import functions as F
 
@@ -50,13 +50,13 @@ class Scored(NamedTuple):
             if row.bin is not None:
                 heights[int(row.bin)] += row.n
                 total += row.sum
-        many = more_than(read - counts["scored"], read, run.conf.score.max_quarantine)
+        many = exceeds_share(read - counts["scored"], read, run.conf.score.max_quarantine)
         return cls(read, counts, reasons, heights, total / max(1, heights.sum()), period, many)
 
     def check(self, run: "Run") -> None:
         """DataError where more rows are without a prediction than the conf allows."""
-        why = said(self.reasons) or f"; see `{run.quarantine.name}`"
-        refuse_many(
+        why = reasons_text(self.reasons) or f"; see `{run.quarantine.name}`"
+        refuse_above_limit(
             self.read - self.counts["scored"], self.read, run.conf.score.max_quarantine, "score", f"rows cannot be scored{why}"
         )
 
@@ -72,25 +72,25 @@ class Scored(NamedTuple):
         return self.counts
 
 
-def said(reasons: Mapping[str, int]) -> str:
+def reasons_text(reasons: Mapping[str, int]) -> str:
     """The most frequent reasons in brackets; empty where there are none."""
     why = "; ".join(f"{n:,} × {reason}" for reason, n in Counter(reasons).most_common(3))
     return f" ({why})" if why else ""
 
 
-def refuse_many(refused: int, of: int, most: float, section: str, what: str) -> None:
+def refuse_above_limit(refused: int, of: int, most: float, section: str, what: str) -> None:
     """DataError where more than the share `most`, which is the section's max_quarantine, are refused; `what`: they cannot be."""
-    if more_than(refused, of, most):
+    if exceeds_share(refused, of, most):
         raise DataError(
             f"{refused:,} of {of:,} {what}. That is {refused / of:.1%}, and {section}.max_quarantine is {most:.1%}; "
             "the period is as it was"
         )
 
 
-def scored(run: "Run", run_id: str, period: str, found: Due) -> Scored | None:
+def committed_outcomes(run: "Run", run_id: str, period: str, found: KeyCheck) -> Outcomes | None:
     """What is there, where the period's own rows are as this run left them, one a key, and not too many are without a prediction."""
     as_left = run.predictions.holds(period, run_id, found.keys) and not run.predictions.changed_by_others("period", [period])
-    there = Scored.of(run, found.read, period) if as_left else None
+    there = Outcomes.of(run, found.read, period) if as_left else None
     return None if there is None or there.too_many else there
 
 
@@ -101,5 +101,5 @@ def _before(run: "Run", period: str) -> "tuple[str, npt.NDArray[np.int64]] | Non
     last = rows.select(F.max("period")).collect()[0][0]
     if last is None:
         return None
-    former = Scored.of(run, 0, last).heights
+    former = Outcomes.of(run, 0, last).heights
     return (last, former) if former is not None and former.any() else None

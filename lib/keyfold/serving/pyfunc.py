@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from keyfold.core.types import ARROW
-from keyfold.errors import DataError, repeated
+from keyfold.errors import DataError, duplicates
 from keyfold.models import answering
 from keyfold.models.model import Model
 from keyfold.models.parity import OTHER_BITS
@@ -19,7 +19,7 @@ from keyfold.tracking import model_folder, registry
 _FROM_TEXT = ("date", "timestamp", "timestamp_ntz", "decimal")
 
 
-class Served:
+class ServedModel:
     """A loaded model; `version` says which, where it came from the registry."""
 
     def __init__(self, model: answering.Answering, version: registry.Registered | None = None) -> None:
@@ -40,30 +40,30 @@ class Served:
         return pd.DataFrame({name: array.to_pandas() for name, array in outcome._asdict().items()}).set_axis(model_input.index)
 
 
-def load_model(uri: str, trust: str | None = None) -> Served:
+def load_model(uri: str, trust: str | None = None) -> ServedModel:
     """See `keyfold.load_model`."""
-    version = registry.find(uri)
+    version = registry.find_version(uri)
     # A foreign model may read its files whenever it answers, so they stay as long as the model.
     folder = tempfile.TemporaryDirectory()
-    model = answering.loaded(registry.fetch(version, Path(folder.name), trust))
-    if model_folder.only_own(version.tags):
+    model = answering.load_answering(registry.fetch_model(version, Path(folder.name), trust))
+    if model_folder.is_from_0_1(version.tags):
         logging.getLogger("keyfold").warning("%s %s", version, model_folder.ONLY_OWN)
     if (parity := model.parity).differ:
         logging.getLogger("keyfold").warning("%s: %s (%s)", version, OTHER_BITS, parity)
-    served = Served(model, version)
+    served = ServedModel(model, version)
     weakref.finalize(served, folder.cleanup)
     return served
 
 
 def _rows(model: answering.Answering, frame: pd.DataFrame) -> pa.Table:
     if isinstance(model, Model):
-        return table(frame, model.spec.inputs)
+        return arrow_table(frame, model.spec.inputs)
     return pa.Table.from_pandas(frame, preserve_index=False)
 
 
-def table(frame: pd.DataFrame, inputs: dict[str, str]) -> pa.Table:
+def arrow_table(frame: pd.DataFrame, inputs: dict[str, str]) -> pa.Table:
     """The columns of a pandas frame as Arrow; dates, times and decimals may be ISO text, as JSON brings them."""
-    if twice := repeated(name for name in frame.columns if name in inputs):
+    if twice := duplicates(name for name in frame.columns if name in inputs):
         raise DataError(f"column `{twice[0]}` stands more than once; leave one")
     return pa.table({c: _array(frame[c], family, c) for c, family in inputs.items() if c in frame.columns})
 
@@ -78,7 +78,7 @@ def _array(column: "pd.Series[Any]", family: str, name: str) -> pa.Array:
         raise DataError(f"column `{name}` cannot be read as {family}: {error}") from error
 
 
-def _load_pyfunc(data_path: str) -> Served:
+def _load_pyfunc(data_path: str) -> ServedModel:
     """MLflow's way in: checks what can be checked from here (see `keyfold.logged.check_from_inside`)."""
     model_folder.check_from_inside(Path(data_path))
-    return Served(Model.load(Path(data_path)))
+    return ServedModel(Model.load(Path(data_path)))

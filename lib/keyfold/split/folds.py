@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from keyfold.conf.split import Split
 from keyfold.core import hashing, sql
+from keyfold.core.arrays import Int64s
 from keyfold.core.names import CONTENT
-from keyfold.core.row_hash import _numpy_key_hash, _whole, sql_content, sql_key_hash
-from keyfold.core.types import ARROW, DAYS, MICROS, arrow_family, family_of, refuse_unless
+from keyfold.core.row_hash import _numpy_key_hash, _whole, sql_key_hash, sql_without_copy
+from keyfold.core.types import ARROW, DAYS, MICROS, arrow_family, family_of, require_family
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -108,16 +109,16 @@ class Folds:
         return sql.column(self._sql_unit(frame, self.salt))
 
     def _sql_unit(self, frame: "DataFrame", salt: str) -> str:
-        group = sql_key_hash(frame, self.by, salt, sql_content)
+        group = sql_key_hash(frame, self.by, salt, sql_without_copy)
         if not self.unknown:
             return group
-        own = sql_key_hash(frame, self.key, salt, sql_content) if self.split.null_groups == "own" else "NULL"
+        own = sql_key_hash(frame, self.key, salt, sql_without_copy) if self.split.null_groups == "own" else "NULL"
         return f"CASE WHEN {self.sql_unknown} THEN {own} ELSE {group} END"
 
     @property
     def sql_unknown(self) -> str:
         """boolean: whether the group of a row is unknown."""
-        return " OR ".join(f"{sql.reference(c)} IS NULL" for c in self.unknown) or "FALSE"
+        return " OR ".join(f"{sql.column_reference(c)} IS NULL" for c in self.unknown) or "FALSE"
 
     def sql(self, frame: "DataFrame") -> str:
         """text: the fold as an expression over a frame that `add` prepared."""
@@ -137,13 +138,16 @@ class Folds:
             return of(hashing.sql_reduce(key, hashing.PARTS), self._cuts(hashing.PARTS), hashing.PARTS)
         most = hashing.MAX_BUCKETS
         place = hashing.sql_reduce(key, most)
-        cases = (f"WHEN {self._class} = {sql.text(c)} THEN {of(place, cuts, most)}" for c, cuts in self.strata.thresholds.items())
+        cases = (
+            f"WHEN {self._class} = {sql.text_literal(c)} THEN {of(place, cuts, most)}"
+            for c, cuts in self.strata.thresholds.items()
+        )
         return f"CASE WHEN {self._class} IS NULL THEN NULL {' '.join(cases)} ELSE {of(place, self._cuts(most), most)} END"
 
     @property
     def _class(self) -> str:
         grouped = self.strata is not None and self.strata.groups is not None
-        return "keyfold_class" if grouped else f"CAST({sql.reference(self.label)} AS STRING)"
+        return "keyfold_class" if grouped else f"CAST({sql.column_reference(self.label)} AS STRING)"
 
     def _sql_timed(self, frame: "DataFrame") -> str:
         assert self.split.time is not None
@@ -156,8 +160,8 @@ class Folds:
         """bigint: the microseconds since 1970 of the split's time column (DataError for a column of another type)."""
         column = str(self.time)
         family = family_of(frame.schema[column].dataType.simpleString())
-        refuse_unless(DAYS, family, f"split.time: column `{column}`", "cast it, or name another by split.time.column")
-        at = hashing.sql_canonical(sql.reference(column), family)
+        require_family(DAYS, family, f"split.time: column `{column}`", "cast it, or name another by split.time.column")
+        at = hashing.sql_canonical(sql.column_reference(column), family)
         return f"({at} * {MICROS['day']}L)" if family == "date" else at
 
     def _sql_number(self, frame: "DataFrame") -> str:
@@ -189,7 +193,7 @@ class Folds:
             timed[found != timed] = None
         return timed
 
-    def _numpy_unit(self, rows: pa.Table | pa.RecordBatch) -> hashing.Int64s:
+    def _numpy_unit(self, rows: pa.Table | pa.RecordBatch) -> Int64s:
         group, unknown = _numpy_key_hash(rows, self.by, self.salt), self._numpy_unknown(rows)
         return np.where(unknown, _numpy_key_hash(rows, self.key, self.salt), group) if unknown.any() else group
 
@@ -199,7 +203,7 @@ class Folds:
             unknown |= _whole(rows[name]).is_null().to_numpy(zero_copy_only=False)
         return unknown
 
-    def _numpy_hashed(self, h: hashing.Int64s, classes: npt.NDArray[np.object_] | None) -> npt.NDArray[np.object_]:
+    def _numpy_hashed(self, h: Int64s, classes: npt.NDArray[np.object_] | None) -> npt.NDArray[np.object_]:
         if not self.strata or classes is None:
             return _cut(hashing.reduce(h, hashing.PARTS), self._cuts(hashing.PARTS))
         at = hashing.reduce(h, hashing.MAX_BUCKETS)
@@ -214,7 +218,7 @@ def _sql_cut(place: str, cuts: tuple[int, int], _: int) -> str:
     return f"CASE WHEN {place} < {cuts[0]}L THEN 'test' WHEN {place} >= {cuts[1]}L THEN 'validation' ELSE 'train' END"
 
 
-def _cut(place: hashing.Int64s, cuts: tuple[int, int]) -> npt.NDArray[np.object_]:
+def _cut(place: Int64s, cuts: tuple[int, int]) -> npt.NDArray[np.object_]:
     return np.select([place < cuts[0], place >= cuts[1]], ["test", "validation"], "train").astype(object)
 
 
@@ -223,10 +227,10 @@ def _sql_within(at: str, start: int | None, end: int | None) -> str:
     return " AND ".join(sides)
 
 
-def _times(column: pa.Array | pa.ChunkedArray) -> hashing.Int64s:
+def _times(column: pa.Array | pa.ChunkedArray) -> Int64s:
     """Microseconds since 1970; the least integer where NULL."""
     array = _whole(column)
     family = arrow_family(array.type)
-    at = hashing.canonical(array.cast(ARROW[family]), family)
+    at = hashing.canonical_values(array.cast(ARROW[family]), family)
     micros = at.fill_null(0).to_numpy(zero_copy_only=False) * (MICROS["day"] if family == "date" else 1)
     return np.where(array.is_null().to_numpy(zero_copy_only=False), np.iinfo(np.int64).min, micros)

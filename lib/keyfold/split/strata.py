@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from keyfold.conf.use_case import Conf
-    from keyfold.engine.tables import Version
+    from keyfold.engine.tables import TableVersion
     from keyfold.runtime.run import Run
 
 TABLE, GROUPS = "keyfold.strata", "keyfold.strata_groups"
@@ -25,21 +25,21 @@ MAX_CLASSES = 1000
 _COARSE = 15  # bits that the first look at places leaves out
 
 
-def ready(run: "Run", folds: Folds, version: "Version", rows: "DataFrame | None" = None) -> Folds:
+def with_strata(run: "Run", folds: Folds, version: "TableVersion", rows: "DataFrame | None" = None) -> Folds:
     """The folds with their strata: those that are kept; else fitted on `rows`, whose new groups are added to the kept ones.
 
     DataError where there is none, or the label is no class.
     """
     if not folds.split.stratified:
         return folds
-    identity = name(run.conf, folds, version)
+    identity = strata_name(run.conf, folds, version)
     thresholds = _kept(run, identity)
     if rows is not None:
         units = _units(folds, rows, _groups(run, identity)).persist()
         try:
             thresholds = thresholds or _fitted(run, folds, units, identity)
             if folds.grouped and units.take(1):
-                named = units.selectExpr(f"{sql.text(identity)} AS id", "h AS keyfold_group", "class AS keyfold_class")
+                named = units.selectExpr(f"{sql.text_literal(identity)} AS id", "h AS keyfold_group", "class AS keyfold_class")
                 run.table(GROUPS).append(named.coalesce(1), job="strata")
         finally:
             units.unpersist()
@@ -50,7 +50,7 @@ def ready(run: "Run", folds: Folds, version: "Version", rows: "DataFrame | None"
     return folds
 
 
-def name(conf: "Conf", folds: Folds, version: "Version") -> str:
+def strata_name(conf: "Conf", folds: Folds, version: "TableVersion") -> str:
     """What strata are kept by, for good: another digest for the same conf would cut anew and move rows to other folds."""
     cuts = folds.split.model_dump(mode="json", include={"by", "salt", "share"})
     units = {} if folds.split.null_groups == "own" else {"null_groups": folds.split.null_groups}
@@ -85,7 +85,7 @@ def _digest(groups: "DataFrame | None") -> str:
 
 def _units(folds: Folds, rows: "DataFrame", known: "DataFrame | None") -> "DataFrame":
     """`h` and `class` of what is ranked: rows, or groups that are not known yet."""
-    text = sql.column(f"CAST({sql.reference(folds.label)} AS STRING)").alias("class")
+    text = sql.column(f"CAST({sql.column_reference(folds.label)} AS STRING)").alias("class")
     units = rows.select(folds.unit(rows).alias("h"), text).where("h IS NOT NULL")
     if not folds.grouped:
         return units
@@ -119,7 +119,7 @@ def thresholds(folds: Folds, units: "DataFrame") -> Iterator[tuple[str, tuple[in
     asked = {(name, at[0]) for name, both in wanted.items() for at in both if at}
     fine: dict[tuple[str, int], list[int]] = {}
     if asked:
-        cells = ", ".join(f"struct({sql.text(name)}, {coarse}L)" for name, coarse in sorted(asked))
+        cells = ", ".join(f"struct({sql.text_literal(name)}, {coarse}L)" for name, coarse in sorted(asked))
         for row in placed.where(sql.column(f"struct(class, coarse) IN ({cells})")).sort("place").collect():
             fine.setdefault((row["class"], row.coarse), []).append(row.place)
     for name, both in wanted.items():

@@ -25,12 +25,12 @@ ONLY_OWN = "was registered by keyfold 0.1: only the files in `data` are checked,
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
-def digest_of(root: Path) -> str:
+def model_digest(root: Path) -> str:
     """The digest of all files but those that MLflow and Python add later."""
     return folder_digest(root, LATER)
 
 
-def tidied(root: Path) -> Path:
+def clean_copy(root: Path) -> Path:
     """A private copy without the files that its digest leaves out, so that nothing unchecked stays in it."""
     for path in [found for name in LATER for found in root.rglob(name)]:
         if path.is_dir() and not path.is_symlink():
@@ -45,7 +45,7 @@ def own_files(root: Path) -> Path | None:
     return next((path.parent for path in root.rglob("model.json")), None)
 
 
-def only_own(tags: Mapping[str, str]) -> bool:
+def is_from_0_1(tags: Mapping[str, str]) -> bool:
     """Whether a version was registered by keyfold 0.1."""
     return MANIFEST in tags and DIGEST not in tags
 
@@ -53,7 +53,7 @@ def only_own(tags: Mapping[str, str]) -> bool:
 def refuse_other_files(what: str, root: Path, own: Path | None, tags: Mapping[str, str]) -> None:
     """PromiseError where files were changed, added or removed since they were registered."""
     expected = tags.get(DIGEST) or tags[MANIFEST]
-    found = digest_of(root) if DIGEST in tags else folder_digest(own) if own else "none"
+    found = model_digest(root) if DIGEST in tags else folder_digest(own) if own else "none"
     if found != expected:
         raise PromiseError(
             f"the files of {what} are not those that were registered: one was changed, added or removed "
@@ -61,7 +61,7 @@ def refuse_other_files(what: str, root: Path, own: Path | None, tags: Mapping[st
         )
 
 
-def differences(folder: Path) -> list[str]:
+def package_differences(folder: Path) -> list[str]:
     """Packages of other releases here than those that a fetched model asks for, some words each."""
     at = next((p for f in (folder, *folder.parents[:2]) if (p := f / "requirements.txt").is_file()), None)
     lines = [line.partition("#")[0].strip() for line in at.read_text("utf-8").splitlines()] if at else []
@@ -112,7 +112,7 @@ def _registered(root: Path) -> tuple[str, Mapping[str, str]]:
     with _impatient():
         api = _client()
         if (root / META).is_file():
-            meta = yaml.parse((root / META).read_text("utf-8"))
+            meta = yaml.parse_yaml((root / META).read_text("utf-8"))
             found = api.get_model_version(meta["model_name"], meta["model_version"])
             return f"{found.name} version {found.version}", found.tags
         run_id = str(MLmodel.load(str(root)).run_id)

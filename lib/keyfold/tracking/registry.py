@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
     from mlflow.models import ModelSignature
 
-    from keyfold.tracking.trials import Tuned
+    from keyfold.tracking.trials import TuningResult
 
 CHAMPION = "champion"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops", "xxhash", "PyYAML", "Pillow")
@@ -94,7 +94,7 @@ def _experiment(name: str) -> None:
 
 def register(
     experiment: str, name: str, model: Model, metrics: Mapping[str, Mapping[str, Metric]], params: Mapping[str, Any],
-    tags: Mapping[str, str], files: Mapping[str, str], steps: Mapping[int, Mapping[str, float]], tuned: "Tuned | None" = None,
+    tags: Mapping[str, str], files: Mapping[str, str], steps: Mapping[int, Mapping[str, float]], tuned: "TuningResult | None" = None,
 ) -> Registered:  # fmt: skip
     """Logs a run with its model, metrics by fold and by step, texts by file name, and a run below it for each trial.
 
@@ -134,14 +134,14 @@ def register(
 def _stored(uri: str, into: Path, saved: str) -> str:
     """The digest of a logged model as its store gives it back (PromiseError where the model is not what was saved)."""
     into.mkdir()
-    at = model_folder.tidied(_downloaded(uri, into))
+    at = model_folder.clean_copy(_downloaded(uri, into))
     own = model_folder.own_files(at)
     if own is None or folder_digest(own) != saved:
         raise PromiseError("MLflow's store gave back another model than the one that was logged; nothing was registered")
-    return model_folder.digest_of(at)
+    return model_folder.model_digest(at)
 
 
-def _log_trials(tuned: "Tuned") -> None:
+def _log_trials(tuned: "TuningResult") -> None:
     import mlflow
 
     for trial in tuned.trials:
@@ -174,13 +174,13 @@ def _code(folder: Path) -> Path:
     return folder / "keyfold"
 
 
-def known(name: str, run_id: str) -> Registered | None:
+def registered_by(name: str, run_id: str) -> Registered | None:
     """The version that a run with this id registered before."""
     found = [v for v in _versions(name) if v.tags.get("keyfold.run_id") == run_id]
     return _registered(max(found, key=lambda v: int(v.version))) if found else None
 
 
-def measured(version: Registered) -> dict[str, Metric]:
+def test_metrics(version: Registered) -> dict[str, Metric]:
     """Its metrics on its own test fold, with their intervals; none where MLflow has no such run any more."""
     from mlflow.exceptions import MlflowException
 
@@ -202,12 +202,12 @@ def promote(version: Registered) -> None:
     client().set_registered_model_alias(version.name, CHAMPION, version.version)
 
 
-def champion(name: str) -> Registered | None:
+def champion_of(name: str) -> Registered | None:
     """The version that answers now."""
     return _by_alias(name, CHAMPION)
 
 
-def find(uri: str) -> Registered:
+def find_version(uri: str) -> Registered:
     """The version that `models:/name@alias`, `models:/name/version` or `runs:/id` means (DataError where there is none)."""
     if not re.fullmatch(MODEL_URI, uri):
         raise ConfError(f"a model is named by models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID (got `{uri}`)")
@@ -234,7 +234,7 @@ def _of_run(run_id: str) -> Registered:
     return _registered(max(found, key=lambda v: int(v.version)))
 
 
-def fetch(version: Registered, into: Path, trust: str | None = None) -> Path:
+def fetch_model(version: Registered, into: Path, trust: str | None = None) -> Path:
     """The folder of keyfold's own files of a model, brought from the registry, once all files of the model are those that were registered.
 
     PromiseError where they are not. Of a model that keyfold did not train the whole folder, where `trust` is its digest
@@ -246,7 +246,7 @@ def fetch(version: Registered, into: Path, trust: str | None = None) -> Path:
         raise DataError(f"the files of {version} cannot be brought from MLflow's store ({type(error).__name__})") from error
     if model_folder.DIGEST not in version.tags and model_folder.MANIFEST not in version.tags:
         return _trusted(version, at, trust)
-    own = model_folder.own_files(model_folder.tidied(at))
+    own = model_folder.own_files(model_folder.clean_copy(at))
     model_folder.refuse_other_files(str(version), at, own, version.tags)
     if own is None:
         raise DataError(f"{version} has no `model.json`: it was not logged by keyfold")
@@ -272,7 +272,7 @@ def _trusted(version: Registered, folder: Path, trust: str | None) -> Path:
     return folder
 
 
-def text(version: Registered, file: str) -> str:
+def read_text(version: Registered, file: str) -> str:
     """A text that `register` was given, by its file name."""
     client()
     import mlflow
@@ -337,13 +337,15 @@ def _what_is_there(name: str) -> str:
     versions = sorted((int(v.version) for v in _versions(name)), reverse=True)
     if not versions:
         return f"no version of `{name}` is registered; run `train` first"
-    return f"`{name}` has versions {', '.join(map(str, versions[:10]))}, and the champion is {champion(name) or 'none of them'}"
+    return (
+        f"`{name}` has versions {', '.join(map(str, versions[:10]))}, and the champion is {champion_of(name) or 'none of them'}"
+    )
 
 
 def _registered(version: "ModelVersion") -> Registered:
     return Registered(version.name, str(version.version), version.run_id or "", dict(version.tags))
 
 
-def mlflow_at() -> str:
+def tracking_address() -> str:
     """MLflow's address, without a password."""
     return redacted(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}"))

@@ -15,7 +15,7 @@ class Trial(NamedTuple):
     why: str
 
 
-class Tuned(NamedTuple):
+class TuningResult(NamedTuple):
     """The model with the best parameters, all trials, best first, and each parameter's share of the importance (maybe none)."""
 
     model: ModelConf

@@ -5,22 +5,22 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
 
-from keyfold.conf.report import left
+from keyfold.conf.report import remaining_features
 from keyfold.core import digests
 from keyfold.evaluation import metrics
 from keyfold.evaluation.metrics import Metric
 from keyfold.features.spec import Spec, columns_of
 from keyfold.models.model import Model
-from keyfold.reporting.page import ARROWS, METRIC_NAMES, Section, interval_figure, listed, table
+from keyfold.reporting.page import ARROWS, METRIC_NAMES, PageSection, comma_list, html_table, interval_figure
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from keyfold.conf.train import Train
-    from keyfold.training.arrays import Set
+    from keyfold.training.arrays import ArrayRows
 
-SHOWN = ("roc_auc", "log_loss", "rmse", "mae", "r2")  # of those that were measured
+MOST_NAMES = ("roc_auc", "log_loss", "rmse", "mae", "r2")  # of those that were measured
 
 
 class Ablation(NamedTuple):
@@ -42,35 +42,43 @@ class Ablation(NamedTuple):
         return self.metrics | {f"{name}_gain": metric for name, metric in self.gain.items()}
 
 
-def fewer(spec: Spec, without: Sequence[str]) -> Spec:
+def without_features(spec: Spec, without: Sequence[str]) -> Spec:
     """The spec without some features, of the columns that the others take (ConfError as for `left`)."""
-    kept = {name: spec.features[name] for name in left({name: kind for name, (kind, _) in spec.features.items()}, without)}
+    kept = {
+        name: spec.features[name]
+        for name in remaining_features({name: kind for name, (kind, _) in spec.features.items()}, without)
+    }
     columns = columns_of(kind for kind, _ in kept.values())
     return Spec({c: family for c, family in spec.inputs.items() if c in columns}, kept)
 
 
-def ablated(
-    model: Model, train: "Train", learnt: "Set", test: "Set", weight: "npt.NDArray[np.float64] | None", without: list[str]
+def measure_ablation(
+    model: Model,
+    train: "Train",
+    learnt: "ArrayRows",
+    test: "ArrayRows",
+    weight: "npt.NDArray[np.float64] | None",
+    without: list[str],
 ) -> Ablation:
     """Trains the model's estimator once more, without some features, and measures what they gain."""
-    spec, classes = fewer(model.spec, without), model.label.classes
+    spec, classes = without_features(model.spec, without), model.label.classes
     assert train.model.sklearn is not None
     estimator = train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, train.seed)
     arrays = test.arrays
     full, less = (made.probability(arrays) if classes else made.value(arrays) for made in (model.estimator, estimator))
-    of = metrics.classification if classes else metrics.regression
-    found = of(test.y, less, order=test.order), metrics.difference(test.y, full, less, order=test.order, classes=classes)
-    return Ablation(without, *({name: metric for name, metric in one.items() if name in SHOWN} for one in found))
+    of = metrics.classification_metrics if classes else metrics.regression_metrics
+    found = of(test.y, less, order=test.order), metrics.metric_differences(test.y, full, less, order=test.order, classes=classes)
+    return Ablation(without, *({name: metric for name, metric in one.items() if name in MOST_NAMES} for one in found))
 
 
-def ablations_section(found: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> Section:
+def ablations_section(found: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> PageSection:
     """What features gain: (their names, and by metric its value with all features, without these, and the difference)."""
-    cells = [(listed(list(names)), METRIC_NAMES.get(n, n), *three) for names, of in found for n, three in of.items()]
+    cells = [(comma_list(list(names)), METRIC_NAMES.get(n, n), *three) for names, of in found for n, three in of.items()]
     caption = "The same model, trained without some features, on the same rows of the test fold. The difference is that of both "
     caption += f"models on the same draws of rows. {ARROWS}"
-    told = table(["without", "metric", "all features", "without these", "difference"], cells, caption=caption)
+    told = html_table(["without", "metric", "all features", "without these", "difference"], cells, caption=caption)
     first = next((name for _, of in found for name in of), "")
-    gains = {listed(list(names)): of[first][2] for names, of in found if not isnan(of[first][2].value)}
+    gains = {comma_list(list(names)): of[first][2] for names, of in found if not isnan(of[first][2].value)}
     label = METRIC_NAMES.get(first, first).rstrip(" ↑↓")
     said = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
-    return Section("What features gain", told + (interval_figure(gains, 0, "no gain", *said) if gains else ""))
+    return PageSection("What features gain", told + (interval_figure(gains, 0, "no gain", *said) if gains else ""))

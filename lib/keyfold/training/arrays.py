@@ -10,14 +10,14 @@ import pyarrow as pa
 from keyfold.conf.train import Train
 from keyfold.core import hashing
 from keyfold.core.names import FOLD, FOLDS, LABEL, NUMBER, ORDER, PART, WEIGHT
-from keyfold.core.row_hash import key_hash, place
+from keyfold.core.row_hash import key_hash, sample_place
 from keyfold.core.sql import col
-from keyfold.core.types import text_of
-from keyfold.dataset.labelled_rows import Examples
-from keyfold.errors import ConfError, DataError, nearest
+from keyfold.core.types import spark_text
+from keyfold.dataset.labelled_rows import LabelledRows
+from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.evaluation import metrics
 from keyfold.evaluation.metrics import Metric
-from keyfold.features.spec import Arrays, Spec
+from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.models.model import Model
 
 if TYPE_CHECKING:
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 BAG = 16  # cells that a bag is taken to have
 
 
-class Set(NamedTuple):
+class ArrayRows(NamedTuple):
     """Rows on the driver, in an order that does not depend on the cluster."""
 
     table: pa.Table
     spec: Spec
 
-    def fold(self, name: str) -> "Set":
+    def fold(self, name: str) -> "ArrayRows":
         """The rows of a fold."""
-        return Set(self.table.filter(pa.compute.equal(self.table[FOLD], name)), self.spec)
+        return ArrayRows(self.table.filter(pa.compute.equal(self.table[FOLD], name)), self.spec)
 
     @property
-    def inside(self) -> "Set":
+    def inside(self) -> "ArrayRows":
         """The rows outside the test fold."""
-        return Set(self.table.filter(pa.compute.not_equal(self.table[FOLD], "test")), self.spec)
+        return ArrayRows(self.table.filter(pa.compute.not_equal(self.table[FOLD], "test")), self.spec)
 
     @property
-    def arrays(self) -> Arrays:
+    def arrays(self) -> FeatureArrays:
         """The features."""
         return self.spec.arrays(self.table)
 
@@ -62,20 +62,20 @@ class Set(NamedTuple):
         return self.table[ORDER].to_numpy()
 
 
-def measure(model: Model, rows: Set) -> dict[str, Metric]:
+def measure_model(model: Model, rows: ArrayRows) -> dict[str, Metric]:
     """The metrics of a model on rows."""
     if model.label.classes:
-        return metrics.classification(rows.y, model.estimator.probability(rows.arrays), order=rows.order)
-    return metrics.regression(rows.y, model.estimator.value(rows.arrays), order=rows.order)
+        return metrics.classification_metrics(rows.y, model.estimator.probability(rows.arrays), order=rows.order)
+    return metrics.regression_metrics(rows.y, model.estimator.value(rows.arrays), order=rows.order)
 
 
-def prepared(run: "Run", found: Examples) -> tuple[list[str], tuple[float, float]]:
+def network_inputs(run: "Run", found: LabelledRows) -> tuple[list[str], tuple[float, float]]:
     """What a network's training needs besides: the columns that identify a row, and the weights of the classes."""
     assert run.conf.train is not None
-    return identifying(run), class_weights(run.conf.train, found) or (1.0, 1.0)
+    return identifying_columns(run), class_weights(run.conf.train, found) or (1.0, 1.0)
 
 
-def collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
+def collect_rows(run: "Run", spec: Spec, found: LabelledRows) -> tuple[ArrayRows, float]:
     """The rows with features on the driver, those of the train fold out of fold; where they would take too much memory, a sample by the key's hash."""
     from pyspark.sql import functions as F
 
@@ -84,30 +84,30 @@ def collected(run: "Run", spec: Spec, found: Examples) -> tuple[Set, float]:
         {conf.report.truth: col(conf.report.truth)} if conf.report.truth else {}
     )
     _check_extra(found, extra)
-    order = key_hash(found.rows, identifying(run), "order")
-    parts = sampled(run, spec, found)
+    order = key_hash(found.rows, identifying_columns(run), "order")
+    parts = sample_share(run, spec, found)
     share = parts / hashing.PARTS
     rows = found.rows.where(col(FOLD).isin(*_taken(run)))
     if share < 1:
-        rows = rows.where(place(rows, identifying(run), "sample") < F.lit(parts))
+        rows = rows.where(sample_place(rows, identifying_columns(run), "sample") < F.lit(parts))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
     extra |= {NUMBER: col(NUMBER)} if conf.split.folds else {}
     columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: order} | ({WEIGHT: col(WEIGHT)} if found.stand_ins else {})
     columns |= {f"keyfold_extra:{n}": column for n, column in extra.items()}
     table = spec.out_of_fold(PART).transform(rows, [column.alias(name) for name, column in columns.items()]).toArrow()
-    return Set(table.sort_by([(ORDER, "ascending")]), spec), share
+    return ArrayRows(table.sort_by([(ORDER, "ascending")]), spec), share
 
 
-def identifying(run: "Run") -> list[str]:
+def identifying_columns(run: "Run") -> list[str]:
     """The columns that tell rows apart: the key, and data.time."""
     data = run.conf.data
     return [*data.key, *([data.time] if data.time and data.time not in data.key else [])]
 
 
-def _check_extra(found: Examples, extra: dict[str, Any]) -> None:
+def _check_extra(found: LabelledRows, extra: dict[str, Any]) -> None:
     for name in extra:
         if name not in found.rows.columns:
-            raise DataError(f"report: the table has no column `{name}`{nearest(name, found.rows.columns)}")
+            raise DataError(f"report: the table has no column `{name}`{suggestion(name, found.rows.columns)}")
 
 
 def _taken(run: "Run") -> tuple[str, ...]:
@@ -115,7 +115,7 @@ def _taken(run: "Run") -> tuple[str, ...]:
     return ("validation", "test") if run.conf.train and run.conf.train.model.torch else FOLDS
 
 
-def sampled(run: "Run", spec: Spec, found: Examples) -> int:
+def sample_share(run: "Run", spec: Spec, found: LabelledRows) -> int:
     """Of a million parts of the rows, how many fit into the driver's share of the memory."""
     assert run.conf.train is not None
     rows = sum(found.of(fold) for fold in _taken(run))
@@ -125,7 +125,7 @@ def sampled(run: "Run", spec: Spec, found: Examples) -> int:
     return round(min(1.0, there / max(1, needed)) * hashing.PARTS)
 
 
-def class_weights(train: Train, found: Examples) -> tuple[float, float] | None:
+def class_weights(train: Train, found: LabelledRows) -> tuple[float, float] | None:
     """Of the negative and the positive class."""
     label = found.label
     if train.class_weight is None or not label.classes:
@@ -134,15 +134,15 @@ def class_weights(train: Train, found: Examples) -> tuple[float, float] | None:
         share = found.counts.get(("train", label.positive), 0) / found.of("train")
         return 0.5 / (1 - share), 0.5 / share
     given = {str(key): value for key, value in train.class_weight.items()}
-    negative, positive = (given.get(text_of(value), np.nan) for value in (label.negative, label.positive))
+    negative, positive = (given.get(spark_text(value), np.nan) for value in (label.negative, label.positive))
     if np.isnan([negative, positive]).any() or len(given) != 2:
         raise ConfError(
-            f"train.class_weight must have the classes {text_of(label.negative)} and {text_of(label.positive)} (got {', '.join(given)})"
+            f"train.class_weight must have the classes {spark_text(label.negative)} and {spark_text(label.positive)} (got {', '.join(given)})"
         )
     return negative, positive
 
 
-def weighed(learnt: Set, weights: tuple[float, float] | None) -> npt.NDArray[np.float64] | None:
+def row_weights(learnt: ArrayRows, weights: tuple[float, float] | None) -> npt.NDArray[np.float64] | None:
     """The weights of classes times those of the rows' layouts, where there are any."""
     weight = None if weights is None else np.where(learnt.y, weights[1], weights[0])
     if WEIGHT not in learnt.table.column_names:

@@ -80,7 +80,7 @@ class Checkpoints:
     @property
     def best(self) -> Path | None:
         """That of the least validation loss, where there is one."""
-        measured = [(state_of(path).get("validation"), path) for path in self._there]
+        measured = [(checkpoint_state(path).get("validation"), path) for path in self._there]
         return min(((loss, path) for loss, path in measured if loss is not None), default=(None, None))[1]
 
     def clear(self) -> None:
@@ -88,18 +88,18 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
     """What `write` wrote (DataError where it is damaged)."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return Checkpoint(load_file(path / "tensors.safetensors"), state_of(path))
+        return Checkpoint(load_file(path / "tensors.safetensors"), checkpoint_state(path))
     except (OSError, ValueError, SafetensorError) as error:
         raise DataError(f"the checkpoint {path} is damaged ({error}); take it away, and an older one is gone on from") from error
 
 
-def state_of(path: Path) -> dict[str, Any]:
+def checkpoint_state(path: Path) -> dict[str, Any]:
     """Where in the data it is, and what came of it."""
     return json.loads((path / "state.json").read_text("utf-8"))  # type: ignore[no-any-return]
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Ranks(Protocol):
+class Collective(Protocol):
     """Processes that train one network: this one is number `rank` of `size`."""
 
     rank: int
@@ -23,7 +23,7 @@ class Ranks(Protocol):
         """Puts those of rank 0 in their place."""
 
 
-class Single:
+class SingleProcess:
     """One process by itself."""
 
     rank, size, local = 0, 1, 0

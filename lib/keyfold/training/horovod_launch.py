@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from keyfold.engine.session import cores
+from keyfold.engine.session import parallel_tasks
 from keyfold.errors import ConfError, DataError, KeyfoldError, PromiseError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _SETTINGS = {
 }
 
 
-def over_ranks(
+def run_ranks(
     run: "Run", ranks: int, interface: str | None, folder: Path, work: Callable[[], Any], told: Callable[[Any], None]
 ) -> Any:
     """What rank 0 returns of `work`, which all ranks run; what it gives to `tell` comes to `told`.
@@ -88,7 +88,7 @@ class _Rank:
             raise
 
 
-def tell(folder: Path, said: Any) -> None:
+def send_to_driver(folder: Path, said: Any) -> None:
     """From rank 0 to the driver, as JSON."""
     with open(folder / "told", "a", encoding="utf-8") as file:
         file.write(json.dumps(said) + "\n")
@@ -155,7 +155,7 @@ def _interface(spark: "SparkSession", ranks: int, wanted: str | None, folder: Pa
     """The network interface of all ranks and the driver (ConfError where they cannot train together)."""
     context = spark.sparkContext
     conf = context.getConf()
-    there = cores(spark) if (context.master or "").startswith("local") else context.defaultParallelism
+    there = parallel_tasks(spark) if (context.master or "").startswith("local") else context.defaultParallelism
     there //= int(conf.get("spark.task.cpus", "1") or 1)
     if there < ranks:
         raise ConfError(f"train.ranks is {ranks}, and Spark runs {there} tasks at once; take fewer ranks, or more cores")

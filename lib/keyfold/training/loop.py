@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from keyfold.errors import DataError
-from keyfold.training.checkpoints import Checkpoint, Checkpoints, read
-from keyfold.training.collectives import Ranks
-from keyfold.training.streams import Batch, Cells, Plan, Reader
+from keyfold.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
+from keyfold.training.collectives import Collective
+from keyfold.training.streams import Cells, Reader, StreamBatch, StreamPlan
 
 if TYPE_CHECKING:
     from keyfold.models.torch import Loop
@@ -33,18 +33,18 @@ _LOSSES: dict[str, Callable[..., Tensor]] = {
 
 
 # Of the names of parameters, what a stage trains; none: all.
-PARTS: dict[str, set[str]] = {"output": {"output"}, "top": {"output", "dense"}, "all": set()}
+SUM_PARTS: dict[str, set[str]] = {"output": {"output"}, "top": {"output", "dense"}, "all": set()}
 
 
-class Data(NamedTuple):
+class TrainingData(NamedTuple):
     """The plans of the folds, and what an example of each class (negative, positive) weighs."""
 
-    train: Plan
-    validation: Plan
+    train: StreamPlan
+    validation: StreamPlan
     weights: tuple[float, float] = (1.0, 1.0)
 
 
-class Told(NamedTuple):
+class EpochMetrics(NamedTuple):
     """How it stands after an epoch: mean losses; `keys`: how many rows were taken in, and the sum of the hashes of their keys."""
 
     epoch: int
@@ -57,7 +57,7 @@ class Told(NamedTuple):
 class Training:
     """A network, its optimizer, and where in the data it is."""
 
-    def __init__(self, module: nn.Module, loss: str, conf: "Loop", data: Data, ranks: Ranks) -> None:
+    def __init__(self, module: nn.Module, loss: str, conf: "Loop", data: TrainingData, ranks: Collective) -> None:
         self.module, self.conf, self.data, self.ranks = module, conf, data, ranks
         self.loss = _LOSSES[loss]
         self.parameters = list(module.parameters())
@@ -69,11 +69,11 @@ class Training:
         self.keys = (0, 0)  # of all ranks
         self.best, self.since = math.inf, 0
         self._readers: dict[int, Reader] = {}
-        self.course: list[Told] = []  # of all epochs, those before a checkpoint too
+        self.course: list[EpochMetrics] = []  # of all epochs, those before a checkpoint too
 
     # --- from beginning to end ---
 
-    def run(self, checkpoints: Checkpoints, told: Callable[[Told], None]) -> None:
+    def run(self, checkpoints: Checkpoints, told: Callable[[EpochMetrics], None]) -> None:
         """Trains until the last epoch, or until validation gets no better; then has the parameters of the best epoch."""
         self._begin(checkpoints.last)
         try:
@@ -87,10 +87,10 @@ class Training:
         finally:
             checkpoints.wait()
         if self.ranks.rank == 0 and (best := checkpoints.best):
-            self._take_network(read(best))
+            self._take_network(read_checkpoint(best))
         self._as_first()
 
-    def by_heart(self, batch: Batch, steps: int, least: float) -> list[float]:
+    def by_heart(self, batch: StreamBatch, steps: int, least: float) -> list[float]:
         """The loss after each step of so many with one batch alone, until it is no more than `least`."""
         self._stage()
         losses: list[float] = []
@@ -107,7 +107,7 @@ class Training:
     def _begin(self, last: Path | None) -> None:
         """All ranks read the same checkpoint, or begin with the parameters of the first."""
         if last is not None:
-            self._take(read(last))
+            self._take(read_checkpoint(last))
         step = torch.tensor([self.step])
         self.ranks.broadcast([step])
         if int(step) != self.step:  # a shared folder may be seen late
@@ -128,20 +128,20 @@ class Training:
         self.rate, self.until = stage.learning_rate, end * self.data.train.steps
         self.began = self.until - stage.epochs * self.data.train.steps
         for name, parameter in self.module.named_parameters():
-            parameter.requires_grad_(not PARTS[stage.trains] or bool(PARTS[stage.trains] & set(name.split("."))))
+            parameter.requires_grad_(not SUM_PARTS[stage.trains] or bool(SUM_PARTS[stage.trains] & set(name.split("."))))
             if not parameter.requires_grad:
                 parameter.grad = None  # an optimizer moves what has a gradient, be it 0
         self.moving = [p for p in self.parameters if p.requires_grad]
 
-    def _steps(self) -> Iterator[Batch]:
+    def _steps(self) -> Iterator[StreamBatch]:
         return self._reader(self.data.train).batches(self.epoch, self.step % self.data.train.steps)
 
-    def _reader(self, plan: Plan) -> Reader:
+    def _reader(self, plan: StreamPlan) -> Reader:
         if id(plan) not in self._readers:
             self._readers[id(plan)] = Reader(plan, self.ranks.rank, self.ranks.size)
         return self._readers[id(plan)]
 
-    def _end_epoch(self, checkpoints: Checkpoints, told: Callable[[Told], None]) -> None:
+    def _end_epoch(self, checkpoints: Checkpoints, told: Callable[[EpochMetrics], None]) -> None:
         validation = self.over(self.data.validation)
         mean = float(self.lost) / self.weight
         known = self.data.validation.rows > 0
@@ -153,7 +153,7 @@ class Training:
         if known:
             self.since = 0 if validation < self.best else self.since + 1
             self.best = min(validation, self.best)
-        self.course.append(Told(self.epoch, self.step, mean, validation, self.keys))
+        self.course.append(EpochMetrics(self.epoch, self.step, mean, validation, self.keys))
         told(self.course[-1])
         self.epoch += 1
         self.lost, self.weight = self._nothing(), 0.0
@@ -161,7 +161,7 @@ class Training:
 
     # --- a step ---
 
-    def _descend(self, batch: Batch) -> None:
+    def _descend(self, batch: StreamBatch) -> None:
         self.module.train()
         count, keys = batch.keys
         # In 32-bit parts, whose sums over ranks a double holds.
@@ -187,7 +187,7 @@ class Training:
             self._move(gradients, weight)
         self.optimizer.zero_grad(set_to_none=False)
 
-    def _parts(self, batch: Batch) -> Iterator[tuple[range, Cells]]:
+    def _parts(self, batch: StreamBatch) -> Iterator[tuple[range, Cells]]:
         """The streams of a batch of this rank in as many parts as the conf says, each with its rows."""
         streams = self.data.train.owned(self.ranks.rank, self.ranks.size)
         each, rows = len(streams) // self.conf.accumulate, len(batch.rows.cells) // len(streams)
@@ -228,7 +228,7 @@ class Training:
         each = self.loss(found.float(), label.to(self.device, non_blocking=True), reduction="none")
         return (each * weight.to(self.device, non_blocking=True)).sum(), weight.sum()
 
-    def over(self, plan: Plan) -> float:
+    def over(self, plan: StreamPlan) -> float:
         """The mean loss over the rows of a plan, NaN where there are none."""
         self.module.eval()
         lost, weight = self._nothing(), torch.zeros(1, dtype=torch.float64)
@@ -276,4 +276,4 @@ class Training:
         self.lost = self._nothing() + lost
         self.keys = (state["keys"][0], state["keys"][1])
         self.best = math.inf if state["best"] is None else state["best"]
-        self.course = [Told(epoch, step, loss, held, (n, keys)) for epoch, step, loss, held, (n, keys) in state["course"]]
+        self.course = [EpochMetrics(epoch, step, loss, held, (n, keys)) for epoch, step, loss, held, (n, keys) in state["course"]]

@@ -13,19 +13,19 @@ import numpy.typing as npt
 from keyfold.errors import ConfError, DataError
 from keyfold.reporting import page
 from keyfold.training import streams
-from keyfold.training.streams import Batch
+from keyfold.training.streams import StreamBatch
 
 if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
     from keyfold.runtime.run import Run
-    from keyfold.training.loop import Data, Training
+    from keyfold.training.loop import Training, TrainingData
 
 NEAR = 0.01  # of the way from the floor to the loss of a constant
 STEPS = 1_000
 _Doubles = npt.NDArray[np.float64]
 
 
-class Reached(NamedTuple):
+class MemorizedLoss(NamedTuple):
     """Mean losses of a training's own rows: of the network, of the floor, and of the best constant."""
 
     loss: float
@@ -43,7 +43,7 @@ class Reached(NamedTuple):
         return self.floor + NEAR * ((self.constant - self.floor) or self.constant or 1.0)
 
 
-def check(conf: "Conf") -> None:
+def check_overfit(conf: "Conf") -> None:
     """What does not go with `train.overfit` (ConfError)."""
     train = conf.train
     if train is None or not train.overfit:
@@ -68,7 +68,7 @@ def check(conf: "Conf") -> None:
         )
 
 
-def floor(some: Iterable[Batch], weights: tuple[float, float], *, classifies: bool) -> tuple[float, float]:
+def loss_floor(some: Iterable[StreamBatch], weights: tuple[float, float], *, classifies: bool) -> tuple[float, float]:
     """The least mean loss that any function of the features can have over batches, and that of the best constant.
 
     Memory is by the combinations of features, 16 bytes of hash and 24 of sums each.
@@ -100,13 +100,13 @@ def _best(groups: _Doubles, *, classifies: bool) -> float:
     return float(np.maximum(second - first * mean, 0).sum() / weight.sum())
 
 
-def reached(training: "Training", data: "Data", *, classifies: bool) -> Reached:
+def measure_memorized(training: "Training", data: "TrainingData", *, classifies: bool) -> MemorizedLoss:
     """How near a trained network came over all rows of the train fold."""
     some = streams.Reader(data.train, 0, 1).batches(0)
-    return Reached(training.over(data.train), *floor(some, data.weights, classifies=classifies))
+    return MemorizedLoss(training.over(data.train), *loss_floor(some, data.weights, classifies=classifies))
 
 
-def section(found: Reached) -> page.Section:
+def memorize_section(found: MemorizedLoss) -> page.PageSection:
     """On the page: what was reached, and that nothing else was asked."""
     cells = [
         ("the network", found.loss),
@@ -117,11 +117,11 @@ def section(found: Reached) -> page.Section:
         "<p>All rows were learnt by heart (useful overfitting): no row was held out, so these figures say nothing of other rows. "
         "Generalisation was not tested; it is not asked for where the rows are all that there is.</p>"
     )
-    table = page.table(["mean loss on the rows themselves", "value"], [(name, f"{value:.6g}") for name, value in cells])
-    return page.Section("Learnt by heart", said + table)
+    table = page.html_table(["mean loss on the rows themselves", "value"], [(name, f"{value:.6g}") for name, value in cells])
+    return page.PageSection("Learnt by heart", said + table)
 
 
-def refuse_far(found: Reached) -> None:
+def check_memorized(found: MemorizedLoss) -> None:
     """DataError where the floor was not reached."""
     if not found.near:
         raise DataError(
@@ -130,29 +130,29 @@ def refuse_far(found: Reached) -> None:
         )
 
 
-def one_batch(run: "Run") -> None:
+def memorize_one_batch(run: "Run") -> None:
     """Says whether the model of a conf can learn one batch by heart (DataError where a network cannot); registers nothing."""
-    from keyfold.dataset.fit_features import features
+    from keyfold.dataset.fit_features import fit_features
     from keyfold.training import network as distributed
-    from keyfold.training.arrays import prepared
-    from keyfold.training.job import one_fit, pins
+    from keyfold.training.arrays import network_inputs
+    from keyfold.training.job import fit_one_batch, training_pins
 
-    distributed.check(run)
+    distributed.check_network(run)
     assert run.conf.train is not None
-    spec, found = features(run)
+    spec, found = fit_features(run)
     with run.job("overfit") as job:
-        job.run_id = run.identity("overfit", **pins(run, spec, found))
+        job.run_id = run.identity("overfit", **training_pins(run, spec, found))
         if run.conf.train.model.torch is None:
-            one_fit(run, spec, found)
+            fit_one_batch(run, spec, found)
             return
-        training, data = distributed.alone(run, spec, found, *prepared(run, found))
+        training, data = distributed.single_process_training(run, spec, found, *network_inputs(run, found))
         classifies = run.conf.train.model.torch.classifies
         batch = next(streams.Reader(data.train, 0, 1).batches(0))
-        least, constant = floor([batch], data.weights, classifies=classifies)
+        least, constant = loss_floor([batch], data.weights, classifies=classifies)
         with run.step("fit") as step:
-            losses = training.by_heart(batch, STEPS, Reached(0, least, constant).enough)
+            losses = training.by_heart(batch, STEPS, MemorizedLoss(0, least, constant).enough)
             step.rows = int((batch.rows.weight > 0).sum())
-        found_ = Reached(losses[-1], least, constant)
+        found_ = MemorizedLoss(losses[-1], least, constant)
         run.say(
             f"one batch of {step.rows:,} rows: loss {losses[0]:.4g} after 1 step, {losses[-1]:.4g} after {len(losses):,}; "
             f"{least:.4g} can be reached, {constant:.4g} by a constant"

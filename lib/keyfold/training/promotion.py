@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.conf.release import FEW
+from keyfold.conf.release import MIN_TEST_ROWS
 from keyfold.core import hashing
 from keyfold.core.names import FOLD, LABEL, ORDER
-from keyfold.core.row_hash import key_hash, place
+from keyfold.core.row_hash import key_hash, sample_place
 from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
 from keyfold.errors import DataError
@@ -23,10 +23,10 @@ from keyfold.models import answering as answers
 from keyfold.release import criteria
 from keyfold.release.criteria import Evidence
 from keyfold.reporting import page
-from keyfold.reporting.page import ARROWS, METRIC_NAMES, Section, table
+from keyfold.reporting.page import ARROWS, METRIC_NAMES, PageSection, html_table
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
-from keyfold.training.arrays import identifying
+from keyfold.training.arrays import identifying_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -37,18 +37,18 @@ AT_MOST = 500_000  # rows on which two models are compared
 PIECE = 20_000
 
 
-def decide(run: "Run", version: Registered) -> Registered:
+def promote_or_keep(run: "Run", version: Registered) -> Registered:
     """Promotes the version where it clears `promote_if`; else the champion that stands answers (DataError: there is none)."""
-    standing = registry.champion(version.name)
+    standing = registry.champion_of(version.name)
     former = standing if standing and standing.version != version.version else None
     evidence = _evidence(run, version, former)
-    why_not = criteria.hindrances(run.conf.release, evidence)
+    why_not = criteria.unmet_conditions(run.conf.release, evidence)
     answering = standing if why_not else version
     run.verdict = _verdict(run, version, evidence, former, why_not)
     if not why_not:
         registry.promote(version)
         run.say(f"{version} is the champion")
-        if evidence.metrics and evidence.few is not None and evidence.few < FEW:
+        if evidence.metrics and evidence.few is not None and evidence.few < MIN_TEST_ROWS:
             run.say(f"WARNING: {criteria.too_few(evidence)}, so the metrics say little")
         return version
     run.say(f"{version} is not promoted: {'; '.join(why_not)}")
@@ -59,7 +59,7 @@ def decide(run: "Run", version: Registered) -> Registered:
 
 
 def _verdict(run: "Run", version: Registered, evidence: Evidence, former: Registered | None, why_not: list[str]) -> page.Verdict:
-    before = {name: metric.value for name, metric in registry.measured(former).items()} if former else {}
+    before = {name: metric.value for name, metric in registry.test_metrics(former).items()} if former else {}
     if evidence.gain:  # on the same rows
         before |= {
             name: evidence.metrics[name].value - gain.value for name, gain in evidence.gain.items() if name in evidence.metrics
@@ -71,7 +71,7 @@ def _verdict(run: "Run", version: Registered, evidence: Evidence, former: Regist
 
 def _evidence(run: "Run", version: Registered, former: Registered | None) -> Evidence:
     few = version.tags.get("keyfold.test_few")
-    evidence = Evidence(registry.measured(version), None if few is None else int(few))
+    evidence = Evidence(registry.test_metrics(version), None if few is None else int(few))
     if former is None or not run.conf.release.compares:
         return evidence
     try:
@@ -97,14 +97,14 @@ def _compared(run: "Run", version: Registered, former: Registered) -> dict[str, 
     if not both.any():
         raise DataError("there is no row of the test fold that both answer")
     y, order, one, other = table[LABEL].to_numpy()[both], table[ORDER].to_numpy()[both], one[both], other[both]
-    measure = metrics.classification if new.scores_classes else metrics.regression
+    measure = metrics.classification_metrics if new.scores_classes else metrics.regression_metrics
     mine, theirs = (measure(y, numbers, order=order) for numbers in (one, other))
-    gain = metrics.difference(y, one, other, order=order, classes=new.scores_classes)
+    gain = metrics.metric_differences(y, one, other, order=order, classes=new.scores_classes)
     return {name: (mine[name], theirs[name], gain[name]) for name in gain}
 
 
 def _loaded(run: "Run", version: Registered, folder: Path) -> answers.Answering:
-    return answers.loaded(registry.fetch(version, folder / version.version, run.conf.score.trust))
+    return answers.load_answering(registry.fetch_model(version, folder / version.version, run.conf.score.trust))
 
 
 def _predicts(model: answers.Answering) -> tuple[bool, Any]:
@@ -115,13 +115,13 @@ def _rows(run: "Run", columns: Sequence[str]) -> pa.Table:
     """The labelled rows of the test fold, in an order that does not depend on the cluster (DataError where a column is missing)."""
     from pyspark.sql import functions as F
 
-    found = labelled_rows.examples(run)
+    found = labelled_rows.labelled_rows(run)
     rows: DataFrame = found.rows.where(col(FOLD) == "test")
     if missing := [name for name in columns if name not in rows.columns]:
         raise DataError(f"the table has no column `{missing[0]}`")
     if (share := AT_MOST / max(1, found.of("test"))) < 1:
-        rows = rows.where(place(rows, identifying(run), "compare") < F.lit(round(share * hashing.PARTS)))
-    rows = rows.withColumn(ORDER, key_hash(rows, identifying(run), "order"))
+        rows = rows.where(sample_place(rows, identifying_columns(run), "compare") < F.lit(round(share * hashing.PARTS)))
+    rows = rows.withColumn(ORDER, key_hash(rows, identifying_columns(run), "order"))
     return rows.select(*map(col, dict.fromkeys([*columns, LABEL, ORDER]))).toArrow().sort_by([(ORDER, "ascending")])
 
 
@@ -129,12 +129,12 @@ def _numbers(model: answers.Answering, table: pa.Table) -> npt.NDArray[np.float6
     """By row the probability, or the number that is predicted; NaN where the model refuses the row."""
     pieces = table.select(list(model.columns)).combine_chunks().to_batches(min(PIECE, model.at_once))
     name = "probability" if model.scores_classes else "prediction"
-    found = [pc.cast(answers.answer(model, piece)[name], pa.float64()) for piece in pieces]
+    found = [pc.cast(answers.answer_rows(model, piece)[name], pa.float64()) for piece in pieces]
     return pa.chunked_array(found, pa.float64()).to_numpy()
 
 
-def comparison_section(version: str, former: str, found: Mapping[str, tuple[Metric, Metric, Metric]]) -> Section:
+def comparison_section(version: str, former: str, found: Mapping[str, tuple[Metric, Metric, Metric]]) -> PageSection:
     """By metric: that of a version, that of the champion before it, and the difference, all on the same rows."""
     cells = [(METRIC_NAMES.get(name, name), *three) for name, three in found.items()]
     caption = f"Both models on the same rows of the test fold; the difference is that of both on the same draws of rows. {ARROWS}"
-    return Section("Against the champion", table(["metric", version, former, "difference"], cells, caption=caption))
+    return PageSection("Against the champion", html_table(["metric", version, former, "difference"], cells, caption=caption))

@@ -13,28 +13,28 @@ from keyfold.training import tensorboard as board
 if TYPE_CHECKING:
     from torch import device
 
-    from keyfold.training.collectives import Ranks
-    from keyfold.training.loop import Data, Told
+    from keyfold.training.collectives import Collective
+    from keyfold.training.loop import EpochMetrics, TrainingData
 
 
-class Trained(NamedTuple):
+class TrainedNetwork(NamedTuple):
     """The network's tensors after a training, how it stood after each epoch, and what it ran on."""
 
     tensors: dict[str, Any]  # arrays by name
-    course: "list[Told]"
+    course: "list[EpochMetrics]"
     device: str
 
 
-class Work(NamedTuple):
+class RankTask(NamedTuple):
     """What each rank is given."""
 
     conf: Torch
-    data: "Data"
+    data: "TrainingData"
     folder: Path
     first: dict[str, Any]  # arrays to begin with, by name
     board: Path | None = None
 
-    def run(self, ranks: "Ranks", told: "Callable[[Told], None]") -> Trained:
+    def run(self, ranks: "Collective", told: "Callable[[EpochMetrics], None]") -> TrainedNetwork:
         """Trains (ConfError where there is no such device, or its memory is too small)."""
         import torch
 
@@ -47,7 +47,7 @@ class Work(NamedTuple):
         device = self._device(ranks)
         module.to(device)
         training = Training(module, self.conf.loss, self.conf.loop, self.data, ranks)
-        told = board.writing(self.board, module, told) if self.board and not ranks.rank else told
+        told = board.tensorboard_writer(self.board, module, told) if self.board and not ranks.rank else told
         try:
             training.run(Checkpoints(self.folder), told)
         except torch.OutOfMemoryError as error:
@@ -57,9 +57,9 @@ class Work(NamedTuple):
             ) from error
         which = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
         tensors = {name: t.cpu().numpy() for name, t in module.state_dict().items()}
-        return Trained(tensors, training.course, f"{which}, {'bfloat16 mixed' if training.mixed else 'float32'}")
+        return TrainedNetwork(tensors, training.course, f"{which}, {'bfloat16 mixed' if training.mixed else 'float32'}")
 
-    def _device(self, ranks: "Ranks") -> "device":
+    def _device(self, ranks: "Collective") -> "device":
         import torch
 
         there = torch.cuda.device_count()
@@ -72,7 +72,7 @@ class Work(NamedTuple):
             return torch.device("cpu")
         return torch.device("cuda", ranks.local % there)
 
-    def as_rank(self) -> Trained | None:
+    def as_rank(self) -> TrainedNetwork | None:
         """The same in one of the processes that Horovod started; only the first returns it."""
         import torch
 
@@ -80,5 +80,5 @@ class Work(NamedTuple):
 
         torch.set_num_threads(1)
         ranks = Horovod()
-        found = self.run(ranks, lambda at: horovod_launch.tell(self.folder, at) if not ranks.rank else None)
+        found = self.run(ranks, lambda at: horovod_launch.send_to_driver(self.folder, at) if not ranks.rank else None)
         return None if ranks.rank else found

@@ -12,15 +12,15 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keyfold.conf.tune import HIGHER, Range, Tune, merged
-from keyfold.core.digests import canonical
+from keyfold.conf.tune import HIGHER, Range, Tune, with_params
+from keyfold.core.digests import canonical_json
 from keyfold.engine.home import home
 from keyfold.errors import ConfError, DataError
 from keyfold.models.model import ModelConf
 from keyfold.reporting import charts
-from keyfold.reporting.charts import Upright, figure
-from keyfold.reporting.page import METRIC_NAMES, Section, beside, percent, table
-from keyfold.tracking.trials import Trial, Tuned
+from keyfold.reporting.charts import Upright, figure_html
+from keyfold.reporting.page import METRIC_NAMES, PageSection, html_table, percent, side_by_side
+from keyfold.tracking.trials import Trial, TuningResult
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -29,17 +29,19 @@ if TYPE_CHECKING:
 
     from keyfold.conf.train import Train
     from keyfold.runtime.run import Run
-    from keyfold.training.loop import Told
+    from keyfold.training.loop import EpochMetrics
 
 
-Heard = Callable[["Told"], None]
-Score = Callable[[list[ModelConf], Heard], list[float | str | None]]  # of each model: the metric, why it failed, or ended early
+Heard = Callable[["EpochMetrics"], None]
+TrialScore = Callable[
+    [list[ModelConf], Heard], list[float | str | None]
+]  # of each model: the metric, why it failed, or ended early
 
 _BEST = 20
 _STATES = {"complete": "complete", "pruned": "ended early", "fail": "failed"}
 
 
-def tuned(run: "Run", train: "Train", run_id: str, score: Score) -> Tuned:
+def search_parameters(run: "Run", train: "Train", run_id: str, score: TrialScore) -> TuningResult:
     """All trials but those that were done before, and the best model (DataError: none could be measured, or another job is at it)."""
     assert train.tune is not None
     tune, points, metric = train.tune, train.tune.points(train.seed), train.tune.measure(train.model)
@@ -52,7 +54,7 @@ def tuned(run: "Run", train: "Train", run_id: str, score: Score) -> Tuned:
         for _, batch in groupby(missing, lambda place: place // tune.parallel):
             asked = [_asked(study, train, place, points[place]) for place in batch]
             given = [_given(tune, trial.params) for trial in asked]
-            found = score([merged(train.model, params) for params in given], _heard(asked[0], metric))
+            found = score([with_params(train.model, params) for params in given], _heard(asked[0], metric))
             for trial, params, one in zip(asked, given, found, strict=True):
                 _told(study, trial, one)
                 said = f"{metric} {one:.6g}" if isinstance(one, float) else one or "ended early"
@@ -65,13 +67,13 @@ def tuned(run: "Run", train: "Train", run_id: str, score: Score) -> Tuned:
             raise DataError(
                 f"train.tune: no trial could be measured; the first, with {_listed(ranked[0].params)}: {ranked[0].why}"
             )
-        return Tuned(merged(train.model, ranked[0].params), metric, ranked, _importance(study, ranked, train.seed))
+        return TuningResult(with_params(train.model, ranked[0].params), metric, ranked, _importance(study, ranked, train.seed))
 
 
 @contextmanager
 def _opened(folder: Path, metric: str, epochs: int) -> Iterator["Study"]:
     """The study that is kept in a folder."""
-    optuna = optuna_or_sentence()
+    optuna = require_optuna()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:
@@ -154,7 +156,7 @@ def _distribution(of: list[Any] | Range) -> "BaseDistribution":
 
 def _plain(value: Any) -> str | float | bool | None:
     """A value as the journal can hold it: lists and mappings as JSON."""
-    return value if value is None or isinstance(value, str | int | float) else canonical(value)
+    return value if value is None or isinstance(value, str | int | float) else canonical_json(value)
 
 
 def _given(tune: Tune, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +172,7 @@ def _heard(trial: "Asked", metric: str) -> Heard:
     """Hears of an epoch's validation loss, and ends the trial (TrialPruned) where others did better by then."""
     from optuna import TrialPruned
 
-    def heard(at: "Told") -> None:
+    def heard(at: "EpochMetrics") -> None:
         if at.epoch + 1 not in trial.study.trials[trial.number].intermediate_values:  # before a kill it may have been told
             # Optuna takes the less of losses for the better only where it does so of the metric.
             trial.report(-at.validation if metric in HIGHER else at.validation, at.epoch + 1)
@@ -204,7 +206,7 @@ def _importance(study: "Study", ranked: Sequence[Trial], seed: int) -> dict[str,
     return {path: float(share) for path, share in found.items()}
 
 
-def axes(tune: Tune, tuned: Tuned) -> list[Upright]:
+def picture_axes(tune: Tune, tuned: TuningResult) -> list[Upright]:
     """For the picture: where the complete trials are on the range or among the values of each parameter, and of the metric."""
     known = [t for t in tuned.trials if t.value is not None]
     made = [_axis(path, of, [t.params[path] for t in known]) for path, of in tune.over.items()]
@@ -216,17 +218,19 @@ def axes(tune: Tune, tuned: Tuned) -> list[Upright]:
 def _axis(name: str, of: list[Any] | Range, values: Sequence[Any]) -> Upright:
     if isinstance(of, list):
         between = max(1, len(of) - 1)
-        return Upright(name, [of.index(v) / between for v in values], [(i / between, parameter(v)) for i, v in enumerate(of)])
+        return Upright(
+            name, [of.index(v) / between for v in values], [(i / between, format_parameter(v)) for i, v in enumerate(of)]
+        )
     scale = math.log if of.log else float
     low, wide = scale(of.low), (scale(of.high) - scale(of.low)) or 1.0
     return Upright(name, [(scale(v) - low) / wide for v in values], [(0, f"{of.low:.4g}"), (1, f"{of.high:.4g}")])
 
 
 def _listed(params: Mapping[str, Any]) -> str:
-    return ", ".join(f"{path} {parameter(value)}" for path, value in params.items())
+    return ", ".join(f"{path} {format_parameter(value)}" for path, value in params.items())
 
 
-def optuna_or_sentence() -> Any:
+def require_optuna() -> Any:
     """The package optuna (ConfError where it is not there)."""
     try:
         import optuna
@@ -236,7 +240,9 @@ def optuna_or_sentence() -> Any:
     return optuna
 
 
-def tuning_section(metric: str, trials: "Sequence[Trial]", importance: Mapping[str, float], axes: Sequence[Upright]) -> Section:
+def tuning_section(
+    metric: str, trials: "Sequence[Trial]", importance: Mapping[str, float], axes: Sequence[Upright]
+) -> PageSection:
     """Trials, best first, of which `axes` have those with a value of the metric; and each parameter's share of the importance."""
     name = METRIC_NAMES.get(metric, metric)
     states = [trial.state.lower() for trial in trials]
@@ -244,28 +250,30 @@ def tuning_section(metric: str, trials: "Sequence[Trial]", importance: Mapping[s
     cells = [
         (
             t.place + 1,
-            *map(parameter, t.params.values()),
+            *map(format_parameter, t.params.values()),
             t.value,
             f"{_STATES[t.state.lower()]}{': ' * bool(t.why)}{t.why[:200]}",
         )
         for t in trials[:_BEST]
     ]
     best = f"; the best {_BEST}" if len(trials) > _BEST else ", best first"
-    told = table(["trial", *trials[0].params, name, "state"], cells, caption=f"{len(trials)} trials ({counts}){best}.")
+    told = html_table(["trial", *trials[0].params, name, "state"], cells, caption=f"{len(trials)} trials ({counts}){best}.")
     shares = [(path, percent(share, 1)) for path, share in importance.items()]
     weighed = (
-        table(["parameter", "importance"], shares, caption="Share of the variance of the metric that each explains (fANOVA).")
+        html_table(
+            ["parameter", "importance"], shares, caption="Share of the variance of the metric that each explains (fANOVA)."
+        )
         if shares
         else ""
     )
-    drawn = figure(
-        charts.parallel(axes, "Parameters of the trials", f"trial {trials[0].place + 1}, the best"),
+    drawn = figure_html(
+        charts.parallel_chart(axes, "Parameters of the trials", f"trial {trials[0].place + 1}, the best"),
         caption=f"One line a trial, over its parameters to its {name.rstrip(' ↑↓')}; strong lines are better.", width=720, height=340,
     )  # fmt: skip
-    return Section("Trials", told + beside(drawn, weighed))
+    return PageSection("Trials", told + side_by_side(drawn, weighed))
 
 
-def parameter(value: object) -> str:
+def format_parameter(value: object) -> str:
     """A value of a model's parameter, numbers with four digits."""
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]

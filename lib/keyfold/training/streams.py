@@ -21,12 +21,12 @@ from keyfold.core.names import LABEL, ORDER, WEIGHT
 from keyfold.errors import ConfError, DataError
 from keyfold.features.matrix import Layout
 
-BLOCK = 65_536  # rows that are shuffled together, but for larger row groups,
-CELLS = 2**24  # and fewer where a row has many columns
+SHUFFLE_ROWS = 65_536  # rows that are shuffled together, but for larger row groups,
+SHUFFLE_CELLS = 2**24  # and fewer where a row has many columns
 AHEAD = 4  # batches that are made together while as many wait for the loop
 
 
-class Group(NamedTuple):
+class RowGroup(NamedTuple):
     """A row group of a file."""
 
     file: str
@@ -76,21 +76,21 @@ class Cells(NamedTuple):
         return Cells(self.cells[begin:end], self.first)
 
 
-class Batch(NamedTuple):
+class StreamBatch(NamedTuple):
     """Rows of one rank, stream after stream; `keys`: how many are no padding, and the sum of the hashes of their keys, modulo 2^64."""
 
     rows: Cells
     keys: tuple[int, int]
 
 
-class Plan(NamedTuple):
+class StreamPlan(NamedTuple):
     """The row groups of each stream, and what a global batch takes of it at most."""
 
-    streams: list[list[Group]]
+    streams: list[list[RowGroup]]
     layout: Layout
     seed: int
     each: int  # rows of a stream in a batch
-    block: int = BLOCK
+    block: int = SHUFFLE_ROWS
 
     @property
     def steps(self) -> int:
@@ -105,14 +105,14 @@ class Plan(NamedTuple):
     def owned(self, rank: int, ranks: int) -> range:
         """The streams of a rank (ConfError where they cannot be shared out evenly)."""
         if len(self.streams) % ranks:
-            raise uneven(len(self.streams), ranks)
+            raise uneven_ranks(len(self.streams), ranks)
         many = len(self.streams) // ranks
         return range(rank * many, (rank + 1) * many)
 
-    def blocks(self, stream: int, epoch: int) -> list[list[Group]]:
+    def blocks(self, stream: int, epoch: int) -> list[list[RowGroup]]:
         """The row groups of a stream in the order of an epoch, together as they are shuffled."""
         groups = self.streams[stream]
-        made: list[list[Group]] = []
+        made: list[list[RowGroup]] = []
         for i in np.random.default_rng([self.seed, epoch, stream]).permutation(len(groups)):
             if not made or sum(g.rows for g in made[-1]) + groups[i].rows > self.block:
                 made.append([])
@@ -120,18 +120,18 @@ class Plan(NamedTuple):
         return made
 
 
-def block_of(layout: Layout) -> int:
+def shuffle_rows(layout: Layout) -> int:
     """Rows that are shuffled together."""
-    return max(1, min(BLOCK, CELLS // (sum(layout.columns) + 4)))
+    return max(1, min(SHUFFLE_ROWS, SHUFFLE_CELLS // (sum(layout.columns) + 4)))
 
 
-def uneven(many: int, ranks: int) -> ConfError:
+def uneven_ranks(many: int, ranks: int) -> ConfError:
     """That so many streams cannot be shared out to so many ranks."""
     fitting = ", ".join(str(n) for n in range(1, many + 1) if many % n == 0)
     return ConfError(f"train.ranks must be one of {fitting}, so that each has as many of the {many} streams (got {ranks})")
 
 
-def groups(files: Sequence[str]) -> list[Group]:
+def row_groups(files: Sequence[str]) -> list[RowGroup]:
     """The row groups of Parquet files by path or URI, in the order of the least hash of a key that they have."""
     found = []
     for file in files:
@@ -140,29 +140,29 @@ def groups(files: Sequence[str]) -> list[Group]:
             for i in range(parquet.num_row_groups):
                 group = parquet.metadata.row_group(i)
                 if group.num_rows:
-                    found.append((group.column(at).statistics.min, Group(file, i, group.num_rows)))
+                    found.append((group.column(at).statistics.min, RowGroup(file, i, group.num_rows)))
     return [group for _, group in sorted(found)]
 
 
 class Reader:
     """The batches of a rank, of one epoch at a time. Blocks stay in memory that is had once, for that costs more than to fill it."""
 
-    def __init__(self, plan: Plan, rank: int, ranks: int) -> None:
+    def __init__(self, plan: StreamPlan, rank: int, ranks: int) -> None:
         self._plan = plan
         self._streams = [_Stream(plan, stream) for stream in plan.owned(rank, ranks)]
 
-    def batches(self, epoch: int, step: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, step: int = 0) -> Iterator[StreamBatch]:
         """From a step of an epoch on, read ahead by a thread."""
         for stream in self._streams:
             stream.begin(epoch, step)
         return _ahead(self._next() for _ in range(step, self._plan.steps))
 
-    def _next(self) -> Batch:
+    def _next(self) -> StreamBatch:
         """The rows of each stream, one after another, each filled up with padding."""
         each = self._plan.each
         rows = Cells.empty(len(self._streams) * each, self._plan.layout)
         count = sum(stream.fill(rows.cells[i * each : (i + 1) * each]) for i, stream in enumerate(self._streams))
-        return Batch(rows, (count, int(rows.order.view(np.uint64).sum(dtype=np.uint64))))  # of padding the order is 0
+        return StreamBatch(rows, (count, int(rows.order.view(np.uint64).sum(dtype=np.uint64))))  # of padding the order is 0
 
 
 class _Stream:
@@ -171,7 +171,7 @@ class _Stream:
     They are spread evenly over the batches, for a last batch of a few rows would move the parameters as much as a whole one.
     """
 
-    def __init__(self, plan: Plan, stream: int) -> None:
+    def __init__(self, plan: StreamPlan, stream: int) -> None:
         self._plan, self._stream = plan, stream
         self._many, self._steps = sum(g.rows for g in plan.streams[stream]), max(1, plan.steps)
         self._block = Cells.empty(0, plan.layout)
@@ -209,7 +209,7 @@ class _Stream:
             self._skip -= rows
         return False
 
-    def _read(self, groups: list[Group], rows: int) -> None:
+    def _read(self, groups: list[RowGroup], rows: int) -> None:
         """Where the block before was."""
         layout, begin = self._plan.layout, 0
         if rows > len(self._block.cells):
@@ -240,7 +240,7 @@ def _opened(file: str) -> pq.ParquetFile:
         raise DataError(f"{file} is gone: VACUUM took the version that is trained on; run `train` again") from error
 
 
-def _ahead(some: Iterator[Batch]) -> Iterator[Batch]:
+def _ahead(some: Iterator[StreamBatch]) -> Iterator[StreamBatch]:
     """The same, made by a thread that is ahead; it ends with whoever takes them. They are handed over a few at once, for each time costs."""
     waiting: Queue[Any] = Queue(1)
     done = threading.Event()

@@ -11,22 +11,24 @@ from keyfold.errors import ConfError
 if TYPE_CHECKING:
     from torch import nn
 
-    from keyfold.training.loop import Told
+    from keyfold.training.loop import EpochMetrics
 
 
-def check() -> None:
+def check_tensorboard() -> None:
     """ConfError where the package is not there."""
     if not importlib.util.find_spec("tensorboard"):
         raise ConfError("train.tensorboard needs the package tensorboard: ./spark-submit.sh setup torch installs it")
 
 
-def writing(folder: Path, module: "nn.Module", told: "Callable[[Told], None]") -> "Callable[[Told], None]":
+def tensorboard_writer(
+    folder: Path, module: "nn.Module", told: "Callable[[EpochMetrics], None]"
+) -> "Callable[[EpochMetrics], None]":
     """`told`, which writes each epoch down in a folder, too."""
     from torch.utils.tensorboard import SummaryWriter
 
     board = SummaryWriter(str(folder))
 
-    def both(at: "Told") -> None:
+    def both(at: "EpochMetrics") -> None:
         board.add_scalar("loss/train", at.loss, at.step)
         if not math.isnan(at.validation):
             board.add_scalar("loss/validation", at.validation, at.step)

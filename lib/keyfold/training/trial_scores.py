@@ -9,38 +9,40 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold.conf.tune import OfClasses
+from keyfold.conf.tune import ClassMetric
 from keyfold.core.digests import digest
 from keyfold.core.names import FOLD, NUMBER
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
 from keyfold.models.model import ModelConf
 from keyfold.training import network as distributed
-from keyfold.training.search import Heard, Score
+from keyfold.training.search import Heard, TrialScore
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import SparkSession
 
-    from keyfold.dataset.labelled_rows import Examples
+    from keyfold.dataset.labelled_rows import LabelledRows
     from keyfold.features.spec import Spec
     from keyfold.models.sklearn import Estimator
     from keyfold.models.torch import Network
     from keyfold.runtime.run import Run
-    from keyfold.training.arrays import Set
+    from keyfold.training.arrays import ArrayRows
 
 
-class Trying(NamedTuple):
+class EstimatorTrials(NamedTuple):
     """What trials of an estimator take: rows outside test, their weights, and masks of what is learnt and what is held out."""
 
-    rows: "Set"
+    rows: "ArrayRows"
     weight: npt.NDArray[np.float64] | None
     parts: list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]
     seed: int
     metric: str
 
     @classmethod
-    def of(cls, rows: "Set", weight: npt.NDArray[np.float64] | None, folds: int | None, seed: int, metric: str) -> "Trying":
+    def of(
+        cls, rows: "ArrayRows", weight: npt.NDArray[np.float64] | None, folds: int | None, seed: int, metric: str
+    ) -> "EstimatorTrials":
         """Over the parts to cross-validate, or with the validation fold held out (DataError: that is empty)."""
         named = rows.table[FOLD].to_numpy(zero_copy_only=False)
         parts = [(named == "train", named == "validation")]
@@ -49,7 +51,7 @@ class Trying(NamedTuple):
             parts = [(number != k, number == k) for k in range(folds)]
         parts = [(learnt, held) for learnt, held in parts if held.any()]
         if not parts:
-            raise nothing_held()
+            raise no_held_out_rows()
         return cls(rows, weight, parts, seed, metric)
 
     def one(self, model: ModelConf) -> float | str:
@@ -66,7 +68,7 @@ class Trying(NamedTuple):
         return _value(model.sklearn.fit(rows.spec, rows.arrays, rows.y, weight, self.seed), out, self.metric)
 
     @contextmanager
-    def over(self, spark: "SparkSession", parallel: int) -> Iterator[Score]:
+    def over(self, spark: "SparkSession", parallel: int) -> Iterator[TrialScore]:
         """The score of several at once: each in a Spark task with one thread, to which the rows come once."""
         if parallel == 1:
             yield lambda models, _: [self.one(model) for model in models]
@@ -78,7 +80,7 @@ class Trying(NamedTuple):
             shared.destroy()
 
 
-def _in_tasks(spark: "SparkSession", shared: "Broadcast[Trying]", models: list[ModelConf]) -> list[float | str | None]:
+def _in_tasks(spark: "SparkSession", shared: "Broadcast[EstimatorTrials]", models: list[ModelConf]) -> list[float | str | None]:
     def alone(model: ModelConf) -> float | str | None:
         from threadpoolctl import threadpool_limits
 
@@ -88,19 +90,19 @@ def _in_tasks(spark: "SparkSession", shared: "Broadcast[Trying]", models: list[M
     return spark.sparkContext.parallelize(models, len(models)).map(alone).collect()
 
 
-def of_network(
+def network_score(
     run: "Run",
     run_id: str,
     spec: "Spec",
-    found: "Examples",
+    found: "LabelledRows",
     key: list[str],
     weights: tuple[float, float],
-    held: "Set",
+    held: "ArrayRows",
     metric: str,
-) -> Score:
+) -> TrialScore:
     """The score of a network on the held-out rows (DataError: there are none); what a killed trial had come to is gone on from."""
     if not held.table.num_rows:
-        raise nothing_held()
+        raise no_held_out_rows()
 
     def score(models: list[ModelConf], heard: Heard) -> list[float | str | None]:
         from optuna import TrialPruned
@@ -113,29 +115,33 @@ def of_network(
         outcome: float | str | None = None
         name = digest([run_id, conf.model_dump(mode="json")])
         try:
-            work = distributed.given(run, name, conf, spec, found, key, weights)
-            network, _ = distributed.fitted(run, work, heard)
+            work = distributed.make_rank_task(run, name, conf, spec, found, key, weights)
+            network, _ = distributed.run_training(run, work, heard)
             outcome = _defined(_value(Network(network, spec, conf), held, metric))
         except TrialPruned:
             pass
         except (ConfError, DataError) as error:  # of a loss that is no number, or of what these parameters cannot be
             outcome = str(error)
-        Checkpoints(distributed.folder_of(name)).clear()
+        Checkpoints(distributed.checkpoint_folder(name)).clear()
         return [outcome]
 
     return score
 
 
-def nothing_held() -> DataError:
+def no_held_out_rows() -> DataError:
     """That a trial could not be measured."""
     return DataError(
         "train.tune: the validation fold has no row to measure a trial on; give split.share a validation, or set split.folds"
     )
 
 
-def _value(made: "Estimator | Network", rows: "Set", metric: str) -> float:
-    classes, arrays = metric in get_args(OfClasses), rows.arrays
-    of, said = (metrics.classification, made.probability(arrays)) if classes else (metrics.regression, made.value(arrays))
+def _value(made: "Estimator | Network", rows: "ArrayRows", metric: str) -> float:
+    classes, arrays = metric in get_args(ClassMetric), rows.arrays
+    of, said = (
+        (metrics.classification_metrics, made.probability(arrays))
+        if classes
+        else (metrics.regression_metrics, made.value(arrays))
+    )
     return of(rows.y, said, order=rows.order, replicates=0)[metric].value
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TABLES = ("table.weight", "wide.weight")  # whose rows indices name
 
 
-class Found(NamedTuple):
+class StartParameters(NamedTuple):
     """Where the parameters are: a registered version, or a file; `name` for a person, `digest` of the bytes."""
 
     name: str
@@ -27,18 +27,18 @@ class Found(NamedTuple):
     version: "Registered | None" = None
 
 
-def found(start: Start) -> Found:
+def find_start(start: Start) -> StartParameters:
     """What the conf means, as it is now (ConfError, DataError)."""
     if start.file is not None:
         if not Path(start.file).is_file():
             raise ConfError(f"train.model.torch.start.file: there is no file `{start.file}` (seen from {Path.cwd()})")
-        return Found(start.file, file_digest(start.file))
+        return StartParameters(start.file, file_digest(start.file))
     name = str(start.model).removeprefix("models:/")
-    version = registry.find(f"models:/{name}" if "/" in name or "@" in name else f"models:/{name}@{registry.CHAMPION}")
-    return Found(str(version), version.tags.get("keyfold.manifest", ""), version)
+    version = registry.find_version(f"models:/{name}" if "/" in name or "@" in name else f"models:/{name}@{registry.CHAMPION}")
+    return StartParameters(str(version), version.tags.get("keyfold.manifest", ""), version)
 
 
-def tensors(start: Start, at: Found, module: "nn.Module", spec: Spec) -> "tuple[dict[str, Tensor], list[str]]":
+def start_tensors(start: Start, at: StartParameters, module: "nn.Module", spec: Spec) -> "tuple[dict[str, Tensor], list[str]]":
     """By the network's own names the tensors to begin with; and the names that stay as they are.
 
     DataError where indices of the other network mean other values, or where it has no tensor that fits.
@@ -81,7 +81,7 @@ def _of_version(version: "Registered", spec: Spec) -> "dict[str, Tensor]":
     from safetensors.torch import load_file
 
     with tempfile.TemporaryDirectory() as folder:
-        at = registry.fetch(version, Path(folder))
+        at = registry.fetch_model(version, Path(folder))
         if not (at / "network.safetensors").is_file():
             raise DataError(f"{version} is no network, so it has no tensors to begin with")
         other = Spec.from_json((at / "spec.json").read_text("utf-8"))

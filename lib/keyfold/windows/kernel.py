@@ -13,11 +13,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from keyfold.core.arrays import Doubles, Int64s
 from keyfold.core.types import MICROS
 from keyfold.windows.tiles import Tiles
 
-Doubles = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
 Sums = tuple[float, ...]  # how many values, and what is kept of them
 Take = Literal[
     "count", "sum", "mean", "min", "max", "std", "share", "slope", "ewm", "first", "last", "lag", "difference", "return"
@@ -73,7 +72,7 @@ class Window(NamedTuple):
     alpha: float = 0.5
 
 
-class Rows(NamedTuple):
+class SeriesRows(NamedTuple):
     """Rows in order: of each the place where its series begins and its time in microseconds; `own`: those that are asked for.
 
     The others are what is left of their series' past. `sums`: by place where a series begins, what its windows over everything
@@ -87,10 +86,10 @@ class Rows(NamedTuple):
     sums: Mapping[int, Sequence[float]]
 
 
-class Computed:
+class ComputedWindows:
     """The windows over some rows: their columns, and the past that later rows of the same series need."""
 
-    def __init__(self, windows: Sequence[Window], rows: Rows) -> None:
+    def __init__(self, windows: Sequence[Window], rows: SeriesRows) -> None:
         self.windows, self.rows = windows, rows
         self.of = np.flatnonzero(rows.own)
         self._times = _Times(rows)
@@ -101,7 +100,7 @@ class Computed:
     def column(self, window: Window) -> Doubles:
         """float64 of own rows."""
         frames, x = self._frame(window.frame), self.rows.values[window.value]
-        if window.frame.tile or window in summed(self.windows):
+        if window.frame.tile or window in summing_windows(self.windows):
             if window.frame.tile:
                 taken = self._tiled(window, window.frame.tile)
             else:
@@ -146,7 +145,7 @@ class Computed:
     @cached_property
     def _places(self) -> dict[Window, slice]:
         ends = itertools.accumulate(_widths(self.windows), initial=0)
-        return {w: slice(*pair) for w, pair in zip(summed(self.windows), itertools.pairwise(ends), strict=True)}
+        return {w: slice(*pair) for w, pair in zip(summing_windows(self.windows), itertools.pairwise(ends), strict=True)}
 
     # --- what later rows need ---
 
@@ -155,17 +154,17 @@ class Computed:
         start, keep = self.rows.start[last], last + 1
         for frame in {window.frame for window in self.windows}:
             keep = np.minimum(keep, np.maximum(_needed(frame, self._times, last), start))
-        before = [self._accumulated(w)[keep + self._times.series[last]] for w in summed(self.windows)]
+        before = [self._accumulated(w)[keep + self._times.series[last]] for w in summing_windows(self.windows)]
         return keep, np.concatenate(before, axis=1) if before else np.zeros((len(last), 0))
 
 
-def summed(windows: Sequence[Window]) -> list[Window]:
+def summing_windows(windows: Sequence[Window]) -> list[Window]:
     """The windows that need sums of everything so far."""
     return [w for w in windows if w.frame.so_far and (w.take != "last" or w.least > 1)]
 
 
 def _widths(windows: Sequence[Window]) -> list[int]:
-    return [len(_STEPS[w.take](w)[0]) for w in summed(windows)]
+    return [len(_STEPS[w.take](w)[0]) for w in summing_windows(windows)]
 
 
 def summed_width(windows: Sequence[Window]) -> int:
@@ -224,7 +223,7 @@ _NEAR = 16  # rows that are looked at one after another before a search, which t
 class _Times:
     """Rows by a key that grows over all of them, series after series, so that one search finds times within series."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: SeriesRows) -> None:
         self.rows = rows
         self.series = np.cumsum(np.diff(rows.start, prepend=0) > 0)
         self._low = int(rows.at.min(initial=0))
@@ -262,7 +261,7 @@ class _Times:
 class _Frames:
     """The frames of own rows, by the places of their first and last rows."""
 
-    def __init__(self, rows: Rows, of: Int64s, first: Int64s, last: Int64s) -> None:
+    def __init__(self, rows: SeriesRows, of: Int64s, first: Int64s, last: Int64s) -> None:
         self.rows, self.of, self.first, self.end = rows, of, first, np.maximum(last, first - 1)
         self.length = self.end - self.first + 1
         self._known: dict[tuple[str, int], Doubles] = {}

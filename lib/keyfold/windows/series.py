@@ -8,23 +8,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.core.derived import Derived, raw
+from keyfold.core.arrays import Bools, Doubles, Int64s
+from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.digests import digest
 from keyfold.core.names import STATE
-from keyfold.core.types import DAYS, NUMBERS, arrow_cast, arrow_family, refuse_unless, text_of
-from keyfold.errors import DataError, nearest
-from keyfold.windows.kernel import DAY, Computed, Doubles, Int64s, Rows, Window, summed_width, whole_range
+from keyfold.core.types import DAYS, NUMBERS, arrow_cast, arrow_family, require_family, spark_text
+from keyfold.errors import DataError, suggestion
+from keyfold.windows.kernel import DAY, ComputedWindows, SeriesRows, Window, summed_width, whole_range
 
 STATE_TYPE = pa.struct({"sums": pa.list_(pa.float64()), "at": pa.list_(pa.int64()), "x": pa.list_(pa.float64())})
-VERSION = 2  # of what a window's bits are
-Bools = npt.NDArray[np.bool_]
+WINDOWS_VERSION = 2  # of what a window's bits are
 
 
-class Definition(NamedTuple):
+class SeriesDefinition(NamedTuple):
     """All windows of a conf: by the columns of its series (none: the table is one), in one order. `inputs`: columns, and the value whose share is taken (or None)."""
 
     by: list[str]
@@ -37,10 +36,10 @@ class Definition(NamedTuple):
     def digest(self) -> str:
         """Names the bits of the columns."""
         inputs = [(c if isinstance(c, str) else c.model_dump(mode="json"), value) for c, value in self.inputs]
-        return digest([VERSION, self.by, self.time, self.ties, inputs, [list(map(str, w)) for w in self.windows]])
+        return digest([WINDOWS_VERSION, self.by, self.time, self.ties, inputs, [list(map(str, w)) for w in self.windows]])
 
 
-class Past(NamedTuple):
+class SeriesPast(NamedTuple):
     """What is left of some series: their numbers, ascending; of each how many rows, and the sums before them (series, sums).
 
     `at` and `x` (rows, inputs) have the rows of one series after another.
@@ -52,31 +51,31 @@ class Past(NamedTuple):
     x: Doubles
     sums: Doubles
 
-    def split(self) -> "tuple[Past, Past]":
+    def split(self) -> "tuple[SeriesPast, SeriesPast]":
         """All series but the last, and the last as number 0."""
         cut = len(self.at) - int(self.many[-1])
-        first = Past(self.series[:-1], self.many[:-1], self.at[:cut], self.x[:cut], self.sums[:-1])
-        return first, Past(np.zeros(1, np.int64), self.many[-1:], self.at[cut:], self.x[cut:], self.sums[-1:])
+        first = SeriesPast(self.series[:-1], self.many[:-1], self.at[:cut], self.x[:cut], self.sums[:-1])
+        return first, SeriesPast(np.zeros(1, np.int64), self.many[-1:], self.at[cut:], self.x[cut:], self.sums[-1:])
 
-    def and_then(self, other: "Past") -> "Past":
+    def and_then(self, other: "SeriesPast") -> "SeriesPast":
         """With series of higher numbers behind it."""
-        return Past(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+        return SeriesPast(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
 
-def batches(made: Definition, names: Sequence[str], some: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def window_batches(made: SeriesDefinition, names: Sequence[str], some: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Batches in order, with their windows, and on the last row of each series its state.
 
     Their columns are those of the rows, `names` in this order, and maybe the states of series. DataError where two rows of a series are of
     one time and nothing tells which is first.
     """
-    past: Past | None = None
-    for taken, following in _with_next(Batch(made, names, b) for b in some if b.num_rows):
+    past: SeriesPast | None = None
+    for taken, following in _with_next(SeriesBatch(made, names, b) for b in some if b.num_rows):
         goes_on = following is not None and taken.before(following)
         yield from taken.windows(past, goes_on=goes_on)
         past = taken.left
 
 
-def _with_next(some: "Iterable[Batch]") -> "Iterator[tuple[Batch, Batch | None]]":
+def _with_next(some: "Iterable[SeriesBatch]") -> "Iterator[tuple[SeriesBatch, SeriesBatch | None]]":
     held = None
     for batch in some:
         if held is not None:
@@ -86,12 +85,12 @@ def _with_next(some: "Iterable[Batch]") -> "Iterator[tuple[Batch, Batch | None]]
         yield held, None
 
 
-class Batch:
+class SeriesBatch:
     """A batch in order; `data`: which of its rows are no states; `series`: the number of each row's series."""
 
-    left: Past | None = None  # of the last series, where it goes on
+    left: SeriesPast | None = None  # of the last series, where it goes on
 
-    def __init__(self, made: Definition, names: Sequence[str], batch: pa.RecordBatch) -> None:
+    def __init__(self, made: SeriesDefinition, names: Sequence[str], batch: pa.RecordBatch) -> None:
         self.made, self.names, self.batch = made, list(names), batch
         self.column = dict(zip([*names, STATE], batch.columns, strict=False))
         state = self.column.get(STATE)
@@ -100,7 +99,7 @@ class Batch:
         self.series: Int64s = np.concatenate([[0], np.cumsum(changed)])
         self._refuse_ties(self.batch, ~changed & self.data[1:] & self.data[:-1])
 
-    def before(self, following: "Batch") -> bool:
+    def before(self, following: "SeriesBatch") -> bool:
         """Whether the series of its last row goes on in the next batch."""
         seam = (
             pa.Table.from_batches([self.batch.slice(len(self.data) - 1), following.batch.slice(0, 1)])
@@ -111,19 +110,19 @@ class Batch:
         self._refuse_ties(seam, np.array([goes_on and self.data[-1] and following.data[0]]))
         return goes_on
 
-    def windows(self, past: Past | None, *, goes_on: bool) -> Iterator[pa.RecordBatch]:
+    def windows(self, past: SeriesPast | None, *, goes_on: bool) -> Iterator[pa.RecordBatch]:
         """The rows that are no states, where there are some; `past` is that of the first series, if it had begun before."""
         made, before = self.made, self._past()
         before = past.and_then(before) if past is not None else before
         rows, last = self._laid_out(before)
-        computed = Computed(made.windows, rows)
+        computed = ComputedWindows(made.windows, rows)
         columns = [_or_null(computed.column(w)) for w in made.windows]
         there = np.flatnonzero(last >= 0)  # series with rows of this batch
         keep, sums = computed.past(last[there])
         many = last[there] + 1 - keep
         kept = _ranges(keep, many)
         x = np.stack([rows.values[f"x{i}"][kept] for i in range(len(made.inputs))], axis=1)
-        rest = Past(there, many, rows.at[kept], x, sums)
+        rest = SeriesPast(there, many, rows.at[kept], x, sums)
         if goes_on and last[-1] >= 0:
             rest, self.left = rest.split()
         elif goes_on:
@@ -134,7 +133,7 @@ class Batch:
             names = [*self.names, *(w.name for w in made.windows), STATE]
             yield pa.RecordBatch.from_arrays([*own, *columns, self._states(rest)], names)
 
-    def _states(self, rest: Past) -> pa.Array:
+    def _states(self, rest: SeriesPast) -> pa.Array:
         """On the last rows of series that end here."""
         series, (n, m) = self._own(self.series), rest.sums.shape
         last = np.flatnonzero(np.append(series[1:] > series[:-1], True))[:n]
@@ -148,18 +147,20 @@ class Batch:
             lists.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1))))
         return pa.StructArray.from_arrays(lists, fields=list(STATE_TYPE), mask=pa.array(none))
 
-    def _past(self) -> Past:
+    def _past(self) -> SeriesPast:
         """What the lines that are states say."""
         series = self.series[~self.data]
         if not len(series):
             none = np.zeros(0, np.int64)
-            return Past(none, none, none, np.zeros((0, len(self.made.inputs))), np.zeros((0, summed_width(self.made.windows))))
+            return SeriesPast(
+                none, none, none, np.zeros((0, len(self.made.inputs))), np.zeros((0, summed_width(self.made.windows)))
+            )
         states = self.column[STATE].filter(pa.array(~self.data))
         sums, at, x = (states.field(name).flatten().to_numpy(zero_copy_only=False) for name in ("sums", "at", "x"))
         many = pc.list_value_length(states.field("at")).to_numpy(zero_copy_only=False).astype(np.int64)
-        return Past(series, many, at, x.reshape(len(at), len(self.made.inputs)), sums.reshape(len(series), -1))
+        return SeriesPast(series, many, at, x.reshape(len(at), len(self.made.inputs)), sums.reshape(len(series), -1))
 
-    def _laid_out(self, past: Past) -> tuple[Rows, Int64s]:
+    def _laid_out(self, past: SeriesPast) -> tuple[SeriesRows, Int64s]:
         """The rows, each series after what is left of it; and of each series the place of its last row, or -1."""
         series, made = self._own(self.series), self.made
         many = int(self.series[-1]) + 1
@@ -171,17 +172,17 @@ class Batch:
         at, mine = np.zeros(starts[-1], np.int64), np.zeros(starts[-1], bool)
         put = whole_range(place) or place
         mine[put] = True
-        at[put] = micros(self._column(made.time), made.time)
+        at[put] = as_micros(self._column(made.time), made.time)
         values = {f"x{i}": np.full(starts[-1], np.nan) for i in range(len(made.inputs))}
         for x, (name, value) in zip(values.values(), made.inputs, strict=True):
-            x[put] = doubles(self._input(name), str(name), value)
+            x[put] = as_doubles(self._input(name), str(name), value)
         there = _ranges(starts[past.series], past.many)
         at[there] = past.at
         for i, x in enumerate(values.values()):
             x[there] = past.x[:, i]
         sums = dict(zip(starts[past.series].tolist(), past.sums.tolist(), strict=True))
         last = np.where(of > 0, starts[1:] - 1, -1)
-        return Rows(np.repeat(starts[:-1], before + of), at, values, mine, sums), last
+        return SeriesRows(np.repeat(starts[:-1], before + of), at, values, mine, sums), last
 
     def _column(self, name: str) -> pa.Array:
         column = self.column[name]
@@ -236,30 +237,30 @@ def _same(columns: Iterable[pa.Array], rows: int) -> Bools:
     return found
 
 
-def micros(times: "pa.Array | pa.ChunkedArray", name: str) -> Int64s:
+def as_micros(times: "pa.Array | pa.ChunkedArray", name: str) -> Int64s:
     """Microseconds since 1970 (DataError for NULL, or for what is no time)."""
     family = arrow_family(times.type)
-    refuse_unless(DAYS, family, f"windows: data.time `{name}`", "cast it")
+    require_family(DAYS, family, f"windows: data.time `{name}`", "cast it")
     if times.null_count:
         raise DataError(f"windows: `{name}` is NULL in {times.null_count:,} rows, which have no place in their series")
     whole = arrow_cast(times, family, name).canonical.to_numpy(zero_copy_only=False)
     return whole * DAY if family == "date" else whole  # type: ignore[no-any-return]
 
 
-def doubles(values: "pa.Array | pa.ChunkedArray", name: str, value: Any = None) -> Doubles:
+def as_doubles(values: "pa.Array | pa.ChunkedArray", name: str, value: Any = None) -> Doubles:
     """Numbers, NaN where missing, of times microseconds; or, with a value, 1.0 where it is and 0.0 where another is."""
     family = arrow_family(values.type)
     numbers = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if family == "null":
         return np.full(len(values), np.nan)
     if value is None and family in DAYS:
-        return micros(values, name).astype(np.float64)
+        return as_micros(values, name).astype(np.float64)
     if value is None:
-        refuse_unless(NUMBERS, family, f"windows: input_col `{name}`", "cast it, or take the share of a value")
+        require_family(NUMBERS, family, f"windows: input_col `{name}`", "cast it, or take the share of a value")
     if numbers and family in NUMBERS:
         x = arrow_cast(values, family, name).number
         return x if value is None else np.where(np.isnan(x), np.nan, x == value)
-    same = pc.equal(arrow_cast(values, family, name).array.cast(pa.string()), text_of(value))
+    same = pc.equal(arrow_cast(values, family, name).array.cast(pa.string()), spark_text(value))
     return same.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
@@ -269,7 +270,7 @@ def doubles(values: "pa.Array | pa.ChunkedArray", name: str, value: Any = None) 
 class States:
     """The states of all series, from which further rows get their windows: those that the batch job would give them, bit for bit."""
 
-    def __init__(self, made: Definition, states: pa.Table | None = None) -> None:
+    def __init__(self, made: SeriesDefinition, states: pa.Table | None = None) -> None:
         """`states`: what `feature_table.latest` gives, as Arrow."""
         self.made, self._of = made, {}
         if states is not None:
@@ -286,10 +287,10 @@ class States:
 
     def _made(self, rows: pa.Table) -> pa.Table:
         made, names = self.made, rows.column_names
-        for name in (*made.by, made.time, *made.ties, *(c for taken, _ in made.inputs for c in raw(taken))):
+        for name in (*made.by, made.time, *made.ties, *(c for taken, _ in made.inputs for c in raw_columns(taken))):
             if name not in names:
-                raise DataError(f"windows: the rows have no column `{name}`{nearest(name, names)}")
-        micros(rows[made.time], made.time)
+                raise DataError(f"windows: the rows have no column `{name}`{suggestion(name, names)}")
+        as_micros(rows[made.time], made.time)
         keys = _keys(made, rows)
         known = {k: keys.index(k) for k in dict.fromkeys(keys) if k in self._of}
         first = rows.take(pa.array(list(known.values()), pa.int64()))
@@ -298,10 +299,10 @@ class States:
         lines = pa.concat_tables([states, rows], promote_options="default").select([*names, STATE])
         order: Any = [(c, "ascending", "at_start") for c in (*made.by, made.time, *made.ties)]
         ordered = lines.take(pc.sort_indices(lines, order)).combine_chunks()
-        return pa.Table.from_batches(list(batches(made, names, ordered.to_batches())))
+        return pa.Table.from_batches(list(window_batches(made, names, ordered.to_batches())))
 
 
-def _keys(made: Definition, rows: pa.Table) -> list[tuple[Any, ...]]:
+def _keys(made: SeriesDefinition, rows: pa.Table) -> list[tuple[Any, ...]]:
     if not made.by:
         return [()] * rows.num_rows
     return list(zip(*(rows[c].to_pylist() for c in made.by), strict=True))

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-Doubles = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
+from keyfold.core.arrays import Doubles, Int64s
+
 Merge = Callable[[Doubles, Doubles], Doubles]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import create_model, model_validator
 
 from keyfold.core.section import Section
-from keyfold.features.kind import Array, FromFeature, Kind, Out
+from keyfold.features.kind import Kind
 
 
 def _found() -> dict[str, type[Kind]]:
@@ -58,4 +58,4 @@ if TYPE_CHECKING:
 else:
     Feature = create_model("Feature", __base__=_Feature, __doc__="One feature: {kind: its fields}.", **_fields)
 
-__all__ = ["KINDS", "Array", "Feature", "FromFeature", "Kind", "Out"]
+__all__ = ["KINDS", "Feature"]

@@ -11,11 +11,11 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from keyfold.core import quantiles, sql
-from keyfold.core.derived import Column
+from keyfold.core.derived import InputColumn
 from keyfold.core.types import NUMBERS, ArrowValue, SqlValue
 from keyfold.errors import DataError
-from keyfold.features.fitting import Counted, Measured, Target
-from keyfold.features.kind import Array, Kind, Out, State, int32
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target
+from keyfold.features.kind import Array, FeatureOutput, Kind, State, as_int32
 
 
 class Bucketized(Kind):
@@ -23,7 +23,7 @@ class Bucketized(Kind):
 
     takes: ClassVar = NUMBERS
 
-    input_col: Column
+    input_col: InputColumn
     boundaries: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(None, min_length=1, max_length=1000)
     num_buckets: int | None = Field(
         None, ge=2, le=1000, description="ranges of about equally many rows; fewer where values repeat"
@@ -42,11 +42,11 @@ class Bucketized(Kind):
             raise ValueError("must have either `boundaries` or `num_buckets`")
         return self
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
+    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
         """The numbers, where quantiles are needed."""
-        return [Counted(values[0].number, cut=True)] if self.num_buckets else []
+        return [CountedExpression(values[0].number, cut=True)] if self.num_buckets else []
 
-    def fit(self, name: str, of: Measured) -> State:
+    def fit(self, name: str, of: FeatureStatistics) -> State:
         """The boundaries."""
         if self.boundaries:
             return {"boundaries": [b + 0.0 for b in self.boundaries]}
@@ -55,18 +55,18 @@ class Bucketized(Kind):
             raise DataError(f"features.{name}: column `{self.input_col}` has no number in the train fold; leave the feature out")
         n = self.num_buckets or 0
         values = counts["value"].to_numpy()
-        found = set(quantiles.at(values, counts["amount"].to_numpy(), [i / n for i in range(1, n)]))
+        found = set(quantiles.quantiles_at(values, counts["amount"].to_numpy(), [i / n for i in range(1, n)]))
         if len(values) > 1 and found == {values.min()}:  # else most rows, and with them all, would be in one range
             found = {np.sort(values)[1]}
         return {"boundaries": sorted(map(float, found))}
 
-    def constant(self, of: Measured) -> bool:
+    def constant(self, of: FeatureStatistics) -> bool:
         """Whether there is one number, and all quantiles are that."""
         return bool(of.counts) and of.counts[0].num_rows == 1
 
-    def out(self, state: State) -> Out:
+    def out(self, state: State) -> FeatureOutput:
         """An index."""
-        return Out("int", len(state["boundaries"]) + 2)
+        return FeatureOutput("int", len(state["boundaries"]) + 2)
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """int"""
@@ -76,7 +76,7 @@ class Bucketized(Kind):
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """int32"""
         x = values[0].number
-        return int32(np.where(np.isnan(x), 0, np.searchsorted(state["boundaries"], x, side="right") + 1))
+        return as_int32(np.where(np.isnan(x), 0, np.searchsorted(state["boundaries"], x, side="right") + 1))
 
     def note(self, state: State) -> str:
         """The boundaries."""
@@ -90,4 +90,4 @@ def _search(x: str, boundaries: Sequence[float], first: int) -> str:
         return str(first)
     half = len(boundaries) // 2
     below, above = _search(x, boundaries[:half], first), _search(x, boundaries[half + 1 :], first + half + 1)
-    return f"IF({x} < {sql.double(boundaries[half])}, {below}, {above})"
+    return f"IF({x} < {sql.double_literal(boundaries[half])}, {below}, {above})"

@@ -16,8 +16,8 @@ from keyfold.core import hashing
 from keyfold.core.derived import Derived
 from keyfold.core.types import ArrowValue, SqlValue
 from keyfold.errors import ConfError
-from keyfold.features.fitting import Measured
-from keyfold.features.kind import Array, Bucketed, FromFeature, Input, Out, State, int32
+from keyfold.features.fitting import FeatureStatistics
+from keyfold.features.kind import Array, Bucketed, FeatureInput, FeatureOutput, Input, State, as_int32
 
 
 class Crossed(Bucketed):
@@ -30,11 +30,11 @@ class Crossed(Bucketed):
         description="bucket 0, for NULL, counts too; or `exact`, for a small product of features"
     )
 
-    def inputs(self) -> Sequence[str | Derived | FromFeature]:
+    def inputs(self) -> Sequence[str | Derived | FeatureInput]:
         """The inputs, in the order of the conf, which matters."""
         return self.input_cols
 
-    def fit(self, name: str, of: Measured) -> State:
+    def fit(self, name: str, of: FeatureStatistics) -> State:
         """The salt, or the number of values of each input (ConfError where there are too many, or an input has none)."""
         if self.num_buckets != "exact":
             return super().fit(name, of)
@@ -49,9 +49,9 @@ class Crossed(Bucketed):
             raise ConfError(f"features.{name}: an exact cross would have {math.prod(widths):,} values; give a number of buckets")  # type: ignore[arg-type]
         return {"widths": widths}
 
-    def out(self, state: State) -> Out:
+    def out(self, state: State) -> FeatureOutput:
         """An index."""
-        return Out("int", math.prod(state["widths"])) if self.num_buckets == "exact" else super().out(state)
+        return FeatureOutput("int", math.prod(state["widths"])) if self.num_buckets == "exact" else super().out(state)
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """int"""
@@ -65,7 +65,7 @@ class Crossed(Bucketed):
         if self.num_buckets != "exact":
             return super().arrow(values, state)
         arrays = [v.array.to_numpy(zero_copy_only=False) for v in values]
-        return int32(np.asarray(reduce(lambda a, b: a * b[1] + b[0], zip(arrays, state["widths"], strict=True), np.int64(0))))
+        return as_int32(np.asarray(reduce(lambda a, b: a * b[1] + b[0], zip(arrays, state["widths"], strict=True), np.int64(0))))
 
     def note(self, state: State) -> str:
         """The salt, or the shape."""

@@ -18,11 +18,11 @@ from pydantic import Field
 
 from keyfold.core.types import ArrowValue
 from keyfold.errors import DataError, RowsError
-from keyfold.features.kind import Array, Kind, Out, State
+from keyfold.features.kind import Array, FeatureOutput, Kind, State
 from keyfold.imaging import pixels
-from keyfold.imaging.pixels import MOST
+from keyfold.imaging.pixels import MAX_PIXELS
 
-Side = Annotated[int, Field(ge=1, le=1024)]
+ImageSide = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Image(Kind):
@@ -32,10 +32,10 @@ class Image(Kind):
     pure: ClassVar = False
 
     input_col: str
-    size: tuple[Side, Side] = Field(description="[height, width] in pixels", examples=[[32, 32]])
+    size: tuple[ImageSide, ImageSide] = Field(description="[height, width] in pixels", examples=[[32, 32]])
     mode: Literal["rgb", "gray"] = "rgb"
     max_pixels: int = Field(
-        50_000_000, ge=1, le=MOST, description="a larger image is refused before it is decoded: three or four bytes a pixel"
+        50_000_000, ge=1, le=MAX_PIXELS, description="a larger image is refused before it is decoded: three or four bytes a pixel"
     )
     formats: list[Literal["JPEG", "PNG", "WEBP", "GIF", "BMP"]] = Field(
         ["JPEG", "PNG", "WEBP"], min_length=1, description="no other decoder is tried, whatever the file's name says"
@@ -49,9 +49,9 @@ class Image(Kind):
     def _length(self) -> int:
         return math.prod(self._shape)
 
-    def out(self, state: State) -> Out:
+    def out(self, state: State) -> FeatureOutput:
         """A float for each channel of each pixel."""
-        return Out("float", length=self._length, shape=self._shape)
+        return FeatureOutput("float", length=self._length, shape=self._shape)
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """float32 of (rows, length), or of (rows) for one gray pixel (DataError for what is no image, or too large a one)"""
@@ -73,8 +73,8 @@ class Image(Kind):
         from PIL.Image import Resampling
 
         try:
-            with pixels.opened(cell, self.formats, self.max_pixels) as image:
-                plain = pixels.on(pixels.plain(image)).convert("RGB" if self.mode == "rgb" else "L")
+            with pixels.open_image(cell, self.formats, self.max_pixels) as image:
+                plain = pixels.without_transparency(pixels.normalised(image)).convert("RGB" if self.mode == "rgb" else "L")
                 return np.asarray(plain.resize(self.size[::-1], Resampling.BILINEAR)).reshape(-1)
         except pixels.UnusableError as error:
             raise DataError(

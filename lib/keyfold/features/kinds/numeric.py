@@ -14,11 +14,11 @@ import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from keyfold.core import quantiles, sql
-from keyfold.core.derived import Column
+from keyfold.core.derived import InputColumn
 from keyfold.core.types import NUMBERS, ArrowValue, SqlValue
 from keyfold.errors import DataError, RowsError
-from keyfold.features.fitting import Counted, Measured, Stats, Target
-from keyfold.features.kind import Array, Kind, Out, State
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, Stats, Target
+from keyfold.features.kind import Array, FeatureOutput, Kind, State
 
 
 class Numeric(Kind):
@@ -30,7 +30,7 @@ class Numeric(Kind):
 
     takes: ClassVar = NUMBERS
 
-    input_col: Column
+    input_col: InputColumn
     scale: Literal["none", "standard", "minmax", "robust"] = "none"
     to: tuple[float, float] = (0.0, 1.0)
     clip: tuple[float, float] | None = Field(
@@ -57,11 +57,11 @@ class Numeric(Kind):
         """Unless the column stays as it is."""
         return self.scale != "none" or self.clip is not None or self.missing == "mean"
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
+    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
         """The numbers, where quantiles are needed."""
-        return [Counted(values[0].number, cut=True)] if self.scale == "robust" or self.clip else []
+        return [CountedExpression(values[0].number, cut=True)] if self.scale == "robust" or self.clip else []
 
-    def fit(self, name: str, of: Measured) -> State:
+    def fit(self, name: str, of: FeatureStatistics) -> State:
         """Shift, factor and offset; what stands in for a missing value; the bounds, where there are some."""
         (stats,) = of.inputs
         if self.numbers and not stats["count"]:
@@ -82,7 +82,7 @@ class Numeric(Kind):
             self._refuse_constant(name, low, high, state)
         return state
 
-    def constant(self, of: Measured) -> bool:
+    def constant(self, of: FeatureStatistics) -> bool:
         """Whether the column is, and what stands in for missing values."""
         stats = of.inputs[0]
         return self._constant(stats) and self.missing in ("mean", "error", stats["min"])
@@ -91,11 +91,11 @@ class Numeric(Kind):
     def _constant(stats: Stats) -> bool:
         return stats.get("varies") is False
 
-    def _quantiles(self, of: Measured, shares: Sequence[float]) -> list[float]:
+    def _quantiles(self, of: FeatureStatistics, shares: Sequence[float]) -> list[float]:
         (counts,) = of.counts
-        return quantiles.at(counts["value"].to_numpy(), counts["amount"].to_numpy(), shares)
+        return quantiles.quantiles_at(counts["value"].to_numpy(), counts["amount"].to_numpy(), shares)
 
-    def _line(self, stats: Stats, of: Measured) -> tuple[float, float, float]:
+    def _line(self, stats: Stats, of: FeatureStatistics) -> tuple[float, float, float]:
         varies = stats.get("varies", False)
         match self.scale:
             case "standard":
@@ -126,20 +126,20 @@ class Numeric(Kind):
             )
         raise DataError(f"{where} varies from {low!r} to {high!r}, which a double cannot scale; give it in another unit")
 
-    def out(self, state: State) -> Out:
+    def out(self, state: State) -> FeatureOutput:
         """A double."""
-        return Out("double")
+        return FeatureOutput("double")
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """double"""
         (value,) = values
-        message = sql.text(f"keyfold: column `{self.inputs()[0]}` {_MISSING}")
-        fill = f"CAST(raise_error({message}) AS DOUBLE)" if state["fill"] is None else sql.double(state["fill"])
+        message = sql.text_literal(f"keyfold: column `{self.inputs()[0]}` {_MISSING}")
+        fill = f"CAST(raise_error({message}) AS DOUBLE)" if state["fill"] is None else sql.double_literal(state["fill"])
         x = f"coalesce({value.number}, {fill})"
         if state["bounds"]:
-            low, high = map(sql.double, state["bounds"])
+            low, high = map(sql.double_literal, state["bounds"])
             x = f"least(greatest({x}, {low}), {high})"
-        return f"(({x} - {sql.double(state['shift'])}) * {sql.double(state['factor'])} + {sql.double(state['offset'])})"
+        return f"(({x} - {sql.double_literal(state['shift'])}) * {sql.double_literal(state['factor'])} + {sql.double_literal(state['offset'])})"
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """float64"""

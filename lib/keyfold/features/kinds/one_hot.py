@@ -12,11 +12,12 @@ from pydantic import Field
 
 from keyfold.core import hashing, sql
 from keyfold.core import vocabulary as lookup
+from keyfold.core.arrays import Int64s
 from keyfold.core.section import Section
 from keyfold.core.types import HASHED, ArrowValue, SqlValue
 from keyfold.errors import RowsError
-from keyfold.features.fitting import Counted, Measured, Target
-from keyfold.features.kind import Array, Kind, Out, State, int32, salted, vocabulary
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target
+from keyfold.features.kind import Array, FeatureOutput, Kind, State, as_int32, fit_vocabulary, salt_of
 
 NULL, UNSEEN, FIRST = 0, 1, 2
 
@@ -40,19 +41,19 @@ class OneHot(Kind):
         "own", description="one place for all, an error, or {hashed: n} for n places by hash"
     )
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
+    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
         """The values."""
-        return [Counted(values[0].canonical)]
+        return [CountedExpression(values[0].canonical)]
 
-    def fit(self, name: str, of: Measured) -> State:
+    def fit(self, name: str, of: FeatureStatistics) -> State:
         """The vocabulary as canonical values, most frequent first, ties by their UTF-8 bytes."""
         family = of.inputs[0]["family"]
-        known = vocabulary(name, self.input_col, family, of.counts[0], self.min_frequency, self.max_categories)
-        return {"vocabulary": known, "salt": salted(self, name, None)}
+        known = fit_vocabulary(name, self.input_col, family, of.counts[0], self.min_frequency, self.max_categories)
+        return {"vocabulary": known, "salt": salt_of(self, name, None)}
 
-    def out(self, state: State) -> Out:
+    def out(self, state: State) -> FeatureOutput:
         """An index: the vocabulary, NULL, unseen, and the places of hashed ones."""
-        return Out("int", len(state["vocabulary"]) + FIRST + self._places)
+        return FeatureOutput("int", len(state["vocabulary"]) + FIRST + self._places)
 
     @property
     def _places(self) -> int:
@@ -63,26 +64,26 @@ class OneHot(Kind):
         (value,) = values
         unseen = str(UNSEEN)
         if self.handle_unseen == "error":
-            message = f"concat({sql.text(f'keyfold: {self._unseen} ')}, CAST({value.column} AS STRING))"
+            message = f"concat({sql.text_literal(f'keyfold: {self._unseen} ')}, CAST({value.column} AS STRING))"
             unseen = f"CAST(raise_error({message}) AS INT)"
         elif self._places:
             place = hashing.sql_reduce(hashing.sql_feature_hash(state["salt"], [value.hash]), self._places)
             unseen = f"CAST({place} + {len(state['vocabulary']) + FIRST}L AS INT)"
-        found = lookup.sql_find(value.hash, state["vocabulary"])
+        found = lookup.sql_lookup(value.hash, state["vocabulary"])
         return f"CASE WHEN {value.null} THEN {NULL} ELSE coalesce({found} + {FIRST}, {unseen}) END"
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """int32"""
         (value,) = values
-        found = lookup.find(value.hash, state["vocabulary"])
+        found = lookup.lookup(value.hash, state["vocabulary"])
         unseen = (found < 0) & ~value.null
         if self.handle_unseen == "error" and unseen.any():
             raise RowsError(f"{self._unseen} {value.array.filter(unseen)[0]}", unseen)
-        other: int | hashing.Int64s = UNSEEN
+        other: int | Int64s = UNSEEN
         if self._places:
             place = hashing.reduce(hashing.feature_hash(state["salt"], [value.hash]), self._places)
             other = place + len(state["vocabulary"]) + FIRST
-        return int32(np.where(value.null, NULL, np.where(unseen, other, found + FIRST)))
+        return as_int32(np.where(value.null, NULL, np.where(unseen, other, found + FIRST)))
 
     @property
     def _unseen(self) -> str:

@@ -20,11 +20,11 @@ from pydantic import Field
 
 from keyfold.core import sql
 from keyfold.core import vocabulary as lookup
-from keyfold.core.digests import canonical
+from keyfold.core.digests import canonical_json
 from keyfold.core.types import HASHED, ArrowValue, SqlValue
 from keyfold.errors import DataError
-from keyfold.features.fitting import Counted, Measured, Target
-from keyfold.features.kind import Array, Kind, Out, State, vocabulary
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target
+from keyfold.features.kind import Array, FeatureOutput, Kind, State, fit_vocabulary
 
 _CELL = r"(?s)^(?P<part>\d+) (?P<positive>[01])(?P<value>=.*)?$"
 _MAX_FOLDS = 100
@@ -42,14 +42,14 @@ class TargetEncoded(Kind):
     )
     folds: int = Field(5, ge=2, le=_MAX_FOLDS, description="parts of the train fold; training rows take the values of the others")
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
+    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
         """The part, the class and the value of each row, as one text."""
         assert target is not None
         part, positive = f"CAST(pmod({target.part}, {self.folds}) AS STRING)", f"IF({target.positive}, ' 1', ' 0')"
         value = f"coalesce(concat('=', CAST({values[0].canonical} AS STRING)), '')"
-        return [Counted(f"concat({part}, {positive}, {value})")]
+        return [CountedExpression(f"concat({part}, {positive}, {value})")]
 
-    def fit(self, name: str, of: Measured) -> State:
+    def fit(self, name: str, of: FeatureStatistics) -> State:
         """The vocabulary as for `one_hot`, the values with the prior behind them, and the counts of each class, part and value."""
         cells = pc.extract_regex(of.counts[0]["value"], _CELL).combine_chunks()
         part, positive, value = (cells.field(key) for key in ("part", "positive", "value"))
@@ -57,7 +57,7 @@ class TargetEncoded(Kind):
         amount = of.counts[0]["amount"]
         sums = pa.table({"value": value, "amount": amount}).group_by("value").aggregate([("amount", "sum")])
         found = sums.rename_columns(["value", "amount"]).filter(pc.is_valid(sums["value"]))
-        known = vocabulary(name, self.input_col, of.inputs[0]["family"], found)
+        known = fit_vocabulary(name, self.input_col, of.inputs[0]["family"], found)
         at = pc.index_in(value, pa.array(map(str, known), pa.string())).fill_null(len(known))
         counts = np.zeros((2, self.folds, len(known) + 1), np.int64)
         np.add.at(counts, tuple(map(_int64, (positive, part, at))), _int64(amount))
@@ -77,9 +77,9 @@ class TargetEncoded(Kind):
         values[..., -1:] = prior
         return values
 
-    def out(self, state: State) -> Out:
+    def out(self, state: State) -> FeatureOutput:
         """A double."""
-        return Out("double")
+        return FeatureOutput("double")
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """double"""
@@ -87,16 +87,14 @@ class TargetEncoded(Kind):
 
     def _sql_place(self, value: SqlValue, state: State) -> str:
         prior = len(state["vocabulary"])
-        return (
-            f"CASE WHEN {value.null} THEN {prior} ELSE coalesce({lookup.sql_find(value.hash, state['vocabulary'])}, {prior}) END"
-        )
+        return f"CASE WHEN {value.null} THEN {prior} ELSE coalesce({lookup.sql_lookup(value.hash, state['vocabulary'])}, {prior}) END"
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """float64"""
         return np.array(state["values"])[self._place(values[0], state)]
 
     def _place(self, value: ArrowValue, state: State) -> npt.NDArray[np.int64]:
-        found = lookup.find(value.hash, state["vocabulary"])
+        found = lookup.lookup(value.hash, state["vocabulary"])
         return np.where(value.null | (found < 0), len(state["vocabulary"]), found)
 
     def out_of_fold(self, part: str) -> Kind:
@@ -143,7 +141,7 @@ def _others(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _sql_get(values: Sequence[float], place: str) -> str:
-    return f"get(from_json({sql.text(canonical(values))}, 'array<double>'), {place})"
+    return f"get(from_json({sql.text_literal(canonical_json(values))}, 'array<double>'), {place})"
 
 
 def _int64(array: Any) -> npt.NDArray[np.int64]:

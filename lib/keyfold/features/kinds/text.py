@@ -18,8 +18,8 @@ from pydantic import Field, model_validator
 
 from keyfold.core import hashing, sql, vocabulary
 from keyfold.core.types import ArrowValue, SqlValue, family_of
-from keyfold.features.fitting import Counted, Measured, Target, ranked
-from keyfold.features.kind import Array, Kind, Out, State, bucket, int32, salted, sql_bucket
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target, rank_values
+from keyfold.features.kind import Array, FeatureOutput, Kind, State, as_int32, bucket_of, salt_of, sql_bucket
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -84,19 +84,19 @@ class Text(Kind):
             raise ValueError("must have either `num_buckets` (hashed) or `max_tokens` (a vocabulary)")
         return self
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[Counted]:
+    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
         """The tokens, where a vocabulary is wanted."""
-        return [Counted(values[0].canonical, self._tokens)] if self.max_tokens else []
+        return [CountedExpression(values[0].canonical, self._tokens)] if self.max_tokens else []
 
-    def fit(self, name: str, of: Measured) -> State:
+    def fit(self, name: str, of: FeatureStatistics) -> State:
         """The salt, or the vocabulary."""
         if self.num_buckets:
-            return {"salt": salted(self, name, None)}
-        return {"vocabulary": ranked(of.counts[0], self.min_frequency, self.max_tokens)}
+            return {"salt": salt_of(self, name, None)}
+        return {"vocabulary": rank_values(of.counts[0], self.min_frequency, self.max_tokens)}
 
-    def out(self, state: State) -> Out:
+    def out(self, state: State) -> FeatureOutput:
         """Indices."""
-        return Out("int", self.num_buckets or len(state["vocabulary"]) + FIRST, self.length)
+        return FeatureOutput("int", self.num_buckets or len(state["vocabulary"]) + FIRST, self.length)
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """array<int>"""
@@ -104,7 +104,7 @@ class Text(Kind):
         if self.num_buckets:
             place = sql_bucket(state["salt"], [token], self.num_buckets)
         else:
-            place = f"coalesce({vocabulary.sql_find(token, state['vocabulary'])} + {FIRST}, {UNSEEN})"
+            place = f"coalesce({vocabulary.sql_lookup(token, state['vocabulary'])} + {FIRST}, {UNSEEN})"
         found = f"transform({self._sql_grams(values[0])}, g -> {place})"
         if self.length:
             found = f"slice(concat({found}, array_repeat({NULL}, {self.length})), 1, {self.length})"
@@ -113,19 +113,19 @@ class Text(Kind):
     def sql_words(self, rows: "DataFrame") -> str:
         """array<string>: the tokens of the column, n-grams too."""
         return self._sql_grams(
-            SqlValue(sql.reference(self.input_col), family_of(rows.schema[self.input_col].dataType.simpleString()))
+            SqlValue(sql.column_reference(self.input_col), family_of(rows.schema[self.input_col].dataType.simpleString()))
         )
 
     def _sql_grams(self, value: SqlValue) -> str:
         text = f"coalesce({value.canonical}, '')"
         if self.lower:
-            text = f"translate({text}, {sql.text(''.join(LOWER))}, {sql.text(''.join(LOWER.values()))})"
-        tokens = f"regexp_extract_all({text}, {sql.text(self._tokens.pattern)}, 0)"
+            text = f"translate({text}, {sql.text_literal(''.join(LOWER))}, {sql.text_literal(''.join(LOWER.values()))})"
+        tokens = f"regexp_extract_all({text}, {sql.text_literal(self._tokens.pattern)}, 0)"
         if self.ngrams == 1:
             return tokens
         longer = (
             f"IF(size(t) < {n}, CAST(array() AS array<string>), "
-            f"transform(sequence(1, greatest(1, size(t) - {n - 1})), i -> array_join(slice(t, i, {n}), {sql.text(self._tokens.between)})))"
+            f"transform(sequence(1, greatest(1, size(t) - {n - 1})), i -> array_join(slice(t, i, {n}), {sql.text_literal(self._tokens.between)})))"
             for n in range(2, self.ngrams + 1)
         )
         return f"flatten(transform(array({tokens}), t -> concat(t, {', '.join(longer)})))"
@@ -137,10 +137,10 @@ class Text(Kind):
         starts = np.concatenate([[0], np.cumsum([len(g) for g in grams])]).astype(np.int32)
         hashes = hashing.value_hash(pa.array([token for some in grams for token in some], pa.string()))
         if self.num_buckets:
-            places = bucket(state["salt"], [hashes], self.num_buckets)
+            places = bucket_of(state["salt"], [hashes], self.num_buckets)
         else:
-            found = vocabulary.find(hashes, state["vocabulary"])
-            places = int32(np.where(found < 0, UNSEEN, found + FIRST))
+            found = vocabulary.lookup(hashes, state["vocabulary"])
+            places = as_int32(np.where(found < 0, UNSEEN, found + FIRST))
         rows = encoded.indices.to_numpy(zero_copy_only=False)
         if self.length is None:
             return pa.ListArray.from_arrays(pa.array(starts), pa.array(places)).take(pa.array(rows))

@@ -9,18 +9,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from keyfold.core.derived import Derived, raw
+from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.types import MICROS
-from keyfold.features.kind import FromFeature
+from keyfold.features.kind import FeatureInput
 from keyfold.features.kinds.numeric import Numeric
 from keyfold.windows.kernel import PLACES, Frame, Span, Take, Window
 from keyfold.windows.tiles import TAKES
 
-LENGTH = r"^(all|[1-9]\d{0,6} (row|minute|hour|day|week|month)s?)$"
+WINDOW_LENGTH = r"^(all|[1-9]\d{0,6} (row|minute|hour|day|week|month)s?)$"
 Names = Annotated[list[str], BeforeValidator(lambda names: [names] if isinstance(names, str) else names)]
 
 
-def span(length: str) -> Span:
+def parse_span(length: str) -> Span:
     """What a length such as `3 months` or `5 rows` stands for; `all` is everything so far."""
     if length == "all":
         return Span()
@@ -35,7 +35,9 @@ class Windowed(Numeric):
     by: Names | None = Field(None, description="names the series; []: the table is one; default: the key without data.time")
     order_by: Names = Field([], description="data.time, then what tells rows of one time apart")
     over: str = Field(
-        pattern=LENGTH, examples=["7 days", "3 months", "5 rows", "all"], description="all: everything so far; days have 24 hours"
+        pattern=WINDOW_LENGTH,
+        examples=["7 days", "3 months", "5 rows", "all"],
+        description="all: everything so far; days have 24 hours",
     )
     take: Take = Field(description="std is that of a sample, slope is per day, lag is the first row of a full frame")
     lag: str = Field("0 rows", pattern=r"^\d{1,7} (row|minute|hour|day|week|month)s?$", description="so late do values arrive")
@@ -67,7 +69,7 @@ class Windowed(Numeric):
         return self
 
     def _fits_tile(self, width: int) -> None:
-        over, lag = span(self.over), span(self.lag)
+        over, lag = parse_span(self.over), parse_span(self.lag)
         if self.take not in TAKES:
             raise ValueError(f"`tile` is for take: {', '.join(TAKES)} (got {self.take}); leave it out")
         if over.months is None and (over.micros or 0) < width:
@@ -75,14 +77,14 @@ class Windowed(Numeric):
         if lag.rows:
             raise ValueError(f"`tile` needs a lag of time (got {self.lag}); leave it out, or say how long values take")
 
-    def inputs(self) -> Sequence[str | Derived | FromFeature]:
+    def inputs(self) -> Sequence[str | Derived | FeatureInput]:
         """The column of the feature table."""
         return [self.column]
 
     @property
     def own(self) -> list[str]:
         """Of earlier rows none."""
-        return list(raw(self.input_col)) if self.current else []
+        return list(raw_columns(self.input_col)) if self.current else []
 
     @property
     def made_of(self) -> str:
@@ -91,7 +93,7 @@ class Windowed(Numeric):
 
     def window(self, inputs: Sequence[tuple[str | Derived, Any]]) -> Window:
         """The window, where its value is one of these columns (or shares of a value)."""
-        over, lag = span(self.over), span(self.lag)
+        over, lag = parse_span(self.over), parse_span(self.lag)
         least = self.min_count or (over.rows if self.take in PLACES and over.rows else int(self.take != "count"))
         x = inputs.index((self.input_col, self.value))
         frame = Frame(over, lag, self.current, MICROS[self.tile] if self.tile else None)

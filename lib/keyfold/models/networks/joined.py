@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from keyfold.features.matrix import Layout
 from keyfold.models.networks.dropout import Noise
-from keyfold.models.networks.parts import Vectors, dense
+from keyfold.models.networks.parts import Vectors, dense_layers
 
 
 class Joined(nn.Module):
@@ -29,7 +29,7 @@ class Joined(nn.Module):
         rest = layout.only({*layout.indices, *layout.numbers} - apart)
         self.vectors = Vectors(rest, embedding) if rest.indices or rest.numbers else None
         parts = [part for part in (self.text, self.image, self.vectors) if part is not None]
-        self.dense, size = dense(sum(int(part.size) for part in parts), hidden, dropout, self.noise)  # type: ignore[arg-type]
+        self.dense, size = dense_layers(sum(int(part.size) for part in parts), hidden, dropout, self.noise)  # type: ignore[arg-type]
         self.output = nn.Linear(size, 1)
 
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:

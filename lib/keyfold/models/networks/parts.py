@@ -112,7 +112,7 @@ def _upright(pixels: Tensor, shape: tuple[int, ...]) -> Tensor:
     return pixels.reshape(-1, *shape).permute(0, 3, 1, 2)
 
 
-def dense(size: int, hidden: Sequence[int], dropout: float, noise: Noise, first: int = 0) -> tuple[nn.Sequential, int]:
+def dense_layers(size: int, hidden: Sequence[int], dropout: float, noise: Noise, first: int = 0) -> tuple[nn.Sequential, int]:
     """Layers with ReLU and dropout, and the size of the last; `first`: the number of the first layer, by which dropout differs."""
     layers: list[nn.Module] = []
     for number, width in enumerate(hidden):

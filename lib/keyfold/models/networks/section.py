@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from keyfold.core.section import Section
-from keyfold.errors import ConfError, nearest
+from keyfold.errors import ConfError, suggestion
 from keyfold.features.matrix import Layout
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ EMBEDDING = Field(8, ge=1, description="numbers of each index's vector")
 DROPOUT = Field(0.0, ge=0, lt=1)
 
 
-class WideDeep(Section):
+class WideDeepConf(Section):
     """A linear model over all indices; beside it embeddings and numbers through dense layers."""
 
     embedding: int = EMBEDDING
@@ -36,7 +36,7 @@ class WideDeep(Section):
         return Module(layout, self.embedding, self.hidden, self.dropout, self.wide_rate)
 
 
-class TwoTower(Section):
+class TwoTowerConf(Section):
     """Features of who asks and features of what is offered, each to a vector; the prediction is how near these are."""
 
     query: list[str] = Field(min_length=1, description="features of who asks")
@@ -53,7 +53,7 @@ class TwoTower(Section):
         there = {*layout.indices, *layout.numbers}
         for name in (*self.query, *self.candidate):
             if name not in there:
-                raise ConfError(f"two_tower: there is no feature `{name}`{nearest(name, there)}")
+                raise ConfError(f"two_tower: there is no feature `{name}`{suggestion(name, there)}")
         if both := {*self.query} & {*self.candidate}:
             raise ConfError(f"two_tower: feature `{min(both)}` is in `query` and in `candidate`; leave it in one of both")
         if left := there - {*self.query, *self.candidate}:
@@ -61,7 +61,7 @@ class TwoTower(Section):
         return Module(layout, self.query, self.candidate, self.embedding, self.hidden, self.size, self.dropout)
 
 
-class Text(Section):
+class TextConf(Section):
     """A text as embeddings through an LSTM."""
 
     feature: str = Field(description="of kind text, with a length")
@@ -78,7 +78,7 @@ class Text(Section):
         return self.feature, Words(layout.widths[self.feature], self.embedding, self.lstm)
 
 
-class Image(Section):
+class ImageConf(Section):
     """A picture through convolutions."""
 
     feature: str = Field(description="of kind image")
@@ -98,11 +98,11 @@ class Image(Section):
         return self.feature, ResNet50(shape) if self.net == "resnet50" else Picture(shape, self.channels)
 
 
-class Joined(Section):
+class JoinedConf(Section):
     """A text, a picture, or both, and beside them all other features as in wide_deep; through dense layers together."""
 
-    text: Text | None = None
-    image: Image | None = None
+    text: TextConf | None = None
+    image: ImageConf | None = None
     embedding: int = EMBEDDING
     hidden: list[Size] = Field(default_factory=lambda: [64])
     dropout: float = DROPOUT
@@ -116,21 +116,21 @@ class Joined(Section):
         return Module(layout, text, image, self.embedding, self.hidden, self.dropout)
 
 
-class Networks(Section):
+class NetworkConf(Section):
     """Which network: one of {wide_deep: {…}}, {two_tower: {…}} and {joined: {…}}."""
 
-    wide_deep: WideDeep | None = None
-    two_tower: TwoTower | None = None
-    joined: Joined | None = None
+    wide_deep: WideDeepConf | None = None
+    two_tower: TwoTowerConf | None = None
+    joined: JoinedConf | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> "Networks":
+    def _one(self) -> "NetworkConf":
         if sum(getattr(self, name) is not None for name in type(self).model_fields) != 1:
             raise ValueError("name one network: wide_deep, two_tower or joined")
         return self
 
     @property
-    def chosen(self) -> WideDeep | TwoTower | Joined:
+    def chosen(self) -> WideDeepConf | TwoTowerConf | JoinedConf:
         """The one that is named."""
         return self.wide_deep or self.two_tower or self.joined  # type: ignore[return-value]
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from keyfold.features.matrix import Layout
 from keyfold.models.networks.dropout import Noise
-from keyfold.models.networks.parts import Vectors, dense
+from keyfold.models.networks.parts import Vectors, dense_layers
 
 
 class TwoTower(nn.Module):
@@ -37,14 +37,14 @@ class _Tower(nn.Module):
     ) -> None:
         super().__init__()
         self.vectors = Vectors(layout, embedding)
-        self.dense, width = dense(self.vectors.size, hidden, dropout, noise, first)
+        self.dense, width = dense_layers(self.vectors.size, hidden, dropout, noise, first)
         self.last = nn.Linear(width, size)
 
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
         return nn.functional.normalize(self.last(self.dense(self.vectors(indices, numbers))))
 
 
-def vectors(module: TwoTower, tower: str, indices: Tensor, numbers: Tensor) -> Tensor:
+def tower_vectors(module: TwoTower, tower: str, indices: Tensor, numbers: Tensor) -> Tensor:
     """float32 (rows, size), of length 1: what the query or the candidate tower makes of rows."""
     with torch.inference_mode():
         return module.get_submodule(tower)(indices, numbers)  # type: ignore[no-any-return]

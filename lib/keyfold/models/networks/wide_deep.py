@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from keyfold.features.matrix import Layout
 from keyfold.models.networks.dropout import Noise
-from keyfold.models.networks.parts import Vectors, dense
+from keyfold.models.networks.parts import Vectors, dense_layers
 
 
 class WideDeep(nn.Module):
@@ -25,7 +25,7 @@ class WideDeep(nn.Module):
         self.linear = nn.Linear(numbers, 1, bias=False) if numbers else None
         if self.linear is not None:
             nn.init.zeros_(self.linear.weight)
-        self.dense, size = dense(self.vectors.size, hidden, dropout, self.noise)
+        self.dense, size = dense_layers(self.vectors.size, hidden, dropout, self.noise)
         self.output = nn.Linear(size, 1)
 
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
