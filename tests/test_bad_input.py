@@ -32,10 +32,10 @@ from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
+from places import ROOT
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
-ROOT = Path(__file__).parent.parent
 HEADER = "id,amount,label\n"
 MODEL = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}
 

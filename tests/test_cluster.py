@@ -11,7 +11,8 @@ from pathlib import Path
 
 import deltalake
 
-ROOT = Path(__file__).parent.parent
+from places import ROOT
+
 CONF = {
     "name": "churn",
     "data": {

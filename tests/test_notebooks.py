@@ -1,13 +1,14 @@
 """The notebooks, run as a reader runs them, from their own folder: they end well, and what they say they show is so."""
 
 import importlib.util
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+from places import ROOT
+
+FOLDER = ROOT / "notebooks"
 CHECKS = {
     "churn_tour": ["folds-stable", "spark-is-arrow", "one-row-a-key", "served-as-scored", "nothing-new"],
     "embeddings": ["as-liked"],

@@ -1,7 +1,6 @@
 """The whole way, on generated and on real data; what it leaves behind is read by readers that are not Spark."""
 
 import os
-from pathlib import Path
 
 import deltalake
 import numpy as np
@@ -18,8 +17,8 @@ from keyfold.scoring.job import score
 from keyfold.tracking import registry
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 SMALL = ["data.source.customers=3000", "data.source.months=3"]
 
 

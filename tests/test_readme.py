@@ -17,8 +17,8 @@ from keyfold.conf import yaml
 from keyfold.conf.use_case import Conf, parse_conf
 from keyfold.features.kinds import KINDS
 from keyfold.tracking import registry
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 MARKED = re.compile(r"^<!-- tested(?:: (?P<sizes>.+?))? -->\n```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 CUSTOMERS = 600

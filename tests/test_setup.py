@@ -13,8 +13,8 @@ import pytest
 
 from keyfold.engine import session
 from keyfold.errors import ConfError
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 SET_UP = (ROOT / ".venv" / "keyfold-stamp").is_file()
 
 JAVA = """#!/bin/sh

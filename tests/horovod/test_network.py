@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +18,8 @@ from keyfold.tracking import registry
 from keyfold.training import network
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
+from places import ROOT
 
-ROOT = Path(__file__).parents[2]
 SMALL = [
     "data.source.rows=6000", "report.without=[]", "features.user.hashed.num_buckets=512", "release={}",
     "train.model={torch: {network: {wide_deep: {embedding: 4, hidden: [16]}}, loop: "

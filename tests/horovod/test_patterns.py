@@ -29,8 +29,7 @@ from keyfold.training.loop import Training, TrainingData
 from keyfold.training.memorize import MemorizedLoss, loss_floor, memorize_one_batch
 from keyfold.training.promotion import promote_or_keep
 from keyfold.training.streams import Cells, StreamBatch, StreamPlan, row_groups
-
-ROOT = Path(__file__).parents[2]
+from places import ROOT
 
 
 def made(spark, conf, *more):

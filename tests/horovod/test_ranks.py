@@ -20,8 +20,8 @@ from keyfold.errors import ConfError, DataError, PromiseError
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.training import horovod_launch, network
+from places import ROOT
 
-ROOT = Path(__file__).parents[2]
 KEY = ["impression_id", "shown_at"]
 SMALL = [
     "data.source.rows=6000", "report.without=[]", "report.collisions=false", "features.user.hashed.num_buckets=512", "train.ranks=2",

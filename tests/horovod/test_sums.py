@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-SETTINGS = {"HOROVOD_GLOO_TIMEOUT_SECONDS": "60", "PYTHONPATH": f"{Path(__file__).parents[2] / 'lib'}:{Path(__file__).parent}"}
+from places import ROOT
+
+SETTINGS = {"HOROVOD_GLOO_TIMEOUT_SECONDS": "60", "PYTHONPATH": f"{ROOT / 'lib'}:{Path(__file__).parent}"}
 
 
 def tensors_of(rank):

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import mlflow
 import pandas as pd
@@ -16,8 +15,9 @@ import pytest
 import keyfold
 from keyfold.errors import PromiseError
 from keyfold.tracking import registry
+from places import TESTS
 
-KEPT = Path(__file__).parent / "models_of_0_1"
+KEPT = TESTS / "models_of_0_1"
 ANSWERS = json.loads((KEPT / "answers.json").read_text("utf-8"))
 DOUBLES = ["data_gb", "usage_change", "monthly_charge", "calls_before"]
 ROWS = pd.DataFrame([answer["row"] for answer in ANSWERS], dtype=object).astype(dict.fromkeys(DOUBLES, float))

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import images
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -16,6 +15,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import images
 from keyfold.core import hashing
 from keyfold.core.derived import Derived
 from keyfold.core.types import ArrowValue

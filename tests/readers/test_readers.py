@@ -8,8 +8,8 @@ import random
 
 import pyarrow as pa
 import pytest
-import written
 
+import written
 from keyfold.conf.csv import CsvOptions
 from keyfold.errors import DataError
 from keyfold.readers import blocks, ranges, records

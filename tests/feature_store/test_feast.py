@@ -5,7 +5,6 @@ import importlib
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import pytest
 from test_views import NAMES, START, USAGE, offered, usage, write
@@ -15,6 +14,7 @@ from keyfold.errors import DataError
 from keyfold.feature_store import feast as feast_repository
 from keyfold.feature_store import views
 from keyfold.feature_store.point_in_time import training_set
+from places import ROOT
 
 feast = pytest.importorskip("feast")
 FEATURES = ["usage_features:calls_2", "usage_features:calls_all"]
@@ -102,7 +102,7 @@ def test_what_it_cannot_take_is_a_sentence(spark, home, tmp_path):
 
 
 def test_the_job_writes_the_files(store, tmp_path):
-    job = Path(__file__).parents[1] / "jobs/feast.py"
+    job = ROOT / "jobs/feast.py"
     done = subprocess.run([sys.executable, str(job), "usage.features"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "feast/feature_store.yaml\nfeast/views.py\n"), done.stderr
     compile((tmp_path / "feast/views.py").read_text(), "views.py", "exec")

@@ -24,8 +24,9 @@ from keyfold.errors import ConfError, DataError, KeyfoldError
 from keyfold.profiling.draft import snake_case
 from keyfold.profiling.draft_conf import draft_conf
 from keyfold.profiling.yaml_text import yaml_scalar
+from places import ROOT
 
-JOB = Path(__file__).parent.parent / "jobs" / "init.py"
+JOB = ROOT / "jobs" / "init.py"
 TELCO = "churn_telco/telco-customer-churn-by-IBM.csv"
 Write = Callable[..., str]
 

@@ -6,12 +6,12 @@ import os
 import signal
 from pathlib import Path
 
-import images
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image, ImageOps
 
+import images
 from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
 from keyfold.imaging.decoder_process import Decoder, DecoderOptions

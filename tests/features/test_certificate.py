@@ -3,12 +3,12 @@
 import datetime as dt
 from decimal import Decimal
 
-import images
 import numpy as np
 import pyarrow as pa
 import pytest
 from test_parity import TARGET, confs, table
 
+import images
 from keyfold.conf.use_case import parse_conf
 from keyfold.core import hashing
 from keyfold.core.types import ARROW

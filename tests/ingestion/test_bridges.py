@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from test_bad_input import refusal
 
 from keyfold.conf import yaml
 from keyfold.conf.data import Data
@@ -33,6 +32,8 @@ from keyfold.tracking import registry
 from keyfold.training import job
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
+from places import ROOT
+from test_bad_input import refusal
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
 NEW = {"id": "string", "at": "timestamp_ntz", "amount": "bigint", "card": "string", "age": "double", "y": "string"}
@@ -528,9 +529,6 @@ def test_the_chain_has_two_layouts_of_one_history(spark):
     assert set(thin.payment_code) == {"C", "D", "K"} and "card_type" not in thin
     assert "payment_code" not in rich and rich.card_type.nunique() == 5
     assert rich.bought_again.isna().sum() == (rich.day == rich.day.max()).sum() and thin.bought_again.notna().all()
-
-
-ROOT = Path(__file__).parents[1]
 
 
 def test_the_chain_is_learnt_from_in_both_layouts(spark, home):

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pyarrow as pa
 import pytest
-from test_windows import HOUR, batch, run
+from test_kernel import HOUR, batch, run
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.derived import SAMPLES, Derived, _log

@@ -23,6 +23,7 @@ from keyfold.feature_store import table as feature_table
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.windows.series import States
+from places import ROOT
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
 DAY = dt.date(2026, 3, 1)
@@ -256,9 +257,7 @@ def test_a_row_without_a_time_is_a_sentence(spark, home):
 @pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA is not set")
 def test_prices_are_replayed_day_by_day(spark, home):
     source = Path(str(DATA), "stocks_daily", "stockdata2.csv")
-    made = load_conf(
-        Path(__file__).parents[1] / "conf" / "stocks.yaml", [f"data.source={source}", "split.time={test: 2014-01-01}"]
-    )
+    made = load_conf(ROOT / "conf" / "stocks.yaml", [f"data.source={source}", "split.time={test: 2014-01-01}"])
     run = Run(made, spark)
     ingest(run)
     with run.job("features"):

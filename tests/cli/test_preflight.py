@@ -3,7 +3,6 @@
 import gzip
 import subprocess
 import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,8 +12,9 @@ from keyfold.cli import main, preflight
 from keyfold.conf import use_case as confs
 from keyfold.errors import ConfError, DataError
 from keyfold.models import estimators
+from places import ROOT
 
-JOBS = Path(__file__).resolve().parents[1] / "jobs"
+JOBS = ROOT / "jobs"
 COLUMNS = "id,day,plan,churn"
 
 

@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import random
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.scoring import job
 from keyfold.tracking.registry import Registered
+from places import ROOT
 
 START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
@@ -301,7 +301,7 @@ def test_rows_have_windows_and_views_beside_one_another(spark, home, folders):
 
 
 def test_churn_takes_its_usage_from_a_view(spark, home):
-    root = Path(__file__).parents[1]
+    root = ROOT
     feature = "features.usage_change={numeric: {input_col: data_change, missing: 0}}"
     views_ = f"data.views=[{root}/conf/usage.yaml]"
     small = ["data.source.customers=300", "data.source.months=3", views_, feature]

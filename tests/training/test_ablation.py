@@ -1,7 +1,6 @@
 """What features gain: the planted crosses are found, what has no effect gains nothing, and a refit is a model of its own."""
 
 import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
@@ -18,8 +17,8 @@ from keyfold.tracking import registry
 from keyfold.training import ablation
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 SMALL = ["data.source.rows=30000", "split.share={train: 0.7, validation: 0, test: 0.3}"]
 CROSSES = {"ads": ["group_ad", "device_hour"], "recommend": ["age_category", "views_price"]}
 

@@ -31,8 +31,9 @@ from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
+from places import ROOT
 
-JOB = Path(__file__).parent.parent / "jobs" / "init.py"
+JOB = ROOT / "jobs" / "init.py"
 Draw = Callable[..., tuple[str, dict[str, Any]]]
 
 

@@ -6,9 +6,7 @@ import os
 import subprocess
 import sys
 from decimal import Decimal
-from pathlib import Path
 
-import images
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,11 +14,13 @@ from pyarrow import feather
 from pyspark.sql import functions as F
 from test_parity import IMAGE, TARGET, confs, same, table
 
+import images
 from keyfold.errors import DataError
 from keyfold.features import matrix
 from keyfold.features.certificate import bits_differ
 from keyfold.features.kinds import Feature
 from keyfold.features.spec import Spec
+from places import TESTS
 
 MOMENTS = [dt.datetime(1900, 1, 1), dt.datetime(2026, 3, 29, 1, 30, 0, 1), None]
 HARD = {
@@ -38,7 +38,7 @@ HARD = {
     "file": [None, str(IMAGE)],
     "cents": [None, Decimal("0.10"), Decimal("-9999999.99")],
 }
-SCRIPT = Path(__file__).parent / "elsewhere.py"
+SCRIPT = TESTS / "elsewhere.py"
 
 
 @pytest.fixture(scope="module")

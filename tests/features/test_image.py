@@ -2,12 +2,12 @@
 
 import re
 
-import images
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+import images
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.errors import ConfError, DataError

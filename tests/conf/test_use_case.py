@@ -4,15 +4,14 @@ import json
 import subprocess
 import sys
 from functools import reduce
-from pathlib import Path
 
 import jsonschema
 import pytest
 
 from keyfold.conf import use_case, yaml
 from keyfold.errors import ConfError
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 CHURN = ROOT / "conf" / "churn.yaml"
 
 
