@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold.core import hashing, sql
 from keyfold.core.sql import column
 from keyfold.core.types import SqlValue
+from keyfold.engine import functions as F
 from keyfold.features.kind import Bucketed
 from keyfold.reporting import charts
 from keyfold.reporting.charts import figure_html
@@ -135,8 +136,6 @@ def _cell(spec: "Spec", name: str, values: Sequence[SqlValue]) -> _Cell:
 
 def _buckets(frame: "DataFrame", cells: Mapping[str, _Cell]) -> "DataFrame":
     """`feature` (a number), `bucket`, its values, its rows, and those of its most frequent value."""
-    from pyspark.sql import functions as F
-
     structs = [f"struct({i} AS feature, {c.bucket} AS bucket, {c.value} AS value)" for i, c in enumerate(cells.values())]
     each = frame.select(column(f"inline({sql.array_expression(structs)})")).where("bucket > 0")
     values = each.groupBy("feature", "bucket", "value").agg(F.count("*").alias("n"))
@@ -176,7 +175,6 @@ def _loudest(
 def _first(frame: "DataFrame", within: Sequence[str], order: Sequence[str], most: int) -> "DataFrame":
     """The first rows of each group, in the order of expressions."""
     from pyspark.sql import Window
-    from pyspark.sql import functions as F
 
     place = F.row_number().over(Window.partitionBy(*within).orderBy(*map(column, order)))
     return frame.withColumn("place", place).where(F.col("place") <= most).orderBy(*within, "place")

@@ -21,6 +21,7 @@ import pyarrow as pa
 from keyfold.core import sql
 from keyfold.core.names import FOLD
 from keyfold.core.row_hash import key_hash
+from keyfold.engine import functions as F
 from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
@@ -67,8 +68,6 @@ def hash_parts(rows: "DataFrame", inputs: Sequence[str]) -> list[str]:
 
 def count_copies(rows: "DataFrame", train: int, folds: Folds, inputs: Sequence[str]) -> CopyCounts:
     """What so many rows of train have in common with rows outside it, of which a sample is taken by the hash of the key; two passes."""
-    from pyspark.sql import functions as F
-
     from keyfold.core.names import LABEL
 
     made = {f"p{i}": sql.column(e) for i, e in enumerate(hash_parts(rows, inputs))}

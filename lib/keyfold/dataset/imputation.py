@@ -21,6 +21,7 @@ from keyfold.core.names import BRIDGED, LAYOUT, WEIGHT
 from keyfold.core.row_hash import sql_key_hash
 from keyfold.core.sql import col
 from keyfold.core.types import SqlValue, family_of, spark_text, sql_cast
+from keyfold.engine import functions as F
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 from keyfold.reporting import page
@@ -73,8 +74,6 @@ class Imputations:
 
     def spark(self, rows: "DataFrame", key: list[str]) -> "DataFrame":
         """The rows, with something in the gaps of those that are bridged."""
-        from pyspark.sql import functions as F
-
         columns = {c: col(c) for c in rows.columns}
         for one in self.of:
             gap = col(BRIDGED) & col(LAYOUT).isin(one.layouts) & col(one.column).isNull()
@@ -193,8 +192,6 @@ def impute_training_rows(
     run: "Run", rows: "DataFrame", fold: str, version: object, folds: object
 ) -> "tuple[DataFrame, Imputations | None]":
     """Rows to learn from, with a weight and without gaps; of bridged ones those of the train fold alone."""
-    from pyspark.sql import functions as F
-
     data = run.conf.data
     if not data.versions:
         return rows, None

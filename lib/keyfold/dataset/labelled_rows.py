@@ -12,6 +12,7 @@ from keyfold.core.sql import col
 from keyfold.core.types import family_of
 from keyfold.dataset import imputation
 from keyfold.dataset.imputation import Imputations
+from keyfold.engine import functions as F
 from keyfold.engine.tables import TableVersion
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features.fitting import Target
@@ -61,8 +62,6 @@ class LabelledRows(NamedTuple):
 
 def labelled_rows(run: "Run") -> LabelledRows:
     """The labelled rows of the table as it is now (DataError where there is nothing to learn from)."""
-    from pyspark.sql import functions as F
-
     label = run.conf.data.label
     if label is None:
         raise ConfError("data.label is not set: name the column that is to be predicted")
@@ -98,8 +97,6 @@ def labelled_rows(run: "Run") -> LabelledRows:
 
 def with_fold(run: "Run", cut: Folds, frame: "DataFrame", fold: str, number: str | None = None) -> "DataFrame":
     """The frame with the fold that training has used, or would use: bridged rows are in train or in none."""
-    from pyspark.sql import functions as F
-
     made = cut.add(frame, fold, number)
     if not run.conf.data.versions or BRIDGED not in made.columns:
         return made
@@ -189,8 +186,6 @@ def folds_of(run: "Run") -> Folds:
 
 def named_period(run: "Run", frame: "DataFrame") -> "Column":
     """text: the period of each row, empty where a row has none."""
-    from pyspark.sql import functions as F
-
     return F.coalesce(period_of(run.conf.data, frame), F.lit(""))  # a table of others may have rows without a time
 
 

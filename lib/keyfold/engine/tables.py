@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlparse
 
 from keyfold.core import sql
 from keyfold.core.digests import digest
+from keyfold.engine import functions as F
 from keyfold.engine.commits import (
     OLD,
     RECORDS,
@@ -438,8 +439,6 @@ def _is_there(file: str) -> bool:
 
 def _sums(rows: "DataFrame", column: str) -> dict[str, Any]:
     """By value of the column, the sum of its rows' hashes; of NULL and of each column's name and place, too."""
-    from pyspark.sql import functions as F
-
     mapped = {f.name for f in rows.schema.fields if "map<" in f.dataType.simpleString()}
     cells = [F.to_json(sql.col(c)) if c in mapped else sql.col(c) for c in rows.columns]
     hashed = F.xxhash64(F.lit(json.dumps(rows.columns)), *cells, *(sql.col(c).isNull() for c in rows.columns))

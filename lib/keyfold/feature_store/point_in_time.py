@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from keyfold.core.sql import col
 from keyfold.core.types import DAYS, family_of, require_family
+from keyfold.engine import functions as F
 from keyfold.errors import DataError, suggestion
 
 if TYPE_CHECKING:
@@ -81,8 +82,6 @@ def _family(frame: "DataFrame", name: str) -> str:
 
 def time_micros(time: str) -> "Column":
     """bigint: microseconds since 1970 of a date or timestamp, in UTC."""
-    from pyspark.sql import functions as F
-
     return F.unix_micros(col(time).cast("timestamp"))
 
 
@@ -90,8 +89,6 @@ class _Lines:
     """Label rows and the rows of views of one entity, as lines in one order: by entity, and by the time from which they are known."""
 
     def __init__(self, labels: "DataFrame", views: Sequence[ViewRows], entity: list[str], time: str) -> None:
-        from pyspark.sql import functions as F
-
         self.labels, self.views, self.time = labels, views, time
         self.entity = [f"_e{i}" for i in range(len(entity))]
         self.columns = [f"_v{i}" for i in range(len(views))]
@@ -106,8 +103,6 @@ class _Lines:
             self.told = self.told.unionByName(line, allowMissingColumns=True)
 
     def _of(self, view: ViewRows, column: str) -> "DataFrame":
-        from pyspark.sql import functions as F
-
         ours = {c: e for e, c in zip(self.entity, view.entity.values(), strict=True)}
         valid = time_micros(view.time)
         known = time_micros(view.known) if view.known else valid
@@ -126,7 +121,6 @@ class _Lines:
     def joined(self, say: Any) -> "DataFrame":
         """The label rows with the features of the views."""
         from pyspark.sql import Window
-        from pyspark.sql import functions as F
 
         lines = self.asking.unionByName(self.told, allowMissingColumns=True)
         heavy = self._surveyed(lines, say)
@@ -140,8 +134,6 @@ class _Lines:
         return found.select(*named, *(f for v, c in zip(self.views, self.columns, strict=True) for f in self._features(v, c)))
 
     def _features(self, view: ViewRows, column: str) -> "list[Column]":
-        from pyspark.sql import functions as F
-
         valid, known, at = F.col(f"{column}.valid"), F.col(f"{column}.known"), F.col("_at")
         broken = F.raise_error(F.lit(f"keyfold: view `{view.name}`: a row from the future was taken. Please report this"))
         stands = F.when(F.greatest(valid, known) > at, broken.cast("boolean")).otherwise(
@@ -153,8 +145,6 @@ class _Lines:
 
     def _surveyed(self, lines: "DataFrame", say: Any) -> "DataFrame | None":
         """Of each entity with too many rows for one task, the times that cut it; None where there is none."""
-        from pyspark.sql import functions as F
-
         of = [F.count(c).alias(c) for c in self.columns]
         counted = lines.groupBy(*self.entity).agg(F.count("*").alias("_n"), F.sum("_kind").alias("_asked"), *of).persist()
         try:
@@ -193,7 +183,6 @@ class _Lines:
     def _sliced(self, lines: "DataFrame", heavy: "DataFrame") -> "DataFrame":
         """The lines with the slice of time of each; what stands when a slice begins is a line of its own."""
         from pyspark.sql import Window
-        from pyspark.sql import functions as F
 
         def cut(some: "DataFrame", how: str) -> "DataFrame":
             on = [some[e].eqNullSafe(heavy[e]) for e in self.entity]

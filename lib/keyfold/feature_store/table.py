@@ -16,6 +16,7 @@ from keyfold.core.digests import digest
 from keyfold.core.names import KNOWN, PERIOD, RUN, STATE
 from keyfold.core.sql import col
 from keyfold.core.types import DAYS, HASHED, NUMBERS, family_of, require_family
+from keyfold.engine import functions as F
 from keyfold.engine.commits import Commit
 from keyfold.engine.session import temporary_settings
 from keyfold.errors import ConfError, DataError, suggestion
@@ -54,8 +55,6 @@ class TakenView(NamedTuple):
 
 def taken_views(run: "Run") -> list[TakenView]:
     """The views of the conf, as they are now (DataError)."""
-    from pyspark.sql import functions as F
-
     found = []
     for viewed in run.conf.data.views:
         table = _brought(run, viewed)
@@ -176,8 +175,6 @@ def _own(run: "Run", periods: dict[str, dict[str, int]]) -> dict[str, dict[str, 
 
 def _too_late(run: "Run", made: SeriesDefinition | None, rows: "DataFrame", changed: set[str]) -> set[str]:
     """Of the periods that changed those that data.lateness leaves as they are."""
-    from pyspark.sql import functions as F
-
     lateness, last = run.conf.data.lateness, next(run.featured.commits(), None)
     if lateness is None or last is None or last.metadata.get("definition") != (made.digest if made else ""):
         return set()
@@ -216,8 +213,6 @@ def _named(
     run: "Run", made: SeriesDefinition | None, some: list[TakenView], rows: "DataFrame", version: "TableVersion"
 ) -> "DataFrame":
     """The rows with their period and, in place of their run, what tells whether their windows and views are those of now."""
-    from pyspark.sql import functions as F
-
     period = period_of(run.conf.data, rows)
     last = rows.groupBy(period).agg(F.max(time_micros(str(run.conf.data.time)))).collect()
     times = {p: time for p, time in last if p is not None}
@@ -232,8 +227,6 @@ def _named(
 
 def _all_known(run: "Run", made: SeriesDefinition, rows: "DataFrame") -> "DataFrame":
     """With the time at which a row and all that its windows look at was known, where the view says when rows were."""
-    from pyspark.sql import functions as F
-
     parts = [w.name for w in made.windows if w.name.startswith(KNOWN)]
     if not parts or run.conf.view is None or run.conf.view.created is None:
         return rows
@@ -264,8 +257,6 @@ def _check(run: "Run", made: SeriesDefinition, rows: "DataFrame") -> None:
 
 def _refuse_null(table: "Table", rows: "DataFrame", time: str, created: str | None) -> None:
     """DataError where rows stand at no time, or nobody can tell when they were known."""
-    from pyspark.sql import functions as F
-
     if created:
         family = family_of(rows.schema[created].dataType.simpleString())
         require_family(DAYS, family, f"view.created: `{created}`", "cast it, or give its type in data.columns")
@@ -303,8 +294,6 @@ def _states(run: "Run", made: SeriesDefinition, period: str | None) -> "DataFram
 
 def latest_states(table: "DataFrame", made: SeriesDefinition, period: str | None = None) -> "DataFrame":
     """One row for each series of a feature table, after a period (default: the last): what names it, and its state."""
-    from pyspark.sql import functions as F
-
     rows = table.where(col(STATE).isNotNull() & (col(PERIOD) <= period if period else F.lit(True)))
     last = rows.groupBy(*map(col, made.by)).agg(F.max_by(col(STATE), col(made.time)).alias(STATE))
     return last.where(col(STATE).isNotNull())

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from keyfold.core import exact_sums, quantiles, sql
 from keyfold.core.types import ArrowValue, SqlValue
+from keyfold.engine import functions as F
 from keyfold.engine.session import temporary_settings
 
 if TYPE_CHECKING:
@@ -72,8 +73,6 @@ def measure_statistics(frame: "DataFrame", numbers: Mapping[str, SqlValue], coun
     """The statistics of the rows of a frame, in one pass."""
     if not numbers and not counted:
         return STATISTICS_SCHEMA.empty_table()
-    from pyspark.sql import functions as F
-
     counted = list(dict.fromkeys(counted))
     taken = [(value.number, value.column, value.family) for value in numbers.values()]
     names = [*(_NUMBERS + column for column in numbers), *(c.name for c in counted)]
@@ -111,8 +110,6 @@ def merge_statistics(statistics: Sequence[pa.Table]) -> pa.Table:
 
 def sum_cells(cells: "DataFrame", key: str, some: "Column") -> "DataFrame":
     """As `merged`, by Spark: of counts there may be many. `cells`: a key, `value`, `amount`; `some`: which may be extremes."""
-    from pyspark.sql import functions as F
-
     low, high = (some & F.col("value").isin(*values) for values in (_LOWEST, _HIGHEST))
     amount = F.when(low, F.min("amount")).when(high, F.max("amount")).otherwise(F.try_sum("amount"))
     return cells.groupBy(key, "value").agg(amount.alias("amount"))
@@ -120,8 +117,6 @@ def sum_cells(cells: "DataFrame", key: str, some: "Column") -> "DataFrame":
 
 def is_extreme() -> "Column":
     """Which rows of a table of statistics may be extremes."""
-    from pyspark.sql import functions as F
-
     first, second = (F.col("of").startswith(name) for name in _EXTREME)
     return first | second
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from keyfold.core.arrays import Doubles
+from keyfold.engine import functions as F
 from keyfold.generators.generator import (
     EventLog,
     as_arrow,
@@ -68,8 +69,6 @@ class Retail(EventLog):
 
     def layout(self, spark: "SparkSession", name: str) -> "DataFrame":
         """The purchases of the days of one layout, with its columns."""
-        from pyspark.sql import functions as F
-
         ago = F.date_diff(F.lit(self.end).cast("date"), F.col("day"))
         days = ago < self.rich_days if name == "rich" else ago >= self.rich_days
         return self.frame(spark).where(days).select(*self.layouts[name])

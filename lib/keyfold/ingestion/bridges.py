@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from keyfold.conf.versions import BRIDGE_FUNCTIONS, LayoutVersion, Scalar
 from keyfold.core import sql
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 from keyfold.ingestion import casts, sources
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ class BridgedColumn(NamedTuple):
 
 def bridge_column(data: "Data", version: LayoutVersion, name: str) -> BridgedColumn:
     """The column `name` of the current schema, over rows of the layout."""
-    from pyspark.sql import functions as F
-
     wanted = data.types[name]
     way, nothing = version.columns_from.get(name), F.lit(None).cast("string")
     if way is None or (way.renamed or way.cast) is not None:
@@ -47,15 +46,11 @@ def bridge_column(data: "Data", version: LayoutVersion, name: str) -> BridgedCol
 
 
 def _constant(data: "Data", value: Scalar | None, wanted: str) -> "Column":
-    from pyspark.sql import functions as F
-
     return casts.cast_text(F.lit(None if value is None else str(value)), wanted, casts.TextFormat(zone=data.zone))
 
 
 def _brought(data: "Data", value: "Column", had: str, wanted: str, named: str) -> BridgedColumn:
     """Without loss: what is brought back must be what was there."""
-    from pyspark.sql import functions as F
-
     if had == wanted:
         return BridgedColumn(value, F.lit(None).cast("string"))
     there, clock = value.isNotNull(), None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keyfold.conf.columns import has_offset
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -25,8 +26,6 @@ _BLANKS = "".join(map(chr, [*range(33), 127]))  # what Spark's own casts leave o
 
 def trim(text: "Column") -> "Column":
     """Text without the blanks around it, control characters among them."""
-    from pyspark.sql import functions as F
-
     return F.btrim(text, F.lit(_BLANKS))
 
 
@@ -40,8 +39,6 @@ class TextFormat(NamedTuple):
 
 def iso_text(text: "Column", type_: str, form: str) -> "Column":
     """Dates and times of a form, as ISO text; NULL where they are not of it."""
-    from pyspark.sql import functions as F
-
     at = F.try_to_timestamp(trim(text), F.lit(form))
     if type_ == "date":
         return F.date_format(at, "yyyy-MM-dd")
@@ -50,8 +47,6 @@ def iso_text(text: "Column", type_: str, form: str) -> "Column":
 
 def cast_text(text: "Column", type_: str, how: TextFormat = TextFormat()) -> "Column":  # noqa: B008
     """Text as a type, without loss."""
-    from pyspark.sql import functions as F
-
     if type_ == "string":
         return text
     plain = trim(text)
@@ -83,8 +78,6 @@ def cast_text(text: "Column", type_: str, how: TextFormat = TextFormat()) -> "Co
 
 def why_not(named: str, text: "Column", type_: str, said: str) -> "Column":
     """Why text, of a column that is named so, is not of a type."""
-    from pyspark.sql import functions as F
-
     why = F.lit(f"{named} is not {said}")
     if not type_.startswith("timestamp"):
         return why
@@ -96,8 +89,6 @@ def why_not(named: str, text: "Column", type_: str, said: str) -> "Column":
 
 def _plain(text: "Column", how: TextFormat) -> "Column":
     """A number as Spark writes it; NULL where groups are not of three digits, or another mark stands before the fraction."""
-    from pyspark.sql import functions as F
-
     thousands, decimal = how.thousands, how.decimal
     if thousands:
         fraction = "" if thousands == decimal else rf"([{decimal}]\d*)?"
@@ -114,23 +105,17 @@ def cast_timestamp(text: "Column", zone: str | None) -> "Column":
 
     What the zone's clock shows twice is the earlier of the two, what it skips is moved by the width of the gap.
     """
-    from pyspark.sql import functions as F
-
     at = text.try_cast("timestamp")
     return F.when(text.rlike(LOCAL), F.to_utc_timestamp(at, zone)).otherwise(at) if zone else at
 
 
 def is_skipped_time(text: "Column", zone: str) -> "Column":
     """Whether the zone's clock never shows this time."""
-    from pyspark.sql import functions as F
-
     return text.rlike(LOCAL) & (F.from_utc_timestamp(cast_timestamp(text, zone), zone) != text.try_cast("timestamp"))
 
 
 def is_repeated_time(text: "Column", zone: str) -> "Column":
     """Whether the zone's clock shows this time twice."""
-    from pyspark.sql import functions as F
-
     wall, found = text.try_cast("timestamp"), cast_timestamp(text, zone)
     later = found + F.expr("INTERVAL 1 DAY")
     offset = F.unix_micros(F.from_utc_timestamp(later, zone)) - F.unix_micros(later)
@@ -140,8 +125,6 @@ def is_repeated_time(text: "Column", zone: str) -> "Column":
 
 def clock_faults(texts: "Mapping[str, Column]", zone: str | None) -> "dict[str, Column]":
     """Of a row's times as text: which there is without an offset though no zone is declared, how many are skipped or shown twice."""
-    from pyspark.sql import functions as F
-
     plain = {name: trim(text) for name, text in texts.items()}
     if not texts:
         return {}
@@ -154,8 +137,6 @@ def clock_faults(texts: "Mapping[str, Column]", zone: str | None) -> "dict[str, 
 
 def merge_clock_faults(there: Sequence[str], more: "Mapping[str, Column]") -> "dict[str, Column]":
     """What `clocks` found in columns that are there, and more of it."""
-    from pyspark.sql import functions as F
-
     found = {}
     for name in (ZONELESS, SKIPPED, TWICE):
         if parts := [*([col(name)] if name in there else []), *([more[name]] if name in more else [])]:
@@ -164,6 +145,4 @@ def merge_clock_faults(there: Sequence[str], more: "Mapping[str, Column]") -> "d
 
 
 def _sum(values: "Sequence[Column]") -> "Column":
-    from pyspark.sql import functions as F
-
     return reduce(operator.add, (F.coalesce(value, F.lit(0)) for value in values))

@@ -9,6 +9,7 @@ from keyfold.conf.file_period import FilePeriod, propose_period
 from keyfold.core.digests import digest
 from keyfold.core.names import CONTENT, FILE, LAYOUT, PERIOD, RUN
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 from keyfold.engine import tables
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion import increments as files
@@ -146,8 +147,6 @@ def _likely_cause(run: "Run", staged: "DataFrame", reasons: Mapping[str, int]) -
     """What to do about keys that stand in several files, where that is the most frequent reason."""
     if max(reasons, key=lambda reason: reasons[reason]) != DUPLICATE_KEY:
         return ""
-    from pyspark.sql import functions as F
-
     data = run.conf.data
     copies = staged.where(col("keyfold_reason") == DUPLICATE_KEY).groupBy(PERIOD, *map(col, data.key))
     spread = copies.agg(F.count_distinct(FILE).alias("files"), F.count("*").alias("rows")).where("files > 1 and files = rows")
@@ -166,8 +165,6 @@ def _likely_cause(run: "Run", staged: "DataFrame", reasons: Mapping[str, int]) -
 def _commit(
     run: "Run", job: "Job", staged: "DataFrame", plan: files.IngestPlan, kept: Mapping[str, int], told: Mapping[str, Any]
 ) -> None:  # fmt: skip
-    from pyspark.sql import functions as F
-
     data = run.conf.data
     rows = staged.where("keyfold_reason is null").select(
         *map(col, [*data_columns(staged), *([LAYOUT] if data.versions else [])]), PERIOD
@@ -187,8 +184,6 @@ def _commit(
 
 def _refuse_to_lose(run: "Run", rows: "DataFrame", periods: set[str]) -> None:
     """DataError where periods, of whose commit nothing is known, hold keys that no file has now."""
-    from pyspark.sql import functions as F
-
     if not periods:
         return
     key = [PERIOD, *run.conf.data.key]
@@ -204,8 +199,6 @@ def _refuse_to_lose(run: "Run", rows: "DataFrame", periods: set[str]) -> None:
 
 def _staged(run: "Run", data: Data, plan: files.IngestPlan) -> "DataFrame":
     """The rows with their period, and the reason why one cannot be kept; kept at hand, for they are read three times."""
-    from pyspark.sql import functions as F
-
     marked = None
     if not plan.fresh:
         plan.widen(())
@@ -231,8 +224,6 @@ def _staged(run: "Run", data: Data, plan: files.IngestPlan) -> "DataFrame":
 
 
 def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
-    from pyspark.sql import functions as F
-
     source = _read(run, data, some)
     for note in source.notes:
         run.say(note)
@@ -253,8 +244,6 @@ def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
 
 def _period_of_file(data: Data, names: Sequence[str]) -> "Column":
     """text: the period that the path of a row's file gives (DataError where one gives none)."""
-    from pyspark.sql import functions as F
-
     assert isinstance(data.period, FilePeriod)
     periods = data.period.of_paths(str(data.source), names)
     pairs = [F.lit(text) for pair in periods.items() for text in pair]
@@ -268,7 +257,6 @@ def _by_content(data: Data, columns: Sequence[str]) -> bool:
 def _numbered(rows: "DataFrame") -> "DataFrame":
     """With the digest of what the row held, and which of the rows that hold the same it is."""
     from pyspark.sql import Window
-    from pyspark.sql import functions as F
 
     # By the names of its columns, for files may have them in another order.
     cells = F.array_sort(F.map_entries(F.from_json("keyfold_raw", "map<string,string>")))
@@ -281,8 +269,6 @@ def _numbered(rows: "DataFrame") -> "DataFrame":
 
 
 def _read(run: "Run", data: Data, some: Sequence[str]) -> SourceRows:
-    from pyspark.sql import functions as F
-
     if data.versions:
         return layout_reader.read_layouts(run, some)
     assert data.source is not None

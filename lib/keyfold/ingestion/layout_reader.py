@@ -11,6 +11,7 @@ from keyfold.conf.versions import LayoutVersion
 from keyfold.core.digests import digest
 from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, LINE_TEXT
 from keyfold.core.sql import col, quote_identifier
+from keyfold.engine import functions as F
 from keyfold.errors import ConfError, DataError, duplicates
 from keyfold.ingestion import casts, drift, increments, sources
 from keyfold.ingestion.bridges import bridge_column, lineage
@@ -112,8 +113,6 @@ def source_location(data: "Data") -> Any:
 
 def read_layouts(run: "Run", some: Sequence[str] | None = None) -> SourceRows:
     """The rows of all places, or of some, in the current schema, with their layout and their file (ConfError, DataError)."""
-    from pyspark.sql import functions as F
-
     data = run.conf.data
     found = [_read(run.spark, data, place) for place in layout_files(data) if some is None or place.at in some]
     told = [[frame_of.name, v.kind, v.said] for frame_of, _, layout in found for v in layout.verdicts]
@@ -133,8 +132,6 @@ def read_layouts(run: "Run", some: Sequence[str] | None = None) -> SourceRows:
 
 def _read(spark: "SparkSession", data: "Data", place: LayoutFile) -> "tuple[LayoutFile, DataFrame, LayoutDrift]":
     """The rows of a place with the columns that its version declares, typed."""
-    from pyspark.sql import functions as F
-
     declared = place.version.types or data.types
     text = place.file is not None and sources.format_of(place.file) in ("csv", "json")
     whole = None if text else _whole(spark, data, place)
@@ -176,8 +173,6 @@ def _header(spark: "SparkSession", path: str, data: "Data") -> list[ArrivedColum
 
 def _whole(spark: "SparkSession", data: "Data", place: LayoutFile) -> SourceRows:
     """The rows of a place that has types of its own."""
-    from pyspark.sql import functions as F
-
     if place.file:
         return sources.read_source(spark, place.file, {}, None, [place.file], data.zone)
     if place.version.delta:
@@ -189,8 +184,6 @@ def _whole(spark: "SparkSession", data: "Data", place: LayoutFile) -> SourceRows
 
 
 def _bridged(data: "Data", place: LayoutFile, rows: "DataFrame") -> "DataFrame":
-    from pyspark.sql import functions as F
-
     old, more = place.version is not data.versions[-1], {}
     if old:
         made = {name: bridge_column(data, place.version, name) for name in data.types}
@@ -256,8 +249,6 @@ def _until(spark: "SparkSession", version: LayoutVersion) -> list[int]:
 
 def _appended(spark: "SparkSession", version: LayoutVersion) -> "DataFrame":
     """Rows of the data files that came in from the first version to the last, in the schema of the last."""
-    from pyspark.sql import functions as F
-
     assert version.delta is not None
     first, until = _until(spark, version)
 

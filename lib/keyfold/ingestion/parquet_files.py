@@ -11,6 +11,7 @@ import pyarrow as pa
 from keyfold.conf.columns import DeclaredColumn, check_folders, check_names, origins
 from keyfold.core.names import FILE
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 from keyfold.errors import DataError, suggestion
 from keyfold.ingestion import casts
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
@@ -27,8 +28,6 @@ def read_parquet(
     spark: "SparkSession", path: str, wanted: Mapping[str, DeclaredColumn], how: casts.TextFormat, files: Sequence[str] = ()
 ) -> SourceRows:
     """The rows of Parquet files (DataError where they differ in their columns, or have a type that is not read)."""
-    from pyspark.sql import functions as F
-
     from keyfold.engine.session import temporary_settings
 
     names = [*files] or local_files(path) or []
@@ -62,15 +61,11 @@ def read_parquet(
 
 def _micros(field: pa.Field) -> "Column":
     """Nanoseconds, which Spark reads as a number, as a time of microseconds; NULL where some would be lost."""
-    from pyspark.sql import functions as F
-
     at = F.timestamp_micros(F.when(col(field.name) % 1000 == 0, F.call_function("div", col(field.name), F.lit(1000))))
     return at if field.type.tz else at.cast("timestamp_ntz")
 
 
 def _lost(name: str) -> "Column":
-    from pyspark.sql import functions as F
-
     return F.when(col(name) % 1000 != 0, F.lit(f"`{name}` has nanoseconds, and a time holds microseconds"))
 
 
@@ -78,8 +73,6 @@ def _declared(
     path: str, rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], folders: Sequence[str], how: casts.TextFormat
 ) -> "DataFrame":
     """With the types of columns that folders name (DataError where a renamed column has another than the conf says)."""
-    from pyspark.sql import functions as F
-
     types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     for name, column in wanted.items():
         if column.name in folders:

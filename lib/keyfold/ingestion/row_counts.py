@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from keyfold.core.names import FILE, PERIOD
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 from keyfold.errors import DataError
 from keyfold.ingestion import casts, increments, similar_keys
 
@@ -24,8 +25,6 @@ def exceeds_share(part: int, whole: int, share: float) -> bool:
 
 def count_rows(staged: "DataFrame", data: "Data") -> "list[Row]":
     """Rows by file, period and reason, and what is odd in them; refuses times of no zone."""
-    from pyspark.sql import functions as F
-
     kept = col("keyfold_reason").isNull()
     also = {
         "unusual": F.max(kept & similar_keys.may_be_denormalised(staged, data.key)),

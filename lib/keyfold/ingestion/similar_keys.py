@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -17,8 +18,6 @@ _UNUSUAL = r"[\p{M}\u1100-\u11ff\u0340-\u0387\u1f71-\u1ffd\u2000\u2001\u2126\u21
 
 def may_be_denormalised(rows: "DataFrame", key: Sequence[str]) -> "Column":
     """Whether a row's key may be in another form than NFC."""
-    from pyspark.sql import functions as F
-
     found = F.lit(False)
     for name in _texts(rows, key):
         found = found | F.coalesce(col(name).rlike(_UNUSUAL), F.lit(False))
@@ -27,7 +26,6 @@ def may_be_denormalised(rows: "DataFrame", key: Sequence[str]) -> "Column":
 
 def similar_key_note(rows: "DataFrame", period: str, key: Sequence[str]) -> list[str]:
     """A sentence on the keys of one period that are equal in NFC, or none."""
-    from pyspark.sql import functions as F
     from pyspark.sql.pandas.functions import pandas_udf
 
     texts = _texts(rows, key)

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from keyfold.engine import functions as F
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
@@ -30,8 +32,6 @@ def escape_glob(file: str) -> str:
 
 def source_file(rows: "DataFrame") -> "Column":
     """The name of the file that a row is of: a path, where it is local."""
-    from pyspark.sql import functions as F
-
     uri = rows.metadataColumn("_metadata").getField("file_path")
     name = F.url_decode(F.replace(uri, F.lit("+"), F.lit("%2B")))
     return F.regexp_replace(name, "^file:/+", "/")

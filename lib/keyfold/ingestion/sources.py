@@ -11,6 +11,7 @@ from keyfold.conf.columns import Columns, DeclaredColumn, declared_columns, is_o
 from keyfold.conf.csv import CsvOptions
 from keyfold.core.names import FILE, LINE, LINE_REASON, LINE_TEXT
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 from keyfold.ingestion import casts, parquet_files, text_files
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
 from keyfold.ingestion.text_files import check_header
@@ -68,8 +69,6 @@ def read_source(
     zone: str | None = None,
 ) -> SourceRows:
     """The rows of a source, or of some of its files (DataError for an empty file or another header)."""
-    from pyspark.sql import functions as F
-
     kind = format_of(path)
     if kind == "parquet":
         return parquet_files.read_parquet(spark, path, declared_columns(columns), text_format(csv, zone), files)
@@ -114,8 +113,6 @@ def _text(
 
 def _images(spark: "SparkSession", paths: Sequence[str]) -> SourceRows:
     """A row a picture: `path` (its folder and its name), `folder` (where each class has one, the class) and `image`, its bytes."""
-    from pyspark.sql import functions as F
-
     files = spark.read.format("binaryFile").load([*paths])
     files = files.withColumn(FILE, source_file(files)).where(F.lower(FILE).rlike(rf"({'|'.join(map(re.escape, IMAGES))})$"))
     names = F.split(FILE, "/")
@@ -132,8 +129,6 @@ def text_format(csv: CsvOptions | None, zone: str | None) -> casts.TextFormat:
 
 
 def _typed(rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], how: casts.TextFormat, notes: Sequence[str]) -> SourceRows:
-    from pyspark.sql import functions as F
-
     names = [c for c in rows.columns if c not in (FILE, LINE, LINE_TEXT, LINE_REASON)]
     table = {name: wanted.get(name, DeclaredColumn("string", None, name, "string")) for name in names}
     plain = {n: casts.iso_text(col(n), c.type, c.form) if c.form else col(n) for n, c in table.items()}

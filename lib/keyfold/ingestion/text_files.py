@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from keyfold.conf.columns import DeclaredColumn, check_folders, check_names
 from keyfold.core.names import FILE, LINE, LINE_REASON, LINE_TEXT
+from keyfold.engine import functions as F
 from keyfold.errors import DataError, suggestion
 from keyfold.readers.blocks import END, Head, read_head
 from keyfold.readers.form import TextForm
@@ -138,8 +139,6 @@ def local_text_files(files: Sequence[str], form: TextForm, *, guess: bool) -> Te
 
 def remote_text_files(spark: "SparkSession", at: Sequence[str], form: TextForm, *, guess: bool) -> TextFiles:
     """Files of another file system, whose bytes come by Spark (DataError as above)."""
-    from pyspark.sql import functions as F
-
     if large := _content(spark, at).where(F.col("length") > _WHOLE).select("file").take(1):
         raise DataError(
             f"{large[0].file} has more than 2 GB, and is read whole where it is; split it, or copy it to this file system"

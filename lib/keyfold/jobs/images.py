@@ -15,6 +15,7 @@ from keyfold.conf.table_names import MADE, taken
 from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
+from keyfold.engine import functions as F
 from keyfold.engine.session import parallel_tasks
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.imaging.decoder_process import Decoder, DecoderOptions
@@ -41,8 +42,6 @@ HELD = 2**25  # bytes of new files that a task holds before it hands them over
 
 def make_images(run: "Run") -> None:
     """Makes the period's images, unless just that was done (ConfError, DataError, PromiseError)."""
-    from pyspark.sql import functions as F
-
     conf = run.conf
     if conf.images is None:
         raise ConfError("images is not set: say what is to be done to the images of which column")
@@ -97,8 +96,6 @@ def _check_columns(conf: Images, key: list[str], rows: "DataFrame") -> None:
 
 def _stamp(rows: "DataFrame", column: str) -> str:
     """Another one once a file that the manifest names is changed, by size or time; of bytes the table's version tells."""
-    from pyspark.sql import functions as F
-
     if rows.schema[column].dataType.simpleString() == "binary":
         return ""
     files = _mapped(rows.select(col(column)), _stamps, "stamp string")
@@ -128,7 +125,6 @@ def _known(conf: Images, table: "Table", period: str, run_id: str, keys: int) ->
 
 
 def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table", period: str, keys: int) -> int:
-    from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import from_arrow_type
     from pyspark.sql.types import StructField, StructType
 
@@ -158,7 +154,6 @@ def _mapped(rows: "DataFrame", of: Any, schema: Any) -> "DataFrame":
 def _dealt(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame":
     """In tasks that have as many pixels each: largest first they are dealt out like cards, there and back."""
     from pyspark.sql import Window
-    from pyspark.sql import functions as F
     from pyspark.sql.types import LongType, StructField, StructType
 
     key = run.conf.data.key

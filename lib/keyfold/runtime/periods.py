@@ -7,6 +7,7 @@ from keyfold.conf.data import Data
 from keyfold.conf.file_period import FilePeriod
 from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 from keyfold.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ def period_of(data: Data, rows: "DataFrame") -> "Column":
 
 def in_period(data: Data, rows: "DataFrame", period: str) -> "Column":
     """Whether a row is of that period: by its time's bounds, which Delta can skip files by and which cost less than a text."""
-    from pyspark.sql import functions as F
-
     same = period_of(data, rows) == period
     if PERIOD in rows.columns or isinstance(data.period, FilePeriod) or len(period) != len(PERIOD_PATTERNS.get(data.period, "")):
         return same
@@ -43,8 +42,6 @@ def in_period(data: Data, rows: "DataFrame", period: str) -> "Column":
 
 def _period(rows: "DataFrame", data: Data) -> "Column":
     """By the time, on the clock of data.zone (DataError where that is no time)."""
-    from pyspark.sql import functions as F
-
     if data.period == "all":
         return F.lit("all")
     if isinstance(data.period, FilePeriod):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from keyfold.core.names import FILE, LINE, PERIOD
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
@@ -20,8 +21,6 @@ def quarantine_staged(run: "Run", run_id: str, staged: "DataFrame", counted: "Se
 
 def quarantine_rows(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
     """Puts rows aside, with `keyfold_reason` and their raw text, unless the same run did so before."""
-    from pyspark.sql import functions as F
-
     if run.quarantine.holds(run_id, run_id, count, "run_id"):
         return
     raw = F.to_json(F.struct(*map(col, data_columns(rows))), {"ignoreNullFields": "false"})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from keyfold.conf.score import Action
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 from keyfold.engine.home import home
 from keyfold.reporting import page
 
@@ -24,8 +25,6 @@ FORMULA = ("=", "+", "-", "@")
 
 def write_actions(run: "Run", run_id: str, period: str, scored: int, mean: float) -> None:
     """Writes each action's keys into `<schema>.<action>` and into a CSV file beside the report; `mean` is that of all probabilities."""
-    from pyspark.sql import functions as F
-
     told = []
     for name, action in run.conf.score.actions.items():
         chosen = _chosen(run, action, period, scored)
@@ -61,8 +60,6 @@ def _rows(run: "Run", period: str) -> "DataFrame":
 
 
 def _chosen(run: "Run", action: Action, period: str, scored: int) -> "pa.Table":
-    from pyspark.sql import functions as F
-
     rows = _rows(run, period).where(col("probability").isNotNull())
     rows = rows if action.over is None else rows.where(col("probability") > F.lit(action.over))
     # Equal probabilities by key, so that the same predictions always choose the same keys.

@@ -10,6 +10,7 @@ from keyfold.conf.table_names import PREDICTED, taken
 from keyfold.core.names import FOLD, PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import imputation, labelled_rows
+from keyfold.engine import functions as F
 from keyfold.engine.session import arrow_batch_settings, parallel_tasks, temporary_settings
 from keyfold.errors import DataError
 from keyfold.feature_store import table
@@ -38,8 +39,6 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
 
     With `strict`, packages of other releases than those that the model was trained with refuse the job.
     """
-    from pyspark.sql import functions as F
-
     conf = run.conf
     with run.job("score") as job:
         for kind in ("predictions", *(f"action {name}" for name in conf.score.actions)):
@@ -94,8 +93,6 @@ def _name(run: "Run") -> str:
 
 
 def _latest(run: "Run", rows: "DataFrame") -> str:
-    from pyspark.sql import functions as F
-
     found = rows.select(F.max(period_of(run.conf.data, rows))).collect()[0][0]
     if found is None:
         raise DataError(f"table `{run.featured.name}` is empty: there is nothing to score")
@@ -111,8 +108,6 @@ def _periods(run: "Run") -> str:
 def _score(
     run: "Run", job: "Job", version: Registered, folds: Folds, found: KeyCheck, period: str, *, strict: bool
 ) -> Outcomes:  # fmt: skip
-    from pyspark.sql import functions as F
-
     with run.step("load"), tempfile.TemporaryDirectory() as folder:
         at = registry.fetch_model(version, Path(folder), run.conf.score.trust)
         if model_folder.is_from_0_1(version.tags):
@@ -185,8 +180,6 @@ def _answered(run: "Run", model: answering.Answering, digest: str, packed: bytes
 
 
 def _refusals(folds: Folds, repeated: "DataFrame") -> "DataFrame":
-    from pyspark.sql import functions as F
-
     reason = F.concat(F.lit("the key stands "), F.col(COPIES).cast("string"), F.lit(" times in the period"))
     said: Any = repeated.withColumns({"status": F.lit("quarantined"), "reason": reason}).drop(COPIES)
     known = set(folds.columns) <= set(said.columns)  # of a repeated key nothing but the key is there

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 from keyfold.engine.tables import TableVersion
 from keyfold.runtime.quarantine import quarantine_rows
 
@@ -39,8 +40,6 @@ class DuplicateKeys(NamedTuple):
 
 def check_keys(run: "Run", job: "Job", rows: "DataFrame", pinned: TableVersion, period: str) -> KeyCheck:
     """Looks at the keys of a period's rows, unless that was done for this version of them."""
-    from pyspark.sql import functions as F
-
     key = run.conf.data.key
     proof = [*pinned, period, key]
     if run.featured.unique(key, pinned.version) or _proven(run, proof):
@@ -73,8 +72,6 @@ def _proven(run: "Run", proof: list[Any]) -> bool:
 
 
 def _counted(run: "Run", rows: "DataFrame") -> "DataFrame":
-    from pyspark.sql import functions as F
-
     time = run.conf.data.time
     latest = F.max(col(time)) if time else F.lit(None)
     return rows.groupBy(*map(col, run.conf.data.key)).agg(F.count("*").alias(COPIES), latest.alias(LATEST))
@@ -96,8 +93,6 @@ def _sorted_out(run: "Run", named: "DataFrame", repeated: "DataFrame") -> Duplic
 
 
 def _text(said: str) -> "Column":
-    from pyspark.sql import functions as F
-
     return F.lit(said)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keyfold.core.sql import col
+from keyfold.engine import functions as F
 from keyfold.errors import DataError
 from keyfold.ingestion.row_counts import exceeds_share
 from keyfold.reporting.sections import reconciliation_section, scores_section
@@ -35,8 +36,6 @@ class Outcomes(NamedTuple):
     @classmethod
     def of(cls, run: "Run", read: int, period: str) -> "Outcomes":
         """What is there now."""
-        from pyspark.sql import functions as F
-
         rows = run.predictions.read().where(col("period") == period)
         bins = F.when(col("probability").isNotNull(), F.floor(F.least(col("probability") * BINS, F.lit(BINS - 1.0))))
         found = rows.groupBy("status", "reason", bins.alias("bin")).agg(
@@ -95,8 +94,6 @@ def committed_outcomes(run: "Run", run_id: str, period: str, found: KeyCheck) ->
 
 
 def _before(run: "Run", period: str) -> "tuple[str, npt.NDArray[np.int64]] | None":
-    from pyspark.sql import functions as F
-
     rows: DataFrame = run.predictions.read().where(col("period") < period)
     last = rows.select(F.max("period")).collect()[0][0]
     if last is None:

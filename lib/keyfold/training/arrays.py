@@ -14,6 +14,7 @@ from keyfold.core.row_hash import key_hash, sample_place
 from keyfold.core.sql import col
 from keyfold.core.types import spark_text
 from keyfold.dataset.labelled_rows import LabelledRows
+from keyfold.engine import functions as F
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.evaluation import metrics
 from keyfold.evaluation.metrics import Metric
@@ -77,8 +78,6 @@ def network_inputs(run: "Run", found: LabelledRows) -> tuple[list[str], tuple[fl
 
 def collect_rows(run: "Run", spec: Spec, found: LabelledRows) -> tuple[ArrayRows, float]:
     """The rows with features on the driver, those of the train fold out of fold; where they would take too much memory, a sample by the key's hash."""
-    from pyspark.sql import functions as F
-
     conf = run.conf
     extra = {c: col(c).cast("string") for c in conf.report.slices} | (
         {conf.report.truth: col(conf.report.truth)} if conf.report.truth else {}

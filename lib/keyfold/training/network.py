@@ -15,6 +15,7 @@ from keyfold.core.names import FOLD, LABEL, ORDER, PART, STREAM, WEIGHT
 from keyfold.core.row_hash import key_hash, sql_key_hash
 from keyfold.core.sql import col
 from keyfold.dataset.labelled_rows import LabelledRows
+from keyfold.engine import functions as F
 from keyfold.engine.home import home
 from keyfold.engine.session import temporary_settings
 from keyfold.engine.tables import Table
@@ -266,8 +267,6 @@ def _kept(run: "Run", spec: Spec, found: LabelledRows, key: list[str]) -> dict[s
 
 
 def _make(run: "Run", table: Table, spec: Spec, found: LabelledRows, key: list[str], name: str) -> None:
-    from pyspark.sql import functions as F
-
     rows = found.rows.where(col(FOLD).isin(*LEARNT_FOLDS))
     number = F.lpad(sql.column(hashing.sql_reduce(sql_key_hash(rows, key, "stream"), STREAMS)).cast("string"), 2, "0")
     columns: dict[str, Any] = {

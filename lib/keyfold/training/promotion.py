@@ -16,6 +16,7 @@ from keyfold.core.names import FOLD, LABEL, ORDER
 from keyfold.core.row_hash import key_hash, sample_place
 from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
+from keyfold.engine import functions as F
 from keyfold.errors import DataError
 from keyfold.evaluation import metrics
 from keyfold.evaluation.metrics import Metric
@@ -113,8 +114,6 @@ def _predicts(model: answers.Answering) -> tuple[bool, Any]:
 
 def _rows(run: "Run", columns: Sequence[str]) -> pa.Table:
     """The labelled rows of the test fold, in an order that does not depend on the cluster (DataError where a column is missing)."""
-    from pyspark.sql import functions as F
-
     found = labelled_rows.labelled_rows(run)
     rows: DataFrame = found.rows.where(col(FOLD) == "test")
     if missing := [name for name in columns if name not in rows.columns]:
