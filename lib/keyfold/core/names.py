@@ -30,3 +30,8 @@ STATE = "keyfold_state"
 KNOWN = "keyfold_known"  # when all that a row's windows look at was known
 
 CONTENT = "content_key"
+REASON = "keyfold_reason"
+RAW = "keyfold_raw"
+CLASS = "keyfold_class"
+GROUP = "keyfold_group"
+UNIT = "keyfold_unit"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.core import hashing, sql
+from keyfold.core.names import UNIT
 from keyfold.core.row_hash import sample_place
 from keyfold.core.types import DAYS, NUMBERS, SqlValue, family_of
 from keyfold.evaluation import label_leakage
@@ -59,7 +60,7 @@ def find_leaks(
         for i, words in enumerate(texts.values())
     ]
     label = sql.col(LABEL).cast("double").alias("y")
-    table = some.withColumn("keyfold_unit", folds.unit(rows)).select(label, half, *taken).toArrow()
+    table = some.withColumn(UNIT, folds.unit(rows)).select(label, half, *taken).toArrow()
     y, fitted = LabelValues(table["y"].to_numpy(), classes), table["half"].to_numpy()
     if not label_leakage.has_enough_rows(y) or fitted.all() or not fitted.any():
         return []

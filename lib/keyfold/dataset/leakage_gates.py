@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold.conf.split import utc_text
 from keyfold.core import sql
-from keyfold.core.names import BRIDGED, FOLD, FOLDS
+from keyfold.core.names import BRIDGED, FOLD, FOLDS, UNIT
 from keyfold.dataset.copies import SHARE, copy_share, count_copies, sql_row_hash
 from keyfold.dataset.label_leaks import Leak, find_leaks
 from keyfold.errors import ConfError, PromiseError, suggestion
@@ -91,7 +91,7 @@ def _cells(rows: "DataFrame", folds: Folds, inputs: Sequence[str], *, classes: b
     if inputs:
         units.append(f"struct({_FEATURES} AS what, {sql_row_hash(map(sql.column_reference, inputs))} AS h)")
     at = folds.sql_time(rows) if folds.split.time else "CAST(NULL AS BIGINT)"
-    each = rows.withColumn("keyfold_unit", folds.unit(rows)).selectExpr(
+    each = rows.withColumn(UNIT, folds.unit(rows)).selectExpr(
         f"array_position({_names()}, {sql.quote_identifier(FOLD)}) - 1 AS fold",
         f"{LABEL if classes else 'CAST(NULL AS BOOLEAN)'} AS positive", f"{at} AS at", f"inline({sql.array_expression(units)})",
     )  # fmt: skip
@@ -126,9 +126,9 @@ def _groups(rows: "DataFrame", folds: Folds, cells: Sequence[FoldCell]) -> Gate:
     seen = f"{split:,} of {whole:,} are in several"
     if not split:
         return Gate(name, True, seen)
-    marked = rows.withColumn("keyfold_unit", folds.unit(rows))
-    several = marked.groupBy("keyfold_unit").agg(sql.column(f"count(DISTINCT {sql.quote_identifier(FOLD)})").alias("keyfold_n"))
-    return Gate(name, False, seen, _first(marked.join(several.where("keyfold_n > 1"), "keyfold_unit", "left_semi"), folds.by))
+    marked = rows.withColumn(UNIT, folds.unit(rows))
+    several = marked.groupBy(UNIT).agg(sql.column(f"count(DISTINCT {sql.quote_identifier(FOLD)})").alias("keyfold_n"))
+    return Gate(name, False, seen, _first(marked.join(several.where("keyfold_n > 1"), UNIT, "left_semi"), folds.by))
 
 
 def _tell_largest(run: "Run", rows: "DataFrame", folds: Folds, cells: Sequence[FoldCell]) -> None:

@@ -7,7 +7,7 @@ from keyfold.conf.columns import Columns
 from keyfold.conf.data import Data
 from keyfold.conf.file_period import FilePeriod, propose_period
 from keyfold.core.digests import digest
-from keyfold.core.names import CONTENT, FILE, LAYOUT, PERIOD, RUN
+from keyfold.core.names import CONTENT, FILE, LAYOUT, PERIOD, RAW, REASON, RUN
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.engine import tables
@@ -148,7 +148,7 @@ def _likely_cause(run: "Run", staged: "DataFrame", reasons: Mapping[str, int]) -
     if max(reasons, key=lambda reason: reasons[reason]) != DUPLICATE_KEY:
         return ""
     data = run.conf.data
-    copies = staged.where(col("keyfold_reason") == DUPLICATE_KEY).groupBy(PERIOD, *map(col, data.key))
+    copies = staged.where(col(REASON) == DUPLICATE_KEY).groupBy(PERIOD, *map(col, data.key))
     spread = copies.agg(F.count_distinct(FILE).alias("files"), F.count("*").alias("rows")).where("files > 1 and files = rows")
     found = spread.agg(F.sum("rows")).collect()[0][0] or 0
     if found < reasons[DUPLICATE_KEY] / 2:
@@ -219,8 +219,8 @@ def _staged(run: "Run", data: Data, plan: files.IngestPlan) -> "DataFrame":
         return marked
     # All copies go: which one came first depends on the order of rows.
     joined = marked.join(twice, [PERIOD, *data.key], "left")
-    reason = F.coalesce(col("keyfold_reason"), col("keyfold_twice"))
-    return joined.withColumn("keyfold_reason", reason).drop("keyfold_twice").select(*map(col, marked.columns))
+    reason = F.coalesce(col(REASON), col("keyfold_twice"))
+    return joined.withColumn(REASON, reason).drop("keyfold_twice").select(*map(col, marked.columns))
 
 
 def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
@@ -239,7 +239,7 @@ def _marked(run: "Run", data: Data, some: Sequence[str]) -> "DataFrame":
         period = _period(rows, data)
         if data.period != "all":
             reason = F.coalesce(reason, F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
-    return rows.withColumns({PERIOD: period, "keyfold_reason": reason, "keyfold_raw": source.raw})
+    return rows.withColumns({PERIOD: period, REASON: reason, RAW: source.raw})
 
 
 def _period_of_file(data: Data, names: Sequence[str]) -> "Column":
@@ -259,9 +259,9 @@ def _numbered(rows: "DataFrame") -> "DataFrame":
     from pyspark.sql import Window
 
     # By the names of its columns, for files may have them in another order.
-    cells = F.array_sort(F.map_entries(F.from_json("keyfold_raw", "map<string,string>")))
-    sorted_ = F.when(col("keyfold_reason").isNull(), F.to_json(F.map_from_entries(cells), EXACT_JSON))
-    content = F.coalesce(sorted_, col("keyfold_raw"))
+    cells = F.array_sort(F.map_entries(F.from_json(RAW, "map<string,string>")))
+    sorted_ = F.when(col(REASON).isNull(), F.to_json(F.map_from_entries(cells), EXACT_JSON))
+    content = F.coalesce(sorted_, col(RAW))
     rows = rows.withColumn("keyfold_content", content)
     alike = Window.partitionBy(PERIOD, "keyfold_content").orderBy(F.lit(0))
     name = F.concat(F.substring(F.sha2("keyfold_content", 256), 1, 32), F.lit("-"), F.row_number().over(alike))

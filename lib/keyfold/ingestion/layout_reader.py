@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold.conf.versions import LayoutVersion
 from keyfold.core.digests import digest
-from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, LINE_TEXT
+from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, LINE_TEXT, RAW, REASON
 from keyfold.core.sql import col, quote_identifier
 from keyfold.engine import functions as F
 from keyfold.errors import ConfError, DataError, duplicates
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
     from keyfold.runtime.run import Run
 
-_REASON, _RAW = "keyfold_reason", "keyfold_raw"
 _APPENDS = (
     "CREATE TABLE",
     "ADD COLUMNS",
@@ -127,7 +126,7 @@ def read_layouts(run: "Run", some: Sequence[str] | None = None) -> SourceRows:
     rows = reduce(
         lambda a, b: a.unionByName(b, allowMissingColumns=True), (_bridged(data, place, rows) for place, rows, _ in found)
     )
-    return SourceRows(rows, F.col(_REASON), F.col(_RAW))
+    return SourceRows(rows, F.col(REASON), F.col(RAW))
 
 
 def _read(spark: "SparkSession", data: "Data", place: LayoutFile) -> "tuple[LayoutFile, DataFrame, LayoutDrift]":
@@ -135,7 +134,7 @@ def _read(spark: "SparkSession", data: "Data", place: LayoutFile) -> "tuple[Layo
     declared = place.version.types or data.types
     text = place.file is not None and sources.format_of(place.file) in ("csv", "json")
     whole = None if text else _whole(spark, data, place)
-    own = (FILE, _RAW, _REASON) if place.file else ()
+    own = (FILE, RAW, REASON) if place.file else ()
     came = _header(spark, str(place.file), data) if whole is None else _came(whole.rows.drop(*own))
     stub = _stub(data, place.version, declared, came)
     layout = drift.compare_layouts(declared, came).settled(place.name, stub)
@@ -147,7 +146,7 @@ def _read(spark: "SparkSession", data: "Data", place: LayoutFile) -> "tuple[Layo
     typed = (col(layout.names[name]).cast(type_).alias(name) for name, type_ in declared.items())
     clocks = casts.merge_clock_faults(source.rows.columns, {})
     line = col(LINE) if LINE in source.rows.columns else F.lit(None).cast("bigint")
-    said = {_REASON: source.reason, _RAW: source.raw, LINE: line} | clocks
+    said = {REASON: source.reason, RAW: source.raw, LINE: line} | clocks
     return place, source.rows.select(*typed, *(c.alias(name) for name, c in said.items())), layout
 
 
@@ -187,17 +186,17 @@ def _bridged(data: "Data", place: LayoutFile, rows: "DataFrame") -> "DataFrame":
     old, more = place.version is not data.versions[-1], {}
     if old:
         made = {name: bridge_column(data, place.version, name) for name in data.types}
-        reason = F.coalesce(col(_REASON), *(g.reason for g in made.values()))
+        reason = F.coalesce(col(REASON), *(g.reason for g in made.values()))
         columns = [g.value.cast(data.types[name]).alias(name) for name, g in made.items()]
         more = casts.clock_faults({name: g.clock for name, g in made.items() if g.clock is not None}, data.zone)
     else:
-        reason, columns = col(_REASON), [col(name) for name in data.types]
+        reason, columns = col(REASON), [col(name) for name in data.types]
     said = {
         LAYOUT: F.lit(place.version.name),
         BRIDGED: F.lit(old),
         FILE: F.lit(place.at),
-        _REASON: reason,
-        _RAW: col(_RAW),
+        REASON: reason,
+        RAW: col(RAW),
         LINE: col(LINE),
     }
     said |= casts.merge_clock_faults(rows.columns, more)

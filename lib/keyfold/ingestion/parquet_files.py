@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from keyfold.conf.columns import DeclaredColumn, check_folders, check_names, origins
-from keyfold.core.names import FILE
+from keyfold.core.names import FILE, RAW, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.errors import DataError, suggestion
@@ -51,12 +51,12 @@ def read_parquet(
         raise DataError(f"data.columns.{renamed[absent]}: `{absent}` of {path} is not there{suggestion(absent, rows.columns)}")
     raw = F.to_json(F.struct(*map(col, rows.columns)), EXACT_JSON)
     # In one projection, for names of the files may be those of the columns beside them.
-    own = {"keyfold_raw": raw, FILE: source_file(rows)}
+    own = {RAW: raw, FILE: source_file(rows)}
     rows = rows.select(*(col(c).alias(renamed.get(c, c)) for c in rows.columns), *(c.alias(name) for name, c in own.items()))
     nanos = [field.with_name(renamed.get(field.name, field.name)) for field in nanos]
     reason = F.coalesce(*(_lost(field.name) for field in nanos), F.lit(None).cast("string"))
-    rows = rows.withColumns({"keyfold_reason": reason} | {field.name: _micros(field) for field in nanos})
-    return SourceRows(_declared(path, rows, wanted, given, how), col("keyfold_reason"), col("keyfold_raw"))
+    rows = rows.withColumns({REASON: reason} | {field.name: _micros(field) for field in nanos})
+    return SourceRows(_declared(path, rows, wanted, given, how), col(REASON), col(RAW))
 
 
 def _micros(field: pa.Field) -> "Column":
@@ -79,7 +79,7 @@ def _declared(
             text = casts.iso_text(col(name), column.type, column.form) if column.form else col(name)
             made = casts.cast_text(text, column.type, how)
             wrong = F.when(made.isNull() & col(name).isNotNull(), casts.why_not(f"`{name}`", text, column.type, column.said))
-            rows = rows.withColumns({name: made, "keyfold_reason": F.coalesce(col("keyfold_reason"), wrong)})
+            rows = rows.withColumns({name: made, REASON: F.coalesce(col(REASON), wrong)})
         elif column.name != name and types[name] != column.said:
             raise DataError(f"data.columns.{name}: `{column.name}` of {path} is {types[name]}, not {column.said}")
     return rows

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from keyfold.core.names import FILE, PERIOD
+from keyfold.core.names import FILE, PERIOD, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.errors import DataError
@@ -25,13 +25,13 @@ def exceeds_share(part: int, whole: int, share: float) -> bool:
 
 def count_rows(staged: "DataFrame", data: "Data") -> "list[Row]":
     """Rows by file, period and reason, and what is odd in them; refuses times of no zone."""
-    kept = col("keyfold_reason").isNull()
+    kept = col(REASON).isNull()
     also = {
         "unusual": F.max(kept & similar_keys.may_be_denormalised(staged, data.key)),
     }
     also |= {name: F.sum(F.when(kept, col(name))) for name in (casts.SKIPPED, casts.TWICE) if name in staged.columns}
     also |= {name: F.min(F.when(kept, col(name))) for name in [casts.ZONELESS] if name in staged.columns}
-    by = staged.groupBy(FILE, PERIOD, "keyfold_reason").agg(F.count("*").alias("n"), *(v.alias(k) for k, v in also.items()))
+    by = staged.groupBy(FILE, PERIOD, REASON).agg(F.count("*").alias("n"), *(v.alias(k) for k, v in also.items()))
     rows = by.collect()
     if zoneless := [said for r in rows if (said := r.asDict().get(casts.ZONELESS))]:
         raise DataError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from keyfold.conf.columns import Columns, DeclaredColumn, declared_columns, is_own, origins
 from keyfold.conf.csv import CsvOptions
-from keyfold.core.names import FILE, LINE, LINE_REASON, LINE_TEXT
+from keyfold.core.names import FILE, LINE, LINE_REASON, LINE_TEXT, RAW, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.ingestion import casts, parquet_files, text_files
@@ -142,7 +142,7 @@ def _typed(rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], how: casts.T
     clocks = casts.clock_faults({n: plain[n] for n, c in table.items() if c.type == "timestamp"}, how.zone)
     kept = rows.select(
         *(value.alias(n) for n, value in cast.items()),
-        F.coalesce(col(LINE_REASON), *wrong, F.lit(None)).alias("keyfold_reason"),
-        F.coalesce(col(LINE_TEXT), values).alias("keyfold_raw"), FILE, LINE, *(value.alias(name) for name, value in clocks.items()),
+        F.coalesce(col(LINE_REASON), *wrong, F.lit(None)).alias(REASON),
+        F.coalesce(col(LINE_TEXT), values).alias(RAW), FILE, LINE, *(value.alias(name) for name, value in clocks.items()),
     )  # fmt: skip
-    return SourceRows(kept, col("keyfold_reason"), col("keyfold_raw"), notes)
+    return SourceRows(kept, col(REASON), col(RAW), notes)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from keyfold.core.names import FILE, LINE, PERIOD
+from keyfold.core.names import FILE, LINE, PERIOD, RAW, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 
@@ -24,12 +24,12 @@ def quarantine_rows(run: "Run", run_id: str, rows: "DataFrame", count: int) -> N
     if run.quarantine.holds(run_id, run_id, count, "run_id"):
         return
     raw = F.to_json(F.struct(*map(col, data_columns(rows))), {"ignoreNullFields": "false"})
-    raw = F.coalesce(col("keyfold_raw"), raw) if "keyfold_raw" in rows.columns else raw
+    raw = F.coalesce(col(RAW), raw) if RAW in rows.columns else raw
     file = col(FILE) if FILE in rows.columns else F.lit(None)
     line = col(LINE) if LINE in rows.columns else F.lit(None)
     aside = rows.select(
         F.lit(run_id).alias("run_id"), F.lit(run.rows.name).alias("table"), col(PERIOD).alias("period"),
-        file.cast("string").alias("file"), line.cast("bigint").alias("line"), col("keyfold_reason").alias("reason"),
+        file.cast("string").alias("file"), line.cast("bigint").alias("line"), col(REASON).alias("reason"),
         raw.alias("raw"), F.current_timestamp().alias("quarantined_at"),
     )  # fmt: skip
     run.quarantine.replace(aside, "run_id", {run_id: count}, job="quarantine")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from keyfold.core.names import REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.engine.tables import TableVersion
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from keyfold.runtime.run import Job, Run
 
-COPIES, LATEST, REASON = "keyfold_n", "keyfold_latest", "keyfold_reason"
+COPIES, LATEST = "keyfold_n", "keyfold_latest"
 
 
 class KeyCheck(NamedTuple):

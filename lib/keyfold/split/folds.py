@@ -18,7 +18,7 @@ import pyarrow as pa
 from keyfold.conf.split import Split
 from keyfold.core import hashing, sql
 from keyfold.core.arrays import Int64s
-from keyfold.core.names import CONTENT
+from keyfold.core.names import CLASS, CONTENT, GROUP
 from keyfold.core.row_hash import _numpy_key_hash, _whole, sql_key_hash, sql_without_copy
 from keyfold.core.types import ARROW, DAYS, MICROS, arrow_family, family_of, require_family
 
@@ -96,13 +96,13 @@ class Folds:
         DataError for a column that cannot be hashed, or is no time.
         """
         if self.strata and self.strata.groups is not None:
-            known = frame.withColumn("keyfold_group", self.unit(frame))
-            known = known.join(self.strata.groups, "keyfold_group", "left")
-            frame = known.select(*map(sql.col, [*frame.columns, "keyfold_class"]))
+            known = frame.withColumn(GROUP, self.unit(frame))
+            known = known.join(self.strata.groups, GROUP, "left")
+            frame = known.select(*map(sql.col, [*frame.columns, CLASS]))
         made = {column: sql.column(self.sql(frame))}
         if number:
             made[number] = sql.column(self._sql_number(frame))
-        return frame.withColumns(made).drop("keyfold_class")
+        return frame.withColumns(made).drop(CLASS)
 
     def unit(self, frame: "DataFrame") -> "Column":
         """bigint: the hash of a row's unit, NULL where its group is unknown and refused (DataError for a type that cannot be hashed)."""
@@ -147,7 +147,7 @@ class Folds:
     @property
     def _class(self) -> str:
         grouped = self.strata is not None and self.strata.groups is not None
-        return "keyfold_class" if grouped else f"CAST({sql.column_reference(self.label)} AS STRING)"
+        return CLASS if grouped else f"CAST({sql.column_reference(self.label)} AS STRING)"
 
     def _sql_timed(self, frame: "DataFrame") -> str:
         assert self.split.time is not None

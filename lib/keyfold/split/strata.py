@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from keyfold.core import hashing, sql
 from keyfold.core.digests import digest
-from keyfold.core.names import CONTENT
+from keyfold.core.names import CLASS, CONTENT, GROUP
 from keyfold.errors import DataError
 from keyfold.split.folds import Folds, Strata
 
@@ -71,7 +71,7 @@ def _groups(run: "Run", identity: str) -> "DataFrame | None":
     if not table.exists():
         return None
     found = table.read().where(sql.col("id") == identity)
-    return found.groupBy("keyfold_group").agg(sql.column("min(keyfold_class)").alias("keyfold_class"))
+    return found.groupBy(GROUP).agg(sql.column("min(keyfold_class)").alias(CLASS))
 
 
 def _digest(groups: "DataFrame | None") -> str:
