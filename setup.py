@@ -47,6 +47,7 @@ setup(
             "nbclient>=0.11",
             "ipykernel>=7",
             "ruff>=0.17",
+            "import-linter>=2.17",
             "mypy>=2.4",
             "pre-commit>=4",
             "types-PyYAML",

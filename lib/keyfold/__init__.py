@@ -10,8 +10,9 @@ that answers (`registry`, `release`), the place of its prediction (`score`, `tab
 
 import sys
 import zipimport
-from importlib import metadata
 from typing import TYPE_CHECKING
+
+from keyfold.version import __version__
 
 if TYPE_CHECKING:
     from keyfold.serving.pyfunc import ServedModel
@@ -20,11 +21,6 @@ if "pyspark.worker" in sys.modules and sys.version_info < (3, 12):
     # Before each task Spark has Python forget what can be imported, and before 3.12 Python then reads all zip files on its path anew,
     # a dozen times: 0.2 s a task (SPARK-54744, gh-103200). In a worker they stay as they are.
     zipimport.zipimporter.invalidate_caches = lambda _: None  # type: ignore[assignment, method-assign]
-
-try:
-    __version__ = metadata.version("keyfold")
-except metadata.PackageNotFoundError:  # put on the path as files, by --py-files
-    __version__ = "0.1.0"
 
 
 def load_model(uri: str, trust: str | None = None) -> "ServedModel":
@@ -38,3 +34,6 @@ def load_model(uri: str, trust: str | None = None) -> "ServedModel":
     from keyfold.serving import pyfunc
 
     return pyfunc.load_model(uri, trust)
+
+
+__all__ = ["__version__", "load_model"]

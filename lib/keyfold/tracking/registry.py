@@ -14,7 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold import __version__
 from keyfold.conf.score import MODEL_URI
 from keyfold.core.digests import folder_digest
 from keyfold.engine.home import home
@@ -23,6 +22,7 @@ from keyfold.evaluation.metrics import Metric
 from keyfold.models.model import Model
 from keyfold.secrets import redacted
 from keyfold.tracking import model_folder
+from keyfold.version import __version__
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
