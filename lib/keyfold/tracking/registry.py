@@ -165,7 +165,7 @@ def _make_name(api: "MlflowClient", name: str) -> None:
 
 def _code(folder: Path) -> Path:
     """The package as files, which the model takes along; out of its archive where --py-files brought it."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     if package.is_dir():
         return package
     archive = next(p for p in package.parents if p.is_file())
