@@ -1,4 +1,4 @@
-"""The README's commands that are marked as tested, run as a reader types them, in a copy of what they need; and its tables."""
+"""The commands of every README that are marked as tested, run as a reader types them, in a copy of what they need; tables and links of the READMEs."""
 
 import os
 import re
@@ -19,19 +19,22 @@ from keyfold.features.kinds import KINDS
 from keyfold.tracking import registry
 from places import ROOT
 
-README = (ROOT / "README.md").read_text("utf-8")
+# The project's own first: the others go on from its tables.
+PATHS = [ROOT / "README.md", *sorted((ROOT / "lib/keyfold").glob("*/README.md")), ROOT / "tests/bench/README.md"]
+READMES = {path: path.read_text("utf-8") for path in PATHS}
+README, ALL = READMES[ROOT / "README.md"], "\n\n".join(READMES.values())
 MARKED = re.compile(r"^<!-- tested(?:: (?P<sizes>.+?))? -->\n```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 CUSTOMERS = 600
 SECRET = "canary-5e0b6a"
 
 
 def marked(language):
-    return [(m["text"], m["sizes"] or "") for m in MARKED.finditer(README) if m["language"] == language]
+    return [(m["text"], m["sizes"] or "") for m in MARKED.finditer(ALL) if m["language"] == language]
 
 
 def commands():
-    """What the README says, in its order: (how to run it, its text)."""
-    for m in MARKED.finditer(README):
+    """How to run each marked command, in the order of the READMEs."""
+    for m in MARKED.finditer(ALL):
         if m["language"] == "python":
             yield [sys.executable, "-c", m["text"]]
         if m["language"] == "sh":
@@ -150,7 +153,7 @@ def test_one_conf_shows_all_there_is():
 
 
 def rows_of(header):
-    """The first cells of the table with that header."""
+    """The first cells of the table of the project's README with that header."""
     body = README.split(f"| {header} |", 1)[1].split("\n\n")[0].splitlines()[2:]
     return [line.split("|")[1].strip().strip("`") for line in body]
 
@@ -164,7 +167,20 @@ def test_each_exit_code_is_told_of():
     assert {int(code) for code in rows_of("exit code")} == codes | {0}
 
 
-def test_what_is_linked_is_there():
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert len(links) >= 5
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def anchors(text):
+    """The names that headings have as targets of links."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_linked_is_there(path):
+    links = re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", READMES[path])
+    missing = [link for link, _ in links if not (path.parent / link).exists()]
+    assert missing == []
+    targets = [((path.parent / link).resolve() if link else path, anchor) for link, anchor in links if anchor]
+    assert [(file, anchor) for file, anchor in targets if anchor not in anchors(file.read_text("utf-8"))] == []
+
+
+def test_the_first_page_is_read_to_the_end():
+    assert len(README.encode()) <= 17_000
