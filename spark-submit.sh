@@ -249,7 +249,7 @@ jars_ready() {
 make_jars() {
   local log
   rm -f "$ARCHIVE.for"
-  log="$("$PY" -c 'import sys; from keyfold.engine.session import record_jars; record_jars(sys.argv[1])' "$JARS" 2>&1)" || {
+  log="$("$PY" -c 'import sys; from keyfold.engine.session import write_delta_jars; write_delta_jars(sys.argv[1])' "$JARS" 2>&1)" || {
     echo "$log"
     die "Spark could not resolve Delta's jars: the lines above say why. Behind a mirror, name it by spark.jars.repositories or" \
       "spark.jars.ivySettings in \$SPARK_CONF_DIR/spark-defaults.conf; then run this again."

@@ -105,7 +105,7 @@ def test_debug_shows_the_stack_trace():
     code, said = exit_of(lambda: parse_conf({"name": "x"}), debug=True)
     assert code == 2
     assert "Traceback" in said
-    assert "in check" in said
+    assert "in parse_conf" in said
     assert "data is missing" in said
 
 

@@ -32,14 +32,14 @@ POISON = 100  # one row in so many
 MARCH, APRIL = "2026-03", "2026-04"
 ONE = """
 import sys
-from keyfold.conf import load
+from keyfold.conf.use_case import load_conf
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.engine.session import session
 
 spark = session("fault")
 for path in sys.argv[1:]:
-    run = Run(load(path), spark, "2026-04")
+    run = Run(load_conf(path), spark, "2026-04")
     open(path + f".{__import__('os').getpid()}.ready", "w").close()
     while not __import__("pathlib").Path(path + ".go").exists():
         __import__("time").sleep(0.01)

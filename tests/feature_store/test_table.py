@@ -130,15 +130,15 @@ def test_what_comes_later_than_is_allowed_changes_nothing_and_is_told(spark, hom
 
 KILLED = """
 import sys
-from keyfold.conf import load
+from keyfold.conf.use_case import load_conf
 from keyfold.runtime.run import Run
 from keyfold.engine.session import session
-from keyfold import feature_table
-from keyfold.ingest import ingest
-run = Run(load(sys.argv[1]), session("killed"))
+from keyfold.feature_store.table import update_feature_table
+from keyfold.ingestion.job import ingest
+run = Run(load_conf(sys.argv[1]), session("killed"))
 ingest(run)
 with run.job("features"):
-    feature_table.ready(run)
+    update_feature_table(run)
 """
 
 

@@ -131,20 +131,20 @@ def test_what_a_rank_finds_wrong_is_a_sentence_and_is_not_tried_again(trained, c
 ON_A_CLUSTER = """
 import sys
 from pathlib import Path
-from keyfold import examples
-from keyfold.conf import load
-from keyfold.ingest import ingest
+from keyfold.conf.use_case import load_conf
+from keyfold.dataset.fit_features import fit_features
+from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.engine.session import session
-from keyfold.training import distributed
+from keyfold.training import network as networks
 
 conf, key, *options = sys.argv[1:]
-run = Run(load(Path(conf), options), session("ranks"))
+run = Run(load_conf(Path(conf), options), session("ranks"))
 ingest(run)
-spec, found = examples.features(run)
+spec, found = fit_features(run)
 for run_id in ("whole", "lost-0", "lost-1"):
     with run.job("train"):
-        network, _ = distributed.trained(run, run_id, spec, found, key.split(","), (1.0, 1.0))
+        network, _ = networks.train_network(run, run_id, spec, found, key.split(","), (1.0, 1.0))
     Path(run_id).mkdir()
     network.save(Path(run_id))
 """

@@ -335,7 +335,8 @@ FAST = "-XX:TieredStopAtLevel=1"  # as in conftest.py
 SCRIPT = """
 import hashlib, sys
 from keyfold.engine.session import session
-from keyfold.split import Folds, Split
+from keyfold.conf.split import Split
+from keyfold.split.folds import Folds
 spark = session()
 rows = spark.read.parquet(sys.argv[1]).repartition(int(sys.argv[2]))
 found = Folds(Split(), ["id"], "churn").add(rows, "fold").select("id", "fold").collect()

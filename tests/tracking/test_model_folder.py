@@ -89,7 +89,7 @@ def refused(version, tmp_path):
 def test_each_file_counts_be_it_changed_or_removed(registered, store, tmp_path):
     version, root = registered
     files = sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file() and "code/keyfold/" not in str(p))
-    files += [Path("code/keyfold/serving.py"), Path("code/keyfold/features/hashed.py")]
+    files += [Path("code/keyfold/serving/pyfunc.py"), Path("code/keyfold/features/kinds/hashed.py")]
     assert {"MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml"} < {str(file) for file in files}
     assert sum(file.parts[0] == "data" for file in files) == 5
     digest, seen = version.tags[model_folder.DIGEST], set()
@@ -132,7 +132,7 @@ def planted(root, marker):
         (root / "MLmodel").write_text(described.replace("keyfold.serving", "evil"))
 
     def own_code():
-        serving = root / "code/keyfold/serving.py"
+        serving = root / "code/keyfold/serving/pyfunc.py"
         serving.write_text(evil + serving.read_text())
 
     return {

@@ -89,7 +89,7 @@ class Decoder:
     def _begin(self) -> Connection:
         ours, theirs = socket.socketpair()
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        command = [sys.executable, "-c", "from keyfold.imaging.decoder_process import answer; answer()", str(theirs.fileno())]
+        command = [sys.executable, "-c", "from keyfold.imaging.decoder_process import serve; serve()", str(theirs.fileno())]
         self._child = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         self._line = Connection(ours.detach())
