@@ -261,7 +261,7 @@ def test_an_override_is_checked_as_the_file_is():
          "data.columns: `a` has the type `strng`, which is none of string, bigint, int, double, boolean, date, timestamp, "
          "timestamp_ntz, decimal(10,2) (did you mean `string`?)"),
         ("features.x.crossed", {"input_cols": ["a", {"feature": "cty"}], "num_buckets": 4},
-         "features.x takes the feature `cty`, which is not there (did you mean `city`?)"),
+         "features.x takes the feature `cty`, which does not exist (did you mean `city`?)"),
         ("train.model.sklearn.estimator", "sklearn.linear_model.LogisticRegresion",
          "train.model.sklearn: there is no estimator `sklearn.linear_model.LogisticRegresion` (did you mean `sklearn.linear_model.LogisticRegression`?)"),
         ("train.model.sklearn.params", {"max_itr": 3},

@@ -80,7 +80,7 @@ def test_a_spec_takes_them_and_its_certificate_has_hard_cases(spark):
     state = spec.features["age"].state
     assert (state["shift"], state["factor"]) == (19.5, pytest.approx(1 / np.arange(40).std()))
     assert spec.features["log"].state["boundaries"] == pytest.approx([math.log(13 * 1.5), math.log(26 * 1.5)])
-    certificate = Certificate.issued(spark, Spec.from_json(spec.to_json()))
+    certificate = Certificate.issue(spark, Spec.from_json(spec.to_json()))
     assert set(SAMPLES) <= set(certificate.rows["x"].to_pylist())
     certificate.check(spec)
 

@@ -36,7 +36,7 @@ def issued(spark):
         for i in range(30)
     ]  # fmt: skip
     spec = Spec.fit(spark.createDataFrame(table(rows)), confs(rows), TARGET)
-    return spec, Certificate.issued(spark, spec)
+    return spec, Certificate.issue(spark, spec)
 
 
 def test_it_holds_where_nothing_changed(issued, tmp_path):
@@ -64,7 +64,7 @@ def test_a_row_by_itself_has_the_features_of_the_batch(issued):
 def test_a_wall_clock_is_no_moment(spark):
     conf = parse_conf({"name": "x", "data": {"key": ["t"]}, "features": {"t": {"hashed": {"input_col": "t", "num_buckets": 8}}}})
     spec = Spec.fit(spark.sql("SELECT TIMESTAMP_NTZ'2026-03-29 01:30:00' t"), conf.features)
-    Certificate.issued(spark, spec).check(spec)
+    Certificate.issue(spark, spec).check(spec)
 
 
 def test_other_bits_name_the_feature_and_the_row(issued):
@@ -79,7 +79,7 @@ def test_other_bits_name_the_feature_and_the_row(issued):
     for name, (key, value) in changed.items():
         kind, state = spec.features[name]
         other = Spec(spec.inputs, spec.features | {name: FittedFeature(kind, state | {key: value})})
-        with pytest.raises(PromiseError, match=rf"features.{name} is computed otherwise here .* row \d+ of the certificate"):
+        with pytest.raises(PromiseError, match=rf"features.{name} is computed differently here .* row \d+ of the certificate"):
             certificate.check(other)
 
 

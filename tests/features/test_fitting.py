@@ -17,8 +17,10 @@ from keyfold.core import exact_sums, quantiles
 from keyfold.core.types import sql_cast
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
+from keyfold.features.fit_plan import FitPlan
+from keyfold.features.inputs import feature_order
 from keyfold.features.kinds import Feature
-from keyfold.features.spec import FitPlan, Spec, feature_order
+from keyfold.features.spec import Spec
 
 SIZES = st.sampled_from([1e-320, 1e-300, 1e-13, 1.0, 1e15, 1e300])
 numbers = st.lists(
@@ -126,7 +128,7 @@ def test_a_constant_column_is_zero_and_told(spark):
     told = []
     spec = plan.spec(plan.measure(frame), told.append)
     assert [a.tolist() for a in spec.arrow(frame.toArrow()).values()] == [[0.0, 0.0, 0.0]] * 3
-    assert told[0] == "features.standard: column `x` has one value in the train fold; the feature says nothing"
+    assert told[0] == "features.standard: column `x` has one value in the train fold; the feature is constant"
     assert len(told) == 3
 
 
@@ -186,7 +188,7 @@ def test_no_unit_and_no_offset_makes_a_feature_constant(spark):
     [
         ([2**62, 2**62 + 1], "bigint", {"scale": "standard"}, "as doubles all are 4.611686018427388e+18; subtract a constant"),
         ([0.0, 5e-324], "double", {"scale": "minmax"}, "varies from 0.0 to 5e-324, which a double cannot scale"),
-        ([-1.7e308, 1.7e308], "double", {"scale": "minmax"}, "which a double cannot scale; give it in another unit"),
+        ([-1.7e308, 1.7e308], "double", {"scale": "minmax"}, "which a double cannot scale; convert it to another unit"),
         ([*[0.0] * 99, 7.0], "double", {"clip": [0.05, 0.95]}, r"quantiles [0.05, 0.95] are both 0.0, so `clip` would"),
     ],
 )

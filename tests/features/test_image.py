@@ -73,7 +73,7 @@ def test_what_cannot_be_used_is_told(cell, conf, message):
 def test_no_sql_and_no_hash_of_an_image(spark):
     frame = spark.createDataFrame([(1, bytearray(images.FILES["png"]))], "id bigint, photo binary")
     spec = Spec.fit(frame, {"f": Feature.model_validate({"image": {"input_col": "photo", "size": [2, 2]}})})
-    with pytest.raises(DataError, match=r"features.f has no SQL form, for its kind is `image`"):
+    with pytest.raises(DataError, match=r"features.f has no SQL form, because its kind is `image`"):
         spec.to_sql("t")
     with pytest.raises((DataError, ConfError), match=r"features.h: column `photo`.*binary"):
         Spec.fit(frame, {"h": Feature.model_validate({"hashed": {"input_col": "photo", "num_buckets": 9}})})

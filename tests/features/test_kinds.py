@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting, matrix
+from keyfold.features.fit_plan import FitPlan
 from keyfold.features.kind import FeatureOutput
 from keyfold.features.kinds import Feature
 from keyfold.features.kinds.text import LOWER
-from keyfold.features.spec import FitPlan, Spec
+from keyfold.features.spec import Spec
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -188,7 +189,7 @@ def test_statistics_of_two_parts_add_up_to_those_of_the_whole(spark, rows, data)
     ("conf", "message"),
     [
         ({"bucketized": {"input_col": "x"}}, "either `boundaries` or `num_buckets`"),
-        ({"bucketized": {"input_col": "x", "boundaries": [2, 1]}}, "must rise"),
+        ({"bucketized": {"input_col": "x", "boundaries": [2, 1]}}, "must be ascending"),
         ({"text": {"input_col": "x"}}, "either `num_buckets`"),
         ({"numeric": {"input_col": "x", "clip": [0.5, 2]}}, "two quantiles between 0 and 1"),
     ],

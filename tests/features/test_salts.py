@@ -9,9 +9,10 @@ from keyfold.conf.split import Split
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.digests import digest
 from keyfold.dataset.imputation import Imputation
+from keyfold.features.fit_plan import FitPlan
 from keyfold.features.fitting import Target
 from keyfold.features.kinds import KINDS
-from keyfold.features.spec import FitPlan, Spec
+from keyfold.features.spec import Spec
 from keyfold.split.folds import Folds
 
 ROWS = pa.table(
@@ -122,7 +123,7 @@ def test_specs_and_their_values(spec):
 
 def test_what_kept_statistics_are_found_by(spec):
     plan, _ = spec
-    assert digest(plan.asked) == "46bbc2ac3e2073829dc3752950794254", "the repr of `Tokens` is a part of it"
+    assert digest(plan.statistics_names) == "46bbc2ac3e2073829dc3752950794254", "the repr of `Tokens` is a part of it"
 
 
 def test_folds_and_stand_ins(spark):

@@ -23,9 +23,10 @@ from keyfold.dataset.labelled_rows import FOLD, labelled_rows
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 from keyfold.features.certificate import Certificate
+from keyfold.features.fit_plan import FitPlan
 from keyfold.features.fitting import Target
 from keyfold.features.kinds import Feature
-from keyfold.features.spec import FitPlan, Spec
+from keyfold.features.spec import Spec
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry
 from keyfold.training.job import train
@@ -202,7 +203,7 @@ def test_statistics_add_up_and_no_layout_matters(spark, rows, data):
 
 def test_the_certificate_is_of_the_form_that_serves(spark):
     spec = fitted(spark, [(c, i % 3 == 0, i) for i, c in enumerate("abcab" * 9)])
-    certificate = Certificate.issued(spark, spec)
+    certificate = Certificate.issue(spark, spec)
     assert certificate.rows.column_names == ["c"]
     assert {"a", "b", "c", None} <= set(certificate.rows["c"].to_pylist())
     certificate.check(Spec.from_json(spec.to_json()))

@@ -14,7 +14,7 @@ from keyfold.cli import main as cli
 from keyfold.conf.columns import declared_columns
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.errors import DataError, suggestion
-from keyfold.features.spec import columns_of as columns_of_kinds
+from keyfold.features.inputs import columns_of as columns_of_kinds
 from keyfold.ingestion import sources
 from keyfold.readers import paths
 

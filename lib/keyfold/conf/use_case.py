@@ -21,8 +21,8 @@ from keyfold.conf.windows import series_definition
 from keyfold.core.digests import digest
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
+from keyfold.features.inputs import feature_order
 from keyfold.features.kinds import Feature
-from keyfold.features.spec import feature_order
 from keyfold.windows.series import SeriesDefinition
 
 SHOWN = 50  # faults of a conf
@@ -66,7 +66,7 @@ class Conf(Section):
             tune.check_tune(self.train)
         except ConfError as error:
             raise ValueError(str(error)) from error
-        if told := [name for name, kind in kinds.items() if self.data.label in kind.own]:
+        if told := [name for name, kind in kinds.items() if self.data.label in kind.row_columns]:
             raise ValueError(
                 f"features.{told[0]} takes `{self.data.label}`, which is data.label, the column to predict; take it out"
             )

@@ -106,7 +106,7 @@ def measure_collisions(rows: "DataFrame", spec: "Spec") -> list[Collisions]:
     names = bucketed_features(spec)
     if not names:
         return []
-    frame, taken = spec.taken(rows)
+    frame, taken = spec.sql_values(rows)
     cells = {name: _cell(spec, name, taken[name]) for name in names}
     buckets = _buckets(frame, cells).persist()
     try:

@@ -9,7 +9,8 @@ from keyfold.dataset.collisions import collisions_section
 from keyfold.dataset.labelled_rows import LabelledRows, labelled_rows, named_period
 from keyfold.errors import ConfError
 from keyfold.feature_store import table as feature_table
-from keyfold.features.spec import FitPlan, Spec
+from keyfold.features.fit_plan import FitPlan
+from keyfold.features.spec import Spec
 from keyfold.reporting import page
 from keyfold.reporting.sections import features_section, folds_section
 
@@ -60,7 +61,7 @@ def _fitted(run: "Run", found: LabelledRows) -> Spec:
     plan, pins = FitPlan.of(rows, run.conf.features, found.target), found.pins(run)
     learnt = found.label if any(f.kind.learns_label for f in run.conf.features.values()) else None
     base = run.identity(
-        "statistics", table=found.version.id, asked=plan.asked, folds=pins["folds"], bridge=pins["bridge"],
+        "statistics", table=found.version.id, asked=plan.statistics_names, folds=pins["folds"], bridge=pins["bridge"],
         positive=learnt and pins["label"],
     )  # fmt: skip
     versions = run.featured.versions_of(PERIOD, found.periods, found.version.version)
@@ -89,7 +90,7 @@ def _folds_section(run: "Run", found: LabelledRows) -> page.PageSection:
 
 
 def _features_section(spec: Spec) -> page.PageSection:
-    from keyfold.features.spec import kind_name
+    from keyfold.features.kinds import kind_name
 
     return features_section(
         [

@@ -55,7 +55,7 @@ class FoldCell(NamedTuple):
 
 def check_gates(run: "Run", found: "LabelledRows") -> list[Gate]:
     """The gates of the split (PromiseError where one is broken)."""
-    from keyfold.features.spec import columns_of
+    from keyfold.features.inputs import columns_of
 
     folds, split = found.folds, run.conf.split
     rows = found.rows.where(f"{sql.quote_identifier(FOLD)} IS NOT NULL")
@@ -220,9 +220,9 @@ def _identical(rows: "DataFrame", found: "LabelledRows", inputs: Sequence[str], 
 
 def _telling(run: "Run", rows: "DataFrame", found: "LabelledRows") -> list[Gate]:
     """Whether a column gives the label away, but for those that the conf allows; windows look at earlier rows alone, and do not."""
+    from keyfold.features.inputs import columns_of
     from keyfold.features.kinds.text import Text
     from keyfold.features.kinds.windowed import Windowed
-    from keyfold.features.spec import columns_of
 
     if run.conf.train and run.conf.train.overfit:
         return []  # of rows that are all there is a table by heart is wanted

@@ -18,7 +18,7 @@ from keyfold.features import fitting
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
 
-    from keyfold.features.spec import FitPlan
+    from keyfold.features.fit_plan import FitPlan
     from keyfold.runtime.run import Run
 
 STATISTICS_TABLE = "keyfold.statistics"
@@ -28,7 +28,7 @@ def cached_statistics(
     run: "Run", base: str, versions: Mapping[str, int], plan: "FitPlan", rows: "DataFrame", period: "Column"
 ) -> pa.Table:
     """The statistics of `rows`, whose periods have `versions`; the periods that are not known yet are read, and kept."""
-    if not plan.reads:
+    if not plan.needs_rows:
         return fitting.STATISTICS_SCHEMA.empty_table()
     table, found = run.table(STATISTICS_TABLE), []
     known = table.read().where(sql.col("base") == base) if table.exists() else None

@@ -1,4 +1,4 @@
-"""The parity certificate: made-up adversarial rows with the features that Spark gave, to be computed again where the spec is loaded."""
+"""The parity certificate: adversarial rows with the features that Spark computed. Loading a model computes them again in Arrow."""
 
 import datetime as dt
 import io
@@ -16,8 +16,9 @@ from pyarrow import feather
 from keyfold.core.derived import SAMPLES, Derived
 from keyfold.core.types import ARROW
 from keyfold.errors import DataError, PromiseError
+from keyfold.features.inputs import feature_order, inputs_of
 from keyfold.features.kind import Array
-from keyfold.features.spec import Spec, feature_order, inputs_of
+from keyfold.features.spec import Spec
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -50,19 +51,19 @@ _FILES = "certified_rows.arrow", "certified_features.arrow"
 
 
 class Certificate(NamedTuple):
-    """`rows` as the spec takes them, and by row the `features` as Spark computed them."""
+    """rows: inputs of a spec. features: one column per feature, as Spark computed it for these rows."""
 
     rows: pa.Table
     features: pa.Table
 
     @classmethod
-    def issued(cls, spark: "SparkSession", spec: Spec) -> "Certificate":
-        """The certificate of a fitted spec; rows that the spec refuses are left out."""
+    def issue(cls, spark: "SparkSession", spec: Spec) -> "Certificate":
+        """Computes the features of adversarial rows in Spark. Rows that the spec refuses are left out."""
         from pyspark.sql.pandas.types import from_arrow_schema
 
         rows = adversarial_rows(spec)
-        rows = rows.filter(pa.array([_taken(spec, rows.slice(i, 1)) for i in range(rows.num_rows)], pa.bool_()))
-        # Else Spark takes wall clocks for moments.
+        rows = rows.filter(pa.array([_is_accepted(spec, rows.slice(i, 1)) for i in range(rows.num_rows)], pa.bool_()))
+        # By default, Spark reads timestamps without zone as instants.
         schema = from_arrow_schema(rows.schema, prefer_timestamp_ntz=True)
         return cls(rows, spec.transform(spark.createDataFrame(rows, schema).coalesce(1)).toArrow())
 
@@ -73,26 +74,25 @@ class Certificate(NamedTuple):
 
     @classmethod
     def load(cls, folder: Path) -> "Certificate":
-        """Reads what `save` wrote (OSError, ArrowInvalid)."""
+        """Reads the files of `save`. Raises OSError or pyarrow.ArrowInvalid if they are missing or damaged."""
         return cls(*(feather.read_table(io.BytesIO((folder / name).read_bytes())) for name in _FILES))
 
     def check(self, spec: Spec) -> None:
-        """Computes the features again (PromiseError for other bits, with the feature and the first row that has them)."""
-        wanted, found = spec.arrays(self.features), spec.arrow(self.rows)
+        """Computes the features again in Arrow. Raises PromiseError, with the first feature and row, if a bit differs."""
+        expected, computed = spec.arrays(self.features), spec.arrow(self.rows)
         for name in feature_order({n: kind for n, (kind, _) in spec.features.items()}):
-            other = np.flatnonzero(bits_differ(wanted[name], found[name]))
-            if len(other):
-                row = int(other[0])
-                columns = spec.columns_of(name)
+            different = np.flatnonzero(bits_differ(expected[name], computed[name]))
+            if len(different):
+                row = int(different[0])
+                inputs = self.rows.select(spec.columns_of(name)).slice(row, 1).to_pylist()[0]
                 raise PromiseError(
-                    f"features.{name} is computed otherwise here than where it was fitted: row {row} of the certificate, "
-                    f"{self.rows.select(columns).slice(row, 1).to_pylist()[0]}, gives {found[name][row]} and not "
-                    f"{wanted[name][row]}; score with the environment of the model"
+                    f"features.{name} is computed differently here than where it was fitted: row {row} of the certificate, "
+                    f"{inputs}, gives {computed[name][row]} and not {expected[name][row]}; score with the environment of the model"
                 )
 
 
 def bits_differ(a: Array, b: Array) -> npt.NDArray[np.bool_]:
-    """By row, whether two arrays of a feature differ in a bit."""
+    """Booleans of shape (rows,): whether a row of two arrays of the same feature differs in any bit."""
     if isinstance(a, pa.Array):
         return np.array([x != y for x, y in zip(a.to_pylist(), b.to_pylist(), strict=True)], bool)
     if a.dtype != b.dtype or a.shape != b.shape:
@@ -102,28 +102,28 @@ def bits_differ(a: Array, b: Array) -> npt.NDArray[np.bool_]:
 
 
 def adversarial_rows(spec: Spec) -> pa.Table:
-    """Rows of hard values, NULL, and values of the spec's own vocabularies, such that each stands beside others."""
-    values = {c: [*_hard(spec, c, family), *_known(spec, c, family), None] for c, family in spec.inputs.items()}
+    """Rows that combine edge cases of each type, NULL, and values of the spec's vocabularies and boundaries."""
+    values = {c: [*_edge_cases(spec, c, family), *_fitted_values(spec, c, family), None] for c, family in spec.inputs.items()}
     rows = max(map(len, values.values()), default=0) + 1
-    # The last row is all NULL; before it, longer columns go on where shorter ones begin again, from another place.
-    cells = {c: [some[(i + n) % len(some)] for i in range(rows - 1)] + [None] for n, (c, some) in enumerate(values.items())}
-    return pa.table({c: pa.array(cells[c], ARROW[family]) for c, family in spec.inputs.items()})
+    # Shorter columns repeat, each from another offset, so that values meet in different combinations. The last row is all NULL.
+    cells = {c: [column[(i + n) % len(column)] for i in range(rows - 1)] for n, (c, column) in enumerate(values.items())}
+    return pa.table({c: pa.array([*cells[c], None], ARROW[family]) for c, family in spec.inputs.items()})
 
 
-def _hard(spec: Spec, column: str, family: str) -> Sequence[Any]:
-    own = (kind.samples(family) for kind, _ in spec.features.values() if column in kind.inputs())
+def _edge_cases(spec: Spec, column: str, family: str) -> Sequence[Any]:
+    own = (kind.certificate_values(family) for kind, _ in spec.features.values() if column in kind.inputs())
     logs = (c for c in inputs_of(kind for kind, _ in spec.features.values()) if isinstance(c, Derived) and c.log == column)
     more = SAMPLES if family == "double" and any(logs) else []
     return [*next((values for values in own if values is not None), _VALUES.get(family, ())), *more]
 
 
-def _known(spec: Spec, column: str, family: str) -> list[Any]:
+def _fitted_values(spec: Spec, column: str, family: str) -> list[Any]:
     states = [state for kind, state in spec.features.values() if kind.inputs()[0] == column]
     key = {"string": "vocabulary", "bigint": "vocabulary", "double": "boundaries"}.get(family, "")
     return list(dict.fromkeys(chain.from_iterable(state.get(key, [])[:4] for state in states)))
 
 
-def _taken(spec: Spec, row: pa.Table) -> bool:
+def _is_accepted(spec: Spec, row: pa.Table) -> bool:
     try:
         spec.arrow(row)
     except DataError:

@@ -1,4 +1,9 @@
-"""What a kind of feature is: conf fields, what it must know to be fitted, and its value in Spark and in Arrow."""
+"""Base class of the kinds of features: conf fields, fitting, and the same value in Spark SQL and in Arrow.
+
+To add a kind, write `kinds/<name>.py` with one subclass of `Kind` (`kinds/hashed.py` and `kinds/bucketized.py` are short examples).
+The conf names it `<name>`, and its fields are the options. `sql` and `arrow` must give the same bits: add the kind to the confs of
+`tests/features/test_parity.py`, which compares both on drawn tables.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -8,8 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from keyfold.core import hashing, sql
-from keyfold.core import vocabulary as lookup
+from keyfold.core import hashing, sql, vocabulary
 from keyfold.core.arrays import Int64s
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.section import Section
@@ -22,25 +26,28 @@ if TYPE_CHECKING:
 
 State = dict[str, Any]  # JSON
 Array = Any  # numpy.ndarray, or pyarrow.ListArray
-MAX_CELLS = 2**24  # 64 MB of floats
+MAX_CELLS = 2**24  # 64 MB of float32
 
 
 class FeatureInput(Section):
-    """An input that is another feature's integers."""
+    """The index of another feature as an input."""
 
-    feature: str
+    feature: str = Field(description="name of a feature that gives one index per row", examples=["city"])
 
     def __str__(self) -> str:
         return f"feature {self.feature}"
 
 
-Input = Annotated[str | FeatureInput, Field(description="a column's name, or {feature: name}")]
+Input = Annotated[str | FeatureInput, Field(description="name of a column, or {feature: name} for the index of another feature")]
 
 
 class FeatureOutput(NamedTuple):
-    """What a feature yields: `length` values a row (None: any number), of a type; an int is an index in [0, width).
+    """Type and shape of a feature.
 
-    `shape` is that of the values of a row, where they are more than a list: (height, width, channels) of a picture.
+    type: "int" is an index in [0, width), stored as int32; "double" and "float" are numbers.
+    width: number of different indices; 1 for numbers.
+    length: values per row; None if it varies (a bag of indices).
+    shape: shape of one row if it has more than one dimension, such as (height, width, channels) of an image.
     """
 
     type: Literal["int", "double", "float"]
@@ -50,114 +57,121 @@ class FeatureOutput(NamedTuple):
 
     @property
     def is_index(self) -> bool:
-        """Whether it is one index."""
+        """Whether a row has exactly one index."""
         return self.type == "int" and self.length == 1
 
     @property
     def columns(self) -> int:
-        """Columns that it takes in a sparse matrix."""
+        """Number of columns in a sparse matrix."""
         return self.width if self.type == "int" else (self.length or 0)
 
     @property
     def cells(self) -> int:
-        """Numbers a row; a bag counts as one."""
+        """Values per row; a bag counts as one."""
         return self.length or 1
 
 
 class Kind(Section):
-    """A kind of feature. Its file is named as the conf names it; the class is found there."""
+    """A kind of feature: a conf section whose fields are its options.
 
-    takes: ClassVar[tuple[str, ...]]  # type families, see `keyfold.core.types`
-    pure: ClassVar[bool] = True  # whether it has an SQL expression; else Spark runs its Arrow form
-    salt_prefix: ClassVar[str]  # of kinds that hash: every salt begins with it, so it must never change
-    learns_label: ClassVar[bool] = False  # whether it needs the target, and training rows have an `out_of_fold` form
+    Required: `takes`, `output`, `arrow`, and `sql` unless `has_sql` is False. Kinds that learn from the training rows also
+    define `fit` with `counted_expressions` or `needs_moments`, which say what is measured for them in the one pass over the rows.
+    """
+
+    takes: ClassVar[tuple[str, ...]]  # accepted type families of columns, see `keyfold.core.types`
+    has_sql: ClassVar[bool] = True  # without an SQL expression, Spark runs `arrow` in Python workers
+    salt_prefix: ClassVar[str]  # first part of the salt of a kind that hashes; must be unique and must never change
+    learns_label: ClassVar[bool] = False  # whether fitting needs the target; training rows then use `out_of_fold`
 
     def inputs(self) -> Sequence[str | Derived | FeatureInput]:
-        """The columns, derived numbers and features it takes, in order."""
+        """Input columns, derived numbers and features, in order."""
         return [self.input_col]  # type: ignore[attr-defined]
 
     @property
-    def own(self) -> list[str]:
-        """The columns of a row itself that its value depends on."""
+    def row_columns(self) -> list[str]:
+        """Columns of the row itself that the value depends on."""
         return [name for c in self.inputs() if not isinstance(c, FeatureInput) for name in raw_columns(c)]
 
     @property
-    def made_of(self) -> str:
-        """How its column is made, where keyfold itself makes it before the features."""
+    def origin(self) -> str:
+        """For error messages: how keyfold computes the input column, or "" if the table has it."""
         return ""
 
     @property
-    def numbers(self) -> bool:
-        """Whether `fit` needs count, min, max, mean and deviation of its inputs."""
+    def needs_moments(self) -> bool:
+        """Whether `fit` needs count, min, max, mean and deviation of the inputs."""
         return False
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
-        """The expressions whose values `fit` needs the counts of."""
+    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+        """Expressions whose value counts `fit` needs, given the inputs without other features."""
         return []
 
-    def fit(self, name: str, of: FeatureStatistics) -> State:
-        """What to keep of the training rows, as JSON."""
+    def fit(self, name: str, statistics: FeatureStatistics) -> State:
+        """Returns the state to keep, as JSON. Raises DataError or ConfError if the feature cannot be fitted."""
         return {}
 
-    def constant(self, of: FeatureStatistics) -> bool:
-        """Whether the training rows show that the feature is the same in all of them."""
+    def is_constant(self, statistics: FeatureStatistics) -> bool:
+        """Whether the feature has the same value in all training rows."""
         return False
 
-    def out(self, state: State) -> FeatureOutput:
-        """What it yields."""
+    def output(self, state: State) -> FeatureOutput:
+        """Type and shape of the values."""
         raise NotImplementedError
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
-        """The feature as an SQL expression, never NULL; of pure kinds alone."""
+        """Spark SQL expression of the feature, never NULL: int, double, float, or an array of them."""
         raise NotImplementedError
 
     def spark(self, values: Sequence[SqlValue], state: State) -> "Column":
-        """The same as a Column."""
-        return sql.column(self.sql(values, state)) if self.pure else _spark_of_arrow(self, values, state)
+        """Spark column of the feature."""
+        return sql.column(self.sql(values, state)) if self.has_sql else _arrow_column(self, values, state)
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """The same as an array: int32, float64 or float32, of (rows) or (rows, length); a list array for any length."""
+        """Values of the feature, with the same bits as `sql`.
+
+        int32, float64 or float32 of shape (rows,) or (rows, length); a pyarrow.ListArray if the length varies.
+        Raises RowsError with a mask of the rows that cannot be used.
+        """
         raise NotImplementedError
 
     def out_of_fold(self, part: str) -> "Kind":
-        """What makes the values of training rows, whose part stands in a column (NULL: the values of all other rows)."""
+        """The kind for training rows, which reads the row's part from a column (NULL: use all parts)."""
         return self
 
-    def samples(self, family: str) -> Sequence[Any] | None:
-        """Values that a certificate has in its column; None for those of the type family."""
+    def certificate_values(self, family: str) -> Sequence[Any] | None:
+        """Input values for the parity certificate; None for the default values of the type family."""
         return None
 
     def note(self, state: State) -> str:
-        """What a person should know of the fitted feature, in a few words."""
+        """Short description of the fitted feature for the report."""
         return ""
 
 
 def rows_at_once(outs: Iterable[FeatureOutput]) -> int:
-    """Of how many rows the features are held at once: images are thousands of numbers each."""
+    """Rows per batch that keep the features below `MAX_CELLS` values."""
     return max(1, MAX_CELLS // max(1, sum(out.cells for out in outs)))
 
 
-def _spark_of_arrow(kind: Kind, values: Sequence[SqlValue], state: State) -> "Column":
-    """The Column of a kind's Arrow form, which Python workers compute."""
+def _arrow_column(kind: Kind, values: Sequence[SqlValue], state: State) -> "Column":
+    """Spark column that Python workers compute with the kind's `arrow`."""
     from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
 
-    out, families = kind.out(state), [value.family for value in values]
+    out, families = kind.output(state), [value.family for value in values]
     rows = rows_at_once([out])
 
-    def form(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    def compute(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         for batch in batches:
-            arrays = batch if isinstance(batch, tuple) else (batch,)  # one column comes by itself
+            arrays = batch if isinstance(batch, tuple) else (batch,)  # Spark passes a single column without a tuple
             for start in range(0, len(arrays[0]), rows):
-                parts = zip(arrays, families, strict=True)
-                taken = [ArrowValue(array.slice(start, rows).cast(ARROW[family]), family) for array, family in parts]
-                yield _listed(kind.arrow(taken, state))
+                pairs = zip(arrays, families, strict=True)
+                inputs = [ArrowValue(array.slice(start, rows).cast(ARROW[family]), family) for array, family in pairs]
+                yield _as_arrow(kind.arrow(inputs, state))
 
-    made = arrow_udf(form, out.type if out.length == 1 else f"array<{out.type}>")
-    return made(*(sql.column(value.column) for value in values))
+    udf = arrow_udf(compute, out.type if out.length == 1 else f"array<{out.type}>")
+    return udf(*(sql.column(value.column) for value in values))
 
 
-def _listed(array: Array) -> pa.Array:
-    """An Arrow array of numbers, or of lists of them."""
+def _as_arrow(array: Array) -> pa.Array:
     if isinstance(array, pa.ListArray):
         return array
     if array.ndim == 1:
@@ -167,50 +181,54 @@ def _listed(array: Array) -> pa.Array:
 
 
 def as_int32(array: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-    """The type of every index."""
+    """Converts to int32, the type of every index."""
     return array.astype(np.int32)
 
 
 def salt_of(kind: Kind, name: str, salt: str | None) -> str:
-    """The full salt of a feature; no two kinds share one."""
+    """Full salt of a feature. The prefix keeps the salts of different kinds apart."""
     return f"{kind.salt_prefix}:{name if salt is None else salt}"
 
 
 def fit_vocabulary(
     name: str, column: str, family: str, counts: pa.Table, min_frequency: int = 1, most: int | None = None
 ) -> list[str] | list[int]:
-    """Canonical values, most frequent first, ties by their UTF-8 bytes (DataError where two of them share a hash)."""
-    kept = rank_values(counts, min_frequency, most)
-    found = kept if family in ("string", "decimal") else [int(value) for value in kept]
-    if not lookup.has_distinct_hashes(found):
+    """Canonical values, most frequent first, ties by UTF-8 bytes. Raises DataError if two of them share a hash."""
+    ranked = rank_values(counts, min_frequency, most)
+    words = ranked if family in ("string", "decimal") else [int(value) for value in ranked]
+    if not vocabulary.has_distinct_hashes(words):
         raise DataError(f"features.{name}: two values of `{column}` share a 64-bit hash; use `hashed` instead")
-    return found
+    return words
 
 
 def sql_bucket(salt: str, hashes: Sequence[str], num_buckets: int) -> str:
-    """int in [1, num_buckets), of value hashes."""
+    """SQL int in [1, num_buckets): the bucket of one or more value hashes."""
     return f"CAST({hashing.sql_reduce(hashing.sql_feature_hash(salt, hashes), num_buckets - 1)} + 1L AS INT)"
 
 
 def bucket_of(salt: str, hashes: Sequence[Int64s], num_buckets: int) -> npt.NDArray[np.int32]:
-    """int32 in [1, num_buckets), of value hashes."""
+    """int32 in [1, num_buckets): the bucket of one or more value hashes."""
     return as_int32(hashing.reduce(hashing.feature_hash(salt, hashes), num_buckets - 1) + 1)
 
 
 class Bucketed(Kind):
-    """A kind that yields the bucket of its inputs, an index in [0, num_buckets), under the hash contract."""
+    """Base class of kinds that hash their inputs to a bucket in [1, num_buckets). Bucket 0: all inputs are NULL."""
 
     takes: ClassVar = HASHED
 
-    num_buckets: int = Field(ge=2, le=hashing.MAX_BUCKETS, description="bucket 0, for NULL, counts too")
-    salt: str | None = Field(None, description="default: the feature's name")
+    num_buckets: int = Field(
+        ge=2, le=hashing.MAX_BUCKETS, description="number of buckets, including bucket 0 for NULL", examples=[1024]
+    )
+    salt: str | None = Field(
+        None, description="salt of the hash; default: the feature's name. Another salt gives other collisions"
+    )
 
-    def fit(self, name: str, of: FeatureStatistics) -> State:
-        """The salt."""
+    def fit(self, name: str, statistics: FeatureStatistics) -> State:
+        """Keeps the salt."""
         return {"salt": salt_of(self, name, self.salt)}
 
-    def out(self, state: State) -> FeatureOutput:
-        """An index."""
+    def output(self, state: State) -> FeatureOutput:
+        """One index in [0, num_buckets)."""
         return FeatureOutput("int", self.num_buckets)
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
@@ -219,7 +237,7 @@ class Bucketed(Kind):
         return f"CASE WHEN {absent} THEN 0 ELSE {sql_bucket(state['salt'], [v.hash for v in values], self.num_buckets)} END"
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """int32"""
+        """int32 of shape (rows,)"""
         absent = np.logical_and.reduce([v.null for v in values])
         return as_int32(np.where(absent, 0, bucket_of(state["salt"], [v.hash for v in values], self.num_buckets)))
 

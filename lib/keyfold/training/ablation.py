@@ -9,7 +9,8 @@ from keyfold.conf.report import remaining_features
 from keyfold.core import digests
 from keyfold.evaluation import metrics
 from keyfold.evaluation.metrics import Metric
-from keyfold.features.spec import Spec, columns_of
+from keyfold.features.inputs import columns_of
+from keyfold.features.spec import Spec
 from keyfold.models.model import Model
 from keyfold.reporting.page import ARROWS, METRIC_NAMES, PageSection, comma_list, html_table, interval_figure
 

@@ -111,7 +111,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: LabelledRows, name: str) -
             step.rows = learnt.table.num_rows
             weight = row_weights(learnt, weights)
             estimator = train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, train.seed)
-    model = Model(spec, estimator, found.label, Certificate.issued(run.spark, spec))
+    model = Model(spec, estimator, found.label, Certificate.issue(run.spark, spec))
     if (parity := model.parity).differ:
         run.say(f"{INEXACT} ({parity})")
     with run.step("evaluate") as step:
@@ -201,7 +201,7 @@ def fit_one_batch(run: "Run", spec: Spec, found: LabelledRows) -> None:
         step.rows = some.table.num_rows
         weight = row_weights(some, class_weights(train, found))
         model = train.model.sklearn.fit(spec, some.arrays, some.y, weight, train.seed)
-    measured = measure_model(Model(spec, model, found.label, Certificate.issued(run.spark, spec)), some)
+    measured = measure_model(Model(spec, model, found.label, Certificate.issue(run.spark, spec)), some)
     said = ", ".join(f"{name} {metrics.format_number(metric.value, digits=4)}" for name, metric in measured.items())
     run.say(f"of {step.rows:,} rows that it learnt itself: {said}")
 

@@ -1,23 +1,23 @@
-"""The kinds of features: one file each, found by themselves."""
+"""The kinds of features, one file each. A new file in this folder is a new kind; it needs no registration."""
 
 import importlib
 import pkgutil
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pydantic import create_model, model_validator
+from pydantic import Field, create_model, model_validator
 
 from keyfold.core.section import Section
 from keyfold.features.kind import Kind
 
 
-def _found() -> dict[str, type[Kind]]:
-    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "kind"]
+def _find_kinds() -> dict[str, type[Kind]]:
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
     return {name: _only_kind(importlib.import_module(f"{__name__}.{name}")) for name in names}
 
 
 def _only_kind(module: ModuleType) -> type[Kind]:
-    """The kind that a file defines; others that it needs for itself have names that begin with `_`."""
+    """The one public kind of a module. Names of other kinds in it start with `_`."""
     (kind,) = (
         member
         for member in vars(module).values()
@@ -29,7 +29,12 @@ def _only_kind(module: ModuleType) -> type[Kind]:
     return kind
 
 
-KINDS = _found()
+KINDS = _find_kinds()
+
+
+def kind_name(kind: Kind) -> str:
+    """Name of a kind in confs: the name of its file."""
+    return next(name for name, class_ in KINDS.items() if type(kind) is class_)
 
 
 class _Feature(Section):
@@ -43,19 +48,21 @@ class _Feature(Section):
 
     @property
     def name(self) -> str:
-        """The kind's name."""
+        """Name of the kind."""
         return next(iter(self.model_fields_set))
 
     @property
     def kind(self) -> Kind:
-        """The kind with its fields."""
+        """The kind with its options."""
         return getattr(self, self.name)  # type: ignore[no-any-return]
 
 
-_fields: dict[str, Any] = {name: (kind | None, None) for name, kind in KINDS.items()}
+_fields: dict[str, Any] = {
+    name: (kind | None, Field(None, description=(kind.__doc__ or "").partition("\n")[0])) for name, kind in KINDS.items()
+}
 if TYPE_CHECKING:
     Feature = _Feature
 else:
-    Feature = create_model("Feature", __base__=_Feature, __doc__="One feature: {kind: its fields}.", **_fields)
+    Feature = create_model("Feature", __base__=_Feature, __doc__="One feature: {kind: its options}.", **_fields)
 
-__all__ = ["KINDS", "Feature"]
+__all__ = ["KINDS", "Feature", "kind_name"]

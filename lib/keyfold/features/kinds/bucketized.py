@@ -1,7 +1,4 @@
-"""The range that a number falls into, between boundaries that are given or are quantiles of the train fold.
-
-Index 0 is a missing number (NULL, NaN, an infinity), 1 is below the first boundary; a boundary belongs to the range above it.
-"""
+"""Range of a number, between given boundaries or quantiles of the train fold."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,53 +16,61 @@ from keyfold.features.kind import Array, FeatureOutput, Kind, State, as_int32
 
 
 class Bucketized(Kind):
-    """An index in [0, number of ranges + 1)."""
+    """The range of a number, between given boundaries or quantiles of the train fold.
+
+    Index 1 is below the first boundary, index 2 starts at the first boundary, and so on: a boundary belongs to the range above it.
+    Output: one index in [0, number of boundaries + 2); int32 of shape (rows,).
+    NULL: index 0, like NaN and infinity.
+    Errors: DataError if quantiles are asked for and the train fold has no number.
+    """
 
     takes: ClassVar = NUMBERS
 
     input_col: InputColumn
-    boundaries: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(None, min_length=1, max_length=1000)
+    boundaries: list[Annotated[float, Field(allow_inf_nan=False)]] | None = Field(
+        None, min_length=1, max_length=1000, description="ascending boundaries of the ranges", examples=[[0, 10, 100]]
+    )
     num_buckets: int | None = Field(
-        None, ge=2, le=1000, description="ranges of about equally many rows; fewer where values repeat"
+        None, ge=2, le=1000, description="number of ranges with about the same number of rows; fewer if values repeat"
     )
 
     @field_validator("boundaries")
     @classmethod
-    def _rise(cls, boundaries: list[float] | None) -> list[float] | None:
+    def _check_ascending(cls, boundaries: list[float] | None) -> list[float] | None:
         if boundaries and any(a >= b for a, b in itertools.pairwise(boundaries)):
-            raise ValueError(f"must rise (got {boundaries})")
+            raise ValueError(f"must be ascending (got {boundaries})")
         return boundaries
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "Bucketized":
+    def _check_one_option(self) -> "Bucketized":
         if (self.boundaries is None) == (self.num_buckets is None):
             raise ValueError("must have either `boundaries` or `num_buckets`")
         return self
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
-        """The numbers, where quantiles are needed."""
-        return [CountedExpression(values[0].number, cut=True)] if self.num_buckets else []
+    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+        """The numbers, for quantiles."""
+        return [CountedExpression(values[0].number, shortened=True)] if self.num_buckets else []
 
-    def fit(self, name: str, of: FeatureStatistics) -> State:
-        """The boundaries."""
+    def fit(self, name: str, statistics: FeatureStatistics) -> State:
+        """Keeps the boundaries."""
         if self.boundaries:
             return {"boundaries": [b + 0.0 for b in self.boundaries]}
-        (counts,) = of.counts
+        (counts,) = statistics.counts
         if not counts.num_rows:
             raise DataError(f"features.{name}: column `{self.input_col}` has no number in the train fold; leave the feature out")
         n = self.num_buckets or 0
         values = counts["value"].to_numpy()
-        found = set(quantiles.quantiles_at(values, counts["amount"].to_numpy(), [i / n for i in range(1, n)]))
-        if len(values) > 1 and found == {values.min()}:  # else most rows, and with them all, would be in one range
-            found = {np.sort(values)[1]}
-        return {"boundaries": sorted(map(float, found))}
+        boundaries = set(quantiles.quantiles_at(values, counts["amount"].to_numpy(), [i / n for i in range(1, n)]))
+        if len(values) > 1 and boundaries == {values.min()}:  # all rows would be in one range
+            boundaries = {np.sort(values)[1]}
+        return {"boundaries": sorted(map(float, boundaries))}
 
-    def constant(self, of: FeatureStatistics) -> bool:
-        """Whether there is one number, and all quantiles are that."""
-        return bool(of.counts) and of.counts[0].num_rows == 1
+    def is_constant(self, statistics: FeatureStatistics) -> bool:
+        """Whether quantiles are asked for and all numbers are equal."""
+        return bool(statistics.counts) and statistics.counts[0].num_rows == 1
 
-    def out(self, state: State) -> FeatureOutput:
-        """An index."""
+    def output(self, state: State) -> FeatureOutput:
+        """One index."""
         return FeatureOutput("int", len(state["boundaries"]) + 2)
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
@@ -74,7 +79,7 @@ class Bucketized(Kind):
         return f"CASE WHEN ({x}) IS NULL THEN 0 ELSE {_search(f'({x})', state['boundaries'], 1)} END"
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """int32"""
+        """int32 of shape (rows,)"""
         x = values[0].number
         return as_int32(np.where(np.isnan(x), 0, np.searchsorted(state["boundaries"], x, side="right") + 1))
 
@@ -85,7 +90,7 @@ class Bucketized(Kind):
 
 
 def _search(x: str, boundaries: Sequence[float], first: int) -> str:
-    """Bisection: the number of boundaries that are not above x, and `first`."""
+    """SQL bisection: `first` plus the number of boundaries that are at most x."""
     if not boundaries:
         return str(first)
     half = len(boundaries) // 2

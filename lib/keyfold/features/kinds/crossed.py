@@ -1,8 +1,4 @@
-"""Two or more values as one: the hash of their value hashes, in order. A hashed feature is a cross of one.
-
-Bucket 0 where all inputs are NULL; one NULL among several is a value. With `num_buckets: exact` each combination of the
-indices of other features has its own place, and none is shared.
-"""
+"""Combination of two or more values, as one index."""
 
 import math
 from collections.abc import Sequence
@@ -21,52 +17,66 @@ from keyfold.features.kind import Array, Bucketed, FeatureInput, FeatureOutput, 
 
 
 class Crossed(Bucketed):
-    """An index in [0, num_buckets)."""
+    """The combination of two or more values, hashed to a bucket or with an index of its own.
+
+    With a number of buckets: the hash of the inputs in order. `hashed` is the same for a single input.
+    With `num_buckets: exact`: all inputs are features with one index, and each combination has its own index.
+
+    Output: one index in [0, num_buckets), or in [0, product of the widths of the inputs); int32 of shape (rows,).
+    NULL: bucket 0 if all inputs are NULL; otherwise NULL is a value like others.
+    Unseen values: as in `hashed`; an exact cross has the indices for unseen values of its inputs.
+    Errors: DataError for a column of floats; ConfError for an exact cross of a column, or of too many combinations.
+    """
 
     salt_prefix: ClassVar = "crossed"
 
-    input_cols: list[Input] = Field(min_length=2)
+    input_cols: list[Input] = Field(
+        min_length=2,
+        description="columns or features to combine; the order matters",
+        examples=[["city", {"feature": "age_range"}]],
+    )
     num_buckets: Literal["exact"] | Annotated[int, Field(ge=2, le=hashing.MAX_BUCKETS)] = Field(  # type: ignore[assignment]
-        description="bucket 0, for NULL, counts too; or `exact`, for a small product of features"
+        description="number of buckets, including bucket 0 for NULL; or exact: one index per combination of features"
     )
 
     def inputs(self) -> Sequence[str | Derived | FeatureInput]:
-        """The inputs, in the order of the conf, which matters."""
+        """The inputs, in the order of the conf."""
         return self.input_cols
 
-    def fit(self, name: str, of: FeatureStatistics) -> State:
-        """The salt, or the number of values of each input (ConfError where there are too many, or an input has none)."""
+    def fit(self, name: str, statistics: FeatureStatistics) -> State:
+        """Keeps the salt, or the width of each input."""
         if self.num_buckets != "exact":
-            return super().fit(name, of)
-        widths = [stats.get("width") for stats in of.inputs]
+            return super().fit(name, statistics)
+        widths = [stats.get("width") for stats in statistics.inputs]
         if None in widths:
             column = self.input_cols[widths.index(None)]
             raise ConfError(
                 f"features.{name}: an exact cross takes features, whose number of values is known; `{column}` is a column. "
-                "Give {feature: …}, or a number of buckets"
+                "Write {feature: …}, or set num_buckets to a number"
             )
-        if math.prod(map(int, widths)) > hashing.MAX_BUCKETS:  # type: ignore[arg-type]
-            raise ConfError(f"features.{name}: an exact cross would have {math.prod(widths):,} values; give a number of buckets")  # type: ignore[arg-type]
+        combinations = math.prod(map(int, widths))  # type: ignore[arg-type]
+        if combinations > hashing.MAX_BUCKETS:
+            raise ConfError(f"features.{name}: an exact cross would have {combinations:,} values; set num_buckets to a number")
         return {"widths": widths}
 
-    def out(self, state: State) -> FeatureOutput:
-        """An index."""
-        return FeatureOutput("int", math.prod(state["widths"])) if self.num_buckets == "exact" else super().out(state)
+    def output(self, state: State) -> FeatureOutput:
+        """One index."""
+        return FeatureOutput("int", math.prod(state["widths"])) if self.num_buckets == "exact" else super().output(state)
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """int"""
         if self.num_buckets != "exact":
             return super().sql(values, state)
-        place = reduce(lambda a, b: f"({a} * {b[1]}L + {b[0].column})", zip(values, state["widths"], strict=True), "0L")
-        return f"CAST({place} AS INT)"
+        index = reduce(lambda a, b: f"({a} * {b[1]}L + {b[0].column})", zip(values, state["widths"], strict=True), "0L")
+        return f"CAST({index} AS INT)"
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """int32"""
+        """int32 of shape (rows,)"""
         if self.num_buckets != "exact":
             return super().arrow(values, state)
         arrays = [v.array.to_numpy(zero_copy_only=False) for v in values]
         return as_int32(np.asarray(reduce(lambda a, b: a * b[1] + b[0], zip(arrays, state["widths"], strict=True), np.int64(0))))
 
     def note(self, state: State) -> str:
-        """The salt, or the shape."""
+        """The salt, or the widths of the inputs."""
         return " × ".join(map(str, state["widths"])) if self.num_buckets == "exact" else super().note(state)

@@ -1,8 +1,6 @@
-"""Parts of a day or an instant, in UTC; a timestamp without zone has its wall clock.
+"""Parts of a date or time, such as the day of the week, as an index, as numbers, or as sine and cosine.
 
-`hour` is 0 to 23, `day_of_week` 1 (Monday) to 7, `day_of_month` 1 to 31, `month` 1 to 12. As numbers one part is an index
-(0 is missing, 1 the first value), which can be crossed; several are doubles (0.0 is missing, 1.0 the first value).
-`cyclic` gives the sine and cosine of each, from a table in the spec, for the last bits of sine differ between machines.
+Sine and cosine come from a table in the spec, because their last bits differ between machines.
 """
 
 import math
@@ -25,7 +23,11 @@ PartName = Literal["hour", "day_of_week", "day_of_month", "month"]
 
 
 class DatePart(NamedTuple):
-    """A part of a day (of days since 1970) or of an instant (of microseconds): how many values, from 0; in SQL; in NumPy."""
+    """A part of a date or time.
+
+    values: number of values; the part is an integer in [0, values). sql, numpy: the part of an integer, which is microseconds
+    since 1970 for `hour`, and days since 1970 for the others.
+    """
 
     values: int
     sql: str
@@ -51,24 +53,33 @@ DATE_PARTS: dict[PartName, DatePart] = {
 
 
 class DateParts(Kind):
-    """One index, or doubles: one a part, or with `cyclic` two."""
+    """Parts of a date or time: hour, day of week, day of month, month.
+
+    Parts are those of UTC; a timestamp without time zone is read as it is. `hour` is 0 to 23, `day_of_week` 1 (Monday) to 7,
+    `day_of_month` 1 to 31, `month` 1 to 12.
+
+    Output: one part is an index (1 is its first value), which `crossed` accepts; int32 of shape (rows,). Several parts are numbers
+    (1.0 is the first value); float64 of shape (rows, parts). With `cyclic`: sine and cosine of each; float64 of (rows, 2 × parts).
+    NULL: index 0, or zeros.
+    Errors: ConfError for the hour of a date, DataError for a column that is neither date nor timestamp.
+    """
 
     takes: ClassVar = DAYS
 
-    input_col: str
-    parts: list[PartName] = Field(["hour", "day_of_week", "month"], min_length=1)
-    cyclic: bool = False
+    input_col: str = Field(description="name of a column of dates or timestamps", examples=["signup_date"])
+    parts: list[PartName] = Field(["hour", "day_of_week", "month"], min_length=1, description="parts to take, in this order")
+    cyclic: bool = Field(False, description="sine and cosine of each part, so that its last value is close to its first")
 
-    def fit(self, name: str, of: FeatureStatistics) -> State:
-        """The family of the column, and the table of sines."""
-        family = of.inputs[0]["family"]
+    def fit(self, name: str, statistics: FeatureStatistics) -> State:
+        """Keeps the type family of the column and the tables of sine and cosine."""
+        family = statistics.inputs[0]["family"]
         if family == "date" and "hour" in self.parts:
             raise ConfError(f"features.{name}: column `{self.input_col}` is a date and has no hour; leave `hour` out of `parts`")
         tables = {part: _circle(DATE_PARTS[part].values) for part in self.parts} if self.cyclic else {}
         return {"family": family, "tables": tables}
 
-    def out(self, state: State) -> FeatureOutput:
-        """An index, or doubles."""
+    def output(self, state: State) -> FeatureOutput:
+        """One index, or numbers."""
         if self.cyclic:
             return FeatureOutput("double", length=2 * len(self.parts))
         only = DATE_PARTS[self.parts[0]]
@@ -77,34 +88,33 @@ class DateParts(Kind):
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """int, or array<double>"""
         (value,) = values
-        found = [self._sql_part(value, part, state["family"]) for part in self.parts]
+        parts = [self._sql_part(value, part, state["family"]) for part in self.parts]
         if self.cyclic:
-            cells = [
-                _sql_table(place, state["tables"][part], i) for part, place in zip(self.parts, found, strict=True) for i in (0, 1)
-            ]
+            tables = (state["tables"][part] for part in self.parts)
+            cells = (_sql_table(part, table, i) for part, table in zip(parts, tables, strict=True) for i in (0, 1))
             return sql.array_expression(f"coalesce({cell}, 0.0D)" for cell in cells)
-        places = [f"coalesce({place} + 1, 0)" for place in found]
-        return places[0] if len(places) == 1 else sql.array_expression(f"CAST({place} AS DOUBLE)" for place in places)
+        indices = [f"coalesce({part} + 1, 0)" for part in parts]
+        return indices[0] if len(indices) == 1 else sql.array_expression(f"CAST({index} AS DOUBLE)" for index in indices)
 
     def _sql_part(self, value: SqlValue, part: PartName, family: str) -> str:
-        of = value.canonical
+        integer = value.canonical
         if family != "date" and part != "hour":
-            of = f"(({of} - pmod({of}, {_DAY}L)) div {_DAY}L)"
-        return DATE_PARTS[part].sql.format(of)
+            integer = f"(({integer} - pmod({integer}, {_DAY}L)) div {_DAY}L)"
+        return DATE_PARTS[part].sql.format(integer)
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """int32 of (rows), or float64 of (rows, length)"""
+        """int32 of shape (rows,), or float64 of shape (rows, length)"""
         (value,) = values
         instants = value.canonical.fill_null(0).to_numpy(zero_copy_only=False)
-        found = [
+        parts = [
             DATE_PARTS[part].numpy(instants if state["family"] == "date" or part == "hour" else instants // _DAY)
             for part in self.parts
         ]
         if self.cyclic:
-            tables = [np.array(state["tables"][part])[place] for part, place in zip(self.parts, found, strict=True)]
-            return np.where(value.null[:, None], 0.0, np.column_stack(tables))
-        places = [np.where(value.null, 0, place + 1) for place in found]
-        return as_int32(places[0]) if len(places) == 1 else np.column_stack(places).astype(np.float64)
+            circles = [np.array(state["tables"][name])[part] for name, part in zip(self.parts, parts, strict=True)]
+            return np.where(value.null[:, None], 0.0, np.column_stack(circles))
+        indices = [np.where(value.null, 0, part + 1) for part in parts]
+        return as_int32(indices[0]) if len(indices) == 1 else np.column_stack(indices).astype(np.float64)
 
     def note(self, state: State) -> str:
         """The parts."""
@@ -115,5 +125,5 @@ def _circle(n: int) -> list[list[float]]:
     return [[math.sin(2 * math.pi * i / n), math.cos(2 * math.pi * i / n)] for i in range(n)]
 
 
-def _sql_table(place: str, table: Sequence[Sequence[float]], i: int) -> str:
-    return f"get({sql.array_expression(sql.double_literal(pair[i]) for pair in table)}, {place})"
+def _sql_table(row: str, table: Sequence[Sequence[float]], i: int) -> str:
+    return f"get({sql.array_expression(sql.double_literal(pair[i]) for pair in table)}, {row})"

@@ -1,7 +1,4 @@
-"""A value's bucket under the hash contract: no fitting, no vocabulary, any new value has its place.
-
-Bucket 0 is NULL; all else, empty text too, falls into 1 … num_buckets - 1. Floats are refused.
-"""
+"""Bucket of a value by its hash. Nothing is fitted."""
 
 from typing import ClassVar
 
@@ -9,7 +6,13 @@ from keyfold.features.kind import Bucketed, Input
 
 
 class Hashed(Bucketed):
-    """An index in [0, num_buckets)."""
+    """The bucket of a value by its hash, without a vocabulary.
+
+    Output: one index in [0, num_buckets); int32 of shape (rows,).
+    NULL: bucket 0. The empty text is a value like others.
+    Unseen values: every value has a bucket in [1, num_buckets). Different values may share one; the report counts collisions.
+    Errors: DataError for a column of floats.
+    """
 
     salt_prefix: ClassVar = "hashed"
 

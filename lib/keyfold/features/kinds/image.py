@@ -1,9 +1,6 @@
-"""The pixels of an image, given as the bytes of its file or as the path of one: upright, of one size, as numbers in [0, 1].
+"""Pixels of an image, resized to one size.
 
-Spark runs the Arrow form, which is Pillow's integer arithmetic and one division of float32 at the end. The first frame counts;
-EXIF says what is up; what is transparent lies on white; 16 bits become their upper 8, colours those of sRGB; the sides are
-stretched to `size`.
-A path is opened where the features are computed, so each machine must see it; what it holds is no part of a run's identity.
+There is no SQL form: Spark runs the Arrow form in Python workers. It is Pillow's integer arithmetic and one float32 division.
 """
 
 import hashlib
@@ -26,19 +23,31 @@ ImageSide = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Image(Kind):
-    """float32 in [0, 1], height × width × channels: row by row, the channels of a pixel side by side. NULL gives zeros."""
+    """The pixels of an image, resized to one size.
+
+    The column holds the bytes of image files, or paths. A path is opened where the features are computed, so every machine must
+    see the file; its content is not part of a run's identity. EXIF orientation is applied, transparency becomes white, the first
+    frame of an animation is taken, 16 bits become 8, colours become sRGB, and the sides are stretched to `size`.
+
+    Output: numbers in [0, 1], row by row with the channels of a pixel together; float32 of shape (rows, height × width × channels).
+    NULL: zeros.
+    Errors: RowsError for an image that cannot be decoded or is too large; scoring quarantines its row.
+    """
 
     takes: ClassVar = ("binary", "string")
-    pure: ClassVar = False
+    has_sql: ClassVar = False
 
-    input_col: str
+    input_col: str = Field(description="name of a column with the bytes of image files, or with paths", examples=["image"])
     size: tuple[ImageSide, ImageSide] = Field(description="[height, width] in pixels", examples=[[32, 32]])
-    mode: Literal["rgb", "gray"] = "rgb"
+    mode: Literal["rgb", "gray"] = Field("rgb", description="three channels, or one")
     max_pixels: int = Field(
-        50_000_000, ge=1, le=MAX_PIXELS, description="a larger image is refused before it is decoded: three or four bytes a pixel"
+        50_000_000,
+        ge=1,
+        le=MAX_PIXELS,
+        description="larger images are refused before decoding, which takes three or four bytes of memory per pixel",
     )
     formats: list[Literal["JPEG", "PNG", "WEBP", "GIF", "BMP"]] = Field(
-        ["JPEG", "PNG", "WEBP"], min_length=1, description="no other decoder is tried, whatever the file's name says"
+        ["JPEG", "PNG", "WEBP"], min_length=1, description="accepted file formats, by content and not by file name"
     )
 
     @property
@@ -49,27 +58,27 @@ class Image(Kind):
     def _length(self) -> int:
         return math.prod(self._shape)
 
-    def out(self, state: State) -> FeatureOutput:
-        """A float for each channel of each pixel."""
+    def output(self, state: State) -> FeatureOutput:
+        """One number per channel and pixel."""
         return FeatureOutput("float", length=self._length, shape=self._shape)
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """float32 of (rows, length), or of (rows) for one gray pixel (DataError for what is no image, or too large a one)"""
+        """float32 of shape (rows, length), or (rows,) for a single gray pixel"""
         (value,) = values
-        found = np.zeros((len(value.array), self._length), np.uint8)
+        cells = np.zeros((len(value.array), self._length), np.uint8)
         faults: dict[int, DataError] = {}
-        for number, (row, cell) in enumerate(zip(found, value.array, strict=True)):
+        for number, (row, cell) in enumerate(zip(cells, value.array, strict=True)):
             try:
                 row[:] = self._pixels(cell.as_py()) if cell.is_valid else 0
             except DataError as error:
                 faults[number] = error
         if faults:
-            raise RowsError(str(next(iter(faults.values()))), np.isin(np.arange(len(found)), list(faults)))
-        numbers = np.divide(found, np.float32(255), dtype=np.float32)
+            raise RowsError(str(next(iter(faults.values()))), np.isin(np.arange(len(cells)), list(faults)))
+        numbers = np.divide(cells, np.float32(255), dtype=np.float32)
         return numbers[:, 0] if self._length == 1 else numbers
 
     def _pixels(self, cell: bytes | str) -> npt.NDArray[np.uint8]:
-        """uint8 of (length), of a file's bytes or its path."""
+        """uint8 of shape (length,)"""
         from PIL.Image import Resampling
 
         try:
@@ -78,11 +87,11 @@ class Image(Kind):
                 return np.asarray(plain.resize(self.size[::-1], Resampling.BILINEAR)).reshape(-1)
         except pixels.UnusableError as error:
             raise DataError(
-                f"column `{self.input_col}`: {_named(cell)} cannot be used: {error}; repair it, or set it to NULL"
+                f"column `{self.input_col}`: {_description(cell)} cannot be used: {error}; repair it, or set it to NULL"
             ) from error
 
-    def samples(self, family: str) -> Sequence[Any]:
-        """A picture as a file of each format; no path, since another machine need not have the file."""
+    def certificate_values(self, family: str) -> Sequence[Any]:
+        """One image file of each format. No paths, because another machine may not have the file."""
         import PIL.Image
 
         if family == "string":
@@ -93,12 +102,12 @@ class Image(Kind):
         return [file.getvalue() for file in files.values()]
 
     def note(self, state: State) -> str:
-        """The size and the mode."""
+        """Size and mode."""
         return f"{self.size[0]} × {self.size[1]} pixels, {self.mode}; NULL: zeros"
 
 
-def _named(cell: bytes | str) -> str:
-    """What a person can find the row by: the path, or what sha2(column, 256) gives."""
+def _description(cell: bytes | str) -> str:
+    """Path or SHA-256 of an image. `sha2(column, 256)` finds the row in Spark."""
     if isinstance(cell, str):
         return f"the file {cell!r:.300}"
     return f"the image of {len(cell):,} bytes with the SHA-256 {hashlib.sha256(cell).hexdigest()}"

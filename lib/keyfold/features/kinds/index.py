@@ -1,4 +1,4 @@
-"""A category's place in a vocabulary, for an embedding: 0 is padding and NULL, 1 is unseen, then by frequency."""
+"""Index of a category in a fitted vocabulary, for an embedding layer."""
 
 from typing import ClassVar
 
@@ -6,6 +6,10 @@ from keyfold.features.kinds.one_hot import OneHot
 
 
 class Index(OneHot):
-    """An index in [0, size of the vocabulary + 2). It is `one_hot`'s; a model that embeds takes it as it is."""
+    """The index of a category in a fitted vocabulary, for an embedding layer.
+
+    The values are those of `one_hot`: 0 is NULL (and padding), 1 is unseen, then by frequency.
+    Output: one index in [0, size of the vocabulary + 2); int32 of shape (rows,).
+    """
 
     salt_prefix: ClassVar = "index"

@@ -1,8 +1,7 @@
-"""A number as it is, standardised, brought to a range, or scaled by its quartiles.
+"""A number, optionally scaled and clipped.
 
-Missing are NULL, NaN and the infinities; -0.0 is 0.0. Spark and NumPy both compute (x - shift) * factor + offset
-in IEEE doubles, in this order, so the bits agree. Mean and deviation are exact sums, rounded once; quantiles are those of
-`keyfold.core.quantiles`. A column that varies in the train fold is refused where the feature would not.
+Spark and NumPy both compute (x - shift) * factor + offset in IEEE doubles, in this order, so their bits are equal. Mean and
+deviation are exact sums that are rounded once; quantiles are those of `keyfold.core.quantiles`.
 """
 
 import math
@@ -22,80 +21,91 @@ from keyfold.features.kind import Array, FeatureOutput, Kind, State
 
 
 class Numeric(Kind):
-    """A double.
+    """A number: unchanged, standardised, scaled to a range, or scaled by its quartiles.
 
-    On the train fold `standard` gives mean 0 and (population) deviation 1, `minmax` the range `to`, `robust` median 0 and an
-    interquartile range of 1 (where the quartiles are equal, numbers are shifted and not scaled).
+    On the train fold, `standard` gives mean 0 and population standard deviation 1, `minmax` the range `to`, and `robust` median 0
+    and interquartile range 1 (if the quartiles are equal, numbers are shifted and not scaled).
+
+    Output: one number; float64 of shape (rows,).
+    NULL: replaced according to `missing`, like NaN and infinity. -0.0 is 0.0.
+    Unseen values: numbers outside the range of the train fold are scaled in the same manner; `clip` limits them.
+    Errors: DataError if the train fold has no number, or if scaling would make a column that varies constant or infinite;
+    RowsError for a missing value with `missing: error`.
     """
 
     takes: ClassVar = NUMBERS
 
     input_col: InputColumn
-    scale: Literal["none", "standard", "minmax", "robust"] = "none"
-    to: tuple[float, float] = (0.0, 1.0)
-    clip: tuple[float, float] | None = Field(
-        None, description="quantiles of the train fold; what lies outside is put on them", examples=[[0.01, 0.99]]
+    scale: Literal["none", "standard", "minmax", "robust"] = Field(
+        "none", description="standard: by mean and deviation; minmax: to the range `to`; robust: by median and quartiles"
     )
-    missing: Literal["mean", "error"] | float = Field("mean", description="what stands in: the mean, a number, or an error")
+    to: tuple[float, float] = Field((0.0, 1.0), description="range [low, high] of scale: minmax on the train fold")
+    clip: tuple[float, float] | None = Field(
+        None, description="quantiles of the train fold to which smaller and larger numbers are set", examples=[[0.01, 0.99]]
+    )
+    missing: Literal["mean", "error"] | float = Field(
+        "mean", description="replacement of missing values: the mean of the train fold, or a number; error: refuse the row"
+    )
 
     @field_validator("to", "clip")
     @classmethod
-    def _rises(cls, to: tuple[float, float] | None) -> tuple[float, float] | None:
+    def _check_range(cls, to: tuple[float, float] | None) -> tuple[float, float] | None:
         if to and not to[0] < to[1]:
             raise ValueError(f"must be [low, high] with low below high (got {list(to)})")
         return to
 
     @field_validator("clip")
     @classmethod
-    def _shares(cls, clip: tuple[float, float] | None) -> tuple[float, float] | None:
+    def _check_quantiles(cls, clip: tuple[float, float] | None) -> tuple[float, float] | None:
         if clip and not 0 <= clip[0] < clip[1] <= 1:
             raise ValueError(f"must be two quantiles between 0 and 1 (got {list(clip)})")
         return clip
 
     @property
-    def numbers(self) -> bool:
-        """Unless the column stays as it is."""
+    def needs_moments(self) -> bool:
+        """Unless the column stays unchanged."""
         return self.scale != "none" or self.clip is not None or self.missing == "mean"
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
-        """The numbers, where quantiles are needed."""
-        return [CountedExpression(values[0].number, cut=True)] if self.scale == "robust" or self.clip else []
+    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+        """The numbers, for quantiles."""
+        return [CountedExpression(values[0].number, shortened=True)] if self.scale == "robust" or self.clip else []
 
-    def fit(self, name: str, of: FeatureStatistics) -> State:
-        """Shift, factor and offset; what stands in for a missing value; the bounds, where there are some."""
-        (stats,) = of.inputs
-        if self.numbers and not stats["count"]:
+    def fit(self, name: str, statistics: FeatureStatistics) -> State:
+        """Keeps shift, factor and offset; the replacement of missing values; the bounds of `clip`."""
+        (stats,) = statistics.inputs
+        if self.needs_moments and not stats["count"]:
             raise DataError(
                 f"features.{name}: column `{self.inputs()[0]}` has no number in the train fold; leave the feature out"
             )
         low, high = stats.get("min", 0.0), stats.get("max", 0.0)
         if self.clip:
-            ends = self._quantiles(of, self.clip)
-            stats = {**stats, "min": max(ends[0], low), "max": min(ends[1], high)}
-        shift, factor, offset = self._line(stats, of)
+            lower, upper = self._quantiles(statistics, self.clip)
+            stats = {**stats, "min": max(lower, low), "max": min(upper, high)}
+        shift, factor, offset = self._line(stats, statistics)
         fill = stats["mean"] if self.missing == "mean" else None if self.missing == "error" else float(self.missing)
-        if self.numbers and self._constant(stats) and fill not in (None, low):
-            factor = 1.0  # so that what is missing is told from the one value that there is
+        if self.needs_moments and self._has_one_value(stats) and fill not in (None, low):
+            factor = 1.0  # keeps missing values apart from the only value
         bounds = [stats["min"], stats["max"]] if self.clip else None
         state = {"shift": shift, "factor": factor, "offset": offset, "fill": fill, "bounds": bounds}
         if stats.get("varies"):
             self._refuse_constant(name, low, high, state)
         return state
 
-    def constant(self, of: FeatureStatistics) -> bool:
-        """Whether the column is, and what stands in for missing values."""
-        stats = of.inputs[0]
-        return self._constant(stats) and self.missing in ("mean", "error", stats["min"])
+    def is_constant(self, statistics: FeatureStatistics) -> bool:
+        """Whether the column has one value, and missing values are replaced by the same."""
+        stats = statistics.inputs[0]
+        return self._has_one_value(stats) and self.missing in ("mean", "error", stats["min"])
 
     @staticmethod
-    def _constant(stats: Stats) -> bool:
+    def _has_one_value(stats: Stats) -> bool:
         return stats.get("varies") is False
 
-    def _quantiles(self, of: FeatureStatistics, shares: Sequence[float]) -> list[float]:
-        (counts,) = of.counts
+    def _quantiles(self, statistics: FeatureStatistics, shares: Sequence[float]) -> list[float]:
+        (counts,) = statistics.counts
         return quantiles.quantiles_at(counts["value"].to_numpy(), counts["amount"].to_numpy(), shares)
 
-    def _line(self, stats: Stats, of: FeatureStatistics) -> tuple[float, float, float]:
+    def _line(self, stats: Stats, statistics: FeatureStatistics) -> tuple[float, float, float]:
+        """Shift, factor and offset."""
         varies = stats.get("varies", False)
         match self.scale:
             case "standard":
@@ -104,12 +114,12 @@ class Numeric(Kind):
                 low, high = stats["min"], stats["max"]
                 return low, _factor(self.to[1] - self.to[0], high - low, varies), self.to[0]
             case "robust":
-                first, median, third = self._quantiles(of, (0.25, 0.5, 0.75))
+                first, median, third = self._quantiles(statistics, (0.25, 0.5, 0.75))
                 return median, _factor(1.0, third - first or 1.0, varies), 0.0
         return 0.0, 1.0, 0.0
 
     def _refuse_constant(self, name: str, low: float, high: float, state: State) -> None:
-        """DataError where what varies from `low` to `high` would be the same everywhere, or infinite: the feature grows with x."""
+        """Raises DataError if the ends of the range [low, high] become equal or infinite. The feature is monotonic."""
         with np.errstate(all="ignore"):
             ends = _scaled(np.array([low, high]), state)
         if ends[0] < ends[1] < np.inf and ends[0] > -np.inf:
@@ -117,17 +127,17 @@ class Numeric(Kind):
         where = f"features.{name}: column `{self.inputs()[0]}`"
         if low == high:
             raise DataError(
-                f"{where} has different values, but as doubles all are {low!r}; subtract a constant at ingest, or take it as a category"
+                f"{where} has different values, but as doubles all are {low!r}; subtract a constant at ingest, or use it as a category"
             )
         if state["bounds"] and state["bounds"][0] >= state["bounds"][1]:
             raise DataError(
                 f"{where} varies from {low!r} to {high!r}, but its quantiles {list(self.clip or ())} are both "
                 f"{state['bounds'][0]!r}, so `clip` would make it constant; widen `clip`, or leave it out"
             )
-        raise DataError(f"{where} varies from {low!r} to {high!r}, which a double cannot scale; give it in another unit")
+        raise DataError(f"{where} varies from {low!r} to {high!r}, which a double cannot scale; convert it to another unit")
 
-    def out(self, state: State) -> FeatureOutput:
-        """A double."""
+    def output(self, state: State) -> FeatureOutput:
+        """One number."""
         return FeatureOutput("double")
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
@@ -142,17 +152,17 @@ class Numeric(Kind):
         return f"(({x} - {sql.double_literal(state['shift'])}) * {sql.double_literal(state['factor'])} + {sql.double_literal(state['offset'])})"
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """float64"""
+        """float64 of shape (rows,)"""
         (value,) = values
         missing = np.isnan(value.number)
         if state["fill"] is None and missing.any():
             raise RowsError(f"column `{self.inputs()[0]}` {_MISSING}", missing)
         x = np.where(missing, state["fill"] if state["fill"] is not None else 0.0, value.number)
-        with np.errstate(over="ignore"):  # what is far beyond the train fold may become infinite, as in Spark
+        with np.errstate(over="ignore"):  # numbers far outside the train fold may become infinite, as in Spark
             return _scaled(x, state)
 
     def note(self, state: State) -> str:
-        """How a value is scaled and filled."""
+        """The formula, and the replacement of missing values."""
         fill = "refused" if state["fill"] is None else f"{state['fill']:.6g}"
         clipped = "x within [{:.6g}, {:.6g}]; ".format(*state["bounds"]) if state["bounds"] else ""
         return f"{clipped}(x - {state['shift']:.6g}) × {state['factor']:.6g} + {state['offset']:.6g}; missing: {fill}"
@@ -168,7 +178,7 @@ def _scaled(x: npt.NDArray[np.float64], state: State) -> npt.NDArray[np.float64]
 
 
 def _factor(to: float, spread: float, varies: bool) -> float:
-    """0 for what does not vary."""
+    """`to` / `spread`; 0 for a constant column."""
     with np.errstate(over="ignore", divide="ignore"):
         factor = float(np.float64(to) / np.float64(spread)) if varies else 0.0
     return factor if math.isfinite(factor) else 0.0

@@ -1,7 +1,7 @@
-"""A category's place in a vocabulary that was fitted: 0 is NULL, 1 is unseen (or too rare), then by frequency.
+"""Index of a category in a fitted vocabulary, as one column per category in a matrix.
 
-A value is found by its value hash, in Spark in a cuckoo table of two arrays, in NumPy by bisection. Two values of one
-vocabulary never share a hash (fitting refuses); an unseen value does with a chance of 2^-64 a vocabulary entry.
+Values are looked up by their 64-bit hash: in Spark in a cuckoo table of two arrays, in NumPy by bisection. Fitting refuses a
+vocabulary in which two values share a hash; an unseen value shares one with a chance of 2^-64 per word of the vocabulary.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from keyfold.core import hashing, sql
-from keyfold.core import vocabulary as lookup
+from keyfold.core import hashing, sql, vocabulary
 from keyfold.core.arrays import Int64s
 from keyfold.core.section import Section
 from keyfold.core.types import HASHED, ArrowValue, SqlValue
@@ -23,40 +22,49 @@ NULL, UNSEEN, FIRST = 0, 1, 2
 
 
 class HashedUnseen(Section):
-    """Unseen values get `hashed` places of their own, behind the vocabulary."""
+    """Unseen values are hashed to indices after the vocabulary."""
 
-    hashed: int = Field(ge=1, le=hashing.MAX_BUCKETS // 2)
+    hashed: int = Field(ge=1, le=hashing.MAX_BUCKETS // 2, description="number of indices for unseen values")
 
 
 class OneHot(Kind):
-    """An index in [0, size of the vocabulary + 2); a matrix holds it as one 1 in as many columns."""
+    """The index of a category in a fitted vocabulary; one column per category in a matrix.
+
+    Index 2 is the most frequent category of the train fold, 3 the next; ties are ordered by UTF-8 bytes.
+    Output: one index in [0, size of the vocabulary + 2), plus the indices for hashed unseen values; int32 of shape (rows,).
+    NULL: index 0.
+    Unseen values: index 1, like categories rarer than `min_frequency` or beyond `max_categories`; see `handle_unseen`.
+    Errors: RowsError for an unseen value with `handle_unseen: error`; DataError for a column of floats.
+    """
 
     takes: ClassVar = HASHED
     salt_prefix: ClassVar = "onehot"
 
-    input_col: str
-    min_frequency: int = Field(1, ge=1, description="rarer values count as unseen")
-    max_categories: int | None = Field(None, ge=1, description="the most frequent ones; the others count as unseen")
+    input_col: str = Field(description="name of a column of categories", examples=["city"])
+    min_frequency: int = Field(1, ge=1, description="rows of the train fold that a category needs; rarer categories are unseen")
+    max_categories: int | None = Field(
+        None, ge=1, description="size of the vocabulary: the most frequent categories; the others are unseen"
+    )
     handle_unseen: Literal["own", "error"] | HashedUnseen = Field(
-        "own", description="one place for all, an error, or {hashed: n} for n places by hash"
+        "own", description="own: one index for all unseen values; error: refuse the row; {hashed: n}: n indices, by hash"
     )
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
-        """The values."""
+    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+        """The categories."""
         return [CountedExpression(values[0].canonical)]
 
-    def fit(self, name: str, of: FeatureStatistics) -> State:
-        """The vocabulary as canonical values, most frequent first, ties by their UTF-8 bytes."""
-        family = of.inputs[0]["family"]
-        known = fit_vocabulary(name, self.input_col, family, of.counts[0], self.min_frequency, self.max_categories)
-        return {"vocabulary": known, "salt": salt_of(self, name, None)}
+    def fit(self, name: str, statistics: FeatureStatistics) -> State:
+        """Keeps the vocabulary, as canonical values, and the salt of hashed unseen values."""
+        family, (counts,) = statistics.inputs[0]["family"], statistics.counts
+        words = fit_vocabulary(name, self.input_col, family, counts, self.min_frequency, self.max_categories)
+        return {"vocabulary": words, "salt": salt_of(self, name, None)}
 
-    def out(self, state: State) -> FeatureOutput:
-        """An index: the vocabulary, NULL, unseen, and the places of hashed ones."""
-        return FeatureOutput("int", len(state["vocabulary"]) + FIRST + self._places)
+    def output(self, state: State) -> FeatureOutput:
+        """One index."""
+        return FeatureOutput("int", len(state["vocabulary"]) + FIRST + self._hashed_indices)
 
     @property
-    def _places(self) -> int:
+    def _hashed_indices(self) -> int:
         return self.handle_unseen.hashed if isinstance(self.handle_unseen, HashedUnseen) else 0
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
@@ -64,32 +72,32 @@ class OneHot(Kind):
         (value,) = values
         unseen = str(UNSEEN)
         if self.handle_unseen == "error":
-            message = f"concat({sql.text_literal(f'keyfold: {self._unseen} ')}, CAST({value.column} AS STRING))"
+            message = f"concat({sql.text_literal(f'keyfold: {self._unseen_message} ')}, CAST({value.column} AS STRING))"
             unseen = f"CAST(raise_error({message}) AS INT)"
-        elif self._places:
-            place = hashing.sql_reduce(hashing.sql_feature_hash(state["salt"], [value.hash]), self._places)
-            unseen = f"CAST({place} + {len(state['vocabulary']) + FIRST}L AS INT)"
-        found = lookup.sql_lookup(value.hash, state["vocabulary"])
-        return f"CASE WHEN {value.null} THEN {NULL} ELSE coalesce({found} + {FIRST}, {unseen}) END"
+        elif self._hashed_indices:
+            bucket = hashing.sql_reduce(hashing.sql_feature_hash(state["salt"], [value.hash]), self._hashed_indices)
+            unseen = f"CAST({bucket} + {len(state['vocabulary']) + FIRST}L AS INT)"
+        place = vocabulary.sql_lookup(value.hash, state["vocabulary"])
+        return f"CASE WHEN {value.null} THEN {NULL} ELSE coalesce({place} + {FIRST}, {unseen}) END"
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """int32"""
+        """int32 of shape (rows,)"""
         (value,) = values
-        found = lookup.lookup(value.hash, state["vocabulary"])
-        unseen = (found < 0) & ~value.null
+        places = vocabulary.lookup(value.hash, state["vocabulary"])
+        unseen = (places < 0) & ~value.null
         if self.handle_unseen == "error" and unseen.any():
-            raise RowsError(f"{self._unseen} {value.array.filter(unseen)[0]}", unseen)
-        other: int | Int64s = UNSEEN
-        if self._places:
-            place = hashing.reduce(hashing.feature_hash(state["salt"], [value.hash]), self._places)
-            other = place + len(state["vocabulary"]) + FIRST
-        return as_int32(np.where(value.null, NULL, np.where(unseen, other, found + FIRST)))
+            raise RowsError(f"{self._unseen_message} {value.array.filter(unseen)[0]}", unseen)
+        unseen_index: int | Int64s = UNSEEN
+        if self._hashed_indices:
+            bucket = hashing.reduce(hashing.feature_hash(state["salt"], [value.hash]), self._hashed_indices)
+            unseen_index = bucket + len(state["vocabulary"]) + FIRST
+        return as_int32(np.where(value.null, NULL, np.where(unseen, unseen_index, places + FIRST)))
 
     @property
-    def _unseen(self) -> str:
+    def _unseen_message(self) -> str:
         return f"column `{self.input_col}` has a value that was not there at fitting, and `handle_unseen` is `error` (choose `own`, or fit again):"
 
     def note(self, state: State) -> str:
-        """The most frequent values."""
+        """The most frequent categories."""
         words = [str(v) for v in state["vocabulary"][:6]]
         return ", ".join(words) + (" …" if len(state["vocabulary"]) > len(words) else "")

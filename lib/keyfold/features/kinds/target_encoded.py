@@ -1,12 +1,12 @@
-"""How often the label is the positive class where a category stands, smoothed toward how often it is so at all.
+"""Rate of the positive class per category, smoothed towards the rate of all rows.
 
     value = (positives + smoothing * prior) / (rows + smoothing)        prior = all positives / all rows
 
-in doubles, in this order, from exact counts of the train fold. NULL and unseen values have the prior.
+Both are doubles, computed in this order from exact counts of the train fold. These values are for scoring.
 
-That is the form that serves. A training row would find its own label in it, so it is trained on the out-of-fold form: rows are
-cut into `folds` parts, such that what the split keeps together stays together, and a row of part p has the value (and the prior)
-of the rows of all other parts. No label of part p can move a training value of part p.
+A training row would see its own label in them, so training uses out-of-fold values: the train fold is cut into `folds` parts
+(rows that the split keeps together are in one part), and a row of part p has the value and the prior of all other parts. Labels
+of part p therefore never influence training values of part p.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from keyfold.core import sql
-from keyfold.core import vocabulary as lookup
+from keyfold.core import sql, vocabulary
 from keyfold.core.digests import canonical_json
 from keyfold.core.types import HASHED, ArrowValue, SqlValue
 from keyfold.errors import DataError
@@ -31,45 +30,57 @@ _MAX_FOLDS = 100
 
 
 class TargetEncoded(Kind):
-    """A double in [0, 1]."""
+    """The rate of the positive class per category, smoothed, and out of fold for training rows.
+
+    Output: one number in [0, 1]; float64 of shape (rows,).
+    NULL: the prior, which is the rate of all rows.
+    Unseen values: the prior.
+    Errors: ConfError if the label is not of two classes; DataError for a column of floats, or if all rows are in one part.
+    """
 
     takes: ClassVar = HASHED
     learns_label: ClassVar = True
 
-    input_col: str
+    input_col: str = Field(description="name of a column of categories", examples=["city"])
     smoothing: float = Field(
-        10.0, ge=0, allow_inf_nan=False, description="so many rows of the prior are added to those of a value"
+        10.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="weight of the prior, in rows: larger values move rare categories to the prior",
     )
-    folds: int = Field(5, ge=2, le=_MAX_FOLDS, description="parts of the train fold; training rows take the values of the others")
+    folds: int = Field(
+        5, ge=2, le=_MAX_FOLDS, description="number of parts of the train fold; a training row has the value of the other parts"
+    )
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
-        """The part, the class and the value of each row, as one text."""
+    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+        """Part, class and category of each row, as one text: `3 1=Oslo`, or `3 1` for NULL."""
         assert target is not None
         part, positive = f"CAST(pmod({target.part}, {self.folds}) AS STRING)", f"IF({target.positive}, ' 1', ' 0')"
         value = f"coalesce(concat('=', CAST({values[0].canonical} AS STRING)), '')"
         return [CountedExpression(f"concat({part}, {positive}, {value})")]
 
-    def fit(self, name: str, of: FeatureStatistics) -> State:
-        """The vocabulary as for `one_hot`, the values with the prior behind them, and the counts of each class, part and value."""
-        cells = pc.extract_regex(of.counts[0]["value"], _CELL).combine_chunks()
+    def fit(self, name: str, statistics: FeatureStatistics) -> State:
+        """Keeps the vocabulary as `one_hot` does, the values with the prior at the end, and the counts by class, part and category."""
+        (table,) = statistics.counts
+        cells = pc.extract_regex(table["value"], _CELL).combine_chunks()
         part, positive, value = (cells.field(key) for key in ("part", "positive", "value"))
         value = pc.if_else(pc.equal(value, ""), None, pc.utf8_slice_codeunits(value, 1))
-        amount = of.counts[0]["amount"]
+        amount = table["amount"]
         sums = pa.table({"value": value, "amount": amount}).group_by("value").aggregate([("amount", "sum")])
-        found = sums.rename_columns(["value", "amount"]).filter(pc.is_valid(sums["value"]))
-        known = fit_vocabulary(name, self.input_col, of.inputs[0]["family"], found)
-        at = pc.index_in(value, pa.array(map(str, known), pa.string())).fill_null(len(known))
-        counts = np.zeros((2, self.folds, len(known) + 1), np.int64)
-        np.add.at(counts, tuple(map(_int64, (positive, part, at))), _int64(amount))
+        categories = sums.rename_columns(["value", "amount"]).filter(pc.is_valid(sums["value"]))
+        words = fit_vocabulary(name, self.input_col, statistics.inputs[0]["family"], categories)
+        place = pc.index_in(value, pa.array(map(str, words), pa.string())).fill_null(len(words))
+        counts = np.zeros((2, self.folds, len(words) + 1), np.int64)
+        np.add.at(counts, tuple(map(_int64, (positive, part, place))), _int64(amount))
         if not _others(counts).sum(axis=(0, 2)).all():
             raise DataError(
                 f"features.{name}: all rows of the train fold are in one of {self.folds} parts, and a part takes its values from the "
-                "others; ask for more `folds`, or split by columns with more values"
+                "others; increase `folds`, or split by columns with more values"
             )
-        return {"vocabulary": known, "values": self._values(counts.sum(axis=1)).tolist(), "counts": counts.tolist()}
+        return {"vocabulary": words, "values": self._values(counts.sum(axis=1)).tolist(), "counts": counts.tolist()}
 
     def _values(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Of counts by class, …, value and NULL: the values, with the prior in the place of NULL."""
+        """float64 of shape (…, categories + 1), of counts of shape (2, …, categories + 1). The last entry, of NULL, is the prior."""
         positives, rows = counts[1], counts.sum(axis=0)
         prior = positives.sum(axis=-1, keepdims=True) / rows.sum(axis=-1, keepdims=True)
         values = np.broadcast_to(prior, rows.shape).copy()
@@ -77,8 +88,8 @@ class TargetEncoded(Kind):
         values[..., -1:] = prior
         return values
 
-    def out(self, state: State) -> FeatureOutput:
-        """A double."""
+    def output(self, state: State) -> FeatureOutput:
+        """One number."""
         return FeatureOutput("double")
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
@@ -87,18 +98,18 @@ class TargetEncoded(Kind):
 
     def _sql_place(self, value: SqlValue, state: State) -> str:
         prior = len(state["vocabulary"])
-        return f"CASE WHEN {value.null} THEN {prior} ELSE coalesce({lookup.sql_lookup(value.hash, state['vocabulary'])}, {prior}) END"
+        return f"CASE WHEN {value.null} THEN {prior} ELSE coalesce({vocabulary.sql_lookup(value.hash, state['vocabulary'])}, {prior}) END"
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """float64"""
+        """float64 of shape (rows,)"""
         return np.array(state["values"])[self._place(values[0], state)]
 
     def _place(self, value: ArrowValue, state: State) -> npt.NDArray[np.int64]:
-        found = lookup.lookup(value.hash, state["vocabulary"])
-        return np.where(value.null | (found < 0), len(state["vocabulary"]), found)
+        places = vocabulary.lookup(value.hash, state["vocabulary"])
+        return np.where(value.null | (places < 0), len(state["vocabulary"]), places)
 
     def out_of_fold(self, part: str) -> Kind:
-        """The form of training rows."""
+        """The kind for training rows."""
         return _OutOfFold(**self.model_dump(), part=part)
 
     def note(self, state: State) -> str:
@@ -109,16 +120,16 @@ class TargetEncoded(Kind):
 
 
 class _OutOfFold(TargetEncoded):
-    """The same of rows with a part; those without one have the value that serves."""
+    """Out-of-fold values of rows with a part; rows without one have the value for scoring."""
 
-    part: str
+    part: str = Field(description="name of the column of parts")
 
     def inputs(self) -> Sequence[str]:
-        """The column, and that of the part."""
+        """The column, and the column of parts."""
         return [self.input_col, self.part]
 
     def _tables(self, state: State) -> npt.NDArray[np.float64]:
-        """The values that serve, and below them those of each part."""
+        """float64 of shape (1 + folds, categories + 1): the values for scoring, then those of each part."""
         return np.vstack([state["values"], self._values(_others(np.array(state["counts"])))])
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
@@ -129,14 +140,14 @@ class _OutOfFold(TargetEncoded):
         return _sql_get(tables.ravel().tolist(), f"{row} * {tables.shape[1]} + {self._sql_place(value, state)}")
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """float64"""
+        """float64 of shape (rows,)"""
         value, part = values
         row = np.where(part.null, 0, _int64(part.array.fill_null(0)) % self.folds + 1)
         return self._tables(state)[row, self._place(value, state)]
 
 
 def _others(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """For each part the counts of all other parts."""
+    """For each part, the counts of all other parts."""
     return counts.sum(axis=1, keepdims=True) - counts  # type: ignore[no-any-return]
 
 

@@ -1,9 +1,7 @@
-"""Words (or characters) of a text and their n-grams, each hashed or looked up in a vocabulary that was fitted.
+"""Words or characters of a text and their n-grams, hashed or looked up in a fitted vocabulary.
 
-Lower case is by `LOWER`, a table of Latin, Greek, Cyrillic and Armenian letters that is part of the contract, since engines and
-their Unicode versions differ. A word is a run of characters outside of `SEPARATORS`. NULL and a text without words are empty.
-Without `length` the feature is a bag: all indices in the order of the text, n-grams behind. With `length` it is a sequence of
-just so many, cut or padded with 0.
+Lower case is defined by `LOWER`, a table of Latin, Greek, Cyrillic and Armenian letters. It is part of the contract, because
+engines have different versions of Unicode. A word is a run of characters that are not in `SEPARATORS`.
 """
 
 import itertools
@@ -24,7 +22,7 @@ from keyfold.features.kind import Array, FeatureOutput, Kind, State, as_int32, b
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-# (first capital, last capital, step, distance to the small letter)
+# (first capital, last capital, step between capitals, distance to the small letter)
 _CASES = (
     (0x41, 0x5A, 1, 32), (0xC0, 0xD6, 1, 32), (0xD8, 0xDE, 1, 32), (0x100, 0x12E, 2, 1), (0x132, 0x136, 2, 1),
     (0x139, 0x147, 2, 1), (0x14A, 0x176, 2, 1), (0x179, 0x17D, 2, 1), (0x391, 0x3A1, 1, 32), (0x3A3, 0x3AB, 1, 32),
@@ -40,81 +38,92 @@ NULL, UNSEEN, FIRST = 0, 1, 2
 
 @dataclass(frozen=True)
 class Tokens:
-    """Cuts a text into its tokens, n-grams behind."""
+    """Splits a text into tokens. Its repr is part of the names of statistics, so it must not change."""
 
     unit: Literal["words", "characters"]
     lower: bool
     ngrams: int
 
     def __call__(self, text: str) -> list[str]:
-        """In the order of the text."""
+        """Tokens in the order of the text, then n-grams by size."""
         tokens = re.findall(self.pattern, text.translate(_TABLE) if self.lower else text)
         sizes = range(2, self.ngrams + 1)
-        return tokens + [self.between.join(tokens[i : i + n]) for n in sizes for i in range(len(tokens) - n + 1)]
+        return tokens + [self.separator.join(tokens[i : i + n]) for n in sizes for i in range(len(tokens) - n + 1)]
 
     @property
     def pattern(self) -> str:
-        """What one token is, as a regular expression."""
+        """Regular expression of a token."""
         return WORD if self.unit == "words" else CHARACTER
 
     @property
-    def between(self) -> str:
-        """What stands between the tokens of an n-gram."""
+    def separator(self) -> str:
+        """Text between the tokens of an n-gram."""
         return " " if self.unit == "words" else ""
 
 
 class Text(Kind):
-    """Indices in [0, num_buckets), or in [0, size of the vocabulary + 2): 0 padding, 1 unseen, then by frequency."""
+    """The words or characters of a text and their n-grams, as indices.
+
+    With `num_buckets`, tokens are hashed to [1, num_buckets). With `max_tokens`, index 2 is the most frequent token of the train
+    fold, 3 the next; ties are ordered by UTF-8 bytes.
+
+    Output: with `length`, a sequence that is cut or padded with 0; int32 of shape (rows, length). Without, a bag of all tokens in
+    the order of the text, n-grams last; an Arrow list of int32 per row, which a sparse matrix counts.
+    NULL: like a text without tokens, an empty bag or a sequence of padding.
+    Unseen values: index 1, like tokens rarer than `min_frequency` or beyond `max_tokens`; a hashed token always has a bucket.
+    Errors: DataError for a column that is not text.
+    """
 
     takes: ClassVar = ("string",)
     salt_prefix: ClassVar = "text"
 
-    input_col: str
-    tokens: Literal["words", "characters"] = "words"
-    lower: bool = True
-    ngrams: int = Field(1, ge=1, le=5, description="up to so many tokens that follow one another are one more token")
-    num_buckets: int | None = Field(None, ge=2, le=hashing.MAX_BUCKETS, description="hashed; bucket 0 is the padding")
-    max_tokens: int | None = Field(None, ge=1, description="a vocabulary of the most frequent ones")
-    min_frequency: int = Field(1, ge=1, description="rarer tokens count as unseen")
-    length: int | None = Field(None, ge=1, le=100_000, description="a sequence of so many indices; default: a bag")
+    input_col: str = Field(description="name of a column of texts", examples=["comment"])
+    tokens: Literal["words", "characters"] = Field("words", description="unit of a text")
+    lower: bool = Field(True, description="convert to lower case first")
+    ngrams: int = Field(1, ge=1, le=5, description="maximum number of consecutive tokens that form one more token; 1: none")
+    num_buckets: int | None = Field(
+        None, ge=2, le=hashing.MAX_BUCKETS, description="hash tokens to so many buckets, including bucket 0 for padding"
+    )
+    max_tokens: int | None = Field(None, ge=1, description="fit a vocabulary of so many tokens, the most frequent ones")
+    min_frequency: int = Field(1, ge=1, description="occurrences in the train fold that a token of the vocabulary needs")
+    length: int | None = Field(None, ge=1, le=100_000, description="length of the sequence; default: a bag of any length")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "Text":
+    def _check_one_option(self) -> "Text":
         if (self.num_buckets is None) == (self.max_tokens is None):
             raise ValueError("must have either `num_buckets` (hashed) or `max_tokens` (a vocabulary)")
         return self
 
-    def counted(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
-        """The tokens, where a vocabulary is wanted."""
+    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+        """The tokens, for a vocabulary."""
         return [CountedExpression(values[0].canonical, self._tokens)] if self.max_tokens else []
 
-    def fit(self, name: str, of: FeatureStatistics) -> State:
-        """The salt, or the vocabulary."""
+    def fit(self, name: str, statistics: FeatureStatistics) -> State:
+        """Keeps the salt, or the vocabulary."""
         if self.num_buckets:
             return {"salt": salt_of(self, name, None)}
-        return {"vocabulary": rank_values(of.counts[0], self.min_frequency, self.max_tokens)}
+        return {"vocabulary": rank_values(statistics.counts[0], self.min_frequency, self.max_tokens)}
 
-    def out(self, state: State) -> FeatureOutput:
-        """Indices."""
+    def output(self, state: State) -> FeatureOutput:
+        """A sequence or a bag of indices."""
         return FeatureOutput("int", self.num_buckets or len(state["vocabulary"]) + FIRST, self.length)
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """array<int>"""
         token = hashing.sql_value_hash("g")
         if self.num_buckets:
-            place = sql_bucket(state["salt"], [token], self.num_buckets)
+            index = sql_bucket(state["salt"], [token], self.num_buckets)
         else:
-            place = f"coalesce({vocabulary.sql_lookup(token, state['vocabulary'])} + {FIRST}, {UNSEEN})"
-        found = f"transform({self._sql_grams(values[0])}, g -> {place})"
+            index = f"coalesce({vocabulary.sql_lookup(token, state['vocabulary'])} + {FIRST}, {UNSEEN})"
+        indices = f"transform({self._sql_grams(values[0])}, g -> {index})"
         if self.length:
-            found = f"slice(concat({found}, array_repeat({NULL}, {self.length})), 1, {self.length})"
-        return found
+            indices = f"slice(concat({indices}, array_repeat({NULL}, {self.length})), 1, {self.length})"
+        return indices
 
     def sql_words(self, rows: "DataFrame") -> str:
-        """array<string>: the tokens of the column, n-grams too."""
-        return self._sql_grams(
-            SqlValue(sql.column_reference(self.input_col), family_of(rows.schema[self.input_col].dataType.simpleString()))
-        )
+        """SQL expression of type array<string>: tokens and n-grams of the column of a frame."""
+        family = family_of(rows.schema[self.input_col].dataType.simpleString())
+        return self._sql_grams(SqlValue(sql.column_reference(self.input_col), family))
 
     def _sql_grams(self, value: SqlValue) -> str:
         text = f"coalesce({value.canonical}, '')"
@@ -125,29 +134,29 @@ class Text(Kind):
             return tokens
         longer = (
             f"IF(size(t) < {n}, CAST(array() AS array<string>), "
-            f"transform(sequence(1, greatest(1, size(t) - {n - 1})), i -> array_join(slice(t, i, {n}), {sql.text_literal(self._tokens.between)})))"
+            f"transform(sequence(1, greatest(1, size(t) - {n - 1})), i -> array_join(slice(t, i, {n}), {sql.text_literal(self._tokens.separator)})))"
             for n in range(2, self.ngrams + 1)
         )
         return f"flatten(transform(array({tokens}), t -> concat(t, {', '.join(longer)})))"
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
-        """int32 of (rows, length), or a list array"""
+        """int32 of shape (rows, length), or an Arrow list of int32 per row"""
         encoded = values[0].array.fill_null("").dictionary_encode()
         grams = [self._tokens(text) for text in encoded.dictionary.to_pylist()]
         starts = np.concatenate([[0], np.cumsum([len(g) for g in grams])]).astype(np.int32)
-        hashes = hashing.value_hash(pa.array([token for some in grams for token in some], pa.string()))
+        hashes = hashing.value_hash(pa.array(list(itertools.chain.from_iterable(grams)), pa.string()))
         if self.num_buckets:
-            places = bucket_of(state["salt"], [hashes], self.num_buckets)
+            indices = bucket_of(state["salt"], [hashes], self.num_buckets)
         else:
-            found = vocabulary.lookup(hashes, state["vocabulary"])
-            places = as_int32(np.where(found < 0, UNSEEN, found + FIRST))
+            places = vocabulary.lookup(hashes, state["vocabulary"])
+            indices = as_int32(np.where(places < 0, UNSEEN, places + FIRST))
         rows = encoded.indices.to_numpy(zero_copy_only=False)
         if self.length is None:
-            return pa.ListArray.from_arrays(pa.array(starts), pa.array(places)).take(pa.array(rows))
+            return pa.ListArray.from_arrays(pa.array(starts), pa.array(indices)).take(pa.array(rows))
         padded = np.full((len(grams), self.length), NULL, np.int32)
         for i, (start, end) in enumerate(itertools.pairwise(starts)):
-            some = places[start : min(end, start + self.length)]
-            padded[i, : len(some)] = some
+            sequence = indices[start : min(end, start + self.length)]
+            padded[i, : len(sequence)] = sequence
         return padded[rows]
 
     @property

@@ -1,6 +1,6 @@
-"""A number over a row's own past: what `take` gives of the rows of its series in a frame, computed before all other features.
+"""Aggregate over earlier rows of the same series, such as the mean of the last three months.
 
-The column has the feature's name, in the feature table beside the rows; from there on it is a number like any other.
+Windows are computed before all other features and stored as columns of the feature table. From there, they are numbers like others.
 """
 
 import re
@@ -21,7 +21,7 @@ Names = Annotated[list[str], BeforeValidator(lambda names: [names] if isinstance
 
 
 def parse_span(length: str) -> Span:
-    """What a length such as `3 months` or `5 rows` stands for; `all` is everything so far."""
+    """Parses a length such as `3 months` or `5 rows`; `all` is unbounded."""
     if length == "all":
         return Span()
     number, unit = re.split(" ", length.removesuffix("s"))
@@ -30,45 +30,61 @@ def parse_span(length: str) -> Span:
 
 
 class Windowed(Numeric):
-    """A double: `take` of `input_col` over the rows [t - over, t) of the series, or with `current` over (t - over, t]."""
+    """An aggregate over earlier rows of the same series, scaled like `numeric`.
 
-    by: Names | None = Field(None, description="names the series; []: the table is one; default: the key without data.time")
-    order_by: Names = Field([], description="data.time, then what tells rows of one time apart")
+    The frame of a row at time t is [t - over, t), or (t - over, t] with `current`; `lag` moves it into the past.
+    Output: one number; float64 of shape (rows,).
+    NULL: a frame with fewer than `min_count` values; replaced according to `missing`.
+    Errors: those of `numeric`; ConfError if the windows of a conf differ in `by` or `order_by`.
+    """
+
+    by: Names | None = Field(
+        None, description="columns that identify a series; []: the whole table is one series; default: the key without data.time"
+    )
+    order_by: Names = Field(
+        [], description="columns that order a series: data.time, then columns that make the order of equal times unique"
+    )
     over: str = Field(
         pattern=WINDOW_LENGTH,
         examples=["7 days", "3 months", "5 rows", "all"],
-        description="all: everything so far; days have 24 hours",
+        description="length of the frame; all: from the start of the series. A day has 24 hours, also at clock changes",
     )
-    take: Take = Field(description="std is that of a sample, slope is per day, lag is the first row of a full frame")
-    lag: str = Field("0 rows", pattern=r"^\d{1,7} (row|minute|hour|day|week|month)s?$", description="so late do values arrive")
-    current: bool = Field(False, description="whether the row itself is in its frame")
+    take: Take = Field(
+        description="aggregate; std is the sample deviation, slope is per day, lag is the first row of a full frame"
+    )
+    lag: str = Field(
+        "0 rows", pattern=r"^\d{1,7} (row|minute|hour|day|week|month)s?$", description="delay after which values become known"
+    )
+    current: bool = Field(False, description="include the row itself in its frame")
     tile: Literal["hour", "day"] | None = Field(
-        None, description="for long frames: sums whole tiles of UTC in place of their rows"
+        None, description="for long frames: add up precomputed sums of whole hours or days of UTC instead of rows"
     )
-    value: Any = Field(None, description="of `share`: the value whose share is taken")
-    alpha: float | None = Field(None, gt=0, lt=1, description="of `ewm`: the weight of the newest row")
+    value: Any = Field(None, description="for take: share, the value whose share of the rows is computed")
+    alpha: float | None = Field(None, gt=0, lt=1, description="for take: ewm, the weight of the newest row")
     min_count: int | None = Field(
-        None, ge=1, description="fewer values give NULL; default: 1, or a full frame of rows for places"
+        None,
+        ge=1,
+        description="number of values below which the result is NULL; default: 1 (count: 0; lag, difference, return: a full frame)",
     )
-    column: str = Field("", description="default: the feature's name")
+    column: str = Field("", description="name of the column in the feature table; default: the feature's name")
 
     @field_validator("over", "lag")
     @classmethod
-    def _in_one_form(cls, length: str) -> str:
+    def _normalise(cls, length: str) -> str:
         return length if length == "all" or length.endswith("s") else f"{length}s"
 
     @model_validator(mode="after")
-    def _fits(self) -> "Windowed":
+    def _check_options(self) -> "Windowed":
         for option, take in (("value", "share"), ("alpha", "ewm")):
             if (getattr(self, option) is not None) != (self.take == take):
                 raise ValueError(f"`{option}` is for take: {take}, which needs it (got take: {self.take})")
         if self.over == "all" and self.take in ("lag", "slope"):
             raise ValueError(f"take: {self.take} needs a frame that ends, such as `over: 5 rows` (got all)")
         if self.tile:
-            self._fits_tile(MICROS[self.tile])
+            self._check_tile(MICROS[self.tile])
         return self
 
-    def _fits_tile(self, width: int) -> None:
+    def _check_tile(self, width: int) -> None:
         over, lag = parse_span(self.over), parse_span(self.lag)
         if self.take not in TAKES:
             raise ValueError(f"`tile` is for take: {', '.join(TAKES)} (got {self.take}); leave it out")
@@ -82,17 +98,17 @@ class Windowed(Numeric):
         return [self.column]
 
     @property
-    def own(self) -> list[str]:
-        """Of earlier rows none."""
+    def row_columns(self) -> list[str]:
+        """None, unless the row itself is in its frame."""
         return list(raw_columns(self.input_col)) if self.current else []
 
     @property
-    def made_of(self) -> str:
-        """The window, in words."""
+    def origin(self) -> str:
+        """The window in words."""
         return f"{self.take} of `{self.input_col}` over {self.over}; the feature table has it, and series.States gives it"
 
     def window(self, inputs: Sequence[tuple[str | Derived, Any]]) -> Window:
-        """The window, where its value is one of these columns (or shares of a value)."""
+        """The window over one of the series' inputs. `inputs`: (column, value for `share`) of each."""
         over, lag = parse_span(self.over), parse_span(self.lag)
         least = self.min_count or (over.rows if self.take in PLACES and over.rows else int(self.take != "count"))
         x = inputs.index((self.input_col, self.value))
