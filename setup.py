@@ -12,6 +12,7 @@ setup(
     package_dir={"": "lib"},
     packages=find_packages("lib"),
     package_data={"keyfold": ["py.typed", "reporting/*.j2", "models/*.json"]},
+    entry_points={"console_scripts": ["keyfold=keyfold.cli.main:main"]},
     python_requires=">=3.11,<3.13",
     install_requires=[
         "mlflow>=3.17,<4",

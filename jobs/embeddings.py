@@ -1,7 +1,6 @@
-"""Write the vectors of a network's features, those of the champion, into a table by feature and bucket."""
+"""Write the embedding vectors of the champion's network into a table."""
 
-from keyfold.cli.main import run_job
-from keyfold.jobs.embeddings import write_embeddings
+from keyfold.cli.main import run_script
 
 if __name__ == "__main__":
-    run_job(write_embeddings, __doc__)
+    run_script("embeddings")

@@ -1,7 +1,6 @@
-"""Read the source into its Delta table; what cannot be kept goes to quarantine."""
+"""Read the source into its Delta table; rows that cannot be kept go to quarantine."""
 
-from keyfold.cli.main import run_job
-from keyfold.ingestion.job import ingest
+from keyfold.cli.main import run_script
 
 if __name__ == "__main__":
-    run_job(ingest, __doc__, reads_source=True)
+    run_script("ingest")

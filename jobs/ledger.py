@@ -1,7 +1,6 @@
-"""Add to the ledger the commits of jobs that were killed before they could tell of them."""
+"""Add to the ledger the commits of jobs that were killed before they wrote their row."""
 
-from keyfold.cli.main import run_job
-from keyfold.jobs.rebuild_ledger import rebuild_ledger
+from keyfold.cli.main import run_script
 
 if __name__ == "__main__":
-    run_job(rebuild_ledger, __doc__)
+    run_script("ledger")

@@ -1,39 +1,95 @@
-"""keyfold: machine-learning design patterns as conf-driven batch jobs on Spark, in which every row has a key.
+"""keyfold: batch machine learning on Spark from one YAML file, in which every row has a key.
 
-    data → split → features → train → score → release → watch
+    import keyfold as kf
 
-A use case is one YAML file; each of its sections is one module here, and each job runs one section. What must never
-drift follows from the key: the fold of a row (`split`), its hashed features (`hashing`, `features`), the model version
-that answers (`registry`, `release`), the place of its prediction (`score`, `tables`). A spec is fitted once (`spec`,
-`fitting`) and gives the same bits in Spark and in Arrow. `run` keeps account; `cli` is what the jobs call.
+    conf = kf.load("conf/churn.yaml")
+    run = kf.Run(conf, kf.session())
+    kf.ingest(run)
+    version = kf.promote(run, kf.train(run))
+    kf.score(run, version)
+    predictions = kf.read_predictions(run)
+
+Names are imported on first use, so `import keyfold` is quick and starts nothing. The jobs write one row each to the ledger
+`keyfold.runs` when the run is closed (`run.close()`), and one HTML page (`run.write_report()`).
 """
 
 import sys
 import zipimport
-from typing import TYPE_CHECKING
-
-from keyfold.version import __version__
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keyfold.serving.pyfunc import ServedModel
+    from keyfold.conf.use_case import Conf
+    from keyfold.conf.use_case import load_conf as load
+    from keyfold.conf.use_case import parse_conf as parse
+    from keyfold.dataset.fit_features import fit_features
+    from keyfold.dataset.labelled_rows import folds_of
+    from keyfold.engine.session import session
+    from keyfold.errors import ConfError, DataError, KeyfoldError, PromiseError
+    from keyfold.feature_store.point_in_time import ViewRows, training_set
+    from keyfold.feature_store.table import update_feature_table
+    from keyfold.features.spec import Spec
+    from keyfold.ingestion.job import ingest
+    from keyfold.jobs.embeddings import write_embeddings
+    from keyfold.jobs.images import make_images
+    from keyfold.runtime.run import Run
+    from keyfold.scoring.job import score
+    from keyfold.scoring.predictions import read_predictions
+    from keyfold.serving.pyfunc import ServedModel, load_model
+    from keyfold.training.job import train
+    from keyfold.training.promotion import promote_or_keep as promote
+    from keyfold.version import __version__
+    from keyfold.windows.series import States
+
+__all__ = [
+    "Conf", "ConfError", "DataError", "KeyfoldError", "PromiseError", "Run", "ServedModel", "Spec", "States", "ViewRows",
+    "__version__", "fit_features", "folds_of", "ingest", "load", "load_model", "make_images", "parse", "promote",
+    "read_predictions", "score", "session", "train", "training_set", "update_feature_table", "write_embeddings",
+]  # fmt: skip
+
+# Where each public name is defined: module, and the name there if it is another one.
+_DEFINED_IN = {
+    "__version__": "version",
+    "Conf": "conf.use_case",
+    "ConfError": "errors",
+    "DataError": "errors",
+    "KeyfoldError": "errors",
+    "PromiseError": "errors",
+    "Run": "runtime.run",
+    "ServedModel": "serving.pyfunc",
+    "Spec": "features.spec",
+    "States": "windows.series",
+    "ViewRows": "feature_store.point_in_time",
+    "fit_features": "dataset.fit_features",
+    "folds_of": "dataset.labelled_rows",
+    "ingest": "ingestion.job",
+    "load": "conf.use_case:load_conf",
+    "load_model": "serving.pyfunc",
+    "make_images": "jobs.images",
+    "parse": "conf.use_case:parse_conf",
+    "promote": "training.promotion:promote_or_keep",
+    "read_predictions": "scoring.predictions",
+    "score": "scoring.job",
+    "session": "engine.session",
+    "train": "training.job",
+    "training_set": "feature_store.point_in_time",
+    "update_feature_table": "feature_store.table",
+    "write_embeddings": "jobs.embeddings",
+}
 
 if "pyspark.worker" in sys.modules and sys.version_info < (3, 12):
-    # Before each task Spark has Python forget what can be imported, and before 3.12 Python then reads all zip files on its path anew,
-    # a dozen times: 0.2 s a task (SPARK-54744, gh-103200). In a worker they stay as they are.
+    # Before each task Spark invalidates Python's import caches, and Python before 3.12 then reads all zip files on its path anew,
+    # a dozen times: 0.2 s a task (SPARK-54744, gh-103200). Workers keep these caches.
     zipimport.zipimporter.invalidate_caches = lambda _: None  # type: ignore[assignment, method-assign]
 
 
-def load_model(uri: str, trust: str | None = None) -> "ServedModel":
-    """A registered model, once all its files are those that were registered; nothing of it is imported or run before.
-
-    `uri`: models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID, in the MLflow that MLFLOW_TRACKING_URI names, or else in keyfold's home.
-    `trust`: the digest of a model that keyfold did not train, which runs its code.
-
-    DataError where there is none, PromiseError where a file was changed, added or removed.
-    """
-    from keyfold.serving import pyfunc
-
-    return pyfunc.load_model(uri, trust)
+def __getattr__(name: str) -> Any:
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module `keyfold` has no attribute `{name}`")
+    module, _, original = _DEFINED_IN[name].partition(":")
+    globals()[name] = value = getattr(import_module(f"keyfold.{module}"), original or name)
+    return value
 
 
-__all__ = ["__version__", "load_model"]
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

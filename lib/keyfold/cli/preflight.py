@@ -1,16 +1,16 @@
-"""What a job refuses before Spark starts: its options, the conf, the period, missing files and columns that no file has.
+"""Checks before Spark starts: options, conf, period, missing files, and columns that the files do not have.
 
-`python -m keyfold.cli.preflight JOB.py ARGUMENT…` runs a job file up to there. It exits with `cli.PASSED` where the job may start, with the
-error's code after its sentence, or with 0 where all was said, as by --help.
+`python -m keyfold.cli.preflight JOB.py ARGUMENT…` runs a job file up to its session. It exits with `runner.PASSED` if the job may start,
+with the error's code and sentence if not, or with 0 if the job is done without Spark, as --help is.
 """
 
 import os
 import runpy
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from keyfold.cli import main as cli
+from keyfold.cli import runner
 from keyfold.conf.columns import declared_columns
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.errors import DataError, suggestion
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from keyfold.conf.data import Data
     from keyfold.conf.use_case import Conf
 
-_OWN = ("keyfold_", "content_key", "_c0")  # names that keyfold gives
+_OWN = ("keyfold_", "content_key", "_c0")  # columns that keyfold adds
 
 
 def check_inputs(conf: "Conf", *, reads_source: bool) -> None:
-    """ConfError or DataError where a job of this conf would end with one for a file that can be looked at without Spark."""
+    """Raises what a job of this conf would raise for files that can be read without Spark (ConfError, DataError)."""
     from keyfold.conf.use_case import load_conf
 
     for viewed in conf.data.views:
@@ -38,39 +38,44 @@ def check_inputs(conf: "Conf", *, reads_source: bool) -> None:
 
 
 def _check_columns(conf: "Conf") -> None:
-    """DataError for a column that the conf names and the source has not; where columns come from elsewhere, too, Spark finds it."""
+    """DataError for a column that the conf names and the source lacks; if columns come from elsewhere too, the job finds it."""
     data = conf.data
-    there = None if data.versions or data.views else source_columns(data)
-    if there is None:
+    in_source = None if data.versions or data.views else source_columns(data)
+    if in_source is None:
         return
-    if absent := [column.name for column in declared_columns(data.columns).values() if column.name not in there]:
-        raise DataError(f"{data.source} has no column `{absent[0]}`, which data.columns declares{suggestion(absent[0], there)}")
-    made = {*there, *data.columns, *conf.features}
+    if absent := [column.name for column in declared_columns(data.columns).values() if column.name not in in_source]:
+        raise DataError(
+            f"{data.source} has no column `{absent[0]}`, which data.columns declares{suggestion(absent[0], in_source)}"
+        )
+    known = {*in_source, *data.columns, *conf.features}
     for place, name in named_columns(conf):
-        if name not in made and not name.startswith(_OWN):
-            raise DataError(f"{place}: the source `{data.source}` has no column `{name}`{suggestion(name, made)}")
+        if name not in known and not name.startswith(_OWN):
+            raise DataError(f"{place}: the source `{data.source}` has no column `{name}`{suggestion(name, known)}")
 
 
 def named_columns(conf: "Conf") -> Iterator[tuple[str, str]]:
-    """Columns of the rows that a conf names, each with its place."""
+    """The columns that a conf names, each with its option: (option, column)."""
     data, by = conf.data, conf.split.by
     yield from (("data.key", name) for name in data.key)
     yield from ((f"data.{option}", name) for option in ("time", "label") if (name := getattr(data, option)))
     yield from (("split.by", name) for name in ([by] if isinstance(by, str) else by))
     yield from (("split.time.column", name) for name in [conf.split.time and conf.split.time.column] if name)
     yield from (("split.allow", name) for name in conf.split.allow)
-    for feature, of in conf.features.items():
-        given = getattr(of.kind, "input_col", None)
-        columns = [*(raw_columns(given) if isinstance(given, str | Derived) else ()), *columns_of_kinds([of.kind])]
-        columns += [*(getattr(of.kind, "by", None) or ()), *getattr(of.kind, "order_by", ())]
-        yield from ((f"features.{feature}", name) for name in dict.fromkeys(columns))
+    for name, feature in conf.features.items():
+        yield from ((f"features.{name}", column) for column in _input_columns(feature.kind))
     yield from (("report.slices", name) for name in conf.report.slices)
     yield from (("images.input_col", name) for name in [conf.images and conf.images.input_col] if name)
     yield from (("report.truth", name) for name in [conf.report.truth] if name)
 
 
+def _input_columns(kind: Any) -> Iterable[str]:
+    source = getattr(kind, "input_col", None)
+    columns = [*(raw_columns(source) if isinstance(source, str | Derived) else ()), *columns_of_kinds([kind])]
+    return dict.fromkeys([*columns, *(getattr(kind, "by", None) or ()), *getattr(kind, "order_by", ())])
+
+
 def source_columns(data: "Data") -> list[str] | None:
-    """The columns of a local source of CSV or Parquet, from the first of its files; None where they cannot be told from there."""
+    """The columns of a local CSV or Parquet source, from its first file; None if they cannot be read from there."""
     path = str(data.source)
     files = [*map(os.path.abspath, paths.local_files(path) or ())][:1]
     kind = sources.format_of(path)
@@ -78,7 +83,7 @@ def source_columns(data: "Data") -> list[str] | None:
         return None
     try:
         names = _parquet(files[0]) if kind == "parquet" else sources.csv_header(files[0], path, data.csv)
-    except (OSError, ValueError):  # what cannot be read is told by the reader itself
+    except (OSError, ValueError):  # the job's reader reports a file that cannot be read
         return None
     return [*names, *paths.partition_columns(path, files)[files[0]]]
 
@@ -90,8 +95,8 @@ def _parquet(file: str) -> list[str]:
 
 
 def main() -> None:
-    """Runs the job file that is named first, up to where its session would start."""
-    cli.checks_only = True
+    """Runs the job file named by the first argument up to its session."""
+    runner.checks_only = True
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name="__main__")
 

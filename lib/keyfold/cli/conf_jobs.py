@@ -1,0 +1,96 @@
+"""The jobs that run a conf: `JOB CONF [--set path.to.option=value]… [--period P]`."""
+
+import argparse
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pkgutil import resolve_name
+
+from keyfold.cli.command import Command
+from keyfold.cli.periods import checked_period
+from keyfold.secrets import redacted
+
+
+def _job(
+    group: str, work: str, summary: str, flags: Mapping[str, str] | None = None, *, reads_source: bool = False
+) -> Command:  # fmt: skip
+    """A job that calls `work` (module:function) with the run, and with each of `flags` (name: help) as a keyword argument.
+
+    `reads_source`: whether the files of data.source must exist.
+    """
+    flags = flags or {}
+    return Command(group, summary, partial(_run, work, flags), partial(_add_options, flags), partial(_check, reads_source))
+
+
+def _add_options(flags: Mapping[str, str], parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("conf", metavar="CONF", help="the YAML file of the use case")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="path.to.option=value", dest="overrides",
+        help="override an option of the conf; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--period", metavar="P", help="the period to score; training sees the periods before it (default: the latest; all rows)"
+    )
+    for name, purpose in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=purpose)
+
+
+def _check(reads_source: bool, options: argparse.Namespace) -> None:
+    from keyfold.cli.preflight import check_inputs
+    from keyfold.conf.use_case import load_conf
+
+    conf = load_conf(options.conf, options.overrides)
+    checked_period(conf, options.period)
+    check_inputs(conf, reads_source=reads_source)
+
+
+def _run(work: str, flags: Iterable[str], options: argparse.Namespace) -> None:
+    from keyfold.conf.use_case import load_conf
+
+    conf = load_conf(options.conf, options.overrides)  # a faulty conf is refused before the seconds of the next imports
+    from keyfold.engine.session import session
+    from keyfold.runtime.run import Run
+
+    period = checked_period(conf, options.period)
+    run = Run(conf, session(f"keyfold {conf.name}"), period)
+    try:
+        resolve_name(work)(run, **{name: getattr(options, name) for name in (f.replace("-", "_") for f in flags)})
+    finally:
+        run.close()
+    for line in run.results():
+        print(redacted(line))
+
+
+_OVERFIT = "learn one batch by heart instead, to see whether the model can; registers nothing"
+_STRICT = "refuse if packages are of other releases than the model was trained with"
+CONF_JOBS = {
+    "ingest": _job(
+        "Data", "keyfold.ingestion.job:ingest", "Read the source into its Delta table; rows that cannot be kept go to quarantine.",
+        reads_source=True,
+    ),
+    "undo": _job("Data", "keyfold.ingestion.job:undo", "Bring back the rows that the newest ingest replaced, period by period."),
+    "images": _job(
+        "Data", "keyfold.jobs.images:make_images", "Resize, crop or filter every image of a table, by key, as the conf lists it."
+    ),
+    "features": _job(
+        "Features", "keyfold.jobs.pipeline:make_features",
+        "Fit the feature spec on the train fold, or update the view that the conf offers.",
+    ),
+    "train": _job(
+        "Models", "keyfold.jobs.pipeline:train_or_memorize",
+        "Train a model, measure and register it; make it the champion if it clears the bar.", {"overfit-one-batch": _OVERFIT},
+    ),
+    "embeddings": _job(
+        "Models", "keyfold.jobs.embeddings:write_embeddings", "Write the embedding vectors of the champion's network into a table."
+    ),
+    "score": _job(
+        "Predictions", "keyfold.scoring.job:score", "Score every key of a period with the champion, in one commit.",
+        {"strict": _STRICT},
+    ),
+    "pipeline": _job(
+        "Predictions", "keyfold.jobs.pipeline:run_pipeline", "Ingest, train and score in one session.", reads_source=True
+    ),
+    "ledger": _job(
+        "Operations", "keyfold.jobs.rebuild_ledger:rebuild_ledger",
+        "Add to the ledger the commits of jobs that were killed before they wrote their row.",
+    ),
+}  # fmt: skip

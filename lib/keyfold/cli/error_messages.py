@@ -1,0 +1,61 @@
+"""Translates errors of Spark, Java and MLflow into sentences that say what to do."""
+
+import re
+from collections.abc import Callable
+
+from keyfold.errors import DataError, KeyfoldError, PromiseError
+from keyfold.readers.opening import UNREADABLE
+
+_PROMISE = "keyfold.errors.PromiseError: "
+_DATA = ("keyfold: ", "keyfold.errors.DataError: ", "keyfold.errors.RowsError: ")  # as a worker's traceback prints them
+
+
+def as_keyfold_error(error: BaseException) -> KeyfoldError | None:
+    """The KeyfoldError to report for an error: the error itself, one raised in a worker, or a known one of Spark; None for any other."""
+    if isinstance(error, KeyfoldError):
+        return error
+    text = str(error)
+    for mark in _DATA:
+        if mark in text:
+            return DataError(_first_line(text, mark).removesuffix(" SQLSTATE: P0001"))
+    if _PROMISE in text:
+        return PromiseError(_first_line(text, _PROMISE))
+    condition = getattr(error, "getCondition", lambda: None)()
+    return _CONDITIONS[condition](text) if condition in _CONDITIONS else _by_text(text)
+
+
+def unexpected(error: BaseException) -> str:
+    """The sentence for an error that has no translation."""
+    # Py4J's first line says only which call failed; the second has Java's own message.
+    lines = [line for line in str(error).split("\n") if line.strip() and not line.startswith("An error occurred while calling")]
+    first = lines[0].removeprefix(": ") if lines else "no message"
+    return f"something unexpected: {type(error).__name__}: {first[:500]} (--debug shows the stack trace)"
+
+
+def _first_line(text: str, mark: str) -> str:
+    return text.split(mark, 1)[1].partition("\n")[0]
+
+
+def _by_text(text: str) -> KeyfoldError | None:
+    for phrase, message in _PHRASES.items():
+        if phrase in text:
+            return DataError(message)
+    if match := re.search(r"API request to (\S+?)/api/\S* failed with exception", text):
+        return DataError(f"MLflow at {match[1]} does not answer; is the server up, and MLFLOW_TRACKING_URI right?")
+    if match := re.search(r"\[FAILED_READ_FILE[^]]*\] Encountered error while reading file (.+?)\.\s", text):
+        return DataError(f"{match[1]} {UNREADABLE}")
+    return None
+
+
+_CONDITIONS: dict[str, Callable[[str], KeyfoldError]] = {
+    "PATH_NOT_FOUND": lambda text: DataError(f"data.source: {text.split('.')[0].split('] ')[-1]}"),
+    "COLUMN_ALREADY_EXISTS": lambda text: DataError(
+        f"data.source: two columns differ by case alone: {text.split('] ', 1)[-1].split('.')[0]}; rename one"
+    ),
+    "DELTA_TABLE_NOT_FOUND": lambda text: DataError(text.split("\n")[0]),
+    "DELTA_VERSION_NOT_FOUND": lambda text: DataError(text.split("\n")[0].split("] ", 1)[-1]),
+}
+_PHRASES = {
+    "No space left on device": "the disk is full; the tables are as they were before",
+    "PARQUET_TYPE_ILLEGAL": "a Parquet file has a column of a type that is not read, such as a UUID or a time of day; write it as text",
+}

@@ -1,0 +1,45 @@
+"""Reads the predictions of a use case: with Spark from a run, without Spark from a conf."""
+
+from typing import TYPE_CHECKING, overload
+
+from keyfold.conf.table_names import table_use
+from keyfold.conf.use_case import Conf
+from keyfold.core.sql import col
+from keyfold.engine.home import home
+from keyfold.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pyspark.sql import DataFrame
+
+    from keyfold.runtime.run import Run
+
+
+@overload
+def read_predictions(source: Conf, period: str | None = None) -> "pd.DataFrame": ...
+@overload
+def read_predictions(source: "Run", period: str | None = None) -> "DataFrame": ...
+def read_predictions(source: "Conf | Run", period: str | None = None) -> "pd.DataFrame | DataFrame":
+    """Returns the predictions of a use case, one row per key and period.
+
+    source: a `Run`, for a Spark DataFrame, which is evaluated lazily; or a conf, for a pandas DataFrame, which deltalake reads
+        from the folder of tables without Spark.
+    period: the period to read, such as "2026-10"; None reads all periods.
+
+    Columns: the key; `status` ("scored" or "quarantined") and `reason` (text); `fold`; `prediction` (the class or number) and
+    `probability` (double, of the positive class), both NULL if the row is quarantined; `period`, `model`, `model_version`,
+    `spec_digest`, `run_id` and `scored_at`. Rows have no order. DataError if the table does not exist.
+    """
+    if not isinstance(source, Conf):
+        rows = source.predictions.read()
+        return rows if period is None else rows.where(col("period") == period)
+    return _read_without_spark(table_use(source, "predictions").name, period)
+
+
+def _read_without_spark(name: str, period: str | None) -> "pd.DataFrame":
+    from deltalake import DeltaTable
+
+    path = home().joinpath("tables", *name.split("."))
+    if not (path / "_delta_log").is_dir():
+        raise DataError(f"there is no table `{name}` in {home()}; run `score` first, or give a Run if the table is in a catalog")
+    return DeltaTable(str(path)).to_pandas(partitions=None if period is None else [("period", "=", period)])
