@@ -19,7 +19,7 @@ import pytest
 import yaml
 from pyspark.sql import functions as F
 
-from keyfold.cli.main import as_keyfold_error
+from keyfold.cli.error_messages import as_keyfold_error
 from keyfold.conf.use_case import parse_conf
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score

@@ -1,11 +1,13 @@
 """The notebooks, run as a reader runs them, from their own folder: they end well, and what they say they show is so."""
 
+import ast
 import importlib.util
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import keyfold
 from places import ROOT
 
 FOLDER = ROOT / "notebooks"
@@ -55,6 +57,18 @@ def test_notebooks_are_kept_without_outputs(path):
     cells = code(nbformat.read(path, as_version=4))
     assert [cell.id for cell in cells if cell.outputs or cell.execution_count] == []
     assert [cell.id for cell in cells if "check" in cell.metadata.get("tags", [])] == CHECKS[path.stem]
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.name)
+def test_notebooks_use_the_public_api_alone(path):
+    source = "\n".join(cell.source.replace("%matplotlib inline", "") for cell in code(nbformat.read(path, as_version=4)))
+    nodes = [*ast.walk(ast.parse(source))]
+    imports = {alias.name: alias.asname for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules = [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert imports["keyfold"] == "kf"
+    assert [name for name in [*imports, *modules] if name.startswith("keyfold.")] == [] and "keyfold" not in modules
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "kf"}
+    assert used <= set(keyfold.__all__)
 
 
 def test_it_is_as_the_tour_says(tour):

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keyfold.cli import main, preflight
-from keyfold.conf import use_case as confs
+from keyfold.cli import preflight
+from keyfold.cli.runner import PASSED
+from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
 from keyfold.models import estimators
 from places import ROOT
@@ -20,7 +21,7 @@ COLUMNS = "id,day,plan,churn"
 
 def conf(source, **more):
     data = {"source": str(source), "key": ["id"], "label": "churn", "columns": {"id": "bigint"}} | more.pop("data", {})
-    return confs.parse_conf({"name": "mine", "data": data, "features": {"plan": {"one_hot": {"input_col": "plan"}}}} | more)
+    return parse_conf({"name": "mine", "data": data, "features": {"plan": {"one_hot": {"input_col": "plan"}}}} | more)
 
 
 @pytest.fixture
@@ -94,22 +95,14 @@ def test_files_and_confs_that_are_not_there_are_told(tmp_path, source):
         preflight.check_inputs(conf(source, data={"time": "day", "views": ["usage.yaml"]}), reads_source=False)
 
 
-@pytest.mark.parametrize("period", ["2026-13", "2026", "2026-10-31", "october", "2026-1O"])
-def test_a_period_is_of_the_conf_s_kind(source, period):
-    monthly = conf(source, data={"time": "day", "period": "month"})
-    assert main._period(monthly, "2026-10") == "2026-10"
-    with pytest.raises(ConfError, match=f"--period must be like 2026-10, since data.period is month .got {period}."):
-        main._period(monthly, period)
-
-
 def ran(job, *words):
     """The exit code, stdout and stderr of a check in a process of its own, and the packages that it imported."""
     code = f"""
 import sys, atexit
 sys.argv[1:] = {[str(JOBS / f"{job}.py"), *words]!r}
 atexit.register(lambda: print(*sorted({{"pyspark", "mlflow", "sklearn", "pandas", "scipy", "torch"}} & set(sys.modules))))
-from keyfold.cli import preflight as check
-check.main()
+from keyfold.cli import preflight
+preflight.main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)})
     *out, imported = done.stdout.splitlines()
@@ -122,7 +115,7 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
         f"name: mine\ndata: {{source: {source}, key: [id], label: churn, columns: {{id: bigint}}}}\n"
         "train: {model: {sklearn: {estimator: sklearn.linear_model.LogisticRegression, params: {C: 1}}}}\n"
     )
-    assert ran("pipeline", str(path)) == (main.PASSED, "", "", ""), "and imports nothing that takes long"
+    assert ran("pipeline", str(path)) == (PASSED, "", "", ""), "and imports nothing that takes long"
     code, out, err, imported = ran("train", "--help")
     assert (code, err, imported) == (0, "", "") and out.startswith("usage: ./spark-submit.sh train ")
     code, out, err, imported = ran("train", "--driver-memory", "4g", str(path))
@@ -135,7 +128,7 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
     assert (code, "--strickt is not an option of this job (did you mean `--strict`?)" in err) == (2, True)
     code, _, err, imported = ran("ingest", str(path), "--set", "data.label=chrn")
     assert (code, imported) == (3, "") and err.startswith("keyfold: data.label: the source")
-    assert ran("spec", "diff", "a", "b", "--on", "x.rows")[0] == ran("doctor")[0] == main.PASSED
+    assert ran("spec", "diff", "a", "b", "--on", "x.rows")[0] == ran("doctor")[0] == PASSED
 
 
 def test_the_list_of_estimators_is_that_of_the_release_that_is_installed():

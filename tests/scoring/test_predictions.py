@@ -1,0 +1,34 @@
+"""Predictions are read as a Spark frame from a run, and as a pandas frame without Spark from a conf."""
+
+import pandas as pd
+import pytest
+
+from keyfold.conf.use_case import parse_conf
+from keyfold.errors import DataError
+from keyfold.runtime.run import Run
+from keyfold.scoring.predictions import read_predictions
+
+
+@pytest.fixture
+def run(spark, home):
+    run = Run(parse_conf({"name": "shop", "data": {"key": ["id"]}}), spark)
+    rows = spark.createDataFrame(
+        [(1, 0.25, "2026-01"), (1, 0.5, "2026-02"), (2, None, "2026-02")], "id bigint, probability double, period string"
+    )
+    rows.write.format("delta").partitionBy("period").save(str(run.predictions.path))
+    return run
+
+
+def test_a_run_gives_a_spark_frame_and_a_conf_a_pandas_frame(run):
+    for period, keys in ((None, [1, 1, 2]), ("2026-02", [1, 2]), ("2026-03", [])):
+        by_spark, by_pandas = read_predictions(run, period), read_predictions(run.conf, period)
+        assert isinstance(by_pandas, pd.DataFrame)
+        assert sorted(by_pandas["id"]) == sorted(row.id for row in by_spark.collect()) == keys
+        assert set(by_pandas.columns) == set(by_spark.columns)
+    assert by_pandas.dtypes.astype(str).to_dict() == {"id": "int64", "probability": "float64", "period": "object"}
+
+
+def test_a_table_that_does_not_exist_is_reported(run):
+    conf = parse_conf({"name": "other", "data": {"key": ["id"]}})
+    with pytest.raises(DataError, match=r"there is no table `other.predictions` in .*; run `score` first, or give a Run if"):
+        read_predictions(conf)
