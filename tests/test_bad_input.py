@@ -141,7 +141,7 @@ def started(capsys, monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["ingest.py", *map(str, arguments)])
     monkeypatch.setattr("keyfold.engine.session.session", lambda name: pytest.fail("a session was started"))
     with pytest.raises(SystemExit) as left:
-        main.run_job(ingest, "Reads.")
+        main.run_script("ingest")
     return left.value.code, capsys.readouterr().err
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfold.cli import main
+from keyfold.cli.error_messages import as_keyfold_error
 from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
 from keyfold.reporting import page as report
@@ -182,7 +183,7 @@ def test_names_that_only_sound_like_passwords_stay(text):
 def test_no_word_of_the_command_line_tells_one(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["score.py", "a.yaml", "s3a://me:canary@bucket/a.csv"])
     with pytest.raises(SystemExit):
-        main.run_job(lambda run: None, None)
+        main.run_script("score")
     assert "canary" not in capsys.readouterr().err
 
 
@@ -207,7 +208,7 @@ def test_what_a_model_raises_tells_none(monkeypatch):
 
 def test_a_server_that_does_not_answer_is_a_sentence():
     said = "API request to http://me:canary@h:5000/api/2.0/mlflow/runs/search failed with exception HTTPConnectionPool(host='h'): Max retries"
-    known = main.as_keyfold_error(RuntimeError(said))
+    known = as_keyfold_error(RuntimeError(said))
     assert str(known) == "MLflow at http://…@h:5000 does not answer; is the server up, and MLFLOW_TRACKING_URI right?"
     assert known.exit_code == 3
 

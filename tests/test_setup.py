@@ -407,7 +407,7 @@ def test_the_real_spark_submit_keeps_exit_code_and_streams_apart(tmp_path, code)
 def test_the_real_spark_submit_refuses_a_conflicting_time_zone(tmp_path):
     job = tmp_path / "job.py"
     job.write_text(
-        "from keyfold.cli import main\nfrom keyfold.engine import session\nmain.run_guarded(lambda: session.session(), debug=False)\n"
+        "from keyfold.cli.runner import run_guarded\nfrom keyfold.engine.session import session\nrun_guarded(session, debug=False)\n"
     )
     zone = "spark.sql.session.timeZone=Europe/Paris"
     done = subprocess.run([ROOT / "spark-submit.sh", job, "--", "--conf", zone], capture_output=True, text=True, cwd=tmp_path)

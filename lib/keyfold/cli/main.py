@@ -8,15 +8,13 @@ from typing import NoReturn
 
 from keyfold.cli.completion import completion_script
 from keyfold.cli.conf_jobs import CONF_JOBS
-from keyfold.cli.parser import SCRIPT, Parser
+from keyfold.cli.parser import SCRIPT
 from keyfold.cli.runner import run_guarded
 from keyfold.cli.tools import TOOLS
 from keyfold.errors import suggestion
 
-__all__ = ["COMMANDS", "Parser", "help_text", "main", "run_guarded", "run_script"]
-
-COMMANDS = TOOLS | CONF_JOBS
 GROUPS = ("Start", "Data", "Features", "Models", "Predictions", "Operations")
+COMMANDS = dict(sorted((TOOLS | CONF_JOBS).items(), key=lambda item: GROUPS.index(item[1].group)))
 USAGE = """\
 usage: keyfold JOB [CONF] [--set path.to.option=value]... [--period P] [-- any spark-submit options]
        keyfold JOB --help                 lists the options of a job

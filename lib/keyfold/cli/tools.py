@@ -149,6 +149,26 @@ def _feast(options: argparse.Namespace) -> None:
         print(options.into / name)
 
 
+def _models_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the model's name: the conf's name, or train.register_as")
+
+
+def _models(options: argparse.Namespace) -> None:
+    from keyfold.tracking.versions import describe_versions
+
+    print("\n".join(describe_versions(options.name)))
+
+
+def _promote_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="models:/NAME/VERSION, models:/NAME@ALIAS or runs:/ID")
+
+
+def _promote(options: argparse.Namespace) -> None:
+    from keyfold.tracking.versions import promote_version
+
+    print(promote_version(options.model))
+
+
 TOOLS = {
     "init": Command(
         "Start", "Draft a conf for CSV, JSON-lines or Parquet files, or create a project folder.", _init, _init_options
@@ -157,4 +177,16 @@ TOOLS = {
     "schema": Command("Start", "Print the JSON Schema of a conf, so that an editor completes the YAML.", _schema),
     "spec": Command("Features", "Compare two fitted specs on the rows of a table, or print one as SQL.", _spec, _spec_options),
     "feast": Command("Features", "Write a Feast repository over feature views.", _feast, _feast_options),
+    "models": Command(
+        "Models",
+        "List the versions of a registered model: time, test metrics, and which one is the champion.",
+        _models,
+        _models_options,
+    ),
+    "promote": Command(
+        "Models",
+        "Make a registered version the champion, which score uses: to roll back, or to promote by hand.",
+        _promote,
+        _promote_options,
+    ),
 }
