@@ -13,7 +13,7 @@ from keyfold.evaluation.metrics import Metric, Slice
 from keyfold.reporting import charts
 from keyfold.reporting import page as report
 from keyfold.reporting.sections import (
-    evaluation_section,
+    classification_sections,
     features_section,
     folds_section,
     metrics_section,
@@ -72,7 +72,8 @@ def sections(name):
         reconciliation_section({"read": 12_345, "kept": 12_340, name: 5}, {name: 5}),
         folds_section([("train", 800, 90), (name, 200, 15)], {"train": 0.8, name: 0.2}),
         features_section([{"name": name, "kind": "crossed", "inputs": [name, "b"], "width": 4096, "note": name}]),
-        evaluation_section({"train": metrics(), name: metrics()}, y, truth, truth),
+        metrics_section({"train": metrics(), name: metrics()}),
+        *classification_sections(y, truth, truth),
         slices_section(name, {name: Slice(10, metrics()), "(missing)": Slice(5, metrics(*[np.nan] * 3))}),
         scores_section(edges, np.histogram(truth, edges)[0]),
         steps_section([(name, None, 0.25), ("fit", 1000, 2.0)]),
@@ -118,11 +119,11 @@ def test_text_that_looks_like_an_identifier_stays():
     assert 'id="a" url(#b)' in charts.figure_html(lambda ax: ax.set_title('id="a" url(#b)'), caption="c")
 
 
-def test_sections_stand_in_their_order_with_their_title():
+def test_sections_are_ordered_by_topic_with_their_title():
     made = sections("b")
     page = report.render_page("churn: score", {"rows": 1_234_567, "promoted": True, "none": None}, made, lead="Who leaves?")
-    at = [page.index(section.html) for section in made]
-    assert at == sorted(at)
+    topics = [section.topic for section in sorted(made, key=lambda section: page.index(section.html))]
+    assert topics == ["metrics", "curves", "slices", "predictions", "features", "data", "data", "folds", "time"]
     text = Reader(page).text
     for said in ("churn: score", "Who leaves?", *(section.title for section in made)):
         assert said in text
@@ -222,10 +223,10 @@ def test_features_join_their_inputs():
     assert "4,096" in html
 
 
-def test_evaluation_has_four_pictures_and_the_truth_where_known():
+def test_four_curves_are_drawn_and_the_truth_if_known():
     y, p = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.4, 0.3])
-    plain, known = evaluation_section({"test": metrics()}, y, p), evaluation_section({"test": metrics()}, y, p, p)
-    for title in ("ROC curve", "Precision and recall", "Calibration", "Lift", "ROC AUC ↑"):
+    plain, known = classification_sections(y, p)[0], classification_sections(y, p, p)[0]
+    for title in ("ROC curve", "Precision and recall", "Calibration", "Lift"):
         assert title in plain.html
     assert "true probability" not in plain.html
     assert ">true probability<" in known.html
@@ -233,8 +234,9 @@ def test_evaluation_has_four_pictures_and_the_truth_where_known():
 
 
 @pytest.mark.parametrize("y", [[], [1, 1], [0, 0]])
-def test_evaluation_without_both_classes_has_no_picture(y):
-    html = evaluation_section({"test": metrics(*[np.nan] * 3)}, y, [0.5] * len(y)).html
+def test_one_class_has_no_curves(y):
+    (section,) = classification_sections(y, [0.5] * len(y))
+    html = section.html
     assert "both classes" in html
     assert "<svg" not in html
 

@@ -230,4 +230,4 @@ def collisions_section(found: Sequence[Collisions]) -> PageSection:
     )
     pairs = [(c.feature, *pair) for c in known for pair in c.loudest]
     loudest = html_table(["feature", "value", "rows", "has the bucket of", "rows"], pairs, caption=_LOUDEST) if pairs else ""
-    return PageSection("Collisions", told + side_by_side(drawn, loudest))
+    return PageSection("Collisions", told + side_by_side(drawn, loudest), "features")

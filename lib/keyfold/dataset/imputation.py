@@ -99,7 +99,9 @@ class Imputations:
         """For the page."""
         cells = [(s.column, ", ".join(s.layouts), s.fill, _shown(s)) for s in self.of]
         caption = "Fitted on rows of the current layout in the train fold."
-        return page.PageSection("Stand-ins", page.html_table(["column", "in", "what", "values"], cells, caption=caption))
+        return page.PageSection(
+            "Stand-ins", page.html_table(["column", "in", "what", "values"], cells, caption=caption), "features"
+        )
 
 
 class MissingColumn(NamedTuple):

@@ -273,4 +273,4 @@ def _first(rows: "DataFrame", columns: Sequence[str]) -> list[str]:
 def gates_section(found: Sequence[Gate]) -> PageSection:
     """What was proven of the folds before training."""
     cells = [(gate.name, "✓" if gate.holds else "✗", gate.seen) for gate in found]
-    return PageSection("What the folds were checked for", html_table(["gate", "holds", "seen"], cells))
+    return PageSection("What the folds were checked for", html_table(["gate", "holds", "seen"], cells), "folds")

@@ -26,11 +26,17 @@ METRIC_NAMES = {
 ARROWS = "In brackets the 95% bootstrap interval. ↑ higher is better, ↓ lower is better."
 
 
+TOPICS = (
+    "verdict", "metrics", "curves", "threshold", "slices", "predictions", "features", "data", "folds", "files", "time",
+)  # fmt: skip
+
+
 class PageSection(NamedTuple):
-    """A part of the page. `title` is text, `html` goes into the page as it is."""
+    """A section of the page: a title (text), trusted HTML, and the topic that places it among the others (see `TOPICS`)."""
 
     title: str
     html: str
+    topic: str = "data"
 
 
 class Verdict(NamedTuple):
@@ -67,13 +73,15 @@ class Verdict(NamedTuple):
 
 
 def render_page(title: str, facts: Mapping[str, object], sections: Sequence[PageSection], *, lead: str = "") -> str:
-    """The whole page as HTML. Title, lead and facts are text and get escaped; sections follow in their order."""
+    """The page as HTML. Title, lead and facts are text and are escaped; sections are ordered by topic, then as given."""
     from jinja2 import Environment
 
     source = resources.files("keyfold.reporting").joinpath("page.html.j2").read_text("utf-8")
     shown = {name: _text(value) for name, value in facts.items()}
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return template.render(title=title, lead=lead, facts=shown, sections=sections)
+    return template.render(
+        title=title, lead=lead, facts=shown, sections=sorted(sections, key=lambda section: TOPICS.index(section.topic))
+    )
 
 
 def html_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> str:

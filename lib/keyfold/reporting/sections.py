@@ -34,9 +34,9 @@ _DRIFT = (
 
 
 def reconciliation_section(
-    counts: Mapping[str, int], reasons: Mapping[str, int], *, title: str = "Reconciliation"
+    counts: Mapping[str, int], reasons: Mapping[str, int], *, title: str = "Reconciliation", topic: str = "data"
 ) -> PageSection:
-    """The first of `counts` is the whole, the others are its parts; `reasons` tells why rows were quarantined."""
+    """Checks that the first of `counts` is the sum of the others; `reasons` counts quarantined rows by reason."""
     (whole, total), *parts = counts.items()
     missing = total - sum(count for _, count in parts)
     equation = " + ".join(f"{count:,} {name}" for name, count in parts)
@@ -51,7 +51,7 @@ def reconciliation_section(
     shown = figure_html(draw, caption=f"{whole}: {total:,} rows, and what became of them.", width=500, height=height(counts))
     why = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     quarantine = html_table(["reason", "rows"], why, caption="Why rows were quarantined") if why else ""
-    return PageSection(title, said + side_by_side(html_table(["rows", "count", "share"], shares), shown) + quarantine)
+    return PageSection(title, said + side_by_side(html_table(["rows", "count", "share"], shares), shown) + quarantine, topic)
 
 
 def files_section(files: Mapping[str, tuple[int, int, int]], notes: Sequence[str]) -> list[PageSection]:
@@ -60,7 +60,7 @@ def files_section(files: Mapping[str, tuple[int, int, int]], notes: Sequence[str
     caption = f"{len(rows):,} files" + (f"; the {_MANY} with the most rows quarantined" if len(rows) > _MANY else "")
     told = "".join(note_html("Note:", text) for text in notes)
     shown = html_table(["file", "read", "kept", "quarantined"], rows[:_MANY], caption=caption) if rows else ""
-    return [PageSection("Files", told + shown)] if told or shown else []
+    return [PageSection("Files", told + shown, "files")] if told or shown else []
 
 
 def folds_section(rows: Sequence[tuple[str, int, int | None]], share: Mapping[str, float] | None) -> PageSection:
@@ -79,35 +79,31 @@ def folds_section(rows: Sequence[tuple[str, int, int | None]], share: Mapping[st
     )  # fmt: skip
     said = "Observed share of each fold" + ("; a tick marks the share asked for." if asked else ".")
     shown = figure_html(draw, caption=said, width=500, height=height(rows))
-    return PageSection("Folds", side_by_side(html_table(headers, cells), shown))
+    return PageSection("Folds", side_by_side(html_table(headers, cells), shown), "folds")
 
 
 def features_section(rows: Sequence[Mapping[str, object]]) -> PageSection:
     """One mapping a feature: `name`, `kind`, `inputs` (text, or several), `width` (columns) and `note`."""
     cells = [(r["name"], r["kind"], comma_list(r["inputs"]), r["width"], r.get("note") or "") for r in rows]
-    return PageSection(
-        "Features", html_table(["feature", "kind", "inputs", "width", "note"], cells, caption=f"{len(rows):,} features")
-    )
+    table = html_table(["feature", "kind", "inputs", "width", "note"], cells, caption=f"{len(rows):,} features")
+    return PageSection("Features", table, "features")
 
 
 def metrics_section(measured: Mapping[str, Mapping[str, Metric]], *, title: str = "Metrics") -> PageSection:
     """A table of the metrics (rows) of each fold (columns)."""
     names = list(dict.fromkeys(name for of in measured.values() for name in of))
     cells = [(METRIC_NAMES.get(name, name), *(of.get(name) for of in measured.values())) for name in names]
-    return PageSection(title, html_table(["metric", *measured], cells, caption=ARROWS))
+    return PageSection(title, html_table(["metric", *measured], cells, caption=ARROWS), "metrics")
 
 
-def evaluation_section(
-    measured: Mapping[str, Mapping[str, Metric]], y: ArrayLike, p: ArrayLike, truth: ArrayLike | None = None
-) -> PageSection:
-    """The metrics of each fold, and the curves of one.
+def classification_sections(y: ArrayLike, p: ArrayLike, truth: ArrayLike | None = None) -> list[PageSection]:
+    """Curves of the predicted probabilities of one fold.
 
     y: n booleans or 0/1; p: n probabilities of the positive class; truth: n true probabilities, for synthetic data.
     """
     y = np.asarray(y, float)
-    shown = metrics_section(measured).html
     if y.size == 0 or y.min() == y.max():
-        return PageSection("Evaluation", shown + note_html("No curves", "they need rows of both classes"))
+        return [PageSection("Curves", note_html("No curves:", "they need rows of both classes."), "curves")]
     base = float(y.mean())
     known = "" if truth is None else " Squares: the true probability, known because the data are synthetic."
     drawn = [
@@ -125,7 +121,7 @@ def evaluation_section(
             "Positives among the rows with the highest scores, against a random choice.",
         ),
     ]
-    return PageSection("Evaluation", shown + side_by_side(*(figure_html(draw, caption=caption) for draw, caption in drawn)))
+    return [PageSection("Curves", side_by_side(*(figure_html(draw, caption=caption) for draw, caption in drawn)), "curves")]
 
 
 def slices_section(column: str, found: Mapping[str, Slice]) -> PageSection:
@@ -136,16 +132,16 @@ def slices_section(column: str, found: Mapping[str, Slice]) -> PageSection:
     told = html_table([column, "rows", *(METRIC_NAMES.get(name, name) for name in names)], cells, caption=ARROWS)
     known = {value: of.metrics[names[0]] for value, of in found.items() if names and not isnan(of.metrics[names[0]].value)}
     if not known:
-        return PageSection(title, told)
+        return PageSection(title, told, "slices")
     mean = float(np.average([m.value for m in known.values()], weights=[found[value].rows for value in known]))
     label = METRIC_NAMES.get(names[0], names[0]).rstrip(" ↑↓")
     said = f"{label} by {column}", f"{label}, with its 95% interval", f"{label} for each value of {column}."
-    return PageSection(title, told + interval_figure(known, mean, f"mean over rows, {figures(mean)}", *said))
+    return PageSection(title, told + interval_figure(known, mean, f"mean over rows, {figures(mean)}", *said), "slices")
 
 
 def identifiers_section(found: Mapping[str, object]) -> PageSection:
     """Names for machines, which a person needs to look something up."""
-    return PageSection("Identifiers", html_table(["", "identifier"], list(found.items())))
+    return PageSection("Identifiers", html_table(["", "identifier"], list(found.items())), "time")
 
 
 def scores_section(edges: ArrayLike, counts: ArrayLike, former: tuple[str, ArrayLike] | None = None) -> PageSection:
@@ -154,12 +150,13 @@ def scores_section(edges: ArrayLike, counts: ArrayLike, former: tuple[str, Array
     draw = charts.histogram_chart(edges, counts, "Predicted probabilities", "predicted probability", "rows", former)
     shown = figure_html(draw, caption=f"How {total:,} predicted probabilities are spread.", width=720, height=340)
     if former is None:
-        return PageSection("Scores", shown)
+        return PageSection("Scores", shown, "predictions")
     index = stability(counts, former[1])
     verdict = next(words for least, words in _DRIFT if index >= least)
     return PageSection(
         "Scores",
         shown + note_html(f"Population stability index against {former[0]}: {index:.3f}", verdict, bad=index >= _DRIFT[0][0]),
+        "predictions",
     )
 
 
@@ -181,4 +178,6 @@ def steps_section(rows: Sequence[tuple[str, int | None, float]]) -> PageSection:
         title="Time by step", x="seconds",
     )  # fmt: skip
     shown = figure_html(draw, caption=f"{total:,.1f} seconds in all.", width=500, height=height(rows))
-    return PageSection("Time", side_by_side(html_table(["step", "rows", "seconds", "share", "rows a second"], cells), shown))
+    return PageSection(
+        "Time", side_by_side(html_table(["step", "rows", "seconds", "share", "rows a second"], cells), shown), "time"
+    )

@@ -52,6 +52,7 @@ class Job:
     inputs: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    sections: list[report.PageSection] = field(default_factory=list)
     status: str = "failed"
     message: str = ""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -207,7 +208,12 @@ class Run:
         page = report.render_page(
             f"{self.conf.name}: {last.name}",
             self._head(last),
-            [*self.sections, steps_section(steps), identifiers_section(ids)],
+            [
+                *(section for job in self.jobs for section in job.sections),
+                *self.sections,
+                steps_section(steps),
+                identifiers_section(ids),
+            ],
             lead=self._lead(last),
         )
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ def write_actions(run: "Run", run_id: str, period: str, scored: int, mean: float
         told.append((name, str(action), chosen.num_rows, min(inside, default=None), lift, str(file)))
     headers = ["action", "keys", "number", "lowest probability", "expected lift", "file"]
     caption = "Expected lift: the mean probability of the keys chosen, beside that of all that were scored."
-    run.sections.append(page.PageSection("Actions", page.html_table(headers, told, caption=caption)))
+    run.sections.append(page.PageSection("Actions", page.html_table(headers, told, caption=caption), "predictions"))
 
 
 def _is_there(run: "Run", table: "Table", frame: "DataFrame", period: str) -> bool:

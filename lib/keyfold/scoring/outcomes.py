@@ -64,7 +64,7 @@ class Outcomes(NamedTuple):
         whole = {"read": self.read, **self.counts}
         aside = self.read - sum(self.counts.values())
         whole |= {"set aside": aside} if aside else {}
-        run.sections.append(reconciliation_section(whole, self.reasons, title="Rows scored"))
+        run.sections.append(reconciliation_section(whole, self.reasons, title="Rows scored", topic="predictions"))
         if self.heights is not None and self.heights.any():
             former = _before(run, self.period)
             run.sections.append(scores_section(np.linspace(0, 1, BINS + 1), self.heights, former))

@@ -82,4 +82,4 @@ def ablations_section(found: Sequence[tuple[Sequence[str], Mapping[str, tuple[Me
     gains = {comma_list(list(names)): of[first][2] for names, of in found if not isnan(of[first][2].value)}
     label = METRIC_NAMES.get(first, first).rstrip(" ↑↓")
     said = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
-    return PageSection("What features gain", told + (interval_figure(gains, 0, "no gain", *said) if gains else ""))
+    return PageSection("What features gain", told + (interval_figure(gains, 0, "no gain", *said) if gains else ""), "features")

@@ -26,7 +26,7 @@ from keyfold.models.parity import INEXACT
 from keyfold.models.sklearn import Estimator
 from keyfold.models.torch import Network
 from keyfold.reporting import page
-from keyfold.reporting.sections import evaluation_section, metrics_section, slices_section
+from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
 from keyfold.tracking.trials import TuningResult
@@ -215,7 +215,7 @@ def _sections(run: "Run", model: Model, test: ArrayRows, measured: dict[str, dic
     made = [metrics_section(measured)]
     if model.label.classes:
         truth = test.table[extra[run.conf.report.truth]].to_numpy() if run.conf.report.truth else None
-        made = [evaluation_section(measured, test.y, said, truth)]
+        made += classification_sections(test.y, said, truth)
     for name in run.conf.report.slices:
         groups = np.array(test.table[extra[name]].to_pylist(), dtype=object)
         made.append(

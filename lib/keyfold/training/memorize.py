@@ -118,7 +118,7 @@ def memorize_section(found: MemorizedLoss) -> page.PageSection:
         "Generalisation was not tested; it is not asked for where the rows are all that there is.</p>"
     )
     table = page.html_table(["mean loss on the rows themselves", "value"], [(name, f"{value:.6g}") for name, value in cells])
-    return page.PageSection("Learnt by heart", said + table)
+    return page.PageSection("Learnt by heart", said + table, "metrics")
 
 
 def check_memorized(found: MemorizedLoss) -> None:

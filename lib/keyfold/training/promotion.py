@@ -136,4 +136,6 @@ def comparison_section(version: str, former: str, found: Mapping[str, tuple[Metr
     """By metric: that of a version, that of the champion before it, and the difference, all on the same rows."""
     cells = [(METRIC_NAMES.get(name, name), *three) for name, three in found.items()]
     caption = f"Both models on the same rows of the test fold; the difference is that of both on the same draws of rows. {ARROWS}"
-    return PageSection("Against the champion", html_table(["metric", version, former, "difference"], cells, caption=caption))
+    return PageSection(
+        "Against the champion", html_table(["metric", version, former, "difference"], cells, caption=caption), "verdict"
+    )

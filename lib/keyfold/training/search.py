@@ -270,7 +270,7 @@ def tuning_section(
         charts.parallel_chart(axes, "Parameters of the trials", f"trial {trials[0].place + 1}, the best"),
         caption=f"One line a trial, over its parameters to its {name.rstrip(' ↑↓')}; strong lines are better.", width=720, height=340,
     )  # fmt: skip
-    return PageSection("Trials", told + side_by_side(drawn, weighed))
+    return PageSection("Trials", told + side_by_side(drawn, weighed), "metrics")
 
 
 def format_parameter(value: object) -> str:
