@@ -11,7 +11,7 @@ setup(
     license="Apache-2.0",
     package_dir={"": "lib"},
     packages=find_packages("lib"),
-    package_data={"keyfold": ["py.typed", "reporting/*.j2", "models/*.json"]},
+    package_data={"keyfold": ["py.typed", "reporting/*.j2", "reporting/*.js", "models/*.json"]},
     entry_points={"console_scripts": ["keyfold=keyfold.cli.main:main"]},
     python_requires=">=3.11,<3.13",
     install_requires=[

@@ -1,5 +1,6 @@
-"""Pictures for reports: inline SVG that is small, accessible, and the same bytes for the same data."""
+"""Charts of the page: inline SVG that is small, accessible, and the same bytes for the same data."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -8,15 +9,22 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from keyfold.evaluation.curves import Calibration, Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, INK, MUTED, LINE = "#0072b2", "#d55e00", "#009e73", "#1c2733", "#5d6b7a", "#e4e8ed"
+_VARIABLES = {
+    BLUE: "blue", ORANGE: "orange", GREEN: "green", INK: "ink", MUTED: "muted", LINE: "line", "#ffffff": "paper",
+}  # fmt: skip
+MOST_POINTS = 100  # of a series, for hovering
+
+Point = tuple[float, float, str, str]  # pixels from the left and the top of the picture, and the values as text
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "keyfold",
@@ -52,32 +60,79 @@ _BASELINE: dict[str, Any] = {"color": MUTED, "linewidth": 1.4, "linestyle": (0, 
 
 
 def figure_html(draw: Callable[["Axes"], None], *, caption: str, width: int = 480, height: int = 380) -> str:
-    """HTML of a figure: what `draw` puts on its axes as inline SVG, `caption` below it and as its spoken text.
+    """HTML of a figure: what `draw` puts on its axes as inline SVG, the caption below it, and the points for hovering.
 
-    width, height: CSS pixels, at most; a narrow page shrinks it.
+    width, height: CSS pixels; a narrow page shrinks the figure.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     out = StringIO()
     with mpl.rc_context():
-        mpl.rcdefaults()  # a person's own matplotlibrc changes no report
+        mpl.rcdefaults()  # a user's own matplotlibrc must not change a report
         mpl.rcParams.update(_STYLE)
-        drawn = Figure(figsize=(width / 72, height / 72), layout="constrained")
-        draw(drawn.subplots())
-        drawn.savefig(out, format="svg", metadata={"Date": None})
+        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        axes = figure.subplots()
+        draw(axes)
+        figure.savefig(out, format="svg", metadata={"Date": None})
+        series = _series(axes, width, height)
     text = escape(caption)
-    return f"<figure>{_inline(out.getvalue(), text, width, height)}<figcaption>{text}</figcaption></figure>"
+    points = json_script({"x": axes.get_xlabel(), "y": axes.get_ylabel(), "series": series}) if series else ""
+    return f"<figure>{_inline(out.getvalue(), text, width, height)}<figcaption>{text}</figcaption>{points}</figure>"
+
+
+def json_script(value: object) -> str:
+    """HTML of a script element that holds JSON; no text in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return f'<script type="application/json">{text}</script>'
+
+
+def _series(axes: "Axes", width: int, height: int) -> list[tuple[str, list[Point]]]:
+    """Points by the name of their line, error bars or columns; baselines of two points are left out."""
+    from matplotlib.container import BarContainer, ErrorbarContainer
+
+    series: list[tuple[object, Any]] = [(line.get_label(), line.get_xydata()) for line in axes.lines]
+    for drawn in axes.containers:
+        if isinstance(drawn, ErrorbarContainer) and drawn.has_yerr:
+            series.append((drawn.get_label(), drawn.lines[0].get_xydata()))
+        elif isinstance(drawn, BarContainer) and drawn.orientation == "vertical":
+            series.append((axes.get_title(loc="left"), [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in drawn]))
+    named = [(str(name), np.asarray(xy, float)) for name, xy in series if axes.get_ylabel() and not str(name).startswith("_")]
+    return [(name, _points(axes, xy, width, height)) for name, xy in named if len(xy) > 2]
+
+
+def _points(axes: "Axes", xy: NDArray[np.float64], width: int, height: int) -> list[Point]:
+    xy = xy[np.isfinite(xy).all(axis=1)]
+    xy = xy[np.unique(np.linspace(0, len(xy) - 1, MOST_POINTS).astype(int))] if len(xy) else xy
+    places = axes.figure.transFigure.inverted().transform(axes.transData.transform(xy)) * (width, height)
+    return [
+        (round(left, 1), round(height - bottom, 1), _value(axes.xaxis, x), _value(axes.yaxis, y))
+        for (left, bottom), (x, y) in zip(places.tolist(), xy.tolist(), strict=True)
+    ]
+
+
+def _value(axis: "Axis", value: float) -> str:
+    if axis.get_major_formatter()(value).endswith("%"):
+        return f"{value:.1%}"
+    return f"{value:,.0f}" if value.is_integer() else f"{value:,.4g}"
 
 
 def _inline(svg: str, label: str, width: int, height: int) -> str:
     own = sha256(f"{label}{svg}".encode()).hexdigest()[:8]
     body = re.sub(r"<(metadata|style).*?</\1>", "", svg[svg.index(">", svg.index("<svg")) + 1 :], flags=re.DOTALL)
-    # Identifiers are a page's, not a picture's: each picture's are made its own (in tags only, never in text).
-    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>k{own}-", tag[0]), body)
+    # In tags only, never in text: identifiers that are unique on the page, colours that follow its theme.
+    body = re.sub(r"<[^>]*>", lambda tag: _themed(re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>k{own}-", tag[0])), body)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" stroke-linejoin="round"'
     return f'<svg {names} {size} role="img" aria-label="{label}">{body}'
+
+
+def _themed(tag: str) -> str:
+    for colour, variable in _VARIABLES.items():
+        tag = tag.replace(f": {colour}", f": var(--{variable})")
+    return tag
 
 
 def roc_chart(curve: Curve) -> Callable[["Axes"], None]:

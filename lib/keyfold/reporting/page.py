@@ -1,22 +1,19 @@
-"""The page that each run leaves behind: one HTML file with its pictures inside, which needs no network."""
+"""The page of a run: one HTML file that holds its charts and script and needs no network."""
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence, Sized
+from hashlib import sha256
 from importlib import resources
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
-from keyfold.evaluation.metrics import Metric
-from keyfold.evaluation.metrics import format_number as figures
+from keyfold.evaluation.metrics import Metric, format_number
 from keyfold.reporting import charts
 from keyfold.reporting.charts import figure_html
-
-if TYPE_CHECKING:
-    pass
-
 
 NONE = "–"
 METRIC_NAMES = {
@@ -32,7 +29,7 @@ TOPICS = (
 
 
 class PageSection(NamedTuple):
-    """A section of the page: a title (text), trusted HTML, and the topic that places it among the others (see `TOPICS`)."""
+    """Section of the page: title (text), trusted HTML, and the topic that gives its place (see `TOPICS`)."""
 
     title: str
     html: str
@@ -40,9 +37,11 @@ class PageSection(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of a model: `outcome` in words, `why_not` it was not promoted, the test metrics, and the champion's before.
+    """What became of a model.
 
-    `shown` is the metric that one line has.
+    outcome: a clause such as `churn version 3 is the champion`; why_not: the conditions of promotion that it misses;
+    shown: the metric that stands for the others; metrics: on the test fold; before: those of the former champion;
+    promoted: None if the model was not judged in this run.
     """
 
     outcome: str
@@ -50,48 +49,69 @@ class Verdict(NamedTuple):
     shown: str
     metrics: Mapping[str, Metric]
     before: Mapping[str, float]
+    promoted: bool | None = None
 
     @classmethod
     def of(cls, outcome: str, metrics: Mapping[str, Metric]) -> "Verdict":
-        """On a model that was judged before."""
+        """Verdict on a model that an earlier run judged."""
         return cls(outcome, [], "roc_auc" if "roc_auc" in metrics else "r2", metrics, {})
 
     def __str__(self) -> str:
         if self.shown not in self.metrics:
             return self.outcome
-        return f"{self.outcome}: test {METRIC_NAMES.get(self.shown, self.shown).rstrip(' ↑↓')} {self.told(self.shown)}"
+        return f"{self.outcome}: test {METRIC_NAMES.get(self.shown, self.shown).rstrip(' ↑↓')} {self.compared(self.shown)}"
 
-    def told(self, name: str) -> str:
-        """A metric, its interval, and the champion's before."""
-        champion = f", champion before {figures(self.before[name])}" if name in self.before else ""
+    def compared(self, name: str) -> str:
+        """A metric with its interval, and that of the former champion."""
+        champion = f", champion before {format_number(self.before[name])}" if name in self.before else ""
         return f"{self.metrics[name]}{champion}"
 
     @property
     def facts(self) -> dict[str, object]:
         """Each metric by its name, for the head of the page."""
-        return {f"test {METRIC_NAMES.get(name, name)}": self.told(name) for name in self.metrics}
+        return {f"test {METRIC_NAMES.get(name, name)}": self.compared(name) for name in self.metrics}
 
 
 def render_page(title: str, facts: Mapping[str, object], sections: Sequence[PageSection], *, lead: str = "") -> str:
-    """The page as HTML. Title, lead and facts are text and are escaped; sections are ordered by topic, then as given."""
-    from jinja2 import Environment
+    """HTML of the page. Title, lead and facts are escaped as text; sections are ordered by topic, then as given.
 
-    source = resources.files("keyfold.reporting").joinpath("page.html.j2").read_text("utf-8")
-    shown = {name: _text(value) for name, value in facts.items()}
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return template.render(
-        title=title, lead=lead, facts=shown, sections=sorted(sections, key=lambda section: TOPICS.index(section.topic))
+    A content security policy lets the browser run the page's own script and no other.
+    """
+    script = resources.files("keyfold.reporting").joinpath("page.js").read_text("utf-8")
+    return render_template(
+        "page.html.j2",
+        title=title,
+        lead=lead,
+        facts={name: _text(value) for name, value in facts.items()},
+        sections=sorted(sections, key=lambda section: TOPICS.index(section.topic)),
+        script=script,
+        script_hash=f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
     )
 
 
+def render_template(file: str, **values: object) -> str:
+    """HTML of a template of this package; values are escaped unless they are `Markup`."""
+    from jinja2 import Environment
+
+    source = resources.files("keyfold.reporting").joinpath(file).read_text("utf-8")
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source).render(values)
+
+
+def link_html(text: str, address: str) -> Markup:
+    """HTML of a link to an http(s) address or to a path that begins with `../`; any other address gives the text alone."""
+    if not re.match(r"https?://|\.\./", address):
+        return Markup.escape(text)
+    return Markup('<a href="{}">{}</a>').format(address, text)
+
+
 def html_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str = "") -> str:
-    """HTML of a table; one row has one cell a header (ValueError otherwise). Everything is escaped.
+    """HTML of a table; each row has one cell for each header (ValueError otherwise). Text is escaped.
 
     Whole numbers get thousands separators, other numbers four digits, a `Metric` three and its interval; None and
     NaN are a dash.
     """
     if any(len(row) != len(headers) for row in rows):
-        raise ValueError(f"The rows of table must have {len(headers)} cells each, one a header.")
+        raise ValueError(f"each row of the table must have {len(headers)} cells, one for each header")
     numeric = [all(map(_is_number, cells)) for cells in zip(*rows, strict=True)] or [False] * len(headers)
     side = [Markup(' class="n"') if right else Markup() for right in numeric]
     head = Markup().join(Markup("<th{} scope=col>{}</th>").format(*pair) for pair in zip(side, headers, strict=True))
@@ -109,13 +129,15 @@ def html_table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, capt
 def _text(value: object) -> str:
     if value is None:
         return NONE
+    if isinstance(value, Markup):
+        return value
     if isinstance(value, Metric):
         return str(value)
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, Integral):
         return f"{int(value):,}"
-    return figures(float(value), digits=4) if isinstance(value, Real) else str(value)
+    return format_number(float(value), digits=4) if isinstance(value, Real) else str(value)
 
 
 def _is_number(value: object) -> bool:
@@ -127,7 +149,7 @@ def _is_percent(value: object) -> bool:
 
 
 def percent(part: float, whole: float) -> str | None:
-    """Rounded, but never so that a part that is there reads as nothing, or one that lacks something as the whole."""
+    """Share with two decimals; what is neither none nor all never reads as 0.00% or 100.00%. None if `whole` is 0."""
     if not whole:
         return None
     share = part / whole
@@ -137,26 +159,26 @@ def percent(part: float, whole: float) -> str | None:
 
 
 def comma_list(value: object) -> str:
-    """Several values as one text."""
+    """A list as text."""
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def note_html(strong: str, text: str, *, bad: bool = False) -> str:
-    """HTML of a sentence with a strong beginning; `bad` colours it."""
+    """HTML of a note with its beginning in bold; `bad` makes it red."""
     return str(Markup('<p class="{}"><strong>{}</strong> {}</p>').format("note bad" if bad else "note", strong, text))
 
 
 def side_by_side(*parts: str) -> str:
-    """HTML of parts beside each other."""
+    """HTML of parts in columns, if the screen is wide enough."""
     return f'<div class="beside">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
 
 
 def interval_figure(values: Mapping[str, Metric], line: float, label: str, title: str, x: str, caption: str) -> str:
-    """HTML of a picture of values with their intervals, beside a line."""
+    """HTML of a chart of values with their intervals, beside a reference line."""
     draw = charts.interval_chart(list(values), list(values.values()), line, label, title, x)
     return figure_html(draw, caption=caption, width=720, height=height(values))
 
 
 def height(rows: Sized) -> int:
-    """The height of a picture with a bar for each row, in pixels."""
+    """Height in pixels of a chart with a bar for each row."""
     return 110 + 34 * len(rows)

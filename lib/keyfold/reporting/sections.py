@@ -1,16 +1,16 @@
-"""The sections of a page that several jobs have."""
+"""Sections of the page that several jobs share."""
 
 from collections.abc import Mapping, Sequence
 from math import isnan
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from keyfold.evaluation import curves
-from keyfold.evaluation.metrics import Metric, Slice
-from keyfold.evaluation.metrics import format_number as figures
+from keyfold.evaluation.metrics import Metric, Slice, format_number
 from keyfold.reporting import charts
-from keyfold.reporting.charts import figure_html
+from keyfold.reporting.charts import figure_html, json_script
 from keyfold.reporting.page import (
     ARROWS,
     METRIC_NAMES,
@@ -22,14 +22,15 @@ from keyfold.reporting.page import (
     interval_figure,
     note_html,
     percent,
+    render_template,
     side_by_side,
 )
 
 _MANY = 100
 _DRIFT = (
-    (0.25, "the scores have drifted (0.25 or more)"),
-    (0.1, "the scores have moved (0.1 or more)"),
-    (0.0, "hardly any drift (below 0.1)"),
+    (0.25, "strong drift of the scores (0.25 or more)"),
+    (0.1, "some drift of the scores (0.1 or more)"),
+    (0.0, "no drift to speak of (below 0.1)"),
 )
 
 
@@ -41,56 +42,59 @@ def reconciliation_section(
     missing = total - sum(count for _, count in parts)
     equation = " + ".join(f"{count:,} {name}" for name, count in parts)
     verdict = "✓ every row has one outcome" if not missing else f"✗ {missing:,} rows are unaccounted for"
-    said = note_html(f"{total:,} {whole} = {equation}", verdict, bad=bool(missing))
+    note = note_html(f"{total:,} {whole} = {equation}", verdict, bad=bool(missing))
     shares = [(name, count, percent(count, total)) for name, count in counts.items()]
     colours = [charts.MUTED] + [charts.ORANGE if name == "quarantined" else charts.BLUE for name, _ in parts]
     draw = charts.bar_chart(
         list(counts), list(counts.values()), [f"{c:,}" for c in counts.values()],
-        title=f"What became of the rows {whole}", x="rows", colours=colours,
+        title=f"Rows {whole}, by outcome", x="rows", colours=colours,
     )  # fmt: skip
-    shown = figure_html(draw, caption=f"{whole}: {total:,} rows, and what became of them.", width=500, height=height(counts))
+    shown = figure_html(draw, caption=f"{whole}: {total:,} rows, by outcome.", width=500, height=height(counts))
     why = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     quarantine = html_table(["reason", "rows"], why, caption="Why rows were quarantined") if why else ""
-    return PageSection(title, said + side_by_side(html_table(["rows", "count", "share"], shares), shown) + quarantine, topic)
+    return PageSection(title, note + side_by_side(html_table(["rows", "count", "share"], shares), shown) + quarantine, topic)
 
 
 def files_section(files: Mapping[str, tuple[int, int, int]], notes: Sequence[str]) -> list[PageSection]:
-    """Rows read, kept and quarantined by file (a generator has none), and what else is to be told of them."""
+    """Rows read, kept and quarantined by file, and notes about them; no section if there is neither (data of a generator)."""
     rows = sorted(((name, *counts) for name, counts in files.items() if name), key=lambda row: (-row[3], row[0]))
     caption = f"{len(rows):,} files" + (f"; the {_MANY} with the most rows quarantined" if len(rows) > _MANY else "")
-    told = "".join(note_html("Note:", text) for text in notes)
-    shown = html_table(["file", "read", "kept", "quarantined"], rows[:_MANY], caption=caption) if rows else ""
-    return [PageSection("Files", told + shown, "files")] if told or shown else []
+    noted = "".join(note_html("Note:", text) for text in notes)
+    table = html_table(["file", "read", "kept", "quarantined"], rows[:_MANY], caption=caption) if rows else ""
+    return [PageSection("Files", noted + table, "files")] if noted or table else []
 
 
 def folds_section(rows: Sequence[tuple[str, int, int | None]], share: Mapping[str, float] | None) -> PageSection:
-    """(fold, rows, positives or None where that is unknown) each, against the shares asked for (0 to 1; None: none were)."""
+    """Rows by fold: (fold, rows, positives or None if unknown); `share`: the configured shares (0 to 1), None if there are none."""
     total = sum(count for _, count, _ in rows)
-    part = [count / max(total, 1) for _, count, _ in rows]
-    asked = [share.get(name, 0.0) for name, _, _ in rows] if share else None
+    observed = [count / max(total, 1) for _, count, _ in rows]
+    configured = [share.get(name, 0.0) for name, _, _ in rows] if share else None
     cells = [
-        (name, count, percent(count, total), a, positives, None if positives is None else percent(positives, count))
-        for (name, count, positives), a in zip(rows, [f"{a:.2%}" for a in asked] if asked else [NONE] * len(rows), strict=True)
+        (name, count, percent(count, total), wanted, positives, None if positives is None else percent(positives, count))
+        for (name, count, positives), wanted in zip(
+            rows, [f"{part:.2%}" for part in configured] if configured else [NONE] * len(rows), strict=True
+        )
     ]
-    headers = ["fold", "rows", "share", "asked for", "positives", "positive rate"]
+    headers = ["fold", "rows", "share", "configured", "positives", "positive rate"]
     draw = charts.bar_chart(
-        [name for name, _, _ in rows], [100 * p for p in part], [f"{p:.1%}" for p in part],
-        title="Share of the rows in each fold", x="share of rows (%)", marks=[100 * a for a in asked] if asked else None, marked="asked for",
+        [name for name, _, _ in rows], [100 * part for part in observed], [f"{part:.1%}" for part in observed],
+        title="Share of the rows in each fold", x="share of rows (%)",
+        marks=[100 * part for part in configured] if configured else None, marked="configured",
     )  # fmt: skip
-    said = "Observed share of each fold" + ("; a tick marks the share asked for." if asked else ".")
-    shown = figure_html(draw, caption=said, width=500, height=height(rows))
-    return PageSection("Folds", side_by_side(html_table(headers, cells), shown), "folds")
+    caption = "Observed share of each fold" + ("; a tick marks the configured share." if configured else ".")
+    chart = figure_html(draw, caption=caption, width=500, height=height(rows))
+    return PageSection("Folds", side_by_side(html_table(headers, cells), chart), "folds")
 
 
 def features_section(rows: Sequence[Mapping[str, object]]) -> PageSection:
-    """One mapping a feature: `name`, `kind`, `inputs` (text, or several), `width` (columns) and `note`."""
+    """A mapping for each feature: `name`, `kind`, `inputs` (text or a list), `width` (columns) and `note` (optional)."""
     cells = [(r["name"], r["kind"], comma_list(r["inputs"]), r["width"], r.get("note") or "") for r in rows]
     table = html_table(["feature", "kind", "inputs", "width", "note"], cells, caption=f"{len(rows):,} features")
     return PageSection("Features", table, "features")
 
 
 def metrics_section(measured: Mapping[str, Mapping[str, Metric]], *, title: str = "Metrics") -> PageSection:
-    """A table of the metrics (rows) of each fold (columns)."""
+    """Table of metrics (rows) by fold (columns)."""
     names = list(dict.fromkeys(name for of in measured.values() for name in of))
     cells = [(METRIC_NAMES.get(name, name), *(of.get(name) for of in measured.values())) for name in names]
     return PageSection(title, html_table(["metric", *measured], cells, caption=ARROWS), "metrics")
@@ -105,50 +109,89 @@ def classification_sections(y: ArrayLike, p: ArrayLike, truth: ArrayLike | None 
     if y.size == 0 or y.min() == y.max():
         return [PageSection("Curves", note_html("No curves:", "they need rows of both classes."), "curves")]
     base = float(y.mean())
-    known = "" if truth is None else " Squares: the true probability, known because the data are synthetic."
+    known = "" if truth is None else " Squares: the true probability, which synthetic data know."
     drawn = [
-        (charts.roc_chart(curves.roc_curve(y, p)), "Positives found against negatives taken for positive."),
+        (charts.roc_chart(curves.roc_curve(y, p)), "Share of positives found against share of negatives taken for positive."),
         (
             charts.precision_recall_chart(curves.pr_curve(y, p), base),
-            f"How pure the found rows are, the more of the positives are found. Base rate: {base:.1%}.",
+            f"Precision at each recall. Base rate: {base:.1%}.",
         ),
         (
             charts.calibration_chart(curves.calibration(y, p, truth=truth)),
-            f"Bins of about equally many rows: what was predicted, and what came.{known}",
+            f"Predicted probability and observed rate, in bins of about equal size.{known}",
         ),
         (
             charts.lift_chart(curves.lift_curve(y, p)),
-            "Positives among the rows with the highest scores, against a random choice.",
+            "Positive rate of the rows with the highest scores, over that of all rows.",
         ),
     ]
-    return [PageSection("Curves", side_by_side(*(figure_html(draw, caption=caption) for draw, caption in drawn)), "curves")]
+    shown = side_by_side(*(figure_html(draw, caption=caption) for draw, caption in drawn))
+    return [PageSection("Curves", shown, "curves"), threshold_section(y, p)]
 
 
-def slices_section(column: str, found: Mapping[str, Slice]) -> PageSection:
-    """The metrics of each value of a column, as `keyfold.metrics.by_slice` gives them."""
-    names = list(dict.fromkeys(name for of in found.values() for name in of.metrics))
-    cells = [(value, of.rows, *(of.metrics.get(name) for name in names)) for value, of in found.items()]
+def threshold_section(y: ArrayLike, p: ArrayLike) -> PageSection:
+    """The confusion matrix at 0.5, a slider for other thresholds, and a table of some, which can be read without scripts.
+
+    y: n booleans or 0/1; p: n probabilities of the positive class. Rows with p at or above the threshold are predicted positive.
+    """
+    positive, p, steps = np.asarray(y) == 1, np.asarray(p, float), np.arange(101) / 100
+    tp, fp = (np.count_nonzero(positive == of) - np.searchsorted(np.sort(p[positive == of]), steps) for of in (True, False))
+    matrices = [Confusion(int(t), int(f), int(tp[0] - t), int(fp[0] - f)) for t, f in zip(tp, fp, strict=True)]
+    data = json_script({"tp": tp.tolist(), "fp": fp.tolist(), "positives": int(tp[0]), "negatives": int(fp[0])})
+    half = matrices[50]
+    shown = render_template(
+        "threshold.html.j2", **{k: f"{n:,}" for k, n in half._asdict().items()}, shares=half.shares, data=data
+    )
+    headers = ["threshold", "true positives", "false positives", "false negatives", "true negatives", *half.shares]
+    cells = [(f"{steps[i]:.2f}", *matrices[i], *matrices[i].shares.values()) for i in range(10, 100, 10)]
+    return PageSection("Threshold", shown + html_table(headers, cells, caption="The same at other thresholds."), "threshold")
+
+
+class Confusion(NamedTuple):
+    """Rows by class and prediction."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    @property
+    def shares(self) -> dict[str, str | None]:
+        """Precision, recall, share of rows predicted positive, and accuracy, as percentages."""
+        return {
+            "precision": percent(self.tp, self.tp + self.fp),
+            "recall": percent(self.tp, self.tp + self.fn),
+            "predicted positive": percent(self.tp + self.fp, sum(self)),
+            "accuracy": percent(self.tp + self.tn, sum(self)),
+        }
+
+
+def slices_section(column: str, slices: Mapping[str, Slice]) -> PageSection:
+    """Metrics for each value of a column, as `keyfold.evaluation.metrics.slice_metrics` returns them."""
+    names = list(dict.fromkeys(name for part in slices.values() for name in part.metrics))
+    cells = [(value, part.rows, *(part.metrics.get(name) for name in names)) for value, part in slices.items()]
     title = f"By {column}"
-    told = html_table([column, "rows", *(METRIC_NAMES.get(name, name) for name in names)], cells, caption=ARROWS)
-    known = {value: of.metrics[names[0]] for value, of in found.items() if names and not isnan(of.metrics[names[0]].value)}
-    if not known:
-        return PageSection(title, told, "slices")
-    mean = float(np.average([m.value for m in known.values()], weights=[found[value].rows for value in known]))
+    table = html_table([column, "rows", *(METRIC_NAMES.get(name, name) for name in names)], cells, caption=ARROWS)
+    first = {value: part.metrics[names[0]] for value, part in slices.items() if names and not isnan(part.metrics[names[0]].value)}
+    if not first:
+        return PageSection(title, table, "slices")
+    mean = float(np.average([metric.value for metric in first.values()], weights=[slices[value].rows for value in first]))
     label = METRIC_NAMES.get(names[0], names[0]).rstrip(" ↑↓")
-    said = f"{label} by {column}", f"{label}, with its 95% interval", f"{label} for each value of {column}."
-    return PageSection(title, told + interval_figure(known, mean, f"mean over rows, {figures(mean)}", *said), "slices")
+    texts = f"{label} by {column}", f"{label}, with its 95% interval", f"{label} for each value of {column}."
+    chart = interval_figure(first, mean, f"mean over rows, {format_number(mean)}", *texts)
+    return PageSection(title, table + chart, "slices")
 
 
-def identifiers_section(found: Mapping[str, object]) -> PageSection:
-    """Names for machines, which a person needs to look something up."""
-    return PageSection("Identifiers", html_table(["", "identifier"], list(found.items())), "time")
+def links_section(links: Mapping[str, object]) -> PageSection:
+    """Identifiers and links of the run, its inputs and its model, by what they stand for."""
+    return PageSection("Links", html_table(["what", "identifier"], list(links.items())), "time")
 
 
 def scores_section(edges: ArrayLike, counts: ArrayLike, former: tuple[str, ArrayLike] | None = None) -> PageSection:
-    """How many rows (counts, n) got a probability between edges (n + 1), beside those of a former period."""
+    """Histogram of predicted probabilities: counts (n) between edges (n + 1), and those of a former period (name, n)."""
     total = int(np.sum(counts))
     draw = charts.histogram_chart(edges, counts, "Predicted probabilities", "predicted probability", "rows", former)
-    shown = figure_html(draw, caption=f"How {total:,} predicted probabilities are spread.", width=720, height=340)
+    shown = figure_html(draw, caption=f"Distribution of {total:,} predicted probabilities.", width=720, height=340)
     if former is None:
         return PageSection("Scores", shown, "predictions")
     index = stability(counts, former[1])
@@ -161,13 +204,13 @@ def scores_section(edges: ArrayLike, counts: ArrayLike, former: tuple[str, Array
 
 
 def stability(counts: ArrayLike, former: ArrayLike) -> float:
-    """The population stability index of two histograms over the same bins; half a row is added to each bin."""
+    """Population stability index of two histograms over the same bins; half a row is added to each bin."""
     p, q = ((np.asarray(n, float) + 0.5) / (np.sum(n) + 0.5 * np.size(n)) for n in (counts, former))
     return float(np.sum((p - q) * np.log(p / q)))
 
 
 def steps_section(rows: Sequence[tuple[str, int | None, float]]) -> PageSection:
-    """(step, rows or None, seconds) each, in the order in which they ran."""
+    """Time by step: (step, rows or None, seconds), in the order in which they ran."""
     total = sum(seconds for *_, seconds in rows)
     cells = [
         (name, count, seconds, percent(seconds, total), count / seconds if count is not None and seconds > 0 else None)

@@ -1,4 +1,4 @@
-"""One attempt of a job: its steps, its counts, its row in the ledger, its report."""
+"""A run: the conf, the session and the tables that its jobs share, and the account of each job for the ledger and the page."""
 
 import json
 import sys
@@ -15,15 +15,14 @@ from keyfold.conf.use_case import Conf
 from keyfold.engine.home import home
 from keyfold.engine.session import parallel_tasks
 from keyfold.engine.tables import Table, Tables
-from keyfold.reporting import page as report
-from keyfold.reporting.sections import identifiers_section, steps_section
+from keyfold.reporting.page import PageSection, Verdict
 from keyfold.runtime import identity
+from keyfold.runtime.run_page import write_page
 from keyfold.secrets import redacted
-from keyfold.tracking.registry import tracking_address
+from keyfold.tracking.registry import Registered, tracking_address
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
 
 T = TypeVar("T")
 LEDGER = "keyfold.runs"
@@ -36,7 +35,7 @@ LEDGER_COLUMNS = (
 
 @dataclass
 class Step:
-    """A part of a job: rows that went through it, seconds that it took."""
+    """Part of a job: the rows that it processed and the seconds that it took."""
 
     name: str
     rows: int | None = None
@@ -45,29 +44,30 @@ class Step:
 
 @dataclass
 class Job:
-    """What one job of a run came to."""
+    """Account of one job of a run."""
 
     name: str
     run_id: str = ""
     inputs: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
-    sections: list[report.PageSection] = field(default_factory=list)
+    sections: list[PageSection] = field(default_factory=list)  # of the page
+    model: Registered | None = None  # the version that the job trained or scored with
     status: str = "failed"
     message: str = ""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class Run:
-    """The conf, the session and the tables that jobs share, and what they leave behind."""
+    """Conf, session, tables and account that the jobs of a run share."""
 
     def __init__(self, conf: Conf, spark: "SparkSession", period: str | None = None) -> None:
         self.conf, self.spark, self.period = conf, spark, period
         self.tables = Tables(spark, home())
         self.jobs: list[Job] = []
-        self.sections: list[report.PageSection] = []
+        self.sections: list[PageSection] = []
         self.facts: dict[str, object] = {}
-        self.verdict: report.Verdict | None = None  # on the model that was trained
+        self.verdict: Verdict | None = None  # on the model that was trained
         self.begins: Any = None  # what the parameters of a training begin with
         self.asked_by: tuple[str, ...] = ()  # names of the use cases that take this one's view
 
@@ -76,24 +76,24 @@ class Run:
         return self.tables.table(name)
 
     def used(self, kind: str) -> Table:
-        """The use case's table of a kind (see `keyfold.conf.table_names`), which is written for that use alone."""
+        """The table of the use case for a kind of content (see `keyfold.conf.table_names`), which no other use may write."""
         return self.tables.used(table_names.table_use(self.conf, kind))
 
     @property
     def rows(self) -> Table:
-        """The table that the use case reads."""
+        """The table of ingested rows."""
         return self.used("rows")
 
     @property
     def featured(self) -> Table:
-        """The table that features are taken from: the rows, or the feature table where the conf has windows or views."""
+        """The table that features are computed from: the rows, or the feature table if the conf has windows or views."""
         if not self.conf.data.views and self.conf.windows is None:
             return self.rows
         return self.used("features")
 
     @property
     def quarantine(self) -> Table:
-        """Beside it, the rows that could not be kept."""
+        """The table of rows that `ingest` could not keep."""
         return self.used("quarantine")
 
     @property
@@ -107,38 +107,38 @@ class Run:
         return self.used("images")
 
     def say(self, sentence: str) -> None:
-        """Tells the person who watches something that is no result."""
+        """Logs progress to stderr."""
         print(redacted(f"{'':<10}{sentence}"), file=sys.stderr, flush=True)
 
     def identity(self, job: str, **pinned: Any) -> str:
-        """The run id: a digest of the conf, the pinned inputs and the packages that a job's values depend on (see `keyfold.runtime.identity`)."""
+        """Run id: digest of the parts of the conf, the pinned inputs and the packages that a job depends on (see `keyfold.runtime.identity`)."""
         return identity.run_identity(self.conf, job, pinned)
 
     def once(
-        self, job: Job, known: Callable[[], T | None], make: Callable[[], T], said: Callable[[T], str],
+        self, job: Job, load: Callable[[], T | None], make: Callable[[], T], message: Callable[[T], str],
         counts: Callable[[T], Mapping[str, int]] = lambda _: {},
     ) -> T:  # fmt: skip
-        """What an earlier run with the job's identity left, or else what `make` makes; the job has its status and counts from here.
+        """Result of an earlier run with the job's identity, or else of `make`; sets the job's status and counts.
 
-        `known` finds what was left, None where there is nothing; `said` is the sentence about it.
+        load: returns the earlier result, None if there is none; message: says in the log that it is reused.
         """
-        found = known()
-        if found is None:
-            found = make()
-            job.counts |= counts(found)
+        result = load()
+        if result is None:
+            result = make()
+            job.counts |= counts(result)
         else:
-            self.done_before(job, said(found), counts(found))
-        return found
+            self.done_before(job, message(result), counts(result))
+        return result
 
-    def done_before(self, job: Job, said: str, counts: Mapping[str, int]) -> None:
-        """Marks a job whose outcome is there already."""
+    def done_before(self, job: Job, message: str, counts: Mapping[str, int]) -> None:
+        """Marks a job whose result exists already."""
         job.status = "done before"
         job.counts |= counts
-        self.say(said)
+        self.say(message)
 
     @contextmanager
     def job(self, name: str) -> Iterator[Job]:
-        """Keeps account of a job, whether it ends well or not."""
+        """Keeps account of a job, also if it fails."""
         job = Job(name)
         self.jobs.append(job)
         try:
@@ -150,20 +150,20 @@ class Run:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
-        """Times a part of the current job and says so in one line."""
+        """Times a step of the current job and logs it in one line."""
         step = Step(name)
         self.jobs[-1].steps.append(step)
-        said = f"{self.jobs[-1].name:<9} {name:<10}"
+        label = f"{self.jobs[-1].name:<9} {name:<10}"
         if sys.stderr.isatty():
-            print(f"{said} …", end="\r", file=sys.stderr, flush=True)
+            print(f"{label} …", end="\r", file=sys.stderr, flush=True)
         start = time.monotonic()
         yield step
         step.seconds = time.monotonic() - start
         rows = "" if step.rows is None else f"{step.rows:,} rows"
-        print(f"{said} {rows:>18} {step.seconds:8.1f} s", file=sys.stderr, flush=True)
+        print(f"{label} {rows:>18} {step.seconds:8.1f} s", file=sys.stderr, flush=True)
 
     def results(self) -> list[str]:
-        """The last lines: where the predictions, the report and the MLflow page are, and how to open them."""
+        """Last lines of the output: tables, page and model of the run, and the command that opens MLflow."""
         done = {job.name: job for job in self.jobs}
         lines = []
         if "ingest" in done:
@@ -182,66 +182,21 @@ class Run:
         return lines
 
     def close(self) -> None:
-        """Writes the ledger: one row for each job that was attempted."""
+        """Appends a row for each attempted job to the ledger."""
         rows = [self._ledger_row(job, parallel_tasks(self.spark)) for job in self.jobs]
         if rows:
             self.table(LEDGER).append(self.spark.createDataFrame(rows, LEDGER_COLUMNS).coalesce(1), job="ledger")
 
-    def _ledger_row(self, job: Job, at_once: int) -> tuple[Any, ...]:
+    def _ledger_row(self, job: Job, tasks: int) -> tuple[Any, ...]:
         seconds = sum((step.seconds for step in job.steps), 0.0)
         counted = (job.counts.get(name) for name in ("read", "kept", "scored", "quarantined"))
         steps = {step.name: step.seconds for step in job.steps}
         inputs = redacted(json.dumps(job.inputs, sort_keys=True))
         return (
             job.name, self.conf.name, job.run_id, self.conf.digest, self.period, inputs, *counted,
-            seconds, steps, seconds * at_once / 3600, job.status, job.message, job.started,
+            seconds, steps, seconds * tasks / 3600, job.status, job.message, job.started,
         )  # fmt: skip
 
     def write_report(self) -> Path:
-        """Writes reports/<run id>/index.html of the last job, and gives its path; a full page that is there stays."""
-        last = self.jobs[-1]
-        path = home() / "reports" / last.run_id / "index.html"
-        if path.exists() and last.status == "done before":
-            return path
-        steps = [(f"{job.name} {step.name}", step.rows, step.seconds) for job in self.jobs for step in job.steps]
-        ids = {name: self.facts[name] for name in _IDS if name in self.facts} | {"run id": last.run_id, "conf": self.conf.digest}
-        page = report.render_page(
-            f"{self.conf.name}: {last.name}",
-            self._head(last),
-            [
-                *(section for job in self.jobs for section in job.sections),
-                *self.sections,
-                steps_section(steps),
-                identifiers_section(ids),
-            ],
-            lead=self._lead(last),
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(redacted(page), "utf-8")
-        return path
-
-    def _lead(self, last: Job) -> str:
-        """What came of the run, in a sentence or two."""
-        counted = [f"{n:,} rows {what}" for what, n in last.counts.items() if n is not None]
-        verdict = self.verdict and f"{self.verdict.outcome}{': ' * bool(self.verdict.why_not)}{'; '.join(self.verdict.why_not)}."
-        return f"{verdict or ''} {last.name}: {', '.join(counted)}.".strip() if counted else verdict or ""
-
-    def _head(self, last: Job) -> dict[str, object]:
-        """Metrics, model, data, date; then what else a person reads."""
-        head: dict[str, object] = dict(self.verdict.facts) if self.verdict else {}
-        if self.conf.train and "model" in self.facts:
-            head["model"] = f"{self.facts['model']}, {_kind(self.conf.train.model.chosen.said)}"
-        labelled = [f"{job.counts['read']:,} labelled rows" for job in self.jobs if job.name == "train" and "read" in job.counts]
-        head |= {
-            "data": ", ".join([self.rows.name, *labelled]),
-            "period": self.period or "all labelled rows",
-            "date": f"{last.started:%Y-%m-%d %H:%M} UTC",
-        }
-        return head | {name: value for name, value in self.facts.items() if name not in (*_IDS, *head)}
-
-
-_IDS = ("MLflow run", "spec")
-
-
-def _kind(said: Mapping[str, Any]) -> str:
-    return str(said.get("estimator") or said.get("network") or "").rpartition(".")[2]
+        """Writes the page, reports/<run id of the last job>/index.html, and returns its path."""
+        return write_page(self)

@@ -52,7 +52,8 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
         folds = strata.with_strata(run, labelled_rows.folds_of(run), pinned)
         job.inputs = {run.featured.name: pinned, "model": str(version)}
         job.run_id = run.identity("score", rows=pinned, model=version.pin, period=period, folds=folds.identity)
-        run.facts |= {"scored period": period, "model that answers": str(version)}
+        job.model = version
+        run.facts["scored period"] = period
         run.verdict = run.verdict or page.Verdict.of(f"{version} answers", registry.test_metrics(version))
         _refuse_taken_names(run)
         with run.predictions.lock(period, run.say):

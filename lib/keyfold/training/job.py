@@ -73,7 +73,7 @@ def train(run: "Run") -> Registered:
             lambda version: f"{version} was trained before from the same conf and rows",
             lambda _: {"read": sum(found.counts.values())},
         )
-        run.facts |= {"model": str(version), "MLflow run": version.mlflow_run_id}
+        job.model = version
     return version
 
 

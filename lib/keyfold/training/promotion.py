@@ -67,7 +67,7 @@ def _verdict(run: "Run", version: Registered, evidence: Evidence, former: Regist
         }
     shown = next(iter(run.conf.release.promote_if), "roc_auc" if "roc_auc" in evidence.metrics else "r2")
     became = "is not promoted" if why_not else "is the champion"
-    return page.Verdict(f"{version} {became}", why_not, shown, evidence.metrics, before)
+    return page.Verdict(f"{version} {became}", why_not, shown, evidence.metrics, before, promoted=not why_not)
 
 
 def _evidence(run: "Run", version: Registered, former: Registered | None) -> Evidence:
