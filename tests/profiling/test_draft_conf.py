@@ -94,7 +94,7 @@ def test_a_type_holds_every_value_without_loss(write: Write, values: list[str], 
 def test_a_zone_is_declared_where_times_need_one(write: Write) -> None:
     text, conf = look(write(table(at=["2026-10-01 12:00:00Z", "2026-10-01 12:00"] * 10)))
     assert conf["data"]["zone"] == "UTC"
-    assert "  zone: UTC  # at has times without an offset: put the zone of the clock that wrote them" in text
+    assert "  zone: UTC  # at has times without an offset: set the zone of the clock that wrote them" in text
     _, conf = look(write(table(at=["2026-10-01 12:00:00Z", "2026-10-01 12:00:00+02:00"] * 10)))
     assert "zone" not in conf["data"]
 
@@ -124,11 +124,11 @@ def test_the_most_buckets_are_2_to_the_18(write: Write) -> None:
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ([f"C-{i}" for i in range(20)], "v is left out: each row has another value, as an identifier has."),
-        (range(100, 120), "v is left out: it is another whole number in every row, as an identifier is."),
+        ([f"C-{i}" for i in range(20)], "v is left out: every row has a different value, as with identifiers."),
+        (range(100, 120), "v is left out: it is a different whole number in every row, as identifiers are."),
         (["same"] * 20, "v is left out: it is same in every row."),
         ([""] * 20, "v is left out: every value is missing."),
-        (["2026-10-01", "2026-10-02"] * 10, "v is left out: its dates differ in no part that comes again, such as the weekday."),
+        (["2026-10-01", "2026-10-02"] * 10, "v is left out: no recurring part of its dates varies, such as the weekday."),
     ],
 )
 def test_columns_that_teach_nothing_are_left_out_with_the_reason(write: Write, values: Any, why: str) -> None:
@@ -167,7 +167,7 @@ def test_words_for_missing_values_are_found(write: Write) -> None:
 def test_words_among_numbers_are_pointed_out(write: Write) -> None:
     text, conf = look(write(table(v=["about 7", *(str(i % 15) for i in range(19))])))
     assert "one_hot" in conf["features"]["v"]
-    assert 'numbers but for "about 7": leave such cells empty to make it numeric' in text
+    assert 'numbers except "about 7": leave those cells empty to make it numeric' in text
 
 
 def test_backslashes_before_quotes_are_understood(write: Write) -> None:
@@ -185,7 +185,7 @@ def test_backslashes_before_quotes_are_understood(write: Write) -> None:
         (["1.0", "0.0", "1.0", ""], "1", "`1` says yes where the other class is `0`"),
         (["True", "FALSE", "TRUE", "False"], "true", "`true` says yes where the other class is `false`"),
         (["Ja", "Nein", "Ja", "Ja"], "Ja", "`Ja` says yes where the other class is `Nein`"),
-        (["stayed", "left", "stayed", "stayed"], "left", "it is the rarer one, and neither says yes"),
+        (["stayed", "left", "stayed", "stayed"], "left", "it is the rarer class, and neither name means yes"),
     ],
 )
 def test_the_positive_class_is_chosen_and_said(write: Write, labels: list[str], positive: str, why: str) -> None:
@@ -198,7 +198,7 @@ def test_the_positive_class_is_chosen_and_said(write: Write, labels: list[str], 
 def test_of_codes_neither_is_guessed(write: Write, codes: list[str]) -> None:
     text, conf = look(write(table(y=codes * 10)))
     assert "positive" not in conf["data"]
-    assert f"write `positive: {codes[0]}` or `positive: {codes[1]}`. Without it `train` stops and asks." in text
+    assert f"write `positive: {codes[0]}` or `positive: {codes[1]}`. Without it `train` stops." in text
     assert "It does not run yet" in text
 
 
@@ -256,9 +256,9 @@ def test_parquet_types_need_no_columns(tmp_path: Path) -> None:
 def test_missing_and_repeated_keys_are_warned_of(write: Write) -> None:
     text, _ = look(write(table(id=["", "", "a", "a", "b", "b", *range(14)])))
     assert "# Warning: 2 rows have no key; they will be quarantined." in text
-    assert "# Warning: the key of 4 rows stands more than once; those rows will be quarantined." in text
-    assert "# More rows than data.max_quarantine, 0.1, allows: `ingest` will refuse the files." in text
-    assert "# For another key: no column has another value in every row; `--key A,B` takes several, `--key content`" in text
+    assert "# Warning: 4 rows share their key with another row; they will be quarantined." in text
+    assert "# `ingest` will refuse the files: it would quarantine more rows than data.max_quarantine, 0.1, allows." in text
+    assert "# For another key: no column is unique; `--key A,B` combines several, `--key content`" in text
     assert "Warning" not in look(write(table()))[0]
 
 
@@ -341,12 +341,12 @@ def test_wrong_options(write: Write, options: dict[str, Any], error: type[Keyfol
         (b"id,y\n" + b"1,2\n" * 2_000_000 + b"3,caf\xe9\n", "m.csv", "line 2000002 is not UTF-8"),
         ("id,y\n1,2\n".encode("utf-16"), "m.csv", "line 1 is not UTF-8 (byte 0xff)"),
         (b'{"id": 1, "y": "caf\xe9"}\n', "m.jsonl", "line 1 is not UTF-8 (byte 0xe9)"),
-        (b"id,y\n1,\x80 5\n", "m.csv", "is not UTF-8 (byte 0x80); it looks like Windows' own encoding, in which this is `1,€`"),
+        (b"id,y\n1,\x80 5\n", "m.csv", "is not UTF-8 (byte 0x80); it looks like Windows-1252, in which this is `1,€`"),
         (b"no parquet", "m.parquet", "cannot be read"),
         (b"PK\x03\x04", "m.csv", "is a zip archive or an Excel workbook, not text"),
         (b"PK\x03\x04", "m.xlsx", "is an Excel workbook; save its sheet as CSV"),
         (b"\x1f\x8bno gzip", "m.csv.gz", "cannot be read"),
-        (b"id,y,x\n1,Yes,1\n2,Yes,2\n", "m.csv", "the label `y` has only the value `Yes`; there is nothing to tell apart"),
+        (b"id,y,x\n1,Yes,1\n2,Yes,2\n", "m.csv", "the label `y` has only the value `Yes`; there is nothing to predict"),
         (b"id,y,x\n1,,1\n2,,2\n", "m.csv", "the label `y` has no value"),
         (b"id,y,x\n1,a,1\n2,b,1\n", "m.csv", "no column is left to learn from:"),
     ],

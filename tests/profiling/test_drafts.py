@@ -98,12 +98,12 @@ def test_days_before_months_are_told_by_the_days(draw: Draw) -> None:
     text, conf = draw(frame(a=days, b=months, c=either, at=at))
     assert conf["data"]["columns"]["at"] == "timestamp(dd/MM/yyyy H:mm)" and conf["data"]["zone"] == "UTC"
     assert [conf["data"]["columns"][name] for name in "abc"] == ["date(dd/MM/yyyy)", "date(M/d/yy)", "date(dd/MM/yyyy)"]
-    assert "    c: date(dd/MM/yyyy)  # or MM/dd/yyyy: no date here tells which\n" in text
+    assert "    c: date(dd/MM/yyyy)  # or MM/dd/yyyy: these dates fit both\n" in text
 
 
 def test_amounts_with_a_currency_are_text_and_that_is_said(draw: Draw) -> None:
     text, conf = draw(frame(fee=["£19.99", "£5"] * 200, price=[f"{i}.50 €" for i in range(400)]))
-    said = "its numbers have `{}` beside them and so are text: remove it in the file to make them numbers"
+    said = "its numbers carry the sign `{}` and are read as text: remove it in the file to make them numbers"
     assert f"  fee: {{one_hot: {{input_col: fee}}}}  # 2 different values; {said.format('£')}\n" in text
     assert f"  # price is left out: {said.format('€')}.\n" in text
     assert conf["data"]["columns"]["price"] == "string"
@@ -205,10 +205,10 @@ def test_what_comes_with_a_suspect_and_what_tells_together(draw: Draw) -> None:
 
     parts = {f"part_{i}": lambda y, draws: (y + draws.normal(0, 0.6, len(y))).round(2) for i in range(4)}
     text, conf = draw(frame(rearrested=lambda y, draws: np.where(y, "yes", None), days=some, again=lambda y, d: y * 1, **parts))
-    assert "# days is left out: it is there only where rearrested is, which tells the label." in text
+    assert "# days is left out: it is present only where rearrested is, which tells the label." in text
     assert [*conf["features"]] == ["x", *parts]
     assert re.search(
-        r"# Warning: together these tell the label \(ROC AUC 0\.9\d+ on held-out rows\). Are they known before it, such as part_",
+        r"# Warning: together these reveal the label \(ROC AUC 0\.9\d+ on held-out rows\). Are they known before it, such as part_",
         text,
     )
     assert "Warning" not in draw(frame())[0]
@@ -303,7 +303,7 @@ def series(shops: int) -> pd.DataFrame:
 def test_few_series_are_split_by_time(draw: Draw, key: list[str]) -> None:
     text, conf = draw(series(3), key=key, label="sales", time="day")
     assert conf["split"] == {"time": {"validation": "2026-02-18", "test": "2026-02-24"}}
-    assert "# 3 series are too few for folds by key." in text
+    assert "# 3 series are too few for folds by key, so" in text
     assert conf["data"]["period"] == ("day" if key == ["shop"] else "month")
     assert [*conf["features"]] == ["shop", "day", "visits", "sales_before", "sales_mean_7"]
     assert conf["features"]["shop"] == {"one_hot": {"input_col": "shop"}}
@@ -322,7 +322,7 @@ def test_small_tables_have_larger_test_folds(draw: Draw) -> None:
     assert draw(frame(300))[1]["split"]["share"] == {"train": 0.7, "validation": 0.1, "test": 0.2}
     text, conf = draw(frame(60))
     assert conf["split"]["share"] == {"train": 0.6, "validation": 0.1, "test": 0.3}
-    assert "It does not run yet" in text and "fewer than 10 of a class" in text
+    assert "It does not run yet" in text and "fewer than 10 rows of a class" in text
 
 
 def test_many_series_stay_whole(draw: Draw) -> None:
@@ -339,7 +339,7 @@ def test_files_that_repeat_their_keys_are_snapshots(draw: Draw, tmp_path: Path) 
     for source in (tmp_path / "m", tmp_path / "m" / "members_*.csv"):
         text, conf = drawn(str(source))
         assert conf["data"]["period"] == {"from": "file", "pattern": r"(\d{4}-\d{2})"}
-        assert "790 rows in 2 files" in text and "stands more than once" not in text
+        assert "790 rows in 2 files" in text and "share their key" not in text
 
 
 def test_files_of_other_keys_are_no_snapshots(draw: Draw, tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_headers_with_line_breaks_and_names_of_keyfold_are_a_proposal(draw: Draw
 def test_a_key_with_the_name_of_a_column_of_predictions_gets_another(draw: Draw, tmp_path: Path) -> None:
     text, conf = draw(frame().rename(columns={"id": "Status"}), key=["Status"])
     assert conf["data"]["columns"]["status_"] == {"from": "Status", "type": "string"} and conf["data"]["key"] == ["status_"]
-    assert "the table of predictions has a column status of its own" in text and "To keep a name" not in text
+    assert "renamed: the table of predictions has its own column status" in text and "To keep a name" not in text
     frame().rename(columns={"id": "Status"}).to_parquet(tmp_path / "mine.parquet")
     with pytest.raises(ConfError, match=r"--key: `Status` is a column of the table of predictions; rename it in the files"):
         draft_conf(str(tmp_path / "mine.parquet"), ["Status"], "y")
@@ -387,18 +387,16 @@ def test_a_key_with_the_name_of_a_column_of_predictions_gets_another(draw: Draw,
 def test_a_first_column_without_a_name_is_the_number_of_the_row(draw: Draw) -> None:
     text, conf = draw(",id,v,y\n0,a,5,0\n1,b,7,1\n")
     assert [*conf["features"]] == ["v"] and "Warning" not in text
-    assert '# "_c0" is left out: it has no name, and is the number of the row.' in text
+    assert '# "_c0" is left out: it has no name and numbers the rows.' in text
 
 
 def test_a_table_without_a_key(draw: Draw, tmp_path: Path) -> None:
     _, conf = draw(frame().drop(columns="id"), key=["content"])
     assert conf["data"]["key"] == "content"
-    with pytest.raises(
-        ConfError, match=r"--key must name what tells rows apart: no column has another value in every row; .*--key content"
-    ):
+    with pytest.raises(ConfError, match=r"--key must name the columns that identify a row: no column is unique; .*--key content"):
         draft_conf(str(tmp_path / "mine.csv"), None, "y")
     draw(frame())
-    with pytest.raises(ConfError, match="`id` has another value in every row"):
+    with pytest.raises(ConfError, match="`id` is unique"):
         draft_conf(str(tmp_path / "mine.csv"), None, "y")
     _, conf = draw(frame().rename(columns={"id": "content"}), key=["content"])
     assert conf["data"]["key"] == ["content"]
@@ -427,9 +425,9 @@ def test_nanoseconds_are_told(tmp_path: Path) -> None:
         pa.table({"id": range(40), "at": at, "x no.": [i % 7 for i in range(40)], "y": [0, 1] * 20}), tmp_path / "t.parquet"
     )
     text, conf = drawn(str(tmp_path / "t.parquet"))
-    assert "  # at has nanoseconds, of which microseconds are kept.\n" in text
+    assert "  # at has nanoseconds, which are cut to microseconds.\n" in text
     assert "at" in conf["features"] and conf["features"]["x_no"]["numeric"]["input_col"] == "x no."
-    assert '  # "x no." is best renamed in the files. With such a name the Delta tables need column mapping' in text
+    assert '  # "x no." is best renamed in the files. Such a name requires column mapping in Delta' in text
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,4 +1,4 @@
-"""What a column holds, found block by block, without Spark and within bounded memory."""
+"""Profile of a column, built block by block, without Spark and in bounded memory."""
 
 import re
 from collections import Counter
@@ -12,15 +12,15 @@ from keyfold.core.arrays import Doubles
 from keyfold.profiling import value_formats
 from keyfold.profiling.value_formats import DATES, NUMBER_FORMATS, PLAIN, NumberFormat
 
-ENOUGH_VALUES = 1 << 16  # different values that are kept of a column
-CLASSES = 1_000  # different values that are counted of a column
+ENOUGH_VALUES = 1 << 16  # distinct values that are kept of a column
+CLASSES = 1_000  # distinct values that are counted of a column
 OTHER = "nested or binary"
 
 Block = dict[str, pa.Array]
 
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _OFFSET = "Z|[-+][0-9]{2}:?[0-9]{2}"
-# Spark takes a zone after seconds only.
+# Spark reads a zone only after seconds.
 _CLOCK = rf"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{{1,6}})?({_OFFSET})?)?"
 # From the narrowest type to the widest.
 TYPE_PATTERNS = {
@@ -30,12 +30,12 @@ TYPE_PATTERNS = {
     "date": _DAY,
     "timestamp": f"{_DAY}[ T]{_CLOCK}",
 }
-_HEAD = 50  # values that rule out most forms before all are looked at
+_HEAD = 50  # values that rule out most forms before all are checked
 
 
 @dataclass
 class ColumnProfile:
-    """What is known of one column so far."""
+    """What is known of a column so far."""
 
     name: str
     present: int = 0  # values that are not missing
@@ -46,26 +46,26 @@ class ColumnProfile:
     )  # of text: types of numbers
     dates: set[str] = field(default_factory=lambda: {*DATES})  # of text: forms of dates
     sign: str | None = ""  # beside each number: $, %; None where there is none
-    numbers: NumberFormat = PLAIN  # how the file writes its numbers
+    numbers: NumberFormat = PLAIN  # format of the numbers of the file
     distinct: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
-    share: float = 1.0  # of the values, how many are different (of those before `distinct` was full)
+    share: float = 1.0  # of distinct values among all, until `distinct` was full
     counts: Counter[str] = field(default_factory=Counter)
     wall: bool = False  # some times have no offset
     nanoseconds: bool = False
 
     @property
     def type(self) -> str:
-        """A Spark SQL type name, or `OTHER`; `string` where all is missing."""
+        """Spark SQL type, or `OTHER`; `string` if every value is missing."""
         if not self.present:
             return "string"
-        found = next((kind for kind in (*TYPE_PATTERNS, "string") if kind in self.can), OTHER)
-        if found in ("string", "double") and self.numbers != PLAIN:
-            found = self.forms.get(self.numbers, "string")
-        return ("timestamp" if value_formats.has_time(self.date_form) else "date") if self.date_form else found
+        narrowest = next((kind for kind in (*TYPE_PATTERNS, "string") if kind in self.can), OTHER)
+        if narrowest in ("string", "double") and self.numbers != PLAIN:
+            narrowest = self.forms.get(self.numbers, "string")
+        return ("timestamp" if value_formats.has_time(self.date_form) else "date") if self.date_form else narrowest
 
     @property
     def date_form(self) -> str | None:
-        """The form of dates that are not in ISO's; None where they are, or the column holds none."""
+        """Format of dates that are not ISO dates; None if they are, or if the column has no dates."""
         if "date" in self.can or "string" not in self.can or not self.present:
             return None
         if "bigint" in self.can:
@@ -73,7 +73,7 @@ class ColumnProfile:
         return next((form for form in DATES if form in self.dates), None)
 
     def add(self, values: pa.Array, castable: frozenset[str]) -> None:
-        """Take in a block's values; `castable`: what text may turn out to be."""
+        """Adds the values of a block; `castable`: types that text may hold."""
         values = _present(values)
         self.present += len(values)
         if not len(values):
@@ -95,13 +95,13 @@ class ColumnProfile:
         first = texts[0].as_py()
         self.dates = {form for form in self.dates if value_formats.looks_like(first, form)}
         self.forms = {form: kind for form, kind in self.forms.items() if re.fullmatch(form.pattern("double"), first)}
-        for some in (texts.slice(0, _HEAD), texts):
-            fits = {form: _number_kind(some, form, kind) for form, kind in self.forms.items()}
+        for part in (texts.slice(0, _HEAD), texts):
+            fits = {form: _number_kind(part, form, kind) for form, kind in self.forms.items()}
             self.forms = {form: kind for form, kind in fits.items() if kind}
-            self.dates = {form for form in self.dates if value_formats.are_dates(some, form)}
+            self.dates = {form for form in self.dates if value_formats.are_dates(part, form)}
             if self.sign is not None:
-                found = value_formats.common_sign(some)
-                self.sign = found if found and self.sign in ("", found) else None
+                sign = value_formats.common_sign(part)
+                self.sign = sign if sign and self.sign in ("", sign) else None
 
     def _add_texts(self, texts: pa.Array) -> None:
         self.words += len(texts) + pc.sum(pc.count_substring(texts, " ")).as_py()
@@ -112,28 +112,28 @@ class ColumnProfile:
             self.share = len(self.distinct) / self.present
 
     def classes(self) -> Counter[str]:
-        """How often each value stands, as far as they are counted; `TRUE` and `True` are one boolean."""
+        """Counts of values, as far as they are counted; `TRUE` and `True` are one boolean."""
         if self.type != "boolean":
             return self.counts
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for text, n in self.counts.items():
-            found[text.strip().lower()] += n
-        return found
+            counts[text.strip().lower()] += n
+        return counts
 
     def strays(self) -> list[str]:
-        """The one, two or three words that alone keep a column of numbers from being one."""
+        """The up to three words that keep a column from being numeric."""
         texts = pc.ascii_trim_whitespace(self.distinct)
         odd = texts.filter(pc.invert(_matches(texts, self.numbers.pattern("double"))))
         few = self.type == "string" and 0 < len(odd) <= 3 and len(texts) >= 10 * len(odd)
         return odd.to_pylist() if few else []
 
     def span(self) -> int:
-        """For whole numbers: highest less lowest of the different values that are kept, plus one."""
+        """Range of the distinct whole numbers: highest less lowest, plus one."""
         low_high = pc.min_max(self.numbers.plain(self.distinct).cast(pa.int64())).as_py()
         return int(low_high["max"] - low_high["min"] + 1)
 
     def iso(self, texts: pa.Array) -> pa.Array:
-        """Dates or times as ISO text, of which those of one length are in order."""
+        """Dates or times as ISO text; texts of equal length sort by time."""
         if self.date_form:
             return value_formats.dates_as_iso(texts, self.date_form)
         return pc.ascii_trim_whitespace(texts)
@@ -143,13 +143,13 @@ class ColumnProfile:
         match self.type:
             case "bigint" | "double":
                 plain = self.numbers.plain(values) if is_text_type(values.type) else values
-                found = plain.cast(pa.float64(), safe=False)
+                numbers = plain.cast(pa.float64(), safe=False)
             case "date":
-                found = self.iso(values.cast(pa.string())).cast(pa.date32()).cast(pa.int32()).cast(pa.float64())
+                numbers = self.iso(values.cast(pa.string())).cast(pa.date32()).cast(pa.int32()).cast(pa.float64())
             case _:
                 texts = pc.replace_substring(pc.utf8_slice_codeunits(self.iso(values.cast(pa.string())), 0, 19), "T", " ")
-                found = texts.cast(pa.timestamp("s")).cast(pa.int64()).cast(pa.float64())
-        return np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
+                numbers = texts.cast(pa.timestamp("s")).cast(pa.int64()).cast(pa.float64())
+        return np.asarray(numbers.to_numpy(zero_copy_only=False), np.float64)
 
 
 _MISSING = (
@@ -172,12 +172,12 @@ _MISSING = (
     "missing",
     "unknown",
 )
-_PLAINLY = ("NA", "N/A", "#N/A", "NULL", "NaN", "?", "\\N")  # no category, where several columns have it
+_NEVER_A_CATEGORY = ("NA", "N/A", "#N/A", "NULL", "NaN", "?", "\\N")  # if several columns have it
 
 
 def null_words(rows: pa.Table) -> list[str]:
-    """Words that stand for missing values: those that alone keep a column from holding numbers or dates, or stand in several columns."""
-    found: Counter[str] = Counter()
+    """Words for missing values: those that keep a column from holding numbers or dates, or that several columns have."""
+    votes: Counter[str] = Counter()
     for values in rows.columns:
         texts = pc.unique(pc.ascii_trim_whitespace(values.combine_chunks())).drop_null()
         texts = texts.filter(pc.not_equal(texts, ""))
@@ -188,8 +188,8 @@ def null_words(rows: pa.Table) -> list[str]:
         column = ColumnProfile("")
         column.add(rest, frozenset(TYPE_PATTERNS))
         typed = len(rest) > 1 and (column.type != "string" or column.forms)
-        found.update({word: 2 if typed else 1 for word in words if typed or word in _PLAINLY})
-    return sorted(word for word, n in found.items() if n > 1)
+        votes.update({word: 2 if typed else 1 for word in words if typed or word in _NEVER_A_CATEGORY})
+    return sorted(word for word, n in votes.items() if n > 1)
 
 
 def _present(values: pa.Array) -> pa.Array:
@@ -204,7 +204,7 @@ def is_text_type(kind: pa.DataType) -> bool:
 
 
 def _possible(values: pa.Array, castable: frozenset[str]) -> set[str]:
-    """The types that hold every one of these values."""
+    """Types that hold all of these values."""
     t, kind = pa.types, values.type
     if is_text_type(kind):
         texts = pc.unique(pc.ascii_trim_whitespace(values.cast(pa.string())))
@@ -225,7 +225,7 @@ def _matches(texts: pa.Array, pattern: str) -> pa.Array:
 
 
 def _number_kind(texts: pa.Array, form: NumberFormat, kind: str) -> str | None:
-    """The narrowest type of number, `kind` or wider, that these are in this form."""
+    """Narrowest numeric type, `kind` or wider, that holds these texts in this format; None if there is none."""
     for wider in (kind, "double"):
         if pc.all(_matches(texts, form.pattern(wider))).as_py():
             try:

@@ -1,4 +1,4 @@
-"""A first conf for files: what `init` writes after a look at them. Every choice has its reason beside it."""
+"""Drafts a conf from data files, as `init` writes it; comments give the reason for each choice."""
 
 import re
 from collections import Counter
@@ -9,10 +9,10 @@ import numpy as np
 from keyfold.conf.release import MIN_TEST_ROWS
 from keyfold.conf.table_names import PREDICTED
 from keyfold.errors import ConfError, suggestion
-from keyfold.profiling import draft_data as data
 from keyfold.profiling import file_profile
 from keyfold.profiling.column_profile import OTHER
 from keyfold.profiling.draft import TIME_TYPES, Draft, Lines, key_hint, snake_case
+from keyfold.profiling.draft_data import data_lines
 from keyfold.profiling.draft_features import feature_lines, holds_sentences, why_not
 from keyfold.profiling.file_profile import FileProfile, profile_files
 from keyfold.profiling.key_counts import CONTENT_KEY, KeyCounts
@@ -27,109 +27,111 @@ def draft_conf(
     time: str | None = None,
     encoding: str = "utf-8",
 ) -> str:
-    """A commented YAML conf for the CSV, TSV, JSON-lines or Parquet files at `path`, of which 200 MB at most are read.
+    """Commented YAML conf for the CSV, TSV, JSON-lines or Parquet files at `path`, of which at most 200 MB are read.
 
-    ConfError for options that do not fit (no such file, column or encoding), DataError for a file that cannot be
-    read, has no rows, or leaves nothing to predict or to learn from.
+    Raises ConfError for options that do not fit (no such file, column or encoding), DataError for a file that cannot be
+    read, has no rows, or has nothing to predict or to learn from.
     """
     name = _checked_name(path, name)
     keys = KeyCounts(key or [], time, label)
-    seen = profile_files(path, encoding, keys.add)
-    _check_columns(path, seen, key, label, time)
-    draft = Draft(path, keys.key, seen.columns[label], seen.columns[time] if time else None, seen, keys, encoding)
+    profile = profile_files(path, encoding, keys.add)
+    _check_columns(path, profile, key, label, time)
+    draft = Draft(path, keys.key, profile.columns[label], profile.columns[time] if time else None, profile, keys, encoding)
     parts = [
-        _head(draft), [f"name: {name}"], data.data_lines(draft), _split(draft), feature_lines(draft), _model(draft), _slices(draft),
+        _head(draft), [f"name: {name}"], data_lines(draft), _split(draft), feature_lines(draft), _model(draft), _slices(draft),
     ]  # fmt: skip
     return "".join(line + "\n" for part in parts for line in part)
 
 
 def _checked_name(path: str, name: str | None) -> str:
-    found = snake_case(name or Path(re.sub(r"[*?\[].*", "", path).rstrip("/")).name.split(".")[0]).lstrip("_") or "mine"
-    found = found if found[0].isalpha() else f"t_{found}"
+    valid = snake_case(name or Path(re.sub(r"[*?\[].*", "", path).rstrip("/")).name.split(".")[0]).lstrip("_") or "mine"
+    valid = valid if valid[0].isalpha() else f"t_{valid}"
     if name and not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
-        raise ConfError(f"--name must be letters, digits and _, a letter first (got `{name}`; `{found}` would do)")
-    return name or found
+        raise ConfError(f"--name must be letters, digits and _, a letter first (got `{name}`; `{valid}` would do)")
+    return name or valid
 
 
-def _check_columns(path: str, seen: FileProfile, key: list[str] | None, label: str, time: str | None) -> None:
-    named = [] if key is None or (key == [CONTENT_KEY] and CONTENT_KEY not in seen.columns) else key
+def _check_columns(path: str, profile: FileProfile, key: list[str] | None, label: str, time: str | None) -> None:
+    named = [] if key is None or (key == [CONTENT_KEY] and CONTENT_KEY not in profile.columns) else key
     for option, name in [*(("--key", n) for n in named), ("--label", label), *([("--time", time)] if time else [])]:
-        if name not in seen.columns:
-            near = suggestion(name, seen.columns) or f"; it has {', '.join(f'`{n:.30}`' for n in [*seen.columns][:8])}"
-            raise ConfError(f"{option}: {path} has no column `{name}`{near}{_without_header(seen)}")
-    if twice := [n for n, times in Counter([*named, label]).items() if times > 1] + [label] * (label == time):
-        raise ConfError(f"the column `{twice[0]}` cannot be two of key, label and time")
-    if time and (kind := seen.columns[time].type) not in TIME_TYPES:
+        if name not in profile.columns:
+            hint = suggestion(name, profile.columns) or f"; it has {', '.join(f'`{n:.30}`' for n in [*profile.columns][:8])}"
+            raise ConfError(f"{option}: {path} has no column `{name}`{hint}{_without_header(profile)}")
+    if repeated := [n for n, times in Counter([*named, label]).items() if times > 1] + [label] * (label == time):
+        raise ConfError(f"the column `{repeated[0]}` cannot be two of key, label and time")
+    if time and (kind := profile.columns[time].type) not in TIME_TYPES:
         raise ConfError(f"--time: the column `{time}` must hold dates or timestamps, such as 2026-10-31 (got {kind})")
-    if bad := [name for name in named if seen.columns[name].type == OTHER]:
+    if bad := [name for name in named if profile.columns[name].type == OTHER]:
         raise ConfError(f"--key: the column `{bad[0]}` is {OTHER}; a key is text, a whole number or a date")
-    if taken := [name for name in named if seen.format == "parquet" and name.casefold() in PREDICTED]:
+    if taken := [name for name in named if profile.format == "parquet" and name.casefold() in PREDICTED]:
         raise ConfError(f"--key: `{taken[0]}` is a column of the table of predictions; rename it in the files")
     if key is None:
-        raise ConfError(f"--key must name what tells rows apart: {key_hint(seen, label)}")
+        raise ConfError(f"--key must name the columns that identify a row: {key_hint(profile, label)}")
 
 
-def _without_header(seen: FileProfile) -> str:
-    """Words for where the first line seems to hold values."""
-    if seen.format != "csv" or not any(re.fullmatch(r"-?[\d.,:/ -]+|.*\S(\s+\S+){3,}", name) for name in seen.columns):
+def _without_header(profile: FileProfile) -> str:
+    """Hint for a file whose first line seems to hold values."""
+    if profile.format != "csv" or not any(re.fullmatch(r"-?[\d.,:/ -]+|.*\S(\s+\S+){3,}", name) for name in profile.columns):
         return ""
-    return "; its first line looks like values: where there is no header, write a line of names above it"
+    return "; its first line looks like values: if the header is missing, add a line of names above it"
 
 
 def _head(draft: Draft) -> Lines:
-    seen = draft.seen
-    files = f" in {len(seen.files):,} files" if len(seen.files) > 1 else ""
-    lines = [
-        f"# Made by `init` from a look at {yaml_scalar(draft.path)}: {seen.rows:,} rows{files}, {len(seen.columns)} columns."
-    ]
-    if seen.cut:
+    profile = draft.profile
+    files = f" in {len(profile.files):,} files" if len(profile.files) > 1 else ""
+    lines = [f"# Written by `init` from {yaml_scalar(draft.path)}: {profile.rows:,} rows{files}, {len(profile.columns)} columns."]
+    if profile.cut:
         lines += [
-            f"# Only the first {file_profile.LIMIT // 10**6} MB were read: all that is said here is of those {seen.rows:,} rows."
+            f"# Only the first {file_profile.LIMIT // 10**6} MB were read; the comments below describe those {profile.rows:,} rows."
         ]
-    if seen.separator:
-        lines += [f"# The first line, `sep={seen.delimiter}`, names the delimiter; it is no row."]
-    if seen.header:
-        what = "`ingest` refuses the header: a name is missing, stands twice, has a line break or is one that keyfold gives"
+    if profile.separator:
+        lines += [f"# The first line, `sep={profile.delimiter}`, names the delimiter and is not a row."]
+    if profile.header:
+        fault = "`ingest` refuses the header: a name is missing, repeated, reserved by keyfold, or has a line break"
         lines += [
-            f"# Warning: {what}. This conf is for the line below; put it in its place.",
-            f"#   {seen.delimiter.join(seen.header)}",
+            f"# Warning: {fault}. This conf expects the line below in its place.",
+            f"#   {profile.delimiter.join(profile.header)}",
         ]
-    if seen.other:
-        other, first = yaml_scalar(seen.other), yaml_scalar(seen.files[0])
+    if profile.other:
+        other, first = yaml_scalar(profile.other), yaml_scalar(profile.files[0])
         lines += [
             f"# Warning: {other} has other columns than {first}; `ingest` refuses that: declare each layout in data.versions."
         ]
-    if seen.bad:
-        reasons = "; ".join(f"{n:,} × {reason}" for reason, n in seen.bad.most_common(3))
-        lines += [f"# Warning: {seen.bad.total():,} lines are not rows of these columns; they will be quarantined: {reasons}."]
-    runs = "It runs as it is." if draft.runs else "It does not run yet: see what is said of refusing and stopping."
-    return [*lines, f"# {runs} Read it, then change what you know better."]
+    if profile.bad:
+        reasons = "; ".join(f"{n:,} × {reason}" for reason, n in profile.bad.most_common(3))
+        lines += [f"# Warning: {profile.bad.total():,} lines are not rows of these columns; they will be quarantined: {reasons}."]
+    verdict = (
+        "It runs as it is."
+        if draft.runs
+        else "It does not run yet: see the comments on what `ingest` refuses or why `train` stops."
+    )
+    return [*lines, f"# {verdict} Review each choice, then change what you know better."]
 
 
 def _split(draft: Draft) -> Lines:
-    if draft.few_series and (at := _boundaries(draft)):
+    if draft.few_series and (times := _boundaries(draft)):
         n = draft.keys.series()
         series = f"{n} series are" if n > 1 else "one series is"
         return [
             "split:",
-            f"  # {series} too few for folds by key. Time tells them apart: test has the last 10 % of the rows.",
-            f"  time: {{validation: {yaml_scalar(at[0])}, test: {yaml_scalar(at[1])}}}",
+            f"  # {series} too few for folds by key, so folds are by time: test has the last 10 % of the rows.",
+            f"  time: {{validation: {yaml_scalar(times[0])}, test: {yaml_scalar(times[1])}}}",
         ]
     test = draft.test_share
     share = f"{{train: {0.9 - test:.2g}, validation: 0.1, test: {test:.2g}}}"
     lines = ["split:", f"  share: {share}  # by hash of the key: a row never changes its fold"]
     if draft.few_rows:
         lines += [
-            f"  # Too few rows: `train` stops before it promotes a model whose test fold has fewer than {MIN_TEST_ROWS} of a class."
+            f"  # Too few rows: `train` does not promote a model if its test fold has fewer than {MIN_TEST_ROWS} rows of a class."
         ]
     if draft.time and draft.time.name in draft.key and len(draft.key) > 1:
         by = ", ".join(draft.name(name) for name in draft.key if name != draft.time.name)
-        lines += [f"  by: [{by}]  # all rows of one in one fold"]
+        lines += [f"  by: [{by}]  # all rows of each in one fold"]
     return lines
 
 
 def _boundaries(draft: Draft) -> tuple[str, str] | None:
-    """From when on rows are of the validation and of the test fold; None where there are too few different times."""
+    """Start times of the validation and the test fold; None if there are too few different times."""
     assert draft.time is not None
     times = np.sort(draft.keys.times(draft.time)[draft.keys.labelled()].astype(str))
     if not len(times):
@@ -151,11 +153,11 @@ def _model(draft: Draft) -> Lines:
         "train:",
         f"  model: {{sklearn: {{estimator: {estimator}, params: {params}}}}}",
         "release:",
-        f"  promote_if: {{{gate}}}  # on the test fold; raise it to what you need",
+        f"  promote_if: {{{gate}}}  # on the test fold; raise it as needed",
     ]
 
 
 def _slices(draft: Draft) -> Lines:
-    texts = [c for c in draft.seen.columns.values() if c.type in ("string", "boolean") and not why_not(draft, c)]
+    texts = [c for c in draft.profile.columns.values() if c.type in ("string", "boolean") and not why_not(draft, c)]
     few = [c.name for c in texts if 2 <= len(c.distinct) <= 10 and c.share <= 0.5 and not holds_sentences(c)]
     return ["report:", f"  slices: [{draft.name(few[0])}]  # metrics for each of its values"] if few else []

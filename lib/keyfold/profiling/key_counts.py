@@ -1,4 +1,4 @@
-"""Which keys of a table are missing, or stand more than once: in all of it, within a period, or within a file."""
+"""Counts missing keys, and repeated ones in all rows, within a period or within a file."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,12 +7,12 @@ import pyarrow as pa
 from keyfold.core.hashing import feature_hash, value_hash
 from keyfold.profiling.column_profile import Block, ColumnProfile
 
-CONTENT_KEY = "content"  # the key of tables without one
-PERIODS = {"day": 10, "month": 7}  # so many characters of an ISO time
+CONTENT_KEY = "content"  # the key option for tables without a key
+PERIODS = {"day": 10, "month": 7}  # by the first characters of an ISO time
 
 
 class KeyCounts:
-    """Which keys are missing or repeated, by 64-bit hashes: 8 bytes a row, the text of its time, and its file."""
+    """Missing and repeated keys by 64-bit hash; keeps a hash, the time as text and the file of each row."""
 
     def __init__(self, key: list[str], time: str | None, label: str) -> None:
         self.key, self.time, self.label = key, time, label
@@ -24,7 +24,7 @@ class KeyCounts:
         self._files: list[npt.NDArray[np.int32]] = []
 
     def add(self, block: Block, file: int) -> None:
-        """Take in a block's keys."""
+        """Adds the keys of a block."""
         if self.key == [CONTENT_KEY] and CONTENT_KEY not in block:
             self.key = []
         rows = len(next(iter(block.values()), ()))
@@ -36,9 +36,9 @@ class KeyCounts:
         texts = {name: values.filter(pa.array(sound)) for name, values in texts.items()}
         kept = int(sound.sum())
         self.missing += rows - kept
-        for found, names in ((self._hashes, self.key), (self._series, [name for name in self.key if name != self.time])):
+        for kept_hashes, names in ((self._hashes, self.key), (self._series, [name for name in self.key if name != self.time])):
             hashes = [value_hash(texts[name]) for name in names] or [np.zeros(kept, np.int64)]
-            found.append(feature_hash("", hashes).view(np.uint64))
+            kept_hashes.append(feature_hash("", hashes).view(np.uint64))
         if self.time:
             self._times.append(texts[self.time])
         labelled = block.get(self.label, none).is_valid().to_numpy(zero_copy_only=False)
@@ -46,27 +46,27 @@ class KeyCounts:
         self._files.append(np.full(kept, file, np.int32))
 
     def hashes(self) -> npt.NDArray[np.uint64]:
-        """Of the keys that are not missing."""
+        """Hashes of the keys that are not missing."""
         return np.concatenate(self._hashes)
 
     def repeated(self, within: npt.NDArray[np.object_] | None = None) -> int:
-        """How many rows have a key that stands more than once (within a period)."""
+        """Number of rows that share their key with another row (of the same period)."""
         return self._repeats(self.hashes(), within)
 
     def repeated_in_files(self) -> int:
-        """How many rows have a key that stands more than once in their file."""
+        """Number of rows that share their key with another row of their file."""
         return self._repeats(self.hashes(), np.concatenate(self._files))
 
     def series(self) -> int:
-        """How many different keys there are, without the time."""
+        """Number of distinct keys without the time."""
         return len(np.unique(np.concatenate(self._series)))
 
     def times(self, column: ColumnProfile) -> npt.NDArray[np.object_]:
-        """ISO texts of the rows' times."""
+        """Times of the rows as ISO text."""
         return np.asarray(column.iso(pa.concat_arrays(self._times)).to_numpy(zero_copy_only=False), object)
 
     def labelled(self) -> npt.NDArray[np.bool_]:
-        """Which rows have a label."""
+        """Whether each row has a label."""
         return np.concatenate(self._labelled)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Columns that look like people's names, addresses or numbers: they tell who somebody is, and a model that knows them learns people by heart."""
+"""Finds columns that identify people, such as names, addresses and telephone numbers: a model would memorize the people."""
 
 import re
 
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from keyfold.profiling.column_profile import ColumnProfile
 
 BIRTH = "a date of birth"
-_SAID = {
+_BY_NAME = {
     "a name": "first_?name|last_?name|full_?name|middle_?name|given_?name|family_?name|surname|forename|maiden_?name|vorname|nachname|"
     "customer_?name|client_?name|patient_?name|employee_?name|person_?name|user_?name",
     "an e-mail address": "e_?mail(_?address)?",
@@ -26,20 +26,20 @@ _CONTENT = {
     r".*|.*(stra(ß|ss)e|str\.|weg|platz|gasse) \d+ ?[a-z]?)$",
 }
 _NAME = r"^\p{L}[\p{L}'\x{2019}.-]*([ ,]+[\p{L}'\x{2019}.-]+){0,3}$"
-_MOST = 0.9  # of the values
-FEW = 10  # different values that are categories, whatever they are called
+_MOST = 0.9  # share of the values
+FEW = 10  # distinct values at most are categories, whatever their name
 
 
 def personal_reason(column: ColumnProfile, snake: str) -> str | None:
-    """Why a column is about who somebody is, as the rest of a sentence; `snake`: its name in snake case."""
+    """Why a column may identify people, as a clause; None if it does not. `snake`: its name in snake case."""
     what = _by_name(column, snake) or _by_content(column)
-    return f"it looks like {what}; a model that knows persons does not tell anything of others" if what else None
+    return f"it looks like {what}; a model that learns persons says nothing about others" if what else None
 
 
 def _by_name(column: ColumnProfile, snake: str) -> str | None:
     if len(column.distinct) <= FEW:
         return None
-    for what, names in _SAID.items():
+    for what, names in _BY_NAME.items():
         if re.fullmatch(f"(.*_)?({names})", snake) and (column.type in ("string", "bigint") or "birth" in what):
             return what
     if re.fullmatch(_PERHAPS_NAME, snake) and column.type == "string" and _share(column.distinct, _NAME) > _MOST:

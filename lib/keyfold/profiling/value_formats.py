@@ -1,4 +1,4 @@
-"""How people write numbers and dates: decimal commas, thousands points, currency signs, days before months."""
+"""Formats of numbers and dates: decimal commas, thousands separators, currency signs, days before months."""
 
 import re
 from functools import cache
@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 
 
 class NumberFormat(NamedTuple):
-    """How numbers are written: the mark before the fraction, and what groups of three digits are told apart by."""
+    """Decimal mark and thousands separator of numbers."""
 
     decimal: str = "."
     thousands: str = ""
 
     def pattern(self, kind: str) -> str:
-        """RE2 for numbers of this kind, `bigint` or `double`. No plus sign and no leading zero: those are telephone numbers and codes."""
+        """RE2 pattern for `bigint` or `double`. Plus signs and leading zeros do not match: they mark telephone numbers and codes."""
         most = 18 if kind == "bigint" else 14
         group = re.escape(self.thousands)
         grouped = f"[1-9][0-9]{{0,2}}({group}[0-9]{{3}})+|" if self.thousands else ""
@@ -26,7 +26,7 @@ class NumberFormat(NamedTuple):
         return f"-?({whole}({mark}[0-9]*)?|{mark}[0-9]+)([eE][-+]?[0-9]{{1,3}})?"
 
     def plain(self, texts: pa.Array) -> pa.Array:
-        """Numbers of this form as Python and Arrow write them."""
+        """Numbers of this format as Arrow parses them."""
         texts = pc.ascii_trim_whitespace(texts)
         for mark, other in ((self.thousands, ""), (self.decimal, ".")):
             texts = pc.replace_substring(texts, mark, other) if mark not in ("", other) else texts
@@ -44,16 +44,16 @@ _SIGNED = rf"^(?P<before>{_SIGNS})?[ \x{{a0}}]?(?P<number>-?[0-9][0-9.,' ]*?)[ \
 
 
 def common_sign(texts: pa.Array) -> str | None:
-    """The currency or percent sign that stands beside each of these numbers; None where one has none, or another."""
-    found = pc.extract_regex(pc.utf8_trim_whitespace(texts), _SIGNED)
-    if not len(texts) or found.null_count:
+    """Currency or percent sign that all of these numbers share; None if there is none."""
+    parts = pc.extract_regex(pc.utf8_trim_whitespace(texts), _SIGNED)
+    if not len(texts) or parts.null_count:
         return None
-    beside = pc.binary_join_element_wise(found.field("before"), found.field("after"), "")
+    beside = pc.binary_join_element_wise(parts.field("before"), parts.field("after"), "")
     signs = pc.unique(beside).to_pylist()
     return signs[0] if len(signs) == 1 and signs[0] else None
 
 
-# As Java's DateTimeFormatter writes them; two digits before one, so that the narrower is chosen.
+# Patterns of Java's DateTimeFormatter; two digits come before one, so that the narrower pattern is chosen.
 _DATES = (
     "dd.MM.yyyy", "d.M.yyyy", "dd/MM/yyyy", "d/M/yyyy", "MM/dd/yyyy", "M/d/yyyy", "dd-MM-yyyy", "MM-dd-yyyy", "yyyy/MM/dd",
     "yyyy.MM.dd", "yyyyMMdd", "dd.MM.yy", "d.M.yy", "dd/MM/yy", "d/M/yy", "MM/dd/yy", "M/d/yy", "dd-MMM-yyyy", "d-MMM-yyyy",
@@ -70,9 +70,9 @@ _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def dates_as_iso(texts: pa.Array, form: str) -> pa.Array:
-    """Dates, or times, of this form as ISO text, NULL where one is not of it."""
-    found = pc.extract_regex(pc.ascii_trim_whitespace(texts), _regex(form))
-    year, month, day = (pc.struct_field(found, part) for part in "ymd")
+    """Dates or times of this format as ISO text; NULL if a text is not of the format."""
+    parts = pc.extract_regex(pc.ascii_trim_whitespace(texts), _regex(form))
+    year, month, day = (pc.struct_field(parts, part) for part in "ymd")
     if "yyyy" not in form:
         year = pc.binary_join_element_wise("20", year, "")
     if "MMM" in form:
@@ -81,14 +81,14 @@ def dates_as_iso(texts: pa.Array, form: str) -> pa.Array:
     date = pc.binary_join_element_wise(year, _two(month), _two(day), "-")
     if not has_time(form):
         return date
-    seconds = pc.struct_field(found, "s") if "ss" in form else pa.array(["00"] * len(texts), pa.string())
+    seconds = pc.struct_field(parts, "s") if "ss" in form else pa.array(["00"] * len(texts), pa.string())
     return pc.binary_join_element_wise(
-        date, pc.binary_join_element_wise(_two(pc.struct_field(found, "h")), pc.struct_field(found, "n"), seconds, ":"), " "
+        date, pc.binary_join_element_wise(_two(pc.struct_field(parts, "h")), pc.struct_field(parts, "n"), seconds, ":"), " "
     )
 
 
 def has_time(form: str) -> bool:
-    """Whether a form of dates has a time of the day, too."""
+    """Whether a format includes a time of day."""
     return "mm" in form
 
 
@@ -97,7 +97,7 @@ def _two(texts: pa.Array) -> pa.Array:
 
 
 def looks_like(text: str, form: str) -> bool:
-    """Whether a text looks like a date of this form, quickly."""
+    """Whether a text matches this format; does not check the calendar."""
     return _compiled(form).fullmatch(text.strip()) is not None
 
 
@@ -113,13 +113,13 @@ def _regex(form: str) -> str:
 
 
 def are_dates(texts: pa.Array, form: str) -> bool:
-    """Whether each of these is a day of the calendar in this form."""
-    found = dates_as_iso(texts, form)
-    return not found.null_count and are_calendar_days(found)
+    """Whether all texts are calendar dates in this format."""
+    dates = dates_as_iso(texts, form)
+    return not dates.null_count and are_calendar_days(dates)
 
 
 def are_calendar_days(isos: pa.Array) -> bool:
-    """Whether the date of each of these ISO texts is a day of the calendar."""
+    """Whether all ISO texts begin with a calendar date."""
     try:
         pc.utf8_slice_codeunits(isos, 0, 10).cast(pa.date32())
     except pa.ArrowInvalid:
@@ -128,6 +128,6 @@ def are_calendar_days(isos: pa.Array) -> bool:
 
 
 def swapped_format(form: str, forms: set[str]) -> str | None:
-    """Of forms that fit the same dates one with day and month the other way round."""
+    """The format with day and month swapped, if it also fits."""
     swapped = form.translate(str.maketrans("dM", "Md"))
     return swapped if swapped in forms else None
