@@ -87,7 +87,7 @@ def test_excel_in_german(draw: Draw) -> None:
     }
     assert conf["data"]["positive"] == "Ja"
     assert "# The first line, `sep=;`, names the delimiter" in text
-    assert "Polars does not read them, and delta-rs reads NULL" in text
+    assert "Polars does not read such tables, and delta-rs reads NULL" in text
 
 
 def test_days_before_months_are_told_by_the_days(draw: Draw) -> None:

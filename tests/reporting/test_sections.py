@@ -1,0 +1,132 @@
+"""Sections of the page that several jobs share."""
+
+import re
+
+import numpy as np
+import pytest
+
+from html_page import Reader, some_metrics
+from keyfold.evaluation.metrics import Metric, Slice
+from keyfold.reporting.sections import (
+    Confusion,
+    classification_sections,
+    features_section,
+    files_section,
+    folds_section,
+    metrics_section,
+    reconciliation_section,
+    scores_section,
+    slices_section,
+    steps_section,
+    threshold_section,
+)
+
+pytestmark = pytest.mark.filterwarnings("error")  # of matplotlib and NumPy: a run's log stays quiet
+
+
+def test_reconciliation_says_whether_it_adds_up():
+    right = reconciliation_section({"read": 1000, "kept": 998, "quarantined": 2}, {"few": 1, "many": 7, "also": 1})
+    assert "1,000 read = 998 kept + 2 quarantined" in right.html
+    assert "✓" in right.html
+    assert re.findall("<td>(many|also|few)", right.html) == ["many", "also", "few"]
+    wrong = reconciliation_section({"read": 1000, "kept": 990}, {}, title="Rows scored")
+    assert "10 rows are unaccounted for" in wrong.html
+    assert 'class="note bad"' in wrong.html
+    assert "quarantined" not in wrong.html
+    assert wrong.title == "Rows scored"
+
+
+def test_a_share_is_never_rounded_to_all_or_nothing():
+    html = reconciliation_section({"read": 1_000_000, "kept": 999_999, "quarantined": 1}, {}).html
+    for share in ("100.00%", "&gt;99.99%", "&lt;0.01%"):
+        assert share in html
+    assert "0.00%" in reconciliation_section({"read": 10, "kept": 10, "quarantined": 0}, {}).html
+
+
+def test_folds_tell_share_and_rate():
+    text = Reader(folds_section([("train", 750, 150), ("test", 250, None)], {"train": 0.8, "test": 0.2}).html).text
+    assert re.search(r"train\s*750\s*75.00%\s*80.00%\s*150\s*20.00%", text)
+    assert re.search(r"test\s*250\s*25.00%\s*20.00%\s*–\s*–", text)
+
+
+def test_features_join_their_inputs():
+    html = features_section([{"name": "f", "kind": "crossed", "inputs": ["a", "b"], "width": 4096}]).html
+    assert "a, b" in html
+    assert "4,096" in html
+
+
+def test_four_curves_are_drawn_and_the_truth_if_known():
+    y, p = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.4, 0.3])
+    plain, known = classification_sections(y, p)[0], classification_sections(y, p, p)[0]
+    for title in ("ROC curve", "Precision and recall", "Calibration", "Lift"):
+        assert title in plain.html
+    assert "true probability" not in plain.html
+    assert ">true probability<" in known.html
+    assert "base rate, 50.0%" in plain.html
+
+
+@pytest.mark.parametrize("y", [[], [1, 1], [0, 0]])
+def test_one_class_has_no_curves(y):
+    (section,) = classification_sections(y, [0.5] * len(y))
+    html = section.html
+    assert "both classes" in html
+    assert "<svg" not in html
+
+
+def test_metrics_of_folds_may_differ():
+    html = metrics_section({"train": {"rmse": Metric(1, 1, 1)}, "test": {"mine": Metric(2, 2, 2)}}).html
+    assert re.findall(r"<td[^>]*>(.*?)</td>", html) == ["RMSE ↓", "1.00 (1.00 – 1.00)", "–", "mine", "–", "2.00 (2.00 – 2.00)"]
+
+
+def test_slices_without_a_known_metric_have_no_picture():
+    found = {"a": Slice(3, some_metrics(*[np.nan] * 3))}
+    assert "<svg" not in slices_section("c", found).html
+    assert "<svg" in slices_section("c", {**found, "b": Slice(9, some_metrics())}).html
+    assert slices_section("c", {}).title == "By c"
+
+
+def test_long_names_are_cut_in_pictures_only():
+    html = steps_section([("x" * 50, 1, 1.0)]).html
+    assert "x" * 50 in html
+    assert f">{'x' * 31}…<" in html
+
+
+def test_steps_survive_no_time_and_no_rows():
+    html = steps_section([("a", 0, 0.0), ("b", None, 0.0)]).html
+    assert "0.0 seconds in all" in html
+    assert "500.0" in steps_section([("a", 1000, 2.0)]).html
+    assert steps_section([]).title == "Time"
+
+
+def test_empty_counts_draw():
+    assert "<svg" in scores_section([0, 0.5, 1], [0, 0]).html
+    assert "<svg" in folds_section([("train", 0, 0)], {"train": 1.0}).html
+    assert "<svg" in reconciliation_section({"read": 0, "kept": 0}, {}).html
+
+
+def test_the_confusion_matrix_counts_each_row_once_at_each_threshold():
+    rng = np.random.default_rng(0)
+    y, p = rng.random(500) < 0.3, np.round(rng.random(500), 2)
+    html = threshold_section(y, p).html
+    text = Reader(html).text
+    for threshold in (0.1, 0.5, 0.9):
+        positive = p >= threshold
+        counts = Confusion(
+            *(int(n) for n in ((y & positive).sum(), (~y & positive).sum(), (y & ~positive).sum(), (~y & ~positive).sum()))
+        )
+        assert f"{threshold:.2f}{''.join(map(str, counts))}" in "".join(text.split())
+        if threshold == 0.5:
+            cells = dict(re.findall(r'data-cell="(tp|fp|fn|tn)">(\d+)<', html))
+            assert {name: int(n) for name, n in cells.items()} == counts._asdict()
+
+
+def test_shares_of_no_rows_are_dashes():
+    assert Confusion(0, 0, 0, 0).shares == dict.fromkeys(("precision", "recall", "predicted positive", "accuracy"))
+    assert "–" in threshold_section([0, 1], [0.1, 0.2]).html
+
+
+def test_files_are_listed_by_quarantined_rows_and_a_generator_has_none():
+    (section,) = files_section({"a": (5, 5, 0), "b": (5, 3, 2), "": (1, 1, 0)}, ["one is new"])
+    assert re.findall(r"<td>(\w)</td>", section.html) == ["b", "a"]
+    assert "one is new" in section.html
+    assert files_section({"": (1, 1, 0)}, []) == []
