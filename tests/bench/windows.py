@@ -101,7 +101,7 @@ def main() -> None:
     from keyfold.conf.use_case import parse_conf
     from keyfold.engine import session as keyfold_spark
     from keyfold.engine.session import temporary_settings
-    from keyfold.feature_store.table import TO_KERNEL, add_windows, latest_states
+    from keyfold.feature_store.window_columns import KERNEL_SETTINGS, add_windows, latest_states
 
     features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
     made = parse_conf({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}).windows
@@ -115,7 +115,7 @@ def main() -> None:
         rows = spark.read.parquet(path)
 
         def kernel() -> None:
-            with temporary_settings(spark, TO_KERNEL):
+            with temporary_settings(spark, KERNEL_SETTINGS):
                 noop(add_windows(made, rows))
 
         def by_hand() -> None:
@@ -135,7 +135,7 @@ def main() -> None:
 
         last = options.rows // SERIES - 1
         before, day = (rows.where(f"at {sign} timestamp_seconds({last} * 86400)") for sign in ("<", ">="))
-        with temporary_settings(spark, TO_KERNEL):
+        with temporary_settings(spark, KERNEL_SETTINGS):
             table = add_windows(made, before).selectExpr("*", "'all' AS keyfold_period")
             latest_states(table, made).write.parquet(f"{folder}/states")
         states = spark.read.parquet(f"{folder}/states")
@@ -143,7 +143,7 @@ def main() -> None:
         day = spark.read.parquet(f"{folder}/day")
 
         def next_day() -> None:
-            with temporary_settings(spark, TO_KERNEL):
+            with temporary_settings(spark, KERNEL_SETTINGS):
                 noop(add_windows(made, day, states))
 
         one = run_cases(

@@ -19,7 +19,8 @@ import yaml
 from keyfold.conf.use_case import load_conf, parse_conf
 from keyfold.core.names import STATE
 from keyfold.errors import ConfError, DataError
-from keyfold.feature_store import table as feature_table
+from keyfold.feature_store.table import offer_view, update_feature_table
+from keyfold.feature_store.window_columns import add_windows, latest_states
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.windows.series import States
@@ -56,20 +57,20 @@ def table(run, rows=None):
     """The bits of the feature table (or of such rows), in order, and the last states of its series."""
     rows = run.featured.read() if rows is None else rows
     found = rows.drop("keyfold_run", STATE).sort("k", "day").toArrow().to_pylist()
-    last = feature_table.latest_states(rows, run.conf.windows).sort("k").toArrow().to_pylist()
+    last = latest_states(rows, run.conf.windows).sort("k").toArrow().to_pylist()
     return [repr(row) for row in [*found, *last]]
 
 
 def at_once(run):
     """What the table must be: all rows through the kernel in one go."""
-    return table(run, feature_table.add_windows(run.conf.windows, run.rows.read().drop("keyfold_run")).persist())
+    return table(run, add_windows(run.conf.windows, run.rows.read().drop("keyfold_run")).persist())
 
 
 def featured(spark, made):
     run = Run(parse_conf(made), spark)
     ingest(run)
     with run.job("features"):
-        feature_table.update_feature_table(run)
+        update_feature_table(run)
     return run
 
 
@@ -93,12 +94,12 @@ def test_whatever_came_when_the_table_is_that_of_all_at_once(spark, home, tmp_pa
     assert len(run.featured.read().select("keyfold_period").distinct().collect()) == 3
     version = run.featured.version()
     with run.job("features"):
-        feature_table.update_feature_table(run)
+        update_feature_table(run)
     assert run.featured.version() == version
     # Another definition is another table, all of it.
     other = Run(parse_conf(conf(folder, WINDOWS | {"more": {"over": "2 rows", "take": "max"}})), spark)
     with other.job("features"):
-        feature_table.update_feature_table(other)
+        update_feature_table(other)
     assert table(other) == at_once(other)
     assert {*other.featured.read().columns} - {*run.featured.read(version.version).columns} == {"more"}
 
@@ -131,10 +132,10 @@ def test_what_comes_later_than_is_allowed_changes_nothing_and_is_told(spark, hom
 KILLED = """
 import sys
 from keyfold.conf.use_case import load_conf
-from keyfold.runtime.run import Run
 from keyfold.engine.session import session
 from keyfold.feature_store.table import update_feature_table
 from keyfold.ingestion.job import ingest
+from keyfold.runtime.run import Run
 run = Run(load_conf(sys.argv[1]), session("killed"))
 ingest(run)
 with run.job("features"):
@@ -166,7 +167,7 @@ def test_a_killed_job_leaves_the_table_as_it_was_and_is_made_good_by_the_next(sp
     killed_at([sys.executable, "-c", KILLED, str(tmp_path / "conf.yaml")], run.featured.path, "*.parquet")
     assert table(run) == before
     with run.job("features"):
-        feature_table.update_feature_table(run)
+        update_feature_table(run)
     found = table(run)
     assert found == at_once(run) and len(found) == 200 + 50
 
@@ -184,7 +185,7 @@ def test_a_killed_job_over_windows_and_a_view(spark, home, tmp_path, name, patte
             days = [DAY + dt.timedelta(2 * number + i // 50) for i in range(100)]
             write(into, f"{number}.csv", [line(rng, f"k{i % 50}", day) for i, day in enumerate(days)])
         offered = featured(spark, usage)
-        feature_table.offer_view(offered)
+        offer_view(offered)
         if not number:
             run = featured(spark, both)
             before = table(run)
@@ -202,7 +203,7 @@ def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path
     write(folder, "a.csv", [line(rng, f"k{i % 7}", DAY + dt.timedelta(i // 7)) for i in range(210)])
     run = featured(spark, conf(folder))
     made, rows = run.conf.windows, run.rows.read().drop("keyfold_period", "keyfold_run")
-    result = feature_table.add_windows(made, rows)
+    result = add_windows(made, rows)
     plan = result._jdf.queryExecution().executedPlan().toString()
     plan = plan.partition("Initial Plan")[2] or plan
     assert len(re.findall(r"\bExchange\b", plan)) == 1 and len(re.findall(r"\bSort\b", plan)) == 1
@@ -212,7 +213,7 @@ def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path
     for partitions, batch in ((1, "3"), (7, "1"), (3, "10000")):
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", batch)
         try:
-            found = feature_table.add_windows(made, rows.repartition(partitions)).select(*own).collect()
+            found = add_windows(made, rows.repartition(partitions)).select(*own).collect()
         finally:
             spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "20000")
         assert {repr(row) for row in found} == bits
@@ -224,7 +225,7 @@ def test_a_row_alone_has_the_windows_of_the_batch(spark, home, tmp_path):
     write(folder, "a.csv", [line(rng, k, day) for day in days[:3] for k in "abc"])
     run = featured(spark, conf(folder))
     made = run.conf.windows
-    states = States(made, feature_table.latest_states(run.featured.read(), made).toArrow())
+    states = States(made, latest_states(run.featured.read(), made).toArrow())
     write(folder, "b.csv", [line(rng, k, day) for day in days[3:] for k in "abd"])
     run = featured(spark, conf(folder))
     later = run.featured.read().where(f"day > '{days[2]}'").sort("day", "k").toArrow()
@@ -250,7 +251,7 @@ def test_a_row_without_a_time_is_a_sentence(spark, home):
     )
     run.rows.append(rows)
     with run.job("features"), pytest.raises(DataError, match=r"`day` is NULL in 1 rows of `seen.rows`"):
-        feature_table.update_feature_table(run)
+        update_feature_table(run)
 
 
 @pytest.mark.slow
@@ -261,7 +262,7 @@ def test_prices_are_replayed_day_by_day(spark, home):
     run = Run(made, spark)
     ingest(run)
     with run.job("features"):
-        feature_table.update_feature_table(run)
+        update_feature_table(run)
     all_ = run.featured.read().sort("Date", "stock").drop("keyfold_period", "keyfold_run", STATE).toArrow()
     days = sorted(set(all_["Date"].to_pylist()))[-250:]
     raw = all_.select(["Date", "stock", "value", "change"])

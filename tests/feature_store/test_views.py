@@ -84,9 +84,8 @@ def test_an_entity_with_most_of_the_rows_is_cut_into_tasks(spark):
     try:
         spark.conf.set("spark.sql.shuffle.partitions", "16")
         view = known(rows, known="known")
-        lines = point_in_time._Lines(labels, [view], ["who"], "at")
-        every = lines.asking.unionByName(lines.told, allowMissingColumns=True)
-        cut = lines._sliced(every, lines._surveyed(every, lambda _: None))
+        timeline = point_in_time._Timeline(labels, [view], ["who"], "at")
+        cut = timeline.cut(timeline.lines, timeline.cuts(timeline.lines, print))
         most = cut.where("_e0 = 'giant'").groupBy("_slice").count().agg({"count": "max"}).collect()[0][0]
         assert most <= 800 / 16 * point_in_time._SHARE
         found = training_set(labels, [view], "at").collect()
@@ -256,7 +255,7 @@ def test_faults_of_views_are_sentences(spark, home, folders):
         offered(spark, folders[0], view={"features": ["cals_2"]})
     write(folders[0], "9.csv", "user,day,known,calls", ["a,2024-02-02,,1"])
     with pytest.raises(
-        DataError, match=r"view.created: `known` is NULL in 1 rows of `usage.rows`, so nobody can tell when they were"
+        DataError, match=r"view.created: `known` is NULL in 1 rows of `usage.rows`; every row needs the time at which it was"
     ):
         offered(spark, folders[0])
     plain = USAGE | {"name": "plain", "data": USAGE["data"] | {"source": str(folders[0])}, "features": {}}
@@ -275,7 +274,7 @@ def test_faults_of_views_are_sentences(spark, home, folders):
             "view": {},
         }
         (folders[0].parent / f"{name}.yaml").write_text(json.dumps(said))
-    with pytest.raises(ConfError, match=r"data.views: churn takes from a takes from b takes from a, which has no beginning"):
+    with pytest.raises(ConfError, match=r"data.views: churn takes from a takes from b takes from a, which is a circle"):
         taking(spark, folders[1], views=[str(folders[0].parent / "a.yaml")])
     with pytest.raises(ConfError, match=r"`views` need `time`"):
         parse_conf(CHURN | {"data": {"key": ["customer"], "views": ["usage.features"]}})

@@ -1,6 +1,6 @@
-"""A Feast repository over feature views: its entities, sources and views, written as Feast's users write them, on the Delta tables as they are.
+"""A Feast repository over feature views: entities, sources and views as Python text, which reads the Delta tables in place.
 
-Feast looks at a row's time alone, unless it is asked with `filter_by_created_timestamp=True`, which is what `point_in_time.training_set` does.
+Feast ignores when a row was known unless called with `filter_by_created_timestamp=True`, as `point_in_time.training_set` always does.
 """
 
 import re
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keyfold.engine.tables import Table
 
 TIME, CREATED = "event_timestamp", "created_timestamp"
-# Spark's type: Feast's type, of an entity its value type, and what it is cast to.
+# By Spark's type: Feast's type, the value type of an entity, and the type to cast to.
 _TYPES = {
     "tinyint": ("Int32", "INT32", "int"), "smallint": ("Int32", "INT32", "int"), "int": ("Int32", "INT32", ""),
     "bigint": ("Int64", "INT64", ""), "float": ("Float32", "FLOAT", ""), "double": ("Float64", "DOUBLE", ""),
@@ -24,7 +24,7 @@ _TYPES = {
     "date": ("UnixTimestamp", "UNIX_TIMESTAMP", "timestamp"), "timestamp": ("UnixTimestamp", "UNIX_TIMESTAMP", ""),
     "timestamp_ntz": ("UnixTimestamp", "UNIX_TIMESTAMP", "timestamp"), "decimal": ("String", "STRING", "string"),
 }  # fmt: skip
-_HEAD = '''"""Written by keyfold from the feature views {names}; written anew where they change."""
+_HEAD = '''"""Written by keyfold from the feature views {names}. Run `feast` again if they change."""
 
 from datetime import timedelta
 
@@ -57,55 +57,55 @@ _VIEW = """
 
 
 def repository_files(tables: "Sequence[Table]", project: str) -> dict[str, str]:
-    """By name the texts of the files of a repository; DataError for what is no view, and for names and types that Feast does not have."""
+    """The files of a repository, text by name. Raises DataError for a table that is no view, and for names and types that Feast lacks."""
     entities: dict[str, str] = {}
     used: set[str] = set()
     texts = []
     for table in tables:
-        said = views.view_description(table)
-        types = _types(table, said, entities)
+        view = views.view_description(table)
+        types = _types(table, view, entities)
         used |= {type_ for type_, _, _ in types.values()}
-        texts.append(_view(table, said, types))
+        texts.append(_view(table, view, types))
     head = _HEAD.format(names=", ".join(table.name for table in tables), types=", ".join(sorted(used)))
     keys = "".join(_ENTITY.format(name=name, value=value) for name, value in entities.items())
     return {"feature_store.yaml": _store(project), "views.py": head + keys + "".join(texts)}
 
 
-def _types(table: "Table", said: views.ViewDescription, entities: dict[str, str]) -> dict[str, tuple[str, str, str]]:
+def _types(table: "Table", view: views.ViewDescription, entities: dict[str, str]) -> dict[str, tuple[str, str, str]]:
     schema = {f.name: f.dataType.simpleString() for f in table.read().schema.fields}
-    found = {}
-    for name in (*said.entity, *said.features):
+    types = {}
+    for name in (*view.entity, *view.features):
         if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in (TIME, CREATED):
             raise DataError(
                 f"view `{table.name}`: Feast cannot take a column `{name}`: names are of letters, digits and _, and neither "
                 f"{TIME} nor {CREATED}; rename it, or leave it out of view.features"
             )
-        kind = _TYPES.get(schema[name].partition("(")[0])
-        if kind is None:
+        feast_type = _TYPES.get(schema[name].partition("(")[0])
+        if feast_type is None:
             raise DataError(
                 f"view `{table.name}`: Feast has no type for `{name}` ({schema[name]}); leave it out of view.features"
             )
-        found[name] = kind
-    for name in said.entity:
-        if entities.setdefault(name, found[name][1]) != found[name][1]:
+        types[name] = feast_type
+    for name in view.entity:
+        if entities.setdefault(name, types[name][1]) != types[name][1]:
             raise DataError(f"view `{table.name}`: entity `{name}` is {schema[name]} here, and another type in a view before it")
-    return found
+    return types
 
 
-def _view(table: "Table", said: views.ViewDescription, types: Mapping[str, tuple[str, str, str]]) -> str:
+def _view(table: "Table", view: views.ViewDescription, types: Mapping[str, tuple[str, str, str]]) -> str:
     columns = [
         f"CAST({sql.quote_identifier(c)} AS {to}) AS {sql.quote_identifier(c)}" if to else sql.quote_identifier(c)
         for c, (_, _, to) in types.items()
     ]
-    columns.append(f"CAST({sql.quote_identifier(said.time)} AS TIMESTAMP) AS {TIME}")
-    if said.known:
-        columns.append(f"CAST({sql.quote_identifier(said.known)} AS TIMESTAMP) AS {CREATED}")
-    there = " AND ".join(f"{sql.quote_identifier(c)} IS NOT NULL" for c in (*said.entity, said.time))
+    columns.append(f"CAST({sql.quote_identifier(view.time)} AS TIMESTAMP) AS {TIME}")
+    if view.known:
+        columns.append(f"CAST({sql.quote_identifier(view.known)} AS TIMESTAMP) AS {CREATED}")
+    present = " AND ".join(f"{sql.quote_identifier(c)} IS NOT NULL" for c in (*view.entity, view.time))
     return _VIEW.format(
-        name=table.name.replace(".", "_"), entities=", ".join(f"{c}_entity" for c in said.entity),
+        name=table.name.replace(".", "_"), entities=", ".join(f"{c}_entity" for c in view.entity),
         fields="\n".join(f"        Field(name={c!r}, dtype={type_})," for c, (type_, _, _) in types.items()),
-        query=f"SELECT {', '.join(columns)} FROM {table.at} WHERE {there}", time=TIME, created=CREATED if said.known else "",  # noqa: S608
-        ttl=said.ttl or 0, owner=said.owner, description=said.description, tags={"keyfold.view": said.digest},
+        query=f"SELECT {', '.join(columns)} FROM {table.at} WHERE {present}", time=TIME, created=CREATED if view.known else "",  # noqa: S608
+        ttl=view.ttl or 0, owner=view.owner, description=view.description, tags={"keyfold.view": view.digest},
     )  # fmt: skip
 
 

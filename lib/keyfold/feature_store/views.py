@@ -1,4 +1,4 @@
-"""Feature views: tables of features by entity and time that say so themselves; `point_in_time` joins them."""
+"""Feature views: tables of features by entity and time, described in a table property; `point_in_time` joins them."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,11 @@ VIEW_PROPERTY = "keyfold.view"
 
 
 class ViewDescription(NamedTuple):
-    """What a view's table says of itself. `ttl` in microseconds; `digest` names what its values are."""
+    """Description of a view, as its table keeps it.
+
+    known: the column with the time at which all of a row was known; ttl: time to live in microseconds; digest: of the
+    definition of its values.
+    """
 
     entity: list[str]
     time: str
@@ -29,14 +33,17 @@ class ViewDescription(NamedTuple):
     description: str = ""
 
     def to_json(self) -> str:
-        """For a property of the table."""
+        """JSON for the table property."""
         return json.dumps(self._asdict(), sort_keys=True)
 
 
 def describe_view(
     view: View, key: Sequence[str], time: str, windows: Sequence[str], definition: str, known: str | None
 ) -> ViewDescription:
-    """The view, with its defaults; `known`: the column that has the time at which all of a row was known."""
+    """The description of a conf's view, with defaults filled in.
+
+    windows: names of the windowed features, the default of `view.features`; definition: digest of the windows.
+    """
     entity = view.entity or [c for c in key if c != time]
     ttl = None if view.ttl is None else parse_span(view.ttl).micros
     features = view.features or list(windows)
@@ -45,20 +52,20 @@ def describe_view(
 
 
 def view_description(table: "Table") -> ViewDescription:
-    """What the view says of itself (DataError where the table is none)."""
-    said = table.properties().get(VIEW_PROPERTY)
-    if said is None:
+    """The description that a table has (DataError if it has none)."""
+    text = table.properties().get(VIEW_PROPERTY)
+    if text is None:
         raise DataError(f"data.views: table `{table.name}` is no feature view; run `features` with a conf that has `view`")
-    return ViewDescription(**json.loads(said))
+    return ViewDescription(**json.loads(text))
 
 
-def read_view(table: "Table", viewed: ViewSource | None = None, version: int | None = None) -> ViewRows:
-    """The rows of a view, at a version, for `point_in_time.training_set` (DataError)."""
-    viewed, said = viewed or ViewSource(table=table.name), view_description(table)
-    for name in viewed.entity:
-        if name not in said.entity:
+def read_view(table: "Table", source: ViewSource | None = None, version: int | None = None) -> ViewRows:
+    """The rows of a view, at a version of its table, for `point_in_time.training_set` (DataError for an unknown entity column)."""
+    source, view = source or ViewSource(table=table.name), view_description(table)
+    for name in source.entity:
+        if name not in view.entity:
             where = f"data.views.{table.name}.entity"
-            raise DataError(f"{where}: the view's entity has no column `{name}`{suggestion(name, said.entity)}")
-    entity = {c: viewed.entity.get(c, c) for c in said.entity}
-    features = {c: c for c in said.features}
-    return ViewRows(table.name, table.read(version), entity, said.time, features, said.known, said.ttl, viewed.unknown)
+            raise DataError(f"{where}: the view's entity has no column `{name}`{suggestion(name, view.entity)}")
+    entity = {c: source.entity.get(c, c) for c in view.entity}
+    features = {c: c for c in view.features}
+    return ViewRows(table.name, table.read(version), entity, view.time, features, view.known, view.ttl, source.unknown)
