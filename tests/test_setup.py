@@ -442,10 +442,11 @@ def test_settings_that_were_given_win():
 
 @pytest.mark.parametrize(("key", "value"), [
     ("spark.sql.session.timeZone", "Europe/Paris"), ("spark.sql.ansi.enabled", "false"),
+    ("spark.sql.parser.quotedRegexColumnNames", "true"),
 ])  # fmt: skip
 def test_settings_on_which_results_depend_are_refused(key, value):
     with pytest.raises(
-        ConfError, match=rf"`{key}` must be (UTC|true).*\(spark-submit was given {value}\); leave that option out"
+        ConfError, match=rf"`{key}` must be (UTC|true|false).*\(spark-submit was given {value}\); leave that option out"
     ):
         session.required_settings({key: value}, 2)
     active = session.PINNED | {key: value}

@@ -41,6 +41,7 @@ def store(spark, tmp_path_factory):
         made.apply([written.user_entity, written.usage_features_view])
         yield view.featured, made
         sys.modules.pop("views")
+        spark.conf.unset("spark.sql.parser.quotedRegexColumnNames")  # Feast turns it on
 
 
 def labels(spark, *hours):

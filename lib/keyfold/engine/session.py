@@ -30,7 +30,11 @@ _SAME_SIZE = {
 
 _FEW = 200  # columns of at most 16 bytes, 20,000 rows of which are the 64 MB that Spark takes for its limit
 
-PINNED = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+PINNED = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.parser.quotedRegexColumnNames": "false",  # Feast turns it on; then a quoted name is a regular expression
+}
 
 DEFAULTS = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -66,8 +70,8 @@ def required_settings(given: Mapping[str, str], cores: int) -> dict[str, str]:
 
 
 def check_session(spark: "SparkSession") -> "SparkSession":
-    """The same session; ConfError where its time zone or ANSI mode would change results."""
-    now = {key: spark.conf.get(key, "") or "" for key in PINNED}
+    """The same session; ConfError if its time zone, ANSI mode or reading of quoted names would change results."""
+    now = {key: spark.conf.get(key, "false") or "false" for key in PINNED}
     _refuse_conflicts(now, "the active session has", "set it by spark.conf.set before keyfold is called")
     return spark
 
