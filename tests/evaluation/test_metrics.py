@@ -167,7 +167,7 @@ def test_intervals_of_a_difference_cover_the_truth():
 
 
 def test_a_difference_of_other_lengths_or_of_no_probability_is_refused():
-    with pytest.raises(ValueError, match="predictions of difference must be one finite number a row, 2 in all"):
+    with pytest.raises(ValueError, match="predictions of difference must be one finite number per row, 2 in all"):
         metric_differences([0, 1], [0.1, 0.2], [0.1])
     with pytest.raises(ValueError, match="from 0 to 1"):
         metric_differences([0, 1], [0.1, 0.2], [0.1, 1.2])
@@ -198,7 +198,7 @@ def test_constant_target_has_no_r2():
         ({"y": [0, 2], "p": [0.1, 0.2]}, "must be booleans"),
         ({"y": [0, 1], "p": [0.1, 1.2]}, "from 0 to 1"),
         ({"y": [0, 1], "p": [-0.1, 0.2]}, "from 0 to 1"),
-        ({"y": [0, 1], "p": [0.1, math.nan]}, "predictions .* one finite number a row"),
+        ({"y": [0, 1], "p": [0.1, math.nan]}, "predictions .* one finite number per row"),
         ({"y": [0, 1], "p": [0.1]}, "2 in all"),
         ({"y": [0, 1], "p": [0.1, 0.2], "weight": [1, -1]}, "weight .* 0 or more"),
     ],
@@ -226,7 +226,7 @@ def test_slices_pool_only_what_is_left():
     assert list(slice_metrics([0, 1, 1], [0.1, 0.2, 0.3], ["x", "y", "x"], replicates=1)) == ["x", "y"]
     found = slice_metrics([0, 1, 1, 0], [0.1, 0.2, 0.3, 0.4], [OTHERS, OTHERS, "x", "y"], most=1, replicates=1)
     assert [(name, part.rows) for name, part in found.items()] == [("x", 1), (OTHERS, 3)]
-    with pytest.raises(ValueError, match="one value a row"):
+    with pytest.raises(ValueError, match="one value per row"):
         slice_metrics([0, 1], [0.1, 0.2], ["x"])
 
 

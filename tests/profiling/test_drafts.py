@@ -176,9 +176,9 @@ def test_columns_that_give_the_label_away_are_left_out(draw: Draw) -> None:
     )
     assert [*conf["features"]] == ["x", "fair"]
     for name, why in {
-        "reason": "where it is missing tells the label",
-        "closed": "where it is missing",
-        "again": "it alone tells",
+        "reason": "its missing values predict the label",
+        "closed": "its missing values predict",
+        "again": "it alone predicts",
         "far": "it alone",
     }.items():
         assert f"  # {name} is left out: {why}" in text
@@ -196,7 +196,7 @@ def test_numbers_that_give_a_number_away_are_left_out(draw: Draw) -> None:
         )
     )
     assert [*conf["features"]] == ["x", "curve", "fair"]
-    assert "# z is left out: it alone tells the label (R² 1.000 on held-out rows)" in text
+    assert "# z is left out: it alone predicts the label (R² 1.000 on held-out rows)" in text
 
 
 def test_what_comes_with_a_suspect_and_what_tells_together(draw: Draw) -> None:
@@ -356,7 +356,7 @@ def test_a_word_that_tells_the_label_is_a_suspect(draw: Draw) -> None:
     notes = [f"{['late', 'bill', 'slow', 'phone'][i % 4]} call {i}" for i in range(len(y))]
     told = [f"{note}, {'closed' if leaves else 'open'}" for note, leaves in zip(notes, y, strict=True)]
     text, conf = draw(frame(told=told, notes=notes))
-    assert "told is left out: one of its words tells the label (ROC AUC 1.000 on held-out rows)." in text
+    assert "told is left out: one of its words predicts the label (ROC AUC 1.000 on held-out rows)." in text
     assert "told" not in conf["features"] and "notes" in conf["features"]
 
 

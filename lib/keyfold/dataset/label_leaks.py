@@ -74,7 +74,9 @@ def find_leaks(
 
 def _by_word(words: pa.ChunkedArray, label: LabelValues, half: npt.NDArray[np.bool_]) -> float:
     lists = words.combine_chunks()
-    return label_leakage.word(lists.flatten().to_numpy(), lists.offsets.to_numpy() - lists.offsets[0].as_py(), half, label)
+    return label_leakage.word_leakage(
+        lists.flatten().to_numpy(), lists.offsets.to_numpy() - lists.offsets[0].as_py(), half, label
+    )
 
 
 def _value(rows: "DataFrame", name: str) -> "Column":

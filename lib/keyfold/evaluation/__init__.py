@@ -1,1 +1,1 @@
-"""Measures of predictions, with their intervals."""
+"""Metrics and curves of predictions, and columns that leak the label."""

@@ -1,4 +1,4 @@
-"""What stands behind a picture of predictions: rows ranked by probability, and the curves drawn from them."""
+"""Curves of predictions: ROC, precision and recall, lift, calibration."""
 
 from typing import NamedTuple
 
@@ -7,18 +7,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from keyfold.core.arrays import Doubles
 
-POINTS = 200  # of a curve: what a picture can show
+POINTS = 200  # of a curve, as many as a chart can show
 
 
 class Curve(NamedTuple):
-    """Points of a curve, both arrays of the same length (at most 200)."""
+    """Points of a curve; two arrays of the same length, at most `POINTS` (200)."""
 
     x: Doubles
     y: Doubles
 
 
 class Calibration(NamedTuple):
-    """One entry a bin, by rising probability; `truth` is the mean true probability, where that is known."""
+    """Arrays with one entry per bin, by ascending probability.
+
+    predicted: mean probability. observed: rate of the positive class. low, high: its 95 % interval (Wilson). rows: number of rows.
+    truth: mean true probability, if known.
+    """
 
     predicted: Doubles
     observed: Doubles
@@ -29,7 +33,10 @@ class Calibration(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """Rows of each class by falling p, and how many of them lie above each cut between unequal p."""
+    """Rows by class, by descending p, with the number of rows above each threshold between different p.
+
+    positives, negatives: indices of rows. positives_above, negatives_above: counts for each threshold, from 0 to all.
+    """
 
     positives: NDArray[np.int64]
     negatives: NDArray[np.int64]
@@ -37,7 +44,7 @@ class Ranking(NamedTuple):
     negatives_above: NDArray[np.int64]
 
     def counts(self, weight: Doubles) -> tuple[Doubles, Doubles]:
-        """The weight of true and of false positives at each cut, from 0 to all."""
+        """Weights of true and of false positives at each threshold, from 0 to all. `weight`: of each row."""
         return (
             _running(weight.take(self.positives)).take(self.positives_above),
             _running(weight.take(self.negatives)).take(self.negatives_above),
@@ -45,26 +52,26 @@ class Ranking(NamedTuple):
 
 
 def rank(positive: NDArray[np.bool_], p: Doubles) -> Ranking:
-    """positive: n booleans; p: n numbers, of which only the order and the ties count."""
-    falling = np.argsort(-p, kind="stable")
-    positive, p = positive[falling], p[falling]
+    """Ranks rows by p. positive: n booleans; p: n numbers, of which only the order and the ties matter."""
+    descending = np.argsort(-p, kind="stable")
+    positive, p = positive[descending], p[descending]
     cuts = np.append(0, 1 + np.flatnonzero(np.append(p[1:] != p[:-1], p.size > 0)))
     above = np.append(0, np.cumsum(positive))[cuts]
-    # A cut between negatives alone lies on a straight line of the counts: leaving it out changes no area.
+    # A threshold between negatives lies on a straight line of the counts: leaving it out changes no area.
     gains = np.diff(above) > 0
     kept = np.append(True, gains | np.append(gains[1:], True))
-    return Ranking(falling[positive], falling[~positive], above[kept], (cuts - above)[kept])
+    return Ranking(descending[positive], descending[~positive], above[kept], (cuts - above)[kept])
 
 
 def roc_curve(y: ArrayLike, p: ArrayLike) -> Curve:
-    """x: false positive rate; y: true positive rate; from (0, 0) to (1, 1). NaN where a class is missing."""
+    """x: false positive rate; y: true positive rate; from (0, 0) to (1, 1). NaN if a class is missing."""
     tp, fp = _counts(y, p)
     with np.errstate(invalid="ignore"):
         return _thin(fp / fp[-1], tp / tp[-1])
 
 
 def pr_curve(y: ArrayLike, p: ArrayLike) -> Curve:
-    """x: recall; y: precision; by rising recall, starting at recall 0. NaN without positives."""
+    """x: recall, ascending from 0; y: precision. NaN without positives."""
     tp, fp = _counts(y, p)
     with np.errstate(invalid="ignore"):
         precision = tp[1:] / (tp[1:] + fp[1:])
@@ -72,7 +79,7 @@ def pr_curve(y: ArrayLike, p: ArrayLike) -> Curve:
 
 
 def lift_curve(y: ArrayLike, p: ArrayLike) -> Curve:
-    """x: share of rows, the highest p first; y: their positive rate over that of all."""
+    """x: share of rows, highest p first; y: their rate of the positive class divided by that of all rows."""
     tp, fp = _counts(y, p)
     rows, share = tp + fp, np.arange(1, POINTS + 1) / POINTS
     with np.errstate(invalid="ignore"):
@@ -80,21 +87,20 @@ def lift_curve(y: ArrayLike, p: ArrayLike) -> Curve:
 
 
 def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10, *, truth: ArrayLike | None = None) -> Calibration:
-    """Predicted against observed, in at most `bins` bins of about equally many rows.
+    """Predicted and observed rates in at most `bins` bins with about the same number of rows.
 
-    y: n booleans or 0/1; p, truth: n probabilities. Rows with equal p are never parted. `low` and `high`
-    are Wilson's 95 % interval of the observed rate.
+    y: n booleans or 0/1; p, truth: n probabilities. Rows with equal p are in the same bin.
     """
-    chance = np.asarray(p, np.float64)
-    edges = np.quantile(chance, np.arange(1, bins) / bins, method="lower") if chance.size else chance
-    _, bin_of, count = np.unique(np.searchsorted(edges, chance), return_inverse=True, return_counts=True)
+    probability = np.asarray(p, np.float64)
+    edges = np.quantile(probability, np.arange(1, bins) / bins, method="lower") if probability.size else probability
+    _, bin_of, count = np.unique(np.searchsorted(edges, probability), return_inverse=True, return_counts=True)
 
     def mean(values: ArrayLike) -> Doubles:
         return np.bincount(bin_of, np.asarray(values, np.float64), len(count)) / count
 
     observed = mean(y)
     low, high = _wilson(observed, count)
-    return Calibration(mean(chance), observed, low, high, count, None if truth is None else mean(truth))
+    return Calibration(mean(probability), observed, low, high, count, None if truth is None else mean(truth))
 
 
 def _counts(y: ArrayLike, p: ArrayLike) -> tuple[Doubles, Doubles]:
@@ -103,7 +109,7 @@ def _counts(y: ArrayLike, p: ArrayLike) -> tuple[Doubles, Doubles]:
 
 
 def _thin(x: Doubles, y: Doubles) -> Curve:
-    """At most `POINTS` of the points, evenly along the curve; the first and the last are kept."""
+    """At most `POINTS` points, evenly spaced along the curve, including the first and the last."""
     if len(x) <= POINTS:
         return Curve(x, y)
     steps = [abs(np.diff(c)) for c in (x, y)]

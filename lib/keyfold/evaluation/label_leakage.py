@@ -1,7 +1,8 @@
-"""Columns that give the label away: by one of them alone, or by where it is missing, held-out rows are told nearly without fault."""
+"""Columns that leak the label: a simple model of one column, or of where it is missing, predicts held-out rows almost perfectly."""
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -9,48 +10,48 @@ import numpy.typing as npt
 
 from keyfold.core.arrays import Doubles, Int64s
 
-SUSPECT_SCORE = 0.95  # of ROC AUC or R², on held-out rows
-LEAST_ROWS = 20  # of each class, or of a regression twice as many, before a column can be a suspect
+SUSPECT_SCORE = 0.95  # ROC AUC or R² on held-out rows, above which a column is reported
+LEAST_ROWS = 20  # of each class, or half the rows of a regression, to report a column
 _BINS, _ROWS_A_BIN = 50, 20
 _SMOOTHING = 1.0
 
 
 class ColumnValues(NamedTuple):
-    """A column's values: numbers (NaN where missing), or codes of texts from 0 (-1 where missing)."""
+    """Values of a column: numbers (NaN if missing), or codes of texts from 0 (-1 if missing)."""
 
     numbers: Doubles | None
     codes: Int64s | None = None
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
-        """Where there is no value."""
+        """Booleans: whether the value is missing."""
         if self.numbers is not None:
             return np.isnan(self.numbers)
         assert self.codes is not None
         return self.codes < 0
 
     def scaled(self) -> "ColumnValues":
-        """Numbers within -1 and 1, so that squares do not overflow."""
+        """Numbers scaled to [-1, 1], so that squares do not overflow."""
         return self if self.numbers is None else ColumnValues(_scaled(self.numbers))
 
-    def known(self) -> Doubles:
-        """The numbers or codes."""
+    def as_doubles(self) -> Doubles:
+        """The numbers or codes, as float64."""
         return self.numbers if self.numbers is not None else np.asarray(self.codes, np.float64)
 
 
 class LabelValues(NamedTuple):
-    """What is to be told: numbers, or of two classes 1.0 and 0.0."""
+    """Values of the label: numbers, or 1.0 and 0.0 for two classes."""
 
     y: Doubles
     classes: bool
 
     def quality(self, scores: Doubles) -> float:
-        """ROC AUC, or R²."""
+        """ROC AUC or R² of predictions."""
         return _roc_auc(self.y, scores) if self.classes else _r2(self.y, scores)
 
     @property
-    def forms(self) -> list["LabelValues"]:
-        """Classes as they are; numbers within -1 and 1, and by their ranks, since of a heavy tail a few rows make all of R²."""
+    def variants(self) -> list["LabelValues"]:
+        """Classes unchanged; numbers scaled to [-1, 1], and their ranks, because R² of a heavy tail depends on a few rows."""
         if self.classes:
             return [self]
         return [self._replace(y=y) for y in (_scaled(self.y), _ranks(self.y) / len(self.y))]
@@ -60,64 +61,66 @@ class LabelValues(NamedTuple):
 
 
 class LabelLeakage(NamedTuple):
-    """How much of the label a column tells on held-out rows: by its values, and by where it is missing (ROC AUC or R²)."""
+    """ROC AUC or R² on held-out rows: of the values of a column, and of where it is missing."""
 
     alone: float
     missing: float
 
 
 def measure_leakage(column: ColumnValues, label: LabelValues, half: npt.NDArray[np.bool_]) -> LabelLeakage:
-    """What a column tells of the rows outside a half, by models that are fitted on that half."""
-    found = [_told(column.scaled(), one, half) for one in label.forms]
-    return LabelLeakage(*map(max, zip(*found, strict=True)))
+    """Leakage of a column, by models that are fitted on the rows of `half` (booleans) and measured on the others."""
+    leakages = [_leakage(column.scaled(), variant, half) for variant in label.variants]
+    return LabelLeakage(*map(max, zip(*leakages, strict=True)))
 
 
-def _told(column: ColumnValues, label: LabelValues, half: npt.NDArray[np.bool_]) -> LabelLeakage:
-    held = LabelValues(label.y[~half], label.classes)
-    missing = held.quality(_by_level(column.missing.astype(np.int64), half, label)[~half])
-    return LabelLeakage(max(held.quality(scores[~half]) for scores in _scores(column, half, label)), missing)
+def _leakage(column: ColumnValues, label: LabelValues, half: npt.NDArray[np.bool_]) -> LabelLeakage:
+    held_out = LabelValues(label.y[~half], label.classes)
+    missing = held_out.quality(_level_means(column.missing.astype(np.int64), half, label)[~half])
+    return LabelLeakage(max(held_out.quality(scores[~half]) for scores in _scores(column, half, label)), missing)
 
 
-def word(levels: Int64s, starts: Int64s, half: npt.NDArray[np.bool_], label: LabelValues) -> float:
-    """What the most telling word of texts tells by being there, of the rows outside a half; it is chosen on that half.
+def word_leakage(words: Int64s, starts: Int64s, half: npt.NDArray[np.bool_], label: LabelValues) -> float:
+    """ROC AUC or R² of the presence of one word, on the rows outside `half`. The word is chosen on `half`.
 
-    `levels`: the words as small numbers, each once a text, text by text; `starts`: where each text begins, and the end.
+    words: numbers of the different words of each text, one text after another. starts: first word of each text, and the end.
     """
-    return max(_word(levels, starts, half, one) for one in label.forms) if len(levels) else 0.0
+    return max(_word_leakage(words, starts, half, variant) for variant in label.variants) if len(words) else 0.0
 
 
-def _word(levels: Int64s, starts: Int64s, half: npt.NDArray[np.bool_], label: LabelValues) -> float:
+def _word_leakage(words: Int64s, starts: Int64s, half: npt.NDArray[np.bool_], label: LabelValues) -> float:
     row = np.repeat(np.arange(len(half)), np.diff(starts))
     fitted, mean = half[row], label.y[half].mean()
-    n = np.bincount(levels[fitted], minlength=levels.max() + 1)
-    more = np.bincount(levels[fitted], weights=label.y[row[fitted]] - mean, minlength=len(n))
-    said = more**2 / np.maximum(n * (1 - n / half.sum()), 1e-9)
-    there = np.zeros(len(half), np.int64)
-    there[row[levels == said.argmax()]] = 1
-    return label._replace(y=label.y[~half]).quality(_by_level(there, half, label)[~half])
+    n = np.bincount(words[fitted], minlength=words.max() + 1)
+    excess = np.bincount(words[fitted], weights=label.y[row[fitted]] - mean, minlength=len(n))
+    explained = excess**2 / np.maximum(n * (1 - n / half.sum()), 1e-9)
+    present = np.zeros(len(half), np.int64)
+    present[row[words == explained.argmax()]] = 1
+    return label._replace(y=label.y[~half]).quality(_level_means(present, half, label)[~half])
 
 
 def leakage_reason(column: ColumnValues, label: LabelValues) -> str | None:
-    """Why a column is a suspect, as the rest of a sentence; None where it is none, or rows are too few to say so."""
+    """Why a column is a suspect, as the end of a sentence; None if it is not, or if there are too few rows."""
     if not has_enough_rows(label):
         return None
     alone, missing = measure_leakage(column, label, _half(label))
     if missing > SUSPECT_SCORE:
-        return f"where it is missing tells the label ({label} {missing:.3f} on held-out rows), as if it were filled in afterwards"
-    if not alone > SUSPECT_SCORE:  # NaN is none
+        return (
+            f"its missing values predict the label ({label} {missing:.3f} on held-out rows), as if it were filled in afterwards"
+        )
+    if not alone > SUSPECT_SCORE:  # also if NaN
         return None
-    return f"it alone tells the label ({label} {alone:.3f} on held-out rows), as what is known only with the label does"
+    return f"it alone predicts the label ({label} {alone:.3f} on held-out rows), like a column that is known only with the label"
 
 
 def reason_in_words(texts: Sequence[str | None], label: LabelValues) -> str | None:
-    """Why texts are a suspect by one of their words; as `reason`."""
+    """Why a column of texts is a suspect, because of one word; as `leakage_reason`."""
     if not has_enough_rows(label):
         return None
     numbers: dict[str, int] = {}
-    each = [{numbers.setdefault(w, len(numbers)) for w in re.findall(r"\w+", (text or "").lower())} for text in texts]
-    starts = np.cumsum([0, *map(len, each)])
-    found = word(np.array([n for some in each for n in some], np.int64), starts, _half(label), label)
-    return f"one of its words tells the label ({label} {found:.3f} on held-out rows)" if found > SUSPECT_SCORE else None
+    texts_words = [{numbers.setdefault(w, len(numbers)) for w in re.findall(r"\w+", (text or "").lower())} for text in texts]
+    starts = np.cumsum([0, *map(len, texts_words)])
+    quality = word_leakage(np.array([*chain.from_iterable(texts_words)], np.int64), starts, _half(label), label)
+    return f"one of its words predicts the label ({label} {quality:.3f} on held-out rows)" if quality > SUSPECT_SCORE else None
 
 
 def _half(label: LabelValues) -> npt.NDArray[np.bool_]:
@@ -125,73 +128,70 @@ def _half(label: LabelValues) -> npt.NDArray[np.bool_]:
 
 
 def combined_leakage(columns: dict[str, ColumnValues], label: LabelValues) -> tuple[float, list[str]]:
-    """The ROC AUC of all columns together, as if each said its own (naive Bayes), and the columns, most telling first."""
+    """ROC AUC of all columns combined by naive Bayes, and the columns, best first. 0.5 and none for a regression or too few rows."""
     half = _half(label)
     if not label.classes or not has_enough_rows(label) or not columns:
         return 0.5, []
-    held = LabelValues(label.y[~half], label.classes)
+    held_out = LabelValues(label.y[~half], label.classes)
     odds = {}
     for name, column in columns.items():
-        said = np.clip(_scores(column.scaled(), half, label)[0], 1e-6, 1 - 1e-6)
-        odds[name] = np.log(said / (1 - said))[~half]
+        rate = np.clip(_scores(column.scaled(), half, label)[0], 1e-6, 1 - 1e-6)
+        odds[name] = np.log(rate / (1 - rate))[~half]
     total = np.sum(list(odds.values()), axis=0)
-    return held.quality(total), sorted(odds, key=lambda name: -held.quality(odds[name]))
+    return held_out.quality(total), sorted(odds, key=lambda name: -held_out.quality(odds[name]))
 
 
 def has_enough_rows(label: LabelValues) -> bool:
-    """Whether there are rows enough to say so."""
+    """Whether there are enough rows to report a column."""
     n = min(label.y.sum(), len(label.y) - label.y.sum()) if label.classes else len(label.y) / 2
     return bool(n >= LEAST_ROWS)
 
 
 def _scores(column: ColumnValues, half: npt.NDArray[np.bool_], label: LabelValues) -> list[Doubles]:
-    """What each of some models of one column, fitted on one half of the rows, says of all rows."""
+    """Predictions for all rows, of each simple model of one column that is fitted on `half`."""
     if column.codes is not None:
-        return [_by_level(column.codes + 1, half, label)]
+        return [_level_means(column.codes + 1, half, label)]
     assert column.numbers is not None
-    known = column.numbers[half & ~column.missing]
-    edges = (
-        np.unique(np.quantile(known, np.linspace(0, 1, min(_BINS, 2 + len(known) // _ROWS_A_BIN) + 1)[1:-1]))
-        if len(known)
-        else known
-    )
+    x = column.numbers[half & ~column.missing]
+    shares = np.linspace(0, 1, min(_BINS, 2 + len(x) // _ROWS_A_BIN) + 1)[1:-1]
+    edges = np.unique(np.quantile(x, shares)) if len(x) else x
     bins = np.where(column.missing, 0, 1 + np.searchsorted(edges, np.nan_to_num(column.numbers), side="right"))
-    levels = _by_level(bins, half, label)
-    return [levels, _line(column, levels, half, label)]
+    means = _level_means(bins, half, label)
+    return [means, _line(column, means, half, label)]
 
 
-def _by_level(levels: Int64s, half: npt.NDArray[np.bool_], label: LabelValues) -> Doubles:
-    """The label's mean at each level, drawn a little towards the mean of all."""
+def _level_means(levels: Int64s, half: npt.NDArray[np.bool_], label: LabelValues) -> Doubles:
+    """For each row, the mean label of its level on `half`, smoothed towards the mean of all levels."""
     n = int(levels.max(initial=0)) + 1
     rows = np.bincount(levels[half], minlength=n)
     sums = np.bincount(levels[half], weights=label.y[half], minlength=n)
-    found: Doubles = (sums + _SMOOTHING * label.y[half].mean()) / (rows + _SMOOTHING)
-    return found[levels]
+    means: Doubles = (sums + _SMOOTHING * label.y[half].mean()) / (rows + _SMOOTHING)
+    return means[levels]
 
 
-def _line(column: ColumnValues, levels: Doubles, half: npt.NDArray[np.bool_], label: LabelValues) -> Doubles:
-    """A straight line; where the number is missing the mean of those rows."""
+def _line(column: ColumnValues, means: Doubles, half: npt.NDArray[np.bool_], label: LabelValues) -> Doubles:
+    """Predictions of a straight line, and `means` for rows whose number is missing."""
     assert column.numbers is not None
-    here = half & ~column.missing
-    if not here.any():
-        return levels
-    x, y = column.numbers[here], label.y[here]
+    fitted = half & ~column.missing
+    if not fitted.any():
+        return means
+    x, y = column.numbers[fitted], label.y[fitted]
     spread = x.std()
     slope = ((x - x.mean()) / spread * (y - y.mean())).mean() / spread if spread > 0 else 0.0
-    return np.where(column.missing, levels, y.mean() + slope * (np.nan_to_num(column.numbers) - x.mean()))
+    return np.where(column.missing, means, y.mean() + slope * (np.nan_to_num(column.numbers) - x.mean()))
 
 
 def _scaled(numbers: Doubles) -> Doubles:
-    numbers = np.where(np.isfinite(numbers), numbers, np.nan)  # as features take them
+    numbers = np.where(np.isfinite(numbers), numbers, np.nan)  # infinity is missing, as in features
     largest = np.nanmax(np.abs(numbers), initial=0.0)
     return numbers / largest if largest > 1 else numbers
 
 
 def _ranks(values: Doubles) -> Doubles:
-    """From 1; of ties the mean rank."""
+    """Ranks from 1; ties have their mean rank."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    found: Doubles = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    return found
+    ranks: Doubles = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    return ranks
 
 
 def _roc_auc(y: Doubles, scores: Doubles) -> float:

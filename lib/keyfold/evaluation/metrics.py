@@ -1,4 +1,4 @@
-"""How good predictions are: numbers with their intervals, for all rows and by slice."""
+"""Metrics of predictions with bootstrap intervals, for all rows and by slice."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from keyfold.evaluation.curves import rank
 
 OTHERS, MISSING = "(others)", "(missing)"
 
-# Poisson(1) by table: sixteen random bits give a row's weight in a replicate, ten times faster.
+# Poisson(1) by table: 16 random bits give the weight of a row in a replicate. Ten times faster than drawing it.
 _POISSON = np.searchsorted(np.cumsum([exp(-1) / factorial(k) for k in range(9)]), (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(
     np.float64
 )
 
 
 class Metric(NamedTuple):
-    """A value and its 95 % bootstrap interval, in the metric's own unit; NaN where it is undefined."""
+    """A value and its 95 % bootstrap interval, in the unit of the metric; NaN if undefined."""
 
     value: float
     low: float
@@ -33,23 +33,23 @@ class Metric(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """The metrics of the rows that share one value of a column."""
+    """Metrics of the rows with one value of a column."""
 
     rows: int
     metrics: dict[str, Metric]
 
 
 def decimal_places(value: float, digits: int = 3) -> int:
-    """The places after the point that show so many digits of a number, and of one just below 1 what it lacks: 0.9996 is not 1."""
+    """Decimal places that show `digits` significant digits, and more for a number just below 1, so that 0.9996 does not read as 1."""
     if not value or not np.isfinite(value):
         return digits
     places = max(0, digits - 1 - floor(log10(abs(value))))
-    lacks = 1 - abs(value)
-    return max(places, floor(log10(0.5000001 / lacks)) + 1) if 0 < lacks < 0.1 else places
+    distance = 1 - abs(value)
+    return max(places, floor(log10(0.5000001 / distance)) + 1) if 0 < distance < 0.1 else places
 
 
 def format_number(value: float, places: int | None = None, digits: int = 3) -> str:
-    """A number as people read it, with so many places, or more where it would read as 1 and is less; NaN is a dash."""
+    """Formats a number with `places` decimal places, and more if it is below 1 and would read as 1. NaN is a dash."""
     if not np.isfinite(value):
         return "–" if np.isnan(value) else f"{value:+}".replace("inf", "∞")
     places = decimal_places(value, digits) if places is None else places
@@ -70,13 +70,13 @@ def classification_metrics(
 ) -> dict[str, Metric]:
     """`roc_auc`, `pr_auc` (average precision), `log_loss` (nats), `brier` and `lift_top_decile` (a ratio).
 
-    y: n booleans or 0/1; p: n probabilities of the positive class; weight: n numbers >= 0. `order` holds an
-    integer that identifies each row; with it the result is the same, bit for bit, for any order of rows.
-    ValueError for lengths that differ, NaN, or values out of range. Where only one class is present the AUCs
-    are NaN. Rows with equal p share what falls on them, so no tie is broken by chance.
+    y: n booleans or 0/1; p: n probabilities of the positive class; weight: n numbers >= 0.
+    order: n integers, one per row; with them, the result has the same bits for any order of the rows.
+    The AUCs are NaN if a class is missing. Rows with equal p are ranked equally, so ties are not broken by chance.
+    Raises ValueError for different lengths, NaN, or values out of range.
     """
-    truth, chance, weights = _sample("classification", y, p, weight, order)
-    return _bootstrap(_classes(truth, chance), weights, replicates, seed)
+    truth, probability, weights = _sample("classification", y, p, weight, order)
+    return _bootstrap(_classification(truth, probability), weights, replicates, seed)
 
 
 def regression_metrics(
@@ -88,12 +88,12 @@ def regression_metrics(
     replicates: int = 200,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """`rmse` and `mae` in the unit of y, and `r2` (a ratio, NaN where y is constant).
+    """`rmse` and `mae` in the unit of y, and `r2` (a ratio; NaN if y is constant).
 
-    y, prediction: n finite numbers; `weight`, `order` and errors as for `classification`.
+    y, prediction: n finite numbers. `weight`, `order` and errors as in `classification_metrics`.
     """
     truth, predicted, weights = _sample("regression", y, prediction, weight, order)
-    return _bootstrap(_numbers(truth, predicted), weights, replicates, seed)
+    return _bootstrap(_regression(truth, predicted), weights, replicates, seed)
 
 
 def metric_differences(
@@ -106,20 +106,20 @@ def metric_differences(
     replicates: int = 200,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """Each metric of the first n predictions less that of the second, on the same rows.
+    """Each metric of the first n predictions minus that of the second, with paired bootstrap intervals.
 
-    Both are measured in each replicate, on the same draws of rows, so what is easy or hard about a row counts for neither.
-    `classes`: whether they are probabilities, as for `classification`, or numbers, as for `regression`; errors as there.
+    Each replicate measures both on the same draw of rows, so that rows which are easy or hard for both do not widen the interval.
+    classes: predictions are probabilities, as in `classification_metrics`; else numbers, as in `regression_metrics`.
     """
     truth, one, other, weights = _sample("difference", y, first, None, order, second)
-    of = _classes if classes else _numbers
-    former, latter = of(truth, one), of(truth, other)
+    measure_of = _classification if classes else _regression
+    measure_one, measure_other = measure_of(truth, one), measure_of(truth, other)
 
-    def both(weight: Doubles) -> dict[str, float]:
-        less = latter(weight)
-        return {name: value - less[name] for name, value in former(weight).items()}
+    def difference(weight: Doubles) -> dict[str, float]:
+        subtrahend = measure_other(weight)
+        return {name: value - subtrahend[name] for name, value in measure_one(weight).items()}
 
-    return _bootstrap(both, weights, replicates, seed)
+    return _bootstrap(difference, weights, replicates, seed)
 
 
 def slice_metrics(
@@ -134,58 +134,57 @@ def slice_metrics(
     seed: int = 0,
     most: int = 20,
 ) -> dict[str, Slice]:
-    """The metrics of `measure` for each value of a column (n values), largest first.
+    """The metrics of `measure` for each value of a column, largest slice first.
 
-    At most `most` values; the others are pooled as "(others)", which stands last. None and NaN are
-    "(missing)". The rows of all slices add up to n.
+    groups: n values; None and NaN are "(missing)". At most `most` values are measured separately; the others are pooled in the last
+    slice, "(others)". The rows of all slices add up to n. Raises ValueError as `measure` does, and for different lengths.
     """
-    slots, names = _slots(groups, most)
+    slice_of, names = _slices(groups, most)
     columns = {"y": y, "p": p, "weight": weight, "order": order}
-    given = {name: np.asarray(column) for name, column in columns.items() if column is not None}
-    if any(len(column) != len(slots) for column in given.values()):
-        raise ValueError(f"The groups of by_slice must be one value a row. Got {len(slots)} instead.")
-    found = {}
-    for slot, name in enumerate(names):
-        rows = np.flatnonzero(slots == slot)
+    arrays = {name: np.asarray(column) for name, column in columns.items() if column is not None}
+    if any(len(array) != len(slice_of) for array in arrays.values()):
+        raise ValueError(f"The groups of slice_metrics must be one value per row. Got {len(slice_of)} instead.")
+    slices = {}
+    for number, name in enumerate(names):
+        rows = np.flatnonzero(slice_of == number)
         if rows.size:
-            part = {column: values[rows] for column, values in given.items()}
-            both = part.pop("y"), part.pop("p")
-            found[name] = Slice(rows.size, measure(*both, **part, replicates=replicates, seed=seed))
-    return found
+            part = {column: array[rows] for column, array in arrays.items()}
+            slices[name] = Slice(rows.size, measure(part.pop("y"), part.pop("p"), **part, replicates=replicates, seed=seed))
+    return slices
 
 
-def _classes(truth: Doubles, chance: Doubles) -> Callable[[Doubles], dict[str, float]]:
-    """What gives the metrics of probabilities for the weights of rows."""
+def _classification(truth: Doubles, probability: Doubles) -> Callable[[Doubles], dict[str, float]]:
+    """A function that returns the metrics of probabilities for weights of the rows."""
     if np.any((truth != 0) & (truth != 1)):
         raise ValueError("The y of classification must be booleans, or 0 and 1.")
-    if np.any((chance < 0) | (chance > 1)):
+    if np.any((probability < 0) | (probability > 1)):
         raise ValueError("The p of classification must be from 0 to 1.")
     positive = truth == 1
-    ranking, loss, square = rank(positive, chance), _log_loss(positive, chance), (chance - truth) ** 2
+    ranking, loss, square = rank(positive, probability), _log_loss(positive, probability), (probability - truth) ** 2
 
-    def of(weight: Doubles) -> dict[str, float]:
+    def measure(weight: Doubles) -> dict[str, float]:
         ranked = _ranked(*ranking.counts(weight))
         return ranked | {"log_loss": _mean(loss, weight), "brier": _mean(square, weight)}
 
-    return of
+    return measure
 
 
-def _numbers(truth: Doubles, predicted: Doubles) -> Callable[[Doubles], dict[str, float]]:
-    """What gives the metrics of predicted numbers for the weights of rows."""
+def _regression(truth: Doubles, predicted: Doubles) -> Callable[[Doubles], dict[str, float]]:
+    """A function that returns the metrics of predicted numbers for weights of the rows."""
     error, centred = truth - predicted, truth - _mean(truth, np.ones(len(truth)))
 
-    def of(weight: Doubles) -> dict[str, float]:
+    def measure(weight: Doubles) -> dict[str, float]:
         mse = _mean(error**2, weight)
         variance = _mean(centred**2, weight) - _mean(centred, weight) ** 2
         r2 = 1 - mse / variance if variance > 0 else np.nan
         return {"rmse": mse**0.5, "mae": _mean(abs(error), weight), "r2": r2}
 
-    return of
+    return measure
 
 
 def _ranked(tp: Doubles, fp: Doubles) -> dict[str, float]:
     positive, negative, rows, gain = tp[-1], fp[-1], tp + fp, np.diff(tp)
-    # No gain adds nothing, whatever stands below it: so a replicate whose first rows weigh 0 is not 0 / 0.
+    # Not 0 / 0 in a replicate whose first rows have weight 0: without a gain, the precision does not matter.
     precision = tp[1:] / np.maximum(rows[1:], np.finfo(float).tiny)
     both = positive > 0 and negative > 0
     return {
@@ -201,41 +200,41 @@ def _log_loss(positive: NDArray[np.bool_], p: Doubles) -> Doubles:
     return loss
 
 
-def _bootstrap(of: Callable[[Doubles], dict[str, float]], weight: Doubles, replicates: int, seed: int) -> dict[str, Metric]:
+def _bootstrap(measure: Callable[[Doubles], dict[str, float]], weight: Doubles, replicates: int, seed: int) -> dict[str, Metric]:
     rng = np.random.default_rng(seed)
-    value = of(weight)
-    drawn = np.full((replicates, len(value)), np.nan)
+    values = measure(weight)
+    replicated = np.full((replicates, len(values)), np.nan)
     for replicate in range(replicates):
         draws = _POISSON.take(rng.integers(0, 1 << 16, len(weight), np.uint16))
-        drawn[replicate] = list(of(weight * draws).values())
-    return {name: _interval(v, column) for (name, v), column in zip(value.items(), drawn.T, strict=True)}
+        replicated[replicate] = list(measure(weight * draws).values())
+    return {name: _interval(value, column) for (name, value), column in zip(values.items(), replicated.T, strict=True)}
 
 
-def _interval(value: float, drawn: Doubles) -> Metric:
-    drawn = drawn[~np.isnan(drawn)]
-    if np.isnan(value) or not drawn.size:
+def _interval(value: float, replicated: Doubles) -> Metric:
+    replicated = replicated[~np.isnan(replicated)]
+    if np.isnan(value) or not replicated.size:
         return Metric(float(value), np.nan, np.nan)
-    return Metric(float(value), *map(float, np.quantile(drawn, [0.025, 0.975])))
+    return Metric(float(value), *map(float, np.quantile(replicated, [0.025, 0.975])))
 
 
 def _sample(
     caller: str, y: ArrayLike, p: ArrayLike, weight: ArrayLike | None, order: ArrayLike | None, *more: ArrayLike
 ) -> tuple[Doubles, ...]:
-    """Checked columns of the sample, the weight last, in an order that depends on nothing but the rows."""
+    """Checked columns, the weight last, sorted so that the order of the rows does not matter."""
     columns = [np.asarray(c, np.float64) for c in (y, p, *more, np.ones(np.shape(y)) if weight is None else weight)]
     for name, column in zip(("y", *["predictions"] * (1 + len(more)), "weight"), columns, strict=True):
         if column.ndim != 1 or len(column) != len(columns[0]) or not np.isfinite(column).all():
-            raise ValueError(f"The {name} of {caller} must be one finite number a row, {len(columns[0])} in all.")
+            raise ValueError(f"The {name} of {caller} must be one finite number per row, {len(columns[0])} in all.")
     if np.any(columns[-1] < 0):
         raise ValueError(f"The weight of {caller} must be 0 or more. Got {columns[-1].min()} instead.")
     if order is not None:
-        by = np.lexsort((*columns, np.asarray(order, np.int64)))
-        columns = [c[by] for c in columns]
+        sorted_rows = np.lexsort((*columns, np.asarray(order, np.int64)))
+        columns = [c[sorted_rows] for c in columns]
     return tuple(columns)
 
 
-def _slots(groups: ArrayLike, most: int) -> tuple[NDArray[np.int64], list[str]]:
-    """For each row the number of its slice, and the slices' names."""
+def _slices(groups: ArrayLike, most: int) -> tuple[NDArray[np.int64], list[str]]:
+    """The number of each row's slice, and the names of the slices."""
     import pandas as pd
 
     codes, values = pd.factorize(np.asarray(groups, object))
@@ -245,11 +244,11 @@ def _slots(groups: ArrayLike, most: int) -> tuple[NDArray[np.int64], list[str]]:
         rows[label] += int(count)
     ranked = sorted(rows.keys() - {OTHERS}, key=lambda name: (-rows[name], name))
     names = [*ranked[:most], OTHERS]
-    slot = {name: number for number, name in enumerate(names)}
-    return np.array([slot.get(label, len(names) - 1) for label in labels])[codes], names
+    numbers = {name: number for number, name in enumerate(names)}
+    return np.array([numbers.get(label, len(names) - 1) for label in labels])[codes], names
 
 
 def _mean(values: Doubles, weight: Doubles) -> float:
-    # A sum of products and not BLAS, whose order of additions depends on the machine's number of cores.
+    # Not BLAS, whose order of additions depends on the number of cores.
     total = weight.sum()
     return float((values * weight).sum() / total) if total > 0 else np.nan

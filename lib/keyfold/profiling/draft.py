@@ -168,8 +168,8 @@ class Draft:
     def _target(self) -> label_leakage.LabelValues:
         values = self._values(self.label)
         if not self.classes:
-            return label_leakage.LabelValues(values.known(), classes=False)
-        codes = values.known()
+            return label_leakage.LabelValues(values.as_doubles(), classes=False)
+        codes = values.as_doubles()
         return label_leakage.LabelValues((codes == codes.max(initial=0)).astype(np.float64), classes=True)
 
     def _values(self, column: ColumnProfile) -> label_leakage.ColumnValues:
