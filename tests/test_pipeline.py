@@ -5,8 +5,8 @@ import os
 import deltalake
 import numpy as np
 import pytest
-from test_identity import counts, covers, walked
 
+from conf_fields import changed_fields, counts, covers
 from keyfold.conf.use_case import load_conf, parse_conf
 from keyfold.core.section import Section
 from keyfold.errors import DataError
@@ -86,7 +86,7 @@ def test_every_customer_of_the_month_has_one_prediction(done):
 
 def test_a_job_reads_nothing_that_its_identity_does_not_know(done):
     paths = {}
-    for owner, name, path, *_ in walked():
+    for owner, name, path, *_ in changed_fields():
         paths.setdefault((owner, name), []).append(path)
     known = {
         (job, of): any(counts(job, p, True) or any(covers(left, job, p) for left in identity.EXCLUSIONS) for p in paths[of])
@@ -95,7 +95,7 @@ def test_a_job_reads_nothing_that_its_identity_does_not_know(done):
         if of in paths
     }
     assert {job for job, _ in known} == {"ingest", "features", "train", "score"} and len(known) > 50
-    inside = {(owner, name) for owner, name, _, _, differs in walked() if not differs}
+    inside = {(owner, name) for owner, name, _, _, differs in changed_fields() if not differs}
     assert not sorted(f"{job}: {of[0].__name__}.{of[1]}" for (job, of), ok in known.items() if not ok and of not in inside)
 
 

@@ -1,293 +1,21 @@
-"""Run identity: every field of every section is changed, and each job that may read it is another run."""
+"""Run identity: a change of any field of the conf changes the identity of each job that may read it."""
 
-import copy
-import typing
-from functools import cache
-from types import SimpleNamespace, UnionType
+from types import SimpleNamespace
 
 import pytest
-from pydantic import BaseModel
 
+from conf_fields import ABSTRACT, FEATURES, PINS, SKLEARN, changed_fields, counts, covers, ids, put, raw_conf, subclasses
 from keyfold.conf.use_case import Conf, parse_conf
 from keyfold.core.digests import canonical_json
 from keyfold.core.section import Section
-from keyfold.errors import ConfError, PromiseError
+from keyfold.errors import PromiseError
 from keyfold.runtime import identity
 
-PINS = {job: dict.fromkeys(reads.pins, "pinned") for job, reads in identity.JOBS.items()}
-SKLEARN = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 1.0}}}
-FEATURES = {
-    "q": {"bucketized": {"input_col": "x", "num_buckets": 4}},
-    "r": {"windowed": {"input_col": "x", "over": "3 days", "take": "share", "value": "a", "by": ["id"]}},
-    "b": {"bucketized": {"input_col": "x", "boundaries": [1, 2]}},
-    "c": {"crossed": {"input_cols": ["a", {"feature": "q"}], "num_buckets": 4}},
-    "d": {"date_parts": {"input_col": "at", "parts": ["month"]}},
-    "h": {"hashed": {"input_col": {"feature": "q"}, "num_buckets": 4, "salt": "s"}},
-    "i": {"image": {"input_col": "picture", "size": [8, 8]}},
-    "o": {"one_hot": {"input_col": "a"}},
-    "u": {"one_hot": {"input_col": "a", "handle_unseen": {"hashed": 4}}},
-    "j": {"index": {"input_col": "a"}},
-    "e": {"numeric": {"input_col": {"age": "born"}}},
-    "f": {"numeric": {"input_col": {"difference": ["left", "came"]}}},
-    "g": {"numeric": {"input_col": {"ratio": ["x", "z"]}}},
-    "k": {"numeric": {"input_col": {"log": "x"}}},
-    "n": {"numeric": {"input_col": "x", "scale": "minmax", "to": [0, 1], "clip": [0.1, 0.9], "missing": 1.0}},
-    "t": {"target_encoded": {"input_col": "a"}},
-    "w": {"text": {"input_col": "a", "length": 3, "num_buckets": 9}},
-    "m": {"text": {"input_col": "a", "max_tokens": 9}},
-    "v": {"windowed": {"input_col": "x", "over": "3 days", "take": "ewm", "alpha": 0.5, "by": ["id"], "min_count": 2}},
-    "s": {"windowed": {"input_col": "x", "over": "3 days", "take": "sum", "tile": "day", "by": ["id"]}},
-}
-OLD = {
-    "columns": {"k": "string", "e": "string"},
-    "columns_from": {"x": {"mapped": "e", "values": {"a": 1}, "missing": "mean"}, "y": {"mapped": "e", "values": {"a": 1}}, "id": {"renamed": "k"}, "a": {"constant": "x"},
-                     "c": {"derived": {"join": ["k", "e"]}}, "d": {"cast": "d"}},
-}  # fmt: skip
-DATA = {"key": ["id"], "time": "at", "label": "y"}
 
-
-def made(**sections):
-    return {"name": "n", "data": DATA, **sections}
-
-
-def of_torch(network, **more):
-    return {"torch": {"network": network, **more}}
-
-
-def bases():
-    """Confs that together have every field."""
-    source = {"source": "a.csv", "columns": {"id": "bigint", "x": {"from": "X", "type": "double"}}, "csv": {"delimiter": ";"}, "table": "s.t", "retention": "30 days", "lateness": "3 days", "period": "month", "positive": {"above": 1.0}}  # fmt: skip
-    time = {"test": "2026-09-01", "validation": "2026-08-01", "column": "at"}
-    actions = {"call": {"top": 0.1}, "write": {"over": 0.5}, "visit": {"budget": 10, "cost": 2}}
-    score = {"into": "s.p", "model": "models:/m@champion", "trust": "0" * 32, "actions": actions}
-    yield made(
-        data=DATA | source,
-        features=FEATURES,
-        split={"by": ["g"], "share": {}},
-        score=score,
-        release={"promote_if": {"roc_auc": {"at_least": 0.5}}},
-    )
-    yield made(
-        split={"time": time},
-        view={"entity": ["id"], "features": ["x"], "created": "at", "ttl": "3 days"},
-        data=DATA | {"positive": "yes", "zone": "Europe/Berlin"},
-    )
-    yield made(
-        data=DATA
-        | {"views": [{"table": "u.features", "entity": {"a": "b"}}, {"conf": "u.yaml"}], "source": {"generator": "telecom"}}
-    )
-    yield made(features={"v": FEATURES["v"]})
-    yield made(data=DATA | {"source": "months", "period": {"from": "file", "pattern": r"(\d{4}-\d{2})"}})
-    for name in ("clicks", "shop", "retail", "prices", "ticks"):
-        yield made(data=DATA | {"source": {"generator": name}})
-    columns = {"id": "string", "y": "int", "x": "double", "a": "string", "c": "string", "d": "bigint"}
-    old = {"name": "old", "files": ["old_*"], **OLD, "columns": OLD["columns"] | {"d": "int"}}
-    yield made(
-        data=DATA | {"time": None, "source": "folder", "columns": columns, "versions": [old, {"name": "new", "files": ["new_*"]}]}
-    )
-    delta = old | {"delta": {"path": "t", "versions": [1, 2]}, "files": []}
-    yield made(
-        data=DATA
-        | {"time": None, "columns": columns, "versions": [delta, {"name": "new", "delta": {"path": "t", "versions": [3]}}]}
-    )
-    report = {"slices": ["a"], "truth": "p", "without": [["o"]]}
-    tune = {"search": "random", "over": {"params.C": {"low": 0.1, "high": 1.0}}, "trials": 3}
-    yield made(
-        features=FEATURES, train={"model": SKLEARN, "tune": tune, "class_weight": {"a": 1.0}, "register_as": "m"}, report=report
-    )
-    wide = {"wide_deep": {"hidden": [4]}}
-    begun = {"loop": {"clip": 1.0, "patience": 1, "decay": "cosine"}, "start": {"model": "m", "into": "image"}}
-    yield made(features=FEATURES, train={"model": of_torch(wide, **begun), "interface": "eth0"})
-    towers = {"two_tower": {"query": ["o"], "candidate": ["j"], "hidden": [4]}}
-    stages = {"loop": {"stages": [{"trains": "all", "learning_rate": 0.1}]}, "start": {"file": "m.pth"}}
-    yield made(features=FEATURES, train={"model": of_torch(towers, **stages)})
-    joined = {"joined": {"text": {"feature": "w"}, "image": {"feature": "i"}, "hidden": [4]}}
-    yield made(features=FEATURES, train={"model": of_torch(joined)})
-    operations = [{"resize": {"width": 4, "height": 4}}, {"crop": {"width": 4, "height": 4}}, {"rotate": {"degrees": 90}},
-                  {"filter": {"kind": "blur"}}, {"enhance": {}}, {"convert": "gray"}, {"thumbnail": 4}]  # fmt: skip
-    images = {
-        "input_col": "picture",
-        "into": "s.i",
-        "folder": "/tmp/small",
-        "operations": operations,
-        "output": {"format": "PNG"},
-    }
-    yield made(images=images)
-
-
-# Other values that cannot be guessed from the type and the value that is there: of a field, or of the mapping that it stands in.
-OTHERS = {
-    "Data.columns": [{"id": "bigint", "x": "bigint"}, {"id": "string", "y": "bigint", "x": "double", "a": "string", "c": "string", "d": "bigint"}],
-    "Data.zone": ["UTC"],
-    "CsvOptions.encoding": ["iso-8859-1"],
-    "RenamedColumn.type": ["bigint"],
-    "LayoutVersion.columns": [{"k": "string", "e": "string", "d": "bigint"}],
-    "LayoutVersion.columns_from": [OLD["columns_from"] | {"a": {"constant": "z"}}],
-    "ColumnBridge.renamed": ["e"], "ColumnBridge.mapped": ["k"], "ColumnBridge.derived": [{"coalesce": ["k", "e"]}],
-    "DateParts.parts": [["hour"]],
-    "Numeric.clip": [[0.1, 0.8]],
-    "Windowed.by": [["a"]], "Windowed.order_by": [["at", "z"]], "Windowed.value": ["b"],
-    "TimeBoundaries.test": ["2026-10-01"], "TimeBoundaries.validation": ["2026-08-02"],
-    "Sklearn.estimator": ["sklearn.svm.LinearSVC"],
-    "Sklearn.params": [{"C": 2.0}, {"C": 1}],
-    "Tune.over": [{"params.C": [1.0]}],
-    "Report.without": [[["h"]]],
-    "Release.promote_if": [{}],
-    **{f"{name}.end": ["2026-09-30", "2026-09"] for name in ("Telecom", "Clicks", "Shop", "Retail", "Prices")},
-    "Ticks.begin": ["2026-09-30"],
-    "FilePeriod.pattern": [r"(\d{4})"],
-}  # fmt: skip
-AROUND = {
-    "FoldShares.train": [{"train": 0.7, "validation": 0.1, "test": 0.2}],
-    "FoldShares.validation": [{"train": 0.7, "validation": 0.2, "test": 0.1}],
-    "FoldShares.test": [{"train": 0.7, "validation": 0.1, "test": 0.2}],
-    "ColumnBridge.cast": [{"constant": 1}],
-    "FilePeriod.from": ["all"],
-    **{f"{name}.generator": [{"generator": "shop"}, {"generator": "telecom"}] for name in ("Telecom", "Clicks", "Shop", "Retail", "Prices", "Ticks")},
-}  # fmt: skip
-
-
-def guesses(annotation, value, examples):
-    """Other values of a type; the nearest first."""
-    for type_ in alternatives(annotation):
-        origin, inner = typing.get_origin(type_), typing.get_args(type_)
-        if origin is typing.Literal:
-            yield from inner
-        elif type_ is bool:
-            yield not value
-        elif type_ in (int, float) and not isinstance(value, bool):
-            at = value if isinstance(value, int | float) else 1
-            yield from (at + 1, at * 2, at - 1, at / 2, 0.5, 4, 12) if type_ is float else (at + 1, at * 2, at - 1, 2, 24)
-        elif type_ is str:
-            text = value if isinstance(value, str) else ""
-            yield from [
-                *(examples or ()),
-                f"{text}_2",
-                "5 days",
-                "a_2",
-                "'",
-                "s.t2",
-                "models:/m/3",
-                "/tmp/other",
-                "o",
-                "q",
-                "x",
-                "2 rows",
-            ]
-        elif origin is list and isinstance(value, list):
-            yield from (value + more for more in (["o"], ["JPEG"], ["day"], [2], [3.0], [["a"]]))
-            yield value[:-1]
-        elif origin is tuple:
-            one = value or (0, 1)
-            yield from (
-                [0.1, 0.9],
-                [one[0], one[1] * 2],
-                [one[0], one[1] + one[1] / 2 if isinstance(one[1], float) else one[1] * 3],
-            )
-        elif origin is dict:
-            yield from ({**(value or {}), "z": more} for more in ("x", 1.0, 2))
-        elif type_ is typing.Any:
-            yield "x"
-
-
-def alternatives(annotation):
-    if typing.get_origin(annotation) is typing.Annotated:
-        return alternatives(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, UnionType):
-        return [one for arg in typing.get_args(annotation) for one in alternatives(arg)]
-    return [annotation]
-
-
-def fields(model, path=()):
-    """By path each field of a section and of those inside it: its class, its name, its value, and whether others are inside it."""
-    for name, field in type(model).model_fields.items():
-        value, at = getattr(model, name), (*path, field.alias or name)
-        inside = list(models(value, at))
-        yield at, type(model), name, field, value, bool(inside)
-        for inner, there in inside:
-            yield from fields(inner, there)
-
-
-def models(value, path):
-    if isinstance(value, BaseModel):
-        yield value, path
-    elif isinstance(value, dict | list | tuple):
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from models(item, (*path, name))
-
-
-def put(raw, path, value):
-    raw = copy.deepcopy(raw)
-    at = raw
-    for part in path[:-1]:
-        if isinstance(at, dict) and not isinstance(at.get(part), dict | list):
-            at[part] = {}
-        at = at[part]
-    at[path[-1]] = value
-    return raw
-
-
-def other(raw, base, path, owner, field, value):
-    """The conf with another value of a field (None: no valid one is known)."""
-    said = f"{owner.__name__}.{path[-1]}"
-    around = [put(raw, path[:-1], one) for one in AROUND.get(said, ())]
-    known = [*around, *(put(raw, path, one) for one in OTHERS.get(said, ()))]
-    for made in [*known, *(put(raw, path, one) for one in guesses(field.annotation, value, field.examples))]:
-        try:
-            changed = parse_conf(made)
-        except (ConfError, TypeError):
-            continue
-        if canonical_json(changed.dumped) != canonical_json(base.dumped):
-            return changed
-    return None
-
-
-def covers(left, job, path):
-    parts = left.path.split(".")
-    same = len(parts) <= len(path) and all(mine in ("*", str(theirs)) for mine, theirs in zip(parts, path, strict=False))
-    return same and (not left.jobs or job in left.jobs)
-
-
-def counts(job, path, value):
-    """Whether a field counts, by the lists that a person wrote."""
-    path = tuple(map(str, path))
-    read = any(path[: len(part)] == part for part in (tuple(p.split(".")) for p in (*identity.JOBS[job].conf, "name")))
-    left = [one for one in identity.EXCLUSIONS if covers(one, job, path)]
-    return read and (not left or (left[0].whether and value is None))
-
-
-def ids(conf):
-    return {job: identity.run_identity(conf, job, PINS[job]) for job in identity.JOBS}
-
-
-def subclasses(of):
-    for one in of.__subclasses__():
-        yield from [one, *subclasses(one)]
-
-
-# What no conf has: bases, and a kind that `target_encoded` makes for itself.
-ABSTRACT = ("Kind", "Bucketed", "_Feature", "Generator", "Log", "_OutOfFold", "Opening")
-
-
-@cache
-def walked():
-    """Every change: the field, its path, and of each job whether it is another run."""
-    found = []
-    for raw in bases():
-        base = parse_conf(raw)
-        before = ids(base)
-        for path, owner, name, field, value, inside in fields(base):
-            changed = None if inside else other(raw, base, path, owner, field, value)
-            if changed or inside:
-                differs = {job: before[job] != now for job, now in ids(changed).items()} if changed else {}
-                found.append((owner, name, path, value, differs))
-    return found
-
-
-def test_a_change_of_any_field_is_another_run_of_each_job_that_may_read_it():
+def test_a_change_of_any_field_changes_the_identity_of_each_job_that_may_read_it():
     wrong = [
-        f"{job}: {'.'.join(map(str, path))} {'counts, and is on the list of what is left out' if differs[job] else 'is forgotten'}"
-        for _, _, path, value, differs in walked()
+        f"{job}: {'.'.join(map(str, path))} {'counts, although it is excluded' if differs[job] else 'does not count'}"
+        for _, _, path, value, differs in changed_fields()
         for job in differs
         if differs[job] != counts(job, path, value)
     ]
@@ -295,28 +23,27 @@ def test_a_change_of_any_field_is_another_run_of_each_job_that_may_read_it():
 
 
 def test_every_field_of_every_section_was_changed():
-    sections = [one for one in subclasses(Section) if one.__module__.startswith("keyfold.") and one.__name__ not in ABSTRACT]
-    there = {(one, name) for one in sections for name in one.model_fields}
-    missing = there - {(owner, name) for owner, name, *_ in walked()}
-    assert not missing, "no other value is known of " + ", ".join(sorted(f"{one.__name__}.{name}" for one, name in missing))
+    sections = [s for s in subclasses(Section) if s.__module__.startswith("keyfold.") and s.__name__ not in ABSTRACT]
+    missing = {(s, name) for s in sections for name in s.model_fields} - {(owner, name) for owner, name, *_ in changed_fields()}
+    assert not missing, "no other value is known of " + ", ".join(sorted(f"{s.__name__}.{name}" for s, name in missing))
 
 
-def test_the_order_of_features_counts_and_so_does_the_kind_of_a_number():
-    base = made(features=FEATURES, train={"model": SKLEARN})
+def test_the_order_of_features_and_the_type_of_a_number_count():
+    base = raw_conf(features=FEATURES, train={"model": SKLEARN})
     turned = base | {"features": dict(reversed(FEATURES.items()))}
     whole = put(base, ("train", "model", "sklearn", "params", "C"), 1)
     first, second, third = (ids(parse_conf(one)) for one in (base, turned, whole))
     assert first["features"] != second["features"] and first["train"] not in (second["train"], third["train"])
 
 
-@pytest.mark.parametrize("left", identity.EXCLUSIONS, ids=lambda left: left.path)
-def test_what_is_left_out_is_a_field_and_has_a_reason(left):
-    assert left.why and set(left.jobs) <= identity.JOBS.keys()
-    assert any(covers(left, (left.jobs or ("train",))[0], path) for _, _, path, *_ in walked()), "no such field"
+@pytest.mark.parametrize("exclusion", identity.EXCLUSIONS, ids=lambda exclusion: exclusion.path)
+def test_an_exclusion_names_a_field_and_has_a_reason(exclusion):
+    assert exclusion.why and set(exclusion.jobs) <= identity.JOBS.keys()
+    assert any(covers(exclusion, (exclusion.jobs or ("train",))[0], path) for _, _, path, *_ in changed_fields()), "no such field"
 
 
-def test_a_pin_that_is_forgotten_or_unknown_is_refused():
-    base = parse_conf(made())
+def test_missing_and_unknown_pins_are_refused():
+    base = parse_conf(raw_conf())
     with pytest.raises(PromiseError, match="the identity of `images` needs files, period, rows: look at files"):
         identity.run_identity(base, "images", {"rows": 1, "period": 2})
     assert identity.run_identity(base, "images", PINS["images"]) != identity.run_identity(
@@ -325,7 +52,7 @@ def test_a_pin_that_is_forgotten_or_unknown_is_refused():
 
 
 def test_releases_of_packages_and_of_contracts_count(monkeypatch):
-    conf = parse_conf(made(train={"model": SKLEARN}))
+    conf = parse_conf(raw_conf(train={"model": SKLEARN}))
     before = ids(conf)
     known = identity._release
     monkeypatch.setattr(identity, "_release", lambda package: "9" if package == "scikit-learn" else known(package))
@@ -357,7 +84,7 @@ def test_a_sample_is_pinned_by_what_was_taken(monkeypatch):
 
     def sampled(share, pages):
         monkeypatch.setattr(arrays.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else pages)
-        conf = parse_conf(made(train={"model": SKLEARN, "memory_share": share}))
+        conf = parse_conf(raw_conf(train={"model": SKLEARN, "memory_share": share}))
         return arrays.sample_share(SimpleNamespace(conf=conf), spec, found)
 
     assert sampled(0.5, 10_000) == sampled(0.25, 20_000) == 213_333

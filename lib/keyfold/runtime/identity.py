@@ -1,7 +1,7 @@
-"""Run identity: a digest of everything that a job's values depend on, so that a job knows what was done before.
+"""Run identity: a digest of everything that the results of a job depend on, so that no job is done twice.
 
-`JOBS` says which parts of the conf a job may read and what else it pins. Every field of those parts counts, also one that is added
-later; what does not count is in `LEFT_OUT`, with the reason.
+`JOBS` lists the parts of the conf that a job may read and the inputs that it pins. Every field of those parts counts, also one
+that is added later; `EXCLUSIONS` lists the fields that do not count, with the reasons.
 """
 
 import json
@@ -23,7 +23,7 @@ _NETWORKS = ("torch", "torchvision")
 
 
 def _learning(conf: "Conf") -> Iterable[str]:
-    """Packages on which a model's parameters depend."""
+    """Packages on which the parameters of a model depend."""
     train = conf.train
     network = train is not None and train.model.torch is not None
     tuned = train is not None and train.tune is not None
@@ -35,9 +35,9 @@ def _pictures(conf: "Conf") -> Iterable[str]:
 
 
 class JobInputs(NamedTuple):
-    """What a job's values depend on: parts of the conf by path, inputs that the job pins by name, and packages.
+    """Inputs of a job: parts of the conf by path, inputs that the job pins by name, and packages.
 
-    Raise `version` when a release makes other values from the same inputs.
+    Raise `version` if a release of keyfold gives other results for the same inputs.
     """
 
     conf: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ _LEARNT = _pins("rows before folds label bridge spec sampled start early togethe
 JOBS: Mapping[str, JobInputs] = {
     "ingest": JobInputs(("data",), _pins("files after again")),
     "view": JobInputs(("data", "view"), _pins("view rows")),
-    # A cache by period: what it depends on is named one by one, so that nothing else makes it read old periods again.
+    # A cache by period: its inputs are named one by one, so that no other change makes it read old periods again.
     "statistics": JobInputs(
         ("data.key", "data.label", "data.time", "data.period", "data.zone"), _pins("table asked folds positive bridge")
     ),
@@ -74,7 +74,10 @@ JOBS: Mapping[str, JobInputs] = {
 
 
 class Exclusion(NamedTuple):
-    """A field that does not count (`*`: any name or number), why, and for which jobs (none: all); with `whether` it counts that it is set."""
+    """A field that does not count (`*`: any name or number), the reason, and the jobs (none: all).
+
+    whether: only whether the field is set counts.
+    """
 
     path: str
     why: str
@@ -83,106 +86,109 @@ class Exclusion(NamedTuple):
 
 
 _ON_ROWS = tuple(job for job, reads in JOBS.items() if "rows" in reads.pins)
-_IN_THE_ROWS = "it decided which rows the table has, and the table's id and version are pinned"
+_IN_THE_ROWS = "it determines the rows of the table, whose id and version are pinned"
 _TRAINING = ("train", "overfit")
 
 EXCLUSIONS = (
-    Exclusion("data.retention", "how long former rows are kept"),
-    Exclusion("data.max_quarantine", "a limit above which nothing is committed; what was committed is within the former one"),
-    Exclusion("data.lateness", "it is for the feature table, whose version is pinned"),
-    Exclusion("data.views", "their columns go into the feature table, whose version is pinned"),
+    Exclusion("data.retention", "how long former versions of rows are kept"),
+    Exclusion("data.max_quarantine", "a limit above which nothing is committed"),
+    Exclusion("data.lateness", "used for the feature table only, whose version is pinned"),
+    Exclusion("data.views", "their columns are in the feature table, whose version is pinned"),
     *(Exclusion(f"data.{name}", _IN_THE_ROWS, _ON_ROWS) for name in ("source", "columns", "csv", "table")),
     *(Exclusion(f"data.versions.*.{name}", _IN_THE_ROWS, _ON_ROWS) for name in ("files", "delta", "columns")),
-    Exclusion("data.label", "rows are kept whatever their label is", ("ingest", "images", "view")),
-    Exclusion("data.positive", "rows are kept whatever their label is", ("ingest", "images", "view", "bridge")),
-    Exclusion("data.positive", "a prediction is the model's, which is pinned", ("score",)),
-    Exclusion("data.versions.*.weight", "a weight is for training", ("ingest", "images", "view", "bridge", "features", "score")),
+    Exclusion("data.label", "rows are kept whatever their label", ("ingest", "images", "view")),
+    Exclusion("data.positive", "rows are kept whatever their label", ("ingest", "images", "view", "bridge")),
+    Exclusion("data.positive", "predictions are those of the model, which is pinned", ("score",)),
     Exclusion(
-        "data.versions.*.columns_from.*.missing", "what stands in is put in when rows are read; whether, is counted", ("ingest",)
+        "data.versions.*.weight", "weights are for training only", ("ingest", "images", "view", "bridge", "features", "score")
     ),
-    Exclusion("data.versions.*.columns_from", "the stand-ins are pinned", ("images", "view", "features", "examples", *_TRAINING)),
-    Exclusion("data.versions.*.columns_from", "the stand-ins are the model's, which is pinned", ("score",)),
+    Exclusion("data.versions.*.columns_from.*.missing", "imputed when rows are read; whether it is set counts", ("ingest",)),
+    Exclusion(
+        "data.versions.*.columns_from", "the imputed values are pinned", ("images", "view", "features", "examples", *_TRAINING)
+    ),
+    Exclusion("data.versions.*.columns_from", "the imputed values are those of the model, which is pinned", ("score",)),
     *(
-        Exclusion(f"split.{name}", "a gate of training", ("bridge", "features", "examples", "score"))
+        Exclusion(f"split.{name}", "a leakage gate of training", ("bridge", "features", "examples", "score"))
         for name in ("max_identical", "allow")
     ),
-    Exclusion("features", "those that answer are the model's, which is pinned; windows are in the feature table", ("score",)),
-    Exclusion("train.model", "it makes a class or a number of the label, which is pinned", ("features",)),
+    Exclusion("features", "features are those of the model, which is pinned; windows are in the feature table", ("score",)),
+    Exclusion("train.model", "it decides whether the label is a class or a number, which is pinned", ("features",)),
     Exclusion(
         "train.ranks",
-        "batches are the same for any number, and parameters agree to about 1e-4; where it ends trials early, that is pinned",
+        "batches are equal for any number, and parameters agree to about 1e-4; if it affects early ends of trials, it is pinned",
     ),
-    Exclusion("train.interface", "the way between hosts"),
+    Exclusion("train.interface", "the network between hosts"),
     Exclusion("train.tensorboard", "more files about the same training"),
-    Exclusion("train.memory_share", "the share of the rows that was taken is pinned, for it depends on the machine too"),
-    Exclusion("train.tune.parallel", "points that are known before are tried alike; for tpe it is pinned"),
-    Exclusion("train.model.torch.start.model", "the digest of what it begins with is pinned"),
-    Exclusion("train.model.torch.start.file", "the digest of what it begins with is pinned"),
-    Exclusion("report.collisions", "they are counted when asked for, in a table of their own"),
-    Exclusion("score.model", "the version that it stands for is pinned"),
+    Exclusion("train.memory_share", "the sampled share of the rows is pinned, since it also depends on the machine"),
+    Exclusion("train.tune.parallel", "trials that are known in advance are the same; for tpe it is pinned"),
+    Exclusion("train.model.torch.start.model", "the digest of the start parameters is pinned"),
+    Exclusion("train.model.torch.start.file", "the digest of the start parameters is pinned"),
+    Exclusion("report.collisions", "collisions are counted separately, in a table of their own"),
+    Exclusion("score.model", "the model version that it names is pinned"),
     Exclusion("score.trust", "a permission"),
-    Exclusion("score.max_quarantine", "a limit that is compared with the committed rows, too"),
-    Exclusion("score.actions", "they are chosen from the committed rows each time"),
-    Exclusion("images.max_quarantine", "a limit that is compared with the committed images, too"),
-    Exclusion("view.owner", "a remark"),
-    Exclusion("view.description", "a remark"),
+    Exclusion("score.max_quarantine", "a limit that committed rows are also checked against"),
+    Exclusion("score.actions", "actions are chosen from the committed rows each time"),
+    Exclusion("images.max_quarantine", "a limit that committed images are also checked against"),
+    Exclusion("view.owner", "a description"),
+    Exclusion("view.description", "a description"),
 )
 
 
 def conf_parts(conf: "Conf", job: str) -> dict[str, Any]:
-    """What a job may read of a conf, by path, as JSON."""
-    found = {}
+    """The parts of a conf that count for a job, by path, as JSON."""
+    parts = {}
     for path in JOBS[job].conf:
-        value, left = conf.dumped, _left_out(job)
-        for part in path.split("."):
-            value, left = None if value is None else value[part], left.get(part, {})
-        found[path] = _kept(value, left)
-    return found
+        value, excluded = conf.dumped, _excluded(job)
+        for name in path.split("."):
+            value, excluded = None if value is None else value[name], excluded.get(name, {})
+        parts[path] = _kept(value, excluded)
+    return parts
 
 
 @cache
-def _left_out(job: str) -> dict[str, Any]:
-    """The fields that do not count, as nested mappings that end in a LeftOut."""
+def _excluded(job: str) -> dict[str, Any]:
+    """The fields that do not count, as nested mappings whose leaves are `Exclusion`s."""
     tree: dict[str, Any] = {}
-    for left in EXCLUSIONS:
-        if job in left.jobs or not left.jobs:
-            _put(tree, left.path.split("."), left)
+    for exclusion in EXCLUSIONS:
+        if job in exclusion.jobs or not exclusion.jobs:
+            _put(tree, exclusion.path.split("."), exclusion)
     return tree
 
 
-def _put(tree: dict[str, Any], path: list[str], left: Exclusion) -> None:
+def _put(tree: dict[str, Any], path: list[str], exclusion: Exclusion) -> None:
     first, *rest = path
     if not rest:
-        tree[first] = left
+        tree[first] = exclusion
     elif not isinstance(below := tree.setdefault(first, {}), Exclusion):
-        _put(below, rest, left)
+        _put(below, rest, exclusion)
 
 
-def _kept(value: Any, left: Mapping[str, Any]) -> Any:
-    if not left or not isinstance(value, dict | list):
+def _kept(value: Any, excluded: Mapping[str, Any]) -> Any:
+    """The value without the excluded fields."""
+    if not excluded or not isinstance(value, dict | list):
         return value
     if isinstance(value, list):
-        return [_kept(item, left.get("*", {})) for item in value]
-    found = {}
+        return [_kept(item, excluded.get("*", {})) for item in value]
+    kept = {}
     for name, inner in value.items():
-        below = left.get(name, left.get("*", {}))
+        below = excluded.get(name, excluded.get("*", {}))
         if not isinstance(below, Exclusion):
-            found[name] = _kept(inner, below)
+            kept[name] = _kept(inner, below)
         elif below.whether:
-            found[name] = inner is not None
-    return found
+            kept[name] = inner is not None
+    return kept
 
 
 def run_identity(conf: "Conf", job: str, pinned: Mapping[str, Any]) -> str:
-    """The identity of a job with the inputs that it pins (PromiseError where one is forgotten)."""
+    """Identity of a job with the inputs that it pins (PromiseError if their names are not those in `JOBS`)."""
     reads = JOBS[job]
-    if odd := reads.pins ^ pinned.keys():
-        raise PromiseError(f"the identity of `{job}` needs {', '.join(sorted(reads.pins))}: look at {', '.join(sorted(odd))}")
+    if wrong := reads.pins ^ pinned.keys():
+        raise PromiseError(f"the identity of `{job}` needs {', '.join(sorted(reads.pins))}: look at {', '.join(sorted(wrong))}")
     releases = {name: release for name in reads.packages(conf) if (release := _release(name))}
     # Not sorted: the order of features is the order of a model's columns.
-    said = json.dumps(conf_parts(conf, job), ensure_ascii=True, allow_nan=False)
+    parts = json.dumps(conf_parts(conf, job), ensure_ascii=True, allow_nan=False)
     versions = [hashing.CONTRACT, reads.version, releases, pixels.PIXELS_VERSION if "pillow" in releases else None]
-    return digest({"job": job, "name": conf.name, "versions": versions, "conf": said, "pinned": dict(pinned)})
+    return digest({"job": job, "name": conf.name, "versions": versions, "conf": parts, "pinned": dict(pinned)})
 
 
 @cache
