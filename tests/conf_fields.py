@@ -265,7 +265,7 @@ def subclasses(of):
 
 
 # Base classes, and sections that no conf has.
-ABSTRACT = ("Kind", "Bucketed", "_Feature", "Generator", "Log", "_OutOfFold", "Opening")
+ABSTRACT = ("Kind", "Bucketed", "_Feature", "Generator", "EventLog", "_OutOfFold", "DecoderOptions")
 
 
 @cache
