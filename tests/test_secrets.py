@@ -83,7 +83,7 @@ def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
     with pytest.raises(DataError), run.job("ingest") as job:
         job.run_id, job.inputs = "r", {"files": {address: "digest"}}
         run.facts["source"] = address
-        run.sections.append(report.PageSection("Files", report.html_table(["file"], [[address]])))
+        job.sections.append(report.PageSection("Files", report.html_table(["file"], [[address]])))
         run.say(f"reads {address}")
         raise DataError(f"there is no {address}")
     page = run.write_report().read_text("utf-8")
