@@ -1,4 +1,4 @@
-"""The whole way, on generated and on real data; what it leaves behind is read by readers that are not Spark."""
+"""The whole pipeline on generated data; its tables are read without Spark."""
 
 import os
 
@@ -32,8 +32,8 @@ def pipeline(run):
 READ = set()
 
 
-def told(run):
-    """Keeps which field of which section a job reads."""
+def record_fields(run):
+    """Records in `READ` which field of which section each job reads."""
 
     def get(self, name):
         if name in type(self).model_fields and run.jobs and run.jobs[-1].status == "failed":
@@ -49,7 +49,7 @@ def read(home, name):
 
 @pytest.fixture(scope="module")
 def done(spark, tmp_path_factory, made_state):
-    """A pipeline that ran once, and its state folder."""
+    """State folder, run and page of a pipeline."""
     import mlflow
 
     home = made_state(tmp_path_factory.mktemp("pipeline"))
@@ -59,7 +59,7 @@ def done(spark, tmp_path_factory, made_state):
     mlflow.set_tracking_uri(None)
     run = Run(load_conf(ROOT / "conf/churn.yaml", SMALL), spark)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Section, "__getattribute__", told(run))
+        patch.setattr(Section, "__getattribute__", record_fields(run))
         pipeline(run)
     page = run.write_report()
     yield home, run, page
@@ -84,7 +84,7 @@ def test_every_customer_of_the_month_has_one_prediction(done):
     ]  # fmt: skip
 
 
-def test_a_job_reads_nothing_that_its_identity_does_not_know(done):
+def test_a_job_reads_only_fields_that_its_identity_covers(done):
     paths = {}
     for owner, name, path, *_ in changed_fields():
         paths.setdefault((owner, name), []).append(path)
@@ -109,7 +109,7 @@ def test_the_second_run_commits_nothing(spark, done):
     assert registry.find_version("models:/churn@champion") == versions
 
 
-def test_the_served_model_gives_the_bits_of_the_batch(done):
+def test_the_served_model_gives_the_same_bits_as_the_batch(done):
     import mlflow
 
     home, _, _ = done
@@ -122,7 +122,7 @@ def test_the_served_model_gives_the_bits_of_the_batch(done):
     assert served.prediction.tolist() == batch.prediction.tolist()
 
 
-def test_the_ledger_and_the_report_tell_of_it(done):
+def test_the_ledger_and_the_page_account_for_the_run(done):
     home, run, page = done
     ledger = read(home, "keyfold.runs").to_pandas().query("status == 'committed'").drop_duplicates("job").set_index("job")
     assert set(ledger.index) == {"ingest", "features", "train", "score"}
@@ -130,14 +130,25 @@ def test_the_ledger_and_the_report_tell_of_it(done):
     assert ledger.loc["ingest", "rows_read"] == read(home, "churn.rows").num_rows
     assert (ledger.core_hours > 0).all()
     html = page.read_text("utf-8")
-    for said in ("every row has one outcome", "Folds", "Features", "ROC", "Calibration", "contract", run.jobs[-1].run_id):
-        assert said in html, said
+    title = "churn: trained v1, promoted, scored 2026-10"
+    for words in (
+        title,
+        "every row has one outcome",
+        "Folds",
+        "Features",
+        "ROC",
+        "Calibration",
+        "Threshold",
+        run.jobs[-1].run_id,
+    ):
+        assert words in html, words
+    assert len(html.encode()) < 400_000
     assert "http://" not in html.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     )
 
 
-def test_the_mlflow_run_holds_what_rebuilds_the_model(done):
+def test_the_mlflow_run_holds_spec_conf_and_environment(done):
     _, run, _ = done
     version = registry.find_version("models:/churn@champion")
     found = registry.client().get_run(version.mlflow_run_id)

@@ -9,7 +9,7 @@ import pytest
 
 from html_page import NASTY, Reader, some_metrics
 from keyfold.evaluation.metrics import Metric, Slice
-from keyfold.reporting import page as report
+from keyfold.reporting.page import PageSection, html_table, link_html, render_page
 from keyfold.reporting.sections import (
     classification_sections,
     features_section,
@@ -38,13 +38,13 @@ def sections(name):
         slices_section(name, {name: Slice(10, some_metrics()), "(missing)": Slice(5, some_metrics(*[np.nan] * 3))}),
         scores_section(edges, np.histogram(truth, edges)[0]),
         steps_section([(name, None, 0.25), ("fit", 1000, 2.0)]),
-        report.PageSection(name, report.html_table([name], [[name]], caption=name)),
+        PageSection(name, html_table([name], [[name]], caption=name)),
     ]
 
 
 @pytest.fixture(scope="module")
 def nasty():
-    return report.render_page(NASTY, {NASTY: NASTY}, sections(NASTY), lead=NASTY)
+    return render_page(NASTY, {NASTY: NASTY}, sections(NASTY), lead=NASTY)
 
 
 def test_names_cannot_break_the_page(nasty):
@@ -75,10 +75,10 @@ def test_the_page_needs_no_network_and_is_small(nasty):
     ],
 )
 def test_only_pages_are_linked(address, linked):
-    shown = report.link_html(NASTY, address)
+    shown = link_html(NASTY, address)
     assert "<script" not in shown
     assert shown.startswith("<a href=") == linked
-    assert str(shown) in report.render_page("t", {"model": shown}, [report.PageSection("s", report.html_table(["x"], [[shown]]))])
+    assert str(shown) in render_page("t", {"model": shown}, [PageSection("s", html_table(["x"], [[shown]]))])
 
 
 def test_identifiers_are_unique_and_resolve(nasty):
@@ -89,13 +89,13 @@ def test_identifiers_are_unique_and_resolve(nasty):
 
 
 def test_sections_are_ordered_by_topic_with_their_title():
-    made = sections("b")[::-1]
-    page = report.render_page("churn: score", {"rows": 1_234_567, "promoted": True, "none": None}, made, lead="Who leaves?")
-    topics = [section.topic for section in sorted(made, key=lambda section: page.index(section.html))]
+    given = sections("b")[::-1]
+    page = render_page("churn: score", {"rows": 1_234_567, "promoted": True, "none": None}, given, lead="Who leaves?")
+    topics = [section.topic for section in sorted(given, key=lambda section: page.index(section.html))]
     assert topics == ["metrics", "curves", "threshold", "slices", "predictions", "features", "data", "data", "folds", "time"]
     text = Reader(page).text
-    for said in ("churn: score", "Who leaves?", *(section.title for section in made)):
-        assert said in text
+    for words in ("churn: score", "Who leaves?", *(section.title for section in given)):
+        assert words in text
     assert re.findall("<dd>(.*?)</dd>", page) == ["1,234,567", "yes", "–"]
 
 
@@ -126,27 +126,27 @@ def test_sections_are_ordered_by_topic_with_their_title():
     ],
 )
 def test_cells(cell, shown):
-    assert re.findall(r"<td[^>]*>(.*?)</td>", report.html_table(["h"], [[cell]])) == [shown]
+    assert re.findall(r"<td[^>]*>(.*?)</td>", html_table(["h"], [[cell]])) == [shown]
 
 
 def test_columns_of_numbers_are_aligned_right():
-    made = report.html_table(["a", "b", "c", "d"], [["x", 1, None, "1.25%"], ["y", Metric(1, 1, 1), 2.5, ">99.99%"]])
+    made = html_table(["a", "b", "c", "d"], [["x", 1, None, "1.25%"], ["y", Metric(1, 1, 1), 2.5, ">99.99%"]])
     assert re.findall(r"<th( class=\"n\")?", made) == ["", "", ' class="n"', ' class="n"', ' class="n"']
     assert made.count('<td class="n">') == 6
 
 
 def test_a_table_may_be_empty_but_not_ragged():
-    assert "<tbody></tbody>" in report.html_table(["a", "b"], [])
+    assert "<tbody></tbody>" in html_table(["a", "b"], [])
     with pytest.raises(ValueError, match="must have 2 cells"):
-        report.html_table(["a", "b"], [[1, 2], [3]])
+        html_table(["a", "b"], [[1, 2], [3]])
 
 
 def test_same_data_same_bytes_whatever_the_settings():
     import matplotlib as mpl
 
-    once = report.render_page("t", {}, sections("b"))
+    once = render_page("t", {}, sections("b"))
     with mpl.rc_context({"font.size": 30, "axes.linewidth": 9}):
-        assert report.render_page("t", {}, sections("b")) == once
+        assert render_page("t", {}, sections("b")) == once
         assert mpl.rcParams["font.size"] == 30
     assert not re.search(r"20\d\d-\d\d-\d\d", once)
 

@@ -39,11 +39,11 @@ def why_not(draft: Draft, column: ColumnProfile) -> str | None:
 
 def _taken(draft: Draft, column: ColumnProfile) -> str | None:
     if column is draft.label:
-        return "the label"
+        return "it is the label"
     if column is draft.time:
-        return None if _parts(column) else "the time"
+        return None if _parts(column) else "it is the time"
     few = draft.few_series and 1 < len(column.distinct) < FEW_SERIES  # each series has rows in each fold
-    return "the key" if column.name in draft.key and not few else None
+    return "it is the key" if column.name in draft.key and not few else None
 
 
 def _uninformative(column: ColumnProfile, profile: FileProfile) -> str | None:
