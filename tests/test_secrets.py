@@ -197,11 +197,11 @@ def test_settings_of_the_session_are_hidden(spark, monkeypatch):
 
 
 def test_what_a_model_raises_tells_none(monkeypatch):
-    from keyfold.models import answering
+    from keyfold.models import predictor
 
     monkeypatch.setenv("DB_PASSWORD", "canary12")
     model = SimpleNamespace(prediction_type=pa.float64())
-    assert answering._refused(model, RuntimeError("login as me with canary12"))[1].to_pylist() == [
+    assert predictor._refused(model, RuntimeError("login as me with canary12"))[1].to_pylist() == [
         "RuntimeError: login as me with …"
     ]
 

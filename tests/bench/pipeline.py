@@ -112,7 +112,7 @@ def scoring(settings: list[str], home: Path) -> dict[str, Callable[[], object]]:
     from keyfold.core.sql import col
     from keyfold.dataset.labelled_rows import folds_of
     from keyfold.engine import session
-    from keyfold.models import answering
+    from keyfold.models import predictor
     from keyfold.models.model import Model
     from keyfold.runtime.run import Run
     from keyfold.scoring import job as score
@@ -122,7 +122,7 @@ def scoring(settings: list[str], home: Path) -> dict[str, Callable[[], object]]:
     run = Run(load_conf(CONF, settings), session.session("bench pipeline"))
     version = registry.find_version(f"models:/{run.conf.name}@{registry.CHAMPION}")
     folder = registry.fetch_model(version, home.parent / "model")
-    model, packed = Model.load(folder), answering.pack_folder(folder)
+    model, packed = Model.load(folder), predictor.pack_folder(folder)
     rows = run.rows.read()
     taken = rows.select(*map(col, [*run.conf.data.key, *model.spec.inputs]))
     folded = taken.withColumn("fold", folds_of(run).spark(taken))

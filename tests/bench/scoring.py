@@ -125,7 +125,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
     from pyspark.sql import functions as F
 
     from keyfold.engine.session import arrow_batch_settings, temporary_settings
-    from keyfold.models import answering
+    from keyfold.models import predictor
     from keyfold.models.model import Model
     from keyfold.runtime.run import Run
     from keyfold.scoring.job import score
@@ -143,7 +143,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         estimator, name="plain", serialization_format="cloudpickle", pyfunc_predict_fn="predict_proba"
     )
     peer = mlflow.pyfunc.spark_udf(spark, plain.model_uri, result_type="array<double>", env_manager="local")
-    packed = answering.pack_folder(at)
+    packed = predictor.pack_folder(at)
     turn = iter(range(10**6))
 
     def whole() -> float:
@@ -156,7 +156,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         from keyfold.scoring import job as module
 
         with_fold = table.withColumn("keyfold_fold", F.lit("train")).withColumn(module.FOLD, F.lit("train"))
-        return stamped(module._answered(run, loaded, answering.bytes_digest(packed), packed, with_fold))
+        return stamped(module._answered(run, loaded, predictor.bytes_digest(packed), packed, with_fold))
 
     def stamped(said: "DataFrame") -> "DataFrame":
         more = {"period": "2026-02", "model": model, "model_version": 1, "spec_digest": "x" * 32, "run_id": "x" * 32}

@@ -51,14 +51,17 @@ def test_the_last_match_below_the_sources_own_folder_counts():
     }
     for (source, file), expected in cases.items():
         assert period.of_paths(source, [file]) == {file: expected}
-    with pytest.raises(DataError, match=r"is nowhere in `in/rows.csv`; change it, or move the file"):
+    with pytest.raises(DataError, match=r"does not match `in/rows.csv`; change it, or move the file"):
         period.of_paths("/kept-2020-01/in", ["/kept-2020-01/in/rows.csv"])
 
 
 def test_what_is_no_period_is_refused_with_the_file():
     with pytest.raises(DataError, match=r"finds `2026-13` in `a_2026-13.csv`; a period is like 2026, 2026-10 or 2026-10-31"):
         of(r"(\d{4}-\d{2})").of(["a_2026-13.csv"])
-    with pytest.raises(DataError, match=r"`2026.csv` gives 2026 and `2026-10.csv` gives 2026-10; the pattern must find"):
+    with pytest.raises(
+        DataError,
+        match=r"`2026.csv` gives 2026 and `2026-10.csv` gives 2026-10; the pattern must find a year in all files, or a month, or a day",
+    ):
         of(r"(\d{4})(?:-(\d{2}))?").of(["2026.csv", "2026-10.csv"])
     for pattern, words in {
         "(": "is not a regular expression",
@@ -74,7 +77,7 @@ def test_a_conf_says_what_is_wrong_with_it():
     faults = {
         "data.period.pattern is missing": {"period": {"from": "file"}},
         "data.period.form is not an option \\(did you mean `from`": {"period": {"form": "file", "pattern": "(x)"}},
-        "period `.from: file.` needs `source`, the files that are named so": {
+        "period `.from: file.` needs `source`, files whose names give the period": {
             "period": {"from": "file", "pattern": r"(\d{4})"},
             "source": None,
         },

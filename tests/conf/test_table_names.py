@@ -36,10 +36,10 @@ def actions(*some, **score):
         (actions(into="crm.quarantine") | table("crm.customers"), "score.into: `crm.quarantine` would be the table of quarantine and of predictions"),
         (table("churn.embeddings"), "data.table: `churn.embeddings` would be the table of embeddings and of rows"),
         (table("crm.quarantine"), "data.table: `crm.quarantine` would be the table of rows and of quarantine"),
-        (table("keyfold.runs"), "data.table: schema `keyfold` is kept for keyfold's own tables; choose another"),
-        (actions(into="main.Keyfold.scores"), "score.into: schema `keyfold` is kept for keyfold's own tables; choose another"),
+        (table("keyfold.runs"), "data.table: schema `keyfold` is reserved for keyfold's own tables; choose another"),
+        (actions(into="main.Keyfold.scores"), "score.into: schema `keyfold` is reserved for keyfold's own tables; choose another"),
         ({"images": {"input_col": "picture", "into": "churn.predictions"}}, "images.into: `churn.predictions` would be the table of predictions and"),
-        ({"name": "Keyfold"}, "name: `keyfold` is kept for keyfold's own tables; choose another"),
+        ({"name": "Keyfold"}, "name: `keyfold` is reserved for keyfold's own tables; choose another"),
     ],
 )  # fmt: skip
 def test_two_uses_of_one_name_are_refused_by_the_check(sections, sentence):

@@ -75,8 +75,8 @@ BOMB = "a: &a [x, x, x]\n" + "".join(
     ("text", "sentence"),
     [
         ("a: !!python/object:os.system x", "line 1 is not YAML: could not determine a constructor for the tag"),
-        ("a: 1\nb: 2\na: 3", "is not YAML: `a` stands twice"),
-        ("a: {b: 1, c: 2, b: 3}", "`b` stands twice"),
+        ("a: 1\nb: 2\na: 3", "is not YAML: `a` appears twice"),
+        ("a: {b: 1, c: 2, b: 3}", "`b` appears twice"),
         ("a: b: c", "line 1 is not YAML"),
         ("a:\n\t- b", "line 2 is not YAML: found character"),
         ("a\0", "is not YAML: unacceptable character"),
@@ -122,8 +122,8 @@ score: {max_quarantine: !!timestamp 2026-01-01}
         "data.positive.above must be a finite number (got nan)",
         "features.x.bucketized.boundaries.1 must be a finite number (got inf)",
         "train.model.sklearn.params.C must be a finite number (got -inf)",
-        "train.model.sklearn.params.solver must be text, a number, true or false, a list or a mapping (got b'hi'); leave its YAML tag out",
-        "score.max_quarantine must be text, a number, true or false, a list or a mapping (got datetime.date(2026, 1, 1)); leave its YAML tag out",
+        "train.model.sklearn.params.solver must be text, a number, true or false, a list or a mapping (got b'hi'); remove its YAML tag",
+        "score.max_quarantine must be text, a number, true or false, a list or a mapping (got datetime.date(2026, 1, 1)); remove its YAML tag",
     ]
     assert faults(raw("data.columns", {"a\udc80": "string"})) == [
         "data.columns: the name 'a\\udc80' has half a character (a lone surrogate); write it whole (got 'a\\udc80')"
@@ -218,7 +218,7 @@ def test_an_override_is_checked_as_the_file_is():
         ("data.key", [], "data.key must be a list of 1 or more (got [])"),
         ("data.key", "id", "data.key must be a list (got 'id')"),
         ("data.key", [1], "data.key.0 must be text (got 1)"),
-        ("data.key", ["id", "id"], "data.key: `id` stands twice"),
+        ("data.key", ["id", "id"], "data.key: `id` appears twice"),
         ("data.source", 5, "data.source must be text or a mapping with `generator` (got 5)"),
         ("data.positive", [1], "data.positive must be text, a whole number, true or false or a mapping with `above` (got [1])"),
         ("data.csv", {"quote": "xx"}, "data.csv.quote must be text of at most 1 character(s) (got 'xx')"),
@@ -227,9 +227,9 @@ def test_an_override_is_checked_as_the_file_is():
         ("name", "1x", "name must be like `churn` (got '1x')"),
         ("score", {"model": "churn"},
          "score.model must be like `models:/churn@champion`, `models:/churn/3` or `runs:/0123abcd` (got 'churn')"),
-        ("score", {"actions": {"call": {"top": 0.1, "over": 0.5}}}, "score.actions.call: name one of top, over and budget"),
-        ("score", {"keep": "latest"}, "score.keep: latest needs data.time, the column that says which row is"),
-        ("score", {"actions": {"to call": {"top": 0.1}}}, "score: action `to call` names a table: take letters, digits and _"),
+        ("score", {"actions": {"call": {"top": 0.1, "over": 0.5}}}, "score.actions.call: must name one of top, over, budget (got top and over)"),
+        ("score", {"keep": "latest"}, "score.keep: latest needs data.time, the column with the date or time of each row"),
+        ("score", {"actions": {"to call": {"top": 0.1}}}, "score: the action `to call` names a table; use letters, digits and _"),
         ("split.share.train", 2, "split.share.train must be 1 or less (got 2)"),
         ("train.memory_share", 0, "train.memory_share must be more than 0 (got 0)"),
         ("data.label", True, "data.label must be text (got true)"),
@@ -267,9 +267,9 @@ def test_an_override_is_checked_as_the_file_is():
         ("train.model.sklearn.params", {"max_itr": 3},
          "train.model.sklearn: sklearn.linear_model.LogisticRegression has no parameter `max_itr` (did you mean `max_iter`?)"),
         # what does not go together
-        ("data.period", "month", "data: period `month` needs `time`, the column that says when"),
+        ("data.period", "month", "data: period `month` needs `time`, the column with the date or time of each row"),
         ("split.share", {"train": 0.9}, "split.share: train, validation and test must sum to 1 (got 1.1)"),
-        ("features.city", {}, "features.city: must name one kind of bucketized, crossed, date_parts, hashed, image, index, numeric, one_hot, target_encoded, text, windowed (got none)"),
+        ("features.city", {}, "features.city: must name one of bucketized, crossed, date_parts, hashed, image, index, numeric, one_hot, target_encoded, text, windowed (got none)"),
         ("features.x.crossed", {"input_cols": ["a", {"feature": "x"}], "num_buckets": 4}, "features.x takes itself: x → x"),
         ("report.without", [["cty"]], "report.without.0: there is no feature `cty` (did you mean `city`?)"),
         ("report.without", [[]], "report.without.0 must be a list of 1 or more (got [])"),
@@ -283,9 +283,9 @@ def test_an_override_is_checked_as_the_file_is():
         ("data.csv", {"encoding": "klingon"},
          "data.csv.encoding: must be an encoding that Python knows, such as utf-8 or windows-1252 (got `klingon`)"),
         ("data.csv", {"quote": ";", "delimiter": ";"},
-         "data.csv: delimiter, quote and escape must differ; a quote in quotes is doubled without `escape`"),
+         "data.csv: delimiter, quote and escape must differ; without `escape`, a quote is escaped by doubling it"),
         ("data.csv", {"decimal": ",", "thousands": ","}, "data.csv: decimal and thousands must differ"),
-        ("data.columns", {"a": "date(dd.MM)"}, "data.columns: `a` has the type `date(dd.MM)`, whose form must be like date(dd.MM.yyyy)"),
+        ("data.columns", {"a": "date(dd.MM)"}, "data.columns: `a` has the type `date(dd.MM)`, whose format must be like date(dd.MM.yyyy)"),
         ("data.columns", {"a": {"from": "b", "type": "date"}, "b": "date"}, "data.columns: `a` and `b` are both from `b`"),
         ("data.columns", {"a": {"from": "A", "type": "dat"}},
          "data.columns.a.type: has the type `dat`, which is none of string, bigint, int, double, boolean, date, timestamp, "
@@ -350,7 +350,7 @@ def test_a_dumped_conf_is_the_same_conf(write):
 
 def test_a_feature_without_options_is_a_sentence():
     for kind in ("numeric", "hashed", "windowed"):
-        with pytest.raises(ConfError, match=f"features.a: {kind} must be a mapping of its options"):
+        with pytest.raises(ConfError, match=f"features.a: {kind} must have a value \\(got nothing\\)"):
             use_case.parse_conf({"name": "t", "data": {"key": ["id"]}, "features": {"a": {kind: None}}})
 
 
@@ -386,6 +386,6 @@ def test_a_key_has_no_name_of_a_column_beside_it():
         with pytest.raises(ConfError) as error:
             use_case.parse_conf({"name": "x", "data": {"key": ["id", key]}} | more)
         other = f"data.columns: {{{key}_: {{from: {key}, type: string}}}}"
-        said = f"data.key: `{key}` is a column of the table of {table}; give it another name there, as in {other}"
+        said = f"data.key: `{key}` is a column that keyfold adds to the table of {table}; rename yours, as in {other}"
         assert str(error.value) == f"the conf has a fault:\n  {said}"
         assert use_case.parse_conf({"name": "x", "data": {"key": ["id", key]}}), "for other jobs it is a name like others"

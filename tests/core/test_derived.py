@@ -115,8 +115,8 @@ def test_an_age_is_at_the_time_of_the_row():
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        ({}, "must be a column's name, or one of age, difference, ratio, log (got none)"),
-        ({"log": "x", "age": "y", "at": "z"}, "must be a column's name, or one of age, difference, ratio, log (got age, log)"),
+        ({}, "must name one of age, difference, ratio, log (got none)"),
+        ({"log": "x", "age": "y", "at": "z"}, "must name one of age, difference, ratio, log (got age and log)"),
         ({"log": "x", "unit": "days"}, "`unit` is for `difference` (got log)"),
         ({"age": "born"}, "`age` needs the row's time: set data.time, or name a column by `at`"),
         ({"ratoi": ["a", "b"]}, "ratoi is not an option (did you mean `ratio`?)"),

@@ -314,20 +314,23 @@ def test_what_cannot_be_is_a_sentence(data):
         with pytest.raises(ConfError, match=words):
             parse_conf({"name": "x", "data": {"key": ["k"]}, "train": {"model": {"torch": torch_conf}}})
 
-    faulty(r"name one network: wide_deep, two_tower or joined", {"network": {}})
-    faulty(r"name one network", {"network": {"wide_deep": {}, "joined": {}}})
+    faulty(r"must name one of wide_deep, two_tower, joined \(got none\)", {"network": {}})
+    faulty(
+        r"must name one of wide_deep, two_tower, joined \(got wide_deep and joined\)",
+        {"network": {"wide_deep": {}, "joined": {}}},
+    )
     stages = [{"trains": "top", "learning_rate": 0.1}]
     faulty(
         r"`stages` have their own epochs and learning rates; leave `epochs` out",
         {"network": {"wide_deep": {}}, "loop": {"epochs": 3, "stages": stages}},
     )
     faulty(
-        r"`patience` would end them early",
+        r"all `stages` are trained, and `patience` would end them early",
         {"network": {"wide_deep": {}}, "loop": {"patience": 3, "stages": stages}},
     )
     both = {"query": ["user", "ad"], "candidate": ["ad"]}
     refused(r"feature `ad` is in `query` and in `candidate`", {"two_tower": both})
-    faulty(r"name a model or a file", {"network": {"wide_deep": {}}, "start": {}})
+    faulty(r"must name one of model, file", {"network": {"wide_deep": {}}, "start": {}})
 
 
 def test_loop_has_one_stage_unless_it_says_more():

@@ -392,7 +392,7 @@ def test_the_stub_is_a_conf_that_holds(tmp_path):
     new = {"id": "bigint", "start_time": "timestamp", "n": "string", "x": "double", "d": "decimal(10,2)", "card": "string"}
     pasted = yaml.parse_yaml(drift.version_stub(TABLE, new, "old*.csv", ["id"]))
     made = parse_conf({"name": "x", "data": pasted["data"] | {"source": str(tmp_path), "key": ["id"]}})
-    ways = {name: way.told() for name, way in made.data.versions[0].columns_from.items()}
+    ways = {name: way.describe() for name, way in made.data.versions[0].columns_from.items()}
     assert ways == {"start_time": "`start time`", "n": "`n`", "card": "missing: distribution"}
 
 
@@ -453,18 +453,18 @@ def test_a_source_that_drifts_from_its_table(spark, home, tmp_path):
 @pytest.mark.parametrize(
     ("where", "way", "sentence"),
     [
-        ("age", {"missing": "mean", "constant": 1.0}, "data.versions.0.columns_from.age: must name one way of renamed, cast, constant, derived, mapped, missing (got constant and missing)"),
-        ("age", {}, "data.versions.0.columns_from.age: must name one way of renamed, cast, constant, derived, mapped, missing (got none)"),
-        ("y", {"mapped": "kind"}, "data.versions.0.columns_from.y: `mapped` names a column, and `values` says what becomes of its values: give both, or neither"),
-        ("age", {"renamed": "agee"}, "data: versions.0.columns_from: `age` takes `agee`, which `old` has not"),
+        ("age", {"missing": "mean", "constant": 1.0}, "data.versions.0.columns_from.age: must name one of renamed, cast, constant, derived, mapped, missing (got constant and missing)"),
+        ("age", {}, "data.versions.0.columns_from.age: must name one of renamed, cast, constant, derived, mapped, missing (got none)"),
+        ("y", {"mapped": "kind"}, "data.versions.0.columns_from.y: `mapped` names a column and `values` translates its values; give both, or neither"),
+        ("age", {"renamed": "agee"}, "data: versions.0.columns_from: `age` takes `agee`, which `old` lacks"),
         ("agee", {"missing": "mean"}, "data: versions.0.columns_from: the current schema has no column `agee` (did you mean `age`?)"),
-        ("card", {"missing": "mean"}, "data: versions.0.columns_from: `card` is string, which has no mean; choose most_frequent or distribution"),
-        ("id", {"missing": "distribution"}, "data: versions.0.columns_from: `id` is a key, for which nothing can stand in"),
-        ("y", {"missing": "most_frequent"}, "data: versions.0.columns_from: `y` is the label, for which nothing can stand in"),
-        ("age", {"constant": "x"}, "data: versions.0.columns_from: `age` is double, and 'x' is not"),
-        ("at", {"constant": "soon"}, "data: versions.0.columns_from: `at` is timestamp_ntz, and 'soon' is not"),
-        ("amount", {"constant": 2**63}, "data: versions.0.columns_from: `amount` is bigint, and 9223372036854775808 is not"),
-        ("amount", {"renamed": "start"}, "data: versions.0.columns_from: `amount` is bigint, to which timestamp_ntz cannot be brought; derive it, or map it"),
+        ("card", {"missing": "mean"}, "data: versions.0.columns_from: `card` is string, which has no mean; use most_frequent or distribution"),
+        ("id", {"missing": "distribution"}, "data: versions.0.columns_from: `id` is a key, which cannot be imputed"),
+        ("y", {"missing": "most_frequent"}, "data: versions.0.columns_from: `y` is the label, which cannot be imputed"),
+        ("age", {"constant": "x"}, "data: versions.0.columns_from: `age` is double, but 'x' is not"),
+        ("at", {"constant": "soon"}, "data: versions.0.columns_from: `at` is timestamp_ntz, but 'soon' is not"),
+        ("amount", {"constant": 2**63}, "data: versions.0.columns_from: `amount` is bigint, but 9223372036854775808 is not"),
+        ("amount", {"renamed": "start"}, "data: versions.0.columns_from: `amount` is bigint, to which timestamp_ntz cannot be cast; use derived, or mapped"),
         ("id", {"derived": {"seconds": ["start"]}}, "data: versions.0.columns_from: `id`: seconds takes 2 columns of date, timestamp, timestamp_ntz"),
         ("id", {"derived": {"digset": ["start"]}}, "data.versions.0.columns_from.id.derived: the name 'digset' is none of digest, join, coalesce, seconds or date (did you mean `digest`?)"),
         ("age", {"missing": "men"}, "data.versions.0.columns_from.age.missing must be `mean`, `most_frequent`, `distribution` or `null` (got 'men') (did you mean `mean`?)"),
@@ -482,11 +482,11 @@ def test_a_column_that_no_bridge_gives_is_named_with_what_may(folder):
     code, sentence = refusal(lambda: parse_conf(made))
     assert code == 2
     assert sentence.splitlines()[1:] == [
-        "  data: versions.0.columns_from: `old` must say what `at` (timestamp_ntz) comes from: renamed, or missing",
-        "  data: versions.0.columns_from: `old` must say what `amount` (bigint) comes from: {cast: amount}, for it is double",
-        "  data: versions.0.columns_from: `old` must say what `card` (string) comes from: renamed, or missing (did you mean `crd`?)",
-        "  data: versions.0.columns_from: `old` must say what `age` (double) comes from: {cast: age}, for it is bigint",
-        "  data: versions.0.columns_from: `old` must say what `y` (string) comes from: renamed, or missing",
+        "  data: versions.0.columns_from: `old` needs a rule for `at` (timestamp_ntz): renamed, or missing",
+        "  data: versions.0.columns_from: `old` needs a rule for `amount` (bigint): {cast: amount}, since it is double",
+        "  data: versions.0.columns_from: `old` needs a rule for `card` (string): renamed, or missing (did you mean `crd`?)",
+        "  data: versions.0.columns_from: `old` needs a rule for `age` (double): {cast: age}, since it is bigint",
+        "  data: versions.0.columns_from: `old` needs a rule for `y` (string): renamed, or missing",
     ]
 
 

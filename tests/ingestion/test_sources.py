@@ -211,7 +211,7 @@ def test_numbers_dates_and_names_as_people_write_them(spark, tmp_path):
     assert (rows[4][-1], rows[2][3]) == (1, None)
     columns = {"Zeit": {"from": "Datum", "type": "string"}}
     with pytest.raises(
-        DataError, match=r"data.columns.Zeit is from `Datum`, and .*a\.csv has a column `Zeit`, too; take another name"
+        DataError, match=r"data.columns.Zeit is from `Datum`, but .*a\.csv also has a column `Zeit`; choose another name"
     ):
         sources.read_source(spark, str(path), Data.model_validate({"key": ["at"], "columns": columns}).columns, data.csv)
 
@@ -327,12 +327,10 @@ def test_names_that_are_keyfolds_own_are_refused_unless_the_conf_gives_another(s
     assert file.startswith(str(path))
     assert all(f'"{name}"' in rows[0].raw for name in names)
     if kind != "json":
-        told = r"the column `keyfold_run` has a name that keyfold itself gives; give it another: data.columns: {<name>: {from: keyfold_run, "
+        told = r"the column name `keyfold_run` is reserved for keyfold; rename it: data.columns: {<name>: {from: keyfold_run, "
         with pytest.raises(DataError, match=told):
             sources.read_source(spark, str(path), {"id": "bigint"}, None)
-    with pytest.raises(
-        ValueError, match=r"`keyfold_run` is a name that keyfold itself gives; write {<name>: {from: keyfold_run, "
-    ):
+    with pytest.raises(ValueError, match=r"the name `keyfold_run` is reserved for keyfold; write {<name>: {from: keyfold_run, "):
         Data.model_validate({"key": ["id"], "columns": {"keyfold_run": "string"}})
 
 

@@ -90,8 +90,8 @@ def test_filters_are_pillows_and_leave_transparency_alone():
 @pytest.mark.parametrize(
     ("of", "said"),
     [
-        ({"resize": {"width": 1, "height": 1}, "convert": "gray"}, "name one of resize, crop"),
-        ({}, "name one of resize, crop"),
+        ({"resize": {"width": 1, "height": 1}, "convert": "gray"}, "must name one of resize, crop"),
+        ({}, "must name one of resize, crop"),
         ({"resize": {"width": 0, "height": 1}}, "images.operations.0.resize.width must be 1 or more (got 0)"),
         ({"convert": "grey"}, "images.operations.0.convert must be `gray`, `rgb` or `rgba` (got 'grey') (did you mean `gray`?)"),
     ],

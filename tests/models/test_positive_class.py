@@ -19,4 +19,4 @@ def test_the_class_that_says_yes(classes, yes):
         assert (found and found[0]) == yes
         if found:
             no = next(c for c in classes if c != yes)
-            assert found[1] == f"`{yes}` says yes where the other class is `{no}`"
+            assert found[1] == f"`{yes}` means yes and the other class is `{no}`"

@@ -92,11 +92,11 @@ def test_times_without_an_offset_get_a_zone(write: Write) -> None:
 @pytest.mark.parametrize(
     ("labels", "positive", "why"),
     [
-        (["Yes", "No", "Yes", "Yes"], '"Yes"', "`Yes` says yes where the other class is `No`"),
-        (["1", "0", "1", "1"], "1", "`1` says yes where the other class is `0`"),
-        (["1.0", "0.0", "1.0", ""], "1", "`1` says yes where the other class is `0`"),
-        (["True", "FALSE", "TRUE", "False"], "true", "`true` says yes where the other class is `false`"),
-        (["Ja", "Nein", "Ja", "Ja"], "Ja", "`Ja` says yes where the other class is `Nein`"),
+        (["Yes", "No", "Yes", "Yes"], '"Yes"', "`Yes` means yes and the other class is `No`"),
+        (["1", "0", "1", "1"], "1", "`1` means yes and the other class is `0`"),
+        (["1.0", "0.0", "1.0", ""], "1", "`1` means yes and the other class is `0`"),
+        (["True", "FALSE", "TRUE", "False"], "true", "`true` means yes and the other class is `false`"),
+        (["Ja", "Nein", "Ja", "Ja"], "Ja", "`Ja` means yes and the other class is `Nein`"),
         (["stayed", "left", "stayed", "stayed"], "left", "it is the rarer class, and neither name means yes"),
     ],
 )

@@ -22,7 +22,7 @@ from keyfold.engine.session import arrow_batch_settings
 from keyfold.engine.tables import Table
 from keyfold.errors import DataError, PromiseError, RowsError
 from keyfold.jobs.rebuild_ledger import rebuild_ledger
-from keyfold.models import answering as answers
+from keyfold.models import predictor
 from keyfold.models.model import Prediction
 from keyfold.reporting.sections import stability
 from keyfold.runtime.run import Run
@@ -183,17 +183,17 @@ def test_too_many_without_a_prediction_leave_the_period_as_it_was(spark, first, 
 
 def test_a_model_is_loaded_once_a_worker(spark, first, tmp_path):
     def told(batches):
-        from keyfold.models import answering as answers
+        from keyfold.models import predictor
 
         for _ in batches:
-            yield pa.RecordBatch.from_pydict({"loads": [[*answers.loads.values()]]})
+            yield pa.RecordBatch.from_pydict({"loads": [[*predictor.loads.values()]]})
 
     scored(spark, "2026-01", "all.predictions")
     found = spark.range(8).repartition(8).mapInArrow(told, "loads array<bigint>").distinct().collect()
     assert {n for row in found for n in row.loads} == {1}, "workers that are still there have answered two periods or more"
-    packed = answers.pack_folder(registry.fetch_model(registry.find_version("models:/shop@champion"), tmp_path))
-    digest = answers.bytes_digest(packed)
-    assert len({id(answers._unpacked(digest, packed)) for _ in range(3)}) == answers.loads[digest] == 1
+    packed = predictor.pack_folder(registry.fetch_model(registry.find_version("models:/shop@champion"), tmp_path))
+    digest = predictor.bytes_digest(packed)
+    assert len({id(predictor._unpacked(digest, packed)) for _ in range(3)}) == predictor.loads[digest] == 1
 
 
 class Touchy:
@@ -212,8 +212,8 @@ class Touchy:
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
 def test_only_guilty_rows_pay_and_rows_stay_in_order(x):
-    found = answers.answer_rows(Touchy(), pa.RecordBatch.from_pydict({"x": x}))
-    wanted = {1: "named", 2: "ValueError: some row", 3: answers.NOT_FINITE}
+    found = predictor.predict_rows(Touchy(), pa.RecordBatch.from_pydict({"x": x}))
+    wanted = {1: "named", 2: "ValueError: some row", 3: predictor.NOT_FINITE}
     assert found["reason"].to_pylist() == [wanted.get(n % 7) for n in x]
     assert found["prediction"].to_pylist() == [None if n % 7 in wanted else n for n in x]
     assert found["status"].to_pylist() == ["quarantined" if n % 7 in wanted else "scored" for n in x]

@@ -162,8 +162,8 @@ def test_a_time_split_needs_a_time(spark):
         ),
         ({"time": {**TIME, "gap": "-1 days"}}, "split.time.gap must be like `30 days` (got '-1 days')"),
         ({"share": {"test": 0.2}}, "split.share: train, validation and test must sum to 1 (got 1.1)"),
-        ({"time": TIME, "folds": 3}, "split: `folds` cuts by the hash, and `time` by boundaries; choose one of both"),
-        ({"time": TIME, "stratified": True}, "split: `stratified` cuts by the hash"),
+        ({"time": TIME, "folds": 3}, "split: `folds` splits by hash, and `time` by boundaries; choose one of them"),
+        ({"time": TIME, "stratified": True}, "split: `stratified` splits by hash"),
     ],
 )
 def test_splits_that_cannot_be(split, sentence):
@@ -219,7 +219,7 @@ def test_the_positive_class_is_guessed_with_a_reason_or_asked_for(spark, home, c
     keep(spark, spark.range(300).selectExpr("id", *label, "1.0 AS x", f"'all' {PERIOD}"))
     found = [labelled_rows(run_of(spark, {}, {"label": name, "positive": None})).label for name in ("y", "flag")]
     assert [label.positive for label in found] == ["Yes", True]
-    said = "data.positive is not set; probabilities are of the class `Yes`, for `Yes` says yes where the other class is `No`"
+    said = "data.positive is not set; probabilities are of the class `Yes`, for `Yes` means yes and the other class is `No`"
     assert said in capsys.readouterr().err
     codes = {"label": "code", "positive": None}
     with pytest.raises(DataError, match=r"classes 1 and 2; name the positive one .*, and neither class says yes"):

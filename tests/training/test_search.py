@@ -56,14 +56,14 @@ FEATURES = {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col":
         ({"over": {"params.C": {"low": 1, "high": 2}}, "search": "grid"}, "over.params.C: a grid needs a list of values"),
         ({"search": "grid", "trials": 3}, "leave out trials"),
         ({"over": {"params.c": [1]}}, "over.params.c: train.model.sklearn: sklearn.linear_model.LogisticRegression has no parameter `c` (did you mean `C`?)"),
-        ({"over": {"C": [1], "params.d": [1]}}, "train.tune.over.C: of a scikit-learn model name `params.` and a parameter; train.tune.over.params.d: "),
+        ({"over": {"C": [1], "params.d": [1]}}, "train.tune.over.C: a parameter of a scikit-learn model is `params.<name>`; train.tune.over.params.d: "),
         ({"metric": "rmse"}, "train.tune.metric must be `roc_auc`, `pr_auc`, `lift_top_decile`, `log_loss` or `brier` with this model (got `rmse`)"),
         ({"over": {"loop.learning_rate": [0.1, -1]}}, "train.tune.over.loop.learning_rate: train.model.torch.loop.learning_rate must be more than 0 (got -1)"),
         ({"over": {"loop.rate": [1]}}, "train.tune.over.loop.rate: train.model.torch.loop.rate is not an option"),
         ({"over": {"network.wide_deep.embedding": {"low": 1.0, "high": 4}}}, "embedding must be a whole number (got 2.854)"),
         ({"over": {"network.wide_deep.embedding": {"low": 0, "high": 4}}}, "embedding must be 1 or more (got 0)"),
         ({"over": {"loop.batch_size": [100]}}, "batch_size must be a multiple of 12"),
-        ({"over": {"loss": ["squared_error"]}}, "train.tune.over.loss: with 'squared_error' the model predicts something else"),
+        ({"over": {"loss": ["squared_error"]}}, "train.tune.over.loss: with 'squared_error' the model no longer predicts the same kind of label"),
         ({"over": {"loop.clip": [1]}, "parallel": 2}, "train.tune.parallel is for scikit-learn models"),
     ],
 )  # fmt: skip
@@ -75,12 +75,12 @@ def test_what_cannot_be_tried_is_refused_with_its_path(tune, sentence):
 
 
 def test_what_of_a_search_depends_on_ranks_and_on_trials_at_once_is_pinned():
-    assert parse_conf(raw()).train.early is parse_conf(raw(TPE)).train.early is None
+    assert parse_conf(raw()).train.prunes_trials is parse_conf(raw(TPE)).train.prunes_trials is None
     network = TPE | {"over": {"loop.clip": [1]}}
-    early = [parse_conf(raw(network, model=TORCH, train={"ranks": ranks})).train.early for ranks in (1, 3)]
+    early = [parse_conf(raw(network, model=TORCH, train={"ranks": ranks})).train.prunes_trials for ranks in (1, 3)]
     assert early == [True, False]
-    assert parse_conf(raw(TPE | {"parallel": 3})).train.together == 3
-    assert parse_conf(raw(TPE | {"parallel": 3, "search": "random"})).train.together is None
+    assert parse_conf(raw(TPE | {"parallel": 3})).train.trials_at_once == 3
+    assert parse_conf(raw(TPE | {"parallel": 3, "search": "random"})).train.trials_at_once is None
 
 
 def test_without_the_package_there_is_a_sentence(monkeypatch):

@@ -137,7 +137,7 @@ def test_memory_is_bounded_by_what_is_shuffled_together(written):
 def test_what_cannot_be_is_a_sentence(written, tmp_path):
     with pytest.raises(ConfError, match=r"train.ranks must be one of 1, 2, 3, 4, 6, 12.*\(got 5\)"):
         plan(written).owned(0, 5)
-    with pytest.raises(ConfError, match=r"batch_size must be a multiple of 12.*\(got 1000\); take 996 or 1008"):
+    with pytest.raises(ConfError, match=r"batch_size must be a multiple of 12.*\(got 1000\); use 996 or 1008"):
         rows_per_stream(1000)
     assert rows_per_stream(996) == 83
     with pytest.raises(DataError, match=r"features.tags is a bag"):

@@ -1,1 +1,1 @@
-"""The conf of a use case: one section a module."""
+"""The conf of a use case: one module per section."""

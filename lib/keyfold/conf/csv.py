@@ -1,4 +1,4 @@
-"""How CSV files are written: the section `data.csv`."""
+"""The section `data.csv`: the dialect of CSV files."""
 
 import codecs
 from typing import Literal
@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from keyfold.core.section import Section
 
-# Encodings that have other names in confs than in Python.
+# Encodings whose canonical name differs from Python's.
 CHARSETS = {
     "utf-8": "utf-8",
     "utf-8-sig": "utf-8",
@@ -22,37 +22,47 @@ _NO_TEXT = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf-7",
 
 
 def canonical_encoding(encoding: str) -> str:
-    """An encoding by the name that confs have for it (ValueError where there is none of text)."""
+    """The canonical name of a text encoding; raises ValueError if it is unknown."""
     try:
-        found = codecs.lookup(encoding)
+        codec = codecs.lookup(encoding)
     except LookupError:
-        found = None
-    if found is None or not found._is_text_encoding or found.name in _NO_TEXT:  # type: ignore[attr-defined]
+        codec = None
+    if codec is None or not codec._is_text_encoding or codec.name in _NO_TEXT:  # type: ignore[attr-defined]
         raise ValueError(f"must be an encoding that Python knows, such as utf-8 or windows-1252 (got `{encoding}`)")
-    return CHARSETS.get(found.name, found.name)
+    return CHARSETS.get(codec.name, codec.name)
 
 
 class CsvOptions(Section):
-    """How CSV files are written."""
+    """The dialect of CSV files."""
 
     delimiter: str | None = Field(
-        None, min_length=1, max_length=2, description="default: a comma; the tab of .tsv and .tab files; what a line `sep=;` says"
+        None,
+        min_length=1,
+        max_length=2,
+        examples=[";"],
+        description="Separator of fields, one or two ASCII characters. Default: a comma; a tab in .tsv and .tab files; "
+        "or the character of a first line `sep=;`.",
     )
-    encoding: str = Field("utf-8", examples=["windows-1252"], description="any of Python's")
-    quote: str = Field('"', max_length=1, description="empty: no quoting")
-    escape: str = Field("", max_length=1, description="before a quote or before itself in quotes, where quotes are not doubled")
-    multi_line: bool = Field(False, description="whether text in quotes may hold line breaks")
+    encoding: str = Field("utf-8", examples=["windows-1252"], description="Encoding of the files, any text encoding of Python.")
+    quote: str = Field('"', max_length=1, description="Quote character. Empty: fields are not quoted.")
+    escape: str = Field(
+        "", max_length=1, examples=["\\"],
+        description="Character that escapes a quote or itself in quoted fields. Empty: a quote is escaped by doubling it.",
+    )  # fmt: skip
+    multi_line: bool = Field(False, description="Whether quoted fields may contain line breaks.")
     null_values: list[str] = Field(
-        default_factory=list, examples=[["NA", "NULL"]], description="words without quotes that mean NULL"
+        default_factory=list, examples=[["NA", "NULL"]], description="Unquoted words that mean NULL, besides an empty field."
     )
-    decimal: Literal[".", ","] = Field(".", description="what stands before the fraction of numbers, as in 1,5")
-    thousands: Literal["", ",", ".", " ", "'", "_"] = Field("", description="what numbers are grouped with, as in 1,234,567")
+    decimal: Literal[".", ","] = Field(".", description="Decimal separator of numbers.")
+    thousands: Literal["", ",", ".", " ", "'", "_"] = Field(
+        "", description="Separator of thousands in numbers, as in 1,234,567. Empty: none."
+    )
 
     @field_validator("quote", "escape", "delimiter")
     @classmethod
     def _no_break(cls, text: str | None) -> str | None:
         if text and (not text.isascii() or set(text) & {"\n", "\r", "\0"}):
-            raise ValueError(f"must be of ASCII characters, and no line break (got {text!r})")
+            raise ValueError(f"must consist of ASCII characters other than line breaks (got {text!r})")
         return text
 
     @field_validator("encoding")
@@ -61,11 +71,11 @@ class CsvOptions(Section):
         return canonical_encoding(encoding)
 
     @model_validator(mode="after")
-    def _apart(self) -> "CsvOptions":
+    def _characters_differ(self) -> "CsvOptions":
         if self.quote and self.quote in (self.delimiter or "") + self.escape:
-            raise ValueError("delimiter, quote and escape must differ; a quote in quotes is doubled without `escape`")
+            raise ValueError("delimiter, quote and escape must differ; without `escape`, a quote is escaped by doubling it")
         if self.decimal == "," == self.thousands:
             raise ValueError("decimal and thousands must differ")
         if self.escape and (not self.quote or self.escape in (self.delimiter or "")):
-            raise ValueError("escape needs a `quote`, and another character than the delimiter")
+            raise ValueError("escape needs a `quote`, and must differ from the delimiter")
         return self

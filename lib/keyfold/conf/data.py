@@ -1,15 +1,14 @@
-"""The section `data`: where rows come from, what names them, and what is to be predicted."""
+"""The section `data`: where the rows come from, their key, and the label."""
 
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from keyfold import generators
-from keyfold.conf import versions as schema
 from keyfold.conf.columns import RenamedColumn, checked_zone, column_types
 from keyfold.conf.csv import CsvOptions
 from keyfold.conf.file_period import FilePeriod
-from keyfold.conf.versions import LayoutVersion, checked_columns
+from keyfold.conf.versions import LayoutVersion, check_versions, checked_columns
 from keyfold.conf.views import DURATION, Views
 from keyfold.core.names import CONTENT
 from keyfold.core.section import Section
@@ -23,52 +22,77 @@ Key = Annotated[
 
 
 class AboveThreshold(Section):
-    """A class of a label that is a number: what is above."""
+    """The positive class of a numeric label: the values above a threshold."""
 
-    above: float
+    above: float = Field(description="Values above this number are positive.", examples=[0])
 
 
 class Data(Section):
-    """Where rows come from, what names them, and what is to be predicted."""
+    """Where the rows come from, their key, and the label."""
 
     source: generators.GeneratorSource | None = Field(
-        None, description="files or a generator; without it the table is there already"
+        None,
+        examples=["customers/*.csv", {"generator": "telecom"}],
+        description="Files (a path, a folder or a pattern) or a generator. Default: none; the table must exist already.",
     )
     columns: dict[str, str | RenamedColumn] = Field(
         default_factory=dict,
-        description="types of the columns of CSV and JSON files; date(dd.MM.yyyy); {from: name in the files, type: …}",
+        examples=[{"id": "bigint", "born": "date(dd.MM.yyyy)", "name": {"from": "Customer name", "type": "string"}}],
+        description="Types of the columns of CSV and JSON files. A type of dates or times may have a format; "
+        "`{from: …, type: …}` renames a column.",
     )
-    csv: CsvOptions | None = None
+    csv: CsvOptions | None = Field(None, description="The dialect of CSV files. Default: the standard dialect, with commas.")
     versions: list[LayoutVersion] = Field(
-        default_factory=list, description="layouts of the table, older ones first, the current one last"
+        default_factory=list, description="Layouts of the table, the oldest first, the current one last."
     )
-    table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="default: <name>.rows")
+    table: str | None = Field(
+        None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="Table of the rows. Default: `<name>.rows`."
+    )
     key: Key = Field(
-        min_length=1, description="names a row within its period; content: a digest of the row and its number among its likes"
+        min_length=1,
+        examples=[["customer_id"]],
+        description="Columns that identify a row within its period. `content`: a digest of the row, with a number for equal rows.",
     )
-    time: str | None = Field(None, description="a date or timestamp column")
+    time: str | None = Field(None, examples=["month"], description="Column with the date or time of a row.")
     period: Literal["all", "year", "month", "day"] | FilePeriod = Field(
-        "all", description="by time; or {from: file, pattern: …}, which takes it from the names of files and folders"
+        "all",
+        description="Length of a period, by `time`; a period is replaced, scored and compared as a whole. "
+        "`{from: file, pattern: …}` takes the period from the names of files and folders.",
     )
     max_quarantine: float = Field(
-        0.1, ge=0, le=1, description="share of the rows read that may go to quarantine; above it the table stays as it is"
+        0.1,
+        ge=0,
+        le=1,
+        description="Largest share of the rows read that may be quarantined; above it, the table is not changed and the job fails.",
     )
-    zone: str | None = Field(None, description="of times without an offset", examples=["Europe/Berlin"])
-    retention: str = Field("30 days", pattern=r"^[1-9]\d* (days|weeks)$", description="former rows are not vacuumed before")
+    zone: str | None = Field(
+        None,
+        description="Time zone of times without an offset. Default: none; such times fail the job.",
+        examples=["Europe/Berlin"],
+    )
+    retention: str = Field(
+        "30 days", pattern=r"^[1-9]\d* (days|weeks)$", description="How long VACUUM keeps rows that were replaced."
+    )
     lateness: str | None = Field(
-        None, pattern=DURATION, description="windows and views of periods that are older stay as they are; default: none do"
+        None,
+        pattern=DURATION,
+        examples=["7 days"],
+        description="Periods older than this, counted back from the latest row, keep their windows and view columns when late rows "
+        "arrive. Default: no limit; all are computed again.",
     )
-    views: Views = Field(default_factory=list, description="feature views whose columns are taken as they stood at data.time")
-    label: str | None = None
+    views: Views = Field(default_factory=list, description="Feature views whose columns are joined as they were at `time`.")
+    label: str | None = Field(None, examples=["left_next_month"], description="Column to predict.")
     positive: str | int | bool | AboveThreshold | None = Field(
-        None, description="the class whose probability is predicted; of a number {above: x}"
+        None,
+        description="The class whose probability is predicted; for a numeric label `{above: x}`. "
+        "Default: the class that means yes, if it is clear.",
     )
 
     _known_types = field_validator("columns")(checked_columns)
 
     @property
     def types(self) -> dict[str, str]:
-        """Spark's types of the declared columns."""
+        """Spark types of the declared columns."""
         return column_types(self.columns)
 
     @field_validator("zone")
@@ -78,32 +102,32 @@ class Data(Section):
 
     @field_validator("key")
     @classmethod
-    def _named_once(cls, key: list[str]) -> list[str]:
-        if twice := duplicates(key):
-            raise ValueError(f"`{twice[0]}` stands twice")
+    def _is_unique(cls, key: list[str]) -> list[str]:
+        if repeated := duplicates(key):
+            raise ValueError(f"`{repeated[0]}` appears twice")
         return key
 
     @model_validator(mode="after")
     def _period_needs_time(self) -> "Data":
         if isinstance(self.period, str) and self.period != "all" and self.time is None:
-            raise ValueError(f"period `{self.period}` needs `time`, the column that says when")
+            raise ValueError(f"period `{self.period}` needs `time`, the column with the date or time of each row")
         return self
 
     @model_validator(mode="after")
     def _period_needs_files(self) -> "Data":
         files = isinstance(self.source, str) and not any(v.delta for v in self.versions)
         if isinstance(self.period, FilePeriod) and not files:
-            raise ValueError("period `{from: file}` needs `source`, the files that are named so")
+            raise ValueError("period `{from: file}` needs `source`, files whose names give the period")
         return self
 
     @model_validator(mode="after")
     def _views_need_time(self) -> "Data":
         if self.views and self.time is None:
-            raise ValueError("`views` need `time`, the column that says when each row is")
+            raise ValueError("`views` need `time`, the column with the date or time of each row")
         return self
 
     @model_validator(mode="after")
     def _versions_fit(self) -> "Data":
         if self.versions:
-            schema.check_versions(self)
+            check_versions(self)
         return self

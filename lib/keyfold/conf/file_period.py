@@ -1,4 +1,4 @@
-"""Periods that file names give: a monthly snapshot is often a file of its own, and its month stands nowhere else."""
+"""Periods taken from file names: a monthly snapshot is often one file per month, whose rows do not contain the month."""
 
 import os
 import re
@@ -16,12 +16,12 @@ _PARTS = ("year", "month", "day")
 
 
 class FilePeriod(Section):
-    """A period that stands in the path of each file, below the source."""
+    """Takes the period of each file's rows from its path, below the source."""
 
-    origin: Literal["file"] = Field(alias="from", description="the path of each file gives the period of its rows")
+    origin: Literal["file"] = Field(alias="from", description="The path of each file gives the period of its rows.")
     pattern: str = Field(
         examples=[r"(\d{4}-\d{2})"],
-        description="a regular expression; its groups, joined by -, are the year, the month and the day. The last match counts",
+        description="Regular expression; its one to three groups, joined by `-`, are year, month and day. The last match in the path counts.",
     )
 
     @field_validator("pattern")
@@ -36,30 +36,30 @@ class FilePeriod(Section):
         return pattern
 
     def of(self, files: Iterable[str]) -> dict[str, str]:
-        """The period by file (DataError for a file whose path gives none, or one of another shape)."""
+        """Periods by file; raises DataError if a path contains no period, or if the periods differ in length."""
         periods = {file: self._of(file) for file in files}
         if len({len(period) for period in periods.values()}) > 1:
             short, long = (pick(periods.items(), key=lambda pair: len(pair[1])) for pick in (min, max))
             raise DataError(
                 f"data.period: `{short[0]}` gives {short[1]} and `{long[0]}` gives {long[1]}; "
-                "the pattern must find a year, a month or a day in all files alike"
+                "the pattern must find a year in all files, or a month, or a day"
             )
         return periods
 
     def of_paths(self, source: str, files: Iterable[str]) -> dict[str, str]:
-        """The same by absolute path, of which only what stands below the source, and the source's own folder, is looked at."""
-        above = _above(source)
-        paths = {file: file.removeprefix(above) for file in files}
+        """Periods by absolute path; only the source's own folder and the part of the path below it are searched."""
+        parent = _parent(source)
+        paths = {file: file.removeprefix(parent) for file in files}
         periods = self.of(paths.values())
         return {file: periods[path] for file, path in paths.items()}
 
     def _of(self, file: str) -> str:
-        found = list(re.finditer(self.pattern, file))
-        if not found:
+        matches = list(re.finditer(self.pattern, file))
+        if not matches:
             raise DataError(
-                f"data.period: the pattern {self.pattern} is nowhere in `{file}`; change it, or move the file out of the source"
+                f"data.period: the pattern {self.pattern} does not match `{file}`; change it, or move the file out of the source"
             )
-        period = "-".join(part for part in found[-1].groups() if part)
+        period = "-".join(part for part in matches[-1].groups() if part)
         try:
             shape = re.fullmatch(r"\d{4}(-\d\d){0,2}", period)
             date.fromisoformat(period + "0001-01-01"[len(period) :] if shape else "")
@@ -70,8 +70,8 @@ class FilePeriod(Section):
         return period
 
 
-def _above(source: str) -> str:
-    """The folder that holds the source's own folder, with a slash at its end."""
+def _parent(source: str) -> str:
+    """The parent of the source's own folder, with a trailing slash."""
     source = local_path(source) or source
     fixed = re.split(r"[*?\[{]", source, maxsplit=1)[0]
     whole = fixed if "://" in source else os.path.abspath(fixed or ".") + "/" * fixed.endswith("/")  # noqa: PTH100 - links stay
@@ -83,19 +83,20 @@ DATED = re.compile(r"(?<!\d)(?:19|20)\d\d(?:[-_.]?(?:0[1-9]|1[0-2])(?:[-_.]?(?:0
 
 
 def propose_period(files: Iterable[str]) -> FilePeriod | None:
-    """The pattern that fits the names of files that each have a year, month or day of their own; None where they have none."""
+    """The pattern that fits these names if each has a year, month or day of its own, else None."""
     names = list(files)
-    last = [found[-1] if (found := DATED.findall(name)) else "" for name in names]
-    digits = {len(re.sub(r"\D", "", text)) for text in last}
-    if "" in last or len(digits) != 1 or len(set(last)) < len(names):
+    dates = [matches[-1] if (matches := DATED.findall(name)) else "" for name in names]
+    digits = {len(re.sub(r"\D", "", text)) for text in dates}
+    if "" in dates or len(digits) != 1 or len(set(dates)) < len(names):
         return None
     count = {4: 1, 6: 2, 8: 3}[digits.pop()]
-    marks = {re.sub(r"\d", "", text)[:1] for text in last}
-    if len(marks) > 1:
+    separators = {re.sub(r"\d", "", text)[:1] for text in dates}
+    if len(separators) > 1:
         return None
-    mark = marks.pop()
+    separator = separators.pop()
     parts = [r"\d{4}", r"\d{2}", r"\d{2}"][:count]
-    pattern = (
-        f"({'-'.join(parts)})" if mark in ("-", "") and (mark or count == 1) else re.escape(mark).join(f"({p})" for p in parts)
-    )
+    if separator == "-" or count == 1:
+        pattern = f"({'-'.join(parts)})"
+    else:
+        pattern = re.escape(separator).join(f"({part})" for part in parts)
     return FilePeriod.model_validate({"from": "file", "pattern": pattern})

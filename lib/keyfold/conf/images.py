@@ -1,4 +1,4 @@
-"""The section `images`: what is made of the images of a table."""
+"""The section `images`: transforms the images of a table."""
 
 from typing import Literal
 
@@ -13,24 +13,49 @@ FORMATS = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF
 
 
 class Images(Section):
-    """What is done to the images of a table that names them by key."""
+    """Transforms the images of a table, one image per key."""
 
-    input_col: str = Field(description="text: paths, which every machine sees; binary: the files themselves")
-    into: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["photos.small"], description="default: <name>.images")
+    input_col: str = Field(
+        examples=["path"],
+        description="Column of the images. Text: absolute paths that every machine can read; binary: the files.",
+    )
+    into: str | None = Field(
+        None,
+        pattern=r"^\w+(\.\w+){1,2}$",
+        examples=["photos.small"],
+        description="Table of the results. Default: `<name>.images`.",
+    )
     folder: str | None = Field(
-        None, pattern="^/", examples=["/data/small"], description="of the files; without it bytes are in the table"
+        None,
+        pattern="^/",
+        examples=["/data/small"],
+        description="Folder of the new files. Default: none; the table holds their bytes.",
     )
-    operations: list[Operation] = Field(default_factory=list, description="in this order, after EXIF's orientation")
-    output: Output = Output()
+    operations: list[Operation] = Field(
+        default_factory=list,
+        examples=[[{"thumbnail": 256}]],
+        description="Operations in their order, after EXIF orientation is applied.",
+    )
+    output: Output = Field(Output(), description="Format of the new files.")
     formats: list[FORMATS] = Field(
-        ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"], min_length=1, description="no other decoder is tried"
+        ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"], min_length=1, description="Formats to decode; others are quarantined."
     )
-    max_pixels: int = Field(50_000_000, ge=1, le=MAX_PIXELS, description="a larger image is refused before it is decoded")
-    max_quarantine: float = Field(1, ge=0, le=1, description="share of images that cannot be made, above which nothing changes")
-    memory_mb: int = Field(1024, ge=64, description="that the decoder of one image may take")
-    seconds: float = Field(30, gt=0, description="of processor time that one image may take")
+    max_pixels: int = Field(
+        50_000_000,
+        ge=1,
+        le=MAX_PIXELS,
+        description="Largest image in pixels; larger ones are quarantined before they are decoded.",
+    )
+    max_quarantine: float = Field(
+        1,
+        ge=0,
+        le=1,
+        description="Largest share of images that may be quarantined; above it, the table is not changed and the job fails.",
+    )
+    memory_mb: int = Field(1024, ge=64, description="Memory in MiB that the decoder of one image may use.")
+    seconds: float = Field(30, gt=0, description="Processor time in seconds that one image may take.")
 
     @property
-    def opening(self) -> DecoderOptions:
-        """What the decoder needs of it."""
+    def decoder_options(self) -> DecoderOptions:
+        """Options of the decoder process."""
         return DecoderOptions(**self.model_dump(include=set(DecoderOptions.model_fields)))

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong in a conf, as sentences: where, what must be there, what was got, the nearest right name."""
+"""Turns pydantic's errors into sentences: the path, the expected value, the value found, and the nearest valid name."""
 
 import math
 import re
@@ -26,16 +26,16 @@ _short.maxstring = _short.maxother = 60
 
 
 class _Place(NamedTuple):
-    """A place in a conf: its path as a person writes it, and the types of which it may hold one."""
+    """A place in a conf: its path as written in YAML, and the types that its value may have."""
 
     path: str
     types: list[Any]
     field: FieldInfo | None = None
-    tried: Any = None  # the alternative of a union that the error is about, from pydantic's own path
+    tried: Any = None  # the member of a union that the error is about, from pydantic's path
 
 
 def fault_message(error: Any, model: type[BaseModel]) -> str | None:
-    """The sentence of one of `ValidationError.errors()`; None where another one of them tells more."""
+    """The sentence for one of `ValidationError.errors()`, or None if another of them is more specific."""
     kind, loc, context = error["type"], error["loc"], error.get("ctx", {})
     place = _place(model, loc)
     got = f"(got {shortened(error['input'])})"
@@ -66,7 +66,7 @@ def fault_message(error: Any, model: type[BaseModel]) -> str | None:
 
 
 def unusable_values(value: Any, path: str = "") -> Iterator[str]:
-    """What no conf can hold, whatever the option: a sentence for each number, text or other value, with its path."""
+    """One sentence for each value that no option can have, such as NaN, a password or a date, with its path."""
     here = path or "the conf"
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -79,17 +79,17 @@ def unusable_values(value: Any, path: str = "") -> Iterator[str]:
         yield f"{here} must be a finite number (got {value})"
     elif isinstance(value, str) and is_address(value) and holds_password(value):
         yield (
-            f"{here} must not hold a password (got {redacted(value)}), for it would be kept beside tables and models; give it by "
+            f"{here} must not hold a password (got {redacted(value)}), which would be stored with tables and models; pass it by "
             "spark-submit's options, such as --conf spark.hadoop.fs.s3a.secret.key=…, or by the environment"
         )
     elif isinstance(value, str) and _HALF.search(value):
         yield f"{here} has half a character (a lone surrogate); write it whole (got {value!r})"
     elif isinstance(value, bytes | set | date):
-        yield f"{here} must be text, a number, true or false, a list or a mapping (got {shortened(value)}); leave its YAML tag out"
+        yield f"{here} must be text, a number, true or false, a list or a mapping (got {shortened(value)}); remove its YAML tag"
 
 
 def shortened(value: Any) -> str:
-    """A value as YAML has it, cut short."""
+    """A value as YAML writes it, shortened."""
     words = {None: "nothing", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else _short.repr(value)
 
@@ -102,7 +102,7 @@ def _place(model: type[BaseModel], loc: tuple[Any, ...]) -> _Place:
 
 
 def _step(place: _Place, part: Any) -> _Place:
-    """Deeper by a part of pydantic's path, which also names the alternative of a union that was tried."""
+    """One step along pydantic's path, whose parts also name members of unions."""
     types = [place.tried] if place.tried else place.types
     if len(types) > 1:
         return place._replace(tried=next((t for t in types if _is_tag(str(part), _tag(t))), None))
@@ -116,7 +116,7 @@ def _step(place: _Place, part: Any) -> _Place:
 
 
 def _alternatives(annotation: Any) -> list[Any]:
-    """The types of a union, without None; of any other type, itself."""
+    """The members of a union without None; for any other type, the type itself."""
     if get_origin(annotation) is Annotated:
         return _alternatives(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -125,7 +125,7 @@ def _alternatives(annotation: Any) -> list[Any]:
 
 
 def _tag(type_: Any) -> str:
-    """How pydantic's paths name an alternative."""
+    """The name of a union's member in pydantic's paths."""
     if type_ is Any:
         return "any"
     if get_origin(type_) is Literal:
@@ -136,7 +136,7 @@ def _tag(type_: Any) -> str:
 
 
 def _is_tag(part: str, tag: str) -> bool:
-    """A type that has a validator is named with it."""
+    """Whether a part of a path names a type, with or without its validator."""
     return part == tag or part.endswith(f", {tag}]")
 
 
@@ -145,7 +145,7 @@ def _container(type_: Any) -> Any:
 
 
 def _named(types: Iterable[Any]) -> list[str]:
-    """What a person calls types."""
+    """The types in plain words."""
     names = []
     for type_ in types:
         origin, inner = get_origin(type_), get_args(type_)
@@ -166,7 +166,7 @@ def _required(type_: Any) -> list[str]:
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """By the name that a conf writes."""
+    """Fields by their name in YAML."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
@@ -175,7 +175,7 @@ def _literals(types: Iterable[Any]) -> list[str]:
 
 
 def _options(types: Iterable[Any]) -> list[str]:
-    """The right names at a place."""
+    """The valid names at a place."""
     return [name for t in types if isinstance(t, type) and issubclass(t, BaseModel) for name in _fields(t)]
 
 

@@ -1,4 +1,4 @@
-"""The section `report`: what the page shows besides."""
+"""The section `report`: optional parts of a training's page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -11,26 +11,39 @@ from keyfold.features.kind import FeatureInput, Kind
 
 
 def remaining_features(kinds: Mapping[str, Kind], without: Sequence[str]) -> list[str]:
-    """The features that are left without some (ConfError for an unknown name, one that another takes, or where none is left)."""
+    """Names of the features that remain without some of them.
+
+    Raises ConfError if a name is unknown, if another feature takes a feature that is left out, or if none remains.
+    """
     for name in without:
         if name not in kinds:
             raise ConfError(f"there is no feature `{name}`{suggestion(name, kinds)}")
-    kept = [name for name in kinds if name not in without]
-    for name in kept:
-        for other in kinds[name].inputs():
-            if isinstance(other, FeatureInput) and other.feature in without:
-                raise ConfError(f"feature `{name}` takes `{other.feature}`; leave out both, or neither")
-    if not kept:
+    remaining = [name for name in kinds if name not in without]
+    for name in remaining:
+        for column in kinds[name].inputs():
+            if isinstance(column, FeatureInput) and column.feature in without:
+                raise ConfError(f"feature `{name}` takes `{column.feature}`; leave out both, or neither")
+    if not remaining:
         raise ConfError("no feature would be left")
-    return kept
+    return remaining
 
 
 class Report(Section):
-    """What the page shows besides."""
+    """Optional parts of a training's page."""
 
-    slices: list[str] = Field(default_factory=list, description="columns by whose values the metrics are told apart")
-    truth: str | None = Field(None, description="a column with the known probability, as made-up data has it")
-    without: list[Annotated[list[str], Field(min_length=1)]] = Field(
-        default_factory=list, description="features to leave out, together, to see what they gain: the model is trained once more"
+    slices: list[str] = Field(
+        default_factory=list, examples=[["contract"]], description="Columns; the metrics are shown for each of their values."
     )
-    collisions: bool = Field(True, description="count which hashed values share a bucket, in two passes over the train fold")
+    truth: str | None = Field(
+        None,
+        examples=["true_probability"],
+        description="Column with the true probability, as generated data has it; calibration is shown against it.",
+    )
+    without: list[Annotated[list[str], Field(min_length=1)]] = Field(
+        default_factory=list,
+        examples=[[["city"], ["plan", "plan_city"]]],
+        description="Groups of features to leave out; the model is trained once more without each group, to measure its gain.",
+    )
+    collisions: bool = Field(
+        True, description="Whether to count hashed values that share a bucket; takes two passes over the train fold."
+    )

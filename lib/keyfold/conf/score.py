@@ -1,30 +1,26 @@
-"""The section `score`: which model answers, where predictions go, and which keys to act on."""
+"""The section `score`: the model, the table of predictions, and the keys to act on."""
 
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from keyfold.core.section import Section
+from keyfold.core.section import OneOf, Section
 
 MODEL_URI = r"^(models:/[^/@]+(@[\w-]+|/\d+)|runs:/\w+)$"
 
 
-class Action(Section):
-    """Which keys of a period to act on, the highest probabilities first: {top: share}, {over: probability} or {budget: …}."""
+class Action(OneOf):
+    """The keys of a period to act on, highest probabilities first: one of `top`, `over` and `budget`."""
 
-    top: float | None = Field(None, gt=0, le=1, description="share of the scored keys", examples=[0.1])
-    over: float | None = Field(None, ge=0, le=1, description="probability that is exceeded")
-    budget: float | None = Field(None, gt=0, description="what all together may cost")
-    cost: float = Field(1.0, gt=0, description="of one key, in the budget's unit")
+    _choices = ("top", "over", "budget")
 
-    @model_validator(mode="after")
-    def _one(self) -> "Action":
-        if sum(way is not None for way in (self.top, self.over, self.budget)) != 1:
-            raise ValueError("name one of top, over and budget")
-        return self
+    top: float | None = Field(None, gt=0, le=1, description="Share of the scored keys.", examples=[0.1])
+    over: float | None = Field(None, ge=0, le=1, description="Keys whose probability exceeds this.", examples=[0.5])
+    budget: float | None = Field(None, gt=0, description="As many keys as this budget pays for.", examples=[10_000])
+    cost: float = Field(1.0, gt=0, description="Cost of one key, in the unit of `budget`.")
 
     def most(self, scored: int) -> int:
-        """How many keys at most, of so many."""
+        """The largest number of keys, out of `scored` keys."""
         if self.top is not None:
             return int(self.top * scored + 1e-9)
         return scored if self.budget is None else min(scored, int(self.budget / self.cost + 1e-9))
@@ -35,32 +31,46 @@ class Action(Section):
         return (
             f"probability over {self.over:g}"
             if self.over is not None
-            else f"as many as {self.budget:g} pay at {self.cost:g} each"
+            else f"as many as {self.budget:g} pays for at {self.cost:g} each"
         )
 
 
 class Score(Section):
-    """Which model answers, where predictions go, and what is done about them."""
+    """The model, the table of predictions, and the keys to act on."""
 
     into: str | None = Field(
-        None, pattern=r"^\w+(\.\w+){1,2}$", examples=["ml.churn_scores"], description="default: <name>.predictions"
+        None,
+        pattern=r"^\w+(\.\w+){1,2}$",
+        examples=["ml.churn_scores"],
+        description="Table of predictions. Default: `<name>.predictions`.",
     )
     model: str | None = Field(
         None, pattern=MODEL_URI,
         examples=["models:/churn@champion", "models:/churn/3", "runs:/0123abcd"],
-        description="default: the champion of the conf's name",
+        description="The model that scores. Default: the champion of the registered model.",
     )  # fmt: skip
     trust: str | None = Field(
         None, pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"],
-        description="the digest of a model that keyfold did not train: its code is run",
+        description="Digest of a model that keyfold did not train; allows its code to run.",
     )  # fmt: skip
-    keep: Literal["none", "latest"] = Field("none", description="which row of a repeated key is scored; latest by data.time")
-    max_quarantine: float = Field(0.1, ge=0, le=1, description="share of rows without a prediction, above which nothing changes")
-    actions: dict[str, Action] = Field(default_factory=dict, description="keys to act on, each as a table and as a CSV file")
+    keep: Literal["none", "latest"] = Field(
+        "none", description="Which row of a duplicate key is scored: none (the key is quarantined), or the latest by `data.time`."
+    )
+    max_quarantine: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Largest share of rows that may have no prediction; above it, the table is not changed and the job fails.",
+    )
+    actions: dict[str, Action] = Field(
+        default_factory=dict,
+        examples=[{"call": {"top": 0.1}}],
+        description="Lists of keys to act on, by name; each is written as a table and as a CSV file.",
+    )
 
     @model_validator(mode="after")
-    def _named(self) -> "Score":
+    def _actions_name_tables(self) -> "Score":
         for name in self.actions:
             if not name.isidentifier() or not name.isascii():
-                raise ValueError(f"action `{name}` names a table: take letters, digits and _")
+                raise ValueError(f"the action `{name}` names a table; use letters, digits and _")
         return self

@@ -1,4 +1,4 @@
-"""The section `split`: what decides the fold of a row."""
+"""The section `split`: how rows are assigned to folds."""
 
 import datetime as dt
 from typing import Literal
@@ -13,11 +13,11 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class FoldShares(Section):
-    """Shares of the folds, which sum to 1."""
+    """Shares of the folds; they sum to 1."""
 
-    train: float = Field(0.8, gt=0, le=1)
-    validation: float = Field(0.1, ge=0, lt=1)
-    test: float = Field(0.1, ge=0, lt=1)
+    train: float = Field(0.8, gt=0, le=1, description="Share of the train fold.")
+    validation: float = Field(0.1, ge=0, lt=1, description="Share of the validation fold.")
+    test: float = Field(0.1, ge=0, lt=1, description="Share of the test fold.")
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> "FoldShares":
@@ -27,12 +27,18 @@ class FoldShares(Section):
 
 
 class TimeBoundaries(Section):
-    """Boundaries in time: train is before `validation` (or `test`), less the gap; test is from `test` on."""
+    """Boundaries in time: the train fold ends before `validation` (or `test`), less the gap; the test fold begins at `test`."""
 
-    column: str | None = Field(None, description="a date or timestamp; default: data.time")
-    validation: str | None = Field(None, description="ISO date or time in UTC; without it there is no validation fold")
-    test: str = Field(examples=["2026-09-01"], description="ISO date or time in UTC")
-    gap: str = Field("0 days", pattern=GAP, examples=["30 days"], description="so long before each boundary rows are in no fold")
+    column: str | None = Field(None, description="Column with a date or time. Default: `data.time`.")
+    validation: str | None = Field(
+        None,
+        examples=["2026-06-01"],
+        description="Start of the validation fold, an ISO date or time in UTC. Default: no such fold.",
+    )
+    test: str = Field(examples=["2026-09-01"], description="Start of the test fold, an ISO date or time in UTC.")
+    gap: str = Field(
+        "0 days", pattern=GAP, examples=["30 days"], description="Rows this long before each boundary belong to no fold."
+    )
 
     @field_validator("validation", "test")
     @classmethod
@@ -52,13 +58,13 @@ class TimeBoundaries(Section):
 
     @property
     def gap_micros(self) -> int:
-        """Microseconds."""
+        """The gap in microseconds."""
         number, unit = self.gap.split()
         return int(number) * MICROS[unit.removesuffix("s")]
 
     @property
     def spans(self) -> dict[str, tuple[int | None, int | None]]:
-        """By fold the microseconds since 1970, in UTC, from (with) and to (without) which its rows are."""
+        """The start (inclusive) and end (exclusive) of each fold, in microseconds since 1970 (UTC); None: unbounded."""
         test = _micros(self.test)
         first = test if self.validation is None else _micros(self.validation)
         between = {} if self.validation is None else {"validation": (first, test - self.gap_micros)}
@@ -66,40 +72,55 @@ class TimeBoundaries(Section):
 
 
 def _micros(at: str) -> int:
-    found = dt.datetime.fromisoformat(at)
-    return ((found if found.tzinfo else found.replace(tzinfo=dt.UTC)) - _EPOCH) // dt.timedelta(microseconds=1)
+    time = dt.datetime.fromisoformat(at)
+    return ((time if time.tzinfo else time.replace(tzinfo=dt.UTC)) - _EPOCH) // dt.timedelta(microseconds=1)
 
 
 def utc_text(micros: int | None) -> str:
-    """A time in UTC, as people write it."""
+    """Microseconds since 1970 as an ISO date, or as date and time (UTC)."""
     at = _EPOCH.replace(tzinfo=None) + dt.timedelta(microseconds=micros or 0)
     return at.isoformat(" ").removesuffix(" 00:00:00")
 
 
 class Split(Section):
-    """Which columns decide a row's fold."""
+    """How rows are assigned to folds."""
 
-    by: list[str] | str = Field([], description="rows that have these in common are in one fold; default: the key")
-    salt: str | None = Field(None, description="default: the conf's name; another salt is another split")
-    share: FoldShares = FoldShares()
-    time: TimeBoundaries | None = Field(None, description="boundaries in time in place of shares; with `by`, both must agree")
-    stratified: bool = Field(False, description="the same shares of each class of the label, exact at fitting")
-    folds: int | None = Field(None, ge=2, le=100, description="cuts what is outside test into so many parts, to cross-validate")
+    by: list[str] | str = Field(
+        [],
+        examples=[["customer_id"]],
+        description="Columns; rows with equal values belong to one fold. Default: the key.",
+    )
+    salt: str | None = Field(
+        None, description="Salt of the hash that assigns folds; another salt gives another split. Default: the conf's name."
+    )
+    share: FoldShares = Field(FoldShares(), description="Shares of the folds.")
+    time: TimeBoundaries | None = Field(
+        None, description="Boundaries in time instead of shares; with `by`, rows with equal values must be on one side."
+    )
+    stratified: bool = Field(
+        False, description="Whether each class of the label has the same shares, exact for the rows that were fitted."
+    )
+    folds: int | None = Field(
+        None, ge=2, le=100, description="Number of folds of cross-validation, into which the rows outside test are split."
+    )
     null_groups: Literal["own", "refuse", "together"] = Field(
         "own",
-        description="a row with a NULL in `by`: own: its key decides; refuse: the job ends; together: NULL is a value like others",
+        description="Rows with a NULL in `by`. own: assigned by their own key; refuse: the job fails; together: NULL is one group.",
     )
     max_identical: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="of the rows outside train, the share whose features a row of train may have; default: 0.1, of copies alone",
+        description="Largest share of the rows outside train whose features equal those of a row of train. "
+        "Default: 0.1, counting only copies of whole rows.",
     )
-    allow: list[str] = Field([], description="columns that may tell the label by themselves, being known before it")
+    allow: list[str] = Field(
+        [], description="Columns that may predict the label by themselves, because they are known before it."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Split":
         for option in ("stratified", "folds"):
             if self.time and getattr(self, option):
-                raise ValueError(f"`{option}` cuts by the hash, and `time` by boundaries; choose one of both")
+                raise ValueError(f"`{option}` splits by hash, and `time` by boundaries; choose one of them")
         return self

@@ -1,4 +1,4 @@
-"""The tables of a use case: their names, what each is for, and that no two uses share one."""
+"""The tables of a use case: their names and uses; no two uses share a table."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -8,9 +8,9 @@ from keyfold.engine.tables import TableUse
 if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
 
-OWN = "keyfold"  # the schema of keyfold's own tables
+OWN = "keyfold"  # schema of keyfold's own tables
 RESERVED = ("rows", "quarantine", "features", "examples", "predictions", "images", "embeddings")
-# Columns that keyfold writes beside the key.
+# Columns that keyfold writes besides the key.
 PREDICTED = (
     "period", "status", "reason", "fold", "prediction", "probability", "model", "model_version", "spec_digest", "run_id", "scored_at",
 )  # fmt: skip
@@ -18,8 +18,8 @@ MADE = ("period", "status", "reason", "width", "height", "bytes", "sha256", "pat
 
 
 def table_use(conf: "Conf", kind: str) -> TableUse:
-    """The table of a kind that a use case reads as its rows or writes; an action's kind is `action <name>`."""
-    if kind in ("rows", "quarantine"):  # several use cases may share them
+    """The table of a kind: one of RESERVED, or `action <name>`."""
+    if kind in ("rows", "quarantine"):  # shared by all use cases that read these rows
         rows = conf.data.table or f"{conf.name}.rows"
         return TableUse(rows if kind == "rows" else _beside(rows, kind), kind, "data.table")
     if kind == "features":
@@ -37,33 +37,34 @@ def table_use(conf: "Conf", kind: str) -> TableUse:
 
 
 def table_name_faults(conf: "Conf") -> Iterator[str]:
-    """Why tables of a conf cannot have the names that it gives them, a sentence each."""
+    """One sentence for each table name that is reserved or already used in the conf."""
     if conf.name.casefold() == OWN:
-        yield f"name: `{OWN}` is kept for keyfold's own tables; choose another"
-    taken = {_folded(f"{conf.name}.{kind}"): kind for kind in RESERVED}
+        yield f"name: `{OWN}` is reserved for keyfold's own tables; choose another"
+    kinds = {_folded(f"{conf.name}.{kind}"): kind for kind in RESERVED}
     for kind in (*RESERVED, *(f"action {name}" for name in conf.score.actions)):
-        of = table_use(conf, kind)
-        name = _folded(of.name)
-        other = taken.setdefault(name, kind)
+        use = table_use(conf, kind)
+        name = _folded(use.name)
+        other = kinds.setdefault(name, kind)
         if other != kind:
-            yield f"{of.option}: `{of.name}` would be the table of {_said(other)} and of {_said(kind)}; choose another name"
+            yield f"{use.option}: `{use.name}` would be the table of {_noun(other)} and of {_noun(kind)}; choose another name"
         if name.split(".")[-2] == OWN and kind in ("rows", "predictions", "images") and conf.name.casefold() != OWN:
-            yield f"{of.option}: schema `{OWN}` is kept for keyfold's own tables; choose another"
+            yield f"{use.option}: schema `{OWN}` is reserved for keyfold's own tables; choose another"
 
 
 def key_faults(conf: "Conf") -> Iterator[str]:
-    """Why columns of the key cannot have their names in the tables that the conf writes, a sentence each."""
+    """One sentence for each key column that has the name of a column that keyfold adds to a table of the conf."""
     tables = {"predictions": PREDICTED if conf.train else (), "images": MADE if conf.images else ()}
-    yield from (taken(name, table) for table, columns in tables.items() for name in conf.data.key if name.casefold() in columns)
+    for table, columns in tables.items():
+        yield from (key_name_fault(name, table) for name in conf.data.key if name.casefold() in columns)
 
 
-def taken(name: str, table: str) -> str:
-    """What to say of a column of the key that a table has as a column of its own."""
-    other = f"data.columns: {{{name}_: {{from: {name}, type: string}}}}"
-    return f"data.key: `{name}` is a column of the table of {table}; give it another name there, as in {other}"
+def key_name_fault(name: str, table: str) -> str:
+    """The sentence for a key column that has the name of a column that keyfold adds to a table."""
+    renamed = f"data.columns: {{{name}_: {{from: {name}, type: string}}}}"
+    return f"data.key: `{name}` is a column that keyfold adds to the table of {table}; rename yours, as in {renamed}"
 
 
-def _said(kind: str) -> str:
+def _noun(kind: str) -> str:
     return kind if kind in RESERVED else f"the {kind.replace(' ', ' `')}`"
 
 
@@ -73,5 +74,5 @@ def _beside(table: str, name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    """Catalogs tell no capitals, and `spark_catalog` is the one that a name without a catalog is in."""
+    # Catalogs ignore case; a name without a catalog belongs to `spark_catalog`.
     return name.casefold().removeprefix("spark_catalog.")

@@ -1,4 +1,4 @@
-"""What is trained and how, and what the page shows of it."""
+"""The section `train`: the model and its training."""
 
 from typing import Literal
 
@@ -10,25 +10,43 @@ from keyfold.models.model import ModelConf
 
 
 class Train(Section):
-    """What is trained, and how."""
+    """The model and its training."""
 
-    model: ModelConf
-    tune: Tune | None = Field(None, description="parameters of the model that trials choose")
-    class_weight: Literal["balanced"] | dict[str, float] | None = None
-    seed: int = 0
-    ranks: int = Field(1, ge=1, description="processes that train a network together, each a Spark task: 1, 2, 3, 4, 6 or 12")
-    interface: str | None = Field(None, description="the network interface of the ranks; default: one that all hosts have")
-    overfit: bool = Field(False, description="a network learns all rows by heart, down to the floor: where they are all there is")
-    tensorboard: bool = Field(False, description="write a network's losses and parameters by epoch for TensorBoard, too")
-    memory_share: float = Field(0.25, gt=0, le=1, description="of the machine's memory, that the rows may take on the driver")
-    register_as: str | None = Field(None, description="the registered model's name; default: the conf's name")
+    model: ModelConf = Field(description="The model to train.")
+    tune: Tune | None = Field(None, description="Search for the model's parameters. Default: none; they are as given in `model`.")
+    class_weight: Literal["balanced"] | dict[str, float] | None = Field(
+        None,
+        examples=["balanced", {"true": 5, "false": 1}],
+        description="Weights of the classes in training. balanced: inversely proportional to their frequency. Default: equal weights.",
+    )
+    seed: int = Field(0, description="Random seed of the training.")
+    ranks: int = Field(
+        1, ge=1, description="Number of processes that train a network together, each a Spark task: 1, 2, 3, 4, 6 or 12."
+    )
+    interface: str | None = Field(
+        None, examples=["eth0"], description="Network interface of the ranks. Default: one that all hosts have."
+    )
+    overfit: bool = Field(
+        False,
+        description="Whether a network must memorize all rows, down to the lowest loss they allow; for data that is complete.",
+    )
+    tensorboard: bool = Field(
+        False, description="Whether a network's losses and parameters are written for TensorBoard after each epoch."
+    )
+    memory_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Share of the driver machine's memory for the training rows; a sample is trained on if they need more.",
+    )
+    register_as: str | None = Field(None, description="Name of the registered model. Default: the conf's name.")
 
     @property
-    def early(self) -> bool | None:
-        """Whether trials that do worse are ended early, as those over one rank are; None where there are no such trials."""
+    def prunes_trials(self) -> bool | None:
+        """Whether unpromising trials end early (those on one rank do); None if no network is tuned."""
         return self.ranks == 1 if self.tune and self.model.torch else None
 
     @property
-    def together(self) -> int | None:
-        """How many trials are chosen together, where a choice depends on the trials before."""
+    def trials_at_once(self) -> int | None:
+        """Number of trials whose parameters are chosen together; None unless the choice depends on earlier trials."""
         return self.tune.parallel if self.tune and self.tune.search == "tpe" else None

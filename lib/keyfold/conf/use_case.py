@@ -1,4 +1,4 @@
-"""A use case as one YAML file: read, overridden, checked in one pass; every error with its path."""
+"""A use case as one YAML file: reads it, applies overrides and reports all faults at once, each with its path."""
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -25,108 +25,114 @@ from keyfold.features.inputs import feature_order
 from keyfold.features.kinds import Feature
 from keyfold.windows.series import SeriesDefinition
 
-SHOWN = 50  # faults of a conf
+MAX_FAULTS = 50  # shown of a conf
 
 
 class Conf(Section):
-    """One use case. Sections stand in the order in which data flows; each is one module's own model."""
+    """The conf of one use case. The sections follow the flow of data."""
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", examples=["churn"], description="names tables, salts and the model")
-    data: Data
-    split: Split = Split()
-    features: dict[str, Feature] = Field(default_factory=dict)
-    view: View | None = Field(None, description="offers the feature table to other use cases")
-    train: Train | None = None
-    score: Score = Score()
-    images: Images | None = Field(None, description="what is made of the images of a table that names them by key")
-    release: Release = Release()
-    report: Report = Report()
+    name: str = Field(
+        pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
+        examples=["churn"],
+        description="Name of the use case: the schema of its tables, the default salt of its split, and the registered model.",
+    )
+    data: Data = Field(description="Where the rows come from, their key, and the label.")
+    split: Split = Field(Split(), description="How rows are assigned to folds.")
+    features: dict[str, Feature] = Field(
+        default_factory=dict, examples=[{"city": {"one_hot": {"input_col": "city"}}}], description="Features by name."
+    )
+    view: View | None = Field(None, description="Publishes the feature table as a view for other use cases. Default: none.")
+    train: Train | None = Field(None, description="The model and its training. Default: none; nothing is trained.")
+    score: Score = Field(Score(), description="The model, the table of predictions, and the keys to act on.")
+    images: Images | None = Field(None, description="Transforms the images of a table. Default: none.")
+    release: Release = Field(Release(), description="When a new version is promoted to champion.")
+    report: Report = Field(Report(), description="Optional parts of a training's page.")
 
     @field_validator("features", mode="before")
     @classmethod
-    def _named(cls, features: Any, info: ValidationInfo) -> Any:
-        """Windows have columns of their features' names, and ages are at the row's time."""
+    def _complete(cls, features: Any, info: ValidationInfo) -> Any:
+        """Sets the column of windowed features to the feature's name, and the `at` of ages to data.time."""
         time = getattr(info.data.get("data"), "time", None)
 
-        def named(name: str, feature: Any) -> Any:
+        def complete(name: str, feature: Any) -> Any:
             if not isinstance(feature, dict):
                 return feature
-            aged = {kind: _aged(conf, time) for kind, conf in feature.items()}
-            windowed = aged.get("windowed")
-            return {"windowed": {"column": name} | windowed} if isinstance(windowed, dict) else aged
+            kinds = {kind: _with_time(options, time) for kind, options in feature.items()}
+            windowed = kinds.get("windowed")
+            return {"windowed": {"column": name} | windowed} if isinstance(windowed, dict) else kinds
 
-        return {name: named(name, f) for name, f in features.items()} if isinstance(features, dict) else features
+        return {name: complete(name, f) for name, f in features.items()} if isinstance(features, dict) else features
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Conf":
         kinds = {name: feature.kind for name, feature in self.features.items()}
         try:
-            self.windows  # noqa: B018 - ConfError where they do not fit
+            self.windows  # noqa: B018 - raises ConfError if they do not fit
             feature_order(kinds)
             tune.check_tune(self.train)
         except ConfError as error:
             raise ValueError(str(error)) from error
-        if told := [name for name, kind in kinds.items() if self.data.label in kind.row_columns]:
+        if leaking := [name for name, kind in kinds.items() if self.data.label in kind.row_columns]:
             raise ValueError(
-                f"features.{told[0]} takes `{self.data.label}`, which is data.label, the column to predict; take it out"
+                f"features.{leaking[0]} takes `{self.data.label}`, which is data.label, the column to predict; take it out"
             )
-        if wrong := [*table_names.table_name_faults(self), *table_names.key_faults(self)]:
-            raise ValueError("\n  ".join(wrong))
+        if faults := [*table_names.table_name_faults(self), *table_names.key_faults(self)]:
+            raise ValueError("\n  ".join(faults))
         if self.score.keep == "latest" and self.data.time is None:
-            raise ValueError("score.keep: latest needs data.time, the column that says which row is")
-        for number, some in enumerate(self.report.without):
+            raise ValueError("score.keep: latest needs data.time, the column with the date or time of each row")
+        for number, without in enumerate(self.report.without):
             try:
-                remaining_features(kinds, some)
+                remaining_features(kinds, without)
             except ConfError as error:
                 raise ValueError(f"report.without.{number}: {error}") from error
         return self
 
     @cached_property
     def windows(self) -> SeriesDefinition | None:
-        """The windows among the features, None where there are none (ConfError where they are not of one series in one order)."""
+        """The windows among the features, or None; raises ConfError unless all are of one series in one order."""
         return series_definition(self.data, self.features, self.view)
 
     @cached_property
     def dumped(self) -> dict[str, Any]:
-        """As JSON, defaults too."""
+        """The conf as JSON values, including defaults."""
         return self.model_dump(mode="json")
 
     @cached_property
     def digest(self) -> str:
-        """Of the whole conf, as hexadecimal text."""
+        """Hexadecimal digest of the conf without defaults."""
         return digest(self.model_dump(mode="json", exclude_defaults=True))
 
 
-def _aged(conf: Any, time: str | None) -> Any:
-    derived = conf.get("input_col") if isinstance(conf, dict) else None
+def _with_time(options: Any, time: str | None) -> Any:
+    derived = options.get("input_col") if isinstance(options, dict) else None
     if time is None or not isinstance(derived, dict) or "age" not in derived:
-        return conf
-    return conf | {"input_col": {"at": time} | derived}
+        return options
+    return options | {"input_col": {"at": time} | derived}
 
 
 def load_conf(path: str | Path, overrides: Sequence[str] = ()) -> Conf:
-    """The conf at `path`, with `path.to.option=value` overrides (ConfError with every fault at once)."""
+    """The conf of a YAML file, with overrides `path.to.option=value`; raises ConfError, which lists all faults."""
     raw = yaml.read_yaml(path)
     _check_mapping(raw, str(path))
     return parse_conf(_overridden(raw, overrides), str(path))
 
 
 def parse_conf(raw: Any, where: str = "the conf") -> Conf:
-    """The conf that a mapping stands for (ConfError with every fault at once)."""
+    """The conf of a mapping; raises ConfError, which lists all faults."""
     _check_mapping(raw, where)
-    if odd := list(messages.unusable_values(raw)):
-        raise _faulty(where, odd)
+    if faults := list(messages.unusable_values(raw)):
+        raise _conf_error(where, faults)
     try:
         return Conf.model_validate(raw)
     except ValidationError as error:
-        raise _faulty(where, filter(None, map(messages.fault_message, error.errors(), repeat(Conf)))) from None
+        raise _conf_error(where, filter(None, map(messages.fault_message, error.errors(), repeat(Conf)))) from None
 
 
-def _faulty(where: str, sentences: Iterable[str]) -> ConfError:
+def _conf_error(where: str, sentences: Iterable[str]) -> ConfError:
     lines = list(dict.fromkeys(sentences))
-    more = [f"… and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
-    said = "\n  ".join([*lines[:SHOWN], *more])
-    return ConfError(f"{where} has {'a fault' if len(lines) == 1 else f'{len(lines):,} faults'}:\n  {said}")
+    more = [f"… and {len(lines) - MAX_FAULTS:,} more"] if len(lines) > MAX_FAULTS else []
+    faults = "\n  ".join([*lines[:MAX_FAULTS], *more])
+    return ConfError(f"{where} has {'a fault' if len(lines) == 1 else f'{len(lines):,} faults'}:\n  {faults}")
 
 
 def _check_mapping(raw: Any, where: str) -> None:

@@ -13,30 +13,35 @@ from keyfold.windows.series import SeriesDefinition
 
 
 def series_definition(data: Data, features: Mapping[str, Feature], view: View | None = None) -> SeriesDefinition | None:
-    """The windows among features, None where there are none (ConfError where they are not of one series in one order)."""
+    """The windows among the features, or None; raises ConfError unless all are of one series in one order."""
     kinds = {name: f.kind for name, f in features.items() if isinstance(f.kind, Windowed)}
     if not kinds:
         return None
-    time = data.time
-    if time is None:
-        raise ConfError(f"features.{next(iter(kinds))}: windows need data.time, the column that says when")
-    series = [c for c in data.key if c not in (time, CONTENT)]
-    found = {name: (series if k.by is None else k.by, k.order_by or [time]) for name, k in kinds.items()}
-    (first, (by, order)), *_ = found.items()
-    for name, other in found.items():
-        if other != (by, order):
-            raise ConfError(
-                f"features.{name} is by {', '.join(other[0]) or 'nothing'} in the order of {', '.join(other[1])}, and features.{first} by "
-                f"{', '.join(by) or 'nothing'} in the order of {', '.join(order)}; the windows of a conf are of one series in one order"
-            )
-    if not by and kinds[first].by is None:
-        raise ConfError(f"features.{first}.by must name the series, since the key does not ([] where the table is one series)")
-    if order[0] != time:
-        raise ConfError(f"features.{first}.order_by must begin with data.time, `{time}` (got {order[0]})")
+    if data.time is None:
+        raise ConfError(f"features.{next(iter(kinds))}: windows need data.time, the column with the date or time of each row")
+    by, order = _series(data, data.time, kinds)
     inputs = list(dict.fromkeys((k.input_col, k.value) for k in kinds.values()))
     windows = [k.window(inputs) for k in kinds.values()]
     if view and view.created:
         frames = dict.fromkeys(w.frame for w in windows)
         windows += [Window(f"{KNOWN}_{i}", f"x{len(inputs)}", "max", frame) for i, frame in enumerate(frames)]
         inputs.append((view.created, None))
-    return SeriesDefinition(by, time, order[1:], inputs, windows)
+    return SeriesDefinition(by, data.time, order[1:], inputs, windows)
+
+
+def _series(data: Data, time: str, kinds: Mapping[str, Windowed]) -> tuple[list[str], list[str]]:
+    """The columns that name the series, and the columns of its order."""
+    key = [c for c in data.key if c not in (time, CONTENT)]
+    series = {name: (key if k.by is None else k.by, k.order_by or [time]) for name, k in kinds.items()}
+    (first, (by, order)), *_ = series.items()
+    for name, other in series.items():
+        if other != (by, order):
+            raise ConfError(
+                f"features.{name} is by {', '.join(other[0]) or 'nothing'} in the order of {', '.join(other[1])}, and features.{first} by "
+                f"{', '.join(by) or 'nothing'} in the order of {', '.join(order)}; the windows of a conf must be of one series in one order"
+            )
+    if not by and kinds[first].by is None:
+        raise ConfError(f"features.{first}.by must name the series, since the key does not ([] if the table is one series)")
+    if order[0] != time:
+        raise ConfError(f"features.{first}.order_by must begin with data.time, `{time}` (got {order[0]})")
+    return by, order

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from keyfold.core import sql
 from keyfold.core.arrays import Doubles, Int64s
-from keyfold.core.section import Section
+from keyfold.core.section import OneOf
 from keyfold.core.types import DAYS, MICROS, NUMBERS, ArrowValue, SqlValue, arrow_cast, arrow_family, require_family
 
 Pair = Annotated[tuple[str, str], Field(examples=[["shipped", "ordered"]])]
@@ -36,7 +36,7 @@ SAMPLES = [
 ]
 
 
-class Derived(Section):
+class Derived(OneOf):
     """One number: `age`, `difference`, `ratio` or `log`."""
 
     age: str | None = Field(None, examples=["birth_date"], description="a date or time; the days from then until the row's time")
@@ -47,13 +47,13 @@ class Derived(Section):
     unit: Literal["seconds", "days"] | None = Field(None, description="of `difference`; default: days")
     plus: float | None = Field(None, allow_inf_nan=False, description="of `log`: what is added before, such as 1 for counts")
 
+    _choices = ("age", "difference", "ratio", "log")
+
     @model_validator(mode="after")
-    def _one(self) -> "Derived":
-        if len(given := [name for name in _FORMS if getattr(self, name) is not None]) != 1:
-            raise ValueError(f"must be a column's name, or one of {', '.join(_FORMS)} (got {', '.join(given) or 'none'})")
+    def _options_fit(self) -> "Derived":
         for option, form in (("at", "age"), ("unit", "difference"), ("plus", "log")):
-            if getattr(self, option) is not None and given != [form]:
-                raise ValueError(f"`{option}` is for `{form}` (got {given[0]})")
+            if getattr(self, option) is not None and self.choice != form:
+                raise ValueError(f"`{option}` is for `{form}` (got {self.choice})")
         if self.age and not self.at:
             raise ValueError("`age` needs the row's time: set data.time, or name a column by `at`")
         return self
@@ -74,8 +74,7 @@ class Derived(Section):
         return DAYS if self.age or self.difference else NUMBERS
 
     def __str__(self) -> str:
-        name = next(form for form in _FORMS if getattr(self, form) is not None)
-        return f"{name} of {', '.join(self.columns)}"
+        return f"{self.choice} of {', '.join(self.columns)}"
 
     def check(self, families: Mapping[str, str], where: str) -> None:
         """DataError where a column is of another type."""
@@ -119,7 +118,6 @@ class Derived(Section):
         return _UNITS[self.unit or "days"]
 
 
-_FORMS = ("age", "difference", "ratio", "log")
 InputColumn = Annotated[
     str | Derived, Field(description="a column's name, or a number made of columns: {ratio: [a, b]}, {age: a}, …")
 ]

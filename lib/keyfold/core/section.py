@@ -1,9 +1,33 @@
-"""What every section of a conf is: a typed record that forbids unknown keys."""
+"""Base classes of the sections of a conf: typed records that forbid unknown options."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Section(BaseModel):
-    """A part of a conf. Each module that acts on a part defines the part's own subclass."""
+    """A section of a conf."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True, defer_build=True)
+
+
+class OneOf(Section):
+    """A section in which exactly one of several options is set, as in `{sklearn: …}` or `{torch: …}`."""
+
+    _choices: ClassVar[tuple[str, ...]] = ()  # default: all options
+    _pair: ClassVar[tuple[str, ...]] = ()  # choices that may be set together
+
+    @model_validator(mode="after")
+    def _has_one_choice(self) -> Self:
+        choices = self._choices or tuple(type(self).model_fields)
+        named = tuple(name for name in choices if getattr(self, name) is not None)
+        if not named and len(empty := self.model_fields_set.intersection(choices)) == 1:
+            raise ValueError(f"{empty.pop()} must have a value (got nothing)")
+        if len(named) != 1 and (not named or named != self._pair):
+            raise ValueError(f"must name one of {', '.join(choices)} (got {' and '.join(named) or 'none'})")
+        return self
+
+    @property
+    def choice(self) -> str:
+        """The name of the option that is set."""
+        return next(name for name in self._choices or type(self).model_fields if getattr(self, name) is not None)

@@ -1,4 +1,4 @@
-"""Tables that are made, not read: `source: {generator: telecom, …}`. A new generator is one more file and one more line."""
+"""Generated tables, `source: {generator: telecom, …}`. A new generator is one more file, and one more entry here."""
 
 from typing import Annotated, Any
 
@@ -20,11 +20,11 @@ GENERATORS: dict[str, type[Generator]] = {
 
 def _known(value: Any) -> Any:
     if isinstance(value, dict) and (name := value.get("generator")) not in list(GENERATORS):
-        there = f"there are {', '.join(GENERATORS)}"
+        names = f"there are {', '.join(GENERATORS)}"
         raise ValueError(
-            f"there is no generator `{name}`; {there}{suggestion(name, GENERATORS)}"
+            f"there is no generator `{name}`; {names}{suggestion(name, GENERATORS)}"
             if isinstance(name, str)
-            else f"`generator` must name one; {there}"
+            else f"`generator` must name one; {names}"
         )
     return value
 
@@ -34,7 +34,7 @@ def _which(value: Any) -> str:
     return GENERATORS[name].__name__ if name else "str"
 
 
-# Each is tried by its own name, so that a wrong option is told once, of the generator that is meant.
+# The discriminator picks the generator by name, so that a wrong option is reported once, for that generator alone.
 GeneratorSource = Annotated[
     Annotated[str, Tag("str")]
     | Annotated[Telecom, Tag("Telecom")]
@@ -47,4 +47,4 @@ GeneratorSource = Annotated[
     BeforeValidator(_known),
 ]
 
-__all__ = ["GENERATORS", "Clicks", "Generator", "Prices", "Retail", "Shop", "Source", "Telecom", "Ticks"]
+__all__ = ["GENERATORS", "Clicks", "Generator", "GeneratorSource", "Prices", "Retail", "Shop", "Telecom", "Ticks"]

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from keyfold.core.arrays import Doubles, Int64s
 from keyfold.generators.generator import (
@@ -46,7 +47,7 @@ class _World(NamedTuple):
 class Clicks(EventLog):
     """`source: {generator: clicks, …}`: a row an ad shown; `end` is the last day, whose clicks are not known yet."""
 
-    generator: Literal["clicks"]
+    generator: Literal["clicks"] = Field(description="Name of the generator.")
 
     types: ClassVar = {
         "impression_id": "bigint",

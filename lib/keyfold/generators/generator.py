@@ -26,7 +26,7 @@ _ARROW = {
 class Generator(Section):
     """`source: {generator: name, seed: 0, …}`: a made-up table. A subclass says what is in a block."""
 
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: int = Field(0, ge=0, lt=2**63, description="Random seed; the same seed gives the same rows.")
 
     types: ClassVar[Mapping[str, str]]  # the columns, as Spark names their types
     size: ClassVar[int] = 1_000  # how many things are drawn at once
@@ -59,9 +59,14 @@ class Generator(Section):
 class EventLog(Generator):
     """One row an event, each drawn by its number alone. What came of those of `end`, the last day, is not known yet: NULL."""
 
-    rows: int = Field(200_000, ge=1, le=2**50)
-    days: int = Field(28, ge=2, le=10_000)
-    end: str = Field("2026-10-31", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-31"])
+    rows: int = Field(200_000, ge=1, le=2**50, description="Number of rows.")
+    days: int = Field(28, ge=2, le=10_000, description="Number of days, up to the end.")
+    end: str = Field(
+        "2026-10-31",
+        pattern=r"^[1-9]\d{3}-\d\d-\d\d$",
+        examples=["2026-10-31"],
+        description="Last day; its outcomes are unknown (NULL).",
+    )
 
     @field_validator("end")
     @classmethod

@@ -14,10 +14,10 @@ PULL = 0.5  # how much of the mean of the last five changes is in the next
 class Prices(Generator):
     """`source: {generator: prices, …}`: a row a symbol and working day, with its price and the change since the day before in percent."""
 
-    generator: Literal["prices"]
-    symbols: int = Field(5, ge=1, le=1_000_000)
-    days: int = Field(1_000, ge=2, le=100_000, description="working days, up to the end")
-    end: str = Field("2026-10-30", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-30"])
+    generator: Literal["prices"] = Field(description="Name of the generator.")
+    symbols: int = Field(5, ge=1, le=1_000_000, description="Number of stocks.")
+    days: int = Field(1_000, ge=2, le=100_000, description="Number of working days, up to the end.")
+    end: str = Field("2026-10-30", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-30"], description="Last day.")
 
     types: ClassVar = {"Date": "date", "stock": "string", "value": "double", "change": "double"}
     size: ClassVar = 1

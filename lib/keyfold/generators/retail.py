@@ -45,9 +45,11 @@ class _World(NamedTuple):
 class Retail(EventLog):
     """`source: {generator: retail, …}`: a row a purchase; layout `thin` until `rich_days` before the end, then `rich`."""
 
-    generator: Literal["retail"]
-    days: int = Field(360, ge=2, le=10_000)
-    rich_days: int = Field(30, ge=1, description="how many days, up to the end, are in the layout `rich`")
+    generator: Literal["retail"] = Field(description="Name of the generator.")
+    days: int = Field(360, ge=2, le=10_000, description="Number of days, up to the end.")
+    rich_days: int = Field(
+        30, ge=1, description="Number of days, up to the end, in the layout `rich`; earlier days are in the layout `thin`."
+    )
 
     types: ClassVar = {
         "purchase_id": "bigint",

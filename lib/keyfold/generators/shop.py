@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from keyfold.core.arrays import Doubles
 from keyfold.generators.generator import (
@@ -43,7 +44,7 @@ class _World(NamedTuple):
 class Shop(EventLog):
     """`source: {generator: shop, …}`: a row a visitor and product; `end` is the last day, whose purchases are not known yet."""
 
-    generator: Literal["shop"]
+    generator: Literal["shop"] = Field(description="Name of the generator.")
 
     types: ClassVar = {
         "visit_id": "bigint",

@@ -87,10 +87,17 @@ class Telecom(Generator):
     `customers`: how many ever join; the few who join after the last month have no rows yet. `end`: the last month.
     """
 
-    generator: Literal["telecom"]
-    customers: int = Field(200_000, ge=1, le=2**50)
-    months: int = Field(6, ge=2, le=1_200)
-    end: str = Field("2026-10", pattern=r"^[1-9]\d{3}-(0[1-9]|1[0-2])$")
+    generator: Literal["telecom"] = Field(description="Name of the generator.")
+    customers: int = Field(
+        200_000, ge=1, le=2**50, description="Number of customers who ever join; those who join after `end` have no rows."
+    )
+    months: int = Field(6, ge=2, le=1_200, description="Number of months, up to the end.")
+    end: str = Field(
+        "2026-10",
+        pattern=r"^[1-9]\d{3}-(0[1-9]|1[0-2])$",
+        examples=["2026-10"],
+        description="Last month; who leaves after it is unknown (NULL).",
+    )
 
     types: ClassVar = TELECOM_TYPES
 

@@ -20,9 +20,11 @@ STATES = SPREADS * IMBALANCES * TRENDS * VOLUMES
 class Ticks(Generator):
     """`source: {generator: ticks, …}`: a row a tick; from `rows` = 1,900 on all states occur."""
 
-    generator: Literal["ticks"]
-    rows: int = Field(20_000, ge=1, le=2**50)
-    begin: str = Field("2026-10-30", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-30"])
+    generator: Literal["ticks"] = Field(description="Name of the generator.")
+    rows: int = Field(20_000, ge=1, le=2**50, description="Number of ticks; from 1,900 on, every state occurs.")
+    begin: str = Field(
+        "2026-10-30", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-30"], description="Day of the first tick."
+    )
 
     types: ClassVar = {
         "tick_id": "bigint", "at": "timestamp", "spread": "int", "imbalance": "int", "trend": "int", "volume": "int", "move": "double",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from keyfold.core.section import Section
+from keyfold.core.section import OneOf, Section
 from keyfold.imaging import pixels
 from keyfold.imaging.pixels import UnusableError
 
@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 
 Side = Annotated[int, Field(ge=1, le=16_384)]
 Factor = Annotated[float, Field(ge=0, le=100)]
-BACKGROUND = Field("white", pattern=r"^([a-z]+|#[0-9a-fA-F]{6})$", examples=["white", "#1f77b4"])
+BACKGROUND = Field(
+    "white", pattern=r"^([a-z]+|#[0-9a-fA-F]{6})$", examples=["white", "#1f77b4"], description="Colour of the background."
+)
 
 
 class Resize(Section):
     """To `width` × `height`: fit keeps the shape inside, pad fills up around that, fill cuts what stands out, exact stretches."""
 
-    width: Side
-    height: Side
-    how: Literal["fit", "fill", "pad", "exact"] = "fit"
+    width: Side = Field(description="Width in pixels.")
+    height: Side = Field(description="Height in pixels.")
+    how: Literal["fit", "fill", "pad", "exact"] = Field(
+        "fit",
+        description="fit: the whole image fits inside; pad: as fit, with the background around it; fill: the image fills the size and is "
+        "cropped; exact: the image is stretched.",
+    )
     background: str = BACKGROUND
 
     def apply(self, image: "Picture") -> "Picture":
@@ -43,10 +49,10 @@ class Resize(Section):
 class Crop(Section):
     """A part, in pixels from the upper left corner."""
 
-    left: int = Field(0, ge=0)
-    top: int = Field(0, ge=0)
-    width: Side
-    height: Side
+    left: int = Field(0, ge=0, description="Left edge in pixels.")
+    top: int = Field(0, ge=0, description="Upper edge in pixels.")
+    width: Side = Field(description="Width in pixels.")
+    height: Side = Field(description="Height in pixels.")
 
     def apply(self, image: "Picture") -> "Picture":
         """UnusableError where it is not all inside."""
@@ -59,7 +65,7 @@ class Crop(Section):
 class Rotate(Section):
     """Counter-clockwise; the image grows so that its corners stay inside."""
 
-    degrees: float
+    degrees: float = Field(description="Angle in degrees, counter-clockwise.", examples=[90])
     background: str = BACKGROUND
 
     def apply(self, image: "Picture") -> "Picture":
@@ -74,8 +80,8 @@ class Rotate(Section):
 class Filter(Section):
     """One of Pillow's filters."""
 
-    kind: Literal["blur", "sharpen", "edge", "median"]
-    radius: int = Field(2, ge=1, le=50, description="pixels; of blur, sharpen and median")
+    kind: Literal["blur", "sharpen", "edge", "median"] = Field(description="Pillow's filter.")
+    radius: int = Field(2, ge=1, le=50, description="Radius in pixels, of blur, sharpen and median.")
 
     def apply(self, image: "Picture") -> "Picture":
         """Gaussian blur, unsharp mask, edges, or the median of a square."""
@@ -91,10 +97,12 @@ class Filter(Section):
 class Enhance(Section):
     """Factors, 1 for as it is; and the darkest to black, the lightest to white."""
 
-    contrast: Factor = 1
-    brightness: Factor = 1
-    colour: Factor = 1
-    auto_contrast: bool = False
+    contrast: Factor = Field(1, description="Factor of the contrast; 1 leaves it unchanged.")
+    brightness: Factor = Field(1, description="Factor of the brightness; 1 leaves it unchanged.")
+    colour: Factor = Field(1, description="Factor of the saturation; 1 leaves it unchanged.")
+    auto_contrast: bool = Field(
+        False, description="Whether to stretch the range, the darkest pixel to black and the lightest to white."
+    )
 
     def apply(self, image: "Picture") -> "Picture":
         """Auto-contrast first."""
@@ -107,45 +115,37 @@ class Enhance(Section):
         return image if self.colour == 1 else ImageEnhance.Color(image).enhance(self.colour)
 
 
-class Operation(Section):
-    """One thing to do."""
+class Operation(OneOf):
+    """One operation."""
 
-    resize: Resize | None = None
-    crop: Crop | None = None
-    rotate: Rotate | None = None
-    filter: Filter | None = None
-    enhance: Enhance | None = None
-    convert: Literal["gray", "rgb", "rgba"] | None = None
-    thumbnail: Side | None = Field(None, description="the longer side in pixels, unless the image is smaller")
-
-    @model_validator(mode="after")
-    def _one(self) -> "Operation":
-        if len(self._named) != 1:
-            raise ValueError(f"name one of {', '.join(type(self).model_fields)}")
-        return self
-
-    @property
-    def _named(self) -> "list[str]":
-        return [name for name in type(self).model_fields if getattr(self, name) is not None]
+    resize: Resize | None = Field(None, description="Changes the size.")
+    crop: Crop | None = Field(None, description="Cuts out a part.")
+    rotate: Rotate | None = Field(None, description="Rotates the image.")
+    filter: Filter | None = Field(None, description="Applies a filter.")
+    enhance: Enhance | None = Field(None, description="Changes contrast, brightness or colour.")
+    convert: Literal["gray", "rgb", "rgba"] | None = Field(None, description="Converts the colour mode.")
+    thumbnail: Side | None = Field(None, description="Shrinks the image until its longer side has this many pixels.")
 
     def apply(self, image: "Picture") -> "Picture":
-        """The image after it."""
+        """The image after the operation."""
         if self.convert:
             return image.convert({"gray": "L", "rgb": "RGB", "rgba": "RGBA"}[self.convert])
         if self.thumbnail:
             image = image.copy()
             image.thumbnail((self.thumbnail, self.thumbnail))
             return image
-        return getattr(self, self._named[0]).apply(image)  # type: ignore[no-any-return]
+        return getattr(self, self.choice).apply(image)  # type: ignore[no-any-return]
 
 
 class Output(Section):
     """The file that is made."""
 
-    format: Literal["JPEG", "PNG", "WEBP", "GIF"] = "JPEG"
-    quality: int = Field(85, ge=1, le=100, description="of JPEG and WEBP")
-    metadata: Literal["strip", "keep"] = Field("strip", description="EXIF, but for the orientation, which is applied")
-    frames: Literal["first", "all"] = Field("first", description="of an animation")
+    format: Literal["JPEG", "PNG", "WEBP", "GIF"] = Field("JPEG", description="File format.")
+    quality: int = Field(85, ge=1, le=100, description="Quality of JPEG and WEBP.")
+    metadata: Literal["strip", "keep"] = Field(
+        "strip", description="Whether to keep EXIF metadata; the orientation is always applied and removed."
+    )
+    frames: Literal["first", "all"] = Field("first", description="Frames of an animation to keep.")
     background: str = BACKGROUND
 
     @model_validator(mode="after")

@@ -70,7 +70,7 @@ def lineage(data: "Data") -> tuple[list[str], list[list[str]]]:
     """Headers and rows: what each column of the table comes from, in each layout; and what of an older layout goes nowhere."""
     older = data.versions[:-1]
     cells = [
-        [name, type_, *(v.columns_from[name].told() if name in v.columns_from else "as it is" for v in older), "as it is"]
+        [name, type_, *(v.columns_from[name].describe() if name in v.columns_from else "as it is" for v in older), "as it is"]
         for name, type_ in data.types.items()
     ]
     dropped = ["not taken", "", *(_not_taken(version, data.types) for version in older), ""]

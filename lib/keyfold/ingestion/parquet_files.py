@@ -76,12 +76,12 @@ def _declared(
     types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     for name, column in wanted.items():
         if column.name in folders:
-            text = casts.iso_text(col(name), column.type, column.form) if column.form else col(name)
+            text = casts.iso_text(col(name), column.type, column.format) if column.format else col(name)
             made = casts.cast_text(text, column.type, how)
-            wrong = F.when(made.isNull() & col(name).isNotNull(), casts.why_not(f"`{name}`", text, column.type, column.said))
+            wrong = F.when(made.isNull() & col(name).isNotNull(), casts.why_not(f"`{name}`", text, column.type, column.declared))
             rows = rows.withColumns({name: made, REASON: F.coalesce(col(REASON), wrong)})
-        elif column.name != name and types[name] != column.said:
-            raise DataError(f"data.columns.{name}: `{column.name}` of {path} is {types[name]}, not {column.said}")
+        elif column.name != name and types[name] != column.declared:
+            raise DataError(f"data.columns.{name}: `{column.name}` of {path} is {types[name]}, not {column.declared}")
     return rows
 
 

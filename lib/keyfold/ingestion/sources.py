@@ -131,10 +131,10 @@ def text_format(csv: CsvOptions | None, zone: str | None) -> casts.TextFormat:
 def _typed(rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], how: casts.TextFormat, notes: Sequence[str]) -> SourceRows:
     names = [c for c in rows.columns if c not in (FILE, LINE, LINE_TEXT, LINE_REASON)]
     table = {name: wanted.get(name, DeclaredColumn("string", None, name, "string")) for name in names}
-    plain = {n: casts.iso_text(col(n), c.type, c.form) if c.form else col(n) for n, c in table.items()}
+    plain = {n: casts.iso_text(col(n), c.type, c.format) if c.format else col(n) for n, c in table.items()}
     cast = {n: casts.cast_text(plain[n], c.type, how) for n, c in table.items()}
     wrong = [
-        F.when(cast[n].isNull() & (casts.trim(col(n)) != ""), casts.why_not(f"`{n}`", plain[n], c.type, c.said))
+        F.when(cast[n].isNull() & (casts.trim(col(n)) != ""), casts.why_not(f"`{n}`", plain[n], c.type, c.declared))
         for n, c in table.items()
         if c.type != "string"
     ]

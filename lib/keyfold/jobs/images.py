@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from keyfold.conf.images import Images
-from keyfold.conf.table_names import MADE, taken
+from keyfold.conf.table_names import MADE, key_name_fault
 from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
@@ -91,7 +91,7 @@ def _check_columns(conf: Images, key: list[str], rows: "DataFrame") -> None:
     if (type_ := rows.schema[conf.input_col].dataType.simpleString()) not in ("string", "binary"):
         raise DataError(f"images.input_col: `{conf.input_col}` is {type_}; it must be text (paths) or binary (files)")
     if same := [name for name in key if name.casefold() in MADE]:
-        raise DataError(taken(same[0], "images"))
+        raise DataError(key_name_fault(same[0], "images"))
 
 
 def _stamp(rows: "DataFrame", column: str) -> str:
@@ -134,7 +134,7 @@ def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table
     fields = [StructField(name, from_arrow_type(type_)) for name, type_ in _TYPES.items()]
     schema = StructType([*dealt.schema.fields[: len(key)], *fields])
     with run.step("make") as step:
-        made = _mapped(dealt, partial(_made, conf.opening, len(key), folder), schema)
+        made = _mapped(dealt, partial(_made, conf.decoder_options, len(key), folder), schema)
         made = made.withColumns({"period": F.lit(period), "run_id": F.lit(job.run_id), "made_at": F.current_timestamp()})
         made = made.select(*map(col, [*key, *MADE]))
         told: dict[str, Any] = {"job": "images", "run_id": job.run_id, "counts": {"read": keys}}
@@ -160,7 +160,7 @@ def _dealt(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame
     tasks = max(1, min(keys, 4 * parallel_tasks(run.spark)))
     spread = rows.repartition(tasks)
     schema = StructType([*rows.schema.fields[: len(key)], StructField("keyfold_pixels", LongType())])
-    sizes = _mapped(spread, partial(_sizes, conf.opening, len(key)), schema)
+    sizes = _mapped(spread, partial(_sizes, conf.decoder_options, len(key)), schema)
     place = F.row_number().over(Window.orderBy(col("keyfold_pixels").desc(), *map(col, key))) - 1
     at = place % (2 * tasks)
     task = F.when(at < tasks, at).otherwise(2 * tasks - 1 - at)

@@ -1,1 +1,1 @@
-"""Models: what is trained, saved, loaded and asked."""
+"""Models: trained, saved, loaded, and applied to raw rows."""

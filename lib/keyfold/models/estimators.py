@@ -1,6 +1,6 @@
-"""scikit-learn's classifiers and regressors with their parameters, from a list: to import scikit-learn for a look at a conf takes seconds.
+"""The classifiers and regressors of scikit-learn with their parameters, read from a list: importing scikit-learn takes seconds.
 
-To renew the list after a new release: python -m keyfold.models.estimators > lib/keyfold/models/estimators.json
+To update the list after a new release: python -m keyfold.models.estimators > lib/keyfold/models/estimators.json
 """
 
 import json
@@ -13,32 +13,36 @@ from keyfold.errors import suggestion
 
 @cache
 def known_estimators() -> dict[str, list[str]]:
-    """The parameters of each estimator by its full name, as of the release that conf/constraints.txt pins."""
-    found: dict[str, list[str]] = json.loads(resources.files("keyfold.models").joinpath("estimators.json").read_text("utf-8"))
-    return found
+    """Parameter names by the full name of each estimator, of the release that conf/constraints.txt pins."""
+    parameters: dict[str, list[str]] = json.loads(
+        resources.files("keyfold.models").joinpath("estimators.json").read_text("utf-8")
+    )
+    return parameters
 
 
 def full_names(name: str) -> list[str]:
-    """The full names of estimators that end with this one."""
+    """The full names of the estimators with this class name, ignoring case."""
     return [full for full in known_estimators() if full.rpartition(".")[2].casefold() == name.casefold()]
 
 
 def estimator_suggestion(name: str) -> str:
-    """' (did you mean `x`?)' for the full name of an estimator that is spelled nearly so, or nothing."""
+    """' (did you mean `x`?)' with the full name of an estimator that is spelled similarly, or an empty text."""
     short = {full.rpartition(".")[2]: full for full in known_estimators()}
     near = suggestion(name.rpartition(".")[2], short)
     return next((f" (did you mean `{full}`?)" for last, full in short.items() if f"`{last}`" in near), "")
 
 
 def installed_estimators() -> dict[str, list[str]]:
-    """The same as `listed`, from the release that is installed."""
+    """Parameter names by the full name of each estimator, of the installed release."""
     import inspect
 
     from sklearn.utils import all_estimators
 
-    classes = [of for _, of in all_estimators(type_filter=["classifier", "regressor"])]
-    public = {".".join([*takewhile(lambda p: p[0] != "_", of.__module__.split(".")), of.__name__]): of for of in classes}
-    return {name: list(inspect.signature(of).parameters) for name, of in sorted(public.items())}
+    classes = {
+        ".".join([*takewhile(lambda part: part[0] != "_", cls.__module__.split(".")), cls.__name__]): cls
+        for _, cls in all_estimators(type_filter=["classifier", "regressor"])
+    }
+    return {name: list(inspect.signature(cls).parameters) for name, cls in sorted(classes.items())}
 
 
 if __name__ == "__main__":

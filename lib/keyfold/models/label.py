@@ -1,10 +1,10 @@
-"""What is predicted: the type of the label and, for a class, its two values."""
+"""The label: its type and, for a class, its two values."""
 
 from typing import Any, NamedTuple
 
 
 class Label(NamedTuple):
-    """What is predicted: the type family, and for a class its positive and its negative value."""
+    """The label: its type family and, for a class, its positive and its negative value."""
 
     family: str
     positive: Any = None
@@ -12,5 +12,5 @@ class Label(NamedTuple):
 
     @property
     def classes(self) -> bool:
-        """Whether it is a class."""
+        """Whether the label is a class."""
         return self.negative is not None or self.positive is not None

@@ -1,4 +1,4 @@
-"""What can be trained, and a trained model as one folder: spec and label in JSON, skops or safetensors, nothing pickled."""
+"""A trained model as one folder: spec and label in JSON, parameters in skops or safetensors, nothing pickled."""
 
 import json
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import model_validator
+from pydantic import Field
 
 from keyfold.core.digests import folder_digest
-from keyfold.core.section import Section
+from keyfold.core.section import OneOf
 from keyfold.core.types import ARROW
 from keyfold.errors import DataError
 from keyfold.features.certificate import Certificate
@@ -28,48 +28,42 @@ if TYPE_CHECKING:
 THRESHOLD = 0.5
 
 
-class ModelConf(Section):
-    """Which model: {sklearn: {estimator: …, params: …}} or {torch: {network: …}}."""
+class ModelConf(OneOf):
+    """The model: {sklearn: {estimator: …, params: …}} or {torch: {network: …}}."""
 
-    sklearn: Sklearn | None = None
-    torch: Torch | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> "ModelConf":
-        if (self.sklearn is None) == (self.torch is None):
-            raise ValueError("name one kind of model: sklearn or torch")
-        return self
+    sklearn: Sklearn | None = Field(None, description="An estimator of scikit-learn.")
+    torch: Torch | None = Field(None, description="A network, trained by torch.")
 
     @property
     def chosen(self) -> Sklearn | Torch:
-        """The one that is named."""
-        return self.sklearn or self.torch  # type: ignore[return-value]
+        """The section of the chosen kind of model."""
+        return getattr(self, self.choice)  # type: ignore[no-any-return]
 
 
 class Prediction(NamedTuple):
-    """By row: `prediction` of the label's type, `probability` a double, NULL for regression."""
+    """Arrays by row: `prediction` has the label's type, `probability` is a double, NULL for a regression."""
 
     prediction: pa.Array
     probability: pa.Array
 
 
 class Model(NamedTuple):
-    """A trained model that takes raw rows: the features are inside."""
+    """A trained model that takes raw rows; it contains the features."""
 
     spec: Spec
     estimator: Estimator | Network
     label: Label
     certificate: Certificate
-    answers: Sequence[str] = ()  # to made-up rows, where it was trained
+    made_up_predictions: Sequence[str] = ()  # of made-up rows, on the machine of the training
 
     @property
     def columns(self) -> list[str]:
-        """The raw columns that it takes."""
+        """Names of the raw columns that the model takes."""
         return list(self.spec.inputs)
 
     @property
     def digest(self) -> str:
-        """Names its spec."""
+        """Digest of the spec."""
         return self.spec.digest
 
     @property
@@ -79,40 +73,41 @@ class Model(NamedTuple):
 
     @property
     def scores_classes(self) -> bool:
-        """Whether it gives probabilities."""
+        """Whether the model predicts probabilities of classes."""
         return self.label.classes
 
     @property
-    def at_once(self) -> int:
-        """How many rows' features are held together."""
+    def rows_at_once(self) -> int:
+        """Number of rows whose features are in memory at a time."""
         return rows_at_once(self.spec.outs.values())
 
-    def refuse_other_columns(self, rows: "DataFrame") -> None:
-        """DataError where a column is missing or of another type."""
+    def check_columns(self, rows: "DataFrame") -> None:
+        """Raises DataError if a column is missing or of another type."""
         self.spec.transform(rows)
 
     def predict(self, rows: pa.Table | pa.RecordBatch) -> Prediction:
-        """The outcome of each raw row (DataError where a column is missing or of another type)."""
-        return self.of_arrays(self.spec.arrow(rows))
+        """Predictions of raw rows; raises DataError if a column is missing or of another type."""
+        return self.predict_features(self.spec.arrow(rows))
 
-    def of_arrays(self, arrays: dict[str, npt.NDArray[Any]]) -> Prediction:
-        """The outcome of each row of features."""
+    def predict_features(self, arrays: dict[str, npt.NDArray[Any]]) -> Prediction:
+        """Predictions of rows of features."""
         if not self.label.classes:
             return Prediction(_finite(self.estimator.value(arrays)), pa.nulls(_rows(arrays), pa.float64()))
         probability = self.estimator.probability(arrays)
-        names = pa.array([self.label.negative, self.label.positive], self.prediction_type)
-        return Prediction(names.take(pa.array((probability >= THRESHOLD).astype(np.int8))), _finite(probability))
+        classes = pa.array([self.label.negative, self.label.positive], self.prediction_type)
+        return Prediction(classes.take(pa.array((probability >= THRESHOLD).astype(np.int8))), _finite(probability))
 
     @property
     def parity(self) -> Parity:
-        """Whether made-up rows have the bits that they had where it was trained, in another order and alone."""
-        return measure_parity(self._predict, self.spec.outs, self.answers or exact_predictions(self._predict, self.spec.outs))
+        """Whether predictions of made-up rows have the bits that they had in training, in another order and alone."""
+        expected = self.made_up_predictions or exact_predictions(self._predict, self.spec.outs)
+        return measure_parity(self._predict, self.spec.outs, expected)
 
     def _predict(self, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         return self.estimator.probability(arrays) if self.label.classes else self.estimator.value(arrays)
 
     def save(self, folder: Path) -> str:
-        """Writes the model into a folder, and gives its digest."""
+        """Writes the model into a folder; returns the folder's digest."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "spec.json").write_text(self.spec.to_json(), "utf-8")
         self.estimator.save(folder)
@@ -124,13 +119,13 @@ class Model(NamedTuple):
 
     @classmethod
     def load(cls, folder: Path) -> "Model":
-        """Reads what `save` wrote (DataError: damaged or incomplete; PromiseError: features have other bits here)."""
+        """Reads a saved model; raises DataError if it is damaged, PromiseError if its features have other bits on this machine."""
         try:
             facts = json.loads((folder / "model.json").read_text("utf-8"))
             spec = Spec.from_json((folder / "spec.json").read_text("utf-8"))
             estimator = Estimator.load(folder, spec, sparse=facts["sparse"]) if "sparse" in facts else Network.load(folder, spec)
             model = cls(spec, estimator, Label(**facts["label"]), Certificate.load(folder), facts.get("answers", ()))
-        except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors, too
+        except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors
             raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error
         model.certificate.check(spec)
         return model

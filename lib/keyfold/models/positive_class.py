@@ -1,8 +1,8 @@
-"""Which of two classes is the one that says yes, where nobody named it, and why."""
+"""Guesses the positive class of a label whose conf does not name it."""
 
 from typing import Any
 
-# Not codes such as 1 and 2, of which either may be yes.
+# The negative classes by positive class. Codes such as 1 and 2 are left out: either may be positive.
 _YES = {
     "yes": ("no",), "y": ("n",), "true": ("false",), "t": ("f",), "1": ("0", "-1"), "positive": ("negative",), "pos": ("neg",),
     "ja": ("nein",), "oui": ("non",), "si": ("no",), "sí": ("no",), "on": ("off",),
@@ -10,10 +10,10 @@ _YES = {
 
 
 def guess_positive(classes: list[Any]) -> tuple[Any, str] | None:
-    """Of two classes the one that says yes, and the reason as the rest of a sentence; None where neither does."""
+    """The class of the two that means yes, with the reason as the rest of a sentence; None if it is not clear."""
     for yes, no in (classes, classes[::-1]):
         if _plain(no) in _YES.get(_plain(yes), ()):
-            return yes, f"`{yes}` says yes where the other class is `{no}`"
+            return yes, f"`{yes}` means yes and the other class is `{no}`"
     return None
 
 

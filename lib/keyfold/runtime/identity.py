@@ -31,7 +31,7 @@ def _learning(conf: "Conf") -> Iterable[str]:
 
 
 def _pictures(conf: "Conf") -> Iterable[str]:
-    return ("pillow",) if any(feature.name == "image" for feature in conf.features.values()) else ()
+    return ("pillow",) if any(feature.choice == "image" for feature in conf.features.values()) else ()
 
 
 class JobInputs(NamedTuple):

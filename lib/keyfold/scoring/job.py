@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keyfold.conf.table_names import PREDICTED, taken
+from keyfold.conf.table_names import PREDICTED, key_name_fault
 from keyfold.core.names import FOLD, PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import imputation, labelled_rows
@@ -14,7 +14,7 @@ from keyfold.engine import functions as F
 from keyfold.engine.session import arrow_batch_settings, parallel_tasks, temporary_settings
 from keyfold.errors import DataError
 from keyfold.feature_store import table
-from keyfold.models import answering
+from keyfold.models import predictor
 from keyfold.models.parity import OTHER_BITS
 from keyfold.reporting import page
 from keyfold.runtime.periods import in_period, period_of
@@ -86,7 +86,7 @@ def _refuse_other_views(run: "Run", version: Registered) -> None:
 
 def _refuse_taken_names(run: "Run") -> None:
     if same := [name for name in run.conf.data.key if name.casefold() in PREDICTED]:
-        raise DataError(taken(same[0], "predictions"))
+        raise DataError(key_name_fault(same[0], "predictions"))
 
 
 def _name(run: "Run") -> str:
@@ -113,17 +113,17 @@ def _score(
         at = registry.fetch_model(version, Path(folder), run.conf.score.trust)
         if model_folder.is_from_0_1(version.tags):
             run.say(f"{version} {model_folder.ONLY_OWN}")
-        model, packed = answering.load_answering(at), answering.pack_folder(at)
+        model, packed = predictor.load_predictor(at), predictor.pack_folder(at)
         if (parity := model.parity).differ:
             run.say(f"{version}: {OTHER_BITS} ({parity})")
             run.facts["predictions that differ here"] = str(parity)
         _compare_environments(run, version, model_folder.package_differences(at), strict=strict)
     check_actions(run.conf.score.actions, model.scores_classes)
-    model.refuse_other_columns(found.sound)  # the whole job, where a column is missing or of another type
+    model.check_columns(found.sound)  # the whole job, where a column is missing or of another type
     Outcomes(found.read, {"scored": found.read - found.refused}).check(run)
     with run.step("predict") as step:
         answered = _answered(
-            run, model, answering.bytes_digest(packed), packed, labelled_rows.with_fold(run, folds, found.sound, FOLD)
+            run, model, predictor.bytes_digest(packed), packed, labelled_rows.with_fold(run, folds, found.sound, FOLD)
         )
         if found.repeated is not None:
             answered = answered.unionByName(_refusals(folds, found.repeated), allowMissingColumns=True)
@@ -165,7 +165,7 @@ def _compare_environments(run: "Run", version: Registered, differences: list[str
         run.facts["packages that differ"] = "; ".join(differences)
 
 
-def _answered(run: "Run", model: answering.Answering, digest: str, packed: bytes, rows: "DataFrame") -> "DataFrame":
+def _answered(run: "Run", model: predictor.Predictor, digest: str, packed: bytes, rows: "DataFrame") -> "DataFrame":
     from pyspark.sql.pandas.types import from_arrow_type
     from pyspark.sql.types import DataType, DoubleType, StringType, StructField, StructType
 
@@ -177,7 +177,7 @@ def _answered(run: "Run", model: answering.Answering, digest: str, packed: bytes
     added: dict[str, DataType] = {"status": StringType(), "reason": StringType(), "fold": StringType()}
     added |= {"prediction": from_arrow_type(model.prediction_type), "probability": DoubleType()}
     schema = StructType([rows.schema[k] for k in key] + [StructField(name, type_) for name, type_ in added.items()])
-    return taken.mapInArrow(partial(answering.answer_batches, packed, digest, tuple(key), names), schema)
+    return taken.mapInArrow(partial(predictor.predict_batches, packed, digest, tuple(key), names), schema)
 
 
 def _refusals(folds: Folds, repeated: "DataFrame") -> "DataFrame":

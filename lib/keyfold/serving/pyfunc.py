@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from keyfold.core.types import ARROW
 from keyfold.errors import DataError, duplicates
-from keyfold.models import answering
+from keyfold.models import predictor
 from keyfold.models.model import Model
 from keyfold.models.parity import OTHER_BITS
 from keyfold.tracking import model_folder, registry
@@ -22,7 +22,7 @@ _FROM_TEXT = ("date", "timestamp", "timestamp_ntz", "decimal")
 class ServedModel:
     """A loaded model; `version` says which, where it came from the registry."""
 
-    def __init__(self, model: answering.Answering, version: registry.Registered | None = None) -> None:
+    def __init__(self, model: predictor.Predictor, version: registry.Registered | None = None) -> None:
         self.model, self.version = model, version
 
     @property
@@ -45,7 +45,7 @@ def load_model(uri: str, trust: str | None = None) -> ServedModel:
     version = registry.find_version(uri)
     # A foreign model may read its files whenever it answers, so they stay as long as the model.
     folder = tempfile.TemporaryDirectory()
-    model = answering.load_answering(registry.fetch_model(version, Path(folder.name), trust))
+    model = predictor.load_predictor(registry.fetch_model(version, Path(folder.name), trust))
     if model_folder.is_from_0_1(version.tags):
         logging.getLogger("keyfold").warning("%s %s", version, model_folder.ONLY_OWN)
     if (parity := model.parity).differ:
@@ -55,7 +55,7 @@ def load_model(uri: str, trust: str | None = None) -> ServedModel:
     return served
 
 
-def _rows(model: answering.Answering, frame: pd.DataFrame) -> pa.Table:
+def _rows(model: predictor.Predictor, frame: pd.DataFrame) -> pa.Table:
     if isinstance(model, Model):
         return arrow_table(frame, model.spec.inputs)
     return pa.Table.from_pandas(frame, preserve_index=False)

@@ -81,7 +81,12 @@ def training_pins(run: "Run", spec: Spec, found: LabelledRows) -> dict[str, Any]
     """What a training pins."""
     train = run.conf.train
     assert train is not None
-    more = {"spec": spec.digest, "sampled": sample_share(run, spec, found), "early": train.early, "together": train.together}
+    more = {
+        "spec": spec.digest,
+        "sampled": sample_share(run, spec, found),
+        "early": train.prunes_trials,
+        "together": train.trials_at_once,
+    }
     return found.pins(run) | more | {"start": run.begins.digest if run.begins else None}
 
 
@@ -126,7 +131,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: LabelledRows, name: str) -
         measured |= _ablated(run, train, model, rows, weight, measured["test"])
     with run.step("register"):
         params = {
-            **train.model.chosen.said,
+            **train.model.chosen.parameters,
             "rows": found.of("train") if train.model.torch else learnt.table.num_rows,
         }
         tags = {
@@ -161,7 +166,7 @@ def _tuned(
     conf, train = run.conf, run.conf.train
     assert train is not None
     assert train.tune is not None
-    metric = train.tune.measure(train.model)
+    metric = train.tune.metric_for(train.model)
     with run.step("tune") as step:
         step.rows = rows.table.num_rows
         if train.model.torch:

@@ -157,7 +157,7 @@ def single_process_training(
         data = _data(run, conf, spec, found, key, weights)
         step.rows = data.train.rows + data.validation.rows
     plain = conf.loop.model_copy(update={"weight_decay": 0.0, "decay": None, "warm_up": 0.0, "clip": None, "stages": []})
-    network = conf.network.model_copy(update={conf.network.name: conf.network.chosen.model_copy(update={"dropout": 0.0})})
+    network = conf.network.model_copy(update={conf.network.choice: conf.network.chosen.model_copy(update={"dropout": 0.0})})
     module = conf.model_copy(update={"network": network}).build(data.train.layout, run.conf.train.seed)
     return Training(module, conf.loss, plain, data, SingleProcess()), data
 

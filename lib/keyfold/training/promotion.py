@@ -20,7 +20,7 @@ from keyfold.engine import functions as F
 from keyfold.errors import DataError
 from keyfold.evaluation import metrics
 from keyfold.evaluation.metrics import Metric
-from keyfold.models import answering as answers
+from keyfold.models import predictor
 from keyfold.release import criteria
 from keyfold.release.criteria import Evidence
 from keyfold.reporting import page
@@ -104,11 +104,11 @@ def _compared(run: "Run", version: Registered, former: Registered) -> dict[str, 
     return {name: (mine[name], theirs[name], gain[name]) for name in gain}
 
 
-def _loaded(run: "Run", version: Registered, folder: Path) -> answers.Answering:
-    return answers.load_answering(registry.fetch_model(version, folder / version.version, run.conf.score.trust))
+def _loaded(run: "Run", version: Registered, folder: Path) -> predictor.Predictor:
+    return predictor.load_predictor(registry.fetch_model(version, folder / version.version, run.conf.score.trust))
 
 
-def _predicts(model: answers.Answering) -> tuple[bool, Any]:
+def _predicts(model: predictor.Predictor) -> tuple[bool, Any]:
     return model.scores_classes, getattr(getattr(model, "label", None), "positive", None)
 
 
@@ -124,11 +124,11 @@ def _rows(run: "Run", columns: Sequence[str]) -> pa.Table:
     return rows.select(*map(col, dict.fromkeys([*columns, LABEL, ORDER]))).toArrow().sort_by([(ORDER, "ascending")])
 
 
-def _numbers(model: answers.Answering, table: pa.Table) -> npt.NDArray[np.float64]:
+def _numbers(model: predictor.Predictor, table: pa.Table) -> npt.NDArray[np.float64]:
     """By row the probability, or the number that is predicted; NaN where the model refuses the row."""
-    pieces = table.select(list(model.columns)).combine_chunks().to_batches(min(PIECE, model.at_once))
+    pieces = table.select(list(model.columns)).combine_chunks().to_batches(min(PIECE, model.rows_at_once))
     name = "probability" if model.scores_classes else "prediction"
-    found = [pc.cast(answers.answer_rows(model, piece)[name], pa.float64()) for piece in pieces]
+    found = [pc.cast(predictor.predict_rows(model, piece)[name], pa.float64()) for piece in pieces]
     return pa.chunked_array(found, pa.float64()).to_numpy()
 
 

@@ -12,7 +12,8 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keyfold.conf.tune import HIGHER, Range, Tune, with_params
+from keyfold.conf.release import HIGHER_IS_BETTER
+from keyfold.conf.tune import Range, Tune, with_params
 from keyfold.core.digests import canonical_json
 from keyfold.engine.home import home
 from keyfold.errors import ConfError, DataError
@@ -44,7 +45,7 @@ _STATES = {"complete": "complete", "pruned": "ended early", "fail": "failed"}
 def search_parameters(run: "Run", train: "Train", run_id: str, score: TrialScore) -> TuningResult:
     """All trials but those that were done before, and the best model (DataError: none could be measured, or another job is at it)."""
     assert train.tune is not None
-    tune, points, metric = train.tune, train.tune.points(train.seed), train.tune.measure(train.model)
+    tune, points, metric = train.tune, train.tune.points(train.seed), train.tune.metric_for(train.model)
     epochs = train.model.torch.loop.all_epochs if train.model.torch else 1
     with _opened(home() / "tuning" / run_id, metric, epochs) as study:
         known = _known(study, tune)
@@ -59,7 +60,7 @@ def search_parameters(run: "Run", train: "Train", run_id: str, score: TrialScore
                 _told(study, trial, one)
                 said = f"{metric} {one:.6g}" if isinstance(one, float) else one or "ended early"
                 run.say(f"trial {trial.user_attrs['place'] + 1} of {len(points)}: {said} with {_listed(params)}")
-        sign = -1 if metric in HIGHER else 1
+        sign = -1 if metric in HIGHER_IS_BETTER else 1
         ranked = sorted(
             _known(study, tune).values(), key=lambda t: (t.value is None, sign * (t.value or 0), bool(t.why), t.place)
         )
@@ -87,7 +88,7 @@ def _opened(folder: Path, metric: str, epochs: int) -> Iterator["Study"]:
             storage=storage,
             study_name="trials",
             load_if_exists=True,
-            direction="maximize" if metric in HIGHER else "minimize",
+            direction="maximize" if metric in HIGHER_IS_BETTER else "minimize",
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 100)),
         )
         states = optuna.trial.TrialState
@@ -175,7 +176,7 @@ def _heard(trial: "Asked", metric: str) -> Heard:
     def heard(at: "EpochMetrics") -> None:
         if at.epoch + 1 not in trial.study.trials[trial.number].intermediate_values:  # before a kill it may have been told
             # Optuna takes the less of losses for the better only where it does so of the metric.
-            trial.report(-at.validation if metric in HIGHER else at.validation, at.epoch + 1)
+            trial.report(-at.validation if metric in HIGHER_IS_BETTER else at.validation, at.epoch + 1)
         if trial.should_prune():
             raise TrialPruned
 

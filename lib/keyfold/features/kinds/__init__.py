@@ -5,9 +5,9 @@ import pkgutil
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model
 
-from keyfold.core.section import Section
+from keyfold.core.section import OneOf
 from keyfold.features.kind import Kind
 
 
@@ -37,24 +37,11 @@ def kind_name(kind: Kind) -> str:
     return next(name for name, class_ in KINDS.items() if type(kind) is class_)
 
 
-class _Feature(Section):
-    @model_validator(mode="after")
-    def _one_kind(self) -> "_Feature":
-        if len(self.model_fields_set) != 1:
-            raise ValueError(f"must name one kind of {', '.join(KINDS)} (got {sorted(self.model_fields_set) or 'none'})")
-        if self.kind is None:
-            raise ValueError(f"{self.name} must be a mapping of its options (got nothing)")
-        return self
-
-    @property
-    def name(self) -> str:
-        """Name of the kind."""
-        return next(iter(self.model_fields_set))
-
+class _Feature(OneOf):
     @property
     def kind(self) -> Kind:
         """The kind with its options."""
-        return getattr(self, self.name)  # type: ignore[no-any-return]
+        return getattr(self, self.choice)  # type: ignore[no-any-return]
 
 
 _fields: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""A text, a picture and all other features, each as a vector, joined by dense layers."""
+"""A text, an image and all other features, each as a vector, joined by dense layers."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from keyfold.models.networks.parts import Vectors, dense_layers
 
 
 class Joined(nn.Module):
-    """int32 (rows, indices) and float32 (rows, numbers) to one float32 a row.
+    """Maps int32 (rows, indices) and float32 (rows, numbers) to float32 (rows,).
 
-    `text` and `image`: the feature, and what makes a vector of it; `rest`: the layout of what goes in as it is.
+    `text` and `image`: a feature and the module that maps it to a vector.
     """
 
     def __init__(
@@ -25,20 +25,19 @@ class Joined(nn.Module):
         self.text, self.image = text and text[1], image and image[1]
         self.tokens = layout.indices[text[0]] if text else slice(0)
         self.pixels = layout.numbers[image[0]] if image else slice(0)
-        apart = {pair[0] for pair in (text, image) if pair}
-        rest = layout.only({*layout.indices, *layout.numbers} - apart)
+        rest = layout.only({*layout.indices, *layout.numbers} - {pair[0] for pair in (text, image) if pair})
         self.vectors = Vectors(rest, embedding) if rest.indices or rest.numbers else None
         parts = [part for part in (self.text, self.image, self.vectors) if part is not None]
         self.dense, size = dense_layers(sum(int(part.size) for part in parts), hidden, dropout, self.noise)  # type: ignore[arg-type]
         self.output = nn.Linear(size, 1)
 
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
-        """float32 of the rows."""
-        found = []
+        """float32 (rows,)."""
+        vectors = []
         if self.text is not None:
-            found.append(self.text(indices[:, self.tokens]))
+            vectors.append(self.text(indices[:, self.tokens]))
         if self.image is not None:
-            found.append(self.image(numbers[:, self.pixels]))
+            vectors.append(self.image(numbers[:, self.pixels]))
         if self.vectors is not None:
-            found.append(self.vectors(indices, numbers))
-        return self.output(self.dense(torch.cat(found, 1))).squeeze(1)  # type: ignore[no-any-return]
+            vectors.append(self.vectors(indices, numbers))
+        return self.output(self.dense(torch.cat(vectors, 1))).squeeze(1)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What networks are made of: features as one vector, a text, a picture, and dense layers."""
+"""Parts of networks: features as one vector, a text, an image, and dense layers."""
 
 from collections.abc import Sequence
 
@@ -10,46 +10,48 @@ from keyfold.models.networks.dropout import Dropout, Noise
 
 
 class Vectors(nn.Module):
-    """int32 (rows, indices) and float32 (rows, numbers) to float32 (rows, size): each index as its vector, of a list the mean; numbers as they are.
+    """Maps int32 (rows, indices) and float32 (rows, numbers) to float32 (rows, size).
 
-    `begins`: by feature where its vectors begin in the one table of all, and how many they are.
+    An index becomes its embedding, a list of indices the mean of theirs; numbers stay as they are. All features share one table:
+    `begins` has, by feature, the first row of its embeddings and their number.
     """
 
     def __init__(self, layout: Layout, embedding: int) -> None:
         super().__init__()
         self.begins: dict[str, tuple[int, int]] = {}
-        self.places: list[slice] = []
+        self.slices: list[slice] = []
         columns: list[int] = []
         offsets: list[int] = []
         begin = 0
-        for name, stand in layout.indices.items():
-            self.places.append(slice(len(columns), len(columns) + stand.stop - stand.start))
-            columns += range(stand.start, stand.stop)
-            offsets += [begin] * (stand.stop - stand.start)
+        for name, at in layout.indices.items():
+            self.slices.append(slice(len(columns), len(columns) + at.stop - at.start))
+            columns += range(at.start, at.stop)
+            offsets += [begin] * (at.stop - at.start)
             self.begins[name] = (begin, layout.widths[name])
             begin += layout.widths[name]
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int32), persistent=False)
         self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.int32), persistent=False)
-        floats = [i for stand in layout.numbers.values() for i in range(stand.start, stand.stop)]
+        floats = [i for at in layout.numbers.values() for i in range(at.start, at.stop)]
         self.register_buffer("floats", torch.tensor(floats, dtype=torch.int32), persistent=False)
         self.table = nn.Embedding(max(1, begin), embedding)
         nn.init.normal_(self.table.weight, std=embedding**-0.5 / 10)
-        self.size = len(self.places) * embedding + len(floats)
+        self.size = len(self.slices) * embedding + len(floats)
 
-    def at(self, indices: Tensor) -> Tensor:
-        """The places of the indices in the one table, int32 (rows, indices of these features)."""
-        mine = indices if len(self.columns) == indices.shape[1] else indices.index_select(1, self.columns)
-        return mine + self.offsets
+    def table_rows(self, indices: Tensor) -> Tensor:
+        """Rows of the table for the indices of these features, int32 (rows, indices)."""
+        selected = indices if len(self.columns) == indices.shape[1] else indices.index_select(1, self.columns)
+        return selected + self.offsets
 
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
         """float32 (rows, size)."""
-        found = self.table(self.at(indices))
-        each = [found[:, s.start] if s.stop - s.start == 1 else found[:, s].mean(1) for s in self.places]
-        return torch.cat([*each, numbers if len(self.floats) == numbers.shape[1] else numbers.index_select(1, self.floats)], 1)
+        rows = self.table(self.table_rows(indices))
+        vectors = [rows[:, s.start] if s.stop - s.start == 1 else rows[:, s].mean(1) for s in self.slices]
+        floats = numbers if len(self.floats) == numbers.shape[1] else numbers.index_select(1, self.floats)
+        return torch.cat([*vectors, floats], 1)
 
 
 class Words(nn.Module):
-    """A text, as int32 (rows, tokens) in which 0 fills it up, to float32 (rows, size): embeddings, and where an LSTM ends behind the last token."""
+    """Maps a text, int32 (rows, tokens) padded with 0, to float32 (rows, size): the state of an LSTM after the last token."""
 
     def __init__(self, width: int, embedding: int, size: int) -> None:
         super().__init__()
@@ -58,14 +60,17 @@ class Words(nn.Module):
         self.lstm = nn.LSTM(embedding, size, batch_first=True)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """float32 (rows, size); of a text without tokens what the LSTM says of one that is empty."""
+        """float32 (rows, size); a text without tokens is read as one padding token."""
         last = (tokens > 0).long().sum(1).clamp(min=1) - 1
-        found, _ = self.lstm(self.table(tokens))
-        return found[torch.arange(len(found), device=found.device), last]  # type: ignore[no-any-return]
+        states, _ = self.lstm(self.table(tokens))
+        return states[torch.arange(len(states), device=states.device), last]  # type: ignore[no-any-return]
 
 
 class Picture(nn.Module):
-    """Pixels in [0, 1], float32 (rows, height × width × channels), to float32 (rows, size): convolutions of 3 × 3, each halved, and the mean over the rest."""
+    """Maps pixels in [0, 1], float32 (rows, height × width × channels), to float32 (rows, size).
+
+    Each 3 × 3 convolution is followed by a pooling that halves the image; the result is the mean over all positions.
+    """
 
     def __init__(self, shape: tuple[int, ...], channels: Sequence[int]) -> None:
         super().__init__()
@@ -77,11 +82,11 @@ class Picture(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """float32 (rows, size)."""
-        return self.net(_upright(pixels, self.shape) - 0.5).mean((2, 3))  # type: ignore[no-any-return]
+        return self.net(_as_images(pixels, self.shape) - 0.5).mean((2, 3))  # type: ignore[no-any-return]
 
 
 class ResNet50(nn.Module):
-    """The same by torchvision's ResNet-50 without its last layer; the statistics of its batch normalisation stay as they are (He et al., 2016)."""
+    """Maps pixels in [0, 1], float32 (rows, height × width × 3), to float32 (rows, 2048) by ResNet-50 without its last layer (He et al., 2016)."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -90,12 +95,12 @@ class ResNet50(nn.Module):
         self.shape, self.size = shape, 2048
         self.net = torchvision.models.resnet50(weights=None)
         self.net.fc = nn.Identity()
-        # What the published weights were trained with.
+        # The normalisation of the published weights.
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
 
     def train(self, mode: bool = True) -> "ResNet50":
-        """Batches of ranks are not alike, and those of statistics would be another network for each number of ranks."""
+        """Sets the mode; batch normalisation stays in evaluation mode, since its statistics would depend on the number of ranks."""
         super().train(mode)
         for module in self.net.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -104,16 +109,16 @@ class ResNet50(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """float32 (rows, 2048)."""
-        return self.net((_upright(pixels, self.shape) - self.mean) / self.deviation)  # type: ignore[no-any-return]
+        return self.net((_as_images(pixels, self.shape) - self.mean) / self.deviation)  # type: ignore[no-any-return]
 
 
-def _upright(pixels: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """(rows, channels, height, width)."""
+def _as_images(pixels: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """float32 (rows, channels, height, width)."""
     return pixels.reshape(-1, *shape).permute(0, 3, 1, 2)
 
 
 def dense_layers(size: int, hidden: Sequence[int], dropout: float, noise: Noise, first: int = 0) -> tuple[nn.Sequential, int]:
-    """Layers with ReLU and dropout, and the size of the last; `first`: the number of the first layer, by which dropout differs."""
+    """Dense layers with ReLU and dropout, and the size of the last one. `first` numbers the first layer for its dropout."""
     layers: list[nn.Module] = []
     for number, width in enumerate(hidden):
         layers += [nn.Linear(size, width), nn.ReLU(), Dropout(dropout, first + number, noise)]

@@ -1,4 +1,4 @@
-"""Two towers: who asks and what is offered, each as a vector; the nearer they are, the likelier (Yi et al., 2019)."""
+"""Two towers: query and candidate as vectors, whose similarity is the prediction (Yi et al., 2019)."""
 
 from collections.abc import Collection, Sequence
 
@@ -11,7 +11,7 @@ from keyfold.models.networks.parts import Vectors, dense_layers
 
 
 class TwoTower(nn.Module):
-    """int32 (rows, indices) and float32 (rows, numbers) to one float32 a row: a multiple of the cosine of both vectors, and a bias."""
+    """Maps int32 (rows, indices) and float32 (rows, numbers) to float32 (rows,): a multiple of the vectors' cosine, plus a bias."""
 
     def __init__(
         self, layout: Layout, query: Collection[str], candidate: Collection[str], embedding: int, hidden: Sequence[int], size: int,
@@ -26,9 +26,9 @@ class TwoTower(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
-        """float32 of the rows."""
-        near = (self.query(indices, numbers) * self.candidate(indices, numbers)).sum(1, keepdim=True)
-        return self.output(near).squeeze(1)  # type: ignore[no-any-return]
+        """float32 (rows,)."""
+        cosine = (self.query(indices, numbers) * self.candidate(indices, numbers)).sum(1, keepdim=True)
+        return self.output(cosine).squeeze(1)  # type: ignore[no-any-return]
 
 
 class _Tower(nn.Module):
@@ -45,6 +45,6 @@ class _Tower(nn.Module):
 
 
 def tower_vectors(module: TwoTower, tower: str, indices: Tensor, numbers: Tensor) -> Tensor:
-    """float32 (rows, size), of length 1: what the query or the candidate tower makes of rows."""
+    """float32 (rows, size): unit vectors of the query or the candidate tower."""
     with torch.inference_mode():
         return module.get_submodule(tower)(indices, numbers)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Wide and deep: a linear model over all indices, and beside it embeddings and numbers through dense layers (Cheng et al., 2016)."""
+"""Wide and deep: a linear model, plus dense layers over embeddings and numbers (Cheng et al., 2016)."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,10 @@ from keyfold.models.networks.parts import Vectors, dense_layers
 
 
 class WideDeep(nn.Module):
-    """int32 (rows, indices) and float32 (rows, numbers) to one float32 a row.
+    """Maps int32 (rows, indices) and float32 (rows, numbers) to float32 (rows,).
 
-    The linear model's weights are kept `wide_rate` times too small: adam moves all parameters alike, and so that one faster.
+    The output of the linear model is multiplied by `wide_rate`. Adam's steps are equal for all parameters, so it learns as many
+    times as fast.
     """
 
     def __init__(self, layout: Layout, embedding: int, hidden: Sequence[int], dropout: float, wide_rate: float) -> None:
@@ -29,10 +30,10 @@ class WideDeep(nn.Module):
         self.output = nn.Linear(size, 1)
 
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
-        """float32 of the rows."""
-        said = self.output(self.dense(self.vectors(indices, numbers)))
-        if self.vectors.places:
-            said = said + self.wide_rate * self.wide(self.vectors.at(indices))
+        """float32 (rows,)."""
+        output = self.output(self.dense(self.vectors(indices, numbers)))
+        if self.vectors.slices:
+            output = output + self.wide_rate * self.wide(self.vectors.table_rows(indices))
         if self.linear is not None:
-            said = said + self.wide_rate * self.linear(numbers)
-        return said.squeeze(1)  # type: ignore[no-any-return]
+            output = output + self.wide_rate * self.linear(numbers)
+        return output.squeeze(1)  # type: ignore[no-any-return]

@@ -1,0 +1,176 @@
+"""Applies a model to raw rows in a worker: one outcome per row. Imports little, since every worker imports it."""
+
+import hashlib
+import io
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.core.names import FOLD
+from keyfold.errors import DataError, PromiseError, RowsError
+from keyfold.models.model import Model, Prediction
+from keyfold.models.parity import Parity
+from keyfold.secrets import redacted
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+NOT_FINITE = "the prediction is not a finite number"
+loads: Counter[str] = Counter()  # by model: how often this process loaded it
+
+
+class Predictor(Protocol):
+    """A model of keyfold, or a foreign one."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the raw columns that the model takes."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the spec, or of the foreign model."""
+
+    @property
+    def prediction_type(self) -> pa.DataType:
+        """Arrow type of the predictions."""
+
+    @property
+    def scores_classes(self) -> bool:
+        """Whether the model predicts probabilities of classes."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """Number of rows to predict at a time."""
+
+    @property
+    def parity(self) -> Parity:
+        """Whether predictions of made-up rows have the bits that they had in training; a foreign model has no such rows."""
+
+    def check_columns(self, rows: "DataFrame") -> None:
+        """Raises DataError if a column is missing or of another type."""
+
+    def predict(self, rows: pa.RecordBatch) -> Prediction:
+        """Predictions of raw rows."""
+
+
+def predict_batches(
+    packed: bytes, digest: str, key: tuple[str, ...], names: list[str], batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """The outcomes of batches in a worker, whose columns are `names`; a worker loads the model once."""
+    model = _unpacked(digest, packed)
+    for batch in _slices(batches, model.rows_at_once, names):
+        outcome = predict_rows(model, batch)
+        columns = [*(batch.column(k) for k in key), outcome["status"], outcome["reason"], batch.column(FOLD)]
+        out = pa.RecordBatch.from_arrays([*columns, outcome["prediction"], outcome["probability"]], names=[*key, *_OUTCOME])
+        if out.num_rows != batch.num_rows:
+            raise PromiseError(f"the model took {batch.num_rows} rows and returned {out.num_rows}")
+        yield out
+
+
+def _slices(batches: Iterator[pa.RecordBatch], rows: int, names: list[str]) -> Iterator[pa.RecordBatch]:
+    for numbered in batches:
+        batch = numbered.rename_columns(names)
+        yield from (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
+
+
+_OUTCOME = ("status", "reason", "fold", "prediction", "probability")
+
+
+def predict_rows(model: Predictor, rows: pa.RecordBatch) -> dict[str, pa.Array]:
+    """Arrays of status, reason, prediction and probability. Only the rows on which the model raises are quarantined."""
+    prediction, reasons = _bisected(model, rows)
+    number = prediction.probability if model.scores_classes else prediction.prediction
+    not_finite = pc.if_else(pc.is_null(number), pa.scalar(NOT_FINITE), pa.scalar(None, pa.string()))
+    reason = pc.coalesce(reasons, not_finite)
+    scored = pc.is_null(reason)
+    return {
+        "status": pc.if_else(scored, "scored", "quarantined"),
+        "reason": reason,
+        "prediction": pc.if_else(scored, prediction.prediction, None),
+        "probability": pc.if_else(scored, prediction.probability, None),
+    }
+
+
+Outcome = tuple[Prediction, pa.Array]  # and the reason of each row without a prediction
+
+
+def _bisected(model: Predictor, rows: pa.RecordBatch) -> Outcome:
+    """Predicts rows; halves them as long as the model raises, down to the single rows at fault."""
+    try:
+        return model.predict(rows), pa.nulls(rows.num_rows, pa.string())
+    except RowsError as error:
+        if rows.num_rows > 1 and len(error.rows) == rows.num_rows:
+            return _separated(model, rows, error.rows)
+        return _refused(model, error) if rows.num_rows == 1 else _halved(model, rows)
+    except Exception as error:  # noqa: BLE001 - any error of a model is the row's reason
+        return _refused(model, error) if rows.num_rows == 1 else _halved(model, rows)
+
+
+def _refused(model: Predictor, error: Exception) -> Outcome:
+    reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
+    missing = Prediction(pa.nulls(1, model.prediction_type), pa.nulls(1, pa.float64()))
+    return missing, pa.array([redacted(reason)[:500]], pa.string())
+
+
+def _halved(model: Predictor, rows: pa.RecordBatch) -> Outcome:
+    half = rows.num_rows // 2
+    return _joined([_bisected(model, part) for part in (rows.slice(0, half), rows.slice(half))])
+
+
+def _separated(model: Predictor, rows: pa.RecordBatch, at_fault: npt.NDArray[np.bool_]) -> Outcome:
+    """Predicts the rows at fault one by one, and the others together."""
+    places = np.flatnonzero(at_fault)
+    others = rows.filter(pa.array(~at_fault))
+    parts = [_bisected(model, others)] if others.num_rows else []
+    prediction, reasons = _joined([*parts, *(_bisected(model, rows.slice(place, 1)) for place in places.tolist())])
+    order = pa.array(np.argsort(np.concatenate([np.flatnonzero(~at_fault), places])))
+    return Prediction(*(array.take(order) for array in prediction)), reasons.take(order)
+
+
+def _joined(parts: list[Outcome]) -> Outcome:
+    predictions = zip(*(prediction for prediction, _ in parts), strict=True)
+    return Prediction(*map(pa.concat_arrays, predictions)), pa.concat_arrays([reasons for _, reasons in parts])
+
+
+def pack_folder(folder: Path) -> bytes:
+    """The folder of a model as a zip archive, which is sent to the workers."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()
+
+
+def bytes_digest(packed: bytes) -> str:
+    """SHA-256 of the bytes, in hexadecimal."""
+    return hashlib.sha256(packed).hexdigest()
+
+
+def load_predictor(folder: Path) -> Predictor:
+    """The model of a folder: one of keyfold if it has a `model.json`. Raises DataError or PromiseError, as `Model.load` does."""
+    if (folder / "model.json").is_file():
+        return Model.load(folder)
+    from keyfold.models.pyfunc import PyfuncModel
+
+    return PyfuncModel(folder).loaded()
+
+
+_loaded: dict[str, Predictor] = {}
+
+
+def _unpacked(digest: str, packed: bytes) -> Predictor:
+    if digest not in _loaded:
+        _loaded.clear()
+        with tempfile.TemporaryDirectory() as folder:
+            zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
+            _loaded[digest] = load_predictor(Path(folder))
+        loads[digest] += 1
+    return _loaded[digest]
