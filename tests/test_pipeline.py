@@ -213,7 +213,7 @@ def test_other_estimators_are_trained_saved_and_loaded(spark, done, estimator, p
 
 
 def crossed():
-    return [name for name, feature in load_conf(ROOT / "conf/churn.yaml").features.items() if feature.name == "crossed"]
+    return [name for name, feature in load_conf(ROOT / "conf/churn.yaml").features.items() if feature.choice == "crossed"]
 
 
 def test_regression(spark, home):

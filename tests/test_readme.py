@@ -149,7 +149,7 @@ def test_one_conf_shows_all_there_is():
     (text,) = (text for text, _ in marked("yaml") if "score" in yaml.parse_yaml(text))
     conf = parse_conf(yaml.parse_yaml(text))
     assert list(yaml.parse_yaml(text)) == list(Conf.model_fields)
-    assert {feature.name for feature in conf.features.values()} == set(KINDS)
+    assert {feature.choice for feature in conf.features.values()} == set(KINDS)
 
 
 def rows_of(header):

@@ -137,7 +137,7 @@ def _tag(type_: Any) -> str:
 
 def _is_tag(part: str, tag: str) -> bool:
     """Whether a part of a path names a type, with or without its validator."""
-    return part == tag or part.endswith(f", {tag}]")
+    return part == tag or part.endswith(f", {tag}" + "]" * max(1, part.count("function-")))
 
 
 def _container(type_: Any) -> Any:
