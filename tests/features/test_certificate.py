@@ -6,9 +6,9 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from test_parity import TARGET, confs, table
 
 import images
+from every_kind import TARGET, confs, table
 from keyfold.conf.use_case import parse_conf
 from keyfold.core import hashing
 from keyfold.core.types import ARROW
@@ -39,7 +39,7 @@ def issued(spark):
     return spec, Certificate.issue(spark, spec)
 
 
-def test_it_holds_where_nothing_changed(issued, tmp_path):
+def test_it_holds_if_nothing_changed(issued, tmp_path):
     spec, certificate = issued
     certificate.save(tmp_path)
     Certificate.load(tmp_path).check(Spec.from_json(spec.to_json()))
@@ -61,7 +61,7 @@ def test_a_row_by_itself_has_the_features_of_the_batch(issued):
         assert not bits_differ(values, joined).any(), name
 
 
-def test_a_wall_clock_is_no_moment(spark):
+def test_a_timestamp_without_zone_is_not_an_instant(spark):
     conf = parse_conf({"name": "x", "data": {"key": ["t"]}, "features": {"t": {"hashed": {"input_col": "t", "num_buckets": 8}}}})
     spec = Spec.fit(spark.sql("SELECT TIMESTAMP_NTZ'2026-03-29 01:30:00' t"), conf.features)
     Certificate.issue(spark, spec).check(spec)
@@ -83,14 +83,14 @@ def test_other_bits_name_the_feature_and_the_row(issued):
             certificate.check(other)
 
 
-def test_an_environment_that_computes_otherwise_is_refused(issued, monkeypatch):
+def test_an_environment_with_other_results_is_refused(issued, monkeypatch):
     spec, certificate = issued
     monkeypatch.setattr(hashing, "reduce", lambda hashes, n: (hashes % n + n) % n)
     with pytest.raises(PromiseError, match="score with the environment of the model"):
         certificate.check(spec)
 
 
-def test_a_damaged_certificate_is_a_sentence(issued, tmp_path):
+def test_a_damaged_certificate_is_reported(issued, tmp_path):
     from keyfold.models.model import Model
 
     _, certificate = issued

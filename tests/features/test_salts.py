@@ -121,9 +121,9 @@ def test_specs_and_their_values(spec):
     }
 
 
-def test_what_kept_statistics_are_found_by(spec):
+def test_names_of_cached_statistics(spec):
     plan, _ = spec
-    assert digest(plan.statistics_names) == "46bbc2ac3e2073829dc3752950794254", "the repr of `Tokens` is a part of it"
+    assert digest(plan.statistics_names) == "46bbc2ac3e2073829dc3752950794254", "the repr of `Tokens` is part of them"
 
 
 def test_folds_and_stand_ins(spark):

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather
 from pyspark.sql import functions as F
-from test_parity import IMAGE, TARGET, confs, same, table
 
 import images
+from every_kind import IMAGE, TARGET, confs, same, table
 from keyfold.errors import DataError
 from keyfold.features import matrix
 from keyfold.features.certificate import bits_differ

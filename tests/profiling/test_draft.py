@@ -4,12 +4,8 @@ import re
 from typing import Any
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from drafts import Draw, frame
-from keyfold.evaluation import label_leakage
 from keyfold.profiling.draft import snake_case
 
 
@@ -67,24 +63,6 @@ def test_of_two_equal_columns_one_is_used(draw: Draw) -> None:
     text, conf = draw(frame(amount=[i % 23 for i in range(400)], total=[i % 23 for i in range(400)]))
     assert [*conf["features"]] == ["x", "amount"]
     assert "# total is left out: it is the same as amount in every row." in text
-
-
-def test_few_rows_are_not_enough_for_suspicion() -> None:
-    y = np.array([0.0, 1.0] * 15)
-    assert label_leakage.leakage_reason(label_leakage.ColumnValues(y), label_leakage.LabelValues(y, classes=True)) is None
-    assert label_leakage.leakage_reason(
-        label_leakage.ColumnValues(np.tile(y, 2)), label_leakage.LabelValues(np.tile(y, 2), classes=True)
-    )
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.integers(0, 10**6))
-def test_the_area_is_that_of_scikit_learn(scores: list[int], seed: int) -> None:
-    from sklearn.metrics import roc_auc_score
-
-    y = np.random.default_rng(seed).integers(0, 2, len(scores)).astype(float)
-    y[:2] = 0, 1
-    assert label_leakage.LabelValues(y, classes=True).quality(np.array(scores, float)) == pytest.approx(roc_auc_score(y, scores))
 
 
 def test_text_with_a_word_that_leaks_the_label_is_left_out(draw: Draw) -> None:

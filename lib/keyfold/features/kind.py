@@ -1,8 +1,8 @@
 """Base class of the kinds of features: conf fields, fitting, and the same value in Spark SQL and in Arrow.
 
 To add a kind, write `kinds/<name>.py` with one subclass of `Kind` (`kinds/hashed.py` and `kinds/bucketized.py` are short examples).
-The conf names it `<name>`, and its fields are the options. `sql` and `arrow` must give the same bits: add the kind to the confs of
-`tests/features/test_parity.py`, which compares both on drawn tables.
+The conf names it `<name>`, and its fields are the options. `sql` and `arrow` must give the same bits: add confs of the kind to
+`tests/every_kind.py`, and `tests/features/test_parity.py` compares both on drawn tables.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

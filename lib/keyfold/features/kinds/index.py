@@ -8,8 +8,11 @@ from keyfold.features.kinds.one_hot import OneHot
 class Index(OneHot):
     """The index of a category in a fitted vocabulary, for an embedding layer.
 
-    The values are those of `one_hot`: 0 is NULL (and padding), 1 is unseen, then by frequency.
-    Output: one index in [0, size of the vocabulary + 2); int32 of shape (rows,).
+    The options and values are those of `one_hot`.
+    Output: one index in [0, size of the vocabulary + 2), plus the indices for hashed unseen values; int32 of shape (rows,).
+    NULL: index 0.
+    Unseen values: index 1; see `handle_unseen`.
+    Errors: RowsError for an unseen value with `handle_unseen: error`; DataError for a column of floats.
     """
 
     salt_prefix: ClassVar = "index"

@@ -1,4 +1,4 @@
-"""Target encoding: the form that serves and the out-of-fold form of training rows, against arithmetic of its own."""
+"""Target encoding: values for scoring and out-of-fold values of training rows, against independent arithmetic."""
 
 import random
 from decimal import Decimal
@@ -93,7 +93,7 @@ def drawn_rows(family, part=PARTS):
     smoothing=st.sampled_from([0.0, 0.1, 1.0, 10.0, 1e-9, 1e12]),
     folds=st.sampled_from([2, 5, 7]),
 )
-def test_both_forms_are_what_the_counts_say(spark, case, smoothing, folds):
+def test_both_forms_follow_from_the_counts(spark, case, smoothing, folds):
     family, rows = case
     spec = fitted(spark, rows, family, smoothing=smoothing, folds=folds)
     spec = Spec.from_json(spec.to_json())
@@ -176,7 +176,7 @@ def test_noise_of_many_categories_does_not_look_predictive(spark):
     assert roc_auc_score(labels, values(spec.out_of_fold("part"), rows)) == pytest.approx(0.5, abs=0.03)
 
 
-def test_what_does_predict_still_does(spark):
+def test_a_predictive_category_stays_predictive(spark):
     rng = random.Random(3)
     chances = {f"c{i}": rng.choice([0.05, 0.6]) for i in range(100)}
     rows = [(c, rng.random() < chances[c], rng.randrange(1_000_000)) for c in rng.choices(list(chances), k=6000)]
@@ -201,7 +201,7 @@ def test_statistics_add_up_and_no_layout_matters(spark, rows, data):
         assert Spec.fit(spark.createDataFrame(table(shuffled)).repartition(partitions), feature(), TARGET).digest == digest
 
 
-def test_the_certificate_is_of_the_form_that_serves(spark):
+def test_the_certificate_holds_the_values_for_scoring(spark):
     spec = fitted(spark, [(c, i % 3 == 0, i) for i, c in enumerate("abcab" * 9)])
     certificate = Certificate.issue(spark, spec)
     assert certificate.rows.column_names == ["c"]
@@ -290,13 +290,13 @@ def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(spark, h
          r"^features.c: all rows of the train fold are in one of 5 parts.* split by columns with more values"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_a_sentence(spark, home, label, more, error, message):
+def test_a_label_or_split_that_does_not_fit_is_refused(spark, home, label, more, error, message):
     run = use_case(spark, noise(spark, label).selectExpr("*", "1 one"), **more)
     with pytest.raises(error, match=message):
         fit_features(run)
 
 
-def test_a_number_that_becomes_a_class_is_fitted_anew(spark, home):
+def test_a_class_that_becomes_a_number_is_refused(spark, home):
     rows = noise(spark, "id % 2")
     fit_features(use_case(spark, rows))
     with pytest.raises(ConfError, match="here the label is a number"):

@@ -1,4 +1,4 @@
-"""Images: Pillow's pixels, upright and of one size; what cannot be decoded is told, and one damaged file costs one row."""
+"""Images: Pillow's pixels, upright and of one size; files that cannot be decoded are reported, and each costs one row."""
 
 import re
 
@@ -40,7 +40,7 @@ def test_pixels_are_those_of_the_picture():
     assert (gray * 255 == np.asarray(Image.fromarray(images.TALL).convert("L")).reshape(1, -1)).all()
 
 
-def test_exif_says_what_is_up():
+def test_exif_orientation_is_applied():
     turned = images.turned(Image.fromarray(images.TALL).transpose(Image.Transpose.ROTATE_90), 6)
     assert np.array_equal(pixels([turned]), pixels([images.FILES["png"]]))
 
@@ -65,7 +65,7 @@ def test_sixteen_bits_and_transparency():
         ("s3://bucket/a.png", {}, "read files of other places into a binary column"),
     ],
 )
-def test_what_cannot_be_used_is_told(cell, conf, message):
+def test_an_unusable_image_is_named_with_the_reason(cell, conf, message):
     with pytest.raises(DataError, match="column `photo`: the (image|file) .* cannot be used: .*" + re.escape(message)):
         pixels([cell], **conf)
 
