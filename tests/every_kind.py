@@ -139,7 +139,7 @@ def table(drawn):
 
 def confs(drawn):
     """The features that can be fitted: a number column needs one number, and target encoding rows of two parts."""
-    found = {}
+    result = {}
     for kind in KINDS:
         for i, conf in enumerate(CONFS[kind]):
             if kind == "target_encoded":
@@ -150,8 +150,8 @@ def confs(drawn):
             else:
                 possible = True
             if possible:
-                found[f"{kind}_{i}"] = Feature.model_validate({kind: conf})
-    return found
+                result[f"{kind}_{i}"] = Feature.model_validate({kind: conf})
+    return result
 
 
 def cells_of(drawn, column):
@@ -162,7 +162,7 @@ def cells_of(drawn, column):
 
 
 def can_be_scaled(values, clip):
-    """Whether there are some, which do not become one double or are all clipped to one."""
+    """Whether there are values, and neither rounding to doubles nor clipping makes them all equal."""
     if len(set(values)) < 2:
         return bool(values)
     low, high = np.quantile(np.array(values, float), clip, method="inverted_cdf")

@@ -22,12 +22,12 @@ def counts_of(counted):
 def test_counts_for_quantiles_are_cut_alike_in_any_parts(xs, at, most):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantiles, "_MOST", most)
-        whole, *parts = (quantiles.count_numbers(np.array(some)) for some in (xs, xs[:at], xs[at:]) if some)
+        whole, *parts = (quantiles.count_numbers(np.array(part)) for part in (xs, xs[:at], xs[at:]) if part)
         values, amounts = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
         merged = quantiles.shorten_counts(values, amounts, min(part[2] for part in parts))
     assert counts_of(merged) == counts_of(whole)
     assert merged[2] == whole[2]
-    found = quantiles.quantiles_at(*whole[:2], [0.0, 0.25, 1.0])
-    assert found == pytest.approx(np.quantile(xs, [0, 0.25, 1], method="inverted_cdf"), rel=2**-8)
+    result = quantiles.quantiles_at(*whole[:2], [0.0, 0.25, 1.0])
+    assert result == pytest.approx(np.quantile(xs, [0, 0.25, 1], method="inverted_cdf"), rel=2**-8)
     if len(set(xs)) <= most:
-        assert found == np.quantile(xs, [0, 0.25, 1], method="inverted_cdf").tolist()
+        assert result == np.quantile(xs, [0, 0.25, 1], method="inverted_cdf").tolist()

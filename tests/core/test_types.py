@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("compiled")
 
 
 @pytest.mark.parametrize(
-    ("fitted", "given_", "message"),
+    ("fitted", "column", "message"),
     [
         ("bigint", pa.array(["7"]), "is string, but the spec was fitted on bigint"),
         ("bigint", pa.array([0.5]), "without loss; got 0.5"),
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.usefixtures("compiled")
         ("string", pa.array([7]), "is bigint, but"),
     ],
 )
-def test_both_sides_refuse_a_cast_with_loss(spark, fitted, given_, message):
+def test_both_sides_refuse_a_cast_with_loss(spark, fitted, column, message):
     feature = {"numeric": {"input_col": "x"}} if fitted != "string" else {"hashed": {"input_col": "x", "num_buckets": 8}}
     fit_on = {"bigint": [(1,)], "double": [(1.0,)], "string": [("a",)]}[fitted]
     spec = Spec.fit(spark.createDataFrame(fit_on, f"x {fitted}"), {"f": Feature.model_validate(feature)})
-    rows = pa.table({"x": given_})
+    rows = pa.table({"x": column})
     with pytest.raises(DataError, match=message):
         spec.arrow(rows)
     with pytest.raises(Exception, match=message.split("; got")[0]):

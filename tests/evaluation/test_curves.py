@@ -50,13 +50,13 @@ def test_curves_of_one_class_are_nan():
 def test_calibration_bins_never_part_equal_probabilities():
     p = np.array([0.1] * 50 + [0.2] * 30 + list(np.linspace(0.5, 0.9, 20)))
     y = np.arange(100) % 2
-    found = curves.calibration(y, p, bins=5, truth=p / 2)
-    assert found.rows.tolist() == [50, 30, 20]
-    assert found.predicted == pytest.approx([0.1, 0.2, 0.7])
-    assert found.truth == pytest.approx([0.05, 0.1, 0.35])
-    assert found.observed == pytest.approx([0.5, 0.5, 0.5])
+    result = curves.calibration(y, p, bins=5, truth=p / 2)
+    assert result.rows.tolist() == [50, 30, 20]
+    assert result.predicted == pytest.approx([0.1, 0.2, 0.7])
+    assert result.truth == pytest.approx([0.05, 0.1, 0.35])
+    assert result.observed == pytest.approx([0.5, 0.5, 0.5])
     # Wilson's interval of 10 in 20.
-    assert (found.low[2], found.high[2]) == pytest.approx((0.2993, 0.7007), abs=1e-4)
+    assert (result.low[2], result.high[2]) == pytest.approx((0.2993, 0.7007), abs=1e-4)
 
 
 def test_calibration_bins_are_about_equal():

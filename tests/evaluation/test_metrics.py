@@ -47,29 +47,29 @@ def test_equals_sklearn(rows, weighted):
     y, p, weight = map(np.array, zip(*rows, strict=True))
     assume(y.any() and not y.all())
     weight = weight if weighted else None
-    found = values(classification_metrics(y, p, weight=weight, replicates=0))
+    result = values(classification_metrics(y, p, weight=weight, replicates=0))
     expected = {
         name: score(y, p, sample_weight=weight, **({"labels": [0, 1]} if name == "log_loss" else {}))
         for name, score in ORACLES.items()
     }
     # Absolute, for Brier scores near 0: scikit-learn rounds 1 - p first.
-    assert {name: found[name] for name in ORACLES} == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    assert {name: result[name] for name in ORACLES} == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
 def test_equals_sklearn_where_most_probabilities_differ():
     rng = np.random.default_rng(0)
     p = rng.random(100_000)
     y = rng.random(100_000) < p**3
-    found = values(classification_metrics(y, p, replicates=0))
-    assert {n: found[n] for n in ORACLES} == pytest.approx({n: f(y, p) for n, f in ORACLES.items()}, rel=1e-12)
+    result = values(classification_metrics(y, p, replicates=0))
+    assert {n: result[n] for n in ORACLES} == pytest.approx({n: f(y, p) for n, f in ORACLES.items()}, rel=1e-12)
 
 
 def test_regression_equals_sklearn():
     rng = np.random.default_rng(0)
     y, weight = rng.normal(1e6, 3, 500), rng.random(500)
     guess = y + rng.normal(0, 1, 500)
-    found = values(regression_metrics(y, guess, weight=weight))
-    assert found == pytest.approx(
+    result = values(regression_metrics(y, guess, weight=weight))
+    assert result == pytest.approx(
         {
             "rmse": oracle.root_mean_squared_error(y, guess, sample_weight=weight),
             "mae": oracle.mean_absolute_error(y, guess, sample_weight=weight),
@@ -133,8 +133,8 @@ def test_intervals_cover_the_truth(name):
     covered = 0
     for _ in range(200):
         part = rng.choice(p, 400)
-        found = classification_metrics(rng.random(400) < part, part)[name]
-        covered += found.low <= truth <= found.high
+        result = classification_metrics(rng.random(400) < part, part)[name]
+        covered += result.low <= truth <= result.high
     assert 180 <= covered <= 199
 
 
@@ -142,12 +142,12 @@ def test_intervals_cover_the_truth(name):
 def test_a_difference_is_of_both_values_and_of_no_order_of_rows(sample, classes):
     y, p, order = sample
     worse, measure = p.clip(0.01, 0.99).round(1) * 0.9 + 0.05, classification_metrics if classes else regression_metrics
-    found = metric_differences(y, p, worse, order=order, classes=classes)
+    result = metric_differences(y, p, worse, order=order, classes=classes)
     one, other = measure(y, p, order=order), measure(y, worse, order=order)
-    assert values(found) == {name: one[name].value - other[name].value for name in one}
-    assert metric_differences(y[::-1], p[::-1], worse[::-1], order=order[::-1], classes=classes) == found
+    assert values(result) == {name: one[name].value - other[name].value for name in one}
+    assert metric_differences(y[::-1], p[::-1], worse[::-1], order=order[::-1], classes=classes) == result
     assert set(metric_differences(y, p, p, classes=classes).values()) == {Metric(0, 0, 0)}
-    for name, (_, low, high) in found.items():
+    for name, (_, low, high) in result.items():
         assert high - low < one[name].high - one[name].low, name
 
 
@@ -159,9 +159,9 @@ def test_intervals_of_a_difference_cover_the_truth():
     covered = dict.fromkeys(("roc_auc", "log_loss"), 0)
     for _ in range(200):
         part = rng.integers(0, len(p), 500)
-        found = metric_differences(rng.random(500) < p[part], p[part], noisy[part])
+        result = metric_differences(rng.random(500) < p[part], p[part], noisy[part])
         for name in covered:
-            covered[name] += found[name].low <= truth[name].value <= found[name].high
+            covered[name] += result[name].low <= truth[name].value <= result[name].high
     assert all(180 <= n <= 199 for n in covered.values()), covered
 
 
@@ -174,21 +174,21 @@ def test_a_difference_of_other_lengths_or_of_no_probability_is_refused():
 
 @pytest.mark.parametrize("y", [[0, 0, 0], [1, 1, 1], []])
 def test_one_class_has_no_auc(y):
-    found = classification_metrics(y, [0.1, 0.2, 0.3][: len(y)])
+    result = classification_metrics(y, [0.1, 0.2, 0.3][: len(y)])
     for name in ("roc_auc", "pr_auc"):
-        assert all(map(math.isnan, found[name]))
-    assert math.isnan(found["brier"].value) == (not y)
+        assert all(map(math.isnan, result[name]))
+    assert math.isnan(result["brier"].value) == (not y)
 
 
 def test_rare_positives_still_have_an_interval():
-    found = classification_metrics([1, *[0] * 50], np.linspace(1, 0, 51))["roc_auc"]
-    assert found == Metric(1, 1, 1)
+    result = classification_metrics([1, *[0] * 50], np.linspace(1, 0, 51))["roc_auc"]
+    assert result == Metric(1, 1, 1)
 
 
 def test_constant_target_has_no_r2():
-    found = regression_metrics([2, 2, 2], [1, 2, 3])
-    assert math.isnan(found["r2"].value)
-    assert found["mae"].value == pytest.approx(2 / 3)
+    result = regression_metrics([2, 2, 2], [1, 2, 3])
+    assert math.isnan(result["r2"].value)
+    assert result["mae"].value == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(
@@ -211,27 +211,27 @@ def test_slices_add_up_and_stand_by_size(sample):
     y, p, order = sample
     groups = np.array([None, "a", "b", "c", "d", OTHERS, math.nan, "e"], object)[order % 8]
     groups[:300] = "a"
-    found = slice_metrics(y, p, groups, order=order, most=3, replicates=5)
-    sizes = [part.rows for part in found.values()]
-    assert list(found)[0::3] == ["a", OTHERS]
-    assert MISSING in found
+    result = slice_metrics(y, p, groups, order=order, most=3, replicates=5)
+    sizes = [part.rows for part in result.values()]
+    assert list(result)[0::3] == ["a", OTHERS]
+    assert MISSING in result
     assert sizes[:3] == sorted(sizes[:3], reverse=True)
     assert sum(sizes) == 2000
     a = groups == "a"
-    assert found["a"].metrics == classification_metrics(y[a], p[a], order=order[a], replicates=5)
+    assert result["a"].metrics == classification_metrics(y[a], p[a], order=order[a], replicates=5)
 
 
 def test_slices_pool_only_what_is_left():
     assert list(slice_metrics([0, 1, 1], [0.1, 0.2, 0.3], ["x", "y", "x"], replicates=1)) == ["x", "y"]
-    found = slice_metrics([0, 1, 1, 0], [0.1, 0.2, 0.3, 0.4], [OTHERS, OTHERS, "x", "y"], most=1, replicates=1)
-    assert [(name, part.rows) for name, part in found.items()] == [("x", 1), (OTHERS, 3)]
+    result = slice_metrics([0, 1, 1, 0], [0.1, 0.2, 0.3, 0.4], [OTHERS, OTHERS, "x", "y"], most=1, replicates=1)
+    assert [(name, part.rows) for name, part in result.items()] == [("x", 1), (OTHERS, 3)]
     with pytest.raises(ValueError, match="one value per row"):
         slice_metrics([0, 1], [0.1, 0.2], ["x"])
 
 
 def test_slices_of_a_regression():
-    found = slice_metrics([1.5, 2, 3], [1, 2, 3], [7, 7, 8], measure=regression_metrics)
-    assert values(found["7"].metrics)["mae"] == 0.25
+    result = slice_metrics([1.5, 2, 3], [1, 2, 3], [7, 7, 8], measure=regression_metrics)
+    assert values(result["7"].metrics)["mae"] == 0.25
 
 
 @pytest.mark.parametrize(

@@ -18,17 +18,17 @@ def test_statistics_are_those_of_fractions_in_any_layout(spark, parts, data):
     """Through Spark, of doubles, of integers and of decimals; and those of parts add up."""
     rows = [
         (x, int(x) if abs(x) < 2**63 else None, decimal.Decimal(repr(x % 1e6)).quantize(decimal.Decimal("0.0001")))
-        for some in parts
-        for x in some
+        for part in parts
+        for x in part
     ]
     schema = "x double, i bigint, d decimal(20,4)"
     values = {c: sql_cast(f, f, c) for c, f in (("x", "double"), ("i", "bigint"), ("d", "decimal"))}
     cut = data.draw(st.integers(0, len(rows)))
-    found = [
-        fitting.measure_statistics(spark.createDataFrame(some, schema).repartition(2), values, [])
-        for some in (data.draw(st.permutations(rows)), rows[:cut], rows[cut:])
+    result = [
+        fitting.measure_statistics(spark.createDataFrame(part, schema).repartition(2), values, [])
+        for part in (data.draw(st.permutations(rows)), rows[:cut], rows[cut:])
     ]
-    for table in (found[0], fitting.merge_statistics(found[1:])):
+    for table in (result[0], fitting.merge_statistics(result[1:])):
         for n, column in enumerate(values):
             xs = [Fraction(float(row[n])) for row in rows if row[n] is not None]
             stats = fitting.Statistics(table).numbers(column)

@@ -21,13 +21,13 @@ def test_a_sparse_matrix_counts_and_a_dense_one_has_columns(spark):
         "i": {"one_hot": {"input_col": "t"}},
     }
     rows = [(0.5, "b a a", dt.date(2026, 3, 9)), (2.0, None, None)]
-    spec, found = fitted(spark, rows, "x double, t string, d date", **features)
-    assert matrix.sparse_matrix(found, spec.outs).toarray().tolist() == [
+    spec, result = fitted(spark, rows, "x double, t string, d date", **features)
+    assert matrix.sparse_matrix(result, spec.outs).toarray().tolist() == [
         [0.5, 0, 0, 2, 1, 9, 3, 0, 0, 1],
         [2.0, 0, 0, 0, 0, 0, 0, 1, 0, 0],
     ]
     without = {name: out for name, out in spec.outs.items() if name != "t"}
-    assert matrix.dense_matrix(found, without).tolist() == [[0.5, 9, 3, 2], [2.0, 0, 0, 0]]
+    assert matrix.dense_matrix(result, without).tolist() == [[0.5, 9, 3, 2], [2.0, 0, 0, 0]]
     assert matrix.categorical_columns(without) == [False, False, False, True]
 
 
@@ -41,9 +41,9 @@ def test_tensors_have_the_features_by_name():
         "v": FeatureOutput("float", 1, 3),
         "bag": FeatureOutput("int", 5, None),
     }
-    found = matrix.tensors(arrays | {"bag": bag}, outs)
-    assert {name: tensor.dtype for name, tensor in found.items()} == {
+    result = matrix.tensors(arrays | {"bag": bag}, outs)
+    assert {name: tensor.dtype for name, tensor in result.items()} == {
         "i": torch.int32, "x": torch.float32, "v": torch.float32, "bag": torch.int32
     }  # fmt: skip
-    assert (found["i"].tolist(), found["x"].tolist(), tuple(found["v"].shape)) == ([3, 0], [0.5, 2.0], (2, 3))
-    assert [row.tolist() for row in found["bag"].unbind()] == [[2, 1, 1], []]
+    assert (result["i"].tolist(), result["x"].tolist(), tuple(result["v"].shape)) == ([3, 0], [0.5, 2.0], (2, 3))
+    assert [row.tolist() for row in result["bag"].unbind()] == [[2, 1, 1], []]

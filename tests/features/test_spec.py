@@ -28,9 +28,9 @@ def test_the_spec_is_the_same_for_any_layout(spark):
 
 def test_a_name_that_sql_reads_as_a_variable_is_refused_in_sql_text_alone(spark):
     feature = {"hashed": {"input_col": "a${x}", "num_buckets": 9}}
-    spec, found = fitted(spark, [("u",)], "`a${x}` string", **{"f${y}": feature})
+    spec, result = fitted(spark, [("u",)], "`a${x}` string", **{"f${y}": feature})
     assert spec.transform(spark.createDataFrame([("u",)], "`a${x}` string")).toArrow()["f${y}"].to_pylist() == list(
-        found["f${y}"]
+        result["f${y}"]
     )
     with pytest.raises(DataError, match=r"`f\$\{y\}` cannot be a name in SQL"):
         spec.to_sql("t")

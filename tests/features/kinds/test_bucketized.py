@@ -12,8 +12,8 @@ pytestmark = pytest.mark.usefixtures("compiled")
 
 def test_a_boundary_belongs_to_the_range_above_it(spark):
     xs = [None, math.nan, math.inf, -5.0, 0.0, 9.999, 10.0, 1e9]
-    spec, found = fitted(spark, [(x,) for x in xs], "x double", f={"bucketized": {"input_col": "x", "boundaries": [0, 10]}})
-    assert found["f"].tolist() == [0, 0, 0, 1, 2, 2, 3, 3]
+    spec, result = fitted(spark, [(x,) for x in xs], "x double", f={"bucketized": {"input_col": "x", "boundaries": [0, 10]}})
+    assert result["f"].tolist() == [0, 0, 0, 1, 2, 2, 3, 3]
     assert spec.outs["f"].width == 4
 
 

@@ -16,11 +16,11 @@ def test_parts_of_a_day(spark):
     days = [at, dt.datetime(1969, 12, 31, 23, 59, 59, 999999), None]
     parts = ["hour", "day_of_week", "day_of_month", "month"]
     conf = {"date_parts": {"input_col": "t", "parts": parts}}
-    _, found = fitted(spark, [(d,) for d in days], "t timestamp_ntz", f=conf)
-    assert found["f"].tolist() == [[18, 1, 23, 11], [24, 3, 31, 12], [0, 0, 0, 0]]
+    _, result = fitted(spark, [(d,) for d in days], "t timestamp_ntz", f=conf)
+    assert result["f"].tolist() == [[18, 1, 23, 11], [24, 3, 31, 12], [0, 0, 0, 0]]
     circle = {"date_parts": {"input_col": "t", "parts": ["hour"], "cyclic": True}}
-    _, found = fitted(spark, [(d,) for d in days], "t timestamp_ntz", f=circle)
+    _, result = fitted(spark, [(d,) for d in days], "t timestamp_ntz", f=circle)
     angle = 2 * math.pi * 17 / 24
-    assert found["f"][[0, 2]].tolist() == [[math.sin(angle), math.cos(angle)], [0, 0]]
+    assert result["f"][[0, 2]].tolist() == [[math.sin(angle), math.cos(angle)], [0, 0]]
     with pytest.raises(ConfError, match="is a date and has no hour"):
         fitted(spark, [(at.date(),)], "t date", f={"date_parts": {"input_col": "t", "parts": ["hour"]}})

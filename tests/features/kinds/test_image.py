@@ -31,10 +31,10 @@ def pixels(cells, **conf):
 
 
 def test_pixels_are_those_of_the_picture():
-    found = pixels([images.FILES["png"], None])
-    assert found.dtype == np.float32
-    assert np.array_equal(found[0], images.TALL.reshape(-1) / np.float32(255))
-    assert not found[1].any(), "NULL gives zeros"
+    result = pixels([images.FILES["png"], None])
+    assert result.dtype == np.float32
+    assert np.array_equal(result[0], images.TALL.reshape(-1) / np.float32(255))
+    assert not result[1].any(), "NULL gives zeros"
     gray = pixels([images.FILES["png"]], mode="gray")
     assert gray.shape == (1, 45)
     assert (gray * 255 == np.asarray(Image.fromarray(images.TALL).convert("L")).reshape(1, -1)).all()
@@ -102,14 +102,14 @@ def test_a_damaged_image_costs_its_own_row_alone(spark, home):
     run = Run(parse_conf(raw), spark, "2026-03")
     run.rows.replace(frame, PERIOD, {f"2026-0{m}": 40 for m in (1, 2, 3)})
     score(run, promote_or_keep(run, train(run)))
-    found = {row.id: row for row in run.predictions.read().collect()}
-    assert found.keys() == {row[0] for row in rows if row[1] == "2026-03"}
-    bad = found.pop(damaged)
+    result = {row.id: row for row in run.predictions.read().collect()}
+    assert result.keys() == {row[0] for row in rows if row[1] == "2026-03"}
+    bad = result.pop(damaged)
     assert bad.status == "quarantined"
     assert "column `photo`: the image of" in bad.reason
     assert "truncated" in bad.reason or "cannot be used" in bad.reason
-    assert {row.status for row in found.values()} == {"scored"}
-    assert np.mean([row.prediction == rows[i][2] for i, row in found.items()]) == 1
+    assert {row.status for row in result.values()} == {"scored"}
+    assert np.mean([row.prediction == rows[i][2] for i, row in result.items()]) == 1
 
 
 def test_a_folder_of_pictures_is_a_table(spark, home, tmp_path):

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("compiled")
 def test_clip_puts_outliers_on_the_quantiles(spark):
     xs = [*range(100), 10**6]
     conf = {"numeric": {"input_col": "x", "clip": [0.05, 0.95]}}
-    _, found = fitted(spark, [(x,) for x in xs], "x int", f=conf)
-    assert (found["f"].min(), found["f"].max()) == (5.0, 95.0)
+    _, result = fitted(spark, [(x,) for x in xs], "x int", f=conf)
+    assert (result["f"].min(), result["f"].max()) == (5.0, 95.0)
 
 
 def test_standard_and_minmax_are_what_scikit_learn_makes(spark):
@@ -80,14 +80,14 @@ def test_no_unit_and_no_offset_makes_a_feature_constant(spark):
         )
     }
     spec = Spec.fit(frame, {name: Feature.model_validate(conf) for name, conf in confs.items()})
-    found = spec.arrow(frame.toArrow())
+    result = spec.arrow(frame.toArrow())
     for name, (column, unit) in UNITS.items():
         state = spec.features[f"{name}_standard"].state
         assert state["factor"] == pytest.approx(1 / unit / (column / unit - (column / unit).mean()).std(), rel=1e-9)
-        assert found[f"{name}_standard"].std() == pytest.approx(1)
-        assert np.ptp(found[f"{name}_minmax"]) == pytest.approx(1)
-        assert len(np.unique(found[f"{name}_robust"])) > 100
-        assert len(np.unique(found[f"{name}_ranges"])) == (2 if name == "mostly" else 4)
+        assert result[f"{name}_standard"].std() == pytest.approx(1)
+        assert np.ptp(result[f"{name}_minmax"]) == pytest.approx(1)
+        assert len(np.unique(result[f"{name}_robust"])) > 100
+        assert len(np.unique(result[f"{name}_ranges"])) == (2 if name == "mostly" else 4)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.usefixtures("compiled")
 def test_unseen_values_have_indices_after_the_vocabulary(spark):
     conf = {"one_hot": {"input_col": "c", "handle_unseen": {"hashed": 5}}}
     spec, _ = fitted(spark, [("a",), ("b",), ("a",)], "c string", f=conf)
-    found = spec.arrow(pa.table({"c": ["a", "b", None, *map(str, range(100))]}))["f"]
-    assert found[:3].tolist() == [2, 3, 0]
-    assert set(found[3:]) == {4, 5, 6, 7, 8}
+    result = spec.arrow(pa.table({"c": ["a", "b", None, *map(str, range(100))]}))["f"]
+    assert result[:3].tolist() == [2, 3, 0]
+    assert set(result[3:]) == {4, 5, 6, 7, 8}
     assert spec.outs["f"].width == 9
 
 

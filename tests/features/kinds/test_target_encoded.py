@@ -69,11 +69,11 @@ def encoded(value, rows, smoothing):
     return double, (sum(labels) + Fraction(smoothing) * Fraction(positives, len(rows))) / (len(labels) + Fraction(smoothing))
 
 
-def oracle(asked, rows, smoothing, folds):
-    """For each row that is asked for, the value of the rows of other parts; of all rows for one without a part."""
+def oracle(queried, rows, smoothing, folds):
+    """For each row that is queried, the value of the rows of other parts; of all rows for one without a part."""
     return [
         encoded(value, [row for row in rows if part is None or row[2] % folds != part % folds], smoothing)
-        for value, _, part in asked
+        for value, _, part in queried
     ]
 
 
@@ -97,27 +97,27 @@ def test_both_forms_follow_from_the_counts(spark, case, smoothing, folds):
     family, rows = case
     spec = fitted(spark, rows, family, smoothing=smoothing, folds=folds)
     spec = Spec.from_json(spec.to_json())
-    asked = rows + [(value, True, part) for value in [*CELLS[family], None] for part in (None, 3)]
-    frame = spark.createDataFrame(table(asked, family)).coalesce(1)
+    queried = rows + [(value, True, part) for value in [*CELLS[family], None] for part in (None, 3)]
+    frame = spark.createDataFrame(table(queried, family)).coalesce(1)
     frame.createOrReplaceTempView("target_encoded")
     for form, parts in ((spec, False), (spec.out_of_fold("part"), True)):
-        wanted = oracle([(v, y, part if parts else None) for v, y, part in asked], rows, smoothing, folds)
-        found = form.arrow(table(asked, family))["f"]
-        assert found.dtype == np.float64
-        assert found.tolist() == [double for double, _ in wanted]
-        assert found.tolist() == pytest.approx([float(exact) for _, exact in wanted], rel=1e-14)
-        for given_ in (form.transform(frame), spark.sql(form.to_sql("target_encoded"))):
-            assert form.arrays(given_.toArrow())["f"].tobytes() == found.tobytes()
+        wanted = oracle([(v, y, part if parts else None) for v, y, part in queried], rows, smoothing, folds)
+        result = form.arrow(table(queried, family))["f"]
+        assert result.dtype == np.float64
+        assert result.tolist() == [double for double, _ in wanted]
+        assert result.tolist() == pytest.approx([float(exact) for _, exact in wanted], rel=1e-14)
+        for transformed in (form.transform(frame), spark.sql(form.to_sql("target_encoded"))):
+            assert form.arrays(transformed.toArrow())["f"].tobytes() == result.tobytes()
 
 
 def test_by_hand(spark):
     rows = [("a", True, 0), ("a", False, 1), ("a", True, 1), ("b", False, 0), (None, True, 1), ("b", False, 1)]
     spec = fitted(spark, rows, smoothing=2, folds=2)
     assert spec.features["f"].state["vocabulary"] == ["a", "b"]
-    asked = [(v, True, None) for v in ("a", "b", None, "new")]
-    assert values(spec, asked) == [(2 + 2 * 0.5) / 5, (0 + 2 * 0.5) / 4, 0.5, 0.5]
+    queried = [(v, True, None) for v in ("a", "b", None, "new")]
+    assert values(spec, queried) == [(2 + 2 * 0.5) / 5, (0 + 2 * 0.5) / 4, 0.5, 0.5]
     out_of_fold = spec.out_of_fold("part")
-    assert values(out_of_fold, asked) == values(spec, asked)
+    assert values(out_of_fold, queried) == values(spec, queried)
     first, second = ([(v, True, part) for v in ("a", "b", None, "new")] for part in (0, 1))
     assert values(out_of_fold, first) == [(1 + 2 * 0.5) / 4, (0 + 2 * 0.5) / 3, 0.5, 0.5]
     assert values(out_of_fold, second) == [(1 + 2 * 0.5) / 3, (0 + 2 * 0.5) / 3, 0.5, 0.5]
@@ -146,9 +146,9 @@ def test_scikit_learn_agrees_where_the_definitions_do(spark):
     spec = fitted(spark, rows, smoothing=4)
     encoder = TargetEncoder(smooth=4.0, target_type="binary", cv=PredefinedSplit(parts))
     assert values(spec.out_of_fold("part"), rows) == pytest.approx(encoder.fit_transform(x[:, None], y).ravel(), rel=1e-12)
-    asked = [*rows, ("new", True, 0)]
-    assert values(spec, asked) == pytest.approx(
-        encoder.transform(np.array([[v] for v, _, _ in asked], object)).ravel(), rel=1e-12
+    queried = [*rows, ("new", True, 0)]
+    assert values(spec, queried) == pytest.approx(
+        encoder.transform(np.array([[v] for v, _, _ in queried], object)).ravel(), rel=1e-12
     )
 
 
@@ -159,7 +159,7 @@ def test_scikit_learn_agrees_where_the_definitions_do(spark):
 @given(rows=drawn_rows("string", st.integers(0, 4)), part=st.integers(0, 1), flips=st.integers(1, 2**32 - 1))
 def test_labels_of_a_part_move_no_training_value_of_the_part(spark, rows, part, flips):
     changed = [(v, y != (p % 5 == part and bool(flips >> i & 1)), p) for i, (v, y, p) in enumerate(rows)]
-    before, after = (fitted(spark, some, smoothing=1).out_of_fold("part") for some in (rows, changed))
+    before, after = (fitted(spark, labels, smoothing=1).out_of_fold("part") for labels in (rows, changed))
     own = [row for row in rows if row[2] % 5 == part]
     assert values(before, own) == values(after, own)
     if sum(y for _, y, _ in rows) != sum(y for _, y, _ in changed):
@@ -180,9 +180,9 @@ def test_a_predictive_category_stays_predictive(spark):
     rng = random.Random(3)
     chances = {f"c{i}": rng.choice([0.05, 0.6]) for i in range(100)}
     rows = [(c, rng.random() < chances[c], rng.randrange(1_000_000)) for c in rng.choices(list(chances), k=6000)]
-    found = values(fitted(spark, rows).out_of_fold("part"), rows)
+    result = values(fitted(spark, rows).out_of_fold("part"), rows)
     labels = [y for _, y, _ in rows]
-    assert roc_auc_score(labels, found) > roc_auc_score(labels, [chances[c] for c, _, _ in rows]) - 0.02 > 0.75
+    assert roc_auc_score(labels, result) > roc_auc_score(labels, [chances[c] for c, _, _ in rows]) - 0.02 > 0.75
 
 
 # --- fitting ---
@@ -233,9 +233,9 @@ def noise(spark, label="rand(7) < 0.5"):
 
 
 def test_what_the_split_keeps_together_is_in_one_part_of_the_train_fold_alone(spark, home):
-    found = labelled_rows(use_case(spark, noise(spark))).rows.select("g", FOLD, PART).toPandas()
-    inside = found[found[FOLD] == "train"]
-    assert found[found[FOLD] != "train"][PART].isna().all()
+    result = labelled_rows(use_case(spark, noise(spark))).rows.select("g", FOLD, PART).toPandas()
+    inside = result[result[FOLD] == "train"]
+    assert result[result[FOLD] != "train"][PART].isna().all()
     assert (inside.groupby("g")[PART].nunique() == 1).all()
     assert inside[PART].min() < 10_000, "a salt of its own: the fold says nothing of the part"
     assert np.bincount(inside[PART].astype(int) % 5) / len(inside) == pytest.approx([0.2] * 5, abs=0.03)
@@ -245,21 +245,21 @@ def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve
     run = use_case(spark, noise(spark), report={"without": [["x"]]})
     from keyfold.models.sklearn import Estimator, Sklearn
 
-    seen, asked = {}, []
+    seen, queried = {}, []
     fit, probability = Sklearn.fit, Estimator.probability
     monkeypatch.setattr(
         Sklearn, "fit", lambda self, spec, arrays, y, *a: seen.setdefault("train", (arrays, y)) and fit(self, spec, arrays, y, *a)
     )
-    monkeypatch.setattr(Estimator, "probability", lambda self, arrays: asked.append(arrays) or probability(self, arrays))
+    monkeypatch.setattr(Estimator, "probability", lambda self, arrays: queried.append(arrays) or probability(self, arrays))
     version = train(run)
-    spec, found = fit_features(run)
+    spec, result = fit_features(run)
     assert run.jobs[-1].status == "done before"
-    rows = found.rows.orderBy("id").toArrow()
+    rows = result.rows.orderBy("id").toArrow()
     out_of_fold, serving = spec.out_of_fold(PART).arrow(rows)["c"], spec.arrow(rows)["c"]
     inside, y = rows[FOLD].to_numpy() == "train", rows[LABEL].to_numpy()
     arrays, labels = seen["train"]
     assert sorted(arrays["c"]) == sorted(out_of_fold[inside])
-    measured = next(arrays for arrays in asked if len(arrays["c"]) > 1000)  # the few before are made-up rows
+    measured = next(arrays for arrays in queried if len(arrays["c"]) > 1000)  # the few before are made-up rows
     assert sorted(measured["c"]) == sorted(serving[~inside])
     assert roc_auc_score(labels, arrays["c"]) == pytest.approx(0.5, abs=0.03)
     assert roc_auc_score(y[inside], serving[inside]) > 0.75
@@ -271,8 +271,8 @@ def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve
 def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(spark, home):
     rows = noise(spark, "if(id % 3 = 0, 'Yes', 'No')")
     run = use_case(spark, rows, data={"key": ["id"], "label": "y", "positive": "Yes"})
-    spec, found = fit_features(run)
-    test = [r.g for r in found.rows.where(col(FOLD) == "test").select("g").distinct().collect()]
+    spec, result = fit_features(run)
+    test = [r.g for r in result.rows.where(col(FOLD) == "test").select("g").distinct().collect()]
     changed = rows.selectExpr("id", "g", "c", "x", f"if(g in ({', '.join(map(str, test))}), 'Yes', y) y")
     again = use_case(spark, changed, data={"key": ["id"], "label": "y", "positive": "Yes"})
     assert fit_features(again)[0].digest == spec.digest

@@ -12,10 +12,10 @@ def test_words_and_their_pairs(spark):
     rows = [("A rose is a ROSE",), ("rose!",), (None,), ("",)]
     bag = {"text": {"input_col": "t", "max_tokens": 100, "ngrams": 2}}
     sequence = {"text": {"input_col": "t", "max_tokens": 2, "length": 3}}
-    spec, found = fitted(spark, rows, "t string", bag=bag, sequence=sequence)
+    spec, result = fitted(spark, rows, "t string", bag=bag, sequence=sequence)
     assert spec.features["bag"].state["vocabulary"] == ["rose", "a", "a rose", "is", "is a", "rose is"]
-    assert found["bag"].to_pylist() == [[3, 2, 5, 3, 2, 4, 7, 6, 4], [2], [], []]
-    assert found["sequence"].tolist() == [[3, 2, 1], [2, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert result["bag"].to_pylist() == [[3, 2, 5, 3, 2, 4, 7, 6, 4], [2], [], []]
+    assert result["sequence"].tolist() == [[3, 2, 1], [2, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def test_lower_case_agrees_with_unicode():

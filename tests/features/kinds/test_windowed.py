@@ -11,8 +11,8 @@ pytestmark = pytest.mark.usefixtures("compiled")
 
 def test_a_missing_window_is_described(spark):
     conf = {"windowed": {"input_col": "x", "column": "w", "over": "3 rows", "take": "mean"}}
-    spec, found = fitted(spark, [(1.0,), (None,)], "w double", f=conf)
-    assert found["f"].tolist() == [1.0, 1.0]
+    spec, result = fitted(spark, [(1.0,), (None,)], "w double", f=conf)
+    assert result["f"].tolist() == [1.0, 1.0]
     message = (
         r"no column `w`, which a feature takes \(mean of `x` over 3 rows; the feature table has it, and series\.States gives it\)"
     )

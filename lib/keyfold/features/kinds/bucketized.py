@@ -21,7 +21,7 @@ class Bucketized(Kind):
     Index 1 is below the first boundary, index 2 starts at the first boundary, and so on: a boundary belongs to the range above it.
     Output: one index in [0, number of boundaries + 2); int32 of shape (rows,).
     NULL: index 0, like NaN and infinity.
-    Errors: DataError if quantiles are asked for and the train fold has no number.
+    Errors: DataError if `num_buckets` is set and the train fold has no number.
     """
 
     takes: ClassVar = NUMBERS
@@ -66,7 +66,7 @@ class Bucketized(Kind):
         return {"boundaries": sorted(map(float, boundaries))}
 
     def is_constant(self, statistics: FeatureStatistics) -> bool:
-        """Whether quantiles are asked for and all numbers are equal."""
+        """Whether `num_buckets` is set and all numbers are equal."""
         return bool(statistics.counts) and statistics.counts[0].num_rows == 1
 
     def output(self, state: State) -> FeatureOutput:
