@@ -45,7 +45,7 @@ class _World(NamedTuple):
 
 
 class Clicks(EventLog):
-    """`source: {generator: clicks, …}`: a row an ad shown; `end` is the last day, whose clicks are not known yet."""
+    """Log of ads: one row per impression, with the true probability of a click; the clicks of the last day are unknown."""
 
     generator: Literal["clicks"] = Field(description="Name of the generator.")
 

@@ -1,4 +1,4 @@
-"""What generators share: a table drawn block by block, each block from its own stream, so that partitions change no row."""
+"""Base of the generators: tables drawn block by block, each from its own random stream, so that partitions change no row."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -24,17 +24,17 @@ _ARROW = {
 
 
 class Generator(Section):
-    """`source: {generator: name, seed: 0, …}`: a made-up table. A subclass says what is in a block."""
+    """A generated table; a subclass draws its blocks."""
 
     seed: int = Field(0, ge=0, lt=2**63, description="Random seed; the same seed gives the same rows.")
 
-    types: ClassVar[Mapping[str, str]]  # the columns, as Spark names their types
-    size: ClassVar[int] = 1_000  # how many things are drawn at once
-    layouts: ClassVar[Mapping[str, Sequence[str]]] = {}  # by name the columns of layouts, for `data.versions`
+    types: ClassVar[Mapping[str, str]]  # Spark types by column
+    size: ClassVar[int] = 1_000  # number of things per block
+    layouts: ClassVar[Mapping[str, Sequence[str]]] = {}  # columns by layout, for `data.versions`
 
     @property
     def things(self) -> int:
-        """How many are drawn in all; a thing has any number of rows."""
+        """Number of things to draw, such as customers; a thing has any number of rows."""
         raise NotImplementedError
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
@@ -52,12 +52,12 @@ class Generator(Section):
         return blocks.mapInArrow(make, ", ".join(f"{name} {kind}" for name, kind in self.types.items()))
 
     def layout(self, spark: "SparkSession", name: str) -> "DataFrame":
-        """The rows that are in one of the layouts."""
+        """The rows of one layout, with its columns."""
         raise NotImplementedError
 
 
 class EventLog(Generator):
-    """One row an event, each drawn by its number alone. What came of those of `end`, the last day, is not known yet: NULL."""
+    """One row per event. The outcomes of the last day, `end`, are unknown (NULL)."""
 
     rows: int = Field(200_000, ge=1, le=2**50, description="Number of rows.")
     days: int = Field(28, ge=2, le=10_000, description="Number of days, up to the end.")
@@ -76,7 +76,7 @@ class EventLog(Generator):
 
     @property
     def things(self) -> int:
-        """The rows."""
+        """The number of rows."""
         return self.rows
 
     def days_of(self, rng: np.random.Generator) -> tuple[NDArray[np.datetime64], Bools]:
@@ -98,7 +98,7 @@ def schema_of(types: Mapping[str, str]) -> pa.Schema:
 def as_arrow(
     schema: pa.Schema, columns: ColumnArrays, names: Mapping[str, list[str]], unknown: Mapping[str, Bools]
 ) -> pa.RecordBatch:
-    """Columns as Arrow: text as integer codes into its `names`; where `unknown`, NULL."""
+    """Columns as Arrow. A text column has integer codes of its `names`; `unknown` values become NULL."""
 
     def made(field: pa.Field) -> pa.Array:
         if field.type == pa.string():
@@ -109,7 +109,7 @@ def as_arrow(
 
 
 def cumulative_shares(weights: ArrayLike) -> Doubles:
-    """Cumulative shares that `drawn` takes, of weights that are 0 or more."""
+    """Cumulative shares for `draw`, of weights that are 0 or more."""
     weighed = np.asarray(weights, np.float64)
     return np.cumsum(weighed) / weighed.sum()
 
@@ -121,7 +121,7 @@ def draw(rng: np.random.Generator, cdf: Doubles, n: int) -> Int64s:
 
 
 def sparse_ids(numbers: Int64s) -> Int64s:
-    """Ids by a bijection of 54 bits: unique, and half of them above 2^53, where a double loses the last bit."""
+    """Unique ids by a bijection of 54 bits; half of them exceed 2^53, where a double loses the last bit."""
     x, low = numbers.astype(np.uint64), np.uint64(2**54 - 1)
     for odd in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03):
         x = x * np.uint64(odd) & low
@@ -130,11 +130,11 @@ def sparse_ids(numbers: Int64s) -> Int64s:
 
 
 def chance(log_odds: Doubles) -> Doubles:
-    """The true probability, of six digits, so that what is written is what was drawn with."""
+    """Probabilities of log-odds, rounded to six digits, so that the written probability is the one drawn with."""
     return np.round(1 / (1 + np.exp(-log_odds)), 6)
 
 
 def crossing(rng: np.random.Generator, rows: int, columns: int, strength: float) -> Doubles:
-    """rows x columns of log-odds that no sum of a row's and a column's own effect explains: their means are 0 both ways."""
+    """Interaction effects, log-odds (rows, columns), whose means by row and by column are 0."""
     drawn = rng.standard_normal((rows, columns))
     return strength * (drawn - drawn.mean(0) - drawn.mean(1, keepdims=True) + drawn.mean())

@@ -12,7 +12,7 @@ PULL = 0.5  # how much of the mean of the last five changes is in the next
 
 
 class Prices(Generator):
-    """`source: {generator: prices, …}`: a row a symbol and working day, with its price and the change since the day before in percent."""
+    """Stock prices: one row per stock and working day, with the price and its change since the day before in percent."""
 
     generator: Literal["prices"] = Field(description="Name of the generator.")
     symbols: int = Field(5, ge=1, le=1_000_000, description="Number of stocks.")

@@ -43,7 +43,7 @@ class _World(NamedTuple):
 
 
 class Retail(EventLog):
-    """`source: {generator: retail, …}`: a row a purchase; layout `thin` until `rich_days` before the end, then `rich`."""
+    """Purchases of a retail chain, one row each: in the layout `thin`, and in the last `rich_days` days in the layout `rich`."""
 
     generator: Literal["retail"] = Field(description="Name of the generator.")
     days: int = Field(360, ge=2, le=10_000, description="Number of days, up to the end.")

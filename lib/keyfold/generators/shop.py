@@ -42,7 +42,7 @@ class _World(NamedTuple):
 
 
 class Shop(EventLog):
-    """`source: {generator: shop, …}`: a row a visitor and product; `end` is the last day, whose purchases are not known yet."""
+    """Visits of a shop: one row per visitor and product, with the true probability of a purchase; those of the last day are unknown."""
 
     generator: Literal["shop"] = Field(description="Name of the generator.")
 

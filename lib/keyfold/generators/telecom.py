@@ -82,10 +82,7 @@ class _People(NamedTuple):
 
 
 class Telecom(Generator):
-    """`source: {generator: telecom, …}`: a seeded synthetic history with the truth behind each label.
-
-    `customers`: how many ever join; the few who join after the last month have no rows yet. `end`: the last month.
-    """
+    """Monthly history of the customers of a telecom company: one row per customer and month, with the true probability of leaving."""
 
     generator: Literal["telecom"] = Field(description="Name of the generator.")
     customers: int = Field(

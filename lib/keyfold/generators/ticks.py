@@ -18,7 +18,7 @@ STATES = SPREADS * IMBALANCES * TRENDS * VOLUMES
 
 
 class Ticks(Generator):
-    """`source: {generator: ticks, …}`: a row a tick; from `rows` = 1,900 on all states occur."""
+    """Ticks of an order book, one row each; from 1,900 rows on, every state occurs."""
 
     generator: Literal["ticks"] = Field(description="Name of the generator.")
     rows: int = Field(20_000, ge=1, le=2**50, description="Number of ticks; from 1,900 on, every state occurs.")
