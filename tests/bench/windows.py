@@ -83,7 +83,7 @@ def tiled(minutes: int, repeats: int) -> list[Record]:
         window = {"windowed": {"input_col": "x", "over": "90 days", "take": "mean", **tile}}
         made = parse_conf({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": {"w": window}}).windows
         assert made is not None
-        return lambda: [None for _ in window_batches(made, rows.column_names, rows.to_batches(20_000))] and None
+        return lambda: [None for _ in window_batches(made, rows.to_batches(20_000))] and None
 
     cases = {"by hours": case(tile="hour"), "by days": case(tile="day"), "frame by frame": case()}
     return run_cases(f"90 days over {minutes:,} minutes", cases, peer="by hours", repeats=repeats, rows=minutes, warmup=0)

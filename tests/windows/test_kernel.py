@@ -44,7 +44,7 @@ def batch(made, rows, states=None):
     ks, ats, xs, state = (list(c) for c in zip(*(line[1:] for line in lines), strict=True))
     columns = [pa.array(ks, pa.int64()), pa.array(ats, pa.timestamp("us", "UTC")), pa.array(xs, pa.float64())]
     states_ = [pa.array(state, STATE_TYPE)] if states else []
-    return pa.RecordBatch.from_arrays([*columns, *states_], ["k", "t", "x", *(["state"] if states else [])])
+    return pa.RecordBatch.from_arrays([*columns, *states_], ["k", "t", "x", *([STATE] if states else [])])
 
 
 def run(made, rows, cuts=(), states=None):
@@ -52,7 +52,7 @@ def run(made, rows, cuts=(), states=None):
     whole = batch(made, rows, states)
     places = sorted({0, whole.num_rows, *(c % (whole.num_rows + 1) for c in cuts)})
     parts = [whole.slice(a, b - a) for a, b in pairwise(places)] or [whole]
-    return pa.Table.from_batches(list(window_batches(made, ["k", "t", "x"], parts)))
+    return pa.Table.from_batches(list(window_batches(made, parts)))
 
 
 def states_of(table, before=None):

@@ -9,6 +9,7 @@ from keyfold.core.names import KNOWN, PERIOD, STATE
 from keyfold.core.sql import col
 from keyfold.core.types import DAYS, HASHED, NUMBERS, family_of, require_family
 from keyfold.engine import functions as F
+from keyfold.engine.arrow import map_batches
 from keyfold.errors import DataError, suggestion
 from keyfold.feature_store.point_in_time import time_micros
 from keyfold.features.fitting import ARROW_SETTINGS
@@ -30,18 +31,15 @@ def add_windows(definition: SeriesDefinition, rows: "DataFrame", states: "DataFr
     from pyspark.sql.pandas.types import from_arrow_type
     from pyspark.sql.types import DoubleType, StructField, StructType
 
-    names = rows.columns
-    number = {c: f"_{i}" for i, c in enumerate(names)}
-    # By number: PySpark's mapInArrow cannot find a column whose name has dots or back-quotes.
-    numbered = rows.toDF(*number.values())
+    lines = rows
     if states is not None:
-        numbered = numbered.unionByName(states.toDF(*(number[c] for c in definition.by), STATE), allowMissingColumns=True)
-    series = [number[c] for c in definition.by]
-    together = numbered.repartition(*series) if series else numbered.repartition(1)
-    ordered = together.sortWithinPartitions(*series, *(number[c] for c in (definition.time, *definition.ties)))
+        lines = rows.unionByName(states.select(*map(col, [*definition.by, STATE])), allowMissingColumns=True)
+    series = [*map(col, definition.by)]
+    together = lines.repartition(*series) if series else lines.repartition(1)
+    ordered = together.sortWithinPartitions(*series, *map(col, (definition.time, *definition.ties)))
     state = StructField(STATE, from_arrow_type(STATE_TYPE))
     schema = StructType([*rows.schema.fields, *(StructField(w.name, DoubleType()) for w in definition.windows), state])
-    return ordered.mapInArrow(partial(window_batches, definition, names), schema)
+    return map_batches(ordered, partial(window_batches, definition), schema)
 
 
 def latest_states(table: "DataFrame", definition: SeriesDefinition, period: str | None = None) -> "DataFrame":

@@ -13,6 +13,7 @@ from keyfold.core import digests, hashing, sql
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.sql import col
 from keyfold.core.types import HASHED, ArrowValue, SqlValue, arrow_cast, family_of, sql_cast
+from keyfold.engine.arrow import map_batches
 from keyfold.errors import DataError, suggestion
 from keyfold.features import matrix
 from keyfold.features.fitting import Target
@@ -77,9 +78,8 @@ class Spec:
         from pyspark.sql.types import StructField, StructType
 
         features = self.transform(frame, keep)
-        numbered = features.toDF(*(f"_{i}" for i in range(len(features.columns))))
         schema = StructType([*features.schema.fields[: len(keep)], StructField(into, VectorUDT(), nullable=False)])
-        return numbered.mapInArrow(partial(_assemble, self.outs), schema)
+        return map_batches(features, partial(_assemble, self.outs), schema)
 
     def out_of_fold(self, part: str) -> "Spec":
         """The spec for training rows. It reads the row's part (see `Target`) from a column; NULL gives the values of scoring."""

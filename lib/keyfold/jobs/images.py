@@ -16,6 +16,7 @@ from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
 from keyfold.engine import functions as F
+from keyfold.engine.arrow import map_batches
 from keyfold.engine.session import parallel_tasks
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.imaging.decoder_process import Decoder, DecoderOptions
@@ -98,7 +99,7 @@ def _stamp(rows: "DataFrame", column: str) -> str:
     """Another one once a file that the manifest names is changed, by size or time; of bytes the table's version tells."""
     if rows.schema[column].dataType.simpleString() == "binary":
         return ""
-    files = _mapped(rows.select(col(column)), _stamps, "stamp string")
+    files = map_batches(rows.select(col(column)), _stamps, "stamp string")
     return str(files.select(F.sum(F.xxhash64("stamp").cast("decimal(20,0)"))).collect()[0][0])  # whatever the order of rows
 
 
@@ -134,7 +135,7 @@ def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table
     fields = [StructField(name, from_arrow_type(type_)) for name, type_ in _TYPES.items()]
     schema = StructType([*dealt.schema.fields[: len(key)], *fields])
     with run.step("make") as step:
-        made = _mapped(dealt, partial(_made, conf.decoder_options, len(key), folder), schema)
+        made = map_batches(dealt, partial(_made, conf.decoder_options, len(key), folder), schema)
         made = made.withColumns({"period": F.lit(period), "run_id": F.lit(job.run_id), "made_at": F.current_timestamp()})
         made = made.select(*map(col, [*key, *MADE]))
         told: dict[str, Any] = {"job": "images", "run_id": job.run_id, "counts": {"read": keys}}
@@ -146,11 +147,6 @@ def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table
     return keys
 
 
-def _mapped(rows: "DataFrame", of: Any, schema: Any) -> "DataFrame":
-    # By number: PySpark's mapInArrow cannot find a column whose name has dots or back-quotes.
-    return rows.toDF(*(f"_{i}" for i in range(len(rows.columns)))).mapInArrow(of, schema)
-
-
 def _dealt(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame":
     """In tasks that have as many pixels each: largest first they are dealt out like cards, there and back."""
     from pyspark.sql import Window
@@ -160,7 +156,7 @@ def _dealt(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame
     tasks = max(1, min(keys, 4 * parallel_tasks(run.spark)))
     spread = rows.repartition(tasks)
     schema = StructType([*rows.schema.fields[: len(key)], StructField("keyfold_pixels", LongType())])
-    sizes = _mapped(spread, partial(_sizes, conf.decoder_options, len(key)), schema)
+    sizes = map_batches(spread, partial(_sizes, conf.decoder_options, len(key)), schema)
     place = F.row_number().over(Window.orderBy(col("keyfold_pixels").desc(), *map(col, key))) - 1
     at = place % (2 * tasks)
     task = F.when(at < tasks, at).otherwise(2 * tasks - 1 - at)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from keyfold.core.sql import col, column, quote_identifier
 from keyfold.dataset.fit_features import SPECS
+from keyfold.engine.arrow import map_batches
 from keyfold.engine.tables import Tables
 from keyfold.errors import DataError, suggestion
 from keyfold.features.certificate import bits_differ
@@ -75,9 +76,8 @@ def compare_specs(rows: "DataFrame", a: Spec, b: Spec) -> list[Difference]:
         spec.transform(rows)
     if not names:
         return []
-    numbered = rows.select(*(col(c).alias(f"_{i}") for i, c in enumerate(columns)))
-    work = partial(_differences, a.to_json(), b.to_json(), names, columns)
-    by_task = numbered.mapInArrow(work, _SCHEMA).collect()
+    work = partial(_differences, a.to_json(), b.to_json(), names)
+    by_task = map_batches(rows.select(*map(col, columns)), work, _SCHEMA).collect()
     return [_whole(name, [row for row in by_task if row.feature == i]) for i, name in enumerate(names)]
 
 
@@ -104,13 +104,10 @@ def _width(name: str, a: Spec, b: Spec) -> str:
     return f", {before:,} → {after:,} columns" if before != after else ""
 
 
-def _differences(
-    a: str, b: str, names: list[str], columns: list[str], incoming: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
+def _differences(a: str, b: str, names: list[str], incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """On a worker: what `_SCHEMA` says, by batch and feature."""
     specs = Spec.from_json(a), Spec.from_json(b)
-    for numbered in incoming:
-        batch = numbered.rename_columns(columns)
+    for batch in incoming:
         before, after = (spec.arrow(batch) for spec in specs)
         cells = [_cells(i, batch, specs[0], name, before[name], after[name]) for i, name in enumerate(names)]
         yield pa.RecordBatch.from_pylist(cells, pa.schema(_FIELDS))

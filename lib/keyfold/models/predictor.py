@@ -62,11 +62,11 @@ class Predictor(Protocol):
 
 
 def predict_batches(
-    packed: bytes, digest: str, key: tuple[str, ...], names: list[str], batches: Iterator[pa.RecordBatch]
+    packed: bytes, digest: str, key: tuple[str, ...], batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """The outcomes of batches in a worker, whose columns are `names`; a worker loads the model once."""
+    """The outcomes of batches in a worker; a worker loads the model once."""
     model = _unpacked(digest, packed)
-    for batch in _slices(batches, model.rows_at_once, names):
+    for batch in _slices(batches, model.rows_at_once):
         outcome = predict_rows(model, batch)
         columns = [*(batch.column(k) for k in key), outcome["status"], outcome["reason"], batch.column(FOLD)]
         out = pa.RecordBatch.from_arrays([*columns, outcome["prediction"], outcome["probability"]], names=[*key, *_OUTCOME])
@@ -75,9 +75,8 @@ def predict_batches(
         yield out
 
 
-def _slices(batches: Iterator[pa.RecordBatch], rows: int, names: list[str]) -> Iterator[pa.RecordBatch]:
-    for numbered in batches:
-        batch = numbered.rename_columns(names)
+def _slices(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
         yield from (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
 
 

@@ -11,6 +11,7 @@ from keyfold.core.names import FOLD, PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import imputation, labelled_rows
 from keyfold.engine import functions as F
+from keyfold.engine.arrow import map_batches
 from keyfold.engine.session import arrow_batch_settings, parallel_tasks, temporary_settings
 from keyfold.errors import DataError
 from keyfold.feature_store import table
@@ -171,13 +172,10 @@ def _answered(run: "Run", model: predictor.Predictor, digest: str, packed: bytes
 
     key = run.conf.data.key
     names = list(dict.fromkeys([*key, *model.columns, FOLD]))
-    # By number: PySpark's mapInArrow cannot find a column whose name has dots or back-quotes.
-    numbered = [col(name).alias(f"_{i}") for i, name in enumerate(names)]
-    taken = rows.select(*numbered)
     added: dict[str, DataType] = {"status": StringType(), "reason": StringType(), "fold": StringType()}
     added |= {"prediction": from_arrow_type(model.prediction_type), "probability": DoubleType()}
     schema = StructType([rows.schema[k] for k in key] + [StructField(name, type_) for name, type_ in added.items()])
-    return taken.mapInArrow(partial(predictor.predict_batches, packed, digest, tuple(key), names), schema)
+    return map_batches(rows.select(*map(col, names)), partial(predictor.predict_batches, packed, digest, tuple(key)), schema)
 
 
 def _refusals(folds: Folds, repeated: "DataFrame") -> "DataFrame":

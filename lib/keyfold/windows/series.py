@@ -4,7 +4,7 @@ A row that carries a state (see `feature_table`) comes before the rows of its se
 next; so memory is bounded by a batch and by what the windows reach, not by the series.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,14 +62,13 @@ class SeriesPast(NamedTuple):
         return SeriesPast(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
 
-def window_batches(made: SeriesDefinition, names: Sequence[str], some: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Batches in order, with their windows, and on the last row of each series its state.
+def window_batches(made: SeriesDefinition, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Adds to ordered batches their windows and, on the last row of each series, its state.
 
-    Their columns are those of the rows, `names` in this order, and maybe the states of series. DataError where two rows of a series are of
-    one time and nothing tells which is first.
+    A last column STATE, if there is one, holds the states of series so far. DataError if two rows of a series have the same time and ties.
     """
     past: SeriesPast | None = None
-    for taken, following in _with_next(SeriesBatch(made, names, b) for b in some if b.num_rows):
+    for taken, following in _with_next(SeriesBatch(made, b) for b in batches if b.num_rows):
         goes_on = following is not None and taken.before(following)
         yield from taken.windows(past, goes_on=goes_on)
         past = taken.left
@@ -90,9 +89,10 @@ class SeriesBatch:
 
     left: SeriesPast | None = None  # of the last series, where it goes on
 
-    def __init__(self, made: SeriesDefinition, names: Sequence[str], batch: pa.RecordBatch) -> None:
-        self.made, self.names, self.batch = made, list(names), batch
-        self.column = dict(zip([*names, STATE], batch.columns, strict=False))
+    def __init__(self, made: SeriesDefinition, batch: pa.RecordBatch) -> None:
+        self.made, self.batch = made, batch
+        self.column = dict(zip(batch.schema.names, batch.columns, strict=True))
+        self.names = [name for name in self.column if name != STATE]
         state = self.column.get(STATE)
         self.data: Bools = np.ones(batch.num_rows, bool) if state is None else _bools(state.is_null())
         changed = ~_same([self.column[c] for c in made.by], batch.num_rows)
@@ -299,7 +299,7 @@ class States:
         lines = pa.concat_tables([states, rows], promote_options="default").select([*names, STATE])
         order: Any = [(c, "ascending", "at_start") for c in (*made.by, made.time, *made.ties)]
         ordered = lines.take(pc.sort_indices(lines, order)).combine_chunks()
-        return pa.Table.from_batches(list(window_batches(made, names, ordered.to_batches())))
+        return pa.Table.from_batches(list(window_batches(made, ordered.to_batches())))
 
 
 def _keys(made: SeriesDefinition, rows: pa.Table) -> list[tuple[Any, ...]]:
