@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyfold.conf.use_case import parse_conf
-from keyfold.engine.commits import RECORDS, Commit, CommitLog
+from keyfold.engine.commit_records import RECORDS
+from keyfold.engine.commits import Commit, CommitLog
 from keyfold.engine.tables import Table, Tables
 from keyfold.errors import DataError, PromiseError
 from keyfold.feature_store import table as feature_table
@@ -243,6 +244,6 @@ def test_what_is_not_known_may_have_changed_everything(commits, forgotten):
             assert there[1] >= there[0]
             assert log is known or all(not c.touches("p", value) for c in made[there[1] + 1 :])
     assert latest.version == 0
-    assert whole.whole and (not known.whole or len([*known]) == len(made))
+    assert whole.complete and (not known.complete or len([*known]) == len(made))
     assert known.proves(["k"]) <= whole.proves(["k"])
-    assert not known.proves(["k"]) or known.whole
+    assert not known.proves(["k"]) or known.complete

@@ -17,7 +17,7 @@ from test_commits import age
 
 from keyfold.conf.score import Action
 from keyfold.conf.use_case import parse_conf
-from keyfold.engine.commits import RECORDS
+from keyfold.engine.commit_records import RECORDS
 from keyfold.engine.session import arrow_batch_settings
 from keyfold.engine.tables import Table
 from keyfold.errors import DataError, PromiseError, RowsError

@@ -52,6 +52,11 @@ def array_expression(items: Iterable[str]) -> str:
     return f"array({', '.join(items)})"
 
 
+def is_one_of(name: str, texts: Iterable[str]) -> str:
+    """The condition that a column of text is one of `texts`."""
+    return f"{quote_identifier(name)} IN ({', '.join(map(text_literal, texts))})"
+
+
 def column(expression: str) -> "Column":
     """The Column of an expression."""
     from pyspark.sql import functions as F

@@ -13,7 +13,7 @@ from keyfold.core.types import family_of
 from keyfold.dataset import imputation
 from keyfold.dataset.imputation import Imputations
 from keyfold.engine import functions as F
-from keyfold.engine.tables import TableVersion
+from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features.fitting import Target
 from keyfold.models.label import Label

@@ -33,7 +33,8 @@ from keyfold.windows.series import SeriesDefinition
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from keyfold.engine.tables import Table, TableVersion
+    from keyfold.engine.table_versions import TableVersion
+    from keyfold.engine.tables import Table
     from keyfold.runtime.run import Run
 
 JOB = "windows"

@@ -98,8 +98,8 @@ def plan_ingest(now: dict[str, dict[str, Any]], table: "Table", reading: str, so
     """What is to be read, of a source (a digest) that is read in this way (a digest)."""
     log = table.log() if table.exists() else CommitLog([])
     commits = ingest_commits(log)
-    there = _there(table) if commits or not log.whole else {}
-    unknown = set() if log.whole else _unknown(there, {c.metadata["run_id"] for c in commits})
+    there = _there(table) if commits or not log.complete else {}
+    unknown = set() if log.complete else _unknown(there, {c.metadata["run_id"] for c in commits})
     last = next((c for c in commits if c.metadata.get("source") == source), None)
     if last and last.metadata["reading"] != reading:
         # What the source gave in the former reading may have other periods now.

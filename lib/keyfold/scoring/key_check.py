@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold.core.names import REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
-from keyfold.engine.tables import TableVersion
+from keyfold.engine.table_versions import TableVersion
 from keyfold.runtime.quarantine import quarantine_rows
 
 if TYPE_CHECKING:

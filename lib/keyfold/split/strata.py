@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from keyfold.conf.use_case import Conf
-    from keyfold.engine.tables import TableVersion
+    from keyfold.engine.table_versions import TableVersion
     from keyfold.runtime.run import Run
 
 TABLE, GROUPS = "keyfold.strata", "keyfold.strata_groups"

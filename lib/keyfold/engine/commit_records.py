@@ -1,0 +1,88 @@
+"""keyfold's records of commits, in the table `keyfold.commits`: they outlive Delta's history, which is cleaned up after a while.
+
+Each of keyfold's commits is recorded once its rows are checked. Commits by others, and those of jobs that were killed before the record,
+are recorded when they are a week old or the history no longer begins at version 0.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from keyfold.core.sql import col
+from keyfold.engine.commits import Commit
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+RECORDS = "keyfold.commits"
+OLD = timedelta(days=7)  # well below the 30 days for which Delta keeps its log by default
+_COLUMNS = (
+    "table_id string, name string, version bigint, at timestamp, operation string, rows bigint, metadata string, memory string, "
+    "files string, checked boolean"
+)
+_MEMORY = "files"  # the part of an ingest's metadata that grows with the source
+
+
+class RecordsTable(Protocol):
+    """The table of the records."""
+
+    spark: "SparkSession"
+
+    def exists(self) -> bool:
+        """Whether it exists."""
+
+    def read(self) -> "DataFrame":
+        """Its rows."""
+
+    def append(self, frame: "DataFrame") -> None:
+        """Adds rows in one commit."""
+
+
+class CommitRecords:
+    """The records of the commits of one table."""
+
+    def __init__(self, table: RecordsTable, table_id: str, name: str) -> None:
+        self.table, self.id, self.name = table, table_id, name
+
+    def read(self) -> dict[int, Commit]:
+        """Commits by version, without their memory of files."""
+        if not self.table.exists():
+            return {}
+        rows = self.table.read().where(col("table_id") == self.id)
+        commits: dict[int, Commit] = {}
+        for row in rows.select("version", "rows", "metadata", "at", "operation", "files", "checked").collect():
+            other = commits.get(row.version)
+            commit = Commit(row.version, row.rows, json.loads(row.metadata), row.at, row.operation, row.files, row.checked)
+            commits[row.version] = other if other and other.checked else commit
+        return commits
+
+    def memory(self, version: int) -> dict[str, Any]:
+        """The memory of files in the metadata of a commit."""
+        rows = self.table.read().where((col("table_id") == self.id) & (col("version") == version))
+        memories = rows.where("memory is not null").select("memory").take(1)
+        return dict(json.loads(memories[0].memory)) if memories else {}
+
+    def add(self, commits: Iterable[Commit]) -> None:
+        """Records commits; recording one twice has no effect."""
+        rows = [self._row(commit) for commit in commits]
+        self.table.append(self.table.spark.createDataFrame(rows, _COLUMNS).coalesce(1))
+
+    def _row(self, commit: Commit) -> tuple[Any, ...]:
+        metadata: Mapping[str, Any] = {k: v for k, v in commit.metadata.items() if k != _MEMORY}
+        memory = json.dumps({_MEMORY: commit.metadata[_MEMORY]}) if _MEMORY in commit.metadata else None
+        return (
+            self.id, self.name, commit.version, commit.at, commit.operation, commit.rows, json.dumps(metadata), memory,
+            commit.files, commit.checked,
+        )  # fmt: skip
+
+
+def merge_commits(recorded: Mapping[int, Commit], live: Iterable[Commit]) -> dict[int, Commit]:
+    """Recorded commits and those of the history; the history's come first, `checked` comes from the records."""
+    return {**recorded} | {c.version: c._replace(checked=c.version in recorded and recorded[c.version].checked) for c in live}
+
+
+def unknown_versions(recorded: Mapping[int, Commit], live: Sequence[Commit]) -> range:
+    """The versions without a record just before the oldest one in the history (`live`, newest first)."""
+    first = live[-1].version
+    return range(max((v for v in recorded if v < first), default=first - 1) + 1, first)
