@@ -11,6 +11,6 @@ def names_and_rows(batches):
 
 
 def test_batches_have_the_names_of_the_frame(spark):
-    frame = spark.range(2).toDF("a.`b` c").selectExpr("`a.``b`` c`", "1 AS `${x}`")
+    frame = spark.range(2).select("id", "id").toDF("a.`b` c", "${x}")
     found = map_batches(frame, names_and_rows, "names array<string>, x bigint").collect()
     assert sorted(map(tuple, found)) == [(["a.`b` c", "${x}"], 0), (["a.`b` c", "${x}"], 1)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from keyfold.cli import runner
 from keyfold.conf.columns import declared_columns
 from keyfold.core.derived import Derived, raw_columns
+from keyfold.core.names import CONTENT
 from keyfold.errors import DataError, suggestion
 from keyfold.features.inputs import columns_of as columns_of_kinds
 from keyfold.ingestion import sources
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from keyfold.conf.data import Data
     from keyfold.conf.use_case import Conf
 
-_OWN = ("keyfold_", "content_key", "_c0")  # columns that keyfold adds
+_OWN = ("keyfold_", CONTENT, "_c0")  # columns that keyfold adds
 
 
 def check_inputs(conf: "Conf", *, reads_source: bool) -> None:

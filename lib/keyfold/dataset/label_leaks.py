@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.core import hashing, sql
-from keyfold.core.names import UNIT
+from keyfold.core.names import LABEL, UNIT
 from keyfold.core.row_hash import sample_place
 from keyfold.core.types import DAYS, NUMBERS, SqlValue, family_of
 from keyfold.evaluation import label_leakage
@@ -46,14 +46,12 @@ def find_leaks(
 
     `texts`: of columns that are read word by word an SQL expression of their words.
     """
-    from keyfold.core.names import LABEL
-
     if not columns:
         return []
     texts = {name: words for name, words in (texts or {}).items() if name in columns}
     wanted = min(ROWS, CELLS // (len(columns) + _LENGTH * len(texts)))
     some = rows if n <= wanted else rows.where(sample_place(rows, folds.key, "leaks") < round(wanted / n * hashing.PARTS))
-    half = sql.column(f"{hashing.sql_reduce('keyfold_unit', 2)} = 0").alias("half")
+    half = sql.column(f"{hashing.sql_reduce(UNIT, 2)} = 0").alias("half")
     taken = [_value(rows, column).alias(f"c{i}") for i, column in enumerate(columns)]
     taken += [
         sql.column(f"array_distinct(transform({words}, g -> pmod(xxhash64(g), {_WORDS})))").alias(f"w{i}")

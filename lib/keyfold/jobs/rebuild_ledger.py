@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
 from keyfold.engine.commits import Commit
 from keyfold.engine.tables import Table
@@ -11,7 +12,7 @@ from keyfold.runtime.run import LEDGER, LEDGER_COLUMNS
 if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
-_BY = {"ingest": "keyfold_period", "score": "period", "images": "period"}
+_BY = {"ingest": PERIOD, "score": "period", "images": "period"}
 
 
 def rebuild_ledger(run: "Run") -> None:
