@@ -235,7 +235,7 @@ def test_a_row_alone_has_the_windows_of_the_batch(spark, home, tmp_path):
         got, wanted = states.windows(row), later.slice(i, 1)
         for name in WINDOWS:
             assert repr(got[name][0].as_py()) == repr(wanted[name][0].as_py()), (name, row.to_pylist())
-        states.take_in(row)
+        states.update(row)
     with pytest.raises(DataError, match="windows: the rows have no column `x`"):
         states.windows(raw.drop_columns(["x"]))
     with pytest.raises(DataError, match="`day` is NULL in 1 rows"):
@@ -268,7 +268,7 @@ def test_prices_are_replayed_day_by_day(spark, home):
     raw = all_.select(["Date", "stock", "value", "change"])
     definition = made.windows
     states = States(definition)
-    states.take_in(raw.filter(pa.compute.less(raw["Date"], days[0])))
+    states.update(raw.filter(pa.compute.less(raw["Date"], days[0])))
     names = [w.name for w in definition.windows]
     for day in days:
         today = pa.compute.equal(raw["Date"], day)
@@ -276,7 +276,7 @@ def test_prices_are_replayed_day_by_day(spark, home):
         for name in names:
             pair = (t[name].to_numpy().view(np.int64).tolist() for t in (replayed, all_.filter(today)))
             assert len({tuple(bits) for bits in pair}) == 1, (day, name)
-        states.take_in(raw.filter(today))
+        states.update(raw.filter(today))
     assert len(days) == 250
 
 

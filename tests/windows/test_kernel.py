@@ -382,7 +382,7 @@ def test_two_rows_of_one_time_are_refused():
     rows = [(7, 5, 1.0), (7, 5, 2.0)]
     with pytest.raises(
         DataError,
-        match=r"two rows of k 7 have the same t \(1970-01-01 00:00:00.000005\+00:00\), so which is first cannot be told; name what tells",
+        match=r"two rows of k 7 have the same t \(1970-01-01 00:00:00.000005\+00:00\), so their order is undefined; name a column",
     ):
         run(made_of([{"over": "1 row", "take": "last"}]), rows)
     with pytest.raises(DataError, match="two rows of k 7 have the same t"):

@@ -1,7 +1,7 @@
-"""The window kernel: NumPy over rows in the order of series and time; the same code for a history, a new day and a single event.
+"""The window kernel: NumPy over rows sorted by series and time; the same code for a history, a new day and a single event.
 
-Each frame is summed oldest first, in IEEE doubles (variance and slope in two passes), so the bits depend on the rows of the frame
-alone: not on batches, partitions or what was computed before. Missing values (NaN) are left out; what cannot be told is NaN.
+Each frame is summed oldest first in IEEE doubles (variance and slope in two passes). So the bits depend only on the rows of the frame,
+not on batches, partitions or earlier computations. Missing values (NaN) are left out; an undefined result is NaN.
 """
 
 import itertools
@@ -17,37 +17,37 @@ from keyfold.core.arrays import Doubles, Int64s
 from keyfold.core.types import MICROS
 from keyfold.windows.tiles import Tiles
 
-Sums = tuple[float, ...]  # how many values, and what is kept of them
+Sums = tuple[float, ...]  # the number of values, and their running sums
 Take = Literal[
     "count", "sum", "mean", "min", "max", "std", "share", "slope", "ewm", "first", "last", "lag", "difference", "return"
 ]
 DAY = MICROS["day"]
-PLACES = ("lag", "difference", "return")  # of a frame that is full: what is so many rows before
+PLACES = ("lag", "difference", "return")  # by position in a full frame
 
 
 class Span(NamedTuple):
-    """How far something reaches: rows, microseconds or calendar months (in UTC); none of them: everything so far."""
+    """A length: rows, microseconds or calendar months (in UTC); none of them: everything so far."""
 
     rows: int | None = None
     micros: int | None = None
     months: int | None = None
 
     def before(self, at: Int64s) -> Int64s:
-        """Microseconds since 1970: the time that is so long before."""
+        """Times (microseconds since 1970) moved back by the span."""
         if self.months is None:
             return at - (self.micros or 0)
         month = at.astype("M8[us]").astype("M8[M]")
         since = at - month.astype("M8[us]").astype(np.int64)
-        there = month - self.months
-        days = ((there + 1).astype("M8[D]") - there.astype("M8[D]")).astype(np.int64)
-        day = np.minimum(since // DAY, days - 1)  # the last of a shorter month
-        return there.astype("M8[us]").astype(np.int64) + day * DAY + since % DAY  # type: ignore[no-any-return]
+        earlier = month - self.months
+        days = ((earlier + 1).astype("M8[D]") - earlier.astype("M8[D]")).astype(np.int64)
+        day = np.minimum(since // DAY, days - 1)  # the last day of a shorter month
+        return earlier.astype("M8[us]").astype(np.int64) + day * DAY + since % DAY  # type: ignore[no-any-return]
 
 
 class Frame(NamedTuple):
-    """Which rows of its series a row looks at, those in [t - over - lag, t - lag), or in (t - over - lag, t - lag] with `current`.
+    """The rows of a series that a row at time t looks at: [t - over - lag, t - lag), or (t - over - lag, t - lag] with `current`.
 
-    With `tile` (microseconds) they are summed by whole tiles, see `keyfold.windows.tiles`.
+    With `tile` (microseconds) they are summed by tiles, see `keyfold.windows.tiles`.
     """
 
     over: Span
@@ -57,12 +57,12 @@ class Frame(NamedTuple):
 
     @property
     def so_far(self) -> bool:
-        """Whether it begins where the series does."""
+        """Whether the frame begins where the series does."""
         return self.over == Span()
 
 
 class Window(NamedTuple):
-    """A column to make: `take` of the input `value` over a frame; with fewer than `least` values it is NaN."""
+    """A column: the statistic `take` of the input `value` over a frame; NaN with fewer than `least` values."""
 
     name: str
     value: str
@@ -73,10 +73,10 @@ class Window(NamedTuple):
 
 
 class SeriesRows(NamedTuple):
-    """Rows in order: of each the place where its series begins and its time in microseconds; `own`: those that are asked for.
+    """Sorted rows: the place where each row's series begins, its time in microseconds and its values.
 
-    The others are what is left of their series' past. `sums`: by place where a series begins, what its windows over everything
-    so far have taken in before it.
+    `own`: the rows to compute windows for; the others are the past of their series. `sums`: by the place where a series begins,
+    the running sums of everything before.
     """
 
     start: Int64s
@@ -87,7 +87,7 @@ class SeriesRows(NamedTuple):
 
 
 class ComputedWindows:
-    """The windows over some rows: their columns, and the past that later rows of the same series need."""
+    """The windows of rows, and the past that later rows of the same series need."""
 
     def __init__(self, windows: Sequence[Window], rows: SeriesRows) -> None:
         self.windows, self.rows = windows, rows
@@ -98,19 +98,19 @@ class ComputedWindows:
         self._tiles: dict[int, Tiles] = {}
 
     def column(self, window: Window) -> Doubles:
-        """float64 of own rows."""
+        """The window's values on own rows, float64."""
         frames, x = self._frame(window.frame), self.rows.values[window.value]
         if window.frame.tile or window in summing_windows(self.windows):
             if window.frame.tile:
-                taken = self._tiled(window, window.frame.tile)
+                sums = self._tiled(window, window.frame.tile)
             else:
-                taken = self._accumulated(window)[frames.end + 1 + self._times.series[frames.of]].T
+                sums = self._accumulated(window)[frames.end + 1 + self._times.series[frames.of]].T
             with np.errstate(invalid="ignore", divide="ignore"):
-                known, found = taken[0], _TOLD[window.take](taken[1:], taken[0], frames.at(x, frames.end))
+                known, result = sums[0], _RESULTS[window.take](sums[1:], sums[0], frames.at(x, frames.end))
         else:
             known = frames.length if window.take in (*PLACES, "first", "last") else frames.count(x)
-            found = _TAKES[window.take](frames, x, window)
-        return np.where(known >= window.least, found, np.nan)
+            result = _TAKES[window.take](frames, x, window)
+        return np.where(known >= window.least, result, np.nan)
 
     def _frame(self, frame: Frame) -> "_Frames":
         if frame not in self._frames:
@@ -127,15 +127,15 @@ class ComputedWindows:
     # --- everything so far ---
 
     def _accumulated(self, window: Window) -> Doubles:
-        """(rows + series, sums): of each series what was taken in before its first row, then up to each row."""
+        """(rows + series) x sums: for each series the sums before its first row, then up to each row."""
         if window not in self._running:
-            fresh, step = _STEPS[window.take](window)
+            empty, step = _STEPS[window.take](window)
             x, starts = self.rows.values[window.value], np.unique(self.rows.start)
-            found = np.empty((len(x) + len(starts), len(fresh)))
+            sums = np.empty((len(x) + len(starts), len(empty)))
             for number, (start, end) in enumerate(itertools.pairwise([*starts.tolist(), len(x)])):
                 begin = self._begin(window, start)
-                found[start + number : end + number + 1] = list(itertools.accumulate(x[start:end].tolist(), step, initial=begin))
-            self._running[window] = found
+                sums[start + number : end + number + 1] = list(itertools.accumulate(x[start:end].tolist(), step, initial=begin))
+            self._running[window] = sums
         return self._running[window]
 
     def _begin(self, window: Window, start: int) -> Sums:
@@ -147,10 +147,10 @@ class ComputedWindows:
         ends = itertools.accumulate(_widths(self.windows), initial=0)
         return {w: slice(*pair) for w, pair in zip(summing_windows(self.windows), itertools.pairwise(ends), strict=True)}
 
-    # --- what later rows need ---
+    # --- the past that later rows need ---
 
     def past(self, last: Int64s) -> tuple[Int64s, Doubles]:
-        """For series whose last rows are these: from which place on later rows need theirs, and the sums before that place (series, sums)."""
+        """For series with these last rows: the first place that later rows need, and the sums before it (series x sums)."""
         start, keep = self.rows.start[last], last + 1
         for frame in {window.frame for window in self.windows}:
             keep = np.minimum(keep, np.maximum(_needed(frame, self._times, last), start))
@@ -159,7 +159,7 @@ class ComputedWindows:
 
 
 def summing_windows(windows: Sequence[Window]) -> list[Window]:
-    """The windows that need sums of everything so far."""
+    """The windows that need running sums of everything so far."""
     return [w for w in windows if w.frame.so_far and (w.take != "last" or w.least > 1)]
 
 
@@ -168,7 +168,7 @@ def _widths(windows: Sequence[Window]) -> list[int]:
 
 
 def summed_width(windows: Sequence[Window]) -> int:
-    """How many numbers the sums of all windows are."""
+    """The number of running sums of all windows."""
     return sum(_widths(windows))
 
 
@@ -176,18 +176,18 @@ def summed_width(windows: Sequence[Window]) -> int:
 
 
 def whole_range(places: Int64s) -> slice | None:
-    """Ascending places as a slice, where none is left out between them."""
+    """Ascending places as a slice; None if they have gaps."""
     return slice(places[0], places[-1] + 1) if len(places) and places[-1] - places[0] + 1 == len(places) else None
 
 
 def _at(x: npt.NDArray[Any], places: Int64s) -> npt.NDArray[Any]:
-    """`x[places]` of ascending places, without a copy where that can be."""
+    """`x[places]` of ascending places, as a view if they have no gaps."""
     whole = whole_range(places)
     return x[places if whole is None else whole]
 
 
 def _ends(frame: Frame, times: "_Times", of: Int64s) -> tuple[Int64s, Int64s]:
-    """The first and the last place of each frame; the last is before the first where it is empty."""
+    """The first and the last place of each frame; an empty frame ends before it begins."""
     start, at = _at(times.rows.start, of), _at(times.rows.at, of)
     timed, lag = frame.over.rows is None and not frame.so_far, frame.lag
     if lag.rows is not None and not (timed and not frame.current and not lag.rows):
@@ -213,15 +213,15 @@ def _needed(frame: Frame, times: "_Times", last: Int64s) -> Int64s:
         return behind - frame.over.rows
     begin = frame.over.before(lag.before(at) if lag.rows is None else at)
     if frame.over.months is not None:
-        begin = begin - 3 * DAY  # a later day of the month may begin its frame up to three days before
+        begin = begin - 3 * DAY  # the frame of a later day of the month may begin up to three days earlier
     return np.minimum(behind, times.first(last, begin, last + 1))
 
 
-_NEAR = 16  # rows that are looked at one after another before a search, which takes as long as twice as many
+_NEAR = 16  # rows to scan before a binary search, which takes as long as a scan of twice as many
 
 
 class _Times:
-    """Rows by a key that grows over all of them, series after series, so that one search finds times within series."""
+    """A key that grows over all rows, series after series, so that one binary search finds times within series."""
 
     def __init__(self, rows: SeriesRows) -> None:
         self.rows = rows
@@ -242,7 +242,7 @@ class _Times:
         return bool((self._keys[_NEAR + 1 :] > self._keys[_NEAR:-1]).all())
 
     def first(self, of: Int64s, bound: Int64s, high: Int64s) -> Int64s:
-        """In the series of rows, the first place before `high` whose time is `bound` or later, else `high`."""
+        """For each row, the first place in its series before `high` with a time of `bound` or later, else `high`."""
         if self._ranked is not None:
             times = np.searchsorted(self._ranked, bound)
         else:
@@ -259,7 +259,7 @@ class _Times:
 
 
 class _Frames:
-    """The frames of own rows, by the places of their first and last rows."""
+    """The frames of own rows, as the places of their first and last rows."""
 
     def __init__(self, rows: SeriesRows, of: Int64s, first: Int64s, last: Int64s) -> None:
         self.rows, self.of, self.first, self.end = rows, of, first, np.maximum(last, first - 1)
@@ -273,7 +273,7 @@ class _Frames:
 
     @cached_property
     def _shift(self) -> int | None:
-        """How far behind its row each frame ends, where rows and frames are such that they can be stepped through as slices."""
+        """The distance from each row to the end of its frame, if it is the same for all and the frames can be read as slices; else None."""
         filled = self.length > 0
         behind = (self.of - self.end)[filled]
         regular = len(behind) > 0 and behind.min() == behind.max() and self.of[-1] - self.of[0] + 1 == len(self.of)
@@ -284,9 +284,9 @@ class _Frames:
         return np.argsort(-self.length, kind="stable")
 
     def oldest_first(self, *columns: tuple[Doubles, float]) -> "Iterator[tuple[Int64s | slice, list[Doubles], Int64s]]":
-        """Steps through all frames at once: some of them, what the columns have there, and which of that is in none of the frames.
+        """Steps through all frames at once: yields frames, the columns' values at the step, and the places that are outside their frame.
 
-        In its place is the number that comes with each column.
+        Each column comes with the number that stands in for values outside.
         """
         if self._shift is not None:
             pad = max(0, self._most - 1 + self._shift - int(self.of[0]))
@@ -295,19 +295,19 @@ class _Frames:
             for back in range(self._most - 1, -1, -1):
                 begin = int(self.of[0]) - self._shift - back + pad
                 short = short[self.length[short] <= back]
-                now = [c[begin : begin + len(self.of)] for c, _ in padded]
-                held = [c[short] for c in now]
-                for c, (_, out) in zip(now, padded, strict=True):
+                values = [c[begin : begin + len(self.of)] for c, _ in padded]
+                saved = [c[short] for c in values]
+                for c, (_, out) in zip(values, padded, strict=True):
                     c[short] = out
-                yield slice(None), now, short
-                for c, former in zip(now, held, strict=True):
+                yield slice(None), values, short
+                for c, former in zip(values, saved, strict=True):
                     c[short] = former
             return
         lengths = self.length[self._longest_first]
-        having = np.searchsorted(-lengths, -np.arange(self._most), side="left")
+        many = np.searchsorted(-lengths, -np.arange(self._most), side="left")
         for back in range(self._most - 1, -1, -1):
-            some = self._longest_first[: having[back]]
-            yield some, [c[self.end[some] - back] for c, _ in columns], some[:0]
+            frames = self._longest_first[: many[back]]
+            yield frames, [c[self.end[frames] - back] for c, _ in columns], frames[:0]
 
     def _once(self, what: str, x: Doubles, make: Callable[[], Doubles]) -> Doubles:
         if (what, id(x)) not in self._known:
@@ -315,7 +315,7 @@ class _Frames:
         return self._known[what, id(x)]
 
     def count(self, x: Doubles) -> Doubles:
-        """Values that are there."""
+        """The number of values that are not missing."""
 
         def make() -> Doubles:
             if not self._gaps(x):
@@ -326,74 +326,74 @@ class _Frames:
         return self._once("count", x, make)
 
     def sum(self, x: Doubles) -> Doubles:
-        """Of the values that are there."""
+        """The sum of the values; 0.0 if there are none."""
 
         def make() -> Doubles:
             total = np.zeros(len(self.of))
-            for some, (value,), _ in self.oldest_first((self._or(x, 0.0), 0.0)):
-                _add_to(total, some, value)
+            for part, (value,), _ in self.oldest_first((self._or(x, 0.0), 0.0)):
+                _add_to(total, part, value)
             return total
 
         return self._once("sum", x, make)
 
     def mean(self, x: Doubles) -> Doubles:
-        """NaN where there is none."""
+        """The mean; NaN if there are no values."""
         with np.errstate(invalid="ignore"):
             return self._once("mean", x, lambda: self.sum(x) / self.count(x))
 
     def extreme(self, x: Doubles, choose: "np.ufunc", worst: float) -> Doubles:
-        """The least or the greatest."""
+        """The minimum or the maximum."""
         best = np.full(len(self.of), worst)
-        for some, (value,), _ in self.oldest_first((self._or(x, worst), worst)):
-            best[some] = choose(best[some], value)
+        for part, (value,), _ in self.oldest_first((self._or(x, worst), worst)):
+            best[part] = choose(best[part], value)
         return best
 
     def std(self, x: Doubles) -> Doubles:
-        """The deviation of a sample; NaN of fewer than two values."""
+        """The sample standard deviation; NaN for fewer than two values."""
         mean, squares = self.mean(x), np.zeros(len(self.of))
         gaps = self._gaps(x)
         with np.errstate(invalid="ignore"):
-            for some, (value,), out in self.oldest_first((x, np.nan)):
-                off = value - mean[some]
+            for part, (value,), out in self.oldest_first((x, np.nan)):
+                off = value - mean[part]
                 off[np.isnan(value) if gaps else out] = 0.0
                 off *= off
-                _add_to(squares, some, off)
+                _add_to(squares, part, off)
         return _deviation(squares, self.count(x))
 
     def slope(self, x: Doubles) -> Doubles:
-        """Of least squares, per day; NaN where all values are of one time."""
+        """The slope of least squares, per day; NaN if all values have the same time."""
         n, middle, mean = self.count(x), np.zeros(len(self.of)), self.mean(x)
         zero = int(self.rows.at.min(initial=0))
         at = (self.rows.at - zero).astype(np.float64)
         now = at[self.of]
         above, below = np.zeros(len(self.of)), np.zeros(len(self.of))
         first, last = np.full(len(self.of), np.inf), np.full(len(self.of), -np.inf)
-        for some, (value, time), _ in self.oldest_first((x, np.nan), (at, 0.0)):
+        for part, (value, time), _ in self.oldest_first((x, np.nan), (at, 0.0)):
             out = np.isnan(value)
-            middle[some] += np.where(out, 0.0, (time - now[some]) / DAY)
-            first[some] = np.minimum(first[some], np.where(out, np.inf, time))
-            last[some] = np.maximum(last[some], np.where(out, -np.inf, time))
+            middle[part] += np.where(out, 0.0, (time - now[part]) / DAY)
+            first[part] = np.minimum(first[part], np.where(out, np.inf, time))
+            last[part] = np.maximum(last[part], np.where(out, -np.inf, time))
         with np.errstate(invalid="ignore", divide="ignore"):
             middle = middle / n
-            for some, (value, time), _ in self.oldest_first((x, np.nan), (at, 0.0)):
+            for part, (value, time), _ in self.oldest_first((x, np.nan), (at, 0.0)):
                 out = np.isnan(value)
-                off = np.where(out, 0.0, (time - now[some]) / DAY - middle[some])
-                above[some] += off * np.where(out, 0.0, value - mean[some])
-                below[some] += off * off
+                off = np.where(out, 0.0, (time - now[part]) / DAY - middle[part])
+                above[part] += off * np.where(out, 0.0, value - mean[part])
+                below[part] += off * off
             return np.where((first < last) & (below > 0), above / below, np.nan)
 
     def ewm(self, x: Doubles, alpha: float) -> Doubles:
-        """Weights (1 - alpha)^age in rows, which sum to 1."""
+        """The mean with weights (1 - alpha)^age, age in rows."""
         total, weight = np.zeros(len(self.of)), np.zeros(len(self.of))
-        there = (~np.isnan(x)).astype(np.float64)
-        for some, (value, known), _ in self.oldest_first((self._or(x, 0.0), 0.0), (there, 0.0)):
-            total[some] = total[some] * (1 - alpha) + value
-            weight[some] = weight[some] * (1 - alpha) + known
+        valid = (~np.isnan(x)).astype(np.float64)
+        for part, (value, known), _ in self.oldest_first((self._or(x, 0.0), 0.0), (valid, 0.0)):
+            total[part] = total[part] * (1 - alpha) + value
+            weight[part] = weight[part] * (1 - alpha) + known
         with np.errstate(invalid="ignore"):
             return total / weight
 
     def _gaps(self, x: Doubles) -> bool:
-        """Whether some values are missing."""
+        """Whether values are missing."""
         if id(x) not in self._missing:
             self._missing[id(x)] = bool(np.isnan(x).any())
         return self._missing[id(x)]
@@ -402,15 +402,15 @@ class _Frames:
         return np.where(np.isnan(x), other, x) if self._gaps(x) else x
 
     def at(self, x: Doubles, place: Int64s) -> Doubles:
-        """The values at a place of each frame, missing ones too."""
+        """The value at a place of each frame; NaN if the frame is empty."""
         return np.where(self.length > 0, x[np.clip(place, 0, len(x) - 1)], np.nan)
 
 
-def _add_to(total: Doubles, some: "Int64s | slice", values: Doubles) -> None:
-    if isinstance(some, slice):
-        total += values  # by its places, NumPy would then copy all of it onto itself
+def _add_to(total: Doubles, part: "Int64s | slice", values: Doubles) -> None:
+    if isinstance(part, slice):
+        total += values  # with an index NumPy would copy the whole array onto itself
     else:
-        total[some] += values
+        total[part] += values
 
 
 def _deviation(squares: Doubles, n: Doubles) -> Doubles:
@@ -420,8 +420,8 @@ def _deviation(squares: Doubles, n: Doubles) -> Doubles:
 
 def _change(first: Doubles, last: Doubles) -> Doubles:
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = last / first - 1
-        return np.where(np.isfinite(found), found, np.nan)
+        change = last / first - 1
+        return np.where(np.isfinite(change), change, np.nan)
 
 
 _TAKES: dict[str, Callable[[_Frames, Doubles, Window], Doubles]] = {
@@ -442,7 +442,7 @@ _TAKES: dict[str, Callable[[_Frames, Doubles, Window], Doubles]] = {
 }
 
 
-# --- everything so far: what is kept, how a value is taken in, what is told of it ---
+# --- everything so far: the sums to begin with, a step for each value, and the result ---
 
 
 def _add(sums: Sums, x: float) -> Sums:
@@ -466,7 +466,7 @@ def _welford(sums: Sums, x: float) -> Sums:
 
 
 def _first(sums: Sums, x: float) -> Sums:
-    return sums[0] + 1, sums[1] if sums[0] else x  # all rows count, as in frames of rows
+    return sums[0] + 1, sums[1] if sums[0] else x  # missing values count, as in frames of rows
 
 
 def _decay(alpha: float) -> Callable[[Sums, float], Sums]:
@@ -488,17 +488,17 @@ _STEPS: dict[str, Callable[[Window], tuple[Sums, Callable[[Sums, float], Sums]]]
     "std": lambda _: ((0.0, 0.0, 0.0), _welford),
     "ewm": lambda w: ((0.0, 0.0, 0.0), _decay(w.alpha)),
 }
-_TOLD: dict[str, Callable[[Doubles, Doubles, Doubles], Doubles]] = {
+_RESULTS: dict[str, Callable[[Doubles, Doubles, Doubles], Doubles]] = {
     "count": lambda _, n, __: n,
-    "sum": lambda kept, _, __: kept[0],
-    "mean": lambda kept, n, _: kept[0] / n,
-    "share": lambda kept, n, _: kept[0] / n,
-    "min": lambda kept, _, __: kept[0],
-    "max": lambda kept, _, __: kept[0],
-    "std": lambda kept, n, _: _deviation(kept[1], n),
-    "ewm": lambda kept, _, __: kept[0] / kept[1],
-    "first": lambda kept, _, __: kept[0],
+    "sum": lambda sums, _, __: sums[0],
+    "mean": lambda sums, n, _: sums[0] / n,
+    "share": lambda sums, n, _: sums[0] / n,
+    "min": lambda sums, _, __: sums[0],
+    "max": lambda sums, _, __: sums[0],
+    "std": lambda sums, n, _: _deviation(sums[1], n),
+    "ewm": lambda sums, _, __: sums[0] / sums[1],
+    "first": lambda sums, _, __: sums[0],
     "last": lambda _, __, last: last,
-    "difference": lambda kept, _, last: last - kept[0],
-    "return": lambda kept, _, last: _change(kept[0], last),
+    "difference": lambda sums, _, last: last - sums[0],
+    "return": lambda sums, _, last: _change(sums[0], last),
 }

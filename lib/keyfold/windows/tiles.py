@@ -1,8 +1,8 @@
-"""Long frames by tiles: rows of one hour or day of UTC are summed up once, and a frame takes whole tiles in place of their rows.
+"""Long frames by tiles: rows of one hour or day (UTC) are summed once, and frames add up whole tiles.
 
-A frame is, by definition, its first tile's rows, newest first; then each whole tile, its rows oldest first; then, where the frame ends
-within a tile, that tile's rows, oldest first. So each row of a batch and of the past before it is taken in twice, whatever the length of
-the frame: once from either end of its tile. Deviations are merged as by Chan, Golub and LeVeque (1983).
+The order of the sum is defined: the rows of the first tile, newest first; then each whole tile, its rows oldest first; then, if the frame
+ends within a tile, that tile's rows, oldest first. So each row is summed twice, once from either end of its tile, whatever the length of
+the frame. Deviations are merged as in Chan, Golub and LeVeque (1983).
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Merge = Callable[[Doubles, Doubles], Doubles]
 
 
 class Tiles:
-    """The tiles of rows in order, by the places where their series begin and their times; `width` in microseconds."""
+    """The tiles of sorted rows. `start`: the place where each row's series begins; `at`, `width`: microseconds."""
 
     def __init__(self, start: Int64s, at: Int64s, width: int) -> None:
         self.width = width
@@ -28,11 +28,11 @@ class Tiles:
         self._known: dict[tuple[Merge, int], _Summed] = {}
 
     def over(self, take: str, x: Doubles, first: Int64s, last: Int64s, until: Int64s) -> Doubles:
-        """(1 + what is kept, frames): how many values frames have, and what is kept of them.
+        """The number of values in each frame and their sums: (1 + sums) x frames.
 
-        Frames by the places of their first and last rows (the last before the first where it is empty) and the time until which they go.
+        `first`, `last`: the places of the frames' rows (an empty frame ends before it begins); `until`: the times at which they end.
         """
-        single, merge = _KEPT[take]
+        single, merge = _SUMS[take]
         key = merge, id(x)
         if key not in self._known:
             self._known[key] = _Summed(self, single(x), merge, single(np.full(1, np.nan)))
@@ -40,23 +40,23 @@ class Tiles:
 
 
 class _Summed:
-    """What is kept of one column's rows from the beginning of their tiles, and from the end."""
+    """The sums of one column from the beginning of each tile, and from its end."""
 
     def __init__(self, tiles: Tiles, one: Doubles, merge: Merge, none: Doubles) -> None:
         self.tiles, self.one, self.merge, self.none = tiles, one, merge, none
 
     def over(self, first: Int64s, last: Int64s, until: Int64s) -> Doubles:
         tiles = self.tiles
-        there = np.flatnonzero(last >= first)
-        found = np.repeat(self.none, len(first), axis=1)
-        first, last = first[there], last[there]
+        filled = np.flatnonzero(last >= first)
+        sums = np.repeat(self.none, len(first), axis=1)
+        first, last = first[filled], last[filled]
         begin, end = tiles._number[first], tiles._number[last]
-        within = tiles._tile[last] == until[there] // tiles.width  # it ends within a tile
+        within = tiles._tile[last] == until[filled] // tiles.width  # the frame ends within a tile
         head = np.where(within & (begin == end), self.none, self._from_end[:, first])
         between = self._whole(begin + 1, end - within)
         tail = np.where(within, self._from_begin[:, last], self.none)
-        found[:, there] = self.merge(self.merge(head, between), tail)
-        return found
+        sums[:, filled] = self.merge(self.merge(head, between), tail)
+        return sums
 
     @cached_property
     def _from_begin(self) -> Doubles:
@@ -67,35 +67,35 @@ class _Summed:
         return self._along(self.tiles._first + self.tiles._length - 1, -1)
 
     def _along(self, begin: Int64s, step: int) -> Doubles:
-        """Of each row what is kept of the rows from where its tile begins up to it."""
+        """For each row the sums from `begin` of its tile up to it."""
         order = np.argsort(-self.tiles._length, kind="stable")
         begin, length = begin[order], self.tiles._length[order]
-        found = self.one.copy()
-        having = np.searchsorted(-length, -np.arange(1, length.max(initial=1)), side="left")
-        for number, many in enumerate(having.tolist(), 1):
+        sums = self.one.copy()
+        tiles = np.searchsorted(-length, -np.arange(1, length.max(initial=1)), side="left")
+        for number, many in enumerate(tiles.tolist(), 1):
             here = begin[:many] + step * number
-            found[:, here] = self.merge(found[:, here - step], self.one[:, here])
-        return found
+            sums[:, here] = self.merge(sums[:, here - step], self.one[:, here])
+        return sums
 
     def _whole(self, first: Int64s, last: Int64s) -> Doubles:
-        """Of the whole tiles from one number to another, oldest first; few such pairs are different ones."""
+        """The sums of whole tiles from one number to another, oldest first. Few pairs of numbers differ, so each is computed once."""
         total = self._from_begin[:, self.tiles._first + self.tiles._length - 1]
         pairs, of = np.unique(np.stack([first, np.maximum(last, first - 1)]), axis=1, return_inverse=True)
         pairs = pairs[:, order := np.argsort(pairs[0] - pairs[1], kind="stable")]
         length = pairs[1] - pairs[0] + 1
-        found = np.repeat(self.none, pairs.shape[1], axis=1)
-        having = np.searchsorted(-length, -np.arange(length.max(initial=0)), side="left")
-        for number, many in enumerate(having.tolist()):
-            found[:, :many] = self.merge(found[:, :many], total[:, pairs[0, :many] + number])
-        return found[:, np.argsort(order)[of.reshape(-1)]]
+        sums = np.repeat(self.none, pairs.shape[1], axis=1)
+        longer = np.searchsorted(-length, -np.arange(length.max(initial=0)), side="left")
+        for number, many in enumerate(longer.tolist()):
+            sums[:, :many] = self.merge(sums[:, :many], total[:, pairs[0, :many] + number])
+        return sums[:, np.argsort(order)[of.reshape(-1)]]
 
 
-# --- what is kept of values: of a single one, of two parts ---
+# --- the sums of single values, and of two parts ---
 
 
 def _counted(x: Doubles, missing: float = 0.0) -> Doubles:
-    there = ~np.isnan(x)
-    return np.stack([there.astype(np.float64), np.where(there, x, missing)])
+    valid = ~np.isnan(x)
+    return np.stack([valid.astype(np.float64), np.where(valid, x, missing)])
 
 
 def _low(x: Doubles) -> Doubles:
@@ -130,10 +130,10 @@ def _spread(a: Doubles, b: Doubles) -> Doubles:
     return np.stack([n, mean, a[2] + b[2] + off * off * (a[0] * share)])
 
 
-_KEPT: dict[str, tuple[Callable[[Doubles], Doubles], Merge]] = {
+_SUMS: dict[str, tuple[Callable[[Doubles], Doubles], Merge]] = {
     **dict.fromkeys(("count", "sum", "mean", "share"), (_counted, _added)),
     "min": (_low, _least),
     "max": (_high, _greatest),
     "std": (_moments, _spread),
 }
-TAKES = tuple(_KEPT)
+TAKES = tuple(_SUMS)
