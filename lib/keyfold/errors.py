@@ -1,4 +1,4 @@
-"""Errors for people: what, where, what was got, what to do. Each kind has its exit code."""
+"""Errors for users: what is wrong, where, which value, what to do. Each kind has its exit code."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from keyfold.secrets import redacted
 
 
 class KeyfoldError(Exception):
-    """Something a person can put right; jobs print its sentence without a stack trace."""
+    """An error that the user can fix; jobs print its message without a stack trace."""
 
     exit_code: ClassVar[int] = 1
 
@@ -30,7 +30,7 @@ class DataError(KeyfoldError):
 
 
 class RowsError(DataError):
-    """Some of the rows are at fault: `rows` are booleans, one for each that was given."""
+    """Some rows are at fault. `rows`: booleans, one for each row of the input."""
 
     def __init__(self, sentence: str, rows: Any) -> None:
         super().__init__(sentence, rows)
@@ -41,18 +41,18 @@ class RowsError(DataError):
 
 
 class PromiseError(KeyfoldError):
-    """keyfold could not keep a promise; what was there before is there still."""
+    """keyfold could not keep a promise; the former state was kept."""
 
     exit_code = 4
 
 
 def duplicates(names: Iterable[str]) -> list[str]:
-    """Those that stand more than once, in order."""
+    """The names that occur more than once, in order."""
     return [name for name, n in Counter(names).items() if n > 1]
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """' (did you mean `x`?)' for the nearest of the right names, or nothing."""
+    """' (did you mean `x`?)' for the nearest valid name, or ''."""
     by_folded = {n.casefold(): n for n in names}
     match = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
     return f" (did you mean `{by_folded[match[0]]}`?)" if match else ""

@@ -1,4 +1,4 @@
-"""Passwords, kept out of what is printed, logged or written: `redacted` is called by each error of keyfold, and wherever text leaves a job."""
+"""Redaction of passwords in messages, logs and pages. Each error of keyfold and all text that leaves a job passes `redacted`."""
 
 import html
 import json
@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote
 
 HIDDEN = "…"
-_WORD = r"[^\s\"'<>]"  # of an address, which ends at a blank or a quote
+_WORD = r"[^\s\"'<>]"  # a character of an address, which ends at a blank or a quote
 _LONG = "password|passwd|passphrase|secret|token|credential|signature|access_?key|account_?key|api_?key|private_?key"
 _NAMES = rf"(?:[\w.-]{{0,60}}(?:{_LONG})|(?:[\w.-]{{0,60}}[_.-])?(?:key|sig|pwd|pass|pw|auth))"
-# No repetition stands before a fixed word without a bound, so that long texts take no long time.
+# Repetitions before a fixed word are bounded, so that long texts stay fast.
 _OPTIONS = r"(?:password|passwd|passphrase|(?<![a-z])pwd|(?:secret|account|access|api|private)[_.-]?key|client[_.-]?secret)"
 _OF_ADDRESSES = (
-    # user:password@, up to the last @, for a password may hold one, or a slash
+    # user:password@, up to the last @: a password may hold @ and slashes
     (re.compile(rf"(\b[a-z][\w+.-]{{0,40}}://)[^\s\"'<>/@:]*:{_WORD}*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
-    # token@; in Azure's addresses a container stands there
+    # token@; in Azure's addresses this part is a container
     (re.compile(r"(\b(?!abfss?:|wasbs?:)[a-z][\w+.-]{0,40}://)[^\s\"'<>/@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (re.compile(rf"(\b[a-z][\w+.-]{{0,40}}%3a%2f%2f){_WORD}*?%40", re.IGNORECASE), rf"\1{HIDDEN}%40"),
     (re.compile(r"(\bjdbc:oracle:\w+:)[^\s@]+@", re.IGNORECASE), rf"\1{HIDDEN}@"),
@@ -37,16 +37,16 @@ _SECRET_VARIABLES = re.compile(
     r"|_(?:PWD|PASS|PW|PAT|SAS))(?:_|$)(?!.*(?:FILE|PATH|DIR)$)",
     re.IGNORECASE,
 )
-_PLAIN = re.compile(r"(?:true|false|none|null|yes|no|on|off|[\d.,+-]{0,6})", re.IGNORECASE)  # words that stand in any text
+_PLAIN = re.compile(r"(?:true|false|none|null|yes|no|on|off|[\d.,+-]{0,6})", re.IGNORECASE)  # words that occur in any text
 _ADDRESS = re.compile(rf"^[a-z][\w+.-]{{0,40}}://[^/@:]*:({_WORD}+)@", re.IGNORECASE)
 _WHOLE = re.compile(r"\s*[a-z][\w+.-]{0,40}://[^/@:]*:[^/@]*@", re.IGNORECASE)
 _IN_OPTIONS = re.compile(rf"{_OPTIONS}(?:\.[\w.-]{{1,99}})?=([^;,\s]+)", re.IGNORECASE)
-_more: set[str] = set()
-_SHORT = 4  # letters: a shorter word would be hidden wherever it stands
+_registered: set[str] = set()
+_SHORT = 4  # letters; shorter words are not redacted, because they occur in any text
 
 
 def redacted(text: str) -> str:
-    """The text without the passwords of addresses in it, and without those of the environment."""
+    """The text without the passwords in its addresses and options, and without those of the environment."""
     for pattern, shown in _OF_ADDRESSES + _OF_TEXT:
         text = pattern.sub(shown, text)
     for word in sorted({form for form in _hidden() if len(form) >= _SHORT}, key=len, reverse=True):
@@ -55,24 +55,24 @@ def redacted(text: str) -> str:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text begins as an address does."""
+    """Whether a text begins like an address."""
     return re.match(r"\s*(?:jdbc:|[a-z][\w+.-]{0,40}(://|%3a%2f%2f))", text, re.IGNORECASE) is not None
 
 
 def holds_password(address: str) -> bool:
-    """Whether an address has a password in it."""
-    # All of it is an address, so that blanks and quotes are of the password, too.
+    """Whether an address holds a password."""
+    # The whole text is an address, so blanks and quotes may belong to the password.
     return any(pattern.search(address) for pattern, _ in _OF_ADDRESSES) or _WHOLE.match(address) is not None
 
 
-def also(words: Iterable[str]) -> None:
-    """Hides more words, such as passwords among a session's settings."""
-    _more.update(word for word in words if _may_be(word))
+def hide(words: Iterable[str]) -> None:
+    """Registers more passwords to redact, such as those in a session's settings."""
+    _registered.update(word for word in words if _may_be(word))
 
 
 def _hidden() -> Iterator[str]:
-    """Each password that is known, in the forms that it has in addresses, JSON, Python's quotes and HTML."""
-    for word in {*_of_environment(), *_more}:
+    """Each known password in the forms that it takes in addresses, JSON, Python's quotes and HTML."""
+    for word in {*_of_environment(), *_registered}:
         for form in (word, unquote(word)):
             yield from (form, quote(form), quote(form, safe=""), json.dumps(form)[1:-1], repr(form)[1:-1], html.escape(form))
             yield html.escape(form).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")  # as Jinja writes them
@@ -86,8 +86,8 @@ def _of_environment() -> Iterator[str]:
             yield in_address[1]
         elif secret:
             yield value
-        elif found := _IN_OPTIONS.search(value):  # AccountKey=…; of a connection string
-            yield found[1]
+        elif option := _IN_OPTIONS.search(value):  # AccountKey=…; of a connection string
+            yield option[1]
 
 
 def _may_be(word: str) -> bool:

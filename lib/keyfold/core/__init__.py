@@ -1,1 +1,1 @@
-"""What all else rests on: types, hashes, digests, SQL text, names of columns."""
+"""Foundations: types, hashes, digests, SQL text, names of columns."""

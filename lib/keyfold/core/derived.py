@@ -1,8 +1,8 @@
-"""Numbers derived from a row's own columns, which a feature takes in the place of a column: a short, closed list.
+"""Numbers derived from columns of a row, which a feature can take in place of a column: age, difference, ratio, logarithm.
 
-Each has an SQL form and an Arrow form of the same IEEE operations in the same order. A logarithm is that of fdlibm: Spark's `ln` is
-Java's StrictMath, which is defined to be that, and NumPy computes it here by the same steps, since the last bit of a C library's
-differs between machines. What cannot be told (a zero as denominator, the logarithm of what is not above 0) is NULL.
+Each has an SQL form and an Arrow form of the same IEEE operations in the same order. Logarithms are those of fdlibm: Spark's `ln` is
+Java's StrictMath, which is defined by fdlibm, and NumPy follows the same steps here, because C libraries differ in the last bit.
+An undefined number (division by zero, the logarithm of 0 or less) is NULL.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from keyfold.core.types import DAYS, MICROS, NUMBERS, ArrowValue, SqlValue, arro
 Pair = Annotated[tuple[str, str], Field(examples=[["shipped", "ordered"]])]
 _MOST_DAYS = (2**63 - 1) // MICROS["day"]
 _UNITS = {"seconds": 1_000_000, "days": MICROS["day"]}
-# Hard cases of a logarithm: beside 1, where the halves of an octave meet, the smallest and the largest.
+# Hard cases of a logarithm: near 1, near sqrt(2) and sqrt(1/2), the smallest and the largest doubles.
 SAMPLES = [
     1.0,
     1 - 2**-53,
@@ -37,7 +37,7 @@ SAMPLES = [
 
 
 class Derived(OneOf):
-    """One number: `age`, `difference`, `ratio` or `log`."""
+    """A derived number: `age`, `difference`, `ratio` or `log`."""
 
     age: str | None = Field(None, examples=["birth_date"], description="a date or time; the days from then until the row's time")
     difference: Pair | None = Field(None, description="two dates or times [a, b]: a - b in `unit`")
@@ -45,7 +45,7 @@ class Derived(OneOf):
     log: str | None = Field(None, examples=["amount"], description="a number; the natural logarithm of it, or of it and `plus`")
     at: str | None = Field(None, description="of `age`: the row's time; default: data.time")
     unit: Literal["seconds", "days"] | None = Field(None, description="of `difference`; default: days")
-    plus: float | None = Field(None, allow_inf_nan=False, description="of `log`: what is added before, such as 1 for counts")
+    plus: float | None = Field(None, allow_inf_nan=False, description="of `log`: a number added first, such as 1 for counts")
 
     _choices = ("age", "difference", "ratio", "log")
 
@@ -60,7 +60,7 @@ class Derived(OneOf):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that it takes."""
+        """The columns of the table that it reads."""
         match self:
             case Derived(age=str(since), at=str(until)):
                 return until, since
@@ -70,20 +70,20 @@ class Derived(OneOf):
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """The type families of its columns."""
+        """The type families that its columns may have."""
         return DAYS if self.age or self.difference else NUMBERS
 
     def __str__(self) -> str:
         return f"{self.choice} of {', '.join(self.columns)}"
 
     def check(self, families: Mapping[str, str], where: str) -> None:
-        """DataError where a column is of another type."""
+        """DataError if a column has another type."""
         for column in self.columns:
             advice = "cast it, or give its type in data.columns"
             require_family(self.takes, families[column], f"{where}: {self}: column `{column}`", advice)
 
     def sql(self, values: Sequence[SqlValue]) -> SqlValue:
-        """A double."""
+        """The number as SQL, a double."""
         if self.takes == DAYS:
             a, b = map(_sql_micros, values)
             return SqlValue(f"(CAST(try_subtract({a}, {b}) AS DOUBLE) / {sql.double_literal(self._unit)})", "double")
@@ -93,22 +93,22 @@ class Derived(OneOf):
         return SqlValue(f"ln(({values[0].number}) + {sql.double_literal(self.plus or 0.0)})", "double")
 
     def arrow(self, values: Sequence[ArrowValue]) -> ArrowValue:
-        """float64"""
+        """The number as Arrow, float64."""
         with np.errstate(all="ignore"):
             if self.takes == DAYS:
                 (a, no_a), (b, no_b) = map(_micros, values)
                 micros = a - b
                 beyond = ((a ^ b) & (a ^ micros)) < 0
-                found = np.where(no_a | no_b | beyond, np.nan, micros.astype(np.float64) / self._unit)
+                number = np.where(no_a | no_b | beyond, np.nan, micros.astype(np.float64) / self._unit)
             elif self.ratio:
                 above, below = (value.number for value in values)
-                found = np.where(below == 0, np.nan, above / below)
+                number = np.where(below == 0, np.nan, above / below)
             else:
-                found = _log(values[0].number + (self.plus or 0.0))
-        return ArrowValue(pa.array(found), "double")
+                number = _log(values[0].number + (self.plus or 0.0))
+        return ArrowValue(pa.array(number), "double")
 
     def of(self, columns: Mapping[str, pa.Array], where: str) -> pa.Array:
-        """float64, of columns of any type (DataError)."""
+        """The number as float64, from columns by name (DataError if a type does not fit)."""
         families = {name: arrow_family(array.type).replace("null", self.takes[0]) for name, array in columns.items()}
         self.check(families, where)
         return self.arrow([arrow_cast(columns[name], families[name], name) for name in self.columns]).array
@@ -124,7 +124,7 @@ InputColumn = Annotated[
 
 
 def raw_columns(column: str | Derived) -> tuple[str, ...]:
-    """The columns of the table that an input takes."""
+    """The columns of the table that an input reads."""
     return (column,) if isinstance(column, str) else column.columns
 
 
@@ -133,7 +133,7 @@ def _sql_micros(value: SqlValue) -> str:
 
 
 def _micros(value: ArrowValue) -> tuple[Int64s, npt.NDArray[np.bool_]]:
-    """Microseconds since 1970, and which are missing."""
+    """Microseconds since 1970, and a mask of the missing ones."""
     whole = value.canonical.fill_null(0).to_numpy(zero_copy_only=False)
     if value.family != "date":
         return whole, value.null
@@ -150,7 +150,7 @@ _L1, _L2, _L3, _L4, _L5, _L6, _L7 = (
 
 
 def _log(x: Doubles) -> Doubles:
-    """NaN where x is not above 0."""
+    """The natural logarithm; NaN for 0 or less."""
     small = x < 2.0**-1022
     bits = np.where(small, x * 2.0**54, x).view(np.int64)
     high = (bits >> 32) & 0x000FFFFF
@@ -158,8 +158,8 @@ def _log(x: Doubles) -> Doubles:
     k = ((bits >> 52) - 1023 - np.where(small, 54, 0) + (up >> 20)).astype(np.float64)
     f = ((bits & 0x000FFFFFFFFFFFFF) | ((up ^ 0x3FF00000) << 32)).view(np.float64) - 1.0
     near = (0x000FFFFF & (2 + high)) < 3
-    found = np.where(near, _near_one(f, k), _away_from_one(f, k, high))
-    return np.where(x > 0, np.where(x == np.inf, x, found), np.nan)
+    log = np.where(near, _near_one(f, k), _away_from_one(f, k, high))
+    return np.where(x > 0, np.where(x == np.inf, x, log), np.nan)
 
 
 def _near_one(f: Doubles, k: Doubles) -> Doubles:

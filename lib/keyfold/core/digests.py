@@ -1,4 +1,4 @@
-"""Digests: short names for values, the same on every machine."""
+"""Digests of values, files and folders, equal on every machine."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """JSON text with sorted keys and no blanks: equal values have equal texts."""
+    """JSON with sorted keys and no blanks: equal values give equal texts."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -24,13 +24,13 @@ def file_digest(path: str | Path) -> str:
 
 
 def folder_digest(folder: Path, leave: Collection[str] = ()) -> str:
-    """The digest of the relative path and the SHA-256 of each file below a folder, without what is named as one of `leave`."""
-    found: dict[str, str] = {}
+    """A digest of the relative path and the SHA-256 of each file in a folder; files and folders named in `leave` are left out."""
+    files: dict[str, str] = {}
     for path in folder.rglob("*"):
         relative = path.relative_to(folder)
-        name = relative.as_posix().encode("utf-8", "backslashreplace").decode()  # a name may be of any bytes
+        name = relative.as_posix().encode("utf-8", "backslashreplace").decode()  # a name may hold any bytes
         if path.is_symlink():
-            found[name] = f"-> {path.readlink()}"
+            files[name] = f"-> {path.readlink()}"
         elif not path.is_dir() and not {*relative.parts} & {*leave}:
-            found[name] = file_digest(path)
-    return digest(found)
+            files[name] = file_digest(path)
+    return digest(files)

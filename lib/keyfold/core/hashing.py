@@ -1,12 +1,12 @@
-"""The hash contract, version 1: one function for buckets, folds and release shares, in Catalyst and in NumPy.
+"""The hash contract, version 1: one hash for buckets, folds and release shares, in Catalyst and in NumPy.
 
-    value hash      v = xxhash64(canonical value)          seed 42, as Spark has it; NULL gives 42
-    feature hash    h = xxhash64(v of the salt, v1, v2, …) order matters, no separator can collide; all 64-bit integers,
-                                                           as a text salt would be hashed anew for each row
+    value hash      v = xxhash64(canonical value)          seed 42, Spark's default; NULL gives 42
+    feature hash    h = xxhash64(v of the salt, v1, v2, …) order matters, no separator can collide; all are 64-bit integers,
+                                                           since a text salt would be hashed again for each row
     reduction       reduce(h, n) = ((h >>> 32) * n) >>> 32, for n up to 2^31 - 1
 
-A change is a new version, never an edit. Forms stand side by side: `sql_*` take and give SQL expressions,
-the others NumPy arrays of int64; both give the same integers.
+A change makes a new version. Each function has two forms that give the same integers: `sql_*` for SQL expressions, the other for
+NumPy arrays of int64.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ from keyfold.core import sql
 from keyfold.core.arrays import Int64s
 
 CONTRACT = 1
-PARTS = 1_000_000  # folds and release shares are counted in millionths
+PARTS = 1_000_000  # folds and release shares are millionths
 MAX_BUCKETS = 2**31 - 1
 NULL_HASH = 42
 _SEED = 42
-_LONG = 32  # bytes, from which on xxhash64 has four lanes
+_LONG = 32  # bytes; from here on xxhash64 uses four lanes
 _P1, _P2, _P3, _P4, _P5 = (
     np.uint64(p) for p in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
 )
@@ -128,7 +128,7 @@ def _numpy(array: pa.Array) -> Any:
 
 
 def _texts(texts: pa.LargeBinaryArray) -> Int64s:
-    """xxhash64 of byte strings (of anything where they are NULL), vectorised over those of one length."""
+    """xxhash64 of byte strings, vectorised over those of one length; arbitrary where NULL."""
     _, offsets, data = texts.buffers()
     at = np.frombuffer(offsets, np.int64, len(texts) + 1, 8 * texts.offset)
     lengths = np.minimum(np.diff(at), _LONG)
@@ -144,7 +144,7 @@ def _texts(texts: pa.LargeBinaryArray) -> Int64s:
 
 
 def _short_texts(data: pa.Buffer, at: Int64s, length: int) -> Int64s:
-    """xxhash64 of so many bytes, below 32, from each place on."""
+    """xxhash64 of `length` bytes, fewer than 32, from each place on."""
     h = np.full(len(at), _SEED + int(_P5) + length, np.uint64)
     with np.errstate(over="ignore"):
         while length >= 8:
@@ -162,7 +162,7 @@ def _short_texts(data: pa.Buffer, at: Int64s, length: int) -> Int64s:
 
 
 def _words(data: pa.Buffer, kind: type[np.unsignedinteger[Any]], at: Int64s) -> npt.NDArray[np.uint64]:
-    """The little-endian integers that begin at places of a buffer."""
+    """The little-endian integers at places of a buffer."""
     size = np.dtype(kind).itemsize
     every: Any = np.ndarray((data.size - size + 1,), np.dtype(kind).newbyteorder("<"), data, strides=(1,))
     return every[at].astype(np.uint64, copy=False)  # type: ignore[no-any-return]
@@ -173,7 +173,7 @@ def _long_texts(texts: Sequence[bytes]) -> Int64s:
 
 
 def _hash_long(values: Int64s, seed: Any) -> Int64s:
-    """xxhash64 of 8 bytes, vectorised; `seed` is one uint64 or as many as there are values."""
+    """xxhash64 of 8 bytes, vectorised; `seed` is one uint64, or one for each value."""
     with np.errstate(over="ignore"):
         return _last(_lane(values.view(np.uint64), seed + _P5 + np.uint64(8)))  # one value and many seeds, or the reverse
 
@@ -198,7 +198,7 @@ def _last(h: Any) -> Int64s:
 
 
 def _rotate(x: Any, bits: int) -> Any:
-    """In place, as much of this: temporaries are what takes the time."""
+    """Rotates left; in place, because temporaries take most of the time."""
     low = x >> np.uint64(64 - bits)
     x <<= np.uint64(bits)
     x |= low

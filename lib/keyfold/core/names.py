@@ -1,4 +1,4 @@
-"""Names that keyfold gives: the columns that it adds to tables, and the folds."""
+"""Names of the columns that keyfold adds to tables, and of the folds."""
 
 PERIOD = "keyfold_period"
 RUN = "keyfold_run"
@@ -11,7 +11,7 @@ BRIDGED = "is_bridged"
 
 FILE = "keyfold_file"
 LINE = "keyfold_line"
-# Of a line that is no row.
+# Of a line that cannot be read as a row.
 LINE_TEXT = "keyfold_text"
 LINE_REASON = "keyfold_why"
 
@@ -27,7 +27,7 @@ STREAM = "keyfold_stream"
 
 STATE = "keyfold_state"
 
-KNOWN = "keyfold_known"  # when all that a row's windows look at was known
+KNOWN = "keyfold_known"  # the time at which all input of a row's windows was known
 
 CONTENT = "content_key"
 REASON = "keyfold_reason"

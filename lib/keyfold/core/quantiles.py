@@ -1,8 +1,8 @@
-"""Quantiles of counted doubles, whatever the order of the rows and their parts, and whatever the offset and unit of the numbers.
+"""Quantiles of counted doubles, independent of the order and partition of rows, and of the offset and unit of the numbers.
 
-Of up to 16,384 different numbers the counts are exact. Of more, the numbers are cut (toward zero) to as many binary digits as leave
-that many different ones, but to no fewer than 9, so quantiles are within 0.4 % in any case. Numbers that were cut can be cut further,
-so that counts of parts add up to those of the whole.
+Counts of up to 16,384 different numbers are exact. More numbers are cut (toward zero) to as many binary digits as leave 16,384
+different ones, but not to fewer than 9, so quantiles are always within 0.4 %. Cut numbers can be cut further, so that counts of parts
+add up to those of the whole.
 """
 
 from bisect import bisect_right
@@ -19,15 +19,15 @@ _MOST = 1 << 14
 
 
 def count_numbers(x: Doubles) -> tuple[Doubles, Int64s, int]:
-    """Different numbers, cut; how often each is there; the digits that are left."""
+    """The different numbers, cut; the count of each; the digits left."""
     bits = x.view(np.int64)
-    digits = _left(np.sort(bits[: 4 * _MOST]), DIGITS)  # the whole leaves no more
+    digits = _left(np.sort(bits[: 4 * _MOST]), DIGITS)  # more rows never leave more digits
     values, amounts = np.unique(bits >> (DIGITS - digits), return_counts=True)
     return shorten_counts((values << (DIGITS - digits)).view(np.float64), amounts, digits)
 
 
 def shorten_counts(x: Doubles, amounts: Int64s, digits: int) -> tuple[Doubles, Int64s, int]:
-    """Counted numbers, cut to at most so many digits; as `counted`."""
+    """Cuts counted numbers to at most `digits`; returns the same as `count_numbers`."""
     bits = x.view(np.int64)
     order = np.argsort(bits)
     bits, amounts = bits[order], amounts[order]
@@ -38,7 +38,7 @@ def shorten_counts(x: Doubles, amounts: Int64s, digits: int) -> tuple[Doubles, I
 
 
 def _left(bits: Int64s, digits: int) -> int:
-    """The most digits that leave few enough numbers, of ascending bits of doubles."""
+    """The most digits that leave few enough different numbers; `bits`: ascending bits of doubles."""
 
     def different(left: int) -> int:
         return int(_new(bits >> (DIGITS - left)).sum())
@@ -47,12 +47,12 @@ def _left(bits: Int64s, digits: int) -> int:
 
 
 def _new(ascending: Int64s) -> npt.NDArray[np.bool_]:
-    """Which differ from those before them."""
+    """A mask of those that differ from the one before."""
     return np.concatenate([[True], ascending[1:] != ascending[:-1]])
 
 
 def quantiles_at(x: Doubles, amounts: Int64s, shares: Sequence[float]) -> list[float]:
-    """For each share the smallest number that at least this share of the numbers is not above."""
+    """For each share, the smallest number such that at least this share of the numbers is not above it."""
     order = np.argsort(x)
     reached = np.cumsum(amounts[order])
     places = np.searchsorted(reached, np.ceil(np.array(shares) * reached[-1]), side="left")

@@ -1,4 +1,4 @@
-"""The hash of a row's key, as Spark and Arrow compute it: folds, samples and the order of training rows follow from it."""
+"""The hash of a row's key, in Spark and in Arrow. It decides folds, samples and the order of training rows."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ _COPY, _DIGITS = r"^[0-9a-f]{32}-[0-9]+\z", 32
 
 
 def sql_without_copy(name: str, expression: str) -> str:
-    """text: what all copies of a row have in common, where the column of that name holds content keys; else the text itself."""
+    """Text: a content key without its copy number, so that all copies of a row have the same; other columns as they are."""
     if name != CONTENT:
         return expression
     return (
@@ -28,7 +28,7 @@ def sql_without_copy(name: str, expression: str) -> str:
 
 
 def without_copy(name: str, texts: pa.Array) -> pa.Array:
-    """The same, of Arrow texts."""
+    """`sql_without_copy` for Arrow texts."""
     if name != CONTENT:
         return texts
     return pc.if_else(pc.match_substring_regex(texts, _COPY), pc.utf8_slice_codeunits(texts, 0, _DIGITS), texts)
@@ -39,17 +39,17 @@ def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def sample_place(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
-    """bigint in [0, 1,000,000), of columns under a salt."""
+    """bigint in [0, 1,000,000): the salted hash of columns, reduced."""
     return sql.column(hashing.sql_reduce(sql_key_hash(frame, columns, salt), hashing.PARTS))
 
 
 def key_hash(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
-    """bigint: the feature hash of columns (DataError for a type that cannot be hashed)."""
+    """bigint: the salted hash of columns (DataError for a type that cannot be hashed)."""
     return sql.column(sql_key_hash(frame, columns, salt))
 
 
 def sql_key_hash(frame: "DataFrame", columns: list[str], salt: str, of: Callable[[str, str], str] | None = None) -> str:
-    """The same, as an SQL expression over the frame; `of` may make other text of a text column, which it gets by name and expression."""
+    """`key_hash` as an SQL expression; `of` may replace the expression of a text column, given its name and expression."""
     values = []
     for column in columns:
         family = family_of(frame.schema[column].dataType.simpleString())

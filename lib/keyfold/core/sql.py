@@ -1,4 +1,4 @@
-"""The one place where names and values become part of SQL. An expression is text; a Column is made of it at the edge."""
+"""Names and values as parts of SQL text. Expressions are text until they become Columns."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ ESCAPED = {"spark.sql.parser.escapedStringLiterals": "false"}
 
 
 def quote_identifier(name: str) -> str:
-    """A name as an identifier, whatever is in it."""
+    """A name as an identifier; it may hold any character."""
     return "`" + name.replace("`", "``") + "`"
 
 
@@ -24,12 +24,12 @@ def column_reference(name: str) -> str:
 
 
 def text_literal(value: str) -> str:
-    """A text as a literal that reads the same whatever the parser's settings for escapes are."""
+    """A text as a literal that reads the same under all settings of the parser for escapes."""
     return f"'{value}'" if _PLAIN.fullmatch(value) else f"CAST(X'{value.encode().hex()}' AS STRING)"
 
 
 def property_literal(value: str) -> str:
-    """A text as a literal where SQL takes no expression: the names and values of properties. It is read so under `ESCAPED`."""
+    """A text as a literal for names and values of properties, where SQL takes no expression; parse it under `ESCAPED`."""
     return "'" + "".join(c if _LETTER.fullmatch(c) else _escaped(c) for c in value) + "'"
 
 
@@ -38,12 +38,12 @@ def _escaped(c: str) -> str:
 
 
 def double_literal(value: float) -> str:
-    """A finite double as a literal of just its bits."""
+    """A finite double as a literal with the same bits."""
     return f"{float(value)!r}D"
 
 
 def bigint_literal(value: int) -> str:
-    """A 64-bit integer."""
+    """A 64-bit integer as a literal."""
     return f"{value}L"
 
 
@@ -65,7 +65,7 @@ def column(expression: str) -> "Column":
 
 
 def col(name: str) -> "Column":
-    """The column of just this name, with dots, blanks and back-quotes in it."""
+    """The column of exactly this name, which may hold dots, blanks and back-quotes."""
     from pyspark.sql import functions as F
 
     return F.col(quote_identifier(name))

@@ -1,4 +1,4 @@
-"""A column's value as features take it: brought without loss to the type that was fitted, then read as number or hash.
+"""Values of columns as features read them: cast without loss to the fitted type, then read as number or hash.
 
 Type families: bigint (all integers), double (both floats), string, boolean, date, timestamp, timestamp_ntz, decimal.
 `SqlValue` holds an SQL expression, `ArrowValue` an Arrow array; both have `null`, `number`, `canonical` and `hash`.
@@ -36,18 +36,18 @@ _INTEGERS = {"tinyint", "smallint", "int", "bigint"}
 
 
 def spark_text(value: object) -> str:
-    """A value of a conf as Spark writes it as text."""
+    """A value of a conf as the text that Spark writes."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def family_of(spark_type: str) -> str:
-    """The family of a Spark type's simple name; other types (`array<…>`, `binary`) are their own."""
+    """The type family of a Spark type; other types (`array<…>`, `binary`) are their own families."""
     name = spark_type.split("(", maxsplit=1)[0].split(" collate", maxsplit=1)[0]
     return "bigint" if name in _INTEGERS else "double" if name == "float" else name
 
 
 def arrow_family(type_: pa.DataType) -> str:
-    """The family of an Arrow type; other types are their own names, `null` among them."""
+    """The type family of an Arrow type; other types, `null` too, give their own names."""
     t = pa.types
     if t.is_timestamp(type_):
         return "timestamp" if type_.tz else "timestamp_ntz"
@@ -63,13 +63,13 @@ def arrow_family(type_: pa.DataType) -> str:
 
 
 class SqlValue:
-    """An SQL expression of one family, read as features read it."""
+    """An SQL expression of one type family."""
 
     def __init__(self, column: str, family: str, hashed: str | None = None) -> None:
         self.column, self.family, self._hashed = column, family, hashed
 
     def hashed_as(self, name: str) -> "SqlValue":
-        """The same, where a column of that name holds its value hash."""
+        """The same value, whose hash is in a column of that name."""
         return SqlValue(self.column, self.family, name)
 
     @property
@@ -98,7 +98,7 @@ class SqlValue:
 
 
 class ArrowValue:
-    """An Arrow array of one family, read as features read it."""
+    """An Arrow array of one type family."""
 
     def __init__(self, array: pa.Array, family: str) -> None:
         self.array, self.family = array, family
@@ -126,7 +126,7 @@ class ArrowValue:
 
 
 def sql_cast(actual: str, family: str, name: str) -> SqlValue:
-    """A column of family `actual` as the fitted family, without loss (DataError; in the job where a value is lost)."""
+    """A column of family `actual` as the fitted family, without loss (DataError for another type; a value that would be lost fails the query)."""
     column = sql.column_reference(name)
     if actual in ("void", family):
         widen = actual == "void" or family in ("bigint", "double")
@@ -145,7 +145,7 @@ def sql_cast(actual: str, family: str, name: str) -> SqlValue:
 
 
 def arrow_cast(array: pa.Array | pa.ChunkedArray, family: str, name: str) -> ArrowValue:
-    """An Arrow array as the fitted family, without loss (DataError where the type differs or a value would be lost)."""
+    """An Arrow array as the fitted family, without loss (DataError for another type, or if a value would be lost)."""
     array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
@@ -186,7 +186,7 @@ def _doubles(array: pa.Array, family: str) -> npt.NDArray[np.float64]:
 
 
 def _lost(name: str, family: str) -> str:
-    return f"column `{name}` was fitted as {family}, to which a value cannot be brought without loss"
+    return f"column `{name}` was fitted as {family}, to which a value cannot be cast without loss"
 
 
 def _other_type(name: str, actual: str, family: str) -> str:
@@ -194,6 +194,6 @@ def _other_type(name: str, actual: str, family: str) -> str:
 
 
 def require_family(families: tuple[str, ...], family: str, what: str, advice: str) -> None:
-    """DataError where a family is none of `families`."""
+    """DataError if a family is not one of `families`."""
     if family not in families:
         raise DataError(f"{what} takes {', '.join(families)} (got {family}); {advice}")

@@ -1,4 +1,4 @@
-"""Where a value stands in a vocabulary, found by its value hash: in SQL and in NumPy."""
+"""Lookup of values in a vocabulary by their value hashes, in SQL and in NumPy."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -26,7 +26,7 @@ def hashes_of(vocabulary: Sequence[str | int]) -> list[int]:
 
 
 def lookup(hashes: Int64s, vocabulary: Sequence[str | int]) -> Int64s:
-    """The place of each hash in the vocabulary; -1 where it has none."""
+    """The index of each hash in the vocabulary; -1 if it is not in it."""
     known, places = _sorted(tuple(vocabulary))
     if not len(known):
         return np.full(len(hashes), -1)
@@ -35,11 +35,11 @@ def lookup(hashes: Int64s, vocabulary: Sequence[str | int]) -> Int64s:
 
 
 def sql_lookup(hashes: str, vocabulary: Sequence[str | int]) -> str:
-    """int: the place of a hash in the vocabulary; NULL where it has none."""
+    """int: the index of a hash in the vocabulary; NULL if it is not in it."""
     if not vocabulary:
         return "CAST(NULL AS INT)"
     keys, places = _cuckoo(tuple(vocabulary))
-    # Parsed once, when the plan is made: constants fold. A literal of a million nodes would not plan.
+    # Constant folding parses this once, when Spark plans. A literal of a million nodes could not be planned.
     known = f"from_json({sql.text_literal(canonical_json(keys))}, 'array<bigint>')"
     index = f"from_json({sql.text_literal(canonical_json(places))}, 'array<int>')"
     low = f"({hashes} & {sql.bigint_literal(_LOW)})"
@@ -47,8 +47,8 @@ def sql_lookup(hashes: str, vocabulary: Sequence[str | int]) -> str:
         f"CAST(shiftrightunsigned({half} * {sql.bigint_literal(len(keys))}, 32) AS INT)"
         for half in (f"shiftrightunsigned({hashes}, 32)", low)
     )
-    found = (f"CASE WHEN get({known}, {slot}) = {hashes} THEN get({index}, {slot}) END" for slot in slots)
-    return f"coalesce({', '.join(found)})"
+    cases = (f"CASE WHEN get({known}, {slot}) = {hashes} THEN get({index}, {slot}) END" for slot in slots)
+    return f"coalesce({', '.join(cases)})"
 
 
 @lru_cache(maxsize=256)
@@ -60,7 +60,7 @@ def _sorted(vocabulary: tuple[str | int, ...]) -> tuple[Int64s, Int64s]:
 
 @lru_cache(maxsize=256)
 def _cuckoo(vocabulary: tuple[str | int, ...]) -> tuple[list[int | None], list[int | None]]:
-    """Two arrays in which each hash stands in one of its two slots."""
+    """A cuckoo table: hashes and their indices, each in one of its two slots."""
     hashes = hashes_of(vocabulary)
     size = 2 * len(hashes) + 1
     while (table := _placed(hashes, size)) is None:

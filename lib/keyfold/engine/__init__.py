@@ -1,1 +1,1 @@
-"""Spark: the session, Delta tables, their commits and where state lives."""
+"""Spark: the session, Delta tables and their commits, Arrow batches, the home folder."""

@@ -1,6 +1,6 @@
-"""The only place where a session is made.
+"""The Spark session: its settings and its jars.
 
-What is given to spark-submit wins, but for the settings that results depend on: a conflict with those is refused.
+Settings given to spark-submit win over defaults. Settings that results depend on are fixed; a conflict with them is an error.
 """
 
 import os
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
-_SECRET = re.compile("(?i)secret|password|token|access[.]?key|account[.]key")  # Spark hides such settings, too
+_SECRET = re.compile("(?i)secret|password|token|access[.]?key|account[.]key")  # as Spark redacts settings
 _UTC = {"utc", "etc/utc", "z", "gmt", "+00:00"}
 
 _SAME_SIZE = {
     "boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "date", "timestamp", "timestamp_ntz",
 }  # fmt: skip
 
-_FEW = 200  # columns of at most 16 bytes, 20,000 rows of which are the 64 MB that Spark takes for its limit
+_FEW = 200  # columns: with 16 bytes each, 20,000 rows are 64 MB, Spark's default limit of a batch
 
 PINNED = {
     "spark.sql.session.timeZone": "UTC",
@@ -41,44 +41,44 @@ DEFAULTS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # Twice Spark's default: fewer calls of a Python model, and a thousand doubles a row still fit in 160 MB.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
-    # Spark's own default has no bounds, and is slower to write and to read.
+    # Files with Spark's default type have no bounds, and are slower to write and to read.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    # The JVM does not compile larger methods, so the generated code of wide specs would be interpreted.
+    # The JVM interprets larger methods, so the generated code of wide specs would be slow.
     "spark.sql.codegen.hugeMethodLimit": "8000",
 }
 
 
 def session(name: str = "keyfold") -> "SparkSession":
-    """The session: the active one where there is one, after a check, or a new one."""
+    """The active session, after a check of its settings, or a new one."""
     from pyspark.sql import SparkSession
 
     active = SparkSession.getActiveSession()
     if active is None and not _is_connect():
         active = _new(name)
     spark = check_session(active or SparkSession.builder.appName(name).getOrCreate())
-    secrets.also(value for key, value in spark.conf.getAll.items() if _SECRET.search(key))
+    secrets.hide(value for key, value in spark.conf.getAll.items() if _SECRET.search(key))
     return spark
 
 
-def required_settings(given: Mapping[str, str], cores: int) -> dict[str, str]:
-    """What to add to the settings that were given; ConfError where those conflict with what results depend on."""
-    _refuse_conflicts(given, "spark-submit was given", "leave that option out")
-    local = _local(cores) if given.get("spark.master", "local").startswith("local") else {}
-    added = {key: value for key, value in (DEFAULTS | local).items() if key not in given}
-    extensions = [e for e in given.get("spark.sql.extensions", "").split(",") if e]
+def required_settings(settings: Mapping[str, str], cores: int) -> dict[str, str]:
+    """The settings to add to those given to spark-submit; ConfError if these conflict with the fixed ones."""
+    _refuse_conflicts(settings, "spark-submit was given", "leave that option out")
+    local = _local(cores) if settings.get("spark.master", "local").startswith("local") else {}
+    added = {key: value for key, value in (DEFAULTS | local).items() if key not in settings}
+    extensions = [e for e in settings.get("spark.sql.extensions", "").split(",") if e]
     return added | PINNED | {"spark.sql.extensions": ",".join(dict.fromkeys([*extensions, EXTENSION]))}
 
 
 def check_session(spark: "SparkSession") -> "SparkSession":
-    """The same session; ConfError if its time zone, ANSI mode or reading of quoted names would change results."""
-    now = {key: spark.conf.get(key, "false") or "false" for key in PINNED}
-    _refuse_conflicts(now, "the active session has", "set it by spark.conf.set before keyfold is called")
+    """Returns the session; ConfError if its time zone, ANSI mode or reading of quoted names would change results."""
+    current = {key: spark.conf.get(key, "false") or "false" for key in PINNED}
+    _refuse_conflicts(current, "the active session has", "set it by spark.conf.set before keyfold is called")
     return spark
 
 
 @contextmanager
 def temporary_settings(spark: "SparkSession", settings: Mapping[str, str]) -> Iterator[None]:
-    """Runs what is inside under settings of the session, which are then what they were."""
+    """Sets settings of the session, and restores them on exit."""
     before = {key: spark.conf.get(key, None) for key in settings}
     for key, value in settings.items():
         spark.conf.set(key, value)
@@ -90,13 +90,13 @@ def temporary_settings(spark: "SparkSession", settings: Mapping[str, str]) -> It
 
 
 def arrow_batch_settings(schema: "StructType", columns: Sequence[str]) -> dict[str, str]:
-    """Settings for rows on their way to Python: where all are of the same small size, Spark need not measure each of them."""
+    """Settings for sending rows to Python: rows of one small size need not be measured by Spark."""
     same = all(schema[name].dataType.simpleString().split("(")[0] in _SAME_SIZE for name in columns)
     return {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1)} if same and len(columns) <= _FEW else {}
 
 
 def parallel_tasks(spark: "SparkSession") -> int:
-    """How many tasks run at once, as far as the session tells."""
+    """The number of tasks that run at once, as far as the session's settings show it."""
     master = re.fullmatch(r"local\[(\d+).*\]|local", spark.conf.get("spark.master", "") or "")
     if master:
         return int(master[1] or 1)
@@ -104,13 +104,13 @@ def parallel_tasks(spark: "SparkSession") -> int:
 
 
 def delta_package() -> str:
-    """Delta's coordinates, of the release that is installed for Python."""
+    """The Maven coordinates of Delta, in the release that is installed for Python."""
     spark_release = ".".join(metadata.version("pyspark").split(".")[:2])
     return f"io.delta:delta-spark_{spark_release}_2.13:{metadata.version('delta-spark')}"
 
 
 def write_delta_jars(path: str) -> None:
-    """Lets Spark resolve Delta's jars, and writes down those that Spark does not bring itself."""
+    """Resolves Delta's jars by Spark, and writes the paths of those that are not in Spark's own folder."""
     from pyspark import SparkConf, SparkContext
     from pyspark.find_spark_home import _find_spark_home
 
@@ -122,7 +122,7 @@ def write_delta_jars(path: str) -> None:
 
 
 def missing_jars(resolved: Iterable[str], bundled: Iterable[str]) -> list[str]:
-    """The resolved jars (`organisation_artifact-version.jar`) of which Spark has none, in whatever version."""
+    """The resolved jars (`organisation_artifact-version.jar`) that Spark does not bundle in any version."""
     have = {_artifact(jar) for jar in bundled}
     paths = [jar.removeprefix("file://").removeprefix("file:") for jar in resolved]
     return [path for path in paths if _artifact(Path(path).name.partition("_")[2]) not in have]
@@ -133,10 +133,10 @@ def _artifact(jar: str) -> str:
 
 
 def _local(cores: int) -> dict[str, str]:
-    """Spark's own defaults are meant for a thousand cores; a small local job should not pay for them."""
+    """Settings for local jobs: Spark's defaults are meant for a thousand cores."""
     return {
         "spark.sql.shuffle.partitions": str(cores),
-        "spark.sql.files.minPartitionNum": str(4 * cores),  # of three tasks on two cores the last would run alone
+        "spark.sql.files.minPartitionNum": str(4 * cores),  # with three tasks on two cores, the last would run alone
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.warehouse.dir": str(_home() / "warehouse"),
         "spark.log.level": "ERROR",
@@ -149,9 +149,9 @@ def _home() -> Path:
     return home()
 
 
-def _refuse_conflicts(found: Mapping[str, str], who: str, remedy: str) -> None:
+def _refuse_conflicts(settings: Mapping[str, str], who: str, remedy: str) -> None:
     for key, value in PINNED.items():
-        got = found.get(key, value)
+        got = settings.get(key, value)
         right = got.lower() in _UTC if key.endswith("timeZone") else got.lower() == value
         if not right:
             raise ConfError(f"`{key}` must be {value}, because results depend on it ({who} {got}); {remedy}")
@@ -182,7 +182,7 @@ def _new(name: str) -> "SparkSession":
 
 
 def _prepare_launch() -> None:
-    """Plain Python starts its own JVM: it gets what spark-submit.sh would have given, where the set-up left it."""
+    """Gives the JVM of a plain Python process the options that spark-submit.sh gives, from the files of the set-up."""
     given = os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
     environment = Path(sys.prefix)
     options, jars = environment / "java-options", environment / "delta-jars"
@@ -193,8 +193,8 @@ def _prepare_launch() -> None:
         os.environ["SPARK_SUBMIT_OPTS"] = f"{options.read_text('utf-8').strip()} {os.environ.get('SPARK_SUBMIT_OPTS', '')}"
     if "delta-spark_" not in given:
         recorded = jars.read_text("utf-8").split("\n")[:-1] if jars.is_file() else []
-        there = bool(recorded) and all(map(os.path.isfile, recorded))
-        ours += ["--jars", ",".join(recorded)] if there else ["--packages", delta_package()]
+        complete = bool(recorded) and all(map(os.path.isfile, recorded))
+        ours += ["--jars", ",".join(recorded)] if complete else ["--packages", delta_package()]
     if "--master" not in given or "local" in given:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"{shlex.join(ours)} {given}"

@@ -1,1 +1,1 @@
-"""Images, opened with care and changed."""
+"""Images: safe decoding, operations, output files."""

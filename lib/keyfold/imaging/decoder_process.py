@@ -1,6 +1,6 @@
-"""A process that opens images for another one, which goes on whatever an image does to it.
+"""Decodes images in a child process, so that a malicious image cannot harm the job.
 
-Asked over a socket: a name and an image; answers JSON, and bytes where they are wanted. Nothing that it says is unpickled.
+The parent sends a request and an image over a socket; the child answers JSON, and bytes if requested. Nothing is unpickled.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from keyfold.imaging.operations import Operation, Output
 
 
 class DecoderOptions(Section):
-    """All that a decoder needs to know."""
+    """The options of a decoder: limits, operations and output."""
 
     formats: list[str]
     max_pixels: int
@@ -34,34 +34,34 @@ class DecoderOptions(Section):
 
 
 class DecodedImage(NamedTuple):
-    """What became of an image: facts, and its new file's bytes."""
+    """The outcome of an image: facts, and the bytes of the new file."""
 
     facts: dict[str, Any]
     file: bytes = b""
 
 
 class Decoder:
-    """The asking side; the process begins with the first question, and again after one that ended it."""
+    """The parent's side. The child starts with the first request, and again after an image that ended it."""
 
     def __init__(self, opening: DecoderOptions) -> None:
         self._opening = opening
-        self.patience = 60 + 20 * opening.seconds  # of the clock: for a process that waits for ever, on whatever it is
+        self.patience = 60 + 20 * opening.seconds  # wall-clock seconds, for a child that hangs
         self._child: subprocess.Popen[bytes] | None = None
         self._line: Connection | None = None
 
     def size(self, cell: bytes | str) -> DecodedImage:
-        """`pixels` (int) of an image, by its header; or `reason`."""
-        return self._asked("size", "", cell)
+        """The number of `pixels` (int) by the header of an image, or the `reason` of a failure."""
+        return self._request("size", "", cell)
 
     def made(self, cell: bytes | str, into: str = "") -> DecodedImage:
-        """`width`, `height`, `bytes` (int) and `sha256` of the new file, which is written `into` a path or given back; or `reason`.
+        """`width`, `height`, `bytes` (int) and `sha256` of the new file, or the `reason` of a failure.
 
-        Where something of a sound picture was left out, `note` says so.
+        The file is written `into` a path, or returned if that is empty. `note` names a part of the image that was ignored.
         """
-        return self._asked("made", into, cell)
+        return self._request("made", into, cell)
 
     def close(self) -> None:
-        """Ends the process."""
+        """Ends the child."""
         if self._line:
             self._line.close()
         if self._child:
@@ -69,7 +69,7 @@ class Decoder:
             self._child.wait()
         self._child = self._line = None
 
-    def _asked(self, what: str, into: str, cell: bytes | str) -> DecodedImage:
+    def _request(self, what: str, into: str, cell: bytes | str) -> DecodedImage:
         try:
             line = self._line or self._begin()
             line.send_bytes(json.dumps([what, into, cell if isinstance(cell, str) else None]).encode())
@@ -80,11 +80,11 @@ class Decoder:
                 return DecodedImage({"reason": f"the decoder gave no answer within {self.patience:g} seconds"})
             facts = json.loads(line.recv_bytes())
             return DecodedImage(facts, line.recv_bytes() if facts.pop("follows", False) else b"")
-        except ValueError:  # no answer of ours: whatever the image made of it, that process is not asked again
+        except ValueError:  # not an answer of ours: the image may have taken over the child
             self.close()
-            return DecodedImage({"reason": "the decoder's answer makes no sense"})
+            return DecodedImage({"reason": "the decoder's answer is invalid"})
         except (EOFError, OSError):
-            return DecodedImage({"reason": self._ended()})
+            return DecodedImage({"reason": self._exit_reason()})
 
     def _begin(self) -> Connection:
         ours, theirs = socket.socketpair()
@@ -96,7 +96,7 @@ class Decoder:
         self._line.send_bytes(self._opening.model_dump_json().encode())
         return self._line
 
-    def _ended(self) -> str:
+    def _exit_reason(self) -> str:
         code = self._child.wait(timeout=5) if self._child else 0
         self.close()
         if code == -signal.SIGPROF:
@@ -105,7 +105,7 @@ class Decoder:
 
 
 def serve() -> None:
-    """In the process: answers until no one asks any more."""
+    """Runs in the child: answers requests until the parent closes the socket."""
     line = Connection(int(sys.argv[1]))
     opening = DecoderOptions.model_validate_json(line.recv_bytes())
     _limit(opening.memory_mb * 2**20)
@@ -115,9 +115,9 @@ def serve() -> None:
             cell = line.recv_bytes() if path is None else path
         except EOFError:
             return
-        # The kernel ends the process once it has used so much of a processor since now.
+        # The kernel ends the process once it has used this much processor time from now on.
         signal.setitimer(signal.ITIMER_PROF, opening.seconds)
-        facts, file = _answered(opening, what, cell, into)
+        facts, file = _decode(opening, what, cell, into)
         signal.setitimer(signal.ITIMER_PROF, 0)
         line.send_bytes(json.dumps(facts | {"follows": bool(file)}).encode())
         if file:
@@ -134,7 +134,7 @@ def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _answered(opening: DecoderOptions, what: str, cell: bytes | str, into: str) -> DecodedImage:
+def _decode(opening: DecoderOptions, what: str, cell: bytes | str, into: str) -> DecodedImage:
     try:
         with pixels.open_image(cell, opening.formats, opening.max_pixels) as image:
             if what == "size":
@@ -165,8 +165,8 @@ def _frames(opening: DecoderOptions, image: Any) -> Any:
 
 
 def write_atomically(file: bytes, path: Path) -> None:
-    """In one go: what is there afterwards is whole."""
+    """Writes a file that is either complete or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(file)
-    aside.replace(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(file)
+    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""What can be done to an image, as a conf lists it: plain Pillow, in the order of the list."""
+"""The operations on images that a conf can list, by Pillow, applied in the order of the list."""
 
 import io
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,7 +22,7 @@ BACKGROUND = Field(
 
 
 class Resize(Section):
-    """To `width` × `height`: fit keeps the shape inside, pad fills up around that, fill cuts what stands out, exact stretches."""
+    """Resizes to `width` × `height`."""
 
     width: Side = Field(description="Width in pixels.")
     height: Side = Field(description="Height in pixels.")
@@ -34,7 +34,7 @@ class Resize(Section):
     background: str = BACKGROUND
 
     def apply(self, image: "Picture") -> "Picture":
-        """By Lanczos' filter."""
+        """Resamples with Lanczos' filter."""
         import PIL.ImageOps
         from PIL.Image import Resampling
 
@@ -47,7 +47,7 @@ class Resize(Section):
 
 
 class Crop(Section):
-    """A part, in pixels from the upper left corner."""
+    """Cuts out a rectangle, in pixels from the upper left corner."""
 
     left: int = Field(0, ge=0, description="Left edge in pixels.")
     top: int = Field(0, ge=0, description="Upper edge in pixels.")
@@ -55,7 +55,7 @@ class Crop(Section):
     height: Side = Field(description="Height in pixels.")
 
     def apply(self, image: "Picture") -> "Picture":
-        """UnusableError where it is not all inside."""
+        """UnusableError if the rectangle exceeds the image."""
         right, bottom = self.left + self.width, self.top + self.height
         if right > image.width or bottom > image.height:
             raise UnusableError(f"the crop ends at {right} × {bottom}, and the image at {image.width} × {image.height}")
@@ -63,13 +63,13 @@ class Crop(Section):
 
 
 class Rotate(Section):
-    """Counter-clockwise; the image grows so that its corners stay inside."""
+    """Rotates counter-clockwise; the image grows so that its corners stay inside."""
 
     degrees: float = Field(description="Angle in degrees, counter-clockwise.", examples=[90])
     background: str = BACKGROUND
 
     def apply(self, image: "Picture") -> "Picture":
-        """Multiples of 90 exactly, else bicubic."""
+        """Exact for multiples of 90 degrees, else bicubic."""
         from PIL import ImageColor
         from PIL.Image import Resampling
 
@@ -78,7 +78,7 @@ class Rotate(Section):
 
 
 class Filter(Section):
-    """One of Pillow's filters."""
+    """Applies one of Pillow's filters."""
 
     kind: Literal["blur", "sharpen", "edge", "median"] = Field(description="Pillow's filter.")
     radius: int = Field(2, ge=1, le=50, description="Radius in pixels, of blur, sharpen and median.")
@@ -95,7 +95,7 @@ class Filter(Section):
 
 
 class Enhance(Section):
-    """Factors, 1 for as it is; and the darkest to black, the lightest to white."""
+    """Changes contrast, brightness and colour by factors (1: unchanged); `auto_contrast` stretches the range to black and white."""
 
     contrast: Factor = Field(1, description="Factor of the contrast; 1 leaves it unchanged.")
     brightness: Factor = Field(1, description="Factor of the brightness; 1 leaves it unchanged.")
@@ -105,7 +105,7 @@ class Enhance(Section):
     )
 
     def apply(self, image: "Picture") -> "Picture":
-        """Auto-contrast first."""
+        """Applies auto-contrast first, then the factors."""
         from PIL import ImageEnhance, ImageOps
 
         if self.auto_contrast:
@@ -138,7 +138,7 @@ class Operation(OneOf):
 
 
 class Output(Section):
-    """The file that is made."""
+    """The format and the contents of the new file."""
 
     format: Literal["JPEG", "PNG", "WEBP", "GIF"] = Field("JPEG", description="File format.")
     quality: int = Field(85, ge=1, le=100, description="Quality of JPEG and WEBP.")
@@ -151,16 +151,16 @@ class Output(Section):
     @model_validator(mode="after")
     def _moves(self) -> "Output":
         if self.frames == "all" and self.format == "JPEG":
-            raise ValueError("frames: all needs a format that can move: PNG, WEBP or GIF")
+            raise ValueError("frames: all needs an animated format: PNG, WEBP or GIF")
         return self
 
     @property
     def ending(self) -> str:
-        """Of a file's name."""
+        """The suffix of the file's name."""
         return {"JPEG": "jpg"}.get(self.format, self.format.lower())
 
     def encoded(self, frames: "list[Picture]", source: "Picture") -> bytes:
-        """The file's bytes; `source` is where metadata and times of frames come from."""
+        """The file's bytes; metadata and durations of frames come from `source`."""
         ready = [pixels.without_transparency(f, self.background) if self.format == "JPEG" else f for f in frames]
         more: dict[str, object] = {"quality": self.quality} if self.format in ("JPEG", "WEBP") else {}
         if self.metadata == "keep" and self.format != "GIF":

@@ -1,6 +1,6 @@
-"""Images of strangers, opened with care: only allowed decoders, never too many pixels, upright, in 8 bits and sRGB.
+"""Safe decoding of untrusted images: only allowed formats, a limit of pixels, upright, 8 bits, sRGB.
 
-Whatever is wrong with a file is an `UnusableError` with a sentence.
+Any fault of a file is an `UnusableError` with a message.
 """
 
 import io
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     import PIL.Image
     from PIL.Image import Image as Picture
 
-PIXELS_VERSION = 2  # of what pixels `plain` makes of a file
-MAX_PIXELS = 89_478_485  # pixels, above which Pillow itself speaks of a bomb
+PIXELS_VERSION = 2  # raised when `normalised` gives a file other pixels
+MAX_PIXELS = 89_478_485  # above it Pillow warns of a decompression bomb
 
 
 class UnusableError(ValueError):
-    """Why an image cannot be used."""
+    """An image cannot be used; the message says why."""
 
 
 @contextmanager
 def open_image(cell: bytes | str, formats: Sequence[str], max_pixels: int) -> "Iterator[Picture]":
-    """The image of a file's bytes or of its path, its header read and looked at; whatever goes wrong inside is an UnusableError."""
+    """Opens an image from bytes or a path, and checks its header. Any exception in the block becomes an UnusableError."""
     import PIL.Image
 
     try:
@@ -36,7 +36,7 @@ def open_image(cell: bytes | str, formats: Sequence[str], max_pixels: int) -> "I
         with PIL.Image.open(file, formats=tuple(formats)) as image:
             _refuse_large(image, max_pixels)
             yield image
-    except Exception as error:  # damaged files make Pillow raise whatever its parsers stumble over
+    except Exception as error:  # damaged files make Pillow raise any exception
         raise UnusableError(_why(error, formats, max_pixels)) from error
 
 
@@ -58,7 +58,7 @@ def _why(error: Exception, formats: Sequence[str], max_pixels: int) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-_UPRIGHT = {  # by EXIF's orientation, Pillow's name of what undoes it
+_UPRIGHT = {  # by EXIF orientation, the transposition that undoes it
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
 }  # fmt: skip
 ORIENTATION = 0x0112
@@ -66,7 +66,7 @@ DAMAGED = "keyfold_exif_damaged"
 
 
 def normalised(image: "Picture") -> "Picture":
-    """The same picture upright, of mode L, RGB or RGBA: 16 bits become their upper 8, colours those of sRGB."""
+    """The picture upright, in sRGB, of mode L, RGB or RGBA; of 16 bits the upper 8 are kept."""
     import PIL.Image
 
     _make_key_transparent(image)
@@ -74,21 +74,21 @@ def normalised(image: "Picture") -> "Picture":
     if turn := _UPRIGHT.get(exif_tags(image).get(ORIENTATION, 1)):
         image = image.transpose(PIL.Image.Transpose[turn])
     if image.mode == "F":
-        raise UnusableError("its pixels are floating-point numbers, which say nothing of what is white")
-    if image.mode.startswith("I"):  # Pillow's own conversion would make white of all but the darkest of 16 bits
+        raise UnusableError("its pixels are floating-point numbers of unknown range")
+    if image.mode.startswith("I"):  # Pillow's own conversion clips 16 bits to white instead of scaling them
         image = _in_8_bits(image)
     if not image.has_transparency_data:
         return _in_srgb(image)
     whole = image.convert("RGBA")
     opaque = image.getchannel("L") if image.mode == "LA" else whole.convert("RGB")
     opaque.info |= {name: image.info[name] for name in ("icc_profile",) if name in image.info}
-    made = _in_srgb(opaque).convert("RGBA")
-    made.putalpha(whole.getchannel("A"))
-    return made
+    image = _in_srgb(opaque).convert("RGBA")
+    image.putalpha(whole.getchannel("A"))
+    return image
 
 
 def exif_tags(image: "Picture") -> "PIL.Image.Exif":
-    """The EXIF tags of a loaded image; none where the block is damaged, which `image.info` then says."""
+    """The EXIF tags of a loaded image; none if the block is damaged, which sets DAMAGED in `image.info`."""
     import PIL.Image
 
     if DAMAGED in image.info:
@@ -96,13 +96,13 @@ def exif_tags(image: "Picture") -> "PIL.Image.Exif":
     try:
         PIL.Image.Exif().load(image.info.get("exif", b""))  # `getexif` itself fails once at most
         return image.getexif()
-    except Exception:  # noqa: BLE001 - the pixels are sound; Pillow raises whatever its parser stumbles over
+    except Exception:  # noqa: BLE001 - the pixels are sound; Pillow's parser raises any exception
         image.info[DAMAGED] = True
         return PIL.Image.Exif()
 
 
 def _make_key_transparent(image: "Picture") -> None:
-    """Of a PNG of 16-bit colours, one of which is transparent: Pillow keeps the upper 8 bits, and all 16 must be compared."""
+    """Applies the transparent colour of a PNG with 16-bit colours: Pillow keeps 8 bits of each, and all 16 must be compared."""
     import PIL.Image
 
     key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
@@ -123,15 +123,15 @@ def _in_8_bits(image: "Picture") -> "Picture":
     import PIL.Image
 
     wide: npt.NDArray[Any] = np.asarray(image)
-    made = PIL.Image.fromarray(np.clip(wide >> 8, 0, 255).astype(np.uint8))
-    made.info |= {name: image.info[name] for name in ("icc_profile",) if name in image.info}
+    narrow = PIL.Image.fromarray(np.clip(wide >> 8, 0, 255).astype(np.uint8))
+    narrow.info |= {name: image.info[name] for name in ("icc_profile",) if name in image.info}
     if isinstance(key := image.info.get("transparency"), int):
-        made.putalpha(PIL.Image.fromarray(np.where(wide == key, 0, 255).astype(np.uint8)))
-    return made
+        narrow.putalpha(PIL.Image.fromarray(np.where(wide == key, 0, 255).astype(np.uint8)))
+    return narrow
 
 
 def _in_srgb(image: "Picture") -> "Picture":
-    """Of mode L or RGB, without transparency."""
+    """The image in sRGB, of mode L or RGB, without transparency."""
     from PIL import ImageCms
 
     profile = image.info.get("icc_profile")
@@ -144,14 +144,14 @@ def _in_srgb(image: "Picture") -> "Picture":
         profile = io.BytesIO(profile)
         image = image if image.mode == "CMYK" else image.convert(mode)
     try:
-        made = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
     except ImageCms.PyCMSError:  # a damaged profile, or one for other pixels
-        made = image
-    return made.convert(mode)
+        converted = image
+    return converted.convert(mode)
 
 
 def without_transparency(image: "Picture", background: str = "white") -> "Picture":
-    """Without transparency."""
+    """The image on a background, of mode RGB."""
     import PIL.Image
 
     if image.mode != "RGBA":
@@ -160,11 +160,11 @@ def without_transparency(image: "Picture", background: str = "white") -> "Pictur
 
 
 def image_path(text: str) -> Path:
-    """The file that a path or a `file:` URI means; Spark writes such URIs both as they are and percent-encoded."""
-    there = re.sub(r"^file:(//(localhost)?)?(?=/)", "", text)
-    if not there.startswith("/"):
+    """The file of a path or a `file:` URI, percent-encoded or not: Spark writes both."""
+    name = re.sub(r"^file:(//(localhost)?)?(?=/)", "", text)
+    if not name.startswith("/"):
         raise UnusableError("a path must begin with / or file:/ (read files of other places into a binary column)")
-    for path in (Path(there), *([Path(unquote(there))] if there != text else [])):
+    for path in (Path(name), *([Path(unquote(name))] if name != text else [])):
         if path.is_file():
             return path
-    raise UnusableError("there is no such file where images are opened")
+    raise UnusableError("the file does not exist on the machine that decodes it")

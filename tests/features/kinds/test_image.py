@@ -61,7 +61,7 @@ def test_sixteen_bits_and_transparency():
         (images.FILES["png"], {"formats": ["JPEG"]}, "it is no JPEG file"),
         (images.FILES["png"], {"max_pixels": 44}, "it has 5 × 9 pixels, and `max_pixels` is 44"),
         (images.header(60_000, 60_000), {}, "pixels, and `max_pixels` is 50,000,000"),
-        ("/no/such.png", {}, "there is no such file where images are opened"),
+        ("/no/such.png", {}, "the file does not exist on the machine that decodes it"),
         ("s3://bucket/a.png", {}, "read files of other places into a binary column"),
     ],
 )
