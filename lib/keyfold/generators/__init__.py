@@ -1,4 +1,4 @@
-"""Generated tables, `source: {generator: telecom, …}`. A new generator is one more file, and one more entry here."""
+"""Generated tables, `source: {generator: telecom, …}`. A new generator is a new file and a new entry in each list below."""
 
 from typing import Annotated, Any
 

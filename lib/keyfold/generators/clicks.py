@@ -1,7 +1,7 @@
-"""A SYNTHETIC log of ads shown: who saw which ad for which keyword, and clicked or not; nobody in it exists.
+"""A SYNTHETIC log of ads: which user saw which ad for which keyword, and clicked or not; nobody in it exists.
 
-Each ad pleases some groups of users and not others, by as much as it pleases all of them alike; each device has its hours.
-Only crosses tell that: by group, by ad, by device and by hour alone there is little to see. `layout` has no effect.
+Clicks depend on interactions: of user group and ad, and of device and hour. Group, ad, device and hour alone explain little.
+`layout` has no effect.
 """
 
 from functools import lru_cache
@@ -34,10 +34,10 @@ insurance jacket jeans kettle lamp laptop loan phone piano plant shoes sofa"""
 
 
 class _World(NamedTuple):
-    """What all seeds share, so that two seeds are two samples of one population."""
+    """The population that all seeds sample from."""
 
     group: Int64s  # of each user
-    user: Doubles  # what each adds to the log-odds of a click
+    user: Doubles  # effect on the log-odds of a click
     ad: Doubles
     keyword: Doubles
     pull: Doubles  # groups x ads
@@ -82,7 +82,7 @@ class Clicks(EventLog):
 
 
 _SHARES = [
-    cumulative_shares(1.2 - np.cos(2 * np.pi * (np.arange(24) - 4) / 24)),  # most at four in the afternoon
+    cumulative_shares(1.2 - np.cos(2 * np.pi * (np.arange(24) - 4) / 24)),  # peaks at four in the afternoon
     *(cumulative_shares(1 / (np.arange(n) + few)) for n, few in ((USERS, 50), (ADS, 8), (KEYWORDS, 20))),
 ]
 

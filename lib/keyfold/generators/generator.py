@@ -44,12 +44,12 @@ class Generator(Section):
     def frame(self, spark: "SparkSession", partitions: int | None = None) -> "DataFrame":
         """The table with the columns of `types`; the same rows for any number of partitions (default: Spark's)."""
 
-        def make(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+        def draw_blocks(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
             for number in (n.as_py() for batch in batches for n in batch.column(0)):
                 yield self.block(number, min(self.size, self.things - number * self.size))
 
         blocks = spark.range(0, -(-self.things // self.size), 1, partitions)
-        return blocks.mapInArrow(make, ", ".join(f"{name} {kind}" for name, kind in self.types.items()))
+        return blocks.mapInArrow(draw_blocks, ", ".join(f"{name} {kind}" for name, kind in self.types.items()))
 
     def layout(self, spark: "SparkSession", name: str) -> "DataFrame":
         """The rows of one layout, with its columns."""
@@ -80,7 +80,7 @@ class EventLog(Generator):
         return self.rows
 
     def days_of(self, rng: np.random.Generator) -> tuple[NDArray[np.datetime64], Bools]:
-        """The day of each event of a block, and whether it is the last one."""
+        """The day of each event of a block, and whether it is the last day."""
         ago = rng.integers(0, self.days, self.size)
         return np.datetime64(self.end, "D") - ago, ago == 0
 
@@ -100,12 +100,12 @@ def as_arrow(
 ) -> pa.RecordBatch:
     """Columns as Arrow. A text column has integer codes of its `names`; `unknown` values become NULL."""
 
-    def made(field: pa.Field) -> pa.Array:
+    def array(field: pa.Field) -> pa.Array:
         if field.type == pa.string():
             return pa.array(names[field.name]).take(pa.array(columns[field.name]))
         return pa.array(columns[field.name], field.type, mask=unknown.get(field.name))
 
-    return pa.record_batch([made(field) for field in schema], schema=schema)
+    return pa.record_batch([array(field) for field in schema], schema=schema)
 
 
 def cumulative_shares(weights: ArrayLike) -> Doubles:
@@ -115,7 +115,7 @@ def cumulative_shares(weights: ArrayLike) -> Doubles:
 
 
 def draw(rng: np.random.Generator, cdf: Doubles, n: int) -> Int64s:
-    """n integers in [0, len(cdf))."""
+    """n integers in [0, len(cdf)), distributed by cumulative shares."""
     # A sum of shares may end just below 1.
     return np.minimum(np.searchsorted(cdf, rng.random(n), "right"), len(cdf) - 1)
 

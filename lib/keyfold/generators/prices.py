@@ -1,4 +1,4 @@
-"""SYNTHETIC daily prices: no market was ever like this. Changes follow the mean of the five before, so that the past tells a little."""
+"""SYNTHETIC daily prices, unlike any market. Each change follows the mean of the last five, so the past predicts a little."""
 
 from typing import ClassVar, Literal
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from keyfold.generators.generator import Generator, random_stream, schema_of
 
-PULL = 0.5  # how much of the mean of the last five changes is in the next
+PULL = 0.5  # weight of the mean of the last five changes in the next one
 
 
 class Prices(Generator):
@@ -24,11 +24,11 @@ class Prices(Generator):
 
     @property
     def things(self) -> int:
-        """The symbols."""
+        """The number of symbols."""
         return self.symbols
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
-        """The days of one symbol."""
+        """All days of one symbol."""
         rng = random_stream(self.seed, number)
         noise, change = rng.standard_normal(self.days + 5), np.zeros(self.days + 5)
         for i in range(5, len(change)):

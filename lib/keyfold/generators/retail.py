@@ -1,7 +1,7 @@
 """A SYNTHETIC retail chain in two layouts: years of thin purchases, then some weeks of rich ones; nobody in it exists.
 
-Who buys again depends on the product and the age together, which thin rows tell too, and on earlier purchases, loyalty points and
-the kind of card, which rich rows alone have. A thin row has a payment code in the place of the card: cash, debit, or any credit card.
+Buying again depends on the interaction of product and age, which both layouts have, and on earlier purchases, loyalty points and the
+type of card, which only rich rows have. Thin rows have a payment code in place of the card: cash, debit, or any credit card.
 """
 
 from functools import lru_cache
@@ -35,7 +35,7 @@ PRODUCTS = 200
 
 
 class _World(NamedTuple):
-    """What all seeds share: effects on the log-odds of buying again."""
+    """Effects on the log-odds of buying again, the same for all seeds."""
 
     age: Doubles
     product: Doubles
@@ -70,7 +70,7 @@ class Retail(EventLog):
     }
 
     def layout(self, spark: "SparkSession", name: str) -> "DataFrame":
-        """The purchases of the days of one layout, with its columns."""
+        """The purchases in one layout, with its columns."""
         ago = F.date_diff(F.lit(self.end).cast("date"), F.col("day"))
         days = ago < self.rich_days if name == "rich" else ago >= self.rich_days
         return self.frame(spark).where(days).select(*self.layouts[name])

@@ -1,7 +1,7 @@
-"""A SYNTHETIC shop: who looked how often at which kind of product, and bought it or not; nobody in it exists.
+"""A SYNTHETIC shop: how often a visitor viewed a product of which category, and bought it or not; nobody in it exists.
 
-What is liked depends on the age and the kind of product together; and many views of something dear are serious, of something
-cheap a doubt. Only crosses tell that. `layout` has no effect.
+Purchases depend on interactions: of age and category, and of views and price (many views raise the odds for an expensive product, and
+lower them for a cheap one). `layout` has no effect.
 """
 
 from functools import lru_cache
@@ -33,7 +33,7 @@ SHOP_LAYOUTS = ["A", "B"]
 
 
 class _World(NamedTuple):
-    """What all seeds share: effects on the log-odds of buying."""
+    """Effects on the log-odds of buying, the same for all seeds."""
 
     age: Doubles
     category: Doubles

@@ -1,9 +1,8 @@
-"""A SYNTHETIC telecom history: one row a customer and month, from joining to leaving; nobody in it exists.
+"""A SYNTHETIC telecom history: one row per customer and month, from joining to leaving; nobody in it exists.
 
-A block of 1,000 customers is drawn from one counter-based stream, keyed by seed and block number, month after
-month. So the rows do not depend on partitions; more `customers` change no row of those who were there; and with the
-same first month, more `months` only add rows and fill in the label of the month that was the last.
-(With the same `end`, other `months` begin at another first month, and that is another history.)
+Each block of 1,000 customers is drawn month by month from a counter-based stream, keyed by seed and block number. So rows do not depend
+on partitions, more `customers` do not change the rows of others, and more `months` after the same first month only add rows and fill in
+the labels of the former last month. (Other `months` before the same `end` have another first month, which is another history.)
 """
 
 from functools import lru_cache
@@ -61,23 +60,23 @@ _ENDS = "burg ville stad by mere ton ford grad bad ça ñol sund heim holm wick 
 
 
 class _World(NamedTuple):
-    """What all seeds share, so that two seeds are two samples of one population."""
+    """The population that all seeds sample from."""
 
     cities: list[str]
     city_cdf: Doubles
-    pull: Doubles  # plans x cities: what a plan does to the log-odds of leaving, in one city and not in the next
+    pull: Doubles  # plans x cities: effect on the log-odds of leaving
 
 
 class _People(NamedTuple):
-    """What stays with each of a block's 1,000 customers."""
+    """The constant attributes of a block's 1,000 customers."""
 
-    joined: Int64s  # days from the first month's first day; negative for those who were there before
-    joins: Int64s  # the month of the history in which they join: 0 for those who were there before
+    joined: Int64s  # days from the first month's first day; negative for earlier customers
+    joins: Int64s  # the month of the history in which they join; 0 for earlier customers
     codes: dict[str, Int64s]
     charge: Doubles
     calls: Doubles
     data: Doubles
-    mood: Doubles  # the activity of the month before the first
+    mood: Doubles  # activity in the month before the first
     log_odds: Doubles
 
 
@@ -100,7 +99,7 @@ class Telecom(Generator):
 
     @property
     def things(self) -> int:
-        """The customers."""
+        """The number of customers."""
         return self.customers
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
@@ -109,7 +108,7 @@ class Telecom(Generator):
 
 
 def telecom_block(seed: int, number: int, months: int = 6, end: str = "2026-10", size: int = TELECOM_BLOCK) -> pa.RecordBatch:
-    """The history of the first `size` customers of block `number`, as `SCHEMA`, by customer and month."""
+    """The history of the first `size` customers of block `number`, in TELECOM_SCHEMA, by customer and month."""
     rng = random_stream(seed, number)
     starts = np.datetime64(end, "M") - months + np.arange(1, months + 2)
     people = _people(rng, starts[0])
@@ -172,27 +171,27 @@ def _codes(rng: np.random.Generator) -> dict[str, Int64s]:
 
 
 def _history(rng: np.random.Generator, people: _People, starts: NDArray[np.datetime64]) -> ColumnArrays:
-    """Arrays of 1,000 customers x months; `present` says which of them are rows."""
+    """Arrays of 1,000 customers x months; `present`: which of them are rows."""
     days = (starts.astype("datetime64[D]") - starts[0].astype("datetime64[D]")).astype(np.int64)
-    gone, mood, before = np.zeros(TELECOM_BLOCK, bool), people.mood, people.data * np.exp(people.mood) * _season(starts[0] - 1)
+    left, mood, before = np.zeros(TELECOM_BLOCK, bool), people.mood, people.data * np.exp(people.mood) * _season(starts[0] - 1)
     months = []
     for t, start in enumerate(starts[:-1]):
         mood = 0.6 * mood + 0.25 * rng.standard_normal(TELECOM_BLOCK)
         month, used = _month(rng, people, mood, before, _season(start), days[t + 1] - people.joined, people.joined >= days[t])
-        months.append(month | {"present": (people.joins <= t) & ~gone})
-        before, gone = used, gone | (months[-1]["present"] & month["left_next_month"])
+        months.append(month | {"present": (people.joins <= t) & ~left})
+        before, left = used, left | (months[-1]["present"] & month["left_next_month"])
     return {name: np.stack([month[name] for month in months], axis=1) for name in months[0]}
 
 
 def _season(month: np.datetime64) -> float:
-    """Usage against the year's mean: most in December, least in June."""
+    """Usage relative to the year's mean; it peaks in December."""
     return 1 + 0.12 * float(np.cos(2 * np.pi * ((month - np.datetime64("2000-12", "M")).astype(int) % 12) / 12))
 
 
 def _month(
     rng: np.random.Generator, p: _People, mood: Doubles, before: Doubles, season: float, tenure: Int64s, new: Bools
 ) -> tuple[ColumnArrays, Doubles]:
-    """One month of all 1,000, present or not, so that each month takes its own place in the stream; and the usage."""
+    """One month of all 1,000 customers, present or not, so that each month has a fixed place in the stream; and their usage."""
     used = p.data * np.exp(mood) * season
     change = np.where(new, np.nan, np.round(used / before - 1, 4))
     complaints = rng.poisson(0.09, TELECOM_BLOCK)

@@ -1,6 +1,6 @@
-"""SYNTHETIC ticks of an order book: no market was ever like this. What a price does next follows from the book's state alone, exactly.
+"""SYNTHETIC ticks of an order book, unlike any market. The next move of the price is an exact function of the book's state.
 
-Its states are few, and all of them occur: whoever knows them by heart knows all that can be asked.
+There are few states and all of them occur, so a model can memorize the function.
 """
 
 from datetime import date
@@ -39,11 +39,11 @@ class Ticks(Generator):
 
     @property
     def things(self) -> int:
-        """The rows."""
+        """The number of rows."""
         return self.rows
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
-        """Each state once, in an order of the block's own."""
+        """Each state once, in a random order."""
         state = random_stream(self.seed, number).permutation(STATES)[:size]
         spread, imbalance, trend, volume = np.unravel_index(state, (SPREADS, IMBALANCES, TRENDS, VOLUMES))
         spread, imbalance, trend = spread + 1, imbalance - IMBALANCES // 2, trend - TRENDS // 2
@@ -56,7 +56,7 @@ class Ticks(Generator):
 
 
 def move(spread: Int64s, imbalance: Int64s, trend: Int64s, volume: Int64s) -> Doubles:
-    """What the price does next, in ticks, of six digits: pulled by the heavier side, the less the wider the spread, and pushed on by a busy trend."""
+    """The next move of the price in ticks, rounded to six digits."""
     pull = np.tanh(0.35 * imbalance / spread)
     push = 0.3 * trend * np.log1p(volume) / np.sqrt(spread)
     return np.round(pull + push + 0.2 * np.sin(imbalance * trend), 6)
