@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pyarrow as pa
 import pytest
-from test_kernel import HOUR, batch, run
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.derived import SAMPLES, Derived, _log
@@ -17,6 +16,7 @@ from keyfold.features.kinds import Feature
 from keyfold.features.kinds.windowed import Windowed
 from keyfold.features.spec import Spec
 from keyfold.windows.series import SeriesDefinition, States
+from window_rows import HOUR, batch, run
 
 RNG = np.random.default_rng(0)
 DAY = dt.timedelta(days=1)
