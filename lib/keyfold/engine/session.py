@@ -176,25 +176,25 @@ def _new(name: str) -> "SparkSession":
             "Delta's jars must be on the class path (they are not); start with ./spark-submit.sh, "
             f"or give spark-submit the option --packages {delta_package()}"
         )
-    given = dict(SparkConf().getAll())
-    conf = SparkConf().setAll(list(required_settings(given, jvm.java.lang.Runtime.getRuntime().availableProcessors()).items()))
-    return SparkSession.builder.config(conf=conf).appName(given.get("spark.app.name", name)).getOrCreate()
+    settings = dict(SparkConf().getAll())
+    conf = SparkConf().setAll(list(required_settings(settings, jvm.java.lang.Runtime.getRuntime().availableProcessors()).items()))
+    return SparkSession.builder.config(conf=conf).appName(settings.get("spark.app.name", name)).getOrCreate()
 
 
 def _prepare_launch() -> None:
     """Gives the JVM of a plain Python process the options that spark-submit.sh gives, from the files of the set-up."""
-    given = os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
+    arguments = os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
     environment = Path(sys.prefix)
     options, jars = environment / "java-options", environment / "delta-jars"
     defaults = environment.parent / "conf" / "spark-defaults.conf"
-    ours: list[str] = []
+    added: list[str] = []
     if options.is_file():
-        ours += ["--properties-file", str(defaults)] if defaults.is_file() else []
+        added += ["--properties-file", str(defaults)] if defaults.is_file() else []
         os.environ["SPARK_SUBMIT_OPTS"] = f"{options.read_text('utf-8').strip()} {os.environ.get('SPARK_SUBMIT_OPTS', '')}"
-    if "delta-spark_" not in given:
+    if "delta-spark_" not in arguments:
         recorded = jars.read_text("utf-8").split("\n")[:-1] if jars.is_file() else []
         complete = bool(recorded) and all(map(os.path.isfile, recorded))
-        ours += ["--jars", ",".join(recorded)] if complete else ["--packages", delta_package()]
-    if "--master" not in given or "local" in given:
+        added += ["--jars", ",".join(recorded)] if complete else ["--packages", delta_package()]
+    if "--master" not in arguments or "local" in arguments:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    os.environ["PYSPARK_SUBMIT_ARGS"] = f"{shlex.join(ours)} {given}"
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"{shlex.join(added)} {arguments}"

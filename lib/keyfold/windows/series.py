@@ -292,7 +292,7 @@ class States:
             *definition.by,
             definition.time,
             *definition.ties,
-            *(c for taken, _ in definition.inputs for c in raw_columns(taken)),
+            *(c for column, _ in definition.inputs for c in raw_columns(column)),
         ):
             if name not in names:
                 raise DataError(f"windows: the rows have no column `{name}`{suggestion(name, names)}")
