@@ -44,18 +44,18 @@ def test_passwords_of_addresses_are_hidden(text, shown):
     "s3a://bucket/month=2026-10/a@b.csv", "abfss://container@account.dfs.core.windows.net/x", "sqlite:////home/me/.keyfold/mlflow.db",
     "https://host:5000/x?page=2&monkey=3&design=x", "write to me@example.com: models:/churn@champion", "there is no file `token=3/a.csv`", "",
 ])  # fmt: skip
-def test_nothing_else_is(text):
+def test_other_text_is_kept(text):
     assert redacted(text) == text
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\"'<>"), min_size=1, max_size=20))
-def test_whatever_a_password_is_made_of(password):
+def test_a_password_of_any_characters_is_hidden(password):
     for word in (password, quote(password), quote(password, safe="")):
         said = redacted(f"cannot read s3a://key:{word}@bucket/x.csv, which is gone")
         assert said == "cannot read s3a://…@bucket/x.csv, which is gone"
 
 
-def test_words_of_the_environment_are_hidden_too(monkeypatch):
+def test_passwords_of_the_environment_are_hidden(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:can%40ary@mlflow.example/x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "Sesame123")
     monkeypatch.setenv("KUBE_TOKEN_FILE", "/var/run/token")
@@ -69,14 +69,14 @@ def test_words_of_the_environment_are_hidden_too(monkeypatch):
 @pytest.mark.parametrize(
     "address", ["s3a://key:canary@bucket/a.csv", "ftp://me:can@nary@host/a.csv", "https://h/a.csv?sig=canary"]
 )
-def test_a_conf_holds_no_password(address):
+def test_a_conf_with_a_password_is_refused(address):
     with pytest.raises(ConfError) as error:
         parse_conf({"name": "x", "data": {"source": address, "key": ["id"]}})
     assert "data.source must not hold a password (got " in str(error.value)
     assert "nary" not in str(error.value)
 
 
-def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
+def test_no_output_of_a_job_holds_a_password(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("KEYFOLD_HOME", str(tmp_path))
     address = "s3a://key:canary@bucket/a.csv"
     run = Run(parse_conf({"name": "x", "data": {"key": ["id"]}}), SimpleNamespace(conf=SimpleNamespace(get=lambda *_: None)))
@@ -109,7 +109,7 @@ def test_no_edge_of_a_job_tells_one(monkeypatch, capsys, tmp_path):
     assert page.count("s3a://…@bucket/a.csv") >= 2
 
 
-def test_secrets_of_the_environment_are_hidden_and_plain_words_are_not(monkeypatch):
+def test_secrets_of_the_environment_are_hidden_and_plain_words_are_kept(monkeypatch):
     for name, value in {
         "AWS_SECRET_ACCESS_KEY": "/K7MDENGbPxRfi", "OPENAI_API_KEY": "sk-abcdef", "db_password": "hunter22", "AZURE_STORAGE_KEY": "Zm9vYmFy",
         "TOKENIZERS_PARALLELISM": "false", "MY_TOKEN": "true", "PASSWORD_STORE_DIR": "home", "API_TOKEN_FILE": "plainname", "LONG_TOKEN": "ey" * 3000, "PIN_PASSWORD": "20261128",
@@ -119,7 +119,7 @@ def test_secrets_of_the_environment_are_hidden_and_plain_words_are_not(monkeypat
     assert redacted(text) == "… … … … … … false true home plainname"
 
 
-def test_odd_spellings_of_addresses_hold_passwords_too():
+def test_passwords_in_odd_spellings_of_addresses_are_hidden():
     for address in (
         " s3a://AK:SE@b/p",
         "postgres://u:pa ss@h/db",
@@ -133,7 +133,7 @@ def test_odd_spellings_of_addresses_hold_passwords_too():
 
 
 @pytest.mark.parametrize("password", ["ca&na<ry'1", 'ca"nary', "ca\\nary", "canäry", "ca+na/ry=="])
-def test_a_password_is_hidden_in_whatever_form_it_is_written(password, monkeypatch):
+def test_a_password_is_hidden_in_every_form(password, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
     page = report.render_page(
         "t", {"why": f"login with {password} failed"}, [report.PageSection("s", report.html_table(["x"], [[password]]))]
@@ -153,7 +153,7 @@ def test_a_password_is_hidden_in_whatever_form_it_is_written(password, monkeypat
         ("PYSPARK_SUBMIT_ARGS", "--conf spark.hadoop.fs.s3a.secret.key=canary12 --master local", "canary12"),
     ],
 )  # fmt: skip
-def test_variables_of_other_names_hold_passwords_too(name, value, shown, monkeypatch):
+def test_variables_of_other_names_hold_passwords(name, value, shown, monkeypatch):
     monkeypatch.setenv(name, value)
     assert redacted(f"failed with `{shown}`.") == "failed with `…`."
 
@@ -176,11 +176,11 @@ def test_passwords_of_options_and_headers_are_hidden(text, shown):
     "features.password_changed: column `password_changed` has no number", "there is no file `token=3/a.csv`", "`password` is gone",
     "{'password_changed': 'yes'}", "features.authorization: column `x` is missing", "the bearer of it",
 ])  # fmt: skip
-def test_names_that_only_sound_like_passwords_stay(text):
+def test_names_that_only_resemble_passwords_are_kept(text):
     assert redacted(text) == text
 
 
-def test_no_word_of_the_command_line_tells_one(monkeypatch, capsys):
+def test_no_argument_of_the_command_line_is_printed(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["score.py", "a.yaml", "s3a://me:canary@bucket/a.csv"])
     with pytest.raises(SystemExit):
         main.run_script("score")
@@ -196,7 +196,7 @@ def test_settings_of_the_session_are_hidden(spark, monkeypatch):
     assert redacted("signed with canary12") == "signed with …"
 
 
-def test_what_a_model_raises_tells_none(monkeypatch):
+def test_errors_of_a_model_hold_no_password(monkeypatch):
     from keyfold.models import predictor
 
     monkeypatch.setenv("DB_PASSWORD", "canary12")
@@ -206,7 +206,7 @@ def test_what_a_model_raises_tells_none(monkeypatch):
     ]
 
 
-def test_a_server_that_does_not_answer_is_a_sentence():
+def test_a_server_that_does_not_answer_is_one_message():
     said = "API request to http://me:canary@h:5000/api/2.0/mlflow/runs/search failed with exception HTTPConnectionPool(host='h'): Max retries"
     known = as_keyfold_error(RuntimeError(said))
     assert str(known) == "MLflow at http://…@h:5000 does not answer; is the server up, and MLFLOW_TRACKING_URI right?"
@@ -222,7 +222,7 @@ def test_mlflow_prints_no_address_of_its_server(monkeypatch):
 
 
 @pytest.mark.parametrize("unit", ["a.", "a-b", "aZ-_", "password", "?a", "&a.b-c", "account.key.", "x=1;"])
-def test_long_texts_have_time_in_proportion(unit):
+def test_long_texts_take_time_in_proportion(unit):
     """200,000 letters: with time as their square the test would take minutes."""
     text = unit * (200_000 // len(unit))
     assert redacted(f"{text} s3a://k:canary@b") == f"{text} s3a://…@b"

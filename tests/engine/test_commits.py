@@ -1,13 +1,13 @@
-"""What is remembered of commits outlives Delta's log; rows of a commit that was never checked are nobody's former rows."""
+"""Records of commits outlive Delta's log; a commit that was never checked is never restored."""
 
 import datetime as dt
-import os
 import shutil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from delta_log import age
 from keyfold.conf.use_case import parse_conf
 from keyfold.engine.commit_records import RECORDS
 from keyfold.engine.commits import Commit, CommitLog
@@ -40,24 +40,11 @@ def ingested(spark, home, tmp_path):
     return ingested
 
 
-def age(table, days=45):
-    """As if that time had passed since the last commit; then Delta itself cleans its log, behind two checkpoints."""
-    for file in (table.path / "_delta_log").iterdir():
-        before = file.stat().st_mtime - days * 86400
-        os.utime(file, (before, before))
-    table.spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
-    for number in range(2):
-        said = f"'delta.checkpointInterval' = '1', 'aged' = '{days}.{number}'"
-        table.spark.sql(f"ALTER TABLE {table.at} SET TBLPROPERTIES ({said})")
-    assert table.history()[-1].version > 0
-    return table
-
-
 def rows(run):
     return sorted((row.id, row.keyfold_period) for row in run.rows.read().collect())
 
 
-def test_ingest_remembers_files_when_the_log_is_gone(ingested, spark):
+def test_ingest_knows_its_files_after_the_log_was_cleaned(ingested, spark):
     first = ingested(**FILES)
     version = first.rows.version()
     age(first.rows)
@@ -79,7 +66,7 @@ def test_ingest_remembers_files_when_the_log_is_gone(ingested, spark):
     assert ingested().jobs[0].status == "done before"
 
 
-def test_ingest_reads_again_what_others_changed(ingested, spark, capsys):
+def test_ingest_reads_periods_again_that_others_changed(ingested, spark, capsys):
     """Only the periods in which a value differs; also where the log is cleaned, and has times of its own; where a file is gone, a sentence."""
     first = ingested(**FILES)
     for table in (first.rows, first.table(RECORDS)):
@@ -131,7 +118,7 @@ def test_undo_after_a_commit_that_was_put_back(ingested, spark, monkeypatch):
     assert len(rows(first)) == 5
 
 
-def test_what_nobody_knows_is_not_believed(ingested, spark):
+def test_rows_of_unknown_commits_are_not_replaced(ingested, spark):
     """Without records, as in tables of earlier releases, rows whose keys no file has are not replaced."""
     first = ingested(**FILES)
     before = rows(first)
@@ -157,7 +144,7 @@ def test_what_nobody_knows_is_not_believed(ingested, spark):
     assert first.quarantine.version() == quarantined, "and are put aside once"
 
 
-def test_windows_are_computed_again_where_others_changed_rows(ingested, spark):
+def test_windows_are_computed_again_if_others_changed_rows(ingested, spark):
     def sums(run):
         feature_table.update_feature_table(run)
         return [row["sum"] for row in run.featured.read().sort("id").collect()], run.featured.version()
@@ -189,7 +176,7 @@ def end():
     raise KeyboardInterrupt
 
 
-def test_the_former_rows_are_those_of_the_last_commit_that_was_checked(spark, tmp_path):
+def test_a_failed_commit_restores_the_last_checked_one(spark, tmp_path):
     table = Tables(spark, tmp_path).table("a.b")
     for period in ("april", "may"):
         replace(table, period, f"first of {period}", 1)
@@ -211,22 +198,11 @@ def test_the_former_rows_are_those_of_the_last_commit_that_was_checked(spark, tm
     assert sorted(row.x for row in table.read().collect()) == [3, 6]
 
 
-def test_properties_say_what_they_were_told(spark, tmp_path):
-    table = Table(spark, "a.b", tmp_path / "t")
-    table.append(spark.range(1))
-    odd = {"k.'ä\\`\"${x}\n😀": 'it\'s \\ "ü" ${spark.app.name}\n;', "plain": "{}"}
-    for escaped in ("true", "false"):
-        spark.conf.set("spark.sql.parser.escapedStringLiterals", escaped)
-        table.describe({name: value + escaped for name, value in odd.items()})
-        assert {(name, value + escaped) for name, value in odd.items()} <= {*table.properties().items()}
-    spark.conf.unset("spark.sql.parser.escapedStringLiterals")
-
-
 COMMITS = st.lists(st.tuples(st.sampled_from(["WRITE", "OPTIMIZE", "UPDATE"]), st.sets(st.sampled_from("abc"))), min_size=1)
 
 
 @given(COMMITS, st.sets(st.integers(0, 8)))
-def test_what_is_not_known_may_have_changed_everything(commits, forgotten):
+def test_unknown_commits_may_have_changed_every_row(commits, forgotten):
     at = dt.datetime(2026, 1, 1)
     made = [
         Commit(v, 0, {"p": [*values], "unique": ["k"]} if how == "WRITE" else {}, at, how)

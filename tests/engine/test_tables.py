@@ -1,4 +1,4 @@
-"""Tables that every reader of Delta reads: Spark, delta-rs by both of its ways, Polars and DuckDB give the same rows."""
+"""Tables: Spark, delta-rs, PyArrow, Polars and DuckDB read the same rows; properties hold any text."""
 
 import duckdb
 import polars as pl
@@ -7,6 +7,7 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder
 
 from keyfold.conf.use_case import parse_conf
+from keyfold.engine.tables import Table
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 
@@ -80,3 +81,14 @@ def test_a_conf_may_keep_odd_names_at_the_price_of_some_readers(read, capsys):
     with pytest.raises(Exception, match=r"(?i)column ?mapping"):
         readers["polars_"](table, [*ODD])
     assert {v for row in readers["pyarrow_"](table, [*ODD]) for v in row} == {None}, "the sentence must change where this mends"
+
+
+def test_properties_keep_odd_names_and_values(spark, tmp_path):
+    table = Table(spark, "a.b", tmp_path / "t")
+    table.append(spark.range(1))
+    odd = {"k.'ä\\`\"${x}\n😀": 'it\'s \\ "ü" ${spark.app.name}\n;', "plain": "{}"}
+    for escaped in ("true", "false"):
+        spark.conf.set("spark.sql.parser.escapedStringLiterals", escaped)
+        table.describe({name: value + escaped for name, value in odd.items()})
+        assert {(name, value + escaped) for name, value in odd.items()} <= {*table.properties().items()}
+    spark.conf.unset("spark.sql.parser.escapedStringLiterals")

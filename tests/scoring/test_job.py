@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import types as T
-from test_commits import age
 
+from delta_log import age
 from keyfold.conf.score import Action
 from keyfold.conf.use_case import parse_conf
 from keyfold.engine.commit_records import RECORDS
