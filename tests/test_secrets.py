@@ -14,7 +14,7 @@ from keyfold.cli import main
 from keyfold.cli.error_messages import as_keyfold_error
 from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
-from keyfold.reporting import page as report
+from keyfold.reporting import page
 from keyfold.runtime.run import Run
 from keyfold.secrets import holds_password, is_address, redacted
 from keyfold.tracking import registry
@@ -83,10 +83,10 @@ def test_no_output_of_a_job_holds_a_password(monkeypatch, capsys, tmp_path):
     with pytest.raises(DataError), run.job("ingest") as job:
         job.run_id, job.inputs = "r", {"files": {address: "digest"}}
         run.facts["source"] = address
-        job.sections.append(report.PageSection("Files", report.html_table(["file"], [[address]])))
+        job.sections.append(page.PageSection("Files", page.html_table(["file"], [[address]])))
         run.say(f"reads {address}")
         raise DataError(f"there is no {address}")
-    page = run.write_report().read_text("utf-8")
+    html = run.write_report().read_text("utf-8")
     row = run._ledger_row(job, 2)
     assert json.loads(row[5]) == {"files": {"s3a://…@bucket/a.csv": "digest"}}
 
@@ -100,13 +100,13 @@ def test_no_output_of_a_job_holds_a_password(monkeypatch, capsys, tmp_path):
         with pytest.raises(SystemExit):
             main.run_guarded(work, debug=debug)
     said = capsys.readouterr()
-    for text in (page, str(row), said.err, said.out):
+    for text in (html, str(row), said.err, said.out):
         assert "canary" not in text
     assert (
         said.err.count("keyfold: something unexpected: RuntimeError: there is no s3a://…@bucket/a.csv (--debug") == 2
         and "Traceback" in said.err
     )
-    assert page.count("s3a://…@bucket/a.csv") >= 2
+    assert html.count("s3a://…@bucket/a.csv") >= 2
 
 
 def test_secrets_of_the_environment_are_hidden_and_plain_words_are_kept(monkeypatch):
@@ -135,10 +135,10 @@ def test_passwords_in_odd_spellings_of_addresses_are_hidden():
 @pytest.mark.parametrize("password", ["ca&na<ry'1", 'ca"nary', "ca\\nary", "canäry", "ca+na/ry=="])
 def test_a_password_is_hidden_in_every_form(password, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
-    page = report.render_page(
-        "t", {"why": f"login with {password} failed"}, [report.PageSection("s", report.html_table(["x"], [[password]]))]
+    html = page.render_page(
+        "t", {"why": f"login with {password} failed"}, [page.PageSection("s", page.html_table(["x"], [[password]]))]
     )
-    for text in (page, json.dumps({"why": password}), repr([password]), quote(password), quote(password, safe="")):
+    for text in (html, json.dumps({"why": password}), repr([password]), quote(password), quote(password, safe="")):
         said = redacted(text)
         assert "…" in said and "nary" not in said and "na&" not in said and "na%" not in said
 

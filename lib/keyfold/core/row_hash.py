@@ -34,7 +34,8 @@ def without_copy(name: str, texts: pa.Array) -> pa.Array:
     return pc.if_else(pc.match_substring_regex(texts, _COPY), pc.utf8_slice_codeunits(texts, 0, _DIGITS), texts)
 
 
-def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+def single_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
@@ -59,10 +60,11 @@ def sql_key_hash(frame: "DataFrame", columns: list[str], salt: str, of: Callable
     return hashing.sql_feature_hash(salt, values)
 
 
-def _numpy_key_hash(rows: pa.Table | pa.RecordBatch, columns: list[str], salt: str) -> Int64s:
+def arrow_key_hash(rows: pa.Table | pa.RecordBatch, columns: list[str], salt: str) -> Int64s:
+    """int64: the salted hash of columns of Arrow rows, equal to `key_hash` (DataError for a type that cannot be hashed)."""
     values = []
     for column in columns:
-        array = _whole(rows[column])
+        array = single_chunk(rows[column])
         family = arrow_family(array.type)
         require_family(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
         array = array.cast(ARROW[family]) if family != "decimal" else array

@@ -19,7 +19,7 @@ from keyfold.conf.split import Split
 from keyfold.core import hashing, sql
 from keyfold.core.arrays import Int64s
 from keyfold.core.names import CLASS, CONTENT, GROUP
-from keyfold.core.row_hash import _numpy_key_hash, _whole, sql_key_hash, sql_without_copy
+from keyfold.core.row_hash import arrow_key_hash, single_chunk, sql_key_hash, sql_without_copy
 from keyfold.core.types import ARROW, DAYS, MICROS, arrow_family, family_of, require_family
 
 if TYPE_CHECKING:
@@ -194,13 +194,13 @@ class Folds:
         return timed
 
     def _numpy_unit(self, rows: pa.Table | pa.RecordBatch) -> Int64s:
-        group, unknown = _numpy_key_hash(rows, self.by, self.salt), self._numpy_unknown(rows)
-        return np.where(unknown, _numpy_key_hash(rows, self.key, self.salt), group) if unknown.any() else group
+        group, unknown = arrow_key_hash(rows, self.by, self.salt), self._numpy_unknown(rows)
+        return np.where(unknown, arrow_key_hash(rows, self.key, self.salt), group) if unknown.any() else group
 
     def _numpy_unknown(self, rows: pa.Table | pa.RecordBatch) -> npt.NDArray[np.bool_]:
         unknown = np.zeros(rows.num_rows, bool)
         for name in self.unknown:
-            unknown |= _whole(rows[name]).is_null().to_numpy(zero_copy_only=False)
+            unknown |= single_chunk(rows[name]).is_null().to_numpy(zero_copy_only=False)
         return unknown
 
     def _numpy_hashed(self, h: Int64s, classes: npt.NDArray[np.object_] | None) -> npt.NDArray[np.object_]:
@@ -229,7 +229,7 @@ def _sql_within(at: str, start: int | None, end: int | None) -> str:
 
 def _times(column: pa.Array | pa.ChunkedArray) -> Int64s:
     """Microseconds since 1970; the least integer where NULL."""
-    array = _whole(column)
+    array = single_chunk(column)
     family = arrow_family(array.type)
     at = hashing.canonical_values(array.cast(ARROW[family]), family)
     micros = at.fill_null(0).to_numpy(zero_copy_only=False) * (MICROS["day"] if family == "date" else 1)
