@@ -39,13 +39,17 @@ SAMPLES = [
 class Derived(OneOf):
     """A derived number: `age`, `difference`, `ratio` or `log`."""
 
-    age: str | None = Field(None, examples=["birth_date"], description="a date or time; the days from then until the row's time")
-    difference: Pair | None = Field(None, description="two dates or times [a, b]: a - b in `unit`")
-    ratio: Pair | None = Field(None, description="two numbers [a, b]: a / b")
-    log: str | None = Field(None, examples=["amount"], description="a number; the natural logarithm of it, or of it and `plus`")
-    at: str | None = Field(None, description="of `age`: the row's time; default: data.time")
-    unit: Literal["seconds", "days"] | None = Field(None, description="of `difference`; default: days")
-    plus: float | None = Field(None, allow_inf_nan=False, description="of `log`: a number added first, such as 1 for counts")
+    age: str | None = Field(
+        None, examples=["birth_date"], description="Column of a date or time: the days from then until the row's time."
+    )
+    difference: Pair | None = Field(None, description="Two columns of dates or times [a, b]: a - b in `unit`.")
+    ratio: Pair | None = Field(None, description="Two columns of numbers [a, b]: a / b.")
+    log: str | None = Field(
+        None, examples=["amount"], description="Column of a number: the natural logarithm of it, or of its sum with `plus`."
+    )
+    at: str | None = Field(None, description="Column of the row's time, for `age` (default: `data.time`).")
+    unit: Literal["seconds", "days"] | None = Field(None, description="Unit of `difference` (default: days).")
+    plus: float | None = Field(None, allow_inf_nan=False, description="Number added before the logarithm, such as 1 for counts.")
 
     _choices = ("age", "difference", "ratio", "log")
 
@@ -119,7 +123,7 @@ class Derived(OneOf):
 
 
 InputColumn = Annotated[
-    str | Derived, Field(description="a column's name, or a number made of columns: {ratio: [a, b]}, {age: a}, …")
+    str | Derived, Field(description="A column's name, or a number derived from columns: {ratio: [a, b]}, {age: a}, …")
 ]
 
 
