@@ -100,7 +100,7 @@ def test_honest_tables_pass_the_gates(spark, home, name):
     assert {"identical rows across folds", "columns that give the label away"} <= {gate.name for gate in found}
 
 
-def test_rows_that_stand_again_under_another_key_do_not(spark, home):
+def test_copied_rows_under_other_keys_do_not_pass(spark, home):
     with pytest.raises(
         PromiseError, match=r"identical rows across folds: .* of 4,\d\d\d rows outside train .*, about 1[34]\.\d\d% more"
     ):

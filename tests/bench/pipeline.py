@@ -125,7 +125,7 @@ def scoring(settings: list[str], home: Path) -> dict[str, Callable[[], object]]:
     model, packed = Model.load(folder), predictor.pack_folder(folder)
     rows = run.rows.read()
     taken = rows.select(*map(col, [*run.conf.data.key, *model.spec.inputs]))
-    folded = taken.withColumn("fold", folds_of(run).spark(taken))
+    folded = folds_of(run).add(taken, "fold")
     scored = score._answered(run, model, version, packed, rows)
 
     def delta(frame: "DataFrame") -> object:

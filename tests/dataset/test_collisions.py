@@ -1,4 +1,4 @@
-"""Collisions: the counts of plain Python, chance as it is thrown, the advice at its edge; and the job that tells of them."""
+"""Collisions: the counts of plain Python, the expectation of random throws, the advised number of buckets, and the job."""
 
 import datetime as dt
 import decimal
@@ -155,7 +155,7 @@ def known(values, num_buckets=2):
 
 
 @pytest.mark.parametrize(("values", "num_buckets"), [(2, 11), (30, 41), (200, 101), (5, 2), (50, 3)])
-def test_expected_is_what_comes_of_throwing(values, num_buckets):
+def test_expected_collisions_are_those_of_random_throws(values, num_buckets):
     thrown = np.random.default_rng(0).integers(1, num_buckets, (4000, values))
     thrown.sort(axis=1)
     rises = np.diff(thrown, axis=1) > 0
@@ -219,10 +219,10 @@ def a_run(spark, **more):
 
 
 def told(run):
-    return [section for section in run.sections if section.title == "Collisions"]
+    return [section for job in run.jobs for section in job.sections if section.title == "Collisions"]
 
 
-def test_the_job_tells_and_keeps_what_it_counted(spark, home, monkeypatch):
+def test_the_job_reports_and_keeps_its_counts(spark, home, monkeypatch):
     run = a_run(spark)
     spec, found = fit_features(run)
     wanted = collisions.measure_collisions(found.rows.where("keyfold_fold = 'train'"), spec)
@@ -233,7 +233,7 @@ def test_the_job_tells_and_keeps_what_it_counted(spark, home, monkeypatch):
         (spec.digest, run.jobs[-1].run_id, c.feature, c.values, c.observed) for c in wanted
     ]
     assert [(r.expected, r.advised_buckets) for r in kept] == [(c.expected, c.advised()) for c in wanted]
-    assert {r.feature: r.rows for r in kept} == dict.fromkeys(["city", "few"], found.of("train"))
+    assert {r.feature: r.rows for r in kept} == dict.fromkeys(["city", "few"], found.count_in("train"))
 
     monkeypatch.setattr(collisions, "measure_collisions", None)  # the second time they are read
     again = a_run(spark)
@@ -255,7 +255,7 @@ def test_other_rows_are_counted_anew(spark, home):
 
 
 @pytest.mark.parametrize("more", [{"report": {"collisions": False}}, {"features": {"kind": RAW["features"]["kind"]}}])
-def test_nothing_is_counted_where_nobody_asks_or_nothing_is_hashed(spark, home, more):
+def test_nothing_is_counted_unless_it_is_wanted_and_hashed(spark, home, more):
     run = a_run(spark, **more)
     fit_features(run)
     assert told(run) == []

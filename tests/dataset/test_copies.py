@@ -1,4 +1,4 @@
-"""Rows that are copies of one another are told from rows that are alike by chance."""
+"""Copies of rows are told apart from rows that are equal by chance."""
 
 import itertools
 

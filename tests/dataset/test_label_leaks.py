@@ -123,8 +123,8 @@ def test_a_column_that_gives_the_label_away_stops_training_unless_it_is_allowed(
         train(run_of(spark, {}))
     assert stopped.value.exit_code == 4
     assert (
-        "columns that give the label away: `reason_code` tells the label by where it is missing, with ROC AUC 1.00 on rows that are held "
-        "out. Take it out of `features`, or, where it is known before the label is, write split: {allow: [reason_code]}"
+        "columns that give the label away: `reason_code` predicts the label by where it is missing, with ROC AUC 1.00 on held-out "
+        "rows. Remove it from `features` or, if it is known before the label is, write split: {allow: [reason_code]}"
     ) in str(stopped.value)
     assert registry.registered_by("leaks", "") is None
     with pytest.raises(ConfError, match=r"split.allow: table `leaks.rows` has no column `reason` .did you mean `reason_code`"):

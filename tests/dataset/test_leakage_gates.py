@@ -1,4 +1,4 @@
-"""Each gate before training can fail: a fault is put into the folds, and the job ends with 4 and the first offending keys."""
+"""Each gate can fail: a fault is put into the folds, and the job ends with exit code 4 and the first offending keys."""
 
 import json
 import random
@@ -24,8 +24,8 @@ MODEL = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegres
 # Of each gate the split, and the fold that a fault gives some rows.
 FAULTS = {
     "rows of one person are in one fold": ({"by": "person"}, "IF(id = 501, IF(keyfold_fold = 'train', 'test', 'train'), keyfold_fold)", "1 of 400 are in several, such as 101$"),
-    "shares": ({"by": "person"}, "IF(person < 150, 'test', 'train')", "shares: train 250 of 400, which is to be within 2"),
-    "shares of the positive class": ({"by": "person"}, "IF(person % 16 = 0, 'test', keyfold_fold)", "failed. shares of the positive class: .*test 25 of 25, which is to be within 0 and 1"),
+    "shares": ({"by": "person"}, "IF(person < 150, 'test', 'train')", "shares: train 250 of 400, expected 2"),
+    "shares of the positive class": ({"by": "person"}, "IF(person % 16 = 0, 'test', keyfold_fold)", "failed. shares of the positive class: .*test 25 of 25, expected 0 to 1"),
     "train is before 2026-02-24": ({"time": TIME}, "IF(id = 70, 'train', keyfold_fold)", "such as 70$"),
     "validation is from 2026-03-01": ({"time": TIME}, "IF(id = 40, 'validation', keyfold_fold)", "such as 40$"),
     "test is from 2026-04-01": ({"time": TIME}, "IF(id = 85, 'test', keyfold_fold)", "such as 85$"),
@@ -134,7 +134,7 @@ def test_a_broken_gate_trains_nothing_and_the_evidence_is_kept(spark, state, mon
     ]  # fmt: skip
     assert evidence[0]["seen"] == "0 of 400 are in several"
     assert 0 <= data.metrics["cross_validated_roc_auc"] <= 1
-    assert "What the folds were checked for" in run.write_report().read_text("utf-8")
+    assert "Checks of the folds" in run.write_report().read_text("utf-8")
     faulty(monkeypatch, "IF(id % 3 = 0, 'test', 'train')")
     broken = run_of(spark, {"by": "person", "salt": "other"})
     with pytest.raises(PromiseError, match=r"400 of 400 are in several, such as 0, 1, 2"):

@@ -1,4 +1,4 @@
-"""The table of statistics: a new period is fitted without reading the old ones, and what was changed is read again."""
+"""The table of statistics: a new period is fitted without reading the old ones, and changed periods are read again."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
-from keyfold.dataset.fit_features import _fitted
+from keyfold.dataset.fit_features import _fit
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
 from keyfold.features import fitting
 from keyfold.features.spec import Spec
@@ -49,14 +49,14 @@ def fitted(spark, capsys, features=NEEDS["both"]):
     run = Run(conf(features), spark)
     found = labelled_rows(run)
     capsys.readouterr()
-    spec = _fitted(run, found)
+    spec = _fit(run, found)
     said = re.search(r"fitting reads (\d+) of (\d+) periods", capsys.readouterr().err)
     assert spec.to_json() == Spec.fit(train(found), run.conf.features).to_json()
     return tuple(map(int, said.groups()))
 
 
 @pytest.mark.slow
-def test_what_is_known_is_not_read_and_what_was_changed_is(spark, home, capsys):
+def test_only_new_and_changed_periods_are_read(spark, home, capsys):
     run = Run(conf(), spark)
     put(run, 1)
     put(run, 2)
@@ -75,10 +75,10 @@ def test_what_is_known_is_not_read_and_what_was_changed_is(spark, home, capsys):
     assert fitted(spark, capsys) == (3, 3), "somebody else's commit may have changed all"
 
 
-def test_old_months_need_not_be_there(spark, home, capsys):
+def test_files_of_old_months_are_not_read(spark, home, capsys):
     run = Run(conf(), spark)
     put(run, 1)
-    _fitted(run, labelled_rows(run))
+    _fit(run, labelled_rows(run))
     put(run, 2)
     found = labelled_rows(run)
     whole = Spec.fit(train(found), run.conf.features)
@@ -86,7 +86,7 @@ def test_old_months_need_not_be_there(spark, home, capsys):
         file.unlink()
     with pytest.raises(Exception, match="FAILED_READ_FILE"):
         Spec.fit(train(found), run.conf.features)
-    assert _fitted(run, found).to_json() == whole.to_json()
+    assert _fit(run, found).to_json() == whole.to_json()
 
 
 def test_statistics_of_another_version_are_not_added(spark, home, capsys, monkeypatch):

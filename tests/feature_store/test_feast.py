@@ -1,4 +1,4 @@
-"""The real Feast over the repository that is written for it: its point-in-time join is ours, and online it has what the batch has."""
+"""Feast over the repository that keyfold writes: its point-in-time join gives the same rows, and its online store the same values."""
 
 import datetime as dt
 import importlib
@@ -7,7 +7,6 @@ import sys
 import warnings
 
 import pytest
-from test_views import NAMES, START, USAGE, offered, usage, write
 
 from keyfold.engine.tables import Tables
 from keyfold.errors import DataError
@@ -15,6 +14,7 @@ from keyfold.feature_store import feast as feast_repository
 from keyfold.feature_store import views
 from keyfold.feature_store.point_in_time import training_set
 from places import ROOT
+from usage_view import NAMES, START, USAGE, offered, usage, write
 
 feast = pytest.importorskip("feast")
 FEATURES = ["usage_features:calls_2", "usage_features:calls_all"]
@@ -61,7 +61,7 @@ def theirs(store, labels, **how):
     return {r.number: (r.calls_2, r.calls_all) for r in found.collect()}
 
 
-def test_its_training_rows_are_ours(spark, store):
+def test_feast_gives_the_same_training_rows(spark, store):
     table, feasts = store
     asked, known = labels(spark, 0, 30, 47, 49, 72, 73), views.read_view(table)
     found = ours(asked, known)
@@ -69,7 +69,7 @@ def test_its_training_rows_are_ours(spark, store):
     assert theirs(feasts, asked, filter_by_created_timestamp=True) == found
 
 
-def test_asked_for_times_alone_it_takes_what_nobody_knew_yet(spark, store):
+def test_feast_without_created_timestamps_joins_rows_that_were_not_known_yet(spark, store):
     table, feasts = store
     asked, known = labels(spark, 1, 25), views.read_view(table)
     plain, found = theirs(feasts, asked), ours(asked, known)
@@ -80,7 +80,7 @@ def test_asked_for_times_alone_it_takes_what_nobody_knew_yet(spark, store):
     assert {found[n] for n in late} == {(None, None)}
 
 
-def test_online_it_has_what_the_batch_has(spark, store):
+def test_the_online_store_has_the_values_of_the_batch(spark, store):
     table, feasts = store
     end = START + dt.timedelta(days=2)
     feasts.materialize(START - dt.timedelta(days=9), end)
@@ -90,7 +90,7 @@ def test_online_it_has_what_the_batch_has(spark, store):
     assert [*zip(online["calls_2"], online["calls_all"], strict=True)] == [rows[u, last[u]] for u in online["user"]]
 
 
-def test_what_it_cannot_take_is_a_sentence(spark, home, tmp_path):
+def test_columns_that_feast_cannot_hold_are_refused(spark, home, tmp_path):
     write(tmp_path / "usage", "0.csv", "user,day,known,calls", usage(0))
     windows = {"calls of all": USAGE["features"]["calls_all"]}
     view = offered(spark, tmp_path / "usage", features=windows)

@@ -1,4 +1,4 @@
-"""The feature table: the same whatever came when, and the same as one row at a time without Spark."""
+"""The feature table: the same in whatever order rows arrive, and the same as one row at a time without Spark."""
 
 import datetime as dt
 import os
@@ -74,7 +74,7 @@ def featured(spark, made):
     return run
 
 
-def test_whatever_came_when_the_table_is_that_of_all_at_once(spark, home, tmp_path):
+def test_rows_in_any_order_of_arrival_give_the_table_of_all_at_once(spark, home, tmp_path):
     rng, folder = random.Random(4), tmp_path / "in"
     days = [DAY + dt.timedelta(d) for d in (0, 1, 2)]
     lines = {day: [line(rng, k, day) for k in "abcdef" if rng.random() < 0.6] for day in days}
@@ -105,7 +105,7 @@ def test_whatever_came_when_the_table_is_that_of_all_at_once(spark, home, tmp_pa
 
 
 @pytest.mark.slow
-def test_what_comes_later_than_is_allowed_changes_nothing_and_is_told(spark, home, tmp_path, capsys):
+def test_rows_later_than_lateness_change_nothing_and_are_reported(spark, home, tmp_path, capsys):
     rng, folder = random.Random(5), tmp_path / "in"
     days = [DAY + dt.timedelta(d) for d in (0, 1, 2)]
     lines = {day: [line(rng, k, day) for k in "abc"] for day in days}
@@ -156,7 +156,7 @@ def killed_at(command, folder, pattern):
         process.wait()
 
 
-def test_a_killed_job_leaves_the_table_as_it_was_and_is_made_good_by_the_next(spark, home, tmp_path):
+def test_a_killed_job_leaves_the_table_as_it_was_and_the_next_one_completes_it(spark, home, tmp_path):
     rng, folder = random.Random(5), tmp_path / "in"
     write(folder, "a.csv", [line(rng, f"k{i % 50}", DAY + dt.timedelta(i // 50)) for i in range(100)])
     run = featured(spark, conf(folder))
@@ -242,7 +242,7 @@ def test_a_row_alone_has_the_windows_of_the_batch(spark, home, tmp_path):
         states.windows(pa.table({"k": ["a"], "day": pa.nulls(1, pa.date32()), "x": [1.0], "c": ["a"]}))
 
 
-def test_a_row_without_a_time_is_a_sentence(spark, home):
+def test_a_row_without_a_time_is_refused(spark, home):
     made = conf("")
     del made["data"]["source"]
     run = Run(parse_conf(made), spark)
@@ -280,7 +280,7 @@ def test_prices_are_replayed_day_by_day(spark, home):
     assert len(days) == 250
 
 
-def test_windows_that_cannot_be_are_a_sentence(spark, home, tmp_path):
+def test_impossible_windows_are_refused_with_a_sentence(spark, home, tmp_path):
     def said(**window):
         with pytest.raises((ConfError, DataError)) as error:
             parse_conf(conf("x.csv", {"w": {"over": "2 rows", "take": "mean"} | window}))

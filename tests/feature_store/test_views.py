@@ -1,157 +1,20 @@
-"""The join that never sees the future: against its definition by loops, over many entities and over one that has most of the rows."""
+"""Views as tables, and use cases that take columns from them."""
 
-import datetime as dt
 import json
-import random
 
 import pytest
 
 from keyfold.conf.use_case import load_conf, parse_conf
 from keyfold.conf.views import ViewSource
 from keyfold.errors import ConfError, DataError
-from keyfold.feature_store import point_in_time, table, views
-from keyfold.feature_store.point_in_time import ViewRows, training_set
+from keyfold.feature_store import table, views
+from keyfold.feature_store.point_in_time import training_set
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.scoring import job
 from keyfold.tracking.registry import Registered
 from places import ROOT
-
-START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
-HOUR = dt.timedelta(hours=1)
-
-
-def moment(rng, hours=24):
-    return START + rng.randrange(hours) * HOUR
-
-
-def made_up(rng, labels, rows, entities):
-    """Label rows (entity, time, number) and rows of a view (entity, valid, known, value), with gaps, ties and late knowledge."""
-    some = [None, *entities]
-    asked = [(rng.choice([*some, "stranger"]), rng.choice([moment(rng), moment(rng), None]), n) for n in range(labels)]
-    told = []
-    for _ in range(rows):
-        valid = moment(rng)
-        told.append((rng.choice(some), valid, valid + rng.choice([0, 0, 3, -2]) * HOUR, rng.choice([None, 0.5, 1.5, 2.5, 3.5])))
-    return asked, told
-
-
-def by_definition(asked, told, ttl):
-    """For each label row the value of the latest row that was there and known."""
-    found = {}
-    for entity, at, number in asked:
-        stand = [t for t in told if None not in (entity, at) and t[0] == entity and t[1] <= at and t[2] <= at]
-        last = max(stand, key=lambda t: (t[1], t[2], t[3] is not None, t[3] or 0), default=None)
-        found[number] = None if last is None or (ttl is not None and last[1] < at - ttl) else last[3]
-    return found
-
-
-def frames(spark, asked, told):
-    labels = spark.createDataFrame(asked, "who string, at timestamp, number int")
-    return labels, spark.createDataFrame(told, "user string, valid timestamp, known timestamp, value double")
-
-
-def known(rows, **more):
-    return ViewRows("usage", rows, {"user": "who"}, "valid", {"value": "seen"}, **more)
-
-
-@pytest.mark.parametrize("entities", ["ab", "a" * 9 + "bcdefgh"])
-def test_every_label_row_gets_what_stood_and_was_known_at_its_time(spark, entities):
-    rng = random.Random(len(entities))
-    asked, told = made_up(rng, 150, 200, entities)
-    labels, rows = frames(spark, asked, told)
-    hours = 5 * 3600 * 1_000_000
-    joined = training_set(
-        labels, [known(rows, known="known"), known(rows, known="known", ttl=hours)._replace(features={"value": "fresh"})], "at"
-    )
-    assert joined.columns == ["who", "at", "number", "seen", "fresh"]
-    found = joined.collect()
-    assert sorted(r.number for r in found) == list(range(150))
-    assert {r.number: r.seen for r in found} == by_definition(asked, told, None)
-    assert {r.number: r.fresh for r in found} == by_definition(asked, told, 5 * HOUR)
-    # Without a time of knowledge, rows are known at their own time.
-    at_once = training_set(labels, [known(rows)], "at")
-    assert {r.number: r.seen for r in at_once.collect()} == by_definition(asked, [(e, v, v, x) for e, v, _, x in told], None)
-
-
-def test_an_entity_with_most_of_the_rows_is_cut_into_tasks(spark):
-    rng = random.Random(1)
-    asked, told = made_up(rng, 400, 400, ["giant"] * 40 + list("abcdefgh"))
-    asked = [(e, at or moment(rng), n) for e, at, n in asked]
-    asked, told = ([(*t[:1], t[1] + rng.random() * HOUR, *t[2:]) for t in some] for some in (asked, told))
-    labels, rows = frames(spark, asked, told)
-    before = spark.conf.get("spark.sql.shuffle.partitions")
-    try:
-        spark.conf.set("spark.sql.shuffle.partitions", "16")
-        view = known(rows, known="known")
-        timeline = point_in_time._Timeline(labels, [view], ["who"], "at")
-        cut = timeline.cut(timeline.lines, timeline.cuts(timeline.lines, print))
-        most = cut.where("_e0 = 'giant'").groupBy("_slice").count().agg({"count": "max"}).collect()[0][0]
-        assert most <= 800 / 16 * point_in_time._SHARE
-        found = training_set(labels, [view], "at").collect()
-    finally:
-        spark.conf.set("spark.sql.shuffle.partitions", before)
-    assert {r.number: r.seen for r in found} == by_definition(asked, told, None)
-    assert len(found) == len(asked)
-
-
-# --- views as tables, and use cases that take from them ---
-
-USAGE = {
-    "name": "usage",
-    "data": {
-        "columns": {"user": "string", "day": "date", "known": "timestamp", "calls": "double"},
-        "key": ["user", "day"], "time": "day", "period": "day",
-    },
-    "features": {
-        "calls_2": {"windowed": {"input_col": "calls", "over": "2 rows", "take": "sum", "current": True}},
-        "calls_all": {"windowed": {"input_col": "calls", "over": "all", "take": "max"}},
-    },
-    "view": {"created": "known", "ttl": "3 days", "owner": "data@telecom.example", "description": "calls of a customer"},
-}  # fmt: skip
-CHURN = {
-    "name": "churn",
-    "data": {
-        "columns": {"customer": "string", "asked": "date", "left": "boolean"}, "key": ["customer", "asked"], "time": "asked",
-        "period": "day", "label": "left", "views": [{"table": "usage.features", "entity": {"user": "customer"}}],
-    },
-    "features": {"calls_2": {"numeric": {"input_col": "calls_2", "missing": 0}}},
-}  # fmt: skip
-NAMES = "abcdef"
-
-
-def day(number):
-    return (START + dt.timedelta(number)).date()
-
-
-def usage(number, late=""):
-    """Rows of a day; those of `late` were known two days after."""
-    rng = random.Random(number)
-    return [
-        f"{u},{day(number)},{day(number + 2 * (u in late))} 00:00:00Z,{rng.randrange(9)}"
-        for u in NAMES
-        if rng.random() < 0.8 or u in late
-    ]
-
-
-def offered(spark, folder, **more):
-    run = Run(parse_conf(USAGE | {"data": USAGE["data"] | {"source": str(folder)}} | more), spark)
-    ingest(run)
-    table.offer_view(run)
-    return run
-
-
-def taking(spark, folder, **data):
-    run = Run(parse_conf(CHURN | {"data": CHURN["data"] | {"source": str(folder)} | data}), spark)
-    ingest(run)
-    with run.job("features"):
-        table.update_feature_table(run)
-    return run
-
-
-def write(folder, name, header, lines):
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text("\n".join([header, *lines, ""]))
+from usage_view import CHURN, NAMES, USAGE, day, offered, taking, usage, write
 
 
 @pytest.fixture
@@ -175,7 +38,7 @@ def expected(spark, run, view):
     return {(r.customer, r.asked): (r.calls_2, r.calls_all) for r in rows.collect()}
 
 
-def test_a_view_says_what_it_is_and_use_cases_take_what_was_known(spark, home, folders):
+def test_a_view_describes_itself_and_use_cases_join_what_was_known(spark, home, folders):
     view = offered(spark, folders[0])
     said = views.view_description(view.featured)
     assert said[:5] == (["user"], "day", "keyfold_known", 3 * 86_400_000_000, ["calls_2", "calls_all"])
@@ -231,7 +94,7 @@ def test_a_model_answers_only_for_views_of_its_definition(spark, home, folders):
         job._refuse_other_views(run, learnt)
 
 
-def test_faults_of_views_are_sentences(spark, home, folders):
+def test_faults_of_views_are_refused_with_sentences(spark, home, folders):
     offered(spark, folders[0])
     with pytest.raises(DataError, match=r"no table `usage.fetures`.*did you mean `features`"):
         taking(spark, folders[1], views=["usage.fetures"])
@@ -280,7 +143,7 @@ def test_faults_of_views_are_sentences(spark, home, folders):
         parse_conf(CHURN | {"data": {"key": ["customer"], "views": ["usage.features"]}})
 
 
-def test_rows_have_windows_and_views_beside_one_another(spark, home, folders):
+def test_rows_have_windows_and_views_side_by_side(spark, home, folders):
     view = offered(spark, folders[0])
     mine = {"windowed": {"input_col": "left", "over": "all", "take": "count"}}
     made = CHURN | {"data": CHURN["data"] | {"source": str(folders[1])}, "features": {"asked_before": mine}}

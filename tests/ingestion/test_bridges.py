@@ -19,7 +19,7 @@ from keyfold.conf.versions import LayoutVersion
 from keyfold.core import hashing
 from keyfold.core.names import WEIGHT
 from keyfold.dataset import imputation
-from keyfold.dataset.imputation import Imputation, Imputations, MissingColumn
+from keyfold.dataset.imputation import MissingColumn
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
 from keyfold.generators import Retail
 from keyfold.ingestion import bridges, drift, layout_reader
@@ -234,61 +234,6 @@ def test_older_times_without_an_offset_need_a_zone_and_odd_hours_are_counted(spa
 # --- stand-ins ---
 
 
-def drawn(values, cumulative, ids, spark):
-    one = Imputation("card", "distribution", ["old"], values, cumulative)
-    rows = pa.table({"id": ids, "card": pa.nulls(len(ids), pa.string())})
-    frame = spark.createDataFrame(rows).selectExpr("id", "CAST(card AS STRING) card", "'old' keyfold_layout", "true is_bridged")
-    spark_has = {row.id: row.card for row in Imputations([one]).spark(frame, ["id"]).collect()}
-    hashes = hashing.feature_hash("bridge:card", [hashing.value_hash(pa.array(ids))])
-    return [spark_has[i] for i in ids], one.numpy(hashes).tolist()
-
-
-def test_a_distribution_is_drawn_alike_in_spark_and_in_numpy_as_often_as_counted(spark):
-    in_spark, in_numpy = drawn(["amex", "it's", "ß visa"], [10, 30, 100], list(range(20_000)), spark)
-    assert in_spark == in_numpy
-    shares = pd.Series(in_spark).value_counts(normalize=True)
-    assert np.allclose(shares[["amex", "it's", "ß visa"]], [0.1, 0.2, 0.7], atol=0.01)
-    assert drawn(["only"], [7], [1, 2], spark) == (["only"] * 2, ["only"] * 2)
-
-
-def test_what_stands_in_is_of_new_rows_in_any_order(spark):
-    frame = spark.createDataFrame(
-        pa.table(
-            {
-                "card": ["b", "a", "b", None, "c"],
-                "n": [1, 2, 2, None, 4],
-                "x": [0.1, 0.2, 0.3, None, float("nan")],
-                "d": [True] * 5,
-            }
-        )
-    )
-    lacking = {
-        MissingColumn("card", "distribution", ("c",)): ["old"], MissingColumn("card", "most_frequent"): ["older"],
-        MissingColumn("n", "mean"): ["old"], MissingColumn("x", "mean"): ["old"], MissingColumn("d", "most_frequent"): ["old"],
-    }  # fmt: skip
-    made = imputation.fit_imputations(frame, lacking)
-    assert [s[3:] for s in made.of] == [
-        (["a", "b"], [1, 3]), (["b"], [1]), (["2"], [1]), (["0.2"], [1]), (["true"], [1]),
-    ]  # fmt: skip
-    assert (
-        Imputations.from_json(made.to_json()).digest
-        == made.digest
-        == imputation.fit_imputations(frame.repartition(3), lacking).digest
-    )
-    code, sentence = refusal(
-        lambda: imputation.fit_imputations(frame.where("card = 'c'"), {MissingColumn("card", "distribution", ("c",)): ["old"]})
-    )
-    said = "nothing can stand in for `card`: new rows of the train fold have no value of it but c, which the map gives"
-    assert (code, sentence) == (3, said)
-
-
-def test_counts_beyond_the_reduction_are_scaled():
-    values, cumulative = imputation._cumulated({"b": 3 * 10**9, "a": 10**9, "c": 1})
-    assert values == ["a", "b", "c"]
-    assert cumulative[-1] < 2**31
-    assert cumulative[0] / cumulative[-1] == pytest.approx(0.25, abs=1e-6)
-
-
 def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, home, folder, monkeypatch):
     run = Run(parse_conf(conf(folder)), spark)
     ingest(run)
@@ -298,14 +243,14 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     assert rows.groupby("is_bridged")[WEIGHT].unique().map(list).to_dict() == {False: [1.0], True: [0.5]}
     new = pd.read_csv(folder / "new_1.csv").set_index("id")
     learnt = new.loc[rows[~rows.is_bridged & (rows[FOLD] == "train")].id]
-    by = {s.column: s for s in found.stand_ins.of}
+    by = {s.column: s for s in found.imputations.of}
     assert by["age"][3:] == ([repr(float(learnt.age.mean()))], [1])
     counts = learnt.card.value_counts()
     assert by["card"][3:] == (["amex", "visa"], [counts["amex"], counts["amex"] + counts["visa"]])  # cash is the map's
     assert set(rows[rows.is_bridged].card) == {"cash", "amex", "visa"}
     assert rows[rows.is_bridged].age.eq(learnt.age.mean()).all()
     version = train(run)
-    assert registry.read_text(version, imputation.IMPUTATION_FILE) == found.stand_ins.to_json()
+    assert registry.read_text(version, imputation.IMPUTATION_FILE) == found.imputations.to_json()
     score(run, promote_or_keep(run, version))
     predictions = deltalake.DeltaTable(str(run.predictions.path)).to_pandas().set_index("id")
     table = deltalake.DeltaTable(str(run.rows.path)).to_pandas().set_index("id")
@@ -333,7 +278,10 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
 def test_a_split_by_what_older_rows_lack_is_refused(spark, home, folder):
     run = Run(parse_conf(conf(folder) | {"split": {"by": "card"}}), spark)
     ingest(run)
-    assert refusal(lambda: labelled_rows(run)) == (2, "split.by: older rows lack `card`, so it cannot say in which fold they are")
+    assert refusal(lambda: labelled_rows(run)) == (
+        2,
+        "split.by: older layouts lack `card`, so it cannot decide the fold of their rows",
+    )
 
 
 # --- drift ---

@@ -9,7 +9,7 @@ import pytest
 
 from html_page import NASTY, Reader, some_metrics
 from keyfold.evaluation.metrics import Metric, Slice
-from keyfold.reporting.page import PageSection, html_table, link_html, render_page
+from keyfold.reporting.page import PageSection, Verdict, html_table, link_html, render_page
 from keyfold.reporting.sections import (
     classification_sections,
     features_section,
@@ -158,3 +158,12 @@ def test_import_is_cheap():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)}
     )
     assert ran.stdout == "[]\n"
+
+
+def test_a_verdict_is_one_line_and_the_head_of_the_page():
+    verdict = Verdict(
+        "m version 2 is the champion", [], "roc_auc", {"roc_auc": Metric(0.8012, 0.7561, 0.8444)}, {"roc_auc": 0.7949}
+    )
+    assert str(verdict) == "m version 2 is the champion: test ROC AUC 0.801 (0.756 – 0.844), champion before 0.795"
+    assert verdict.facts == {"test ROC AUC ↑": "0.801 (0.756 – 0.844), champion before 0.795"}
+    assert str(verdict._replace(before={}, shown="rmse")) == "m version 2 is the champion"

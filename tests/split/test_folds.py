@@ -3,7 +3,6 @@
 import datetime as dt
 import hashlib
 import os
-import re
 import subprocess
 import sys
 
@@ -16,19 +15,13 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from keyfold.conf.split import Split
-from keyfold.conf.train import Train
 from keyfold.conf.use_case import parse_conf
-from keyfold.core.names import FOLD, FOLDS, PERIOD
+from keyfold.core.names import FOLDS
 from keyfold.core.row_hash import key_hash
-from keyfold.dataset.labelled_rows import labelled_rows
 from keyfold.errors import ConfError, DataError
-from keyfold.runtime.run import Run
 from keyfold.split.folds import Folds
-from keyfold.split.strata import GROUPS
 
 pytestmark = pytest.mark.usefixtures("compiled")
-
-MODEL = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
 
 
 def split_of(**conf):
@@ -47,18 +40,6 @@ def test_folds_do_not_move(spark):
     text = folds_of(spark.range(2000).selectExpr("cast(id as int) id"))
     assert text == one, "the width of an integer does not matter"
     assert split_of().numpy(pa.table({"id": range(2000)})).tolist() == [one[i] for i in range(2000)]
-
-
-@pytest.mark.parametrize("stratified", [False, True])
-def test_more_test_takes_from_train_alone(spark, home, stratified):
-    def at(**share):
-        run = run_of(spark, {"stratified": stratified, "share": share} if share else {"stratified": stratified})
-        return dict(labelled_rows(run).rows.select("id", FOLD).collect())
-
-    keep(spark, rows(spark, 3000))
-    before, after = at(), at(train=0.7, validation=0.1, test=0.2)
-    moves = {(before[k], after[k]) for k in before if before[k] != after[k]}
-    assert moves == {("train", "test")}
 
 
 def test_shares_and_salts(spark):
@@ -166,123 +147,10 @@ def test_a_time_split_needs_a_time(spark):
         ({"time": TIME, "stratified": True}, "split: `stratified` splits by hash"),
     ],
 )
-def test_splits_that_cannot_be(split, sentence):
+def test_impossible_splits_are_refused(split, sentence):
     with pytest.raises(ConfError) as refused:
         parse_conf({"name": "x", "data": {"key": ["id"]}, "split": split})
     assert sentence in str(refused.value)
-
-
-# --- what a split comes to ---
-
-
-def test_groups_that_are_not_known_are_told_or_refused(spark, home, capsys):
-    keep(spark, rows(spark, 2000).withColumn("person", F.expr("IF(id % 4 = 0, NULL, person)")))
-    found = labelled_rows(run_of(spark, {"by": "person"}))
-    labelled = sum(found.counts.values())
-    unknown = sum(1 for i in range(2000) if i % 4 == 0 and (i % 10 == 0 or i % 7))
-    said = f"{unknown:,} of {labelled:,} rows have no `person` (NULL)"
-    assert f"{said}: each is a group of its own, by its key" in capsys.readouterr().err
-    with pytest.raises(DataError, match=rf"split.by: {re.escape(said)}, so .* write split.null_groups: own") as refused:
-        labelled_rows(run_of(spark, {"by": "person", "null_groups": "refuse"}))
-    assert refused.value.exit_code == 3
-    assert labelled_rows(run_of(spark, {"by": "person", "null_groups": "together"})).counts != found.counts
-
-
-@pytest.mark.parametrize(
-    ("split", "train", "sentence"),
-    [
-        ({"by": "one"}, True, "the test fold is empty: none of the 2 rows with a label fell into its share of 0.1, by the hash of `one`; "
-         "there are too few values of `one`. Take a larger split.share.test, another split.salt or split.by, or write split.share.test: 0"),
-        ({"time": {"test": "2030-01-01"}}, True, "the test fold is empty: none of the 2 rows with a label is from 2030-01-01 on; "
-         "move split.time.test, whose column is `at`"),
-        ({"share": {"train": 0.9, "validation": 0.1, "test": 0}}, True, None),
-        ({}, False, None),
-    ],
-)  # fmt: skip
-def test_a_fold_that_is_empty_is_told_at_once(spark, home, capsys, split, train, sentence):
-    few = spark.createDataFrame([(1, "yes"), (2, "no")], "id bigint, y string")
-    keep(spark, few.selectExpr("*", "1 AS one", "date'2026-01-01' AS at", "1.0 AS x", f"'all' {PERIOD}"))
-    run = run_of(spark, {"salt": "1"} | split, {"time": "at"})
-    conf = run.conf.model_copy(update={"train": Train(model=MODEL)}) if train else run.conf
-    if sentence:
-        with pytest.raises(DataError, match=re.escape(sentence)):
-            labelled_rows(Run(conf, spark))
-    else:
-        labelled_rows(Run(conf, spark))
-        assert (
-            "the validation fold is empty: none of the 2 rows with a label fell into its share of 0.1" in capsys.readouterr().err
-        )
-
-
-def test_the_positive_class_is_guessed_with_a_reason_or_asked_for(spark, home, capsys):
-    label = "IF(id % 2 = 0, 'Yes', 'No') AS y", "IF(id % 2 = 0, 1, 2) AS code", "id % 3 = 0 AS flag"
-    keep(spark, spark.range(300).selectExpr("id", *label, "1.0 AS x", f"'all' {PERIOD}"))
-    found = [labelled_rows(run_of(spark, {}, {"label": name, "positive": None})).label for name in ("y", "flag")]
-    assert [label.positive for label in found] == ["Yes", True]
-    said = "data.positive is not set; probabilities are of the class `Yes`, for `Yes` means yes and the other class is `No`"
-    assert said in capsys.readouterr().err
-    codes = {"label": "code", "positive": None}
-    with pytest.raises(DataError, match=r"classes 1 and 2; name the positive one .*, and neither class says yes"):
-        run = run_of(spark, {}, codes)
-        labelled_rows(Run(run.conf.model_copy(update={"train": Train(model=MODEL)}), spark))
-
-
-# --- strata ---
-
-
-def rows(spark, n, first=0, label="IF(id % 10 = 0, 'yes', IF(id % 7 = 0, NULL, 'no'))"):
-    return spark.range(first, first + n).selectExpr(
-        "id", "id % 500 AS person", f"{label} AS y", "id * 1.0 AS x", f"'all' {PERIOD}"
-    )
-
-
-def keep(spark, frame, data=None):
-    run = run_of(spark, {}, data)
-    run.rows.replace(frame, PERIOD, {"all": frame.count()})
-
-
-def run_of(spark, split, data=None):
-    features = {"x": {"numeric": {"input_col": "x"}}}
-    data = {"key": ["id"], "label": "y", "positive": "yes"} | (data or {})
-    return Run(parse_conf({"name": "strata", "data": data, "split": split, "features": features}), spark)
-
-
-def test_strata_are_exact_where_they_are_fitted_and_stay(spark, home):
-    keep(spark, rows(spark, 5000))
-    fitted = labelled_rows(run_of(spark, {"stratified": True}))
-    counts = {(row[FOLD], row.y): row["count"] for row in fitted.rows.groupBy(FOLD, "y").count().collect()}
-    n = {y: sum(c for (_, of), c in counts.items() if of == y) for y in ("yes", "no")}
-    for y, size in n.items():
-        assert abs(counts["test", y] - 0.1 * size) <= 0.5, "exact, by class"
-        assert abs(counts["validation", y] - 0.1 * size) <= 0.5
-    before = dict(fitted.rows.select("id", FOLD).collect())
-    keep(spark, rows(spark, 9000, label="IF(id % 3 = 0, 'yes', 'no')").where("id >= 5000").unionByName(rows(spark, 5000)))
-    after = dict(labelled_rows(run_of(spark, {"stratified": True})).rows.select("id", FOLD).collect())
-    assert {k: after[k] for k in before} == before
-    cut = fitted.folds
-    table = rows(spark, 5000).select("id", "y").toArrow()
-    found = cut.numpy(table, np.array(table["y"].to_pylist(), object))
-    spark_found = dict(cut.add(rows(spark, 5000), "fold").select("id", "fold").collect())
-    assert dict(zip(table["id"].to_pylist(), found.tolist(), strict=True)) == spark_found
-    assert {spark_found[k] for k in range(7, 70, 70)} == {None}, "without a label"
-
-
-def test_the_class_of_a_group_is_fixed_when_it_is_fitted(spark, home):
-    split = {"stratified": True, "by": "person"}
-    keep(spark, rows(spark, 2000))
-    first = labelled_rows(run_of(spark, split)).rows
-    person = dict(first.select("person", FOLD).distinct().collect())
-    assert len(person) == first.select("person").distinct().count(), "one fold a group"
-    swapped = rows(spark, 2000, label="IF(id % 10 = 0, 'no', 'yes')").withColumn("person", F.expr("id % 600"))
-    keep(spark, swapped)
-    again = labelled_rows(run_of(spark, split)).rows
-    later = dict(again.select("person", FOLD).distinct().collect())
-    assert {k: later[k] for k in person} == person, "labels were swapped, and no group moved"
-    assert later.keys() == person.keys() | set(range(500, 600))
-    assert run_of(spark, split).table(GROUPS).read().count() == len(later)
-    yes = first.groupBy("person").agg(F.max("y").alias("y"), F.max(FOLD).alias("fold")).groupBy("y", "fold").count().collect()
-    n = {y: sum(r["count"] for r in yes if r.y == y) for y in ("yes", "no")}
-    assert all(abs(r["count"] - n[r.y] * (0.8 if r.fold == "train" else 0.1)) <= 1 for r in yes)
 
 
 # --- parts to cross-validate ---

@@ -1,1 +1,1 @@
-"""The labelled rows of a use case with their folds: fitted features, gates, statistics."""
+"""The labelled rows of a use case with their folds, the features fitted on them, and the checks before training."""

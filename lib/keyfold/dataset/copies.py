@@ -1,14 +1,14 @@
-"""Rows that are alike across folds: how many, and how many of them are copies of one another rather than alike by chance.
+"""Rows that are equal across folds: how many, and how many of them are copies of one another rather than equal by chance.
 
-In a table of a few categories every row has its like; in one of many numbers none has. So likes as such are no fault. Copies are
-told by two signs, of which the weaker counts:
+In a table of a few categories every row has an equal one; in a table of many numbers none has. So equal rows as such are no fault.
+Copies show by two signs, of which the weaker counts:
 
 - they agree in a column, each column, more often than they would if its values were dealt out to the rows anew;
-- they have the same label, more often than two rows have it by chance, or than rows have it that differ in one column alone, where
-  there are such: columns that tell of the label, and of one another, are no fault. Where k rows of train are alike this counts
-  for 1 / sqrt(k): a label that many rows agree on is a rule, and no memory of one row.
+- they have the same label more often than two rows do by chance, or than rows do that differ in one column alone, if there are
+  such rows: columns that predict the label, or one another, are no fault. If k rows of train are equal, this counts for 1 / sqrt(k):
+  a label that many rows agree on is a rule rather than the memory of one row.
 
-Columns are looked at as at most 12 parts; a single column is cut into the first and the second half of its text.
+Columns are compared as at most 12 parts; a single column is cut into the first and the second half of its text.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.core import sql
-from keyfold.core.names import FOLD
+from keyfold.core.names import FOLD, LABEL
 from keyfold.core.row_hash import key_hash
 from keyfold.engine import functions as F
 from keyfold.split.folds import Folds
@@ -27,18 +27,20 @@ from keyfold.split.folds import Folds
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-SHARE = 0.1  # of the rows outside train that may be copies
-COPY_SAMPLE = 4_000  # rows outside train that are looked at
+SHARE = 0.1  # of the rows outside train, at most so many may be copies
+COPY_SAMPLE = 4_000  # rows outside train
 COPY_PARTS = 12
-_ALIKE, _LABELLED, _LABEL, _PARTS = 0, 1, 2, 3
+# Numbers of what rows may agree in: all features, these and the label, the label; from _PARTS on see `_hashes`.
+_FEATURES, _LABELLED, _LABEL, _PARTS = 0, 1, 2, 3
 _Ints = npt.NDArray[np.int64]
 _Doubles = npt.NDArray[np.float64]
 
 
 class CopyCounts(NamedTuple):
-    """Of rows outside train how many rows of train are as they are, by what: all features, these and the label, the label alone.
+    """For each sampled row outside train the number of rows of train that agree with it, by what they agree in.
 
-    `rest`: in all parts but one, for each part; `part`: in the part alone; `near`: in all parts but one and the label.
+    features: all features; labelled: these and the label; label: the label; rest: for each part, all others; part: for each
+    part, it alone; near: for each part, all others and the label; train: rows of train.
     """
 
     features: _Ints
@@ -51,12 +53,12 @@ class CopyCounts(NamedTuple):
 
 
 def sql_row_hash(expressions: Iterable[str]) -> str:
-    """bigint: of values in their order, each of which may be NULL (which `xxhash64` alone would skip)."""
+    """bigint: hash of values in their order; NULL counts as a value (`xxhash64` alone would skip it)."""
     return f"xxhash64({', '.join(f'({e}) IS NULL, {e}' for e in expressions)})"
 
 
 def hash_parts(rows: "DataFrame", inputs: Sequence[str]) -> list[str]:
-    """The hashes of the parts that columns are looked at by, as expressions; at least two."""
+    """SQL expressions of the hashes of the parts; at least two."""
     columns = [sql.column_reference(c) for c in inputs]
     if len(columns) == 1:
         binary = rows.schema[inputs[0]].dataType.simpleString() == "binary"
@@ -67,75 +69,83 @@ def hash_parts(rows: "DataFrame", inputs: Sequence[str]) -> list[str]:
 
 
 def count_copies(rows: "DataFrame", train: int, folds: Folds, inputs: Sequence[str]) -> CopyCounts:
-    """What so many rows of train have in common with rows outside it, of which a sample is taken by the hash of the key; two passes."""
-    from keyfold.core.names import LABEL
+    """Counts the rows of train that agree with a sample of the rows outside, by the hash of the key; two passes over `rows`.
 
-    made = {f"p{i}": sql.column(e) for i, e in enumerate(hash_parts(rows, inputs))}
+    train: rows of train; inputs: columns of the features.
+    """
+    parts = {f"p{i}": sql.column(e) for i, e in enumerate(hash_parts(rows, inputs))}
     order = key_hash(rows, folds.key, "copies").alias("o")
-    frame = rows.select(sql.col(FOLD), sql.col(LABEL).alias("y"), order, *(c.alias(name) for name, c in made.items()))
-    by = _by(list(made))
-    hashed = frame.selectExpr(FOLD, "o", *(f"{e} AS h{what}" for what, e in by.items()))
+    frame = rows.select(sql.col(FOLD), sql.col(LABEL).alias("y"), order, *(c.alias(name) for name, c in parts.items()))
+    hashes = _hashes(list(parts))
+    hashed = frame.selectExpr(FOLD, "o", *(f"{e} AS h{kind}" for kind, e in hashes.items()))
     outside = hashed.where(f"{FOLD} <> 'train'").sort("o").limit(COPY_SAMPLE).drop(FOLD, "o").toArrow()
-    sample = {what: outside[f"h{what}"].to_numpy() for what in by}
-    wanted = [(np.full(len(u), what), u) for what, u in ((w, np.unique(h)) for w, h in sample.items())]
-    asked = pa.table({"what": np.concatenate([w for w, _ in wanted]), "h": np.concatenate([u for _, u in wanted])})
-    each = hashed.where(f"{FOLD} = 'train'").selectExpr(
-        f"inline({sql.array_expression(f'struct(CAST({what} AS BIGINT) AS what, h{what} AS h)' for what in by)})"
-    )
-    there = F.broadcast(rows.sparkSession.createDataFrame(asked))
-    found = each.join(there, ["what", "h"]).groupBy("what", "h").agg(F.count("*").alias("n")).toArrow()
-    n = {what: _counted(found, what, hashes) for what, hashes in sample.items()}
-    many = len(made)
-    rest, part, near = ([n[_PARTS + many * of + i] for i in range(many)] for of in (0, 1, 2))
-    return CopyCounts(n[_ALIKE], n[_LABELLED], n[_LABEL], rest, part, near, train)
+    sample = {kind: outside[f"h{kind}"].to_numpy() for kind in hashes}
+    counts = _count_in_train(hashed, sample)
+    rest, part, near = ([counts[_PARTS + len(parts) * group + i] for i in range(len(parts))] for group in (0, 1, 2))
+    return CopyCounts(counts[_FEATURES], counts[_LABELLED], counts[_LABEL], rest, part, near, train)
 
 
-def _by(names: list[str]) -> dict[int, str]:
-    """By number what rows may agree in, as hashes."""
-    found = {_ALIKE: names, _LABELLED: [*names, "y"], _LABEL: ["y"]}
-    found |= {_PARTS + i: [n for n in names if n != name] for i, name in enumerate(names)}
-    found |= {_PARTS + len(names) + i: [name] for i, name in enumerate(names)}
-    found |= {_PARTS + 2 * len(names) + i: [*(n for n in names if n != name), "y"] for i, name in enumerate(names)}
-    return {what: f"xxhash64({', '.join(of)})" for what, of in found.items()}
+def _hashes(parts: list[str]) -> dict[int, str]:
+    """By number the hash of the columns that rows may agree in: first the fixed ones, then for each part `rest`, `part` and `near`."""
+    columns = {_FEATURES: parts, _LABELLED: [*parts, "y"], _LABEL: ["y"]}
+    for i, part in enumerate(parts):
+        others = [name for name in parts if name != part]
+        columns |= {_PARTS + len(parts) * group + i: names for group, names in enumerate((others, [part], [*others, "y"]))}
+    return {kind: f"xxhash64({', '.join(columns[kind])})" for kind in sorted(columns)}
 
 
-def _counted(found: pa.Table, what: int, hashes: _Ints) -> _Ints:
-    some = found.filter(pa.compute.equal(found["what"], what)).sort_by("h")
-    if not some.num_rows:
+def _count_in_train(hashed: "DataFrame", sample: dict[int, _Ints]) -> dict[int, _Ints]:
+    structs = sql.array_expression(f"struct(CAST({kind} AS BIGINT) AS kind, h{kind} AS h)" for kind in sample)
+    each = hashed.where(f"{FOLD} = 'train'").selectExpr(f"inline({structs})")
+    distinct = {kind: np.unique(hashes) for kind, hashes in sample.items()}
+    cells = {"kind": np.repeat(list(distinct), [len(h) for h in distinct.values()]), "h": np.concatenate([*distinct.values()])}
+    wanted = F.broadcast(hashed.sparkSession.createDataFrame(pa.table(cells)))
+    found = each.join(wanted, ["kind", "h"]).groupBy("kind", "h").agg(F.count("*").alias("n")).toArrow()
+    return {kind: _look_up(found.filter(pa.compute.equal(found["kind"], kind)), hashes) for kind, hashes in sample.items()}
+
+
+def _look_up(counts: pa.Table, hashes: _Ints) -> _Ints:
+    """The count of each hash, 0 if it has none."""
+    if not counts.num_rows:
         return np.zeros(len(hashes), np.int64)
-    known, n = some["h"].to_numpy(), some["n"].to_numpy()
+    counts = counts.sort_by("h")
+    known, n = counts["h"].to_numpy(), counts["n"].to_numpy()
     at = np.searchsorted(known, hashes).clip(0, len(known) - 1)
     return np.where(known[at] == hashes, n[at], 0)
 
 
-def copy_share(found: CopyCounts) -> tuple[float, float]:
+def copy_share(counts: CopyCounts) -> tuple[float, float]:
     """The share (0 to 1) of rows outside train that are copies, and its standard error."""
-    there = found.features > 0
-    if not there.any():
+    equal = counts.features > 0
+    if not equal.any():
         return 0.0, 0.0
     signs = [
-        there - _by_chance(rest - found.features, part, found.train) for rest, part in zip(found.rest, found.part, strict=True)
+        equal - _chance_of_equal(rest - counts.features, part, counts.train)
+        for rest, part in zip(counts.rest, counts.part, strict=True)
     ]
-    signs.append(_by_label(found, there))
+    signs.append(_label_agreement(counts, equal))
     shares = [(float(sign.mean()), float(sign.std() / len(sign) ** 0.5)) for sign in signs]
     share, error = min(shares, key=lambda s: s[0] - 2 * s[1])
     return max(0.0, share), error
 
 
-def _by_chance(others: _Ints, part: _Ints, train: int) -> _Doubles:
-    """For each row the chance that it has its like, were a part dealt out to the rows anew: so many agree but for that part."""
+def _chance_of_equal(others: _Ints, part: _Ints, train: int) -> _Doubles:
+    """For each row the probability of an equal one if the values of a part were dealt out anew.
+
+    others: rows of train that agree in all but the part; part: rows that agree in the part.
+    """
     likely = np.minimum(part / train, 1 - 1e-9)
-    whole = np.minimum(others / (1 - likely) / train, 1.0)  # the rows that agree in the rest, could that have been seen
+    whole = np.minimum(others / (1 - likely) / train, 1.0)  # an estimate of the rows that agree in the rest
     return 1 - (1 - whole) ** part
 
 
-def _by_label(found: CopyCounts, there: npt.NDArray[np.bool_]) -> _Doubles:
-    """For each row how much more its likes agree on its label than chance would have them, or those that are nearly alike do."""
-    k, chance = np.maximum(found.features, 1), found.label / found.train
-    near = np.sum([rest - found.features for rest in found.rest], axis=0)
-    agree = np.sum([near_ - found.labelled for near_ in found.near], axis=0)
+def _label_agreement(counts: CopyCounts, equal: npt.NDArray[np.bool_]) -> _Doubles:
+    """For each row how much more often equal rows have its label than rows do by chance, or nearly equal rows."""
+    k, chance = np.maximum(counts.features, 1), counts.label / counts.train
+    near = np.sum([rest - counts.features for rest in counts.rest], axis=0)
+    agree = np.sum([n - counts.labelled for n in counts.near], axis=0)
     likely = np.maximum(chance, (agree + chance) / (near + 1))
-    weight = there / k**0.5
+    weight = equal / k**0.5
     by_chance = (weight * (1 - likely)).sum() / weight.sum()
-    more: _Doubles = weight * (found.labelled / k - likely) / by_chance if by_chance > 0 else np.zeros(len(k))
+    more: _Doubles = weight * (counts.labelled / k - likely) / by_chance if by_chance > 0 else np.zeros(len(k))
     return more

@@ -1,20 +1,24 @@
 """Fits the feature spec on the train fold, or finds the one that was fitted on the same rows."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from keyfold.core.names import FOLD, FOLDS, PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import collisions, statistics_cache
-from keyfold.dataset.collisions import collisions_section
 from keyfold.dataset.labelled_rows import LabelledRows, labelled_rows, named_period
 from keyfold.errors import ConfError
-from keyfold.feature_store import table as feature_table
+from keyfold.feature_store.table import update_feature_table
 from keyfold.features.fit_plan import FitPlan
+from keyfold.features.kinds import kind_name
 from keyfold.features.spec import Spec
-from keyfold.reporting import page
+from keyfold.reporting.page import PageSection
 from keyfold.reporting.sections import features_section, folds_section
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from keyfold.engine.tables import Table
     from keyfold.runtime.run import Run
 
 SPECS = "keyfold.specs"
@@ -22,76 +26,86 @@ _SPEC_COLUMNS = "digest string, run_id string, name string, spec string, fitted_
 
 
 def fit_features(run: "Run") -> tuple[Spec, LabelledRows]:
-    """Fits the spec on the train fold, or finds the one that was fitted on just that, and keeps it in keyfold.specs."""
-    conf = run.conf
-    if not conf.features:
+    """The job `features`: the spec, fitted on the train fold or found in keyfold.specs, and the labelled rows."""
+    if not run.conf.features:
         raise ConfError("features: the conf names none, so there is nothing to fit or to train on")
     with run.job("features") as job:
-        feature_table.update_feature_table(run)
+        update_feature_table(run)
         with run.step("folds") as step:
-            found = labelled_rows(run)
-            step.rows = sum(found.counts.values())
-        job.counts, job.inputs = {"read": step.rows}, {run.featured.name: found.version}
-        job.run_id = run.identity("features", **found.pins(run))
+            rows = labelled_rows(run)
+            step.rows = sum(rows.counts.values())
+        job.counts, job.inputs = {"read": step.rows}, {run.featured.name: rows.version}
+        job.run_id = run.identity("features", **rows.pins(run))
         spec = run.once(
             job,
-            lambda: _kept(run, job.run_id),
-            lambda: _made(run, job.run_id, found),
+            lambda: _find(run.table(SPECS), job.run_id),
+            lambda: _fit_and_keep(run, job.run_id, rows),
             lambda spec: f"the spec {spec.digest} was fitted before on the same rows",
         )
         run.facts["spec"] = spec.digest
-        run.sections += [found.stand_ins.section()] if found.stand_ins else []
-        run.sections += [_folds_section(run, found), _features_section(spec)]
-        if conf.report.collisions and collisions.bucketed_features(spec):
-            learnt = found.rows.where(col(FOLD) == "train")
-            run.sections.append(collisions_section(collisions.cached_collisions(run, job.run_id, spec, learnt)))
-    return spec, found
+        job.sections += _sections(run, job.run_id, spec, rows)
+    return spec, rows
 
 
-def _made(run: "Run", run_id: str, found: LabelledRows) -> Spec:
+def _fit_and_keep(run: "Run", run_id: str, rows: LabelledRows) -> Spec:
     with run.step("fit") as step:
-        spec = _fitted(run, found)
-        step.rows = found.of("train")
-    _keep(run, run_id, spec)
+        spec = _fit(run, rows)
+        step.rows = rows.count_in("train")
+    row = (spec.digest, run_id, run.conf.name, spec.to_json(), datetime.now(UTC))
+    run.table(SPECS).append(run.spark.createDataFrame([row], _SPEC_COLUMNS).coalesce(1), job="features", run_id=run_id)
     return spec
 
 
-def _fitted(run: "Run", found: LabelledRows) -> Spec:
-    rows = found.rows.where(col(FOLD) == "train")
-    plan, pins = FitPlan.of(rows, run.conf.features, found.target), found.pins(run)
-    learnt = found.label if any(f.kind.learns_label for f in run.conf.features.values()) else None
-    base = run.identity(
-        "statistics", table=found.version.id, asked=plan.statistics_names, folds=pins["folds"], bridge=pins["bridge"],
-        positive=learnt and pins["label"],
-    )  # fmt: skip
-    versions = run.featured.versions_of(PERIOD, found.periods, found.version.version)
-    return plan.spec(statistics_cache.cached_statistics(run, base, versions, plan, rows, named_period(run, rows)), run.say)
+def _fit(run: "Run", rows: LabelledRows) -> Spec:
+    """Fits the spec from statistics by period; those of periods that were measured before are not measured again."""
+    train = rows.rows.where(col(FOLD) == "train")
+    plan = FitPlan.of(train, run.conf.features, rows.target)
+    versions = run.featured.versions_of(PERIOD, rows.periods, rows.version.version)
+    period = named_period(run.conf.data, train)
+    statistics = statistics_cache.cached_statistics(run, _statistics_id(run, rows, plan), versions, plan, train, period)
+    return plan.spec(statistics, run.say)
 
 
-def _kept(run: "Run", run_id: str) -> Spec | None:
-    table = run.table(SPECS)
-    found = table.read().where(col("run_id") == run_id).select("spec").take(1) if table.exists() else []
-    return Spec.from_json(found[0][0]) if found else None
+def _statistics_id(run: "Run", rows: LabelledRows, plan: FitPlan) -> str:
+    pins = rows.pins(run)
+    label = pins["label"] if any(f.kind.learns_label for f in run.conf.features.values()) else None
+    return run.identity(
+        "statistics",
+        table=rows.version.id,
+        asked=plan.statistics_names,
+        folds=pins["folds"],
+        bridge=pins["bridge"],
+        positive=label,
+    )
 
 
-def _keep(run: "Run", run_id: str, spec: Spec) -> None:
-    from datetime import UTC, datetime
-
-    row = (spec.digest, run_id, run.conf.name, spec.to_json(), datetime.now(UTC))
-    run.table(SPECS).append(run.spark.createDataFrame([row], _SPEC_COLUMNS).coalesce(1), job="features", run_id=run_id)
+def _find(table: "Table", run_id: str) -> Spec | None:
+    rows = table.read().where(col("run_id") == run_id).select("spec").take(1) if table.exists() else []
+    return Spec.from_json(rows[0].spec) if rows else None
 
 
-def _folds_section(run: "Run", found: LabelledRows) -> page.PageSection:
-    classes, positive = found.label.classes, found.label.positive
-    rows = [(fold, found.of(fold), found.counts.get((fold, positive), 0) if classes else None) for fold in FOLDS]
-    if none := sum(found.counts.values()) - sum(found.of(fold) for fold in FOLDS):
-        rows.append(("in none", none, None))
-    return folds_section(rows, None if run.conf.split.time else run.conf.split.share.model_dump())
+# --- the page ---
 
 
-def _features_section(spec: Spec) -> page.PageSection:
-    from keyfold.features.kinds import kind_name
+def _sections(run: "Run", run_id: str, spec: Spec, rows: LabelledRows) -> "Iterator[PageSection]":
+    if rows.imputations:
+        yield rows.imputations.section()
+    yield _folds_section(rows, None if run.conf.split.time else run.conf.split.share.model_dump())
+    yield _features_section(spec)
+    if run.conf.report.collisions and collisions.bucketed_features(spec):
+        train = rows.rows.where(col(FOLD) == "train")
+        yield collisions.collisions_section(collisions.cached_collisions(run, run_id, spec, train))
 
+
+def _folds_section(rows: LabelledRows, share: "Mapping[str, float] | None") -> PageSection:
+    classes, positive = rows.label.classes, rows.label.positive
+    cells = [(fold, rows.count_in(fold), rows.counts.get((fold, positive), 0) if classes else None) for fold in FOLDS]
+    if rest := sum(rows.counts.values()) - sum(rows.count_in(fold) for fold in FOLDS):
+        cells.append(("in none", rest, None))
+    return folds_section(cells, share)
+
+
+def _features_section(spec: Spec) -> PageSection:
     return features_section(
         [
             {

@@ -1,6 +1,6 @@
-"""Columns of a table that give the label away: `suspects` measures them, on a sample of the rows by the hash of the key.
+"""Columns that leak the label: how well each predicts it alone, on a sample of the rows by the hash of the key.
 
-The rows that models of a column are fitted on, and those that are held out, are halves by the split's own units.
+One half of the split's units fits a model of the column, and the other half measures it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ from keyfold.split.folds import Folds
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-ROWS, CELLS = 50_000, 4_000_000
-_WORDS, _LENGTH = 1 << 16, 100  # numbers that words have; words that a text is taken to have
+ROWS, CELLS = 50_000, 4_000_000  # at most in the sample
+_WORDS, _LENGTH = 1 << 16, 100  # words are hashed to so many numbers; a text counts as so many cells
 
 
 class Leak(NamedTuple):
-    """How much of the label a column tells: by its values, by where it is missing, and by one word of a text (ROC AUC or R²)."""
+    """ROC AUC (of a number: R²) of a column for the label: by its values alone, by where it is NULL, by one word of its text."""
 
     column: str
     alone: float
@@ -35,39 +35,39 @@ class Leak(NamedTuple):
 
     @property
     def most(self) -> float:
-        """The greatest of them."""
+        """The greatest of the three."""
         return max(self.alone, self.missing, self.word)
 
 
 def find_leaks(
     rows: "DataFrame", n: int, folds: Folds, columns: Sequence[str], *, classes: bool, texts: Mapping[str, str] | None = None
 ) -> list[Leak]:
-    """What each column tells, the most telling first; none where there are too few rows to say. One pass over `n` rows.
+    """The leak of each column, greatest first; empty if there are too few rows to measure. One pass over the `n` rows.
 
-    `texts`: of columns that are read word by word an SQL expression of their words.
+    classes: whether the label is a class; texts: SQL expressions of the words of text columns.
     """
     if not columns:
         return []
     texts = {name: words for name, words in (texts or {}).items() if name in columns}
-    wanted = min(ROWS, CELLS // (len(columns) + _LENGTH * len(texts)))
-    some = rows if n <= wanted else rows.where(sample_place(rows, folds.key, "leaks") < round(wanted / n * hashing.PARTS))
+    size = min(ROWS, CELLS // (len(columns) + _LENGTH * len(texts)))
+    sample = rows if n <= size else rows.where(sample_place(rows, folds.key, "leaks") < round(size / n * hashing.PARTS))
     half = sql.column(f"{hashing.sql_reduce(UNIT, 2)} = 0").alias("half")
-    taken = [_value(rows, column).alias(f"c{i}") for i, column in enumerate(columns)]
-    taken += [
+    values = [_value(rows, column).alias(f"c{i}") for i, column in enumerate(columns)]
+    values += [
         sql.column(f"array_distinct(transform({words}, g -> pmod(xxhash64(g), {_WORDS})))").alias(f"w{i}")
         for i, words in enumerate(texts.values())
     ]
     label = sql.col(LABEL).cast("double").alias("y")
-    table = some.withColumn(UNIT, folds.unit(rows)).select(label, half, *taken).toArrow()
+    table = sample.withColumn(UNIT, folds.unit(rows)).select(label, half, *values).toArrow()
     y, fitted = LabelValues(table["y"].to_numpy(), classes), table["half"].to_numpy()
     if not label_leakage.has_enough_rows(y) or fitted.all() or not fitted.any():
         return []
     by_word = {name: _by_word(table[f"w{i}"], y, fitted) for i, name in enumerate(texts)}
-    found = [
+    leaks = [
         Leak(name, *label_leakage.measure_leakage(_values(table[f"c{i}"]), y, fitted), by_word.get(name, 0.0))
         for i, name in enumerate(columns)
     ]
-    return sorted(found, key=lambda leak: -leak.most)
+    return sorted(leaks, key=lambda leak: -leak.most)
 
 
 def _by_word(words: pa.ChunkedArray, label: LabelValues, half: npt.NDArray[np.bool_]) -> float:
@@ -78,7 +78,7 @@ def _by_word(words: pa.ChunkedArray, label: LabelValues, half: npt.NDArray[np.bo
 
 
 def _value(rows: "DataFrame", name: str) -> "Column":
-    """A double, or the hash of a value that is no number."""
+    """The value as a double, or its hash if it is no number."""
     family = family_of(rows.schema[name].dataType.simpleString())
     column = sql.column_reference(name)
     if family in NUMBERS:

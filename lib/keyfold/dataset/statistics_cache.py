@@ -1,8 +1,8 @@
-"""The table of statistics: what was measured of some periods is kept, so that a new one is fitted without reading them again.
+"""The table of statistics: what was measured of a period is kept, so that fitting with a new period reads that period alone.
 
-A part is what one fit had to read: the statistics of some periods, each at the version that changed it last. Parts of the same
-base (table, split, and all that is asked) add up; one of whose periods was changed since is not taken. The table is a cache of
-the train fold, rare values included: its rows may be deleted at any time, and the next fit reads what is missing.
+A part is what one fit measured: the statistics of some periods, each at the version that changed it last. Parts of the same base
+(table, split and measured expressions) add up; a part is not used if one of its periods has changed since. The table is a cache
+of the train fold, rare values included: its rows may be deleted at any time, and the next fit measures the missing periods.
 """
 
 import json
@@ -18,6 +18,7 @@ from keyfold.features import fitting
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, Row
 
+    from keyfold.engine.tables import Table
     from keyfold.features.fit_plan import FitPlan
     from keyfold.runtime.run import Run
 
@@ -27,40 +28,44 @@ STATISTICS_TABLE = "keyfold.statistics"
 def cached_statistics(
     run: "Run", base: str, versions: Mapping[str, int], plan: "FitPlan", rows: "DataFrame", period: "Column"
 ) -> pa.Table:
-    """The statistics of `rows`, whose periods have `versions`; the periods that are not known yet are read, and kept."""
+    """The statistics of `rows`, whose periods have `versions`; periods that are not in the table are measured and added to it."""
     if not plan.needs_rows:
         return fitting.STATISTICS_SCHEMA.empty_table()
-    table, found = run.table(STATISTICS_TABLE), []
-    known = table.read().where(sql.col("base") == base) if table.exists() else None
-    parts = _chosen(known.select("part", "periods").distinct().collect(), versions) if known else {}
+    table = run.table(STATISTICS_TABLE)
+    cached = table.read().where(sql.col("base") == base) if table.exists() else None
+    parts = _choose(cached.select("part", "periods").distinct().collect(), versions) if cached else {}
     missing = sorted(versions.keys() - chain.from_iterable(parts.values()))
     run.say(f"fitting reads {len(missing)} of {len(versions)} periods")
-    if known and parts:
-        found.append(_added(known.where(sql.col("part").isin(*parts))))
+    statistics = [_sum_parts(cached.where(sql.col("part").isin(*parts)))] if cached and parts else []
     if missing:
-        found.append(plan.measure(rows.where(period.isin(*missing)) if parts else rows))
-        periods = digests.canonical_json({p: versions[p] for p in missing})
-        part = digests.digest([base, periods])
-        cells = run.spark.createDataFrame(found[-1]).selectExpr(
-            f"{sql.text_literal(base)} base", f"{sql.text_literal(part)} part", f"{sql.text_literal(periods)} periods", "*"
-        )
-        if found[-1].num_rows:
-            table.replace(cells.coalesce(1), "part", {part: found[-1].num_rows}, job="features")
-    return fitting.merge_statistics(found)
+        statistics.append(plan.measure(rows.where(period.isin(*missing)) if parts else rows))
+        _add(table, base, {p: versions[p] for p in missing}, statistics[-1])
+    return fitting.merge_statistics(statistics)
 
 
-def _chosen(parts: "Iterable[Row]", versions: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Parts that hold, the largest first, no two of which have a period in common."""
+def _choose(parts: "Iterable[Row]", versions: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """The parts to use, largest first: each at the versions of now, no two with a period in common."""
     chosen: dict[str, dict[str, int]] = {}
-    taken: set[str] = set()
+    covered: set[str] = set()
     for row in sorted(parts, key=lambda row: (-len(row.periods), row.part)):
         periods = json.loads(row.periods)
-        if periods.items() <= versions.items() and taken.isdisjoint(periods):
+        if periods.items() <= versions.items() and covered.isdisjoint(periods):
             chosen[row.part] = periods
-            taken |= periods.keys()
+            covered |= periods.keys()
     return chosen
 
 
-def _added(rows: "DataFrame") -> pa.Table:
+def _add(table: "Table", base: str, versions: Mapping[str, int], statistics: pa.Table) -> None:
+    if not statistics.num_rows:
+        return
+    periods = digests.canonical_json(versions)
+    part = digests.digest([base, periods])
+    cells = table.spark.createDataFrame(statistics).selectExpr(
+        f"{sql.text_literal(base)} base", f"{sql.text_literal(part)} part", f"{sql.text_literal(periods)} periods", "*"
+    )
+    table.replace(cells.coalesce(1), "part", {part: statistics.num_rows}, job="features")
+
+
+def _sum_parts(rows: "DataFrame") -> pa.Table:
     """The statistics of several parts; Spark adds up the counts, of which there may be many."""
     return fitting.sum_cells(rows, "of", fitting.is_extreme()).toArrow().cast(fitting.STATISTICS_SCHEMA)

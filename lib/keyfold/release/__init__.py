@@ -1,1 +1,1 @@
-"""When a version is promoted."""
+"""Promotion of model versions."""

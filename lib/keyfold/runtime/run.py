@@ -69,7 +69,6 @@ class Run:
         self.facts: dict[str, object] = {}
         self.verdict: Verdict | None = None  # on the model that was trained
         self.begins: Any = None  # what the parameters of a training begin with
-        self.asked_by: tuple[str, ...] = ()  # names of the use cases that take this one's view
 
     def table(self, name: str) -> Table:
         """The table of that name."""

@@ -1,1 +1,1 @@
-"""The fold of a row."""
+"""Splits: the fold of each row, and the thresholds of stratified splits."""

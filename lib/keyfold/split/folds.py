@@ -1,11 +1,12 @@
-"""The fold of a row, as a pure function of its key, its group, its time or its class.
+"""The fold of a row, a pure function of its key, its group, its time or its class.
 
-On [0, 1) test is at the bottom, validation at the top, train between. So adding rows moves none, and a larger test share only
-takes rows from train. With `time` the boundaries decide, alone or, where `by` is given, together with the hash: a row whose two
-folds differ is in none, as are rows in a gap. `stratified` cuts each class by itself, at thresholds that are fitted once.
+The hash of a row gives a place in [0, 1): test is at the bottom, validation at the top, train between. So new rows move no other
+row, and a larger test share takes rows from train alone. With `time` boundaries decide, alone or, if `by` is set, together with
+the hash: a row whose two folds differ is in none, as are rows in a gap. `stratified` cuts each class by itself, at thresholds that
+are fitted once.
 
-What has one hash is a unit, and is in one fold: the rows of a group; a row by its key where its group is unknown (NULL); the
-copies of a row under `key: content`, whose keys differ in the copy's number alone.
+Rows of one hash are a unit and are in one fold: the rows of a group; a row whose group is unknown (NULL), by its key; the copies
+of a row under `key: content`, whose keys differ in the number of the copy alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
 
 class Strata(NamedTuple):
-    """By class (as text) its places of test and of validation, in [0, 2^31 - 1); for groups, the class of each.
+    """The fitted part of a stratified split.
 
-    `groups` has columns `keyfold_group` (bigint, the feature hash) and `keyfold_class`; None where each row has its own class.
-    `digest` is of the groups.
+    thresholds: by class (as text), the place below which a unit is in test and the place from which it is in validation, in
+    [0, 2^31 - 1); groups: the class of each group, in columns `keyfold_group` (bigint, the hash) and `keyfold_class`, None if each
+    row has its own class; digest: of the groups.
     """
 
     thresholds: Mapping[str, tuple[int, int]]
@@ -39,9 +41,10 @@ class Strata(NamedTuple):
 
 
 class Folds:
-    """A split, ready: `by` the columns, `salt` the whole salt, `time` the column of boundaries.
+    """A split of a use case.
 
-    `repeats`: whether a key may stand in several rows, which are then a group. `strata` are set once they are fitted.
+    by: the columns that are hashed; group_by: those of `split.by`; key: the columns of the key; salt: the salt with its prefix; time:
+    the column of the boundaries, or None; grouped: whether several rows may share a hash; strata: set by `keyfold.split.strata`.
     """
 
     strata: "Strata | None"
@@ -50,16 +53,16 @@ class Folds:
         self, split: Split, key: Sequence[str], name: str, time: str | None = None, label: str = "", *, repeats: bool = False
     ) -> None:
         self.split, self.label, self.strata = split, label, None if not split.stratified else Strata({})
-        self.given = [split.by] if isinstance(split.by, str) else list(split.by)
-        self.key, self.by = list(key), self.given or list(key)
+        self.group_by = [split.by] if isinstance(split.by, str) else list(split.by)
+        self.key, self.by = list(key), self.group_by or list(key)
         self.grouped = repeats or set(self.by) != set(key) or CONTENT in self.by
         self.salt = f"split:{name if split.salt is None else split.salt}"
         self.time = (split.time.column or time) if split.time else None
 
     @property
     def unknown(self) -> list[str]:
-        """The columns in which NULL means that the group of a row is not known."""
-        return [] if self.split.null_groups == "together" else [c for c in self.given if c not in self.key]
+        """The columns in which NULL means that the group of a row is unknown."""
+        return [] if self.split.null_groups == "together" else [c for c in self.group_by if c not in self.key]
 
     @property
     def columns(self) -> list[str]:
@@ -74,7 +77,7 @@ class Folds:
 
     @property
     def identity(self) -> dict[str, object]:
-        """What decides the folds, as JSON."""
+        """All that the folds depend on, as JSON."""
         cuts = self.split.model_dump(mode="json", exclude={"max_identical", "allow"}, exclude_defaults=True)
         units = {"null_groups": self.split.null_groups} if self.unknown else {}
         units |= {"copies": "together"} if CONTENT in self.by else {}
@@ -82,30 +85,29 @@ class Folds:
         return {"split": cuts, "salt": self.salt, "by": self.by, "time": self.time, "strata": strata, **units}
 
     def _cuts(self, parts: int) -> tuple[int, int]:
-        """The places of test and of validation."""
+        """The place below which a row is in test, and the place from which it is in validation."""
         return round(self.split.share.test * parts), parts - round(self.split.share.validation * parts)
 
     @property
     def hashed(self) -> bool:
-        """Whether the hash decides; else the time alone."""
-        return self.split.time is None or bool(self.given)
+        """Whether the hash counts; else the time alone decides."""
+        return self.split.time is None or bool(self.group_by)
 
     def add(self, frame: "DataFrame", column: str, number: str | None = None) -> "DataFrame":
-        """The frame with the fold of each row (text, or NULL); `number`: and its part to cross-validate (int), NULL in test.
+        """The frame with the fold of each row in `column` (text, or NULL) and its part to cross-validate in `number` (int, NULL in test).
 
-        DataError for a column that cannot be hashed, or is no time.
+        Raises DataError for a column that cannot be hashed, or is no time.
         """
         if self.strata and self.strata.groups is not None:
-            known = frame.withColumn(GROUP, self.unit(frame))
-            known = known.join(self.strata.groups, GROUP, "left")
-            frame = known.select(*map(sql.col, [*frame.columns, CLASS]))
-        made = {column: sql.column(self.sql(frame))}
+            with_class = frame.withColumn(GROUP, self.unit(frame)).join(self.strata.groups, GROUP, "left")
+            frame = with_class.select(*map(sql.col, [*frame.columns, CLASS]))
+        columns = {column: sql.column(self.sql(frame))}
         if number:
-            made[number] = sql.column(self._sql_number(frame))
-        return frame.withColumns(made).drop(CLASS)
+            columns[number] = sql.column(self._sql_number(frame))
+        return frame.withColumns(columns).drop(CLASS)
 
     def unit(self, frame: "DataFrame") -> "Column":
-        """bigint: the hash of a row's unit, NULL where its group is unknown and refused (DataError for a type that cannot be hashed)."""
+        """bigint: the hash of each row's unit; NULL if its group is unknown and refused (DataError for a type that cannot be hashed)."""
         return sql.column(self._sql_unit(frame, self.salt))
 
     def _sql_unit(self, frame: "DataFrame", salt: str) -> str:
@@ -117,32 +119,31 @@ class Folds:
 
     @property
     def sql_unknown(self) -> str:
-        """boolean: whether the group of a row is unknown."""
+        """boolean: SQL expression of whether the group of a row is unknown."""
         return " OR ".join(f"{sql.column_reference(c)} IS NULL" for c in self.unknown) or "FALSE"
 
     def sql(self, frame: "DataFrame") -> str:
-        """text: the fold as an expression over a frame that `add` prepared."""
+        """text: SQL expression of the fold; of groups with strata over a frame that has their class."""
         hashed = self._sql_of_cuts(frame, _sql_cut) if self.hashed else None
         timed = self._sql_timed(frame) if self.split.time else None
         return f"CASE WHEN {hashed} = {timed} THEN {timed} END" if hashed and timed else hashed or str(timed)
 
     def _sql_of_cuts(self, frame: "DataFrame", of: Callable[[str, tuple[int, int], int], str]) -> str:
-        """What `of` makes of a row's place, of the cuts that hold for its class, and of how many places there are."""
-        key = self._sql_unit(frame, self.salt)
-        found = self._sql_of_places(key, of)
+        """`of` applied to the place of a row, the cuts of its class and the number of places; NULL if an unknown group is refused."""
+        value = self._sql_of_places(self._sql_unit(frame, self.salt), of)
         refused = self.unknown and self.split.null_groups == "refuse"
-        return f"CASE WHEN {self.sql_unknown} THEN NULL ELSE {found} END" if refused else found
+        return f"CASE WHEN {self.sql_unknown} THEN NULL ELSE {value} END" if refused else value
 
     def _sql_of_places(self, key: str, of: Callable[[str, tuple[int, int], int], str]) -> str:
         if not self.strata:
             return of(hashing.sql_reduce(key, hashing.PARTS), self._cuts(hashing.PARTS), hashing.PARTS)
-        most = hashing.MAX_BUCKETS
-        place = hashing.sql_reduce(key, most)
+        places = hashing.MAX_BUCKETS
+        place = hashing.sql_reduce(key, places)
         cases = (
-            f"WHEN {self._class} = {sql.text_literal(c)} THEN {of(place, cuts, most)}"
+            f"WHEN {self._class} = {sql.text_literal(c)} THEN {of(place, cuts, places)}"
             for c, cuts in self.strata.thresholds.items()
         )
-        return f"CASE WHEN {self._class} IS NULL THEN NULL {' '.join(cases)} ELSE {of(place, self._cuts(most), most)} END"
+        return f"CASE WHEN {self._class} IS NULL THEN NULL {' '.join(cases)} ELSE {of(place, self._cuts(places), places)} END"
 
     @property
     def _class(self) -> str:
@@ -157,7 +158,7 @@ class Folds:
         )
 
     def sql_time(self, frame: "DataFrame") -> str:
-        """bigint: the microseconds since 1970 of the split's time column (DataError for a column of another type)."""
+        """bigint: SQL expression of the split's time in microseconds since 1970 (DataError for a column of another type)."""
         column = str(self.time)
         family = family_of(frame.schema[column].dataType.simpleString())
         require_family(DAYS, family, f"split.time: column `{column}`", "cast it, or name another by split.time.column")
@@ -173,24 +174,27 @@ class Folds:
         return self._sql_of_cuts(frame, of)
 
     def spark_part(self, frame: "DataFrame") -> "Column":
-        """bigint in [0, 1,000,000): the part of a row within its fold; rows that the split keeps together have one."""
+        """bigint in [0, 1,000,000): the part of a row within its fold, for out-of-fold features; rows of a unit have the same."""
         return sql.column(hashing.sql_reduce(self._sql_unit(frame, f"out_of_fold:{self.salt}"), hashing.PARTS))
 
     def numpy(self, rows: pa.Table | pa.RecordBatch, classes: npt.NDArray[np.object_] | None = None) -> npt.NDArray[np.object_]:
-        """The same, of Arrow rows; of strata with the classes of the rows, or of their groups, as text or None."""
-        found = self._numpy_hashed(self._numpy_unit(rows), classes) if self.hashed else None
-        if found is not None and self.split.null_groups == "refuse":
-            found[self._numpy_unknown(rows)] = None
+        """The folds of Arrow rows (train, validation, test or None), as `add` gives them.
+
+        classes: with strata, the classes of the rows or of their groups, as text or None.
+        """
+        hashed = self._numpy_hashed(self._numpy_unit(rows), classes) if self.hashed else None
+        if hashed is not None and self.split.null_groups == "refuse":
+            hashed[self._numpy_unknown(rows)] = None
         if self.split.time is None:
-            assert found is not None
-            return found
+            assert hashed is not None
+            return hashed
         times = _times(rows[str(self.time)])
         timed = np.full(len(times), None, object)
         for fold, (start, end) in self.split.time.spans.items():
             within = (times != np.iinfo(np.int64).min) & (start is None or times >= start) & (end is None or times < end)
             timed[within] = fold
-        if found is not None:
-            timed[found != timed] = None
+        if hashed is not None:
+            timed[hashed != timed] = None
         return timed
 
     def _numpy_unit(self, rows: pa.Table | pa.RecordBatch) -> Int64s:
@@ -206,12 +210,12 @@ class Folds:
     def _numpy_hashed(self, h: Int64s, classes: npt.NDArray[np.object_] | None) -> npt.NDArray[np.object_]:
         if not self.strata or classes is None:
             return _cut(hashing.reduce(h, hashing.PARTS), self._cuts(hashing.PARTS))
-        at = hashing.reduce(h, hashing.MAX_BUCKETS)
-        found = _cut(at, self._cuts(hashing.MAX_BUCKETS))
+        place = hashing.reduce(h, hashing.MAX_BUCKETS)
+        folds = _cut(place, self._cuts(hashing.MAX_BUCKETS))
         for name, cuts in self.strata.thresholds.items():
-            found[classes == name] = _cut(at[classes == name], cuts)
-        found[[name is None for name in classes]] = None
-        return found
+            folds[classes == name] = _cut(place[classes == name], cuts)
+        folds[[name is None for name in classes]] = None
+        return folds
 
 
 def _sql_cut(place: str, cuts: tuple[int, int], _: int) -> str:
@@ -228,7 +232,7 @@ def _sql_within(at: str, start: int | None, end: int | None) -> str:
 
 
 def _times(column: pa.Array | pa.ChunkedArray) -> Int64s:
-    """Microseconds since 1970; the least integer where NULL."""
+    """int64: microseconds since 1970; the least integer for NULL."""
     array = single_chunk(column)
     family = arrow_family(array.type)
     at = hashing.canonical_values(array.cast(ARROW[family]), family)

@@ -91,7 +91,7 @@ def collect_rows(run: "Run", spec: Spec, found: LabelledRows) -> tuple[ArrayRows
         rows = rows.where(sample_place(rows, identifying_columns(run), "sample") < F.lit(parts))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
     extra |= {NUMBER: col(NUMBER)} if conf.split.folds else {}
-    columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: order} | ({WEIGHT: col(WEIGHT)} if found.stand_ins else {})
+    columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: order} | ({WEIGHT: col(WEIGHT)} if found.imputations else {})
     columns |= {f"keyfold_extra:{n}": column for n, column in extra.items()}
     table = spec.out_of_fold(PART).transform(rows, [column.alias(name) for name, column in columns.items()]).toArrow()
     return ArrayRows(table.sort_by([(ORDER, "ascending")]), spec), share
@@ -117,7 +117,7 @@ def _taken(run: "Run") -> tuple[str, ...]:
 def sample_share(run: "Run", spec: Spec, found: LabelledRows) -> int:
     """Of a million parts of the rows, how many fit into the driver's share of the memory."""
     assert run.conf.train is not None
-    rows = sum(found.of(fold) for fold in _taken(run))
+    rows = sum(found.count_in(fold) for fold in _taken(run))
     # A cell as Arrow, as a column of a sparse matrix, and once more while that is made.
     needed = rows * sum(out.length or BAG for out in spec.outs.values()) * (8 + 12 + 12)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * run.conf.train.memory_share
@@ -130,7 +130,7 @@ def class_weights(train: Train, found: LabelledRows) -> tuple[float, float] | No
     if train.class_weight is None or not label.classes:
         return None
     if train.class_weight == "balanced":
-        share = found.counts.get(("train", label.positive), 0) / found.of("train")
+        share = found.counts.get(("train", label.positive), 0) / found.count_in("train")
         return 0.5 / (1 - share), 0.5 / share
     given = {str(key): value for key, value in train.class_weight.items()}
     negative, positive = (given.get(spark_text(value), np.nan) for value in (label.negative, label.positive))

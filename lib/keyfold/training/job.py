@@ -132,7 +132,7 @@ def _train(run: "Run", job: "Job", spec: Spec, found: LabelledRows, name: str) -
     with run.step("register"):
         params = {
             **train.model.chosen.parameters,
-            "rows": found.of("train") if train.model.torch else learnt.table.num_rows,
+            "rows": found.count_in("train") if train.model.torch else learnt.table.num_rows,
         }
         tags = {
             "keyfold.run_id": job.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(found.version)),
@@ -147,9 +147,9 @@ def _train(run: "Run", job: "Job", spec: Spec, found: LabelledRows, name: str) -
         }
         if run.begins:
             tags["keyfold.start"] = f"{run.begins.name}, {run.begins.digest}"
-        if found.stand_ins:
-            files[imputation.IMPUTATION_FILE] = found.stand_ins.to_json()
-            tags["keyfold.bridge"] = found.stand_ins.digest
+        if found.imputations:
+            files[imputation.IMPUTATION_FILE] = found.imputations.to_json()
+            tags["keyfold.bridge"] = found.imputations.digest
         if conf.data.views:
             tags["keyfold.views"] = canonical_json(table.view_digests(run))
         if tuned:

@@ -274,7 +274,7 @@ def _make(run: "Run", table: Table, spec: Spec, found: LabelledRows, key: list[s
         ORDER: key_hash(rows, key, "order"),
         LABEL: col(LABEL),
     }
-    columns |= {WEIGHT: col(WEIGHT)} if found.stand_ins else {}
+    columns |= {WEIGHT: col(WEIGHT)} if found.imputations else {}
     made = spec.out_of_fold(PART).transform(rows, [column.alias(n) for n, column in columns.items()])
     there: dict[str, int] = dict(rows.select(columns[STREAM].alias(STREAM)).groupBy(STREAM).count().collect())  # type: ignore[arg-type]
     counts = {_named(fold, stream): there.get(_named(fold, stream), 0) for fold in LEARNT_FOLDS for stream in range(STREAMS)}

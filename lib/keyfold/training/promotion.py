@@ -118,7 +118,7 @@ def _rows(run: "Run", columns: Sequence[str]) -> pa.Table:
     rows: DataFrame = found.rows.where(col(FOLD) == "test")
     if missing := [name for name in columns if name not in rows.columns]:
         raise DataError(f"the table has no column `{missing[0]}`")
-    if (share := AT_MOST / max(1, found.of("test"))) < 1:
+    if (share := AT_MOST / max(1, found.count_in("test"))) < 1:
         rows = rows.where(sample_place(rows, identifying_columns(run), "compare") < F.lit(round(share * hashing.PARTS)))
     rows = rows.withColumn(ORDER, key_hash(rows, identifying_columns(run), "order"))
     return rows.select(*map(col, dict.fromkeys([*columns, LABEL, ORDER]))).toArrow().sort_by([(ORDER, "ascending")])

@@ -272,7 +272,7 @@ class States:
     """The states of all series, and from them the windows of later rows, bit for bit as the batch job computes them."""
 
     def __init__(self, definition: SeriesDefinition, states: pa.Table | None = None) -> None:
-        """`states`: the Arrow table of `feature_store.table.latest_states`."""
+        """`states`: the Arrow table of `feature_store.window_columns.latest_states`."""
         self.definition, self._of = definition, {}
         if states is not None:
             self._of = dict(zip(_keys(definition, states), states[STATE].to_pylist(), strict=True))

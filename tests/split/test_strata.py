@@ -1,0 +1,62 @@
+"""Stratified splits: exact shares in each class, and thresholds and groups that stay as they were fitted."""
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from keyfold.core.names import FOLD
+from keyfold.dataset.labelled_rows import labelled_rows
+from keyfold.split.strata import GROUPS
+from labelled_table import keep, rows, run_of
+
+pytestmark = pytest.mark.usefixtures("compiled")
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+def test_more_test_takes_from_train_alone(spark, home, stratified):
+    def at(**share):
+        run = run_of(spark, {"stratified": stratified, "share": share} if share else {"stratified": stratified})
+        return dict(labelled_rows(run).rows.select("id", FOLD).collect())
+
+    keep(spark, rows(spark, 3000))
+    before, after = at(), at(train=0.7, validation=0.1, test=0.2)
+    moves = {(before[k], after[k]) for k in before if before[k] != after[k]}
+    assert moves == {("train", "test")}
+
+
+def test_strata_are_exact_when_fitted_and_then_stay(spark, home):
+    keep(spark, rows(spark, 5000))
+    fitted = labelled_rows(run_of(spark, {"stratified": True}))
+    counts = {(row[FOLD], row.y): row["count"] for row in fitted.rows.groupBy(FOLD, "y").count().collect()}
+    n = {y: sum(c for (_, of), c in counts.items() if of == y) for y in ("yes", "no")}
+    for y, size in n.items():
+        assert abs(counts["test", y] - 0.1 * size) <= 0.5, "exact, by class"
+        assert abs(counts["validation", y] - 0.1 * size) <= 0.5
+    before = dict(fitted.rows.select("id", FOLD).collect())
+    keep(spark, rows(spark, 9000, label="IF(id % 3 = 0, 'yes', 'no')").where("id >= 5000").unionByName(rows(spark, 5000)))
+    after = dict(labelled_rows(run_of(spark, {"stratified": True})).rows.select("id", FOLD).collect())
+    assert {k: after[k] for k in before} == before
+    cut = fitted.folds
+    table = rows(spark, 5000).select("id", "y").toArrow()
+    found = cut.numpy(table, np.array(table["y"].to_pylist(), object))
+    spark_found = dict(cut.add(rows(spark, 5000), "fold").select("id", "fold").collect())
+    assert dict(zip(table["id"].to_pylist(), found.tolist(), strict=True)) == spark_found
+    assert {spark_found[k] for k in range(7, 70, 70)} == {None}, "without a label"
+
+
+def test_the_class_of_a_group_is_fixed_when_it_is_fitted(spark, home):
+    split = {"stratified": True, "by": "person"}
+    keep(spark, rows(spark, 2000))
+    first = labelled_rows(run_of(spark, split)).rows
+    person = dict(first.select("person", FOLD).distinct().collect())
+    assert len(person) == first.select("person").distinct().count(), "one fold a group"
+    swapped = rows(spark, 2000, label="IF(id % 10 = 0, 'no', 'yes')").withColumn("person", F.expr("id % 600"))
+    keep(spark, swapped)
+    again = labelled_rows(run_of(spark, split)).rows
+    later = dict(again.select("person", FOLD).distinct().collect())
+    assert {k: later[k] for k in person} == person, "labels were swapped, and no group moved"
+    assert later.keys() == person.keys() | set(range(500, 600))
+    assert run_of(spark, split).table(GROUPS).read().count() == len(later)
+    yes = first.groupBy("person").agg(F.max("y").alias("y"), F.max(FOLD).alias("fold")).groupBy("y", "fold").count().collect()
+    n = {y: sum(r["count"] for r in yes if r.y == y) for y in ("yes", "no")}
+    assert all(abs(r["count"] - n[r.y] * (0.8 if r.fold == "train" else 0.1)) <= 1 for r in yes)
