@@ -10,8 +10,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pyspark.sql import types as T
 
 from delta_log import age
@@ -20,10 +18,9 @@ from keyfold.conf.use_case import parse_conf
 from keyfold.engine.commit_records import RECORDS
 from keyfold.engine.session import arrow_batch_settings
 from keyfold.engine.tables import Table
-from keyfold.errors import DataError, PromiseError, RowsError
+from keyfold.errors import DataError, PromiseError
 from keyfold.jobs.rebuild_ledger import rebuild_ledger
 from keyfold.models import predictor
-from keyfold.models.model import Prediction
 from keyfold.reporting.sections import stability
 from keyfold.runtime.run import Run
 from keyfold.scoring import key_check
@@ -194,29 +191,6 @@ def test_a_model_is_loaded_once_a_worker(spark, first, tmp_path):
     packed = predictor.pack_folder(registry.fetch_model(registry.find_version("models:/shop@champion"), tmp_path))
     digest = predictor.bytes_digest(packed)
     assert len({id(predictor._unpacked(digest, packed)) for _ in range(3)}) == predictor.loads[digest] == 1
-
-
-class Touchy:
-    """Names the rows that it will not take, knows of some only that one is there, and gives NaN for others."""
-
-    scores_classes, prediction_type = False, pa.float64()
-
-    def predict(self, rows):
-        x = np.array(rows["x"].to_pylist())
-        if (x % 7 == 1).any():
-            raise RowsError("named", x % 7 == 1)
-        if (x % 7 == 2).any():
-            raise ValueError("some row")
-        return Prediction(pa.array(x / 1.0, mask=x % 7 == 3), pa.nulls(len(x), pa.float64()))
-
-
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
-def test_only_guilty_rows_pay_and_rows_stay_in_order(x):
-    found = predictor.predict_rows(Touchy(), pa.RecordBatch.from_pydict({"x": x}))
-    wanted = {1: "named", 2: "ValueError: some row", 3: predictor.NOT_FINITE}
-    assert found["reason"].to_pylist() == [wanted.get(n % 7) for n in x]
-    assert found["prediction"].to_pylist() == [None if n % 7 in wanted else n for n in x]
-    assert found["status"].to_pylist() == ["quarantined" if n % 7 in wanted else "scored" for n in x]
 
 
 # --- which model ---

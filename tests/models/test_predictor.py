@@ -1,0 +1,33 @@
+"""Rows on which a model raises are found and quarantined, no others."""
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyfold.errors import RowsError
+from keyfold.models import predictor
+from keyfold.models.model import Prediction
+
+
+class PickyModel:
+    """Names some rows that it refuses, raises without naming others, and predicts NaN for a third kind."""
+
+    scores_classes, prediction_type = False, pa.float64()
+
+    def predict(self, rows):
+        x = np.array(rows["x"].to_pylist())
+        if (x % 7 == 1).any():
+            raise RowsError("named", x % 7 == 1)
+        if (x % 7 == 2).any():
+            raise ValueError("some row")
+        return Prediction(pa.array(x / 1.0, mask=x % 7 == 3), pa.nulls(len(x), pa.float64()))
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=60))
+def test_only_rows_at_fault_are_quarantined_and_rows_stay_in_order(x):
+    outcome = predictor.predict_rows(PickyModel(), pa.RecordBatch.from_pydict({"x": x}))
+    reasons = {1: "named", 2: "ValueError: some row", 3: predictor.NOT_FINITE}
+    assert outcome["reason"].to_pylist() == [reasons.get(n % 7) for n in x]
+    assert outcome["prediction"].to_pylist() == [None if n % 7 in reasons else n for n in x]
+    assert outcome["status"].to_pylist() == ["quarantined" if n % 7 in reasons else "scored" for n in x]
