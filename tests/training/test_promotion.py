@@ -59,7 +59,7 @@ def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
         "<dt>data",
         "<dt>date",
         "Against the champion",
-        "Identifiers",
+        "Links",
         second.mlflow_run_id,
     ]
     assert sorted(order, key=page.index) == order and page.count(second.mlflow_run_id) == 1
