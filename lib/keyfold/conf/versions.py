@@ -258,9 +258,9 @@ def _missing_faults(data: "Data", name: str, fill: Fill) -> Iterator[str]:
 
 def _function_fault(name: str, types: list[str]) -> str | None:
     function = BRIDGE_FUNCTIONS[name]
-    known = all(family_of(type_) in function.families for type_ in types)
+    accepted = all(family_of(type_) in function.families for type_ in types)
     alike = function.type is not None or len(set(types)) <= 1
-    if known and alike and len(types) == (function.columns or max(1, len(types))):
+    if accepted and alike and len(types) == (function.columns or max(1, len(types))):
         return None
     same = ", all of one type" if function.type is None else ""
     return f"{name} takes {function.columns or 'one or more'} columns of {', '.join(function.families)}{same}"
