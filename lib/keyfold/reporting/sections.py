@@ -49,7 +49,7 @@ def reconciliation_section(
         list(counts), list(counts.values()), [f"{c:,}" for c in counts.values()],
         title=f"Rows {whole}, by outcome", x="rows", colours=colours,
     )  # fmt: skip
-    shown = figure_html(draw, caption=f"{whole}: {total:,} rows, by outcome.", width=500, height=height(counts))
+    shown = figure_html(draw, caption=f"{total:,} rows {whole}, by outcome.", width=500, height=height(counts))
     why = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     quarantine = html_table(["reason", "rows"], why, caption="Why rows were quarantined") if why else ""
     return PageSection(title, note + side_by_side(html_table(["rows", "count", "share"], shares), shown) + quarantine, topic)

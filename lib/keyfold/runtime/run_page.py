@@ -95,9 +95,10 @@ def _head(run: "Run") -> dict[str, object]:
         kind = _kind(run.conf.train.model.chosen.parameters) if trained and run.conf.train else ""
         head["model"] = model_link(model) + (f", {kind}" if kind else "")
     labelled = [f"{job.counts['read']:,} labelled rows" for job in run.jobs if job.name == "train" and "read" in job.counts]
+    head["data"] = ", ".join([run.rows.name, *labelled])
+    if run.period or labelled:
+        head["period"] = run.period or "all labelled rows"
     head |= {
-        "data": ", ".join([run.rows.name, *labelled]),
-        "period": run.period or "all labelled rows",
         "date": f"{run.jobs[-1].started:%Y-%m-%d %H:%M} UTC",
     }
     return head | {name: value for name, value in run.facts.items() if name not in (*_AMONG_LINKS, *head)}
