@@ -111,11 +111,11 @@ def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, firs
     assert scored(spark).jobs[-1].status == "done before" and first.predictions.version().version == version
     latest = first.predictions.history(1)[0].version
     next_month = scored(spark, "2026-03")
-    assert any("against 2026-02: " in section.html for section in next_month.sections)
+    assert any("against 2026-02: " in section.html for section in next_month.jobs[-1].sections)
     before = there(first, "2026-03")
     spark.sql(f"RESTORE {first.predictions.at} TO VERSION AS OF {latest}")
     assert len(before) == 300 and there(first, "2026-03") == []
-    monkeypatch.setattr(key_check, "_counted", lambda *of: pytest.fail("looked at again"))
+    monkeypatch.setattr(key_check, "_count_by_key", lambda *of: pytest.fail("looked at again"))
     assert scored(spark, "2026-03").jobs[-1].status == "committed"
     assert there(first, "2026-03") == before
     spark.sql(f"UPDATE {first.predictions.at} SET probability = 0.5 WHERE id = 7")
@@ -214,7 +214,7 @@ def test_a_run_names_its_model_and_files_that_were_changed_are_refused(spark, tr
     assert not ran.exists()
 
 
-def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch, capsys, tmp_path):
+def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch, tmp_path):
     release = model_folder._release
     monkeypatch.setattr(model_folder, "_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name))
     run = Run(conf(into="strict.predictions"), spark, "2026-02")
@@ -224,10 +224,11 @@ def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch
         score(run, strict=True)
     assert not run.predictions.exists()
     version = registry.find_version("models:/shop/1")
-    _compare_environments(run, version, ["skops 0.0, not 1.0"], strict=False)
-    assert "the packages here are not those of shop version 1: skops 0.0, not 1.0\n" in capsys.readouterr().err
+    differs = _compare_environments(version, ["skops 0.0, not 1.0"], strict=False)
+    assert differs == ("the packages here are not those of shop version 1: skops 0.0, not 1.0", "skops 0.0, not 1.0")
+    assert _compare_environments(version, [], strict=True) is None
     with pytest.raises(DataError, match=r"requirements.txt is missing"):
-        _compare_environments(run, version, model_folder.package_differences(tmp_path), strict=True)
+        _compare_environments(version, model_folder.package_differences(tmp_path), strict=True)
 
 
 def test_a_foreign_model_answers_where_its_digest_is_trusted(spark, trained, tmp_path):
@@ -276,7 +277,7 @@ def test_actions_are_a_table_and_a_file(spark, first):
         file = registry.home() / "reports" / run.jobs[-1].run_id / f"{name}.csv"
         lines = list(csv.DictReader(file.open(encoding="utf-8")))
         assert [int(line["id"]) for line in lines] == [r["id"] for r in of]
-    assert "the 10% with the highest probability" in run.sections[-1].html
+    assert "the 10% with the highest probability" in run.jobs[-1].sections[-1].html
     versions = {name: run.table(f"shop.{name}").version() for name in wanted}
     again = scored(spark, actions=actions)
     assert {name: again.table(f"shop.{name}").version() for name in wanted} == versions, "a second run commits nothing"

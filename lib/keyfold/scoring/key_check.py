@@ -1,4 +1,4 @@
-"""The keys that are due an answer: those with a row of their own; repeated ones; rows without a key, which are put aside."""
+"""Splits the rows of a period into unique, duplicate and missing keys; rows without a unique key go to quarantine."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -7,6 +7,7 @@ from keyfold.core.names import REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.engine.table_versions import TableVersion
+from keyfold.engine.tables import Table
 from keyfold.runtime.quarantine import quarantine_rows
 
 if TYPE_CHECKING:
@@ -18,87 +19,108 @@ COPIES, LATEST = "keyfold_n", "keyfold_latest"
 
 
 class KeyCheck(NamedTuple):
-    """`sound` rows have a key of their own; of a `repeated` key there is the key alone, and how often it stands (N).
+    """Result of a check of keys.
 
-    `proof` says what was looked at and found to be sound, so that a later run on the same rows need not look.
+    `unique`: rows with a key of their own. `duplicates`: the duplicate keys that get no prediction, each with its number of rows (COPIES),
+    None if there are none. `read` counts rows, `keys` counts keys, `refused` counts quarantined rows. `proof`, set if no row was refused,
+    names the rows that were checked; a later run on the same rows skips the check.
     """
 
-    sound: "DataFrame"
-    repeated: "DataFrame | None"
+    unique: "DataFrame"
+    duplicates: "DataFrame | None"
     read: int
     keys: int
     refused: int
     proof: list[Any] | None = None
 
 
+class KeyCounts(NamedTuple):
+    """Numbers of rows, of rows without a key, of duplicate keys, and of rows with a duplicate key."""
+
+    rows: int
+    missing: int
+    duplicates: int
+    copies: int
+
+
 class DuplicateKeys(NamedTuple):
-    """Rows of repeated keys: which to score, which keys have none to score, which rows go aside."""
+    """Rows of duplicate keys: `kept` are scored (None: no row), `refused` are keys without a row to score, `quarantined` the other rows."""
 
     kept: "DataFrame | None"
     refused: "DataFrame"
-    aside: "DataFrame"
+    quarantined: "DataFrame"
 
 
 def check_keys(run: "Run", job: "Job", rows: "DataFrame", pinned: TableVersion, period: str) -> KeyCheck:
-    """Looks at the keys of a period's rows, unless that was done for this version of them."""
+    """Checks the keys of a period's rows, unless this version of the table was checked before; quarantines rows without a unique key."""
     key = run.conf.data.key
     proof = [*pinned, period, key]
-    if run.featured.unique(key, pinned.version) or _proven(run, proof):
+    if run.featured.unique(key, pinned.version) or _is_proven(run.predictions, proof):
         read = rows.count()
         return KeyCheck(rows, None, read, read, 0, proof)
-    there = _all_there(key)
-    counted = _counted(run, rows)
-    twice = there & (col(COPIES) > 1)
-    sums = [F.sum(COPIES), F.sum(F.when(~there, col(COPIES))), F.count_if(twice), F.sum(F.when(twice, col(COPIES)))]
-    read, without, bad, copies = (n or 0 for n in counted.agg(*sums).collect()[0])
-    if not without and not bad:
-        return KeyCheck(rows, None, read, read, 0, proof)
-    named, repeated = rows.where(there), counted.where(twice).persist()
-    found = _sorted_out(run, named, repeated) if bad else None
-    kept = found.kept.count() if found and found.kept else 0
-    aside = rows.where(~there).withColumn(REASON, _text("the key is NULL"))
-    quarantine_rows(run, job.run_id, aside.unionByName(found.aside) if found else aside, without + copies - kept)
-    run.say(
-        f"{without + copies - kept:,} rows went to `{run.quarantine.name}`: {without:,} without a key, "
-        f"{copies - kept:,} of {bad:,} repeated keys"
-    )
-    alone = named.join(repeated, key, "left_anti") if bad else named
-    sound = alone.unionByName(found.kept) if found and found.kept else alone
-    return KeyCheck(sound, found.refused if found else None, read, read - without - copies + bad, without + copies - kept)
+    by_key = _count_by_key(rows, key, run.conf.data.time)
+    counts = _key_counts(by_key, key)
+    if not counts.missing and not counts.duplicates:
+        return KeyCheck(rows, None, counts.rows, counts.rows, 0, proof)
+    return _quarantine(run, job.run_id, rows, by_key, counts)
 
 
-def _proven(run: "Run", proof: list[Any]) -> bool:
-    there = run.predictions.exists()
-    return there and any(commit.metadata.get("proven") == proof for commit in run.predictions.commits())
+def _is_proven(predictions: Table, proof: list[Any]) -> bool:
+    return predictions.exists() and any(commit.metadata.get("proven") == proof for commit in predictions.commits())
 
 
-def _counted(run: "Run", rows: "DataFrame") -> "DataFrame":
-    time = run.conf.data.time
+def _count_by_key(rows: "DataFrame", key: Sequence[str], time: str | None) -> "DataFrame":
     latest = F.max(col(time)) if time else F.lit(None)
-    return rows.groupBy(*map(col, run.conf.data.key)).agg(F.count("*").alias(COPIES), latest.alias(LATEST))
+    return rows.groupBy(*map(col, key)).agg(F.count("*").alias(COPIES), latest.alias(LATEST))
 
 
-def _sorted_out(run: "Run", named: "DataFrame", repeated: "DataFrame") -> DuplicateKeys:
+def _key_counts(by_key: "DataFrame", key: Sequence[str]) -> KeyCounts:
+    complete = _is_complete(key)
+    duplicate = complete & (col(COPIES) > 1)
+    sums = [F.sum(COPIES), F.sum(F.when(~complete, col(COPIES))), F.count_if(duplicate), F.sum(F.when(duplicate, col(COPIES)))]
+    return KeyCounts(*(count or 0 for count in by_key.agg(*sums).collect()[0]))
+
+
+def _quarantine(run: "Run", run_id: str, rows: "DataFrame", by_key: "DataFrame", counts: KeyCounts) -> KeyCheck:
+    key, complete = run.conf.data.key, _is_complete(run.conf.data.key)
+    keyed, duplicates = rows.where(complete), by_key.where(complete & (col(COPIES) > 1)).persist()
+    resolved = _resolve_duplicates(run, keyed, duplicates) if counts.duplicates else None
+    kept = resolved.kept.count() if resolved and resolved.kept else 0
+    refused = counts.missing + counts.copies - kept
+    quarantined = rows.where(~complete).withColumn(REASON, _text("the key is NULL"))
+    quarantine_rows(run, run_id, quarantined.unionByName(resolved.quarantined) if resolved else quarantined, refused)
+    run.say(
+        f"{refused:,} rows went to `{run.quarantine.name}`: {counts.missing:,} without a key, "
+        f"{counts.copies - kept:,} of {counts.duplicates:,} repeated keys"
+    )
+    unique = keyed.join(duplicates, key, "left_anti") if resolved else keyed
+    unique = unique.unionByName(resolved.kept) if resolved and resolved.kept else unique
+    keys = counts.rows - counts.missing - counts.copies + counts.duplicates
+    return KeyCheck(unique, resolved.refused if resolved else None, counts.rows, keys, refused)
+
+
+def _resolve_duplicates(run: "Run", keyed: "DataFrame", duplicates: "DataFrame") -> DuplicateKeys:
+    """With `score.keep: latest` the single latest row of a key is kept; else no row is."""
     key, time = run.conf.data.key, run.conf.data.time
-    copies, keys = named.join(repeated.drop(COPIES), key), repeated.drop(LATEST)
-    said = _text("the key stands more than once in the period")
+    copies, keys = keyed.join(duplicates.drop(COPIES), key), duplicates.drop(LATEST)
+    reason = _text("the key stands more than once in the period")
     if run.conf.score.keep != "latest":
-        return DuplicateKeys(None, keys, copies.drop(LATEST).withColumn(REASON, said))
-    last = copies.where(col(str(time)) == col(LATEST)).drop(LATEST)
-    single = last.groupBy(*map(col, key)).count().where("count = 1").drop("count").persist()
-    older = copies.join(single, key, "left_anti").unionByName(
+        return DuplicateKeys(None, keys, copies.drop(LATEST).withColumn(REASON, reason))
+    latest = copies.where(col(str(time)) == col(LATEST)).drop(LATEST)
+    single = latest.groupBy(*map(col, key)).count().where("count = 1").drop("count").persist()
+    others = copies.join(single, key, "left_anti").unionByName(
         copies.join(single, key, "left_semi").where(~col(str(time)).eqNullSafe(col(LATEST)))
     )
-    kept = last.join(single, key, "left_semi")
-    return DuplicateKeys(kept, keys.join(single, key, "left_anti"), older.drop(LATEST).withColumn(REASON, said))
+    kept = latest.join(single, key, "left_semi")
+    return DuplicateKeys(kept, keys.join(single, key, "left_anti"), others.drop(LATEST).withColumn(REASON, reason))
 
 
-def _text(said: str) -> "Column":
-    return F.lit(said)
+def _text(text: str) -> "Column":
+    return F.lit(text)
 
 
-def _all_there(key: Sequence[str]) -> "Column":
-    there = col(key[0]).isNotNull()
+def _is_complete(key: Sequence[str]) -> "Column":
+    complete = col(key[0]).isNotNull()
     for name in key[1:]:
-        there = there & col(name).isNotNull()
-    return there
+        complete = complete & col(name).isNotNull()
+    return complete

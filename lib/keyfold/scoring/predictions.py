@@ -37,9 +37,15 @@ def read_predictions(source: "Conf | Run", period: str | None = None) -> "pd.Dat
 
 
 def _read_without_spark(name: str, period: str | None) -> "pd.DataFrame":
-    from deltalake import DeltaTable
+    import pyarrow as pa
+    from deltalake import DeltaTable, QueryBuilder
 
     path = home().joinpath("tables", *name.split("."))
     if not (path / "_delta_log").is_dir():
         raise DataError(f"there is no table `{name}` in {home()}; run `score` first, or give a Run if the table is in a catalog")
-    return DeltaTable(str(path)).to_pandas(partitions=None if period is None else [("period", "=", period)])
+    query = "SELECT * FROM predictions"
+    if period is not None:
+        query += " WHERE period = '{}'".format(period.replace("'", "''"))
+    # Not DeltaTable.to_pandas: a program that ends right after it may abort (apache/arrow#34314).
+    rows = QueryBuilder().register("predictions", DeltaTable(str(path))).execute(query)
+    return pa.table(rows).to_pandas()
