@@ -1,1 +1,1 @@
-"""Jobs that are no stage of the pipeline."""
+"""Jobs that combine or stand beside the stages: pipeline, images, embeddings, ledger, specs, doctor."""

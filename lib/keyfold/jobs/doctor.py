@@ -1,4 +1,4 @@
-"""What a person, or who helps them, wants to know first: the versions, where state lives, and whether a Delta write works."""
+"""Facts for support: versions, master, memory, where state lives, and whether a Delta write works."""
 
 import shutil
 import sys
@@ -25,7 +25,7 @@ _PACKAGES = ("pyspark", "delta-spark", "mlflow", "scikit-learn", "pandas", "pyar
 
 
 def environment_facts(spark: "SparkSession") -> Iterator[tuple[str, str]]:
-    """Name and value of each thing worth knowing, in the order to read them."""
+    """Name and value of each fact, in the order of the output."""
     yield "keyfold", _version("keyfold")
     yield "python", f"{sys.version.split()[0]}  {sys.executable}"
     yield "java", _java(spark)
@@ -39,12 +39,12 @@ def environment_facts(spark: "SparkSession") -> Iterator[tuple[str, str]]:
 
 
 def delta_trial(spark: "SparkSession", folder: Path) -> float:
-    """The seconds of a Delta write and read in a folder, by way of Python workers; DataError where it fails."""
+    """Seconds of a Delta write and a read through Python workers in a folder (DataError if they fail)."""
     table = folder / f"doctor-{uuid.uuid4().hex}"
     start = time.monotonic()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        rows = _written_and_read(spark, str(table))
+        rows = _write_and_read(spark, str(table))
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise DataError(
@@ -57,23 +57,23 @@ def delta_trial(spark: "SparkSession", folder: Path) -> float:
     return time.monotonic() - start
 
 
-def _written_and_read(spark: "SparkSession", path: str) -> int:
+def _write_and_read(spark: "SparkSession", path: str) -> int:
     rows = spark.range(TRIAL_ROWS).selectExpr("id", "id % 2 AS half", "cast(id AS string) AS name")
     for half in (0, 1, 1):
-        one = rows.where(f"half = {half}").write.format("delta").partitionBy("half")
-        one.mode("overwrite").option("replaceWhere", f"half = {half}").save(path)
+        writer = rows.where(f"half = {half}").write.format("delta").partitionBy("half")
+        writer.mode("overwrite").option("replaceWhere", f"half = {half}").save(path)
     table = spark.read.format("delta").load(path)
-    read = table.mapInArrow(_as_it_is, table.schema).toArrow()
+    read = table.mapInArrow(_identity, table.schema).toArrow()
     return int(read.num_rows)
 
 
-def _as_it_is(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+def _identity(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
     yield from batches
 
 
 def _java(spark: "SparkSession") -> str:
-    said = [f"java_method('java.lang.System', 'getProperty', 'java.{what}')" for what in ("version", "home")]
-    return "  ".join(map(str, spark.range(1).selectExpr(*said).first() or ()))
+    properties = [f"java_method('java.lang.System', 'getProperty', 'java.{name}')" for name in ("version", "home")]
+    return "  ".join(map(str, spark.range(1).selectExpr(*properties).first() or ()))
 
 
 def _version(package: str) -> str:

@@ -1,4 +1,4 @@
-"""The vectors that a network gives to the values of its features, as a table: by feature and bucket."""
+"""Writes the embedding vectors of a network into a table, by feature and bucket."""
 
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ FEATURE = "feature"
 
 
 def write_embeddings(run: "Run") -> None:
-    """Writes the champion's vectors into `<name>.embeddings` (ConfError without a network, DataError without a champion)."""
+    """Writes the champion's vectors into `<name>.embeddings` (ConfError if the conf has no network, DataError without a champion)."""
     conf = run.conf
     if conf.train is None or conf.train.model.torch is None:
         raise ConfError("embeddings are a network's: name one in train.model.torch")
@@ -38,27 +38,28 @@ def write_embeddings(run: "Run") -> None:
         job.inputs, table = {"model": str(version)}, run.used("embeddings")
         run.once(
             job,
-            lambda: _known(table, job.run_id),
-            lambda: _written(run, job.run_id, version, table),
+            lambda: _count_written(table, job.run_id),
+            lambda: _write_vectors(run, job.run_id, version, table),
             lambda _: f"the vectors of {version} are in `{table.name}`",
             lambda rows: {"kept": rows},
         )
         run.facts |= {"model": str(version), "embeddings": table.name}
 
 
-def _known(table: "Table", run_id: str) -> int | None:
-    """How many vectors the last commit wrote, where it was this run's and no other has changed the table since."""
+def _count_written(table: "Table", run_id: str) -> int | None:
+    """Number of vectors that the run wrote, if its commit is the table's last; else None."""
     last = next(table.commits(), None) if table.exists() else None
-    mine = last is not None and last.metadata.get("run_id") == run_id and table.version().version == last.version
-    return last.rows if last is not None and mine else None
+    if last is None or last.metadata.get("run_id") != run_id or table.version().version != last.version:
+        return None
+    return last.rows
 
 
-def _written(run: "Run", run_id: str, version: registry.Registered, table: "Table") -> int:
+def _write_vectors(run: "Run", run_id: str, version: registry.Registered, table: "Table") -> int:
     with run.step("write") as step, tempfile.TemporaryDirectory() as folder:
-        at = registry.fetch_model(version, Path(folder))
-        if not (at / "network.json").is_file():
+        path = registry.fetch_model(version, Path(folder))
+        if not (path / "network.json").is_file():
             raise DataError(f"{version} is no network, so it has no vectors; run `train` first")
-        rows = embedding_vectors(Network.load(at, Spec.from_json((at / "spec.json").read_text("utf-8"))))
+        rows = embedding_vectors(Network.load(path, Spec.from_json((path / "spec.json").read_text("utf-8"))))
         step.rows = rows.num_rows
         counts = {entry["values"]: entry["counts"] for entry in rows[FEATURE].value_counts().to_pylist()}
         former = [row[0] for row in table.read().select(FEATURE).distinct().collect()] if table.exists() else []
@@ -68,15 +69,15 @@ def _written(run: "Run", run_id: str, version: registry.Registered, table: "Tabl
 
 
 def embedding_vectors(network: Network) -> pa.Table:
-    """By `feature` (string) and `bucket` (int) the `vector` (list of float), and the `value` that has the bucket alone (string, or NULL).
+    """One row per feature and bucket: `feature` (string), `bucket` (int), `value` (string) and `vector` (list of float).
 
-    DataError where the network has none.
+    `value` is NULL unless the bucket holds this value only. DataError if the network has no embedded feature.
     """
-    parts = [*_parts(network)]
-    if not parts:
+    weights = [*_weights(network)]
+    if not weights:
         raise DataError("the network has no feature of indices, so it has no vectors")
     tables = []
-    for feature, weight in parts:
+    for feature, weight in weights:
         vocabulary = network.spec.features[feature][1].get("vocabulary") or []
         values = [None] * FIRST + [str(value) for value in vocabulary]
         columns = {
@@ -88,13 +89,13 @@ def embedding_vectors(network: Network) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _parts(network: Network) -> "Iterator[tuple[str, npt.NDArray[np.float32]]]":
-    """By feature its rows of the network's tables."""
+def _weights(network: Network) -> "Iterator[tuple[str, npt.NDArray[np.float32]]]":
+    """Each embedded feature with its rows of the network's tables (buckets, size of a vector)."""
     from keyfold.models.networks.parts import Vectors, Words
 
     for part in network.module.modules():
         if isinstance(part, Vectors):
             weight = part.table.weight.detach().numpy()
-            yield from ((name, weight[begin : begin + many]) for name, (begin, many) in part.begins.items())
+            yield from ((name, weight[begin : begin + count]) for name, (begin, count) in part.begins.items())
         elif isinstance(part, Words) and (joined := network.conf.network.joined) and joined.text:
             yield joined.text.feature, part.table.weight.detach().numpy()

@@ -1,4 +1,4 @@
-"""Keyed image jobs: every image of the manifest is made into another, or quarantined with its reason, in one commit."""
+"""Keyed image jobs: each image of a table is converted, or quarantined with its reason, in one commit."""
 
 import hashlib
 import json
@@ -31,6 +31,7 @@ from keyfold.scoring.outcomes import reasons_text, refuse_above_limit
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from keyfold.engine.table_versions import TableVersion
     from keyfold.engine.tables import Table
     from keyfold.runtime.run import Job, Run
 
@@ -38,11 +39,15 @@ _TYPES = {
     "status": pa.string(), "reason": pa.string(), "width": pa.int32(), "height": pa.int32(), "bytes": pa.int64(),
     "sha256": pa.string(), "path": pa.string(), "image": pa.binary(),
 }  # fmt: skip
-HELD = 2**25  # bytes of new files that a task holds before it hands them over
+BATCH_BYTES = 2**25  # of converted images that a task holds before it yields them
 
 
 def make_images(run: "Run") -> None:
-    """Makes the period's images, unless just that was done (ConfError, DataError, PromiseError)."""
+    """Converts the images of the period in one commit; does nothing if the same files were converted before.
+
+    A conf with `data.source` is ingested first. Raises ConfError if the conf has no section `images`, DataError for a manifest with
+    faulty keys or more failures than `images.max_quarantine`, PromiseError.
+    """
     conf = run.conf
     if conf.images is None:
         raise ConfError("images is not set: say what is to be done to the images of which column")
@@ -56,33 +61,37 @@ def make_images(run: "Run") -> None:
         job.inputs = {run.rows.name: pinned}
         _check_columns(conf.images, conf.data.key, rows)
         rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
-        job.run_id = run.identity("images", rows=pinned, period=period, files=_stamp(rows, conf.images.input_col))
+        job.run_id = run.identity("images", rows=pinned, period=period, files=_files_digest(rows, conf.images.input_col))
         with table.lock(period, run.say):
-            with run.step("check") as step:
-                found = check_keys(run, job, rows, pinned, period)
-                step.rows = job.counts["read"] = found.read
-            if not found.read:
-                raise DataError(f"table `{run.rows.name}` has no row in period {period}")
-            if found.refused:
-                raise DataError(
-                    f"{found.refused:,} rows of the manifest have no key of their own; they are in `{run.quarantine.name}`"
-                )
+            keys = _check_keys(run, job, rows, pinned, period)
             run.once(
                 job,
-                partial(_known, conf.images, table, period, job.run_id, found.keys),
-                partial(_make, run, job, conf.images, rows, table, period, found.keys),
+                partial(_count_committed, conf.images, table, period, job.run_id, keys),
+                partial(_convert, run, job, conf.images, rows, table, period, keys),
                 lambda _: f"the images of period {period} were made before; nothing new was committed",
-                lambda keys: _account(run, keys, table, period),
+                lambda keys: _summarize(run, job, table, period, keys),
             )
+
+
+def _check_keys(run: "Run", job: "Job", rows: "DataFrame", pinned: "TableVersion", period: str) -> int:
+    """Number of keys of the manifest (DataError if it is empty, or if a row has no unique key)."""
+    with run.step("check") as step:
+        keys = check_keys(run, job, rows, pinned, period)
+        step.rows = job.counts["read"] = keys.read
+    if not keys.read:
+        raise DataError(f"table `{run.rows.name}` has no row in period {period}")
+    if keys.refused:
+        raise DataError(f"{keys.refused:,} rows of the manifest have no key of their own; they are in `{run.quarantine.name}`")
+    return keys.keys
 
 
 def _refuse_quarantined(run: "Run") -> None:
     ingested = run.jobs[-1]
     if ingested.counts.get("quarantined"):
         rows = run.quarantine.read().where(col("run_id") == ingested.run_id).select("reason", "raw").sort("raw").take(3)
-        some = "; ".join(f"{row.reason}: {row.raw}"[:200] for row in rows)
+        examples = "; ".join(f"{row.reason}: {row.raw}"[:200] for row in rows)
         raise DataError(
-            f"{ingested.counts['quarantined']:,} rows of the manifest cannot be used: {some} (all are in `{run.quarantine.name}`)"
+            f"{ingested.counts['quarantined']:,} rows of the manifest cannot be used: {examples} (all are in `{run.quarantine.name}`)"
         )
 
 
@@ -95,60 +104,60 @@ def _check_columns(conf: Images, key: list[str], rows: "DataFrame") -> None:
         raise DataError(key_name_fault(same[0], "images"))
 
 
-def _stamp(rows: "DataFrame", column: str) -> str:
-    """Another one once a file that the manifest names is changed, by size or time; of bytes the table's version tells."""
+def _files_digest(rows: "DataFrame", column: str) -> str:
+    """Changes with the size or time of a file that the manifest names; empty for a column of bytes, whose table version is pinned."""
     if rows.schema[column].dataType.simpleString() == "binary":
         return ""
-    files = map_batches(rows.select(col(column)), _stamps, "stamp string")
+    files = map_batches(rows.select(col(column)), _file_stamps, "stamp string")
     return str(files.select(F.sum(F.xxhash64("stamp").cast("decimal(20,0)"))).collect()[0][0])  # whatever the order of rows
 
 
-def _stamps(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _file_stamps(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        stamps = [_file(path) for path in batch.column(0).drop_null().to_pylist()]
+        stamps = [_file_stamp(path) for path in batch.column(0).drop_null().to_pylist()]
         yield pa.RecordBatch.from_arrays([pa.array(stamps, pa.string())], names=["stamp"])
 
 
-def _file(path: str) -> str:
+def _file_stamp(path: str) -> str:
     try:
-        of = image_path(path).stat()
+        status = image_path(path).stat()
     except (OSError, ValueError):
         return f"{path} cannot be read"
-    return f"{path} {of.st_size} {of.st_mtime_ns}"
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
-def _known(conf: Images, table: "Table", period: str, run_id: str, keys: int) -> int | None:
-    """How many images there are, where the period's own rows are all of this run (DataError: too many were not made)."""
+def _count_committed(conf: Images, table: "Table", period: str, run_id: str, keys: int) -> int | None:
+    """Number of keys, if the period has the rows of this run; else None (DataError if too many images failed)."""
     if not table.holds(period, run_id, keys):
         return None
     _check_share(conf, table, period, keys)
     return keys
 
 
-def _make(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table", period: str, keys: int) -> int:
+def _convert(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table", period: str, keys: int) -> int:
     from pyspark.sql.pandas.types import from_arrow_type
     from pyspark.sql.types import StructField, StructType
 
     key = run.conf.data.key
-    dealt = _dealt(run, conf, rows.select(*map(col, key), col(conf.input_col).alias("keyfold_cell")), keys)
+    balanced = _balance_tasks(run, conf, rows.select(*map(col, key), col(conf.input_col).alias("keyfold_cell")), keys)
     folder = f"{conf.folder}/{job.run_id}" if conf.folder else ""
     fields = [StructField(name, from_arrow_type(type_)) for name, type_ in _TYPES.items()]
-    schema = StructType([*dealt.schema.fields[: len(key)], *fields])
+    schema = StructType([*balanced.schema.fields[: len(key)], *fields])
+    metadata: dict[str, Any] = {"job": "images", "run_id": job.run_id, "counts": {"read": keys}}
     with run.step("make") as step:
-        made = map_batches(dealt, partial(_made, conf.decoder_options, len(key), folder), schema)
-        made = made.withColumns({"period": F.lit(period), "run_id": F.lit(job.run_id), "made_at": F.current_timestamp()})
-        made = made.select(*map(col, [*key, *MADE]))
-        told: dict[str, Any] = {"job": "images", "run_id": job.run_id, "counts": {"read": keys}}
+        images = map_batches(balanced, partial(_convert_batches, conf.decoder_options, len(key), folder), schema)
+        images = images.withColumns({"period": F.lit(period), "run_id": F.lit(job.run_id), "made_at": F.current_timestamp()})
         table.replace(
-            made, "period", {period: keys}, check=lambda: _check_share(conf, table, period, keys), recorded=True, **told
-        )
+            images.select(*map(col, [*key, *MADE])), "period", {period: keys},
+            check=lambda: _check_share(conf, table, period, keys), recorded=True, **metadata,
+        )  # fmt: skip
         step.rows = keys
-    run.facts |= {"images a second": round(keys / step.seconds, 1)}
+    run.facts["images a second"] = round(keys / step.seconds, 1)
     return keys
 
 
-def _dealt(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame":
-    """In tasks that have as many pixels each: largest first they are dealt out like cards, there and back."""
+def _balance_tasks(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame":
+    """Rows in tasks of about equal pixels: images are dealt to the tasks from the largest to the smallest, forth and back."""
     from pyspark.sql import Window
     from pyspark.sql.types import LongType, StructField, StructType
 
@@ -164,56 +173,58 @@ def _dealt(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame
     return rows.join(placed, key).repartitionById(tasks, col("keyfold_task")).drop("keyfold_task")
 
 
-def _sizes(opening: DecoderOptions, keys: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    at = _decoder(opening)
+def _sizes(options: DecoderOptions, keys: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    decoder = _decoder(options)
     for batch in batches:
-        found = [at.size(cell.as_py()).facts.get("pixels", 0) if cell.is_valid else 0 for cell in batch.column(keys)]
+        pixels = [decoder.size(cell.as_py()).facts.get("pixels", 0) if cell.is_valid else 0 for cell in batch.column(keys)]
         yield pa.RecordBatch.from_arrays(
-            [*batch.columns[:keys], pa.array(found, pa.int64())], names=[f"_{i}" for i in range(keys + 1)]
+            [*batch.columns[:keys], pa.array(pixels, pa.int64())], names=[f"_{i}" for i in range(keys + 1)]
         )
 
 
-def _made(opening: DecoderOptions, keys: int, folder: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """By row its outcome; at most some megabytes of new files at a time."""
-    at = _decoder(opening)
+def _convert_batches(
+    options: DecoderOptions, keys: int, folder: str, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """One outcome per row, in batches of at most about BATCH_BYTES of converted images."""
+    decoder = _decoder(options)
     for batch in batches:
         begin, held, outcomes = 0, 0, []
         for row, cell in enumerate(batch.column(keys)):
-            into = f"{folder}/{image_file_name([c[row].as_py() for c in batch.columns[:keys]], opening.output)}" if folder else ""
-            outcomes.append(_outcome(at, cell, into))
+            into = f"{folder}/{image_file_name([c[row].as_py() for c in batch.columns[:keys]], options.output)}" if folder else ""
+            outcomes.append(_outcome(decoder, cell, into))
             held += len(outcomes[-1]["image"] or b"")
-            if held > HELD or row + 1 == batch.num_rows:
+            if held > BATCH_BYTES or row + 1 == batch.num_rows:
                 columns = [pa.array([o[name] for o in outcomes], type_) for name, type_ in _TYPES.items()]
                 kept = [c.slice(begin, len(outcomes)) for c in batch.columns[:keys]]
                 yield pa.RecordBatch.from_arrays([*kept, *columns], names=[f"_{i}" for i in range(keys + len(columns))])
                 begin, held, outcomes = row + 1, 0, []
 
 
-def _outcome(at: Decoder, cell: pa.Scalar, into: str) -> dict[str, Any]:
-    facts, file = at.made(cell.as_py(), into) if cell.is_valid else ({"reason": "there is no image: the cell is NULL"}, b"")
-    well = "reason" not in facts
+def _outcome(decoder: Decoder, cell: pa.Scalar, into: str) -> dict[str, Any]:
+    facts, file = decoder.made(cell.as_py(), into) if cell.is_valid else ({"reason": "there is no image: the cell is NULL"}, b"")
+    succeeded = "reason" not in facts
     facts = {"reason": facts.pop("note", None)} | facts
     return dict.fromkeys(_TYPES) | facts | {
-        "status": "made" if well else "quarantined", "path": into if well and into else None, "image": file or None
+        "status": "made" if succeeded else "quarantined", "path": into if succeeded and into else None, "image": file or None
     }  # fmt: skip
 
 
 _decoders: dict[str, Decoder] = {}
 
 
-def _decoder(opening: DecoderOptions) -> Decoder:
-    """One a worker, over its tasks; its process ends with the worker's."""
-    name = opening.model_dump_json()
+def _decoder(options: DecoderOptions) -> Decoder:
+    """The decoder of this worker, which serves all its tasks; its process ends with the worker's."""
+    name = options.model_dump_json()
     if name not in _decoders:
         for other in _decoders.values():
             other.close()
         _decoders.clear()
-        _decoders[name] = Decoder(opening)
+        _decoders[name] = Decoder(options)
     return _decoders[name]
 
 
 def image_file_name(key: Sequence[Any], output: Output) -> str:
-    """A path that tells the key and cannot leave its folder: keys are data."""
+    """A relative path that shows the key and cannot leave its folder, whatever the key holds."""
     text = json.dumps([str(part) for part in key], ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9]+", "_", " ".join(map(str, key))).strip("_")[:60]
@@ -221,24 +232,24 @@ def image_file_name(key: Sequence[Any], output: Output) -> str:
 
 
 def _counts(table: "Table", period: str) -> "tuple[Counter[str | None], Counter[str]]":
-    """How many images were made, by what is to be said of them (None: nothing), and how many not, by reason."""
+    """Numbers of converted images by note (None: no note), and of the others by reason."""
     rows = table.read().where(col("period") == period).groupBy("status", "reason").count().collect()
     made = Counter({r.reason: r[2] for r in rows if r.status == "made"})
     return made, Counter({r.reason: r[2] for r in rows if r.status != "made"})
 
 
 def _check_share(conf: Images, table: "Table", period: str, keys: int) -> None:
-    """DataError where more images cannot be made than the conf allows."""
+    """DataError if the share of failed images exceeds images.max_quarantine."""
     _, refused = _counts(table, period)
     refuse_above_limit(refused.total(), keys, conf.max_quarantine, "images", f"images cannot be made{reasons_text(refused)}")
 
 
-def _account(run: "Run", read: int, table: "Table", period: str) -> dict[str, int]:
-    """The job's counts; on the page, too."""
+def _summarize(run: "Run", job: "Job", table: "Table", period: str, read: int) -> dict[str, int]:
+    """Adds the counts to the job's page; returns those for the ledger."""
     made, refused = _counts(table, period)
     counts = {"made": made.total(), "quarantined": refused.total()}
     for note in sorted(filter(None, made)):
         run.say(f"{made[note]:,} images were made with a note: {note}")
     run.facts |= {"images made": counts["made"], "images quarantined": counts["quarantined"], "table of images": table.name}
-    run.sections.append(reconciliation_section({"read": read, **counts}, refused, title="Images"))
+    job.sections.append(reconciliation_section({"read": read, **counts}, refused, title="Images"))
     return {"scored": counts["made"], "quarantined": counts["quarantined"]}

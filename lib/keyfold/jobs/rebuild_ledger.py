@@ -1,5 +1,6 @@
-"""The ledger's rows of jobs that committed, and were killed before they could write theirs: rebuilt from what is known of the tables' commits."""
+"""Adds ledger rows for jobs that were killed between their commit and their row, from the metadata of the commits."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from keyfold.core.names import PERIOD
@@ -12,42 +13,54 @@ from keyfold.runtime.run import LEDGER, LEDGER_COLUMNS
 if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
-_BY = {"ingest": PERIOD, "score": "period", "images": "period"}
+_PERIOD_COLUMN = {"ingest": PERIOD, "score": "period", "images": "period"}
 
 
 def rebuild_ledger(run: "Run") -> None:
-    """Adds what the tables of a conf know of their commits and the ledger does not."""
+    """Adds a row for each commit of the conf's tables that the ledger does not have; commits that were put back are left out."""
     with run.job("ledger") as job:
         job.run_id = run.identity("ledger")
         ledger = run.table(LEDGER)
-        known = set()
-        if ledger.exists():
-            committed = ledger.read().where("status = 'committed'").select("job", "run_id").collect()
-            known = {(row["job"], row["run_id"]) for row in committed}
+        known = _recorded_runs(ledger)
         rows = []
         for table in (run.rows, run.predictions, run.images):
-            put_back = set()
-            for commit in table.commits() if table.exists() else ():  # newest first
-                told = commit.metadata
-                put_back |= {told.get("put_back")}
-                if told.get("job") in _BY and told["run_id"] not in put_back and (told["job"], told["run_id"]) not in known:
-                    known.add((told["job"], told["run_id"]))
-                    rows.append(_row(run, table, commit))
+            for commit in _standing_commits(table):
+                name = (commit.metadata["job"], commit.metadata["run_id"])
+                if name not in known:
+                    known.add(name)
+                    rows.append(_row(run.conf.name, table, commit))
         if rows:
             ledger.append(run.spark.createDataFrame(rows, LEDGER_COLUMNS).coalesce(1), job="ledger")
         job.counts = {"kept": len(rows)}
         run.say(f"{len(rows):,} committed runs were missing in `{ledger.name}`" + (", and are there now" if rows else ""))
 
 
-def _row(run: "Run", table: Table, commit: Commit) -> tuple[Any, ...]:
-    told = commit.metadata
-    counts = told.get("counts", {})
-    by_status = _by_status(table, commit) if told["job"] != "ingest" else {}
-    period = ",".join(sorted(told[_BY[told["job"]]]))
+def _recorded_runs(ledger: Table) -> set[tuple[str, str]]:
+    if not ledger.exists():
+        return set()
+    rows = ledger.read().where("status = 'committed'").select("job", "run_id").collect()
+    return {(row["job"], row["run_id"]) for row in rows}
+
+
+def _standing_commits(table: Table) -> Iterator[Commit]:
+    """The jobs' commits, newest first, without those whose former rows were put back."""
+    put_back = set()
+    for commit in table.commits() if table.exists() else ():
+        metadata = commit.metadata
+        put_back.add(metadata.get("put_back"))
+        if metadata.get("job") in _PERIOD_COLUMN and metadata["run_id"] not in put_back:
+            yield commit
+
+
+def _row(name: str, table: Table, commit: Commit) -> tuple[Any, ...]:
+    metadata = commit.metadata
+    counts = metadata.get("counts", {})
+    by_status = _by_status(table, commit) if metadata["job"] != "ingest" else {}
+    period = ",".join(sorted(metadata[_PERIOD_COLUMN[metadata["job"]]]))
     scored = by_status.get("scored", by_status.get("made"))
     quarantined = counts.get("quarantined", by_status.get("quarantined"))
     return (
-        told["job"], run.conf.name, told["run_id"], None, period, None, counts.get("read"), counts.get("kept"), scored, quarantined,
+        metadata["job"], name, metadata["run_id"], None, period, None, counts.get("read"), counts.get("kept"), scored, quarantined,
         None, {}, None, "committed", "rebuilt from the history", commit.at,
     )  # fmt: skip
 
@@ -56,5 +69,5 @@ def _by_status(table: Table, commit: Commit) -> dict[str, int]:
     try:
         rows = table.read(commit.version).where(col("run_id") == commit.metadata["run_id"])
         return {row["status"]: row["count"] for row in rows.groupBy("status").count().collect()}
-    except DataError:  # vacuumed since
+    except DataError:  # VACUUM has removed the version
         return {}

@@ -1,4 +1,4 @@
-"""Which features two specs compute otherwise on the rows of a table, and how often: every row, bit for bit, in one pass."""
+"""Compares the features of two specs on the rows of a table, bit for bit, in one pass."""
 
 import json
 import tempfile
@@ -28,7 +28,7 @@ _SCHEMA = "feature int, rows bigint, changed bigint, inputs string, before strin
 
 
 class Difference(NamedTuple):
-    """Of one feature the `rows` that were compared, the `changed` ones, and of one of these its inputs and both values."""
+    """Difference of one feature: numbers of compared and of changed rows, and the inputs and both values of one changed row."""
 
     feature: str
     rows: int
@@ -38,65 +38,65 @@ class Difference(NamedTuple):
     after: str
 
 
-def find_spec(tables: Tables, named: str) -> Spec:
-    """The spec of a file, of a model version (`models:/name@champion`), or of a digest or its beginning (DataError)."""
-    if named.startswith("models:/"):
+def find_spec(tables: Tables, name: str) -> Spec:
+    """The spec in a file, of a model version (`models:/name@champion`), or with a digest or a beginning of one (DataError)."""
+    if name.startswith("models:/"):
         with tempfile.TemporaryDirectory() as folder:
             return Spec.from_json(
-                (registry.fetch_model(registry.find_version(named), Path(folder)) / "spec.json").read_text("utf-8")
+                (registry.fetch_model(registry.find_version(name), Path(folder)) / "spec.json").read_text("utf-8")
             )
-    if Path(named).is_file():
-        return Spec.from_json(Path(named).read_text("utf-8"))
+    if Path(name).is_file():
+        return Spec.from_json(Path(name).read_text("utf-8"))
     table = tables.table(SPECS)
     rows = table.read().select("digest", "spec").distinct().collect() if table.exists() else []
-    specs = {row.digest: row.spec for row in rows if row.digest.startswith(named)}
+    specs = {row.digest: row.spec for row in rows if row.digest.startswith(name)}
     if len(specs) != 1:
         digests = [row.digest for row in rows]
-        what = (
-            f"{len(specs)} specs begin with `{named}`: {', '.join(sorted(specs)[:5])}" if specs else f"there is no spec `{named}`"
+        fault = (
+            f"{len(specs)} specs begin with `{name}`: {', '.join(sorted(specs)[:5])}" if specs else f"there is no spec `{name}`"
         )
-        raise DataError(f"{what}; give a file, models:/…, or a digest of {SPECS}{suggestion(named, digests)}")
+        raise DataError(f"{fault}; give a file, models:/…, or a digest of {SPECS}{suggestion(name, digests)}")
     return Spec.from_json(specs.popitem()[1])
 
 
-def sample_rows(rows: "DataFrame", most: int) -> "DataFrame":
-    """About `most` rows at most, always the same ones of the same rows: chosen by a hash of all their columns."""
-    there = rows.count()
-    if there <= most:
+def sample_rows(rows: "DataFrame", limit: int) -> "DataFrame":
+    """About `limit` rows, chosen by a hash of all their columns: the same rows always give the same sample."""
+    count = rows.count()
+    if count <= limit:
         return rows
     texts = (f"CAST({quote_identifier(c)} AS STRING)" for c in rows.columns)
-    return rows.where(column(f"pmod(xxhash64({', '.join(texts)}), {_SHARES}) < {_SHARES * most // there}"))
+    return rows.where(column(f"pmod(xxhash64({', '.join(texts)}), {_SHARES}) < {_SHARES * limit // count}"))
 
 
 def compare_specs(rows: "DataFrame", a: Spec, b: Spec) -> list[Difference]:
-    """The features that both specs have (DataError for rows that either refuses)."""
+    """One difference for each feature that both specs have (DataError for rows that either spec refuses)."""
     names = [name for name in a.features if name in b.features]
     columns = list(dict.fromkeys([*a.inputs, *b.inputs]))
     for spec in (a, b):
         spec.transform(rows)
     if not names:
         return []
-    work = partial(_differences, a.to_json(), b.to_json(), names)
-    by_task = map_batches(rows.select(*map(col, columns)), work, _SCHEMA).collect()
-    return [_whole(name, [row for row in by_task if row.feature == i]) for i, name in enumerate(names)]
+    function = partial(_differences, a.to_json(), b.to_json(), names)
+    by_task = map_batches(rows.select(*map(col, columns)), function, _SCHEMA).collect()
+    return [_total(name, [row for row in by_task if row.feature == i]) for i, name in enumerate(names)]
 
 
-def _whole(name: str, parts: Sequence[Any]) -> Difference:
+def _total(name: str, parts: Sequence[Any]) -> Difference:
     inputs, before, after = min(((p.inputs, p.before, p.after) for p in parts if p.changed), default=("", "", ""))
     return Difference(name, sum(p.rows for p in parts), sum(p.changed for p in parts), inputs, before, after)
 
 
-def describe_differences(found: Sequence[Difference], a: Spec, b: Spec) -> str:
-    """The differences as lines for a person, the most frequent ones first."""
-    changed = sorted((d for d in found if d.changed), key=lambda d: -d.changed)
-    rows = found[0].rows if found else 0
+def describe_differences(differences: Sequence[Difference], a: Spec, b: Spec) -> str:
+    """The differences as text, one line per changed feature, the most frequent first."""
+    changed = sorted((d for d in differences if d.changed), key=lambda d: -d.changed)
+    rows = differences[0].rows if differences else 0
     lines = [f"{d.feature}: {d.changed:,} of {rows:,} rows ({d.changed / rows:.2%}){_width(d.feature, a, b)}; such as {d.inputs}: "
              f"{d.before} → {d.after}" for d in changed]  # fmt: skip
     for spec, other, which in ((a, b, "A"), (b, a, "B")):
         if only := [name for name in spec.features if name not in other.features]:
             lines.append(f"only in {which}: {', '.join(only)}")
-    equal = len(found) - len(changed)
-    return "\n".join([*lines, f"{equal} of {len(found)} features that both have are equal on all {rows:,} rows"])
+    equal = len(differences) - len(changed)
+    return "\n".join([*lines, f"{equal} of {len(differences)} features that both have are equal on all {rows:,} rows"])
 
 
 def _width(name: str, a: Spec, b: Spec) -> str:
@@ -105,7 +105,7 @@ def _width(name: str, a: Spec, b: Spec) -> str:
 
 
 def _differences(a: str, b: str, names: list[str], incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """On a worker: what `_SCHEMA` says, by batch and feature."""
+    """Runs on a worker: one row of `_SCHEMA` per batch and feature."""
     specs = Spec.from_json(a), Spec.from_json(b)
     for batch in incoming:
         before, after = (spec.arrow(batch) for spec in specs)
@@ -119,15 +119,15 @@ _FIELDS = {"feature": pa.int32(), "rows": pa.int64(), "changed": pa.int64()} | d
 
 
 def _cells(i: int, batch: pa.RecordBatch, spec: Spec, name: str, before: Array, after: Array) -> dict[str, Any]:
-    other = np.flatnonzero(bits_differ(before, after))
-    cells = {"feature": i, "rows": batch.num_rows, "changed": len(other)}
-    if not len(other):
+    changed = np.flatnonzero(bits_differ(before, after))
+    cells = {"feature": i, "rows": batch.num_rows, "changed": len(changed)}
+    if not len(changed):
         return cells
-    row = int(other[0])
-    taken = batch.select(spec.columns_of(name)).slice(row, 1).to_pylist()[0]
-    inputs = json.dumps(taken, ensure_ascii=False, default=str)
-    return cells | {"inputs": inputs, "before": _shown(before, row), "after": _shown(after, row)}
+    row = int(changed[0])
+    values = batch.select(spec.columns_of(name)).slice(row, 1).to_pylist()[0]
+    inputs = json.dumps(values, ensure_ascii=False, default=str)
+    return cells | {"inputs": inputs, "before": _cell_text(before, row), "after": _cell_text(after, row)}
 
 
-def _shown(array: Array, row: int) -> str:
+def _cell_text(array: Array, row: int) -> str:
     return str(array[row].as_py() if isinstance(array, pa.Array) else array[row].tolist())

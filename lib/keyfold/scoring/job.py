@@ -142,7 +142,7 @@ def _known_periods(run: "Run") -> str:
 
 
 def _score(run: "Run", job: "Job", task: ScoringInput, keys: KeyCheck, *, strict: bool) -> Outcomes:
-    model, packed = _load_model(run, job, task.version, strict=strict)
+    model, packed = _load_model(run, task.version, strict=strict)
     check_actions(run.conf.score.actions, classes=model.scores_classes)
     model.check_columns(keys.unique)  # the whole job, if a column is missing or of another type
     Outcomes(keys.read, {"scored": keys.read - keys.refused}).check(run.conf.score.max_quarantine, run.quarantine.name)
@@ -153,7 +153,7 @@ def _score(run: "Run", job: "Job", task: ScoringInput, keys: KeyCheck, *, strict
     return outcomes
 
 
-def _load_model(run: "Run", job: "Job", version: Registered, *, strict: bool) -> tuple[predictor.Predictor, bytes]:
+def _load_model(run: "Run", version: Registered, *, strict: bool) -> tuple[predictor.Predictor, bytes]:
     """The model, and its folder as bytes for the workers."""
     with run.step("load"), tempfile.TemporaryDirectory() as folder:
         path = registry.fetch_model(version, Path(folder), run.conf.score.trust)

@@ -1,4 +1,4 @@
-"""A model that answers rows by the same code as the batch job."""
+"""Registered models in Python and behind MLflow; registered models name this package as their loader."""
 
 from keyfold.serving.pyfunc import ServedModel, _load_pyfunc, load_model
 

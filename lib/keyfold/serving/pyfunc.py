@@ -1,4 +1,4 @@
-"""A model that answers rows of pandas or Arrow by the same code as the batch job: by `keyfold.load_model`, or behind MLflow's own doors."""
+"""A registered model in Python: it predicts rows of pandas or Arrow with the code of the batch job, also as an MLflow pyfunc."""
 
 import logging
 import tempfile
@@ -20,30 +20,40 @@ _FROM_TEXT = ("date", "timestamp", "timestamp_ntz", "decimal")
 
 
 class ServedModel:
-    """A loaded model; `version` says which, where it came from the registry."""
+    """A loaded model. `version` is the registered version, None if MLflow loaded the model."""
 
     def __init__(self, model: predictor.Predictor, version: registry.Registered | None = None) -> None:
         self.model, self.version = model, version
 
     @property
     def columns(self) -> list[str]:
-        """The raw columns that it takes."""
+        """The raw columns that `predict` needs."""
         return list(self.model.columns)
 
     def predict(
         self, model_input: pd.DataFrame | pa.Table | pa.RecordBatch, params: dict[str, Any] | None = None
     ) -> pd.DataFrame | pa.Table:
-        """`prediction` and `probability` for each raw row, as pandas or Arrow, as the rows are (DataError for a missing column or another type)."""
+        """Returns `prediction` and `probability` (double, NULL for a regression) for each row, in order, as pandas or Arrow like the input.
+
+        model_input: n rows of raw columns; other columns are ignored. Dates, times and decimals in pandas may be ISO text.
+        params: ignored; MLflow passes it.
+        Raises DataError for a missing column or one of another type.
+        """
         if not isinstance(model_input, pd.DataFrame):
             return pa.table(self.model.predict(model_input)._asdict())
-        outcome = self.model.predict(_rows(self.model, model_input))
-        return pd.DataFrame({name: array.to_pandas() for name, array in outcome._asdict().items()}).set_axis(model_input.index)
+        prediction = self.model.predict(_rows(self.model, model_input))
+        return pd.DataFrame({name: array.to_pandas() for name, array in prediction._asdict().items()}).set_axis(model_input.index)
 
 
 def load_model(uri: str, trust: str | None = None) -> ServedModel:
-    """See `keyfold.load_model`."""
+    """Loads a registered model after comparing all its files with those that were registered; nothing of it runs before.
+
+    uri: models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID, in the MLflow of MLFLOW_TRACKING_URI, or else of keyfold's home.
+    trust: the digest of a model that keyfold did not train; loading it runs its code.
+    Raises DataError if there is no such model, PromiseError if a file was changed, added or removed.
+    """
     version = registry.find_version(uri)
-    # A foreign model may read its files whenever it answers, so they stay as long as the model.
+    # A model that keyfold did not train may read its files at any prediction, so they stay as long as the model does.
     folder = tempfile.TemporaryDirectory()
     model = predictor.load_predictor(registry.fetch_model(version, Path(folder.name), trust))
     if model_folder.is_from_0_1(version.tags):
@@ -62,9 +72,9 @@ def _rows(model: predictor.Predictor, frame: pd.DataFrame) -> pa.Table:
 
 
 def arrow_table(frame: pd.DataFrame, inputs: dict[str, str]) -> pa.Table:
-    """The columns of a pandas frame as Arrow; dates, times and decimals may be ISO text, as JSON brings them."""
-    if twice := duplicates(name for name in frame.columns if name in inputs):
-        raise DataError(f"column `{twice[0]}` stands more than once; leave one")
+    """The columns `inputs` (name: family of its type) of a pandas frame as Arrow; dates, times and decimals may be ISO text, as in JSON."""
+    if repeated := duplicates(name for name in frame.columns if name in inputs):
+        raise DataError(f"column `{repeated[0]}` stands more than once; leave one")
     return pa.table({c: _array(frame[c], family, c) for c, family in inputs.items() if c in frame.columns})
 
 
@@ -79,6 +89,6 @@ def _array(column: "pd.Series[Any]", family: str, name: str) -> pa.Array:
 
 
 def _load_pyfunc(data_path: str) -> ServedModel:
-    """MLflow's way in: checks what can be checked from here (see `keyfold.logged.check_from_inside`)."""
+    """Loads a model for MLflow, after the checks that are possible from there (see `model_folder.check_from_inside`)."""
     model_folder.check_from_inside(Path(data_path))
     return ServedModel(Model.load(Path(data_path)))
