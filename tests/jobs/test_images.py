@@ -336,9 +336,9 @@ def test_files_in_the_table_and_tasks_of_as_many_pixels(spark, home, monkeypatch
     rows = pa.table({"name": [f"`{i}`" for i in range(len(cells))], "a.b": pa.array(cells, pa.binary())})
     run = Run(conf(input_col="a.b", operations=[{"thumbnail": 2}]), spark)
     spark.createDataFrame(rows).write.format("delta").save(str(run.rows.path))
-    dealt = []
-    deal = job._dealt
-    monkeypatch.setattr(job, "_dealt", lambda *of: dealt.append(deal(*of)) or dealt[0])
+    balanced = []
+    balance = job._balance_tasks
+    monkeypatch.setattr(job, "_balance_tasks", lambda *arguments: balanced.append(balance(*arguments)) or balanced[0])
     make(run)
     found = {row["name"]: row for row in run.table("pictures.images").read().toArrow().to_pylist()}
     assert len(found) == len(cells)
@@ -353,12 +353,12 @@ def test_files_in_the_table_and_tasks_of_as_many_pixels(spark, home, monkeypatch
     assert limit.jobs[-1].status == "done before"
     from pyspark.sql import functions as F
 
-    tasks = dealt[0].select(F.spark_partition_id().alias("task"), "name").collect()
+    tasks = balanced[0].select(F.spark_partition_id().alias("task"), "name").collect()
     large = [
         [int(row.name.strip("`")) for row in tasks if row.task == task and 30 <= int(row.name.strip("`")) < 38]
         for task in {t.task for t in tasks}
     ]
-    assert {len(some) for some in large} == {1}, "one large image in each of eight tasks"
+    assert {len(names) for names in large} == {1}, "one large image in each of eight tasks"
 
 
 def test_a_manifest_with_a_key_twice_is_refused_by_name(spark, home, tmp_path):
