@@ -10,6 +10,7 @@ from PIL import Image
 
 RNG = np.random.default_rng(0)
 TALL = RNG.integers(0, 256, (9, 5, 3), np.uint8)
+WIDE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (20, 40, 3), np.uint8))
 ORIENTATION = 0x0112
 
 

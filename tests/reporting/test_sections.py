@@ -17,6 +17,7 @@ from keyfold.reporting.sections import (
     reconciliation_section,
     scores_section,
     slices_section,
+    stability,
     steps_section,
     threshold_section,
 )
@@ -130,3 +131,10 @@ def test_files_are_listed_by_quarantined_rows_and_a_generator_has_none():
     assert re.findall(r"<td>(\w)</td>", section.html) == ["b", "a"]
     assert "one is new" in section.html
     assert files_section({"": (1, 1, 0)}, []) == []
+
+
+def test_how_far_scores_moved():
+    same = np.array([10, 20, 30])
+    assert stability(same, same * 5) < 0.001 and stability(same, same[::-1]) > 0.25
+    p, q = np.array([10.5, 20.5]) / 31, np.array([20.5, 10.5]) / 31
+    assert stability([10, 20], [20, 10]) == pytest.approx(sum((p - q) * np.log(p / q)))

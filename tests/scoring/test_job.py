@@ -1,4 +1,4 @@
-"""One outcome a key: of odd rows, of odd models, and of what is done about predictions."""
+"""Scoring: one row per key, of odd tables, of odd models, and of actions."""
 
 import csv
 import json
@@ -10,21 +10,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import types as T
 
 from delta_log import age
-from keyfold.conf.score import Action
 from keyfold.conf.use_case import parse_conf
 from keyfold.engine.commit_records import RECORDS
-from keyfold.engine.session import arrow_batch_settings
 from keyfold.engine.tables import Table
 from keyfold.errors import DataError, PromiseError
 from keyfold.jobs.rebuild_ledger import rebuild_ledger
 from keyfold.models import predictor
-from keyfold.reporting.sections import stability
 from keyfold.runtime.run import Run
 from keyfold.scoring import key_check
-from keyfold.scoring.actions import write_csv
 from keyfold.scoring.job import _compare_environments, score
 from keyfold.tracking import model_folder, registry
 from keyfold.training.job import train
@@ -281,55 +276,3 @@ def test_actions_are_a_table_and_a_file(spark, first):
     versions = {name: run.table(f"shop.{name}").version() for name in wanted}
     again = scored(spark, actions=actions)
     assert {name: again.table(f"shop.{name}").version() for name in wanted} == versions, "a second run commits nothing"
-
-
-def test_a_spreadsheet_sees_no_formula(tmp_path):
-    formulas = [
-        "=1+1",
-        "+1",
-        "-1",
-        "@x",
-        "\tx",
-        "\rx",
-        "\nx",
-        "\n=1",
-        " =1",
-        "\ufeff=1",
-        "\u200b+1",
-        "\u3000@x",
-        "\uff1d1+1",
-        "\uff0b1",
-        "\uff0d1",
-        "\uff20x",
-        "'=1",
-        "'",
-    ]
-    plain = ["a=1", "é", "a\n=1", "", " ", "\u200b"]
-    write_csv(pa.table({"=k": [*formulas, *plain, None], "n": [-1] * (len(formulas) + len(plain) + 1)}), tmp_path / "a.csv")
-    lines = list(csv.reader((tmp_path / "a.csv").open(encoding="utf-8", newline="")))
-    assert [line[0] for line in lines] == ["'=k", *(f"'{text}" for text in formulas), *plain, ""]
-    assert {line[1] for line in lines[1:]} == {"-1"}
-    assert [line[0].removeprefix("'") for line in lines[1:-1]] == [*formulas, *plain], "each value can be had back"
-
-
-@pytest.mark.parametrize(
-    ("of", "many"), [({"top": 0.1}, 1), ({"top": 0.3}, 5), ({"over": 0.5}, 19), ({"budget": 3, "cost": 0.1}, 19), ({"budget": 0.3, "cost": 0.1}, 3)]
-)  # fmt: skip
-def test_how_many_an_action_takes(of, many):
-    assert Action(**of).most(19) == many
-
-
-def test_rows_are_measured_where_their_size_may_differ():
-    schema = T.StructType.fromDDL("a bigint, b double, c decimal(10,2), d date, e timestamp, s string, f array<double>, g binary")
-    wide = T.StructType([T.StructField(f"x{i}", T.DoubleType()) for i in range(1000)])
-    assert list(arrow_batch_settings(schema, ["a", "b", "c", "d", "e"])) == ["spark.sql.execution.arrow.maxBytesPerBatch"]
-    assert [arrow_batch_settings(schema, ["a", name]) for name in "sfg"] == [{}] * 3 and arrow_batch_settings(
-        wide, wide.names
-    ) == {}
-
-
-def test_how_far_scores_moved():
-    same = np.array([10, 20, 30])
-    assert stability(same, same * 5) < 0.001 and stability(same, same[::-1]) > 0.25
-    p, q = np.array([10.5, 20.5]) / 31, np.array([20.5, 10.5]) / 31
-    assert stability([10, 20], [20, 10]) == pytest.approx(sum((p - q) * np.log(p / q)))
