@@ -82,7 +82,7 @@ def test_no_output_of_a_job_holds_a_password(monkeypatch, capsys, tmp_path):
     run = Run(parse_conf({"name": "x", "data": {"key": ["id"]}}), SimpleNamespace(conf=SimpleNamespace(get=lambda *_: None)))
     with pytest.raises(DataError), run.job("ingest") as job:
         job.run_id, job.inputs = "r", {"files": {address: "digest"}}
-        run.facts["source"] = address
+        job.facts["source"] = address
         job.sections.append(page.PageSection("Files", page.html_table(["file"], [[address]])))
         run.say(f"reads {address}")
         raise DataError(f"there is no {address}")

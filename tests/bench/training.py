@@ -222,7 +222,7 @@ def _two(run: Any, paths: list[str], rows: int, batch: int, folder: Path) -> lis
     found: list[float] = []
     start = time.time()
     work = _work(paths, batch, str(folder / f"ranks-{batch}"))
-    horovod_launch.run_ranks(run, 2, None, work.folder, work.as_rank, lambda _: found.append(time.time()))
+    horovod_launch.run_ranks(run, 2, None, work.folder, work.run_as_rank, lambda _: found.append(time.time()))
     print(f"two ranks: from the start to the end of the first epoch {found[0] - start:.1f} s\n")
     made = records({"two processes alone": alone_, "two ranks": _epochs(found, 4)}, rows, "two processes alone", None)
     show(f"An epoch in batches of {batch:,}, two processes with a thread each", made)

@@ -161,7 +161,7 @@ def test_a_rank_that_sees_another_checkpoint_than_the_first_ends(data, tmp_path)
         def broadcast(self, tensors):
             tensors[0].fill_(7)
 
-    with pytest.raises(RuntimeError, match=r"rank 0 sees the checkpoint of step 0, and the first that of 7"):
+    with pytest.raises(RuntimeError, match=r"rank 0 sees the checkpoint of step 0, and rank 0 that of step 7"):
         trained(data, tmp_path, Late())
 
 
@@ -207,7 +207,7 @@ def test_the_best_epoch_is_kept_and_patience_ends(data, tmp_path):
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 60
     assert (found.keys, found.epoch) == (told[-1].keys, len(told))  # only the parameters are those of the best
-    assert found.over(data.validation) == pytest.approx(losses[best], rel=1e-6)
+    assert found.mean_loss(data.validation) == pytest.approx(losses[best], rel=1e-6)
     assert Checkpoints(tmp_path).best.name == f"step-{told[best].step:09d}"
     assert len(list(tmp_path.glob("step-*"))) == 2 + (best < len(losses) - 2)
 
@@ -269,7 +269,7 @@ def test_on_a_gpu_it_comes_to_what_it_does_on_a_cpu(data, tmp_path):
     assert cpu.device == "CPU, float32"
     assert gpu.device == f"{torch.cuda.get_device_name()}, float32"
     assert near(cpu, gpu, 2e-4)
-    assert [told.keys for told in gpu.course] == [told.keys for told in cpu.course]
+    assert [told.keys for told in gpu.history] == [told.keys for told in cpu.history]
     with pytest.raises(Stopped):
         work(data, tmp_path / "again", checkpoint_steps=4).run(Stopping(data.train.steps + 6), lambda _: None)
     again = work(data, tmp_path / "again", checkpoint_steps=4).run(SingleProcess(), lambda _: None)
@@ -277,12 +277,12 @@ def test_on_a_gpu_it_comes_to_what_it_does_on_a_cpu(data, tmp_path):
     mixed = work(data, tmp_path / "mixed", mixed_precision=True).run(SingleProcess(), lambda _: None)
     assert mixed.device.endswith(", bfloat16 mixed")
     assert not near(gpu, mixed, 1e-6)
-    assert mixed.course[-1].validation == pytest.approx(gpu.course[-1].validation, rel=0.02)
+    assert mixed.history[-1].validation == pytest.approx(gpu.history[-1].validation, rel=0.02)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_network_that_does_not_fit_on_the_gpu_is_a_sentence(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(Training, "_lost", lambda *_: torch.empty(2**50, device="cuda"))
+    monkeypatch.setattr(Training, "_weighted_loss", lambda *_: torch.empty(2**50, device="cuda"))
     with pytest.raises(ConfError, match=r"the memory of .* is too small for this network and batches of .*; raise accumulate"):
         work(data, tmp_path).run(SingleProcess(), lambda _: None)
 

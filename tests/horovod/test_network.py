@@ -16,6 +16,7 @@ from keyfold.runtime.run import Run
 from keyfold.scoring import job
 from keyfold.tracking import registry
 from keyfold.training import network
+from keyfold.training.context import TrainingContext
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
 from places import ROOT
@@ -95,9 +96,11 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
     run = made(spark)
     ingest(run)
     spec, found = fit_features(run)
-    key = ["impression_id", "shown_at"]
-    with run.job("train"):
-        whole, course = network.train_network(run, "whole", spec, found, key, (1.0, 1.0))
+    with run.job("train") as job:
+        context, conf = TrainingContext(run, job, spec, found), run.conf.train.model.torch
+        job.run_id = "whole"
+        whole, history = network.train_network(context, conf)
+        job.run_id = "killed"
         end, calls = loop.Training._end_epoch, []
 
         def dies(self, *given):
@@ -107,13 +110,13 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
 
         monkeypatch.setattr(loop.Training, "_end_epoch", dies)
         with pytest.raises(KeyboardInterrupt):
-            network.train_network(run, "killed", spec, found, key, (1.0, 1.0))
+            network.train_network(context, conf)
         monkeypatch.setattr(loop.Training, "_end_epoch", end)
         capsys.readouterr()
-        again, rest = network.train_network(run, "killed", spec, found, key, (1.0, 1.0))
+        again, rest = network.train_network(context, conf)
     said = capsys.readouterr().err
-    assert "goes on from " in said and "epoch 1 of 3" not in said and "epoch 2 of 3" in said
-    assert rest == course and [told.epoch for told in rest] == [0, 1, 2]
+    assert "resumes from " in said and "epoch 1 of 3" not in said and "epoch 2 of 3" in said
+    assert rest == history and [told.epoch for told in rest] == [0, 1, 2]
     for (name, tensor), (_, other) in zip(whole.module.state_dict().items(), again.module.state_dict().items(), strict=True):
         assert tensor.numpy().tobytes() == other.numpy().tobytes(), name
 
@@ -140,7 +143,7 @@ def test_a_networks_parameters_are_tried_and_a_killed_trial_goes_on(spark, home,
     capsys.readouterr()
     version = train(made(spark, tune))
     said = capsys.readouterr().err
-    assert "2 of 3 trials were done before" in said and "goes on from " in said
+    assert "2 of 3 trials were done before" in said and "resumes from " in said
     trials = [line.split(":")[1].split()[0] for line in said.splitlines() if " of 3: " in line and "trial " in line]
     best = registry.client().get_run(version.mlflow_run_id).data.params["learning_rate"]
     assert calls[6:] == [0.03] + [float(best)] * 3 and trials == ["roc_auc"]
@@ -155,7 +158,7 @@ def test_a_networks_parameters_are_tried_and_a_killed_trial_goes_on(spark, home,
 
 
 def test_faults_are_sentences(spark, home):
-    with pytest.raises(ConfError, match=r"report.without trains the model once more each time"):
+    with pytest.raises(ConfError, match=r"report.without trains the model several times"):
         train(made(spark, "report.without=[[ad]]"))
     with pytest.raises(ConfError, match=r"batch_size must be a multiple of 12.*\(got 100\)"):
         train(made(spark, "train.model.torch.loop.batch_size=100"))

@@ -205,7 +205,7 @@ def test_stages_move_their_parts_alone(data, tmp_path):
     class Telling(SingleProcess):
         def add(self, tensors):
             if len(tensors) > 2:
-                rates.append((len(tensors) - 2, made.rate * made._share()))
+                rates.append((len(tensors) - 2, made.learning_rate * made._rate_factor()))
 
     conf = conf_of("image", stages=[*stages, {"trains": "all", "epochs": 1, "learning_rate": 0.001}], decay="cosine")
     module = conf.build(data["image"].train.layout, 7)

@@ -1,4 +1,4 @@
-"""Patterns of training, each by its conf: learnt by heart, one batch of it, from what another network learnt; vectors as a table."""
+"""Patterns of training, each by its conf: useful overfitting, one batch, transfer learning, and embeddings as a table."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from keyfold.conf.use_case import load_conf
 from keyfold.errors import ConfError, DataError
@@ -21,14 +21,13 @@ from keyfold.jobs.embeddings import embedding_vectors, write_embeddings
 from keyfold.models.torch import STREAMS, Network, Torch
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry
-from keyfold.training import memorize
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.collectives import SingleProcess
 from keyfold.training.job import train
 from keyfold.training.loop import Training, TrainingData
-from keyfold.training.memorize import MemorizedLoss, loss_floor, memorize_one_batch
+from keyfold.training.one_batch import memorize_one_batch
 from keyfold.training.promotion import promote_or_keep
-from keyfold.training.streams import Cells, StreamBatch, StreamPlan, row_groups
+from keyfold.training.streams import StreamPlan, row_groups
 from places import ROOT
 
 
@@ -36,81 +35,41 @@ def made(spark, conf, *more):
     return Run(load_conf(ROOT / f"conf/{conf}.yaml", more), spark)
 
 
-# --- learnt by heart ---
+# --- useful overfitting ---
 
 
-def test_the_floor_is_what_the_best_answers_lose():
-    rng = np.random.default_rng(0)
-    state, weight = rng.integers(0, 5, 400), rng.choice([0.0, 1.0, 2.5], 400).astype(np.float32)
-    label = (rng.random(400) < 0.1 + 0.2 * state).astype(np.float32)
-    label[state == 3] = 1  # one answer is right for all of them
-
-    def batches_of(y):
-        for part in np.array_split(np.arange(400), 3):
-            pixels = np.stack([state[part] % 2, state[part] // 2], 1).astype(np.float32)
-            rows = Cells.empty(
-                len(part), Layout.of({"state": FeatureOutput("int", 5), "pixels": FeatureOutput("float", length=2)})
-            )
-            rows.indices[:, 0], rows.numbers[:], rows.label[:], rows.weight[:] = state[part], pixels, y[part], weight[part]
-            yield StreamBatch(rows, (len(part), 0))
-
-    weighed = weight * np.where(label > 0, 3, 1)
-    share = np.array([np.average(label[state == s], weights=weighed[state == s]) for s in range(5)])
-    found = loss_floor(batches_of(label), (1.0, 3.0), classifies=True)
-    assert found[0] == pytest.approx(log_loss(label, share[state], sample_weight=weighed))
-    assert found[1] == pytest.approx(log_loss(label, np.full(400, np.average(label, weights=weighed)), sample_weight=weighed))
-    y = rng.normal(size=400).astype(np.float32) + state
-    means = np.array([np.average(y[state == s], weights=weight[state == s]) for s in range(5)])
-    found = loss_floor(batches_of(y.astype(np.float32)), (1.0, 1.0), classifies=False)
-    assert found[0] == pytest.approx(np.average((y - means[state]) ** 2, weights=weight), rel=1e-6)
-    assert MemorizedLoss(found[0] + 0.009 * (found[1] - found[0]), *found).near and not MemorizedLoss(found[1], *found).near
-    assert MemorizedLoss(0.005, 0.0, 0.0).near and not MemorizedLoss(0.02, 0.0, 0.0).near, "all labels are one"
-    assert MemorizedLoss(0.504, 0.5, 0.5).near and not MemorizedLoss(0.51, 0.5, 0.5).near, "features tell nothing"
-
-
-def test_a_whole_domain_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
+def test_a_whole_domain_is_memorized_or_an_error(spark, home, capsys):
     small = ["data.source.rows=1900", "train.model.torch.loop.epochs=40", "train.model.torch.loop.learning_rate=0.01"]
     run = made(spark, "hft", *small)
     ingest(run)
     version = train(run)
-    said = re.search(r"loss (\S+) over all rows; 0 can be reached, (\S+) by a constant", capsys.readouterr().err)
+    said = re.search(r"loss (\S+) over all rows; the floor is 0, a constant reaches (\S+)", capsys.readouterr().err)
     assert float(said[1]) < 0.01 * float(said[2])
     assert "Generalisation was not tested" in run.write_report().read_text()
     assert promote_or_keep(run, version) == version  # nothing was measured that a bar could be set for
-    with pytest.raises(DataError, match=r"train.overfit: the loss is \S+, and 0 can be reached .*more epochs"):
+    with pytest.raises(DataError, match=r"train.overfit: the loss is \S+, its floor 0, .*more epochs"):
         train(made(spark, "hft", *small, "train.model.torch.loop.epochs=1", "train.model.torch.loop.learning_rate=0.0001"))
     assert len(registry._versions("hft")) == 1
-    for words, *more in (
-        (r"which dropout is there to prevent.*\(got 0.1\)", "train.model.torch.network.wide_deep.dropout=0.1"),
-        (r"which weight_decay is there", "train.model.torch.loop.weight_decay=0.1"),
-        (r"which patience is there", "train.model.torch.loop.patience=2"),
-        (r"none can be held out: set split.share to", "split.share={train: 0.9, validation: 0, test: 0.1}"),
-        (r"train.overfit holds no row out that release.promote_if", "release.promote_if={r2: {at_least: 0.5}}"),
-        (r"train.overfit holds no row out that a trial", "train.tune={search: grid, over: {loop.epochs: [1, 2]}}"),
-        (r"train.overfit is for networks", "train.model={sklearn: {estimator: sklearn.linear_model.Ridge}}"),
-    ):
-        with pytest.raises(ConfError, match=words):
-            memorize.check_overfit(made(spark, "hft", *more).conf)
 
 
 @pytest.mark.slow
-def test_one_batch_is_learnt_by_heart_or_it_is_told(spark, home, capsys):
+def test_one_batch_is_memorized_or_an_error(spark, home, capsys):
     small, dropout = "data.source.rows=1900", "train.model.torch.network.wide_deep.dropout=0.5"
     run = made(spark, "hft", small, "train.overfit=false", dropout, "train.model.torch.loop.clip=0.00001")
     ingest(run)
     memorize_one_batch(run)  # without what would hold it back
     said = capsys.readouterr().err
-    assert re.search(r"one batch of (1[89]|2[0-4])\d rows: loss \S+ after 1 step, \S+ after \d+; 0 can be reached", said)
-    with pytest.raises(DataError, match=r"the network cannot learn one batch by heart"):
+    assert re.search(r"one batch of (1[89]|2[0-4])\d rows: loss \S+ after 1 step, \S+ after \d+; the floor is 0", said)
+    with pytest.raises(DataError, match=r"the network cannot memorize one batch"):
         memorize_one_batch(made(spark, "hft", small, "train.model.torch.loop.learning_rate=1.0e-9"))
     memorize_one_batch(
         made(spark, "hft", small, "train.overfit=false", "train.model={sklearn: {estimator: sklearn.tree.DecisionTreeRegressor}}")
     )
-    assert re.search(r"of 1,900 rows that it learnt itself: .*r2 1\b", capsys.readouterr().err)
+    assert re.search(r"metrics on the 1,900 rows that it was trained on: .*r2 1\b", capsys.readouterr().err)
     assert not registry._versions("hft")
 
 
-# --- from what another network learnt ---
+# --- transfer learning ---
 
 
 def pictures(folder, n, size=24):
@@ -148,7 +107,10 @@ def test_a_network_begins_as_a_registered_one(spark, home, tmp_path, capsys):
     taken = promote_or_keep(first, train(first))
     capsys.readouterr()
     version = train(made(spark, "flowers", *fine, stage))
-    assert "begins with 8 tensors of flowers_base version 1; fresh are output.weight, output.bias" in capsys.readouterr().err
+    assert (
+        "starts from 8 tensors of flowers_base version 1; newly initialised: output.weight, output.bias"
+        in capsys.readouterr().err
+    )
 
     def tensors(version, name):
         folder = registry.fetch_model(version, tmp_path / name)
@@ -256,11 +218,13 @@ def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(spark, hom
         write_embeddings(made(spark, "ads"))
     other = ["train.register_as=other", "train.model.torch.start={model: ads_network}"]
     train(made(spark, "ads_network", *small, *other))
-    assert "begins with 4 tensors of ads_network version 1" in capsys.readouterr().err
+    assert "starts from 4 tensors of ads_network version 1" in capsys.readouterr().err
     renamed = tmp_path / "renamed.yaml"
     renamed.write_text((ROOT / "conf/ads_network.yaml").read_text().replace("  keyword: ", "  words: "))
     again = [option.replace("features.keyword", "features.words") for option in small]
     train(Run(load_conf(renamed, [*again, *other]), spark))  # tables of one size, whose rows are of other features
-    assert re.search(r"begins with 2 tensors .*; fresh are .*vectors.table.weight, .*wide.weight", capsys.readouterr().err)
-    with pytest.raises(DataError, match=r"feature `ad` is not made as that of ads_network version 1.*other values"):
+    assert re.search(
+        r"starts from 2 tensors .*; newly initialised: .*vectors.table.weight, .*wide.weight", capsys.readouterr().err
+    )
+    with pytest.raises(DataError, match=r"feature `ad` is not defined as in ads_network version 1.*other values"):
         train(made(spark, "ads_network", *small, *other, "features.ad.hashed.num_buckets=31"))

@@ -20,9 +20,9 @@ from keyfold.errors import ConfError, DataError, PromiseError
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.training import horovod_launch, network
+from keyfold.training.context import TrainingContext
 from places import ROOT
 
-KEY = ["impression_id", "shown_at"]
 SMALL = [
     "data.source.rows=6000", "report.without=[]", "report.collisions=false", "features.user.hashed.num_buckets=512", "train.ranks=2",
     "train.model={torch: {network: {wide_deep: {embedding: 4, hidden: [16], dropout: 0.1}}, loop: "
@@ -44,8 +44,10 @@ def trained(spark, tmp_path_factory):
 
     def go(run_id, *more):
         other = made(spark, *more)
-        with other.job("train"):
-            return network.train_network(other, run_id, spec, found, KEY, (1.0, 1.0))[0].module.state_dict()
+        with other.job("train") as job:
+            job.run_id = run_id
+            context = TrainingContext(other, job, spec, found)
+            return network.train_network(context, other.conf.train.model.torch)[0].module.state_dict()
 
     return go
 
@@ -102,7 +104,11 @@ def test_they_come_to_the_same_bits_though_one_is_lost(trained, two, capsys, ran
     thread.join()
     said = capsys.readouterr().err
     print(run_id, f"{time.monotonic() - sent[0]:.0f} s after it was lost\n", said)
-    assert "a rank was lost (another one does not answer)" in said and said.count("begin again") == 1 and "Traceback" not in said
+    assert (
+        "a rank was lost (another rank is not responding)" in said
+        and said.count("ranks restart") == 1
+        and "Traceback" not in said
+    )
     for name, tensor in two.items():
         assert found[name].numpy().tobytes() == tensor.numpy().tobytes(), name
     assert not ranks()
@@ -117,15 +123,17 @@ def test_what_a_rank_finds_wrong_is_a_sentence_and_is_not_tried_again(trained, c
             trained("refused", *more)
     with pytest.raises(DataError, match=r"the loss is nan after epoch 1"):
         trained("nan", "train.model.torch.loop.learning_rate=1e30", "train.model.torch.loop.optimizer=sgd")
-    assert "begin again" not in capsys.readouterr().err
+    assert "ranks restart" not in capsys.readouterr().err
     monkeypatch.setattr(horovod_launch, "RETRIES", 0)
     thread, _ = after_a_checkpoint("lost", 1, signal.SIGKILL)
-    with pytest.raises(PromiseError, match=r"a rank was lost 1 times, .*`train` again goes on from the last checkpoint"):
+    with pytest.raises(
+        PromiseError, match=r"a rank was lost 1 times, .*Run `train` again, and it resumes from the last checkpoint"
+    ):
         trained("lost")
     thread.join()
-    assert "goes on from" not in capsys.readouterr().err
+    assert "resumes from" not in capsys.readouterr().err
     trained("lost", "train.ranks=1")
-    assert "goes on from" in capsys.readouterr().err
+    assert "resumes from" in capsys.readouterr().err
 
 
 ON_A_CLUSTER = """
@@ -133,18 +141,20 @@ import sys
 from pathlib import Path
 from keyfold.conf.use_case import load_conf
 from keyfold.dataset.fit_features import fit_features
+from keyfold.engine.session import session
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
-from keyfold.engine.session import session
-from keyfold.training import network as networks
+from keyfold.training.context import TrainingContext
+from keyfold.training.network import train_network
 
-conf, key, *options = sys.argv[1:]
+conf, *options = sys.argv[1:]
 run = Run(load_conf(Path(conf), options), session("ranks"))
 ingest(run)
-spec, found = fit_features(run)
+spec, rows = fit_features(run)
 for run_id in ("whole", "lost-0", "lost-1"):
-    with run.job("train"):
-        network, _ = networks.train_network(run, run_id, spec, found, key.split(","), (1.0, 1.0))
+    with run.job("train") as job:
+        job.run_id = run_id
+        network, _ = train_network(TrainingContext(run, job, spec, rows), run.conf.train.model.torch)
     Path(run_id).mkdir()
     network.save(Path(run_id))
 """
@@ -161,7 +171,7 @@ def test_an_executor_that_dies_is_made_good(spark_home, tmp_path, made_state):
     (tmp_path / "train.py").write_text(ON_A_CLUSTER)
     jars = (Path(sys.prefix) / "delta-jars").read_text().split()
     submit = [spark_home / "bin/spark-submit", "--master", "local-cluster[2,1,1024]", "--jars", ",".join(jars)]
-    command = [*map(str, submit), "train.py", str(ROOT / "conf/ads.yaml"), ",".join(KEY), *SMALL]
+    command = [*map(str, submit), "train.py", str(ROOT / "conf/ads.yaml"), *SMALL]
     environment = os.environ | {"SPARK_HOME": str(spark_home), "KEYFOLD_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
     environment |= {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "lib")}
     took = []
@@ -178,7 +188,7 @@ def test_an_executor_that_dies_is_made_good(spark_home, tmp_path, made_state):
             took.append(time.monotonic() - killed)
         assert driver.wait(120) == 0, (tmp_path / "said").read_text()[-3000:]
     print("seconds from an executor's end to that of the training", took)
-    assert (tmp_path / "said").read_text().count("begin again") == 2
+    assert (tmp_path / "said").read_text().count("ranks restart") == 2
     for rank in (0, 1):
         lost, whole = (tmp_path / name / "network.safetensors" for name in (f"lost-{rank}", "whole"))
         assert lost.read_bytes() == whole.read_bytes(), rank

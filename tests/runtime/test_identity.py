@@ -80,12 +80,12 @@ def test_a_sample_is_pinned_by_what_was_taken(monkeypatch):
     from keyfold.training import arrays
 
     spec = SimpleNamespace(outs={"x": SimpleNamespace(length=1)})
-    found = SimpleNamespace(of=lambda fold: 10**6)
+    found = SimpleNamespace(count_in=lambda fold: 10**6)
 
     def sampled(share, pages):
         monkeypatch.setattr(arrays.os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else pages)
         conf = parse_conf(raw_conf(train={"model": SKLEARN, "memory_share": share}))
-        return arrays.sample_share(SimpleNamespace(conf=conf), spec, found)
+        return arrays.sample_share(conf.train, spec, found)
 
     assert sampled(0.5, 10_000) == sampled(0.25, 20_000) == 213_333
     assert sampled(0.25, 10_000) == 106_667 and sampled(1, 10**9) == 10**6

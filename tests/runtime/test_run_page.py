@@ -26,7 +26,7 @@ def add_job(run, name, *, model=None, counts=None, run_id=""):
     with run.job(name) as job:
         job.model, job.counts, job.run_id = model, counts or {}, run_id or name
         if name == "score":
-            run.facts["scored period"] = "2026-10"
+            job.facts["scored period"] = "2026-10"
     return job
 
 
@@ -50,7 +50,7 @@ def verdict(promoted):
 def test_the_title_says_what_the_run_did(run, names, promoted, title):
     for name in names:
         add_job(run, name, model=MODEL if name in ("train", "score") else None, counts={"kept": 1234})
-    run.verdict = None if promoted is None else verdict(promoted)
+    run.jobs[-1].verdict = None if promoted is None else verdict(promoted)
     assert run_page.page_title(run) == title
     page = run.write_report().read_text("utf-8")
     assert f"<title>churn: {title}</title>" in page
@@ -64,7 +64,7 @@ def test_the_title_of_a_failed_job_says_so(run):
 
 def test_the_verdict_and_why_not_are_the_first_lines(run):
     add_job(run, "train", model=MODEL, counts={"read": 9})
-    run.verdict = verdict(promoted=False)
+    run.jobs[-1].verdict = verdict(promoted=False)
     page = run.write_report().read_text("utf-8")
     assert "churn version 3 is judged: roc_auc is low. Rows of train: 9 read." in page
 

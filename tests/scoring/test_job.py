@@ -194,7 +194,7 @@ def test_a_model_is_loaded_once_a_worker(spark, first, tmp_path):
 def test_a_run_names_its_model_and_files_that_were_changed_are_refused(spark, trained, tmp_path):
     version = registry.find_version("models:/shop@champion")
     assert registry.find_version(f"runs:/{version.mlflow_run_id}") == version
-    with pytest.raises(DataError, match="no model is registered of run `abc`"):
+    with pytest.raises(DataError, match="run `abc` has registered no model"):
         registry.find_version("runs:/abc")
     (described,) = registry.home().joinpath("artifacts").rglob("MLmodel")
     sound, ran = described.read_text(), tmp_path / "ran"

@@ -19,33 +19,12 @@ from mlflow.exceptions import MlflowException
 import keyfold
 from keyfold.core import digests
 from keyfold.errors import ConfError, DataError, PromiseError
-from keyfold.features.certificate import Certificate, adversarial_rows
-from keyfold.features.fitting import FeatureStatistics
-from keyfold.features.kinds import KINDS
-from keyfold.features.spec import FittedFeature, Spec
-from keyfold.models.label import Label
 from keyfold.models.model import Model
-from keyfold.models.sklearn import Sklearn
 from keyfold.serving import pyfunc as serving
-from keyfold.tracking import model_folder, registry
+from keyfold.tracking import model_folder, registry, training_runs
+from shop_model import ROWS, shop_model
 
-ROWS = pd.DataFrame({"city": ["a", "b", "c", None] * 10, "plan": range(40)})
 CHAMPION = "models:/shop@champion"
-
-
-def model():
-    kinds = {
-        name: KINDS["hashed"].model_validate({"input_col": name, "num_buckets": n}) for name, n in (("city", 16), ("plan", 8))
-    }
-    spec = Spec(
-        {"city": "string", "plan": "bigint"},
-        {name: FittedFeature(kind, kind.fit(name, FeatureStatistics([], []))) for name, kind in kinds.items()},
-    )
-    hard = adversarial_rows(spec)
-    certificate = Certificate(hard, pa.table(dict(spec.arrow(hard))))
-    conf = Sklearn(estimator="sklearn.linear_model.LogisticRegression")
-    estimator = conf.fit(spec, spec.arrow(ROWS), np.arange(40) % 3 == 0, None, 1)
-    return Model(spec, estimator, Label("boolean", True, False), certificate)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +34,8 @@ def registered(tmp_path_factory, made_state):
     kept = {name: os.environ.pop(name, None) for name in ("KEYFOLD_HOME", "MLFLOW_TRACKING_URI")}
     os.environ["KEYFOLD_HOME"] = str(home)
     mlflow.set_tracking_uri(None)
-    version = registry.register("shop", "shop", model(), {}, {}, {"keyfold.run_id": "0"}, {"spec.json": "{}"}, {})
+    log = training_runs.TrainingLog("shop", tags={"keyfold.run_id": "0"}, files={"spec.json": "{}"})
+    version = training_runs.register("shop", shop_model(), log)
     registry.promote(version)
     (root,) = (path.parent for path in home.rglob("MLmodel"))
     yield version, root
@@ -257,7 +237,7 @@ def test_where_the_registry_cannot_be_asked_that_is_logged(registered, tmp_path,
     finally:
         mlflow.set_tracking_uri(kept)
     (said,) = (record.getMessage() for record in caplog.records if record.name == "keyfold")
-    assert "were not checked: MLflow's registry cannot be asked" in said
+    assert "were not checked: MLflow's registry did not answer" in said
     assert "secret" not in said
     assert not Path("/nowhere").exists()
 

@@ -145,7 +145,7 @@ def test_what_cannot_be_is_a_sentence(written, tmp_path):
     file(tmp_path / "a.parquet", [1, 2])
     gone = StreamPlan([row_groups([str(tmp_path / "a.parquet")])] * STREAMS, Layout.of(OUTS), 0, 1)
     (tmp_path / "a.parquet").unlink()
-    with pytest.raises(DataError, match=r"a.parquet is gone: VACUUM took the version"):
+    with pytest.raises(DataError, match=r"a.parquet is missing: VACUUM has deleted the version"):
         list(Reader(gone, 0, 1).batches(0))
 
 

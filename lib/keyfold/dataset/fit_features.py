@@ -42,7 +42,7 @@ def fit_features(run: "Run") -> tuple[Spec, LabelledRows]:
             lambda: _fit_and_keep(run, job.run_id, rows),
             lambda spec: f"the spec {spec.digest} was fitted before on the same rows",
         )
-        run.facts["spec"] = spec.digest
+        job.facts["spec"] = spec.digest
         job.sections += _sections(run, job.run_id, spec, rows)
     return spec, rows
 

@@ -48,8 +48,8 @@ def ingest(run: "Run") -> None:
         told = _known(run, job, plan) if plan.done else _ingest(run, job, plan, digest(reading))
         run.rows.keep_for(data.retention)
         counts = {k: job.counts[k] for k in ("read", "kept", "quarantined")}
-        run.sections.append(reconciliation_section(counts, told["reasons"], title="Rows read"))
-        run.sections += files_section({name: files.sum_counts(f["periods"]) for name, f in told["files"].items()}, told["notes"])
+        job.sections.append(reconciliation_section(counts, told["reasons"], title="Rows read"))
+        job.sections += files_section({name: files.sum_counts(f["periods"]) for name, f in told["files"].items()}, told["notes"])
 
 
 def _with_names(data: Data, now: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

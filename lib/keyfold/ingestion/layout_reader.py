@@ -117,12 +117,12 @@ def read_layouts(run: "Run", some: Sequence[str] | None = None) -> SourceRows:
     told = [[frame_of.name, v.kind, v.said] for frame_of, _, layout in found for v in layout.verdicts]
     for name, kind, said in told:
         run.say(f"{name}: {said} ({kind}); accepted")
-    run.sections.append(
+    run.jobs[-1].sections.append(
         page.PageSection("Lineage", page.html_table(*lineage(data), caption="What each column comes from, by layout."))
     )
     if told:
         accepted = page.html_table(["file", "kind", "what was found"], told, caption="Differences of layout that were accepted.")
-        run.sections.append(page.PageSection("Layouts", accepted))
+        run.jobs[-1].sections.append(page.PageSection("Layouts", accepted))
     rows = reduce(
         lambda a, b: a.unionByName(b, allowMissingColumns=True), (_bridged(data, place, rows) for place, rows, _ in found)
     )

@@ -43,7 +43,7 @@ def write_embeddings(run: "Run") -> None:
             lambda _: f"the vectors of {version} are in `{table.name}`",
             lambda rows: {"kept": rows},
         )
-        run.facts |= {"model": str(version), "embeddings": table.name}
+        job.facts |= {"model": str(version), "embeddings": table.name}
 
 
 def _count_written(table: "Table", run_id: str) -> int | None:

@@ -152,7 +152,7 @@ def _convert(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Ta
             check=lambda: _check_share(conf, table, period, keys), recorded=True, **metadata,
         )  # fmt: skip
         step.rows = keys
-    run.facts["images a second"] = round(keys / step.seconds, 1)
+    run.jobs[-1].facts["images a second"] = round(keys / step.seconds, 1)
     return keys
 
 
@@ -250,6 +250,6 @@ def _summarize(run: "Run", job: "Job", table: "Table", period: str, read: int) -
     counts = {"made": made.total(), "quarantined": refused.total()}
     for note in sorted(filter(None, made)):
         run.say(f"{made[note]:,} images were made with a note: {note}")
-    run.facts |= {"images made": counts["made"], "images quarantined": counts["quarantined"], "table of images": table.name}
+    job.facts |= {"images made": counts["made"], "images quarantined": counts["quarantined"], "table of images": table.name}
     job.sections.append(reconciliation_section({"read": read, **counts}, refused, title="Images"))
     return {"scored": counts["made"], "quarantined": counts["quarantined"]}

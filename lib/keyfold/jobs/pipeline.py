@@ -7,7 +7,7 @@ from keyfold.feature_store.table import offer_view
 from keyfold.ingestion.job import ingest
 from keyfold.scoring.job import score
 from keyfold.training.job import train
-from keyfold.training.memorize import memorize_one_batch
+from keyfold.training.one_batch import memorize_one_batch
 from keyfold.training.promotion import promote_or_keep
 
 if TYPE_CHECKING:

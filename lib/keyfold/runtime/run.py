@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyfold.conf import table_names
@@ -20,6 +21,7 @@ from keyfold.runtime import identity
 from keyfold.runtime.run_page import write_page
 from keyfold.secrets import redacted
 from keyfold.tracking.registry import Registered, tracking_address
+from keyfold.tracking.run_pages import log_page
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -52,7 +54,10 @@ class Job:
     counts: dict[str, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     sections: list[PageSection] = field(default_factory=list)  # of the page
+    facts: dict[str, object] = field(default_factory=dict)  # for the head of the page
+    verdict: Verdict | None = None  # on the model
     model: Registered | None = None  # the version that the job trained or scored with
+    mlflow_run: str = ""  # id of the MLflow run that records the job
     status: str = "failed"
     message: str = ""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -65,10 +70,21 @@ class Run:
         self.conf, self.spark, self.period = conf, spark, period
         self.tables = Tables(spark, home())
         self.jobs: list[Job] = []
-        self.sections: list[PageSection] = []
-        self.facts: dict[str, object] = {}
-        self.verdict: Verdict | None = None  # on the model that was trained
-        self.begins: Any = None  # what the parameters of a training begin with
+
+    @property
+    def sections(self) -> tuple[PageSection, ...]:
+        """Sections of the page, of all jobs."""
+        return tuple(section for job in self.jobs for section in job.sections)
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """Facts for the head of the page, of all jobs."""
+        return MappingProxyType({name: value for job in self.jobs for name, value in job.facts.items()})
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The last verdict on a model."""
+        return next((job.verdict for job in reversed(self.jobs) if job.verdict), None)
 
     def table(self, name: str) -> Table:
         """The table of that name."""
@@ -173,7 +189,11 @@ class Run:
             lines.append(f"predictions  {self.predictions.name}  {self.predictions.path or ''}")
         if "images" in done:
             lines.append(f"images       {self.images.name}  {self.images.path or ''}")
-        lines.append(f"report       {self.write_report()}")
+        page = self.write_report()
+        for job in self.jobs:
+            if job.mlflow_run and job.status == "committed":
+                log_page(job.mlflow_run, page)
+        lines.append(f"report       {page}")
         if "train" in done:
             lines.append(f"MLflow       mlflow ui --backend-store-uri {tracking_address()}")
         if self.verdict:

@@ -40,7 +40,7 @@ def write_page(run: "Run") -> Path:
         return path
     title = f"{run.conf.name}: {page_title(run)}"
     steps = [(f"{job.name} {step.name}", step.rows, step.seconds) for job in run.jobs for step in job.steps]
-    sections = [*(section for job in run.jobs for section in job.sections), *run.sections, steps_section(steps)]
+    sections = [*run.sections, steps_section(steps)]
     _write(path, render_page(title, _head(run), [*sections, links_section(dict(_links(run)))], lead=_lead(run)))
     for job in run.jobs[:-1]:
         if job.run_id and not page_path(job.run_id).exists():

@@ -27,6 +27,7 @@ from keyfold.split import strata
 from keyfold.split.folds import Folds
 from keyfold.tracking import model_folder, registry
 from keyfold.tracking.registry import CHAMPION, Registered
+from keyfold.tracking.scoring_runs import log_scoring
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +76,8 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
                 lambda _: f"period {task.period} was scored before by {task.version}; nothing new was committed",
                 lambda outcomes: outcomes.counts,
             )
+            if job.status != "done before":
+                job.mlflow_run = log_scoring(run.conf.name, task.version, task.period, job.run_id, outcomes.counts)
             job.sections += outcome_sections(run.predictions, task.period, outcomes)
             if run.conf.score.actions:
                 job.sections.append(write_actions(run, job.run_id, task.period, outcomes))
@@ -100,8 +103,8 @@ def _describe(run: "Run", job: "Job", task: ScoringInput) -> None:
     job.inputs = {run.featured.name: task.pinned, "model": str(version)}
     job.run_id = run.identity("score", rows=task.pinned, model=version.pin, period=task.period, folds=task.folds.identity)
     job.model = version
-    run.facts["scored period"] = task.period
-    run.verdict = run.verdict or page.Verdict.of(f"{version} answers", registry.test_metrics(version))
+    job.facts["scored period"] = task.period
+    job.verdict = run.verdict or page.Verdict.of(f"{version} answers", registry.test_metrics(version))
 
 
 def _check_keys(run: "Run", job: "Job", task: ScoringInput) -> KeyCheck:
@@ -149,7 +152,7 @@ def _score(run: "Run", job: "Job", task: ScoringInput, keys: KeyCheck, *, strict
     with run.step("predict") as step:
         outcomes = _commit(run, job.run_id, _predict(run, job.run_id, model, packed, task, keys), model.columns, task, keys)
         step.rows = keys.keys
-    run.facts["rows a second"] = round(keys.keys / step.seconds)
+    run.jobs[-1].facts["rows a second"] = round(keys.keys / step.seconds)
     return outcomes
 
 
@@ -162,10 +165,10 @@ def _load_model(run: "Run", version: Registered, *, strict: bool) -> tuple[predi
         model, packed = predictor.load_predictor(path), predictor.pack_folder(path)
         if (parity := model.parity).differ:
             run.say(f"{version}: {OTHER_BITS} ({parity})")
-            run.facts["predictions that differ here"] = str(parity)
+            run.jobs[-1].facts["predictions that differ here"] = str(parity)
         if message := _compare_environments(version, model_folder.package_differences(path), strict=strict):
             run.say(message[0])
-            run.facts["packages that differ"] = message[1]
+            run.jobs[-1].facts["packages that differ"] = message[1]
     return model, packed
 
 

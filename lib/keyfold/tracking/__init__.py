@@ -1,1 +1,1 @@
-"""MLflow: runs, registered models and the files of a model."""
+"""MLflow: its runs, registered models and their files."""

@@ -1,4 +1,4 @@
-"""Trials of a model's parameters, and the model that they chose."""
+"""The result of a search: its trials, and the model that they chose."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ from keyfold.models.model import ModelConf
 
 
 class Trial(NamedTuple):
-    """One of them: `value` of the metric where it is complete, `why` it failed where it did. `state`: Optuna's word for it."""
+    """A trial: the metric if it is complete (`value`), the message if it failed (`why`), and Optuna's name of its state."""
 
     place: int  # from 0, in the order of the search
     params: dict[str, Any]
@@ -16,7 +16,7 @@ class Trial(NamedTuple):
 
 
 class TuningResult(NamedTuple):
-    """The model with the best parameters, all trials, best first, and each parameter's share of the importance (maybe none)."""
+    """The model with the best parameters, all trials, best first, and each parameter's share of the importance (may be empty)."""
 
     model: ModelConf
     metric: str

@@ -1,1 +1,1 @@
-"""From labelled rows to a registered model: the rows of the train fold, a model that learns from them, trials, and what is said of it."""
+"""Training: from labelled rows to a measured and registered model, with trials of its parameters."""

@@ -1,4 +1,4 @@
-"""What features are worth: the same model trained without them, and measured on the same rows of the test fold."""
+"""Ablation: what features gain, measured by the same model trained without them, on the same rows of the test fold."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from keyfold.conf.train import Train
     from keyfold.training.arrays import ArrayRows
 
-MOST_NAMES = ("roc_auc", "log_loss", "rmse", "mae", "r2")  # of those that were measured
+METRICS = ("roc_auc", "log_loss", "rmse", "mae", "r2")  # that are shown, of those that were measured
 
 
 class Ablation(NamedTuple):
-    """The metrics of the model without some features; `gain`: those of the model with them, less these."""
+    """The metrics of the model without some features; `gain`: those of the full model minus these."""
 
     without: list[str]
     metrics: dict[str, Metric]
@@ -33,18 +33,18 @@ class Ablation(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For MLflow, whose names have few signs and at most 250 of them."""
+        """A name that MLflow accepts: few special characters, and at most 250 in all."""
         plain = re.sub(r"[^\w. -]", lambda sign: f"_{ord(sign[0]):x}_", ".".join(self.without))
         return f"test_without_{plain if len(plain) < 200 else digests.digest(plain)}"
 
     @property
     def measured(self) -> dict[str, Metric]:
-        """Both under one roof."""
+        """Metrics and gains (`<name>_gain`) together."""
         return self.metrics | {f"{name}_gain": metric for name, metric in self.gain.items()}
 
 
 def without_features(spec: Spec, without: Sequence[str]) -> Spec:
-    """The spec without some features, of the columns that the others take (ConfError as for `left`)."""
+    """The spec without some features, with the columns that the others take (ConfError as for `remaining_features`)."""
     kept = {
         name: spec.features[name]
         for name in remaining_features({name: kind for name, (kind, _) in spec.features.items()}, without)
@@ -56,30 +56,33 @@ def without_features(spec: Spec, without: Sequence[str]) -> Spec:
 def measure_ablation(
     model: Model,
     train: "Train",
-    learnt: "ArrayRows",
+    learn: "ArrayRows",
     test: "ArrayRows",
     weight: "npt.NDArray[np.float64] | None",
     without: list[str],
 ) -> Ablation:
-    """Trains the model's estimator once more, without some features, and measures what they gain."""
+    """Trains the model's estimator without some features, and measures what they gain; `weight` is that of the rows `learn`."""
     spec, classes = without_features(model.spec, without), model.label.classes
     assert train.model.sklearn is not None
-    estimator = train.model.sklearn.fit(spec, learnt.arrays, learnt.y, weight, train.seed)
+    estimator = train.model.sklearn.fit(spec, learn.arrays, learn.y, weight, train.seed)
     arrays = test.arrays
-    full, less = (made.probability(arrays) if classes else made.value(arrays) for made in (model.estimator, estimator))
-    of = metrics.classification_metrics if classes else metrics.regression_metrics
-    found = of(test.y, less, order=test.order), metrics.metric_differences(test.y, full, less, order=test.order, classes=classes)
-    return Ablation(without, *({name: metric for name, metric in one.items() if name in MOST_NAMES} for one in found))
+    full, less = (e.probability(arrays) if classes else e.value(arrays) for e in (model.estimator, estimator))
+    measure = metrics.classification_metrics if classes else metrics.regression_metrics
+    measured = measure(test.y, less, order=test.order)
+    gain = metrics.metric_differences(test.y, full, less, order=test.order, classes=classes)
+    return Ablation(without, *({name: metric for name, metric in one.items() if name in METRICS} for one in (measured, gain)))
 
 
-def ablations_section(found: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> PageSection:
-    """What features gain: (their names, and by metric its value with all features, without these, and the difference)."""
-    cells = [(comma_list(list(names)), METRIC_NAMES.get(n, n), *three) for names, of in found for n, three in of.items()]
-    caption = "The same model, trained without some features, on the same rows of the test fold. The difference is that of both "
-    caption += f"models on the same draws of rows. {ARROWS}"
-    told = html_table(["without", "metric", "all features", "without these", "difference"], cells, caption=caption)
-    first = next((name for _, of in found for name in of), "")
-    gains = {comma_list(list(names)): of[first][2] for names, of in found if not isnan(of[first][2].value)}
+def ablations_section(ablations: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> PageSection:
+    """What features gain: their names, and by metric its value with all features, without these, and the difference."""
+    cells = [(comma_list(list(names)), METRIC_NAMES.get(n, n), *three) for names, of in ablations for n, three in of.items()]
+    caption = (
+        "The same model trained without some features, on the same rows of the test fold. The difference compares both models on "
+    )
+    caption += f"the same bootstrap draws. {ARROWS}"
+    table = html_table(["without", "metric", "all features", "without these", "difference"], cells, caption=caption)
+    first = next((name for _, of in ablations for name in of), "")
+    gains = {comma_list(list(names)): of[first][2] for names, of in ablations if not isnan(of[first][2].value)}
     label = METRIC_NAMES.get(first, first).rstrip(" ↑↓")
-    said = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
-    return PageSection("What features gain", told + (interval_figure(gains, 0, "no gain", *said) if gains else ""), "features")
+    texts = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
+    return PageSection("What features gain", table + (interval_figure(gains, 0, "no gain", *texts) if gains else ""), "features")

@@ -1,12 +1,14 @@
-"""Rows on the driver, as Arrow, and what they weigh; where they would take too much memory, a sample of them."""
+"""Labelled rows on the driver as Arrow, a sample of them if they would take too much memory, and their weights."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from keyfold.conf.data import Data
 from keyfold.conf.train import Train
 from keyfold.core import hashing
 from keyfold.core.names import FOLD, FOLDS, LABEL, NUMBER, ORDER, PART, WEIGHT
@@ -22,129 +24,127 @@ from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.models.model import Model
 
 if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+    from keyfold.conf.use_case import Conf
     from keyfold.runtime.run import Run
 
-BAG = 16  # cells that a bag is taken to have
+BAG = 16  # assumed number of cells of a feature without a fixed length
 
 
 class ArrayRows(NamedTuple):
-    """Rows on the driver, in an order that does not depend on the cluster."""
+    """Rows on the driver, ordered by the hash of their key, so independently of the cluster."""
 
     table: pa.Table
     spec: Spec
 
     def fold(self, name: str) -> "ArrayRows":
-        """The rows of a fold."""
+        """The rows of one fold."""
         return ArrayRows(self.table.filter(pa.compute.equal(self.table[FOLD], name)), self.spec)
 
     @property
-    def inside(self) -> "ArrayRows":
+    def outside_test(self) -> "ArrayRows":
         """The rows outside the test fold."""
         return ArrayRows(self.table.filter(pa.compute.not_equal(self.table[FOLD], "test")), self.spec)
 
     @property
     def arrays(self) -> FeatureArrays:
-        """The features."""
+        """The features, an array each."""
         return self.spec.arrays(self.table)
 
     @property
     def y(self) -> npt.NDArray[Any]:
-        """The label: booleans for a class, else doubles."""
+        """The label (n): booleans for classes, else doubles."""
         return self.table[LABEL].to_numpy()
 
     @property
     def few(self) -> int:
-        """Rows of the smaller class, or of all where the label is a number."""
+        """Number of rows of the smaller class; of all rows if the label is a number."""
         return min(int(self.y.sum()), int((~self.y).sum())) if self.y.dtype == bool else len(self.y)
 
     @property
     def order(self) -> npt.NDArray[np.int64]:
-        """What identifies a row."""
+        """The hash of each row's key (n)."""
         return self.table[ORDER].to_numpy()
 
 
 def measure_model(model: Model, rows: ArrayRows) -> dict[str, Metric]:
-    """The metrics of a model on rows."""
+    """The metrics of a model on some rows, by name."""
     if model.label.classes:
         return metrics.classification_metrics(rows.y, model.estimator.probability(rows.arrays), order=rows.order)
     return metrics.regression_metrics(rows.y, model.estimator.value(rows.arrays), order=rows.order)
 
 
-def network_inputs(run: "Run", found: LabelledRows) -> tuple[list[str], tuple[float, float]]:
-    """What a network's training needs besides: the columns that identify a row, and the weights of the classes."""
-    assert run.conf.train is not None
-    return identifying_columns(run), class_weights(run.conf.train, found) or (1.0, 1.0)
+def collect_rows(run: "Run", spec: Spec, rows: LabelledRows) -> tuple[ArrayRows, float]:
+    """The rows with their features, and the share of all rows that they are (0 to 1).
 
-
-def collect_rows(run: "Run", spec: Spec, found: LabelledRows) -> tuple[ArrayRows, float]:
-    """The rows with features on the driver, those of the train fold out of fold; where they would take too much memory, a sample by the key's hash."""
+    Features of the train fold are computed out of fold. If all rows would take too much memory, the hash of the key chooses a sample.
+    """
     conf = run.conf
-    extra = {c: col(c).cast("string") for c in conf.report.slices} | (
-        {conf.report.truth: col(conf.report.truth)} if conf.report.truth else {}
-    )
-    _check_extra(found, extra)
-    order = key_hash(found.rows, identifying_columns(run), "order")
-    parts = sample_share(run, spec, found)
+    assert conf.train is not None
+    columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: key_hash(rows.rows, identifying_columns(conf.data), "order")}
+    columns |= {WEIGHT: col(WEIGHT)} if rows.imputations else {}
+    columns |= {f"keyfold_extra:{name}": column for name, column in _extra_columns(conf, rows.rows.columns).items()}
+    parts = sample_share(conf.train, spec, rows)
     share = parts / hashing.PARTS
-    rows = found.rows.where(col(FOLD).isin(*_taken(run)))
+    frame = rows.rows.where(col(FOLD).isin(*_collected_folds(conf.train)))
     if share < 1:
-        rows = rows.where(sample_place(rows, identifying_columns(run), "sample") < F.lit(parts))
+        frame = frame.where(sample_place(frame, identifying_columns(conf.data), "sample") < F.lit(parts))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
-    extra |= {NUMBER: col(NUMBER)} if conf.split.folds else {}
-    columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: order} | ({WEIGHT: col(WEIGHT)} if found.imputations else {})
-    columns |= {f"keyfold_extra:{n}": column for n, column in extra.items()}
-    table = spec.out_of_fold(PART).transform(rows, [column.alias(name) for name, column in columns.items()]).toArrow()
+    table = spec.out_of_fold(PART).transform(frame, [column.alias(name) for name, column in columns.items()]).toArrow()
     return ArrayRows(table.sort_by([(ORDER, "ascending")]), spec), share
 
 
-def identifying_columns(run: "Run") -> list[str]:
-    """The columns that tell rows apart: the key, and data.time."""
-    data = run.conf.data
+def identifying_columns(data: Data) -> list[str]:
+    """The columns that identify a row: the key, and data.time."""
     return [*data.key, *([data.time] if data.time and data.time not in data.key else [])]
 
 
-def _check_extra(found: LabelledRows, extra: dict[str, Any]) -> None:
+def _extra_columns(conf: "Conf", columns: Sequence[str]) -> dict[str, "Column"]:
+    """Columns that the page needs, and the part of cross-validation (DataError if the table has no such column)."""
+    extra = {name: col(name).cast("string") for name in conf.report.slices}
+    extra |= {conf.report.truth: col(conf.report.truth)} if conf.report.truth else {}
     for name in extra:
-        if name not in found.rows.columns:
-            raise DataError(f"report: the table has no column `{name}`{suggestion(name, found.rows.columns)}")
+        if name not in columns:
+            raise DataError(f"report: the table has no column `{name}`{suggestion(name, columns)}")
+    return extra | ({NUMBER: col(NUMBER)} if conf.split.folds else {})
 
 
-def _taken(run: "Run") -> tuple[str, ...]:
-    """The folds whose rows come to the driver; a network reads the train fold from files."""
-    return ("validation", "test") if run.conf.train and run.conf.train.model.torch else FOLDS
+def _collected_folds(train: Train) -> tuple[str, ...]:
+    """The folds that are collected on the driver; a network reads the train fold from files."""
+    return ("validation", "test") if train.model.torch else FOLDS
 
 
-def sample_share(run: "Run", spec: Spec, found: LabelledRows) -> int:
-    """Of a million parts of the rows, how many fit into the driver's share of the memory."""
-    assert run.conf.train is not None
-    rows = sum(found.count_in(fold) for fold in _taken(run))
-    # A cell as Arrow, as a column of a sparse matrix, and once more while that is made.
-    needed = rows * sum(out.length or BAG for out in spec.outs.values()) * (8 + 12 + 12)
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * run.conf.train.memory_share
-    return round(min(1.0, there / max(1, needed)) * hashing.PARTS)
+def sample_share(train: Train, spec: Spec, rows: LabelledRows) -> int:
+    """How many millionths of the rows fit into the driver's share of the memory."""
+    count = sum(rows.count_in(fold) for fold in _collected_folds(train))
+    # A cell as Arrow, as a column of a sparse matrix, and a copy while that is built.
+    needed = count * sum(out.length or BAG for out in spec.outs.values()) * (8 + 12 + 12)
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * train.memory_share
+    return round(min(1.0, available / max(1, needed)) * hashing.PARTS)
 
 
-def class_weights(train: Train, found: LabelledRows) -> tuple[float, float] | None:
-    """Of the negative and the positive class."""
-    label = found.label
+def class_weights(train: Train, rows: LabelledRows) -> tuple[float, float] | None:
+    """The weights of the negative and the positive class; None if the conf sets none or the label is a number."""
+    label = rows.label
     if train.class_weight is None or not label.classes:
         return None
     if train.class_weight == "balanced":
-        share = found.counts.get(("train", label.positive), 0) / found.count_in("train")
+        share = rows.counts.get(("train", label.positive), 0) / rows.count_in("train")
         return 0.5 / (1 - share), 0.5 / share
-    given = {str(key): value for key, value in train.class_weight.items()}
-    negative, positive = (given.get(spark_text(value), np.nan) for value in (label.negative, label.positive))
-    if np.isnan([negative, positive]).any() or len(given) != 2:
+    weights = {str(name): weight for name, weight in train.class_weight.items()}
+    negative, positive = (weights.get(spark_text(value), np.nan) for value in (label.negative, label.positive))
+    if np.isnan([negative, positive]).any() or len(weights) != 2:
         raise ConfError(
-            f"train.class_weight must have the classes {spark_text(label.negative)} and {spark_text(label.positive)} (got {', '.join(given)})"
+            f"train.class_weight must have the classes {spark_text(label.negative)} and {spark_text(label.positive)} (got {', '.join(weights)})"
         )
     return negative, positive
 
 
-def row_weights(learnt: ArrayRows, weights: tuple[float, float] | None) -> npt.NDArray[np.float64] | None:
-    """The weights of classes times those of the rows' layouts, where there are any."""
-    weight = None if weights is None else np.where(learnt.y, weights[1], weights[0])
-    if WEIGHT not in learnt.table.column_names:
-        return weight
-    of_rows = learnt.table[WEIGHT].to_numpy()
-    return of_rows if weight is None else of_rows * weight
+def row_weights(rows: ArrayRows, weights: tuple[float, float] | None) -> npt.NDArray[np.float64] | None:
+    """The weight of each row (n): that of its class times that of its layout; None if there are neither."""
+    of_class = None if weights is None else np.where(rows.y, weights[1], weights[0])
+    if WEIGHT not in rows.table.column_names:
+        return of_class
+    of_layout = rows.table[WEIGHT].to_numpy()
+    return of_layout if of_class is None else of_layout * of_class

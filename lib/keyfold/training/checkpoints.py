@@ -1,4 +1,4 @@
-"""Checkpoints of a training: folders that are there as a whole or not at all, in safetensors and JSON."""
+"""Checkpoints of a training, in safetensors and JSON; each folder is complete or absent."""
 
 import json
 import os
@@ -14,93 +14,95 @@ if TYPE_CHECKING:
 
 
 class Checkpoint(NamedTuple):
-    """Parameters and the optimizer's state by name, and JSON: where in the data it is, and what came of it."""
+    """The tensors of the network and the optimizer by name, and the position and history of the training as JSON."""
 
     tensors: "dict[str, Tensor]"
     state: dict[str, Any]
 
 
 class Checkpoints:
-    """Those in a folder: the last `keep`, and the one of the least validation loss. Written by a thread, one after another."""
+    """The checkpoints in a folder: the last `keep`, and the one with the lowest validation loss. A thread writes them in turn."""
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
-        self._writing: threading.Thread | None = None
-        self._failed: list[BaseException] = []
+        self._writer: threading.Thread | None = None
+        self._errors: list[BaseException] = []
 
-    def write(self, step: int, found: Checkpoint) -> None:
-        """Returns as soon as the tensors are copied."""
-        copied = Checkpoint({name: t.detach().cpu().clone().contiguous() for name, t in found.tensors.items()}, found.state)
+    def write(self, step: int, checkpoint: Checkpoint) -> None:
+        """Starts to write a checkpoint; returns once its tensors are copied (OSError if the former one could not be written)."""
+        tensors = {name: t.detach().cpu().clone().contiguous() for name, t in checkpoint.tensors.items()}
         self.wait()
-        self._writing = threading.Thread(target=self._write, args=(step, copied), daemon=True)
-        self._writing.start()
+        self._writer = threading.Thread(target=self._write, args=(step, Checkpoint(tensors, checkpoint.state)), daemon=True)
+        self._writer.start()
 
     def wait(self) -> None:
-        """Until what was given is on the disk (OSError where it could not be written)."""
-        if self._writing is not None:
-            self._writing.join()
-        if self._failed:
-            raise self._failed.pop()
+        """Waits until the last checkpoint is on disk (OSError if it could not be written)."""
+        if self._writer is not None:
+            self._writer.join()
+        if self._errors:
+            raise self._errors.pop()
 
-    def _write(self, step: int, found: Checkpoint) -> None:
+    def _write(self, step: int, checkpoint: Checkpoint) -> None:
         from safetensors.torch import save_file
 
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            aside = self.folder / f".writing-{step}-{os.getpid()}"
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir()
-            save_file(found.tensors, aside / "tensors.safetensors")
-            (aside / "state.json").write_text(json.dumps(found.state), "utf-8")
-            for path in (*aside.iterdir(), aside):
+            staged = self.folder / f".writing-{step}-{os.getpid()}"
+            shutil.rmtree(staged, ignore_errors=True)
+            staged.mkdir()
+            save_file(checkpoint.tensors, staged / "tensors.safetensors")
+            (staged / "state.json").write_text(json.dumps(checkpoint.state), "utf-8")
+            for path in (*staged.iterdir(), staged):
                 _flush(path)
-            at = self.folder / f"step-{step:09d}"
-            shutil.rmtree(at, ignore_errors=True)  # of a run before, whose steps this one takes again
-            aside.rename(at)
+            target = self.folder / f"step-{step:09d}"
+            shutil.rmtree(target, ignore_errors=True)  # of an earlier run, whose steps this one repeats
+            staged.rename(target)
             _flush(self.folder)
             self._prune()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the next one is written
-            self._failed.append(error)
+        except BaseException as error:  # noqa: BLE001 - it is raised by the next `write` or `wait`
+            self._errors.append(error)
 
     def _prune(self) -> None:
         best = self.best
-        for path in self._there[: -self.keep]:
+        for path in self._complete[: -self.keep]:
             if path != best:
                 shutil.rmtree(path)
 
     @property
-    def _there(self) -> list[Path]:
+    def _complete(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"))
 
     @property
     def last(self) -> Path | None:
-        """The newest."""
-        return max(self._there, default=None)
+        """The newest checkpoint."""
+        return max(self._complete, default=None)
 
     @property
     def best(self) -> Path | None:
-        """That of the least validation loss, where there is one."""
-        measured = [(checkpoint_state(path).get("validation"), path) for path in self._there]
+        """The checkpoint with the lowest validation loss, None if no loss was measured."""
+        measured = [(checkpoint_state(path).get("validation"), path) for path in self._complete]
         return min(((loss, path) for loss, path in measured if loss is not None), default=(None, None))[1]
 
     def clear(self) -> None:
-        """Takes all away."""
+        """Deletes all checkpoints."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """What `write` wrote (DataError where it is damaged)."""
+    """Reads a checkpoint (DataError if it is damaged)."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return Checkpoint(load_file(path / "tensors.safetensors"), checkpoint_state(path))
     except (OSError, ValueError, SafetensorError) as error:
-        raise DataError(f"the checkpoint {path} is damaged ({error}); take it away, and an older one is gone on from") from error
+        raise DataError(
+            f"the checkpoint {path} is damaged ({error}); delete it, and training resumes from an older one"
+        ) from error
 
 
 def checkpoint_state(path: Path) -> dict[str, Any]:
-    """Where in the data it is, and what came of it."""
+    """The position and history of a training at a checkpoint."""
     return json.loads((path / "state.json").read_text("utf-8"))  # type: ignore[no-any-return]
 
 

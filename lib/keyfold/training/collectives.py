@@ -1,4 +1,4 @@
-"""What the training loop needs of the processes that train together: sums over all, and the tensors of the first."""
+"""Collective operations over the processes that train one network: sums over all, and broadcasts from the first."""
 
 import time
 from collections.abc import Sequence
@@ -10,33 +10,33 @@ if TYPE_CHECKING:
 
 
 class Collective(Protocol):
-    """Processes that train one network: this one is number `rank` of `size`."""
+    """Processes that train one network; this one is number `rank` of `size`."""
 
     rank: int
     size: int
-    local: int  # among those of its host
+    local: int  # number among the ranks of its host
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
-        """Puts the sums over all ranks in their place."""
+        """Sums tensors over all ranks, in place."""
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:
-        """Puts those of rank 0 in their place."""
+        """Copies the tensors of rank 0 to all ranks, in place."""
 
 
 class SingleProcess:
-    """One process by itself."""
+    """One process without others."""
 
     rank, size, local = 0, 1, 0
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
-        """They are the sums."""
+        """Leaves the tensors as they are."""
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:
-        """They are those of rank 0."""
+        """Leaves the tensors as they are."""
 
 
 class Horovod:
-    """One of the processes that Horovod started; sums and broadcasts are Horovod's own (its HorovodInternalError where a process is lost)."""
+    """One of the processes that Horovod started. Operations raise HorovodInternalError if a process is lost."""
 
     def __init__(self) -> None:
         import horovod.torch as hvd
@@ -45,27 +45,27 @@ class Horovod:
         self._hvd, self.rank, self.size, self.local = hvd, hvd.rank(), hvd.size(), hvd.local_rank()
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
-        """Sums tensors of each type and device as one group. Tensors on a GPU go through the host's memory unless Horovod has NCCL."""
+        """Sums the tensors of each type and device as one group. Those on a GPU go through host memory unless Horovod has NCCL."""
         hosted = self._hosted(tensors)
-        groups = [list(some) for _, some in groupby(hosted, key=lambda t: (t.dtype, t.device))]
-        # A name that was there before lets Horovod skip its negotiation.
-        names = [f"{some[0].dtype}-{some[0].device}-{len(some)}-{sum(t.numel() for t in some)}" for some in groups]
+        groups = [list(group) for _, group in groupby(hosted, key=lambda t: (t.dtype, t.device))]
+        # Horovod skips its negotiation for a name that it has seen before.
+        names = [f"{group[0].dtype}-{group[0].device}-{len(group)}-{sum(t.numel() for t in group)}" for group in groups]
         self._wait(
             [
-                self._hvd.grouped_allreduce_async_(some, op=self._hvd.Sum, name=name)
-                for some, name in zip(groups, names, strict=True)
+                self._hvd.grouped_allreduce_async_(group, op=self._hvd.Sum, name=name)
+                for group, name in zip(groups, names, strict=True)
             ]
         )
         _copy_back(tensors, hosted)
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:
-        """Sends the tensors of rank 0 to all ranks."""
+        """Copies the tensors of rank 0 to all ranks, in place."""
         hosted = self._hosted(tensors)
         self._wait([self._hvd.broadcast_async_(t, 0, name=f"first-{i}-{t.numel()}") for i, t in enumerate(hosted)])
         _copy_back(tensors, hosted)
 
     def _hosted(self, tensors: "Sequence[Tensor]") -> "list[Tensor]":
-        """The tensors where Horovod can reach them; a tensor that is already there is itself."""
+        """The tensors where Horovod can reach them; one that it can reach already is not copied."""
         return [t.contiguous() if self._hvd.nccl_built() else t.cpu().contiguous() for t in tensors]
 
     def _wait(self, handles: list[Any]) -> None:

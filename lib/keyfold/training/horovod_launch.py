@@ -1,6 +1,6 @@
-"""Ranks as Spark tasks, by Horovod; where one is lost, all begin again from the last checkpoint.
+"""Launches ranks as Spark tasks with Horovod; if one is lost, all restart from the last checkpoint.
 
-Each rank shares the state folder with the driver: there the first one tells how far it is, and any one why it ended.
+All ranks and the driver share the state folder: rank 0 sends its progress through it, and each rank the reason why it ended.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 RETRIES = 3
-SILENCE = 30  # seconds without a word from a rank after which the others take it for lost
-_SILENT = "another one does not answer"
-_GRACE = 10  # seconds that the others then have to end by themselves
+SILENCE = 30  # seconds without a message from a rank after which the others take it for lost
+_SILENT = "another rank is not responding"
+_GRACE = 10  # seconds that the other ranks then have to end by themselves
 _SETTINGS = {
     "HOROVOD_GLOO_TIMEOUT_SECONDS": str(SILENCE),
     "HOROVOD_STALL_CHECK_TIME_SECONDS": str(SILENCE),
@@ -34,43 +34,55 @@ _SETTINGS = {
 
 
 def run_ranks(
-    run: "Run", ranks: int, interface: str | None, folder: Path, work: Callable[[], Any], told: Callable[[Any], None]
+    run: "Run", ranks: int, interface: str | None, folder: Path, work: Callable[[], Any], report: Callable[[Any], None]
 ) -> Any:
-    """What rank 0 returns of `work`, which all ranks run; what it gives to `tell` comes to `told`.
+    """Runs `work` on all ranks and returns the result of rank 0; `report` gets each message that rank 0 sends to the driver.
 
-    Errors of the conf or the data are those of the ranks; PromiseError where ranks are lost again and again.
+    Raises a ConfError or DataError of a rank, and PromiseError if ranks are lost again and again.
     """
-    import horovod.spark
-
     folder.mkdir(parents=True, exist_ok=True)
-    nics = {_interface(run.spark, ranks, interface, folder)}
-    settings = _SETTINGS | {key: value for key, value in os.environ.items() if key.startswith("HOROVOD_")}
+    interface = _choose_interface(run.spark, ranks, interface, folder)
     for attempt in range(RETRIES + 1):
-        for left in folder.glob("lost-*"):
-            left.unlink()
-        (folder / "told").unlink(missing_ok=True)
-        began = time.monotonic()
+        _remove_messages(folder)
+        start = time.monotonic()
         try:
-            with open(folder / "output", "a", encoding="utf-8") as output, _watched(folder, told, output):
-                found: list[Any] = horovod.spark.run(
-                    _Rank(work, folder), num_proc=ranks, use_gloo=True, nics=nics, verbose=0, env=settings,
-                    executable=os.environ.get("PYSPARK_PYTHON", sys.executable),
-                    stdout=output, stderr=output,
-                )  # fmt: skip
-            return found[0]
+            return _launch(ranks, interface, folder, work, report)
         except Exception as error:
-            why = _why(folder) or (str(error).strip() or repr(error)).splitlines()[-1]
+            reason = _read_reason(folder) or (str(error).strip() or repr(error)).splitlines()[-1]
             if attempt == RETRIES:
-                raise PromiseError(
-                    f"train: a rank was lost {attempt + 1} times, the last time after {time.monotonic() - began:.0f} s ({why}); what the ranks "
-                    f"said is in {folder / 'output'}. `train` again goes on from the last checkpoint"
-                ) from error
-            run.say(f"a rank was lost ({why}); all begin again from the last checkpoint, {RETRIES - attempt} times at most")
+                raise _lost_error(folder, attempt + 1, time.monotonic() - start, reason) from error
+            run.say(f"a rank was lost ({reason}); all ranks restart from the last checkpoint, {RETRIES - attempt} times at most")
     raise AssertionError
 
 
+def _launch(ranks: int, interface: str, folder: Path, work: Callable[[], Any], report: Callable[[Any], None]) -> Any:
+    import horovod.spark
+
+    settings = _SETTINGS | {key: value for key, value in os.environ.items() if key.startswith("HOROVOD_")}
+    with open(folder / "output", "a", encoding="utf-8") as output, _watched(folder, report, output):
+        results: list[Any] = horovod.spark.run(
+            _Rank(work, folder), num_proc=ranks, use_gloo=True, nics={interface}, verbose=0, env=settings,
+            executable=os.environ.get("PYSPARK_PYTHON", sys.executable),
+            stdout=output, stderr=output,
+        )  # fmt: skip
+    return results[0]
+
+
+def _remove_messages(folder: Path) -> None:
+    for path in folder.glob("lost-*"):
+        path.unlink()
+    (folder / "messages").unlink(missing_ok=True)
+
+
+def _lost_error(folder: Path, attempts: int, seconds: float, reason: str) -> PromiseError:
+    return PromiseError(
+        f"train: a rank was lost {attempts} times, the last time after {seconds:.0f} s ({reason}); the output of the ranks is in "
+        f"{folder / 'output'}. Run `train` again, and it resumes from the last checkpoint"
+    )
+
+
 class _Rank:
-    """What a rank runs: the work, with a word of why it ended where it fails."""
+    """The function that each rank runs: the work; if it fails, the reason is written to the folder."""
 
     def __init__(self, work: Callable[[], Any], folder: Path) -> None:
         self.work, self.folder = work, folder
@@ -80,46 +92,46 @@ class _Rank:
             return self.work()
         except BaseException as error:
             text = str(error) if isinstance(error, KeyfoldError) else repr(error)
-            if type(error).__name__ == "HorovodInternalError":  # of all the others, too
+            if type(error).__name__ == "HorovodInternalError":  # every other rank raises it, too
                 text = _SILENT
-            said = {"kind": type(error).__name__ if isinstance(error, KeyfoldError) else "", "text": text}
-            (self.folder / f"lost-{os.environ.get('HOROVOD_RANK', '')}").write_text(json.dumps(said), "utf-8")
+            reason = {"kind": type(error).__name__ if isinstance(error, KeyfoldError) else "", "text": text}
+            (self.folder / f"lost-{os.environ.get('HOROVOD_RANK', '')}").write_text(json.dumps(reason), "utf-8")
             traceback.print_exc()
             raise
 
 
-def send_to_driver(folder: Path, said: Any) -> None:
-    """From rank 0 to the driver, as JSON."""
-    with open(folder / "told", "a", encoding="utf-8") as file:
-        file.write(json.dumps(said) + "\n")
+def send_to_driver(folder: Path, message: Any) -> None:
+    """Sends a message from rank 0 to the driver, as JSON."""
+    with open(folder / "messages", "a", encoding="utf-8") as file:
+        file.write(json.dumps(message) + "\n")
 
 
-def _why(folder: Path) -> str:
-    """The reason that a rank gave (its own error where it is the conf's or the data's)."""
-    given = []
+def _read_reason(folder: Path) -> str:
+    """Why a rank was lost, empty if none gave a reason; raises a rank's own ConfError or DataError."""
+    reasons = []
     for path in sorted(folder.glob("lost-*")):
-        with contextlib.suppress(ValueError):  # one that could not be written
-            given.append(json.loads(path.read_text("utf-8")))
-    for said in given:
+        with contextlib.suppress(ValueError):  # the rank was lost while it wrote
+            reasons.append(json.loads(path.read_text("utf-8")))
+    for reason in reasons:
         for kind in (ConfError, DataError):
-            if said["kind"] == kind.__name__:
-                raise kind(said["text"])
-    # That others do not answer is the least of reasons.
-    return min((said["text"].strip()[:200] for said in given), key=lambda text: text == _SILENT, default="")
+            if reason["kind"] == kind.__name__:
+                raise kind(reason["text"])
+    # That others do not respond is the least informative reason.
+    return min((reason["text"].strip()[:200] for reason in reasons), key=lambda text: text == _SILENT, default="")
 
 
 @contextlib.contextmanager
-def _watched(folder: Path, told: Callable[[Any], None], output: TextIO) -> Iterator[None]:
-    """Passes on what rank 0 tells; where a rank ended badly and others do not end (one is frozen), has Horovod kill them.
+def _watched(folder: Path, report: Callable[[Any], None], output: TextIO) -> Iterator[None]:
+    """Reports messages of rank 0. If a rank has failed and others do not end (one is frozen), lets Horovod kill them.
 
-    The stack trace of the thread in which Horovod ran its Spark job goes where the ranks' output does.
+    Stack traces of the thread in which Horovod runs its Spark job go to the output of the ranks.
     """
     from horovod.runner import gloo_run
 
     done, stop = threading.Event(), threading.Event()
-    thread = threading.Thread(target=_watch, args=(folder, told, done, stop), daemon=True)
-    # Horovod would take SIGINT and SIGTERM for itself, to set an event on which it kills the ranks; this is that event.
-    given, hook = gloo_run.register_shutdown_event, threading.excepthook
+    thread = threading.Thread(target=_watch, args=(folder, report, done, stop), daemon=True)
+    # Horovod would handle SIGINT and SIGTERM itself, to set an event on which it kills the ranks; `stop` is that event.
+    register, hook = gloo_run.register_shutdown_event, threading.excepthook
     gloo_run.register_shutdown_event = lambda: stop
     threading.excepthook = lambda of: traceback.print_exception(of.exc_type, of.exc_value, of.exc_traceback, file=output)
     thread.start()
@@ -129,57 +141,38 @@ def _watched(folder: Path, told: Callable[[Any], None], output: TextIO) -> Itera
         done.set()
         stop.set()
         thread.join()
-        gloo_run.register_shutdown_event, threading.excepthook = given, hook
+        gloo_run.register_shutdown_event, threading.excepthook = register, hook
 
 
-def _watch(folder: Path, told: Callable[[Any], None], done: threading.Event, stop: threading.Event) -> None:
-    place, lost, ended = 0, 0.0, False
+def _watch(folder: Path, report: Callable[[Any], None], done: threading.Event, stop: threading.Event) -> None:
+    position, lost_at, ended = 0, 0.0, False
     while not ended:
         ended = done.wait(0.3)
-        with contextlib.suppress(FileNotFoundError), open(folder / "told", encoding="utf-8") as file:
-            file.seek(place)
+        with contextlib.suppress(FileNotFoundError), open(folder / "messages", encoding="utf-8") as file:
+            file.seek(position)
             for line in iter(file.readline, ""):
                 if line.endswith("\n"):
-                    told(json.loads(line))
-                    place = file.tell()
+                    report(json.loads(line))
+                    position = file.tell()
         if any(folder.glob("lost-*")):
-            lost = lost or time.monotonic()
-            if time.monotonic() - lost > _GRACE:
+            lost_at = lost_at or time.monotonic()
+            if time.monotonic() - lost_at > _GRACE:
                 stop.set()
 
 
-# --- before anything starts ---
+# --- checks before the launch ---
 
 
-def _interface(spark: "SparkSession", ranks: int, wanted: str | None, folder: Path) -> str:
-    """The network interface of all ranks and the driver (ConfError where they cannot train together)."""
-    context = spark.sparkContext
-    conf = context.getConf()
-    there = parallel_tasks(spark) if (context.master or "").startswith("local") else context.defaultParallelism
-    there //= int(conf.get("spark.task.cpus", "1") or 1)
-    if there < ranks:
-        raise ConfError(f"train.ranks is {ranks}, and Spark runs {there} tasks at once; take fewer ranks, or more cores")
-    if conf.get("spark.dynamicAllocation.enabled", "false") == "true":
-        raise ConfError(
-            "train.ranks: with spark.dynamicAllocation.enabled Spark may take a rank's executor away; submit with "
-            "--conf spark.dynamicAllocation.enabled=false"
-        )
-    mark = folder / "preflight"
-    mark.write_text("", "utf-8")
-    try:
-        tasks = context.parallelize(range(ranks), ranks).barrier()  # all at once, so on all hosts that ranks will be on
-        found = [_host(mark), *tasks.mapPartitions(lambda _: [_host(mark)]).collect()]
-    finally:
-        mark.unlink()
-    for said in found:
-        if said.error:
-            raise ConfError(f"train.ranks: on {said.name} Horovod cannot be used: {said.error}")
-        if not said.sees:
-            raise ConfError(f"train.ranks: {said.name} does not see {folder}; name a folder that all hosts share in KEYFOLD_HOME")
-    hosts = {said.name: said.interfaces for said in found}
-    common = set.intersection(*map(set, hosts.values()))
-    if len(hosts) > 1:  # of one address on two hosts, as lo and docker0: it leads nowhere
-        common = {name for name in common if len({some[name] for some in hosts.values()}) == len(hosts)}
+def _choose_interface(spark: "SparkSession", ranks: int, wanted: str | None, folder: Path) -> str:
+    """The network interface of the driver and all ranks (ConfError if they cannot train together)."""
+    _check_executors(spark, ranks)
+    hosts = _visit_hosts(spark, ranks, folder)
+    for host in hosts:
+        if host.error:
+            raise ConfError(f"train.ranks: Horovod cannot be used on {host.name}: {host.error}")
+        if not host.sees_folder:
+            raise ConfError(f"train.ranks: {host.name} does not see {folder}; name a folder that all hosts share in KEYFOLD_HOME")
+    common = _common_interfaces({host.name: host.interfaces for host in hosts}.values())
     if wanted is not None and wanted not in common:
         raise ConfError(
             f"train.interface: not all hosts have `{wanted}`; they have {', '.join(sorted(common)) or 'none in common'}"
@@ -189,16 +182,42 @@ def _interface(spark: "SparkSession", ranks: int, wanted: str | None, folder: Pa
     return wanted or ("lo" if "lo" in common else min(common))
 
 
+def _check_executors(spark: "SparkSession", ranks: int) -> None:
+    context = spark.sparkContext
+    conf = context.getConf()
+    tasks = parallel_tasks(spark) if (context.master or "").startswith("local") else context.defaultParallelism
+    tasks //= int(conf.get("spark.task.cpus", "1") or 1)
+    if tasks < ranks:
+        raise ConfError(f"train.ranks is {ranks}, and Spark runs {tasks} tasks at once; take fewer ranks, or more cores")
+    if conf.get("spark.dynamicAllocation.enabled", "false") == "true":
+        raise ConfError(
+            "train.ranks: with spark.dynamicAllocation.enabled Spark may remove the executor of a rank; submit with "
+            "--conf spark.dynamicAllocation.enabled=false"
+        )
+
+
 class _Host(NamedTuple):
-    """What a process finds where it runs: its interfaces that are up, with their addresses."""
+    """A host as one of its processes sees it: its name, why Horovod does not load, and the addresses of interfaces that are up."""
 
     name: str
     error: str
-    sees: bool
+    sees_folder: bool
     interfaces: dict[str, str]
 
 
-def _host(mark: Path) -> _Host:
+def _visit_hosts(spark: "SparkSession", ranks: int, folder: Path) -> list[_Host]:
+    """The hosts of the driver and of all ranks."""
+    marker = folder / "preflight"
+    marker.write_text("", "utf-8")
+    try:
+        # A barrier runs all tasks at once, so on all hosts that will have ranks.
+        tasks = spark.sparkContext.parallelize(range(ranks), ranks).barrier()
+        return [_inspect_host(marker), *tasks.mapPartitions(lambda _: [_inspect_host(marker)]).collect()]
+    finally:
+        marker.unlink()
+
+
+def _inspect_host(marker: Path) -> _Host:
     import socket
 
     error, interfaces = "", {}
@@ -206,9 +225,18 @@ def _host(mark: Path) -> _Host:
         import horovod.torch  # noqa: F401
         import psutil
 
-        up = {name for name, said in psutil.net_if_stats().items() if said.isup}
-        every = ((n, a) for n, some in psutil.net_if_addrs().items() for a in some)
-        interfaces = {name: said.address for name, said in every if name in up and said.family == socket.AF_INET}
-    except Exception as problem:  # noqa: BLE001 - a library that does not load may say so in any way
+        up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
+        addresses = ((name, address) for name, some in psutil.net_if_addrs().items() for address in some)
+        interfaces = {name: a.address for name, a in addresses if name in up and a.family == socket.AF_INET}
+    except Exception as problem:  # noqa: BLE001 - a library that fails to load may raise anything
         error = repr(problem)
-    return _Host(socket.gethostname(), error, mark.exists(), interfaces)
+    return _Host(socket.gethostname(), error, marker.exists(), interfaces)
+
+
+def _common_interfaces(hosts: Iterable[dict[str, str]]) -> set[str]:
+    """Names that all hosts have; not those with one address on several hosts, as lo and docker0, which connect nothing."""
+    hosts = list(hosts)
+    common = set.intersection(*map(set, hosts))
+    if len(hosts) == 1:
+        return common
+    return {name for name in common if len({host[name] for host in hosts}) == len(hosts)}

@@ -1,14 +1,14 @@
-"""The training loop: mini-batch descent over the global batches of all ranks, resumable at any step.
+"""The training loop: mini-batch gradient descent over the global batches of all ranks, resumable at any step.
 
-The gradient is that of the weighted loss over the global weight of the batch, so padding counts nothing and the number of ranks is of no
-matter. All randomness follows from the seed, the step and the stream. It needs the package torch.
+The gradient is that of the weighted loss divided by the weight of the global batch, so padding has no effect and neither has the number
+of ranks. All randomness follows from the seed, the step and the stream. Requires the package torch.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +32,12 @@ _LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-# Of the names of parameters, what a stage trains; none: all.
-SUM_PARTS: dict[str, set[str]] = {"output": {"output"}, "top": {"output", "dense"}, "all": set()}
+# The parameters that a stage trains, by a part of their name; an empty set: all.
+STAGE_PARTS: dict[str, set[str]] = {"output": {"output"}, "top": {"output", "dense"}, "all": set()}
 
 
 class TrainingData(NamedTuple):
-    """The plans of the folds, and what an example of each class (negative, positive) weighs."""
+    """The plans of both folds, and the weights of the negative and the positive class."""
 
     train: StreamPlan
     validation: StreamPlan
@@ -45,7 +45,7 @@ class TrainingData(NamedTuple):
 
 
 class EpochMetrics(NamedTuple):
-    """How it stands after an epoch: mean losses; `keys`: how many rows were taken in, and the sum of the hashes of their keys."""
+    """Mean losses of an epoch; `keys`: rows trained on so far, and the sum of the hashes of their keys modulo 2^64."""
 
     epoch: int
     step: int
@@ -55,7 +55,7 @@ class EpochMetrics(NamedTuple):
 
 
 class Training:
-    """A network, its optimizer, and where in the data it is."""
+    """A network, its optimizer, and the position in the data."""
 
     def __init__(self, module: nn.Module, loss: str, conf: "Loop", data: TrainingData, ranks: Collective) -> None:
         self.module, self.conf, self.data, self.ranks = module, conf, data, ranks
@@ -64,74 +64,76 @@ class Training:
         self.device = self.parameters[0].device
         self.mixed = conf.mixed_precision and self.device.type == "cuda"
         self.optimizer = _OPTIMIZERS[conf.optimizer](self.parameters, lr=conf.learning_rate, weight_decay=conf.weight_decay)
-        self.epoch = self.step = 0  # of the batch that is next; steps are counted over all epochs
-        self.lost, self.weight = self._nothing(), 0.0  # of this epoch so far; what is on a GPU is not waited for in each step
+        self.epoch = self.step = 0  # of the next batch; steps are counted over all epochs
+        # Of this epoch so far. The loss stays on its device, so that no step waits for a GPU.
+        self.loss_sum, self.weight_sum = self._zero(), 0.0
         self.keys = (0, 0)  # of all ranks
-        self.best, self.since = math.inf, 0
+        self.best_loss, self.epochs_since_best = math.inf, 0
         self._readers: dict[int, Reader] = {}
-        self.course: list[EpochMetrics] = []  # of all epochs, those before a checkpoint too
+        self.history: list[EpochMetrics] = []  # of all epochs, including those before a checkpoint
 
-    # --- from beginning to end ---
+    # --- the whole training ---
 
-    def run(self, checkpoints: Checkpoints, told: Callable[[EpochMetrics], None]) -> None:
-        """Trains until the last epoch, or until validation gets no better; then has the parameters of the best epoch."""
-        self._begin(checkpoints.last)
+    def run(self, checkpoints: Checkpoints, report: Callable[[EpochMetrics], None]) -> None:
+        """Trains until the last epoch or until patience runs out, then restores the parameters of the best epoch."""
+        self._start(checkpoints.last)
         try:
-            while self.epoch < self.conf.all_epochs and not self._waited:
-                self._stage()
+            while self.epoch < self.conf.all_epochs and not self._out_of_patience:
+                self._begin_stage()
                 for batch in self._steps():
                     self._descend(batch)
                     if self.step % self.conf.checkpoint_steps == 0 and self.step % self.data.train.steps:
                         self._write(checkpoints, {})
-                self._end_epoch(checkpoints, told)
+                self._end_epoch(checkpoints, report)
         finally:
             checkpoints.wait()
         if self.ranks.rank == 0 and (best := checkpoints.best):
-            self._take_network(read_checkpoint(best))
-        self._as_first()
+            self._restore_network(read_checkpoint(best))
+        self._broadcast_network()
 
-    def by_heart(self, batch: StreamBatch, steps: int, least: float) -> list[float]:
-        """The loss after each step of so many with one batch alone, until it is no more than `least`."""
-        self._stage()
+    def memorize(self, batch: StreamBatch, steps: int, target: float) -> list[float]:
+        """Trains on one batch alone; the loss after each step, until it is at most `target` or all steps are done."""
+        self._begin_stage()
         losses: list[float] = []
-        while len(losses) < steps and not (losses and losses[-1] <= least):
-            self.lost, self.weight = self._nothing(), 0.0
+        while len(losses) < steps and not (losses and losses[-1] <= target):
+            self.loss_sum, self.weight_sum = self._zero(), 0.0
             self._descend(batch)
-            losses.append(float(self.lost) / self.weight)
+            losses.append(float(self.loss_sum) / self.weight_sum)
         return losses
 
     @property
-    def _waited(self) -> bool:
-        return self.conf.patience is not None and self.since >= self.conf.patience
+    def _out_of_patience(self) -> bool:
+        return self.conf.patience is not None and self.epochs_since_best >= self.conf.patience
 
-    def _begin(self, last: Path | None) -> None:
-        """All ranks read the same checkpoint, or begin with the parameters of the first."""
-        if last is not None:
-            self._take(read_checkpoint(last))
+    def _start(self, checkpoint: Path | None) -> None:
+        """All ranks read the same checkpoint, or start with the parameters of rank 0."""
+        if checkpoint is not None:
+            self._restore(read_checkpoint(checkpoint))
         step = torch.tensor([self.step])
         self.ranks.broadcast([step])
-        if int(step) != self.step:  # a shared folder may be seen late
+        if int(step) != self.step:  # a shared folder may show new files late
             raise RuntimeError(
-                f"rank {self.ranks.rank} sees the checkpoint of step {self.step}, and the first that of {int(step)}"
+                f"rank {self.ranks.rank} sees the checkpoint of step {self.step}, and rank 0 that of step {int(step)}"
             )
-        if last is None:
-            self._as_first()
+        if checkpoint is None:
+            self._broadcast_network()
 
-    def _as_first(self) -> None:
-        """Has the parameters of rank 0, and what else belongs to the network."""
+    def _broadcast_network(self) -> None:
+        """Copies parameters and buffers of rank 0 to all ranks."""
         self.ranks.broadcast(list(self.module.state_dict().values()))
 
-    def _stage(self) -> None:
-        """Has the parts of the network move that the stage of this epoch trains."""
+    def _begin_stage(self) -> None:
+        """Lets only those parameters change that the stage of this epoch trains."""
         ends = accumulate(stage.epochs for stage in self.conf.all_stages)
         end, stage = next(pair for pair in zip(ends, self.conf.all_stages, strict=True) if self.epoch < pair[0])
-        self.rate, self.until = stage.learning_rate, end * self.data.train.steps
-        self.began = self.until - stage.epochs * self.data.train.steps
+        self.learning_rate, self.stage_end = stage.learning_rate, end * self.data.train.steps
+        self.stage_start = self.stage_end - stage.epochs * self.data.train.steps
+        parts = STAGE_PARTS[stage.trains]
         for name, parameter in self.module.named_parameters():
-            parameter.requires_grad_(not SUM_PARTS[stage.trains] or bool(SUM_PARTS[stage.trains] & set(name.split("."))))
+            parameter.requires_grad_(not parts or bool(parts & set(name.split("."))))
             if not parameter.requires_grad:
-                parameter.grad = None  # an optimizer moves what has a gradient, be it 0
-        self.moving = [p for p in self.parameters if p.requires_grad]
+                parameter.grad = None  # an optimizer moves every parameter that has a gradient, even a gradient of 0
+        self.trained = [p for p in self.parameters if p.requires_grad]
 
     def _steps(self) -> Iterator[StreamBatch]:
         return self._reader(self.data.train).batches(self.epoch, self.step % self.data.train.steps)
@@ -141,139 +143,149 @@ class Training:
             self._readers[id(plan)] = Reader(plan, self.ranks.rank, self.ranks.size)
         return self._readers[id(plan)]
 
-    def _end_epoch(self, checkpoints: Checkpoints, told: Callable[[EpochMetrics], None]) -> None:
-        validation = self.over(self.data.validation)
-        mean = float(self.lost) / self.weight
-        known = self.data.validation.rows > 0
-        if not math.isfinite(mean) or (known and not math.isfinite(validation)):
+    def _end_epoch(self, checkpoints: Checkpoints, report: Callable[[EpochMetrics], None]) -> None:
+        validation = self.mean_loss(self.data.validation)
+        loss = float(self.loss_sum) / self.weight_sum
+        validates = self.data.validation.rows > 0
+        if not math.isfinite(loss) or (validates and not math.isfinite(validation)):
             raise DataError(
-                f"train: the loss is {mean} after epoch {self.epoch + 1}, and {validation} in validation; "
+                f"train: the loss is {loss} after epoch {self.epoch + 1}, and {validation} in validation; "
                 "lower learning_rate in train.model.torch.loop, or set clip"
             )
-        if known:
-            self.since = 0 if validation < self.best else self.since + 1
-            self.best = min(validation, self.best)
-        self.course.append(EpochMetrics(self.epoch, self.step, mean, validation, self.keys))
-        told(self.course[-1])
+        if validates:
+            self.epochs_since_best = 0 if validation < self.best_loss else self.epochs_since_best + 1
+            self.best_loss = min(validation, self.best_loss)
+        self.history.append(EpochMetrics(self.epoch, self.step, loss, validation, self.keys))
+        report(self.history[-1])
         self.epoch += 1
-        self.lost, self.weight = self._nothing(), 0.0
-        self._write(checkpoints, {"validation": validation} if known else {})
+        self.loss_sum, self.weight_sum = self._zero(), 0.0
+        self._write(checkpoints, {"validation": validation} if validates else {})
 
     # --- a step ---
 
     def _descend(self, batch: StreamBatch) -> None:
+        """One step of the optimizer on the global batch of which `batch` is this rank's part."""
         self.module.train()
         count, keys = batch.keys
-        # In 32-bit parts, whose sums over ranks a double holds.
-        said = torch.tensor([0.0, count, keys & 0xFFFFFFFF, keys >> 32], dtype=torch.float64)
-        lost = self._nothing()
-        for streams, part in self._parts(batch):
-            if noise := getattr(self.module, "noise", None):
-                noise.at(self.data.train.seed, self.step, streams)
-            loss, weight = self._lost(part)
-            loss.backward()  # type: ignore[no-untyped-call]
-            lost += loss.detach().double()
-            said[0] += weight
-        for p in self.moving:
+        # The sum of hashes goes as two 32-bit halves, whose sums over ranks a double holds exactly.
+        sums = torch.tensor([0.0, count, keys & 0xFFFFFFFF, keys >> 32], dtype=torch.float64)
+        loss_sum = self._backward(batch, sums)
+        for p in self.trained:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        gradients = [p.grad for p in self.moving if p.grad is not None]
-        self.ranks.add([*gradients, lost, said])
-        weight, count, low, high = said.tolist()
-        self.lost += lost
-        self.weight += weight
+        gradients = [p.grad for p in self.trained if p.grad is not None]
+        self.ranks.add([*gradients, loss_sum, sums])
+        weight, count, low, high = sums.tolist()
+        self.loss_sum += loss_sum
+        self.weight_sum += weight
         self.keys = (self.keys[0] + int(count), (self.keys[1] + int(low) + (int(high) << 32)) % 2**64)
         self.step += 1
         if weight > 0:
-            self._move(gradients, weight)
+            self._update(gradients, weight)
         self.optimizer.zero_grad(set_to_none=False)
 
+    def _backward(self, batch: StreamBatch, sums: Tensor) -> Tensor:
+        """Adds up gradients over the parts of a batch, and their weight in sums[0]; the summed loss."""
+        loss_sum = self._zero()
+        for streams, part in self._parts(batch):
+            if noise := getattr(self.module, "noise", None):
+                noise.at(self.data.train.seed, self.step, streams)
+            loss, weight = self._weighted_loss(part)
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss_sum += loss.detach().double()
+            sums[0] += weight
+        return loss_sum
+
     def _parts(self, batch: StreamBatch) -> Iterator[tuple[range, Cells]]:
-        """The streams of a batch of this rank in as many parts as the conf says, each with its rows."""
+        """The batch in `accumulate` parts: the streams of each, and their rows."""
         streams = self.data.train.owned(self.ranks.rank, self.ranks.size)
         each, rows = len(streams) // self.conf.accumulate, len(batch.rows.cells) // len(streams)
         for i in range(0, len(streams), each):
             yield streams[i : i + each], batch.rows.part(i * rows, (i + each) * rows)
 
-    def _move(self, gradients: list[Tensor], weight: float) -> None:
+    def _update(self, gradients: list[Tensor], weight: float) -> None:
         for gradient in gradients:
             gradient.div_(weight)
         if self.conf.clip is not None:
-            nn.utils.clip_grad_norm_(self.moving, self.conf.clip)
+            nn.utils.clip_grad_norm_(self.trained, self.conf.clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * self._share()
+            group["lr"] = self.learning_rate * self._rate_factor()
         self.optimizer.step()
 
-    def _share(self) -> float:
-        """Of the learning rate, in each stage: rising over the warm-up, then as it is, or falling as a cosine."""
-        whole, step = self.until - self.began, self.step - self.began
-        warm = self.conf.warm_up * whole
-        if step < warm:
-            return step / warm
-        gone = (step - warm) / max(1.0, whole - warm)
-        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, gone)) if self.conf.decay == "cosine" else 1.0
+    def _rate_factor(self) -> float:
+        """Factor of the stage's learning rate: rises from 0 to 1 over the warm-up, then stays or decays as a cosine."""
+        steps, step = self.stage_end - self.stage_start, self.step - self.stage_start
+        warm_up = self.conf.warm_up * steps
+        if step < warm_up:
+            return step / warm_up
+        progress = (step - warm_up) / max(1.0, steps - warm_up)
+        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, progress)) if self.conf.decay == "cosine" else 1.0
 
-    def _nothing(self) -> Tensor:
+    def _zero(self) -> Tensor:
         return torch.zeros(1, dtype=torch.float64, device=self.device)
 
-    def _lost(self, rows: Cells) -> tuple[Tensor, Tensor]:
-        """The weighted loss, summed, and the weight."""
+    def _weighted_loss(self, rows: Cells) -> tuple[Tensor, Tensor]:
+        """The sum of the rows' weighted losses, and that of their weights."""
         label, weight = torch.from_numpy(rows.label), torch.from_numpy(rows.weight)
         negative, positive = self.data.weights
         if (negative, positive) != (1.0, 1.0):
             weight = weight * torch.where(label > 0, positive, negative)
-        there = torch.from_numpy(rows.cells).to(self.device, non_blocking=True)
-        indices, numbers = there[:, : rows.first], there[:, rows.first : -4].view(torch.float32)
+        cells = torch.from_numpy(rows.cells).to(self.device, non_blocking=True)
+        indices, numbers = cells[:, : rows.first], cells[:, rows.first : -4].view(torch.float32)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            found = self.module(indices, numbers)
-        each = self.loss(found.float(), label.to(self.device, non_blocking=True), reduction="none")
-        return (each * weight.to(self.device, non_blocking=True)).sum(), weight.sum()
+            output = self.module(indices, numbers)
+        losses = self.loss(output.float(), label.to(self.device, non_blocking=True), reduction="none")
+        return (losses * weight.to(self.device, non_blocking=True)).sum(), weight.sum()
 
-    def over(self, plan: StreamPlan) -> float:
-        """The mean loss over the rows of a plan, NaN where there are none."""
+    def mean_loss(self, plan: StreamPlan) -> float:
+        """The weighted mean loss over the rows of a plan, NaN if it has none."""
         self.module.eval()
-        lost, weight = self._nothing(), torch.zeros(1, dtype=torch.float64)
+        loss_sum, weight_sum = self._zero(), torch.zeros(1, dtype=torch.float64)
         with torch.no_grad():
             for batch in self._reader(plan).batches(0):
                 for _, part in self._parts(batch):
-                    loss, of = self._lost(part)
-                    lost += loss.double()
-                    weight += of
-        self.ranks.add([lost, weight])
-        return float(lost) / float(weight) if weight > 0 else math.nan
+                    loss, weight = self._weighted_loss(part)
+                    loss_sum += loss.double()
+                    weight_sum += weight
+        self.ranks.add([loss_sum, weight_sum])
+        return float(loss_sum) / float(weight_sum) if weight_sum > 0 else math.nan
 
     # --- checkpoints ---
 
-    def _write(self, checkpoints: Checkpoints, more: dict[str, Any]) -> None:
+    def _write(self, checkpoints: Checkpoints, measured: dict[str, float]) -> None:
         if self.ranks.rank:
             return
         state = {
-            "epoch": self.epoch, "step": self.step, "total": [float(self.lost), self.weight], "keys": list(self.keys),
-            "best": self.best if math.isfinite(self.best) else None, "since": self.since, "course": self.course,
+            "epoch": self.epoch, "step": self.step, "total": [float(self.loss_sum), self.weight_sum], "keys": list(self.keys),
+            "best": self.best_loss if math.isfinite(self.best_loss) else None, "since": self.epochs_since_best,
+            "course": self.history,
         }  # fmt: skip
-        checkpoints.write(self.step, Checkpoint(self._tensors(), state | more))
+        checkpoints.write(self.step, Checkpoint(self._tensors(), state | measured))
 
     def _tensors(self) -> dict[str, Tensor]:
-        found = {f"network.{name}": t for name, t in self.module.state_dict().items()}
+        tensors = {f"network.{name}": t for name, t in self.module.state_dict().items()}
         for number, state in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{number}.{name}": t for name, t in state.items() if t is not None}
-        return found
+            tensors |= {f"optimizer.{number}.{name}": t for name, t in state.items() if t is not None}
+        return tensors
 
-    def _take_network(self, found: Checkpoint) -> None:
-        network = {n.removeprefix("network."): t for n, t in found.tensors.items() if n.startswith("network.")}
+    def _restore_network(self, checkpoint: Checkpoint) -> None:
+        network = {n.removeprefix("network."): t for n, t in checkpoint.tensors.items() if n.startswith("network.")}
         self.module.load_state_dict(network)
 
-    def _take(self, found: Checkpoint) -> None:
-        self._take_network(found)
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        self._restore_network(checkpoint)
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in found.tensors.items():
+        for name, tensor in checkpoint.tensors.items():
             if name.startswith("optimizer."):
-                _, number, what = name.split(".")
-                moments.setdefault(int(number), {})[what] = tensor
+                _, number, moment = name.split(".")
+                moments.setdefault(int(number), {})[moment] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
-        state = found.state
-        self.epoch, self.step, self.since = state["epoch"], state["step"], state["since"]
-        lost, self.weight = state["total"]
-        self.lost = self._nothing() + lost
+        state = checkpoint.state
+        self.epoch, self.step, self.epochs_since_best = state["epoch"], state["step"], state["since"]
+        loss_sum, self.weight_sum = state["total"]
+        self.loss_sum = self._zero() + loss_sum
         self.keys = (state["keys"][0], state["keys"][1])
-        self.best = math.inf if state["best"] is None else state["best"]
-        self.course = [EpochMetrics(epoch, step, loss, held, (n, keys)) for epoch, step, loss, held, (n, keys) in state["course"]]
+        self.best_loss = math.inf if state["best"] is None else state["best"]
+        self.history = [
+            EpochMetrics(epoch, step, loss, validation, (rows, keys))
+            for epoch, step, loss, validation, (rows, keys) in state["course"]
+        ]

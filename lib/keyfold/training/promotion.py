@@ -1,4 +1,4 @@
-"""Which version answers: the new one where it clears `release.promote_if`, else the champion that stands."""
+"""Promotion: a trained version becomes the champion if it meets `release.promote_if`; otherwise the champion stays."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,7 @@ from keyfold.evaluation.metrics import Metric
 from keyfold.models import predictor
 from keyfold.release import criteria
 from keyfold.release.criteria import Evidence
-from keyfold.reporting import page
-from keyfold.reporting.page import ARROWS, METRIC_NAMES, PageSection, html_table
+from keyfold.reporting.page import ARROWS, METRIC_NAMES, PageSection, Verdict, html_table
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
 from keyfold.training.arrays import identifying_columns
@@ -34,108 +33,111 @@ if TYPE_CHECKING:
 
     from keyfold.runtime.run import Run
 
-AT_MOST = 500_000  # rows on which two models are compared
-PIECE = 20_000
+MOST_ROWS = 500_000  # rows on which two models are compared, at most
+_BATCH = 20_000  # rows
 
 
 def promote_or_keep(run: "Run", version: Registered) -> Registered:
-    """Promotes the version where it clears `promote_if`; else the champion that stands answers (DataError: there is none)."""
-    standing = registry.champion_of(version.name)
-    former = standing if standing and standing.version != version.version else None
-    evidence = _evidence(run, version, former)
-    why_not = criteria.unmet_conditions(run.conf.release, evidence)
-    answering = standing if why_not else version
-    run.verdict = _verdict(run, version, evidence, former, why_not)
-    if not why_not:
+    """Promotes the version if it meets `promote_if`; the champion after that (DataError if there is none)."""
+    champion = registry.champion_of(version.name)
+    former = champion if champion and champion.version != version.version else None
+    evidence = _collect_evidence(run, version, former)
+    unmet = criteria.unmet_conditions(run.conf.release, evidence)
+    run.jobs[-1].verdict = _verdict(run, version, evidence, former, unmet)
+    if not unmet:
         registry.promote(version)
         run.say(f"{version} is the champion")
         if evidence.metrics and evidence.few is not None and evidence.few < MIN_TEST_ROWS:
             run.say(f"WARNING: {criteria.too_few(evidence)}, so the metrics say little")
         return version
-    run.say(f"{version} is not promoted: {'; '.join(why_not)}")
-    if answering is None:
-        raise DataError(f"{version} is not promoted, and there is no champion to score with: {'; '.join(why_not)}")
-    run.say(f"{answering} stays the champion")
-    return answering
+    run.say(f"{version} is not promoted: {'; '.join(unmet)}")
+    if champion is None:
+        raise DataError(f"{version} is not promoted, and there is no champion to score with: {'; '.join(unmet)}")
+    run.say(f"{champion} stays the champion")
+    return champion
 
 
-def _verdict(run: "Run", version: Registered, evidence: Evidence, former: Registered | None, why_not: list[str]) -> page.Verdict:
+def _verdict(run: "Run", version: Registered, evidence: Evidence, former: Registered | None, unmet: list[str]) -> Verdict:
     before = {name: metric.value for name, metric in registry.test_metrics(former).items()} if former else {}
-    if evidence.gain:  # on the same rows
+    if evidence.gain:  # measured on the same rows
         before |= {
             name: evidence.metrics[name].value - gain.value for name, gain in evidence.gain.items() if name in evidence.metrics
         }
     shown = next(iter(run.conf.release.promote_if), "roc_auc" if "roc_auc" in evidence.metrics else "r2")
-    became = "is not promoted" if why_not else "is the champion"
-    return page.Verdict(f"{version} {became}", why_not, shown, evidence.metrics, before, promoted=not why_not)
+    outcome = f"{version} {'is not promoted' if unmet else 'is the champion'}"
+    return Verdict(outcome, unmet, shown, evidence.metrics, before, promoted=not unmet)
 
 
-def _evidence(run: "Run", version: Registered, former: Registered | None) -> Evidence:
+def _collect_evidence(run: "Run", version: Registered, former: Registered | None) -> Evidence:
     few = version.tags.get("keyfold.test_few")
     evidence = Evidence(registry.test_metrics(version), None if few is None else int(few))
     if former is None or not run.conf.release.compares:
         return evidence
     try:
-        gain = _compared(run, version, former)
+        gain = _compare(run, version, former)
     except DataError as error:
         return evidence._replace(not_compared=f"{former} cannot answer these rows: {error}")
-    run.sections.append(comparison_section(str(version), str(former), gain))
-    return evidence._replace(gain={name: three[2] for name, three in gain.items()})
+    run.jobs[-1].sections.append(comparison_section(str(version), str(former), gain))
+    return evidence._replace(gain={name: difference for name, (_, _, difference) in gain.items()})
 
 
-def _compared(run: "Run", version: Registered, former: Registered) -> dict[str, tuple[Metric, Metric, Metric]]:
-    """By metric: that of the version, that of the former champion, and the difference, on the same rows (DataError)."""
+def _compare(run: "Run", version: Registered, former: Registered) -> dict[str, tuple[Metric, Metric, Metric]]:
+    """By metric: that of the version, that of the former champion, and their difference, on the same rows.
+
+    Raises DataError if they cannot be compared.
+    """
     if version.tags.get("keyfold.views") != former.tags.get("keyfold.views"):
-        raise DataError("it learnt from views of other definitions")
+        raise DataError("it was trained on views of other definitions")
     with run.step("compare") as step, tempfile.TemporaryDirectory() as folder:
-        new, old = (_loaded(run, one, Path(folder)) for one in (version, former))
-        if _predicts(new) != _predicts(old):
+        new, old = (_load(run, one, Path(folder)) for one in (version, former))
+        if _target(new) != _target(old):
             raise DataError("it predicts another class, or a number in place of a class")
-        table = _rows(run, [*new.columns, *old.columns])
-        one, other = (_numbers(model, table) for model in (new, old))
+        table = _test_rows(run, [*new.columns, *old.columns])
+        predicted = [_predict(model, table) for model in (new, old)]
         step.rows = table.num_rows
-    both = np.isfinite(one) & np.isfinite(other)
+    both = np.isfinite(predicted[0]) & np.isfinite(predicted[1])
     if not both.any():
         raise DataError("there is no row of the test fold that both answer")
-    y, order, one, other = table[LABEL].to_numpy()[both], table[ORDER].to_numpy()[both], one[both], other[both]
+    y, order = table[LABEL].to_numpy()[both], table[ORDER].to_numpy()[both]
     measure = metrics.classification_metrics if new.scores_classes else metrics.regression_metrics
-    mine, theirs = (measure(y, numbers, order=order) for numbers in (one, other))
-    gain = metrics.metric_differences(y, one, other, order=order, classes=new.scores_classes)
-    return {name: (mine[name], theirs[name], gain[name]) for name in gain}
+    of_new, of_old = (measure(y, numbers[both], order=order) for numbers in predicted)
+    gain = metrics.metric_differences(y, predicted[0][both], predicted[1][both], order=order, classes=new.scores_classes)
+    return {name: (of_new[name], of_old[name], gain[name]) for name in gain}
 
 
-def _loaded(run: "Run", version: Registered, folder: Path) -> predictor.Predictor:
+def _load(run: "Run", version: Registered, folder: Path) -> predictor.Predictor:
     return predictor.load_predictor(registry.fetch_model(version, folder / version.version, run.conf.score.trust))
 
 
-def _predicts(model: predictor.Predictor) -> tuple[bool, Any]:
+def _target(model: predictor.Predictor) -> tuple[bool, Any]:
+    """Whether the model predicts a class, and the positive one."""
     return model.scores_classes, getattr(getattr(model, "label", None), "positive", None)
 
 
-def _rows(run: "Run", columns: Sequence[str]) -> pa.Table:
-    """The labelled rows of the test fold, in an order that does not depend on the cluster (DataError where a column is missing)."""
-    found = labelled_rows.labelled_rows(run)
-    rows: DataFrame = found.rows.where(col(FOLD) == "test")
+def _test_rows(run: "Run", columns: Sequence[str]) -> pa.Table:
+    """The labelled rows of the test fold, ordered by the hash of their key (DataError if a column is missing)."""
+    labelled, key = labelled_rows.labelled_rows(run), identifying_columns(run.conf.data)
+    rows: DataFrame = labelled.rows.where(col(FOLD) == "test")
     if missing := [name for name in columns if name not in rows.columns]:
         raise DataError(f"the table has no column `{missing[0]}`")
-    if (share := AT_MOST / max(1, found.count_in("test"))) < 1:
-        rows = rows.where(sample_place(rows, identifying_columns(run), "compare") < F.lit(round(share * hashing.PARTS)))
-    rows = rows.withColumn(ORDER, key_hash(rows, identifying_columns(run), "order"))
+    if (share := MOST_ROWS / max(1, labelled.count_in("test"))) < 1:
+        rows = rows.where(sample_place(rows, key, "compare") < F.lit(round(share * hashing.PARTS)))
+    rows = rows.withColumn(ORDER, key_hash(rows, key, "order"))
     return rows.select(*map(col, dict.fromkeys([*columns, LABEL, ORDER]))).toArrow().sort_by([(ORDER, "ascending")])
 
 
-def _numbers(model: predictor.Predictor, table: pa.Table) -> npt.NDArray[np.float64]:
-    """By row the probability, or the number that is predicted; NaN where the model refuses the row."""
-    pieces = table.select(list(model.columns)).combine_chunks().to_batches(min(PIECE, model.rows_at_once))
+def _predict(model: predictor.Predictor, table: pa.Table) -> npt.NDArray[np.float64]:
+    """Probabilities or predicted numbers (n), NaN for a row that the model refuses."""
+    batches = table.select(list(model.columns)).combine_chunks().to_batches(min(_BATCH, model.rows_at_once))
     name = "probability" if model.scores_classes else "prediction"
-    found = [pc.cast(predictor.predict_rows(model, piece)[name], pa.float64()) for piece in pieces]
-    return pa.chunked_array(found, pa.float64()).to_numpy()
+    predicted = [pc.cast(predictor.predict_rows(model, batch)[name], pa.float64()) for batch in batches]
+    return pa.chunked_array(predicted, pa.float64()).to_numpy()
 
 
-def comparison_section(version: str, former: str, found: Mapping[str, tuple[Metric, Metric, Metric]]) -> PageSection:
-    """By metric: that of a version, that of the champion before it, and the difference, all on the same rows."""
-    cells = [(METRIC_NAMES.get(name, name), *three) for name, three in found.items()]
-    caption = f"Both models on the same rows of the test fold; the difference is that of both on the same draws of rows. {ARROWS}"
+def comparison_section(version: str, former: str, compared: Mapping[str, tuple[Metric, Metric, Metric]]) -> PageSection:
+    """By metric: that of a version, that of the former champion, and their difference, all on the same rows."""
+    cells = [(METRIC_NAMES.get(name, name), *values) for name, values in compared.items()]
+    caption = f"Both models on the same rows of the test fold. The difference compares both on the same bootstrap draws. {ARROWS}"
     return PageSection(
         "Against the champion", html_table(["metric", version, former, "difference"], cells, caption=caption), "verdict"
     )

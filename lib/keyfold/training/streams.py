@@ -1,7 +1,7 @@
-"""From the files of a pinned Delta version to the batches of each rank: every row once an epoch, in an order that `(seed, epoch)` decides.
+"""Batches of each rank from the files of a pinned Delta version: every row once an epoch, in an order that `(seed, epoch)` decides.
 
-Which of the streams a row is in follows from its key. Each global batch takes the same share of each stream, and a rank owns whole streams;
-so the sequence of global batches is the same for any number of ranks, and a rank reads nothing but its own files.
+The key of a row decides its stream. Each global batch takes the same share of each stream, and a rank owns whole streams; so the sequence
+of global batches is the same for any number of ranks, and a rank reads its own files only.
 """
 
 import itertools
@@ -21,13 +21,13 @@ from keyfold.core.names import LABEL, ORDER, WEIGHT
 from keyfold.errors import ConfError, DataError
 from keyfold.features.matrix import Layout
 
-SHUFFLE_ROWS = 65_536  # rows that are shuffled together, but for larger row groups,
-SHUFFLE_CELLS = 2**24  # and fewer where a row has many columns
-AHEAD = 4  # batches that are made together while as many wait for the loop
+SHUFFLE_ROWS = 65_536  # rows that are shuffled together; a larger row group is not cut
+SHUFFLE_CELLS = 2**24  # cells that are shuffled together, which allows fewer rows of many columns
+AHEAD = 4  # batches that are read together while as many wait for the loop
 
 
 class RowGroup(NamedTuple):
-    """A row group of a file."""
+    """A row group of a Parquet file."""
 
     file: str
     number: int
@@ -35,14 +35,14 @@ class RowGroup(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """Rows as cells of 4 bytes, int32 (rows, indices + numbers + 4): float32 from the numbers on, then label, weight and the hash of the key."""
+    """Rows as cells of 4 bytes, int32 (rows, indices + numbers + 4): indices, float32 numbers, label, weight, hash of the key (two cells)."""
 
     cells: npt.NDArray[np.int32]
-    first: int  # columns of indices
+    first: int  # number of columns of indices
 
     @classmethod
     def empty(cls, rows: int, layout: Layout) -> "Cells":
-        """Memory for so many rows."""
+        """Uninitialised memory for some rows."""
         first, numbers = layout.columns
         return cls(np.empty((rows, first + numbers + 4), np.int32), first)
 
@@ -58,148 +58,149 @@ class Cells(NamedTuple):
 
     @property
     def label(self) -> npt.NDArray[np.float32]:
-        """float32 of the rows."""
+        """float32 (rows)."""
         return self.cells[:, -4].view(np.float32)
 
     @property
     def weight(self) -> npt.NDArray[np.float32]:
-        """float32 of the rows; padding has 0."""
+        """float32 (rows); 0 for padding."""
         return self.cells[:, -3].view(np.float32)
 
     @property
     def order(self) -> npt.NDArray[np.int64]:
-        """The hashes of the keys."""
+        """int64 (rows): the hashes of the keys."""
         return self.cells[:, -2:].view(np.int64)[:, 0]
 
     def part(self, begin: int, end: int) -> "Cells":
-        """Some of the rows."""
+        """The rows from `begin` to `end`, without a copy."""
         return Cells(self.cells[begin:end], self.first)
 
 
 class StreamBatch(NamedTuple):
-    """Rows of one rank, stream after stream; `keys`: how many are no padding, and the sum of the hashes of their keys, modulo 2^64."""
+    """Rows of one rank, stream after stream; `keys`: number of rows without padding, and the sum of the hashes of their keys modulo 2^64."""
 
     rows: Cells
     keys: tuple[int, int]
 
 
 class StreamPlan(NamedTuple):
-    """The row groups of each stream, and what a global batch takes of it at most."""
+    """The row groups of each stream, and how many rows a global batch takes of each stream at most."""
 
     streams: list[list[RowGroup]]
     layout: Layout
     seed: int
-    each: int  # rows of a stream in a batch
+    each: int  # rows of a stream in a batch, at most
     block: int = SHUFFLE_ROWS
 
     @property
     def steps(self) -> int:
-        """Global batches of an epoch."""
+        """Number of global batches of an epoch."""
         return max(-(-sum(g.rows for g in groups) // self.each) for groups in self.streams)
 
     @property
     def rows(self) -> int:
-        """Rows of an epoch."""
+        """Number of rows of an epoch."""
         return sum(g.rows for groups in self.streams for g in groups)
 
     def owned(self, rank: int, ranks: int) -> range:
-        """The streams of a rank (ConfError where they cannot be shared out evenly)."""
+        """The streams of a rank (ConfError if they cannot be divided evenly)."""
         if len(self.streams) % ranks:
             raise uneven_ranks(len(self.streams), ranks)
-        many = len(self.streams) // ranks
-        return range(rank * many, (rank + 1) * many)
+        each = len(self.streams) // ranks
+        return range(rank * each, (rank + 1) * each)
 
     def blocks(self, stream: int, epoch: int) -> list[list[RowGroup]]:
-        """The row groups of a stream in the order of an epoch, together as they are shuffled."""
+        """The row groups of a stream in the order of an epoch, in blocks that are shuffled together."""
         groups = self.streams[stream]
-        made: list[list[RowGroup]] = []
+        blocks: list[list[RowGroup]] = []
         for i in np.random.default_rng([self.seed, epoch, stream]).permutation(len(groups)):
-            if not made or sum(g.rows for g in made[-1]) + groups[i].rows > self.block:
-                made.append([])
-            made[-1].append(groups[i])
-        return made
+            if not blocks or sum(g.rows for g in blocks[-1]) + groups[i].rows > self.block:
+                blocks.append([])
+            blocks[-1].append(groups[i])
+        return blocks
 
 
 def shuffle_rows(layout: Layout) -> int:
-    """Rows that are shuffled together."""
+    """How many rows are shuffled together."""
     return max(1, min(SHUFFLE_ROWS, SHUFFLE_CELLS // (sum(layout.columns) + 4)))
 
 
-def uneven_ranks(many: int, ranks: int) -> ConfError:
-    """That so many streams cannot be shared out to so many ranks."""
-    fitting = ", ".join(str(n) for n in range(1, many + 1) if many % n == 0)
-    return ConfError(f"train.ranks must be one of {fitting}, so that each has as many of the {many} streams (got {ranks})")
+def uneven_ranks(streams: int, ranks: int) -> ConfError:
+    """The error for a number of ranks that does not divide the number of streams."""
+    divisors = ", ".join(str(n) for n in range(1, streams + 1) if streams % n == 0)
+    return ConfError(f"train.ranks must be one of {divisors}, so that each has as many of the {streams} streams (got {ranks})")
 
 
 def row_groups(files: Sequence[str]) -> list[RowGroup]:
-    """The row groups of Parquet files by path or URI, in the order of the least hash of a key that they have."""
-    found = []
+    """The row groups of Parquet files (paths or URIs), ordered by their lowest hash of a key."""
+    groups = []
     for file in files:
-        with _opened(file) as parquet:
-            at = parquet.schema_arrow.names.index(ORDER)
+        with _open_parquet(file) as parquet:
+            column = parquet.schema_arrow.names.index(ORDER)
             for i in range(parquet.num_row_groups):
                 group = parquet.metadata.row_group(i)
                 if group.num_rows:
-                    found.append((group.column(at).statistics.min, RowGroup(file, i, group.num_rows)))
-    return [group for _, group in sorted(found)]
+                    groups.append((group.column(column).statistics.min, RowGroup(file, i, group.num_rows)))
+    return [group for _, group in sorted(groups)]
 
 
 class Reader:
-    """The batches of a rank, of one epoch at a time. Blocks stay in memory that is had once, for that costs more than to fill it."""
+    """The batches of a rank, one epoch at a time. The memory of blocks is reused, since to allocate it costs more than to fill it."""
 
     def __init__(self, plan: StreamPlan, rank: int, ranks: int) -> None:
         self._plan = plan
         self._streams = [_Stream(plan, stream) for stream in plan.owned(rank, ranks)]
 
     def batches(self, epoch: int, step: int = 0) -> Iterator[StreamBatch]:
-        """From a step of an epoch on, read ahead by a thread."""
+        """The batches of an epoch from a step on; a thread reads ahead."""
         for stream in self._streams:
             stream.begin(epoch, step)
-        return _ahead(self._next() for _ in range(step, self._plan.steps))
+        return _read_ahead(self._next() for _ in range(step, self._plan.steps))
 
     def _next(self) -> StreamBatch:
-        """The rows of each stream, one after another, each filled up with padding."""
+        """The next rows of each stream, one after another, each padded to the same number."""
         each = self._plan.each
         rows = Cells.empty(len(self._streams) * each, self._plan.layout)
         count = sum(stream.fill(rows.cells[i * each : (i + 1) * each]) for i, stream in enumerate(self._streams))
-        return StreamBatch(rows, (count, int(rows.order.view(np.uint64).sum(dtype=np.uint64))))  # of padding the order is 0
+        return StreamBatch(rows, (count, int(rows.order.view(np.uint64).sum(dtype=np.uint64))))  # the order of padding is 0
 
 
 class _Stream:
-    """The rows of a stream in the order of an epoch; each is copied once, from its block to where it is wanted.
+    """The rows of a stream in the order of an epoch; each row is copied once, from its block into the batch.
 
-    They are spread evenly over the batches, for a last batch of a few rows would move the parameters as much as a whole one.
+    Rows are spread evenly over the batches: a last batch of a few rows would move the parameters as much as a full one.
     """
 
     def __init__(self, plan: StreamPlan, stream: int) -> None:
         self._plan, self._stream = plan, stream
-        self._many, self._steps = sum(g.rows for g in plan.streams[stream]), max(1, plan.steps)
+        self._count, self._steps = sum(g.rows for g in plan.streams[stream]), max(1, plan.steps)
         self._block = Cells.empty(0, plan.layout)
 
     def begin(self, epoch: int, step: int) -> None:
-        """At a step of an epoch."""
-        self._seed, self._step, self._skip = [self._plan.seed, epoch, self._stream], step, self._before(step)
-        self._left = enumerate(self._plan.blocks(self._stream, epoch))
-        self._rows: npt.NDArray[np.int64] = np.zeros(0, np.int64)  # of the block, those that are next
+        """Moves to a step of an epoch."""
+        self._seed, self._step, self._skip = [self._plan.seed, epoch, self._stream], step, self._rows_before(step)
+        self._blocks = enumerate(self._plan.blocks(self._stream, epoch))
+        self._rows: npt.NDArray[np.int64] = np.zeros(0, np.int64)  # the remaining rows of the block, in order
 
-    def _before(self, step: int) -> int:
-        """How many rows of an epoch come before a step."""
-        return step * self._many // self._steps
+    def _rows_before(self, step: int) -> int:
+        """Number of rows of an epoch before a step."""
+        return step * self._count // self._steps
 
     def fill(self, into: npt.NDArray[np.int32]) -> int:
-        """Writes the cells of the next rows, and padding behind the last; says how many rows there were."""
-        at, rows = 0, self._before(self._step + 1) - self._before(self._step)
+        """Writes the cells of the next rows, then padding; the number of rows without padding."""
+        filled, rows = 0, self._rows_before(self._step + 1) - self._rows_before(self._step)
         self._step += 1
-        while at < rows and (len(self._rows) or self._next()):
-            now, self._rows = self._rows[: rows - at], self._rows[rows - at :]
-            self._block.cells.take(now, 0, into[at : at + len(now)], "clip")  # all are in range, and "raise" would copy once more
-            at += len(now)
-        into[at:] = 0
-        return at
+        while filled < rows and (len(self._rows) or self._next()):
+            taken, self._rows = self._rows[: rows - filled], self._rows[rows - filled :]
+            # All rows are in range; with "raise" NumPy would make another copy.
+            self._block.cells.take(taken, 0, into[filled : filled + len(taken)], "clip")
+            filled += len(taken)
+        into[filled:] = 0
+        return filled
 
     def _next(self) -> bool:
-        """Has the next block that is not skipped, if there is one."""
-        for number, groups in self._left:
+        """Reads the next block that is not skipped; False if there is none."""
+        for number, groups in self._blocks:
             rows = sum(g.rows for g in groups)
             if self._skip < rows:
                 self._read(groups, rows)
@@ -210,13 +211,13 @@ class _Stream:
         return False
 
     def _read(self, groups: list[RowGroup], rows: int) -> None:
-        """Where the block before was."""
+        """Reads a block into the memory of the former one."""
         layout, begin = self._plan.layout, 0
         if rows > len(self._block.cells):
             self._block = Cells.empty(rows, layout)
-        for file, some in itertools.groupby(groups, key=lambda g: g.file):
-            with _opened(file) as parquet:
-                for group in some:
+        for file, of_file in itertools.groupby(groups, key=lambda g: g.file):
+            with _open_parquet(file) as parquet:
+                for group in of_file:
                     into = self._block.part(begin, begin := begin + group.rows)
                     table = parquet.read_row_group(group.number, use_threads=False)
                     layout.pack({name: _flat(table[name]) for name in layout.names}, into.indices, into.numbers)
@@ -231,17 +232,20 @@ def _flat(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return whole.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _opened(file: str) -> pq.ParquetFile:
-    """DataError where it is not there."""
+def _open_parquet(file: str) -> pq.ParquetFile:
+    """Opens a file (DataError if it was deleted)."""
     system, path = pyarrow.fs.FileSystem.from_uri(file) if "://" in file or file.startswith("file:") else (None, file)
     try:
         return pq.ParquetFile(path, filesystem=system)
     except FileNotFoundError as error:
-        raise DataError(f"{file} is gone: VACUUM took the version that is trained on; run `train` again") from error
+        raise DataError(f"{file} is missing: VACUUM has deleted the version that is trained on; run `train` again") from error
 
 
-def _ahead(some: Iterator[StreamBatch]) -> Iterator[StreamBatch]:
-    """The same, made by a thread that is ahead; it ends with whoever takes them. They are handed over a few at once, for each time costs."""
+def _read_ahead(batches: Iterator[StreamBatch]) -> Iterator[StreamBatch]:
+    """The same batches, read by a thread that ends when the consumer does.
+
+    They are handed over a few at once, because each handover has a cost.
+    """
     waiting: Queue[Any] = Queue(1)
     done = threading.Event()
 
@@ -251,17 +255,17 @@ def _ahead(some: Iterator[StreamBatch]) -> Iterator[StreamBatch]:
                 waiting.put(item, timeout=0.1)
                 break
 
-    def work() -> None:
+    def read() -> None:
         try:
-            while few := list(itertools.islice(some, AHEAD)):
+            while few := list(itertools.islice(batches, AHEAD)):
                 put(few)
                 if done.is_set():
                     return
             put(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the batches are taken
+        except BaseException as error:  # noqa: BLE001 - it is raised in the consumer
             put(error)
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=read, daemon=True)
     thread.start()
     try:
         while (item := waiting.get()) is not None:

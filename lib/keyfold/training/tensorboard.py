@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training: losses, and how the parameters of each layer are spread, by step."""
+"""TensorBoard output of a training: losses, and histograms of the parameters, by step."""
 
 import importlib.util
 import math
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 def check_tensorboard() -> None:
-    """ConfError where the package is not there."""
+    """Raises ConfError if the package tensorboard is not installed."""
     if not importlib.util.find_spec("tensorboard"):
         raise ConfError("train.tensorboard needs the package tensorboard: ./spark-submit.sh setup torch installs it")
 
 
 def tensorboard_writer(
-    folder: Path, module: "nn.Module", told: "Callable[[EpochMetrics], None]"
+    folder: Path, module: "nn.Module", report: "Callable[[EpochMetrics], None]"
 ) -> "Callable[[EpochMetrics], None]":
-    """`told`, which writes each epoch down in a folder, too."""
+    """A callback that writes each epoch to a folder, then calls `report`."""
     from torch.utils.tensorboard import SummaryWriter
 
-    board = SummaryWriter(str(folder))
+    writer = SummaryWriter(str(folder))
 
-    def both(at: "EpochMetrics") -> None:
-        board.add_scalar("loss/train", at.loss, at.step)
-        if not math.isnan(at.validation):
-            board.add_scalar("loss/validation", at.validation, at.step)
+    def write_and_report(epoch: "EpochMetrics") -> None:
+        writer.add_scalar("loss/train", epoch.loss, epoch.step)
+        if not math.isnan(epoch.validation):
+            writer.add_scalar("loss/validation", epoch.validation, epoch.step)
         for name, parameter in module.named_parameters():
-            board.add_histogram(name, parameter.detach(), at.step)
-        board.flush()
-        told(at)
+            writer.add_histogram(name, parameter.detach(), epoch.step)
+        writer.flush()
+        report(epoch)
 
-    return both
+    return write_and_report

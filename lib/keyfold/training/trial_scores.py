@@ -1,4 +1,4 @@
-"""How a trial is measured: the model with its parameters is trained, and answers rows that it did not learn from."""
+"""Scores of trials: a model with the parameters of a trial is trained, and measured on rows that are held out."""
 
 import math
 from collections.abc import Iterator
@@ -15,135 +15,130 @@ from keyfold.core.names import FOLD, NUMBER
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
 from keyfold.models.model import ModelConf
-from keyfold.training import network as distributed
-from keyfold.training.search import Heard, TrialScore
+from keyfold.training.arrays import ArrayRows, row_weights
+from keyfold.training.checkpoints import Checkpoints
+from keyfold.training.context import TrainingContext
+from keyfold.training.network import checkpoint_folder, make_rank_task, run_training
+from keyfold.training.search import Observer, TrialScore
 
 if TYPE_CHECKING:
     from pyspark import Broadcast
     from pyspark.sql import SparkSession
 
-    from keyfold.dataset.labelled_rows import LabelledRows
-    from keyfold.features.spec import Spec
     from keyfold.models.sklearn import Estimator
-    from keyfold.models.torch import Network
-    from keyfold.runtime.run import Run
-    from keyfold.training.arrays import ArrayRows
+    from keyfold.models.torch import Network, Torch
+
+_Mask = npt.NDArray[np.bool_]
 
 
 class EstimatorTrials(NamedTuple):
-    """What trials of an estimator take: rows outside test, their weights, and masks of what is learnt and what is held out."""
+    """Input of the trials of an estimator: rows outside test, their weights (n), and pairs of masks (n): train on, held out."""
 
-    rows: "ArrayRows"
+    rows: ArrayRows
     weight: npt.NDArray[np.float64] | None
-    parts: list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]
+    parts: list[tuple[_Mask, _Mask]]
     seed: int
     metric: str
 
     @classmethod
-    def of(
-        cls, rows: "ArrayRows", weight: npt.NDArray[np.float64] | None, folds: int | None, seed: int, metric: str
-    ) -> "EstimatorTrials":
-        """Over the parts to cross-validate, or with the validation fold held out (DataError: that is empty)."""
-        named = rows.table[FOLD].to_numpy(zero_copy_only=False)
-        parts = [(named == "train", named == "validation")]
+    def of(cls, context: TrainingContext, rows: ArrayRows, metric: str) -> "EstimatorTrials":
+        """Cross-validates over the parts of `split.folds`, else holds out the validation fold (DataError if it is empty)."""
+        folds, outside_test = context.run.conf.split.folds, rows.outside_test
+        fold = outside_test.table[FOLD].to_numpy(zero_copy_only=False)
+        parts = [(fold == "train", fold == "validation")]
         if folds:
-            number = rows.table[f"keyfold_extra:{NUMBER}"].to_numpy()
+            number = outside_test.table[f"keyfold_extra:{NUMBER}"].to_numpy()
             parts = [(number != k, number == k) for k in range(folds)]
-        parts = [(learnt, held) for learnt, held in parts if held.any()]
+        parts = [(train, held_out) for train, held_out in parts if held_out.any()]
         if not parts:
-            raise no_held_out_rows()
-        return cls(rows, weight, parts, seed, metric)
+            raise _no_held_out_rows()
+        return cls(outside_test, row_weights(outside_test, context.class_weights), parts, context.train.seed, metric)
 
-    def one(self, model: ModelConf) -> float | str:
-        """The metric, the mean over the parts; or why the estimator does not take these parameters."""
+    def score(self, model: ModelConf) -> float | str:
+        """The mean of the metric over the parts; an error message if the estimator rejects the parameters."""
         try:
-            return _defined(float(np.mean([self._held(model, *part) for part in self.parts])))
+            return _finite_or_message(float(np.mean([self._score_part(model, *part) for part in self.parts])))
         except (ValueError, TypeError, ArithmeticError) as error:
             return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
-    def _held(self, model: ModelConf, learnt: npt.NDArray[np.bool_], held: npt.NDArray[np.bool_]) -> float:
+    def _score_part(self, model: ModelConf, train: _Mask, held_out: _Mask) -> float:
         assert model.sklearn is not None
-        rows, out = (self.rows._replace(table=self.rows.table.filter(pa.array(mask))) for mask in (learnt, held))
-        weight = None if self.weight is None else self.weight[learnt]
-        return _value(model.sklearn.fit(rows.spec, rows.arrays, rows.y, weight, self.seed), out, self.metric)
+        learn, measure = (self.rows._replace(table=self.rows.table.filter(pa.array(mask))) for mask in (train, held_out))
+        weight = None if self.weight is None else self.weight[train]
+        return _score(model.sklearn.fit(learn.spec, learn.arrays, learn.y, weight, self.seed), measure, self.metric)
 
     @contextmanager
     def over(self, spark: "SparkSession", parallel: int) -> Iterator[TrialScore]:
-        """The score of several at once: each in a Spark task with one thread, to which the rows come once."""
+        """Scores several models at once, each in a Spark task with one thread; the rows are broadcast once."""
         if parallel == 1:
-            yield lambda models, _: [self.one(model) for model in models]
+            yield lambda models, _: [self.score(model) for model in models]
             return
         shared = spark.sparkContext.broadcast(self)
         try:
-            yield lambda models, _: _in_tasks(spark, shared, models)
+            yield lambda models, _: _score_in_tasks(spark, shared, models)
         finally:
             shared.destroy()
 
 
-def _in_tasks(spark: "SparkSession", shared: "Broadcast[EstimatorTrials]", models: list[ModelConf]) -> list[float | str | None]:
-    def alone(model: ModelConf) -> float | str | None:
+def _score_in_tasks(
+    spark: "SparkSession", shared: "Broadcast[EstimatorTrials]", models: list[ModelConf]
+) -> list[float | str | None]:
+    def score(model: ModelConf) -> float | str | None:
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1):
-            return shared.value.one(model)
+            return shared.value.score(model)
 
-    return spark.sparkContext.parallelize(models, len(models)).map(alone).collect()
+    return spark.sparkContext.parallelize(models, len(models)).map(score).collect()
 
 
-def network_score(
-    run: "Run",
-    run_id: str,
-    spec: "Spec",
-    found: "LabelledRows",
-    key: list[str],
-    weights: tuple[float, float],
-    held: "ArrayRows",
-    metric: str,
-) -> TrialScore:
-    """The score of a network on the held-out rows (DataError: there are none); what a killed trial had come to is gone on from."""
-    if not held.table.num_rows:
-        raise no_held_out_rows()
+def network_score(context: TrainingContext, validation: ArrayRows, metric: str) -> TrialScore:
+    """Scores a network on the validation fold (DataError if it is empty); a killed trial resumes from its checkpoints."""
+    if not validation.table.num_rows:
+        raise _no_held_out_rows()
 
-    def score(models: list[ModelConf], heard: Heard) -> list[float | str | None]:
-        from optuna import TrialPruned
-
-        from keyfold.models.torch import Network
-        from keyfold.training.checkpoints import Checkpoints
-
+    def score(models: list[ModelConf], observe: Observer) -> list[float | str | None]:
         (conf,) = (model.torch for model in models)
         assert conf is not None
-        outcome: float | str | None = None
-        name = digest([run_id, conf.model_dump(mode="json")])
-        try:
-            work = distributed.make_rank_task(run, name, conf, spec, found, key, weights)
-            network, _ = distributed.run_training(run, work, heard)
-            outcome = _defined(_value(Network(network, spec, conf), held, metric))
-        except TrialPruned:
-            pass
-        except (ConfError, DataError) as error:  # of a loss that is no number, or of what these parameters cannot be
-            outcome = str(error)
-        Checkpoints(distributed.checkpoint_folder(name)).clear()
+        run_id = digest([context.run_id, conf.model_dump(mode="json")])
+        outcome = _score_network(context, conf, run_id, observe, validation, metric)
+        Checkpoints(checkpoint_folder(run_id)).clear()
         return [outcome]
 
     return score
 
 
-def no_held_out_rows() -> DataError:
-    """That a trial could not be measured."""
+def _score_network(
+    context: TrainingContext, conf: "Torch", run_id: str, observe: Observer, validation: ArrayRows, metric: str
+) -> float | str | None:
+    """The metric; an error message if these parameters cannot be trained; None if the trial was pruned."""
+    from optuna import TrialPruned
+
+    from keyfold.models.torch import Network
+
+    try:
+        module, _ = run_training(context, make_rank_task(context, conf, run_id), observe)
+        return _finite_or_message(_score(Network(module, context.spec, conf), validation, metric))
+    except TrialPruned:
+        return None
+    except (ConfError, DataError) as error:
+        return str(error)
+
+
+def _no_held_out_rows() -> DataError:
     return DataError(
         "train.tune: the validation fold has no row to measure a trial on; give split.share a validation, or set split.folds"
     )
 
 
-def _value(made: "Estimator | Network", rows: "ArrayRows", metric: str) -> float:
-    classes, arrays = metric in get_args(ClassMetric), rows.arrays
-    of, said = (
-        (metrics.classification_metrics, made.probability(arrays))
-        if classes
-        else (metrics.regression_metrics, made.value(arrays))
+def _score(model: "Estimator | Network", rows: ArrayRows, metric: str) -> float:
+    measure, predicted = (
+        (metrics.classification_metrics, model.probability(rows.arrays))
+        if metric in get_args(ClassMetric)
+        else (metrics.regression_metrics, model.value(rows.arrays))
     )
-    return of(rows.y, said, order=rows.order, replicates=0)[metric].value
+    return measure(rows.y, predicted, order=rows.order, replicates=0)[metric].value
 
 
-def _defined(value: float) -> float | str:
+def _finite_or_message(value: float) -> float | str:
     return value if math.isfinite(value) else "the metric is undefined on these rows"

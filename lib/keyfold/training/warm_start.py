@@ -1,4 +1,4 @@
-"""Parameters that a training begins with: of a registered network, or of a file of tensors."""
+"""Parameters that a network starts from: those of a registered network, or of a file of tensors."""
 
 import tempfile
 from pathlib import Path
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from keyfold.tracking.registry import Registered
 
 
-TABLES = ("table.weight", "wide.weight")  # whose rows indices name
+TABLES = ("table.weight", "wide.weight")  # parameters with a row for each index
 
 
 class StartParameters(NamedTuple):
-    """Where the parameters are: a registered version, or a file; `name` for a person, `digest` of the bytes."""
+    """Source of the parameters: a registered version, else a file. `name` is for display, `digest` that of the bytes."""
 
     name: str
     digest: str
@@ -28,7 +28,7 @@ class StartParameters(NamedTuple):
 
 
 def find_start(start: Start) -> StartParameters:
-    """What the conf means, as it is now (ConfError, DataError)."""
+    """Resolves the section `start` (ConfError if there is no such file, DataError if there is no such version)."""
     if start.file is not None:
         if not Path(start.file).is_file():
             raise ConfError(f"train.model.torch.start.file: there is no file `{start.file}` (seen from {Path.cwd()})")
@@ -38,69 +38,75 @@ def find_start(start: Start) -> StartParameters:
     return StartParameters(str(version), version.tags.get("keyfold.manifest", ""), version)
 
 
-def start_tensors(start: Start, at: StartParameters, module: "nn.Module", spec: Spec) -> "tuple[dict[str, Tensor], list[str]]":
-    """By the network's own names the tensors to begin with; and the names that stay as they are.
+def start_tensors(
+    start: Start, parameters: StartParameters, module: "nn.Module", spec: Spec
+) -> "tuple[dict[str, Tensor], list[str]]":
+    """The tensors to start from by the network's own names, and the names of those that stay as initialised.
 
-    DataError where indices of the other network mean other values, or where it has no tensor that fits.
+    Raises DataError if the other network's indices stand for other values, or if none of its tensors fits.
     """
-    given = _of_file(start) if at.version is None else _of_version(at.version, spec)
-    under = f"{start.into}." if start.into else ""
+    source = _read_file(start) if parameters.version is None else _read_version(parameters.version, spec)
+    prefix = f"{start.into}." if start.into else ""
     own = module.state_dict()
-    given = {under + str(name): tensor.detach() for name, tensor in given.items() if hasattr(tensor, "detach")}
-    taken = {
-        name: tensor.to(own[name].dtype) for name, tensor in given.items()
+    source = {prefix + str(name): tensor.detach() for name, tensor in source.items() if hasattr(tensor, "detach")}
+    fitting = {
+        name: tensor.to(own[name].dtype) for name, tensor in source.items()
         if name in own and own[name].shape == tensor.shape and not (start.output == "fresh" and name.startswith("output."))
     }  # fmt: skip
-    if not taken:
+    if not fitting:
         raise DataError(
-            f"train.model.torch.start: no tensor of {at.name} fits this network by name and shape; it has {', '.join(list(given)[:3])} …, "
-            f"and the network {', '.join(list(own)[:3])} … (`into` names the part that they are for)"
+            f"train.model.torch.start: no tensor of {parameters.name} fits this network by name and shape; it has "
+            f"{', '.join(list(source)[:3])} …, and the network {', '.join(list(own)[:3])} … (`into` names the part that they are for)"
         )
-    return taken, [name for name in own if name not in taken]
+    return fitting, [name for name in own if name not in fitting]
 
 
-def _of_file(start: Start) -> "dict[str, Tensor]":
+def _read_file(start: Start) -> "dict[str, Tensor]":
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = str(start.file)
     try:
-        # torch's own loader with `weights_only` makes tensors alone, whatever the file would run.
-        found = load_file(path) if path.endswith(".safetensors") else torch.load(path, map_location="cpu", weights_only=True)
+        # With `weights_only` torch loads tensors alone, and runs no code of the file.
+        tensors = load_file(path) if path.endswith(".safetensors") else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, SafetensorError, EOFError, KeyError) as error:
-        raise DataError(f"{path} has no tensors that can be read: {str(error).partition(chr(10))[0][:200]}") from error
-    except Exception as error:  # pickle's own, of what is no tensor
-        raise DataError(f"{path} holds more than tensors, and is not read: {type(error).__name__}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} must have tensors by name (got {type(found).__name__})")
-    return found
+        raise DataError(f"{path} has no readable tensors: {str(error).partition(chr(10))[0][:200]}") from error
+    except Exception as error:  # pickle's own error for an object that is no tensor
+        raise DataError(f"{path} holds more than tensors, so it is not loaded: {type(error).__name__}") from error
+    if not isinstance(tensors, dict):
+        raise DataError(f"{path} must have tensors by name (got {type(tensors).__name__})")
+    return tensors
 
 
-def _of_version(version: "Registered", spec: Spec) -> "dict[str, Tensor]":
+def _read_version(version: "Registered", spec: Spec) -> "dict[str, Tensor]":
     from safetensors.torch import load_file
 
     with tempfile.TemporaryDirectory() as folder:
-        at = registry.fetch_model(version, Path(folder))
-        if not (at / "network.safetensors").is_file():
-            raise DataError(f"{version} is no network, so it has no tensors to begin with")
-        other = Spec.from_json((at / "spec.json").read_text("utf-8"))
-        for name in spec.features.keys() & other.features.keys():
-            if spec.outs[name].type == "int" and _said(spec, name) != _said(other, name):
-                raise DataError(
-                    f"train.model.torch.start: feature `{name}` is not made as that of {version}, so its indices mean other values; "
-                    "hash it in both, with the same buckets, or give it another name here"
-                )
-        found = load_file(at / "network.safetensors")
-        if _indices(spec) != _indices(other):  # a table has the rows of one feature after those of another
-            found = {name: tensor for name, tensor in found.items() if not name.endswith(TABLES)}
-        return {name: tensor.clone() for name, tensor in found.items()}
+        path = registry.fetch_model(version, Path(folder))
+        if not (path / "network.safetensors").is_file():
+            raise DataError(f"{version} is not a network, so it has no tensors to start from")
+        other = Spec.from_json((path / "spec.json").read_text("utf-8"))
+        _check_indices(version, spec, other)
+        tensors = load_file(path / "network.safetensors")
+        if _index_features(spec) != _index_features(other):  # a table has the rows of one feature after those of another
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith(TABLES)}
+        return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
-def _indices(spec: Spec) -> list[tuple[str, Any]]:
-    return [(name, _said(spec, name)) for name, out in spec.outs.items() if out.type == "int"]
+def _check_indices(version: "Registered", spec: Spec, other: Spec) -> None:
+    for name in spec.features.keys() & other.features.keys():
+        if spec.outs[name].type == "int" and _definition(spec, name) != _definition(other, name):
+            raise DataError(
+                f"train.model.torch.start: feature `{name}` is not defined as in {version}, so its indices stand for other values; "
+                "hash it in both, with the same buckets, or give it another name here"
+            )
 
 
-def _said(spec: Spec, name: str) -> Any:
+def _index_features(spec: Spec) -> list[tuple[str, Any]]:
+    return [(name, _definition(spec, name)) for name, out in spec.outs.items() if out.type == "int"]
+
+
+def _definition(spec: Spec, name: str) -> Any:
     kind, state = spec.features[name]
     return kind.model_dump(mode="json"), state

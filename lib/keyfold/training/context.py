@@ -1,0 +1,71 @@
+"""What the steps of one training share."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from keyfold.conf.train import Train
+from keyfold.dataset.labelled_rows import LabelledRows
+from keyfold.features.spec import Spec
+from keyfold.training.arrays import class_weights, identifying_columns, sample_share
+from keyfold.training.warm_start import StartParameters, find_start
+
+if TYPE_CHECKING:
+    from keyfold.runtime.run import Job, Run
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """The run and its job, the fitted spec, the labelled rows, and the parameters to start from, if the conf names any."""
+
+    run: "Run"
+    job: "Job"
+    spec: Spec
+    rows: LabelledRows
+    warm_start: StartParameters | None = None
+
+    @classmethod
+    def of(cls, run: "Run", job: "Job", spec: Spec, rows: LabelledRows) -> "TrainingContext":
+        """The context of a job, which gets its run id from it. Only the job `train` starts from other parameters.
+
+        Raises ConfError or DataError if the start is missing.
+        """
+        assert run.conf.train is not None
+        network = run.conf.train.model.torch
+        warm_start = find_start(network.start) if job.name == "train" and network and network.start else None
+        context = cls(run, job, spec, rows, warm_start)
+        job.run_id = run.identity(job.name, **context.pins)
+        return context
+
+    @property
+    def pins(self) -> dict[str, Any]:
+        """Inputs that the run id pins besides the conf."""
+        train = self.train
+        return self.rows.pins(self.run) | {
+            "spec": self.spec.digest,
+            "sampled": sample_share(train, self.spec, self.rows),
+            "early": train.prunes_trials,
+            "together": train.trials_at_once,
+            "start": self.warm_start.digest if self.warm_start else None,
+        }
+
+    @property
+    def run_id(self) -> str:
+        """The run id of the job; checkpoints and trials are kept under it."""
+        return self.job.run_id
+
+    @property
+    def train(self) -> Train:
+        """The section `train` of the conf."""
+        assert self.run.conf.train is not None
+        return self.run.conf.train
+
+    @property
+    def key(self) -> list[str]:
+        """The columns that identify a row: the key, and data.time."""
+        return identifying_columns(self.run.conf.data)
+
+    @cached_property
+    def class_weights(self) -> tuple[float, float] | None:
+        """Weights of the negative and the positive class, None without any (ConfError if the conf names other classes)."""
+        return class_weights(self.train, self.rows)

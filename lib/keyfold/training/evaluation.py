@@ -1,0 +1,93 @@
+"""Metrics of a trained model on the rows that were held out, and their sections of the page."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from keyfold.conf.train import Train
+from keyfold.core.names import NUMBER
+from keyfold.evaluation import metrics
+from keyfold.evaluation.metrics import Metric
+from keyfold.models.model import Model
+from keyfold.reporting.page import PageSection
+from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
+from keyfold.training.ablation import ablations_section, measure_ablation
+from keyfold.training.arrays import ArrayRows, measure_model, row_weights
+from keyfold.training.context import TrainingContext
+
+if TYPE_CHECKING:
+    from keyfold.conf.report import Report
+
+FoldMetrics = dict[str, dict[str, Metric]]
+_EXTRA = "keyfold_extra:"
+
+
+def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: ArrayRows) -> FoldMetrics:
+    """The metrics of validation and test, cross-validated if the conf says so, and without the features of `report.without`."""
+    conf, test = context.run.conf, rows.fold("test")
+    with context.run.step("evaluate") as step:
+        measured = {
+            fold: measure_model(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows
+        }
+        if conf.split.folds:
+            measured["cross_validated"] = _cross_validate(context, train, rows.outside_test, conf.split.folds)
+        step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
+        context.job.sections += _sections(conf.report, model, test, measured)
+    if conf.report.without and "test" in measured:
+        measured |= _measure_ablations(context, train, model, rows, measured["test"])
+    return measured
+
+
+def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMetrics) -> list[PageSection]:
+    sections = [metrics_section(measured)] if measured else []
+    if not test.table.num_rows:
+        return sections
+    predicted = _predict(model, test)
+    if model.label.classes:
+        truth = test.table[_EXTRA + report.truth].to_numpy() if report.truth else None
+        sections += classification_sections(test.y, predicted, truth)
+    measure = metrics.classification_metrics if model.label.classes else metrics.regression_metrics
+    for name in report.slices:
+        groups = np.array(test.table[_EXTRA + name].to_pylist(), dtype=object)
+        slices = metrics.slice_metrics(test.y, predicted, groups, order=test.order, measure=measure, replicates=100)
+        sections.append(slices_section(name, slices))
+    return sections
+
+
+def _predict(model: Model, rows: ArrayRows) -> npt.NDArray[np.float64]:
+    """Probabilities of the positive class, or predicted numbers (n)."""
+    return model.estimator.probability(rows.arrays) if model.label.classes else model.estimator.value(rows.arrays)
+
+
+def _cross_validate(context: TrainingContext, train: Train, rows: ArrayRows, folds: int) -> dict[str, Metric]:
+    """The metrics of rows outside test, each predicted by a model that was trained on the other parts."""
+    assert train.model.sklearn is not None
+    classes = context.rows.label.classes
+    number = rows.table[_EXTRA + NUMBER].to_numpy()
+    predicted = np.full(len(number), np.nan)
+    for k in range(folds):
+        learn, held_out = (ArrayRows(rows.table.filter(pa.array(mask)), rows.spec) for mask in (number != k, number == k))
+        if held_out.table.num_rows:
+            weight = row_weights(learn, context.class_weights)
+            estimator = train.model.sklearn.fit(rows.spec, learn.arrays, learn.y, weight, train.seed)
+            predict = estimator.probability if classes else estimator.value
+            predicted[number == k] = predict(held_out.arrays)
+    measure = metrics.classification_metrics if classes else metrics.regression_metrics
+    return measure(rows.y, predicted, order=rows.order)
+
+
+def _measure_ablations(
+    context: TrainingContext, train: Train, model: Model, rows: ArrayRows, full: dict[str, Metric]
+) -> FoldMetrics:
+    """What the features of `report.without` gain: trains the model once more without each group of them."""
+    learn, test, groups = rows.fold("train"), rows.fold("test"), context.run.conf.report.without
+    weight = row_weights(learn, context.class_weights)
+    with context.run.step("without") as step:
+        ablations = [measure_ablation(model, train, learn, test, weight, features) for features in groups]
+        step.rows = learn.table.num_rows * len(ablations)
+    context.job.sections.append(
+        ablations_section([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in ablations])
+    )
+    return {a.name: a.measured for a in ablations}
