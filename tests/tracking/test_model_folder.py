@@ -60,7 +60,7 @@ def marker(tmp_path):
 
 
 def refused(version, tmp_path):
-    with pytest.raises((PromiseError, DataError), match=r"the files of shop version 1 (are not those|cannot be brought)"):
+    with pytest.raises((PromiseError, DataError), match=r"the files of shop version 1 (are not those|could not be downloaded)"):
         registry.fetch_model(version, Path(tempfile.mkdtemp(dir=tmp_path)))
     with pytest.raises((PromiseError, DataError), match=r"one was changed, added or removed|MLflow's store"):
         keyfold.load_model(CHAMPION)
