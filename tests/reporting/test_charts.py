@@ -61,5 +61,5 @@ def test_baselines_and_bars_with_labels_are_not_hovered():
 
 def test_colours_follow_the_theme_in_pictures_but_not_in_text():
     made = charts.figure_html(lambda ax: (ax.plot([1, 2], color=charts.BLUE), ax.set_title("fill: #0072b2")), caption="c")
-    assert "stroke: var(--blue)" in made
+    assert "stroke: var(--blue, #0072b2)" in made
     assert ">fill: #0072b2<" in made

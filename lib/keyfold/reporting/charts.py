@@ -130,8 +130,8 @@ def _inline(svg: str, label: str, width: int, height: int) -> str:
 
 
 def _themed(tag: str) -> str:
-    for colour, variable in _VARIABLES.items():
-        tag = tag.replace(f": {colour}", f": var(--{variable})")
+    for colour, variable in _VARIABLES.items():  # the colour itself is for a picture outside the page
+        tag = tag.replace(f": {colour}", f": var(--{variable}, {colour})")
     return tag
 
 
