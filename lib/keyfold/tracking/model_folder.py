@@ -50,13 +50,13 @@ def is_from_0_1(tags: Mapping[str, str]) -> bool:
     return MANIFEST in tags and DIGEST not in tags
 
 
-def refuse_other_files(what: str, root: Path, own: Path | None, tags: Mapping[str, str]) -> None:
+def refuse_other_files(label: str, root: Path, own: Path | None, tags: Mapping[str, str]) -> None:
     """Raises PromiseError if files were changed, added or removed since they were registered."""
     expected = tags.get(DIGEST) or tags[MANIFEST]
     digest = model_digest(root) if DIGEST in tags else folder_digest(own) if own else "none"
     if digest != expected:
         raise PromiseError(
-            f"the files of {what} are not those that were registered: one was changed, added or removed "
+            f"the files of {label} are not those that were registered: one was changed, added or removed "
             f"(digest {digest}, not {expected}). Restore its files, or train again"
         )
 
@@ -89,12 +89,12 @@ def check_from_inside(data: Path) -> None:
     if root is None:
         return
     try:
-        what, tags = _registered(root)
+        label, tags = _registered(root)
     except Exception as error:  # noqa: BLE001 - registries raise anything, and the message may hold a password
         _warn_unchecked(f"MLflow's registry did not answer ({type(error).__name__})")
         return
     if DIGEST in tags or MANIFEST in tags:
-        refuse_other_files(what, root, data, tags)
+        refuse_other_files(label, root, data, tags)
     else:
         _warn_unchecked("its version has no digest in MLflow's registry")
 

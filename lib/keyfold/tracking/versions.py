@@ -14,12 +14,12 @@ def describe_versions(name: str) -> list[str]:
 
     Raises DataError if there is no model of this name.
     """
-    found = registry.client().search_model_versions(f"name = '{name}'") if "'" not in name else []
-    if not found:
+    versions = registry.client().search_model_versions(f"name = '{name}'") if "'" not in name else []
+    if not versions:
         raise DataError(f"there is no registered model `{name}`")
     champion = registry.champion_of(name)
     lines = []
-    for version in sorted(found, key=lambda v: -int(v.version)):
+    for version in sorted(versions, key=lambda v: -int(v.version)):
         registered = Registered(name, str(version.version), version.run_id or "", dict(version.tags))
         metrics = registry.test_metrics(registered)
         shown = [f"{metric} {metrics[metric]}" for metric in SHOWN if metric in metrics]

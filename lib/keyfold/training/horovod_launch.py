@@ -133,7 +133,7 @@ def _watched(folder: Path, report: Callable[[Any], None], output: TextIO) -> Ite
     # Horovod would handle SIGINT and SIGTERM itself, to set an event on which it kills the ranks; `stop` is that event.
     register, hook = gloo_run.register_shutdown_event, threading.excepthook
     gloo_run.register_shutdown_event = lambda: stop
-    threading.excepthook = lambda of: traceback.print_exception(of.exc_type, of.exc_value, of.exc_traceback, file=output)
+    threading.excepthook = lambda args: traceback.print_exception(args.exc_type, args.exc_value, args.exc_traceback, file=output)
     thread.start()
     try:
         yield
@@ -226,7 +226,7 @@ def _inspect_host(marker: Path) -> _Host:
         import psutil
 
         up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
-        addresses = ((name, address) for name, some in psutil.net_if_addrs().items() for address in some)
+        addresses = ((name, address) for name, listed in psutil.net_if_addrs().items() for address in listed)
         interfaces = {name: a.address for name, a in addresses if name in up and a.family == socket.AF_INET}
     except Exception as problem:  # noqa: BLE001 - a library that fails to load may raise anything
         error = repr(problem)

@@ -191,10 +191,10 @@ class _Stream:
         filled, rows = 0, self._rows_before(self._step + 1) - self._rows_before(self._step)
         self._step += 1
         while filled < rows and (len(self._rows) or self._next()):
-            taken, self._rows = self._rows[: rows - filled], self._rows[rows - filled :]
+            rows_taken, self._rows = self._rows[: rows - filled], self._rows[rows - filled :]
             # All rows are in range; with "raise" NumPy would make another copy.
-            self._block.cells.take(taken, 0, into[filled : filled + len(taken)], "clip")
-            filled += len(taken)
+            self._block.cells.take(rows_taken, 0, into[filled : filled + len(rows_taken)], "clip")
+            filled += len(rows_taken)
         into[filled:] = 0
         return filled
 
