@@ -60,8 +60,9 @@ def _run_here(name: str, words: Sequence[str]) -> None:
     if name not in COMMANDS:
         _refuse(f"there is no job `{name}`{suggestion(name, COMMANDS)}; `keyfold --help` lists them")
     words, submit_options = _split(words)
-    if submit_options:
-        os.environ["PYSPARK_SUBMIT_ARGS"] = f"{shlex.join(submit_options)} pyspark-shell"
+    if submit_options or "PYSPARK_SUBMIT_ARGS" not in os.environ:
+        progress = f"spark.ui.showConsoleProgress={str(sys.stderr.isatty()).lower()}"
+        os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(["--conf", progress, *submit_options, "pyspark-shell"])
     options = COMMANDS[name].parser(f"keyfold {name}").parse_args(words)
     options.program = "keyfold"
 
