@@ -43,7 +43,8 @@ def promote_or_keep(run: "Run", version: Registered) -> Registered:
     former = champion if champion and champion.version != version.version else None
     evidence = _collect_evidence(run, version, former)
     unmet = criteria.unmet_conditions(run.conf.release, evidence)
-    run.jobs[-1].verdict = _verdict(run, version, evidence, former, unmet)
+    for job in run.jobs[-1:]:  # a run that only promotes has none
+        job.verdict = _verdict(run, version, evidence, former, unmet)
     if not unmet:
         registry.promote(version)
         run.say(f"{version} is the champion")
