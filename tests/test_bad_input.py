@@ -262,8 +262,8 @@ def test_latin_1_is_read_where_the_conf_says_so(spark, tmp_path):
 
 
 BAD_LINES = {
-    "2,1,0": "the key stands more than once in the period",
-    "2,1,1": "the key stands more than once in the period",
+    "2,1,0": "the key occurs more than once in the period",
+    "2,1,1": "the key occurs more than once in the period",
     ",1,0": "key `id` is NULL",
     " ,2,0": "key `id` is NULL",
     "3,1": "2 fields in place of 3",
@@ -309,7 +309,7 @@ def test_blank_text_in_a_column_of_numbers_is_missing_and_not_wrong(kept):
 def test_where_no_row_can_be_kept_the_job_says_why(job, spark):
     code, sentence = job(ingest, HEADER + "1,1,1\n1,2,1\n,1,1\n", name="none")
     assert code == 3
-    reasons = "2 × the key stands more than once in the period; 1 × key `id` is NULL"
+    reasons = "2 × the key occurs more than once in the period; 1 × key `id` is NULL"
     assert (
         sentence
         == f"none of the 3 rows can be kept: {reasons}. Is data.key (id) the whole key? Nothing has changed in `none.rows`; the rows are in `none.quarantine`"

@@ -76,14 +76,14 @@ def test_ingest_reads_periods_again_that_others_changed(ingested, spark, capsys)
     capsys.readouterr()
     second = ingested()
     assert second.jobs[0].counts["read"] == 2, "January is as it was"
-    assert "others changed, or may have changed, the rows of period 2026-02 in `t.rows`" in capsys.readouterr().err
+    assert "rows of period 2026-02 in `t.rows` were changed, or may have been changed, by others" in capsys.readouterr().err
     found = second.rows.read().sort("id").collect()
     assert [row[:3] for row in found] == [row[:3] for row in before]
     assert [row.keyfold_run == first_run for row in found] == [True, True, False, False]
     assert ingested().jobs[0].status == "done before"
     spark.sql(f"MERGE INTO {first.rows.at} t USING (SELECT 1L id) s ON t.id = s.id WHEN MATCHED THEN UPDATE SET id = 10")
     age(first.rows)
-    with pytest.raises(DataError, match="period 2026-01, whose rows others changed or may have changed in the table, is to be"):
+    with pytest.raises(DataError, match="period 2026-01, whose rows were or may have been changed by others, must be"):
         ingested(a=None)
     assert [row.id for row in first.rows.read().sort("id").collect()] == [2, 3, 4, 10]
     assert ingested(a=FILES["a"]).jobs[0].status == "committed"

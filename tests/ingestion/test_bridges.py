@@ -22,7 +22,7 @@ from keyfold.dataset import imputation
 from keyfold.dataset.imputation import MissingColumn
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
 from keyfold.generators import Retail
-from keyfold.ingestion import bridges, drift, layout_reader
+from keyfold.ingestion import bridges, drift, layout_reader, source_files
 from keyfold.ingestion.drift import ArrivedColumn
 from keyfold.ingestion.increments import sum_counts
 from keyfold.ingestion.job import ingest
@@ -89,7 +89,7 @@ def folder(tmp_path):
 
 
 def bridged(spark, folder):
-    rows = layout_reader.read_layouts(Run(parse_conf(conf(folder)), spark)).rows
+    rows = layout_reader.read_layouts(spark, parse_conf(conf(folder)).data).rows
     return sorted(rows.drop("keyfold_file", "keyfold_raw", "keyfold_line").collect(), key=repr)
 
 
@@ -110,7 +110,7 @@ def test_rows_that_cannot_be_brought_over_are_quarantined_and_counted_by_file(sp
     lossy, unmapped = old.amount == "3.5", old.kind == "Guest"
     aside = deltalake.DeltaTable(str(run.quarantine.path)).to_pandas()
     assert aside.reason.value_counts().to_dict() == {
-        "`amount` cannot be brought to bigint without loss": lossy.sum(),
+        "`amount` cannot be cast to bigint without loss": lossy.sum(),
         "`kind` has a value that the map of `y` lacks": (unmapped & ~lossy).sum(),
     }
     assert set(json.loads(aside.raw[0])) == set(OLD)
@@ -132,9 +132,9 @@ def test_rows_that_cannot_be_brought_over_are_quarantined_and_counted_by_file(sp
 def test_weights_and_stand_ins_are_no_reason_to_ingest_anew(folder):
     one, other = parse_conf(conf(folder)), conf(folder)
     other["data"]["versions"][0] |= {"weight": 0.1, "columns_from": FROM | {"age": {"missing": "most_frequent"}}}
-    assert layout_reader.reading_options(one) == layout_reader.reading_options(parse_conf(other))
+    assert source_files.reading_options(one) == source_files.reading_options(parse_conf(other))
     other["data"]["versions"][0]["columns_from"] = FROM | {"age": {"constant": 1.0}}
-    assert layout_reader.reading_options(one) != layout_reader.reading_options(parse_conf(other))
+    assert source_files.reading_options(one) != source_files.reading_options(parse_conf(other))
 
 
 def current(wanted, **more):
@@ -187,7 +187,7 @@ def test_a_type_is_brought_over_without_loss_or_not_at_all(spark, had, wanted, v
     version = LayoutVersion(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}})
     made = bridges.bridge_column(current(wanted), version, "c")
     found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.alias("v"), made.reason.alias("r")).collect()[0]
-    lost = f"`o` cannot be brought to {wanted} without loss"
+    lost = f"`o` cannot be cast to {wanted} without loss"
     assert found == ((None, lost) if became == "lost" else (became, None))
 
 
@@ -205,7 +205,7 @@ def test_older_times_are_of_the_declared_zone_and_older_numbers_grouped_as_decla
     data = current(wanted, zone="Europe/Berlin", csv={"thousands": "."})
     made = bridges.bridge_column(data, LayoutVersion(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}}), "c")
     found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.cast("string").alias("v"), made.reason).collect()[0]
-    assert found == (became, None if became else f"`o` cannot be brought to {wanted} without loss")
+    assert found == (became, None if became else f"`o` cannot be cast to {wanted} without loss")
 
 
 def test_older_times_without_an_offset_need_a_zone_and_odd_hours_are_counted(spark, home, tmp_path):
@@ -305,19 +305,19 @@ def named(**names):
         (came(drop=["t"]), "lost", "bridge", "`t` is gone"),
         (came(drop=["start time"], start_time="timestamp"), "renamed", "bridge", "`start time` is gone, and `start_time` looks like it"),
         (came(n="string"), "another type", "bridge", "`n` is string, and was bigint"),
-        (came(n="date"), "another kind of type", "refuse", "`n` is date, and was bigint, and neither can be brought to the other"),
+        (came(n="date"), "another kind of type", "refuse", "`n` is date, and was bigint, and neither can be cast to the other"),
         (came(t="array<string>"), "another kind of type", "refuse", "`t` is array<string>, and was string; make columns of it before"),
         (came(n="int"), "narrower number", "accept", "`n` is int, and was bigint, which holds all of it"),
         (came(x="float"), "narrower number", "accept", "`x` is float, and was double, which holds all of it"),
         (came(d="decimal(8,2)"), "narrower number", "accept", "`d` is decimal(8,2), and was decimal(10,2), which holds all of it"),
         (came(d="decimal(12,2)"), "wider number", "bridge", "`d` is decimal(12,2), and was decimal(10,2)"),
-        (came()[::-1], "other order", "accept", "the columns stand in another order"),
+        (came()[::-1], "other order", "accept", "the columns are in another order"),
         (named(n="N"), "changed case", "accept", "`n` is written `N`"),
-        (named(id="\ufeffid"), "byte order mark", "accept", "a byte order mark stands before `id`"),
-        (named(t=" t "), "blanks around the name", "accept", "blanks stand around `t`"),
-        ([*named(), ArrivedColumn("n")], "duplicate name", "refuse", "`n` stands more than once, or differs from another by case or blanks alone"),
-        ([*named(), ArrivedColumn("T")], "duplicate name", "refuse", "`t` stands more than once, or differs from another by case or blanks alone"),
-        ([*named(), ArrivedColumn("T")], "duplicate name", "refuse", "`T` stands more than once, or differs from another by case or blanks alone"),
+        (named(id="\ufeffid"), "byte order mark", "accept", "a byte order mark precedes `id`"),
+        (named(t=" t "), "blanks around the name", "accept", "`t` has blanks around it"),
+        ([*named(), ArrivedColumn("n")], "duplicate name", "refuse", "`n` occurs more than once, if case and blanks do not count"),
+        ([*named(), ArrivedColumn("T")], "duplicate name", "refuse", "`t` occurs more than once, if case and blanks do not count"),
+        ([*named(), ArrivedColumn("T")], "duplicate name", "refuse", "`T` occurs more than once, if case and blanks do not count"),
         ([*named(), ArrivedColumn(" ")], "no name", "refuse", "column 7 has no name"),
         ([*named(), ArrivedColumn("is_bridged")], "reserved name", "refuse", "`is_bridged` is a name that keyfold itself gives"),
     ],

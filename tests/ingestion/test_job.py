@@ -63,7 +63,7 @@ def aside(run):
 
 UNCLOSED = "a quote is not closed"
 BREAKS = "text in quotes has line breaks; data.csv.multi_line is for those"
-TWICE = "the key stands more than once in the period"
+TWICE = "the key occurs more than once in the period"
 
 
 def test_text_that_is_not_quite_what_it_is_declared_to_be(ingested):
@@ -266,7 +266,7 @@ def test_a_changed_file_is_read_again_and_a_lost_period_too(ingested, folder, tm
     (tmp_path / "in" / "b.csv").unlink()
     assert ingested(**MONTHLY).jobs[0].status == "done before"
     folder("c.csv", "5,1,2026-01-05")
-    with pytest.raises(DataError, match=r"period 2026-01 is to be read again, and `.*b\.csv`, which has rows of it, is gone"):
+    with pytest.raises(DataError, match=r"period 2026-01 must be read again, and `.*b\.csv`, which has rows of it, is missing"):
         ingested(**MONTHLY)
 
 
@@ -293,7 +293,7 @@ def test_what_a_changed_file_no_longer_has_is_gone(ingested, folder, tmp_path):
     assert (run.jobs[0].counts, rows(run, "id")) == ({"read": 2, "kept": 1, "quarantined": 1}, [(2,), (3,)])
     (tmp_path / "in" / "b.csv").unlink()
     folder("a.csv", "3,1,2026-03-05", "2,1,2026-02-05")
-    with pytest.raises(DataError, match=r"period 2026-03 is to be read again, and `.*b\.csv`, which has rows of it, is gone"):
+    with pytest.raises(DataError, match=r"period 2026-03 must be read again, and `.*b\.csv`, which has rows of it, is missing"):
         ingested(**MONTHLY)
 
 
@@ -311,7 +311,7 @@ def test_a_source_that_is_read_otherwise_loses_no_row_of_a_file_that_is_gone(ing
     run = ingested(**MONTHLY)
     (tmp_path / "in/b.csv").rename(tmp_path / "b.csv")
     with pytest.raises(
-        DataError, match=r"in another way than before, so all of it is to be read again, and `.*b.csv` is gone; put it back"
+        DataError, match=r"in another way than before, so all of it must be read again, and `.*b.csv` is gone; put it back"
     ):
         ingested(**MONTHLY | {"columns": TYPES | {"amount": "bigint"}, "table": "t.rows"})
     assert rows(run, "id") == [(1,), (2,)]
@@ -337,7 +337,7 @@ def test_one_of_two_like_files_is_missed(ingested, folder, tmp_path):
     assert rows(ingested(**content), "id") == [(1,), (1,)]
     (tmp_path / "in" / "d.csv").unlink()
     folder("c.csv", "2,1,2026-01-05")
-    with pytest.raises(DataError, match=r"`.*d\.csv`, which has rows of it, is gone"):
+    with pytest.raises(DataError, match=r"`.*d\.csv`, which has rows of it, is missing"):
         ingested(**content)
 
 
@@ -413,7 +413,7 @@ def test_keys_that_differ_in_their_unicode_form_are_told_and_not_merged(ingested
     columns = {"id": "string"}
     run = ingested("id,amount\nZoe\u0308,1\nZo\u00eb,2\nnai\u0308ve,3\nK,4\n\u212a,5\n", columns=columns)
     assert run.jobs[0].counts == {"read": 5, "kept": 5, "quarantined": 0}
-    note = "2 keys have a double that differs only in its Unicode form, such as 'K' in period all; they stay apart"
+    note = "2 keys differ from another key only in Unicode form, such as 'K' in period all; they are kept distinct"
     assert next(run.rows.commits()).metadata["notes"] == [note]
     assert note.replace("'", "&#39;") in run.write_report().read_text("utf-8")
 
@@ -466,8 +466,8 @@ def test_next_months_file_with_the_same_keys_changes_nothing_until_it_is_a_perio
     first = ingested(source="in", max_quarantine=0.1)
     folder("members_2026-10.csv", *(f"{i},2,2020-01-01" for i in range(2, 22)))
     sentence = (
-        r"36 of the 40 rows cannot be kept: 36 × the key stands more than once in the period. That is 90.0%, and data.max_quarantine "
-        r"is 10.0%. Most of these keys stand in several files, once in each \(.*members_2026-09.csv, .*members_2026-10.csv\): is each file a "
+        r"36 of the 40 rows cannot be kept: 36 × the key occurs more than once in the period. That is 90.0%, and data.max_quarantine "
+        r"is 10.0%. Most of these keys occur in several files, once in each \(.*members_2026-09.csv, .*members_2026-10.csv\): is each file a "
         r"monthly snapshot\? .*data.period: \{from: file, pattern: '\(\\d\{4\}-\\d\{2\}\)'\}. Nothing has changed in `t.rows`"
     )
     with pytest.raises(DataError, match=sentence):
@@ -535,7 +535,7 @@ def test_no_row_of_a_file_that_is_gone_is_lost_whatever_else_happened(ingested, 
     (tmp_path / "in/a.csv").rename(tmp_path / "a.csv")
     run.spark.sql(f"DELETE FROM {run.rows.at} WHERE id = 3")
     for more in ({}, {"zone": "Europe/Berlin"}, {"at": f"file://{tmp_path}/in/"}):
-        with pytest.raises(DataError, match=r"a\.csv`.* is gone; put it back|a\.csv` is gone; put it back"):
+        with pytest.raises(DataError, match=r"a\.csv`.* is missing; put it back|a\.csv` is missing; put it back"):
             ingest(Run(conf_of(more.pop("at", tmp_path / "in"), **more), run.spark))
     assert rows(run, "id") == [(1,), (2,), (4,)]
     (tmp_path / "a.csv").rename(tmp_path / "in/a.csv")
@@ -551,7 +551,7 @@ def test_a_snapshot_of_the_same_bytes_is_another_file(ingested, folder, tmp_path
     assert rows(ingested(**by_file), "id", "keyfold_period") == [(1, "2026-09"), (1, "2026-10")]
     folder("late_2026-09.csv", "3,1,2026-01-05")
     with pytest.raises(
-        DataError, match=r"period 2026-09 is to be read again, and `.*m_2026-09.csv`, which has rows of it, is gone"
+        DataError, match=r"period 2026-09 must be read again, and `.*m_2026-09.csv`, which has rows of it, is missing"
     ):
         ingested(**by_file)
 

@@ -16,7 +16,7 @@ from keyfold.core.names import FILE, LINE
 from keyfold.core.sql import col
 from keyfold.errors import DataError
 from keyfold.ingestion import casts, parquet_files, sources, text_files
-from keyfold.ingestion.bridges import _brought
+from keyfold.ingestion.bridges import cast_column
 from keyfold.readers import paths
 from keyfold.readers.blocks import read_head, read_parts
 from keyfold.readers.form import TextForm
@@ -254,7 +254,7 @@ def test_nanoseconds_in_parquet_are_microseconds_where_nothing_is_lost(spark, tm
 def test_types_of_parquet_that_are_not_read_are_told(tmp_path, values, sentence):
     pq.write_table(pa.table({"v": values}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=rf"a\.parquet: the column `v` {sentence}"):
-        parquet_files._schema([str(tmp_path / "a.parquet")])
+        parquet_files.parquet_schema([str(tmp_path / "a.parquet")])
 
 
 def test_folders_of_parquet_are_text_unless_a_type_is_declared(spark, tmp_path):
@@ -368,7 +368,7 @@ def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
         assert dict(zip(cases, [row.reason for row in rows], strict=True)) == told
         assert [row.v is None for row in rows] == [reason is not None for reason in cases.values()]
         old = spark.createDataFrame([(text,) for text in cases], "v string")
-        given = _brought(Data.model_validate({"key": ["v"], "zone": "UTC"}), F.col("v"), "string", type_, "`v`")
+        given = cast_column(Data.model_validate({"key": ["v"], "zone": "UTC"}), F.col("v"), "string", type_, "`v`")
         bridged = old.select(given.value, given.reason).collect()
         assert [row[0] for row in bridged] == [row.v for row in rows]
         assert [row[1] is None for row in bridged] == [row.reason is None for row in rows]

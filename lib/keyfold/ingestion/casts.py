@@ -1,4 +1,4 @@
-"""Text as what the conf declares it to be: NULL where it is not just that.
+"""Casts of text to declared types, without loss: NULL if the text is not exactly of the type.
 
 Times without an offset are of the zone that the conf declares, never of the machine's.
 """
@@ -15,22 +15,22 @@ from keyfold.engine import functions as F
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
+# Columns of a row's times: an example without an offset; how many do not exist, or exist twice, in data.zone.
 ZONELESS, SKIPPED, TWICE = "keyfold_zoneless", "keyfold_skipped", "keyfold_shown_twice"
-LOCAL = r"^\d{4}(-\d{1,2}(-\d{1,2}([T ][\d:.]*)?)?)?$"
-# Without this Spark takes `12:30` for today's.
-_DATED = r"^\d{4}(-|$)"
-_FINER = r"[.]\d{6}\d*[1-9]"  # than microseconds
+_LOCAL = r"^\d{4}(-\d{1,2}(-\d{1,2}([T ][\d:.]*)?)?)?$"  # a time without an offset
+_DATED = r"^\d{4}(-|$)"  # without it Spark takes `12:30` for a time of today
+_NANOSECONDS = r"[.]\d{6}\d*[1-9]"
 _DAY = r"^\d{4}-\d{1,2}-\d{1,2}$"
-_BLANKS = "".join(map(chr, [*range(33), 127]))  # what Spark's own casts leave out
+_BLANKS = "".join(map(chr, [*range(33), 127]))  # that Spark's own casts trim
 
 
 def trim(text: "Column") -> "Column":
-    """Text without the blanks around it, control characters among them."""
+    """Text without blanks and control characters around it."""
     return F.btrim(text, F.lit(_BLANKS))
 
 
 class TextFormat(NamedTuple):
-    """How text writes its values: the mark before a fraction, what groups of three digits are told apart by, the zone of times."""
+    """How text writes values: the decimal mark, the separator of thousands, the zone of times without an offset."""
 
     decimal: str = "."
     thousands: str = ""
@@ -38,110 +38,118 @@ class TextFormat(NamedTuple):
 
 
 def iso_text(text: "Column", type_: str, form: str) -> "Column":
-    """Dates and times of a form, as ISO text; NULL where they are not of it."""
+    """Dates and times of a form of Java's DateTimeFormatter, as ISO text; NULL if they do not match it."""
     at = F.try_to_timestamp(trim(text), F.lit(form))
     if type_ == "date":
         return F.date_format(at, "yyyy-MM-dd")
     return F.date_format(at, "yyyy-MM-dd HH:mm:ss.SSSSSS" + ("'Z'" if has_offset(form) else ""))
 
 
-def cast_text(text: "Column", type_: str, how: TextFormat = TextFormat()) -> "Column":  # noqa: B008
-    """Text as a type, without loss."""
+def cast_text(text: "Column", type_: str, format_: TextFormat = TextFormat()) -> "Column":  # noqa: B008
+    """Text as a type; NULL if that would lose digits, an offset or anything else."""
     if type_ == "string":
         return text
     plain = trim(text)
-    if type_.startswith(("date", "timestamp")):
-        plain = F.when(plain.rlike(_DAY if type_ == "date" else _DATED), plain)
+    if type_ == "boolean":
+        return plain.try_cast(type_)
+    if type_ == "date":
+        return F.when(plain.rlike(_DAY), plain).try_cast(type_)
     if type_.startswith("timestamp"):
-        plain = F.when(~plain.rlike(_FINER), plain)
-    if type_ == "timestamp":
-        return cast_timestamp(plain, how.zone)
-    if type_ == "timestamp_ntz":
-        plain = F.when(plain.rlike(LOCAL), plain)
-    if type_ not in ("boolean", "date", "timestamp_ntz"):
-        plain = _plain(plain, how)
+        plain = F.when(plain.rlike(_DATED) & ~plain.rlike(_NANOSECONDS), plain)
+        if type_ == "timestamp":
+            return cast_timestamp(plain, format_.zone)
+        return F.when(plain.rlike(_LOCAL), plain).try_cast(type_)
+    plain = _plain_number(plain, format_)
     value = plain.try_cast(type_)
     if type_.startswith("decimal"):
-        # A decimal with more digits than the type holds would be rounded without a word.
-        scale = int(type_[:-1].partition(",")[2])
-        digits = F.length(F.regexp_extract(plain, r"[.](\d*?)0*[eE]", 1))
-        exponent = F.regexp_extract(plain, r"[eE][+]?(-?\d+)$", 1).try_cast("int")
-        fits = (digits - exponent <= scale) | plain.rlike("^[^eE1-9]*[eE]")
-        value = F.when(F.when(plain.rlike("[eE]"), fits).otherwise(~plain.rlike(rf"[.]\d{{{scale}}}\d*[1-9]")), value)
-    if type_ == "double":
-        # Java takes `5d` and `0x1p3` for numbers, and what is too large for infinite.
-        large = plain.rlike(r"\d") & (F.abs(value) == float("inf"))
-        small = (value == 0) & plain.rlike(r"^[^eE]*[1-9]")
-        value = F.when(~plain.rlike(r"(?i)[\d.][df]$|x") & ~large & ~small, value)
-    return value
+        return F.when(_fits_scale(plain, int(type_[:-1].partition(",")[2])), value)
+    return F.when(_is_double(plain, value), value) if type_ == "double" else value
 
 
-def why_not(named: str, text: "Column", type_: str, said: str) -> "Column":
-    """Why text, of a column that is named so, is not of a type."""
-    why = F.lit(f"{named} is not {said}")
+def _fits_scale(number: "Column", scale: int) -> "Column":
+    """Whether a decimal keeps all digits after the mark; Spark would round them."""
+    digits = F.length(F.regexp_extract(number, r"[.](\d*?)0*[eE]", 1))
+    exponent = F.regexp_extract(number, r"[eE][+]?(-?\d+)$", 1).try_cast("int")
+    is_zero = number.rlike("^[^eE1-9]*[eE]")
+    return F.when(number.rlike("[eE]"), (digits - exponent <= scale) | is_zero).otherwise(
+        ~number.rlike(rf"[.]\d{{{scale}}}\d*[1-9]")
+    )
+
+
+def _is_double(number: "Column", value: "Column") -> "Column":
+    """Whether text is a double, and neither too large nor too small. Java also reads `5d` and `0x1p3`."""
+    too_large = number.rlike(r"\d") & (F.abs(value) == float("inf"))
+    too_small = (value == 0) & number.rlike(r"^[^eE]*[1-9]")
+    return ~number.rlike(r"(?i)[\d.][df]$|x") & ~too_large & ~too_small
+
+
+def why_not(label: str, text: "Column", type_: str, declared: str) -> "Column":
+    """Why text of the column `label` is not of a type, which the conf writes as `declared`."""
+    why = F.lit(f"{label} is not {declared}")
     if not type_.startswith("timestamp"):
         return why
-    plain, finer = trim(text), F.lit(f"{named} has nanoseconds, and a time holds microseconds")
-    found = F.when(plain.try_cast("timestamp").isNull(), why).when(plain.rlike(_FINER), finer)
-    offset = ~plain.rlike(LOCAL) & F.lit(type_ == "timestamp_ntz")
-    return found.when(offset, F.lit(f"{named} has an offset, and {said} has none")).otherwise(why)
+    plain = trim(text)
+    nanoseconds = F.lit(f"{label} has nanoseconds, and a time holds microseconds")
+    reason = F.when(plain.try_cast("timestamp").isNull(), why).when(plain.rlike(_NANOSECONDS), nanoseconds)
+    offset = ~plain.rlike(_LOCAL) & F.lit(type_ == "timestamp_ntz")
+    return reason.when(offset, F.lit(f"{label} has an offset, and {declared} has none")).otherwise(why)
 
 
-def _plain(text: "Column", how: TextFormat) -> "Column":
-    """A number as Spark writes it; NULL where groups are not of three digits, or another mark stands before the fraction."""
-    thousands, decimal = how.thousands, how.decimal
+def _plain_number(text: "Column", format_: TextFormat) -> "Column":
+    """A number as Spark writes it; NULL if groups are not of three digits, or the decimal mark is another."""
+    thousands, decimal = format_.thousands, format_.decimal
     if thousands:
         fraction = "" if thousands == decimal else rf"([{decimal}]\d*)?"
         grouped = rf"^[+-]?\d{{1,3}}([{thousands}]\d{{3}})+{fraction}$"
-        bare = F.replace(text, F.lit(thousands), F.lit(""))
-        text = F.when(text.rlike(grouped), bare).when(~F.contains(text, F.lit(thousands)), text)
+        ungrouped = F.replace(text, F.lit(thousands), F.lit(""))
+        text = F.when(text.rlike(grouped), ungrouped).when(~F.contains(text, F.lit(thousands)), text)
     if decimal == ".":
         return text
     return F.when(~F.contains(text, F.lit(".")), F.replace(text, F.lit(decimal), F.lit(".")))
 
 
 def cast_timestamp(text: "Column", zone: str | None) -> "Column":
-    """Trimmed text as a moment, NULL where it is none.
+    """Trimmed text as a timestamp; NULL if it is none.
 
-    What the zone's clock shows twice is the earlier of the two, what it skips is moved by the width of the gap.
+    Of a time that exists twice in the zone the earlier is taken; one that does not exist is moved by the width of the gap.
     """
     at = text.try_cast("timestamp")
-    return F.when(text.rlike(LOCAL), F.to_utc_timestamp(at, zone)).otherwise(at) if zone else at
+    return F.when(text.rlike(_LOCAL), F.to_utc_timestamp(at, zone)).otherwise(at) if zone else at
 
 
 def is_skipped_time(text: "Column", zone: str) -> "Column":
-    """Whether the zone's clock never shows this time."""
-    return text.rlike(LOCAL) & (F.from_utc_timestamp(cast_timestamp(text, zone), zone) != text.try_cast("timestamp"))
+    """Whether a time does not exist in the zone."""
+    return text.rlike(_LOCAL) & (F.from_utc_timestamp(cast_timestamp(text, zone), zone) != text.try_cast("timestamp"))
 
 
 def is_repeated_time(text: "Column", zone: str) -> "Column":
-    """Whether the zone's clock shows this time twice."""
-    wall, found = text.try_cast("timestamp"), cast_timestamp(text, zone)
-    later = found + F.expr("INTERVAL 1 DAY")
-    offset = F.unix_micros(F.from_utc_timestamp(later, zone)) - F.unix_micros(later)
-    other = F.timestamp_micros(F.unix_micros(wall) - offset)
-    return text.rlike(LOCAL) & (other > found) & (F.from_utc_timestamp(other, zone) == wall)
+    """Whether a time exists twice in the zone."""
+    wall, earlier = text.try_cast("timestamp"), cast_timestamp(text, zone)
+    next_day = earlier + F.expr("INTERVAL 1 DAY")
+    offset = F.unix_micros(F.from_utc_timestamp(next_day, zone)) - F.unix_micros(next_day)
+    later = F.timestamp_micros(F.unix_micros(wall) - offset)
+    return text.rlike(_LOCAL) & (later > earlier) & (F.from_utc_timestamp(later, zone) == wall)
 
 
 def clock_faults(texts: "Mapping[str, Column]", zone: str | None) -> "dict[str, Column]":
-    """Of a row's times as text: which there is without an offset though no zone is declared, how many are skipped or shown twice."""
-    plain = {name: trim(text) for name, text in texts.items()}
+    """Of a row's times as text: without a zone ZONELESS, an example that lacks an offset; with one the counts SKIPPED and TWICE."""
     if not texts:
         return {}
+    plain = {name: trim(text) for name, text in texts.items()}
     if zone is None:
-        said = [F.when(t.rlike(LOCAL), F.concat(F.lit(f"`{n}` has the time `"), t, F.lit("`"))) for n, t in plain.items()]
-        return {ZONELESS: F.coalesce(*said, F.lit(None))}
-    counted = {SKIPPED: is_skipped_time, TWICE: is_repeated_time}
-    return {name: _sum([how(t, zone).cast("int") for t in plain.values()]) for name, how in counted.items()}
+        examples = [F.when(t.rlike(_LOCAL), F.concat(F.lit(f"`{n}` has the time `"), t, F.lit("`"))) for n, t in plain.items()]
+        return {ZONELESS: F.coalesce(*examples, F.lit(None))}
+    counts = {SKIPPED: is_skipped_time, TWICE: is_repeated_time}
+    return {name: _sum([is_fault(t, zone).cast("int") for t in plain.values()]) for name, is_fault in counts.items()}
 
 
-def merge_clock_faults(there: Sequence[str], more: "Mapping[str, Column]") -> "dict[str, Column]":
-    """What `clocks` found in columns that are there, and more of it."""
-    found = {}
+def merge_clock_faults(columns: Sequence[str], faults: "Mapping[str, Column]") -> "dict[str, Column]":
+    """The clock faults of existing columns together with further ones."""
+    merged = {}
     for name in (ZONELESS, SKIPPED, TWICE):
-        if parts := [*([col(name)] if name in there else []), *([more[name]] if name in more else [])]:
-            found[name] = F.coalesce(*parts) if name == ZONELESS else _sum(parts)
-    return found
+        if parts := [*([col(name)] if name in columns else []), *([faults[name]] if name in faults else [])]:
+            merged[name] = F.coalesce(*parts) if name == ZONELESS else _sum(parts)
+    return merged
 
 
 def _sum(values: "Sequence[Column]") -> "Column":

@@ -1,4 +1,4 @@
-"""Parquet files as rows: nanoseconds as microseconds where nothing is lost, folders as columns; types that Spark does not read are told."""
+"""Reads Parquet files: nanoseconds as microseconds if nothing is lost, folders as columns; refuses types that Spark does not read."""
 
 import os
 from collections import Counter
@@ -21,72 +21,75 @@ from keyfold.readers.paths import local_files, local_path, partition_columns, re
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-_AS_TEXT = {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}
+_FOLDERS_AS_TEXT = {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}
 
 
 def read_parquet(
-    spark: "SparkSession", path: str, wanted: Mapping[str, DeclaredColumn], how: casts.TextFormat, files: Sequence[str] = ()
+    spark: "SparkSession", path: str, wanted: Mapping[str, DeclaredColumn], format_: casts.TextFormat, files: Sequence[str] = ()
 ) -> SourceRows:
-    """The rows of Parquet files (DataError where they differ in their columns, or have a type that is not read)."""
-    from keyfold.engine.session import temporary_settings
-
+    """The rows of Parquet files (DataError if their columns differ, or have a type that is not read)."""
     names = [*files] or local_files(path) or []
-    schema = _schema(names)
-    given = [*next(iter(partition_columns(path, names).values()))] if names else []
+    schema = parquet_schema(names)
+    folders = [*next(iter(partition_columns(path, names).values()))] if names else []
     refuse_escapes([*map(os.path.dirname, names)])
-    check_folders(names[0] if names else path, schema.names, given)
-    if twice := next((n for n, times in Counter(map(str.casefold, schema.names)).items() if times > 1), None):
-        raise DataError(f"{names[0]} has several columns `{twice}`, which Spark takes for one name; rename one")
+    check_folders(names[0] if names else path, schema.names, folders)
+    if repeated := next((n for n, times in Counter(map(str.casefold, schema.names)).items() if times > 1), None):
+        raise DataError(f"{names[0]} has several columns `{repeated}`, which Spark takes for one name; rename one")
     nanos = [field for field in schema if pa.types.is_timestamp(field.type) and field.type.unit == "ns"]
-    if nanos:  # for as long as the session lasts: rows are read when they are asked for
-        spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
-    with temporary_settings(spark, _AS_TEXT):
-        here = local_path(path)
-        folder = os.path.abspath(here) if files and here and Path(here).is_dir() else None  # noqa: PTH100 - links stay
-        reader = spark.read.option("basePath", folder) if folder else spark.read
-        rows = reader.format("parquet").load([*map(escape_glob, files)] or path)
+    rows = _load(spark, path, files, nanos_as_long=bool(nanos))
     check_names(path, rows.columns, wanted)
     renamed = origins(wanted)
     if absent := next((origin for origin in renamed if origin not in rows.columns), None):
         raise DataError(f"data.columns.{renamed[absent]}: `{absent}` of {path} is not there{suggestion(absent, rows.columns)}")
-    raw = F.to_json(F.struct(*map(col, rows.columns)), EXACT_JSON)
-    # In one projection, for names of the files may be those of the columns beside them.
-    own = {RAW: raw, FILE: source_file(rows)}
-    rows = rows.select(*(col(c).alias(renamed.get(c, c)) for c in rows.columns), *(c.alias(name) for name, c in own.items()))
+    # In one projection, because columns of the files may be named as those that are added.
+    added = {RAW: F.to_json(F.struct(*map(col, rows.columns)), EXACT_JSON), FILE: source_file(rows)}
+    rows = rows.select(*(col(c).alias(renamed.get(c, c)) for c in rows.columns), *(c.alias(name) for name, c in added.items()))
     nanos = [field.with_name(renamed.get(field.name, field.name)) for field in nanos]
-    reason = F.coalesce(*(_lost(field.name) for field in nanos), F.lit(None).cast("string"))
-    rows = rows.withColumns({REASON: reason} | {field.name: _micros(field) for field in nanos})
-    return SourceRows(_declared(path, rows, wanted, given, how), col(REASON), col(RAW))
+    reason = F.coalesce(*(_loses_nanoseconds(field.name) for field in nanos), F.lit(None).cast("string"))
+    rows = rows.withColumns({REASON: reason} | {field.name: _microseconds(field) for field in nanos})
+    return SourceRows(_cast_folders(path, rows, wanted, folders, format_), col(REASON), col(RAW))
 
 
-def _micros(field: pa.Field) -> "Column":
-    """Nanoseconds, which Spark reads as a number, as a time of microseconds; NULL where some would be lost."""
+def _load(spark: "SparkSession", path: str, files: Sequence[str], *, nanos_as_long: bool) -> "DataFrame":
+    from keyfold.engine.session import temporary_settings
+
+    if nanos_as_long:  # set for the rest of the session, because rows are read lazily
+        spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
+    with temporary_settings(spark, _FOLDERS_AS_TEXT):
+        local = local_path(path)
+        folder = os.path.abspath(local) if files and local and Path(local).is_dir() else None  # noqa: PTH100 - links stay
+        reader = spark.read.option("basePath", folder) if folder else spark.read
+        return reader.format("parquet").load([*map(escape_glob, files)] or path)
+
+
+def _microseconds(field: pa.Field) -> "Column":
+    """Nanoseconds, which Spark reads as a number, as a time of microseconds; NULL if digits would be lost."""
     at = F.timestamp_micros(F.when(col(field.name) % 1000 == 0, F.call_function("div", col(field.name), F.lit(1000))))
     return at if field.type.tz else at.cast("timestamp_ntz")
 
 
-def _lost(name: str) -> "Column":
+def _loses_nanoseconds(name: str) -> "Column":
     return F.when(col(name) % 1000 != 0, F.lit(f"`{name}` has nanoseconds, and a time holds microseconds"))
 
 
-def _declared(
-    path: str, rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], folders: Sequence[str], how: casts.TextFormat
+def _cast_folders(
+    path: str, rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], folders: Sequence[str], format_: casts.TextFormat
 ) -> "DataFrame":
-    """With the types of columns that folders name (DataError where a renamed column has another than the conf says)."""
+    """Casts the columns of folders to their declared types (DataError if a renamed column is not of the type that the conf gives)."""
     types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     for name, column in wanted.items():
         if column.name in folders:
             text = casts.iso_text(col(name), column.type, column.format) if column.format else col(name)
-            made = casts.cast_text(text, column.type, how)
-            wrong = F.when(made.isNull() & col(name).isNotNull(), casts.why_not(f"`{name}`", text, column.type, column.declared))
-            rows = rows.withColumns({name: made, REASON: F.coalesce(col(REASON), wrong)})
+            value = casts.cast_text(text, column.type, format_)
+            wrong = F.when(value.isNull() & col(name).isNotNull(), casts.why_not(f"`{name}`", text, column.type, column.declared))
+            rows = rows.withColumns({name: value, REASON: F.coalesce(col(REASON), wrong)})
         elif column.name != name and types[name] != column.declared:
             raise DataError(f"data.columns.{name}: `{column.name}` of {path} is {types[name]}, not {column.declared}")
     return rows
 
 
-def _schema(files: Sequence[str]) -> pa.Schema:
-    """The columns of local files (DataError where they differ, or have a type that is not read)."""
+def parquet_schema(files: Sequence[str]) -> pa.Schema:
+    """The columns of local files (DataError if they differ, or have a type that is not read); remote files are skipped."""
     import pyarrow.parquet as pq
 
     first: pa.Schema | None = None
@@ -99,9 +102,9 @@ def _schema(files: Sequence[str]) -> pa.Schema:
             raise DataError(f"{file} {UNREADABLE}") from error
         if first is None:
             _check_types(file, schema)
-        first = first or schema
-        fields, before = ({field.name: str(field.type) for field in some} for some in (schema, first))
-        if odd := sorted(dict(fields.items() ^ before.items())):
+            first = schema
+        types, first_types = ({field.name: str(field.type) for field in fields} for fields in (schema, first))
+        if odd := sorted(dict(types.items() ^ first_types.items())):
             raise DataError(
                 f"{file} has other columns than {files[0]}: `{'`, `'.join(odd)}`; declare each layout as one of data.versions"
             )
@@ -110,10 +113,10 @@ def _schema(files: Sequence[str]) -> pa.Schema:
 
 def _check_types(file: str, schema: pa.Schema) -> None:
     for field in schema:
-        nested = _inner(field.type)
+        nested = _inner_types(field.type)
         for inner in nested:
-            if what := _unread(inner, within=len(nested) > 1):
-                raise DataError(f"{file}: the column `{field.name}` is {what}, which is not read; write it as {_INSTEAD[what]}")
+            if kind := _unread_kind(inner, within=len(nested) > 1):
+                raise DataError(f"{file}: the column `{field.name}` is {kind}, which is not read; write it as {_INSTEAD[kind]}")
 
 
 _INSTEAD = {
@@ -127,7 +130,8 @@ _INSTEAD = {
 }
 
 
-def _unread(type_: pa.DataType, *, within: bool) -> str | None:
+def _unread_kind(type_: pa.DataType, *, within: bool) -> str | None:
+    """The key of `_INSTEAD` for a type that Spark does not read; `within`: inside another type."""
     t = pa.types
     tests = {
         "a time of day": t.is_time(type_),
@@ -138,11 +142,11 @@ def _unread(type_: pa.DataType, *, within: bool) -> str | None:
         "a time of nanoseconds within another type": within and t.is_timestamp(type_) and type_.unit == "ns",
         "NULL throughout, without a type": t.is_null(type_),
     }
-    return next((what for what, is_so in tests.items() if is_so), None)
+    return next((kind for kind, matches in tests.items() if matches), None)
 
 
-def _inner(type_: pa.DataType) -> list[pa.DataType]:
+def _inner_types(type_: pa.DataType) -> list[pa.DataType]:
     """A type and those within it."""
-    some = [type_.field(i).type for i in range(type_.num_fields)] if type_.num_fields else []
-    some += [type_.value_type] if pa.types.is_dictionary(type_) else []
-    return [type_, *(deep for inner in some for deep in _inner(inner))]
+    children = [type_.field(i).type for i in range(type_.num_fields)] if type_.num_fields else []
+    children += [type_.value_type] if pa.types.is_dictionary(type_) else []
+    return [type_, *(inner for child in children for inner in _inner_types(child))]

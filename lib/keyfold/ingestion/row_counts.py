@@ -1,89 +1,97 @@
-"""What is counted of the rows that were read, before any is written: by file, period and reason, and what is odd in them."""
+"""Row counts by file, period and reason, taken before the write, and notes on rows that are kept."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from keyfold.core.names import FILE, PERIOD, REASON
+from keyfold.core.names import CONTENT, FILE, PERIOD, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.errors import DataError
-from keyfold.ingestion import casts, increments, similar_keys
+from keyfold.ingestion import casts, similar_keys
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
     from keyfold.conf.data import Data
-    from keyfold.runtime.run import Run
+    from keyfold.ingestion.increments import IngestPlan
+    from keyfold.ingestion.staging import StagedRows
 
-
-def exceeds_share(part: int, whole: int, share: float) -> bool:
-    """Whether a part is more than a share, as the conf writes it: 29 of 100 are not more than 0.29."""
-    return part > Fraction(str(share)) * whole
-
-
-def count_rows(staged: "DataFrame", data: "Data") -> "list[Row]":
-    """Rows by file, period and reason, and what is odd in them; refuses times of no zone."""
-    kept = col(REASON).isNull()
-    also = {
-        "unusual": F.max(kept & similar_keys.may_be_denormalised(staged, data.key)),
-    }
-    also |= {name: F.sum(F.when(kept, col(name))) for name in (casts.SKIPPED, casts.TWICE) if name in staged.columns}
-    also |= {name: F.min(F.when(kept, col(name))) for name in [casts.ZONELESS] if name in staged.columns}
-    by = staged.groupBy(FILE, PERIOD, REASON).agg(F.count("*").alias("n"), *(v.alias(k) for k, v in also.items()))
-    rows = by.collect()
-    if zoneless := [said for r in rows if (said := r.asDict().get(casts.ZONELESS))]:
-        raise DataError(
-            f"{min(zoneless)} without an offset, and no zone is declared; set data.zone (such as Europe/Berlin), "
-            "or give the column the type timestamp_ntz"
-        )
-    return rows
-
-
-def row_notes(run: "Run", staged: "DataFrame", counted: "Sequence[Row]", plan: increments.IngestPlan) -> list[str]:
-    """What is worth telling of the rows that are kept."""
-    data = run.conf.data
-    found = []
-    if plan.memory.files:
-        others = len(plan.others())
-        found += [
-            f"{len(plan.fresh):,} of {len(plan.now):,} files are new or changed"
-            + (f"; {others:,} more were read again for period {', '.join(sorted(plan.again))}" if others else "")
-        ]
-    if plan.altered:
-        some = ", ".join(sorted(plan.altered)[:5]) + (" …" if len(plan.altered) > 5 else "")
-        found.append(
-            f"others changed, or may have changed, the rows of period {some} in `{run.rows.name}`; they are again as the files say"
-        )
-    found += [f"`{name}` has changed since it was ingested, and was read again" for name in plan.changed if name]
-    for name, what, became in _CLOCK:
-        if n := sum(row.asDict().get(name) or 0 for row in counted):
-            found.append(f"{n:,} times {what} in {data.zone}; {became}")
-    if any(row.unusual for row in counted):
-        found += similar_keys.similar_key_note(staged.where("keyfold_reason is null"), PERIOD, data.key)
-    return found
-
-
-_CLOCK = (
+_CLOCK_NOTES = (
     (casts.SKIPPED, "do not exist", "they were moved forward by the width of the gap"),
     (casts.TWICE, "exist twice", "the earlier was taken"),
 )
 
 
+def exceeds_share(part: int, whole: int, share: float) -> bool:
+    """Whether a part is more than a share, compared as decimals: 29 of 100 is not more than 0.29."""
+    return part > Fraction(str(share)) * whole
+
+
+def count_rows(staged: "DataFrame", data: "Data") -> "list[Row]":
+    """Rows `n` by file, period and reason (DataError for a time without an offset and without data.zone)."""
+    kept = col(REASON).isNull()
+    counts = {"n": F.count("*"), "unusual": F.max(kept & similar_keys.may_be_denormalised(staged, data.key))}
+    counts |= {name: F.sum(F.when(kept, col(name))) for name in (casts.SKIPPED, casts.TWICE) if name in staged.columns}
+    counts |= {name: F.min(F.when(kept, col(name))) for name in [casts.ZONELESS] if name in staged.columns}
+    counted = staged.groupBy(FILE, PERIOD, REASON).agg(*(count.alias(name) for name, count in counts.items())).collect()
+    if zoneless := [example for row in counted if (example := row.asDict().get(casts.ZONELESS))]:
+        raise DataError(
+            f"{min(zoneless)} without an offset, and no zone is declared; set data.zone (such as Europe/Berlin), "
+            "or give the column the type timestamp_ntz"
+        )
+    return counted
+
+
 def kept_by_period(counted: "Sequence[Row]") -> dict[str, int]:
-    """Rows that are kept, by period."""
-    found: Counter[str] = Counter()
+    """Number of rows that are kept, by period."""
+    kept: Counter[str] = Counter()
     for row in counted:
-        if row.keyfold_reason is None:
-            found[row[PERIOD]] += row.n
-    return dict(found)
+        if row[REASON] is None:
+            kept[row[PERIOD]] += row.n
+    return dict(kept)
 
 
 def quarantined_by_reason(counted: "Sequence[Row]") -> dict[str, int]:
-    """Rows that are quarantined, by reason."""
+    """Number of rows that are quarantined, by reason."""
     reasons: Counter[str] = Counter()
     for row in counted:
-        if row.keyfold_reason is not None:
-            reasons[row.keyfold_reason] += row.n
+        if row[REASON] is not None:
+            reasons[row[REASON]] += row.n
     return dict(reasons)
+
+
+def first_periods(periods: Iterable[str]) -> str:
+    """The first five periods, as text."""
+    ordered = sorted(periods)
+    return ", ".join(ordered[:5]) + (" …" if len(ordered) > 5 else "")
+
+
+def row_notes(data: "Data", table: str, staged: "StagedRows", counted: "Sequence[Row]", plan: "IngestPlan") -> list[str]:
+    """Sentences about the files that were read and about kept rows that may surprise."""
+    notes = _file_notes(table, plan)
+    if data.key == [CONTENT] and not staged.content_key:
+        notes.append(
+            f"data.key: the source has a column `{CONTENT}` of its own, which is the key; no key is made of the rows' content"
+        )
+    for name, what, became in _CLOCK_NOTES:
+        if n := sum(row.asDict().get(name) or 0 for row in counted):
+            notes.append(f"{n:,} times {what} in {data.zone}; {became}")
+    if any(row.unusual for row in counted):
+        notes += similar_keys.similar_key_note(staged.rows.where(col(REASON).isNull()), PERIOD, data.key)
+    return notes
+
+
+def _file_notes(table: str, plan: "IngestPlan") -> list[str]:
+    notes = []
+    if plan.memory.files:
+        others = len(plan.others())
+        again = f"; {others:,} more were read again for period {', '.join(sorted(plan.again))}" if others else ""
+        notes.append(f"{len(plan.fresh):,} of {len(plan.now):,} files are new or changed{again}")
+    if plan.altered:
+        notes.append(
+            f"rows of period {first_periods(plan.altered)} in `{table}` were changed, or may have been changed, by others; "
+            "they were replaced by those of the files"
+        )
+    return notes + [f"`{name}` has changed since it was ingested, and was read again" for name in plan.changed if name]

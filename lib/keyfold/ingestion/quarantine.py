@@ -1,0 +1,62 @@
+"""Quarantines the rows of an ingest that cannot be kept, and refuses an ingest with too many of them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from keyfold.conf.file_period import propose_period
+from keyfold.core.names import FILE, PERIOD, REASON
+from keyfold.core.sql import col
+from keyfold.engine import functions as F
+from keyfold.errors import DataError
+from keyfold.ingestion.row_counts import exceeds_share
+from keyfold.ingestion.staging import DUPLICATE_KEY
+from keyfold.runtime.quarantine import quarantine_rows
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from keyfold.conf.data import Data
+    from keyfold.runtime.run import Run
+
+
+def quarantine_staged(run: "Run", run_id: str, staged: "DataFrame", count: int) -> None:
+    """Quarantines the `count` staged rows that have a reason."""
+    if count:
+        quarantine_rows(run, run_id, staged.where(col(REASON).isNotNull()), count)
+
+
+def refuse_excess(run: "Run", staged: "DataFrame", read: int, reasons: Mapping[str, int]) -> None:
+    """DataError if all rows are quarantined, or more than data.max_quarantine of them; the table stays as it is."""
+    limit, quarantined = run.conf.data.max_quarantine, sum(reasons.values())
+    if quarantined < read and not exceeds_share(quarantined, read, limit):
+        return
+    every = quarantined == read
+    share = "" if every else f" That is {quarantined / read:.1%}, and data.max_quarantine is {limit:.1%}."
+    raise DataError(
+        f"{'none' if every else f'{quarantined:,}'} of the {read:,} rows {'can' if every else 'cannot'} be kept: "
+        f"{listed(reasons)}.{share}{_likely_cause(run.conf.data, staged, reasons)} "
+        f"Nothing has changed in `{run.rows.name}`; the rows are in `{run.quarantine.name}`"
+    )
+
+
+def listed(reasons: Mapping[str, int]) -> str:
+    """The five most frequent reasons, with their counts."""
+    return "; ".join(f"{n:,} × {reason}" for reason, n in sorted(reasons.items(), key=lambda pair: -pair[1])[:5])
+
+
+def _likely_cause(data: "Data", staged: "DataFrame", reasons: Mapping[str, int]) -> str:
+    """Advice about repeated keys, if they are the most frequent reason."""
+    if max(reasons, key=lambda reason: reasons[reason]) != DUPLICATE_KEY:
+        return ""
+    copies = staged.where(col(REASON) == DUPLICATE_KEY).groupBy(PERIOD, *map(col, data.key))
+    spread = copies.agg(F.count_distinct(FILE).alias("files"), F.count("*").alias("rows")).where("files > 1 and files = rows")
+    across_files = spread.agg(F.sum("rows")).collect()[0][0] or 0
+    if across_files < reasons[DUPLICATE_KEY] / 2:
+        return f" Is data.key ({', '.join(data.key)}) the whole key?"
+    names = [row[0] for row in staged.select(FILE).distinct().limit(1000).collect()]
+    proposal = propose_period(names)
+    pattern = proposal.pattern if proposal else r"(\d{4}-\d{2})"
+    return (
+        f" Most of these keys occur in several files, once in each ({min(names)}, {max(names)}): is each file a monthly snapshot? "
+        f"Set data.time and data.period, or take the period from the files' names by data.period: {{from: file, pattern: '{pattern}'}}."
+    )
