@@ -54,7 +54,7 @@ def test_ingest_knows_its_files_after_the_log_was_cleaned(ingested, spark):
     assert again.rows.unique(["id"]) and rows(again) == sorted((int(n[0]), n[2:9]) for f in FILES.values() for n in f)
     assert again.rows.read(version.version).count() == 4, "what is pinned can be read"
     before = rows(again)
-    with pytest.raises(DataError, match=r"period 2026-02 is to be read again, and `.*/b.csv`, which has rows of it, is gone"):
+    with pytest.raises(DataError, match=r"period 2026-02 must be read again, and `.*/b.csv`, which has rows of it, is missing"):
         ingested(b=None, d=["5,2026-02-07"])
     assert rows(first) == before
     changed = ingested(d=None, c=["6,2026-03-06"], b=FILES["b"])

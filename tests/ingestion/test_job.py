@@ -311,7 +311,7 @@ def test_a_source_that_is_read_otherwise_loses_no_row_of_a_file_that_is_gone(ing
     run = ingested(**MONTHLY)
     (tmp_path / "in/b.csv").rename(tmp_path / "b.csv")
     with pytest.raises(
-        DataError, match=r"in another way than before, so all of it must be read again, and `.*b.csv` is gone; put it back"
+        DataError, match=r"differently than before, so all of it must be read again, and `.*b.csv` is missing; put it back"
     ):
         ingested(**MONTHLY | {"columns": TYPES | {"amount": "bigint"}, "table": "t.rows"})
     assert rows(run, "id") == [(1,), (2,)]
