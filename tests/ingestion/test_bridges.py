@@ -344,14 +344,15 @@ def test_the_stub_is_a_conf_that_holds(tmp_path):
     assert ways == {"start_time": "`start time`", "n": "`n`", "card": "missing: distribution"}
 
 
-def test_a_header_that_is_written_otherwise_is_taken_and_another_layout_is_not(spark, home, folder, capsys):
+def test_a_header_that_is_written_otherwise_is_taken_and_another_layout_is_not(spark, home, folder):
     rng = random.Random(2)
     before = bridged(spark, folder)
     lines = (folder / "new_1.csv").read_text().splitlines()
     swapped = [",".join(f[1:] + f[:1]) for f in (line.split(",") for line in lines)]
     write(folder, new_1=["\ufeff" + swapped[0].replace("card", " CARD "), *swapped[1:]])
     assert bridged(spark, folder) == before
-    assert "new_1.csv: `card` is written `CARD` (changed case); accepted" in capsys.readouterr().err
+    notes = layout_reader.read_layouts(spark, parse_conf(conf(folder)).data).notes
+    assert "new_1.csv: `card` is written `CARD` (changed case); accepted" in notes
     write(folder, new_2=[NEW_HEADER.replace("card", "cards") + ",tip", f"{new_row(500, rng)},1"])
     code, sentence = refusal(lambda: ingest(Run(parse_conf(conf(folder)), spark)))
     assert code == 3
