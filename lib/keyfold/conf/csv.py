@@ -1,4 +1,4 @@
-"""The section `data.csv`: the dialect of CSV files."""
+"""The section `data.csv`: the dialect of CSV files, which `ingestion.sources.text_form` hands to the readers as a `TextForm`."""
 
 import codecs
 from typing import Literal

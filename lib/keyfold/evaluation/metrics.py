@@ -1,4 +1,7 @@
-"""Metrics of predictions with bootstrap intervals, for all rows and by slice."""
+"""Metrics of predictions with bootstrap intervals, for all rows and by slice.
+
+A new metric also needs its name in `conf.release` (which direction is better), `conf.tune` and `reporting.page` (its label).
+"""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Sections of the page that several jobs share."""
+"""Sections of the page that several jobs share; the section of one job is beside that job, as `dataset.leakage_gates` has its own."""
 
 from collections.abc import Mapping, Sequence
 from math import isnan

@@ -1,4 +1,7 @@
-"""MLflow's address and client, and registered versions: found, fetched, promoted."""
+"""MLflow's address and client, and registered versions: found, fetched, promoted.
+
+The tags of a version come from `training.registration` and `tracking.training_runs`.
+"""
 
 import fcntl
 import logging
