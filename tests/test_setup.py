@@ -29,7 +29,7 @@ case "$*" in
   *"-m pip"*) log "pip $*"; sleep "${{STUB_SECONDS:-0}}"
     printf '%s\n' 'Collecting x' '  Downloading mlflow-3.whl (9.1 MB)' '  Downloading x.whl (9 kB)' 'Installing collected packages: a, b, c' ;;
   *"-m keyfold.cli.preflight"*) [ -z "${{STUB_CHECK:-}}" ] || {{ echo "refused: $*" >&2; exit "$STUB_CHECK"; }}; exit 99 ;;
-  *record_jars*) log jars; : >"{jar}"; echo "{jar}" >"$3" ;;
+  *write_delta_jars*) log jars; : >"{jar}"; echo "{jar}" >"$3" ;;
   *) exec "{real}" "$@" ;;
 esac
 """

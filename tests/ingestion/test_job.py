@@ -479,7 +479,7 @@ def test_next_months_file_with_the_same_keys_changes_nothing_until_it_is_a_perio
     assert sorted(map(tuple, periods)) == [("2026-09", 20, 20.0), ("2026-10", 20, 40.0)]
     folder("members.csv", "1,1,2020-01-01")
     with pytest.raises(
-        DataError, match=r"data.period: the pattern .* is nowhere in `in/members.csv`; change it, or move the file"
+        DataError, match=r"data.period: the pattern .* does not match `in/members.csv`; change it, or move the file"
     ):
         ingested(**by_file)
     assert run.rows.read().count() == 40

@@ -163,7 +163,7 @@ def test_a_manifest_with_a_key_twice_is_refused_by_name(spark, home, tmp_path):
     lines = [("a", "/x.png"), ("b", "/y.png"), ("b", "/z.png")]
     with pytest.raises(
         DataError,
-        match=r"2 rows of the manifest cannot be used: the key stands more than once in the period: .*/y.png.*; .*/z.png",
+        match=r"2 rows of the manifest cannot be used: the key occurs more than once in the period: .*/y.png.*; .*/z.png",
     ):
         data = manifest(tmp_path / "m.csv", lines)["data"] | {"max_quarantine": 1}
         make(Run(conf(data=data), spark))

@@ -244,7 +244,7 @@ def test_a_foreign_model_answers_where_its_digest_is_trusted(spark, trained, tmp
     of = {"model": "models:/rule/1", "into": "foreign.predictions"}
     with pytest.raises(DataError, match=r"was not trained by keyfold.*score.trust: ([0-9a-f]{32})") as refused:
         scored(spark, **of)
-    with pytest.raises(DataError, match=r"the conf trusts 0{32}, and its files are now"):
+    with pytest.raises(DataError, match=r"the conf trusts 0{32}, and the digest of its files is"):
         scored(spark, **of, trust="0" * 32)
     run = scored(spark, **of, trust=str(refused.value)[-32:])
     found = run.predictions.read().toArrow().to_pylist()

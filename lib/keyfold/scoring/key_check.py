@@ -103,7 +103,7 @@ def _resolve_duplicates(run: "Run", keyed: "DataFrame", duplicates: "DataFrame")
     """With `score.keep: latest` the single latest row of a key is kept; else no row is."""
     key, time = run.conf.data.key, run.conf.data.time
     copies, keys = keyed.join(duplicates.drop(COPIES), key), duplicates.drop(LATEST)
-    reason = _text("the key stands more than once in the period")
+    reason = _text("the key occurs more than once in the period")
     if run.conf.score.keep != "latest":
         return DuplicateKeys(None, keys, copies.drop(LATEST).withColumn(REASON, reason))
     latest = copies.where(col(str(time)) == col(LATEST)).drop(LATEST)
