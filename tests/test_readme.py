@@ -105,7 +105,7 @@ def test_no_secret_is_kept_or_told(done):
 def test_predictions_are_read_without_spark(done):
     keys = table(done, "churn/rows").query("keyfold_period == '2026-10'").customer_id
     assert sorted(table(done, "churn/predictions").customer_id) == sorted(keys)
-    assert f"2026-10  scored    {len(keys)}" in said(done, "ORDER BY customer_id").stdout
+    assert f"2026-10  scored    {len(keys)}" in said(done, "FROM predictions ORDER BY customer_id").stdout
 
 
 def test_scoring_once_more_commits_nothing(done):
