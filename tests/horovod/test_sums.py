@@ -8,7 +8,7 @@ import torch
 
 from places import ROOT
 
-SETTINGS = {"HOROVOD_GLOO_TIMEOUT_SECONDS": "60", "PYTHONPATH": f"{ROOT / 'lib'}:{Path(__file__).parent}"}
+SETTINGS = {"HOROVOD_GLOO_TIMEOUT_SECONDS": "60", "PYTHONPATH": f"{ROOT / 'lib'}:{ROOT / 'tests'}:{Path(__file__).parent}"}
 
 
 def tensors_of(rank):
