@@ -11,6 +11,7 @@ from delta_log import age
 from keyfold.conf.use_case import parse_conf
 from keyfold.engine.commit_records import RECORDS
 from keyfold.engine.commits import Commit, CommitLog
+from keyfold.engine.session import temporary_settings
 from keyfold.engine.tables import Table, Tables
 from keyfold.errors import DataError, PromiseError
 from keyfold.feature_store import table as feature_table
@@ -64,6 +65,27 @@ def test_ingest_knows_its_files_after_the_log_was_cleaned(ingested, spark):
     age(first.rows)
     assert rows(ingested()) == rows(changed), "a lost period is read again"
     assert ingested().jobs[0].status == "done before"
+
+
+@pytest.mark.slow
+def test_vacuum_after_the_log_was_cleaned_changes_nothing(ingested, spark):
+    """Rows, quarantine and records; afterwards only what is new is read, and a line that was quarantined is not quarantined twice."""
+    first = ingested(a=FILES["a"], b=["x,2026-02-05", "3,2026-02-06"])
+    second = ingested(c=["4,2026-02-07"])
+    tables = [second.rows, second.quarantine, second.table(RECORDS)]
+    for table in tables:
+        age(table)
+    with temporary_settings(spark, {"spark.databricks.delta.retentionDurationCheck.enabled": "false"}):
+        for table in tables:
+            spark.sql(f"VACUUM {table.at} RETAIN 0 HOURS")
+    before = [table.version() for table in tables]
+    again = ingested()
+    assert (again.jobs[0].status, [table.version() for table in tables]) == ("done before", before)
+    assert rows(again) == [(1, "2026-01"), (2, "2026-01"), (3, "2026-02"), (4, "2026-02")]
+    assert first.quarantine.read().count() == 2, "the line of b, in the run that read it first and in the one that read it again"
+    later = ingested(d=["5,2026-03-01"])
+    assert (later.jobs[0].counts["read"], rows(later)[-1]) == (1, (5, "2026-03"))
+    assert first.quarantine.version() == before[1]
 
 
 def test_ingest_reads_periods_again_that_others_changed(ingested, spark, capsys):
