@@ -447,10 +447,11 @@ def test_a_period_with_no_rows(odd, spark):
     [
         ("models:/odd/7", "`odd` has versions 1, and the champion is odd version 1"),
         ("models:/odd@challenger", "`odd` has versions 1, and the champion is odd version 1"),
-        ("models:/od@champion", "no version of `od` is registered; run `train` first"),
+        ("models:/od@champion", "no version of `od` is registered; run `train` first (looked in sqlite:///{state}/mlflow.db)"),
     ],
 )
 def test_a_model_that_is_not_there(odd, spark, model, what_is_there):
+    what_is_there = what_is_there.replace("{state}", os.environ["KEYFOLD_HOME"])
     code, sentence = refusal(lambda: score(Run(parse_conf(odd | {"score": {"model": model}}), spark)))
     assert (code, sentence) == (3, f"there is no model `{model}`: {what_is_there}")
 

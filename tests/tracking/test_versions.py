@@ -41,6 +41,6 @@ def test_what_is_not_there_is_an_error_and_changes_nothing(versions):
         promote_version("models:/shop/7")
     with pytest.raises(ConfError, match="a model is named by"):
         promote_version("shop")
-    with pytest.raises(DataError, match="there is no registered model `shoe`"):
+    with pytest.raises(DataError, match=r"there is no registered model `shoe`; there are: shop \(did you mean `shop`\?\)"):
         describe_versions("shoe")
     assert registry.champion_of("shop").version == "1"

@@ -214,7 +214,7 @@ def _refuse_but_missing(error: "MlflowException") -> None:
 def _list_versions(name: str) -> str:
     versions = sorted((int(v.version) for v in _versions(name)), reverse=True)
     if not versions:
-        return f"no version of `{name}` is registered; run `train` first"
+        return f"no version of `{name}` is registered; run `train` first (looked in {tracking_address()})"
     return (
         f"`{name}` has versions {', '.join(map(str, versions[:10]))}, and the champion is {champion_of(name) or 'none of them'}"
     )

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from keyfold.errors import DataError
+from keyfold.errors import DataError, suggestion
 from keyfold.tracking import registry
 from keyfold.tracking.registry import CHAMPION, Registered
 
@@ -16,7 +16,10 @@ def describe_versions(name: str) -> list[str]:
     """
     versions = registry.client().search_model_versions(f"name = '{name}'") if "'" not in name else []
     if not versions:
-        raise DataError(f"there is no registered model `{name}`")
+        names = sorted(model.name for model in registry.client().search_registered_models(max_results=100))
+        raise DataError(
+            f"there is no registered model `{name}`; there are: {', '.join(names) or 'none'}{suggestion(name, names)}"
+        )
     champion = registry.champion_of(name)
     lines = []
     for version in sorted(versions, key=lambda v: -int(v.version)):
