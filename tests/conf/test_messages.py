@@ -7,16 +7,6 @@ from keyfold.errors import ConfError
 from small_conf import faults, raw
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(text):
-        path = tmp_path / "mine.yaml"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
 def test_what_json_cannot_hold_is_refused_with_its_path(write):
     text = """
 name: n

@@ -15,16 +15,6 @@ from small_conf import faults, raw
 CHURN = ROOT / "conf" / "churn.yaml"
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(text):
-        path = tmp_path / "mine.yaml"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
 @pytest.mark.parametrize(("text", "got"), [("", "nothing"), ("- a", "['a']"), ("churn", "'churn'")])
 @pytest.mark.parametrize("overrides", [[], ["name=x"]])
 def test_a_conf_is_a_mapping(write, text, got, overrides):

@@ -6,16 +6,6 @@ from keyfold.conf import yaml
 from keyfold.errors import ConfError
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(text):
-        path = tmp_path / "mine.yaml"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
 @pytest.mark.parametrize(
     ("text", "value"),
     [
