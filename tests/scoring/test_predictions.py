@@ -8,12 +8,15 @@ from keyfold.errors import DataError
 from keyfold.runtime.run import Run
 from keyfold.scoring.predictions import read_predictions
 
+BIG = 2**53 + 1  # a class that no double holds
+
 
 @pytest.fixture
 def run(spark, home):
     run = Run(parse_conf({"name": "shop", "data": {"key": ["id"]}}), spark)
     rows = spark.createDataFrame(
-        [(1, 0.25, "2026-01"), (1, 0.5, "2026-02"), (2, None, "2026-02")], "id bigint, probability double, period string"
+        [(1, BIG, 0.25, "2026-01"), (1, BIG, 0.5, "2026-02"), (2, None, None, "2026-02")],
+        "id bigint, prediction bigint, probability double, period string",
     )
     rows.write.format("delta").partitionBy("period").save(str(run.predictions.path))
     return run
@@ -25,7 +28,13 @@ def test_a_run_gives_a_spark_frame_and_a_conf_a_pandas_frame(run):
         assert isinstance(by_pandas, pd.DataFrame)
         assert sorted(by_pandas["id"]) == sorted(row.id for row in by_spark.collect()) == keys
         assert set(by_pandas.columns) == set(by_spark.columns)
-    assert by_pandas.dtypes.astype(str).to_dict() == {"id": "int64", "probability": "float64", "period": "object"}
+    assert by_pandas.dtypes.astype(str).to_dict() == {
+        "id": "int64", "prediction": "int64", "probability": "float64", "period": "object",
+    }  # fmt: skip
+
+
+def test_integers_beside_null_stay_integers(run):
+    assert read_predictions(run.conf, "2026-02").sort_values("id")["prediction"].tolist() == [BIG, None]
 
 
 def test_a_table_that_does_not_exist_is_reported(run):

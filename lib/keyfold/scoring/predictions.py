@@ -27,7 +27,7 @@ def read_predictions(source: "Conf | Run", period: str | None = None) -> "pd.Dat
     period: the period to read, such as "2026-10"; None reads all periods.
 
     Columns: the key; `status` ("scored" or "quarantined") and `reason` (text); `fold`; `prediction` (the class or number) and
-    `probability` (double, of the positive class), both NULL if the row is quarantined; `period`, `model`, `model_version`,
+    `probability` (double, of the positive class), both NULL if the row is quarantined (None beside integers in pandas); `period`, `model`, `model_version`,
     `spec_digest`, `run_id` and `scored_at`. Rows have no order. DataError if the table does not exist.
     """
     if not isinstance(source, Conf):
@@ -48,4 +48,4 @@ def _read_without_spark(name: str, period: str | None) -> "pd.DataFrame":
         query += " WHERE period = '{}'".format(period.replace("'", "''"))
     # Not DeltaTable.to_pandas: a program that ends right after it may abort (apache/arrow#34314).
     rows = QueryBuilder().register("predictions", DeltaTable(str(path))).execute(query)
-    return pa.table(rows).to_pandas()
+    return pa.table(rows).to_pandas(integer_object_nulls=True)  # pandas makes doubles of integers beside NULL
