@@ -42,7 +42,9 @@ class ServedModel:
         if not isinstance(model_input, pd.DataFrame):
             return pa.table(self.model.predict(model_input)._asdict())
         prediction = self.model.predict(_rows(self.model, model_input))
-        return pd.DataFrame({name: array.to_pandas() for name, array in prediction._asdict().items()}).set_axis(model_input.index)
+        return pd.DataFrame(
+            {name: array.to_pandas(integer_object_nulls=True) for name, array in prediction._asdict().items()}
+        ).set_axis(model_input.index)
 
 
 def load_model(uri: str, trust: str | None = None) -> ServedModel:
