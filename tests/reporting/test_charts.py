@@ -55,7 +55,7 @@ def test_points_for_hovering_are_those_of_the_picture():
 
 
 def test_baselines_and_bars_with_labels_are_not_hovered():
-    drawn = charts.figure_html(charts.bar_chart(["a"], [1], ["1"], title="t", x="x"), caption="c")
+    drawn = charts.figure_html(lambda ax: charts.bar_chart(ax, ["a"], [1], ["1"], title="t", x="x"), caption="c")
     assert "<script" not in drawn
 
 

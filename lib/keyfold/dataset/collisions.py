@@ -14,9 +14,7 @@ from keyfold.core.sql import column
 from keyfold.core.types import SqlValue
 from keyfold.engine import functions as F
 from keyfold.features.kind import Bucketed
-from keyfold.reporting import charts
-from keyfold.reporting.charts import figure_html
-from keyfold.reporting.page import PageSection, height, html_table, percent, side_by_side
+from keyfold.reporting.page import PageSection, bar_figure, html_table, percent, side_by_side
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -220,13 +218,11 @@ def collisions_section(collisions: Sequence[Collisions]) -> PageSection:
     table = html_table(headers, cells, caption=_CAPTION)
     shown = ordered[:20]
     part = [100 * c.shared_values / max(c.values, 1) for c in shown]
-    draw = charts.bar_chart(
+    chart = bar_figure(
         [c.feature for c in shown], part, [f"{p:.1f}%" for p in part], title="Values that share a bucket",
         x="share of distinct values (%)", marks=[100 * c.expected_share for c in shown], marked="expected by chance",
+        caption="Share of each feature's values that share a bucket; a tick marks chance.",
     )  # fmt: skip
-    chart = figure_html(
-        draw, caption="Share of each feature's values that share a bucket; a tick marks chance.", width=500, height=height(shown)
-    )
     pairs = [(c.feature, *pair) for c in ordered for pair in c.loudest]
     worst = (
         html_table(["feature", "value", "rows", "shares a bucket with", "rows"], pairs, caption=_WORST_CAPTION) if pairs else ""

@@ -135,131 +135,91 @@ def _themed(tag: str) -> str:
     return tag
 
 
-def roc_chart(curve: Curve) -> Callable[["Axes"], None]:
+def roc_chart(ax: "Axes", curve: Curve) -> None:
     """Draws true against false positive rate, beside chance."""
-
-    def draw(ax: "Axes") -> None:
-        ax.plot([0, 1], [0, 1], label="chance", **_BASELINE)
-        ax.plot(*curve, color=BLUE, label="model")
-        _frame(ax, "ROC curve", "false positive rate", "true positive rate", percent="xy")
-        ax.legend(loc="lower right")
-
-    return draw
+    ax.plot([0, 1], [0, 1], label="chance", **_BASELINE)
+    ax.plot(*curve, color=BLUE, label="model")
+    _frame(ax, "ROC curve", "false positive rate", "true positive rate", percent="xy")
+    ax.legend(loc="lower right")
 
 
-def precision_recall_chart(curve: Curve, base: float) -> Callable[["Axes"], None]:
+def precision_recall_chart(ax: "Axes", curve: Curve, base: float) -> None:
     """Draws precision against recall, beside the base rate."""
-
-    def draw(ax: "Axes") -> None:
-        ax.axhline(base, label=f"base rate, {base:.1%}", **_BASELINE)
-        ax.plot(*curve, color=BLUE, label="model")
-        _frame(
-            ax,
-            "Precision and recall",
-            "recall: share of positives found",
-            "precision: share of positives among found",
-            percent="xy",
-        )
-        ax.legend(loc="upper right")
-
-    return draw
+    ax.axhline(base, label=f"base rate, {base:.1%}", **_BASELINE)
+    ax.plot(*curve, color=BLUE, label="model")
+    x, y = "recall: share of positives found", "precision: share of positives among found"
+    _frame(ax, "Precision and recall", x, y, percent="xy")
+    ax.legend(loc="upper right")
 
 
-def calibration_chart(found: Calibration) -> Callable[["Axes"], None]:
+def calibration_chart(ax: "Axes", found: Calibration) -> None:
     """Draws observed against predicted probability with intervals, beside the truth where it is known."""
-
-    def draw(ax: "Axes") -> None:
-        top = min(1.0, 1.05 * max(found.predicted.max(), found.high.max()))
-        ax.plot([0, top], [0, top], label="perfectly calibrated", **_BASELINE)
-        if found.truth is not None:
-            ax.plot(found.predicted, found.truth, color=GREEN, marker="s", markersize=5, label="true probability")
-        spread = [found.observed - found.low, found.high - found.observed]
-        style: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 5, "elinewidth": 1.4, "linestyle": "none"}
-        ax.errorbar(found.predicted, found.observed, yerr=np.maximum(spread, 0), label="observed, 95% interval", **style)
-        _frame(ax, "Calibration", "predicted probability, mean of the bin", "share of positives in the bin", percent="xy")
-        ax.set(xlim=(0, top), ylim=(0, top))
-        ax.legend(loc="upper left")
-
-    return draw
+    top = min(1.0, 1.05 * max(found.predicted.max(), found.high.max()))
+    ax.plot([0, top], [0, top], label="perfectly calibrated", **_BASELINE)
+    if found.truth is not None:
+        ax.plot(found.predicted, found.truth, color=GREEN, marker="s", markersize=5, label="true probability")
+    spread = [found.observed - found.low, found.high - found.observed]
+    style: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 5, "elinewidth": 1.4, "linestyle": "none"}
+    ax.errorbar(found.predicted, found.observed, yerr=np.maximum(spread, 0), label="observed, 95% interval", **style)
+    _frame(ax, "Calibration", "predicted probability, mean of the bin", "share of positives in the bin", percent="xy")
+    ax.set(xlim=(0, top), ylim=(0, top))
+    ax.legend(loc="upper left")
 
 
-def lift_chart(curve: Curve) -> Callable[["Axes"], None]:
+def lift_chart(ax: "Axes", curve: Curve) -> None:
     """Draws how many times the base rate the first rows hold, beside a random choice."""
-
-    def draw(ax: "Axes") -> None:
-        ax.axhline(1, label="random choice", **_BASELINE)
-        ax.plot(*curve, color=BLUE, label="model")
-        _frame(ax, "Lift", "share of rows taken, highest score first", "positives found, times the base rate", percent="x")
-        ax.set_ylim(bottom=0)
-        ax.yaxis.set_major_formatter("{x:g} ×")
-        ax.legend(loc="upper right")
-
-    return draw
+    ax.axhline(1, label="random choice", **_BASELINE)
+    ax.plot(*curve, color=BLUE, label="model")
+    _frame(ax, "Lift", "share of rows taken, highest score first", "positives found, times the base rate", percent="x")
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_formatter("{x:g} ×")
+    ax.legend(loc="upper right")
 
 
 def histogram_chart(
-    edges: ArrayLike, counts: ArrayLike, title: str, x: str, y: str, former: tuple[str, ArrayLike] | None = None
-) -> Callable[["Axes"], None]:  # fmt: skip
+    ax: "Axes", edges: ArrayLike, counts: ArrayLike, title: str, x: str, y: str, former: tuple[str, ArrayLike] | None = None
+) -> None:  # fmt: skip
     """Draws counts (n) between edges (n + 1), and as a line former ones (name, n), made to have the same sum."""
-
-    def draw(ax: "Axes") -> None:
-        ends = np.asarray(edges, float)
-        ax.bar(ends[:-1], counts, np.diff(ends), align="edge", color=BLUE, edgecolor="white", linewidth=1)
-        if former is not None:
-            then = np.asarray(former[1], float)
-            ax.stairs(then * np.sum(counts) / then.sum(), ends, color=ORANGE, linewidth=1.5, label=former[0])
-            ax.legend(loc="upper center")
-        _frame(ax, title, x, y)
-        ax.set_xlim(ends[0], ends[-1])
-        ax.yaxis.set_major_formatter("{x:,.0f}")
-
-    return draw
+    ends = np.asarray(edges, float)
+    ax.bar(ends[:-1], counts, np.diff(ends), align="edge", color=BLUE, edgecolor="white", linewidth=1)
+    if former is not None:
+        then = np.asarray(former[1], float)
+        ax.stairs(then * np.sum(counts) / then.sum(), ends, color=ORANGE, linewidth=1.5, label=former[0])
+        ax.legend(loc="upper center")
+    _frame(ax, title, x, y)
+    ax.set_xlim(ends[0], ends[-1])
+    ax.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def bar_chart(
-    names: Sequence[str],
-    values: Sequence[float],
-    labels: Sequence[str],
-    *,
-    title: str,
-    x: str,
-    colours: Sequence[str] | None = None,
-    marks: Sequence[float] | None = None,
-    marked: str = "",
-) -> Callable[["Axes"], None]:
+    ax: "Axes", names: Sequence[str], values: Sequence[float], labels: Sequence[str], *, title: str, x: str,
+    colours: Sequence[str] | None = None, marks: Sequence[float] | None = None, marked: str = "",
+) -> None:  # fmt: skip
     """Draws one horizontal bar a name, from the top, its label at its end; `marks` are ticks to compare with."""
-
-    def draw(ax: "Axes") -> None:
-        places = np.arange(len(names))
-        ax.barh(places, values, height=0.62, color=colours or BLUE)
-        if marks is not None:
-            ax.plot(marks, places, "|", color=INK, markersize=24, markeredgewidth=2, label=marked)
-            ax.legend(loc="lower right", markerscale=0.6)
-        ends = [max(pair) for pair in zip(values, marks or values, strict=True)]
-        for place, end, label in zip(places, ends, labels, strict=True):
-            ax.annotate(label, (end, place), (7, 0), textcoords="offset points", va="center")
-        _named(ax, names, title, x)
-        ax.margins(x=0.2)
-        ax.set_xlim(left=0)
-        ax.xaxis.set_major_formatter("{x:,.9g}")
-
-    return draw
+    places = np.arange(len(names))
+    ax.barh(places, values, height=0.62, color=colours or BLUE)
+    if marks is not None:
+        ax.plot(marks, places, "|", color=INK, markersize=24, markeredgewidth=2, label=marked)
+        ax.legend(loc="lower right", markerscale=0.6)
+    ends = [max(pair) for pair in zip(values, marks or values, strict=True)]
+    for place, end, label in zip(places, ends, labels, strict=True):
+        ax.annotate(label, (end, place), (7, 0), textcoords="offset points", va="center")
+    _named(ax, names, title, x)
+    ax.margins(x=0.2)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter("{x:,.9g}")
 
 
 def interval_chart(
-    names: Sequence[str], values: Sequence[tuple[float, float, float]], line: float, label: str, title: str, x: str
-) -> Any:
+    ax: "Axes", names: Sequence[str], values: Sequence[tuple[float, float, float]], line: float, label: str, title: str, x: str
+) -> None:
     """Draws one value with its interval (value, low, high) a name, from the top, beside a line, such as their mean."""
-
-    def draw(ax: "Axes") -> None:
-        value, low, high = np.array(values, float).T
-        ax.axvline(line, label=label, **_BASELINE)
-        spread = np.maximum(np.nan_to_num([value - low, high - value]), 0)
-        ax.errorbar(value, np.arange(len(names)), xerr=spread, color=BLUE, marker="o", elinewidth=1.4, linestyle="none")
-        _named(ax, names, title, x)
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
-
-    return draw
+    value, low, high = np.array(values, float).T
+    ax.axvline(line, label=label, **_BASELINE)
+    spread = np.maximum(np.nan_to_num([value - low, high - value]), 0)
+    ax.errorbar(value, np.arange(len(names)), xerr=spread, color=BLUE, marker="o", elinewidth=1.4, linestyle="none")
+    _named(ax, names, title, x)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
 
 
 class Upright(NamedTuple):
@@ -270,27 +230,21 @@ class Upright(NamedTuple):
     marks: Sequence[tuple[float, str]]
 
 
-def parallel_chart(axes: Sequence[Upright], title: str, first: str) -> Callable[["Axes"], None]:
+def parallel_chart(ax: "Axes", axes: Sequence[Upright], title: str, first: str) -> None:
     """Draws one line over upright axes for each of their places; the first, which has a name, stands out, the next are strong."""
-
-    def draw(ax: "Axes") -> None:
-        lines = np.array([axis.places for axis in axes], float).T
-        for rank, line in reversed(list(enumerate(lines))):
-            best: dict[str, Any] = (
-                {"color": ORANGE, "label": first, "zorder": 3} if not rank else {"color": BLUE, "linewidth": 1.2}
-            )
-            ax.plot(line, alpha=1 - 0.85 * rank / len(lines), **best)
-        for x, axis in enumerate(axes):
-            ax.axvline(x, color=MUTED, linewidth=1)
-            for y, text in axis.marks:
-                ax.annotate(text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=10, zorder=4, bbox=_PAPER)
-        ax.set(title=title, xlim=(-0.1, len(axes) - 0.6), ylim=(-0.05, 1.05), yticks=[])
-        ax.set_xticks(range(len(axes)), [axis.name for axis in axes], color=INK)
-        ax.grid(visible=False)
-        ax.spines[["left", "bottom"]].set_visible(False)
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
-
-    return draw
+    lines = np.array([axis.places for axis in axes], float).T
+    for rank, line in reversed(list(enumerate(lines))):
+        best: dict[str, Any] = {"color": ORANGE, "label": first, "zorder": 3} if not rank else {"color": BLUE, "linewidth": 1.2}
+        ax.plot(line, alpha=1 - 0.85 * rank / len(lines), **best)
+    for x, axis in enumerate(axes):
+        ax.axvline(x, color=MUTED, linewidth=1)
+        for y, text in axis.marks:
+            ax.annotate(text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=10, zorder=4, bbox=_PAPER)
+    ax.set(title=title, xlim=(-0.1, len(axes) - 0.6), ylim=(-0.05, 1.05), yticks=[])
+    ax.set_xticks(range(len(axes)), [axis.name for axis in axes], color=INK)
+    ax.grid(visible=False)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
 
 
 def _named(ax: "Axes", names: Sequence[str], title: str, x: str) -> None:

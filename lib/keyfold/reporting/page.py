@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Sized
 from hashlib import sha256
 from importlib import resources
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -175,10 +175,18 @@ def side_by_side(*parts: str) -> str:
 
 def interval_figure(values: Mapping[str, Metric], line: float, label: str, title: str, x: str, caption: str) -> str:
     """HTML of a chart of values with their intervals, beside a reference line."""
-    draw = charts.interval_chart(list(values), list(values.values()), line, label, title, x)
-    return figure_html(draw, caption=caption, width=720, height=height(values))
+    return figure_html(
+        lambda ax: charts.interval_chart(ax, list(values), list(values.values()), line, label, title, x),
+        caption=caption, width=720, height=_height(values),
+    )  # fmt: skip
 
 
-def height(rows: Sized) -> int:
-    """Height in pixels of a chart with a bar for each row."""
+def bar_figure(names: Sequence[str], values: Sequence[float], labels: Sequence[str], *, caption: str, **options: Any) -> str:
+    """HTML of a chart with a bar for each name; `options` are those of `charts.bar_chart`."""
+    return figure_html(
+        lambda ax: charts.bar_chart(ax, names, values, labels, **options), caption=caption, width=500, height=_height(names)
+    )
+
+
+def _height(rows: Sized) -> int:
     return 110 + 34 * len(rows)

@@ -1,6 +1,7 @@
 """Sections of the page that several jobs share; the section of one job is beside that job, as `dataset.leakage_gates` has its own."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import isnan
 from typing import NamedTuple
 
@@ -16,8 +17,8 @@ from keyfold.reporting.page import (
     METRIC_NAMES,
     NONE,
     PageSection,
+    bar_figure,
     comma_list,
-    height,
     html_table,
     interval_figure,
     note_html,
@@ -45,11 +46,10 @@ def reconciliation_section(
     note = note_html(f"{total:,} {whole} = {equation}", verdict, bad=bool(missing))
     shares = [(name, count, percent(count, total)) for name, count in counts.items()]
     colours = [charts.MUTED] + [charts.ORANGE if name == "quarantined" else charts.BLUE for name, _ in parts]
-    draw = charts.bar_chart(
+    shown = bar_figure(
         list(counts), list(counts.values()), [f"{c:,}" for c in counts.values()],
-        title=f"Rows {whole}, by outcome", x="rows", colours=colours,
+        title=f"Rows {whole}, by outcome", x="rows", colours=colours, caption=f"{total:,} rows {whole}, by outcome.",
     )  # fmt: skip
-    shown = figure_html(draw, caption=f"{total:,} rows {whole}, by outcome.", width=500, height=height(counts))
     why = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     quarantine = html_table(["reason", "rows"], why, caption="Why rows were quarantined") if why else ""
     return PageSection(title, note + side_by_side(html_table(["rows", "count", "share"], shares), shown) + quarantine, topic)
@@ -76,13 +76,12 @@ def folds_section(rows: Sequence[tuple[str, int, int | None]], share: Mapping[st
         )
     ]
     headers = ["fold", "rows", "share", "configured", "positives", "positive rate"]
-    draw = charts.bar_chart(
+    chart = bar_figure(
         [name for name, _, _ in rows], [100 * part for part in observed], [f"{part:.1%}" for part in observed],
         title="Share of the rows in each fold", x="share of rows (%)",
         marks=[100 * part for part in configured] if configured else None, marked="configured",
+        caption="Observed share of each fold" + ("; a tick marks the configured share." if configured else "."),
     )  # fmt: skip
-    caption = "Observed share of each fold" + ("; a tick marks the configured share." if configured else ".")
-    chart = figure_html(draw, caption=caption, width=500, height=height(rows))
     return PageSection("Folds", side_by_side(html_table(headers, cells), chart), "folds")
 
 
@@ -110,22 +109,17 @@ def classification_sections(y: ArrayLike, p: ArrayLike, truth: ArrayLike | None 
         return [PageSection("Curves", note_html("No curves:", "they need rows of both classes."), "curves")]
     base = float(y.mean())
     known = "" if truth is None else " Squares: the true probability, which synthetic data know."
-    drawn = [
-        (charts.roc_chart(curves.roc_curve(y, p)), "Share of positives found against share of negatives taken for positive."),
-        (
-            charts.precision_recall_chart(curves.pr_curve(y, p), base),
-            f"Precision at each recall. Base rate: {base:.1%}.",
-        ),
-        (
-            charts.calibration_chart(curves.calibration(y, p, truth=truth)),
-            f"Predicted probability and observed rate, in bins of about equal size.{known}",
-        ),
-        (
-            charts.lift_chart(curves.lift_curve(y, p)),
-            "Positive rate of the rows with the highest scores, over that of all rows.",
-        ),
-    ]
-    shown = side_by_side(*(figure_html(draw, caption=caption) for draw, caption in drawn))
+    charts_by_caption = {
+        "Share of positives found against share of negatives taken for positive.":
+            partial(charts.roc_chart, curve=curves.roc_curve(y, p)),
+        f"Precision at each recall. Base rate: {base:.1%}.":
+            partial(charts.precision_recall_chart, curve=curves.pr_curve(y, p), base=base),
+        f"Predicted probability and observed rate, in bins of about equal size.{known}":
+            partial(charts.calibration_chart, found=curves.calibration(y, p, truth=truth)),
+        "Positive rate of the rows with the highest scores, over that of all rows.":
+            partial(charts.lift_chart, curve=curves.lift_curve(y, p)),
+    }  # fmt: skip
+    shown = side_by_side(*(figure_html(draw, caption=caption) for caption, draw in charts_by_caption.items()))
     return [PageSection("Curves", shown, "curves"), threshold_section(y, p)]
 
 
@@ -190,8 +184,10 @@ def links_section(links: Mapping[str, object]) -> PageSection:
 def scores_section(edges: ArrayLike, counts: ArrayLike, former: tuple[str, ArrayLike] | None = None) -> PageSection:
     """Histogram of predicted probabilities: counts (n) between edges (n + 1), and those of a former period (name, n)."""
     total = int(np.sum(counts))
-    draw = charts.histogram_chart(edges, counts, "Predicted probabilities", "predicted probability", "rows", former)
-    shown = figure_html(draw, caption=f"Distribution of {total:,} predicted probabilities.", width=720, height=340)
+    shown = figure_html(
+        lambda ax: charts.histogram_chart(ax, edges, counts, "Predicted probabilities", "predicted probability", "rows", former),
+        caption=f"Distribution of {total:,} predicted probabilities.", width=720, height=340,
+    )  # fmt: skip
     if former is None:
         return PageSection("Scores", shown, "predictions")
     index = stability(counts, former[1])
@@ -216,11 +212,10 @@ def steps_section(rows: Sequence[tuple[str, int | None, float]]) -> PageSection:
         (name, count, seconds, percent(seconds, total), count / seconds if count is not None and seconds > 0 else None)
         for name, count, seconds in rows
     ]
-    draw = charts.bar_chart(
+    shown = bar_figure(
         [name for name, *_ in rows], [seconds for *_, seconds in rows], [f"{seconds:,.1f} s" for *_, seconds in rows],
-        title="Time by step", x="seconds",
+        title="Time by step", x="seconds", caption=f"{total:,.1f} seconds in all.",
     )  # fmt: skip
-    shown = figure_html(draw, caption=f"{total:,.1f} seconds in all.", width=500, height=height(rows))
     return PageSection(
         "Time", side_by_side(html_table(["step", "rows", "seconds", "share", "rows a second"], cells), shown), "time"
     )

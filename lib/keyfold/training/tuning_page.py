@@ -19,7 +19,9 @@ def tuning_section(tune: Tune, tuned: TuningResult) -> PageSection:
     trials = tuned.trials
     name = METRIC_NAMES.get(tuned.metric, tuned.metric)
     drawn = figure_html(
-        charts.parallel_chart(picture_axes(tune, tuned), "Parameters of the trials", f"trial {trials[0].place + 1}, the best"),
+        lambda ax: charts.parallel_chart(
+            ax, picture_axes(tune, tuned), "Parameters of the trials", f"trial {trials[0].place + 1}, the best"
+        ),
         caption=f"One line per trial, over its parameters to its {name.rstrip(' ↑↓')}; darker lines are better.", width=720, height=340,
     )  # fmt: skip
     table = _trials_table(trials, name)
