@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation.intervals import Metric
 
 NASTY = """<script>alert("x")</script> $\\alpha$ & 'q' $"""
 VOID = {"meta", "link", "input"}

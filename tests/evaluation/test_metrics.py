@@ -8,15 +8,14 @@ import sklearn.metrics as oracle
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.metrics import (
-    MISSING,
-    OTHERS,
-    Metric,
+    METRICS,
     classification_metrics,
-    format_number,
     metric_differences,
+    metric_heading,
+    names_for,
     regression_metrics,
-    slice_metrics,
 )
 
 ORACLES = {
@@ -207,51 +206,18 @@ def test_bad_input_is_refused(arguments, message):
         classification_metrics(**arguments)
 
 
-def test_slices_add_up_and_stand_by_size(sample):
-    y, p, order = sample
-    groups = np.array([None, "a", "b", "c", "d", OTHERS, math.nan, "e"], object)[order % 8]
-    groups[:300] = "a"
-    result = slice_metrics(y, p, groups, order=order, most=3, replicates=5)
-    sizes = [part.rows for part in result.values()]
-    assert list(result)[0::3] == ["a", OTHERS]
-    assert MISSING in result
-    assert sizes[:3] == sorted(sizes[:3], reverse=True)
-    assert sum(sizes) == 2000
-    a = groups == "a"
-    assert result["a"].metrics == classification_metrics(y[a], p[a], order=order[a], replicates=5)
+def test_measured_metrics_are_those_of_the_table(sample):
+    y, p, _ = sample
+    assert list(classification_metrics(y, p, replicates=0)) == names_for(classes=True)
+    assert list(regression_metrics(y, p, replicates=0)) == names_for(classes=False)
+    assert [*names_for(classes=True), *names_for(classes=False)] == list(METRICS)
 
 
-def test_slices_pool_only_what_is_left():
-    assert list(slice_metrics([0, 1, 1], [0.1, 0.2, 0.3], ["x", "y", "x"], replicates=1)) == ["x", "y"]
-    result = slice_metrics([0, 1, 1, 0], [0.1, 0.2, 0.3, 0.4], [OTHERS, OTHERS, "x", "y"], most=1, replicates=1)
-    assert [(name, part.rows) for name, part in result.items()] == [("x", 1), (OTHERS, 3)]
-    with pytest.raises(ValueError, match="one value per row"):
-        slice_metrics([0, 1], [0.1, 0.2], ["x"])
-
-
-def test_slices_of_a_regression():
-    result = slice_metrics([1.5, 2, 3], [1, 2, 3], [7, 7, 8], measure=regression_metrics)
-    assert values(result["7"].metrics)["mae"] == 0.25
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.9996, "0.9996"), (0.99999, "0.99999"), (0.99995, "0.99995"), (1.0, "1.00"), (0.953, "0.953"), (0.9951, "0.995"), (0.5, "0.500"), (-0.99997, "-0.99997"),
-        (12345.6, "12,346"), (1.0003, "1.00"), (0.0, "0.000"), (np.nan, "–"), (np.inf, "+∞"), (1 - 1e-12, "0.99999999"), (2e-10, "2.000e-10"),
-    ],
-)  # fmt: skip
-def test_numbers_below_1_are_not_formatted_as_1(value, text):
-    assert format_number(value) == text
-
-
-@given(st.floats(0.5, 1, exclude_max=True), st.integers(0, 6))
-def test_any_number_below_1_reads_as_less_than_1(value, places):
-    assert float(format_number(value)) < 1
-    assert float(format_number(value, places)) < 1
-
-
-def test_a_metric_is_formatted_with_its_interval():
-    assert str(Metric(0.9996, 0.99, 0.99998)) == "0.9996 (0.9900 – 0.99998)"
-    assert f"{Metric(0.801, 0.756, 0.844)}" == "0.801 (0.756 – 0.844)"
-    assert str(Metric(0.7, np.nan, np.nan)) == "0.700"
+@pytest.mark.parametrize("name", METRICS)
+def test_arrows_lead_to_the_better_predictions(name, sample):
+    y, p, _ = sample
+    classes = METRICS[name].classes
+    measure = classification_metrics if classes else regression_metrics
+    good, bad = (measure(y if classes else p, of, replicates=0)[name].value for of in (p, 1 - p))
+    assert (good > bad) == METRICS[name].higher_is_better
+    assert metric_heading(name).endswith("↑" if good > bad else "↓")

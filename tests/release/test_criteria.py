@@ -7,7 +7,7 @@ import pytest
 from keyfold.conf.release import Release
 from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation.intervals import Metric
 from keyfold.release.criteria import Evidence, unmet_conditions
 
 

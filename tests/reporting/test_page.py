@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from html_page import NASTY, Reader, some_metrics
-from keyfold.evaluation.metrics import Metric, Slice
+from keyfold.evaluation.intervals import Metric
+from keyfold.evaluation.slices import Slice
 from keyfold.reporting.page import PageSection, Verdict, html_table, link_html, render_page
 from keyfold.reporting.sections import (
     classification_sections,

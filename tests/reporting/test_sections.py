@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from html_page import Reader, some_metrics
-from keyfold.evaluation.metrics import Metric, Slice
+from keyfold.evaluation.intervals import Metric
+from keyfold.evaluation.metrics import METRICS
+from keyfold.evaluation.slices import Slice
 from keyfold.reporting.sections import (
     Confusion,
     classification_sections,
@@ -138,3 +140,8 @@ def test_how_far_scores_moved():
     assert stability(same, same * 5) < 0.001 and stability(same, same[::-1]) > 0.25
     p, q = np.array([10.5, 20.5]) / 31, np.array([20.5, 10.5]) / 31
     assert stability([10, 20], [20, 10]) == pytest.approx(sum((p - q) * np.log(p / q)))
+
+
+def test_the_table_of_metrics_names_all_that_are_shown():
+    html = metrics_section({"test": dict.fromkeys(METRICS, Metric(0.5, 0.4, 0.6))}).html
+    assert re.findall(r"<tr><td>(.*?) [↑↓]</td>", html) == [kind.label for kind in METRICS.values()]

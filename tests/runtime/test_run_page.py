@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from keyfold.conf.use_case import parse_conf
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation.intervals import Metric
 from keyfold.reporting.page import PageSection, Verdict
 from keyfold.runtime import run_page
 from keyfold.runtime.run import Run

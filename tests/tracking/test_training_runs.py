@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keyfold.conf.use_case import parse_conf
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation.intervals import Metric
 from keyfold.tracking import registry, training_runs
 from keyfold.tracking.training_runs import TableInput, TrainingLog
 from keyfold.tracking.trials import Trial, TuningResult

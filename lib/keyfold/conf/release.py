@@ -5,10 +5,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from keyfold.core.section import Section
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation.intervals import Metric
+from keyfold.evaluation.metrics import MAIN_FOR_CLASSES, MetricName
 
-MetricName = Literal["roc_auc", "pr_auc", "log_loss", "brier", "lift_top_decile", "rmse", "mae", "r2"]
-HIGHER_IS_BETTER = ("roc_auc", "pr_auc", "lift_top_decile", "r2")
 MIN_TEST_ROWS = 10  # rows of each class; a metric on fewer rows of the test fold means little
 
 
@@ -56,7 +55,7 @@ class Release(Section):
 
     promote_if: dict[MetricName, Bound] = Field(
         default_factory=dict,
-        examples=[{"roc_auc": {"at_least": 0.75}}],
+        examples=[{MAIN_FOR_CLASSES: {"at_least": 0.75}}],
         description="Conditions by metric; all must hold for a promotion. Default: every new version is promoted.",
     )
 

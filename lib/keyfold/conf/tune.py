@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -10,14 +10,13 @@ from keyfold.conf import messages
 from keyfold.conf.yaml import set_path
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
+from keyfold.evaluation.metrics import LOSS_FOR_CLASSES, LOSS_FOR_NUMBERS, MetricName, names_for
 from keyfold.models.model import ModelConf
 from keyfold.models.torch import STREAMS, rows_per_stream
 
 if TYPE_CHECKING:
     from keyfold.conf.train import Train
 
-ClassMetric = Literal["roc_auc", "pr_auc", "lift_top_decile", "log_loss", "brier"]
-NumberMetric = Literal["rmse", "mae", "r2"]
 TRIALS = 20
 
 
@@ -71,8 +70,10 @@ class Tune(Section):
     )
     trials: int | None = Field(None, ge=1, description=f"Number of trials of `random` and `tpe`. Default: {TRIALS}.")
     parallel: int = Field(1, ge=1, description="Number of trials at once, each a Spark task; for scikit-learn models.")
-    metric: ClassMetric | NumberMetric | None = Field(
-        None, description="Metric that selects the best trial. Default: `log_loss` for classes, `rmse` for numbers."
+    metric: MetricName | None = Field(
+        None,
+        description="Metric that selects the best trial. "
+        f"Default: `{LOSS_FOR_CLASSES}` for classes, `{LOSS_FOR_NUMBERS}` for numbers.",
     )
 
     @model_validator(mode="after")
@@ -92,7 +93,7 @@ class Tune(Section):
 
     def metric_for(self, model: ModelConf) -> str:
         """The metric that selects the best trial."""
-        return self.metric or ("log_loss" if model.chosen.classifies else "rmse")
+        return self.metric or (LOSS_FOR_CLASSES if model.chosen.classifies else LOSS_FOR_NUMBERS)
 
     def points(self, seed: int) -> list[dict[str, Any] | None]:
         """The parameters of each trial, as GridSearchCV or RandomizedSearchCV draw them; None for `tpe`, which chooses them later."""
@@ -123,7 +124,7 @@ def check_tune(train: "Train | None") -> None:
         return
     tune, model = train.tune, train.model
     faults = []
-    metrics = get_args(ClassMetric if model.chosen.classifies else NumberMetric)
+    metrics = names_for(classes=model.chosen.classifies)
     if tune.metric is not None and tune.metric not in metrics:
         names = messages.joined_by_or(f"`{name}`" for name in metrics)
         faults.append(f"train.tune.metric must be {names} with this model (got `{tune.metric}`)")

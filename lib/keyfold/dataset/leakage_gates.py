@@ -10,8 +10,8 @@ from keyfold.core.names import BRIDGED, FOLD, FOLDS, LABEL, UNIT
 from keyfold.dataset.copies import SHARE, copy_share, count_copies, sql_row_hash
 from keyfold.dataset.label_leaks import Leak, find_leaks
 from keyfold.errors import ConfError, PromiseError, suggestion
+from keyfold.evaluation.intervals import format_number
 from keyfold.evaluation.label_leakage import LEAST_ROWS, SUSPECT_SCORE
-from keyfold.evaluation.metrics import format_number
 from keyfold.features.inputs import columns_of
 from keyfold.features.kinds.text import Text
 from keyfold.features.kinds.windowed import Windowed

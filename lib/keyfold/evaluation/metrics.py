@@ -1,65 +1,163 @@
-"""Metrics of predictions with bootstrap intervals, for all rows and by slice.
+"""The table of metrics: a new metric is an entry of `METRICS` and its function; conf, search, promotion and page follow."""
 
-A new metric also needs its name in `conf.release` (which direction is better), `conf.tune` and `reporting.page` (its label).
-"""
-
-from collections import Counter
-from collections.abc import Callable
-from math import exp, factorial, floor, log10
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from keyfold.core.arrays import Doubles
-from keyfold.evaluation.curves import rank
-
-OTHERS, MISSING = "(others)", "(missing)"
-
-# Poisson(1) by table: 16 random bits give the weight of a row in a replicate. Ten times faster than drawing it.
-_POISSON = np.searchsorted(np.cumsum([exp(-1) / factorial(k) for k in range(9)]), (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(
-    np.float64
-)
+from keyfold.evaluation.curves import Ranking, rank
+from keyfold.evaluation.intervals import Metric, bootstrap_intervals
 
 
-class Metric(NamedTuple):
-    """A value and its 95 % bootstrap interval, in the unit of the metric; NaN if undefined."""
+class Predictions:
+    """Labels (n) and predictions (n), and what the metrics derive from them row by row; label 1 is the positive class."""
 
-    value: float
-    low: float
-    high: float
+    def __init__(self, truth: Doubles, predicted: Doubles) -> None:
+        self.truth, self.predicted = truth, predicted
 
-    def __str__(self) -> str:
-        places = decimal_places(self.value)
-        value, low, high = (format_number(part, places) for part in self)
-        return value if np.isnan(self.low) else f"{value} ({low} – {high})"
+    @cached_property
+    def ranking(self) -> Ranking:
+        """The rows by descending probability."""
+        return rank(self.truth == 1, self.predicted)
+
+    @cached_property
+    def log_loss(self) -> Doubles:
+        """Minus the logarithm of the probability of the row's class."""
+        eps = np.finfo(float).eps
+        loss: Doubles = -np.log(np.clip(np.where(self.truth == 1, self.predicted, 1 - self.predicted), eps, 1 - eps))
+        return loss
+
+    @cached_property
+    def error(self) -> Doubles:
+        """Label minus prediction."""
+        return self.truth - self.predicted
+
+    @cached_property
+    def squared_error(self) -> Doubles:
+        """The square of the error."""
+        return self.error**2
+
+    @cached_property
+    def centred(self) -> Doubles:
+        """Label minus the mean label."""
+        return self.truth - _mean(self.truth, np.ones(len(self.truth)))
 
 
-class Slice(NamedTuple):
-    """Metrics of the rows with one value of a column."""
+class Weighted:
+    """Predictions with a weight of each row: of all rows, or of one bootstrap replicate."""
 
-    rows: int
-    metrics: dict[str, Metric]
+    def __init__(self, rows: Predictions, weight: Doubles) -> None:
+        self.rows, self.weight = rows, weight
+
+    @cached_property
+    def counts(self) -> tuple[Doubles, Doubles]:
+        """Weights of true and of false positives at each threshold, from 0 to all."""
+        return self.rows.ranking.counts(self.weight)
+
+    def mean(self, values: Doubles) -> float:
+        """The weighted mean of a value of each row."""
+        return _mean(values, self.weight)
 
 
-def decimal_places(value: float, digits: int = 3) -> int:
-    """Decimal places that show `digits` significant digits, and more for a number just below 1, so that 0.9996 does not read as 1."""
-    if not value or not np.isfinite(value):
-        return digits
-    places = max(0, digits - 1 - floor(log10(abs(value))))
-    distance = 1 - abs(value)
-    return max(places, floor(log10(0.5000001 / distance)) + 1) if 0 < distance < 0.1 else places
+def _roc_auc(weighted: Weighted) -> float:
+    tp, fp = weighted.counts
+    positive, negative = tp[-1], fp[-1]
+    return np.sum(np.diff(fp) * (tp[1:] + tp[:-1])) / (2 * positive * negative) if positive > 0 and negative > 0 else np.nan
 
 
-def format_number(value: float, places: int | None = None, digits: int = 3) -> str:
-    """Formats a number with `places` decimal places, and more if it is below 1 and would read as 1. NaN is a dash."""
-    if not np.isfinite(value):
-        return "–" if np.isnan(value) else f"{value:+}".replace("inf", "∞")
-    places = decimal_places(value, digits) if places is None else places
-    if 0 < 1 - abs(value) < 0.5 * 10 ** -min(8, places):
-        places = min(8, decimal_places(value, digits))
-        value = max(-0.99999999, min(0.99999999, value))
-    return f"{value:,.{places}f}" if places < 9 else f"{value:.3e}"
+def _average_precision(weighted: Weighted) -> float:
+    tp, fp = weighted.counts
+    # Not 0 / 0 in a replicate whose first rows have weight 0: without a gain, the precision does not matter.
+    precision = tp[1:] / np.maximum((tp + fp)[1:], np.finfo(float).tiny)
+    return np.sum(np.diff(tp) * precision) / tp[-1] if tp[-1] > 0 and fp[-1] > 0 else np.nan
+
+
+def _lift_top_decile(weighted: Weighted) -> float:
+    tp, fp = weighted.counts
+    rows = tp + fp
+    return np.interp(rows[-1] / 10, rows, tp) * 10 / tp[-1] if tp[-1] > 0 else np.nan
+
+
+def _log_loss(weighted: Weighted) -> float:
+    return weighted.mean(weighted.rows.log_loss)
+
+
+def _brier(weighted: Weighted) -> float:
+    return weighted.mean(weighted.rows.squared_error)
+
+
+def _rmse(weighted: Weighted) -> float:
+    return weighted.mean(weighted.rows.squared_error) ** 0.5
+
+
+def _mae(weighted: Weighted) -> float:
+    return weighted.mean(abs(weighted.rows.error))
+
+
+def _r2(weighted: Weighted) -> float:
+    centred = weighted.rows.centred
+    variance = weighted.mean(centred**2) - weighted.mean(centred) ** 2
+    return 1 - weighted.mean(weighted.rows.squared_error) / variance if variance > 0 else np.nan
+
+
+class MetricKind(NamedTuple):
+    """A metric of probabilities (`classes`) or of predicted numbers.
+
+    measure: its value, NaN if undefined. label: its name on the page. brief: whether lists of versions and ablations show it, too.
+    """
+
+    measure: Callable[[Weighted], float]
+    classes: bool
+    label: str
+    higher_is_better: bool
+    brief: bool = True
+
+
+METRICS = {
+    "roc_auc": MetricKind(_roc_auc, classes=True, label="ROC AUC", higher_is_better=True),
+    "pr_auc": MetricKind(_average_precision, classes=True, label="PR AUC", higher_is_better=True, brief=False),
+    "lift_top_decile": MetricKind(_lift_top_decile, classes=True, label="Top-decile lift", higher_is_better=True, brief=False),
+    "log_loss": MetricKind(_log_loss, classes=True, label="Log loss", higher_is_better=False),
+    "brier": MetricKind(_brier, classes=True, label="Brier score", higher_is_better=False, brief=False),
+    "rmse": MetricKind(_rmse, classes=False, label="RMSE", higher_is_better=False),
+    "mae": MetricKind(_mae, classes=False, label="MAE", higher_is_better=False),
+    "r2": MetricKind(_r2, classes=False, label="R²", higher_is_better=True),
+}
+MAIN_FOR_CLASSES, MAIN_FOR_NUMBERS = "roc_auc", "r2"  # the metric of a verdict, unless the conf names one
+LOSS_FOR_CLASSES, LOSS_FOR_NUMBERS = "log_loss", "rmse"  # the metric that selects the best trial, unless the conf names one
+
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[*METRICS]
+
+
+def names_for(*, classes: bool) -> list[str]:
+    """The names of the metrics of probabilities, or of predicted numbers."""
+    return [name for name, metric in METRICS.items() if metric.classes == classes]
+
+
+def main_metric(measured: Iterable[str]) -> str:
+    """The metric that stands for those that were measured."""
+    return MAIN_FOR_CLASSES if MAIN_FOR_CLASSES in measured else MAIN_FOR_NUMBERS
+
+
+def is_brief(name: str) -> bool:
+    """Whether lists of versions and ablations show a metric."""
+    return name in METRICS and METRICS[name].brief
+
+
+def metric_label(name: str) -> str:
+    """The name of a metric on the page; a name that is not in `METRICS` stays as it is."""
+    return METRICS[name].label if name in METRICS else name
+
+
+def metric_heading(name: str) -> str:
+    """The name of a metric on the page with an arrow to the better side."""
+    return f"{metric_label(name)} {'↑' if METRICS[name].higher_is_better else '↓'}" if name in METRICS else name
 
 
 def classification_metrics(
@@ -71,7 +169,7 @@ def classification_metrics(
     replicates: int = 200,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """`roc_auc`, `pr_auc` (average precision), `log_loss` (nats), `brier` and `lift_top_decile` (a ratio).
+    """The metrics of probabilities with their intervals, by name.
 
     y: n booleans or 0/1; p: n probabilities of the positive class; weight: n numbers >= 0.
     order: n integers, one per row; with them, the result has the same bits for any order of the rows.
@@ -79,7 +177,7 @@ def classification_metrics(
     Raises ValueError for different lengths, NaN, or values out of range.
     """
     truth, probability, weights = _sample("classification", y, p, weight, order)
-    return _bootstrap(_classification(truth, probability), weights, replicates, seed)
+    return bootstrap_intervals(_measure_classes(truth, probability), weights, replicates, seed)
 
 
 def regression_metrics(
@@ -91,12 +189,12 @@ def regression_metrics(
     replicates: int = 200,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """`rmse` and `mae` in the unit of y, and `r2` (a ratio; NaN if y is constant).
+    """The metrics of predicted numbers with their intervals, by name.
 
     y, prediction: n finite numbers. `weight`, `order` and errors as in `classification_metrics`.
     """
     truth, predicted, weights = _sample("regression", y, prediction, weight, order)
-    return _bootstrap(_regression(truth, predicted), weights, replicates, seed)
+    return bootstrap_intervals(_measure_numbers(truth, predicted), weights, replicates, seed)
 
 
 def metric_differences(
@@ -115,109 +213,38 @@ def metric_differences(
     classes: predictions are probabilities, as in `classification_metrics`; else numbers, as in `regression_metrics`.
     """
     truth, one, other, weights = _sample("difference", y, first, None, order, second)
-    measure_of = _classification if classes else _regression
+    measure_of = _measure_classes if classes else _measure_numbers
     measure_one, measure_other = measure_of(truth, one), measure_of(truth, other)
 
     def difference(weight: Doubles) -> dict[str, float]:
         subtrahend = measure_other(weight)
         return {name: value - subtrahend[name] for name, value in measure_one(weight).items()}
 
-    return _bootstrap(difference, weights, replicates, seed)
+    return bootstrap_intervals(difference, weights, replicates, seed)
 
 
-def slice_metrics(
-    y: ArrayLike,
-    p: ArrayLike,
-    groups: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    order: ArrayLike | None = None,
-    measure: Callable[..., dict[str, Metric]] = classification_metrics,
-    replicates: int = 200,
-    seed: int = 0,
-    most: int = 20,
-) -> dict[str, Slice]:
-    """The metrics of `measure` for each value of a column, largest slice first.
-
-    groups: n values; None and NaN are "(missing)". At most `most` values are measured separately; the others are pooled in the last
-    slice, "(others)". The rows of all slices add up to n. Raises ValueError as `measure` does, and for different lengths.
-    """
-    slice_of, names = _slices(groups, most)
-    columns = {"y": y, "p": p, "weight": weight, "order": order}
-    arrays = {name: np.asarray(column) for name, column in columns.items() if column is not None}
-    if any(len(array) != len(slice_of) for array in arrays.values()):
-        raise ValueError(f"The groups of slice_metrics must be one value per row. Got {len(slice_of)} instead.")
-    slices = {}
-    for number, name in enumerate(names):
-        rows = np.flatnonzero(slice_of == number)
-        if rows.size:
-            part = {column: array[rows] for column, array in arrays.items()}
-            slices[name] = Slice(rows.size, measure(part.pop("y"), part.pop("p"), **part, replicates=replicates, seed=seed))
-    return slices
-
-
-def _classification(truth: Doubles, probability: Doubles) -> Callable[[Doubles], dict[str, float]]:
+def _measure_classes(truth: Doubles, probability: Doubles) -> Callable[[Doubles], dict[str, float]]:
     """A function that returns the metrics of probabilities for weights of the rows."""
     if np.any((truth != 0) & (truth != 1)):
         raise ValueError("The y of classification must be booleans, or 0 and 1.")
     if np.any((probability < 0) | (probability > 1)):
         raise ValueError("The p of classification must be from 0 to 1.")
-    positive = truth == 1
-    ranking, loss, square = rank(positive, probability), _log_loss(positive, probability), (probability - truth) ** 2
-
-    def measure(weight: Doubles) -> dict[str, float]:
-        ranked = _ranked(*ranking.counts(weight))
-        return ranked | {"log_loss": _mean(loss, weight), "brier": _mean(square, weight)}
-
-    return measure
+    return _measure(truth, probability, classes=True)
 
 
-def _regression(truth: Doubles, predicted: Doubles) -> Callable[[Doubles], dict[str, float]]:
+def _measure_numbers(truth: Doubles, predicted: Doubles) -> Callable[[Doubles], dict[str, float]]:
     """A function that returns the metrics of predicted numbers for weights of the rows."""
-    error, centred = truth - predicted, truth - _mean(truth, np.ones(len(truth)))
+    return _measure(truth, predicted, classes=False)
+
+
+def _measure(truth: Doubles, predicted: Doubles, *, classes: bool) -> Callable[[Doubles], dict[str, float]]:
+    rows, names = Predictions(truth, predicted), names_for(classes=classes)
 
     def measure(weight: Doubles) -> dict[str, float]:
-        mse = _mean(error**2, weight)
-        variance = _mean(centred**2, weight) - _mean(centred, weight) ** 2
-        r2 = 1 - mse / variance if variance > 0 else np.nan
-        return {"rmse": mse**0.5, "mae": _mean(abs(error), weight), "r2": r2}
+        weighted = Weighted(rows, weight)
+        return {name: METRICS[name].measure(weighted) for name in names}
 
     return measure
-
-
-def _ranked(tp: Doubles, fp: Doubles) -> dict[str, float]:
-    positive, negative, rows, gain = tp[-1], fp[-1], tp + fp, np.diff(tp)
-    # Not 0 / 0 in a replicate whose first rows have weight 0: without a gain, the precision does not matter.
-    precision = tp[1:] / np.maximum(rows[1:], np.finfo(float).tiny)
-    both = positive > 0 and negative > 0
-    return {
-        "roc_auc": np.sum(np.diff(fp) * (tp[1:] + tp[:-1])) / (2 * positive * negative) if both else np.nan,
-        "pr_auc": np.sum(gain * precision) / positive if both else np.nan,
-        "lift_top_decile": np.interp(rows[-1] / 10, rows, tp) * 10 / positive if positive > 0 else np.nan,
-    }
-
-
-def _log_loss(positive: NDArray[np.bool_], p: Doubles) -> Doubles:
-    eps = np.finfo(float).eps
-    loss: Doubles = -np.log(np.clip(np.where(positive, p, 1 - p), eps, 1 - eps))
-    return loss
-
-
-def _bootstrap(measure: Callable[[Doubles], dict[str, float]], weight: Doubles, replicates: int, seed: int) -> dict[str, Metric]:
-    rng = np.random.default_rng(seed)
-    values = measure(weight)
-    replicated = np.full((replicates, len(values)), np.nan)
-    for replicate in range(replicates):
-        draws = _POISSON.take(rng.integers(0, 1 << 16, len(weight), np.uint16))
-        replicated[replicate] = list(measure(weight * draws).values())
-    return {name: _interval(value, column) for (name, value), column in zip(values.items(), replicated.T, strict=True)}
-
-
-def _interval(value: float, replicated: Doubles) -> Metric:
-    replicated = replicated[~np.isnan(replicated)]
-    if np.isnan(value) or not replicated.size:
-        return Metric(float(value), np.nan, np.nan)
-    return Metric(float(value), *map(float, np.quantile(replicated, [0.025, 0.975])))
 
 
 def _sample(
@@ -234,21 +261,6 @@ def _sample(
         sorted_rows = np.lexsort((*columns, np.asarray(order, np.int64)))
         columns = [c[sorted_rows] for c in columns]
     return tuple(columns)
-
-
-def _slices(groups: ArrayLike, most: int) -> tuple[NDArray[np.int64], list[str]]:
-    """The number of each row's slice, and the names of the slices."""
-    import pandas as pd
-
-    codes, values = pd.factorize(np.asarray(groups, object))
-    labels = [*map(str, values), MISSING]
-    rows: Counter[str] = Counter()
-    for label, count in zip(labels, np.bincount(codes % len(labels), minlength=len(labels)), strict=True):
-        rows[label] += int(count)
-    ranked = sorted(rows.keys() - {OTHERS}, key=lambda name: (-rows[name], name))
-    names = [*ranked[:most], OTHERS]
-    numbers = {name: number for number, name in enumerate(names)}
-    return np.array([numbers.get(label, len(names) - 1) for label in labels])[codes], names
 
 
 def _mean(values: Doubles, weight: Doubles) -> float:

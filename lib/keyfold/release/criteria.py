@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from keyfold.conf.release import HIGHER_IS_BETTER, Bound, Release
-from keyfold.evaluation.metrics import Metric, format_number
+from keyfold.conf.release import Bound, Release
+from keyfold.evaluation.intervals import Metric, format_number
+from keyfold.evaluation.metrics import MAIN_FOR_CLASSES, METRICS
 
 
 class Evidence(NamedTuple):
@@ -39,7 +40,7 @@ def _unmet(name: str, bound: Bound, evidence: Evidence) -> list[str]:
         unmet.append(f"{name} cannot be compared with the champion's: {evidence.not_compared}")
     elif bound.better_than and evidence.gain is not None and not _better(name, evidence.gain[name]):
         gain, low, high = evidence.gain[name]
-        side = "above" if name in HIGHER_IS_BETTER else "below"
+        side = "above" if METRICS[name].higher_is_better else "below"
         unmet.append(
             f"{name} minus that of the champion on the same test rows is {gain:.4f} ({low:.4f} – {high:.4f}), "
             f"and the whole interval must be {side} 0"
@@ -50,8 +51,8 @@ def _unmet(name: str, bound: Bound, evidence: Evidence) -> list[str]:
 def too_few(evidence: Evidence) -> str:
     """The beginning of a sentence about a test fold with too few rows."""
     rows = "1 row" if evidence.few == 1 else f"{evidence.few or 0} rows"
-    return f"the test fold has {rows}{' of a class' if 'roc_auc' in evidence.metrics else ''}, too few"
+    return f"the test fold has {rows}{' of a class' if MAIN_FOR_CLASSES in evidence.metrics else ''}, too few"
 
 
 def _better(name: str, gain: Metric) -> bool:
-    return gain.low > 0 if name in HIGHER_IS_BETTER else gain.high < 0
+    return gain.low > 0 if METRICS[name].higher_is_better else gain.high < 0

@@ -11,15 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from keyfold.evaluation.metrics import Metric, format_number
+from keyfold.evaluation.intervals import Metric, format_number
+from keyfold.evaluation.metrics import main_metric, metric_heading, metric_label
 from keyfold.reporting import charts
 from keyfold.reporting.charts import figure_html
 
 NONE = "–"
-METRIC_NAMES = {
-    "roc_auc": "ROC AUC ↑", "pr_auc": "PR AUC ↑", "lift_top_decile": "Top-decile lift ↑", "log_loss": "Log loss ↓",
-    "brier": "Brier score ↓", "rmse": "RMSE ↓", "mae": "MAE ↓", "r2": "R² ↑",
-}  # fmt: skip
 ARROWS = "In brackets the 95% bootstrap interval. ↑ higher is better, ↓ lower is better."
 
 
@@ -54,12 +51,12 @@ class Verdict(NamedTuple):
     @classmethod
     def of(cls, outcome: str, metrics: Mapping[str, Metric]) -> "Verdict":
         """Verdict on a model that an earlier run judged."""
-        return cls(outcome, [], "roc_auc" if "roc_auc" in metrics else "r2", metrics, {})
+        return cls(outcome, [], main_metric(metrics), metrics, {})
 
     def __str__(self) -> str:
         if self.shown not in self.metrics:
             return self.outcome
-        return f"{self.outcome}: test {METRIC_NAMES.get(self.shown, self.shown).rstrip(' ↑↓')} {self.compared(self.shown)}"
+        return f"{self.outcome}: test {metric_label(self.shown)} {self.compared(self.shown)}"
 
     def compared(self, name: str) -> str:
         """A metric with its interval, and that of the former champion."""
@@ -69,7 +66,7 @@ class Verdict(NamedTuple):
     @property
     def facts(self) -> dict[str, object]:
         """Each metric by its name, for the head of the page."""
-        return {f"test {METRIC_NAMES.get(name, name)}": self.compared(name) for name in self.metrics}
+        return {f"test {metric_heading(name)}": self.compared(name) for name in self.metrics}
 
 
 def render_page(title: str, facts: Mapping[str, object], sections: Sequence[PageSection], *, lead: str = "") -> str:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from keyfold.evaluation import curves
-from keyfold.evaluation.metrics import Metric, Slice, format_number
+from keyfold.evaluation.intervals import Metric, format_number
+from keyfold.evaluation.metrics import metric_heading, metric_label
+from keyfold.evaluation.slices import Slice
 from keyfold.reporting import charts
 from keyfold.reporting.charts import figure_html, json_script
 from keyfold.reporting.page import (
     ARROWS,
-    METRIC_NAMES,
     NONE,
     PageSection,
     bar_figure,
@@ -95,7 +96,7 @@ def features_section(rows: Sequence[Mapping[str, object]]) -> PageSection:
 def metrics_section(measured: Mapping[str, Mapping[str, Metric]], *, title: str = "Metrics") -> PageSection:
     """Table of metrics (rows) by fold (columns)."""
     names = list(dict.fromkeys(name for of in measured.values() for name in of))
-    cells = [(METRIC_NAMES.get(name, name), *(of.get(name) for of in measured.values())) for name in names]
+    cells = [(metric_heading(name), *(of.get(name) for of in measured.values())) for name in names]
     return PageSection(title, html_table(["metric", *measured], cells, caption=ARROWS), "metrics")
 
 
@@ -161,16 +162,16 @@ class Confusion(NamedTuple):
 
 
 def slices_section(column: str, slices: Mapping[str, Slice]) -> PageSection:
-    """Metrics for each value of a column, as `keyfold.evaluation.metrics.slice_metrics` returns them."""
+    """Metrics for each value of a column, as `keyfold.evaluation.slices.slice_metrics` returns them."""
     names = list(dict.fromkeys(name for part in slices.values() for name in part.metrics))
     cells = [(value, part.rows, *(part.metrics.get(name) for name in names)) for value, part in slices.items()]
     title = f"By {column}"
-    table = html_table([column, "rows", *(METRIC_NAMES.get(name, name) for name in names)], cells, caption=ARROWS)
+    table = html_table([column, "rows", *(metric_heading(name) for name in names)], cells, caption=ARROWS)
     first = {value: part.metrics[names[0]] for value, part in slices.items() if names and not isnan(part.metrics[names[0]].value)}
     if not first:
         return PageSection(title, table, "slices")
     mean = float(np.average([metric.value for metric in first.values()], weights=[slices[value].rows for value in first]))
-    label = METRIC_NAMES.get(names[0], names[0]).rstrip(" ↑↓")
+    label = metric_label(names[0])
     texts = f"{label} by {column}", f"{label}, with its 95% interval", f"{label} for each value of {column}."
     chart = interval_figure(first, mean, f"mean over rows, {format_number(mean)}", *texts)
     return PageSection(title, table + chart, "slices")

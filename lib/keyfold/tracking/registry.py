@@ -16,7 +16,7 @@ from keyfold.conf.score import MODEL_URI
 from keyfold.core.digests import folder_digest
 from keyfold.engine.home import home
 from keyfold.errors import ConfError, DataError
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation.intervals import Metric
 from keyfold.secrets import redacted
 from keyfold.tracking import model_folder
 

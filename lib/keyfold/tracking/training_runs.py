@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold.core.digests import folder_digest
 from keyfold.errors import PromiseError
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation.intervals import Metric
 from keyfold.models.model import Model
 from keyfold.secrets import redacted
 from keyfold.tracking import model_folder

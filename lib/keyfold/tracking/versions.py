@@ -3,10 +3,9 @@
 from datetime import UTC, datetime
 
 from keyfold.errors import DataError, suggestion
+from keyfold.evaluation.metrics import METRICS, is_brief
 from keyfold.tracking import registry
 from keyfold.tracking.registry import CHAMPION, Registered
-
-SHOWN = ("roc_auc", "log_loss", "rmse", "r2")  # of the test metrics
 
 
 def describe_versions(name: str) -> list[str]:
@@ -25,7 +24,7 @@ def describe_versions(name: str) -> list[str]:
     for version in sorted(versions, key=lambda v: -int(v.version)):
         registered = Registered(name, str(version.version), version.run_id or "", dict(version.tags))
         metrics = registry.test_metrics(registered)
-        shown = [f"{metric} {metrics[metric]}" for metric in SHOWN if metric in metrics]
+        shown = [f"{metric} {metrics[metric]}" for metric in METRICS if metric in metrics and is_brief(metric)]
         at = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
         mark = [CHAMPION] if champion and champion.version == registered.version else []
         lines.append("  ".join([f"{registered}", f"{at:%Y-%m-%d %H:%M}", *shown, *mark]))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from keyfold.conf.report import remaining_features
 from keyfold.core import digests
 from keyfold.evaluation import metrics
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation.intervals import Metric
 from keyfold.features.inputs import columns_of
 from keyfold.features.spec import Spec
 from keyfold.models.model import Model
-from keyfold.reporting.page import ARROWS, METRIC_NAMES, PageSection, comma_list, html_table, interval_figure
+from keyfold.reporting.page import ARROWS, PageSection, comma_list, html_table, interval_figure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from keyfold.conf.train import Train
     from keyfold.training.arrays import ArrayRows
-
-METRICS = ("roc_auc", "log_loss", "rmse", "mae", "r2")  # that are shown, of those that were measured
 
 
 class Ablation(NamedTuple):
@@ -70,12 +68,14 @@ def measure_ablation(
     measure = metrics.classification_metrics if classes else metrics.regression_metrics
     measured = measure(test.y, less, order=test.order)
     gain = metrics.metric_differences(test.y, full, less, order=test.order, classes=classes)
-    return Ablation(without, *({name: metric for name, metric in one.items() if name in METRICS} for one in (measured, gain)))
+    return Ablation(
+        without, *({name: metric for name, metric in one.items() if metrics.is_brief(name)} for one in (measured, gain))
+    )
 
 
 def ablations_section(ablations: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> PageSection:
     """What features gain: their names, and by metric its value with all features, without these, and the difference."""
-    cells = [(comma_list(list(names)), METRIC_NAMES.get(n, n), *three) for names, of in ablations for n, three in of.items()]
+    cells = [(comma_list(list(names)), metrics.metric_heading(n), *three) for names, of in ablations for n, three in of.items()]
     caption = (
         "The same model trained without some features, on the same rows of the test fold. The difference compares both models on "
     )
@@ -83,6 +83,6 @@ def ablations_section(ablations: Sequence[tuple[Sequence[str], Mapping[str, tupl
     table = html_table(["without", "metric", "all features", "without these", "difference"], cells, caption=caption)
     first = next((name for _, of in ablations for name in of), "")
     gains = {comma_list(list(names)): of[first][2] for names, of in ablations if not isnan(of[first][2].value)}
-    label = METRIC_NAMES.get(first, first).rstrip(" ↑↓")
+    label = metrics.metric_label(first)
     texts = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
     return PageSection("What features gain", table + (interval_figure(gains, 0, "no gain", *texts) if gains else ""), "features")

@@ -19,7 +19,7 @@ from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.engine import functions as F
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.evaluation import metrics
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation.intervals import Metric
 from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.models.model import Model
 

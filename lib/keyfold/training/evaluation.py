@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
-from keyfold.evaluation import metrics
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation import metrics, slices
+from keyfold.evaluation.intervals import Metric
 from keyfold.models.model import Model
 from keyfold.reporting.page import PageSection
 from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
@@ -51,8 +51,8 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
     measure = metrics.classification_metrics if model.label.classes else metrics.regression_metrics
     for name in report.slices:
         groups = np.array(test.table[_EXTRA + name].to_pylist(), dtype=object)
-        slices = metrics.slice_metrics(test.y, predicted, groups, order=test.order, measure=measure, replicates=100)
-        sections.append(slices_section(name, slices))
+        by_value = slices.slice_metrics(test.y, predicted, groups, order=test.order, measure=measure, replicates=100)
+        sections.append(slices_section(name, by_value))
     return sections
 
 

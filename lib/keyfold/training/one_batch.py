@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from keyfold.dataset.fit_features import fit_features
 from keyfold.errors import DataError
-from keyfold.evaluation import metrics
+from keyfold.evaluation.intervals import format_number
 from keyfold.features.certificate import Certificate
 from keyfold.models.model import Model
 from keyfold.training.arrays import ArrayRows, collect_rows, measure_model, row_weights
@@ -47,7 +47,7 @@ def _memorize_estimator(context: TrainingContext) -> None:
         estimator = train.model.sklearn.fit(context.spec, batch.arrays, batch.y, weight, train.seed)
     model = Model(context.spec, estimator, context.rows.label, Certificate.issue(run.spark, context.spec))
     measured = measure_model(model, batch)
-    values = ", ".join(f"{name} {metrics.format_number(metric.value, digits=4)}" for name, metric in measured.items())
+    values = ", ".join(f"{name} {format_number(metric.value, digits=4)}" for name, metric in measured.items())
     run.say(f"metrics on the {step.rows:,} rows that it was trained on: {values}")
 
 

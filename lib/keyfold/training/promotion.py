@@ -19,11 +19,11 @@ from keyfold.dataset import labelled_rows
 from keyfold.engine import functions as F
 from keyfold.errors import DataError
 from keyfold.evaluation import metrics
-from keyfold.evaluation.metrics import Metric
+from keyfold.evaluation.intervals import Metric
 from keyfold.models import predictor
 from keyfold.release import criteria
 from keyfold.release.criteria import Evidence
-from keyfold.reporting.page import ARROWS, METRIC_NAMES, PageSection, Verdict, html_table
+from keyfold.reporting.page import ARROWS, PageSection, Verdict, html_table
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
 from keyfold.training.arrays import identifying_columns
@@ -64,7 +64,7 @@ def _verdict(run: "Run", version: Registered, evidence: Evidence, former: Regist
         before |= {
             name: evidence.metrics[name].value - gain.value for name, gain in evidence.gain.items() if name in evidence.metrics
         }
-    shown = next(iter(run.conf.release.promote_if), "roc_auc" if "roc_auc" in evidence.metrics else "r2")
+    shown = next(iter(run.conf.release.promote_if), metrics.main_metric(evidence.metrics))
     outcome = f"{version} {'is not promoted' if unmet else 'is the champion'}"
     return Verdict(outcome, unmet, shown, evidence.metrics, before, promoted=not unmet)
 
@@ -137,7 +137,7 @@ def _predict(model: predictor.Predictor, table: pa.Table) -> npt.NDArray[np.floa
 
 def comparison_section(version: str, former: str, compared: Mapping[str, tuple[Metric, Metric, Metric]]) -> PageSection:
     """By metric: that of a version, that of the former champion, and their difference, all on the same rows."""
-    cells = [(METRIC_NAMES.get(name, name), *values) for name, values in compared.items()]
+    cells = [(metrics.metric_heading(name), *values) for name, values in compared.items()]
     caption = f"Both models on the same rows of the test fold. The difference compares both on the same bootstrap draws. {ARROWS}"
     return PageSection(
         "Against the champion", html_table(["metric", version, former, "difference"], cells, caption=caption), "verdict"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from keyfold.conf.release import HIGHER_IS_BETTER
 from keyfold.conf.tune import with_params
 from keyfold.engine.home import home
 from keyfold.errors import DataError
+from keyfold.evaluation.metrics import METRICS
 from keyfold.models.model import ModelConf
 from keyfold.tracking.trials import Trial, TuningResult
 from keyfold.training.study import (
@@ -76,7 +76,7 @@ def _run_trials(study: "Study", train: "Train", score: TrialScore, say: Callable
 
 def _rank(trials: list[Trial], metric: str) -> list[Trial]:
     """Best first; then those that were pruned, then those that failed."""
-    sign = -1 if metric in HIGHER_IS_BETTER else 1
+    sign = -1 if METRICS[metric].higher_is_better else 1
     return sorted(trials, key=lambda t: (t.value is None, sign * (t.value or 0), bool(t.why), t.place))
 
 

@@ -8,10 +8,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keyfold.conf.release import HIGHER_IS_BETTER
 from keyfold.conf.tune import Range, Tune
 from keyfold.core.digests import canonical_json
 from keyfold.errors import ConfError, DataError
+from keyfold.evaluation.metrics import METRICS
 from keyfold.tracking.trials import Trial
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def open_study(folder: Path, metric: str, epochs: int) -> Iterator["Study"]:
             storage=storage,
             study_name="trials",
             load_if_exists=True,
-            direction="maximize" if metric in HIGHER_IS_BETTER else "minimize",
+            direction="maximize" if METRICS[metric].higher_is_better else "minimize",
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 100)),
         )
         states = optuna.trial.TrialState
@@ -141,7 +141,7 @@ def epoch_observer(trial: "OptunaTrial", metric: str) -> "Callable[[EpochMetrics
     def observe(epoch: "EpochMetrics") -> None:
         if epoch.epoch + 1 not in trial.study.trials[trial.number].intermediate_values:  # it may have been reported before a kill
             # Optuna compares reported values in the direction of the metric, and a lower loss is better.
-            trial.report(-epoch.validation if metric in HIGHER_IS_BETTER else epoch.validation, epoch.epoch + 1)
+            trial.report(-epoch.validation if METRICS[metric].higher_is_better else epoch.validation, epoch.epoch + 1)
         if trial.should_prune():
             raise TrialPruned
 

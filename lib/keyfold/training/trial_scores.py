@@ -3,13 +3,12 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold.conf.tune import ClassMetric
 from keyfold.core.digests import digest
 from keyfold.core.names import FOLD, NUMBER
 from keyfold.errors import ConfError, DataError
@@ -134,7 +133,7 @@ def _no_held_out_rows() -> DataError:
 def _score(model: "Estimator | Network", rows: ArrayRows, metric: str) -> float:
     measure, predicted = (
         (metrics.classification_metrics, model.probability(rows.arrays))
-        if metric in get_args(ClassMetric)
+        if metrics.METRICS[metric].classes
         else (metrics.regression_metrics, model.value(rows.arrays))
     )
     return measure(rows.y, predicted, order=rows.order, replicates=0)[metric].value

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keyfold.conf.tune import Range, Tune
+from keyfold.evaluation.metrics import metric_heading, metric_label
 from keyfold.reporting import charts
 from keyfold.reporting.charts import Upright, figure_html
-from keyfold.reporting.page import METRIC_NAMES, PageSection, html_table, percent, side_by_side
+from keyfold.reporting.page import PageSection, html_table, percent, side_by_side
 from keyfold.tracking.trials import Trial, TuningResult
 
 _BEST = 20
@@ -17,12 +18,12 @@ _STATES = {"complete": "complete", "pruned": "ended early", "fail": "failed"}
 def tuning_section(tune: Tune, tuned: TuningResult) -> PageSection:
     """The trials, best first, and each parameter's share of the importance."""
     trials = tuned.trials
-    name = METRIC_NAMES.get(tuned.metric, tuned.metric)
+    name = metric_heading(tuned.metric)
     drawn = figure_html(
         lambda ax: charts.parallel_chart(
             ax, picture_axes(tune, tuned), "Parameters of the trials", f"trial {trials[0].place + 1}, the best"
         ),
-        caption=f"One line per trial, over its parameters to its {name.rstrip(' ↑↓')}; darker lines are better.", width=720, height=340,
+        caption=f"One line per trial, over its parameters to its {metric_label(tuned.metric)}; darker lines are better.", width=720, height=340,
     )  # fmt: skip
     table = _trials_table(trials, name)
     return PageSection("Trials", table + side_by_side(drawn, _importance_table(tuned.importance)), "metrics")
