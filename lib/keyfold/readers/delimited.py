@@ -37,8 +37,8 @@ def csv_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
     return merge_in_order([table, more], [np.setdiff1d(some, [*odd]), np.setdiff1d(few, [*odd])]), odd
 
 
-def parse_csv(records: pa.Array, form: TextForm, *, json: bool = False) -> tuple[pa.Table, Odd]:
-    """By Arrow's parser; as `json` values: text in quotes has escapes, and `null` is missing."""
+def parse_csv(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
+    """By Arrow's parser."""
     odd: Odd = {}
 
     def ragged(row: Any) -> str:
@@ -53,16 +53,15 @@ def parse_csv(records: pa.Array, form: TextForm, *, json: bool = False) -> tuple
         data = pa.py_buffer(data.to_pybytes() + b"\n")
     if bytes(memoryview(data)[:3]) == b"\xef\xbb\xbf":  # a text begins so, within a file; Arrow leaves out one
         data = pa.py_buffer(b"\xef\xbb\xbf" + data.to_pybytes())
-    quoting: dict[str, Any] = {"quote_char": form.quote or False, "double_quote": not json}
     table = pacsv.read_csv(
         pa.BufferReader(data),
         pacsv.ReadOptions(use_threads=False, block_size=data.size + 1, column_names=_places(form)),
         pacsv.ParseOptions(
-            delimiter=form.delimiter, newlines_in_values=form.multi_line, invalid_row_handler=ragged, ignore_empty_lines=False,
-            escape_char="\\" if json else False, **quoting,
+            delimiter=form.delimiter, quote_char=form.quote or False, double_quote=True, newlines_in_values=form.multi_line,
+            invalid_row_handler=ragged, ignore_empty_lines=False,
         ),
         pacsv.ConvertOptions(
-            column_types=dict.fromkeys(_places(form), pa.string()), null_values=["null"] if json else ["", *form.nulls],
+            column_types=dict.fromkeys(_places(form), pa.string()), null_values=["", *form.nulls],
             strings_can_be_null=True, quoted_strings_can_be_null=False,
         ),
     )  # fmt: skip

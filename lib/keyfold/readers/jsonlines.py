@@ -1,23 +1,20 @@
-"""JSON lines as rows of text: lines with a fixed list of keys by Arrow's CSV parser once that is proven, all others by `json`."""
+"""JSON lines as rows of text: lines that are proven to be objects all at once, any other line by Python's `json`."""
 
 import json
 import re
-from collections import Counter
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from keyfold.core.arrays import Bools
-from keyfold.readers.delimited import Odd, merge_in_order, parse_csv, text_table
+from keyfold.core.arrays import Int64s
+from keyfold.readers.delimited import Odd, merge_in_order, text_table
 from keyfold.readers.form import TextForm
+from keyfold.readers.members import Members, are_objects, find_members
 
 NO_OBJECT = "the line is not a JSON object"
 REPEATED_KEY = "the key `{}` stands twice, or differs from another by case alone"
-_STRING = r'"(?:[^"\\\x00-\x1f]|\\["\\/])*"'  # what Arrow's CSV parser unescapes as JSON does
-_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _fold = cache(str.casefold)
 
@@ -35,15 +32,14 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=str, parse_float
 
 def json_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
     """The wanted keys of lines, in order, as text; and the lines that are not one object."""
-    left = np.arange(len(records))
-    tables: list[pa.Table] = []
-    places: list[Any] = []
-    for keys, space in _shapes(records):
-        if not len(left):
-            break
-        some = records if len(left) == len(records) else records.take(pa.array(left))
-        rows, fit = _alike(some, keys, space, form.names)
-        tables, places, left = [*tables, rows], [*places, left[fit]], left[~fit]
+    sound = are_objects(records)
+    places = np.flatnonzero(sound)
+    members = find_members(records if sound.all() else records.filter(pa.array(sound)))
+    rows, repeats = _columns(members, len(places), form.names)
+    if len(repeats):
+        sound[places[repeats]] = False
+        rows = rows.take(pa.array(np.setdiff1d(np.arange(len(places)), repeats)))
+    left = np.flatnonzero(~sound)
     values: list[tuple[str | None, ...]] = []
     odd: Odd = {}
     for i, record in zip(left.tolist(), records.take(pa.array(left)).to_pylist(), strict=True):
@@ -52,8 +48,28 @@ def json_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
             odd[i] = value
         else:
             values.append(value)
-    tables.append(text_table([*zip(*values, strict=True)], form.names))
-    return merge_in_order(tables, [*places, np.setdiff1d(left, [*odd])]), odd
+    few = text_table([*zip(*values, strict=True)], form.names)
+    return merge_in_order([rows, few], [np.flatnonzero(sound), np.setdiff1d(left, [*odd])]), odd
+
+
+def _columns(members: Members, count: int, names: tuple[str, ...]) -> tuple[pa.Table, Int64s]:
+    """The wanted members of so many objects as columns, and the objects with a repeated key."""
+    wanted = {name: i for i, name in enumerate(dict.fromkeys(map(_fold, names)))}
+    column = np.array([wanted.get(_fold(key), -1) for key in members.names], np.int64)
+    # Keys that no column reads are alike only if they are equal.
+    alike = np.where(column < 0, len(wanted) + np.arange(len(column)), column)
+    width = len(wanted) + len(column) or 1
+    pairs = np.sort(members.records * width + alike[members.keys])
+    repeats = np.unique(pairs[1:][np.diff(pairs) == 0] // width)
+    column = np.where(members.kinds == ord("n"), -1, column[members.keys])  # null
+    order = np.argsort(column, kind="stable")
+    parts = np.split(order, np.searchsorted(column[order], np.arange(len(wanted) + 1)))[1:-1]
+    found = {}
+    for name, part in zip(wanted, parts, strict=True):
+        at = np.full(count, -1)
+        at[members.records[part]] = part
+        found[name] = members.values.take(pa.array(at, mask=at < 0))
+    return pa.table([found[_fold(name)] for name in names], [*names]), repeats
 
 
 def json_keys(records: list[bytes]) -> list[str]:
@@ -71,59 +87,6 @@ def _decoded(record: bytes) -> Any:
         return _DECODER.decode(record.decode().strip(" \t\r\n"))
     except (ValueError, RecursionError):
         return None
-
-
-def _shapes(records: pa.Array) -> list[tuple[tuple[str, ...], int]]:
-    """The lists of keys of some of the lines, frequent ones first, and whether blanks follow commas and colons."""
-    some = [records[int(i)].as_py() for i in np.linspace(0, len(records) - 1, min(64, len(records)))]
-    counted = Counter(shape for record in some if (shape := _shape(record)))
-    return [shape for shape, _ in counted.most_common(8)]
-
-
-def _shape(record: bytes) -> tuple[tuple[str, ...], int] | None:
-    pairs = _decoded(record)
-    keys = [key for key, _ in pairs] if isinstance(pairs, _Pairs) else []
-    plain = len({key.casefold() for key in keys}) == len(keys) and all(re.fullmatch(r'[^"\\\x00-\x1f:{},]*', k) for k in keys)
-    return (tuple(keys), int(b'": ' in record)) if keys and plain else None
-
-
-def _alike(records: pa.Array, keys: tuple[str, ...], space: int, names: tuple[str, ...]) -> tuple[pa.Table, Bools]:
-    """The rows of lines with just these keys and plain values, and which those are."""
-    blank = " " * space
-    members = f",{blank}".join(f'"{re.escape(k)}":{blank}(?:{_STRING}|{_NUMBER}|true|false|null)' for k in keys)
-    fit = pc.match_substring_regex(records, rf"\A\{{{members}\}}\r?\n?\z")
-    fit = pc.and_(fit, pc.equal(pc.count_substring(records, '":'), len(keys)))  # or a text has one, too
-    sound = records if pc.all(fit).as_py() else records.filter(fit)
-    fields = TextForm(names=("{", *keys, "}"), quote='"')
-    rows, odd = parse_csv(_without_keys(sound, keys, space), fields, json=True)
-    if odd or rows.num_rows != len(sound):
-        raise RuntimeError(f"{rows.num_rows} rows of {len(sound)} objects; please report this")
-    by, nothing = {key.casefold(): i for i, key in enumerate(keys, 1)}, pa.nulls(rows.num_rows, pa.string())
-    # Keys are alike but for their case, so none is exact beside one that is not.
-    found = [by.get(name.casefold()) for name in names]
-    wanted = [nothing if i is None else rows.column(i) for i in found]
-    return pa.table(wanted, [*names]), np.asarray(fit.to_numpy(zero_copy_only=False), np.bool_)
-
-
-def _without_keys(records: pa.Array, keys: tuple[str, ...], space: int) -> pa.Array:
-    """Lines that are proven to have these keys as one record array of CSV: braces become commas, keys and colons go."""
-    if not len(records):
-        return records
-    offsets = np.frombuffer(records.buffers()[1], np.int64)[records.offset : records.offset + len(records) + 1]
-    data = np.frombuffer(records.buffers()[2], np.uint8)[offsets[0] : offsets[-1]].copy()
-    offsets = offsets - offsets[0]
-    quote, colon, comma = b'":,'
-    colons = np.flatnonzero((data[:-1] == quote) & (data[1:] == colon)).reshape(-1, len(keys))
-    drop = np.zeros(len(data) + 1, np.int8)
-    drop[colons - [len(key.encode()) + 1 + space * (i > 0) for i, key in enumerate(keys)]] = 1
-    drop[colons + 2 + space] = -1
-    last = offsets[1:] - 1
-    for end in b"\n\r":
-        last = last - (data[last] == end)
-    data[offsets[:-1]] = data[last] = comma
-    data = data[np.cumsum(drop[:-1], dtype=np.int8) == 0]
-    whole = pa.py_buffer(np.array([0, len(data)], np.int64))
-    return pa.Array.from_buffers(pa.large_binary(), 1, [None, whole, pa.py_buffer(data)])
 
 
 def _object(record: bytes, names: tuple[str, ...]) -> tuple[str | None, ...] | str:

@@ -1,0 +1,182 @@
+"""Finds the members of JSON objects in many lines at once: regular expressions prove the lines, NumPy finds keys and values."""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.core.arrays import Bools, Int64s
+
+DEPTH = 12  # levels of nesting that are proven; deeper lines are left to Python's `json`
+_HEX = "[0-9a-fA-F]"
+_PAIR = rf"u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}"  # of surrogates
+_ESCAPE = rf'\\(?:["\\/bfnrt]|u[0-9abcefABCEF]{_HEX}{{3}}|u[dD][0-7]{_HEX}{{2}}|{_PAIR})'
+_STRING = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPE})*"'
+_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+
+
+def _value(string: str) -> str:
+    return f"(?:{string}|{_NUMBER}|true|false|null)"
+
+
+def _members(string: str) -> str:
+    member = f"{string} ?: ?{_value(string)} ?"
+    return f"(?:{member}(?:, ?{member})*)?"
+
+
+_END = r" ?\r?\n?\z"
+_FLAT = rf"\A ?\{{ ?{_members(_STRING)}\}}{_END}"
+_STRINGS = rf'\A ?\{{(?:[^"\\]|{_STRING})*\z'  # an object at most, whose strings are sound
+_EMPTY = '""'
+_INNERMOST = rf"\{{ ?{_members(_EMPTY)}\}}|\[ ?(?:{_value(_EMPTY)} ?(?:, ?{_value(_EMPTY)} ?)*)?\]"
+
+
+class Members(NamedTuple):
+    """The outermost members of objects, in order."""
+
+    records: Int64s  # the number of the record
+    keys: Int64s  # the place of the key in `names`
+    names: list[str]
+    values: pa.Array  # text: what a string says, and any other value as it is written
+    kinds: "np.typing.NDArray[np.uint8]"  # the first byte of the value as it is written
+
+
+def are_objects(records: pa.Array) -> Bools:
+    """Whether each record is one JSON object and nothing else; False also for objects with unusual blanks or deep nesting."""
+    sound = _matches(records, _FLAT)
+    if sound.all():
+        return sound
+    places = np.flatnonzero(~sound)
+    rest = records.take(pa.array(places))
+    strings = _matches(rest, _STRINGS)
+    places, rest = places[strings], _without_strings(rest.filter(pa.array(strings)))
+    for _ in range(DEPTH):
+        if not len(places):
+            break
+        rest = pc.replace_substring_regex(rest, _INNERMOST, "null")
+        done = _matches(rest, rf"\A ?null{_END}")
+        sound[places[done]] = True
+        places, rest = places[~done], rest.filter(pa.array(~done))
+    return sound
+
+
+def find_members(objects: pa.Array) -> Members:
+    """The members of records that are objects by `are_objects`."""
+    data, offsets = _bytes_of(objects)
+    opened, closed = _strings(data)
+    colons = _after_blank(data, closed + 1)
+    keys = np.flatnonzero(data[colons] == ord(":"))
+    keys = keys[_depths(data, offsets, opened, closed, opened[keys]) == 1]
+    begin, end = _after_blank(data, colons[keys] + 1), np.append(opened[keys[1:]], len(data)) if len(keys) else keys
+    first = np.searchsorted(opened[keys], offsets)
+    some = np.diff(first) > 0
+    end[first[1:][some] - 1] = _line_ends(data, offsets)[some]
+    end = _before_blank(data, _before_blank(data, end) - 1)  # a comma or brace stands there
+    kinds = data[begin] if len(begin) else np.zeros(0, np.uint8)
+    quoted = kinds == ord('"')
+    spans = np.stack([opened[keys] + 1, closed[keys], begin + quoted, end - quoted], axis=1).reshape(-1, 2)
+    texts = _slices(data, spans)
+    places, names = _distinct(texts.take(pa.array(np.arange(0, len(spans), 2))))
+    values = _unescaped(texts.take(pa.array(np.arange(1, len(spans), 2))), quoted)
+    return Members(np.repeat(np.arange(len(objects)), np.diff(first)), places, names, values, kinds)
+
+
+def _matches(records: pa.Array, pattern: str) -> Bools:
+    return np.array(pc.match_substring_regex(records, pattern), np.bool_)
+
+
+def _bytes_of(records: pa.Array) -> tuple["np.typing.NDArray[np.uint8]", Int64s]:
+    """The bytes of records and the ends of those, with a first 0."""
+    offsets = np.frombuffer(records.buffers()[1], np.int64)[records.offset : records.offset + len(records) + 1]
+    data = np.frombuffer(records.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    return data, offsets - offsets[0]
+
+
+def _strings(data: "np.typing.NDArray[np.uint8]") -> tuple[Int64s, Int64s]:
+    """The places of opening and closing quotes."""
+    is_quote = data == ord('"')
+    slashes = np.flatnonzero(data == ord("\\"))
+    if len(slashes):
+        number = np.arange(len(slashes))
+        starts = np.append(True, np.diff(slashes) > 1)
+        escaping = (number - np.maximum.accumulate(np.where(starts, number, 0))) % 2 == 0
+        is_quote[slashes[escaping] + 1] = False
+    quotes = np.flatnonzero(is_quote)
+    return quotes[::2], quotes[1::2]
+
+
+def _after_blank(data: "np.typing.NDArray[np.uint8]", at: Int64s) -> Int64s:
+    return at + (data[at] == ord(" "))
+
+
+def _before_blank(data: "np.typing.NDArray[np.uint8]", end: Int64s) -> Int64s:
+    return end - (data[end - 1] == ord(" "))
+
+
+def _line_ends(data: "np.typing.NDArray[np.uint8]", offsets: Int64s) -> Int64s:
+    """Where records end, without their line breaks."""
+    ends = offsets[1:]
+    for end in b"\n\r":
+        ends = ends - (data[ends - 1] == end)
+    return ends
+
+
+def _depths(data: "np.typing.NDArray[np.uint8]", offsets: Int64s, opened: Int64s, closed: Int64s, at: Int64s) -> Int64s:
+    """How many braces and brackets are open at these places."""
+    folded = data | 0x20  # of [ it is {, of ] it is }
+    brackets = np.flatnonzero(folded == ord("{"))
+    if len(brackets) == len(offsets) - 1:
+        return np.ones(len(at), np.int64)
+    brackets = np.sort(np.concatenate([brackets, np.flatnonzero(folded == ord("}"))]))
+    before = np.searchsorted(opened, brackets)
+    outside = (before == 0) | (closed[before - 1] < brackets)
+    brackets = brackets[outside]
+    depths = np.cumsum(np.where(folded[brackets] == ord("{"), 1, -1))
+    return np.asarray(depths[np.searchsorted(brackets, at) - 1], np.int64)
+
+
+def _slices(data: "np.typing.NDArray[np.uint8]", spans: Int64s) -> pa.Array:
+    """Spans of bytes, in order and apart, as text."""
+    lengths = spans[:, 1] - spans[:, 0]
+    some = spans[lengths > 0]
+    inside = np.zeros(len(data) + 1, np.int8)
+    inside[some[:, 0]] = 1
+    inside[some[:, 1]] = -1
+    body = data[np.cumsum(inside[:-1], dtype=np.int8).view(np.bool_)]
+    ends = np.append(0, np.cumsum(lengths)).astype(np.int32)
+    return pa.Array.from_buffers(pa.string(), len(lengths), [None, pa.py_buffer(ends), pa.py_buffer(body)])
+
+
+def _without_strings(records: pa.Array) -> pa.Array:
+    """Records whose strings are empty."""
+    data, offsets = _bytes_of(records)
+    opened, closed = _strings(data)
+    drop = np.zeros(len(data) + 1, np.int8)
+    drop[opened + 1] = 1
+    drop[closed] -= 1
+    keep = np.cumsum(drop[:-1], dtype=np.int8) == 0
+    dropped = np.append(0, np.cumsum(closed - opened - 1))
+    ends = offsets - dropped[np.searchsorted(opened, offsets)]
+    return pa.Array.from_buffers(pa.large_binary(), len(records), [None, pa.py_buffer(ends), pa.py_buffer(data[keep])])
+
+
+def _distinct(keys: pa.Array) -> tuple[Int64s, list[str]]:
+    """Keys as places in a list of the distinct ones."""
+    found = keys.dictionary_encode()
+    names: dict[str, int] = {}
+    places = [names.setdefault(_said(name), len(names)) for name in found.dictionary.to_pylist()]
+    return np.array(places, np.int64)[found.indices.to_numpy()], [*names]
+
+
+def _unescaped(values: pa.Array, quoted: Bools) -> pa.Array:
+    escaped = pc.and_(pc.match_substring(values, "\\"), pa.array(quoted))
+    if not pc.any(escaped).as_py():
+        return values
+    return pc.replace_with_mask(values, escaped, pa.array(map(_said, values.filter(escaped).to_pylist()), pa.string()))
+
+
+def _said(text: str) -> str:
+    """What a string says that is written so."""
+    return json.decoder.scanstring(f'{text}"', 0)[0] if "\\" in text else text  # type: ignore[attr-defined,no-any-return]
