@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,42 +25,35 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
-        self._writer: threading.Thread | None = None
-        self._errors: list[BaseException] = []
+        self._thread, self._written = ThreadPoolExecutor(1), Future[None]()
+        self._written.set_result(None)
 
     def write(self, step: int, checkpoint: Checkpoint) -> None:
         """Starts to write a checkpoint; returns once its tensors are copied (OSError if the former one could not be written)."""
         tensors = {name: t.detach().cpu().clone().contiguous() for name, t in checkpoint.tensors.items()}
         self.wait()
-        self._writer = threading.Thread(target=self._write, args=(step, Checkpoint(tensors, checkpoint.state)), daemon=True)
-        self._writer.start()
+        self._written = self._thread.submit(self._write, step, Checkpoint(tensors, checkpoint.state))
 
     def wait(self) -> None:
         """Waits until the last checkpoint is on disk (OSError if it could not be written)."""
-        if self._writer is not None:
-            self._writer.join()
-        if self._errors:
-            raise self._errors.pop()
+        self._written.result()
 
     def _write(self, step: int, checkpoint: Checkpoint) -> None:
         from safetensors.torch import save_file
 
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            staged = self.folder / f".writing-{step}-{os.getpid()}"
-            shutil.rmtree(staged, ignore_errors=True)
-            staged.mkdir()
-            save_file(checkpoint.tensors, staged / "tensors.safetensors")
-            (staged / "state.json").write_text(json.dumps(checkpoint.state), "utf-8")
-            for path in (*staged.iterdir(), staged):
-                _flush(path)
-            target = self.folder / f"step-{step:09d}"
-            shutil.rmtree(target, ignore_errors=True)  # of an earlier run, whose steps this one repeats
-            staged.rename(target)
-            _flush(self.folder)
-            self._prune()
-        except BaseException as error:  # noqa: BLE001 - it is raised by the next `write` or `wait`
-            self._errors.append(error)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        staged = self.folder / f".writing-{step}-{os.getpid()}"
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir()
+        save_file(checkpoint.tensors, staged / "tensors.safetensors")
+        (staged / "state.json").write_text(json.dumps(checkpoint.state), "utf-8")
+        for path in (*staged.iterdir(), staged):
+            _flush(path)
+        target = self.folder / f"step-{step:09d}"
+        shutil.rmtree(target, ignore_errors=True)  # of an earlier run, whose steps this one repeats
+        staged.rename(target)
+        _flush(self.folder)
+        self._prune()
 
     def _prune(self) -> None:
         best = self.best

@@ -3,18 +3,16 @@
 import time
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Collective(Protocol):
-    """Processes that train one network; this one is number `rank` of `size`."""
+class SingleProcess:
+    """One process without others: number `rank` of `size`, and number `local` of those on its host."""
 
-    rank: int
-    size: int
-    local: int  # number among the ranks of its host
+    rank, size, local = 0, 1, 0
 
     def add(self, tensors: "Sequence[Tensor]") -> None:
         """Sums tensors over all ranks, in place."""
@@ -23,19 +21,7 @@ class Collective(Protocol):
         """Copies the tensors of rank 0 to all ranks, in place."""
 
 
-class SingleProcess:
-    """One process without others."""
-
-    rank, size, local = 0, 1, 0
-
-    def add(self, tensors: "Sequence[Tensor]") -> None:
-        """Leaves the tensors as they are."""
-
-    def broadcast(self, tensors: "Sequence[Tensor]") -> None:
-        """Leaves the tensors as they are."""
-
-
-class Horovod:
+class Horovod(SingleProcess):
     """One of the processes that Horovod started. Operations raise HorovodInternalError if a process is lost."""
 
     def __init__(self) -> None:
@@ -50,12 +36,8 @@ class Horovod:
         groups = [list(group) for _, group in groupby(hosted, key=lambda t: (t.dtype, t.device))]
         # Horovod skips its negotiation for a name that it has seen before.
         names = [f"{group[0].dtype}-{group[0].device}-{len(group)}-{sum(t.numel() for t in group)}" for group in groups]
-        self._wait(
-            [
-                self._hvd.grouped_allreduce_async_(group, op=self._hvd.Sum, name=name)
-                for group, name in zip(groups, names, strict=True)
-            ]
-        )
+        allreduce, op = self._hvd.grouped_allreduce_async_, self._hvd.Sum
+        self._wait([allreduce(group, op=op, name=name) for group, name in zip(groups, names, strict=True)])
         _copy_back(tensors, hosted)
 
     def broadcast(self, tensors: "Sequence[Tensor]") -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from keyfold.errors import DataError
 from keyfold.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
-from keyfold.training.collectives import Collective
+from keyfold.training.collectives import SingleProcess
 from keyfold.training.streams import Cells, Reader, StreamBatch, StreamPlan
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class EpochMetrics(NamedTuple):
 class Training:
     """A network, its optimizer, and the position in the data."""
 
-    def __init__(self, module: nn.Module, loss: str, conf: "Loop", data: TrainingData, ranks: Collective) -> None:
+    def __init__(self, module: nn.Module, loss: str, conf: "Loop", data: TrainingData, ranks: SingleProcess) -> None:
         self.module, self.conf, self.data, self.ranks = module, conf, data, ranks
         self.loss = _LOSSES[loss]
         self.parameters = list(module.parameters())

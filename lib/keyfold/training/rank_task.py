@@ -13,7 +13,7 @@ from keyfold.training.tensorboard import tensorboard_writer
 if TYPE_CHECKING:
     from torch import device, nn
 
-    from keyfold.training.collectives import Collective
+    from keyfold.training.collectives import SingleProcess
     from keyfold.training.loop import EpochMetrics, TrainingData
 
 
@@ -34,7 +34,7 @@ class RankTask(NamedTuple):
     start: dict[str, Any]
     board: Path | None = None
 
-    def run(self, ranks: "Collective", report: "Callable[[EpochMetrics], None]") -> TrainedNetwork:
+    def run(self, ranks: "SingleProcess", report: "Callable[[EpochMetrics], None]") -> TrainedNetwork:
         """Trains; rank 0 calls `report` after each epoch. Raises ConfError if there is no such device or its memory is too small."""
         import torch
 
@@ -64,7 +64,7 @@ class RankTask(NamedTuple):
         module.load_state_dict({name: torch.from_numpy(array) for name, array in self.start.items()}, strict=False)
         return module
 
-    def _device(self, ranks: "Collective") -> "device":
+    def _device(self, ranks: "SingleProcess") -> "device":
         import torch
 
         gpus = torch.cuda.device_count()

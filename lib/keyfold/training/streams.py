@@ -5,10 +5,8 @@ of global batches is the same for any number of ranks, and a rank reads its own 
 """
 
 import itertools
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from queue import Full, Queue
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -246,32 +244,15 @@ def _read_ahead(batches: Iterator[StreamBatch]) -> Iterator[StreamBatch]:
 
     They are handed over a few at once, because each handover has a cost.
     """
-    waiting: Queue[Any] = Queue(1)
-    done = threading.Event()
+    thread = ThreadPoolExecutor(1)
 
-    def put(item: Any) -> None:
-        while not done.is_set():
-            with suppress(Full):
-                waiting.put(item, timeout=0.1)
-                break
+    def read() -> Future[list[StreamBatch]]:
+        return thread.submit(lambda: list(itertools.islice(batches, AHEAD)))
 
-    def read() -> None:
-        try:
-            while few := list(itertools.islice(batches, AHEAD)):
-                put(few)
-                if done.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised in the consumer
-            put(error)
-
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
     try:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield from item
+        reading, waiting = read(), read()
+        while few := reading.result():
+            reading, waiting = waiting, read()
+            yield from few
     finally:
-        done.set()
-        thread.join()
+        thread.shutdown(cancel_futures=True)
