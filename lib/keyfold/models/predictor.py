@@ -5,9 +5,8 @@ import io
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,48 +16,12 @@ import pyarrow.compute as pc
 from keyfold.core.names import FOLD
 from keyfold.errors import DataError, PromiseError, RowsError
 from keyfold.models.model import Model, Prediction
-from keyfold.models.parity import Parity
+from keyfold.models.pyfunc import PyfuncModel
 from keyfold.secrets import redacted
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 NOT_FINITE = "the prediction is not a finite number"
 loads: Counter[str] = Counter()  # by model: how often this process loaded it
-
-
-class Predictor(Protocol):
-    """A model of keyfold, or a foreign one."""
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """Names of the raw columns that the model takes."""
-
-    @property
-    def digest(self) -> str:
-        """Digest of the spec, or of the foreign model."""
-
-    @property
-    def prediction_type(self) -> pa.DataType:
-        """Arrow type of the predictions."""
-
-    @property
-    def scores_classes(self) -> bool:
-        """Whether the model predicts probabilities of classes."""
-
-    @property
-    def rows_at_once(self) -> int:
-        """Number of rows to predict at a time."""
-
-    @property
-    def parity(self) -> Parity:
-        """Whether predictions of made-up rows have the bits that they had in training; a foreign model has no such rows."""
-
-    def check_columns(self, rows: "DataFrame") -> None:
-        """Raises DataError if a column is missing or of another type."""
-
-    def predict(self, rows: pa.RecordBatch) -> Prediction:
-        """Predictions of raw rows."""
+Predictor = Model | PyfuncModel
 
 
 def predict_batches(
@@ -155,11 +118,7 @@ def bytes_digest(packed: bytes) -> str:
 
 def load_predictor(folder: Path) -> Predictor:
     """The model of a folder: one of keyfold if it has a `model.json`. Raises DataError or PromiseError, as `Model.load` does."""
-    if (folder / "model.json").is_file():
-        return Model.load(folder)
-    from keyfold.models.pyfunc import PyfuncModel
-
-    return PyfuncModel(folder).loaded()
+    return Model.load(folder) if (folder / "model.json").is_file() else PyfuncModel(folder).loaded()
 
 
 _loaded: dict[str, Predictor] = {}

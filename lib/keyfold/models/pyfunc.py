@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from mlflow.models import Model as MLmodel
     from pyspark.sql import DataFrame
 
-_FAMILIES = {"integer": "bigint", "long": "bigint", "string": "string", "boolean": "boolean"}
+_FAMILIES = {  # of types of MLflow's columns, and of NumPy's arrays
+    "integer": "bigint", "long": "bigint", "string": "string", "boolean": "boolean", "int": "bigint", "bool": "boolean",
+    "object": "string",
+}  # fmt: skip
 ROWS_AT_ONCE = 20_000
 
 
@@ -47,13 +50,11 @@ class PyfuncModel:
     def prediction_type(self) -> pa.DataType:
         """Arrow type of the predictions, by the signature; a double if it does not name one."""
         outputs = self._signature.outputs
-        name = "double" if outputs is None or outputs.is_tensor_spec() else outputs.input_types()[0].name
-        name = (
-            str(outputs.inputs[0].type).removeprefix("dtype('").rstrip("0123456789')")
-            if outputs and outputs.is_tensor_spec()
-            else name
-        )
-        return ARROW[_FAMILIES.get(name, {"int": "bigint", "bool": "boolean", "object": "string"}.get(name, "double"))]
+        if outputs is None:
+            return ARROW["double"]
+        tensor = outputs.is_tensor_spec()
+        name = outputs.inputs[0].type.name.rstrip("0123456789") if tensor else outputs.input_types()[0].name
+        return ARROW[_FAMILIES.get(name, "double")]
 
     @cached_property
     def _model(self) -> Any:

@@ -72,16 +72,6 @@ def _columns(members: Members, count: int, names: tuple[str, ...]) -> tuple[pa.T
     return pa.table([found[_fold(name)] for name in names], [*names]), repeats
 
 
-def json_keys(records: list[bytes]) -> list[str]:
-    """The keys of lines that are objects, in the order in which they come."""
-    found: dict[str, None] = {}
-    for record in records:
-        pairs = _decoded(record)
-        if isinstance(pairs, _Pairs):
-            found |= dict.fromkeys(key for key, _ in pairs)
-    return [*found]
-
-
 def _decoded(record: bytes) -> Any:
     try:
         return _DECODER.decode(record.decode().strip(" \t\r\n"))

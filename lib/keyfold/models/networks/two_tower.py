@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from keyfold.features.matrix import Layout
@@ -42,9 +41,3 @@ class _Tower(nn.Module):
 
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
         return nn.functional.normalize(self.last(self.dense(self.vectors(indices, numbers))))
-
-
-def tower_vectors(module: TwoTower, tower: str, indices: Tensor, numbers: Tensor) -> Tensor:
-    """float32 (rows, size): unit vectors of the query or the candidate tower."""
-    with torch.inference_mode():
-        return module.get_submodule(tower)(indices, numbers)  # type: ignore[no-any-return]
