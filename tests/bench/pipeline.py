@@ -36,10 +36,10 @@ class Measured(NamedTuple):
 def overrides(rows: int) -> list[str]:
     """So many customers that they have about `rows` months together."""
     from keyfold.conf.use_case import load_conf
-    from keyfold.generators.telecom import TELECOM_BLOCK, telecom_block
+    from keyfold.generators.telecom import TELECOM_BLOCK
 
     source = load_conf(CONF).data.source
-    a_customer = sum(telecom_block(source.seed, n, source.months, source.end).num_rows for n in range(20)) / 20 / TELECOM_BLOCK
+    a_customer = sum(source.block(n, TELECOM_BLOCK).num_rows for n in range(20)) / 20 / TELECOM_BLOCK
     return [f"data.source.customers={max(1, round(rows / a_customer))}"]
 
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from generated import SIZES, blocks, make
 from keyfold.generators import GENERATORS
-from keyfold.generators.generator import schema_of
+from keyfold.generators.drawing import schema_of
 
 KEYS = {"telecom": ["customer_id", "month"], "clicks": ["impression_id"], "shop": ["visit_id"], "retail": ["purchase_id"]}
 names = pytest.mark.parametrize("name", KEYS)

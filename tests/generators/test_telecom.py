@@ -8,15 +8,19 @@ from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
 from keyfold.generators import Telecom
-from keyfold.generators.telecom import TELECOM_BLOCK, telecom_block
+from keyfold.generators.telecom import TELECOM_BLOCK
 
 LAST = 12 * 56 + 9  # 2026-10, in months since 1970-01
 MONTHS = [*range(LAST - 5, LAST + 1)]
 
 
+def block(number: int, **options: object) -> pa.RecordBatch:
+    return Telecom(generator="telecom", **options).block(number, TELECOM_BLOCK)
+
+
 @pytest.fixture(scope="module")
 def table() -> pa.Table:
-    return pa.Table.from_batches([telecom_block(seed=0, number=n) for n in range(60)])
+    return pa.Table.from_batches([block(n) for n in range(60)])
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +91,14 @@ def test_values_are_plausible(rows: pd.DataFrame) -> None:
 
 
 def test_usage_has_a_season() -> None:
-    year = pa.Table.from_batches([telecom_block(0, n, months=12, end="2026-12") for n in range(10)]).to_pandas()
+    year = pa.Table.from_batches([block(n, months=12, end="2026-12") for n in range(10)]).to_pandas()
     mean = year.groupby("month").data_gb.mean()
     assert mean.iloc[-1] > 1.15 * mean.iloc[5]
 
 
 def test_one_more_month_only_adds_rows_and_fills_in_labels() -> None:
-    before, after = telecom_block(0, 2, months=6, end="2026-10"), telecom_block(0, 2, months=7, end="2026-11").to_pandas()
+    before = block(2, months=6, end="2026-10")
+    after = block(2, months=7, end="2026-11").to_pandas()
     same = after[after.month < pd.Timestamp("2026-11-01").date()].reset_index(drop=True)
     known = before.to_pandas()
     pd.testing.assert_frame_equal(known.drop(columns="left_next_month"), same.drop(columns="left_next_month"))

@@ -8,21 +8,12 @@ from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
 from keyfold.core.arrays import Doubles, Int64s
-from keyfold.generators.generator import (
-    EventLog,
-    as_arrow,
-    chance,
-    crossing,
-    cumulative_shares,
-    draw,
-    random_stream,
-    schema_of,
-    sparse_ids,
-)
+from keyfold.generators.drawing import ColumnArrays, chance, crossing, cumulative_shares, draw, random_stream, sparse_ids, texts
+from keyfold.generators.generator import EventLog
 
 USERS, ADS, KEYWORDS = 5_000, 100, 500
 GROUPS = ["students", "families", "retired", "commuters", "gamers", "gardeners"]
@@ -31,6 +22,8 @@ CLICKS_LAYOUTS = ["A", "B"]
 _KINDS = "best cheap fast green light new old quiet red small smart soft used warm wide wild"
 _GOODS = """bag bed bike book boots camera car chair clock coat desk door drill flat fridge game garden guitar hat holiday
 insurance jacket jeans kettle lamp laptop loan phone piano plant shoes sofa"""
+AD_IDS = [f"ad-{number:03}" for number in range(1, ADS + 1)]
+PHRASES = [f"{kind} {thing}" for thing in _GOODS.split() for kind in _KINDS.split()][:KEYWORDS]
 
 
 class _World(NamedTuple):
@@ -49,6 +42,7 @@ class Clicks(EventLog):
 
     generator: Literal["clicks"] = Field(description="Name of the generator.")
 
+    outcome: ClassVar = "clicked"
     types: ClassVar = {
         "impression_id": "bigint",
         "shown_at": "timestamp",
@@ -62,23 +56,20 @@ class Clicks(EventLog):
         "true_probability": "double",
     }
 
-    def block(self, number: int, size: int) -> pa.RecordBatch:
-        """The first `size` rows of a block."""
-        rng, world, n = random_stream(self.seed, number), _world(), self.size
-        day, last = self.days_of(rng)
+    def columns(self, rng: np.random.Generator, ids: Int64s, day: NDArray[np.datetime64]) -> ColumnArrays:
+        """The columns of a block."""
+        world, n = _world(), len(ids)
         hour, user, ad, keyword = (draw(rng, of, n) for of in _SHARES)
         device, layout = draw(rng, cumulative_shares([3, 5, 1]), n), rng.integers(0, 2, n)
         group = world.group[user]
         log_odds = -2.3 + world.user[user] + world.ad[ad] + world.keyword[keyword] + world.pull[group, ad]
         truth = chance(log_odds + world.hours[device, hour])
-        columns = {
-            "impression_id": sparse_ids(number * n + 1 + np.arange(n)),
+        return {
+            "impression_id": ids,
             "shown_at": day.astype("M8[us]") + (hour * 3_600_000_000 + rng.integers(0, 3_600_000_000, n)),
-            "user_id": sparse_ids(user + 1), "user_group": group, "ad_id": ad, "keyword": keyword, "device": device,
-            "layout": layout, "clicked": rng.random(n) < truth, "true_probability": truth,
+            "user_id": sparse_ids(user + 1), "user_group": texts(GROUPS, group), "ad_id": texts(AD_IDS, ad),
+            "keyword": texts(PHRASES, keyword), "device": texts(DEVICES, device), "layout": texts(CLICKS_LAYOUTS, layout), "clicked": rng.random(n) < truth, "true_probability": truth,
         }  # fmt: skip
-        cut = {name: values[:size] for name, values in columns.items()}
-        return as_arrow(schema_of(self.types), cut, _names(), {"clicked": last[:size]})
 
 
 _SHARES = [
@@ -94,10 +85,3 @@ def _world() -> _World:
     peak = np.array([[10], [17], [22]])
     hours = 0.7 * np.cos(2 * np.pi * (np.arange(24) - peak) / 24)
     return _World(rng.integers(0, len(GROUPS), USERS), user, ad, keyword, crossing(rng, len(GROUPS), ADS, 1.2), hours)
-
-
-@lru_cache(maxsize=1)
-def _names() -> dict[str, list[str]]:
-    keywords = [f"{kind} {thing}" for thing in _GOODS.split() for kind in _KINDS.split()][:KEYWORDS]
-    ads = [f"ad-{number:03}" for number in range(1, ADS + 1)]
-    return {"user_group": GROUPS, "ad_id": ads, "keyword": keywords, "device": DEVICES, "layout": CLICKS_LAYOUTS}

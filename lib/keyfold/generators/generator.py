@@ -2,25 +2,27 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, field_validator
+from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
 
-from keyfold.core.arrays import Bools, Doubles, Int64s
+from keyfold.core.arrays import Int64s
 from keyfold.core.section import Section
+from keyfold.generators.drawing import ColumnArrays, as_arrow, random_stream, schema_of, sparse_ids
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-ColumnArrays = dict[str, NDArray[Any]]
 
-_ARROW = {
-    "bigint": pa.int64(), "int": pa.int32(), "date": pa.date32(), "string": pa.string(), "double": pa.float64(),
-    "boolean": pa.bool_(), "timestamp": pa.timestamp("us", "UTC"),
-}  # fmt: skip
+def _checked_day(day: str) -> str:
+    date.fromisoformat(day)
+    return day
+
+
+Day = Annotated[str, Field(pattern=r"^[1-9]\d{3}-\d\d-\d\d$"), AfterValidator(_checked_day)]
 
 
 class Generator(Section):
@@ -61,80 +63,23 @@ class EventLog(Generator):
 
     rows: int = Field(200_000, ge=1, le=2**50, description="Number of rows.")
     days: int = Field(28, ge=2, le=10_000, description="Number of days, up to the end.")
-    end: str = Field(
-        "2026-10-31",
-        pattern=r"^[1-9]\d{3}-\d\d-\d\d$",
-        examples=["2026-10-31"],
-        description="Last day; its outcomes are unknown (NULL).",
-    )
+    end: Day = Field("2026-10-31", examples=["2026-10-31"], description="Last day; its outcomes are unknown (NULL).")
 
-    @field_validator("end")
-    @classmethod
-    def _is_a_day(cls, end: str) -> str:
-        date.fromisoformat(end)
-        return end
+    outcome: ClassVar[str]  # the column that is unknown on the last day
 
     @property
     def things(self) -> int:
         """The number of rows."""
         return self.rows
 
-    def days_of(self, rng: np.random.Generator) -> tuple[NDArray[np.datetime64], Bools]:
-        """The day of each event of a block, and whether it is the last day."""
-        ago = rng.integers(0, self.days, self.size)
-        return np.datetime64(self.end, "D") - ago, ago == 0
+    def columns(self, rng: np.random.Generator, ids: Int64s, day: NDArray[np.datetime64]) -> ColumnArrays:
+        """The columns of a block, from the id and the day of each row."""
+        raise NotImplementedError
 
-
-def random_stream(*key: int) -> np.random.Generator:
-    """The random stream of one key, or of a seed and a block number."""
-    return np.random.Generator(np.random.Philox(key=np.array(key, np.uint64) if len(key) > 1 else key[0]))
-
-
-def schema_of(types: Mapping[str, str]) -> pa.Schema:
-    """The Arrow schema of columns whose types have Spark's names."""
-    return pa.schema([(name, _ARROW[kind]) for name, kind in types.items()])
-
-
-def as_arrow(
-    schema: pa.Schema, columns: ColumnArrays, names: Mapping[str, list[str]], unknown: Mapping[str, Bools]
-) -> pa.RecordBatch:
-    """Columns as Arrow. A text column has integer codes of its `names`; `unknown` values become NULL."""
-
-    def array(field: pa.Field) -> pa.Array:
-        if field.type == pa.string():
-            return pa.array(names[field.name]).take(pa.array(columns[field.name]))
-        return pa.array(columns[field.name], field.type, mask=unknown.get(field.name))
-
-    return pa.record_batch([array(field) for field in schema], schema=schema)
-
-
-def cumulative_shares(weights: ArrayLike) -> Doubles:
-    """Cumulative shares for `draw`, of weights that are 0 or more."""
-    weighed = np.asarray(weights, np.float64)
-    return np.cumsum(weighed) / weighed.sum()
-
-
-def draw(rng: np.random.Generator, cdf: Doubles, n: int) -> Int64s:
-    """n integers in [0, len(cdf)), distributed by cumulative shares."""
-    # A sum of shares may end just below 1.
-    return np.minimum(np.searchsorted(cdf, rng.random(n), "right"), len(cdf) - 1)
-
-
-def sparse_ids(numbers: Int64s) -> Int64s:
-    """Unique ids by a bijection of 54 bits; half of them exceed 2^53, where a double loses the last bit."""
-    x, low = numbers.astype(np.uint64), np.uint64(2**54 - 1)
-    for odd in (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03):
-        x = x * np.uint64(odd) & low
-        x ^= x >> np.uint64(29)
-    return x.astype(np.int64)
-
-
-def chance(log_odds: Doubles) -> Doubles:
-    """Probabilities of log-odds, rounded to six digits, so that the written probability is the one drawn with."""
-    return np.round(1 / (1 + np.exp(-log_odds)), 6)
-
-
-def crossing(rng: np.random.Generator, rows: int, columns: int, strength: float) -> Doubles:
-    """Interaction effects, log-odds (rows, columns), whose means by row and by column are 0."""
-    drawn = rng.standard_normal((rows, columns))
-    return strength * (drawn - drawn.mean(0) - drawn.mean(1, keepdims=True) + drawn.mean())
+    def block(self, number: int, size: int) -> pa.RecordBatch:
+        """The first `size` rows of a block."""
+        rng, n = random_stream(self.seed, number), self.size
+        ago = rng.integers(0, self.days, n)
+        columns = self.columns(rng, sparse_ids(number * n + 1 + np.arange(n)), np.datetime64(self.end, "D") - ago)
+        cut = {name: values[:size] for name, values in columns.items()}
+        return as_arrow(schema_of(self.types), cut, {self.outcome: ago[:size] == 0})

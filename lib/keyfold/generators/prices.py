@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from keyfold.generators.generator import Generator, random_stream, schema_of
+from keyfold.generators.drawing import random_stream, schema_of
+from keyfold.generators.generator import Day, Generator
 
 PULL = 0.5  # weight of the mean of the last five changes in the next one
 
@@ -17,7 +18,7 @@ class Prices(Generator):
     generator: Literal["prices"] = Field(description="Name of the generator.")
     symbols: int = Field(5, ge=1, le=1_000_000, description="Number of stocks.")
     days: int = Field(1_000, ge=2, le=100_000, description="Number of working days, up to the end.")
-    end: str = Field("2026-10-30", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-30"], description="Last day.")
+    end: Day = Field("2026-10-30", examples=["2026-10-30"], description="Last day.")
 
     types: ClassVar = {"Date": "date", "stock": "string", "value": "double", "change": "double"}
     size: ClassVar = 1

@@ -8,22 +8,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
-from keyfold.core.arrays import Doubles
+from keyfold.core.arrays import Doubles, Int64s
 from keyfold.engine import functions as F
-from keyfold.generators.generator import (
-    EventLog,
-    as_arrow,
-    chance,
-    crossing,
-    cumulative_shares,
-    draw,
-    random_stream,
-    schema_of,
-    sparse_ids,
-)
+from keyfold.generators.drawing import ColumnArrays, chance, crossing, cumulative_shares, draw, random_stream, texts
+from keyfold.generators.generator import EventLog
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -32,6 +23,7 @@ AGES = ["18-25", "26-35", "36-45", "46-55", "56-65", "66+"]
 CARDS = ["cash", "debit", "visa", "mastercard", "amex"]
 CODES = ["C", "D", "K", "K", "K"]  # of the cards, in thin rows
 PRODUCTS = 200
+PRODUCT_NAMES = [f"product {number:03}" for number in range(1, PRODUCTS + 1)]
 
 
 class _World(NamedTuple):
@@ -51,6 +43,7 @@ class Retail(EventLog):
         30, ge=1, description="Number of days, up to the end, in the layout `rich`; earlier days are in the layout `thin`."
     )
 
+    outcome: ClassVar = "bought_again"
     types: ClassVar = {
         "purchase_id": "bigint",
         "day": "date",
@@ -75,29 +68,22 @@ class Retail(EventLog):
         days = ago < self.rich_days if name == "rich" else ago >= self.rich_days
         return self.frame(spark).where(days).select(*self.layouts[name])
 
-    def block(self, number: int, size: int) -> pa.RecordBatch:
-        """The first `size` rows of a block."""
-        rng, world, n = random_stream(self.seed, number), _world(), self.size
-        day, last = self.days_of(rng)
-        age, product = (
-            draw(rng, cumulative_shares([14, 22, 20, 18, 14, 12]), n),
-            draw(rng, cumulative_shares(1 / (np.arange(PRODUCTS) + 30)), n),
-        )
+    def columns(self, rng: np.random.Generator, ids: Int64s, day: NDArray[np.datetime64]) -> ColumnArrays:
+        """The columns of a block."""
+        world, n = _world(), len(ids)
+        age = draw(rng, cumulative_shares([14, 22, 20, 18, 14, 12]), n)
+        product = draw(rng, cumulative_shares(1 / (np.arange(PRODUCTS) + 30)), n)
         card = draw(rng, cumulative_shares([20, 30, 25, 20, 5]), n)
         earlier = np.minimum(rng.geometric(0.3, n) - 1, 30)
         points = earlier * 10 + rng.integers(0, 50, n)
         price = np.round(20 * np.exp(0.8 * rng.standard_normal(n)), 2)
         rich = 0.3 * np.minimum(earlier, 6) + 0.008 * points + np.array([-0.5, 0, 0.2, 0.1, 0.6])[card]
         truth = chance(-2.6 + rich + world.age[age] + world.product[product] + world.taste[age, product])
-        columns = {
-            "purchase_id": sparse_ids(number * n + 1 + np.arange(n)), "day": day, "age_group": age, "product": product,
-            "price": price, "payment_code": card, "card_type": card, "loyalty_points": points, "earlier_purchases": earlier,
-            "bought_again": rng.random(n) < truth, "true_probability": truth,
+        return {
+            "purchase_id": ids, "day": day, "age_group": texts(AGES, age), "product": texts(PRODUCT_NAMES, product),
+            "price": price, "payment_code": texts(CODES, card), "card_type": texts(CARDS, card), "loyalty_points": points,
+            "earlier_purchases": earlier, "bought_again": rng.random(n) < truth, "true_probability": truth,
         }  # fmt: skip
-        cut = {name: values[:size] for name, values in columns.items()}
-        products = [f"product {number:03}" for number in range(1, PRODUCTS + 1)]
-        names = {"age_group": AGES, "product": products, "payment_code": CODES, "card_type": CARDS}
-        return as_arrow(schema_of(self.types), cut, names, {"bought_again": last[:size]})
 
 
 @lru_cache(maxsize=1)

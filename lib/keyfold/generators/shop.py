@@ -8,21 +8,12 @@ from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
-from keyfold.core.arrays import Doubles
-from keyfold.generators.generator import (
-    EventLog,
-    as_arrow,
-    chance,
-    crossing,
-    cumulative_shares,
-    draw,
-    random_stream,
-    schema_of,
-    sparse_ids,
-)
+from keyfold.core.arrays import Doubles, Int64s
+from keyfold.generators.drawing import ColumnArrays, chance, crossing, cumulative_shares, draw, random_stream, texts
+from keyfold.generators.generator import EventLog
 
 SHOP_AGES = ["18-25", "26-35", "36-45", "46-55", "56-65", "66+"]
 CATEGORIES = ["books", "clothes", "cosmetics", "electronics", "furniture", "games", "garden", "groceries", "sports", "tools"]
@@ -46,6 +37,7 @@ class Shop(EventLog):
 
     generator: Literal["shop"] = Field(description="Name of the generator.")
 
+    outcome: ClassVar = "bought"
     types: ClassVar = {
         "visit_id": "bigint",
         "day": "date",
@@ -59,27 +51,21 @@ class Shop(EventLog):
         "true_probability": "double",
     }
 
-    def block(self, number: int, size: int) -> pa.RecordBatch:
-        """The first `size` rows of a block."""
-        rng, world, n = random_stream(self.seed, number), _world(), self.size
-        day, last = self.days_of(rng)
-        age, category = (
-            draw(rng, cumulative_shares([14, 22, 20, 18, 14, 12]), n),
-            draw(rng, cumulative_shares([12, 14, 8, 10, 5, 8, 7, 20, 9, 7]), n),
-        )
+    def columns(self, rng: np.random.Generator, ids: Int64s, day: NDArray[np.datetime64]) -> ColumnArrays:
+        """The columns of a block."""
+        world, n = _world(), len(ids)
+        age = draw(rng, cumulative_shares([14, 22, 20, 18, 14, 12]), n)
+        category = draw(rng, cumulative_shares([12, 14, 8, 10, 5, 8, 7, 20, 9, 7]), n)
         views, layout = np.minimum(rng.geometric(0.25, n), 40), rng.integers(0, 2, n)
         price = np.round(TYPICAL[category] * np.exp(0.9 * rng.standard_normal(n)), 2)
         looked, costs = np.searchsorted(VIEWS, views, "right"), np.searchsorted(PRICES, price, "right")
         own = world.age[age] + world.category[category] + 0.25 * looked - 0.15 * costs
         truth = chance(-1.9 + own + world.taste[age, category] + world.doubt[looked, costs])
-        columns = {
-            "visit_id": sparse_ids(number * n + 1 + np.arange(n)), "day": day, "age_group": age, "product_category": category,
-            "views": views, "price": price, "price_range": costs, "layout": layout, "bought": rng.random(n) < truth,
+        return {
+            "visit_id": ids, "day": day, "age_group": texts(SHOP_AGES, age), "product_category": texts(CATEGORIES, category),
+            "views": views, "price": price, "price_range": texts(RANGES, costs), "layout": texts(SHOP_LAYOUTS, layout), "bought": rng.random(n) < truth,
             "true_probability": truth,
         }  # fmt: skip
-        cut = {name: values[:size] for name, values in columns.items()}
-        names = {"age_group": SHOP_AGES, "product_category": CATEGORIES, "price_range": RANGES, "layout": SHOP_LAYOUTS}
-        return as_arrow(schema_of(self.types), cut, names, {"bought": last[:size]})
 
 
 @lru_cache(maxsize=1)

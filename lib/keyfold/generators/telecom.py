@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from keyfold.core.arrays import Bools, Doubles, Int64s
-from keyfold.generators.generator import (
+from keyfold.generators.drawing import (
     ColumnArrays,
-    Generator,
     as_arrow,
     chance,
     cumulative_shares,
@@ -24,30 +23,11 @@ from keyfold.generators.generator import (
     random_stream,
     schema_of,
     sparse_ids,
+    texts,
 )
+from keyfold.generators.generator import Generator
 
 TELECOM_BLOCK = 1_000
-TELECOM_TYPES = {
-    "customer_id": "bigint",
-    "month": "date",
-    "tenure_days": "int",
-    "contract": "string",
-    "plan": "string",
-    "city": "string",
-    "age_group": "string",
-    "payment_method": "string",
-    "monthly_charge": "double",
-    "calls": "int",
-    "data_gb": "double",
-    "support_calls": "int",
-    "complaints": "int",
-    "late_payments": "int",
-    "usage_change": "double",
-    "left_next_month": "boolean",
-    "true_probability": "double",
-}
-TELECOM_SCHEMA = schema_of(TELECOM_TYPES)
-
 CONTRACTS = ["month-to-month", "one year", "two years"]
 PLANS = ["Mini", "Start", "Senior", "Home", "Family", "Business", "Roam", "Max"]
 PRICES = np.array([9.99, 14.99, 17.99, 24.99, 39.99, 49.99, 34.99, 59.99])
@@ -95,7 +75,25 @@ class Telecom(Generator):
         description="Last month; who leaves after it is unknown (NULL).",
     )
 
-    types: ClassVar = TELECOM_TYPES
+    types: ClassVar = {
+        "customer_id": "bigint",
+        "month": "date",
+        "tenure_days": "int",
+        "contract": "string",
+        "plan": "string",
+        "city": "string",
+        "age_group": "string",
+        "payment_method": "string",
+        "monthly_charge": "double",
+        "calls": "int",
+        "data_gb": "double",
+        "support_calls": "int",
+        "complaints": "int",
+        "late_payments": "int",
+        "usage_change": "double",
+        "left_next_month": "boolean",
+        "true_probability": "double",
+    }
 
     @property
     def things(self) -> int:
@@ -104,31 +102,26 @@ class Telecom(Generator):
 
     def block(self, number: int, size: int) -> pa.RecordBatch:
         """The history of a block's first `size` customers."""
-        return telecom_block(self.seed, number, self.months, self.end, size)
-
-
-def telecom_block(seed: int, number: int, months: int = 6, end: str = "2026-10", size: int = TELECOM_BLOCK) -> pa.RecordBatch:
-    """The history of the first `size` customers of block `number`, in TELECOM_SCHEMA, by customer and month."""
-    rng = random_stream(seed, number)
-    starts = np.datetime64(end, "M") - months + np.arange(1, months + 2)
-    people = _people(rng, starts[0])
-    history = _history(rng, people, starts)
-    who, when = np.nonzero(history.pop("present")[:size])
-    columns = {name: values[who, when] for name, values in history.items()}
-    columns |= {name: codes[who] for name, codes in people.codes.items()}
-    columns |= {
-        "customer_id": sparse_ids(number * TELECOM_BLOCK + 1 + np.arange(TELECOM_BLOCK))[who],
-        "monthly_charge": people.charge[who],
-    }
-    columns |= {"month": starts[when].astype("datetime64[D]")}
-    masks = {name: np.isnan(columns[name]) for name in ("data_gb", "usage_change")}
-    masks["left_next_month"] = when == months - 1
-    return as_arrow(TELECOM_SCHEMA, columns, _names(), masks)
-
-
-def _names() -> dict[str, list[str]]:
-    names = {"contract": CONTRACTS, "plan": PLANS, "age_group": TELECOM_AGES, "payment_method": PAYMENTS}
-    return names | {"city": _world().cities}
+        rng = random_stream(self.seed, number)
+        starts = np.datetime64(self.end, "M") - self.months + np.arange(1, self.months + 2)
+        people = _people(rng, starts[0])
+        history = _history(rng, people, starts)
+        who, when = np.nonzero(history.pop("present")[:size])
+        columns: ColumnArrays = {name: values[who, when] for name, values in history.items()}
+        names = {
+            "contract": CONTRACTS,
+            "plan": PLANS,
+            "age_group": TELECOM_AGES,
+            "payment_method": PAYMENTS,
+            "city": _world().cities,
+        }
+        columns |= {name: texts(names[name], codes[who]) for name, codes in people.codes.items()}
+        columns |= {
+            "customer_id": sparse_ids(number * TELECOM_BLOCK + 1 + np.arange(TELECOM_BLOCK))[who],
+            "monthly_charge": people.charge[who], "month": starts[when].astype("datetime64[D]"),
+        }  # fmt: skip
+        unknown = {name: np.isnan(columns[name]) for name in ("data_gb", "usage_change")}
+        return as_arrow(schema_of(self.types), columns, unknown | {"left_next_month": when == self.months - 1})
 
 
 @lru_cache(maxsize=1)

@@ -3,15 +3,15 @@
 There are few states and all of them occur, so a model can memorize the function.
 """
 
-from datetime import date
 from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from keyfold.core.arrays import Doubles, Int64s
-from keyfold.generators.generator import Generator, random_stream, schema_of, sparse_ids
+from keyfold.generators.drawing import random_stream, schema_of, sparse_ids
+from keyfold.generators.generator import Day, Generator
 
 SPREADS, IMBALANCES, TRENDS, VOLUMES = 5, 19, 5, 4
 STATES = SPREADS * IMBALANCES * TRENDS * VOLUMES
@@ -22,20 +22,12 @@ class Ticks(Generator):
 
     generator: Literal["ticks"] = Field(description="Name of the generator.")
     rows: int = Field(20_000, ge=1, le=2**50, description="Number of ticks; from 1,900 on, every state occurs.")
-    begin: str = Field(
-        "2026-10-30", pattern=r"^[1-9]\d{3}-\d\d-\d\d$", examples=["2026-10-30"], description="Day of the first tick."
-    )
+    begin: Day = Field("2026-10-30", examples=["2026-10-30"], description="Day of the first tick.")
 
     types: ClassVar = {
         "tick_id": "bigint", "at": "timestamp", "spread": "int", "imbalance": "int", "trend": "int", "volume": "int", "move": "double",
     }  # fmt: skip
     size: ClassVar = STATES
-
-    @field_validator("begin")
-    @classmethod
-    def _is_a_day(cls, begin: str) -> str:
-        date.fromisoformat(begin)
-        return begin
 
     @property
     def things(self) -> int:
@@ -50,9 +42,8 @@ class Ticks(Generator):
         numbers = number * STATES + np.arange(size)
         at = np.datetime64(self.begin, "us") + (numbers * 1_000_003).astype("m8[us]")
         columns = [sparse_ids(numbers + 1), at, spread, imbalance, trend, volume, move(spread, imbalance, trend, volume)]
-        return pa.record_batch(
-            [pa.array(c).cast(f.type) for c, f in zip(columns, schema_of(self.types), strict=True)], schema=schema_of(self.types)
-        )
+        schema = schema_of(self.types)
+        return pa.record_batch([pa.array(c).cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
 
 
 def move(spread: Int64s, imbalance: Int64s, trend: Int64s, volume: Int64s) -> Doubles:
