@@ -28,6 +28,8 @@ setup(
         "matplotlib>=3.10",
         "Jinja2>=3.1",
         "deltalake>=1.6",  # reads the tables without Spark
+        "duckdb>=2",  # sorts, groups and joins in the embedded engine
+        "narwhals>=2.29",  # says so once for DuckDB and Spark
     ],
     extras_require={
         # A managed cluster brings its own Spark; these are for everybody else.
@@ -43,7 +45,6 @@ setup(
             "pytest-xdist>=3.8",
             "hypothesis>=6.170",
             "polars>=2",  # readers of the tables, beside Spark and deltalake
-            "duckdb>=2",
             "feast>=0.67",  # the tests ask it what it makes of our feature views
             "nbclient>=0.11",
             "ipykernel>=7",

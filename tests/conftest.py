@@ -41,6 +41,26 @@ def spark(tmp_path_factory):
     made.stop()
 
 
+@pytest.fixture(scope="session")
+def spark_engine(spark):
+    from keyfold.engine.engine import SparkEngine
+
+    return SparkEngine(spark)
+
+
+@pytest.fixture(scope="session")
+def embedded():
+    from keyfold.engine.engine import EmbeddedEngine
+
+    return EmbeddedEngine()
+
+
+@pytest.fixture(params=["spark_engine", "embedded"])
+def engine(request):
+    """Each engine in turn."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture(scope="module")
 def compiled(spark):
     """For files whose rows must be computed by the code that users run; jobs that a test starts always have it."""

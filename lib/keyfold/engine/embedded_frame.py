@@ -1,0 +1,222 @@
+"""Frames of the embedded engine: DuckDB sorts, groups and joins, and kernels work on the Arrow batches in between.
+
+A frame is a recipe, which builds a relation on a connection each time that a result is asked for, so frames can be read again and
+used twice. A relation that a kernel reads has a connection of its own, because DuckDB runs one query per connection at a time.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import narwhals as nw
+import pyarrow as pa
+
+from keyfold.engine.arrow_types import type_name
+from keyfold.engine.columns import escape_name, unescape_name
+from keyfold.engine.frame import BatchFunction, Frame
+from keyfold.engine.parallel import map_in_threads
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    Recipe = Callable[["DuckDBPyConnection"], nw.LazyFrame[Any]]
+
+_BATCH = 20_000  # rows
+_HELD = 256 << 20  # bytes of persisted rows in memory, at most
+_HUGE = pa.decimal128(38, 0)  # DuckDB's type of sums of integers
+
+
+class EmbeddedFrame(Frame):
+    """A recipe of a relation over a database."""
+
+    _kept: "KeptRows | None" = None
+
+    def __init__(self, database: "Database", recipe: "Recipe") -> None:
+        self.database, self.recipe = database, recipe
+
+    def then(self, function: Callable[..., nw.LazyFrame[Any]], *others: Frame) -> Self:
+        """The frame that a function of narwhals' frames makes of this one and others."""
+        recipes = [frame.recipe for frame in (self, *others) if isinstance(frame, EmbeddedFrame)]
+        return type(self)(self.database, lambda connection: function(*(recipe(connection) for recipe in recipes)))
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Names and Arrow types of the columns."""
+        with self.database.cursor() as connection:
+            empty = self.recipe(connection).head(0).collect("pyarrow").to_native().schema
+        return pa.schema([(unescape_name(field.name), _plain_type(field.type)) for field in empty])
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Type of each column by name."""
+        return {field.name: type_name(field.type) for field in self.schema}
+
+    def _arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+        return {name: self.schema.field(name).type for name in names}
+
+    def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
+        """The rows that a function makes of all batches."""
+        return self._stream(partial(map_in_threads, function, threads=self.database.threads), types)
+
+    def _stream(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
+        stream = _Stream(self.database, self.batches, function, pa.schema(list(types.items())))
+        return type(self)(self.database, stream.relation)
+
+    def map_sorted(
+        self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
+    ) -> Self:
+        """`map_batches` over the sorted rows."""
+        return self.sort([*by, *order])._stream(function, types)
+
+    def persist(self) -> Self:
+        """The same rows, computed once."""
+        kept = KeptRows.of(self.batches(), self.schema, self.database.spill)
+        frame = type(self)(self.database, kept.recipe)
+        frame._kept = kept
+        return frame
+
+    def unpersist(self) -> None:
+        """Frees persisted rows."""
+        if self._kept:
+            self._kept.free()
+
+    def to_arrow(self) -> pa.Table:
+        """The rows in memory."""
+        return pa.Table.from_batches(self.batches(), self.schema)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, a batch at a time. What a kernel raises comes through as it is."""
+        with self.database.cursor() as connection:
+            try:
+                relation: Any = self.recipe(connection).to_native()
+                for batch in relation.to_arrow_reader(_BATCH):
+                    yield _as_schema(batch, self.schema)
+            except Exception as error:  # noqa: BLE001  (raised again)
+                raise self.database.cause_of(error) from None
+
+
+class Database:
+    """An embedded database in memory, which spills to a folder."""
+
+    def __init__(self, memory: str, spill: str, threads: int) -> None:
+        import duckdb
+
+        settings: dict[str, Any] = {"memory_limit": memory, "temp_directory": spill, "threads": threads}
+        self._root = duckdb.connect(":memory:", config=settings)
+        self._raised: list[BaseException] = []
+        self.threads, self.spill = threads, Path(spill)
+
+    def cursor(self) -> "DuckDBPyConnection":
+        """A connection of its own."""
+        return self._root.cursor()
+
+    def frame(self, table: pa.Table) -> EmbeddedFrame:
+        """Local rows as a frame."""
+        return EmbeddedFrame(self, local_rows(table))
+
+    def map_tasks(
+        self, function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], types: Mapping[str, pa.DataType]
+    ) -> EmbeddedFrame:  # fmt: skip
+        """The rows that a function makes of each task, as a frame."""
+
+        def run(items: Iterator[Any]) -> Iterator[pa.RecordBatch]:
+            for task in items:
+                yield from function(task)
+
+        kernel = partial(map_in_threads, run, threads=self.threads)
+        return EmbeddedFrame(self, _Stream(self, lambda: iter(tasks), kernel, pa.schema(list(types.items()))).relation)
+
+    def keep(self, error: BaseException) -> None:
+        """Keeps what a kernel raised, of which DuckDB passes on the text alone."""
+        self._raised.append(error)
+
+    def cause_of(self, error: Exception) -> BaseException:
+        """What a kernel raised, or else the error itself."""
+        raised, self._raised = self._raised, []
+        return raised[0] if raised else error
+
+
+class KeptRows:
+    """Rows that are read several times: in memory or, if they are many, in a Parquet file of the spill folder."""
+
+    def __init__(self, source: Any, file: Path | None = None) -> None:
+        self.recipe, self._file = local_rows(source), file
+
+    @classmethod
+    def of(cls, batches: Iterator[pa.RecordBatch], schema: pa.Schema, spill: Path) -> "KeptRows":
+        """Reads all batches."""
+        held, size = [], 0
+        for batch in batches:
+            held.append(batch)
+            size += batch.nbytes
+            if size > _HELD:
+                return cls._spilled(chain(held, batches), schema, spill / f"{uuid.uuid4().hex}.parquet")
+        return cls(pa.Table.from_batches(held, schema))
+
+    @classmethod
+    def _spilled(cls, batches: Iterable[pa.RecordBatch], schema: pa.Schema, file: Path) -> "KeptRows":
+        from pyarrow import dataset, parquet
+
+        with parquet.ParquetWriter(file, schema, compression="lz4") as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        return cls(dataset.dataset(file), file)
+
+    def free(self) -> None:
+        """Removes the file."""
+        if self._file:
+            self._file.unlink(missing_ok=True)
+
+
+def local_rows(source: Any) -> "Recipe":
+    """The recipe of an Arrow table or dataset."""
+
+    def relation(connection: "DuckDBPyConnection") -> nw.LazyFrame[Any]:
+        rows = nw.from_native(connection.from_arrow(source))
+        odd = {name: escape_name(name) for name in source.schema.names if escape_name(name) != name}
+        return rows.rename(odd) if odd else rows
+
+    return relation
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """Rows that a kernel makes of batches or tasks; each scan reads these again."""
+
+    database: Database
+    items: Callable[[], Iterator[Any]]
+    kernel: Callable[[Iterator[Any]], Iterable[pa.RecordBatch]]
+    schema: pa.Schema
+
+    def relation(self, connection: "DuckDBPyConnection") -> nw.LazyFrame[Any]:
+        escaped = replace(self, schema=pa.schema([(escape_name(f.name), f.type) for f in self.schema]))
+        return nw.from_native(connection.from_arrow(escaped))
+
+    def __arrow_c_schema__(self) -> object:
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches()).__arrow_c_stream__(requested_schema)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in self.kernel(self.items()):
+                yield batch.rename_columns(self.schema.names).cast(self.schema)
+        except BaseException as error:
+            self.database.keep(error)
+            raise
+
+
+def _plain_type(type_: pa.DataType) -> pa.DataType:
+    """The type of a column whose type DuckDB changes: sums of integers, the zone of times."""
+    if type_ == _HUGE:
+        return pa.int64()
+    return pa.timestamp("us", "UTC") if pa.types.is_timestamp(type_) and type_.tz else type_
+
+
+def _as_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    return batch.rename_columns(schema.names).cast(schema)

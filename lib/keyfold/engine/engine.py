@@ -1,0 +1,130 @@
+"""Engines: where rows are moved. Spark for clusters and for what does not fit on one machine; embedded for the rest."""
+
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from keyfold.engine.arrow_types import arrow_schema
+from keyfold.engine.embedded_frame import Database, EmbeddedFrame
+from keyfold.engine.frame import Frame
+from keyfold.engine.spark_frame import SparkFrame, spark_schema
+from keyfold.errors import ConfError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_SHARE = 0.6  # of the memory, for sorts, groups and joins; kernels and models need the rest
+
+
+class Engine(ABC):
+    """Makes frames."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def tasks(self) -> int:
+        """The number of tasks that run at once."""
+
+    @abstractmethod
+    def frame(self, table: pa.Table) -> Frame:
+        """Local rows as a frame."""
+
+    def rows(self, rows: Sequence[tuple[Any, ...]], columns: str) -> Frame:
+        """A few local rows as a frame; `columns` as Spark writes them: `name type, name type`."""
+        schema = arrow_schema(columns)
+        values = zip(*rows, strict=True) if rows else [()] * len(schema)
+        arrays = [pa.array(cells, field.type) for cells, field in zip(values, schema, strict=True)]
+        return self.frame(pa.table(arrays, schema=schema))
+
+    @abstractmethod
+    def map_tasks(
+        self, function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], types: Mapping[str, pa.DataType]
+    ) -> Frame:  # fmt: skip
+        """The rows that a picklable function makes of each task."""
+
+    @property
+    def spark(self) -> "SparkSession":
+        """Spark's session (ConfError if the engine is another)."""
+        raise ConfError("this needs Spark, and the engine is `embedded`; write `engine: spark`")
+
+
+class SparkEngine(Engine):
+    """Spark, by a session."""
+
+    name = "spark"
+
+    def __init__(self, spark: "SparkSession") -> None:
+        self._spark = spark
+
+    @property
+    def spark(self) -> "SparkSession":
+        """The session."""
+        return self._spark
+
+    @property
+    def tasks(self) -> int:
+        """The number of tasks that run at once, as far as the session's settings show it."""
+        from keyfold.engine.session import parallel_tasks
+
+        return parallel_tasks(self._spark)
+
+    def frame(self, table: pa.Table) -> SparkFrame:
+        """Local rows as a frame of one partition."""
+        return SparkFrame(self._spark.createDataFrame(table, schema=spark_schema(table.schema)).coalesce(1))
+
+    def map_tasks(
+        self, function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], types: Mapping[str, pa.DataType]
+    ) -> SparkFrame:  # fmt: skip
+        """The rows that a function makes of each task, which Spark runs in workers."""
+        numbers = self._spark.range(0, len(tasks), 1, max(1, len(tasks)))
+        return SparkFrame(numbers).map_batches(partial(_run_tasks, function, tasks), types)
+
+
+def _run_tasks(
+    function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:  # fmt: skip
+    for batch in batches:
+        for i in batch.column(0).to_pylist():
+            yield from function(tasks[i])
+
+
+class EmbeddedEngine(Engine):
+    """DuckDB and kernels in this process."""
+
+    name = "embedded"
+
+    @cached_property
+    def database(self) -> Database:
+        """The database, which spills to a folder that the system cleans."""
+        self._spill = tempfile.TemporaryDirectory(prefix="keyfold-", dir=os.environ.get("KEYFOLD_SPILL"))
+        return Database(f"{int(memory() * _SHARE)}B", self._spill.name, self.tasks)
+
+    @property
+    def tasks(self) -> int:
+        """The number of cores that this process may use."""
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def frame(self, table: pa.Table) -> EmbeddedFrame:
+        """Local rows as a frame."""
+        return self.database.frame(table)
+
+    def map_tasks(
+        self, function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], types: Mapping[str, pa.DataType]
+    ) -> EmbeddedFrame:  # fmt: skip
+        """The rows that a function makes of each task, in threads."""
+        return self.database.map_tasks(function, tasks, types)
+
+
+def memory() -> int:
+    """Bytes of memory that this process may use, by the machine and its container."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [Path("/sys/fs/cgroup", *parts) for parts in (("memory.max",), ("memory", "memory.limit_in_bytes"))]
+    texts = [file.read_text().strip() for file in limits if file.is_file()]
+    return min([machine, *(int(text) for text in texts if text.isdigit())])

@@ -1,0 +1,74 @@
+"""Runs kernels in the threads of this process: Arrow and NumPy let go of Python's lock while they work."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from queue import Queue
+from threading import Event, Lock, Thread
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+_AHEAD = 2  # results that each thread may be ahead of the reader
+
+
+def map_in_threads(function: Callable[[Iterator[T]], Iterable[U]], items: Iterable[T], threads: int) -> Iterator[U]:
+    """What `function` makes of the items, of which each thread takes the next one; results come in no order.
+
+    An error of a thread ends the others, and is raised here. A reader that stops early ends them, too.
+    """
+    results: Queue[tuple[bool, Any]] = Queue(_AHEAD * threads)
+    stop, shared = Event(), _Shared(items)
+
+    def work() -> None:
+        try:
+            for result in function(shared.until(stop)):
+                results.put((True, result))
+                if stop.is_set():
+                    break
+            results.put((False, None))
+        except BaseException as error:  # noqa: BLE001  (raised again by the reader)
+            results.put((False, error))
+
+    workers = [Thread(target=work, daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield from _read(results, len(workers))
+    finally:
+        stop.set()
+        while any(worker.is_alive() for worker in workers):
+            _drain(results, workers)
+
+
+class _Shared:
+    """An iterable from which several threads take items."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items, self._lock = iter(items), Lock()
+
+    def until(self, stop: Event) -> Iterator[Any]:
+        """The next items, until there is none or `stop` is set."""
+        while not stop.is_set():
+            with self._lock:
+                try:
+                    item = next(self._items)
+                except StopIteration:
+                    return
+            yield item
+
+
+def _read(results: "Queue[tuple[bool, Any]]", running: int) -> Iterator[Any]:
+    while running:
+        more, result = results.get()
+        if more:
+            yield result
+        elif result is not None:
+            raise result
+        else:
+            running -= 1
+
+
+def _drain(results: "Queue[tuple[bool, Any]]", workers: Sequence[Thread]) -> None:
+    while not results.empty():
+        results.get_nowait()
+    for worker in workers:
+        worker.join(0.01)

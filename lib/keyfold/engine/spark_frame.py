@@ -1,0 +1,80 @@
+"""Frames of Spark's DataFrames."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import narwhals as nw
+import pyarrow as pa
+
+from keyfold.core import sql
+from keyfold.engine import arrow
+from keyfold.engine.columns import escape_name, unescape_name
+from keyfold.engine.frame import BatchFunction, Computed, Frame
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
+
+
+class SparkFrame(Frame):
+    """A DataFrame, in `data`."""
+
+    def __init__(self, data: "DataFrame") -> None:
+        self.data = data
+
+    def then(self, function: Callable[..., nw.LazyFrame[Any]], *others: Frame) -> Self:
+        """The frame that a function of narwhals' frames makes of this one and others."""
+        frames = [nw.from_native(_renamed(frame.data, escape_name)) for frame in (self, *others) if isinstance(frame, SparkFrame)]
+        return type(self)(_renamed(function(*frames).to_native(), unescape_name))
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Type of each column by name."""
+        return {field.name: field.dataType.simpleString() for field in self.data.schema.fields}
+
+    def compute(self, computed: Computed) -> Self:
+        """All columns and computed ones, by Spark SQL if there are expressions."""
+        if not computed.sql:
+            return super().compute(computed)
+        values = {name: sql.column(text) for name, text in zip(computed.types, computed.sql, strict=True)}
+        return type(self)(self.data.withColumns(values))
+
+    def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
+        """The rows that a function makes of the batches of each task."""
+        return type(self)(arrow.map_batches(self.data, function, spark_schema(pa.schema(list(types.items())))))
+
+    def map_sorted(
+        self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
+    ) -> Self:
+        """`map_batches` over rows of which those with equal values of `by` are together, in an order."""
+        together = self.data.repartition(*map(sql.col, by)).sortWithinPartitions(*map(sql.col, [*by, *order]))
+        return type(self)(together).map_batches(function, types)
+
+    def _arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+        from pyspark.sql.pandas.types import to_arrow_type
+
+        return {name: to_arrow_type(self.data.schema[name].dataType) for name in names}
+
+    def persist(self) -> Self:
+        """The same rows, computed once."""
+        return type(self)(self.data.persist())
+
+    def unpersist(self) -> None:
+        """Frees persisted rows."""
+        self.data.unpersist()
+
+    def to_arrow(self) -> pa.Table:
+        """The rows in memory."""
+        return self.data.toArrow()
+
+
+def _renamed(data: "DataFrame", name_of: Callable[[str], str]) -> "DataFrame":
+    names = [name_of(name) for name in data.columns]
+    return data if names == data.columns else data.toDF(*names)
+
+
+def spark_schema(schema: pa.Schema) -> "StructType":
+    """Spark's schema of an Arrow schema."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return from_arrow_schema(schema)
