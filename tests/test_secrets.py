@@ -15,6 +15,7 @@ from keyfold.cli.error_messages import as_keyfold_error
 from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
 from keyfold.reporting import page
+from keyfold.runtime.ledger import row_of
 from keyfold.runtime.run import Run
 from keyfold.secrets import holds_password, is_address, redacted
 from keyfold.tracking import registry
@@ -87,8 +88,8 @@ def test_no_output_of_a_job_holds_a_password(monkeypatch, capsys, tmp_path):
         run.say(f"reads {address}")
         raise DataError(f"there is no {address}")
     html = run.write_report().read_text("utf-8")
-    row = run._ledger_row(job, 2)
-    assert json.loads(row[5]) == {"files": {"s3a://…@bucket/a.csv": "digest"}}
+    row = row_of(job, run.conf, None, 2)
+    assert json.loads(row["input_versions"]) == {"files": {"s3a://…@bucket/a.csv": "digest"}}
 
     assert str(DataError(f"there is no {address}")) == "there is no s3a://…@bucket/a.csv", "in a notebook, too"
 

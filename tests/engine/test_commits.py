@@ -16,7 +16,8 @@ from keyfold.engine.tables import Table, Tables
 from keyfold.errors import DataError, PromiseError
 from keyfold.feature_store import table as feature_table
 from keyfold.ingestion.job import ingest, undo
-from keyfold.runtime.run import Job, Run
+from keyfold.runtime.account import Job
+from keyfold.runtime.run import Run
 from keyfold.scoring.key_check import check_keys
 
 FILES = {"a": ["1,2026-01-05", "2,2026-01-06"], "b": ["3,2026-02-05"], "c": ["4,2026-02-06"]}

@@ -34,16 +34,6 @@ def test_a_failed_job_keeps_its_message_and_its_steps(run):
     assert [(step.name, step.rows) for step in job.steps] == [("read", 5)]
 
 
-def test_the_ledger_row_has_the_counts_and_the_core_hours_of_its_steps(run):
-    with run.job("score") as job, run.step("predict"):
-        job.counts |= {"read": 10, "scored": 9, "quarantined": 1}
-    job.steps[0].seconds = 1800.0
-    row = run._ledger_row(job, 4)
-    assert row[:2] == ("score", "churn")
-    assert row[6:10] == (10, None, 9, 1)
-    assert row[10:13] == (1800.0, {"predict": 1800.0}, 2.0)
-
-
 def test_the_last_lines_name_the_tables_of_the_jobs_that_ran(run):
     for name in ("ingest", "score"):
         with run.job(name) as job:

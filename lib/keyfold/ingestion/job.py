@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from keyfold.conf.data import Data
     from keyfold.engine.tables import Table
-    from keyfold.runtime.run import Job, Run
+    from keyfold.runtime.account import Job
+    from keyfold.runtime.run import Run
 
 
 def ingest(run: "Run") -> None:

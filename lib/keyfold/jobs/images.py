@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from keyfold.engine.table_versions import TableVersion
     from keyfold.engine.tables import Table
-    from keyfold.runtime.run import Job, Run
+    from keyfold.runtime.account import Job
+    from keyfold.runtime.run import Run
 
 _TYPES = {
     "status": pa.string(), "reason": pa.string(), "width": pa.int32(), "height": pa.int32(), "bytes": pa.int64(),

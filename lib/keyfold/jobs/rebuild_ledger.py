@@ -8,7 +8,7 @@ from keyfold.core.sql import col
 from keyfold.engine.commits import Commit
 from keyfold.engine.tables import Table
 from keyfold.errors import DataError
-from keyfold.runtime.run import LEDGER, LEDGER_COLUMNS
+from keyfold.runtime.ledger import LEDGER, append_rows
 
 if TYPE_CHECKING:
     from keyfold.runtime.run import Run
@@ -29,8 +29,7 @@ def rebuild_ledger(run: "Run") -> None:
                 if name not in known:
                     known.add(name)
                     rows.append(_row(run.conf.name, table, commit))
-        if rows:
-            ledger.append(run.spark.createDataFrame(rows, LEDGER_COLUMNS).coalesce(1), job="ledger")
+        append_rows(ledger, rows)
         job.counts = {"kept": len(rows)}
         run.say(f"{len(rows):,} committed runs were missing in `{ledger.name}`" + (", and are there now" if rows else ""))
 
@@ -52,17 +51,25 @@ def _standing_commits(table: Table) -> Iterator[Commit]:
             yield commit
 
 
-def _row(name: str, table: Table, commit: Commit) -> tuple[Any, ...]:
+def _row(name: str, table: Table, commit: Commit) -> dict[str, Any]:
+    """What the commit tells of the job; the conf's digest, the inputs and the time are unknown."""
     metadata = commit.metadata
     counts = metadata.get("counts", {})
     by_status = _by_status(table, commit) if metadata["job"] != "ingest" else {}
-    period = ",".join(sorted(metadata[_PERIOD_COLUMN[metadata["job"]]]))
-    scored = by_status.get("scored", by_status.get("made"))
-    quarantined = counts.get("quarantined", by_status.get("quarantined"))
-    return (
-        metadata["job"], name, metadata["run_id"], None, period, None, counts.get("read"), counts.get("kept"), scored, quarantined,
-        None, {}, None, "committed", "rebuilt from the history", commit.at,
-    )  # fmt: skip
+    return {
+        "job": metadata["job"],
+        "name": name,
+        "run_id": metadata["run_id"],
+        "period": ",".join(sorted(metadata[_PERIOD_COLUMN[metadata["job"]]])),
+        "rows_read": counts.get("read"),
+        "rows_kept": counts.get("kept"),
+        "rows_scored": by_status.get("scored", by_status.get("made")),
+        "rows_quarantined": counts.get("quarantined", by_status.get("quarantined")),
+        "steps": {},
+        "status": "committed",
+        "message": "rebuilt from the history",
+        "started_at": commit.at,
+    }
 
 
 def _by_status(table: Table, commit: Commit) -> dict[str, int]:

@@ -1,12 +1,9 @@
 """A run: the conf, the session and the tables that its jobs share, and the account of each job for the ledger and the page."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,50 +14,18 @@ from keyfold.engine.home import home
 from keyfold.engine.session import parallel_tasks
 from keyfold.engine.tables import Table, Tables
 from keyfold.reporting.page import PageSection, Verdict
-from keyfold.runtime import identity
+from keyfold.runtime import identity, ledger
+from keyfold.runtime.account import Job, Step
+from keyfold.runtime.ledger import LEDGER
 from keyfold.runtime.run_page import write_page
 from keyfold.secrets import redacted
-from keyfold.tracking.registry import Registered, tracking_address
+from keyfold.tracking.registry import tracking_address
 from keyfold.tracking.run_pages import log_page
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 T = TypeVar("T")
-LEDGER = "keyfold.runs"
-LEDGER_COLUMNS = (
-    "job string, name string, run_id string, conf_digest string, period string, input_versions string, rows_read bigint, "
-    "rows_kept bigint, rows_scored bigint, rows_quarantined bigint, seconds double, steps map<string,double>, "
-    "core_hours double, status string, message string, started_at timestamp"
-)
-
-
-@dataclass
-class Step:
-    """Part of a job: the rows that it processed and the seconds that it took."""
-
-    name: str
-    rows: int | None = None
-    seconds: float = 0.0
-
-
-@dataclass
-class Job:
-    """Account of one job of a run."""
-
-    name: str
-    run_id: str = ""
-    inputs: dict[str, Any] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
-    sections: list[PageSection] = field(default_factory=list)  # of the page
-    facts: dict[str, object] = field(default_factory=dict)  # for the head of the page
-    verdict: Verdict | None = None  # on the model
-    model: Registered | None = None  # the version that the job trained or scored with
-    mlflow_run: str = ""  # id of the MLflow run that records the job
-    status: str = "failed"
-    message: str = ""
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class Run:
@@ -202,19 +167,8 @@ class Run:
 
     def close(self) -> None:
         """Appends a row for each attempted job to the ledger."""
-        rows = [self._ledger_row(job, parallel_tasks(self.spark)) for job in self.jobs]
-        if rows:
-            self.table(LEDGER).append(self.spark.createDataFrame(rows, LEDGER_COLUMNS).coalesce(1), job="ledger")
-
-    def _ledger_row(self, job: Job, tasks: int) -> tuple[Any, ...]:
-        seconds = sum((step.seconds for step in job.steps), 0.0)
-        counted = (job.counts.get(name) for name in ("read", "kept", "scored", "quarantined"))
-        steps = {step.name: step.seconds for step in job.steps}
-        inputs = redacted(json.dumps(job.inputs, sort_keys=True))
-        return (
-            job.name, self.conf.name, job.run_id, self.conf.digest, self.period, inputs, *counted,
-            seconds, steps, seconds * tasks / 3600, job.status, job.message, job.started,
-        )  # fmt: skip
+        tasks = parallel_tasks(self.spark)
+        ledger.append_rows(self.table(LEDGER), [ledger.row_of(job, self.conf, self.period, tasks) for job in self.jobs])
 
     def write_report(self) -> Path:
         """Writes the page, reports/<run id of the last job>/index.html, and returns its path."""

@@ -15,7 +15,8 @@ from keyfold.tracking.registry import Registered, tracking_address
 
 if TYPE_CHECKING:
     from keyfold.engine.tables import Table
-    from keyfold.runtime.run import Job, Run
+    from keyfold.runtime.account import Job
+    from keyfold.runtime.run import Run
 
 _AMONG_LINKS = ("spec",)
 _TITLES = {

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from keyfold.conf.use_case import Conf
-    from keyfold.runtime.run import Job, Run
+    from keyfold.runtime.account import Job
+    from keyfold.runtime.run import Run
 
 ROWS_PER_FILE = 1_000_000  # rows
 _INDEXED = ("bigint", "int", "string", "date", "timestamp", "decimal")  # types of key columns of which files keep bounds

@@ -13,7 +13,8 @@ from keyfold.runtime.quarantine import quarantine_rows
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from keyfold.runtime.run import Job, Run
+    from keyfold.runtime.account import Job
+    from keyfold.runtime.run import Run
 
 COPIES, LATEST = "keyfold_n", "keyfold_latest"
 

@@ -11,7 +11,8 @@ from keyfold.training.arrays import class_weights, identifying_columns, sample_s
 from keyfold.training.warm_start import StartParameters, find_start
 
 if TYPE_CHECKING:
-    from keyfold.runtime.run import Job, Run
+    from keyfold.runtime.account import Job
+    from keyfold.runtime.run import Run
 
 
 @dataclass(frozen=True)
