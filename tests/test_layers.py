@@ -51,14 +51,40 @@ def constants(file):
     return {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
 
 
-def column_names():
-    body = ast.parse((LIB / "core" / "names.py").read_text()).body
+def names_in(module):
+    """The values of a module's constants."""
+    body = ast.parse((LIB / module).read_text()).body
     return {
         ast.literal_eval(node.value) for node in body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
     }
 
 
-ONE_PLACE = {"core/names.py": column_names(), "evaluation/metrics.py": {*METRICS}}
+def imported(file):
+    """The packages that a module imports, also inside functions and for types only."""
+    nodes = [*ast.walk(ast.parse(file.read_text()))]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.partition(".")[0] for name in names}
+
+
+ONE_PLACE = {
+    "core/names.py": names_in("core/names.py"),
+    "tracking/tags.py": names_in("tracking/tags.py"),
+    "evaluation/metrics.py": {*METRICS},
+}
+IMPORTED_BY = {  # the modules or packages that may import a package
+    "deltalake": ["scoring/predictions.py"],
+    "horovod": ["training/collectives.py", "training/horovod_launch.py"],
+    "jinja2": ["reporting"],
+    "matplotlib": ["reporting"],
+    "mlflow": ["tracking", "models/pyfunc.py"],  # which runs models of other origin
+    "optuna": ["training"],
+    "PIL": ["imaging", "features/kinds/image.py"],
+    "sklearn": ["models", "conf/tune.py"],
+    "torch": ["training", "models", "features/matrix.py"],
+    "torchvision": ["models/networks"],
+    "yaml": ["conf/yaml.py", "profiling/yaml_text.py", "ingestion/drift.py", "feature_store/feast.py"],
+}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(LIB)))
@@ -66,3 +92,11 @@ def test_names_stand_in_one_module(file):
     here = constants(file)
     for module, names in ONE_PLACE.items():
         assert file == LIB / module or not here & names, f"import the name from {module}"
+
+
+@pytest.mark.parametrize("package", IMPORTED_BY)
+def test_a_package_is_imported_where_its_work_is_done(package):
+    allowed = IMPORTED_BY[package]
+    users = [file for file in FILES if package in imported(file)]
+    assert users, "an entry that nothing uses"
+    assert [file for file in users if not any(file.is_relative_to(LIB / place) for place in allowed)] == []

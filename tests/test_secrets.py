@@ -19,7 +19,7 @@ from keyfold.runtime.ledger import row_of
 from keyfold.runtime.run import Run
 from keyfold.secrets import holds_password, is_address, redacted
 from keyfold.tracking import registry
-from keyfold.tracking.registry import tracking_address
+from keyfold.tracking.connection import tracking_address
 
 
 @pytest.mark.parametrize(("text", "shown"), [

@@ -22,6 +22,7 @@ from keyfold.errors import ConfError, DataError, PromiseError
 from keyfold.models.model import Model
 from keyfold.serving import pyfunc as serving
 from keyfold.tracking import model_folder, registry, training_runs
+from keyfold.tracking.tags import MODEL_DIGEST
 from shop_model import ROWS, shop_model
 
 CHAMPION = "models:/shop@champion"
@@ -72,9 +73,9 @@ def test_each_file_counts_be_it_changed_or_removed(registered, store, tmp_path):
     files += [Path("code/keyfold/serving/pyfunc.py"), Path("code/keyfold/features/kinds/hashed.py")]
     assert {"MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml"} < {str(file) for file in files}
     assert sum(file.parts[0] == "data" for file in files) == 5
-    digest, seen = version.tags[model_folder.DIGEST], set()
+    digest, seen = version.tags[MODEL_DIGEST], set()
     assert model_folder.model_digest(root) == digest
-    assert registry.client().get_run(version.mlflow_run_id).data.tags[model_folder.DIGEST] == digest
+    assert registry.client().get_run(version.mlflow_run_id).data.tags[MODEL_DIGEST] == digest
     for file in files:
         sound = (root / file).read_bytes()
         (root / file).write_bytes(b"")
@@ -249,7 +250,7 @@ def as_by_the_first_release(registered):
     version, _ = registered
     api = registry.client()
     source = api.get_model_version(version.name, version.version).source
-    tags = {name: value for name, value in version.tags.items() if name != model_folder.DIGEST}
+    tags = {name: value for name, value in version.tags.items() if name != MODEL_DIGEST}
     api.create_registered_model("old")
     made = api.create_model_version("old", source, version.mlflow_run_id, tags)
     return registry.find_version(f"models:/old/{made.version}")

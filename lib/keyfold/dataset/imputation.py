@@ -240,12 +240,12 @@ def _find_or_fit(run: "Run", rows: "DataFrame", version: object, folds: object) 
 
 def impute_scoring_rows(run: "Run", version: "Registered", rows: "DataFrame") -> "DataFrame":
     """The rows to score, with the imputations of the model's training (DataError if it had none)."""
-    from keyfold.tracking import registry
+    from keyfold.tracking import registry, tags
 
     if not run.conf.data.versions or BRIDGED not in rows.columns:
         return rows
-    text = registry.read_text(version, IMPUTATION_FILE) if "keyfold.bridge" in version.tags else None
-    if text is None or digests.digest(text) != version.tags["keyfold.bridge"]:
+    text = registry.read_text(version, IMPUTATION_FILE) if tags.BRIDGE in version.tags else None
+    if text is None or digests.digest(text) != version.tags[tags.BRIDGE]:
         raise DataError(
             f"{version} was not trained on a table with versions, or its {IMPUTATION_FILE} was changed; train it again"
         )

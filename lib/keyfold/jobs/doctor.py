@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from keyfold.engine import session as sessions
 from keyfold.engine.home import home
 from keyfold.errors import DataError
-from keyfold.tracking.registry import tracking_address
+from keyfold.tracking.connection import tracking_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

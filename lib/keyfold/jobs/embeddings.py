@@ -11,7 +11,7 @@ from keyfold.errors import ConfError, DataError
 from keyfold.features.kinds.text import FIRST
 from keyfold.features.spec import Spec
 from keyfold.models.torch import Network, require_torch
-from keyfold.tracking import registry
+from keyfold.tracking import registry, tags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ def write_embeddings(run: "Run") -> None:
         version = registry.champion_of(name)
         if version is None:
             raise DataError(f"`{name}` has no champion; run `train` first")
-        job.run_id = run.identity("embeddings", model=version.tags.get("keyfold.manifest"))
+        job.run_id = run.identity("embeddings", model=version.tags.get(tags.MANIFEST))
         job.inputs, table = {"model": str(version)}, run.used("embeddings")
         run.once(
             job,

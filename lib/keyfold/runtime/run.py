@@ -19,7 +19,7 @@ from keyfold.runtime.account import Job, Step
 from keyfold.runtime.ledger import LEDGER
 from keyfold.runtime.run_page import write_page
 from keyfold.secrets import redacted
-from keyfold.tracking.registry import tracking_address
+from keyfold.tracking.connection import open_command
 from keyfold.tracking.run_pages import log_page
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Run:
                 log_page(job.mlflow_run, page)
         lines.append(f"report       {page}")
         if "train" in done:
-            lines.append(f"MLflow       mlflow ui --backend-store-uri {tracking_address()}")
+            lines.append(f"MLflow       {open_command()}")
         if self.verdict:
             lines.append(f"model        {self.verdict}")
         return lines

@@ -1,6 +1,5 @@
 """The page of a run: its title, its first lines, and links to the runs and the model that it builds on."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,9 @@ from keyfold.engine.home import home
 from keyfold.reporting.page import link_html, render_page, render_template
 from keyfold.reporting.sections import links_section, steps_section
 from keyfold.secrets import redacted
-from keyfold.tracking.registry import Registered, tracking_address
+from keyfold.tracking import tags
+from keyfold.tracking.connection import web_address
+from keyfold.tracking.registry import Registered
 
 if TYPE_CHECKING:
     from keyfold.engine.tables import Table
@@ -119,7 +120,7 @@ def _links(run: "Run") -> Iterator[tuple[str, object]]:
     if not any(job.name == "ingest" for job in run.jobs) and (ingested := _last_ingest(run.rows)):
         yield "rows ingested by", run_link(ingested)
     for model in _models(run.jobs):
-        trained = model.tags.get("keyfold.run_id")
+        trained = model.tags.get(tags.RUN_ID)
         if trained and trained not in [job.run_id for job in run.jobs]:
             yield f"{model} trained by", run_link(trained)
         yield f"{model}", model_link(model)
@@ -147,5 +148,4 @@ def model_link(model: Registered) -> Markup:
 
 def mlflow_link(text: str, page: str) -> Markup:
     """HTML of a link to a page of MLflow's web interface; the text alone for a store without one."""
-    address = re.sub(r"//[^/@]*@", "//", tracking_address()).rstrip("/")  # the browser asks for the password itself
-    return link_html(text, f"{address}/#/{page}")
+    return link_html(text, web_address(page))

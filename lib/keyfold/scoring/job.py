@@ -25,7 +25,7 @@ from keyfold.scoring.key_check import COPIES, KeyCheck, check_keys
 from keyfold.scoring.outcomes import Outcomes, committed_outcomes, outcome_sections
 from keyfold.split import strata
 from keyfold.split.folds import Folds
-from keyfold.tracking import model_folder, registry
+from keyfold.tracking import model_folder, registry, tags
 from keyfold.tracking.registry import CHAMPION, Registered
 from keyfold.tracking.scoring_runs import log_scoring
 
@@ -118,9 +118,9 @@ def _check_keys(run: "Run", job: "Job", task: ScoringInput) -> KeyCheck:
 
 
 def _refuse_other_views(run: "Run", version: Registered) -> None:
-    trained, current = json.loads(version.tags.get("keyfold.views", "{}")), table.view_digests(run)
+    trained, current = json.loads(version.tags.get(tags.VIEWS, "{}")), table.view_digests(run)
     for name in {*trained, *current}:
-        if trained.get(name) != current.get(name) and "keyfold.manifest" in version.tags:
+        if trained.get(name) != current.get(name) and tags.MANIFEST in version.tags:
             raise DataError(
                 f"{version} learnt from view `{name}` as definition {trained.get(name, 'none')} makes it, and the view is now of "
                 f"definition {current.get(name, 'none')}; train again, or bring the former definition back"

@@ -1,28 +1,24 @@
 """The folder of a logged model: its digest is compared before any of its files is loaded or imported."""
 
 import logging
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from keyfold.conf import yaml
 from keyfold.core.digests import folder_digest
 from keyfold.errors import PromiseError
+from keyfold.tracking.connection import existing_client, without_long_retries
+from keyfold.tracking.tags import MANIFEST, MODEL_DIGEST
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    pass
 
-DIGEST = "keyfold.model_digest"  # tag of the version and of the run: digest of all files of the logged model
-MANIFEST = "keyfold.manifest"  # tag: digest of keyfold's own files, the only one that keyfold 0.1 set
 META = "registered_model_meta"  # file with name and version that MLflow adds when it downloads a model
 LATER = {META, "__pycache__"}  # added to a folder later, by MLflow and by Python when it imports `code` from a local store
 ONLY_OWN = "was registered by keyfold 0.1: only the files in `data` are checked, not `MLmodel`, `code` and requirements; train again to check all"
-_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 def model_digest(root: Path) -> str:
@@ -47,13 +43,13 @@ def own_files(root: Path) -> Path | None:
 
 def is_from_0_1(tags: Mapping[str, str]) -> bool:
     """Whether a version was registered by keyfold 0.1."""
-    return MANIFEST in tags and DIGEST not in tags
+    return MANIFEST in tags and MODEL_DIGEST not in tags
 
 
 def refuse_other_files(label: str, root: Path, own: Path | None, tags: Mapping[str, str]) -> None:
     """Raises PromiseError if files were changed, added or removed since they were registered."""
-    expected = tags.get(DIGEST) or tags[MANIFEST]
-    digest = model_digest(root) if DIGEST in tags else folder_digest(own) if own else "none"
+    expected = tags.get(MODEL_DIGEST) or tags[MANIFEST]
+    digest = model_digest(root) if MODEL_DIGEST in tags else folder_digest(own) if own else "none"
     if digest != expected:
         raise PromiseError(
             f"the files of {label} are not those that were registered: one was changed, added or removed "
@@ -93,7 +89,7 @@ def check_from_inside(data: Path) -> None:
     except Exception as error:  # noqa: BLE001 - registries raise anything, and the message may hold a password
         _warn_unchecked(f"MLflow's registry did not answer ({type(error).__name__})")
         return
-    if DIGEST in tags or MANIFEST in tags:
+    if MODEL_DIGEST in tags or MANIFEST in tags:
         refuse_other_files(label, root, data, tags)
     else:
         _warn_unchecked("its version has no digest in MLflow's registry")
@@ -110,33 +106,10 @@ def _registered(root: Path) -> tuple[str, Mapping[str, str]]:
     from mlflow.models import Model as MLmodel
 
     with without_long_retries():
-        api = _existing_client()
+        api = existing_client()
         if (root / META).is_file():
             meta = yaml.parse_yaml((root / META).read_text("utf-8"))
             version = api.get_model_version(meta["model_name"], meta["model_version"])
             return f"{version.name} version {version.version}", version.tags
         run_id = str(MLmodel.load(str(root)).run_id)
         return f"the model of run {run_id}", api.get_run(run_id).data.tags
-
-
-def _existing_client() -> "MlflowClient":
-    """A client of the configured MLflow; LookupError or FileNotFoundError if there is none, so that none is created."""
-    import mlflow
-
-    if not mlflow.tracking._tracking_service.utils.is_tracking_uri_set():
-        raise LookupError("no tracking URI is set")
-    if (place := urlsplit(mlflow.get_registry_uri())).scheme == "sqlite" and not Path(place.path.removeprefix("/")).is_file():
-        raise FileNotFoundError("MLflow would create a database")
-    return mlflow.MlflowClient()
-
-
-@contextmanager
-def without_long_retries() -> Iterator[None]:
-    """Lets MLflow try to reach a server for seconds instead of minutes, unless the environment sets its limits."""
-    added = {name: value for name, value in _LIMITS.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)

@@ -1,27 +1,20 @@
-"""MLflow's address and client, and registered versions: found, fetched, promoted.
+"""Registered versions: found, fetched, promoted."""
 
-The tags of a version come from `training.registration` and `tracking.training_runs`.
-"""
-
-import fcntl
-import logging
 import math
-import os
 import re
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from keyfold.conf.score import MODEL_URI
 from keyfold.core.digests import folder_digest
-from keyfold.engine.home import home
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation.intervals import Metric
 from keyfold.secrets import redacted
 from keyfold.tracking import model_folder
+from keyfold.tracking.connection import client, download, tracking_address
+from keyfold.tracking.tags import MANIFEST, MODEL_DIGEST, RUN_ID
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.exceptions import MlflowException
 
@@ -47,46 +40,12 @@ class Registered(NamedTuple):
     @property
     def pin(self) -> list[str | None]:
         """What the run id of a job pins of the version."""
-        return [self.name, self.version, self.mlflow_run_id, self.tags.get("keyfold.manifest")]
-
-
-def client() -> "MlflowClient":
-    """A client of the configured MLflow, else of the one in keyfold's home, which is created on first use."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a tracking server's address may hold a password
-    for message in (".*input example.*", "IProgress not found.*"):
-        warnings.filterwarnings("ignore", message=message)
-    import mlflow
-
-    mlflow.utils.logging_utils.disable_logging()
-    if "MLFLOW_TRACKING_URI" not in os.environ and not mlflow.tracking._tracking_service.utils.is_tracking_uri_set():
-        mlflow.set_tracking_uri(_local_uri())
-    return mlflow.MlflowClient()
-
-
-def _local_uri() -> str:
-    return f"sqlite:///{home() / 'mlflow.db'}"
-
-
-def use_experiment(name: str) -> str:
-    """Makes an experiment the active one, which is created on first use; its id."""
-    import mlflow
-
-    home().mkdir(parents=True, exist_ok=True)
-    # Two processes that create the same SQLite file at once would both try to create its tables.
-    with (home() / ".mlflow.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        local = mlflow.get_tracking_uri() == _local_uri()
-        if mlflow.get_experiment_by_name(name) is None:
-            mlflow.create_experiment(name, str(home() / "artifacts") if local else None)
-    return str(mlflow.set_experiment(name).experiment_id)
+        return [self.name, self.version, self.mlflow_run_id, self.tags.get(MANIFEST)]
 
 
 def registered_by(name: str, run_id: str) -> Registered | None:
     """The newest version that was registered under a run id."""
-    versions = [v for v in _versions(name) if v.tags.get("keyfold.run_id") == run_id]
+    versions = [v for v in _versions(name) if v.tags.get(RUN_ID) == run_id]
     return as_registered(max(versions, key=lambda v: int(v.version))) if versions else None
 
 
@@ -154,21 +113,13 @@ def fetch_model(version: Registered, into: Path, trust: str | None = None) -> Pa
         root = download(f"models:/{version.name}/{version.version}", into)
     except Exception as error:  # stores raise anything, and the message may hold a password
         raise DataError(f"the files of {version} could not be downloaded from MLflow's store ({type(error).__name__})") from error
-    if model_folder.DIGEST not in version.tags and model_folder.MANIFEST not in version.tags:
+    if MODEL_DIGEST not in version.tags and MANIFEST not in version.tags:
         return _trusted(version, root, trust)
     own = model_folder.own_files(model_folder.clean_copy(root))
     model_folder.refuse_other_files(str(version), root, own, version.tags)
     if own is None:
         raise DataError(f"{version} has no `model.json`: it was not logged by keyfold")
     return own
-
-
-def download(uri: str, into: Path) -> Path:
-    """Downloads the artifacts of a URI into a folder."""
-    client()
-    import mlflow
-
-    return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(into)))
 
 
 def _trusted(version: Registered, folder: Path, trust: str | None) -> Path:
@@ -223,8 +174,3 @@ def _list_versions(name: str) -> str:
 def as_registered(version: "ModelVersion") -> Registered:
     """MLflow's version as ours."""
     return Registered(version.name, str(version.version), version.run_id or "", dict(version.tags))
-
-
-def tracking_address() -> str:
-    """MLflow's address, without a password."""
-    return redacted(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home() / 'mlflow.db'}"))

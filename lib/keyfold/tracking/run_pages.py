@@ -5,8 +5,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from keyfold.tracking.model_folder import without_long_retries
-from keyfold.tracking.registry import client
+from keyfold.tracking.connection import client, without_long_retries
 
 _PICTURE = re.compile(r"<svg[^>]*aria-label=\"([^\"]*)\".*?</svg>", re.DOTALL)
 

@@ -4,8 +4,9 @@ import logging
 import time
 from collections.abc import Mapping
 
-from keyfold.tracking.model_folder import without_long_retries
-from keyfold.tracking.registry import Registered, client, use_experiment
+from keyfold.tracking import tags
+from keyfold.tracking.connection import client, use_experiment, without_long_retries
+from keyfold.tracking.registry import Registered
 
 
 def log_scoring(use_case: str, version: Registered, period: str, run_id: str, counts: Mapping[str, int]) -> str:
@@ -19,12 +20,12 @@ def log_scoring(use_case: str, version: Registered, period: str, run_id: str, co
             from mlflow.entities import Metric
 
             experiment = use_experiment(use_case)
-            tags = {
-                "keyfold.job": "score", "keyfold.run_id": run_id, "keyfold.name": use_case, "keyfold.period": period,
-                "keyfold.model": version.name, "keyfold.model_version": version.version,
+            run_tags = {
+                tags.JOB: "score", tags.RUN_ID: run_id, tags.NAME: use_case, tags.PERIOD: period,
+                tags.MODEL: version.name, tags.MODEL_VERSION: version.version,
             }  # fmt: skip
             name = f"{use_case} v{version.version} {period} scored"
-            run = api.create_run(experiment, tags=tags, run_name=name)
+            run = api.create_run(experiment, tags=run_tags, run_name=name)
             now = round(time.time() * 1000)
             api.log_batch(run.info.run_id, [Metric(f"rows_{outcome}", rows, now, 0) for outcome, rows in counts.items()])
             api.set_terminated(run.info.run_id)

@@ -14,8 +14,9 @@ from keyfold.errors import PromiseError
 from keyfold.evaluation.intervals import Metric
 from keyfold.models.model import Model
 from keyfold.secrets import redacted
-from keyfold.tracking import model_folder
-from keyfold.tracking.registry import Registered, as_registered, client, download, use_experiment
+from keyfold.tracking import model_folder, tags
+from keyfold.tracking.connection import client, download, use_experiment
+from keyfold.tracking.registry import Registered, as_registered
 from keyfold.version import __version__
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ def register(name: str, model: Model, log: TrainingLog) -> Registered:
         _log_values(log)
         info = _log_model(model, Path(folder))
         trials = _log_trials(log, expected)
-        tags = {**log.tags, model_folder.MANIFEST: digest, "keyfold.spec_digest": model.spec.digest}
-        tags |= {"keyfold.inexact": str(parity)} if (parity := model.parity).differ else {}
-        tags[model_folder.DIGEST] = _stored_digest(info.model_uri, Path(folder, "stored"), digest)
-        mlflow.set_tags(tags)
+        version_tags = {**log.tags, tags.MANIFEST: digest, tags.SPEC_DIGEST: model.spec.digest}
+        version_tags |= {tags.INEXACT: str(parity)} if (parity := model.parity).differ else {}
+        version_tags[tags.MODEL_DIGEST] = _stored_digest(info.model_uri, Path(folder, "stored"), digest)
+        mlflow.set_tags(version_tags)
         _create_registered_model(api, name, log.description)
-        version = api.create_model_version(name, info.model_uri, run.info.run_id, tags, model_id=info.model_id)
+        version = api.create_model_version(name, info.model_uri, run.info.run_id, version_tags, model_id=info.model_id)
     if int(version.version) != expected:  # another job has registered a version meanwhile
         api.update_run(run.info.run_id, name=log.run_name(version.version))
         for place, trial in trials.items():
@@ -151,7 +152,7 @@ def _log_trials(log: TrainingLog, version: int) -> dict[int, str]:
     for trial in log.tuned.trials if log.tuned else ():
         run = mlflow.start_run(nested=True, run_name=log.trial_name(version, trial.place))
         mlflow.log_params({path: str(value)[:_LONGEST] for path, value in trial.params.items()})
-        mlflow.set_tags({"keyfold.state": trial.state} | ({"keyfold.why": redacted(trial.why)[:5000]} if trial.why else {}))
+        mlflow.set_tags({tags.TRIAL_STATE: trial.state} | ({tags.TRIAL_FAILURE: redacted(trial.why)[:5000]} if trial.why else {}))
         if trial.value is not None and log.tuned:
             mlflow.log_metric(log.tuned.metric, trial.value)
         mlflow.end_run("FAILED" if trial.why else "FINISHED")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from keyfold.errors import DataError, suggestion
 from keyfold.evaluation.metrics import METRICS, is_brief
 from keyfold.tracking import registry
+from keyfold.tracking.connection import client
 from keyfold.tracking.registry import CHAMPION, Registered
 
 
@@ -13,9 +14,9 @@ def describe_versions(name: str) -> list[str]:
 
     Raises DataError if there is no model of this name.
     """
-    versions = registry.client().search_model_versions(f"name = '{name}'") if "'" not in name else []
+    versions = client().search_model_versions(f"name = '{name}'") if "'" not in name else []
     if not versions:
-        names = sorted(model.name for model in registry.client().search_registered_models(max_results=100))
+        names = sorted(model.name for model in client().search_registered_models(max_results=100))
         raise DataError(
             f"there is no registered model `{name}`; there are: {', '.join(names) or 'none'}{suggestion(name, names)}"
         )

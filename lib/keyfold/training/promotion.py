@@ -24,7 +24,7 @@ from keyfold.models import predictor
 from keyfold.release import criteria
 from keyfold.release.criteria import Evidence
 from keyfold.reporting.page import ARROWS, PageSection, Verdict, html_table
-from keyfold.tracking import registry
+from keyfold.tracking import registry, tags
 from keyfold.tracking.registry import Registered
 from keyfold.training.arrays import identifying_columns
 
@@ -70,7 +70,7 @@ def _verdict(run: "Run", version: Registered, evidence: Evidence, former: Regist
 
 
 def _collect_evidence(run: "Run", version: Registered, former: Registered | None) -> Evidence:
-    few = version.tags.get("keyfold.test_few")
+    few = version.tags.get(tags.TEST_FEW)
     evidence = Evidence(registry.test_metrics(version), None if few is None else int(few))
     if former is None or not run.conf.release.compares:
         return evidence
@@ -87,7 +87,7 @@ def _compare(run: "Run", version: Registered, former: Registered) -> dict[str, t
 
     Raises DataError if they cannot be compared.
     """
-    if version.tags.get("keyfold.views") != former.tags.get("keyfold.views"):
+    if version.tags.get(tags.VIEWS) != former.tags.get(tags.VIEWS):
         raise DataError("it was trained on views of other definitions")
     with run.step("compare") as step, tempfile.TemporaryDirectory() as folder:
         new, old = (_load(run, one, Path(folder)) for one in (version, former))

@@ -9,7 +9,7 @@ from keyfold.dataset import imputation
 from keyfold.dataset.leakage_gates import Gate
 from keyfold.feature_store.table import view_digests
 from keyfold.models.model import Model
-from keyfold.tracking import training_runs
+from keyfold.tracking import tags, training_runs
 from keyfold.tracking.registry import Registered
 from keyfold.tracking.training_runs import TableInput, TrainingLog
 from keyfold.tracking.trials import TuningResult
@@ -61,21 +61,21 @@ def _params(context: TrainingContext, result: TrainingResult) -> dict[str, Any]:
 
 def _tags(context: TrainingContext, result: TrainingResult) -> dict[str, str]:
     conf, rows = context.run.conf, context.rows
-    tags = {
-        "keyfold.run_id": context.run_id, "keyfold.name": conf.name, "keyfold.rows": str(list(rows.version)),
-        "keyfold.table": context.run.featured.name, "keyfold.conf_digest": conf.digest, "keyfold.seed": str(context.train.seed),
-        "keyfold.test_few": str(result.rows.fold("test").few), "keyfold.sampled": f"{result.share:g}",
+    values = {
+        tags.RUN_ID: context.run_id, tags.NAME: conf.name, tags.ROWS: str(list(rows.version)),
+        tags.TABLE: context.run.featured.name, tags.CONF_DIGEST: conf.digest, tags.SEED: str(context.train.seed),
+        tags.TEST_FEW: str(result.rows.fold("test").few), tags.SAMPLED: f"{result.share:g}",
     }  # fmt: skip
-    tags |= {f"keyfold.{name}": str(metric.value) for name, metric in result.measured.get("test", {}).items()}
+    values |= {tags.metric_tag(name): str(metric.value) for name, metric in result.measured.get("test", {}).items()}
     if context.warm_start:
-        tags["keyfold.start"] = f"{context.warm_start.name}, {context.warm_start.digest}"
+        values[tags.START] = f"{context.warm_start.name}, {context.warm_start.digest}"
     if rows.imputations:
-        tags["keyfold.bridge"] = rows.imputations.digest
+        values[tags.BRIDGE] = rows.imputations.digest
     if conf.data.views:
-        tags["keyfold.views"] = canonical_json(view_digests(context.run))
+        values[tags.VIEWS] = canonical_json(view_digests(context.run))
     if result.tuned:
-        tags["keyfold.tuned"] = canonical_json(result.tuned.trials[0].params)
-    return tags
+        values[tags.TUNED] = canonical_json(result.tuned.trials[0].params)
+    return values
 
 
 def _files(context: TrainingContext, result: TrainingResult) -> dict[str, str]:

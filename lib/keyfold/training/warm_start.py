@@ -8,7 +8,7 @@ from keyfold.core.digests import file_digest
 from keyfold.errors import ConfError, DataError
 from keyfold.features.spec import Spec
 from keyfold.models.torch import Start
-from keyfold.tracking import registry
+from keyfold.tracking import registry, tags
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +35,7 @@ def find_start(start: Start) -> StartParameters:
         return StartParameters(start.file, file_digest(start.file))
     name = str(start.model).removeprefix("models:/")
     version = registry.find_version(f"models:/{name}" if "/" in name or "@" in name else f"models:/{name}@{registry.CHAMPION}")
-    return StartParameters(str(version), version.tags.get("keyfold.manifest", ""), version)
+    return StartParameters(str(version), version.tags.get(tags.MANIFEST, ""), version)
 
 
 def start_tensors(
