@@ -169,14 +169,14 @@ def test_a_job_with_a_wrong_conf_ends_without_java(tmp_path):
 # --- sources that cannot be read ---
 
 
-LATIN = "set data.csv.encoding to windows-1252 (or iso-8859-1) where Windows wrote the file, or convert it to UTF-8"
+LATIN = "set data.csv.encoding to windows-1252 (or iso-8859-1) if the file comes from Windows, or convert it to UTF-8"
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("", "rows.csv is empty: not even a header"),
-        ("\n\n", "rows.csv is empty: not even a header"),
+        ("", "rows.csv is empty: it has no header"),
+        ("\n\n", "rows.csv is empty: it has no header"),
         (HEADER, "the source `rows.csv` has no rows"),
         ("id,amount\n1,2\n", "rows.csv has no column `label`, which data.columns declares"),
         ("id,amounts,label\n1,2,3\n", "rows.csv has no column `amount`, which data.columns declares (did you mean `amounts`?)"),
@@ -220,7 +220,7 @@ def test_a_missing_file_names_the_nearest(job, tmp_path):
 def test_an_empty_folder_and_files_with_different_headers(job, tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()
-    assert job(ingest, source=str(folder)) == (3, "data.source: the folder `files` holds no file")
+    assert job(ingest, source=str(folder)) == (3, "data.source: the folder `files` has no files")
     (folder / "a.csv").write_text(HEADER + "1,2,3\n")
     (folder / "b.csv").write_text("id,label,amount\n1,3,2\n")
     (folder / "b.csv").write_text("id,label,amounts\n1,3,2\n")
@@ -232,7 +232,7 @@ def test_an_empty_folder_and_files_with_different_headers(job, tmp_path):
     )
     (folder / "b.csv").rename(folder / "b.zip")
     code, sentence = job(ingest, source=str(folder), columns={"id": "bigint"})
-    assert (code, sentence) == (3, "data.source: `files/b.zip` is an archive; unpack it, and name the files in it")
+    assert (code, sentence) == (3, "data.source: `files/b.zip` is an archive; unpack it and name its files")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_an_empty_folder_and_files_with_different_headers(job, tmp_path):
 def test_a_damaged_file_is_named(job, file, content):
     code, sentence = job(ingest, content, file=file)
     assert code == 3
-    assert sentence.endswith(f"{file} cannot be read: it is gone, cut short, or not of the kind that its name says")
+    assert sentence.endswith(f"{file} cannot be read: it was removed, is truncated, or has another format than its name says")
 
 
 def test_what_the_conf_must_say_is_asked_for(job):

@@ -51,7 +51,7 @@ class Written(NamedTuple):
 REASONS = {
     "unclosed": ("a quote is not closed",), "after": ("text after a closing quote",), "before": ("blanks before an opening quote",),
     "few": (" in place of ",), "many": (" in place of ",), "trailing": (" in place of ",), "utf8": ("the line is not ",),
-    "nul": ("a NUL byte",), "inner": ("a quote within text",), "breaks": ("text in quotes has line breaks",),
+    "nul": ("a NUL byte",), "inner": ("a quote within unquoted text",), "breaks": ("quoted text has line breaks",),
 }  # fmt: skip
 
 
@@ -218,7 +218,7 @@ def objects(draw: random.Random) -> Written:
         elif fault in OBJECTS:
             said = OBJECTS[fault].format(text) if fault != "deep" else OBJECTS[fault]
             raw = said.encode()
-            twice = ("stands twice",) if fault in ("twice", "case") else ("the line is not a JSON object",)
+            twice = ("is repeated",) if fault in ("twice", "case") else ("the line is not a JSON object",)
             lines.append(Line(len(out) + 1, said, None, twice))
         else:
             raw = text.encode()

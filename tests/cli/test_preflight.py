@@ -68,7 +68,7 @@ def test_what_cannot_be_told_is_left_to_the_job(tmp_path, source):
     (tmp_path / "odd.csv").write_bytes(b"\xff\xfe\xfd")
     (tmp_path / "odd.parquet").write_text("x")
     (tmp_path / "some.jsonl").write_text('{"id": 1}\n')
-    for name, sentence in {"empty.csv": "is empty: not even a header", "odd.csv": "the header's column .* is not UTF-8"}.items():
+    for name, sentence in {"empty.csv": "is empty: it has no header", "odd.csv": "the header's column .* is not UTF-8"}.items():
         with pytest.raises(DataError, match=sentence):
             preflight.check_inputs(conf(tmp_path / name), reads_source=True)
     for name in ("odd.parquet", "some.jsonl"):

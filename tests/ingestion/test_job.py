@@ -62,7 +62,7 @@ def aside(run):
 # --- bad rows ---
 
 UNCLOSED = "a quote is not closed"
-BREAKS = "text in quotes has line breaks; data.csv.multi_line is for those"
+BREAKS = "quoted text has line breaks; set data.csv.multi_line to read them"
 TWICE = "the key occurs more than once in the period"
 
 
@@ -145,7 +145,7 @@ def test_json_lines_and_parquet_are_told_too(ingested, tmp_path):
         ("rows.jsonl", 4, odd + "expecting ',' delimiter"),
         ("rows.jsonl", 5, "`amount` is not double"),
         ("rows.jsonl", 6, "`id` is not bigint"),
-        ("rows.jsonl", 7, odd + "there is more behind it"),
+        ("rows.jsonl", 7, odd + "text follows the object"),
     ]
     pq.write_table(pa.table({"id": [1, 2, 2, None]}), tmp_path / "rows.parquet")
     run = ingested(source="rows.parquet", name="p", columns={})

@@ -111,7 +111,7 @@ def test_json_lines_of_more_or_less_than_one_object_are_told(tmp_path):
     rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, TextForm("json", ("id",)))
     assert rows == [(1, "1")]
     assert set(bad.values()) == {
-        "the line is not a JSON object: there is more behind it",
+        "the line is not a JSON object: text follows the object",
         "the line is not a JSON object: expecting property name enclosed in double quotes",
     }
     assert [*bad] == [*range(2, 9)]
@@ -121,7 +121,7 @@ def test_json_keys_that_differ_by_case_are_found_and_two_of_them_are_told(tmp_pa
     content = '{"id":1,"UserPlan":"a"}\n{"ID":2,"UserPlan":"b"}\n{"id":3,"userplan":"c"}\n{"id":4,"ID":5}\n{"id":6,"x":1,"X":2}\n'
     rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, TextForm("json", ("id", "UserPlan")))
     assert rows == [(1, "1", "a"), (2, "2", "b"), (3, "3", "c"), (5, "6", None)]
-    assert bad == {4: "the key `ID` stands twice, or differs from another by case alone"}
+    assert bad == {4: "the key `ID` is repeated, or differs from another key by case alone"}
 
 
 def test_backslashes_are_broken_quoting_unless_the_conf_says_what_they_are(tmp_path):
@@ -157,10 +157,10 @@ def test_a_quote_swallows_no_lines(tmp_path):
     ]
     rows, bad = rows_and_reasons(tmp_path / "a.tsv", "\n".join(lines), TextForm(delimiter="\t", multi_line=True))
     assert rows == [(5, "9", "good"), (6, "10", "two\nlines")]
-    follows = "it follows a bad line, and may be part of a text in quotes"
+    follows = "the line follows a bad line and may be part of its quoted text"
     assert bad == {
         2: "text after a closing quote", 3: follows, 4: follows, 8: "a quote is not closed",
-        9: "a quote that opens in line 8 is not closed, and this line is in it",
+        9: "the line is in quotes that open in line 8 and are not closed",
     }  # fmt: skip
 
 
@@ -301,7 +301,7 @@ def test_links_are_followed_once_around_and_one_to_nothing_is_told(spark, tmp_pa
     assert [tuple(row) for row in source_.rows.select("id", "x", FILE).collect()] == [(1, "1", where[0])]
     (source / "c.csv").unlink()
     (source / "gone.csv").symlink_to(tmp_path / "nothing")
-    with pytest.raises(DataError, match=r"gone\.csv` is a link to `.*nothing`, which is not there"):
+    with pytest.raises(DataError, match=r"gone\.csv` is a link to `.*nothing`, which does not exist"):
         paths.local_files(str(source))
 
 
@@ -338,7 +338,7 @@ def test_json_keys_that_stand_twice_are_told_whether_or_not_a_column_reads_them(
     content = '{"id":1,"x":1}\n{"id":2,"x":1,"x":2}\n{"id":3,"x":1,"x":1}\n{"id":4,"x":{"y":1,"y":2}}\n{"id":5,"x":1,"X":2}\n'
     rows, bad = rows_and_reasons(tmp_path / "a.jsonl", content, TextForm("json", ("id",)))
     assert rows == [(1, "1"), (4, "4"), (5, "5")]
-    assert bad == dict.fromkeys((2, 3), "the key `x` stands twice, or differs from another by case alone")
+    assert bad == dict.fromkeys((2, 3), "the key `x` is repeated, or differs from another key by case alone")
 
 
 def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
@@ -397,9 +397,7 @@ def test_escapes_in_the_names_of_folders_are_text_or_told(spark, tmp_path):
     assert [row.ort for row in sources.read_source(spark, str(tmp_path), {}, None).rows.select("ort").collect()] == ["Köln/1 + %"]
     (folder / "a.csv").unlink()
     pq.write_table(pa.table({"id": [1]}), folder / "a.parquet")
-    with pytest.raises(
-        DataError, match=r"Spark reads `ort=K%C3%B6ln.* otherwise than it is meant; rename the folder to `ort=Köln"
-    ):
+    with pytest.raises(DataError, match=r"Spark misreads the escapes in `ort=K%C3%B6ln.*; rename the folder to `ort=Köln"):
         sources.read_source(spark, str(tmp_path), {}, None)
     folder.rename(tmp_path / "ort=Köln%25 + ")
     assert [row.ort for row in sources.read_source(spark, str(tmp_path), {}, None).rows.select("ort").collect()] == ["Köln% + "]

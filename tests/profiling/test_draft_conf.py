@@ -150,7 +150,7 @@ def test_wrong_options(write: Write, options: dict[str, Any], error: type[Keyfol
         (b"\n \n", "m.csv", "is empty"),
         (b"id,y\n", "m.csv", "has no rows"),
         (b"", "m.jsonl", "has no rows"),
-        (b'[\n{"id": 1,\n"y": 2}]', "m.json", "is JSON over several lines; one object a line is needed"),
+        (b'[\n{"id": 1,\n"y": 2}]', "m.json", "is JSON over several lines; write one object per line"),
         (b"1\n2\n", "m.json", "has no rows: 2 × the line is not a JSON object"),
         (b"id,y\n1,2\n3,caf\xe9\n", "m.csv", "line 3 is not UTF-8 (byte 0xe9); save the file as UTF-8 or name its encoding"),
         (b"id,y\n" + b"1,2\n" * 2_000_000 + b"3,caf\xe9\n", "m.csv", "line 2000002 is not UTF-8"),

@@ -34,7 +34,7 @@ def check_inputs(conf: "Conf", *, reads_source: bool) -> None:
         if viewed.conf:
             load_conf(viewed.conf)
     if reads_source and isinstance(conf.data.source, str):
-        paths.check_there(conf.data.source)
+        paths.require_files(conf.data.source)
         _check_columns(conf)
 
 

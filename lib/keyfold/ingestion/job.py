@@ -34,7 +34,7 @@ def ingest(run: "Run") -> None:
     with run.job("ingest") as job:
         run.rows.claim()
         if isinstance(data.source, str):
-            paths.check_there(data.source)
+            paths.require_files(data.source)
         options = source_files.reading_options(run.conf)
         files = source_files.current_files(run.spark, data)
         plan = plan_ingest(files, run.rows, digest(options), source_files.source_digest(data))

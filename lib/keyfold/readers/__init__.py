@@ -1,5 +1,5 @@
-"""Readers of CSV and JSON lines: prove, then parse.
+"""Readers of CSV and JSON lines that account for every byte.
 
-Records are a partition of the bytes. A regular expression proves which of them are sound, and only those reach a parser, guarded by a
-count; all others are told with line, reason and raw text.
+Records partition the bytes of a file. A regular expression proves which records are well formed. Only those are parsed, and the number of
+rows is checked against the number of records. Every other record is returned with its line number, a reason and its text.
 """

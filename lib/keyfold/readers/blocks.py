@@ -1,4 +1,4 @@
-"""Reads text files block by block: each record is a row, a line that is told with its reason, or blank."""
+"""Reads text files block by block: each record is a row, a bad line with a reason, or blank."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _SEP = re.compile(rb'\s*"?sep=([^\r\n"])"?[ \t;,|]*(?:\r\n?|\n|\Z)', re.IGNORECA
 
 
 class Head(NamedTuple):
-    """A file's form with its names, where its first record begins, and what was skipped before."""
+    """The form of a file with its column names, the byte and line of its first record, and a skipped `sep=` line."""
 
     form: TextForm
     start: int = 0
@@ -33,40 +33,43 @@ class Head(NamedTuple):
 def read_records(
     stream: ByteStream, path: str, form: TextForm, start: int = 0, end: int = END, line: int = 1
 ) -> Iterator[FilePart]:
-    """The records that begin in a range of bytes, which begins where a record does; the stream stands there."""
+    """Reads the records that begin in [start, end). The stream is at `start`, the first byte of a record in line `line`."""
     rest, at, more = b"", start, None
     while more != b"" and at < end:
         more = stream.read(max(min(BLOCK_BYTES, end - at + LOOK), len(rest)))
         data, eof = rest + more, not more
         if at == 0 and data.startswith(BOM):
             data, at = data[len(BOM) :], len(BOM)
-        found = cut_records(data, eof, form, line)
-        ends = found.ends[: 1 + int(np.searchsorted(found.ends, end - at))]  # those that begin before `end`
+        cut = cut_records(data, eof, form, line)
+        ends = cut.ends[: 1 + int(np.searchsorted(cut.ends, end - at))]  # of records that begin before `end`
         if len(ends):
-            lines = line + np.searchsorted(found.breaks, record_starts(ends), side="right")
-            rows, kept, bad, blank = _parsed(data, found._replace(ends=ends), form, lines)
+            lines = line + np.searchsorted(cut.breaks, record_starts(ends), side="right")
+            rows, kept, bad, blank = _parse_records(data, cut._replace(ends=ends), form, lines)
             stop = int(ends[-1])
-            at, line = at + stop, line + int(np.searchsorted(found.breaks, stop, side="right"))
+            at, line = at + stop, line + int(np.searchsorted(cut.breaks, stop, side="right"))
             yield FilePart(rows, kept, bad, blank, at, line)
             data = data[stop:]
         rest = data
         if len(rest) > LONGEST:
-            what = "a quote is not closed" if form.kind == "csv" and form.multi_line else "is it text?"
-            raise DataError(f"{path}: the record that begins in line {line:,} is longer than {LONGEST:,} bytes ({what})")
+            hint = "a quote is not closed" if form.kind == "csv" and form.multi_line else "is it text?"
+            raise DataError(f"{path}: the record that begins in line {line:,} is longer than {LONGEST:,} bytes ({hint})")
 
 
 def read_parts(path: str, head: Head, content: bytes | None = None) -> Iterator[FilePart]:
-    """All of a file after its head."""
+    """Reads all records after the head of a file."""
     with open_text(path, head.form.encoding, content, head.start) as stream:
         yield from read_records(stream, path, head.form, head.start, END, head.line)
 
 
 def read_head(path: str, form: TextForm, content: bytes | None = None, *, guess: bool = True) -> Head:
-    """What a file begins with: the names of a CSV header, after a line `sep=` (DataError where there is none)."""
+    """Reads the CSV header and a `sep=` line before it; `guess` takes the delimiter from that line.
+
+    DataError if the file is not text, has no valid header, or holds JSON objects over several lines.
+    """
     with open_text(path, form.encoding, content) as stream:
         data = stream.read(LOOK)
-        if what := kind_of(data):
-            raise DataError(f"{path} is {what}, not text")
+        if kind := kind_of(data):
+            raise DataError(f"{path} is {kind}, not text")
         if form.kind == "json":
             return _json_head(path, form, data)
         return _csv_head(path, form, data, stream, guess=guess)
@@ -75,28 +78,28 @@ def read_head(path: str, form: TextForm, content: bytes | None = None, *, guess:
 def _json_head(path: str, form: TextForm, data: bytes) -> Head:
     first = data.removeprefix(BOM).lstrip().split(b"\n")[0].strip()
     if first in (b"[", b"{", b"[{"):
-        raise DataError(f"{path} is JSON over several lines; one object a line is needed, such as `jq -c '.[]'` writes")
+        raise DataError(f"{path} is JSON over several lines; write one object per line, for example with `jq -c '.[]'`")
     return Head(form)
 
 
 def _csv_head(path: str, form: TextForm, data: bytes, stream: ByteStream, *, guess: bool) -> Head:
     at, line, skipped = len(BOM) if data.startswith(BOM) else 0, 1, ""
-    if found := _SEP.match(data, at):
-        skipped, at, line = found[0].decode("utf-8", "replace").strip(), found.end(), 1 + _lines(found[0])
-        form = form._replace(delimiter=found[1].decode()) if guess and found[1].isascii() else form
+    if sep := _SEP.match(data, at):
+        skipped, at, line = sep[0].decode("utf-8", "replace").strip(), sep.end(), 1 + count_lines(sep[0])
+        form = form._replace(delimiter=sep[1].decode()) if guess and sep[1].isascii() else form
     while True:
         more = stream.read(LOOK)
-        split = cut_records(data[at:], not more, form._replace(names=()), line)
-        firsts = record_starts(split.ends).tolist() if len(split.ends) else []
-        for i, (first, end) in enumerate(zip(firsts, split.ends.tolist(), strict=True)):
+        cut = cut_records(data[at:], not more, form._replace(names=()), line)
+        firsts = record_starts(cut.ends).tolist() if len(cut.ends) else []
+        for i, (first, end) in enumerate(zip(firsts, cut.ends.tolist(), strict=True)):
             record = data[at + first : at + end]
             if record.strip(_BLANK):
-                number = line + int(np.searchsorted(split.breaks, first, side="right"))
-                names = _names(path, record, split.why.get(i), form, number)
-                after = line + int(np.searchsorted(split.breaks, end, side="right"))
+                number = line + int(np.searchsorted(cut.breaks, first, side="right"))
+                names = _names(path, record, cut.why.get(i), form, number)
+                after = line + int(np.searchsorted(cut.breaks, end, side="right"))
                 return Head(form._replace(names=names), at + end, after, skipped)
         if not more or len(data) > BLOCK_BYTES:
-            raise DataError(f"{path} is empty: not even a header" if not more else f"{path}: its header does not end")
+            raise DataError(f"{path} is empty: it has no header" if not more else f"{path}: the header has no end")
         data += more
 
 
@@ -109,45 +112,46 @@ def _names(path: str, record: bytes, why: str | None, form: TextForm, line: int)
         record.decode()
     except UnicodeDecodeError:
         name = "utf-16" if record.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8" if form.encoding == "ascii" else None
-        advice = f"set data.csv.encoding to {name}" if name else IN_ANOTHER_ENCODING
-        garbled = record.decode("utf-8", "replace").strip("\r\n")
-        odd = next((part for part in garbled.split(form.delimiter) if "\ufffd" in part), garbled)
-        raise DataError(f"{path}: the header's column `{odd}` is not {form.encoding.upper()}; {advice}") from None
+        advice = f"set data.csv.encoding to {name}" if name else ENCODING_ADVICE
+        header = record.decode("utf-8", "replace").strip("\r\n")
+        column = next((part for part in header.split(form.delimiter) if "\ufffd" in part), header)
+        raise DataError(f"{path}: the header's column `{column}` is not {form.encoding.upper()}; {advice}") from None
     return tuple(name or "" for name in delimited.fields_of(record, form._replace(nulls=())))
 
 
-IN_ANOTHER_ENCODING = "set data.csv.encoding to windows-1252 (or iso-8859-1) where Windows wrote the file, or convert it to UTF-8"
+ENCODING_ADVICE = "set data.csv.encoding to windows-1252 (or iso-8859-1) if the file comes from Windows, or convert it to UTF-8"
 
 
-def _lines(data: bytes) -> int:
+def count_lines(data: bytes) -> int:
+    r"""The number of line breaks: \n, \r or \r\n."""
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
-def _parsed(data: bytes, found: RecordCut, form: TextForm, lines: Int64s) -> tuple[pa.Table, Int64s, list[BadLine], int]:
-    """Of the records of a block the rows, their lines, those that are none, and the number of blank ones."""
-    ends, first = found.ends, record_starts(found.ends)
-    why = {i: reason for i, reason in found.why.items() if i < len(ends)}
+def _parse_records(data: bytes, cut: RecordCut, form: TextForm, lines: Int64s) -> tuple[pa.Table, Int64s, list[BadLine], int]:
+    """The rows of a block, their line numbers, its bad lines, and the number of blank records."""
+    ends, first = cut.ends, record_starts(cut.ends)
+    why = {i: reason for i, reason in cut.why.items() if i < len(ends)}
     blanks = _BLANK.translate(None, form.delimiter.encode() if form.kind == "csv" else b"")
     maybe = np.flatnonzero(np.frombuffer(data, np.uint8)[first] <= ord(" "))
     blank = [i for i in maybe.tolist() if i not in why and not data[first[i] : ends[i]].strip(blanks)]
     records = record_array(data, ends)
-    why |= _no_text(data, records, ends, form)
+    why |= _not_text(data, records, ends, form)
     good = np.ones(len(ends), bool)
     good[blank], good[[*why]] = False, False
-    where = np.flatnonzero(good)
+    places = np.flatnonzero(good)
     rows_of = delimited.csv_rows if form.kind == "csv" else jsonlines.json_rows
     rows, odd = rows_of(records if good.all() else records.filter(pa.array(good)), form)
-    why |= {int(where[i]): reason for i, reason in odd.items()}
+    why |= {int(places[i]): reason for i, reason in odd.items()}
     if rows.num_rows + len(why) + len(blank) != len(ends):
-        counted = f"{rows.num_rows:,} rows, {len(why):,} bad and {len(blank):,} blank lines"
-        raise PromiseError(f"{counted} came of {len(ends):,} records; please report this")
-    kept = lines[np.delete(where, [*odd])] if odd else lines[where]
-    bad = [bad for i in sorted(why) for bad in _bad(int(lines[i]), why[i], data[first[i] : ends[i]], form)]
+        counts = f"{rows.num_rows:,} rows, {len(why):,} bad and {len(blank):,} blank records"
+        raise PromiseError(f"{len(ends):,} records became {counts}; please report this")
+    kept = lines[np.delete(places, [*odd])] if odd else lines[places]
+    bad = [bad for i in sorted(why) for bad in _bad_lines(int(lines[i]), why[i], data[first[i] : ends[i]], form)]
     return rows, kept, bad, len(blank)
 
 
-def _no_text(data: bytes, records: pa.Array, ends: Int64s, form: TextForm) -> dict[int, str]:
-    """Records that are not of the encoding, or hold a NUL byte."""
+def _not_text(data: bytes, records: pa.Array, ends: Int64s, form: TextForm) -> dict[int, str]:
+    """Why records are not text: bytes outside the encoding, or a NUL byte."""
     why: dict[int, str] = {}
     try:
         records.cast(pa.large_string())
@@ -163,15 +167,15 @@ def _no_text(data: bytes, records: pa.Array, ends: Int64s, form: TextForm) -> di
     return why
 
 
-def _bad(line: int, reason: str, record: bytes, form: TextForm) -> Iterator[BadLine]:
-    """Each line of a record that is no row."""
-    inner = re.split(b"\r\n?|\n", record.rstrip(b"\r\n")) if form.multi_line else [record.rstrip(b"\r\n")]
-    for i, text in enumerate(inner):
-        yield BadLine(line + i, FOLLOWS if i else reason, _raw(text, form.encoding))
+def _bad_lines(line: int, reason: str, record: bytes, form: TextForm) -> Iterator[BadLine]:
+    """The lines of a bad record."""
+    texts = re.split(b"\r\n?|\n", record.rstrip(b"\r\n")) if form.multi_line else [record.rstrip(b"\r\n")]
+    for i, text in enumerate(texts):
+        yield BadLine(line + i, FOLLOWS if i else reason, _raw_text(text, form.encoding))
 
 
-def _raw(record: bytes, encoding: str) -> str:
-    r"""The text of a record; bytes that are none stand as `\x…`."""
+def _raw_text(record: bytes, encoding: str) -> str:
+    r"""The text of a record; bytes outside the encoding are written as `\x…`."""
     if encoding == "utf-8":
         return record.decode("utf-8", "backslashreplace")
     text = record.decode("utf-8", "surrogatepass").encode("utf-8", "backslashreplace").decode()

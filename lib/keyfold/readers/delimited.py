@@ -1,4 +1,4 @@
-"""Records whose quoting is proven, as rows of text: by Arrow's CSV parser, or by Python where that reads a form otherwise."""
+"""Parses records with proven quoting into rows of text: with Arrow's CSV parser, or in Python for forms that Arrow reads differently."""
 
 import re
 from functools import cache
@@ -12,33 +12,33 @@ import pyarrow.csv as pacsv
 from keyfold.readers.form import TextForm
 from keyfold.readers.records import grammar
 
-Odd = dict[int, str]  # why a record is no row
+Odd = dict[int, str]  # the reason why a record is not a row, by its place
 
 
 def csv_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
-    """The rows of records, in order, and the records that are none."""
-    alone = np.zeros(len(records), bool) if form.bytewise else np.ones(len(records), bool)
+    """The rows, in order, and the records that are not rows."""
+    by_python = np.zeros(len(records), bool) if form.bytewise else np.ones(len(records), bool)
     if form.escape and form.quote:
         escaped = pc.match_substring(records, form.escape)
-        alone |= np.asarray(escaped.to_numpy(zero_copy_only=False), bool)
-    if not alone.any():
+        by_python |= np.asarray(escaped.to_numpy(zero_copy_only=False), bool)
+    if not by_python.any():
         return parse_csv(records, form)
-    some, few = np.flatnonzero(~alone), np.flatnonzero(alone)
-    table, ragged = parse_csv(records.filter(pa.array(~alone)), form)
-    odd = {int(some[i]): reason for i, reason in ragged.items()}
-    split: list[tuple[str | None, ...]] = []
-    for i, record in zip(few.tolist(), records.filter(pa.array(alone)).to_pylist(), strict=True):
+    arrow_places, python_places = np.flatnonzero(~by_python), np.flatnonzero(by_python)
+    table, ragged = parse_csv(records.filter(pa.array(~by_python)), form)
+    odd = {int(arrow_places[i]): reason for i, reason in ragged.items()}
+    rows: list[tuple[str | None, ...]] = []
+    for i, record in zip(python_places.tolist(), records.filter(pa.array(by_python)).to_pylist(), strict=True):
         fields = fields_of(record, form)
         if len(fields) == len(form.names):
-            split.append(fields)
+            rows.append(fields)
         else:
             odd[i] = _ragged(len(fields), len(form.names))
-    more = text_table([*zip(*split, strict=True)], form.names)
-    return merge_in_order([table, more], [np.setdiff1d(some, [*odd]), np.setdiff1d(few, [*odd])]), odd
+    places = [np.setdiff1d(arrow_places, [*odd]), np.setdiff1d(python_places, [*odd])]
+    return merge_in_order([table, text_table([*zip(*rows, strict=True)], form.names)], places), odd
 
 
 def parse_csv(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
-    """By Arrow's parser."""
+    """Parses records with Arrow; those with another number of fields are not rows."""
     odd: Odd = {}
 
     def ragged(row: Any) -> str:
@@ -49,9 +49,9 @@ def parse_csv(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
         return text_table([], form.names), odd
     offsets = np.frombuffer(records.buffers()[1], np.int64)[[records.offset, records.offset + len(records)]].tolist()
     data = records.buffers()[2].slice(offsets[0], offsets[1] - offsets[0])
-    if data[-1] not in b"\r\n":  # or Arrow takes an empty last field after one in quotes for "" and not NULL
+    if data[-1] not in b"\r\n":  # else Arrow reads an empty last field after a quoted one as "", not as NULL
         data = pa.py_buffer(data.to_pybytes() + b"\n")
-    if bytes(memoryview(data)[:3]) == b"\xef\xbb\xbf":  # a text begins so, within a file; Arrow leaves out one
+    if bytes(memoryview(data)[:3]) == b"\xef\xbb\xbf":  # the first text begins with a BOM; Arrow drops one BOM
         data = pa.py_buffer(b"\xef\xbb\xbf" + data.to_pybytes())
     table = pacsv.read_csv(
         pa.BufferReader(data),
@@ -83,31 +83,31 @@ def _unescaping(quote: str, escape: str) -> re.Pattern[str]:
 
 
 def fields_of(record: bytes, form: TextForm) -> tuple[str | None, ...]:
-    """The fields of a record whose quoting is right; NULL where nothing stands, or one of the words for it."""
-    found: list[str | None] = []
+    """The fields of a record with proven quoting; unquoted empty fields and words of `form.nulls` are None."""
+    fields: list[str | None] = []
     at, rules, nulls = 0, grammar(form), {"", *form.nulls}
     while True:
         field = rules.field.match(record, at)
-        assert field is not None  # the record is proven
+        assert field is not None  # the quoting is proven
         quoted, plain, last = field.groups()
         if quoted is not None:
             pairs = _unescaping(form.quote, form.escape)
-            found.append(pairs.sub(lambda pair: pair[1] or pair[2], quoted.decode()))
+            fields.append(pairs.sub(lambda pair: pair[1] or pair[2], quoted.decode()))
         else:
             text = plain.decode()
-            found.append(None if text in nulls else text)
+            fields.append(None if text in nulls else text)
         at = field.end()
         if last is not None:
-            return tuple(found)
+            return tuple(fields)
 
 
 def text_table(columns: list[Any], names: tuple[str, ...]) -> pa.Table:
-    """Columns of text; of none, no rows."""
+    """A table of text columns; without columns, a table with these names and no rows."""
     arrays = [pa.array(column, pa.string()) for column in columns] or [pa.array([], pa.string())] * len(names)
     return pa.Table.from_arrays(arrays, [*names])
 
 
 def merge_in_order(tables: list[pa.Table], places: list[Any]) -> pa.Table:
-    """Tables as one, in the order of the places of their rows."""
+    """Concatenates tables and orders the rows by their places."""
     rows, order = pa.concat_tables(tables), np.concatenate(places)
     return rows if (np.diff(order) > 0).all() else rows.take(pa.array(np.argsort(order)))

@@ -1,4 +1,4 @@
-"""How text files are written, and what is read of them."""
+"""The form of a text file, and the rows and bad lines of its parts."""
 
 from typing import Literal, NamedTuple
 
@@ -6,31 +6,31 @@ import pyarrow as pa
 
 from keyfold.core.arrays import Int64s
 
-BLOCK_BYTES = 8 << 20  # bytes that are read at once
-LOOK = 1 << 16  # bytes in which quoting that spans lines is looked for where lines are rows
-LONGEST = 256 << 20  # bytes of a record, at most
+BLOCK_BYTES = 8 << 20  # bytes per read
+LOOK = 1 << 16  # bytes in which an unclosed quote may close on a later line
+LONGEST = 256 << 20  # bytes per record, at most
 
 
 class TextForm(NamedTuple):
-    """How a file is written; `names` are those of the CSV header, or the JSON keys that are wanted."""
+    """The format of a file; `names` are the columns of the CSV header, or the JSON keys to read."""
 
     kind: Literal["csv", "json"] = "csv"
     names: tuple[str, ...] = ()
     delimiter: str = ","
-    quote: str = '"'  # empty: no quoting
-    escape: str = ""  # before a quote, or before itself, within quotes
+    quote: str = '"'  # "" for no quoting
+    escape: str = ""  # escapes a quote or itself within quotes; "" for none
     multi_line: bool = False
-    encoding: str = "utf-8"  # Python's name
-    nulls: tuple[str, ...] = ()  # words that mean NULL where no quotes are around them
+    encoding: str = "utf-8"  # a name of Python's codecs
+    nulls: tuple[str, ...] = ()  # unquoted words that mean NULL
 
     @property
     def bytewise(self) -> bool:
-        """Whether the delimiter is one byte, which RE2 and Arrow's CSV parser need."""
+        """Whether the delimiter is one byte, as RE2 and Arrow's CSV parser require."""
         return len(self.delimiter.encode()) == 1
 
 
 class BadLine(NamedTuple):
-    """A line that is no row: its number, why it is none, and its text."""
+    """A line that is not a row: its number, the reason, and its text."""
 
     line: int
     reason: str
@@ -38,11 +38,11 @@ class BadLine(NamedTuple):
 
 
 class FilePart(NamedTuple):
-    """Some of a file: rows as text with their line numbers, lines that are no rows, how many are blank, where it ends."""
+    """A part of a file: rows as text with their line numbers, bad lines, the number of blank records, and where the part ends."""
 
     rows: pa.Table
     lines: Int64s
     bad: list[BadLine]
     blank: int
-    stop: int  # the byte after it
-    line: int  # the number of the line after it
+    stop: int  # the byte after the part
+    line: int  # the number of the line after the part

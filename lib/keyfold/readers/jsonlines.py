@@ -1,4 +1,4 @@
-"""JSON lines as rows of text: lines that are proven to be objects all at once, any other line by Python's `json`."""
+"""Parses JSON lines into rows of text: proven objects all at once, any other line with Python's `json`."""
 
 import json
 import re
@@ -14,24 +14,24 @@ from keyfold.readers.form import TextForm
 from keyfold.readers.members import Members, are_objects, find_members
 
 NO_OBJECT = "the line is not a JSON object"
-REPEATED_KEY = "the key `{}` stands twice, or differs from another by case alone"
+REPEATED_KEY = "the key `{}` is repeated, or differs from another key by case alone"
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _fold = cache(str.casefold)
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object as the decoder gives it: all its keys, in order."""
+    """An object as pairs of key and value, in order, with repeated keys."""
 
 
 def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=str, parse_float=str, parse_constant=_refuse)
 
 
 def json_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
-    """The wanted keys of lines, in order, as text; and the lines that are not one object."""
+    """The values of `form.names` as text, in the order of the lines, and the lines that are not one object."""
     sound = are_objects(records)
     places = np.flatnonzero(sound)
     members = find_members(records if sound.all() else records.filter(pa.array(sound)))
@@ -53,10 +53,10 @@ def json_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
 
 
 def _columns(members: Members, count: int, names: tuple[str, ...]) -> tuple[pa.Table, Int64s]:
-    """The wanted members of so many objects as columns, and the objects with a repeated key."""
+    """The members named in `names` as columns of `count` rows, and the objects with a repeated key."""
     wanted = {name: i for i, name in enumerate(dict.fromkeys(map(_fold, names)))}
     column = np.array([wanted.get(_fold(key), -1) for key in members.names], np.int64)
-    # Keys that no column reads are alike only if they are equal.
+    # Keys outside `names` are repeated only if they are equal.
     alike = np.where(column < 0, len(wanted) + np.arange(len(column)), column)
     width = len(wanted) + len(column) or 1
     pairs = np.sort(members.records * width + alike[members.keys])
@@ -64,12 +64,12 @@ def _columns(members: Members, count: int, names: tuple[str, ...]) -> tuple[pa.T
     column = np.where(members.kinds == ord("n"), -1, column[members.keys])  # null
     order = np.argsort(column, kind="stable")
     parts = np.split(order, np.searchsorted(column[order], np.arange(len(wanted) + 1)))[1:-1]
-    found = {}
+    columns = {}
     for name, part in zip(wanted, parts, strict=True):
         at = np.full(count, -1)
         at[members.records[part]] = part
-        found[name] = members.values.take(pa.array(at, mask=at < 0))
-    return pa.table([found[_fold(name)] for name in names], [*names]), repeats
+        columns[name] = members.values.take(pa.array(at, mask=at < 0))
+    return pa.table([columns[_fold(name)] for name in names], [*names]), repeats
 
 
 def _decoded(record: bytes) -> Any:
@@ -80,16 +80,16 @@ def _decoded(record: bytes) -> Any:
 
 
 def _object(record: bytes, names: tuple[str, ...]) -> tuple[str | None, ...] | str:
-    """The wanted values as text, or why the line is not one object."""
+    """The values of `names` as text, or the reason why the line is not one object."""
     text = record.decode().strip(" \t\r\n")
     try:
         pairs = _DECODER.decode(text)
         if not isinstance(pairs, _Pairs):
             return NO_OBJECT
         if "\\u" in text and _HALF.search(text):
-            json.dumps(pairs, ensure_ascii=False).encode()  # half a surrogate pair is no text
+            json.dumps(pairs, ensure_ascii=False).encode()  # half a surrogate pair cannot be encoded
     except (ValueError, RecursionError) as error:
-        return f"{NO_OBJECT}: {_said(error)}"
+        return f"{NO_OBJECT}: {_error_kind(error)}"
     by: dict[str, Any] = {}
     wanted, keys = [*map(_fold, names)], set[str]()
     for key, value in pairs:
@@ -103,30 +103,30 @@ def _object(record: bytes, names: tuple[str, ...]) -> tuple[str | None, ...] | s
     return tuple(v if v is None or isinstance(v, str) else str(v).lower() for v in map(by.get, wanted))
 
 
-def _said(error: Exception) -> str:
-    """What is wrong, without what differs from line to line."""
+def _error_kind(error: Exception) -> str:
+    """The message of an error without its position, so that equal errors are counted together."""
     if isinstance(error, json.JSONDecodeError):
-        return "there is more behind it" if error.msg == "Extra data" else error.msg[0].lower() + error.msg[1:]
+        return "text follows the object" if error.msg == "Extra data" else error.msg[0].lower() + error.msg[1:]
     if isinstance(error, RecursionError):
         return "it is nested too deep"
-    return "half a surrogate pair is no text" if isinstance(error, UnicodeError) else str(error)
+    return "half of a surrogate pair is not text" if isinstance(error, UnicodeError) else str(error)
 
 
 def _as_written(text: str, pairs: _Pairs) -> list[tuple[str, Any]]:
-    """Arrays and objects as the text that they are in the line."""
-    found: list[tuple[str, Any]] = []
+    """The pairs of an object, with arrays and objects as they are written in the line."""
+    written: list[tuple[str, Any]] = []
     at = text.index("{") + 1
     space = re.compile(r"[ \t\n\r]*")
     for key, value in pairs:
         _, at = json.decoder.scanstring(text, text.index('"', at) + 1)  # type: ignore[attr-defined]
         at = _after(space, text, _after(space, text, at) + 1)
         _, end = _DECODER.raw_decode(text, at)
-        found.append((key, text[at:end] if isinstance(value, list) else value))
+        written.append((key, text[at:end] if isinstance(value, list) else value))
         at = _after(space, text, end) + 1
-    return found
+    return written
 
 
 def _after(space: re.Pattern[str], text: str, at: int) -> int:
-    found = space.match(text, at)
-    assert found is not None
-    return found.end()
+    blanks = space.match(text, at)
+    assert blanks is not None
+    return blanks.end()

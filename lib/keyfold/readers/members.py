@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from keyfold.core.arrays import Bools, Int64s
 
-DEPTH = 12  # levels of nesting that are proven; deeper lines are left to Python's `json`
+DEPTH = 12  # levels of nesting that are proven; Python's `json` reads deeper lines
 _HEX = "[0-9a-fA-F]"
 _PAIR = rf"u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}"  # of surrogates
 _ESCAPE = rf'\\(?:["\\/bfnrt]|u[0-9abcefABCEF]{_HEX}{{3}}|u[dD][0-7]{_HEX}{{2}}|{_PAIR})'
@@ -28,7 +28,7 @@ def _members(string: str) -> str:
 
 _END = r" ?\r?\n?\z"
 _FLAT = rf"\A ?\{{ ?{_members(_STRING)}\}}{_END}"
-_STRINGS = rf'\A ?\{{(?:[^"\\]|{_STRING})*\z'  # an object at most, whose strings are sound
+_STRINGS = rf'\A ?\{{(?:[^"\\]|{_STRING})*\z'  # an object with sound strings, or broken JSON
 _EMPTY = '""'
 _INNERMOST = rf"\{{ ?{_members(_EMPTY)}\}}|\[ ?(?:{_value(_EMPTY)} ?(?:, ?{_value(_EMPTY)} ?)*)?\]"
 
@@ -39,8 +39,8 @@ class Members(NamedTuple):
     records: Int64s  # the number of the record
     keys: Int64s  # the place of the key in `names`
     names: list[str]
-    values: pa.Array  # text: what a string says, and any other value as it is written
-    kinds: "np.typing.NDArray[np.uint8]"  # the first byte of the value as it is written
+    values: pa.Array  # text: strings unescaped, other values as written
+    kinds: "np.typing.NDArray[np.uint8]"  # the first byte of the value as written
 
 
 def are_objects(records: pa.Array) -> Bools:
@@ -73,12 +73,12 @@ def find_members(objects: pa.Array) -> Members:
     first = np.searchsorted(opened[keys], offsets)
     some = np.diff(first) > 0
     end[first[1:][some] - 1] = _line_ends(data, offsets)[some]
-    end = _before_blank(data, _before_blank(data, end) - 1)  # a comma or brace stands there
+    end = _before_blank(data, _before_blank(data, end) - 1)  # before the comma or brace
     kinds = data[begin] if len(begin) else np.zeros(0, np.uint8)
     quoted = kinds == ord('"')
     spans = np.stack([opened[keys] + 1, closed[keys], begin + quoted, end - quoted], axis=1).reshape(-1, 2)
     texts = _slices(data, spans)
-    places, names = _distinct(texts.take(pa.array(np.arange(0, len(spans), 2))))
+    places, names = _distinct_keys(texts.take(pa.array(np.arange(0, len(spans), 2))))
     values = _unescaped(texts.take(pa.array(np.arange(1, len(spans), 2))), quoted)
     return Members(np.repeat(np.arange(len(objects)), np.diff(first)), places, names, values, kinds)
 
@@ -88,7 +88,7 @@ def _matches(records: pa.Array, pattern: str) -> Bools:
 
 
 def _bytes_of(records: pa.Array) -> tuple["np.typing.NDArray[np.uint8]", Int64s]:
-    """The bytes of records and the ends of those, with a first 0."""
+    """The bytes of records, and 0 with the ends of the records."""
     offsets = np.frombuffer(records.buffers()[1], np.int64)[records.offset : records.offset + len(records) + 1]
     data = np.frombuffer(records.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
     return data, offsets - offsets[0]
@@ -116,7 +116,7 @@ def _before_blank(data: "np.typing.NDArray[np.uint8]", end: Int64s) -> Int64s:
 
 
 def _line_ends(data: "np.typing.NDArray[np.uint8]", offsets: Int64s) -> Int64s:
-    """Where records end, without their line breaks."""
+    """The ends of records without their line breaks."""
     ends = offsets[1:]
     for end in b"\n\r":
         ends = ends - (data[ends - 1] == end)
@@ -124,8 +124,8 @@ def _line_ends(data: "np.typing.NDArray[np.uint8]", offsets: Int64s) -> Int64s:
 
 
 def _depths(data: "np.typing.NDArray[np.uint8]", offsets: Int64s, opened: Int64s, closed: Int64s, at: Int64s) -> Int64s:
-    """How many braces and brackets are open at these places."""
-    folded = data | 0x20  # of [ it is {, of ] it is }
+    """The number of open braces and brackets at each of the places `at`."""
+    folded = data | 0x20  # [ becomes {, and ] becomes }
     brackets = np.flatnonzero(folded == ord("{"))
     if len(brackets) == len(offsets) - 1:
         return np.ones(len(at), np.int64)
@@ -138,7 +138,7 @@ def _depths(data: "np.typing.NDArray[np.uint8]", offsets: Int64s, opened: Int64s
 
 
 def _slices(data: "np.typing.NDArray[np.uint8]", spans: Int64s) -> pa.Array:
-    """Spans of bytes, in order and apart, as text."""
+    """Spans of bytes as text; the spans are in order and do not overlap."""
     lengths = spans[:, 1] - spans[:, 0]
     some = spans[lengths > 0]
     inside = np.zeros(len(data) + 1, np.int8)
@@ -162,21 +162,20 @@ def _without_strings(records: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(pa.large_binary(), len(records), [None, pa.py_buffer(ends), pa.py_buffer(data[keep])])
 
 
-def _distinct(keys: pa.Array) -> tuple[Int64s, list[str]]:
-    """Keys as places in a list of the distinct ones."""
-    found = keys.dictionary_encode()
+def _distinct_keys(keys: pa.Array) -> tuple[Int64s, list[str]]:
+    """The distinct keys, and the place of each key among them."""
+    encoded = keys.dictionary_encode()
     names: dict[str, int] = {}
-    places = [names.setdefault(_said(name), len(names)) for name in found.dictionary.to_pylist()]
-    return np.array(places, np.int64)[found.indices.to_numpy()], [*names]
+    places = [names.setdefault(_unescape(name), len(names)) for name in encoded.dictionary.to_pylist()]
+    return np.array(places, np.int64)[encoded.indices.to_numpy()], [*names]
 
 
 def _unescaped(values: pa.Array, quoted: Bools) -> pa.Array:
     escaped = pc.and_(pc.match_substring(values, "\\"), pa.array(quoted))
     if not pc.any(escaped).as_py():
         return values
-    return pc.replace_with_mask(values, escaped, pa.array(map(_said, values.filter(escaped).to_pylist()), pa.string()))
+    return pc.replace_with_mask(values, escaped, pa.array(map(_unescape, values.filter(escaped).to_pylist()), pa.string()))
 
 
-def _said(text: str) -> str:
-    """What a string says that is written so."""
+def _unescape(text: str) -> str:
     return json.decoder.scanstring(f'{text}"', 0)[0] if "\\" in text else text  # type: ignore[attr-defined,no-any-return]

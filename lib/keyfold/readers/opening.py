@@ -1,4 +1,4 @@
-"""The bytes of a text file as UTF-8: unpacked where the name says that it is compressed, converted where another encoding is declared."""
+"""Opens text files as UTF-8: decompresses them by their names and converts them from their declared encoding."""
 
 import bz2
 import codecs
@@ -14,16 +14,16 @@ import pyarrow as pa
 
 from keyfold.errors import DataError
 
-UNREADABLE = "cannot be read: it is gone, cut short, or not of the kind that its name says"
+UNREADABLE = "cannot be read: it was removed, is truncated, or has another format than its name says"
 _CHUNK = 1 << 20
 COMPRESSED = (".gz", ".bz2", ".zst", ".xz")
 ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 OTHERS = {
     "an Excel workbook; save its sheet as CSV": (".xlsx", ".xls", ".xlsm", ".xlsb"),
     "an OpenDocument sheet; save it as CSV": (".ods",),
-    "an archive; unpack it, and name the files in it": ARCHIVES,
+    "an archive; unpack it and name its files": ARCHIVES,
 }
-# What files begin with that are no text, whatever their names say.
+# The first bytes of files that are not text, whatever their names.
 MAGIC = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
@@ -33,7 +33,7 @@ MAGIC = {
     b"\x28\xb5\x2f\xfd": "compressed by zstd, without .zst in its name",
     b"\xfd7zXZ": "compressed by xz, without .xz in its name",
     **{f"BZh{level}1AY&SY".encode(): "compressed by bzip2, without .bz2 in its name" for level in range(1, 10)},
-    b"\x04\x22\x4d\x18": "compressed by lz4, which is not read",
+    b"\x04\x22\x4d\x18": "compressed by lz4, which is not supported",
     b"PAR1\x15": "a Parquet file",
     b"Obj\x01": "an Avro file",
     b"%PDF-": "a PDF file",
@@ -45,42 +45,42 @@ _TAR = slice(257, 262)
 
 
 def kind_of(data: bytes) -> str | None:
-    """What begins so, where that is no text."""
+    """The format of a file that begins with `data`; None for text."""
     if data[_TAR] == b"ustar":
         return "a tar archive"
-    return next((what for magic, what in MAGIC.items() if data.startswith(magic)), None)
+    return next((kind for magic, kind in MAGIC.items() if data.startswith(magic)), None)
 
 
 class ByteStream(Protocol):
-    """Bytes, one after the other."""
+    """A stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """So many bytes, or fewer; none at the end."""
+        """At most `size` bytes; none at the end."""
 
 
 def plain_name(path: str) -> str:
-    """A file's name in lower case, without what says how it is compressed."""
+    """The path in lower case, without the ending of a compression."""
     name = path.rstrip("/").lower()
     return next((name.removesuffix(end) for end in COMPRESSED if name.endswith(end)), name)
 
 
 def refuse_archives(path: str) -> None:
-    """DataError where the name is that of an archive or a workbook."""
-    for what, endings in OTHERS.items():
+    """DataError if the file is an archive or a workbook by its name."""
+    for kind, endings in OTHERS.items():
         if path.lower().endswith(endings):
-            raise DataError(f"data.source: `{path}` is {what}")
+            raise DataError(f"data.source: `{path}` is {kind}")
 
 
 def splittable(path: str, encoding: str) -> bool:
-    """Whether a range of the file's bytes is a range of its text."""
+    """Whether byte ranges of the file are ranges of its text: UTF-8 and not compressed."""
     return encoding == "utf-8" and plain_name(path) == path.rstrip("/").lower()
 
 
 @contextmanager
 def open_text(path: str, encoding: str, content: bytes | None = None, start: int = 0) -> Iterator[ByteStream]:
-    """A file, or one whose content is given, from a byte of its text on (DataError where it cannot be read)."""
-    with _told(path, encoding):
-        raw = io.BytesIO(content) if content is not None else open(path, "rb")  # noqa: SIM115 - bytes of any name
+    """Opens a file, or its `content`, at byte `start` of its text; DataError if it cannot be read."""
+    with _as_data_error(path, encoding):
+        raw = io.BytesIO(content) if content is not None else open(path, "rb")  # noqa: SIM115 - closed below
     with raw:
         stream = _Stream(path, encoding, raw)
         if splittable(path, encoding):
@@ -91,32 +91,32 @@ def open_text(path: str, encoding: str, content: bytes | None = None, start: int
 
 
 class _Stream:
-    """The text of a file, in UTF-8."""
+    """The text of a file in UTF-8."""
 
     def __init__(self, path: str, encoding: str, raw: BinaryIO) -> None:
         self._path, self._encoding, self._stream = path, encoding, _converted(_unpacked(path, raw), encoding)
 
     def read(self, size: int, /) -> bytes:
-        """So many bytes; fewer at the end alone."""
-        found: list[bytes] = []
-        with _told(self._path, self._encoding):
+        """Exactly `size` bytes; fewer only at the end."""
+        chunks: list[bytes] = []
+        with _as_data_error(self._path, self._encoding):
             while size > 0 and (more := self._stream.read(size)):
-                found.append(more)
+                chunks.append(more)
                 size -= len(more)
-        return b"".join(found)
+        return b"".join(chunks)
 
 
 @contextmanager
-def _told(path: str, encoding: str) -> Iterator[None]:
+def _as_data_error(path: str, encoding: str) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
         raise DataError(f"{path} {UNREADABLE}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not {encoding}, or it is cut short") from error
-    except UnicodeError as error:  # of utf-16 and utf-32, which may be either
+        raise DataError(f"{path} is not {encoding}, or is truncated") from error
+    except UnicodeError as error:  # utf-16 or utf-32 without a byte order mark
         either = f"set data.csv.encoding to {encoding}-le or {encoding}-be"
-        raise DataError(f"{path} begins with no byte order mark; {either}") from error
+        raise DataError(f"{path} has no byte order mark; {either}") from error
 
 
 def _unpacked(path: str, raw: BinaryIO) -> ByteStream:
@@ -133,7 +133,7 @@ def _unpacked(path: str, raw: BinaryIO) -> ByteStream:
 
 
 class _Decompressor(Protocol):
-    """Of one compressed stream, as bz2 and lzma have it."""
+    """A decompressor of one stream, as in bz2 and lzma."""
 
     @property
     def eof(self) -> bool: ...
@@ -142,11 +142,11 @@ class _Decompressor(Protocol):
     @property
     def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, /, max_length: int = -1) -> bytes:
-        """So many bytes of the text, or fewer."""
+        """At most `max_length` decompressed bytes."""
 
 
 class _Streams:
-    """Compressed streams, one behind the other. Python's own readers leave out, without a word, one that is broken."""
+    """Concatenated compressed streams. Python's own readers silently skip a broken one."""
 
     def __init__(self, raw: BinaryIO, new: Callable[[], _Decompressor], *, padding: bool = False) -> None:
         self._raw, self._new, self._padding = raw, new, padding
@@ -160,12 +160,12 @@ class _Streams:
             self._rest = b""
             if not more and self._stream.needs_input:
                 raise EOFError
-            if found := self._stream.decompress(more, size):
-                return found
+            if text := self._stream.decompress(more, size):
+                return text
         return b""
 
     def _next(self) -> bool:
-        """Whether there is one more."""
+        """Begins the next stream; False at the end."""
         rest = self._stream.unused_data
         while not (rest := rest.lstrip(b"\0") if self._padding else rest):
             if not (rest := self._raw.read(_CHUNK)):
@@ -175,7 +175,7 @@ class _Streams:
 
 
 class _Converted:
-    """Text of another encoding as UTF-8. What is not of that encoding stays no UTF-8, so that its line is told."""
+    """Converts text to UTF-8. Bytes outside the encoding become invalid UTF-8, so that their lines are refused later."""
 
     def __init__(self, stream: ByteStream, encoding: str) -> None:
         errors = "surrogatepass" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
@@ -188,8 +188,8 @@ class _Converted:
             self._rest += self._decoder.decode(more, final=not more).encode("utf-8", "surrogatepass")
             if not more:
                 break
-        found, self._rest = self._rest[:size], self._rest[size:]
-        return found
+        text, self._rest = self._rest[:size], self._rest[size:]
+        return text
 
 
 def _converted(stream: ByteStream, encoding: str) -> ByteStream:

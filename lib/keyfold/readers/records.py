@@ -1,4 +1,4 @@
-"""Where records end, and which have broken quoting: a partition of the bytes, proven by regular expressions."""
+"""Cuts bytes into records and finds broken quoting, with regular expressions as the proof."""
 
 import re
 from functools import cache
@@ -13,14 +13,14 @@ from keyfold.readers.form import LOOK, TextForm
 
 OPEN = "a quote is not closed"
 AFTER = "text after a closing quote"
-INSIDE = "a quote within text that has none around it"
+INSIDE = "a quote within unquoted text"
 BEFORE = "blanks before an opening quote"
-BREAKS = "text in quotes has line breaks; data.csv.multi_line is for those"
-FOLLOWS = "it follows a bad line, and may be part of a text in quotes"
+BREAKS = "quoted text has line breaks; set data.csv.multi_line to read them"
+FOLLOWS = "the line follows a bad line and may be part of its quoted text"
 
 
 class RecordCut(NamedTuple):
-    """Where records and lines end, and what is wrong with which record; `joined` ones belong to the one before them."""
+    """The ends of records and lines, and the reasons why records are bad; `joined` records belong to the one before them."""
 
     ends: Int64s
     breaks: Int64s
@@ -29,17 +29,17 @@ class RecordCut(NamedTuple):
 
 
 class Grammar(NamedTuple):
-    """The quoting of a form."""
+    """The quoting rules of a form."""
 
-    sound: str  # RE2: a record whose quoting is right
+    sound: str  # RE2: a record with sound quoting
     whole: re.Pattern[bytes]  # the same for Python
-    exact: re.Pattern[bytes]  # a record of just so many fields, whose text in quotes may have line breaks
-    prefix: re.Pattern[bytes]  # as far as the quoting is right
-    field: re.Pattern[bytes]  # the next field of a sound record: text in quotes, or other text, and whether it is the last
+    exact: re.Pattern[bytes]  # a record with as many fields as names; quoted text may have line breaks
+    prefix: re.Pattern[bytes]  # the longest prefix with sound quoting
+    field: re.Pattern[bytes]  # the next field of a sound record: quoted text, or plain text, and the end of the last field
 
 
 def cut_records(data: bytes, eof: bool, form: TextForm, line: int = 1) -> RecordCut:
-    """The records that are whole in these bytes, which begin where a record does, in this line of a file."""
+    """Cuts bytes into complete records. The bytes begin with a record, which is in line `line` of the file; `eof`: they end the file."""
     ends = _line_ends(data, eof=eof)
     if form.kind == "json" or not form.quote or form.quote.encode() not in data or not len(ends):
         return RecordCut(ends, ends, {})
@@ -53,35 +53,35 @@ def cut_records(data: bytes, eof: bool, form: TextForm, line: int = 1) -> Record
 
 
 def has_sound_quoting(data: bytes, form: TextForm) -> bool:
-    """Whether the quoting of each of these whole lines is right."""
+    """Whether all of these complete lines have sound quoting."""
     ends = _line_ends(data, eof=True)
     return not form.quote or form.quote.encode() not in data or bool(_sound(data, ends, form).all())
 
 
 def record_starts(ends: Int64s) -> Int64s:
-    """Where records begin."""
+    """The first byte of each record."""
     return np.concatenate([np.zeros(1, np.int64), ends[:-1]])
 
 
 def record_array(data: Any, ends: Int64s) -> pa.Array:
-    """Records as an Arrow array over the same bytes."""
+    """Records as an Arrow array that shares their bytes."""
     offsets = pa.py_buffer(np.concatenate([np.zeros(1, np.int64), ends]).astype(np.int64))
     return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, offsets, pa.py_buffer(data)])
 
 
 @cache
 def grammar(form: TextForm) -> Grammar:
-    """The quoting of a form, as regular expressions."""
-    q, d, e = (_escaped(text) for text in (form.quote or "\0", form.delimiter, form.escape))  # no row has a NUL byte
+    """The quoting rules of a form as regular expressions."""
+    q, d, e = (_escaped(text) for text in (form.quote or "\0", form.delimiter, form.escape))  # "\0": rows have no NUL bytes
     blank = "".join(_escaped(b) for b in " \t" if b != form.delimiter)
-    # Python's: of one character, and possessive.
+    # For Python: delimiters of several bytes, possessive repetition.
     plain, other = (rf"[^{q}{d}\r\n]", rf"[^{d}\r\n]") if form.bytewise else (rf"(?:(?!{d})[^{q}\r\n])", rf"(?:(?!{d})[^\r\n])")
     inside, within = _inside(q, e, ""), _inside(q, e, r"\r\n")
     strict = f"(?:{q}{inside}{q}|{plain}*+)"
     bare = f"{plain}*+" if form.multi_line else rf"(?![{blank}]*{q}){other}*+"
     lax = f"(?:{q}{inside if form.multi_line else within}{q}|{bare}|)"
     end = r"(?:\r\n?|\n|\Z)"
-    # RE2's, which has neither.
+    # For RE2, which supports neither.
     re2 = rf"[^{q}{d}\r\n]*" if form.multi_line else rf"[{blank}]*(?:[^{q}{d}{blank}\r\n][^{d}\r\n]*)?"
     text = rf"(?:[^{q}{e}]|{q}{q}" + (rf"|{e}(?s:.)" if e else "") + ")*"
     field = f"(?:{q}{text}{q}|{re2})"
@@ -100,7 +100,7 @@ def _escaped(text: str) -> str:
 
 
 def _inside(q: str, e: str, breaks: str) -> str:
-    """What may stand in quotes."""
+    """A pattern for the text inside quotes."""
     pair = f"(?:{q}{q}|{e}[^{breaks}])" if e and breaks else f"(?:{q}{q}|{e}.)" if e else f"{q}{q}"
     return f"[^{q}{e}{breaks}]*+(?:{pair}[^{q}{e}{breaks}]*+)*+"
 
@@ -112,7 +112,7 @@ def _compiled(pattern: str) -> re.Pattern[bytes]:
 def _line_ends(data: bytes, *, eof: bool) -> Int64s:
     at = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(at == 10) + 1
-    if b"\r" in data:  # ends a line, too, unless \n follows
+    if b"\r" in data:  # also ends a line, unless \n follows
         returns = np.flatnonzero(at[:-1] == 13)
         ends = np.sort(np.concatenate([ends, returns[at[returns + 1] != 10] + 1]))
     if eof and data and (not len(ends) or ends[-1] < len(data)):
@@ -123,14 +123,14 @@ def _line_ends(data: bytes, *, eof: bool) -> Int64s:
 def _sound(data: bytes, ends: Int64s, form: TextForm) -> Bools:
     rules = grammar(form)
     if rules.sound:
-        found = pc.match_substring_regex(record_array(data, ends), rules.sound).to_numpy(zero_copy_only=False)
-        return np.asarray(found, np.bool_)
+        matches = pc.match_substring_regex(record_array(data, ends), rules.sound).to_numpy(zero_copy_only=False)
+        return np.asarray(matches, np.bool_)
     pairs = zip(record_starts(ends).tolist(), ends.tolist(), strict=True)
     return np.fromiter((rules.whole.fullmatch(data, a, b) is not None for a, b in pairs), np.bool_, len(ends))
 
 
 def _by_line(data: bytes, eof: bool, ends: Int64s, form: TextForm) -> RecordCut:
-    """A row is a line. Lines that together would be a row with line breaks are all refused."""
+    """Cuts bytes with one row per line. Lines that together form a row with line breaks are all bad."""
     why: dict[int, str] = {}
     joined: set[int] = set()
     rules = grammar(form)
@@ -151,7 +151,7 @@ def _by_line(data: bytes, eof: bool, ends: Int64s, form: TextForm) -> RecordCut:
 
 
 def _one_by_one(data: bytes, eof: bool, breaks: Int64s, form: TextForm, line: int) -> RecordCut:
-    """Text in quotes may have line breaks. What follows broken quoting is refused, a line at a time, until a quote surely opens."""
+    """Cuts bytes whose quoted text may have line breaks. Lines after broken quoting are bad until a quote certainly opens."""
     ends: list[int] = []
     why: dict[int, str] = {}
     joined: set[int] = set()
@@ -160,33 +160,33 @@ def _one_by_one(data: bytes, eof: bool, breaks: Int64s, form: TextForm, line: in
     while at < len(data):
         while limits and number < len(limits) and limits[number] <= at:
             number += 1
-        found = _end_of(rules.prefix, data, at, len(data))
-        if not eof and len(data) - found < len(form.delimiter.encode()):
-            break  # more data may say what this is
-        if found == len(data) or data[found] in b"\r\n":
-            k = int(np.searchsorted(breaks, found, side="right"))
+        sound = _end_of(rules.prefix, data, at, len(data))
+        if not eof and len(data) - sound < len(form.delimiter.encode()):
+            break  # more data decides
+        if sound == len(data) or data[sound] in b"\r\n":
+            k = int(np.searchsorted(breaks, sound, side="right"))
             stop = limits[k] if k < len(limits) else len(data) if eof else 0
             if not stop:
                 break
             ends.append(stop)
         else:
-            reason = _fault(data, at, found, form)
-            stop = (len(data) if eof else 0) if reason == OPEN else _resumed(data, eof, found, breaks, form)
+            reason = _fault(data, at, sound, form)
+            stop = (len(data) if eof else 0) if reason == OPEN else _next_sound(data, eof, sound, breaks, form)
             if not stop:
                 break
-            said = f"a quote that opens in line {line + number} is not closed, and this line is in it"
+            inside = f"the line is in quotes that open in line {line + number} and are not closed"
             more = [end for end in limits[number:] if end <= stop]
             why[len(ends)] = reason
             for i in range(len(ends) + 1, len(ends) + len(more)):
-                why[i] = said if reason == OPEN else FOLLOWS
+                why[i] = inside if reason == OPEN else FOLLOWS
                 joined.add(i)
             ends += more
         at = ends[-1]
     return RecordCut(np.array(ends, np.int64), breaks, why, frozenset(joined))
 
 
-def _resumed(data: bytes, eof: bool, fault: int, breaks: Int64s, form: TextForm) -> int:
-    """Where records begin again after broken quoting: before a quote that surely opens, or where none is near; 0: not to be told yet."""
+def _next_sound(data: bytes, eof: bool, fault: int, breaks: Int64s, form: TextForm) -> int:
+    """The end of the line after which records begin again: a quote certainly opens there, or none is near; 0 if more data decides."""
     quote, outer = form.quote.encode(), (form.delimiter + "\r\n").encode()
 
     def line_end(at: int) -> int:
@@ -207,13 +207,13 @@ def _resumed(data: bytes, eof: bool, fault: int, breaks: Int64s, form: TextForm)
 
 
 def _end_of(prefix: re.Pattern[bytes], data: bytes, first: int, last: int) -> int:
-    found = prefix.match(data, first, last)
-    assert found is not None  # it takes nothing, too
-    return found.end()
+    match = prefix.match(data, first, last)
+    assert match is not None  # it also matches nothing
+    return match.end()
 
 
 def _fault(data: bytes, first: int, at: int, form: TextForm) -> str:
-    """What is wrong where the quoting is no longer right, in a record that begins at `first`."""
+    """The reason why the quoting of a record that begins at `first` is broken at `at`."""
     quote, delimiter = form.quote.encode(), form.delimiter.encode()
     opens = at == first or data.endswith(delimiter, first, at)
     if data[at : at + 1] == quote:
