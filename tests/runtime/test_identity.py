@@ -54,8 +54,8 @@ def test_missing_and_unknown_pins_are_refused():
 def test_releases_of_packages_and_of_contracts_count(monkeypatch):
     conf = parse_conf(raw_conf(train={"model": SKLEARN}))
     before = ids(conf)
-    known = identity._release
-    monkeypatch.setattr(identity, "_release", lambda package: "9" if package == "scikit-learn" else known(package))
+    known = identity.installed_release
+    monkeypatch.setattr(identity, "installed_release", lambda package: "9" if package == "scikit-learn" else known(package))
     assert {job for job, id_ in ids(conf).items() if id_ != before[job]} == {"train", "overfit", "score"}
     monkeypatch.setattr(identity.hashing, "CONTRACT", 9)
     assert all(id_ != before[job] for job, id_ in ids(conf).items())

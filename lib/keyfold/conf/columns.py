@@ -17,16 +17,31 @@ _WITH_FORMAT = re.compile(r"(date|timestamp|timestamp_ntz)\((.+)\)")
 _FORMAT = re.compile(r"(yyyy|yy|MMMM|MMM|MM|M|dd|d|HH|H|hh|h|mm|m|ss|s|S{1,6}|a|XXX|XX|X|xxx|xx|x|Z|'[^']+'|[^A-Za-z'\[\]{}#]+)+")
 
 
+def known_type(text: str) -> str:
+    """The declared type; raises ValueError if it is unknown."""
+    match = _WITH_FORMAT.fullmatch(text)
+    if not match and not re.match(TYPES, text):
+        raise ValueError(f"has the type `{text}`, which is none of {', '.join(_EXAMPLES)}{suggestion(text, _EXAMPLES)}")
+    if match and not _is_format(match[1], match[2]):
+        example = "dd.MM.yyyy HH:mm:ss" if match[1] != "date" else "dd.MM.yyyy"
+        offset = " (an offset is for `timestamp` alone)" if match[1] != "timestamp" and has_offset(match[2]) else ""
+        raise ValueError(f"has the type `{text}`, whose format must be like {match[1]}({example}){offset}")
+    return text
+
+
+def _is_format(type_: str, text: str) -> bool:
+    letters = re.sub("'[^']*'", "", text)
+    is_whole_date = all(letter in letters for letter in "yMd")
+    return bool(_FORMAT.fullmatch(text)) and is_whole_date and not (type_ != "timestamp" and has_offset(text))
+
+
 class RenamedColumn(Section):
     """A column that has another name in the files."""
 
     origin: str = Field(alias="from", min_length=1, description="Name of the column in the files.", examples=["Customer ID"])
     type: str = Field(description="Type of the column, as in `data.columns`.", examples=["bigint"])
 
-    @field_validator("type")
-    @classmethod
-    def _known(cls, type_: str) -> str:
-        return known_type(type_)
+    _known = field_validator("type")(known_type)
 
 
 Columns = Mapping[str, str | RenamedColumn]
@@ -88,24 +103,6 @@ def _declared(name: str, column: str | RenamedColumn) -> DeclaredColumn:
     text, origin = (column.type, column.origin) if isinstance(column, RenamedColumn) else (column, name)
     match = _WITH_FORMAT.fullmatch(text)
     return DeclaredColumn(match[1] if match else text, match[2] if match else None, origin, text)
-
-
-def known_type(text: str) -> str:
-    """The declared type; raises ValueError if it is unknown."""
-    match = _WITH_FORMAT.fullmatch(text)
-    if not match and not re.match(TYPES, text):
-        raise ValueError(f"has the type `{text}`, which is none of {', '.join(_EXAMPLES)}{suggestion(text, _EXAMPLES)}")
-    if match and not _is_format(match[1], match[2]):
-        example = "dd.MM.yyyy HH:mm:ss" if match[1] != "date" else "dd.MM.yyyy"
-        offset = " (an offset is for `timestamp` alone)" if match[1] != "timestamp" and has_offset(match[2]) else ""
-        raise ValueError(f"has the type `{text}`, whose format must be like {match[1]}({example}){offset}")
-    return text
-
-
-def _is_format(type_: str, text: str) -> bool:
-    letters = re.sub("'[^']*'", "", text)
-    is_whole_date = all(letter in letters for letter in "yMd")
-    return bool(_FORMAT.fullmatch(text)) and is_whole_date and not (type_ != "timestamp" and has_offset(text))
 
 
 def checked_zone(zone: str | None) -> str | None:

@@ -65,10 +65,7 @@ class CsvOptions(Section):
             raise ValueError(f"must consist of ASCII characters other than line breaks (got {text!r})")
         return text
 
-    @field_validator("encoding")
-    @classmethod
-    def _known(cls, encoding: str) -> str:
-        return canonical_encoding(encoding)
+    _known = field_validator("encoding")(canonical_encoding)
 
     @model_validator(mode="after")
     def _characters_differ(self) -> "CsvOptions":

@@ -89,16 +89,12 @@ class Data(Section):
     )
 
     _known_types = field_validator("columns")(checked_columns)
+    _known_zone = field_validator("zone")(checked_zone)
 
     @property
     def types(self) -> dict[str, str]:
         """Spark types of the declared columns."""
         return column_types(self.columns)
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, zone: str | None) -> str | None:
-        return checked_zone(zone)
 
     @field_validator("key")
     @classmethod
@@ -108,26 +104,14 @@ class Data(Section):
         return key
 
     @model_validator(mode="after")
-    def _period_needs_time(self) -> "Data":
+    def _fits_together(self) -> "Data":
         if isinstance(self.period, str) and self.period != "all" and self.time is None:
             raise ValueError(f"period `{self.period}` needs `time`, the column with the date or time of each row")
-        return self
-
-    @model_validator(mode="after")
-    def _period_needs_files(self) -> "Data":
         files = isinstance(self.source, str) and not any(v.delta for v in self.versions)
         if isinstance(self.period, FilePeriod) and not files:
             raise ValueError("period `{from: file}` needs `source`, files whose names give the period")
-        return self
-
-    @model_validator(mode="after")
-    def _views_need_time(self) -> "Data":
         if self.views and self.time is None:
             raise ValueError("`views` need `time`, the column with the date or time of each row")
-        return self
-
-    @model_validator(mode="after")
-    def _versions_fit(self) -> "Data":
         if self.versions:
             check_versions(self)
         return self

@@ -185,11 +185,8 @@ def _faults(data: "Data") -> Iterator[str]:
     yield from (f"versions: the name `{name}` appears twice" for name in duplicates(names))
     for name in (name for name, column in data.columns.items() if not isinstance(column, str)):
         yield f"columns.{name}: `from` is not allowed with `versions`; if an older layout has another name, use {{renamed: …}}"
-    yield from (
-        f"columns: the name `{c}` is reserved for keyfold; rename the column"
-        for c in data.columns
-        if c == BRIDGED or c.startswith("keyfold_")
-    )
+    if BRIDGED in data.columns:
+        yield f"columns: the name `{BRIDGED}` is reserved for keyfold; rename the column"
     if last.columns or last.columns_from or last.weight != 1:
         yield f"versions: `{last.name}` is the last and so the current schema; it takes no columns, columns_from or weight"
     for number, version in enumerate(data.versions):

@@ -23,17 +23,8 @@ _MOST_DAYS = (2**63 - 1) // MICROS["day"]
 _UNITS = {"seconds": 1_000_000, "days": MICROS["day"]}
 # Hard cases of a logarithm: near 1, near sqrt(2) and sqrt(1/2), the smallest and the largest doubles.
 SAMPLES = [
-    1.0,
-    1 - 2**-53,
-    1 + 2**-52,
-    1 + 2**-21,
-    2**0.5,
-    1.4142135623730951 / 2,
-    10.0,
-    5e-324,
-    2.0**-1022,
-    1.7976931348623157e308,
-]
+    1.0, 1 - 2**-53, 1 + 2**-52, 1 + 2**-21, 2**0.5, 1.4142135623730951 / 2, 10.0, 5e-324, 2.0**-1022, 1.7976931348623157e308,
+]  # fmt: skip
 
 
 class Derived(OneOf):

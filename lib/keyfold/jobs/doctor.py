@@ -5,10 +5,10 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keyfold.core.packages import installed_release
 from keyfold.engine import session as sessions
 from keyfold.engine.home import home
 from keyfold.errors import DataError
@@ -26,10 +26,10 @@ _PACKAGES = ("pyspark", "delta-spark", "mlflow", "scikit-learn", "pandas", "pyar
 
 def environment_facts(spark: "SparkSession") -> Iterator[tuple[str, str]]:
     """Name and value of each fact, in the order of the output."""
-    yield "keyfold", _version("keyfold")
+    yield "keyfold", installed_release("keyfold") or "not installed"
     yield "python", f"{sys.version.split()[0]}  {sys.executable}"
     yield "java", _java(spark)
-    yield from ((package, _version(package)) for package in _PACKAGES)
+    yield from ((package, installed_release(package) or "not installed") for package in _PACKAGES)
     yield "master", spark.conf.get("spark.master", None) or "a Connect server"
     yield "cores", str(sessions.parallel_tasks(spark))
     yield "memory", f"{spark.conf.get('spark.driver.memory', '1g')} for the driver"
@@ -74,10 +74,3 @@ def _identity(batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]"
 def _java(spark: "SparkSession") -> str:
     properties = [f"java_method('java.lang.System', 'getProperty', 'java.{name}')" for name in ("version", "home")]
     return "  ".join(map(str, spark.range(1).selectExpr(*properties).first() or ()))
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from keyfold.core.packages import require_package
 from keyfold.core.section import OneOf, Section
 from keyfold.errors import ConfError
 from keyfold.features.matrix import Layout
@@ -123,10 +124,9 @@ class Torch(Section):
 
 def require_torch() -> Any:
     """The package torch; raises ConfError if it is not installed."""
-    try:
-        import torch
-    except ImportError:
-        raise ConfError("train.model.torch needs the package torch: ./spark-submit.sh setup torch installs it") from None
+    require_package("train.model.torch", "torch", "torch installs it")
+    import torch
+
     return torch
 
 

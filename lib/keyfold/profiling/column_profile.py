@@ -41,10 +41,9 @@ class ColumnProfile:
     present: int = 0  # values that are not missing
     words: int = 0
     can: set[str] = field(default_factory=lambda: {*TYPE_PATTERNS, "string", OTHER})
-    forms: dict[NumberFormat, str] = field(
-        default_factory=lambda: dict.fromkeys(NUMBER_FORMATS, "bigint")
-    )  # of text: types of numbers
-    dates: set[str] = field(default_factory=lambda: {*DATES})  # of text: forms of dates
+    # Of text: types of numbers by their format, and formats of dates.
+    forms: dict[NumberFormat, str] = field(default_factory=lambda: dict.fromkeys(NUMBER_FORMATS, "bigint"))
+    dates: set[str] = field(default_factory=lambda: {*DATES})
     sign: str | None = ""  # beside each number: $, %; None where there is none
     numbers: NumberFormat = PLAIN  # format of the numbers of the file
     distinct: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
@@ -153,25 +152,8 @@ class ColumnProfile:
 
 
 _MISSING = (
-    "NA",
-    "N/A",
-    "n/a",
-    "#N/A",
-    "NULL",
-    "null",
-    "Null",
-    "None",
-    "none",
-    "NaN",
-    "nan",
-    "?",
-    "-",
-    "--",
-    ".",
-    "\\N",
-    "missing",
-    "unknown",
-)
+    "NA", "N/A", "n/a", "#N/A", "NULL", "null", "Null", "None", "none", "NaN", "nan", "?", "-", "--", ".", "\\N", "missing", "unknown",
+)  # fmt: skip
 _NEVER_A_CATEGORY = ("NA", "N/A", "#N/A", "NULL", "NaN", "?", "\\N")  # if several columns have it
 
 

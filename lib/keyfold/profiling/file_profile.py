@@ -309,9 +309,8 @@ def _open(path: Path, encoding: str) -> IO[str]:
     return io.TextIOWrapper(io.BufferedReader(pa.input_stream(path)), encoding, newline="")
 
 
-_ONLY_WINDOWS = re.compile(
-    rb"[\x80\x82-\x8c\x8e\x91-\x9c\x9e\x9f]"
-)  # € and typographic quotes of Windows-1252, which Latin-1 lacks
+# € and typographic quotes of Windows-1252, which Latin-1 lacks.
+_ONLY_WINDOWS = re.compile(rb"[\x80\x82-\x8c\x8e\x91-\x9c\x9e\x9f]")
 
 
 def _garbled(path: str, encoding: str) -> str | None:

@@ -7,11 +7,11 @@ that is added later; `EXCLUSIONS` lists the fields that do not count, with the r
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold.core import hashing
 from keyfold.core.digests import digest
+from keyfold.core.packages import installed_release
 from keyfold.errors import PromiseError
 from keyfold.imaging import pixels
 
@@ -184,16 +184,8 @@ def run_identity(conf: "Conf", job: str, pinned: Mapping[str, Any]) -> str:
     reads = JOBS[job]
     if wrong := reads.pins ^ pinned.keys():
         raise PromiseError(f"the identity of `{job}` needs {', '.join(sorted(reads.pins))}: look at {', '.join(sorted(wrong))}")
-    releases = {name: release for name in reads.packages(conf) if (release := _release(name))}
+    releases = {name: release for name in reads.packages(conf) if (release := installed_release(name))}
     # Not sorted: the order of features is the order of a model's columns.
     parts = json.dumps(conf_parts(conf, job), ensure_ascii=True, allow_nan=False)
     versions = [hashing.CONTRACT, reads.version, releases, pixels.PIXELS_VERSION if "pillow" in releases else None]
     return digest({"job": job, "name": conf.name, "versions": versions, "conf": parts, "pinned": dict(pinned)})
-
-
-@cache
-def _release(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

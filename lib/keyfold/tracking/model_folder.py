@@ -3,18 +3,14 @@
 import logging
 import shutil
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from keyfold.conf import yaml
 from keyfold.core.digests import folder_digest
+from keyfold.core.packages import installed_release
 from keyfold.errors import PromiseError
 from keyfold.tracking.connection import existing_client, without_long_retries
 from keyfold.tracking.tags import MANIFEST, MODEL_DIGEST
-
-if TYPE_CHECKING:
-    pass
 
 META = "registered_model_meta"  # file with name and version that MLflow adds when it downloads a model
 LATER = {META, "__pycache__"}  # added to a folder later, by MLflow and by Python when it imports `code` from a local store
@@ -66,14 +62,8 @@ def package_differences(folder: Path) -> list[str]:
         return ["requirements.txt is missing, or names no release of a package, so they cannot be compared"]
     unnamed = [f"{name}, of which no release is named" for name, equals, _ in required if not equals]
     named = [(name.strip(), release.strip()) for name, equals, release in required if equals]
-    return [f"{name} {_release(name)}, not {release}" for name, release in named if _release(name) != release] + unnamed
-
-
-def _release(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "missing"
+    installed = {name: installed_release(name) or "missing" for name, _ in named}
+    return [f"{name} {installed[name]}, not {release}" for name, release in named if installed[name] != release] + unnamed
 
 
 def check_from_inside(data: Path) -> None:

@@ -1,6 +1,5 @@
 """Training of a network: features are written once as files, ranks train on them, and the trained network is returned."""
 
-import importlib.util
 import math
 import os
 import time
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keyfold.core.packages import require_package
 from keyfold.engine.home import home
 from keyfold.errors import ConfError
 from keyfold.features.matrix import Layout
@@ -19,7 +19,6 @@ from keyfold.training.context import TrainingContext
 from keyfold.training.example_files import NETWORK_FOLDS, training_data
 from keyfold.training.rank_task import RankTask
 from keyfold.training.streams import AHEAD, shuffle_rows, uneven_ranks
-from keyfold.training.tensorboard import check_tensorboard
 from keyfold.training.warm_start import find_start, start_tensors
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def check_network(conf: "Conf") -> None:
             raise ConfError(f"{option} trains the model several times, which only scikit-learn models support; leave it out")
     _check_ranks(conf.train.ranks, conf.train.model.torch)
     if conf.train.tensorboard:
-        check_tensorboard()
+        require_package("train.tensorboard", "tensorboard", "torch installs it")
 
 
 def _check_ranks(ranks: int, conf: Torch) -> None:
@@ -60,8 +59,8 @@ def _check_ranks(ranks: int, conf: Torch) -> None:
         raise ConfError(
             f"train.model.torch.loop.accumulate must divide the {STREAMS // ranks} streams of a process (got {conf.loop.accumulate})"
         )
-    if ranks > 1 and not importlib.util.find_spec("horovod"):
-        raise ConfError("train.ranks needs the package horovod: ./spark-submit.sh setup horovod builds it, in some minutes")
+    if ranks > 1:
+        require_package("train.ranks", "horovod", "horovod builds it, in some minutes")
 
 
 def train_network(context: TrainingContext, conf: Torch) -> "tuple[Network, list[EpochMetrics]]":

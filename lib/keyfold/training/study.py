@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from keyfold.conf.tune import Range, Tune
 from keyfold.core.digests import canonical_json
-from keyfold.errors import ConfError, DataError
+from keyfold.core.packages import require_package
+from keyfold.errors import DataError
 from keyfold.evaluation.metrics import METRICS
 from keyfold.tracking.trials import Trial
 
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
 
 def require_optuna() -> Any:
     """The package optuna (ConfError if it is not installed)."""
-    try:
-        import optuna
-    except ImportError:
-        raise ConfError("train.tune needs the package optuna: ./spark-submit.sh setup tune installs it") from None
+    require_package("train.tune", "optuna", "tune installs it")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

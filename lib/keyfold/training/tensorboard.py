@@ -1,23 +1,14 @@
 """TensorBoard output of a training: losses, and histograms of the parameters, by step."""
 
-import importlib.util
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keyfold.errors import ConfError
-
 if TYPE_CHECKING:
     from torch import nn
 
     from keyfold.training.loop import EpochMetrics
-
-
-def check_tensorboard() -> None:
-    """Raises ConfError if the package tensorboard is not installed."""
-    if not importlib.util.find_spec("tensorboard"):
-        raise ConfError("train.tensorboard needs the package tensorboard: ./spark-submit.sh setup torch installs it")
 
 
 def tensorboard_writer(

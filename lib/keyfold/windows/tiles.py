@@ -6,7 +6,7 @@ the frame. Deviations are merged as in Chan, Golub and LeVeque (1983).
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -98,28 +98,12 @@ def _counted(x: Doubles, missing: float = 0.0) -> Doubles:
     return np.stack([valid.astype(np.float64), np.where(valid, x, missing)])
 
 
-def _low(x: Doubles) -> Doubles:
-    return _counted(x, np.inf)
-
-
-def _high(x: Doubles) -> Doubles:
-    return _counted(x, -np.inf)
-
-
 def _moments(x: Doubles) -> Doubles:
     return np.concatenate([_counted(x), np.zeros((1, len(x)))])
 
 
-def _added(a: Doubles, b: Doubles) -> Doubles:
-    return a + b
-
-
-def _least(a: Doubles, b: Doubles) -> Doubles:
-    return np.stack([a[0] + b[0], np.minimum(a[1], b[1])])
-
-
-def _greatest(a: Doubles, b: Doubles) -> Doubles:
-    return np.stack([a[0] + b[0], np.maximum(a[1], b[1])])
+def _counting(choose: Merge) -> Merge:
+    return lambda a, b: np.stack([a[0] + b[0], choose(a[1], b[1])])
 
 
 def _spread(a: Doubles, b: Doubles) -> Doubles:
@@ -131,9 +115,9 @@ def _spread(a: Doubles, b: Doubles) -> Doubles:
 
 
 _SUMS: dict[str, tuple[Callable[[Doubles], Doubles], Merge]] = {
-    **dict.fromkeys(("count", "sum", "mean", "share"), (_counted, _added)),
-    "min": (_low, _least),
-    "max": (_high, _greatest),
+    **dict.fromkeys(("count", "sum", "mean", "share"), (_counted, np.add)),
+    "min": (partial(_counted, missing=np.inf), _counting(np.minimum)),
+    "max": (partial(_counted, missing=-np.inf), _counting(np.maximum)),
     "std": (_moments, _spread),
 }
 TAKES = tuple(_SUMS)

@@ -1,10 +1,10 @@
 """The section `train.model.torch.network`. Networks are built from the layout of the features; torch is imported only then."""
 
-import importlib.util
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from keyfold.core.packages import require_package
 from keyfold.core.section import OneOf, Section
 from keyfold.errors import ConfError, suggestion
 from keyfold.features.matrix import Layout
@@ -100,8 +100,8 @@ class ImageConf(Section):
         if shape is None or (self.net == "resnet50" and shape[2] != 3):
             required = "a colour image" if shape else "of kind image"
             raise ConfError(f"image.feature must be {required} (got `{self.feature}`)")
-        if self.net == "resnet50" and not importlib.util.find_spec("torchvision"):
-            raise ConfError("image.net: resnet50 needs the package torchvision: ./spark-submit.sh setup torch installs it")
+        if self.net == "resnet50":
+            require_package("image.net: resnet50", "torchvision", "torch installs it")
         return self.feature, ResNet50(shape) if self.net == "resnet50" else Picture(shape, self.channels)
 
 
