@@ -11,14 +11,17 @@ from keyfold.secrets import redacted
 
 
 def _job(
-    group: str, work: str, summary: str, flags: Mapping[str, str] | None = None, *, reads_source: bool = False
+    group: str, work: str, summary: str, flags: Mapping[str, str] | None = None, *, reads_source: bool = False,
+    tracked: bool = False,
 ) -> Command:  # fmt: skip
     """A job that calls `work` (module:function) with the run, and with each of `flags` (name: help) as a keyword argument.
 
-    `reads_source`: whether the files of data.source must exist.
+    `reads_source`: whether the files of data.source must exist; `tracked`: whether it needs MLflow.
     """
     flags = flags or {}
-    return Command(group, summary, partial(_run, work, flags), partial(_add_options, flags), partial(_check, reads_source))
+    return Command(
+        group, summary, partial(_run, work, flags, tracked), partial(_add_options, flags), partial(_check, reads_source)
+    )
 
 
 def _add_options(flags: Mapping[str, str], parser: argparse.ArgumentParser) -> None:
@@ -43,14 +46,17 @@ def _check(reads_source: bool, options: argparse.Namespace) -> None:
     check_inputs(conf, reads_source=reads_source)
 
 
-def _run(work: str, flags: Iterable[str], options: argparse.Namespace) -> None:
+def _run(work: str, flags: Iterable[str], tracked: bool, options: argparse.Namespace) -> None:
     from keyfold.conf.use_case import load_conf
 
     conf = load_conf(options.conf, options.overrides)  # a faulty conf is refused before the seconds of the next imports
     from keyfold.engine.session import session
     from keyfold.runtime.run import Run
+    from keyfold.tracking.connection import open_in_background
 
     period = checked_period(conf, options.period)
+    if tracked:
+        open_in_background()  # beside the start of the session
     run = Run(conf, session(f"keyfold {conf.name}"), period)
     try:
         resolve_name(work)(run, **{name: getattr(options, name) for name in (f.replace("-", "_") for f in flags)})
@@ -78,16 +84,19 @@ CONF_JOBS = {
     "train": _job(
         "Models", "keyfold.jobs.pipeline:train_or_memorize",
         "Train a model, measure and register it; make it the champion if it clears the bar.", {"overfit-one-batch": _OVERFIT},
+        tracked=True,
     ),
     "embeddings": _job(
-        "Models", "keyfold.jobs.embeddings:write_embeddings", "Write the embedding vectors of the champion's network into a table."
+        "Models", "keyfold.jobs.embeddings:write_embeddings", "Write the embedding vectors of the champion's network into a table.",
+        tracked=True,
     ),
     "score": _job(
         "Predictions", "keyfold.scoring.job:score", "Score every key of a period with the champion, in one commit.",
-        {"strict": _STRICT},
+        {"strict": _STRICT}, tracked=True,
     ),
     "pipeline": _job(
-        "Predictions", "keyfold.jobs.pipeline:run_pipeline", "Ingest, train and score in one session.", reads_source=True
+        "Predictions", "keyfold.jobs.pipeline:run_pipeline", "Ingest, train and score in one session.", reads_source=True,
+        tracked=True,
     ),
     "ledger": _job(
         "Operations", "keyfold.jobs.rebuild_ledger:rebuild_ledger",

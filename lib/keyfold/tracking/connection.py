@@ -6,8 +6,9 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,22 +19,53 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_opening: list[Thread] = []
+
+
+def open_in_background() -> None:
+    """Imports MLflow and opens the store in keyfold's home in a thread, which `client` waits for; errors are left to `client`."""
+    _configure()
+    _opening.append(Thread(target=_open_store, args=(_local_uri(),)))
+    _opening[-1].start()
+
+
+def _open_store(local: str) -> None:
+    with suppress(Exception):
+        import mlflow
+
+        if not _is_configured():
+            with _lock():
+                mlflow.MlflowClient(local, local).search_registered_models(max_results=1)
 
 
 def client() -> "MlflowClient":
     """A client of the configured MLflow, else of the one in keyfold's home, which is created on first use."""
+    while _opening:
+        _opening.pop().join()
+    _configure()
+    import mlflow
+
+    mlflow.utils.logging_utils.disable_logging()
+    if not _is_configured():
+        mlflow.set_tracking_uri(_local_uri())
+    return mlflow.MlflowClient()
+
+
+def _configure() -> None:
+    """Settings that MLflow reads when it is imported."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a tracking server's address may hold a password
     for message in (".*input example.*", "IProgress not found.*"):
         warnings.filterwarnings("ignore", message=message)
+
+
+def _is_configured() -> bool:
+    """Whether the environment or the program names a store."""
     import mlflow
 
-    mlflow.utils.logging_utils.disable_logging()
-    if "MLFLOW_TRACKING_URI" not in os.environ and not mlflow.tracking._tracking_service.utils.is_tracking_uri_set():
-        mlflow.set_tracking_uri(_local_uri())
-    return mlflow.MlflowClient()
+    return "MLFLOW_TRACKING_URI" in os.environ or mlflow.tracking._tracking_service.utils.is_tracking_uri_set()
 
 
 def _local_uri() -> str:
@@ -44,14 +76,20 @@ def use_experiment(name: str) -> str:
     """Makes an experiment the active one, which is created on first use; its id."""
     import mlflow
 
-    home().mkdir(parents=True, exist_ok=True)
-    # Two processes that create the same SQLite file at once would both try to create its tables.
-    with (home() / ".mlflow.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with _lock():
         local = mlflow.get_tracking_uri() == _local_uri()
         if mlflow.get_experiment_by_name(name) is None:
             mlflow.create_experiment(name, str(home() / "artifacts") if local else None)
     return str(mlflow.set_experiment(name).experiment_id)
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    """Two processes that create the same SQLite file at once would both try to create its tables."""
+    home().mkdir(parents=True, exist_ok=True)
+    with (home() / ".mlflow.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def existing_client() -> "MlflowClient":
