@@ -1,180 +1,186 @@
-"""The whole pipeline by ./spark-submit.sh, step by step; then scoring alone beside its floors, in one session.
+"""The whole pipeline, from a CSV file of customer-months to committed predictions, by keyfold and (`--peers`) by hand.
 
-The rows are customer-months of the generated company; the driver has 4 GB. Memory is what the processes of the pipeline
-hold together, a page that several of them share counted once, looked at twice a second. It is read from /proc, so Linux alone tells it.
+Every case is a process of its own, started anew, with a fresh state folder. The peers do the same work: see `peers/`, which also says what
+they leave out. `--engines` names keyfold's engines to run. Memory is what the processes of a case hold together, a page that several of
+them share counted once, looked at twice a second; it is read from /proc, so Linux alone tells it.
 """
 
 import json
 import os
+import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-import pyarrow as pa
-
-from common import arguments, machine, records, run_cases, show
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from common import arguments, machine
 
 ROOT = Path(__file__).resolve().parents[2]
-CONF, MEMORY = ROOT / "conf" / "churn.yaml", "4g"
+CONF, PEERS = ROOT / "conf" / "churn.yaml", Path(__file__).parent / "peers"
+MEMORY = "4g"  # of Spark's driver
 
 
 class Measured(NamedTuple):
-    """One run of the pipeline."""
+    """One run of a case: seconds, memory in GB by kind of process, the ROC AUC on its test fold, and seconds by step."""
 
-    steps: dict[str, float]
-    rows: dict[str, int]
-    memory: dict[str, float]
-
-
-def overrides(rows: int) -> list[str]:
-    """So many customers that they have about `rows` months together."""
-    from keyfold.conf.use_case import load_conf
-    from keyfold.generators.telecom import TELECOM_BLOCK
-
-    source = load_conf(CONF).data.source
-    a_customer = sum(source.block(n, TELECOM_BLOCK).num_rows for n in range(20)) / 20 / TELECOM_BLOCK
-    return [f"data.source.customers={max(1, round(rows / a_customer))}"]
+    seconds: float
+    memory: Mapping[str, float]
+    roc_auc: float
+    steps: Mapping[str, float]
 
 
-def pipeline(settings: list[str], home: Path) -> Measured:
-    """As a user runs it: the seconds from the shell's start to its end, and in between those that the ledger tells."""
-    home.mkdir(parents=True)
-    words = [word for setting in settings for word in ("--set", setting)]
-    command = [str(ROOT / "spark-submit.sh"), "pipeline", str(CONF), *words, "--", "--driver-memory", MEMORY]
+def write_csv(rows: int, file: Path) -> int:
+    """Writes about `rows` customer-months; their number."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    from keyfold.generators.telecom import TELECOM_BLOCK, Telecom
+
+    source, written, number = Telecom(generator="telecom", customers=2**40), 0, 0
+    with csv.CSVWriter(file, source.block(0, 1).schema) as writer:
+        while written < rows:
+            block = source.block(number, TELECOM_BLOCK)
+            writer.write_table(pa.Table.from_batches([block]))
+            written, number = written + block.num_rows, number + 1
+    return written
+
+
+def write_conf(source: Path, file: Path) -> None:
+    """The example conf with the CSV file as its source."""
+    import yaml
+
+    from keyfold.generators.telecom import Telecom
+
+    conf = yaml.safe_load(CONF.read_text("utf-8"))
+    conf["data"] |= {"source": str(source), "columns": dict(Telecom.types)}
+    file.write_text(yaml.safe_dump(conf), "utf-8")
+
+
+def commands(options_engines: Sequence[str], conf: Path, csv: Path, *, peers: bool) -> dict[str, list[str]]:
+    """The command of each case; `{folder}` stands for its state folder."""
+    shell = [str(ROOT / "spark-submit.sh"), "pipeline", str(conf)]
+    memory = ["--", "--driver-memory", MEMORY]
+    cases = {}
+    for engine in options_engines:
+        cases[f"keyfold, {engine}"] = [*shell, "--engine", engine] if engine == "embedded" else [*shell, *memory]
+    if peers:
+        cases["Polars by hand"] = [sys.executable, str(PEERS / "polars_by_hand.py"), str(csv), "{folder}"]
+        cases["PySpark by hand"] = [*spark_submit(), str(PEERS / "pyspark_by_hand.py"), str(csv), "{folder}"]
+    return cases
+
+
+def spark_submit() -> list[str]:
+    """spark-submit with Delta, as its documentation says, and the memory that keyfold gets."""
+    from keyfold.engine.session import delta_package
+
+    jars = Path(sys.prefix, "delta-jars")
+    delta = ["--jars", ",".join(jars.read_text("utf-8").split())] if jars.is_file() else ["--packages", delta_package()]
+    settings = {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.shuffle.partitions": str(os.cpu_count()), "spark.log.level": "ERROR",
+    }  # fmt: skip
+    options = [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
+    submit = str(Path(sys.executable).parent / "spark-submit")
+    return [submit, "--master", f"local[{os.cpu_count()}]", "--driver-memory", MEMORY, *delta, *options]
+
+
+def run_case(command: Sequence[str], folder: Path) -> Measured:
+    """Runs a case in a fresh folder; exits if it fails."""
+    folder.mkdir(parents=True)
+    output = folder.parent / f"{folder.name}.log"
     start = time.time()
-    with (home.parent / "said").open("w+") as said:
-        process = subprocess.Popen(command, env=os.environ | {"KEYFOLD_HOME": str(home)}, stdout=said, stderr=said)
-        memory = watched(process)
-        if process.wait():
-            said.seek(0)
-            sys.exit(f"the pipeline failed:\n{said.read()}")
-    return told(home, start, time.time(), memory)
+    with output.open("w") as log:
+        environment = os.environ | {"KEYFOLD_HOME": str(folder), "PYSPARK_PYTHON": sys.executable}
+        words = [word.replace("{folder}", str(folder)) for word in command]
+        process = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
+        memory = watch_memory(process)
+    seconds, text = time.time() - start, output.read_text("utf-8")
+    if process.returncode:
+        sys.exit(f"{words[0]} failed:\n{text}")
+    roc_auc = re.search(r"roc_auc[^0-9]*([0-9.]+)|ROC AUC[^0-9]*([0-9.]+)", text)
+    steps = {f"{job} {step}": float(took) for job, step, took in re.findall(r"(?m)^(\w+) +(\w+) .*? ([0-9.]+) s$", text)}
+    return Measured(seconds, memory, float(next(filter(None, roc_auc.groups()))) if roc_auc else float("nan"), steps)
 
 
-def told(home: Path, start: float, end: float, memory: dict[str, float]) -> Measured:
-    """What the ledger knows, between what it does not."""
-    from deltalake import DeltaTable
-
-    jobs = DeltaTable(str(home / "tables" / "keyfold" / "runs")).to_pyarrow_table().sort_by("started_at").to_pylist()
-    steps = {"whole": end - start, "start-up": jobs[0]["started_at"].timestamp() - start}
-    steps |= {f"{job['job']}: {name}": seconds for job in jobs for name, seconds in job["steps"]}
-    steps["all else"] = 2 * steps["whole"] - sum(steps.values())
-    return Measured(steps, {job["job"]: job["rows_read"] for job in jobs}, memory)
-
-
-def watched(process: "subprocess.Popen[bytes]") -> dict[str, float]:
+def watch_memory(process: "subprocess.Popen[bytes]") -> dict[str, float]:
     """Waits for a process; the most gigabytes that it and its children held, by kind and in all."""
     most: dict[str, float] = {}
     while process.poll() is None:
-        now = held(family(process.pid))
+        now = memory_of(family(process.pid))
         most = {kind: max(most.get(kind, 0.0), now.get(kind, 0.0)) for kind in most | now}
         time.sleep(0.5)
     return most
 
 
 def family(pid: int) -> Iterator[int]:
-    """A process and all that came of it."""
+    """A process and its descendants."""
     yield pid
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in read(children).split():
             yield from family(int(child))
 
 
-def held(pids: Iterable[int]) -> dict[str, float]:
+def memory_of(pids: Iterable[int]) -> dict[str, float]:
     """Gigabytes by kind of process, each page shared out among those that share it."""
-    found = {"all": 0.0}
+    sizes = {"all": 0.0}
     for pid in pids:
         kind = "JVM" if read(Path(f"/proc/{pid}/comm")).strip() == "java" else "Python"
         pages = [line.split()[1] for line in read(Path(f"/proc/{pid}/smaps_rollup")).splitlines() if line.startswith("Pss:")]
         size = sum(map(int, pages)) / 2**20
-        found |= {kind: found.get(kind, 0.0) + size, "all": found["all"] + size}
-    return found
+        sizes |= {kind: sizes.get(kind, 0.0) + size, "all": sizes["all"] + size}
+    return sizes
 
 
 def read(path: Path) -> str:
-    """The text of a file that may be gone by now."""
+    """The text of a file; empty if it is gone."""
     try:
         return path.read_text()
     except OSError:
         return ""
 
 
-def scoring(settings: list[str], home: Path) -> dict[str, Callable[[], object]]:
-    """Cases on all months of the table, whose rows are in one partition a month as the pipeline left them."""
-    from keyfold.conf.use_case import load_conf
-    from keyfold.core.sql import col
-    from keyfold.dataset.labelled_rows import folds_of
-    from keyfold.engine import session
-    from keyfold.models import predictor
-    from keyfold.models.model import Model
-    from keyfold.runtime.run import Run
-    from keyfold.scoring import job as score
-    from keyfold.tracking import registry
-
-    os.environ["KEYFOLD_HOME"] = str(home)
-    run = Run(load_conf(CONF, settings), session.session("bench pipeline"))
-    version = registry.find_version(f"models:/{run.conf.name}@{registry.CHAMPION}")
-    folder = registry.fetch_model(version, home.parent / "model")
-    model, packed = Model.load(folder), predictor.pack_folder(folder)
-    rows = run.rows.read()
-    taken = rows.select(*map(col, [*run.conf.data.key, *model.spec.inputs]))
-    folded = folds_of(run).add(taken, "fold")
-    scored = score._answered(run, model, version, packed, rows)
-
-    def delta(frame: "DataFrame") -> object:
-        return frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true").save(str(home.parent / "written"))
-
-    return {
-        "scan": lambda: noop(taken),
-        "scan, fold": lambda: noop(folded),
-        "scan, fold, identity mapInArrow": lambda: noop(folded.mapInArrow(identity, folded.schema)),
-        "scan, fold, answer": lambda: noop(scored),
-        "scan, Delta write": lambda: delta(taken),
-        "scan, fold, answer, Delta write": lambda: delta(scored),
-    }
-
-
-def identity(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-    """What a Python step costs that does nothing."""
-    yield from batches
-
-
-def noop(frame: "DataFrame") -> None:
-    """Computes all rows and drops them."""
-    frame.write.format("noop").mode("overwrite").save()
+def show(runs: Mapping[str, Sequence[Measured]], rows: int) -> None:
+    """A table of the cases, and the seconds of keyfold's steps."""
+    print(f"{rows:,} rows, CSV to committed predictions\n{', '.join(f'{k} {v}' for k, v in machine().items())}\n")
+    medians = {case: statistics.median(run.seconds for run in measured) for case, measured in runs.items()}
+    peers = [case for case in medians if "by hand" in case]
+    print(
+        f"{'case':<20} {'median s':>9} {'most GB':>8} {'ROC AUC':>8}  "
+        + "  ".join(f"of {peer}" for peer in peers)
+        + "  every run"
+    )
+    for case, measured in runs.items():
+        ratios = "  ".join(f"{medians[case] / medians[peer]:>{len(peer) + 3}.2f}" for peer in peers)
+        every, most = " ".join(f"{run.seconds:.1f}" for run in measured), max(run.memory["all"] for run in measured)
+        print(f"{case:<20} {medians[case]:>9.1f} {most:>8.2f} {measured[-1].roc_auc:>8.4f}  {ratios}  {every}")
+    for case, measured in runs.items():
+        if measured[-1].steps:
+            print(f"\n{case}: " + ", ".join(f"{step} {seconds:.1f}" for step, seconds in measured[-1].steps.items()))
 
 
 def main() -> None:
-    """The pipeline as often as asked for, then the scoring of what its last run left."""
+    """Runs the cases in turns."""
     parser = arguments(__doc__, rows=1_000_000)
-    parser.add_argument("--pipelines", type=int, default=1, help="how often the whole pipeline runs (default 1)")
+    parser.add_argument("--peers", action="store_true", help="also run the same work by hand, with Polars and with PySpark")
+    parser.add_argument("--engines", nargs="*", default=["spark"], help="keyfold's engines (default: spark)")
     options = parser.parse_args()
-    settings = overrides(options.rows)
     with tempfile.TemporaryDirectory() as folder:
-        runs = [pipeline(settings, Path(folder, str(n), "state")) for n in range(options.pipelines)]
-        rows = runs[0].rows["ingest"]
-        steps = {name: [run.steps[name] for run in runs] for name in runs[0].steps}
-        memory = {kind: round(max(run.memory[kind] for run in runs), 2) for kind in runs[0].memory}
-        whole = records(steps, rows, None, None)
-        show(f"The pipeline within {MEMORY} of driver memory", whole)
-        print("most memory in GB at once: " + ", ".join(f"{kind} {size}" for kind, size in memory.items()) + "\n")
-        alone = run_cases(
-            "Scoring alone, all months",
-            scoring(settings, Path(folder, str(options.pipelines - 1), "state")),
-            floor="scan",
-            peer="scan, fold, identity mapInArrow",
-            repeats=options.repeats,
-            rows=rows,
-        )
+        csv, conf = Path(folder, "churn.csv"), Path(folder, "churn.yaml")
+        rows = write_csv(options.rows, csv)
+        write_conf(csv, conf)
+        cases = commands(options.engines, conf, csv, peers=options.peers)
+        runs: dict[str, list[Measured]] = {case: [] for case in cases}
+        for turn in range(options.repeats):
+            for number, (case, command) in enumerate(cases.items()):
+                runs[case].append(run_case(command, Path(folder, f"{turn}-{number}")))
+        show(runs, rows)
     if options.json:
-        found = machine() | {"memory": memory, "pipeline": whole, "scoring": alone}
+        found = machine() | {"rows": rows, "runs": {case: [run._asdict() for run in measured] for case, measured in runs.items()}}
         options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
