@@ -1,6 +1,7 @@
 """Metrics and their intervals against scikit-learn, and laws that they keep."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,14 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keyfold.evaluation.intervals import Metric
-from keyfold.evaluation.metrics import (
-    METRICS,
-    classification_metrics,
-    metric_differences,
-    metric_heading,
-    names_for,
-    regression_metrics,
-)
+from keyfold.evaluation.metrics import METRICS, measure_predictions, metric_differences, metric_heading, names_for
+
+classification_metrics, regression_metrics = (partial(measure_predictions, classes=classes) for classes in (True, False))
 
 ORACLES = {
     "roc_auc": oracle.roc_auc_score,
@@ -193,12 +189,12 @@ def test_constant_target_has_no_r2():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"y": [0, 2], "p": [0.1, 0.2]}, "must be booleans"),
-        ({"y": [0, 1], "p": [0.1, 1.2]}, "from 0 to 1"),
-        ({"y": [0, 1], "p": [-0.1, 0.2]}, "from 0 to 1"),
-        ({"y": [0, 1], "p": [0.1, math.nan]}, "predictions .* one finite number per row"),
-        ({"y": [0, 1], "p": [0.1]}, "2 in all"),
-        ({"y": [0, 1], "p": [0.1, 0.2], "weight": [1, -1]}, "weight .* 0 or more"),
+        ({"y": [0, 2], "predicted": [0.1, 0.2]}, "must be booleans"),
+        ({"y": [0, 1], "predicted": [0.1, 1.2]}, "from 0 to 1"),
+        ({"y": [0, 1], "predicted": [-0.1, 0.2]}, "from 0 to 1"),
+        ({"y": [0, 1], "predicted": [0.1, math.nan]}, "predictions .* one finite number per row"),
+        ({"y": [0, 1], "predicted": [0.1]}, "2 in all"),
+        ({"y": [0, 1], "predicted": [0.1, 0.2], "weight": [1, -1]}, "weight .* 0 or more"),
     ],
 )
 def test_bad_input_is_refused(arguments, message):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from keyfold.evaluation.metrics import classification_metrics, regression_metrics
+from keyfold.evaluation.metrics import measure_predictions
 from keyfold.evaluation.slices import MISSING, OTHERS, slice_metrics
 
 
@@ -22,7 +22,7 @@ def test_slices_add_up_and_stand_by_size():
     assert sizes[:3] == sorted(sizes[:3], reverse=True)
     assert sum(sizes) == 2000
     a = groups == "a"
-    assert result["a"].metrics == classification_metrics(y[a], p[a], order=order[a], replicates=5)
+    assert result["a"].metrics == measure_predictions(y[a], p[a], classes=True, order=order[a], replicates=5)
 
 
 def test_slices_pool_only_what_is_left():
@@ -34,5 +34,5 @@ def test_slices_pool_only_what_is_left():
 
 
 def test_slices_of_a_regression():
-    result = slice_metrics([1.5, 2, 3], [1, 2, 3], [7, 7, 8], measure=regression_metrics)
+    result = slice_metrics([1.5, 2, 3], [1, 2, 3], [7, 7, 8], classes=False)
     assert result["7"].metrics["mae"].value == 0.25

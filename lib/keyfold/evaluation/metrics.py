@@ -160,61 +160,34 @@ def metric_heading(name: str) -> str:
     return f"{metric_label(name)} {'↑' if METRICS[name].higher_is_better else '↓'}" if name in METRICS else name
 
 
-def classification_metrics(
-    y: ArrayLike,
-    p: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    order: ArrayLike | None = None,
-    replicates: int = 200,
-    seed: int = 0,
-) -> dict[str, Metric]:
-    """The metrics of probabilities with their intervals, by name.
+def measure_predictions(
+    y: ArrayLike, predicted: ArrayLike, *, classes: bool, weight: ArrayLike | None = None, order: ArrayLike | None = None,
+    replicates: int = 200, seed: int = 0,
+) -> dict[str, Metric]:  # fmt: skip
+    """The metrics of probabilities (`classes`) or of predicted numbers, with their intervals, by name.
 
-    y: n booleans or 0/1; p: n probabilities of the positive class; weight: n numbers >= 0.
+    y: n booleans or 0/1 for classes, else n finite numbers; predicted: n probabilities of the positive class, or n finite numbers;
+    weight: n numbers >= 0.
     order: n integers, one per row; with them, the result has the same bits for any order of the rows.
     The AUCs are NaN if a class is missing. Rows with equal p are ranked equally, so ties are not broken by chance.
     Raises ValueError for different lengths, NaN, or values out of range.
     """
-    truth, probability, weights = _sample("classification", y, p, weight, order)
-    return bootstrap_intervals(_measure_classes(truth, probability), weights, replicates, seed)
-
-
-def regression_metrics(
-    y: ArrayLike,
-    prediction: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    order: ArrayLike | None = None,
-    replicates: int = 200,
-    seed: int = 0,
-) -> dict[str, Metric]:
-    """The metrics of predicted numbers with their intervals, by name.
-
-    y, prediction: n finite numbers. `weight`, `order` and errors as in `classification_metrics`.
-    """
-    truth, predicted, weights = _sample("regression", y, prediction, weight, order)
-    return bootstrap_intervals(_measure_numbers(truth, predicted), weights, replicates, seed)
+    caller = "classification" if classes else "regression"
+    truth, numbers, weights = _sample(caller, y, predicted, weight, order)
+    return bootstrap_intervals(_measure(truth, numbers, classes=classes), weights, replicates, seed)
 
 
 def metric_differences(
-    y: ArrayLike,
-    first: ArrayLike,
-    second: ArrayLike,
-    *,
-    order: ArrayLike | None = None,
-    classes: bool = True,
-    replicates: int = 200,
-    seed: int = 0,
-) -> dict[str, Metric]:
+    y: ArrayLike, first: ArrayLike, second: ArrayLike, *, classes: bool = True, order: ArrayLike | None = None,
+    replicates: int = 200, seed: int = 0,
+) -> dict[str, Metric]:  # fmt: skip
     """Each metric of the first n predictions minus that of the second, with paired bootstrap intervals.
 
     Each replicate measures both on the same draw of rows, so that rows which are easy or hard for both do not widen the interval.
-    classes: predictions are probabilities, as in `classification_metrics`; else numbers, as in `regression_metrics`.
+    classes: predictions are probabilities, else numbers, as in `measure_predictions`.
     """
     truth, one, other, weights = _sample("difference", y, first, None, order, second)
-    measure_of = _measure_classes if classes else _measure_numbers
-    measure_one, measure_other = measure_of(truth, one), measure_of(truth, other)
+    measure_one, measure_other = (_measure(truth, numbers, classes=classes) for numbers in (one, other))
 
     def difference(weight: Doubles) -> dict[str, float]:
         subtrahend = measure_other(weight)
@@ -223,21 +196,12 @@ def metric_differences(
     return bootstrap_intervals(difference, weights, replicates, seed)
 
 
-def _measure_classes(truth: Doubles, probability: Doubles) -> Callable[[Doubles], dict[str, float]]:
-    """A function that returns the metrics of probabilities for weights of the rows."""
-    if np.any((truth != 0) & (truth != 1)):
-        raise ValueError("The y of classification must be booleans, or 0 and 1.")
-    if np.any((probability < 0) | (probability > 1)):
-        raise ValueError("The p of classification must be from 0 to 1.")
-    return _measure(truth, probability, classes=True)
-
-
-def _measure_numbers(truth: Doubles, predicted: Doubles) -> Callable[[Doubles], dict[str, float]]:
-    """A function that returns the metrics of predicted numbers for weights of the rows."""
-    return _measure(truth, predicted, classes=False)
-
-
 def _measure(truth: Doubles, predicted: Doubles, *, classes: bool) -> Callable[[Doubles], dict[str, float]]:
+    """A function that returns the metrics for weights of the rows."""
+    if classes and np.any((truth != 0) & (truth != 1)):
+        raise ValueError("The y of classification must be booleans, or 0 and 1.")
+    if classes and np.any((predicted < 0) | (predicted > 1)):
+        raise ValueError("The p of classification must be from 0 to 1.")
     rows, names = Predictions(truth, predicted), names_for(classes=classes)
 
     def measure(weight: Doubles) -> dict[str, float]:

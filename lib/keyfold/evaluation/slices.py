@@ -1,14 +1,13 @@
 """Metrics of the rows with each value of a column."""
 
 from collections import Counter
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keyfold.evaluation.intervals import Metric
-from keyfold.evaluation.metrics import classification_metrics
+from keyfold.evaluation.metrics import measure_predictions
 
 OTHERS, MISSING = "(others)", "(missing)"
 
@@ -21,24 +20,16 @@ class Slice(NamedTuple):
 
 
 def slice_metrics(
-    y: ArrayLike,
-    p: ArrayLike,
-    groups: ArrayLike,
-    *,
-    weight: ArrayLike | None = None,
-    order: ArrayLike | None = None,
-    measure: Callable[..., dict[str, Metric]] = classification_metrics,
-    replicates: int = 200,
-    seed: int = 0,
-    most: int = 20,
-) -> dict[str, Slice]:
-    """The metrics of `measure` for each value of a column, largest slice first.
+    y: ArrayLike, p: ArrayLike, groups: ArrayLike, *, classes: bool = True, order: ArrayLike | None = None,
+    replicates: int = 200, seed: int = 0, most: int = 20,
+) -> dict[str, Slice]:  # fmt: skip
+    """The metrics of `measure_predictions` for each value of a column, largest slice first.
 
     groups: n values; None and NaN are "(missing)". At most `most` values are measured separately; the others are pooled in the last
-    slice, "(others)". The rows of all slices add up to n. Raises ValueError as `measure` does, and for different lengths.
+    slice, "(others)". The rows of all slices add up to n. Raises ValueError as `measure_predictions`, and for different lengths.
     """
     slice_of, names = _slices(groups, most)
-    columns = {"y": y, "p": p, "weight": weight, "order": order}
+    columns = {"y": y, "predicted": p, "order": order}
     arrays = {name: np.asarray(column) for name, column in columns.items() if column is not None}
     if any(len(array) != len(slice_of) for array in arrays.values()):
         raise ValueError(f"The groups of slice_metrics must be one value per row. Got {len(slice_of)} instead.")
@@ -47,7 +38,7 @@ def slice_metrics(
         rows = np.flatnonzero(slice_of == number)
         if rows.size:
             part = {column: array[rows] for column, array in arrays.items()}
-            slices[name] = Slice(rows.size, measure(part.pop("y"), part.pop("p"), **part, replicates=replicates, seed=seed))
+            slices[name] = Slice(rows.size, measure_predictions(**part, classes=classes, replicates=replicates, seed=seed))
     return slices
 
 

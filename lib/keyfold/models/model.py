@@ -16,7 +16,7 @@ from keyfold.core.types import ARROW
 from keyfold.errors import DataError
 from keyfold.features.certificate import Certificate
 from keyfold.features.kind import rows_at_once
-from keyfold.features.spec import Spec
+from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.models.label import Label
 from keyfold.models.parity import Parity, exact_predictions, measure_parity
 from keyfold.models.sklearn import Estimator, Sklearn
@@ -45,6 +45,11 @@ class Prediction(NamedTuple):
 
     prediction: pa.Array
     probability: pa.Array
+
+
+def predicted_numbers(estimator: Estimator | Network, arrays: FeatureArrays, *, classes: bool) -> npt.NDArray[np.float64]:
+    """Probabilities of the positive class if the label is one, else predicted numbers (n)."""
+    return estimator.probability(arrays) if classes else estimator.value(arrays)
 
 
 class Model(NamedTuple):
@@ -91,20 +96,21 @@ class Model(NamedTuple):
 
     def predict_features(self, arrays: dict[str, npt.NDArray[Any]]) -> Prediction:
         """Predictions of rows of features."""
+        numbers = self.numbers(arrays)
         if not self.label.classes:
-            return Prediction(_finite(self.estimator.value(arrays)), pa.nulls(_rows(arrays), pa.float64()))
-        probability = self.estimator.probability(arrays)
+            return Prediction(_finite(numbers), pa.nulls(len(numbers), pa.float64()))
         classes = pa.array([self.label.negative, self.label.positive], self.prediction_type)
-        return Prediction(classes.take(pa.array((probability >= THRESHOLD).astype(np.int8))), _finite(probability))
+        return Prediction(classes.take(pa.array((numbers >= THRESHOLD).astype(np.int8))), _finite(numbers))
 
     @property
     def parity(self) -> Parity:
         """Whether predictions of made-up rows have the bits that they had in training, in another order and alone."""
-        expected = self.made_up_predictions or exact_predictions(self._predict, self.spec.outs)
-        return measure_parity(self._predict, self.spec.outs, expected)
+        expected = self.made_up_predictions or exact_predictions(self.numbers, self.spec.outs)
+        return measure_parity(self.numbers, self.spec.outs, expected)
 
-    def _predict(self, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
-        return self.estimator.probability(arrays) if self.label.classes else self.estimator.value(arrays)
+    def numbers(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
+        """Probabilities of the positive class, or predicted numbers (n)."""
+        return predicted_numbers(self.estimator, arrays, classes=self.label.classes)
 
     def save(self, folder: Path) -> str:
         """Writes the model into a folder; returns the folder's digest."""
@@ -112,7 +118,7 @@ class Model(NamedTuple):
         (folder / "spec.json").write_text(self.spec.to_json(), "utf-8")
         self.estimator.save(folder)
         self.certificate.save(folder)
-        facts: dict[str, Any] = {"label": self.label._asdict(), "answers": exact_predictions(self._predict, self.spec.outs)}
+        facts: dict[str, Any] = {"label": self.label._asdict(), "answers": exact_predictions(self.numbers, self.spec.outs)}
         facts |= {"sparse": self.estimator.sparse} if isinstance(self.estimator, Estimator) else {}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
         return folder_digest(folder)
@@ -133,7 +139,3 @@ class Model(NamedTuple):
 
 def _finite(values: npt.NDArray[np.float64]) -> pa.Array:
     return pa.array(values, pa.float64(), mask=~np.isfinite(values))
-
-
-def _rows(arrays: dict[str, npt.NDArray[Any]]) -> int:
-    return len(next(iter(arrays.values())))

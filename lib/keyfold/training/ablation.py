@@ -11,7 +11,7 @@ from keyfold.evaluation import metrics
 from keyfold.evaluation.intervals import Metric
 from keyfold.features.inputs import columns_of
 from keyfold.features.spec import Spec
-from keyfold.models.model import Model
+from keyfold.models.model import Model, predicted_numbers
 from keyfold.reporting.page import ARROWS, PageSection, comma_list, html_table, interval_figure
 
 if TYPE_CHECKING:
@@ -64,9 +64,8 @@ def measure_ablation(
     assert train.model.sklearn is not None
     estimator = train.model.sklearn.fit(spec, learn.arrays, learn.y, weight, train.seed)
     arrays = test.arrays
-    full, less = (e.probability(arrays) if classes else e.value(arrays) for e in (model.estimator, estimator))
-    measure = metrics.classification_metrics if classes else metrics.regression_metrics
-    measured = measure(test.y, less, order=test.order)
+    full, less = (predicted_numbers(e, arrays, classes=classes) for e in (model.estimator, estimator))
+    measured = metrics.measure_predictions(test.y, less, classes=classes, order=test.order)
     gain = metrics.metric_differences(test.y, full, less, order=test.order, classes=classes)
     return Ablation(
         without, *({name: metric for name, metric in one.items() if metrics.is_brief(name)} for one in (measured, gain))

@@ -18,8 +18,8 @@ from keyfold.core.types import spark_text
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.engine import functions as F
 from keyfold.errors import ConfError, DataError, suggestion
-from keyfold.evaluation import metrics
 from keyfold.evaluation.intervals import Metric
+from keyfold.evaluation.metrics import measure_predictions
 from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.models.model import Model
 
@@ -70,9 +70,7 @@ class ArrayRows(NamedTuple):
 
 def measure_model(model: Model, rows: ArrayRows) -> dict[str, Metric]:
     """The metrics of a model on some rows, by name."""
-    if model.label.classes:
-        return metrics.classification_metrics(rows.y, model.estimator.probability(rows.arrays), order=rows.order)
-    return metrics.regression_metrics(rows.y, model.estimator.value(rows.arrays), order=rows.order)
+    return measure_predictions(rows.y, model.numbers(rows.arrays), classes=model.label.classes, order=rows.order)
 
 
 def collect_rows(run: "Run", spec: Spec, rows: LabelledRows) -> tuple[ArrayRows, float]:

@@ -3,14 +3,13 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
 from keyfold.evaluation import metrics, slices
 from keyfold.evaluation.intervals import Metric
-from keyfold.models.model import Model
+from keyfold.models.model import Model, predicted_numbers
 from keyfold.reporting.page import PageSection
 from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
 from keyfold.training.ablation import ablations_section, measure_ablation
@@ -44,21 +43,15 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
     sections = [metrics_section(measured)] if measured else []
     if not test.table.num_rows:
         return sections
-    predicted = _predict(model, test)
+    predicted = model.numbers(test.arrays)
     if model.label.classes:
         truth = test.table[_EXTRA + report.truth].to_numpy() if report.truth else None
         sections += classification_sections(test.y, predicted, truth)
-    measure = metrics.classification_metrics if model.label.classes else metrics.regression_metrics
     for name in report.slices:
         groups = np.array(test.table[_EXTRA + name].to_pylist(), dtype=object)
-        by_value = slices.slice_metrics(test.y, predicted, groups, order=test.order, measure=measure, replicates=100)
+        by_value = slices.slice_metrics(test.y, predicted, groups, order=test.order, classes=model.label.classes, replicates=100)
         sections.append(slices_section(name, by_value))
     return sections
-
-
-def _predict(model: Model, rows: ArrayRows) -> npt.NDArray[np.float64]:
-    """Probabilities of the positive class, or predicted numbers (n)."""
-    return model.estimator.probability(rows.arrays) if model.label.classes else model.estimator.value(rows.arrays)
 
 
 def _cross_validate(context: TrainingContext, train: Train, rows: ArrayRows, folds: int) -> dict[str, Metric]:
@@ -72,10 +65,8 @@ def _cross_validate(context: TrainingContext, train: Train, rows: ArrayRows, fol
         if held_out.table.num_rows:
             weight = row_weights(learn, context.class_weights)
             estimator = train.model.sklearn.fit(rows.spec, learn.arrays, learn.y, weight, train.seed)
-            predict = estimator.probability if classes else estimator.value
-            predicted[number == k] = predict(held_out.arrays)
-    measure = metrics.classification_metrics if classes else metrics.regression_metrics
-    return measure(rows.y, predicted, order=rows.order)
+            predicted[number == k] = predicted_numbers(estimator, held_out.arrays, classes=classes)
+    return metrics.measure_predictions(rows.y, predicted, classes=classes, order=rows.order)
 
 
 def _measure_ablations(

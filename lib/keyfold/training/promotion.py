@@ -100,9 +100,9 @@ def _compare(run: "Run", version: Registered, former: Registered) -> dict[str, t
     if not both.any():
         raise DataError("there is no row of the test fold that both answer")
     y, order = table[LABEL].to_numpy()[both], table[ORDER].to_numpy()[both]
-    measure = metrics.classification_metrics if new.scores_classes else metrics.regression_metrics
-    of_new, of_old = (measure(y, numbers[both], order=order) for numbers in predicted)
-    gain = metrics.metric_differences(y, predicted[0][both], predicted[1][both], order=order, classes=new.scores_classes)
+    classes = new.scores_classes
+    of_new, of_old = (metrics.measure_predictions(y, numbers[both], classes=classes, order=order) for numbers in predicted)
+    gain = metrics.metric_differences(y, predicted[0][both], predicted[1][both], order=order, classes=classes)
     return {name: (of_new[name], of_old[name], gain[name]) for name in gain}
 
 

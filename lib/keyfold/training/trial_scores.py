@@ -13,7 +13,7 @@ from keyfold.core.digests import digest
 from keyfold.core.names import FOLD, NUMBER
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
-from keyfold.models.model import ModelConf
+from keyfold.models.model import ModelConf, predicted_numbers
 from keyfold.training.arrays import ArrayRows, row_weights
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.context import TrainingContext
@@ -131,12 +131,9 @@ def _no_held_out_rows() -> DataError:
 
 
 def _score(model: "Estimator | Network", rows: ArrayRows, metric: str) -> float:
-    measure, predicted = (
-        (metrics.classification_metrics, model.probability(rows.arrays))
-        if metrics.METRICS[metric].classes
-        else (metrics.regression_metrics, model.value(rows.arrays))
-    )
-    return measure(rows.y, predicted, order=rows.order, replicates=0)[metric].value
+    classes = metrics.METRICS[metric].classes
+    predicted = predicted_numbers(model, rows.arrays, classes=classes)
+    return metrics.measure_predictions(rows.y, predicted, classes=classes, order=rows.order, replicates=0)[metric].value
 
 
 def _finite_or_message(value: float) -> float | str:
