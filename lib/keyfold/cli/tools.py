@@ -149,18 +149,10 @@ def _feast(options: argparse.Namespace) -> None:
         print(options.into / name)
 
 
-def _models_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="the model's name: the conf's name, or train.register_as")
-
-
 def _models(options: argparse.Namespace) -> None:
     from keyfold.tracking.versions import describe_versions
 
     print("\n".join(describe_versions(options.name)))
-
-
-def _promote_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="models:/NAME/VERSION, models:/NAME@ALIAS or runs:/ID")
 
 
 def _promote(options: argparse.Namespace) -> None:
@@ -181,12 +173,14 @@ TOOLS = {
         "Models",
         "List the versions of a registered model: time, test metrics, and which one is the champion.",
         _models,
-        _models_options,
+        lambda parser: parser.add_argument(
+            "name", metavar="NAME", help="the model's name: the conf's name, or train.register_as"
+        ),
     ),
     "promote": Command(
         "Models",
         "Make a registered version the champion, which score uses: to roll back, or to promote by hand.",
         _promote,
-        _promote_options,
+        lambda parser: parser.add_argument("model", metavar="MODEL", help="models:/NAME/VERSION, models:/NAME@ALIAS or runs:/ID"),
     ),
 }

@@ -11,7 +11,7 @@ from keyfold.conf.file_period import FilePeriod
 from keyfold.conf.versions import LayoutVersion, check_versions, checked_columns
 from keyfold.conf.views import DURATION, Views
 from keyfold.core.names import CONTENT
-from keyfold.core.section import Section
+from keyfold.core.section import Section, TableName
 from keyfold.errors import duplicates
 
 Key = Annotated[
@@ -45,9 +45,7 @@ class Data(Section):
     versions: list[LayoutVersion] = Field(
         default_factory=list, description="Layouts of the table, the oldest first, the current one last."
     )
-    table: str | None = Field(
-        None, pattern=r"^\w+(\.\w+){1,2}$", examples=["crm.customers"], description="Table of the rows. Default: `<name>.rows`."
-    )
+    table: TableName | None = Field(None, examples=["crm.customers"], description="Table of the rows. Default: `<name>.rows`.")
     key: Key = Field(
         min_length=1,
         examples=[["customer_id"]],

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from keyfold.core.section import Section
+from keyfold.core.section import Section, TableName
 from keyfold.imaging.decoder_process import DecoderOptions
 from keyfold.imaging.operations import Operation, Output
 from keyfold.imaging.pixels import MAX_PIXELS
@@ -19,12 +19,7 @@ class Images(Section):
         examples=["path"],
         description="Column of the images. Text: absolute paths that every machine can read; binary: the files.",
     )
-    into: str | None = Field(
-        None,
-        pattern=r"^\w+(\.\w+){1,2}$",
-        examples=["photos.small"],
-        description="Table of the results. Default: `<name>.images`.",
-    )
+    into: TableName | None = Field(None, examples=["photos.small"], description="Table of the results. Default: `<name>.images`.")
     folder: str | None = Field(
         None,
         pattern="^/",

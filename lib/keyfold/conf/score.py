@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from keyfold.core.section import OneOf, Section
+from keyfold.core.section import OneOf, Section, TableName
 
 MODEL_URI = r"^(models:/[^/@]+(@[\w-]+|/\d+)|runs:/\w+)$"
 
@@ -38,11 +38,8 @@ class Action(OneOf):
 class Score(Section):
     """The model, the table of predictions, and the keys to act on."""
 
-    into: str | None = Field(
-        None,
-        pattern=r"^\w+(\.\w+){1,2}$",
-        examples=["ml.churn_scores"],
-        description="Table of predictions. Default: `<name>.predictions`.",
+    into: TableName | None = Field(
+        None, examples=["ml.churn_scores"], description="Table of predictions. Default: `<name>.predictions`."
     )
     model: str | None = Field(
         None, pattern=MODEL_URI,

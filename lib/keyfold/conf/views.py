@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from keyfold.core.section import OneOf, Section
+from keyfold.core.section import OneOf, Section, TableName
 
 DURATION = r"^[1-9]\d{0,6} (minute|hour|day|week)s?$"
 
@@ -31,7 +31,7 @@ class ViewSource(OneOf):
 
     _choices = ("table", "conf")
 
-    table: str | None = Field(None, pattern=r"^\w+(\.\w+){1,2}$", examples=["usage.features"], description="Table of the view.")
+    table: TableName | None = Field(None, examples=["usage.features"], description="Table of the view.")
     conf: str | None = Field(
         None,
         examples=["conf/usage.yaml"],

@@ -1,8 +1,10 @@
 """Base classes of the sections of a conf: typed records that forbid unknown options."""
 
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+TableName = Annotated[str, Field(pattern=r"^\w+(\.\w+){1,2}$")]
 
 
 class Section(BaseModel):

@@ -118,7 +118,8 @@ def _thin(x: Doubles, y: Doubles) -> Curve:
     return Curve(x[kept], y[kept])
 
 
-def _wilson(rate: Doubles, count: NDArray[np.int64], z: float = 1.959964) -> tuple[Doubles, Doubles]:
+def _wilson(rate: Doubles, count: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
+    z = 1.959964  # of 95 %
     spread = z * np.sqrt(rate * (1 - rate) / count + (z / count / 2) ** 2)
     centre, scale = rate + z**2 / count / 2, 1 + z**2 / count
     return (centre - spread) / scale, (centre + spread) / scale

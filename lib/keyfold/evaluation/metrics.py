@@ -81,22 +81,6 @@ def _lift_top_decile(weighted: Weighted) -> float:
     return np.interp(rows[-1] / 10, rows, tp) * 10 / tp[-1] if tp[-1] > 0 else np.nan
 
 
-def _log_loss(weighted: Weighted) -> float:
-    return weighted.mean(weighted.rows.log_loss)
-
-
-def _brier(weighted: Weighted) -> float:
-    return weighted.mean(weighted.rows.squared_error)
-
-
-def _rmse(weighted: Weighted) -> float:
-    return weighted.mean(weighted.rows.squared_error) ** 0.5
-
-
-def _mae(weighted: Weighted) -> float:
-    return weighted.mean(abs(weighted.rows.error))
-
-
 def _r2(weighted: Weighted) -> float:
     centred = weighted.rows.centred
     variance = weighted.mean(centred**2) - weighted.mean(centred) ** 2
@@ -120,10 +104,12 @@ METRICS = {
     "roc_auc": MetricKind(_roc_auc, classes=True, label="ROC AUC", higher_is_better=True),
     "pr_auc": MetricKind(_average_precision, classes=True, label="PR AUC", higher_is_better=True, brief=False),
     "lift_top_decile": MetricKind(_lift_top_decile, classes=True, label="Top-decile lift", higher_is_better=True, brief=False),
-    "log_loss": MetricKind(_log_loss, classes=True, label="Log loss", higher_is_better=False),
-    "brier": MetricKind(_brier, classes=True, label="Brier score", higher_is_better=False, brief=False),
-    "rmse": MetricKind(_rmse, classes=False, label="RMSE", higher_is_better=False),
-    "mae": MetricKind(_mae, classes=False, label="MAE", higher_is_better=False),
+    "log_loss": MetricKind(lambda w: w.mean(w.rows.log_loss), classes=True, label="Log loss", higher_is_better=False),
+    "brier": MetricKind(
+        lambda w: w.mean(w.rows.squared_error), classes=True, label="Brier score", higher_is_better=False, brief=False
+    ),
+    "rmse": MetricKind(lambda w: w.mean(w.rows.squared_error) ** 0.5, classes=False, label="RMSE", higher_is_better=False),
+    "mae": MetricKind(lambda w: w.mean(abs(w.rows.error)), classes=False, label="MAE", higher_is_better=False),
     "r2": MetricKind(_r2, classes=False, label="R²", higher_is_better=True),
 }
 MAIN_FOR_CLASSES, MAIN_FOR_NUMBERS = "roc_auc", "r2"  # the metric of a verdict, unless the conf names one

@@ -93,11 +93,11 @@ def features_section(rows: Sequence[Mapping[str, object]]) -> PageSection:
     return PageSection("Features", table, "features")
 
 
-def metrics_section(measured: Mapping[str, Mapping[str, Metric]], *, title: str = "Metrics") -> PageSection:
+def metrics_section(measured: Mapping[str, Mapping[str, Metric]]) -> PageSection:
     """Table of metrics (rows) by fold (columns)."""
     names = list(dict.fromkeys(name for of in measured.values() for name in of))
     cells = [(metric_heading(name), *(of.get(name) for of in measured.values())) for name in names]
-    return PageSection(title, html_table(["metric", *measured], cells, caption=ARROWS), "metrics")
+    return PageSection("Metrics", html_table(["metric", *measured], cells, caption=ARROWS), "metrics")
 
 
 def classification_sections(y: ArrayLike, p: ArrayLike, truth: ArrayLike | None = None) -> list[PageSection]:
