@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -198,6 +199,11 @@ def snake_case(text: str) -> str:
     return re.sub(r"^(?=\d)", "_", re.sub("[^a-z0-9]+", "_", split.lower()).strip("_"))
 
 
+def fresh_name(name: str, taken: Container[str]) -> str:
+    """The name, with underscores behind it as long as it is taken (in lower case)."""
+    return name if name.casefold() not in taken else fresh_name(f"{name}_", taken)
+
+
 def key_hint(profile: FileProfile, label: str) -> str:
     """Columns that could be the key, as a clause; or what to do if there is none."""
     unique = [
@@ -222,9 +228,6 @@ def _safe_names(profile: FileProfile, key: list[str]) -> dict[str, str]:
         if profile.format == "parquet" or name in profile.partitions or not (is_odd_name(name) or reserved):
             continue
         fresh = snake_case(name).lstrip("_")
-        fresh = fresh if fresh[:1].isalpha() else f"column_{fresh or place}"
-        while fresh.casefold() in taken:
-            fresh += "_"
-        taken.add(fresh.casefold())
-        names[name] = fresh
+        names[name] = fresh_name(fresh if fresh[:1].isalpha() else f"column_{fresh or place}", taken)
+        taken.add(names[name].casefold())
     return names

@@ -10,7 +10,7 @@ from keyfold.errors import DataError
 from keyfold.evaluation import label_leakage
 from keyfold.profiling import personal_data
 from keyfold.profiling.column_profile import ENOUGH_VALUES, OTHER, ColumnProfile
-from keyfold.profiling.draft import FEW_SERIES, NUMBER_TYPES, TIME_TYPES, TINY, Draft, Lines, snake_case
+from keyfold.profiling.draft import FEW_SERIES, NUMBER_TYPES, TIME_TYPES, TINY, Draft, Lines, fresh_name, snake_case
 from keyfold.profiling.file_profile import NAMELESS, FileProfile
 from keyfold.profiling.yaml_text import yaml_scalar
 
@@ -160,7 +160,7 @@ def feature_lines(draft: Draft) -> Lines:
     names: dict[str, ColumnProfile] = {}
     for place, column in enumerate(columns, 1):
         if column.name not in left_out:
-            names[_fresh(snake_case(column.name) or f"column_{place}", names)] = column
+            names[fresh_name(snake_case(column.name) or f"column_{place}", names)] = column
     between, used = _between(draft, left_out, names)
     lines = (
         [f"  {yaml_scalar(name)}: {_feature(draft, column)}" for name, column in names.items()] + between + _windows(draft, names)
@@ -181,19 +181,11 @@ def _between(draft: Draft, left_out: Mapping[str, str], names: Container[str]) -
     for column in dates if draft.time else dates[1:]:
         since = draft.time or dates[0]
         name = f"{snake_case(column.name) or 'date'}_{'age' if draft.time else f'after_{snake_case(since.name)}'}"
-        source = (
-            f"age: {draft.name(column.name)}"
-            if draft.time
-            else f"difference: [{draft.name(column.name)}, {draft.name(since.name)}]"
-        )
-        first, last = (column, since) if draft.time else (since, column)
-        note = f"days from {draft.name(first.name)} to {draft.name(last.name)}"
-        lines.append(f"  {_fresh(name, names)}: {{numeric: {{input_col: {{{source}}}, scale: standard}}}}  # {note}")
+        own, other = draft.name(column.name), draft.name(since.name)
+        source = f"age: {own}" if draft.time else f"difference: [{own}, {other}]"
+        note = f"days from {own} to {other}" if draft.time else f"days from {other} to {own}"
+        lines.append(f"  {fresh_name(name, names)}: {{numeric: {{input_col: {{{source}}}, scale: standard}}}}  # {note}")
     return lines, [c.name for c in dates] if lines else []
-
-
-def _fresh(name: str, taken: Container[str]) -> str:
-    return name if name not in taken else _fresh(f"{name}_", taken)
 
 
 def _feature(draft: Draft, column: ColumnProfile) -> str:

@@ -100,12 +100,8 @@ def matching_files(path: str) -> list[str]:
 
 
 def _refuse_kind(profile: FileProfile, path: str) -> None:
-    if profile.format in ("delta", "images"):
-        what = (
-            "a Delta table; name it by data.table"
-            if profile.format == "delta"
-            else "images; see `image` and `images` in the README"
-        )
+    others = {"delta": "a Delta table; name it by data.table", "images": "images; see `image` and `images` in the README"}
+    if what := others.get(profile.format):
         raise ConfError(f"`{path}` is {what}: init reads CSV, JSON-lines and Parquet files")
     for file in profile.files:
         refuse_archives(file)
@@ -164,12 +160,9 @@ def _settle(profile: FileProfile) -> None:
 
 
 def _blocks(path: Path, encoding: str, profile: FileProfile) -> Iterator[Block]:
-    match profile.format:
-        case "parquet":
-            return _parquet(path)
-        case "json":
-            return _json(path, encoding, profile)
-    return _csv(path, encoding, profile)
+    if profile.format == "parquet":
+        return _parquet(path)
+    return (_json if profile.format == "json" else _csv)(path, encoding, profile)
 
 
 def _parquet(path: Path) -> Iterator[Block]:

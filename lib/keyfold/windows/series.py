@@ -5,6 +5,7 @@ carried from batch to batch, so memory grows with a batch and the reach of the w
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,20 +70,12 @@ def window_batches(definition: SeriesDefinition, batches: Iterable[pa.RecordBatc
     A last column STATE, if there is one, holds the states of series so far. DataError if two rows of a series have the same time and ties.
     """
     past: SeriesPast | None = None
-    for batch, following in _with_next(SeriesBatch(definition, b) for b in batches if b.num_rows):
+    filled = (SeriesBatch(definition, batch) for batch in batches if batch.num_rows)
+    for batch, following in pairwise(chain(filled, [None])):
+        assert batch is not None
         goes_on = following is not None and batch.continues_in(following)
         yield from batch.windows(past, goes_on=goes_on)
         past = batch.left
-
-
-def _with_next(batches: "Iterable[SeriesBatch]") -> "Iterator[tuple[SeriesBatch, SeriesBatch | None]]":
-    previous = None
-    for batch in batches:
-        if previous is not None:
-            yield previous, batch
-        previous = batch
-    if previous is not None:
-        yield previous, None
 
 
 class SeriesBatch:
@@ -102,11 +95,8 @@ class SeriesBatch:
 
     def continues_in(self, following: "SeriesBatch") -> bool:
         """Whether the series of the last row continues in the next batch."""
-        seam = (
-            pa.Table.from_batches([self.batch.slice(len(self.data) - 1), following.batch.slice(0, 1)])
-            .combine_chunks()
-            .to_batches()[0]
-        )
+        both = pa.Table.from_batches([self.batch.slice(len(self.data) - 1), following.batch.slice(0, 1)])
+        seam = both.combine_chunks().to_batches()[0]
         goes_on = bool(_same([seam.column(self.names.index(c)) for c in self.definition.by], 2)[0])
         self._refuse_ties(seam, np.array([goes_on and self.data[-1] and following.data[0]]))
         return goes_on
@@ -152,10 +142,8 @@ class SeriesBatch:
         """The past in the rows that are states."""
         series = self.series[~self.data]
         if not len(series):
-            none = np.zeros(0, np.int64)
-            return SeriesPast(
-                none, none, none, np.zeros((0, len(self.definition.inputs))), np.zeros((0, summed_width(self.definition.windows)))
-            )
+            none, width = np.zeros(0, np.int64), summed_width(self.definition.windows)
+            return SeriesPast(none, none, none, np.zeros((0, len(self.definition.inputs))), np.zeros((0, width)))
         states = self.column[STATE].filter(pa.array(~self.data))
         sums, at, x = (states.field(name).flatten().to_numpy(zero_copy_only=False) for name in ("sums", "at", "x"))
         counts = pc.list_value_length(states.field("at")).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -288,12 +276,8 @@ class States:
 
     def _with_windows(self, rows: pa.Table) -> pa.Table:
         definition, names = self.definition, rows.column_names
-        for name in (
-            *definition.by,
-            definition.time,
-            *definition.ties,
-            *(c for column, _ in definition.inputs for c in raw_columns(column)),
-        ):
+        inputs = [c for column, _ in definition.inputs for c in raw_columns(column)]
+        for name in (*definition.by, definition.time, *definition.ties, *inputs):
             if name not in names:
                 raise DataError(f"windows: the rows have no column `{name}`{suggestion(name, names)}")
         as_micros(rows[definition.time], definition.time)
