@@ -72,13 +72,6 @@ def _columns(members: Members, count: int, names: tuple[str, ...]) -> tuple[pa.T
     return pa.table([columns[_fold(name)] for name in names], [*names]), repeats
 
 
-def _decoded(record: bytes) -> Any:
-    try:
-        return _DECODER.decode(record.decode().strip(" \t\r\n"))
-    except (ValueError, RecursionError):
-        return None
-
-
 def _object(record: bytes, names: tuple[str, ...]) -> tuple[str | None, ...] | str:
     """The values of `names` as text, or the reason why the line is not one object."""
     text = record.decode().strip(" \t\r\n")
