@@ -11,7 +11,7 @@ from keyfold.conf.file_period import FilePeriod
 from keyfold.conf.versions import LayoutVersion, check_versions, checked_columns
 from keyfold.conf.views import DURATION, Views
 from keyfold.core.names import CONTENT
-from keyfold.core.section import Section, TableName
+from keyfold.core.section import Section, Share, TableName
 from keyfold.errors import duplicates
 
 Key = Annotated[
@@ -57,10 +57,8 @@ class Data(Section):
         description="Length of a period, by `time`; a period is replaced, scored and compared as a whole. "
         "`{from: file, pattern: …}` takes the period from the names of files and folders.",
     )
-    max_quarantine: float = Field(
+    max_quarantine: Share = Field(
         0.1,
-        ge=0,
-        le=1,
         description="Largest share of the rows read that may be quarantined; above it, the table is not changed and the job fails.",
     )
     zone: str | None = Field(

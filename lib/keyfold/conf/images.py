@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from keyfold.core.section import Section, TableName
+from keyfold.core.section import Section, Share, TableName
 from keyfold.imaging.decoder_process import DecoderOptions
 from keyfold.imaging.operations import Operation, Output
 from keyfold.imaging.pixels import MAX_PIXELS
@@ -41,10 +41,8 @@ class Images(Section):
         le=MAX_PIXELS,
         description="Largest image in pixels; larger ones are quarantined before they are decoded.",
     )
-    max_quarantine: float = Field(
+    max_quarantine: Share = Field(
         1,
-        ge=0,
-        le=1,
         description="Largest share of images that may be quarantined; above it, the table is not changed and the job fails.",
     )
     memory_mb: int = Field(1024, ge=64, description="Memory in MiB that the decoder of one image may use.")

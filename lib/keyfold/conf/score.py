@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from keyfold.core.section import OneOf, Section, TableName
+from keyfold.core.section import OneOf, Section, Share, TableName
 
 MODEL_URI = r"^(models:/[^/@]+(@[\w-]+|/\d+)|runs:/\w+)$"
 
@@ -28,11 +28,9 @@ class Action(OneOf):
     def __str__(self) -> str:
         if self.top is not None:
             return f"the {self.top:.0%} with the highest probability"
-        return (
-            f"probability over {self.over:g}"
-            if self.over is not None
-            else f"as many as {self.budget:g} pays for at {self.cost:g} each"
-        )
+        if self.over is not None:
+            return f"probability over {self.over:g}"
+        return f"as many as {self.budget:g} pays for at {self.cost:g} each"
 
 
 class Score(Section):
@@ -53,10 +51,8 @@ class Score(Section):
     keep: Literal["none", "latest"] = Field(
         "none", description="Which row of a duplicate key is scored: none (the key is quarantined), or the latest by `data.time`."
     )
-    max_quarantine: float = Field(
+    max_quarantine: Share = Field(
         0.1,
-        ge=0,
-        le=1,
         description="Largest share of rows that may have no prediction; above it, the table is not changed and the job fails.",
     )
     actions: dict[str, Action] = Field(

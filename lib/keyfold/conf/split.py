@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from keyfold.core.section import Section
+from keyfold.core.section import Section, Share
 from keyfold.core.types import MICROS
 
 GAP = r"^\d{1,6} (minute|hour|day|week)s?$"
@@ -107,10 +107,8 @@ class Split(Section):
         "own",
         description="Rows with a NULL in `by`. own: assigned by their own key; refuse: the job fails; together: NULL is one group.",
     )
-    max_identical: float | None = Field(
+    max_identical: Share | None = Field(
         None,
-        ge=0,
-        le=1,
         description="Largest share of the rows outside train whose features equal those of a row of train. "
         "Default: 0.1, counting only copies of whole rows.",
     )

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Share = Annotated[float, Field(ge=0, le=1)]
 TableName = Annotated[str, Field(pattern=r"^\w+(\.\w+){1,2}$")]
 
 
