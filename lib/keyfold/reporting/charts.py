@@ -176,17 +176,15 @@ def lift_chart(ax: "Axes", curve: Curve) -> None:
     ax.legend(loc="upper right")
 
 
-def histogram_chart(
-    ax: "Axes", edges: ArrayLike, counts: ArrayLike, title: str, x: str, y: str, former: tuple[str, ArrayLike] | None = None
-) -> None:  # fmt: skip
-    """Draws counts (n) between edges (n + 1), and as a line former ones (name, n), made to have the same sum."""
+def scores_chart(ax: "Axes", edges: ArrayLike, counts: ArrayLike, former: tuple[str, ArrayLike] | None) -> None:
+    """Draws counts of probabilities (n) between edges (n + 1), and as a line former ones (name, n), made to have the same sum."""
     ends = np.asarray(edges, float)
     ax.bar(ends[:-1], counts, np.diff(ends), align="edge", color=BLUE, edgecolor="white", linewidth=1)
     if former is not None:
         then = np.asarray(former[1], float)
         ax.stairs(then * np.sum(counts) / then.sum(), ends, color=ORANGE, linewidth=1.5, label=former[0])
         ax.legend(loc="upper center")
-    _frame(ax, title, x, y)
+    _frame(ax, "Predicted probabilities", "predicted probability", "rows")
     ax.set_xlim(ends[0], ends[-1])
     ax.yaxis.set_major_formatter("{x:,.0f}")
 

@@ -185,10 +185,8 @@ def links_section(links: Mapping[str, object]) -> PageSection:
 def scores_section(edges: ArrayLike, counts: ArrayLike, former: tuple[str, ArrayLike] | None = None) -> PageSection:
     """Histogram of predicted probabilities: counts (n) between edges (n + 1), and those of a former period (name, n)."""
     total = int(np.sum(counts))
-    shown = figure_html(
-        lambda ax: charts.histogram_chart(ax, edges, counts, "Predicted probabilities", "predicted probability", "rows", former),
-        caption=f"Distribution of {total:,} predicted probabilities.", width=720, height=340,
-    )  # fmt: skip
+    caption = f"Distribution of {total:,} predicted probabilities."
+    shown = figure_html(lambda ax: charts.scores_chart(ax, edges, counts, former), caption=caption, width=720, height=340)
     if former is None:
         return PageSection("Scores", shown, "predictions")
     index = stability(counts, former[1])
