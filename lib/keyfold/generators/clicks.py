@@ -44,17 +44,9 @@ class Clicks(EventLog):
 
     outcome: ClassVar = "clicked"
     types: ClassVar = {
-        "impression_id": "bigint",
-        "shown_at": "timestamp",
-        "user_id": "bigint",
-        "user_group": "string",
-        "ad_id": "string",
-        "keyword": "string",
-        "device": "string",
-        "layout": "string",
-        "clicked": "boolean",
-        "true_probability": "double",
-    }
+        "impression_id": "bigint", "shown_at": "timestamp", "user_id": "bigint", "user_group": "string", "ad_id": "string",
+        "keyword": "string", "device": "string", "layout": "string", "clicked": "boolean", "true_probability": "double",
+    }  # fmt: skip
 
     def columns(self, rng: np.random.Generator, ids: Int64s, day: NDArray[np.datetime64]) -> ColumnArrays:
         """The columns of a block."""

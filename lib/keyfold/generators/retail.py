@@ -45,18 +45,10 @@ class Retail(EventLog):
 
     outcome: ClassVar = "bought_again"
     types: ClassVar = {
-        "purchase_id": "bigint",
-        "day": "date",
-        "age_group": "string",
-        "product": "string",
-        "price": "double",
-        "payment_code": "string",
-        "card_type": "string",
-        "loyalty_points": "bigint",
-        "earlier_purchases": "bigint",
-        "bought_again": "boolean",
-        "true_probability": "double",
-    }
+        "purchase_id": "bigint", "day": "date", "age_group": "string", "product": "string", "price": "double",
+        "payment_code": "string", "card_type": "string", "loyalty_points": "bigint", "earlier_purchases": "bigint",
+        "bought_again": "boolean", "true_probability": "double",
+    }  # fmt: skip
     layouts: ClassVar = {
         "thin": [c for c in types if c not in ("card_type", "loyalty_points", "earlier_purchases")],
         "rich": [c for c in types if c != "payment_code"],

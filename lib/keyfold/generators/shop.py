@@ -39,17 +39,9 @@ class Shop(EventLog):
 
     outcome: ClassVar = "bought"
     types: ClassVar = {
-        "visit_id": "bigint",
-        "day": "date",
-        "age_group": "string",
-        "product_category": "string",
-        "views": "int",
-        "price": "double",
-        "price_range": "string",
-        "layout": "string",
-        "bought": "boolean",
-        "true_probability": "double",
-    }
+        "visit_id": "bigint", "day": "date", "age_group": "string", "product_category": "string", "views": "int",
+        "price": "double", "price_range": "string", "layout": "string", "bought": "boolean", "true_probability": "double",
+    }  # fmt: skip
 
     def columns(self, rng: np.random.Generator, ids: Int64s, day: NDArray[np.datetime64]) -> ColumnArrays:
         """The columns of a block."""

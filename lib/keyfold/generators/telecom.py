@@ -76,24 +76,11 @@ class Telecom(Generator):
     )
 
     types: ClassVar = {
-        "customer_id": "bigint",
-        "month": "date",
-        "tenure_days": "int",
-        "contract": "string",
-        "plan": "string",
-        "city": "string",
-        "age_group": "string",
-        "payment_method": "string",
-        "monthly_charge": "double",
-        "calls": "int",
-        "data_gb": "double",
-        "support_calls": "int",
-        "complaints": "int",
-        "late_payments": "int",
-        "usage_change": "double",
-        "left_next_month": "boolean",
-        "true_probability": "double",
-    }
+        "customer_id": "bigint", "month": "date", "tenure_days": "int", "contract": "string", "plan": "string",
+        "city": "string", "age_group": "string", "payment_method": "string", "monthly_charge": "double", "calls": "int",
+        "data_gb": "double", "support_calls": "int", "complaints": "int", "late_payments": "int", "usage_change": "double",
+        "left_next_month": "boolean", "true_probability": "double",
+    }  # fmt: skip
 
     @property
     def things(self) -> int:
