@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from keyfold.core.section import Section
 from keyfold.errors import DataError, suggestion
+from keyfold.readers.time_formats import has_offset
 
 TYPES = r"^(string|bigint|int|double|boolean|date|timestamp|timestamp_ntz|decimal\(\d{1,2},\d{1,2}\))$"
 _EXAMPLES = ("string", "bigint", "int", "double", "boolean", "date", "timestamp", "timestamp_ntz", "decimal(10,2)")
@@ -111,8 +112,3 @@ def checked_zone(zone: str | None) -> str | None:
         near = suggestion(zone, zoneinfo.available_timezones())
         raise ValueError(f"must be a time zone, such as Europe/Berlin, or an offset, such as +02:00 (got `{zone}`){near}")
     return zone
-
-
-def has_offset(text: str) -> bool:
-    """Whether a format of times includes a UTC offset."""
-    return bool(re.search("[XxZ]", re.sub("'[^']*'", "", text)))

@@ -6,17 +6,16 @@ Times without an offset are of the zone that the conf declares, never of the mac
 import operator
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from keyfold.conf.columns import has_offset
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
+from keyfold.readers.casts import SKIPPED, TWICE, ZONELESS, TextFormat
+from keyfold.readers.time_formats import has_offset
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
-# Columns of a row's times: an example without an offset; how many do not exist, or exist twice, in data.zone.
-ZONELESS, SKIPPED, TWICE = "keyfold_zoneless", "keyfold_skipped", "keyfold_shown_twice"
 _LOCAL = r"^\d{4}(-\d{1,2}(-\d{1,2}([T ][\d:.]*)?)?)?$"  # a time without an offset
 _DATED = r"^\d{4}(-|$)"  # without it Spark takes `12:30` for a time of today
 _NANOSECONDS = r"[.]\d{6}\d*[1-9]"
@@ -27,14 +26,6 @@ _BLANKS = "".join(map(chr, [*range(33), 127]))  # that Spark's own casts trim
 def trim(text: "Column") -> "Column":
     """Text without blanks and control characters around it."""
     return F.btrim(text, F.lit(_BLANKS))
-
-
-class TextFormat(NamedTuple):
-    """How text writes values: the decimal mark, the separator of thousands, the zone of times without an offset."""
-
-    decimal: str = "."
-    thousands: str = ""
-    zone: str | None = None
 
 
 def iso_text(text: "Column", type_: str, form: str) -> "Column":
