@@ -19,6 +19,7 @@ from keyfold.ingestion import casts, parquet_files, sources, text_files
 from keyfold.ingestion.bridges import cast_column
 from keyfold.readers import paths
 from keyfold.readers.blocks import read_head, read_parts
+from keyfold.readers.casts import TextFormat
 from keyfold.readers.form import TextForm
 
 
@@ -220,7 +221,7 @@ def test_times_with_an_offset_in_a_form_are_moments(spark):
     texts_ = ["01/07/2026 12:00 +0200", "01/07/2026 12:00", "x"]
     rows = spark.createDataFrame([(text,) for text in texts_], "t string")
     iso = casts.iso_text(F.col("t"), "timestamp", "dd/MM/yyyy HH:mm Z")
-    found = rows.select(F.unix_seconds(casts.cast_text(iso, "timestamp", casts.TextFormat(zone="Asia/Tokyo")))).collect()
+    found = rows.select(F.unix_seconds(casts.cast_text(iso, "timestamp", TextFormat(zone="Asia/Tokyo")))).collect()
     assert [row[0] for row in found] == [int(dt.datetime(2026, 7, 1, 10, tzinfo=dt.UTC).timestamp()), None, None]
 
 

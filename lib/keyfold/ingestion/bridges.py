@@ -8,6 +8,7 @@ from keyfold.core import sql
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.ingestion import casts, sources
+from keyfold.readers.casts import TextFormat
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -48,7 +49,7 @@ def bridge_column(data: "Data", version: LayoutVersion, name: str) -> BridgedCol
 
 
 def _constant(data: "Data", value: Scalar | None, wanted: str) -> "Column":
-    return casts.cast_text(F.lit(None if value is None else str(value)), wanted, casts.TextFormat(zone=data.zone))
+    return casts.cast_text(F.lit(None if value is None else str(value)), wanted, TextFormat(zone=data.zone))
 
 
 def cast_column(data: "Data", value: "Column", old: str, wanted: str, label: str) -> BridgedColumn:

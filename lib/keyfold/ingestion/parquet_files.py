@@ -15,6 +15,7 @@ from keyfold.engine import functions as F
 from keyfold.errors import DataError, suggestion
 from keyfold.ingestion import casts
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
+from keyfold.readers.casts import TextFormat
 from keyfold.readers.opening import UNREADABLE
 from keyfold.readers.paths import local_files, local_path, partition_columns, refuse_escapes
 
@@ -25,7 +26,7 @@ _FOLDERS_AS_TEXT = {"spark.sql.sources.partitionColumnTypeInference.enabled": "f
 
 
 def read_parquet(
-    spark: "SparkSession", path: str, wanted: Mapping[str, DeclaredColumn], format_: casts.TextFormat, files: Sequence[str] = ()
+    spark: "SparkSession", path: str, wanted: Mapping[str, DeclaredColumn], format_: TextFormat, files: Sequence[str] = ()
 ) -> SourceRows:
     """The rows of Parquet files (DataError if their columns differ, or have a type that is not read)."""
     names = [*files] or local_files(path) or []
@@ -73,7 +74,7 @@ def _loses_nanoseconds(name: str) -> "Column":
 
 
 def _cast_folders(
-    path: str, rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], folders: Sequence[str], format_: casts.TextFormat
+    path: str, rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], folders: Sequence[str], format_: TextFormat
 ) -> "DataFrame":
     """Casts the columns of folders to their declared types (DataError if a renamed column is not of the type that the conf gives)."""
     types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}

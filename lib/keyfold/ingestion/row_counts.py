@@ -9,7 +9,8 @@ from keyfold.core.names import CONTENT, FILE, PERIOD, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.errors import DataError
-from keyfold.ingestion import casts, similar_keys
+from keyfold.ingestion import similar_keys
+from keyfold.readers.casts import SKIPPED, TWICE, ZONELESS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from keyfold.ingestion.staging import StagedRows
 
 _CLOCK_NOTES = (
-    (casts.SKIPPED, "do not exist", "they were moved forward by the width of the gap"),
-    (casts.TWICE, "exist twice", "the earlier was taken"),
+    (SKIPPED, "do not exist", "they were moved forward by the width of the gap"),
+    (TWICE, "exist twice", "the earlier was taken"),
 )
 
 
@@ -33,10 +34,10 @@ def count_rows(staged: "DataFrame", data: "Data") -> "list[Row]":
     """Rows `n` by file, period and reason (DataError for a time without an offset and without data.zone)."""
     kept = col(REASON).isNull()
     counts = {"n": F.count("*"), "unusual": F.max(kept & similar_keys.may_be_denormalised(staged, data.key))}
-    counts |= {name: F.sum(F.when(kept, col(name))) for name in (casts.SKIPPED, casts.TWICE) if name in staged.columns}
-    counts |= {name: F.min(F.when(kept, col(name))) for name in [casts.ZONELESS] if name in staged.columns}
+    counts |= {name: F.sum(F.when(kept, col(name))) for name in (SKIPPED, TWICE) if name in staged.columns}
+    counts |= {name: F.min(F.when(kept, col(name))) for name in [ZONELESS] if name in staged.columns}
     counted = staged.groupBy(FILE, PERIOD, REASON).agg(*(count.alias(name) for name, count in counts.items())).collect()
-    if zoneless := [example for row in counted if (example := row.asDict().get(casts.ZONELESS))]:
+    if zoneless := [example for row in counted if (example := row.asDict().get(ZONELESS))]:
         raise DataError(
             f"{min(zoneless)} without an offset, and no zone is declared; set data.zone (such as Europe/Berlin), "
             "or give the column the type timestamp_ntz"

@@ -14,6 +14,7 @@ from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.ingestion import casts, parquet_files, text_files
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
+from keyfold.readers.casts import TextFormat
 from keyfold.readers.form import TextForm
 from keyfold.readers.opening import plain_name
 from keyfold.readers.paths import local_files, local_path, partition_columns
@@ -123,14 +124,12 @@ def _read_text(
     return _cast_text(texts.frame(spark, folders, origins(wanted)), wanted, text_format(csv, zone), texts.notes())
 
 
-def text_format(csv: CsvOptions | None, zone: str | None) -> casts.TextFormat:
+def text_format(csv: CsvOptions | None, zone: str | None) -> TextFormat:
     """How the text of a source writes numbers and times."""
-    return casts.TextFormat(csv.decimal if csv else ".", csv.thousands if csv else "", zone)
+    return TextFormat(csv.decimal if csv else ".", csv.thousands if csv else "", zone)
 
 
-def _cast_text(
-    rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], format_: casts.TextFormat, notes: Sequence[str]
-) -> SourceRows:
+def _cast_text(rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], format_: TextFormat, notes: Sequence[str]) -> SourceRows:
     names = [c for c in rows.columns if c not in (FILE, LINE, LINE_TEXT, LINE_REASON)]
     columns = {name: wanted.get(name, DeclaredColumn("string", None, name, "string")) for name in names}
     plain = {n: casts.iso_text(col(n), c.type, c.format) if c.format else col(n) for n, c in columns.items()}
