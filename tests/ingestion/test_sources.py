@@ -342,6 +342,15 @@ def test_json_keys_that_stand_twice_are_told_whether_or_not_a_column_reads_them(
     assert bad == dict.fromkeys((2, 3), "the key `x` is repeated, or differs from another key by case alone")
 
 
+def test_the_keys_of_json_lines_are_found_in_all_ranges(spark, tmp_path, monkeypatch):
+    monkeypatch.setattr(text_files, "_SMALL", 20)
+    monkeypatch.setattr(text_files, "_LARGE", 20)
+    (tmp_path / "a.jsonl").write_text('{"b":1,"a":2}\n{"A":1,"c":{"x":[1]}}\nbroken\n{"b":1,"B":2}\n{"d":null}\n')
+    texts = text_files.local_text_files([str(tmp_path / "a.jsonl")], TextForm("json"), guess=True)
+    assert len(text_files._tasks(spark, texts.heads)) > 1
+    assert texts.json_keys(spark) == ["b", "a", "c", "d"]
+
+
 def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
     """At the door, and where an older layout has the same text."""
     finer, offset = "has nanoseconds, and a time holds microseconds", "has an offset, and timestamp_ntz has none"

@@ -76,7 +76,7 @@ def test_nanoseconds_are_noted(tmp_path: Path) -> None:
         pa.table({"id": range(40), "at": at, "x no.": [i % 7 for i in range(40)], "y": [0, 1] * 20}), tmp_path / "t.parquet"
     )
     text, conf = drawn(str(tmp_path / "t.parquet"))
-    assert "  # at has nanoseconds, which are cut to microseconds.\n" in text
+    assert "  # at has nanoseconds: they become microseconds, and a row that would lose digits is quarantined.\n" in text
     assert "at" in conf["features"] and conf["features"]["x_no"]["numeric"]["input_col"] == "x no."
     assert '  # "x no." is best renamed in the files. Such a name requires column mapping in Delta' in text
 

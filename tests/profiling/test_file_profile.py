@@ -69,6 +69,19 @@ def test_other_encodings_are_named_as_spark_names_them(write: Write) -> None:
     assert conf["data"]["csv"] == {"encoding": "iso-8859-1"}
 
 
+def test_json_lines_have_one_encoding(write: Write) -> None:
+    with pytest.raises(ConfError, match="--encoding is for CSV files; JSON lines are UTF-8"):
+        profile_files(write('{"id":1}\n', "mine.jsonl"), "latin-1")
+
+
+def test_the_first_line_break_in_quotes_may_be_in_another_file(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    write(table(), "f/a.csv")
+    write(table(v=["a\nb", "c"] * 10).replace(",v\n", ",x2\n"), "f/b.csv")
+    profile = profile_files(str(tmp_path / "f"))
+    assert (profile.multi_line, profile.rows, profile.bad.total()) == (True, 40, 0)
+
+
 def test_line_breaks_in_quotes_need_multi_line(write: Write) -> None:
     _, conf = look(write(table(v=["a\nb", "c"] * 10)))
     assert conf["data"]["csv"] == {"multi_line": True}

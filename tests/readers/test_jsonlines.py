@@ -67,6 +67,6 @@ def lines(draw):
 @settings(max_examples=150, deadline=None)
 def test_lines_are_read_at_once_as_they_are_one_by_one(texts):
     rows, odd = json_rows(pa.array([text.encode() for text in texts], pa.large_binary()), TextForm("json", NAMES))
-    alone = [_object(text.encode(), NAMES) for text in texts]
+    alone = [_object(text.encode(), TextForm("json", NAMES)) for text in texts]
     assert odd == {i: value for i, value in enumerate(alone) if isinstance(value, str)}
     assert [tuple(row.values()) for row in rows.to_pylist()] == [value for value in alone if not isinstance(value, str)]

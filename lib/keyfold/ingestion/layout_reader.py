@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
-from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, LINE_TEXT, RAW, REASON
+from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, RAW, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.ingestion import casts, delta_versions, drift, sources
 from keyfold.ingestion.bridges import bridge_column, lineage
 from keyfold.ingestion.drift import ArrivedColumn, LayoutDrift
 from keyfold.ingestion.source_files import LayoutFile, layout_files
-from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob
+from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows
+from keyfold.ingestion.text_files import local_text_files
 from keyfold.readers.blocks import read_head
 from keyfold.reporting.page import PageSection, html_table
 
@@ -76,12 +77,11 @@ def _arrived(frame: "DataFrame") -> list[ArrivedColumn]:
 
 
 def _header(spark: "SparkSession", path: str, data: "Data") -> list[ArrivedColumn]:
-    if sources.format_of(path) == "json":
-        reader = spark.read.option("columnNameOfCorruptRecord", LINE_TEXT)
-        names = [name for name in reader.json(escape_glob(path)).columns if name != LINE_TEXT]
+    form, guess = sources.text_form(path, data.csv), data.csv is None or data.csv.delimiter is None
+    if form.kind == "json":
+        names = local_text_files([path], form, guess=guess).json_keys(spark)
     else:
-        guess = data.csv is None or data.csv.delimiter is None
-        names = [*read_head(path, sources.text_form(path, data.csv), guess=guess).form.names]
+        names = [*read_head(path, form, guess=guess).form.names]
     return [ArrivedColumn(name) for name in names]
 
 

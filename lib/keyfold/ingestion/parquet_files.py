@@ -102,7 +102,7 @@ def parquet_schema(files: Sequence[str]) -> pa.Schema:
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{file} {UNREADABLE}") from error
         if first is None:
-            _check_types(file, schema)
+            check_types(file, schema)
             first = schema
         types, first_types = ({field.name: str(field.type) for field in fields} for fields in (schema, first))
         if odd := sorted(dict(types.items() ^ first_types.items())):
@@ -112,7 +112,8 @@ def parquet_schema(files: Sequence[str]) -> pa.Schema:
     return first if first is not None else pa.schema([])
 
 
-def _check_types(file: str, schema: pa.Schema) -> None:
+def check_types(file: str, schema: pa.Schema) -> None:
+    """DataError for a column of a type that is not read."""
     for field in schema:
         nested = _inner_types(field.type)
         for inner in nested:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold.conf.columns import DeclaredColumn, check_folders, check_names
 from keyfold.core.names import FILE, LINE, LINE_REASON, LINE_TEXT
@@ -12,20 +12,21 @@ from keyfold.engine import functions as F
 from keyfold.errors import DataError, suggestion
 from keyfold.ingestion.source_rows import source_file
 from keyfold.readers.blocks import END, Head, read_head
-from keyfold.readers.form import FilePart, TextForm
+from keyfold.readers.form import TextForm
+from keyfold.readers.jsonlines import distinct_keys
 from keyfold.readers.opening import refuse_archives
 from keyfold.readers.ranges import ByteRange, plan_ranges, read_range
+from keyfold.readers.rows import FolderColumns, name_first_column, part_rows, repeat_text, text_heads
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
-NUMBERED = "_c0"  # the name of a first column that has none: R and pandas write row numbers so
 _SMALL, _LARGE = 4 << 20, 64 << 20  # bytes of a worker's task, at least and at most
 _REMOTE_BYTES = (1 << 31) - 1  # of a remote file, at most
 _HEADER_BYTES = 1 << 20  # of a remote file, in which its header is looked for
 
-Folders = Mapping[str, Mapping[str, str | None]]  # by file, the columns that its folders give
+Folders = Mapping[str, FolderColumns]  # by file
 
 
 class TextFiles(NamedTuple):
@@ -34,15 +35,22 @@ class TextFiles(NamedTuple):
     heads: dict[str, Head]
     remote: Sequence[str] = ()
 
-    def with_keys(self, keys: Sequence[str]) -> "TextFiles":
-        """The same files, with these keys to read from JSON lines."""
-        heads = {file: head._replace(form=head.form._replace(names=tuple(keys))) for file, head in self.heads.items()}
+    def with_keys(self, keys: Sequence[str], in_folders: Sequence[str] = ()) -> "TextFiles":
+        """The same files, with these keys to read from JSON lines, some of which their folders give."""
+        form = next(iter(self.heads.values())).form._replace(names=tuple(keys), given=tuple(in_folders))
+        heads = {file: head._replace(form=form) for file, head in self.heads.items()}
         return self._replace(heads=heads)
 
     @property
     def names(self) -> list[str]:
         """The columns of the first file."""
         return [*next(iter(self.heads.values())).form.names]
+
+    def json_keys(self, spark: "SparkSession") -> list[str]:
+        """The keys of JSON lines of local files, in their order, without those that differ from another by case alone."""
+        tasks = _tasks(spark, self.heads)
+        found = spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(partial(_read_keys, tasks), "name string").collect()
+        return distinct_keys(row.name for row in found)
 
     def notes(self) -> list[str]:
         """A sentence for each file of which a line before the header was skipped."""
@@ -54,8 +62,7 @@ class TextFiles(NamedTuple):
 
         in_folders = [*next(iter(folders.values()))]
         columns = [*self.names, *in_folders]
-        # Of JSON lines the keys that folders give are read, too, to be refused.
-        texts = self.with_keys(columns) if next(iter(self.heads.values())).form.kind == "json" else self
+        texts = self.with_keys(columns, in_folders) if next(iter(self.heads.values())).form.kind == "json" else self
         reader = _Reader(columns, [renamed.get(c, c) for c in columns], folders)
         schema = StructType()
         for name in reader.names:
@@ -80,47 +87,23 @@ class _Reader(NamedTuple):
     def batches(self, range_: ByteRange, content: bytes | None = None) -> "Iterator[pa.RecordBatch]":
         """The rows of a range, and its bad lines."""
         for part in read_range(range_, content):
-            yield from self._rows(range_.path, part)
-            if part.bad:
-                yield self._bad_lines(range_.path, part)
+            rows = part_rows(range_.path, part, self.folders[range_.path], self.columns)
+            yield self._batch(rows.file, rows.kept.columns, rows.lines)
+            if rows.bad:
+                lines, reasons, raws = zip(*rows.bad, strict=True)
+                yield self._batch(rows.file, None, lines, reasons, raws)
 
-    def _rows(self, file: str, part: FilePart) -> "list[pa.RecordBatch]":
+    def _batch(
+        self, file: str, columns: "list[pa.Array] | None", lines: Any, reasons: Any = None, raws: Any = None
+    ) -> "pa.RecordBatch":
         import pyarrow as pa
 
-        folder, n = self.folders[file], part.rows.num_rows
-        values = [_repeat(folder[c], n) if c in folder else part.rows[c] for c in self.columns]
-        own = [pa.nulls(n, pa.string()), self._folder_keys(part), _repeat(file, n), pa.array(part.lines, pa.int64())]
-        return pa.Table.from_arrays([*values, *own], self.names).to_batches()  # type: ignore[no-any-return]
-
-    def _folder_keys(self, part: FilePart) -> "pa.Array":
-        """Why a JSON line is no row: it has a value for a column that its folders give."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        reason = pa.nulls(part.rows.num_rows, pa.string())
-        for name in next(iter(self.folders.values())):
-            if name in part.rows.column_names:
-                why = f"the line has a key `{name}`, and so do the names of its folders"
-                reason = pc.if_else(pc.is_valid(part.rows[name]), why, reason)
-        return reason
-
-    def _bad_lines(self, file: str, part: FilePart) -> "pa.RecordBatch":
-        import pyarrow as pa
-
-        lines, reasons, raws = zip(*part.bad, strict=True)
-        own = [
-            pa.array(raws, pa.string()),
-            pa.array(reasons, pa.string()),
-            _repeat(file, len(lines)),
-            pa.array(lines, pa.int64()),
-        ]
-        return pa.RecordBatch.from_arrays([*([pa.nulls(len(lines), pa.string())] * len(self.columns)), *own], self.names)
-
-
-def _repeat(value: str | None, n: int) -> "pa.Array":
-    import pyarrow as pa
-
-    return pa.DictionaryArray.from_arrays(pa.repeat(0, n).cast(pa.int32()), pa.array([value], pa.string())).cast(pa.string())
+        nothing = pa.nulls(len(lines), pa.string())
+        told = [nothing if texts is None else pa.array(texts, pa.string()) for texts in (raws, reasons)]
+        values = [nothing] * len(self.columns) if columns is None else columns
+        return pa.RecordBatch.from_arrays(
+            [*values, *told, repeat_text(file, len(lines)), pa.array(lines, pa.int64())], self.names
+        )
 
 
 def _read_tasks(reader: _Reader, tasks: list[list[ByteRange]], batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
@@ -128,6 +111,15 @@ def _read_tasks(reader: _Reader, tasks: list[list[ByteRange]], batches: "Iterato
         for i in batch.column(0).to_pylist():
             for range_ in tasks[i]:
                 yield from reader.batches(range_)
+
+
+def _read_keys(tasks: list[list[ByteRange]], batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    import pyarrow as pa
+
+    for batch in batches:
+        parts = (part for i in batch.column(0).to_pylist() for range_ in tasks[i] for part in read_range(range_))
+        names = dict.fromkeys(name for part in parts for name in part.rows.column_names)
+        yield pa.RecordBatch.from_arrays([pa.array([*names], pa.string())], ["name"])
 
 
 def _read_contents(reader: _Reader, heads: Mapping[str, Head], batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
@@ -158,9 +150,7 @@ def _tasks(spark: "SparkSession", heads: Mapping[str, Head]) -> list[list[ByteRa
 
 def local_text_files(files: Sequence[str], form: TextForm, *, guess: bool) -> TextFiles:
     """Local files with their heads (DataError for one that is not text, or has no header)."""
-    for file in files:
-        refuse_archives(file)
-    return TextFiles({file: _name_first_column(read_head(file, form, guess=guess)) for file in files})
+    return TextFiles(text_heads(files, form, guess=guess))
 
 
 def remote_text_files(spark: "SparkSession", paths: Sequence[str], form: TextForm, *, guess: bool) -> TextFiles:
@@ -173,18 +163,13 @@ def remote_text_files(spark: "SparkSession", paths: Sequence[str], form: TextFor
     heads = {}
     for row in begin.orderBy("file").collect():
         refuse_archives(row.file)
-        heads[row.file] = _name_first_column(read_head(row.file, form, bytes(row.begin), guess=guess))
+        heads[row.file] = name_first_column(read_head(row.file, form, bytes(row.begin), guess=guess))
     return TextFiles(heads, paths)
 
 
 def _remote_content(spark: "SparkSession", paths: Sequence[str]) -> "DataFrame":
     files = spark.read.format("binaryFile").load([*paths])
     return files.select(source_file(files).alias("file"), "length", "content")
-
-
-def _name_first_column(head: Head) -> Head:
-    first, *more = head.form.names or ("",)
-    return head._replace(form=head.form._replace(names=(NUMBERED, *more))) if more and not first.strip() else head
 
 
 def check_header(texts: TextFiles, folders: Folders, wanted: Mapping[str, DeclaredColumn]) -> None:

@@ -19,9 +19,10 @@ from keyfold.evaluation import label_leakage
 from keyfold.models.positive_class import guess_positive
 from keyfold.profiling import snapshots
 from keyfold.profiling.column_profile import OTHER, ColumnProfile
-from keyfold.profiling.file_profile import NAMELESS, FileProfile
+from keyfold.profiling.file_profile import FileProfile
 from keyfold.profiling.key_counts import PERIODS, KeyCounts
 from keyfold.profiling.yaml_text import yaml_scalar
+from keyfold.readers.rows import NUMBERED
 
 QUARANTINE = 0.1  # the default of data.max_quarantine
 FEW_SERIES = 200  # fewer keys leave folds by hash too small
@@ -209,7 +210,7 @@ def key_hint(profile: FileProfile, label: str) -> str:
     unique = [
         c.name for c in profile.columns.values() if c.share == 1 and c.present == profile.rows and c.type not in (OTHER, "double")
     ]
-    if named := [name for name in unique if name not in (label, NAMELESS)][:3]:
+    if named := [name for name in unique if name not in (label, NUMBERED)][:3]:
         return f"{' and '.join(f'`{name}`' for name in named)} {'is' if len(named) == 1 else 'are each'} unique"
     return "no column is unique; `--key A,B` combines several, `--key content` uses a digest of the row"
 

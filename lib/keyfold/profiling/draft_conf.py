@@ -34,7 +34,7 @@ def draft_conf(
     """
     name = _checked_name(path, name)
     keys = KeyCounts(key or [], time, label)
-    profile = profile_files(path, encoding, keys.add)
+    profile = profile_files(path, encoding, keys)
     _check_columns(path, profile, key, label, time)
     draft = Draft(path, keys.key, profile.columns[label], profile.columns[time] if time else None, profile, keys, encoding)
     parts = [

@@ -38,7 +38,7 @@ def _columns(draft: Draft) -> Lines:
 
 def _parquet_notes(profile: FileProfile) -> Lines:
     lines = [
-        f"  # {yaml_scalar(c.name)} has nanoseconds, which are cut to microseconds."
+        f"  # {yaml_scalar(c.name)} has nanoseconds: they become microseconds, and a row that would lose digits is quarantined."
         for c in profile.columns.values()
         if c.nanoseconds
     ]

@@ -11,8 +11,9 @@ from keyfold.evaluation import label_leakage
 from keyfold.profiling import personal_data
 from keyfold.profiling.column_profile import ENOUGH_VALUES, OTHER, ColumnProfile
 from keyfold.profiling.draft import FEW_SERIES, NUMBER_TYPES, TIME_TYPES, TINY, Draft, Lines, fresh_name, snake_case
-from keyfold.profiling.file_profile import NAMELESS, FileProfile
+from keyfold.profiling.file_profile import FileProfile
 from keyfold.profiling.yaml_text import yaml_scalar
+from keyfold.readers.rows import NUMBERED
 
 FEW_VALUES = 100  # distinct texts that are one-hot encoded at most
 MOST_BUCKETS = 1 << 18
@@ -53,7 +54,7 @@ def _uninformative(column: ColumnProfile, profile: FileProfile) -> str | None:
         return "every value is missing"
     if len(column.distinct) == 1 and column.present == profile.rows:
         return f"it is {yaml_scalar(column.distinct[0].as_py())} in every row"
-    return "it has no name and numbers the rows" if column.name == NAMELESS else None
+    return "it has no name and numbers the rows" if column.name == NUMBERED else None
 
 
 def _identifier(column: ColumnProfile) -> str | None:

@@ -1,36 +1,36 @@
-"""Profiles the columns of CSV, JSON-lines or Parquet files from their first bytes, in blocks, without Spark."""
+"""Profiles the columns of CSV, JSON-lines or Parquet files from their first bytes, as `ingest` reads them, without Spark."""
 
-import codecs
-import io
-import json
+import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from keyfold.conf.csv import canonical_encoding
+from keyfold.conf.columns import check_folders
+from keyfold.conf.csv import CsvOptions, canonical_encoding
 from keyfold.errors import ConfError, DataError, suggestion
-from keyfold.ingestion.sources import delimiter_of, format_of
+from keyfold.ingestion.parquet_files import check_types
+from keyfold.ingestion.sources import delimiter_of, format_of, text_form
 from keyfold.profiling.column_profile import TYPE_PATTERNS, Block, ColumnProfile, null_words
+from keyfold.profiling.key_counts import KeyCounts
 from keyfold.profiling.row_sample import RowSample
 from keyfold.profiling.value_formats import NUMBER_FORMATS, PLAIN, NumberFormat
 from keyfold.readers.blocks import Head, read_head, read_parts
-from keyfold.readers.form import FilePart, TextForm
-from keyfold.readers.jsonlines import NO_OBJECT
-from keyfold.readers.opening import refuse_archives
+from keyfold.readers.form import BadLine, FilePart, TextForm
+from keyfold.readers.jsonlines import json_kinds
+from keyfold.readers.opening import open_text, refuse_archives
 from keyfold.readers.paths import local_files, partition_columns
 from keyfold.readers.records import BREAKS
+from keyfold.readers.rows import NUMBERED, FolderColumns, Rows, file_rows, name_first_column, repeat_text
 
 LIMIT = 200_000_000  # bytes
-NAMELESS = "_c0"  # the name of a first column without one
 
 
 @dataclass
@@ -64,22 +64,22 @@ class FileProfile:
 _CASTABLE = {"csv": frozenset(TYPE_PATTERNS), "json": frozenset({"date", "timestamp"}), "parquet": frozenset[str]()}
 
 
-def profile_files(
-    path: str, encoding: str = "utf-8", each: Callable[[Block, int], None] = lambda _, __: None, limit: int | None = None
-) -> FileProfile:
-    """Profile of the first `limit` bytes (default: `LIMIT`) of a file, a folder or a pattern.
+def profile_files(path: str, encoding: str = "utf-8", keys: KeyCounts | None = None, limit: int | None = None) -> FileProfile:
+    """Profile of the first `limit` bytes (default: `LIMIT`) of a file, a folder or a pattern; counts `keys` in the same rows.
 
-    `each` is called with every block and the number of its file. Raises ConfError if there is no such file or encoding,
-    DataError if a file is empty, has another encoding or is of an unsupported kind.
+    Raises ConfError if there is no such file or encoding, DataError if a file is empty, has another encoding or is of an
+    unsupported kind.
     """
     files = matching_files(path)
-    profile = FileProfile(format_of(path if len(files) == 1 else files[0]), files, encoding=_charset(encoding))
-    _refuse_kind(profile, path)
-    size = 0
-    for number in range(len(files)):
-        profile.cut |= size >= (limit or LIMIT)
-        if not profile.cut:
-            size = _take_file(profile, path, number, size, limit or LIMIT, encoding, each)
+    format_ = format_of(path if len(files) == 1 else files[0])
+    _refuse_kind(path, format_, files, encoding)
+    for multi_line in (False, True):
+        profile = FileProfile(format_, files, multi_line=multi_line)
+        if keys:
+            keys.clear()
+        _take_files(profile, path, encoding, keys, limit or LIMIT)
+        if multi_line or not profile.bad[BREAKS]:
+            break
     if not profile.rows:
         bad = ", ".join(f"{n:,} × {reason}" for reason, n in profile.bad.items())
         raise DataError(f"{path} has no rows{f': {bad}' if bad else ''}")
@@ -99,11 +99,13 @@ def matching_files(path: str) -> list[str]:
     raise ConfError(f"there is no file `{path}`{suggestion(at.name, names)}")
 
 
-def _refuse_kind(profile: FileProfile, path: str) -> None:
+def _refuse_kind(path: str, format_: str, files: list[str], encoding: str) -> None:
     others = {"delta": "a Delta table; name it by data.table", "images": "images; see `image` and `images` in the README"}
-    if what := others.get(profile.format):
+    if what := others.get(format_):
         raise ConfError(f"`{path}` is {what}: init reads CSV, JSON-lines and Parquet files")
-    for file in profile.files:
+    if format_ == "json" and _charset(encoding) != "utf-8":
+        raise ConfError("--encoding is for CSV files; JSON lines are UTF-8")
+    for file in files:
         refuse_archives(file)
 
 
@@ -114,34 +116,26 @@ def _charset(encoding: str) -> str:
         raise ConfError(f"--encoding {error}") from None
 
 
-def _take_file(
-    profile: FileProfile, path: str, number: int, size: int, limit: int, encoding: str, each: Callable[[Block, int], None]
-) -> int:
-    file = profile.files[number]
-    folders = partition_columns(path, [str(Path.cwd() / file)])[str(Path.cwd() / file)]
-    profile.partitions = [*dict.fromkeys([*profile.partitions, *folders])]
-    before = [*profile.columns]
-    try:
-        for block in _blocks(Path(file), encoding, profile):
-            if size >= limit:
+def _take_files(profile: FileProfile, path: str, encoding: str, keys: KeyCounts | None, limit: int) -> None:
+    """Adds the files up to the limit, or to a line break in quotes that the form of the files does not allow."""
+    places = {file: os.path.abspath(file) for file in profile.files}  # noqa: PTH100 - links stay
+    folders = partition_columns(path, [*places.values()])
+    profile.partitions = [*next(iter(folders.values()))]
+    form = _form(profile, path, encoding)
+    size = 0
+    for number, (file, place) in enumerate(places.items()):
+        for block in _blocks(profile, file, folders[place], form):
+            if size >= limit or (profile.bad[BREAKS] and not profile.multi_line):
                 profile.cut = True
-                break
-            rows = len(next(iter(block.values()), ()))
-            whole = block | {name: pa.array([value] * rows, pa.string()) for name, value in folders.items()}
-            size += sum(values.nbytes for values in block.values())
-            _take(profile, whole, rows)
-            each(whole, number)
-            if before and {*whole} != {*before} and profile.format != "json":
-                profile.other = profile.other or file
-    except (pa.ArrowInvalid, UnicodeError) as error:
-        raise DataError(_garbled(file, encoding) or f"{file} cannot be read: {error}") from error
-    except (OSError, EOFError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
-    return size
+                return
+            size += sum(values.nbytes for name, values in block.items() if name not in profile.partitions)
+            _take(profile, block)
+            if keys:
+                keys.add(block, number)
 
 
-def _take(profile: FileProfile, block: Block, rows: int) -> None:
-    profile.rows += rows
+def _take(profile: FileProfile, block: Block) -> None:
+    profile.rows += len(next(iter(block.values()), ()))
     for name, values in block.items():
         castable = frozenset(TYPE_PATTERNS) if name in profile.partitions else _CASTABLE[profile.format]
         profile.columns.setdefault(name, ColumnProfile(name)).add(values, castable)
@@ -159,15 +153,31 @@ def _settle(profile: FileProfile) -> None:
         column.numbers = most if column.forms or "string" in column.can else PLAIN
 
 
-def _blocks(path: Path, encoding: str, profile: FileProfile) -> Iterator[Block]:
-    if profile.format == "parquet":
-        return _parquet(path)
-    return (_json if profile.format == "json" else _csv)(path, encoding, profile)
+def _blocks(profile: FileProfile, file: str, folder: FolderColumns, form: TextForm) -> Iterator[Block]:
+    try:
+        yield from _parquet(profile, file, folder) if profile.format == "parquet" else _text(profile, file, folder, form)
+    except (pa.ArrowInvalid, OSError, EOFError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from error
 
 
-def _parquet(path: Path) -> Iterator[Block]:
-    for batch in pq.ParquetFile(path).iter_batches(16_384):
-        yield dict(zip(_unique(batch.schema.names), map(_plain, batch.columns), strict=True))
+def _parquet(profile: FileProfile, file: str, folder: FolderColumns) -> Iterator[Block]:
+    content = pq.ParquetFile(file)
+    check_types(file, content.schema_arrow)
+    names = content.schema_arrow.names
+    check_folders(file, _unique(names), [*folder])
+    _take_names(profile, file, names)
+    for batch in content.iter_batches(16_384):
+        block = dict(zip(names, map(_plain, batch.columns), strict=True))
+        yield block | {name: repeat_text(value, batch.num_rows) for name, value in folder.items()}
+
+
+def _take_names(profile: FileProfile, file: str, names: Sequence[str]) -> None:
+    """Adds the columns of a file that may have no rows; notes a file with others than the first."""
+    known = {*profile.columns} - {*profile.partitions}
+    if known and known != {*names}:
+        profile.other = profile.other or file
+    for name in names:
+        profile.columns.setdefault(name, ColumnProfile(name))
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -177,67 +187,84 @@ def _plain(values: pa.Array) -> pa.Array:
     return values.cast(plain) if plain != kind else values
 
 
-def _json(path: Path, encoding: str, profile: FileProfile) -> Iterator[Block]:
-    names: dict[str, None] = {}
-    read_head(str(path), TextForm("json", encoding=codecs.lookup(encoding).name))
-    with _open(path, encoding) as lines:
-        while block := list(islice(lines, 10_000)):
-            rows = [row for line in block if line.strip() and (row := _object(line, profile)) is not None]
-            names |= dict.fromkeys(name for row in rows for name in row)
-            yield {name: _array([row.get(name) for row in rows]) for name in _unique([*names])}
+def _text(profile: FileProfile, file: str, folder: FolderColumns, form: TextForm) -> Iterator[Block]:
+    """The rows as `ingest` reads them; those of JSON lines with the types of their values."""
+    head = name_first_column(read_head(file, form, guess=form.delimiter == ","))
+    if form.kind == "csv":
+        head = _with_sound_names(profile, head)
+        check_folders(file, head.form.names, [*folder])
+        _take_names(profile, file, head.form.names)
+    for rows in file_rows(file, head, folder):
+        _count_bad(profile, file, rows.bad, form.encoding)
+        yield _block(profile, rows)
 
 
-def _object(line: str, profile: FileProfile) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        row = None
-    profile.bad[NO_OBJECT] += not isinstance(row, dict)
-    return row if isinstance(row, dict) else None
+def _block(profile: FileProfile, rows: Rows) -> Block:
+    """The rows with all columns so far; a key of JSON lines is spelled as where it first occurs."""
+    spelled = {name.casefold(): name for name in profile.columns}
+    fields = zip(rows.kept.schema, rows.kept.columns, strict=True)
+    found = {spelled.get(f.name.casefold(), f.name): _typed(values, json_kinds(f)) for f, values in fields}
+    return {name: pa.nulls(len(rows.lines), pa.string()) for name in profile.columns if name not in found} | found
 
 
-def _array(values: list[Any]) -> pa.Array:
-    kinds = {type(value) for value in values} - {type(None)}
-    try:
-        if kinds and (kinds <= {int, float} or kinds == {bool}):
-            return pa.array(values, pa.float64() if float in kinds else None)
-    except (OverflowError, pa.ArrowInvalid):  # whole numbers beyond 64 bits, or that a double rounds
-        pass
-    return pa.array([v if v is None or isinstance(v, str) else json.dumps(v) for v in values], pa.string())
-
-
-def _csv(path: Path, encoding: str, profile: FileProfile) -> Iterator[Block]:
-    head = _head(str(path), encoding)
-    profile.delimiter, profile.separator = head.form.delimiter, bool(head.skipped)
-    header = [*head.form.names]
-    names = _named(header)
-    if names[1:] != header[1:] or (header[0].strip() and names != header):
+def _with_sound_names(profile: FileProfile, head: Head) -> Head:
+    """The head with names that `ingest` takes, which the profile notes."""
+    names = _named([*head.form.names])
+    if names != [*head.form.names]:
         profile.header = names
-    form = head.form._replace(names=tuple(names), escape=profile.escape, nulls=tuple(profile.nulls))
-    head = head._replace(form=form._replace(multi_line=profile.multi_line or form.multi_line))
-    if not profile.rows:
-        head = _guessed(str(path), head, profile)
-    for part in read_parts(str(path), head):
-        profile.multi_line |= head.form.multi_line or _breaks(part)
-        _count_bad(profile, path, part, encoding)
-        yield {name: _blank_is_null(values.combine_chunks()) for name, values in zip(names, part.rows.columns, strict=True)}
+    return head._replace(form=head.form._replace(names=tuple(names)))
 
 
-def _guessed(path: str, head: Head, profile: FileProfile) -> Head:
-    """The head with escapes, line breaks and words for missing values as the first part of the file suggests."""
-    first = _first(path, head)
+def _typed(texts: pa.Array, kinds: set[str]) -> pa.Array:
+    """Text as the type of the JSON that it was, if all values have that type and keep their digits; blank text as missing."""
+    try:
+        if kinds == {"boolean"}:
+            return texts.cast(pa.bool_())
+        if kinds == {"number"}:
+            is_whole = pc.invert(pc.match_substring_regex(texts, "[.eE]"))
+            if pc.all(is_whole).as_py():
+                return texts.cast(pa.int64())
+            texts.filter(is_whole).cast(pa.int64()).cast(pa.float64())
+            numbers = texts.cast(pa.float64())
+            return texts if pc.any(pc.is_inf(numbers)).as_py() else numbers
+    except pa.ArrowInvalid:  # whole numbers beyond 64 bits, or that a double rounds
+        pass
+    return texts if kinds else _blank_is_null(texts)
+
+
+def _form(profile: FileProfile, path: str, encoding: str) -> TextForm:
+    """The form of the files as the conf will describe it: the first one decides on the delimiter, escapes and words for NULL."""
+    profile.encoding = _charset(encoding)
+    if profile.format != "csv":
+        return text_form(path, None)
+    head = _head(profile, path, encoding)
+    profile.delimiter, profile.separator = head.form.delimiter, bool(head.skipped)
+    first = _first(profile.files[0], head)
     if any('\\"' in bad.raw for bad in first.bad):
         other = head._replace(form=head.form._replace(escape="\\"))
-        if len(_first(path, other).bad) < len(first.bad):
-            head, first, profile.escape = other, _first(path, other), "\\"
-    if _breaks(first):
-        head = head._replace(form=head.form._replace(multi_line=True))
-        first = _first(path, head)
+        if len(_first(profile.files[0], other).bad) < len(first.bad):
+            head, first, profile.escape = other, _first(profile.files[0], other), "\\"
     if words := null_words(first.rows):
         other = head._replace(form=head.form._replace(nulls=tuple(words)))
-        left = null_words(_first(path, other).rows)  # words in quotes
+        left = null_words(_first(profile.files[0], other).rows)  # words in quotes
         profile.nulls = [word for word in words if word not in left]
-        head = head._replace(form=head.form._replace(nulls=tuple(profile.nulls)))
+    return head.form._replace(names=(), nulls=tuple(profile.nulls))
+
+
+def _head(profile: FileProfile, path: str, encoding: str) -> Head:
+    """The header of the first file, read with the delimiter that yields the most names."""
+    file, heads, failed = profile.files[0], [], None
+    likely = "\t" if delimiter_of(path, None) == "\t" else ",\t;|"
+    for delimiter, multi_line in product(likely, dict.fromkeys((profile.multi_line, True))):
+        options = CsvOptions(delimiter=delimiter, encoding=profile.encoding, multi_line=multi_line)
+        try:
+            heads.append(read_head(file, text_form(path, options)))
+        except DataError as error:
+            failed = failed or error
+    if failed and not heads:
+        raise DataError(_garbled(file, encoding) or str(failed)) from failed
+    head = max(heads, key=lambda head: len(head.form.names))
+    profile.multi_line = head.form.multi_line
     return head
 
 
@@ -245,30 +272,11 @@ def _first(path: str, head: Head) -> FilePart:
     return next(read_parts(path, head), FilePart(pa.table({}), np.zeros(0, np.int64), [], 0, 0, 0))
 
 
-def _head(path: str, encoding: str) -> Head:
-    """The header, read with the delimiter that yields the most names."""
-    heads, failed = [], None
-    likely = "\t" if delimiter_of(path, None) == "\t" else ",\t;|"
-    for delimiter, multi_line in product(likely, (False, True)):
-        form = TextForm(delimiter=delimiter, encoding=codecs.lookup(encoding).name, multi_line=multi_line)
-        try:
-            heads.append(read_head(path, form))
-        except DataError as error:
-            failed = failed or error
-    if failed and not heads:
-        raise DataError(_garbled(path, encoding) or str(failed)) from failed
-    return max(heads, key=lambda head: len(head.form.names))
-
-
-def _breaks(part: FilePart) -> bool:
-    return any(bad.reason == BREAKS for bad in part.bad)
-
-
-def _count_bad(profile: FileProfile, path: Path, part: FilePart, encoding: str) -> None:
-    for bad in part.bad:
-        if bad.reason.startswith("the line is not ") and (sentence := _garbled(str(path), encoding)):
+def _count_bad(profile: FileProfile, file: str, bad: list[BadLine], encoding: str) -> None:
+    for line in bad:
+        if line.reason.startswith("the line is not ") and (sentence := _garbled(file, encoding)):
             raise DataError(sentence)
-        profile.bad[bad.reason] += 1
+        profile.bad[line.reason] += 1
 
 
 def _named(header: list[str]) -> list[str]:
@@ -277,7 +285,7 @@ def _named(header: list[str]) -> list[str]:
     names: list[str] = []
     for place, name in enumerate(header, 1):
         plain = re.sub("^(?=keyfold_|content_key$)", "former_", re.sub(r"\s*[\r\n]\s*", " ", name))
-        fresh = plain if name.strip() else NAMELESS if place == 1 else f"column_{place}"
+        fresh = plain if name.strip() else NUMBERED if place == 1 else f"column_{place}"
         number = 2
         while fresh.casefold() in {n.casefold() for n in names} or (fresh != name and fresh.casefold() in taken):
             fresh, number = f"{plain.strip() or f'column_{place}'}_{number}", number + 1
@@ -296,28 +304,31 @@ def _unique(names: list[str]) -> list[str]:
     return names
 
 
-def _open(path: Path, encoding: str) -> IO[str]:
-    """Lines of text without a byte order mark; `.gz` files are unpacked."""
-    encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-    return io.TextIOWrapper(io.BufferedReader(pa.input_stream(path)), encoding, newline="")
-
-
 # € and typographic quotes of Windows-1252, which Latin-1 lacks.
 _ONLY_WINDOWS = re.compile(rb"[\x80\x82-\x8c\x8e\x91-\x9c\x9e\x9f]")
 
 
 def _garbled(path: str, encoding: str) -> str | None:
     """Message about the first line that is not text in this encoding."""
-    with io.BufferedReader(pa.input_stream(path)) as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                line.decode(encoding)
-            except UnicodeDecodeError as error:
-                fault = f"{path}, line {number} is not {encoding.upper()} (byte {line[error.start]:#04x})"
-                if not _ONLY_WINDOWS.search(line + b"".join(islice(lines, 1_000))):
-                    return f"{fault}; save the file as UTF-8 or name its encoding, as in `--encoding windows-1252`"
-                return f"{fault}; it looks like Windows-1252, in which {_shown(line)}: try `--encoding windows-1252`"
+    lines = iter(()) if encoding.startswith(("utf-16", "utf-32")) else _lines(path)
+    for number, line in enumerate(lines, 1):
+        try:
+            line.decode(encoding)
+        except UnicodeDecodeError as error:
+            fault = f"{path}, line {number} is not {encoding.upper()} (byte {line[error.start]:#04x})"
+            if not _ONLY_WINDOWS.search(line + b"".join(islice(lines, 1_000))):
+                return f"{fault}; save the file as UTF-8 or name its encoding, as in `--encoding windows-1252`"
+            return f"{fault}; it looks like Windows-1252, in which {_shown(line)}: try `--encoding windows-1252`"
     return None
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    with open_text(path, "utf-8") as stream:
+        rest = b""
+        while more := stream.read(1 << 20):
+            *lines, rest = (rest + more).split(b"\n")
+            yield from lines
+        yield rest
 
 
 def _shown(line: bytes) -> str:

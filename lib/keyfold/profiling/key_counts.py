@@ -16,6 +16,10 @@ class KeyCounts:
 
     def __init__(self, key: list[str], time: str | None, label: str) -> None:
         self.key, self.time, self.label = key, time, label
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all blocks."""
         self.missing = 0
         self._hashes: list[npt.NDArray[np.uint64]] = []
         self._series: list[npt.NDArray[np.uint64]] = []

@@ -54,7 +54,7 @@ def _share(keys: KeyCounts, other: str, encoding: str) -> float:
     """Share of the rows of the other file that have a key of this one."""
     others = KeyCounts(keys.key, None, keys.label)
     try:
-        profile_files(other, encoding, others.add, _SIBLING_BYTES)
+        profile_files(other, encoding, others, _SIBLING_BYTES)
     except KeyfoldError:
         return 0.0
     hashes = others.hashes()

@@ -142,7 +142,7 @@ def _parse_records(data: bytes, cut: RecordCut, form: TextForm, lines: Int64s) -
     rows_of = delimited.csv_rows if form.kind == "csv" else jsonlines.json_rows
     rows, odd = rows_of(records if good.all() else records.filter(pa.array(good)), form)
     why |= {int(places[i]): reason for i, reason in odd.items()}
-    if rows.num_rows + len(why) + len(blank) != len(ends):
+    if rows.num_columns and rows.num_rows + len(why) + len(blank) != len(ends):
         counts = f"{rows.num_rows:,} rows, {len(why):,} bad and {len(blank):,} blank records"
         raise PromiseError(f"{len(ends):,} records became {counts}; please report this")
     kept = lines[np.delete(places, [*odd])] if odd else lines[places]

@@ -12,7 +12,7 @@ LONGEST = 256 << 20  # bytes per record, at most
 
 
 class TextForm(NamedTuple):
-    """The format of a file; `names` are the columns of the CSV header, or the JSON keys to read."""
+    """The format of a file; `names` are the columns of the CSV header, or the JSON keys to read (none: all keys)."""
 
     kind: Literal["csv", "json"] = "csv"
     names: tuple[str, ...] = ()
@@ -22,6 +22,7 @@ class TextForm(NamedTuple):
     multi_line: bool = False
     encoding: str = "utf-8"  # a name of Python's codecs
     nulls: tuple[str, ...] = ()  # unquoted words that mean NULL
+    given: tuple[str, ...] = ()  # columns from the names of folders; a JSON line with a value for one is bad
 
     @property
     def bytewise(self) -> bool:

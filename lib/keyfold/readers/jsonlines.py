@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,8 @@ from keyfold.readers.members import Members, are_objects, find_members
 
 NO_OBJECT = "the line is not a JSON object"
 REPEATED_KEY = "the key `{}` is repeated, or differs from another key by case alone"
+GIVEN_KEY = "the line has a key `{}`, and so do the names of its folders"
+_KINDS = {'"': "string", "t": "boolean", "f": "boolean", "{": "nested", "[": "nested", "n": "null"}  # by their first letter
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _fold = cache(str.casefold)
 
@@ -27,40 +30,88 @@ def _refuse(word: str) -> None:
     raise ValueError(f"{word} is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=str, parse_float=str, parse_constant=_refuse)
+class _Number(str):
+    """A number as it is written."""
+
+    __slots__ = ()
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
 
 
 def json_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
     """The values of `form.names` as text, in the order of the lines, and the lines that are not one object."""
-    sound = are_objects(records)
+    every, sound = not form.names, are_objects(records)
     places = np.flatnonzero(sound)
     members = find_members(records if sound.all() else records.filter(pa.array(sound)))
-    rows, repeats = _columns(members, len(places), form.names)
-    if len(repeats):
-        sound[places[repeats]] = False
-        rows = rows.take(pa.array(np.setdiff1d(np.arange(len(places)), repeats)))
+    some = records.filter(pa.array(~sound)).to_pylist()
+    form = form._replace(names=_all_keys(members, some)) if every else form
+    rows, refused = _columns(members, len(places), form)
+    if len(refused):
+        sound[places[refused]] = False
+        rows = rows.take(pa.array(np.setdiff1d(np.arange(len(places)), refused)))
+        some = records.filter(pa.array(~sound)).to_pylist()
     left = np.flatnonzero(~sound)
     values: list[tuple[str | None, ...]] = []
     odd: Odd = {}
-    for i, record in zip(left.tolist(), records.take(pa.array(left)).to_pylist(), strict=True):
-        value = _object(record, form.names)
+    for i, record in zip(left.tolist(), some, strict=True):
+        value = _object(record, form)
         if isinstance(value, str):
             odd[i] = value
         else:
             values.append(value)
     few = text_table([*zip(*values, strict=True)], form.names)
-    return merge_in_order([rows, few], [np.flatnonzero(sound), np.setdiff1d(left, [*odd])]), odd
+    rows = merge_in_order([rows, few], [np.flatnonzero(sound), np.setdiff1d(left, [*odd])])
+    return _with_kinds(rows, members, some) if every else rows, odd
 
 
-def _columns(members: Members, count: int, names: tuple[str, ...]) -> tuple[pa.Table, Int64s]:
-    """The members named in `names` as columns of `count` rows, and the objects with a repeated key."""
-    wanted = {name: i for i, name in enumerate(dict.fromkeys(map(_fold, names)))}
+def json_kinds(column: pa.Field) -> set[str]:
+    """The kinds of a column's values in the JSON, if all keys were read: string, number, boolean, nested."""
+    return {*(column.metadata or {}).get(b"json", b"").decode().split()} - {"null"}
+
+
+def _with_kinds(rows: pa.Table, members: Members, others: list[bytes]) -> pa.Table:
+    pairs = [divmod(pair, 256) for pair in np.unique(members.keys * 256 + members.kinds).tolist()]
+    kinds = {(_fold(members.names[key]), _KINDS.get(chr(kind), "number")) for key, kind in pairs}
+    kinds |= {(_fold(key), _kind(value)) for record in others for key, value in _pairs(record)}
+    found: dict[str, list[str]] = {}
+    for key, kind in sorted(kinds):
+        found.setdefault(key, []).append(kind)
+    fields = [field.with_metadata({"json": " ".join(found[_fold(field.name)])}) for field in rows.schema]
+    return pa.Table.from_arrays(rows.columns, schema=pa.schema(fields))
+
+
+def _kind(value: Any) -> str:
+    kinds = {_Number: "number", bool: "boolean", str: "string", type(None): "null"}
+    return kinds.get(type(value), "nested")
+
+
+def distinct_keys(keys: Iterable[str]) -> list[str]:
+    """Keys without those that differ from an earlier one by case alone."""
+    found: dict[str, str] = {}
+    for key in keys:
+        found.setdefault(_fold(key), key)
+    return [*found.values()]
+
+
+def _all_keys(members: Members, others: list[bytes]) -> tuple[str, ...]:
+    keys = [*members.names, *(key for record in others for key, _ in _pairs(record))]
+    return tuple(distinct_keys(keys))
+
+
+def _columns(members: Members, count: int, form: TextForm) -> tuple[pa.Table, Int64s]:
+    """The members named in `form.names` as columns of `count` rows, and the objects with a repeated key or a key that folders give."""
+    wanted = {name: i for i, name in enumerate(dict.fromkeys(map(_fold, form.names)))}
     column = np.array([wanted.get(_fold(key), -1) for key in members.names], np.int64)
     # Keys outside `names` are repeated only if they are equal.
     alike = np.where(column < 0, len(wanted) + np.arange(len(column)), column)
     width = len(wanted) + len(column) or 1
     pairs = np.sort(members.records * width + alike[members.keys])
-    repeats = np.unique(pairs[1:][np.diff(pairs) == 0] // width)
+    refused = pairs[1:][np.diff(pairs) == 0] // width
+    if form.given:
+        given = {*map(_fold, form.given)}
+        also = np.array([_fold(key) in given for key in members.names], bool)[members.keys]
+        refused = np.concatenate([refused, members.records[also & (members.kinds != ord("n"))]])
     column = np.where(members.kinds == ord("n"), -1, column[members.keys])  # null
     order = np.argsort(column, kind="stable")
     parts = np.split(order, np.searchsorted(column[order], np.arange(len(wanted) + 1)))[1:-1]
@@ -69,11 +120,20 @@ def _columns(members: Members, count: int, names: tuple[str, ...]) -> tuple[pa.T
         at = np.full(count, -1)
         at[members.records[part]] = part
         columns[name] = members.values.take(pa.array(at, mask=at < 0))
-    return pa.table([columns[_fold(name)] for name in names], [*names]), repeats
+    return pa.table([columns[_fold(name)] for name in form.names], [*form.names]), np.unique(refused)
 
 
-def _object(record: bytes, names: tuple[str, ...]) -> tuple[str | None, ...] | str:
-    """The values of `names` as text, or the reason why the line is not one object."""
+def _pairs(record: bytes) -> _Pairs:
+    """The members of a line; none if it is not an object."""
+    try:
+        pairs = _DECODER.decode(record.decode().strip(" \t\r\n"))
+    except (ValueError, RecursionError):
+        return _Pairs()
+    return pairs if isinstance(pairs, _Pairs) else _Pairs()
+
+
+def _object(record: bytes, form: TextForm) -> tuple[str | None, ...] | str:
+    """The values of `form.names` as text, or the reason why the line is not one object."""
     text = record.decode().strip(" \t\r\n")
     try:
         pairs = _DECODER.decode(text)
@@ -84,13 +144,15 @@ def _object(record: bytes, names: tuple[str, ...]) -> tuple[str | None, ...] | s
     except (ValueError, RecursionError) as error:
         return f"{NO_OBJECT}: {_error_kind(error)}"
     by: dict[str, Any] = {}
-    wanted, keys = [*map(_fold, names)], set[str]()
+    wanted, keys = [*map(_fold, form.names)], set[str]()
     for key, value in pairs:
         folded = _fold(key)
         if key in keys or (folded in by and folded in wanted):
             return REPEATED_KEY.format(key)
         keys.add(key)
         by[folded] = value
+    if given := next((name for name in form.given if by.get(_fold(name)) is not None), None):
+        return GIVEN_KEY.format(given)
     if any(isinstance(by.get(name), list) for name in wanted):
         by = {_fold(key): value for key, value in _as_written(text, pairs)}
     return tuple(v if v is None or isinstance(v, str) else str(v).lower() for v in map(by.get, wanted))
