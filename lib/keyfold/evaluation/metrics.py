@@ -165,7 +165,7 @@ def measure_predictions(
 
 def metric_differences(
     y: ArrayLike, first: ArrayLike, second: ArrayLike, *, classes: bool = True, order: ArrayLike | None = None,
-    replicates: int = 200, seed: int = 0,
+    replicates: int = 200,
 ) -> dict[str, Metric]:  # fmt: skip
     """Each metric of the first n predictions minus that of the second, with paired bootstrap intervals.
 
@@ -179,7 +179,7 @@ def metric_differences(
         subtrahend = measure_other(weight)
         return {name: value - subtrahend[name] for name, value in measure_one(weight).items()}
 
-    return bootstrap_intervals(difference, weights, replicates, seed)
+    return bootstrap_intervals(difference, weights, replicates)
 
 
 def _measure(truth: Doubles, predicted: Doubles, *, classes: bool) -> Callable[[Doubles], dict[str, float]]:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from keyfold.core.arrays import Doubles
 from keyfold.errors import ConfError, DataError
 from keyfold.reporting.page import PageSection, html_table
 from keyfold.training.streams import Reader, StreamBatch
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from keyfold.training.loop import Training
 
 NEAR = 0.01  # largest accepted distance from the floor, as a share of that of the best constant
-_Doubles = npt.NDArray[np.float64]
 
 
 class MemorizedLoss(NamedTuple):
@@ -67,7 +66,7 @@ def loss_floor(batches: Iterable[StreamBatch], weights: tuple[float, float], *, 
 
     Takes about 16 bytes of hash and 24 of sums for each combination of features.
     """
-    sums: dict[bytes, _Doubles] = {}
+    sums: dict[bytes, Doubles] = {}
     for batch in batches:
         label, weight = batch.rows.label.astype(np.float64), batch.rows.weight.astype(np.float64)
         weight = weight * np.where(label > 0, weights[1], weights[0])
@@ -83,7 +82,7 @@ def loss_floor(batches: Iterable[StreamBatch], weights: tuple[float, float], *, 
     return _lowest_loss(groups, classifies=classifies), _lowest_loss(groups.sum(0, keepdims=True), classifies=classifies)
 
 
-def _lowest_loss(groups: _Doubles, *, classifies: bool) -> float:
+def _lowest_loss(groups: Doubles, *, classifies: bool) -> float:
     """The lowest mean loss with one answer for each group (weight, weighted sums of the label and of its square)."""
     weight, first, second = groups.T
     mean = first / weight

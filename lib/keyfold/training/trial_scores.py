@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from keyfold.core.arrays import Bools, Doubles
 from keyfold.core.digests import digest
 from keyfold.core.names import FOLD, NUMBER
 from keyfold.errors import ConfError, DataError
@@ -27,15 +27,13 @@ if TYPE_CHECKING:
     from keyfold.models.sklearn import Estimator
     from keyfold.models.torch import Network, Torch
 
-_Mask = npt.NDArray[np.bool_]
-
 
 class EstimatorTrials(NamedTuple):
     """Input of the trials of an estimator: rows outside test, their weights (n), and pairs of masks (n): train on, held out."""
 
     rows: ArrayRows
-    weight: npt.NDArray[np.float64] | None
-    parts: list[tuple[_Mask, _Mask]]
+    weight: Doubles | None
+    parts: list[tuple[Bools, Bools]]
     seed: int
     metric: str
 
@@ -60,7 +58,7 @@ class EstimatorTrials(NamedTuple):
         except (ValueError, TypeError, ArithmeticError) as error:
             return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
-    def _score_part(self, model: ModelConf, train: _Mask, held_out: _Mask) -> float:
+    def _score_part(self, model: ModelConf, train: Bools, held_out: Bools) -> float:
         assert model.sklearn is not None
         learn, measure = (self.rows._replace(table=self.rows.table.filter(pa.array(mask))) for mask in (train, held_out))
         weight = None if self.weight is None else self.weight[train]
