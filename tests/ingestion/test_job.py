@@ -109,6 +109,16 @@ def test_bad_lines_are_told_by_file_and_line(ingested):
     assert rows(run, "id", "amount") == [(1, 1.5)]
 
 
+def test_a_quote_that_swallows_the_rest_of_a_file_is_told_with_its_line(ingested, capsys):
+    lines = ["id,note", "1,x", '2,"two', 'lines"', '3,"open', *(f"{i},x" for i in range(4, 14))]
+    run = ingested("\n".join(lines), columns={"id": "bigint", "note": "string"}, csv={"multi_line": True})
+    told = "rows.csv: the quote that opens in line 5 is not closed, so 11 lines, to the end of the file, are quarantined"
+    assert told in "".join(capsys.readouterr())
+    inside = "the line is in quotes that open in line 5 and are not closed"
+    assert aside(run) == [("rows.csv", 5, UNCLOSED), *(("rows.csv", line, inside) for line in range(6, 16))]
+    assert rows(run, "id") == [(1,), (2,)]
+
+
 def test_text_is_read_as_it_was_written(ingested):
     """Quotes, Latin-1, whole numbers over 2^53 and grouped numbers; the wrongly grouped go to quarantine."""
     lines = [

@@ -8,6 +8,8 @@ import random
 
 import pyarrow as pa
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import written
 from keyfold.conf.csv import CsvOptions
@@ -115,6 +117,46 @@ def test_it_does_not_matter_where_a_file_is_cut(kind, look, tmp_path, monkeypatc
             split += len(plan) > 1
             assert gathered(part for range_ in plan for part in read_range(range_)) == whole, (seed, size)
     assert split > 10
+
+
+class Trickling(Dripping):
+    """A stream that gives so many bytes a time."""
+
+    def read(self, size):
+        found, self.data = self.data[: self.first], self.data[self.first :]
+        return found
+
+
+RECORDS = [
+    "1,x", '1,"x\ny"', '"p","q\r\n\n,r"', '1,"open', '1,"u"z', '1, "b"', 'é,"é"', "", " ", "1,2,3", "1", '1,"a ""b"', '5",x', '"', '1,"x\\"y\n"',
+    '{"a":1}', '{"a":"é"}x', '{"a":[1,{"b":"\\n"}]}', "\0,1",
+]  # fmt: skip
+PIECES = st.one_of(st.sampled_from(RECORDS), st.lists(st.sampled_from('a1,"\n\r\\é'), max_size=4).map("".join))
+FORMS = [TextForm(), TextForm(multi_line=True), TextForm(multi_line=True, escape="\\"), TextForm("json", ("a",))]
+
+
+@given(st.lists(PIECES, max_size=6), st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(FORMS), st.sampled_from([6, 1 << 16]))
+@example(['1,"x\ny"', "2,z"], "\n", TextForm(), 1 << 16)
+@example(['1,"x\ny"', "2,z", '3,"q', "4,z", '5,"u"'], "\n", TextForm(multi_line=True), 6)
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_read_alike_however_it_is_cut(tmp_path_factory, pieces, end, form, look):
+    """At every byte, in pieces of any size, in ranges of any size: the same rows, lines and reasons."""
+    data = ("" if form.kind == "json" else "a,b\n").encode() + end.join(pieces).encode()
+    path = tmp_path_factory.getbasetemp() / f"cut.{form.kind}"
+    path.write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (records, blocks, ranges):
+            patch.setattr(module, "LOOK", look)
+        head = read_head(str(path), form, guess=False)
+        body = data[head.start :]
+        whole = gathered(read_parts(str(path), head))
+        cuts = [Dripping(body, first) for first in range(1, len(body))] + [Trickling(body, size) for size in (1, 2, 5)]
+        for stream in cuts:
+            found = blocks.read_records(stream, "", head.form, head.start, line=head.line)
+            assert gathered(found) == whole, stream.first
+        for size in (1, 2, 7):
+            plan = plan_ranges(str(path), head, size, len(data))
+            assert gathered(part for range_ in plan for part in read_range(range_)) == whole, plan
 
 
 def test_a_file_that_changes_while_it_is_read_is_told(tmp_path):

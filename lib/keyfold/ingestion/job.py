@@ -84,6 +84,8 @@ def _ingest(run: "Run", job: "Job", plan: IngestPlan, reading: str) -> dict[str,
         return _ingested_before(run, job, plan)
     kept = dict.fromkeys(sorted(plan.again), 0) | row_counts.kept_by_period(counted)
     reasons = row_counts.quarantined_by_reason(counted)
+    for note in quarantine.open_quote_notes(counted):
+        run.say(note)
     with run.step("write") as step:
         quarantine.quarantine_staged(run, job.run_id, staged.rows, sum(reasons.values()))
         quarantine.refuse_excess(run, staged.rows, read, reasons)

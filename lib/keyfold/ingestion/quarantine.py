@@ -1,6 +1,7 @@
 """Quarantines the rows of an ingest that cannot be kept, and refuses an ingest with too many of them."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from keyfold.conf.file_period import propose_period
@@ -10,10 +11,11 @@ from keyfold.engine import functions as F
 from keyfold.errors import DataError
 from keyfold.ingestion.row_counts import exceeds_share
 from keyfold.ingestion.staging import DUPLICATE_KEY
+from keyfold.readers.records import open_quote_line
 from keyfold.runtime.quarantine import quarantine_rows
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, Row
 
     from keyfold.conf.data import Data
     from keyfold.runtime.run import Run
@@ -23,6 +25,18 @@ def quarantine_staged(run: "Run", run_id: str, staged: "DataFrame", count: int) 
     """Quarantines the `count` staged rows that have a reason."""
     if count:
         quarantine_rows(run, run_id, staged.where(col(REASON).isNotNull()), count)
+
+
+def open_quote_notes(counted: "Sequence[Row]") -> list[str]:
+    """A sentence for each file whose last lines are in a quote that is not closed, from row counts by file and reason."""
+    lost: Counter[tuple[str, int]] = Counter()
+    for row in counted:
+        if line := open_quote_line(row[REASON] or ""):
+            lost[row[FILE], line] += row.n
+    return [
+        f"{file}: the quote that opens in line {line:,} is not closed, so {n + 1:,} lines, to the end of the file, are quarantined"
+        for (file, line), n in sorted(lost.items())
+    ]
 
 
 def refuse_excess(run: "Run", staged: "DataFrame", read: int, reasons: Mapping[str, int]) -> None:

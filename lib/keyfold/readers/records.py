@@ -16,6 +16,7 @@ AFTER = "text after a closing quote"
 INSIDE = "a quote within unquoted text"
 BEFORE = "blanks before an opening quote"
 BREAKS = "quoted text has line breaks; set data.csv.multi_line to read them"
+IN_OPEN_QUOTE = "the line is in quotes that open in line {} and are not closed"
 FOLLOWS = "the line follows a bad line and may be part of its quoted text"
 
 
@@ -50,6 +51,12 @@ def cut_records(data: bytes, eof: bool, form: TextForm, line: int = 1) -> Record
     if len(records) and (not eof or records[-1] == len(data)) and _sound(data, records, form).all():
         return RecordCut(records, ends, {})
     return _one_by_one(data, eof, ends, form, line)
+
+
+def open_quote_line(reason: str) -> int | None:
+    """The line in which a quote opens that is not closed, if that is the reason why a later line is bad."""
+    found = re.fullmatch(IN_OPEN_QUOTE.format(r"(\d+)"), reason)
+    return int(found[1]) if found else None
 
 
 def has_sound_quoting(data: bytes, form: TextForm) -> bool:
@@ -174,7 +181,7 @@ def _one_by_one(data: bytes, eof: bool, breaks: Int64s, form: TextForm, line: in
             stop = (len(data) if eof else 0) if reason == OPEN else _next_sound(data, eof, sound, breaks, form)
             if not stop:
                 break
-            inside = f"the line is in quotes that open in line {line + number} and are not closed"
+            inside = IN_OPEN_QUOTE.format(line + number)
             more = [end for end in limits[number:] if end <= stop]
             why[len(ends)] = reason
             for i in range(len(ends) + 1, len(ends) + len(more)):
