@@ -31,6 +31,7 @@ def main() -> None:
     from keyfold.conf.split import Split
     from keyfold.core.names import FOLDS
     from keyfold.engine import session as keyfold_spark
+    from keyfold.engine.spark_frame import SparkFrame
     from keyfold.split.folds import Folds
 
     spark = keyfold_spark.session("bench split")
@@ -43,8 +44,11 @@ def main() -> None:
             Folds(Split.model_validate(conf), ["id"], "bench", "at") for conf in ({}, {"by": "c0"}, {"time": TIME})
         )
 
+        def fold(cut: Folds, frame: "DataFrame") -> "DataFrame":
+            return cut.add(SparkFrame(frame), "fold").data
+
         def parts(cut: Folds, frame: "DataFrame") -> "list[DataFrame]":
-            made = cut.add(frame, "fold")
+            made = fold(cut, frame)
             return [made.where(f"fold = '{fold}'").drop("fold") for fold in FOLDS]
 
         again: dict[str, Any] = {"repeats": options.repeats, "rows": options.rows}
@@ -53,9 +57,9 @@ def main() -> None:
             {
                 "scan": lambda: noop(rows),
                 "scan and a constant text": lambda: noop(rows.selectExpr("*", "'train' AS fold")),
-                "scan and fold by key": lambda: noop(by_hash.add(rows, "fold")),
-                "scan and fold by a text": lambda: noop(by_group.add(rows, "fold")),
-                "scan and fold by time": lambda: noop(by_time.add(rows, "fold")),
+                "scan and fold by key": lambda: noop(fold(by_hash, rows)),
+                "scan and fold by a text": lambda: noop(fold(by_group, rows)),
+                "scan and fold by time": lambda: noop(fold(by_time, rows)),
             },
             floor="scan",
             **again,

@@ -11,6 +11,7 @@ from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.dataset import leakage_gates
 from keyfold.dataset.labelled_rows import labelled_rows
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import PromiseError
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
@@ -77,7 +78,7 @@ def faulty(monkeypatch, fold):
     whole = Folds.add
 
     def add(self, frame, column, number=None):
-        return whole(self, frame, column, number).withColumn(column, F.expr(fold))
+        return SparkFrame(whole(self, frame, column, number).data.withColumn(column, F.expr(fold)))
 
     monkeypatch.setattr(Folds, "add", add)
 

@@ -126,11 +126,11 @@ def test_names_of_cached_statistics(spec):
     assert digest(plan.statistics_names) == "46bbc2ac3e2073829dc3752950794254", "the repr of `Tokens` is part of them"
 
 
-def test_folds_and_stand_ins(spark):
-    rows, folds = spark.createDataFrame(ROWS), Folds(Split(), ["key"], "salts")
+def test_folds_and_stand_ins(engine):
+    rows, folds = engine.frame(ROWS), Folds(Split(), ["key"], "salts")
     assert digest(folds.identity) == "6073d95ad39ab7858749456fa5cc858a"
     numbers = Folds(Split(), ["n"], "salts").numpy(pa.table({"n": pa.array(range(60), pa.int64())}))
     assert "".join(fold[0] for fold in numbers) == "tttvtttttttttttttttttttvttttvttvtttttttttttttvttttttttttttvt"
-    parts = rows.select("key", folds.spark_part(rows).alias("part")).sort("key").collect()
-    assert [row.part for row in parts] == [470317, 458511, 57484, 43843, 362990, 157901], "the salt out_of_fold:split:salts"
+    parts = folds.add_part(rows, "part").sort(["key"]).rows()
+    assert [row["part"] for row in parts] == [470317, 458511, 57484, 43843, 362990, 157901], "the salt out_of_fold:split:salts"
     assert Imputation("card", "mean", [], [], []).salt == "bridge:card"

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,9 @@ from keyfold.conf.split import Split
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import FOLDS
 from keyfold.core.row_hash import key_hash
+from keyfold.engine.arrow_types import arrow_type
+from keyfold.engine.columns import col, count_rows
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import ConfError, DataError
 from keyfold.split.folds import Folds
 
@@ -29,21 +33,22 @@ def split_of(**conf):
 
 
 def folds_of(frame, **conf):
-    made = split_of(**conf).add(frame, "fold")
-    return dict(made.select("id", "fold").collect())
+    return {row["id"]: row["fold"] for row in split_of(**conf).add(frame, "fold").select(["id", "fold"]).rows()}
 
 
-def test_folds_do_not_move(spark):
-    small, large = spark.range(2000), spark.range(5000).repartition(7)
-    one, other = folds_of(small), folds_of(large)
+def ids(engine, n, type_=None):
+    return engine.frame(pa.table({"id": pa.array(range(n), type_ or pa.int64())}))
+
+
+def test_folds_do_not_move(engine):
+    one, other = folds_of(ids(engine, 2000)), folds_of(ids(engine, 5000))
     assert {k: other[k] for k in one} == one
-    text = folds_of(spark.range(2000).selectExpr("cast(id as int) id"))
-    assert text == one, "the width of an integer does not matter"
+    assert folds_of(ids(engine, 2000, pa.int32())) == one, "the width of an integer does not matter"
     assert split_of().numpy(pa.table({"id": range(2000)})).tolist() == [one[i] for i in range(2000)]
 
 
-def test_shares_and_salts(spark):
-    first, second = folds_of(spark.range(20000)), folds_of(spark.range(20000), salt="other")
+def test_shares_and_salts(engine):
+    first, second = folds_of(ids(engine, 20000)), folds_of(ids(engine, 20000), salt="other")
     values, counts = np.unique(list(first.values()), return_counts=True)
     assert dict(zip(values, counts / 20000, strict=True)) == pytest.approx(
         {"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.01
@@ -60,8 +65,9 @@ def test_a_float_key_is_refused(spark):
 # --- groups that are not known, and copies ---
 
 
-def test_a_row_without_a_group_goes_by_its_key(spark):
-    frame = spark.range(3000).selectExpr("id", "IF(id % 3 = 0, NULL, id % 400) AS household", "id % 2 AS country")
+def test_a_row_without_a_group_goes_by_its_key(engine):
+    rows = [(i, None if i % 3 == 0 else i % 400, i % 2) for i in range(3000)]
+    frame = engine.rows(rows, "id bigint, household bigint, country bigint")
     by = {"by": ["household", "country"]}
     alone, together, refused = (folds_of(frame, **by, null_groups=null) for null in ("own", "together", "refuse"))
     by_key = folds_of(frame)
@@ -72,33 +78,31 @@ def test_a_row_without_a_group_goes_by_its_key(spark):
         assert refused[i] == (together[i] if known else None)
     cut = split_of(**by)
     assert cut.columns == ["household", "country", "id"]
-    parts = cut.add(frame, "fold").select(cut.spark_part(frame).alias("part"), "household").where("household IS NULL").distinct()
+    parts = cut.add_part(frame, "part").where(col("household").is_null()).select(["part"]).distinct()
     assert parts.count() > 900, "and so does its part of the train fold"
 
 
-def content(spark, keys):
-    return spark.createDataFrame([(i, k) for i, k in enumerate(keys)], "id int, content_key string")
+def content(engine, keys, name="content_key"):
+    return engine.rows(list(enumerate(keys)), f"id int, {name} string")
 
 
 DIGESTS = [hashlib.sha256(str(i).encode()).hexdigest()[:32] for i in range(200)]
 
 
-def test_copies_of_a_row_have_one_fold_and_one_part(spark):
+def test_copies_of_a_row_have_one_fold_and_one_part(engine):
     cut = Folds(Split(folds=3), ["content_key"], "churn")
     assert cut.grouped
     keys = [f"{digest}-{n}" for digest in DIGESTS for n in (1, 2, 10)]
-    found = cut.add(content(spark, keys), "fold", "number")
-    found = found.withColumn("part", cut.spark_part(found)).sort("id").toArrow()
+    found = cut.add_part(cut.add(content(engine, keys), "fold", "number"), "part").sort(["id"]).to_arrow()
     for name in ("fold", "number", "part"):
         one, two, ten = (found[name].to_pylist()[n::3] for n in range(3))
         assert one == two == ten, "a copy that comes later goes where the others are"
     assert cut.numpy(found).tolist() == found["fold"].to_pylist()
     assert set(found["fold"].to_pylist()) == set(FOLDS)
     others = [f"{DIGESTS[0]}-", f"x{DIGESTS[0]}-1", f"{DIGESTS[0].upper()}-1", "a-1", "a-2", f"{DIGESTS[0]}-1\n", None]
-    odd = content(spark, others * 1)
-    plain = Folds(Split(salt="churn"), ["name"], "churn").add(odd.withColumnRenamed("content_key", "name"), "fold")
-    kept = cut.add(odd, "fold").toArrow()
-    assert kept["fold"].to_pylist() == [row.fold for row in plain.sort("id").collect()], "other keys of that name are whole"
+    plain = Folds(Split(salt="churn"), ["name"], "churn").add(content(engine, others, "name"), "fold")
+    kept = cut.add(content(engine, others), "fold").sort(["id"]).to_arrow()
+    assert kept["fold"].to_pylist() == [row["fold"] for row in plain.sort(["id"]).rows()], "other keys of that name are whole"
     assert cut.numpy(kept).tolist() == kept["fold"].to_pylist()
 
 
@@ -113,14 +117,16 @@ DAYS = {
 
 
 @pytest.mark.parametrize("type_", ["date", "timestamp", "timestamp_ntz"])
-def test_boundaries_in_time_and_their_gaps(spark, type_):
-    frame = spark.createDataFrame([(i, day) for i, day in enumerate(DAYS)], "id int, at string")
-    found = folds_of(frame.withColumn("at", F.col("at").cast(type_)), time=TIME)
+def test_boundaries_in_time_and_their_gaps(engine, type_):
+    at = pc.strptime(pa.array([day and (day + " 00:00:00")[:19] for day in DAYS]), "%Y-%m-%d %H:%M:%S", "us")
+    found = folds_of(engine.frame(pa.table({"id": range(len(DAYS)), "at": at.cast(arrow_type(type_), safe=False)})), time=TIME)
     assert [found[i] for i in range(len(DAYS))] == list(DAYS.values())
 
 
-def test_time_and_group_must_agree(spark):
-    frame = spark.range(3000).selectExpr("id", "id % 100 AS person", "date_add(date'2026-06-01', int(id % 120)) AS at")
+def test_time_and_group_must_agree(engine):
+    first = dt.date(2026, 6, 1)
+    rows = [(i, i % 100, first + dt.timedelta(i % 120)) for i in range(3000)]
+    frame = engine.rows(rows, "id bigint, person bigint, at date")
     by_time, by_group, both = (
         folds_of(frame, **conf) for conf in ({"time": TIME}, {"by": "person"}, {"time": TIME, "by": "person"})
     )
@@ -128,9 +134,9 @@ def test_time_and_group_must_agree(spark):
     assert {*both.values()} == {*FOLDS, None}
 
 
-def test_a_time_split_needs_a_time(spark):
+def test_a_time_split_needs_a_time(engine):
     with pytest.raises(DataError, match=r"split.time: column `at` takes date, timestamp, timestamp_ntz \(got string\)"):
-        folds_of(spark.createDataFrame([(1, "x")], "id int, at string"), time=TIME)
+        folds_of(engine.rows([(1, "x")], "id int, at string"), time=TIME)
 
 
 @pytest.mark.parametrize(
@@ -156,13 +162,13 @@ def test_impossible_splits_are_refused(split, sentence):
 # --- parts to cross-validate ---
 
 
-def test_parts_cut_what_is_outside_test(spark):
-    made = split_of(folds=4).add(spark.range(8000), "fold", "part")
-    found = made.groupBy("fold", "part").count().collect()
-    assert {row.part for row in found if row.fold == "test"} == {None}
-    inside = [row for row in found if row.fold != "test"]
-    sizes = {part: sum(r["count"] for r in inside if r.part == part) for part in range(4)}
-    assert sum(sizes.values()) == sum(r["count"] for r in inside)
+def test_parts_cut_what_is_outside_test(engine):
+    made = split_of(folds=4).add(ids(engine, 8000), "fold", "part")
+    found = made.group(["fold", "part"], n=count_rows()).rows()
+    assert {row["part"] for row in found if row["fold"] == "test"} == {None}
+    inside = [row for row in found if row["fold"] != "test"]
+    sizes = {part: sum(r["n"] for r in inside if r["part"] == part) for part in range(4)}
+    assert sum(sizes.values()) == sum(r["n"] for r in inside)
     assert all(abs(size - 1800) < 200 for size in sizes.values())
 
 
@@ -177,13 +183,13 @@ moments = st.one_of(st.none(), st.datetimes(dt.datetime(2026, 6, 1), dt.datetime
     st.sampled_from(
         [
             {},
-            *({"by": ["name", "id"], "salt": "x", "null_groups": null} for null in ("own", "refuse", "together")),
+            *({"by": ["name", "id"], "salt": "x", "null_groups": null, "folds": 3} for null in ("own", "refuse", "together")),
             {"time": TIME},
             {"time": {"test": "2026-08-01T12:30:00"}, "by": "name"},
         ]
     ),
 )
-def test_spark_and_numpy_give_the_same_folds(spark, drawn, conf):
+def test_engines_and_numpy_give_the_same_folds(spark_engine, embedded, drawn, conf):
     table = pa.table(
         {
             "id": pa.array([row[0] for row in drawn], pa.int64()),
@@ -192,8 +198,13 @@ def test_spark_and_numpy_give_the_same_folds(spark, drawn, conf):
         }
     )
     cut = split_of(**conf)
-    found = cut.add(spark.createDataFrame(table), "fold").toArrow()
+    number = "number" if cut.split.folds else None
+    found, other = (
+        cut.add_part(cut.add_unit(cut.add(engine.frame(table), "fold", number), "unit"), "part").to_arrow()
+        for engine in (spark_engine, embedded)
+    )
     assert cut.numpy(found).tolist() == found["fold"].to_pylist()
+    assert sorted(map(repr, found.to_pylist())) == sorted(map(repr, other.to_pylist()))
 
 
 # --- whatever the engine does ---
@@ -204,11 +215,12 @@ SCRIPT = """
 import hashlib, sys
 from keyfold.engine.session import session
 from keyfold.conf.split import Split
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.split.folds import Folds
 spark = session()
 rows = spark.read.parquet(sys.argv[1]).repartition(int(sys.argv[2]))
-found = Folds(Split(), ["id"], "churn").add(rows, "fold").select("id", "fold").collect()
-text = repr(sorted((r.id, r.fold) for r in found))
+found = Folds(Split(), ["id"], "churn").add(SparkFrame(rows), "fold").select(["id", "fold"]).rows()
+text = repr(sorted((r["id"], r["fold"]) for r in found))
 open(sys.argv[3], "w").write(hashlib.sha256(text.encode()).hexdigest())
 """
 
@@ -238,7 +250,7 @@ def test_order_partitions_growth_and_source_move_no_row(spark, digest_here, tmp_
               spark.read.schema("id bigint").csv(str(tmp_path / "csv"), header=True)]  # fmt: skip
     kept = set(ids)
     for one in frames:
-        assert digest((k, fold) for k, fold in folds_of(one).items() if k in kept) == wanted
+        assert digest((k, fold) for k, fold in folds_of(SparkFrame(one)).items() if k in kept) == wanted
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ A change makes a new version. Each function has two forms that give the same int
 NumPy arrays of int64.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
@@ -28,6 +28,7 @@ PARTS = 1_000_000  # folds and release shares are millionths
 MAX_BUCKETS = 2**31 - 1
 NULL_HASH = 42
 _SEED = 42
+_FIRST = np.uint64(_SEED)
 _LONG = 32  # bytes; from here on xxhash64 uses four lanes
 _P1, _P2, _P3, _P4, _P5 = (
     np.uint64(p) for p in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
@@ -50,6 +51,18 @@ def value_hash(canonical: pa.Array) -> Int64s:
     if canonical.null_count:
         hashes = np.where(_numpy(canonical.is_null()), np.int64(NULL_HASH), hashes)
     return hashes
+
+
+def chained_hash(columns: Sequence[pa.Array]) -> Int64s:
+    """Spark's `xxhash64` of several columns of text or int64: the hash of each is the seed of the next, NULL changes nothing."""
+    seed: Any = np.full(len(columns[0]), _SEED, np.uint64)
+    for column in columns:
+        if pa.types.is_int64(column.type):
+            hashes = _hash_long(_numpy(column.fill_null(0)), seed)
+        else:
+            hashes = _texts(column.cast(pa.large_binary()), seed)
+        seed = np.where(_numpy(column.is_null()), seed, hashes.view(np.uint64))
+    return seed.view(np.int64)  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=4096)
@@ -127,8 +140,8 @@ def _numpy(array: pa.Array) -> Any:
     return array.to_numpy(zero_copy_only=False)
 
 
-def _texts(texts: pa.LargeBinaryArray) -> Int64s:
-    """xxhash64 of byte strings, vectorised over those of one length; arbitrary where NULL."""
+def _texts(texts: pa.LargeBinaryArray, seed: Any = _FIRST) -> Int64s:
+    """xxhash64 of byte strings, vectorised over those of one length; arbitrary where NULL. `seed`: one, or one for each text."""
     _, offsets, data = texts.buffers()
     at = np.frombuffer(offsets, np.int64, len(texts) + 1, 8 * texts.offset)
     lengths = np.minimum(np.diff(at), _LONG)
@@ -136,17 +149,19 @@ def _texts(texts: pa.LargeBinaryArray) -> Int64s:
     for length in np.flatnonzero(np.bincount(lengths)).tolist():
         rows = np.flatnonzero(lengths == length)
         if length < _LONG:
-            hashes[rows] = _short_texts(data, at[rows], length)
+            hashes[rows] = _short_texts(data, at[rows], length, seed[rows] if seed.ndim else seed)
+        elif seed.ndim:
+            hashes[rows] = _long_texts(texts.take(pa.array(rows)).to_pylist(), seed[rows].tolist())
         else:
             encoded = texts.take(pa.array(rows)).dictionary_encode()
             hashes[rows] = _long_texts(encoded.dictionary.to_pylist())[_numpy(encoded.indices)]
     return hashes
 
 
-def _short_texts(data: pa.Buffer, at: Int64s, length: int) -> Int64s:
+def _short_texts(data: pa.Buffer, at: Int64s, length: int, seed: Any) -> Int64s:
     """xxhash64 of `length` bytes, fewer than 32, from each place on."""
-    h = np.full(len(at), _SEED + int(_P5) + length, np.uint64)
     with np.errstate(over="ignore"):
+        h = np.full(len(at), seed + _P5 + np.uint64(length), np.uint64)
         while length >= 8:
             h = _lane(_words(data, np.uint64, at), h)
             at, length = at + 8, length - 8
@@ -168,8 +183,8 @@ def _words(data: pa.Buffer, kind: type[np.unsignedinteger[Any]], at: Int64s) -> 
     return every[at].astype(np.uint64, copy=False)  # type: ignore[no-any-return]
 
 
-def _long_texts(texts: Sequence[bytes]) -> Int64s:
-    return np.fromiter(map(xxhash.xxh64_intdigest, texts, repeat(_SEED)), np.uint64, len(texts)).view(np.int64)
+def _long_texts(texts: Sequence[bytes], seeds: Iterable[int] = repeat(_SEED)) -> Int64s:
+    return np.fromiter(map(xxhash.xxh64_intdigest, texts, seeds), np.uint64, len(texts)).view(np.int64)
 
 
 def _hash_long(values: Int64s, seed: Any) -> Int64s:

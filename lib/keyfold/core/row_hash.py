@@ -1,6 +1,6 @@
 """The hash of a row's key, in Spark and in Arrow. It decides folds, samples and the order of training rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -41,26 +41,32 @@ def single_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def sample_place(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
     """bigint in [0, 1,000,000): the salted hash of columns, reduced."""
-    return sql.column(hashing.sql_reduce(sql_key_hash(frame, columns, salt), hashing.PARTS))
+    return sql.column(hashing.sql_reduce(sql_key_hash(_types(frame), columns, salt), hashing.PARTS))
 
 
 def key_hash(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
     """bigint: the salted hash of columns (DataError for a type that cannot be hashed)."""
-    return sql.column(sql_key_hash(frame, columns, salt))
+    return sql.column(sql_key_hash(_types(frame), columns, salt))
 
 
-def sql_key_hash(frame: "DataFrame", columns: list[str], salt: str, of: Callable[[str, str], str] | None = None) -> str:
+def _types(frame: "DataFrame") -> dict[str, str]:
+    return {field.name: field.dataType.simpleString() for field in frame.schema.fields}
+
+
+def sql_key_hash(
+    types: Mapping[str, str], columns: Sequence[str], salt: str, of: Callable[[str, str], str] | None = None
+) -> str:  # fmt: skip
     """`key_hash` as an SQL expression; `of` may replace the expression of a text column, given its name and expression."""
     values = []
     for column in columns:
-        family = family_of(frame.schema[column].dataType.simpleString())
+        family = family_of(types[column])
         require_family(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
         value = sql.column_reference(column)
         values.append(SqlValue(of(column, value) if of and family == "string" else value, family).hash)
     return hashing.sql_feature_hash(salt, values)
 
 
-def arrow_key_hash(rows: pa.Table | pa.RecordBatch, columns: list[str], salt: str) -> Int64s:
+def arrow_key_hash(rows: pa.Table | pa.RecordBatch, columns: Sequence[str], salt: str) -> Int64s:
     """int64: the salted hash of columns of Arrow rows, equal to `key_hash` (DataError for a type that cannot be hashed)."""
     values = []
     for column in columns:

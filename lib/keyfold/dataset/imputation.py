@@ -23,6 +23,7 @@ from keyfold.core.row_hash import sql_key_hash
 from keyfold.core.sql import col
 from keyfold.core.types import SqlValue, family_of, spark_text, sql_cast
 from keyfold.engine import functions as F
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 from keyfold.reporting import page
@@ -79,7 +80,7 @@ class Imputations:
         for imputation in self.of:
             name = imputation.column
             missing = col(BRIDGED) & col(LAYOUT).isin(imputation.layouts) & col(name).isNull()
-            value = sql.column(imputation.sql(sql_key_hash(rows, key, imputation.salt)))
+            value = sql.column(imputation.sql(sql_key_hash(SparkFrame(rows).types, key, imputation.salt)))
             columns[name] = F.when(missing, value.cast(rows.schema[name].dataType)).otherwise(columns[name])
         return rows.select(*(c.alias(name) for name, c in columns.items()))
 

@@ -14,6 +14,7 @@ from keyfold.core import hashing, sql
 from keyfold.core.names import LABEL, UNIT
 from keyfold.core.row_hash import sample_place
 from keyfold.core.types import DAYS, NUMBERS, SqlValue, family_of
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.evaluation import label_leakage
 from keyfold.evaluation.label_leakage import ColumnValues, LabelValues
 from keyfold.split.folds import Folds
@@ -58,7 +59,7 @@ def find_leaks(
         for i, words in enumerate(texts.values())
     ]
     label = sql.col(LABEL).cast("double").alias("y")
-    table = sample.withColumn(UNIT, folds.unit(rows)).select(label, half, *values).toArrow()
+    table = folds.add_unit(SparkFrame(sample), UNIT).data.select(label, half, *values).toArrow()
     y, fitted = LabelValues(table["y"].to_numpy(), classes), table["half"].to_numpy()
     if not label_leakage.has_enough_rows(y) or fitted.all() or not fitted.any():
         return []

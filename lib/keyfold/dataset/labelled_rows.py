@@ -13,6 +13,7 @@ from keyfold.core.types import family_of
 from keyfold.dataset import imputation
 from keyfold.dataset.imputation import Imputations
 from keyfold.engine import functions as F
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features.fitting import Target
@@ -72,7 +73,7 @@ def labelled_rows(run: "Run") -> LabelledRows:
     rows, period = table.where(col(name).isNotNull()), period_of(conf.data, table)
     if run.period is not None:
         rows = rows.where(period < run.period)
-    folds = strata.with_strata(run, folds_of(run), version, rows)
+    folds = strata.with_strata(run, folds_of(run), version, SparkFrame(rows))
     rows = with_fold(run, folds, rows, FOLD, NUMBER if conf.split.folds else None)
     rows, imputations = imputation.impute_training_rows(run, rows, FOLD, version, folds.identity)
     family = family_of(table.schema[name].dataType.simpleString())
@@ -81,10 +82,16 @@ def labelled_rows(run: "Run") -> LabelledRows:
     _report_unknown(folds, unknown, sum(counts.values()), run.say)
     _check_folds(run, folds, counts)
     label = _label(conf.data, family, counts, run.say) if classes else _number_label(conf.data, family)
-    part = F.when(col(FOLD) == "train", folds.spark_part(table))
+    rows = folds.add_part(SparkFrame(rows), PART).data
     target = _class(conf.data) == F.lit(label.positive) if classes else col(name).cast("double")
     return LabelledRows(
-        rows.withColumn(PART, part).withColumn(LABEL, target), version, periods, counts, label, folds, imputations
+        rows.withColumns({PART: F.when(col(FOLD) == "train", col(PART)), LABEL: target}),
+        version,
+        periods,
+        counts,
+        label,
+        folds,
+        imputations,
     )
 
 
@@ -135,7 +142,7 @@ def folds_of(run: "Run") -> Folds:
 
 def with_fold(run: "Run", folds: Folds, frame: "DataFrame", column: str, number: str | None = None) -> "DataFrame":
     """The frame with the fold of each row (NULL: none) and the number of its part; a bridged row is in the train fold or in none."""
-    rows = folds.add(frame, column, number)
+    rows = folds.add(SparkFrame(frame), column, number).data
     if not run.conf.data.versions or BRIDGED not in rows.columns:
         return rows
     return rows.withColumn(column, F.when(~col(BRIDGED) | (col(column) == "train"), col(column)))

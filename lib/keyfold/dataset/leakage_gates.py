@@ -9,6 +9,7 @@ from keyfold.core import sql
 from keyfold.core.names import BRIDGED, FOLD, FOLDS, LABEL, UNIT
 from keyfold.dataset.copies import SHARE, copy_share, count_copies, sql_row_hash
 from keyfold.dataset.label_leaks import Leak, find_leaks
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import ConfError, PromiseError, suggestion
 from keyfold.evaluation.intervals import format_number
 from keyfold.evaluation.label_leakage import LEAST_ROWS, SUSPECT_SCORE
@@ -96,9 +97,9 @@ def _cells(rows: "DataFrame", folds: Folds, inputs: Sequence[str], *, classes: b
     units = [f"struct({_GROUP} AS unit, keyfold_unit AS h)"]
     if inputs:
         units.append(f"struct({_FEATURES} AS unit, {sql_row_hash(map(sql.column_reference, inputs))} AS h)")
-    at = folds.sql_time(rows) if folds.split.time else "CAST(NULL AS BIGINT)"
+    at = folds.sql_time(SparkFrame(rows).types) if folds.split.time else "CAST(NULL AS BIGINT)"
     names = sql.array_expression(map(sql.text_literal, FOLDS))
-    each = rows.withColumn(UNIT, folds.unit(rows)).selectExpr(
+    each = folds.add_unit(SparkFrame(rows), UNIT).data.selectExpr(
         f"array_position({names}, {sql.quote_identifier(FOLD)}) - 1 AS fold",
         f"{LABEL if classes else 'CAST(NULL AS BOOLEAN)'} AS positive", f"{at} AS at", f"inline({sql.array_expression(units)})",
     )  # fmt: skip
@@ -125,7 +126,7 @@ def _check_groups(rows: "DataFrame", folds: Folds, cells: Sequence[FoldCell]) ->
     seen = f"{split:,} of {sum(cell.units for cell in cells):,} are in several"
     if not split:
         return Gate(name, True, seen)
-    with_unit = rows.withColumn(UNIT, folds.unit(rows))
+    with_unit = folds.add_unit(SparkFrame(rows), UNIT).data
     several = with_unit.groupBy(UNIT).agg(sql.column(f"count(DISTINCT {sql.quote_identifier(FOLD)})").alias("keyfold_n"))
     return Gate(name, False, seen, _first_keys(with_unit.join(several.where("keyfold_n > 1"), UNIT, "left_semi"), folds.by))
 
@@ -194,7 +195,7 @@ def _check_time(rows: "DataFrame", folds: Folds, fold: str, times: Sequence[int]
 
 
 def _outside(rows: "DataFrame", folds: Folds, fold: str, start: int | None, end: int | None) -> "DataFrame":
-    at = folds.sql_time(rows)
+    at = folds.sql_time(SparkFrame(rows).types)
     sides = [f"{at} < {start}L"] * (start is not None) + [f"{at} >= {end}L"] * (end is not None)
     return rows.where(sql.column(f"{sql.quote_identifier(FOLD)} = {sql.text_literal(fold)} AND ({' OR '.join(sides)})"))
 

@@ -7,6 +7,7 @@ functions over Arrow batches, which are the same on every engine.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 import narwhals as nw
@@ -22,12 +23,13 @@ class Computed(NamedTuple):
     """Columns that follow from the others of the same row.
 
     types: by name. kernel: their arrays, in that order, from a batch; must be picklable. sql: Spark SQL expressions with the same
-    bits, in that order, for a frame of Spark; empty if there are none.
+    bits, in that order, for a frame of Spark; empty if there are none. shared: further expressions by name, which `sql` may use.
     """
 
     types: Mapping[str, pa.DataType]
     kernel: Callable[[pa.RecordBatch], Sequence[pa.Array]]
     sql: Sequence[str] = ()
+    shared: Mapping[str, str] = MappingProxyType({})
 
 
 class Frame(ABC):
@@ -104,12 +106,13 @@ class Frame(ABC):
         """Each row once."""
         return self.then(lambda rows: rows.unique())
 
-    def compute(self, computed: Computed) -> Self:
-        """All columns and computed ones."""
-        names = [name for name in self.columns if name not in computed.types]
-        return self.map_batches(
-            _Compute(names, [*computed.types], computed.kernel), {**self._arrow_types(names), **computed.types}
-        )
+    def compute(self, computed: Computed, keep: Sequence[str] | None = None) -> Self:
+        """The columns `keep`, or all but those with a name of a computed one, and the computed ones."""
+        kept = self._others(computed) if keep is None else keep
+        return self.map_batches(_Compute(kept, [*computed.types], computed.kernel), {**self._arrow_types(kept), **computed.types})
+
+    def _others(self, computed: Computed) -> list[str]:
+        return [name for name in self.columns if name not in computed.types]
 
     @abstractmethod
     def _arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:

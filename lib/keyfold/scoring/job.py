@@ -13,6 +13,7 @@ from keyfold.dataset import imputation, labelled_rows
 from keyfold.engine import functions as F
 from keyfold.engine.arrow import map_batches
 from keyfold.engine.session import arrow_batch_settings, parallel_tasks, temporary_settings
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import DataError
 from keyfold.feature_store import table
@@ -238,4 +239,4 @@ def _refused(folds: Folds, duplicates: "DataFrame") -> "DataFrame":
     reason = F.concat(F.lit("the key stands "), F.col(COPIES).cast("string"), F.lit(" times in the period"))
     rows: Any = duplicates.withColumns({"status": F.lit("quarantined"), "reason": reason}).drop(COPIES)
     in_key = set(folds.columns) <= set(rows.columns)
-    return folds.add(rows, "fold") if in_key else rows.withColumn("fold", F.lit(None).cast("string"))
+    return folds.add(SparkFrame(rows), "fold").data if in_key else rows.withColumn("fold", F.lit(None).cast("string"))

@@ -10,7 +10,9 @@ of a row under `key: content`, whose keys differ in the number of the copy alone
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from copy import copy
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +21,13 @@ import pyarrow as pa
 from keyfold.conf.split import Split
 from keyfold.core import hashing, sql
 from keyfold.core.arrays import Int64s
-from keyfold.core.names import CLASS, CONTENT, GROUP
+from keyfold.core.names import CLASS, CONTENT, FOLDS, GROUP
 from keyfold.core.row_hash import arrow_key_hash, single_chunk, sql_key_hash, sql_without_copy
+from keyfold.core.texts import value_texts
 from keyfold.core.types import ARROW, DAYS, MICROS, arrow_family, family_of, require_family
+from keyfold.engine.frame import Computed, Frame
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+_F = TypeVar("_F", bound=Frame)
 
 
 class Strata(NamedTuple):
@@ -36,7 +39,7 @@ class Strata(NamedTuple):
     """
 
     thresholds: Mapping[str, tuple[int, int]]
-    groups: "DataFrame | None" = None
+    groups: Frame | None = None
     digest: str = ""
 
 
@@ -93,28 +96,42 @@ class Folds:
         """Whether the hash counts; else the time alone decides."""
         return self.split.time is None or bool(self.group_by)
 
-    def add(self, frame: "DataFrame", column: str, number: str | None = None) -> "DataFrame":
+    def add(self, frame: _F, column: str, number: str | None = None) -> _F:
         """The frame with the fold of each row in `column` (text, or NULL) and its part to cross-validate in `number` (int, NULL in test).
 
         Raises DataError for a column that cannot be hashed, or is no time.
         """
+        types = {column: pa.string()} | ({number: pa.int32()} if number else {})
+        kept = [name for name in frame.columns if name not in types]
         if self.strata and self.strata.groups is not None:
-            with_class = frame.withColumn(GROUP, self.unit(frame)).join(self.strata.groups, GROUP, "left")
-            frame = with_class.select(*map(sql.col, [*frame.columns, CLASS]))
-        columns = {column: sql.column(self.sql(frame))}
-        if number:
-            columns[number] = sql.column(self._sql_number(frame))
-        return frame.withColumns(columns).drop(CLASS)
+            frame = self.add_unit(frame, GROUP).join(self.strata.groups, [GROUP], "left")
+        expressions = [self.sql(frame.types), *([self._sql_number(frame.types)] if number else [])]
+        kernel = partial(_fold_arrays, self._without_groups(), self._class_column, with_number=number is not None)
+        return frame.compute(Computed(types, kernel, expressions), kept)
 
-    def unit(self, frame: "DataFrame") -> "Column":
-        """bigint: the hash of each row's unit; NULL if its group is unknown and refused (DataError for a type that cannot be hashed)."""
-        return sql.column(self._sql_unit(frame, self.salt))
+    def add_unit(self, frame: _F, column: str) -> _F:
+        """The frame with the hash of each row's unit (bigint); NULL if its group is unknown and refused (DataError as for `add`)."""
+        kernel = partial(_unit_arrays, self._without_groups(), self.salt)
+        return frame.compute(Computed({column: pa.int64()}, kernel, [self._sql_unit(frame.types, self.salt)]))
 
-    def _sql_unit(self, frame: "DataFrame", salt: str) -> str:
-        group = sql_key_hash(frame, self.by, salt, sql_without_copy)
+    def add_part(self, frame: _F, column: str) -> _F:
+        """The frame with the part of each row within its fold, for out-of-fold features: bigint in [0, 1,000,000), one for a unit."""
+        salt = f"out_of_fold:{self.salt}"
+        part = hashing.sql_reduce(self._sql_unit(frame.types, salt), hashing.PARTS)
+        kernel = partial(_unit_arrays, self._without_groups(), salt, parts=hashing.PARTS)
+        return frame.compute(Computed({column: pa.int64()}, kernel, [part]))
+
+    def _without_groups(self) -> "Folds":
+        """The same, picklable."""
+        other = copy(self)
+        other.strata = self.strata and self.strata._replace(groups=None)
+        return other
+
+    def _sql_unit(self, types: Mapping[str, str], salt: str) -> str:
+        group = sql_key_hash(types, self.by, salt, sql_without_copy)
         if not self.unknown:
             return group
-        own = sql_key_hash(frame, self.key, salt, sql_without_copy) if self.split.null_groups == "own" else "NULL"
+        own = sql_key_hash(types, self.key, salt, sql_without_copy) if self.split.null_groups == "own" else "NULL"
         return f"CASE WHEN {self.sql_unknown} THEN {own} ELSE {group} END"
 
     @property
@@ -122,15 +139,15 @@ class Folds:
         """boolean: SQL expression of whether the group of a row is unknown."""
         return " OR ".join(f"{sql.column_reference(c)} IS NULL" for c in self.unknown) or "FALSE"
 
-    def sql(self, frame: "DataFrame") -> str:
+    def sql(self, types: Mapping[str, str]) -> str:
         """text: SQL expression of the fold; of groups with strata over a frame that has their class."""
-        hashed = self._sql_of_cuts(frame, _sql_cut) if self.hashed else None
-        timed = self._sql_timed(frame) if self.split.time else None
+        hashed = self._sql_of_cuts(types, _sql_cut) if self.hashed else None
+        timed = self._sql_timed(types) if self.split.time else None
         return f"CASE WHEN {hashed} = {timed} THEN {timed} END" if hashed and timed else hashed or str(timed)
 
-    def _sql_of_cuts(self, frame: "DataFrame", of: Callable[[str, tuple[int, int], int], str]) -> str:
+    def _sql_of_cuts(self, types: Mapping[str, str], of: Callable[[str, tuple[int, int], int], str]) -> str:
         """`of` applied to the place of a row, the cuts of its class and the number of places; NULL if an unknown group is refused."""
-        value = self._sql_of_places(self._sql_unit(frame, self.salt), of)
+        value = self._sql_of_places(self._sql_unit(types, self.salt), of)
         refused = self.unknown and self.split.null_groups == "refuse"
         return f"CASE WHEN {self.sql_unknown} THEN NULL ELSE {value} END" if refused else value
 
@@ -146,60 +163,85 @@ class Folds:
         return f"CASE WHEN {self._class} IS NULL THEN NULL {' '.join(cases)} ELSE {of(place, self._cuts(places), places)} END"
 
     @property
-    def _class(self) -> str:
-        grouped = self.strata is not None and self.strata.groups is not None
-        return CLASS if grouped else f"CAST({sql.column_reference(self.label)} AS STRING)"
+    def _class_column(self) -> str | None:
+        """The column of the classes, None without strata."""
+        return (self.label if self.strata.groups is None else CLASS) if self.strata else None
 
-    def _sql_timed(self, frame: "DataFrame") -> str:
+    @property
+    def _class(self) -> str:
+        return CLASS if self._class_column == CLASS else f"CAST({sql.column_reference(self.label)} AS STRING)"
+
+    def _sql_timed(self, types: Mapping[str, str]) -> str:
         assert self.split.time is not None
-        at = self.sql_time(frame)
+        at = self.sql_time(types)
         return (
             f"CASE {' '.join(f'WHEN {_sql_within(at, *span)} THEN {fold!r}' for fold, span in self.split.time.spans.items())} END"
         )
 
-    def sql_time(self, frame: "DataFrame") -> str:
+    def sql_time(self, types: Mapping[str, str]) -> str:
         """bigint: SQL expression of the split's time in microseconds since 1970 (DataError for a column of another type)."""
         column = str(self.time)
-        family = family_of(frame.schema[column].dataType.simpleString())
+        family = family_of(types[column])
         require_family(DAYS, family, f"split.time: column `{column}`", "cast it, or name another by split.time.column")
         at = hashing.sql_canonical(sql.column_reference(column), family)
         return f"({at} * {MICROS['day']}L)" if family == "date" else at
 
-    def _sql_number(self, frame: "DataFrame") -> str:
+    def _sql_number(self, types: Mapping[str, str]) -> str:
         k = self.split.folds or 1
 
         def of(place: str, cuts: tuple[int, int], parts: int) -> str:
             return f"CASE WHEN {place} >= {cuts[0]}L THEN CAST(({place} - {cuts[0]}L) * {k}L DIV {parts - cuts[0]}L AS INT) END"
 
-        return self._sql_of_cuts(frame, of)
-
-    def spark_part(self, frame: "DataFrame") -> "Column":
-        """bigint in [0, 1,000,000): the part of a row within its fold, for out-of-fold features; rows of a unit have the same."""
-        return sql.column(hashing.sql_reduce(self._sql_unit(frame, f"out_of_fold:{self.salt}"), hashing.PARTS))
+        return self._sql_of_cuts(types, of)
 
     def numpy(self, rows: pa.Table | pa.RecordBatch, classes: npt.NDArray[np.object_] | None = None) -> npt.NDArray[np.object_]:
         """The folds of Arrow rows (train, validation, test or None), as `add` gives them.
 
         classes: with strata, the classes of the rows or of their groups, as text or None.
         """
-        hashed = self._numpy_hashed(self._numpy_unit(rows), classes) if self.hashed else None
-        if hashed is not None and self.split.null_groups == "refuse":
-            hashed[self._numpy_unknown(rows)] = None
+        return np.array([*FOLDS, None], object)[self._numpy_folds(rows, classes)]
+
+    def _numpy_folds(self, rows: pa.Table | pa.RecordBatch, classes: npt.NDArray[np.object_] | None) -> Int64s:
+        """The places of the folds in `FOLDS`; -1 for none."""
+        hashed = self._numpy_of_cuts(rows, classes, _cut) if self.hashed else None
         if self.split.time is None:
             assert hashed is not None
             return hashed
         times = _times(rows[str(self.time)])
-        timed = np.full(len(times), None, object)
+        timed = np.full(len(times), -1)
         for fold, (start, end) in self.split.time.spans.items():
             within = (times != np.iinfo(np.int64).min) & (start is None or times >= start) & (end is None or times < end)
-            timed[within] = fold
-        if hashed is not None:
-            timed[hashed != timed] = None
-        return timed
+            timed[within] = FOLDS.index(fold)
+        return timed if hashed is None else np.where(hashed == timed, timed, -1)
 
-    def _numpy_unit(self, rows: pa.Table | pa.RecordBatch) -> Int64s:
-        group, unknown = arrow_key_hash(rows, self.by, self.salt), self._numpy_unknown(rows)
-        return np.where(unknown, arrow_key_hash(rows, self.key, self.salt), group) if unknown.any() else group
+    def _numpy_numbers(self, rows: pa.RecordBatch, classes: npt.NDArray[np.object_] | None) -> Int64s:
+        """The parts to cross-validate; -1 in test."""
+        k = self.split.folds or 1
+
+        def of(place: Int64s, cuts: tuple[int, int], parts: int) -> Int64s:
+            return np.where(place >= cuts[0], (place - cuts[0]) * k // max(1, parts - cuts[0]), -1)
+
+        return self._numpy_of_cuts(rows, classes, of)
+
+    def _numpy_of_cuts(
+        self, rows: pa.Table | pa.RecordBatch, classes: npt.NDArray[np.object_] | None, of: "_OfCuts"
+    ) -> Int64s:  # fmt: skip
+        """`of` as in `_sql_of_cuts`; -1 for NULL."""
+        h = self._numpy_unit(rows, self.salt)
+        parts = hashing.PARTS if not self.strata or classes is None else hashing.MAX_BUCKETS
+        place = hashing.reduce(h, parts)
+        values = of(place, self._cuts(parts), parts)
+        if self.strata and classes is not None:
+            for name, cuts in self.strata.thresholds.items():
+                values[classes == name] = of(place[classes == name], cuts, parts)
+            values[np.array([name is None for name in classes], bool)] = -1
+        if self.split.null_groups == "refuse":
+            values[self._numpy_unknown(rows)] = -1
+        return values
+
+    def _numpy_unit(self, rows: pa.Table | pa.RecordBatch, salt: str) -> Int64s:
+        group, unknown = arrow_key_hash(rows, self.by, salt), self._numpy_unknown(rows)
+        return np.where(unknown, arrow_key_hash(rows, self.key, salt), group) if unknown.any() else group
 
     def _numpy_unknown(self, rows: pa.Table | pa.RecordBatch) -> npt.NDArray[np.bool_]:
         unknown = np.zeros(rows.num_rows, bool)
@@ -207,23 +249,33 @@ class Folds:
             unknown |= single_chunk(rows[name]).is_null().to_numpy(zero_copy_only=False)
         return unknown
 
-    def _numpy_hashed(self, h: Int64s, classes: npt.NDArray[np.object_] | None) -> npt.NDArray[np.object_]:
-        if not self.strata or classes is None:
-            return _cut(hashing.reduce(h, hashing.PARTS), self._cuts(hashing.PARTS))
-        place = hashing.reduce(h, hashing.MAX_BUCKETS)
-        folds = _cut(place, self._cuts(hashing.MAX_BUCKETS))
-        for name, cuts in self.strata.thresholds.items():
-            folds[classes == name] = _cut(place[classes == name], cuts)
-        folds[[name is None for name in classes]] = None
-        return folds
+
+_OfCuts = Callable[[Int64s, tuple[int, int], int], Int64s]
+
+
+def _fold_arrays(folds: Folds, class_column: str | None, batch: pa.RecordBatch, *, with_number: bool) -> list[pa.Array]:
+    classes = value_texts(batch[class_column]).to_numpy(zero_copy_only=False) if class_column else None
+    places = folds._numpy_folds(batch, classes)
+    names = pa.array(FOLDS).take(pa.array(places, mask=places < 0))
+    if not with_number:
+        return [names]
+    numbers = folds._numpy_numbers(batch, classes)
+    return [names, pa.array(numbers, pa.int32(), mask=numbers < 0)]
+
+
+def _unit_arrays(folds: Folds, salt: str, batch: pa.RecordBatch, *, parts: int | None = None) -> list[pa.Array]:
+    units = folds._numpy_unit(batch, salt)
+    refused = folds._numpy_unknown(batch) if folds.split.null_groups == "refuse" else None
+    return [pa.array(hashing.reduce(units, parts) if parts else units, mask=refused)]
 
 
 def _sql_cut(place: str, cuts: tuple[int, int], _: int) -> str:
     return f"CASE WHEN {place} < {cuts[0]}L THEN 'test' WHEN {place} >= {cuts[1]}L THEN 'validation' ELSE 'train' END"
 
 
-def _cut(place: Int64s, cuts: tuple[int, int]) -> npt.NDArray[np.object_]:
-    return np.select([place < cuts[0], place >= cuts[1]], ["test", "validation"], "train").astype(object)
+def _cut(place: Int64s, cuts: tuple[int, int], _: int) -> Int64s:
+    test, validation, train = (FOLDS.index(fold) for fold in ("test", "validation", "train"))
+    return np.where(place < cuts[0], test, np.where(place >= cuts[1], validation, train))
 
 
 def _sql_within(at: str, start: int | None, end: int | None) -> str:

@@ -5,11 +5,18 @@ when the group first arrived. So neither later labels nor later groups move a ro
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from keyfold.core import hashing, sql
 from keyfold.core.digests import digest
-from keyfold.core.names import CLASS, CONTENT, GROUP
+from keyfold.core.names import CLASS, CONTENT, GROUP, UNIT
+from keyfold.core.texts import value_texts
+from keyfold.engine.columns import col, count_rows, lit
+from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import DataError
 from keyfold.split.folds import Folds, Strata
 
@@ -27,7 +34,7 @@ _Thresholds = dict[str, tuple[int, int]]
 _COARSE = 15  # bits of a place that the first count leaves out
 
 
-def with_strata(run: "Run", folds: Folds, version: "TableVersion", rows: "DataFrame | None" = None) -> Folds:
+def with_strata(run: "Run", folds: Folds, version: "TableVersion", rows: Frame | None = None) -> Folds:
     """The folds, with their strata if the split is stratified: from the table, or else fitted on `rows`, whose new groups are added.
 
     Raises DataError if there are no strata and no rows, or if the label has too many classes.
@@ -45,14 +52,14 @@ def with_strata(run: "Run", folds: Folds, version: "TableVersion", rows: "DataFr
     return folds
 
 
-def _add(run: "Run", folds: Folds, identity: str, thresholds: _Thresholds, rows: "DataFrame") -> _Thresholds:
+def _add(run: "Run", folds: Folds, identity: str, thresholds: _Thresholds, rows: Frame) -> _Thresholds:
     """The thresholds, fitted on `rows` if there are none; the groups that are new are added to the table."""
     units = _units(folds, rows, _groups(run.table(GROUPS), identity)).persist()
     try:
         thresholds = thresholds or _fit(run, folds, units, identity)
-        if folds.grouped and units.take(1):
-            named = units.selectExpr(f"{sql.text_literal(identity)} AS id", "h AS keyfold_group", "class AS keyfold_class")
-            run.table(GROUPS).append(named.coalesce(1), job="strata")
+        if folds.grouped and units.head(1).rows():
+            named = units.rename({UNIT: GROUP}).with_columns({"id": lit(identity)}).select(["id", GROUP, CLASS])
+            run.table(GROUPS).append(_data(named), job="strata")
     finally:
         units.unpersist()
     return thresholds
@@ -68,75 +75,102 @@ def strata_name(conf: "Conf", folds: Folds, version: "TableVersion") -> str:
 
 
 def _find(table: "Table", identity: str) -> _Thresholds:
-    rows = table.read().where(sql.col("id") == identity).sort("class").collect() if table.exists() else []
-    return {row["class"]: (row.test, row.validation) for row in rows}
+    rows = SparkFrame(table.read()).where(col("id") == lit(identity)).sort(["class"]).rows() if table.exists() else []
+    return {row["class"]: (row["test"], row["validation"]) for row in rows}
 
 
-def _groups(table: "Table", identity: str) -> "DataFrame | None":
+def _groups(table: "Table", identity: str) -> Frame | None:
     """`keyfold_group` and `keyfold_class`, each group once, even if two runs added it."""
     if not table.exists():
         return None
-    return table.read().where(sql.col("id") == identity).groupBy(GROUP).agg(sql.column("min(keyfold_class)").alias(CLASS))
+    return SparkFrame(table.read()).where(col("id") == lit(identity)).group([GROUP], **{CLASS: col(CLASS).min()})
 
 
-def _digest(groups: "DataFrame | None") -> str:
+def _data(frame: Frame) -> "DataFrame":
+    assert isinstance(frame, SparkFrame)
+    return frame.data.coalesce(1)
+
+
+def _digest(groups: Frame | None) -> str:
     """Count and sum of the hashes of groups and classes, in any order; empty without groups."""
     if groups is None:
         return ""
-    hashes = "sum(CAST(xxhash64(keyfold_group, keyfold_class) AS DECIMAL(38, 0)))"
-    n, summed = groups.agg(sql.column("count(*)"), sql.column(hashes)).collect()[0]
-    return f"{n} {summed}"
+    h = f"xxhash64({GROUP}, {CLASS})"
+    halves = Computed({"high": pa.int64(), "low": pa.int64()}, _hash_halves, [f"shiftright({h}, 32)", f"{h} & {_LOW}L"])
+    sums = groups.compute(halves).group([], n=count_rows(), high=col("high").sum(), low=col("low").sum()).rows()[0]
+    summed = (sums["high"] << 32) + sums["low"] if sums["n"] else None
+    return f"{sums['n']} {summed}"
 
 
-def _units(folds: Folds, rows: "DataFrame", known: "DataFrame | None") -> "DataFrame":
-    """Hash `h` and `class` of the units to rank: rows, or groups that are not in `known`."""
-    text = sql.column(f"CAST({sql.column_reference(folds.label)} AS STRING)").alias("class")
-    units = rows.select(folds.unit(rows).alias("h"), text).where("h IS NOT NULL")
+_LOW = 0xFFFFFFFF
+
+
+def _hash_halves(batch: pa.RecordBatch) -> list[pa.Array]:
+    h = hashing.chained_hash([batch[GROUP], batch[CLASS]])
+    return [pa.array(h >> 32), pa.array(h & _LOW)]
+
+
+def _units(folds: Folds, rows: Frame, known: Frame | None) -> Frame:
+    """Hash and class of the units to rank: rows, or groups that are not in `known`."""
+    text = f"CAST({sql.column_reference(folds.label)} AS STRING)"
+    units = folds.add_unit(rows.select(dict.fromkeys([*folds.columns, folds.label])), UNIT)
+    units = units.compute(Computed({CLASS: pa.string()}, partial(_class_texts, folds.label), [text]), [UNIT])
+    units = units.where(~col(UNIT).is_null())
     if not folds.grouped:
         return units
-    units = units.groupBy("h").agg(sql.column("max(class)").alias("class"))
-    return units if known is None else units.join(known, units.h == known.keyfold_group, "left_anti")
+    units = units.group([UNIT], **{CLASS: col(CLASS).max()})
+    return units if known is None else units.join(known.select([GROUP]).rename({GROUP: UNIT}), [UNIT], "anti")
 
 
-def _fit(run: "Run", folds: Folds, units: "DataFrame", identity: str) -> _Thresholds:
+def _class_texts(label: str, batch: pa.RecordBatch) -> list[pa.Array]:
+    return [value_texts(batch[label])]
+
+
+def _fit(run: "Run", folds: Folds, units: Frame, identity: str) -> _Thresholds:
     cuts_of = dict(sorted(thresholds(folds, units)))
     if len(cuts_of) > MAX_CLASSES:
         raise DataError(
             f"split.stratified: `{folds.label}` has {len(cuts_of):,} values; at most {MAX_CLASSES:,} classes can be stratified"
         )
     rows = [(identity, name, *cuts) for name, cuts in cuts_of.items()]
-    frame = run.spark.createDataFrame(rows, "id string, class string, test bigint, validation bigint").coalesce(1)
-    run.table(TABLE).replace(frame, "id", {identity: len(rows)}, job="strata")
+    frame = run.engine.rows(rows, "id string, class string, test bigint, validation bigint")
+    run.table(TABLE).replace(_data(frame), "id", {identity: len(rows)}, job="strata")
     return cuts_of
 
 
-def thresholds(folds: Folds, units: "DataFrame") -> Iterator[tuple[str, tuple[int, int]]]:
+def thresholds(folds: Folds, units: Frame) -> Iterator[tuple[str, tuple[int, int]]]:
     """For each class its cuts (see `Strata`), which give the shares exactly but for ties.
 
-    units: hash `h` and `class` of each. Counts by coarse place find the ranks; a second pass sorts the places around them alone.
+    units: `keyfold_unit`, the hash, and `keyfold_class`. Counts by coarse place find the ranks; a second pass sorts the places around
+    them alone.
     """
-    place = hashing.sql_reduce("h", hashing.MAX_BUCKETS)
-    placed = units.selectExpr("class", f"{place} AS place").selectExpr("*", f"shiftrightunsigned(place, {_COARSE}) AS coarse")
-    counts: dict[str, dict[int, int]] = {}
-    for row in placed.groupBy("class", "coarse").count().sort("class", "coarse").collect():
-        counts.setdefault(row["class"], {})[row.coarse] = row["count"]
+    place = hashing.sql_reduce(UNIT, hashing.MAX_BUCKETS)
+    computed = Computed(
+        dict.fromkeys(("place", "coarse"), pa.int64()), _places_of, [place, f"shiftrightunsigned({place}, {_COARSE})"]
+    )
+    placed, counts = units.compute(computed, [CLASS]), dict[str, dict[int, int]]()
+    for row in placed.group([CLASS, "coarse"], n=count_rows()).sort([CLASS, "coarse"]).rows():
+        counts.setdefault(row[CLASS], {})[row["coarse"]] = row["n"]
     share, ranks = folds.split.share, {}
     for name, by_coarse in counts.items():
         n = sum(by_coarse.values())
         ranks[name] = [_locate(by_coarse, rank) for rank in (round(share.test * n), n - round(share.validation * n))]
-    places = _places(placed, {(name, at[0]) for name, both in ranks.items() for at in both if at})
+    places = _places(placed, {at[0] for both in ranks.values() for at in both if at})
     for name, both in ranks.items():
         test, validation = (places[name, at[0]][at[1]] if at else hashing.MAX_BUCKETS for at in both)
         yield name, (test, validation)
 
 
-def _places(placed: "DataFrame", cells: set[tuple[str, int]]) -> dict[tuple[str, int], list[int]]:
-    """The places in each cell (class and coarse place), in ascending order."""
+def _places_of(batch: pa.RecordBatch) -> list[pa.Array]:
+    place = hashing.reduce(batch[UNIT].to_numpy(), hashing.MAX_BUCKETS)
+    return [pa.array(place), pa.array(place >> _COARSE)]
+
+
+def _places(placed: Frame, coarse: set[int]) -> dict[tuple[str, int], list[int]]:
+    """By class and coarse place, the places of units in ascending order."""
     places: dict[tuple[str, int], list[int]] = {}
-    if cells:
-        structs = ", ".join(f"struct({sql.text_literal(name)}, {coarse}L)" for name, coarse in sorted(cells))
-        for row in placed.where(sql.column(f"struct(class, coarse) IN ({structs})")).sort("place").collect():
-            places.setdefault((row["class"], row.coarse), []).append(row.place)
+    for row in placed.where(col("coarse").is_in(sorted(coarse))).sort(["place"]).rows() if coarse else ():
+        places.setdefault((row[CLASS], row["coarse"]), []).append(row["place"])
     return places
 
 
