@@ -1,4 +1,7 @@
-"""The section `data.csv`: the dialect of CSV files, which `ingestion.sources.text_form` hands to the readers as a `TextForm`."""
+"""The section `data.csv`: the dialect of CSV files.
+
+`CsvOptions.form` says how files are cut into fields, `CsvOptions.text_format` how fields are cast; `keyfold.readers` acts on both.
+"""
 
 import codecs
 from typing import Literal
@@ -6,6 +9,8 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from keyfold.core.section import Section
+from keyfold.readers.casts import TextFormat
+from keyfold.readers.form import TextForm
 
 # Encodings whose canonical name differs from Python's.
 CHARSETS = {
@@ -76,3 +81,19 @@ class CsvOptions(Section):
         if self.escape and (not self.quote or self.escape in (self.delimiter or "")):
             raise ValueError("escape needs a `quote`, and must differ from the delimiter")
         return self
+
+    def form(self, default_delimiter: str = ",") -> TextForm:
+        """How the readers cut files into records and records into fields."""
+        return TextForm(
+            "csv",
+            delimiter=self.delimiter or default_delimiter,
+            quote=self.quote,
+            escape=self.escape,
+            multi_line=self.multi_line,
+            encoding=codecs.lookup(self.encoding).name,
+            nulls=tuple(self.null_values),
+        )
+
+    def text_format(self, zone: str | None = None) -> TextFormat:
+        """How the text of fields writes numbers and times; `zone`: that of times without an offset."""
+        return TextFormat(self.decimal, self.thousands, zone)

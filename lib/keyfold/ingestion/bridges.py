@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from keyfold.conf.csv import CsvOptions
 from keyfold.conf.versions import BRIDGE_FUNCTIONS, LayoutVersion, Scalar
 from keyfold.core import sql
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
-from keyfold.ingestion import casts, sources
+from keyfold.ingestion import casts
 from keyfold.readers.casts import TextFormat
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def cast_column(data: "Data", value: "Column", old: str, wanted: str, label: str
     present, time_text = value.isNotNull(), None
     if old == "string" or (wanted == "timestamp" and old in ("date", "timestamp_ntz")):
         text = value.cast("string")
-        cast = casts.cast_text(text, wanted, sources.text_format(data.csv, data.zone))
+        cast = casts.cast_text(text, wanted, (data.csv or CsvOptions()).text_format(data.zone))
         present, time_text = present & (casts.trim(text) != ""), text if wanted == "timestamp" else None
     else:
         zone = data.zone if old == "timestamp" else None

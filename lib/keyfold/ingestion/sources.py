@@ -1,6 +1,5 @@
 """Reads the files of a source: CSV and JSON lines by keyfold's readers, Parquet, Delta, and pictures."""
 
-import codecs
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -37,9 +36,9 @@ def format_of(path: str) -> str:
     return "parquet" if name.endswith(".parquet") else "csv"
 
 
-def delimiter_of(path: str, csv: CsvOptions | None) -> str:
-    """The delimiter of the conf, else the tab of a .tsv file, else a comma."""
-    return (csv and csv.delimiter) or ("\t" if plain_name(_first_of(path)).endswith((".tsv", ".tab")) else ",")
+def default_delimiter(path: str) -> str:
+    """The tab of a .tsv file, else a comma."""
+    return "\t" if plain_name(_first_of(path)).endswith((".tsv", ".tab")) else ","
 
 
 def _first_of(path: str) -> str:
@@ -51,9 +50,7 @@ def text_form(path: str, csv: CsvOptions | None, names: Sequence[str] = ()) -> T
     """The form of a text source; `names` are the keys to read from JSON lines."""
     if format_of(path) == "json":
         return TextForm("json", tuple(names))
-    options = csv or CsvOptions()
-    encoding, nulls = codecs.lookup(options.encoding).name, tuple(options.null_values)
-    return TextForm("csv", (), delimiter_of(path, csv), options.quote, options.escape, options.multi_line, encoding, nulls)
+    return (csv or CsvOptions()).form(default_delimiter(path))
 
 
 def csv_header(file: str, path: str, csv: CsvOptions | None) -> list[str]:
@@ -72,7 +69,7 @@ def read_source(
     """The rows of a source, or of some of its files (DataError for an empty file or another header)."""
     kind = format_of(path)
     if kind == "parquet":
-        return parquet_files.read_parquet(spark, path, declared_columns(columns), text_format(csv, zone), files)
+        return parquet_files.read_parquet(spark, path, declared_columns(columns), (csv or CsvOptions()).text_format(zone), files)
     if kind == "delta":
         return _read_delta(spark, path)
     if kind == "images":
@@ -121,12 +118,9 @@ def _read_text(
         in_folders = next(iter(folders.values()), {})
         texts = texts.with_keys([column.name for column in wanted.values() if column.name not in in_folders])
     text_files.check_header(texts, folders, wanted)
-    return _cast_text(texts.frame(spark, folders, origins(wanted)), wanted, text_format(csv, zone), texts.notes())
-
-
-def text_format(csv: CsvOptions | None, zone: str | None) -> TextFormat:
-    """How the text of a source writes numbers and times."""
-    return TextFormat(csv.decimal if csv else ".", csv.thousands if csv else "", zone)
+    return _cast_text(
+        texts.frame(spark, folders, origins(wanted)), wanted, (csv or CsvOptions()).text_format(zone), texts.notes()
+    )
 
 
 def _cast_text(rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], format_: TextFormat, notes: Sequence[str]) -> SourceRows:

@@ -17,7 +17,7 @@ from keyfold.conf.columns import check_folders
 from keyfold.conf.csv import CsvOptions, canonical_encoding
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion.parquet_files import check_types
-from keyfold.ingestion.sources import delimiter_of, format_of, text_form
+from keyfold.ingestion.sources import default_delimiter, format_of, text_form
 from keyfold.profiling.column_profile import TYPE_PATTERNS, Block, ColumnProfile, null_words
 from keyfold.profiling.key_counts import KeyCounts
 from keyfold.profiling.row_sample import RowSample
@@ -254,7 +254,7 @@ def _form(profile: FileProfile, path: str, encoding: str) -> TextForm:
 def _head(profile: FileProfile, path: str, encoding: str) -> Head:
     """The header of the first file, read with the delimiter that yields the most names."""
     file, heads, failed = profile.files[0], [], None
-    likely = "\t" if delimiter_of(path, None) == "\t" else ",\t;|"
+    likely = "\t" if default_delimiter(path) == "\t" else ",\t;|"
     for delimiter, multi_line in product(likely, dict.fromkeys((profile.multi_line, True))):
         options = CsvOptions(delimiter=delimiter, encoding=profile.encoding, multi_line=multi_line)
         try:
