@@ -1,6 +1,7 @@
 """The packages of the library: who imports whom."""
 
 import ast
+from functools import cache
 
 import grimp
 import pytest
@@ -46,14 +47,19 @@ def test_circles_are_found():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
 
 
+@cache
+def tree(file):
+    return ast.parse(file.read_text())
+
+
 def constants(file):
     """The values of all literals in a module."""
-    return {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
+    return {node.value for node in ast.walk(tree(file)) if isinstance(node, ast.Constant)}
 
 
 def names_in(module):
     """The values of a module's constants."""
-    body = ast.parse((LIB / module).read_text()).body
+    body = tree(LIB / module).body
     return {
         ast.literal_eval(node.value) for node in body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
     }
@@ -61,7 +67,7 @@ def names_in(module):
 
 def imported(file):
     """The packages that a module imports, also inside functions and for types only."""
-    nodes = [*ast.walk(ast.parse(file.read_text()))]
+    nodes = [*ast.walk(tree(file))]
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
     return {name.partition(".")[0] for name in names}
@@ -100,3 +106,13 @@ def test_a_package_is_imported_where_its_work_is_done(package):
     users = [file for file in FILES if package in imported(file)]
     assert users, "an entry that nothing uses"
     assert [file for file in users if not any(file.is_relative_to(LIB / place) for place in allowed)] == []
+
+
+def test_sections_of_the_page_are_in_modules_of_that_name():
+    builders = [
+        file
+        for file in FILES
+        if any(isinstance(node, ast.Call) and ast.unparse(node.func).endswith("PageSection") for node in ast.walk(tree(file)))
+    ]
+    assert builders, "the class has another name"
+    assert [file for file in builders if file.name not in ("page_sections.py", "sections.py")] == []

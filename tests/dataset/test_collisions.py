@@ -15,8 +15,9 @@ from pyspark.sql import functions as F
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.dataset import collisions
-from keyfold.dataset.collisions import Collisions, SharedBucket, collisions_section
+from keyfold.dataset.collisions import Collisions, SharedBucket
 from keyfold.dataset.fit_features import fit_features
+from keyfold.dataset.page_sections import collisions_section
 from keyfold.features.kind import FeatureInput
 from keyfold.features.kinds import Feature
 from keyfold.features.spec import Spec

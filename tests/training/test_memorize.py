@@ -8,7 +8,8 @@ from keyfold.conf.use_case import load_conf
 from keyfold.errors import ConfError, DataError
 from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
-from keyfold.training.memorize import MemorizedLoss, check_memorized, check_overfit, loss_floor, memorize_section
+from keyfold.training.memorize import MemorizedLoss, check_memorized, check_overfit, loss_floor
+from keyfold.training.page_sections import memorize_section
 from keyfold.training.streams import Cells, StreamBatch
 from places import ROOT
 

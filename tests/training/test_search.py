@@ -6,7 +6,7 @@ import pytest
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.errors import DataError
-from keyfold.training.tuning_page import picture_axes, tuning_section
+from keyfold.training.page_sections import picture_axes, tuning_section
 from tuning import TORCH, TPE, formula, raw_conf, search
 
 

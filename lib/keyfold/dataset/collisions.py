@@ -14,7 +14,6 @@ from keyfold.core.sql import column
 from keyfold.core.types import SqlValue
 from keyfold.engine import functions as F
 from keyfold.features.kind import Bucketed
-from keyfold.reporting.page import PageSection, bar_figure, html_table, percent, side_by_side
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -31,11 +30,6 @@ _COLUMNS = (
     "collisions bigint, expected double, advised_buckets bigint"
 )
 
-_CAPTION = (
-    "Rows of the train fold with a value. Collisions: distinct values minus occupied buckets; expected: for values hashed at random. "
-    f"Last column: num_buckets with which {TARGET:.0%} of the values would share a bucket."
-)
-_WORST_CAPTION = "The two most frequent values of the buckets in which most rows are not of the most frequent value."
 _COUNTS = ("rows", "values", "occupied", "shared_values", "shared_rows")
 
 
@@ -205,26 +199,3 @@ def cached_collisions(run: "Run", run_id: str, spec: "Spec", rows: "DataFrame") 
 
 def _from_row(row: Mapping[str, Any]) -> Collisions:
     return Collisions(**{f: row[f] for f in Collisions._fields} | {"loudest": [SharedBucket(*pair) for pair in row["loudest"]]})
-
-
-def collisions_section(collisions: Sequence[Collisions]) -> PageSection:
-    """Section of the page: collisions by feature, the largest share of rows first; the chart has the first 20."""
-    ordered = sorted(collisions, key=lambda c: -c.shared_rows / max(c.rows, 1))
-    cells = [
-        (c.feature, c.num_buckets, c.values, c.occupied, c.observed, c.expected, percent(c.shared_rows, c.rows), c.advised())
-        for c in ordered
-    ]
-    headers = ["feature", "num_buckets", "values", "occupied", "collisions", "expected", "rows that share", f"for {TARGET:.0%}"]
-    table = html_table(headers, cells, caption=_CAPTION)
-    shown = ordered[:20]
-    part = [100 * c.shared_values / max(c.values, 1) for c in shown]
-    chart = bar_figure(
-        [c.feature for c in shown], part, [f"{p:.1f}%" for p in part], title="Values that share a bucket",
-        x="share of distinct values (%)", marks=[100 * c.expected_share for c in shown], marked="expected by chance",
-        caption="Share of each feature's values that share a bucket; a tick marks chance.",
-    )  # fmt: skip
-    pairs = [(c.feature, *pair) for c in ordered for pair in c.loudest]
-    worst = (
-        html_table(["feature", "value", "rows", "shares a bucket with", "rows"], pairs, caption=_WORST_CAPTION) if pairs else ""
-    )
-    return PageSection("Collisions", table + side_by_side(chart, worst), "features")

@@ -3,20 +3,18 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from keyfold.core.names import FOLD, FOLDS, PERIOD
+from keyfold.core.names import FOLD, PERIOD
 from keyfold.core.sql import col
-from keyfold.dataset import collisions, statistics_cache
+from keyfold.dataset import collisions, page_sections, statistics_cache
 from keyfold.dataset.labelled_rows import LabelledRows, labelled_rows, named_period
 from keyfold.errors import ConfError
 from keyfold.feature_store.table import update_feature_table
 from keyfold.features.fit_plan import FitPlan
-from keyfold.features.kinds import kind_name
 from keyfold.features.spec import Spec
 from keyfold.reporting.page import PageSection
-from keyfold.reporting.sections import features_section, folds_section
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from keyfold.engine.tables import Table
     from keyfold.runtime.run import Run
@@ -89,32 +87,9 @@ def _find(table: "Table", run_id: str) -> Spec | None:
 
 def _sections(run: "Run", run_id: str, spec: Spec, rows: LabelledRows) -> "Iterator[PageSection]":
     if rows.imputations:
-        yield rows.imputations.section()
-    yield _folds_section(rows, None if run.conf.split.time else run.conf.split.share.model_dump())
-    yield _features_section(spec)
+        yield page_sections.imputations_section(rows.imputations)
+    yield page_sections.rows_by_fold_section(rows, None if run.conf.split.time else run.conf.split.share.model_dump())
+    yield page_sections.spec_section(spec)
     if run.conf.report.collisions and collisions.bucketed_features(spec):
         train = rows.rows.where(col(FOLD) == "train")
-        yield collisions.collisions_section(collisions.cached_collisions(run, run_id, spec, train))
-
-
-def _folds_section(rows: LabelledRows, share: "Mapping[str, float] | None") -> PageSection:
-    classes, positive = rows.label.classes, rows.label.positive
-    cells = [(fold, rows.count_in(fold), rows.counts.get((fold, positive), 0) if classes else None) for fold in FOLDS]
-    if rest := sum(rows.counts.values()) - sum(rows.count_in(fold) for fold in FOLDS):
-        cells.append(("in none", rest, None))
-    return folds_section(cells, share)
-
-
-def _features_section(spec: Spec) -> PageSection:
-    return features_section(
-        [
-            {
-                "name": name,
-                "kind": kind_name(kind),
-                "inputs": ", ".join(map(str, kind.inputs())),
-                "width": spec.outs[name].columns,
-                "note": kind.note(state),
-            }
-            for name, (kind, state) in spec.features.items()
-        ]
-    )
+        yield page_sections.collisions_section(collisions.cached_collisions(run, run_id, spec, train))

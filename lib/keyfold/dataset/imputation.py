@@ -26,7 +26,6 @@ from keyfold.engine import functions as F
 from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
-from keyfold.reporting import page
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -97,14 +96,6 @@ class Imputations:
     def digest(self) -> str:
         """Digest of the JSON."""
         return digests.digest(self.to_json())
-
-    def section(self) -> page.PageSection:
-        """Section of the page."""
-        cells = [(s.column, ", ".join(s.layouts), s.fill, _shown(s)) for s in self.of]
-        caption = "Fitted on rows of the current layout in the train fold."
-        return page.PageSection(
-            "Imputed columns", page.html_table(["column", "layouts", "method", "values"], cells, caption=caption), "features"
-        )
 
 
 class MissingColumn(NamedTuple):
@@ -186,14 +177,6 @@ def _mean(rows: "DataFrame", column: str, numbers: Mapping[str, Any]) -> dict[st
     if family == "decimal":
         return {str(Decimal(mean).quantize(Decimal(1).scaleb(-type_.scale))): 1}
     return {str(round(mean)) if family == "bigint" else repr(mean): 1}
-
-
-def _shown(imputation: Imputation) -> str:
-    if len(imputation.values) == 1:
-        return imputation.values[0]
-    parts = np.diff([0, *imputation.cumulative]) / imputation.cumulative[-1]
-    first = sorted(zip(-parts, imputation.values, strict=True))[:5]
-    return ", ".join(f"{value} {-part:.1%}" for part, value in first) + (" …" if len(parts) > 5 else "")
 
 
 # --- in the jobs ---

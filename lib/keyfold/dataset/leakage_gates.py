@@ -16,7 +16,6 @@ from keyfold.evaluation.label_leakage import LEAST_ROWS, SUSPECT_SCORE
 from keyfold.features.inputs import columns_of
 from keyfold.features.kinds.text import Text
 from keyfold.features.kinds.windowed import Windowed
-from keyfold.reporting.page import PageSection, html_table
 from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
@@ -266,9 +265,3 @@ def _leak_text(leak: Leak, metric: str) -> str:
 def _first_keys(rows: "DataFrame", columns: Sequence[str]) -> list[str]:
     keys: list[Any] = rows.select(*map(sql.col, columns)).distinct().sort(*map(sql.col, columns)).take(_SHOWN)
     return [" ".join(str(value) for value in key) for key in keys]
-
-
-def gates_section(gates: Sequence[Gate]) -> PageSection:
-    """Section of the page with the result of each check."""
-    cells = [(gate.name, "✓" if gate.holds else "✗", gate.seen) for gate in gates]
-    return PageSection("Checks of the folds", html_table(["check", "holds", "seen"], cells), "folds")

@@ -10,11 +10,10 @@ from keyfold.engine import functions as F
 from keyfold.engine import tables
 from keyfold.errors import ConfError, DataError
 from keyfold.ingestion import quarantine, row_counts, source_files
-from keyfold.ingestion.increments import IngestPlan, counts_by_file, ingest_commits, plan_ingest, sum_counts
+from keyfold.ingestion.increments import IngestPlan, counts_by_file, ingest_commits, plan_ingest
+from keyfold.ingestion.page_sections import rows_sections
 from keyfold.ingestion.staging import stage_rows
 from keyfold.readers import paths
-from keyfold.reporting.page import PageSection
-from keyfold.reporting.sections import files_section, reconciliation_section
 from keyfold.runtime.quarantine import data_columns
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def ingest(run: "Run") -> None:
         job.run_id = run.identity("ingest", files=sorted(pinned.values()), after=plan.memory.run_id, again=sorted(plan.again))
         commit = _ingested_before(run, job, plan) if plan.done else _ingest(run, job, plan, digest(options))
         run.rows.keep_for(data.retention)
-        job.sections += _sections(job.counts, commit)
+        job.sections += rows_sections(job.counts, commit)
 
 
 def undo(run: "Run") -> None:
@@ -163,9 +162,3 @@ def _check_schema(table: "Table", rows: "DataFrame") -> None:
         raise DataError(
             f"the schema of table `{table.name}` is not that of the source ({'; '.join(faults)}); choose another data.table"
         )
-
-
-def _sections(counts: Mapping[str, int], commit: Mapping[str, Any]) -> list[PageSection]:
-    reconciled = {name: counts[name] for name in ("read", "kept", "quarantined")}
-    by_file = {name: sum_counts(file["periods"]) for name, file in commit["files"].items()}
-    return [reconciliation_section(reconciled, commit["reasons"], title="Rows read"), *files_section(by_file, commit["notes"])]

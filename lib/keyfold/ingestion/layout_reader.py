@@ -8,13 +8,13 @@ from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, RAW, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.ingestion import casts, delta_versions, drift, sources
-from keyfold.ingestion.bridges import bridge_column, lineage
+from keyfold.ingestion.bridges import bridge_column
 from keyfold.ingestion.drift import ArrivedColumn, LayoutDrift
+from keyfold.ingestion.page_sections import layouts_section
 from keyfold.ingestion.source_files import LayoutFile, layout_files
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows
 from keyfold.ingestion.text_files import local_text_files
 from keyfold.readers.blocks import read_head
-from keyfold.reporting.page import PageSection, html_table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -39,13 +39,7 @@ def read_layouts(spark: "SparkSession", data: "Data", locations: Sequence[str] |
     rows = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), (_bridge(data, part) for part in parts))
     accepted = [(part.file.name, verdict.kind, verdict.message) for part in parts for verdict in part.drift.verdicts]
     notes = [f"{name}: {message} ({kind}); accepted" for name, kind, message in accepted]
-    table = html_table(["file", "kind", "difference"], accepted, caption="Differences of layout that were accepted.")
-    return SourceRows(rows, F.col(REASON), F.col(RAW), notes, [PageSection("Layouts", table)] * bool(accepted))
-
-
-def lineage_section(data: "Data") -> PageSection:
-    """Where each column of the table comes from, by layout."""
-    return PageSection("Lineage", html_table(*lineage(data), caption="What each column comes from, by layout."))
+    return SourceRows(rows, F.col(REASON), F.col(RAW), notes, [layouts_section(accepted)] * bool(accepted))
 
 
 def _read_file(spark: "SparkSession", data: "Data", file: LayoutFile) -> LayoutRows:

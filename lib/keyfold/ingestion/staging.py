@@ -10,7 +10,7 @@ from keyfold.core.names import CONTENT, FILE, PERIOD, RAW, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.errors import ConfError, DataError, suggestion
-from keyfold.ingestion import layout_reader, sources
+from keyfold.ingestion import layout_reader, page_sections, sources
 from keyfold.ingestion.source_files import source_label
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows
 from keyfold.runtime.periods import period_by_time
@@ -40,7 +40,7 @@ def stage_rows(run: "Run", plan: "IngestPlan") -> StagedRows:
     """The rows of fresh files and, from the others, of the periods to read again; persisted, because they are read three times."""
     data = run.conf.data
     parts: list[DataFrame] = []
-    sections = [layout_reader.lineage_section(data)] if data.versions else []
+    sections = [page_sections.lineage_section(data)] if data.versions else []
     if plan.fresh:
         source = _read(run, plan.fresh)
         parts.append(_mark(run, source, plan.fresh).persist())

@@ -1,4 +1,4 @@
-"""Sections of the page that several jobs share; the section of one job is beside that job, as `dataset.leakage_gates` has its own."""
+"""Sections of the page that are made of numbers and text; those about a stage's own records are in its `page_sections`."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

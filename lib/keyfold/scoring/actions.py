@@ -10,8 +10,8 @@ from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.engine.home import home
 from keyfold.errors import ConfError
-from keyfold.reporting import page
 from keyfold.scoring.outcomes import Outcomes
+from keyfold.scoring.page_sections import actions_section
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from keyfold.engine.tables import Table
+    from keyfold.reporting.page import PageSection
     from keyfold.runtime.run import Run
 
 FORMULA = ("=", "+", "-", "@")
 
 
-def write_actions(run: "Run", run_id: str, period: str, outcomes: Outcomes) -> page.PageSection:
+def write_actions(run: "Run", run_id: str, period: str, outcomes: Outcomes) -> "PageSection":
     """Writes each action's keys to the table `<schema>.<action>` and to a CSV file beside the page; returns the section for the page."""
     cells = []
     for name, action in run.conf.score.actions.items():
@@ -36,9 +37,7 @@ def write_actions(run: "Run", run_id: str, period: str, outcomes: Outcomes) -> p
         probabilities = chosen["probability"].to_pylist()
         lift = sum(probabilities) / len(probabilities) / outcomes.mean if probabilities and outcomes.mean else None
         cells.append((name, str(action), chosen.num_rows, min(probabilities, default=None), lift, str(file)))
-    headers = ["action", "keys", "number", "lowest probability", "expected lift", "file"]
-    caption = "Expected lift: the mean probability of the chosen keys, divided by that of all scored keys."
-    return page.PageSection("Actions", page.html_table(headers, cells, caption=caption), "predictions")
+    return actions_section(cells)
 
 
 def _write_table(run: "Run", table: "Table", chosen: "pa.Table", period: str, run_id: str) -> None:

@@ -23,7 +23,8 @@ from keyfold.reporting import page
 from keyfold.runtime.periods import in_period, period_of
 from keyfold.scoring.actions import check_actions, write_actions
 from keyfold.scoring.key_check import COPIES, KeyCheck, check_keys
-from keyfold.scoring.outcomes import Outcomes, committed_outcomes, outcome_sections
+from keyfold.scoring.outcomes import Outcomes, committed_outcomes
+from keyfold.scoring.page_sections import outcome_sections
 from keyfold.split import strata
 from keyfold.split.folds import Folds
 from keyfold.tracking import model_folder, registry, tags

@@ -12,10 +12,9 @@ from keyfold.engine import functions as F
 from keyfold.engine.tables import Table
 from keyfold.errors import DataError
 from keyfold.ingestion.row_counts import exceeds_share
-from keyfold.reporting.sections import reconciliation_section, scores_section
 
 if TYPE_CHECKING:
-    from keyfold.reporting.page import PageSection
+    pass
 
 BINS = 20
 
@@ -63,27 +62,6 @@ def committed_outcomes(predictions: Table, run_id: str, period: str, keys: int, 
         return None
     outcomes = Outcomes.of(predictions, period, read)
     return None if exceeds_share(outcomes.unscored, read, limit) else outcomes
-
-
-def outcome_sections(predictions: Table, period: str, outcomes: Outcomes) -> "list[PageSection]":
-    """The counts for the page, and the distribution of scores beside that of the period before."""
-    counts = {"read": outcomes.read, **outcomes.counts}
-    quarantined_rows = outcomes.read - sum(outcomes.counts.values())
-    counts |= {"set aside": quarantined_rows} if quarantined_rows else {}
-    sections = [reconciliation_section(counts, outcomes.reasons, title="Rows scored", topic="predictions")]
-    if outcomes.histogram is not None and outcomes.histogram.any():
-        edges = np.linspace(0, 1, BINS + 1)
-        sections.append(scores_section(edges, outcomes.histogram, _previous_histogram(predictions, period)))
-    return sections
-
-
-def _previous_histogram(predictions: Table, period: str) -> "tuple[str, npt.NDArray[np.int64]] | None":
-    earlier = predictions.read().where(col("period") < period)
-    last = earlier.select(F.max("period")).collect()[0][0]
-    if last is None:
-        return None
-    histogram = Outcomes.of(predictions, last, 0).histogram
-    return (last, histogram) if histogram is not None and histogram.any() else None
 
 
 def reasons_text(reasons: Mapping[str, int]) -> str:

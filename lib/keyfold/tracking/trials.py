@@ -22,3 +22,10 @@ class TuningResult(NamedTuple):
     metric: str
     trials: list[Trial]
     importance: dict[str, float]
+
+
+def format_parameter(value: object) -> str:
+    """A value of a parameter as text, numbers with four digits."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,8 +1,7 @@
 """Ablation: what features gain, measured by the same model trained without them, on the same rows of the test fold."""
 
 import re
-from collections.abc import Mapping, Sequence
-from math import isnan
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from keyfold.conf.report import remaining_features
@@ -12,7 +11,6 @@ from keyfold.evaluation.intervals import Metric
 from keyfold.features.inputs import columns_of
 from keyfold.features.spec import Spec
 from keyfold.models.model import Model, predicted_numbers
-from keyfold.reporting.page import ARROWS, PageSection, comma_list, html_table, interval_figure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,18 +68,3 @@ def measure_ablation(
     return Ablation(
         without, *({name: metric for name, metric in one.items() if metrics.is_brief(name)} for one in (measured, gain))
     )
-
-
-def ablations_section(ablations: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> PageSection:
-    """What features gain: their names, and by metric its value with all features, without these, and the difference."""
-    cells = [(comma_list(list(names)), metrics.metric_heading(n), *three) for names, of in ablations for n, three in of.items()]
-    caption = (
-        "The same model trained without some features, on the same rows of the test fold. The difference compares both models on "
-    )
-    caption += f"the same bootstrap draws. {ARROWS}"
-    table = html_table(["without", "metric", "all features", "without these", "difference"], cells, caption=caption)
-    first = next((name for _, of in ablations for name in of), "")
-    gains = {comma_list(list(names)): of[first][2] for names, of in ablations if not isnan(of[first][2].value)}
-    label = metrics.metric_label(first)
-    texts = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
-    return PageSection("What features gain", table + (interval_figure(gains, 0, "no gain", *texts) if gains else ""), "features")

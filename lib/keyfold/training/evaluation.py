@@ -12,9 +12,10 @@ from keyfold.evaluation.intervals import Metric
 from keyfold.models.model import Model, predicted_numbers
 from keyfold.reporting.page import PageSection
 from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
-from keyfold.training.ablation import ablations_section, measure_ablation
+from keyfold.training.ablation import measure_ablation
 from keyfold.training.arrays import ArrayRows, measure_model, row_weights
 from keyfold.training.context import TrainingContext
+from keyfold.training.page_sections import ablations_section
 
 if TYPE_CHECKING:
     from keyfold.conf.report import Report

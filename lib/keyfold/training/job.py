@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from keyfold.conf.train import Train
 from keyfold.dataset.fit_features import fit_features
-from keyfold.dataset.leakage_gates import Gate, check_gates, gates_section
+from keyfold.dataset.leakage_gates import Gate, check_gates
+from keyfold.dataset.page_sections import gates_section
 from keyfold.errors import ConfError
 from keyfold.features.certificate import Certificate
 from keyfold.models.model import Model
@@ -18,11 +19,11 @@ from keyfold.training.arrays import ArrayRows, collect_rows, row_weights
 from keyfold.training.context import TrainingContext
 from keyfold.training.evaluation import evaluate_model
 from keyfold.training.network import check_network, train_network
+from keyfold.training.page_sections import tuning_section
 from keyfold.training.registration import TrainingResult, register_result
 from keyfold.training.search import search_parameters
 from keyfold.training.study import require_optuna
 from keyfold.training.trial_scores import EstimatorTrials, network_score
-from keyfold.training.tuning_page import tuning_section
 
 if TYPE_CHECKING:
     from keyfold.runtime.run import Run

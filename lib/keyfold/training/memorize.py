@@ -11,7 +11,6 @@ import numpy as np
 
 from keyfold.core.arrays import Doubles
 from keyfold.errors import ConfError, DataError
-from keyfold.reporting.page import PageSection, html_table
 from keyfold.training.streams import Reader, StreamBatch
 
 if TYPE_CHECKING:
@@ -98,21 +97,6 @@ def measure_memorized(training: "Training", *, classifies: bool) -> MemorizedLos
     data = training.data
     batches = Reader(data.train, 0, 1).batches(0)
     return MemorizedLoss(training.mean_loss(data.train), *loss_floor(batches, data.weights, classifies=classifies))
-
-
-def memorize_section(memorized: MemorizedLoss) -> PageSection:
-    """The loss, its floor, and a note that generalisation was not tested."""
-    cells = [
-        ("the network", memorized.loss),
-        ("floor: the best that these features allow", memorized.floor),
-        ("the best constant", memorized.constant),
-    ]
-    note = (
-        "<p>The network has memorized all rows (useful overfitting). No row was held out, so these losses say nothing about other "
-        "rows. Generalisation was not tested.</p>"
-    )
-    table = html_table(["mean loss over the rows trained on", "value"], [(name, f"{value:.6g}") for name, value in cells])
-    return PageSection("Memorized rows", note + table, "metrics")
 
 
 def check_memorized(memorized: MemorizedLoss) -> None:

@@ -12,7 +12,7 @@ from keyfold.engine.home import home
 from keyfold.errors import ConfError
 from keyfold.features.matrix import Layout
 from keyfold.models.torch import STREAMS, Network, Torch, require_torch, rows_per_stream
-from keyfold.training import horovod_launch, memorize
+from keyfold.training import horovod_launch, memorize, page_sections
 from keyfold.training.checkpoints import Checkpoints, checkpoint_state
 from keyfold.training.collectives import SingleProcess
 from keyfold.training.context import TrainingContext
@@ -104,7 +104,7 @@ def _check_memorized(context: TrainingContext, task: RankTask, network: "nn.Modu
         training = Training(network, task.conf.loss, task.conf.loop, task.data, SingleProcess())
         memorized = memorize.measure_memorized(training, classifies=task.conf.classifies)
         step.rows = task.data.train.rows
-    context.job.sections.append(memorize.memorize_section(memorized))
+    context.job.sections.append(page_sections.memorize_section(memorized))
     context.run.say(
         f"loss {memorized.loss:.4g} over all rows; the floor is {memorized.floor:.4g}, a constant reaches {memorized.constant:.4g}"
     )

@@ -1,7 +1,7 @@
 """Promotion: a trained version becomes the champion if it meets `release.promote_if`; otherwise the champion stays."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,11 @@ from keyfold.evaluation.intervals import Metric
 from keyfold.models import predictor
 from keyfold.release import criteria
 from keyfold.release.criteria import Evidence
-from keyfold.reporting.page import ARROWS, PageSection, Verdict, html_table
+from keyfold.reporting.page import Verdict
 from keyfold.tracking import registry, tags
 from keyfold.tracking.registry import Registered
 from keyfold.training.arrays import identifying_columns
+from keyfold.training.page_sections import comparison_section
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -133,12 +134,3 @@ def _predict(model: predictor.Predictor, table: pa.Table) -> npt.NDArray[np.floa
     name = "probability" if model.scores_classes else "prediction"
     predicted = [pc.cast(predictor.predict_rows(model, batch)[name], pa.float64()) for batch in batches]
     return pa.chunked_array(predicted, pa.float64()).to_numpy()
-
-
-def comparison_section(version: str, former: str, compared: Mapping[str, tuple[Metric, Metric, Metric]]) -> PageSection:
-    """By metric: that of a version, that of the former champion, and their difference, all on the same rows."""
-    cells = [(metrics.metric_heading(name), *values) for name, values in compared.items()]
-    caption = f"Both models on the same rows of the test fold. The difference compares both on the same bootstrap draws. {ARROWS}"
-    return PageSection(
-        "Against the champion", html_table(["metric", version, former, "difference"], cells, caption=caption), "verdict"
-    )

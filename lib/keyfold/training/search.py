@@ -12,7 +12,7 @@ from keyfold.engine.home import home
 from keyfold.errors import DataError
 from keyfold.evaluation.metrics import METRICS
 from keyfold.models.model import ModelConf
-from keyfold.tracking.trials import Trial, TuningResult
+from keyfold.tracking.trials import Trial, TuningResult, format_parameter
 from keyfold.training.study import (
     conf_values,
     epoch_observer,
@@ -22,7 +22,6 @@ from keyfold.training.study import (
     parameter_importance,
     record_outcome,
 )
-from keyfold.training.tuning_page import format_parameter
 
 if TYPE_CHECKING:
     from optuna import Study

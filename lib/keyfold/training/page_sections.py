@@ -1,15 +1,19 @@
-"""The section of the page about trials: a table of the best, their picture, and the importance of the parameters."""
+"""The page's sections about a training: trials, what features gain, memorized rows, the comparison with the champion."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keyfold.conf.tune import Range, Tune
+from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.metrics import metric_heading, metric_label
 from keyfold.reporting import charts
 from keyfold.reporting.charts import Upright, figure_html
-from keyfold.reporting.page import PageSection, html_table, percent, side_by_side
-from keyfold.tracking.trials import Trial, TuningResult
+from keyfold.reporting.page import ARROWS, PageSection, comma_list, html_table, interval_figure, percent, side_by_side
+from keyfold.tracking.trials import Trial, TuningResult, format_parameter
+
+if TYPE_CHECKING:
+    from keyfold.training.memorize import MemorizedLoss
 
 _BEST = 20
 _STATES = {"complete": "complete", "pruned": "ended early", "fail": "failed"}
@@ -67,8 +71,40 @@ def _axis(name: str, scale: list[Any] | Range, values: Sequence[Any]) -> Upright
     return Upright(name, [(transform(v) - low) / width for v in values], [(0, f"{scale.low:.4g}"), (1, f"{scale.high:.4g}")])
 
 
-def format_parameter(value: object) -> str:
-    """A value of a parameter as text, numbers with four digits."""
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "true", False: "false"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def ablations_section(ablations: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> PageSection:
+    """What features gain: their names, and by metric its value with all features, without these, and the difference."""
+    cells = [(comma_list(list(names)), metric_heading(n), *three) for names, of in ablations for n, three in of.items()]
+    caption = (
+        "The same model trained without some features, on the same rows of the test fold. The difference compares both models on "
+    )
+    caption += f"the same bootstrap draws. {ARROWS}"
+    table = html_table(["without", "metric", "all features", "without these", "difference"], cells, caption=caption)
+    first = next((name for _, of in ablations for name in of), "")
+    gains = {comma_list(list(names)): of[first][2] for names, of in ablations if not math.isnan(of[first][2].value)}
+    label = metric_label(first)
+    texts = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
+    return PageSection("What features gain", table + (interval_figure(gains, 0, "no gain", *texts) if gains else ""), "features")
+
+
+def memorize_section(memorized: "MemorizedLoss") -> PageSection:
+    """The loss, its floor, and a note that generalisation was not tested."""
+    cells = [
+        ("the network", memorized.loss),
+        ("floor: the best that these features allow", memorized.floor),
+        ("the best constant", memorized.constant),
+    ]
+    note = (
+        "<p>The network has memorized all rows (useful overfitting). No row was held out, so these losses say nothing about other "
+        "rows. Generalisation was not tested.</p>"
+    )
+    table = html_table(["mean loss over the rows trained on", "value"], [(name, f"{value:.6g}") for name, value in cells])
+    return PageSection("Memorized rows", note + table, "metrics")
+
+
+def comparison_section(version: str, former: str, compared: Mapping[str, tuple[Metric, Metric, Metric]]) -> PageSection:
+    """By metric: that of a version, that of the former champion, and their difference, all on the same rows."""
+    cells = [(metric_heading(name), *values) for name, values in compared.items()]
+    caption = f"Both models on the same rows of the test fold. The difference compares both on the same bootstrap draws. {ARROWS}"
+    return PageSection(
+        "Against the champion", html_table(["metric", version, former, "difference"], cells, caption=caption), "verdict"
+    )
