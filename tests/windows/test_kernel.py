@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfold.features.kinds.windowed import parse_span
-from keyfold.windows.kernel import DAY, ComputedWindows, Frame, SeriesRows, Span, Window
+from keyfold.windows.frames import DAY, Frame, SeriesRows, Span
+from keyfold.windows.kernel import ComputedWindows, Window
 from window_rows import ALL_WINDOWS, CONFS, HOUR, ROWS, run, same_bits, series_of, states_of
 
 EXACT = ("count", "sum", "mean", "min", "max", "share", "ewm", "first", "last", "lag", "difference", "return")

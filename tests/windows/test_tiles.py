@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfold.features.kinds.windowed import parse_span
-from keyfold.windows.kernel import DAY
+from keyfold.windows.frames import DAY
 from window_rows import HOUR, VALUES, kind, run, same_bits, series_of, states_of
 
 
@@ -93,7 +93,7 @@ def test_batches_and_earlier_runs_change_no_bit_of_tiles(rows, cuts, hours):
 @pytest.mark.parametrize(
     ("conf", "message"),
     [
-        ({"take": "slope", "over": "9 days"}, "`tile` is for take: count, sum, mean, share, min, max, std (got slope)"),
+        ({"take": "slope", "over": "9 days"}, "`tile` is for take: count, sum, mean, min, max, std, share (got slope)"),
         ({"take": "sum", "over": "9 rows"}, r"`tile` is for frames of a day or more (got over: 9 rows)"),
         ({"take": "sum", "over": "23 hours"}, r"`tile` is for frames of a day or more (got over: 23 hours)"),
         ({"take": "sum", "over": "9 days", "lag": "2 rows"}, r"`tile` needs a lag of time (got 2 rows)"),

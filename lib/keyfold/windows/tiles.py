@@ -6,13 +6,21 @@ the frame. Deviations are merged as in Chan, Golub and LeVeque (1983).
 """
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from keyfold.core.arrays import Doubles, Int64s
 
 Merge = Callable[[Doubles, Doubles], Doubles]
+
+
+class TileSums(NamedTuple):
+    """What is summed by tiles: (1 + sums) x n of n single values, the number of values first, and that of two parts together."""
+
+    single: Callable[[Doubles], Doubles]
+    merge: Merge
 
 
 class Tiles:
@@ -27,12 +35,12 @@ class Tiles:
         self._length = np.diff(np.append(self._first, len(at)))
         self._known: dict[tuple[Merge, int], _Summed] = {}
 
-    def over(self, take: str, x: Doubles, first: Int64s, last: Int64s, until: Int64s) -> Doubles:
+    def over(self, summed: TileSums, x: Doubles, first: Int64s, last: Int64s, until: Int64s) -> Doubles:
         """The number of values in each frame and their sums: (1 + sums) x frames.
 
         `first`, `last`: the places of the frames' rows (an empty frame ends before it begins); `until`: the times at which they end.
         """
-        single, merge = _SUMS[take]
+        single, merge = summed
         key = merge, id(x)
         if key not in self._known:
             self._known[key] = _Summed(self, single(x), merge, single(np.full(1, np.nan)))
@@ -88,36 +96,3 @@ class _Summed:
         for number, many in enumerate(longer.tolist()):
             sums[:, :many] = self.merge(sums[:, :many], total[:, pairs[0, :many] + number])
         return sums[:, np.argsort(order)[of.reshape(-1)]]
-
-
-# --- the sums of single values, and of two parts ---
-
-
-def _counted(x: Doubles, missing: float = 0.0) -> Doubles:
-    valid = ~np.isnan(x)
-    return np.stack([valid.astype(np.float64), np.where(valid, x, missing)])
-
-
-def _moments(x: Doubles) -> Doubles:
-    return np.concatenate([_counted(x), np.zeros((1, len(x)))])
-
-
-def _counting(choose: Merge) -> Merge:
-    return lambda a, b: np.stack([a[0] + b[0], choose(a[1], b[1])])
-
-
-def _spread(a: Doubles, b: Doubles) -> Doubles:
-    n = a[0] + b[0]
-    share = b[0] / np.maximum(n, 1)
-    off = np.where((a[0] > 0) & (b[0] > 0), b[1] - a[1], 0.0)
-    mean = np.where(a[0] > 0, a[1] + off * share, b[1])
-    return np.stack([n, mean, a[2] + b[2] + off * off * (a[0] * share)])
-
-
-_SUMS: dict[str, tuple[Callable[[Doubles], Doubles], Merge]] = {
-    **dict.fromkeys(("count", "sum", "mean", "share"), (_counted, np.add)),
-    "min": (partial(_counted, missing=np.inf), _counting(np.minimum)),
-    "max": (partial(_counted, missing=-np.inf), _counting(np.maximum)),
-    "std": (_moments, _spread),
-}
-TAKES = tuple(_SUMS)

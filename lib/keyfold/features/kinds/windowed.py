@@ -13,8 +13,9 @@ from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.types import MICROS
 from keyfold.features.kind import FeatureInput
 from keyfold.features.kinds.numeric import Numeric
-from keyfold.windows.kernel import PLACES, Frame, Span, Take, Window
-from keyfold.windows.tiles import TAKES
+from keyfold.windows.frames import Frame, Span
+from keyfold.windows.kernel import Window
+from keyfold.windows.statistics import STATISTICS, TILED, Take
 
 WINDOW_LENGTH = r"^(all|[1-9]\d{0,6} (row|minute|hour|day|week|month)s?)$"
 Names = Annotated[list[str], BeforeValidator(lambda names: [names] if isinstance(names, str) else names)]
@@ -78,7 +79,7 @@ class Windowed(Numeric):
         for option, take in (("value", "share"), ("alpha", "ewm")):
             if (getattr(self, option) is not None) != (self.take == take):
                 raise ValueError(f"`{option}` is for take: {take}, which needs it (got take: {self.take})")
-        if self.over == "all" and self.take in ("lag", "slope"):
+        if self.over == "all" and STATISTICS[self.take].running is None:
             raise ValueError(f"take: {self.take} needs a frame that ends, such as `over: 5 rows` (got all)")
         if self.tile:
             self._check_tile(MICROS[self.tile])
@@ -86,8 +87,8 @@ class Windowed(Numeric):
 
     def _check_tile(self, width: int) -> None:
         over, lag = parse_span(self.over), parse_span(self.lag)
-        if self.take not in TAKES:
-            raise ValueError(f"`tile` is for take: {', '.join(TAKES)} (got {self.take}); leave it out")
+        if self.take not in TILED:
+            raise ValueError(f"`tile` is for take: {', '.join(TILED)} (got {self.take}); leave it out")
         if over.months is None and (over.micros or 0) < width:
             raise ValueError(f"`tile` is for frames of a {self.tile} or more (got over: {self.over}); leave it out")
         if lag.rows:
@@ -110,7 +111,7 @@ class Windowed(Numeric):
     def window(self, inputs: Sequence[tuple[str | Derived, Any]]) -> Window:
         """The window over one of the series' inputs. `inputs`: (column, value for `share`) of each."""
         over, lag = parse_span(self.over), parse_span(self.lag)
-        least = self.min_count or (over.rows if self.take in PLACES and over.rows else int(self.take != "count"))
+        least = self.min_count or (over.rows if STATISTICS[self.take].full and over.rows else int(self.take != "count"))
         x = inputs.index((self.input_col, self.value))
         frame = Frame(over, lag, self.current, MICROS[self.tile] if self.tile else None)
         return Window(self.column, f"x{x}", self.take, frame, least, self.alpha or 0.5)
