@@ -52,6 +52,7 @@ def tree(file):
     return ast.parse(file.read_text())
 
 
+@cache
 def constants(file):
     """The values of all literals in a module."""
     return {node.value for node in ast.walk(tree(file)) if isinstance(node, ast.Constant)}
@@ -65,6 +66,7 @@ def names_in(module):
     }
 
 
+@cache
 def imported(file):
     """The packages that a module imports, also inside functions and for types only."""
     nodes = [*ast.walk(tree(file))]

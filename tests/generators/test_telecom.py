@@ -7,8 +7,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
-from keyfold.generators import Telecom
-from keyfold.generators.telecom import TELECOM_BLOCK
+from keyfold.generators.telecom import TELECOM_BLOCK, Telecom
 
 LAST = 12 * 56 + 9  # 2026-10, in months since 1970-01
 MONTHS = [*range(LAST - 5, LAST + 1)]

@@ -21,7 +21,7 @@ from keyfold.core.names import WEIGHT
 from keyfold.dataset import imputation
 from keyfold.dataset.imputation import MissingColumn
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
-from keyfold.generators import Retail
+from keyfold.generators.retail import Retail
 from keyfold.ingestion import bridges, drift, layout_reader, source_files
 from keyfold.ingestion.drift import ArrivedColumn
 from keyfold.ingestion.increments import sum_counts

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable
 
-from keyfold.errors import DataError, KeyfoldError, PromiseError
+from keyfold import errors
+from keyfold.errors import DataError, KeyfoldError
 from keyfold.readers.opening import UNREADABLE
 
-_PROMISE = "keyfold.errors.PromiseError: "
-_DATA = ("keyfold: ", "keyfold.errors.DataError: ", "keyfold.errors.RowsError: ")  # as a worker's traceback prints them
+_SQL_ERROR = "keyfold: "  # how the messages of raise_error in SQL begin
+_RAISED = re.compile(r"keyfold\.errors\.(\w+): (.*)")  # as a worker's traceback prints an error
 
 
 def as_keyfold_error(error: BaseException) -> KeyfoldError | None:
@@ -15,11 +16,10 @@ def as_keyfold_error(error: BaseException) -> KeyfoldError | None:
     if isinstance(error, KeyfoldError):
         return error
     text = str(error)
-    for mark in _DATA:
-        if mark in text:
-            return DataError(_first_line(text, mark).removesuffix(" SQLSTATE: P0001"))
-    if _PROMISE in text:
-        return PromiseError(_first_line(text, _PROMISE))
+    if _SQL_ERROR in text:
+        return DataError(text.split(_SQL_ERROR, 1)[1].partition("\n")[0].removesuffix(" SQLSTATE: P0001"))
+    if (raised := _RAISED.search(text)) and (kind := _kind_of(raised[1])):
+        return kind(raised[2])
     condition = getattr(error, "getCondition", lambda: None)()
     return _CONDITIONS[condition](text) if condition in _CONDITIONS else _by_text(text)
 
@@ -32,8 +32,11 @@ def unexpected(error: BaseException) -> str:
     return f"something unexpected: {type(error).__name__}: {first[:500]} (--debug shows the stack trace)"
 
 
-def _first_line(text: str, mark: str) -> str:
-    return text.split(mark, 1)[1].partition("\n")[0]
+def _kind_of(name: str) -> type[KeyfoldError] | None:
+    """The class of that name in `keyfold.errors`, or its nearest base that is made of a sentence alone."""
+    error = getattr(errors, name, None)
+    bases: tuple[type[KeyfoldError], ...] = error.__mro__ if error else ()
+    return next((base for base in bases if base is KeyfoldError or "__init__" not in vars(base)), None)
 
 
 def _by_text(text: str) -> KeyfoldError | None:

@@ -1,21 +1,27 @@
-"""Generated tables, `source: {generator: telecom, …}`. A new generator is a new file and a new entry in each list below."""
+"""Generated tables, `source: {generator: telecom, …}`. A new file with a generator in this folder needs no registration."""
 
-from typing import Annotated, Any
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from pydantic import BeforeValidator, Discriminator, Tag
 
 from keyfold.errors import suggestion
-from keyfold.generators.clicks import Clicks
 from keyfold.generators.generator import Generator
-from keyfold.generators.prices import Prices
-from keyfold.generators.retail import Retail
-from keyfold.generators.shop import Shop
-from keyfold.generators.telecom import Telecom
-from keyfold.generators.ticks import Ticks
 
-GENERATORS: dict[str, type[Generator]] = {
-    "telecom": Telecom, "clicks": Clicks, "shop": Shop, "retail": Retail, "prices": Prices, "ticks": Ticks,
-}  # fmt: skip
+
+def _find_generators() -> dict[str, type[Generator]]:
+    """The generators of this folder's modules, by the name in their field `generator`."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        for member in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
+            if isinstance(member, type) and issubclass(member, Generator) and "generator" in member.model_fields:
+                (name,) = get_args(member.model_fields["generator"].annotation)
+                found[name] = member
+    return found
+
+
+GENERATORS = _find_generators()
 
 
 def _known(value: Any) -> Any:
@@ -35,16 +41,13 @@ def _which(value: Any) -> str:
 
 
 # The discriminator picks the generator by name, so that a wrong option is reported once, for that generator alone.
-GeneratorSource = Annotated[
-    Annotated[str, Tag("str")]
-    | Annotated[Telecom, Tag("Telecom")]
-    | Annotated[Clicks, Tag("Clicks")]
-    | Annotated[Shop, Tag("Shop")]
-    | Annotated[Retail, Tag("Retail")]
-    | Annotated[Prices, Tag("Prices")]
-    | Annotated[Ticks, Tag("Ticks")],
-    Discriminator(_which),
-    BeforeValidator(_known),
-]
+if TYPE_CHECKING:
+    GeneratorSource = str | Generator
+else:
+    GeneratorSource = Annotated[
+        Union[Annotated[str, Tag("str")], *(Annotated[kind, Tag(kind.__name__)] for kind in GENERATORS.values())],
+        Discriminator(_which),
+        BeforeValidator(_known),
+    ]
 
-__all__ = ["GENERATORS", "Clicks", "Generator", "GeneratorSource", "Prices", "Retail", "Shop", "Telecom", "Ticks"]
+__all__ = ["GENERATORS", "Generator", "GeneratorSource"]
