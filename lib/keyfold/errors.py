@@ -1,4 +1,4 @@
-"""Errors for users: what is wrong, where, which value, what to do. Each kind has its exit code."""
+"""Errors for users: what is wrong, where, which value, what to do. Each class has its exit code, also if a worker raises it."""
 
 from collections import Counter
 from collections.abc import Iterable
