@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Sets keyfold up once, then hands a job over to the real spark-submit. Keeps to bash 3.2, which macOS has.
+# Sets keyfold up once, then runs jobs with spark-submit. For bash 3.2, as on macOS.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
-LINK="$ROOT/.venv" # to the environment, a folder beside it; a new one is made aside, and the link changed once it is complete
+LINK="$ROOT/.venv" # a link to the folder of the environment; it changes once a new environment is complete
 
-# The files of an environment, whose own folder a running job keeps whatever the link comes to mean.
+# Sets the paths of an environment. They name its folder, not the link, so a running job keeps its environment.
 use() {
   VENV="$1"
   [ ! -d "$VENV" ] || VENV="$(cd "$VENV" && pwd -P)"
   PY="$VENV/bin/python"
-  STAMP="$VENV/keyfold-stamp"         # written last: an environment without it is not complete
-  JARS="$VENV/delta-jars"             # one jar a line, as Spark's own resolver found them
-  ARCHIVE="$VENV/spark.jsa"           # the JVM's class-data archive: classes already parsed and verified
-  JAVA_OPTIONS="$VENV/java-options"   # for each driver's JVM; keyfold.engine.session reads it too
+  STAMP="$VENV/keyfold-stamp"         # written last; an environment without it is incomplete
+  JARS="$VENV/delta-jars"             # one jar per line, as resolved by Spark
+  ARCHIVE="$VENV/spark.jsa"           # the JVM's class-data archive: parsed and verified classes
+  JAVA_OPTIONS="$VENV/java-options"   # for the JVM of each driver; keyfold.engine.session also reads it
 }
 use "$LINK"
 
-HOROVOD=0.28.1                        # which is built here
+HOROVOD=0.28.1
 
 say() { echo "keyfold: $*" >&2; }
 die() { say "$@"; exit 2; }
@@ -34,16 +34,16 @@ TEXT
   for file in "$ROOT"/jobs/*.py; do
     printf '  %-10s %s\n' "$(basename "$file" .py)" "$(sed -n '/^"""/{s/^"""//;s/"""$//;p;q;}' "$file")"
   done
-  echo "A job's own options: ./spark-submit.sh JOB --help. README.md tells the rest."
+  echo "Options of a job: ./spark-submit.sh JOB --help. For more see README.md."
 }
 
-# --- what cannot be installed for the user is checked first ---
+# --- requirements that the user must install ---
 
 need_java() {
   local java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
   JAVA_VERSION="$("$java" -version 2>&1)" || JAVA_VERSION=""
   case "$(sed -n 's/.* version "\([0-9]*\).*/\1/p' <<<"$JAVA_VERSION")" in 17 | 21) return ;; esac
-  say "Java 17 or 21 is needed to run Spark (\`$java -version\` said: $(sed -n '/version/{p;q;}' <<<"${JAVA_VERSION:-nothing with a version}"))."
+  say "Java 17 or 21 is needed to run Spark (\`$java -version\` printed: $(sed -n '/version/{p;q;}' <<<"${JAVA_VERSION:-nothing with a version}"))."
   die "Install it, or point JAVA_HOME to it, and run this again:
   Debian, Ubuntu   sudo apt-get install openjdk-17-jre-headless     (newer releases: openjdk-21-jre-headless)
   Fedora           sudo dnf install java-21-openjdk-headless
@@ -53,15 +53,15 @@ need_java() {
 python_version() { "$1" -c 'import sys, venv, ensurepip; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 
 need_python() {
-  local candidate said="" candidates=(python3 python3.12 python3.11)
+  local candidate tried="" candidates=(python3 python3.12 python3.11)
   [ -z "${KEYFOLD_PYTHON:-}" ] || candidates=("$KEYFOLD_PYTHON")
   for candidate in "${candidates[@]}"; do
     PYTHON="$candidate"
     PYTHON_VERSION="$(python_version "$candidate")"
     case "$PYTHON_VERSION" in 3.11 | 3.12) return ;; esac
-    said="$said $candidate: ${PYTHON_VERSION:-not there, or without venv};"
+    tried="$tried $candidate: ${PYTHON_VERSION:-not found, or without venv};"
   done
-  say "Python 3.11 or 3.12 with its venv module is needed (looked at$said)."
+  say "Python 3.11 or 3.12 with its venv module is needed (tried$tried)."
   die "Install it, or name an interpreter in KEYFOLD_PYTHON, and run this again:
   Debian, Ubuntu   sudo apt-get install python3.11 python3.11-venv     (newer releases: python3.12 python3.12-venv)
   Fedora           sudo dnf install python3.12
@@ -69,34 +69,34 @@ need_python() {
   anywhere         uv python install 3.12 && export KEYFOLD_PYTHON=\"\$(uv python find 3.12)\""
 }
 
-# Horovod comes as source only.
+# Horovod is distributed as source only.
 need_compiler() {
   local tool missing=""
   [ ! -f "$(horovod_wheel)" ] || return 0
   for tool in g++ cmake make; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
-  [ -z "$missing" ] || die "Horovod, which trains networks over several processes, is built from its source, and these are not there:$missing.
+  [ -z "$missing" ] || die "Horovod, which trains networks over several processes, is built from source, and these tools are missing:$missing.
 Install them and run this again:
   Debian, Ubuntu   sudo apt-get install g++ cmake make
   Fedora           sudo dnf install gcc-c++ cmake make
   macOS            xcode-select --install; brew install cmake"
 }
 
-# --- set-up: steps that are each re-used while what they were made from has not changed ---
+# --- set-up: the result of each step is reused until its inputs change ---
 
 spark_home() { echo "$VENV"/lib/python3.*/site-packages/pyspark; }
 
-# What an environment is made from; a moved project needs a new one, because its scripts hold the path.
+# The inputs of an environment. The path is one, because scripts of an environment contain it.
 made_from() {
   local version
   version="$(python_version "${KEYFOLD_PYTHON:-$PY}")"
   echo "$(cat "$ROOT/setup.py" "$ROOT/conf/constraints.txt" | cksum) python$version $ROOT"
 }
 
-extras_there() { sed -n '/extras_require/,$s/^        "\([a-z]*\)": .*/\1/p' "$ROOT/setup.py"; }
+extra_names() { sed -n '/extras_require/,$s/^        "\([a-z]*\)": .*/\1/p' "$ROOT/setup.py"; }
 
 venv_current() { [ -f "$STAMP" ] && [ -x "$PY" ] && [ "$(sed -n 1p "$STAMP")" = "$(made_from)" ]; }
 
-# With all of the extras that are asked for.
+# Whether the environment has all required extras.
 venv_ready() {
   venv_current || return 1
   local extra
@@ -105,17 +105,17 @@ venv_ready() {
   done
 }
 
-# What is there stays in use until the new environment is complete. An extra is added in place, by its own packages alone: since every
-# release is pinned, what other jobs use does not change.
+# The current environment stays in use until the new one is complete. Extras are added in place: only their own packages are installed, and
+# all releases are pinned, so the packages of running jobs do not change.
 make_venv() {
-  local had="" packages
-  [ ! -f "$STAMP" ] || had="$(sed -n 2p "$STAMP")"
-  EXTRAS="$(printf '%s\n' $had $EXTRAS | sort -u | tr '\n' ' ')"
+  local present="" packages
+  [ ! -f "$STAMP" ] || present="$(sed -n 2p "$STAMP")"
+  EXTRAS="$(printf '%s\n' $present $EXTRAS | sort -u | tr '\n' ' ')"
   EXTRAS="${EXTRAS% }"
   case " $EXTRAS " in *" horovod "*) need_compiler ;; esac
   if venv_current; then
     say "adding to $LINK: $EXTRAS"
-    forget_half_installed
+    remove_half_installed
     packages="$(packages_of_extras)"
     # shellcheck disable=SC2086
     install $packages
@@ -132,7 +132,7 @@ make_new() {
   esac
   local old
   for old in "$LINK"-*; do
-    [ ! -d "$old" ] || [ "$old" -ef "$LINK" ] || rm -rf "$old" # the one before, and what a set-up left that was cut short
+    [ ! -d "$old" ] || [ "$old" -ef "$LINK" ] || rm -rf "$old" # environments before the current one, and those of interrupted set-ups
   done
   use "$LINK-$(date +%y%m%d-%H%M%S)-$$"
   say "1 of 4: a Python environment"
@@ -142,13 +142,13 @@ make_new() {
   say "3 of 4: Delta's jars"
   make_jars
   stamp
-  say "4 of 4: a class-data archive, with which each job starts faster"
+  say "4 of 4: a class-data archive, so that jobs start faster"
   make_archive
   put_in_place
 }
 
-# pip takes a package for installed once its metadata are there; the list of its files comes last.
-forget_half_installed() {
+# Removes metadata without RECORD, which pip writes last: pip would treat such a package as installed.
+remove_half_installed() {
   local about
   for about in "$VENV"/lib/python3.*/site-packages/*.dist-info; do
     [ ! -d "$about" ] || [ -f "$about/RECORD" ] || rm -rf "$about"
@@ -167,12 +167,12 @@ for package in map(Requirement, requires("keyfold")):
 
 install() {
   (cd "$ROOT" && "$PY" -m pip install --progress-bar off --disable-pip-version-check -c conf/constraints.txt "$@") | progress ||
-    die "pip could not install keyfold's dependencies: the lines above say why. Put that right and run this again."
+    die "pip could not install keyfold's dependencies: see the lines above. Fix the cause and run this again."
   case " $EXTRAS " in *" horovod "*) make_horovod ;; esac
   make_driver_python
 }
 
-# Of what pip says: the larger downloads, and that it installs.
+# Shortens the output of pip to large downloads and the number of packages.
 progress() {
   local line words
   while IFS= read -r line; do
@@ -185,7 +185,7 @@ progress() {
 
 stamp() { printf '%s\n' "$(made_from)" "$EXTRAS" >"$STAMP.new" && mv "$STAMP.new" "$STAMP"; }
 
-# An environment that was set up by an earlier release is a folder, which has to make way.
+# Points the link to the new environment. A folder in its place, from an earlier release, is renamed.
 put_in_place() {
   ln -s "$(basename "$VENV")" "$VENV/link"
   "$PY" -c 'import os, sys
@@ -195,7 +195,7 @@ if os.path.isdir(link) and not os.path.islink(link):
 os.replace(new, link)' "$VENV/link" "$LINK"
 }
 
-# A wheel fits one Python and one torch, so it is kept by what it was built for.
+# The path of the wheel in the cache, which has a folder for each version of torch and Python.
 horovod_wheel() {
   local folder
   folder="${XDG_CACHE_HOME:-$HOME/.cache}/keyfold/torch-$(sed -n 's/^torch==//p' "$ROOT/conf/constraints.txt")-python$(python_version "${PYTHON:-$PY}")"
@@ -206,10 +206,10 @@ make_horovod() {
   local wheel log tools
   wheel="$(horovod_wheel)"
   if [ ! -f "$wheel" ]; then
-    say "building Horovod $HOROVOD for this torch, once: about 5 minutes"
+    say "building Horovod $HOROVOD for this version of torch, once: about 5 minutes"
     tools="$(mktemp -d)"
-    # torch's headers want C++20, which Horovod's own build files do not ask for; its own count on what g++ 12 includes by itself, and on a
-    # policy that CMake 4 has left behind.
+    # torch's headers need C++20, which Horovod's build files do not set. Horovod's sources need headers that newer versions of g++ no
+    # longer include by themselves, and a policy that CMake 4 removed.
     printf '#!/bin/sh\nexec g++ "$@" -std=c++20 -include cstdint -include string\n' >"$tools/c++"
     chmod +x "$tools/c++"
     mkdir -p "$wheel"
@@ -218,8 +218,8 @@ make_horovod() {
       "$PY" -m pip install --quiet --disable-pip-version-check --target "$tools/packages" 'setuptools<80' wheel &&
         PYTHONPATH="$tools/packages" CXX="$tools/c++" CMAKE_POLICY_VERSION_MINIMUM=3.5 HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 HOROVOD_WITHOUT_TENSORFLOW=1 \
           HOROVOD_WITHOUT_MXNET=1 "$PY" -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w "$tools" "horovod==$HOROVOD"
-    } >"$log" 2>&1 || { tail -n 20 "$log"; die "Horovod could not be built: the lines above say why; all of them are in $log."; }
-    # Under another name first: a copy may be cut short.
+    } >"$log" 2>&1 || { tail -n 20 "$log"; die "Horovod could not be built: see the lines above; the whole log is $log."; }
+    # Moves under another name first, because a copy may be interrupted.
     local file
     for file in "$tools"/horovod-*.whl; do
       mv "$file" "$wheel/.$$" && mv "$wheel/.$$" "$wheel/$(basename "$file")"
@@ -230,7 +230,7 @@ make_horovod() {
   "$PY" -m pip install --quiet --disable-pip-version-check --no-deps "$wheel"
 }
 
-# spark-submit merges a driver's stderr into its stdout; this gives it back its own, so that results stay apart from progress.
+# spark-submit merges the driver's stderr into stdout; this Python separates them again, so that results stay apart from progress.
 make_driver_python() {
   cat >"$VENV/bin/driver-python" <<TEXT
 #!/bin/sh
@@ -251,7 +251,7 @@ make_jars() {
   rm -f "$ARCHIVE.for"
   log="$("$PY" -c 'import sys; from keyfold.engine.session import write_delta_jars; write_delta_jars(sys.argv[1])' "$JARS" 2>&1)" || {
     echo "$log"
-    die "Spark could not resolve Delta's jars: the lines above say why. Behind a mirror, name it by spark.jars.repositories or" \
+    die "Spark could not resolve Delta's jars: see the lines above. To use a mirror, set spark.jars.repositories or" \
       "spark.jars.ivySettings in \$SPARK_CONF_DIR/spark-defaults.conf; then run this again."
   }
 }
@@ -260,7 +260,7 @@ archive_made_from() { { echo "$JAVA_VERSION" && sed -n 1p "$STAMP" && tr '\n' '\
 
 archive_ready() { [ -f "$JAVA_OPTIONS" ] && [ "$(cat "$ARCHIVE.for" 2>/dev/null)" = "$(archive_made_from)" ]; }
 
-# The doctor's trial is the rehearsal. Where the JVM makes no archive, jobs do without.
+# Runs the doctor job to create the archive. If the JVM creates none, jobs run without it.
 make_archive() {
   local logs="\"-Dlog4j2.configurationFile=$ROOT/conf/log4j2.properties\""
   rm -f "$ARCHIVE" "$ARCHIVE.for"
@@ -269,12 +269,12 @@ make_archive() {
     echo "\"-XX:SharedArchiveFile=$ARCHIVE\" -Xlog:disable -Xlog:all=error:stderr $logs" >"$JAVA_OPTIONS"
   else
     rm -f "$ARCHIVE"
-    say "this JVM made no class-data archive, so each start takes some seconds more (to try again: rm $LINK/spark.jsa.for)"
+    say "this JVM created no class-data archive, so each start takes a few seconds longer (to try again: rm $LINK/spark.jsa.for)"
   fi
   archive_made_from >"$ARCHIVE.for"
 }
 
-# Conf folders of a user are left out: the JVM makes no archive where a folder with files is on its class path.
+# Without conf folders of the user: the JVM creates no archive if its class path has a folder with files.
 rehearse() {
   local state code=0
   state="$(mktemp -d)"
@@ -287,11 +287,11 @@ rehearse() {
 
 ready() { venv_ready && jars_ready && archive_ready; }
 
-# Prints nothing on stdout. The kernel holds the lock for us, through descriptor 9, and lets go of it however we end.
+# Prints nothing on stdout. The lock belongs to descriptor 9, so the kernel releases it whenever this process ends.
 set_up() {
   local extra
   for extra in "$@"; do
-    extras_there | grep -qxF "$extra" || die "there is no extra \`$extra\`$(extras_there | meant "$extra"); there are: $(extras_there | paste -sd' ' -)"
+    extra_names | grep -qxF "$extra" || die "there is no extra \`$extra\`$(extra_names | nearest "$extra"); there are: $(extra_names | paste -sd' ' -)"
   done
   EXTRAS="local $*"
   need_java
@@ -307,63 +307,63 @@ set_up() {
   exec 9>&-
 }
 
-# --- handing over ---
+# --- running spark-submit ---
 
-# What the user gave for an option: by its flag, else by --conf, else in a properties file of their own.
-given() {
+# The user's value of an option: from its flag, else from --conf, else from the user's properties file.
+option_value() {
   local flag="$1" key="$2" by_flag="" by_conf="" previous="" word
   for word in ${OPTIONS[@]+"${OPTIONS[@]}"}; do
     case "$previous" in --conf | -c) word="--conf=$word" ;; "$flag") by_flag="$word" ;; esac
     case "$word" in "$flag="*) by_flag="${word#*=}" ;; "--conf=$key="*) by_conf="${word#--conf="$key"=}" ;; esac
     previous="$word"
   done
-  echo "${by_flag:-${by_conf:-$(in_their_file "$key")}}"
+  echo "${by_flag:-${by_conf:-$(in_user_file "$key")}}"
 }
 
-in_their_file() {
-  [ ! -f "$THEIR_FILE" ] || sed -n "s/^[[:space:]]*$(sed 's/\./\\./g' <<<"$1")[[:space:]=:]\{1,\}//p" "$THEIR_FILE" | tail -n 1
+in_user_file() {
+  [ ! -f "$USER_FILE" ] || sed -n "s/^[[:space:]]*$(sed 's/\./\\./g' <<<"$1")[[:space:]=:]\{1,\}//p" "$USER_FILE" | tail -n 1
 }
 
-find_their_file() {
-  THEIR_FILE=""
-  THEIR_FILE="$(given --properties-file -)"
+find_user_file() {
+  USER_FILE=""
+  USER_FILE="$(option_value --properties-file -)"
   local default="${SPARK_CONF_DIR:-$SPARK_HOME/conf}/spark-defaults.conf"
-  [ -n "$THEIR_FILE" ] || [ ! -f "$default" ] || THEIR_FILE="$default"
+  [ -n "$USER_FILE" ] || [ ! -f "$default" ] || USER_FILE="$default"
 }
 
-# A user's own Spark is kept where it is of the release that this environment has.
+# Uses the Spark of SPARK_HOME if it is of the same release as that of the environment.
 choose_spark() {
-  local ours theirs="${SPARK_HOME:-}"
-  ours="$(spark_home)"
-  SPARK_HOME="$ours"
-  [ -n "$theirs" ] && [ "$theirs" != "$ours" ] || return 0
-  if ls "$theirs"/jars/spark-core_2.13-4.1.* >/dev/null 2>&1; then
-    SPARK_HOME="$theirs"
+  local own users="${SPARK_HOME:-}"
+  own="$(spark_home)"
+  SPARK_HOME="$own"
+  [ -n "$users" ] && [ "$users" != "$own" ] || return 0
+  if ls "$users"/jars/spark-core_2.13-4.1.* >/dev/null 2>&1; then
+    SPARK_HOME="$users"
   else
-    say "SPARK_HOME is $theirs, which is not Spark 4.1; using $ours"
+    say "SPARK_HOME is $users, which is not Spark 4.1; using $own"
   fi
 }
 
 add_options() {
-  local master jars delta_given
-  master="$(given --master spark.master)"
+  local master jars packages
+  master="$(option_value --master spark.master)"
   case "${master:-${MASTER:-local}}" in local*) export SPARK_LOCAL_IP="${SPARK_LOCAL_IP:-127.0.0.1}" ;; esac
-  jars="$(given --jars spark.jars)"
-  delta_given="$(given --packages spark.jars.packages),$jars"
-  case "$delta_given" in *delta-spark_*) ;; *) OPTIONS+=(--jars "$(paste -sd, "$JARS")${jars:+,$jars}") ;; esac
-  [ -n "$THEIR_FILE" ] || OPTIONS=(--properties-file "$ROOT/conf/spark-defaults.conf" ${OPTIONS[@]+"${OPTIONS[@]}"})
+  jars="$(option_value --jars spark.jars)"
+  packages="$(option_value --packages spark.jars.packages),$jars"
+  case "$packages" in *delta-spark_*) ;; *) OPTIONS+=(--jars "$(paste -sd, "$JARS")${jars:+,$jars}") ;; esac
+  [ -n "$USER_FILE" ] || OPTIONS=(--properties-file "$ROOT/conf/spark-defaults.conf" ${OPTIONS[@]+"${OPTIONS[@]}"})
   [ ! -t 2 ] || OPTIONS=(--conf spark.ui.showConsoleProgress=true "${OPTIONS[@]}")
 }
 
-# In cluster mode the driver runs elsewhere, where our paths mean nothing.
+# In cluster mode the driver runs on another machine, where these paths do not exist.
 set_environment() {
   export SPARK_HOME SPARK_SUBMIT_OPTS
   SPARK_SUBMIT_OPTS="$(cat "$JAVA_OPTIONS") \"-Dderby.system.home=$KEYFOLD_HOME\" ${SPARK_SUBMIT_OPTS:-}"
-  [ "$(given --deploy-mode spark.submit.deployMode)" != cluster ] || return 0
+  [ "$(option_value --deploy-mode spark.submit.deployMode)" != cluster ] || return 0
   export PYSPARK_PYTHON="${PYSPARK_PYTHON:-$PY}" PYSPARK_DRIVER_PYTHON="${PYSPARK_DRIVER_PYTHON:-$VENV/bin/driver-python}"
 }
 
-# A place by which the driver can open our stderr again: the terminal, or a pipe that is emptied into it.
+# Sets the path by which the driver opens this stderr: the terminal, or a pipe that is copied to it.
 share_stderr() {
   export KEYFOLD_STDERR
   if [ -t 2 ] && KEYFOLD_STDERR="$(tty <&2)"; then return; fi
@@ -375,7 +375,7 @@ share_stderr() {
   exec 2>"$KEYFOLD_STDERR"
 }
 
-hand_over() {
+run_job() {
   local job="$1"
   shift
   add_options
@@ -387,15 +387,15 @@ hand_over() {
 job_file() {
   case "$1" in
     *.py) [ -f "$1" ] || die "there is no job file $1"; echo "$1" ;;
-    *) [ -f "$ROOT/jobs/$1.py" ] || die "there is no job \`$1\`$(jobs_there | meant "$1"); the jobs are: $(jobs_there | paste -sd' ' -)"
+    *) [ -f "$ROOT/jobs/$1.py" ] || die "there is no job \`$1\`$(job_names | nearest "$1"); the jobs are: $(job_names | paste -sd' ' -)"
       echo "$ROOT/jobs/$1.py" ;;
   esac
 }
 
-jobs_there() { (cd "$ROOT/jobs" && ls ./*.py | sed 's/^\.\///;s/\.py$//'); }
+job_names() { (cd "$ROOT/jobs" && ls ./*.py | sed 's/^\.\///;s/\.py$//'); }
 
-# Of the names that it reads the one that differs least, by letters that are put in, left out or changed: at most a third of them.
-meant() {
+# The nearest of the names on stdin by edit distance, if at most a third of its letters differ.
+nearest() {
   awk -v a="$1" '
     { n = length(a); m = length($0)
       for (j = 0; j <= m; j++) d[0, j] = j
@@ -408,7 +408,7 @@ meant() {
     END { if (best != "") printf " (did you mean `%s`?)", best }'
 }
 
-# Before a set-up of minutes.
+# Checks that the confs exist, before a set-up that takes minutes.
 need_confs() {
   local word
   for word in "$@"; do
@@ -416,11 +416,11 @@ need_confs() {
   done
 }
 
-# What can be refused without a JVM: options, the conf, the period, missing files. A driver in cluster mode sees other files than we do.
+# Checks options, conf, period and files without a JVM. Not in cluster mode, where the driver may have other files.
 check() {
   local code=0
   case "$1" in "$ROOT"/jobs/*) ;; *) return 0 ;; esac
-  [ "$(given --deploy-mode spark.submit.deployMode)" != cluster ] || return 0
+  [ "$(option_value --deploy-mode spark.submit.deployMode)" != cluster ] || return 0
   "$PY" -P -m keyfold.cli.preflight "$@" || code=$?
   [ $code -eq 99 ] || exit $code
 }
@@ -428,10 +428,10 @@ check() {
 prepare() {
   absolute_home
   choose_spark
-  find_their_file
+  find_user_file
 }
 
-# What a conf needs that is not always there.
+# The extras that confs need.
 extras_of() {
   local word
   for word in "$@"; do
@@ -478,7 +478,7 @@ main() {
     prepare
     check "$job" ${arguments[@]+"${arguments[@]}"}
   fi
-  hand_over "$job" ${arguments[@]+"${arguments[@]}"}
+  run_job "$job" ${arguments[@]+"${arguments[@]}"}
 }
 
 main "$@"

@@ -436,7 +436,7 @@ def test_columns_may_have_any_name(odd, spark):
 def test_a_period_with_no_rows(odd, spark):
     code, sentence = refusal(lambda: score(Run(parse_conf(odd), spark, "2031-01")))
     assert code == 3
-    assert sentence == "table `odd.rows` has no row with a key in period 2031-01 (periods there: 2026-02, 2026-01)"
+    assert sentence == "table `odd.rows` has no row with a key in period 2031-01 (its periods: 2026-02, 2026-01)"
     code, sentence = refusal(lambda: train(Run(parse_conf(odd), spark, "2026-01")))
     assert code == 3
     assert sentence == "table `odd.rows` has no row with a label `yes?no` in the train fold before period 2026-01"

@@ -1,6 +1,6 @@
-"""Kills, full disks, races and poison: whatever happens, each key has one outcome and the period is the old one or the new one.
+"""Killed processes, full disks, races and bad rows: each key has one outcome, and the period is the old one or the new one.
 
-The short form is for every day; KEYFOLD_FAULTS=long (./tests/run faults) has a million keys and every moment.
+KEYFOLD_FAULTS=long (./tests/run faults) runs the long form, with a million keys and more moments.
 """
 
 import json
@@ -28,7 +28,7 @@ from keyfold.training.promotion import promote_or_keep
 
 LONG = os.environ.get("KEYFOLD_FAULTS") == "long"
 KEYS = 1_000_000 if LONG else 20_000
-POISON = 100  # one row in so many
+POISON = 100  # one row in 100 cannot be scored
 MARCH, APRIL = "2026-03", "2026-04"
 ONE = """
 import sys
@@ -72,8 +72,8 @@ def month(number, keys, *, poison):
 
 
 @pytest.fixture(scope="module")
-def made(spark, tmp_path_factory, made_state):
-    """A model; March for a first period; April, of which one row in a hundred is poison, scored without a fault."""
+def scored_home(spark, tmp_path_factory, made_state):
+    """A champion, March, and April, in which one row in a hundred cannot be scored; both scored without a fault."""
     home = made_state(tmp_path_factory.mktemp("faults"))
     former = os.environ.get("KEYFOLD_HOME")
     os.environ["KEYFOLD_HOME"] = str(home)
@@ -92,13 +92,13 @@ def made(spark, tmp_path_factory, made_state):
 
 
 def values(spark, into, period=APRIL, version=None):
-    """All columns but those that name the attempt."""
+    """All columns of a period except those of the attempt."""
     rows = Run(parse_conf(raw(into)), spark).predictions.read(version).where(f"period = '{period}'")
     return rows.drop("scored_at", "run_id").toArrow().sort_by("id")
 
 
 def ready(spark, into, path, *, holds):
-    """A table that has March, and an older April if it `holds` one; and a conf for a process of its own."""
+    """A predictions table with March, and an older April if `holds`; writes a conf to `path` for another process."""
     path.write_text(yaml.safe_dump(raw(into)))
     run = Run(parse_conf(raw(into)), spark, MARCH)
     march = Run(parse_conf(raw("undisturbed.predictions")), spark).predictions.read().where(f"period = '{MARCH}'")
@@ -109,54 +109,54 @@ def ready(spark, into, path, *, holds):
 
 
 def environment(home, **more):
-    """For a process of its own, beside the tests' one."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "SPARK_SUBMIT", "PYSPARK_SUBMIT"))}
+    """The environment of another process."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "SPARK_SUBMIT", "PYSPARK_SUBMIT"))}
     quick = {"SPARK_SUBMIT_OPTS": "" if LONG else "-XX:TieredStopAtLevel=1"}
-    return kept | quick | {"KEYFOLD_HOME": str(home), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | more
+    return inherited | quick | {"KEYFOLD_HOME": str(home), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)} | more
 
 
 def started(home, *paths, **more):
     command = [sys.executable, "-c", ONE, *map(str, paths)]
-    with tempfile.NamedTemporaryFile(dir=home, prefix="said-", delete=False) as told:
+    with tempfile.NamedTemporaryFile(dir=home, prefix="stderr-", delete=False) as stderr:
         process = subprocess.Popen(
-            command, env=environment(home, **more), start_new_session=True, stdout=subprocess.PIPE, stderr=told, text=True
+            command, env=environment(home, **more), start_new_session=True, stdout=subprocess.PIPE, stderr=stderr, text=True
         )
-    process.told = Path(told.name)
+    process.stderr_file = Path(stderr.name)
     return process
 
 
-def wait_for(process, seen):
-    while process.poll() is None and not seen():
+def wait_for(process, condition):
+    while process.poll() is None and not condition():
         time.sleep(0.002)
-    if process.poll() is not None and not seen():
-        pytest.fail(f"it ended before: {process.told.read_text()[-3000:]}")
+    if process.poll() is not None and not condition():
+        pytest.fail(f"the process ended early: {process.stderr_file.read_text()[-3000:]}")
 
 
 JOBS, ROUNDS = ([2, 4], 25) if LONG else ([2], 3)
 
 
 @pytest.fixture(scope="module")
-def racers(made, tmp_path_factory):
-    """By their number, processes that score the same confs, each when all are ready; and after that one more, alone, to be killed."""
-    found = {}
+def racers(scored_home, tmp_path_factory):
+    """By their number, processes that score the same confs at the same time, and then each one more conf, to be killed."""
+    started_jobs = {}
     for jobs in JOBS:
         folder = tmp_path_factory.mktemp(f"race_{jobs}")
         paths = [folder / f"{number}.yaml" for number in range(ROUNDS)]
         for number, path in enumerate(paths):
             path.write_text(yaml.safe_dump(raw(f"race_{jobs}_{number}.predictions")))
-        found[jobs] = folder, [started(made, *paths, folder / f"killed_{i}.yaml") for i in range(jobs)]
+        started_jobs[jobs] = folder, [started(scored_home, *paths, folder / f"killed_{i}.yaml") for i in range(jobs)]
         for i in range(jobs):
             (folder / f"killed_{i}.yaml").write_text(yaml.safe_dump(raw(f"killed_{i}.predictions")))
-    yield found
-    for _, racing in found.values():
+    yield started_jobs
+    for _, racing in started_jobs.values():
         for process in racing:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture
-def drivers(made, racers, tmp_path):
-    """A process that waits to score a conf: one that has raced, where some are left."""
+def drivers(scored_home, racers, tmp_path):
+    """A process that waits to score a conf; one of the racers if it still runs."""
 
     def driver(number):
         folder, racing = racers[2]
@@ -164,15 +164,15 @@ def drivers(made, racers, tmp_path):
             return racing[number], folder / f"killed_{number}.yaml"
         path = tmp_path / "conf.yaml"
         path.write_text(yaml.safe_dump(raw(f"killed_{number}.predictions")))
-        # Else short rows are as few tasks as there are cores, and as few files.
+        # By default a small table is read by one task per core, and few files are written.
         submit = "--master local[4] --conf spark.sql.files.minPartitionNum=8 pyspark-shell"
-        return started(made, path, PYSPARK_SUBMIT_ARGS=submit), path
+        return started(scored_home, path, PYSPARK_SUBMIT_ARGS=submit), path
 
     return driver
 
 
 @pytest.mark.parametrize("jobs", JOBS)
-def test_jobs_that_race_commit_once(spark, made, racers, jobs):
+def test_jobs_that_race_commit_once(spark, scored_home, racers, jobs):
     folder, racing = racers[jobs]
     for number in range(ROUNDS):
         path = folder / f"{number}.yaml"
@@ -186,7 +186,7 @@ def test_jobs_that_race_commit_once(spark, made, racers, jobs):
         assert values(spark, run.predictions.name).equals(values(spark, "undisturbed.predictions"))
 
 
-# While the first file is there, the second …; when the commit's entry is there.
+# A driver is killed once so many files of a pattern exist: data files, or the entry of the commit.
 MOMENTS = [("*.parquet", 2, False), ("_delta_log/*.json", 1, True)]
 if LONG:
     MOMENTS = [("*.parquet", n, holds) for n in (1, 2, 3, 4) for holds in (False, True)]
@@ -194,13 +194,13 @@ if LONG:
 
 
 @pytest.mark.parametrize("moment", range(len(MOMENTS)))
-def test_a_killed_driver_leaves_the_old_period_or_the_new_one(spark, made, drivers, moment):
+def test_a_killed_driver_leaves_the_old_period_or_the_new_one(spark, scored_home, drivers, moment):
     (pattern, nth, holds), into = MOMENTS[moment], f"killed_{moment}.predictions"
     process, path = drivers(moment)
     table = ready(spark, into, path, holds=holds)
-    before, there = values(spark, into), set(table.path.rglob(pattern))
+    before, files = values(spark, into), set(table.path.rglob(pattern))
     Path(f"{path}.go").touch()
-    wait_for(process, lambda: len(set(table.path.rglob(pattern)) - there) >= nth)
+    wait_for(process, lambda: len(set(table.path.rglob(pattern)) - files) >= nth)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     wanted = values(spark, "undisturbed.predictions")
@@ -208,19 +208,19 @@ def test_a_killed_driver_leaves_the_old_period_or_the_new_one(spark, made, drive
     assert after.equals(before) or after.equals(wanted)
     run = Run(parse_conf(raw(into)), spark, APRIL)
     score(run)
-    assert values(spark, into).equals(wanted), "one row a key, with the values of the undisturbed run"
+    assert values(spark, into).equals(wanted), "one row per key, with the values of the undisturbed run"
     assert run.jobs[-1].status == ("done before" if after.equals(wanted) else "committed")
     assert values(spark, into, MARCH).equals(values(spark, "undisturbed.predictions", MARCH))
 
 
-def test_poison_costs_its_own_rows_alone(spark, made):
-    found = values(spark, "undisturbed.predictions").to_pylist()
-    assert {row["id"] for row in found if row["status"] == "quarantined"} == set(range(0, KEYS, POISON))
-    assert len({row["reason"] for row in found}) == 2 and len(found) == KEYS
+def test_only_the_bad_rows_are_quarantined(spark, scored_home):
+    rows = values(spark, "undisturbed.predictions").to_pylist()
+    assert {row["id"] for row in rows if row["status"] == "quarantined"} == set(range(0, KEYS, POISON))
+    assert len({row["reason"] for row in rows}) == 2 and len(rows) == KEYS
 
 
-def test_killed_executors_lose_and_double_nothing(spark, made, spark_home, tmp_path):
-    """Each is killed in mid-task, and the job goes on by itself; with speculation, too."""
+def test_killed_executors_lose_and_double_nothing(spark, scored_home, spark_home, tmp_path):
+    """An executor is killed during a task, with speculation; the job finishes by itself."""
     for number in range(20 if LONG else 1):
         into = f"executors_{number}.predictions"
         path = tmp_path / f"{number}.yaml"
@@ -228,19 +228,19 @@ def test_killed_executors_lose_and_double_nothing(spark, made, spark_home, tmp_p
         Path(f"{path}.go").touch()
         submit = "--master local-cluster[2,1,1024] --conf spark.speculation=true --conf spark.speculation.quantile=0.5"
         submit += " pyspark-shell" if LONG else " --conf spark.executor.extraJavaOptions=-XX:TieredStopAtLevel=1 pyspark-shell"
-        process = started(made, path, SPARK_HOME=str(spark_home), PYSPARK_SUBMIT_ARGS=submit)
-        there = set(table.path.rglob("*.parquet"))
-        wait_for(process, lambda: set(table.path.rglob("*.parquet")) - there)  # noqa: B023
+        process = started(scored_home, path, SPARK_HOME=str(spark_home), PYSPARK_SUBMIT_ARGS=submit)
+        files = set(table.path.rglob("*.parquet"))
+        wait_for(process, lambda: set(table.path.rglob("*.parquet")) - files)  # noqa: B023
         executors = [*executors_of(process.pid)]
         assert len(executors) == 2
         os.kill(executors[number % 2], signal.SIGKILL)
-        said, _ = process.communicate(timeout=300)
-        assert said == "committed\n", process.told.read_text()[-3000:]
+        stdout, _ = process.communicate(timeout=300)
+        assert stdout == "committed\n", process.stderr_file.read_text()[-3000:]
         assert values(spark, into).equals(values(spark, "undisturbed.predictions"))
 
 
 def executors_of(pid):
-    """Those below a process. What an executor has just forked, which has its command line for a moment, is none."""
+    """The executors below a process. Their own children are left out: after a fork they have the command line of their parent."""
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, children.read_text().split()):
             if b"CoarseGrainedExecutorBackend" in command_of(child):
@@ -257,9 +257,9 @@ def command_of(pid):
 
 
 @pytest.fixture
-def small_disk(made, tmp_path):
+def small_disk(scored_home, tmp_path):
     """A schema on a disk of 64 MB (Linux, as root)."""
-    folder = made / "tables" / "full"
+    folder = scored_home / "tables" / "full"
     folder.mkdir(parents=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(folder)], capture_output=True)
     if mounted.returncode:
@@ -268,12 +268,12 @@ def small_disk(made, tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk_is_told_and_the_old_version_can_be_read(spark, made, tmp_path, small_disk):
+def test_a_full_disk_is_reported_and_the_old_version_can_be_read(spark, scored_home, tmp_path, small_disk):
     table = ready(spark, "full.predictions", tmp_path / "full.yaml", holds=True)
     before = values(spark, "full.predictions")
     free = os.statvfs(small_disk)
     for level in range(10) if LONG else (0, 3):
-        left = 4096 * (1 + 4 * level)  # none of which holds the new period
+        left = 4096 * (1 + 4 * level)  # too little for the new period
         with (small_disk / "ballast").open("wb") as file:
             file.write(bytes(free.f_bavail * free.f_bsize - left))
         with pytest.raises(Exception) as raised:
@@ -287,7 +287,7 @@ def test_a_full_disk_is_told_and_the_old_version_can_be_read(spark, made, tmp_pa
     assert table.exists()
 
 
-def test_the_ledger_is_rebuilt_from_the_history(spark, made):
+def test_the_ledger_is_rebuilt_from_the_history(spark, scored_home):
     from keyfold.jobs.rebuild_ledger import rebuild_ledger
 
     for expected in (2, 0):
@@ -303,9 +303,9 @@ def test_the_ledger_is_rebuilt_from_the_history(spark, made):
     ]  # fmt: skip
 
 
-@pytest.mark.skipif(not LONG, reason="of the long form")
-def test_small_files_and_a_skewed_partition(spark, made, tmp_path):
-    """10,000 files come out as few; an input file with half of the rows takes at most twice the time of even ones."""
+@pytest.mark.skipif(not LONG, reason="long form only")
+def test_small_files_and_a_skewed_partition(spark, scored_home, tmp_path):
+    """10,000 input files become few output files; times are printed, also with half of the rows in one input file."""
     seconds, files = {}, {}
     frame = spark.createDataFrame(month(4, KEYS, poison=False)).drop("y").selectExpr("*", "cast(null as boolean) y")
     layouts = {

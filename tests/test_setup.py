@@ -1,4 +1,4 @@
-"""The shell script, against stand-ins for Java, pip and Spark."""
+"""spark-submit.sh, with stubs in place of Java, pip and Spark."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ SET_UP = (ROOT / ".venv" / "keyfold-stamp").is_file()
 JAVA = """#!/bin/sh
 echo 'openjdk version "17.0.1" 2024-01-01' >&2
 """
-# An interpreter that writes down what it was asked for, does no work, and passes the rest on to the real one.
+# A Python that logs its commands instead of running them, and passes all others to the real one.
 PYTHON = """#!/bin/sh
 log() {{ echo "$1" >>"{log}"; case "$1" in "${{STUB_STOP:-nowhere}}"*) sleep 60 ;; esac; }}
 case "$*" in
@@ -42,7 +42,7 @@ printf '%s\\n' "$@" "SPARK_LOCAL_IP=$SPARK_LOCAL_IP" "PYSPARK_PYTHON=$PYSPARK_PY
 
 
 class Project:
-    """A copy of what the script needs, in a folder with a blank in its name."""
+    """A copy of the files that the script needs, in a folder with a blank in its name."""
 
     def __init__(self, folder: Path):
         self.root = folder / "a project"
@@ -59,8 +59,10 @@ class Project:
         self._program("java", JAVA)
         spark_submit = self._program("spark-submit", SPARK_SUBMIT.format(log=self.log))
         stub = PYTHON.format(log=self.log, jar=self.jar, real=sys.executable, spark_submit=spark_submit)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SPARK", "PYSPARK", "KEYFOLD", "MASTER"))}
-        self.environment = kept | {"JAVA_HOME": str(folder), "KEYFOLD_PYTHON": str(self._program("python", stub))}
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith(("SPARK", "PYSPARK", "KEYFOLD", "MASTER"))
+        }
+        self.environment = inherited | {"JAVA_HOME": str(folder), "KEYFOLD_PYTHON": str(self._program("python", stub))}
 
     def _program(self, name: str, text: str) -> Path:
         self.bin.mkdir(exist_ok=True)
@@ -85,7 +87,7 @@ class Project:
         return SimpleNamespace(code=process.returncode, out=out, err=err)
 
     def killed(self, where: str, *words: str) -> None:
-        """Starts the script, and kills it and all that it started once the log has a word."""
+        """Starts the script, and kills it with its children once the log contains `where`."""
         process = self.start(*words, STUB_STOP=where)
         deadline = time.monotonic() + 30
         while not (self.log.exists() and where in self.log.read_text()) and time.monotonic() < deadline:
@@ -113,83 +115,83 @@ def project(tmp_path):
 
 
 def test_usage_lists_the_jobs_and_sets_nothing_up(project):
-    said = project.run("--help")
-    assert said.code == 0
-    assert "score      Scores." in said.out
-    assert project.run().out == project.run("score", "--help").out == said.out
+    result = project.run("--help")
+    assert result.code == 0
+    assert "score      Scores." in result.out
+    assert project.run().out == project.run("score", "--help").out == result.out
     assert not project.logged()
 
 
 def test_an_unknown_job_names_the_jobs(project):
-    said = project.run("scor")
-    assert (said.code, said.out) == (2, "")
-    assert "there is no job `scor` (did you mean `score`?); the jobs are: plain score" in said.err
+    result = project.run("scor")
+    assert (result.code, result.out) == (2, "")
+    assert "there is no job `scor` (did you mean `score`?); the jobs are: plain score" in result.err
     assert "there is no job `train`; the jobs" in project.run("train").err
     assert not project.logged()
 
 
 def test_an_unknown_extra_names_the_extras(project):
-    said = project.run("setup", "tourch")
-    assert said.code == 2
-    assert said.err == "keyfold: there is no extra `tourch` (did you mean `torch`?); there are: local torch horovod tune dev\n"
+    result = project.run("setup", "tourch")
+    assert result.code == 2
+    assert result.err == "keyfold: there is no extra `tourch` (did you mean `torch`?); there are: local torch horovod tune dev\n"
     assert not project.logged()
 
 
-def test_the_version_is_told_without_a_set_up(project):
+def test_the_version_is_printed_without_a_set_up(project):
     assert project.run("--version").out == "keyfold 0.1.0\n"
     assert not project.logged()
 
 
-def test_what_a_check_refuses_starts_no_spark(project):
+def test_a_failed_check_starts_no_spark(project):
     (project.root / "c.yaml").write_text("")
     conf = str(project.root / "c.yaml")
     assert project.run("score", conf).code == 0
     for code in (0, 2, 3):
-        said = project.run("score", conf, "--period", "x", STUB_CHECK=str(code))
-        assert (said.code, said.out) == (code, "")
-        assert said.err == f"refused: -P -m keyfold.cli.preflight {project.root}/jobs/score.py {conf} --period x\n"
+        result = project.run("score", conf, "--period", "x", STUB_CHECK=str(code))
+        assert (result.code, result.out) == (code, "")
+        assert result.err == f"refused: -P -m keyfold.cli.preflight {project.root}/jobs/score.py {conf} --period x\n"
     cluster = project.run("score", conf, "--", "--deploy-mode", "cluster", STUB_CHECK="2")
-    assert cluster.code == 0 and cluster.out, "the driver sees other files than we do"
+    assert cluster.code == 0 and cluster.out, "the driver may have other files"
 
 
-def test_a_conf_that_is_not_there_is_told_before_a_set_up_of_minutes(project):
-    said = project.run("score", "nowhere.yaml")
-    assert (said.code, said.err) == (2, "keyfold: there is no conf `nowhere.yaml`\n")
+def test_a_missing_conf_is_refused_before_the_set_up(project):
+    result = project.run("score", "nowhere.yaml")
+    assert (result.code, result.err) == (2, "keyfold: there is no conf `nowhere.yaml`\n")
     assert not project.logged()
 
 
 @pytest.mark.parametrize(("wrong", "words"), [
     ({"JAVA_HOME": "/nowhere"}, ("Java 17 or 21", "apt-get install openjdk-17", "dnf install java-21", "brew install openjdk@21")),
     ({"STUB_VERSION": "3.10"}, ("Python 3.11 or 3.12", "3.10", "apt-get install python3.11", "dnf install python3.12", "brew install python")),
-    ({"KEYFOLD_PYTHON": "/nowhere"}, ("Python 3.11 or 3.12", "/nowhere: not there", "KEYFOLD_PYTHON")),
+    ({"KEYFOLD_PYTHON": "/nowhere"}, ("Python 3.11 or 3.12", "/nowhere: not found", "KEYFOLD_PYTHON")),
 ])  # fmt: skip
-def test_what_is_missing_is_named_with_the_command_that_installs_it(project, wrong, words):
-    said = project.run("setup", **wrong)
-    assert (said.code, said.out) == (2, "")
+def test_a_missing_requirement_is_named_with_the_command_that_installs_it(project, wrong, words):
+    result = project.run("setup", **wrong)
+    assert (result.code, result.out) == (2, "")
     for word in words:
-        assert word in said.err
+        assert word in result.err
     assert not project.logged()
 
 
 def test_an_older_java_is_refused(project):
     (project.bin / "java").write_text(JAVA.replace("17.0.1", "11.0.2"))
-    said = project.run("setup")
-    assert said.code == 2
-    assert 'openjdk version "11.0.2"' in said.err
+    result = project.run("setup")
+    assert result.code == 2
+    assert 'openjdk version "11.0.2"' in result.err
 
 
-def test_set_up_is_done_once_and_says_where(project):
-    said = project.run("setup")
-    assert (said.code, said.out) == (0, f"{project.root}/.venv/bin/python\n")
-    assert "once: about 2 minutes" in said.err
+def test_set_up_runs_once_and_prints_its_python(project):
+    result = project.run("setup")
+    assert (result.code, result.out) == (0, f"{project.root}/.venv/bin/python\n")
+    assert "once: about 2 minutes" in result.err
     for step in ("1 of 4", "2 of 4", "  downloads mlflow-3.whl (9.1 MB)", "  installs 3 packages", "3 of 4", "4 of 4"):
-        assert f"keyfold: {step}" in said.err
+        assert f"keyfold: {step}" in result.err
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
     assert project.run("setup").err == ""
     assert project.logged() == []
 
 
-def test_two_set_ups_at_once_do_not_clash(project):
+def test_two_set_ups_at_once_do_not_conflict(project):
     both = [project.start("setup", STUB_SECONDS="1") for _ in range(2)]
     for process in both:
         process.communicate(timeout=60)
@@ -198,7 +200,7 @@ def test_two_set_ups_at_once_do_not_clash(project):
 
 
 @pytest.mark.parametrize("where", ["venv", "pip", "jars", "rehearsal"])
-def test_a_set_up_that_is_killed_leaves_what_was_there(project, where):
+def test_a_killed_set_up_leaves_the_former_environment(project, where):
     project.killed(where, "setup")
     assert not (project.root / ".venv").exists()
     project.logged()
@@ -215,10 +217,10 @@ def test_a_set_up_that_is_killed_leaves_what_was_there(project, where):
     assert project.run("setup").code == 0
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
     assert project.environment_folder != former
-    assert len(project.folders) == 2, "what a killed set-up left is gone; a job may still run in the former one"
+    assert len(project.folders) == 2, "the folder of the killed set-up is removed; a job may still use the former one"
 
 
-def test_an_extra_that_is_killed_leaves_what_was_there(project):
+def test_a_killed_set_up_of_an_extra_leaves_the_former_environment(project):
     project.run("setup")
     former, stamp = project.environment_folder, (project.root / ".venv/keyfold-stamp").read_text()
     packages = former / "lib/python3.11/site-packages"
@@ -232,26 +234,28 @@ def test_an_extra_that_is_killed_leaves_what_was_there(project):
     assert project.run("score").code == 0
     assert project.logged() == [], "the former set-up is complete"
     assert project.run("setup", "dev").code == 0
-    asked = project.log.read_text()
-    assert " pytest>=9 " in asked and " pyspark[connect]==4.1.4" in asked and " -e " not in asked, "keyfold itself stays as it is"
+    log = project.log.read_text()
+    assert " pytest>=9 " in log and " pyspark[connect]==4.1.4" in log and " -e " not in log, (
+        "keyfold itself is not installed again"
+    )
     assert (project.environment_folder, project.logged()) == (former, ["pip"])
-    assert [path.name for path in packages.glob("*.dist-info")] == ["whole-1.dist-info"], "pip would take the half for the whole"
+    assert [path.name for path in packages.glob("*.dist-info")] == ["whole-1.dist-info"], "pip would treat the half as installed"
 
 
-def test_the_folder_of_an_earlier_release_gives_way(project):
+def test_the_folder_of_an_earlier_release_is_replaced(project):
     (project.root / ".venv/bin").mkdir(parents=True)
     assert project.run("setup").code == 0
     assert (project.root / ".venv").is_symlink()
     assert project.run("setup").err == ""
 
 
-def test_only_what_changed_is_made_again(project):
+def test_only_steps_with_changed_inputs_run_again(project):
     project.run("setup")
     project.logged()
     project.run("setup", "dev")
-    assert project.logged() == ["pip"], "an extra is added to what is there"
+    assert project.logged() == ["pip"], "an extra is added in place"
     project.run("setup")
-    assert project.logged() == [], "and stays"
+    assert project.logged() == [], "and is kept"
     project.jar.unlink()
     project.run("setup")
     assert project.logged() == ["jars", "rehearsal"], "an emptied cache"
@@ -262,15 +266,15 @@ def test_only_what_changed_is_made_again(project):
         file.write("\n")
     project.run("setup")
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"], "another release of a package"
-    assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1] == "dev local", "for each extra that was there"
+    assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1] == "dev local", "with all former extras"
     project.run("setup", STUB_VERSION="3.12")
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"], "another Python"
 
 
-def test_a_jvm_that_makes_no_archive_is_asked_once(project):
-    said = project.run("setup", STUB_REHEARSAL="1")
-    assert said.code == 0
-    assert "no class-data archive" in said.err
+def test_a_jvm_that_creates_no_archive_is_tried_once(project):
+    result = project.run("setup", STUB_REHEARSAL="1")
+    assert result.code == 0
+    assert "no class-data archive" in result.err
     assert project.run("score").err == ""
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
     assert "SharedArchiveFile" not in (project.root / ".venv" / "java-options").read_text()
@@ -294,7 +298,9 @@ def test_a_conf_with_a_network_has_horovod_built_once(project, tmp_path):
     assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1].split() == ["local", "torch"]
     assert "wheel" not in project.logged()
     refused = project.run("score", str(network), **given)
-    assert refused.code == 2 and "these are not there: g++ cmake." in refused.err and "apt-get install g++ cmake" in refused.err
+    assert (
+        refused.code == 2 and "these tools are missing: g++ cmake." in refused.err and "apt-get install g++ cmake" in refused.err
+    )
     assert project.logged() == []
     for name in ("g++", "cmake", "make"):
         (tools / name).unlink(missing_ok=True)
@@ -307,7 +313,7 @@ def test_a_conf_with_a_network_has_horovod_built_once(project, tmp_path):
     assert project.run("score", str(network), **given).code == 0
     logged = project.logged()
     assert "wheel" not in logged and "pip" in logged
-    # Where nothing has to be built, nothing is needed for it.
+    # Without a build no compiler is needed.
     shutil.rmtree(tmp_path / "cache")
     (tools / "g++").unlink()
     (project.root / ".venv" / "spark.jsa.for").unlink()
@@ -320,15 +326,15 @@ def test_a_conf_with_trials_has_optuna_installed(project):
         "both": "train:\n  tune: {}\n  model: {torch: {}}\n",
         "plain": "# tune:\nfortune: 1\n",
     }
-    had = ["local"]
+    installed = ["local"]
     for name, extras in {"plain": [], "tuned": ["tune"], "both": ["torch"]}.items():
         (project.root / f"{name}.yaml").write_text(given[name])
         assert project.run("score", str(project.root / f"{name}.yaml")).code == 0
-        had += extras
-        assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1].split() == sorted(had)
+        installed += extras
+        assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1].split() == sorted(installed)
 
 
-def test_a_moved_project_is_set_up_anew(project):
+def test_a_moved_project_is_set_up_again(project):
     project.run("setup")
     project.logged()
     project.root = project.root.rename(project.root.with_name("moved"))
@@ -337,14 +343,14 @@ def test_a_moved_project_is_set_up_anew(project):
 
 
 def test_a_job_without_spark_runs_in_plain_python(project):
-    said = project.run("plain", "a file.csv", "--key", "id")
-    assert (said.code, said.out) == (4, "['a file.csv', '--key', 'id']\n")
+    result = project.run("plain", "a file.csv", "--key", "id")
+    assert (result.code, result.out) == (4, "['a file.csv', '--key', 'id']\n")
 
 
-def test_a_job_gets_its_own_words_and_spark_submit_the_rest(project):
+def test_options_before_the_dashes_go_to_the_job_and_the_others_to_spark_submit(project):
     (project.root.parent / "my conf.yaml").write_text("")
-    said = project.run("score", "my conf.yaml", "--set", "a.b=1 2", "--", "--name", "mine")
-    lines = said.out.splitlines()
+    result = project.run("score", "my conf.yaml", "--set", "a.b=1 2", "--", "--name", "mine")
+    lines = result.out.splitlines()
     assert lines[:2] == ["--properties-file", f"{project.root}/conf/spark-defaults.conf"]
     assert lines[2:10] == [
         "--name", "mine", "--jars", str(project.jar), f"{project.root}/jobs/score.py", "my conf.yaml", "--set", "a.b=1 2",
@@ -356,7 +362,7 @@ def test_a_job_gets_its_own_words_and_spark_submit_the_rest(project):
     ]
 
 
-@pytest.mark.parametrize(("given", "there", "absent"), [
+@pytest.mark.parametrize(("options", "present", "absent"), [
     (("--jars", "mine.jar"), "{jar},mine.jar", ""),
     (("--conf", "spark.jars=mine.jar"), "{jar},mine.jar", ""),
     (("--packages", "io.delta:delta-spark_4.1_2.13:4.4.0"), "", "{jar}"),
@@ -366,17 +372,17 @@ def test_a_job_gets_its_own_words_and_spark_submit_the_rest(project):
     (("--master=local[4]",), "127.0.0.1", ""),
     (("--master", "yarn", "--deploy-mode", "cluster"), "PYSPARK_PYTHON=\n", ""),
 ])  # fmt: skip
-def test_what_is_given_to_spark_submit_wins(project, given, there, absent):
+def test_options_of_spark_submit_win(project, options, present, absent):
     (project.root.parent / "their.conf").write_text("# theirs\nspark.jars   their.jar\n")
-    said = project.run("score", "--", *given)
-    assert said.code == 0, said.err
-    assert there.format(jar=project.jar) in said.out
-    assert not absent or absent.format(jar=project.jar) not in said.out
+    result = project.run("score", "--", *options)
+    assert result.code == 0, result.err
+    assert present.format(jar=project.jar) in result.out
+    assert not absent or absent.format(jar=project.jar) not in result.out
 
 
-def test_what_is_in_the_environment_wins(project):
-    said = project.run("score", SPARK_LOCAL_IP="10.0.0.1", PYSPARK_PYTHON="mine", KEYFOLD_HOME="state")
-    assert said.out.splitlines()[-3:] == [
+def test_environment_variables_win(project):
+    result = project.run("score", SPARK_LOCAL_IP="10.0.0.1", PYSPARK_PYTHON="mine", KEYFOLD_HOME="state")
+    assert result.out.splitlines()[-3:] == [
         "SPARK_LOCAL_IP=10.0.0.1",
         "PYSPARK_PYTHON=mine",
         f"KEYFOLD_HOME={project.root.parent}/state",
@@ -384,9 +390,9 @@ def test_what_is_in_the_environment_wins(project):
 
 
 def test_a_spark_home_of_another_release_is_not_used(project, tmp_path):
-    said = project.run("score", SPARK_HOME=str(tmp_path))
-    assert said.code == 0
-    assert "not Spark 4.1" in said.err
+    result = project.run("score", SPARK_HOME=str(tmp_path))
+    assert result.code == 0
+    assert "not Spark 4.1" in result.err
 
 
 @pytest.mark.skipif(not SET_UP, reason="needs ./spark-submit.sh setup")

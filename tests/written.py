@@ -253,3 +253,9 @@ def _packed(
     end = draw.choice([""] * 12 + [*ways])
     packed = ways[end](data) if end else data
     return Written(f"rows.{kind}{end}", packed, form, tuple(map(str, names)), lines, blank, spread)
+
+
+def drawn_file(kind, seed):
+    """A file of the kind `csv`, `multi` (CSV with line breaks in quotes) or `json`, drawn with a seed."""
+    draw = random.Random(f"{kind} {seed}")
+    return objects(draw) if kind == "json" else csv(draw, multi=kind == "multi")

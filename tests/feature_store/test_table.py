@@ -16,9 +16,12 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from delta_log import age
+from folder_ingest import FILES, WINDOW, folder_ingest
 from keyfold.conf.use_case import load_conf, parse_conf
 from keyfold.core.names import STATE
 from keyfold.errors import ConfError, DataError
+from keyfold.feature_store import table as feature_table
 from keyfold.feature_store.table import offer_view, update_feature_table
 from keyfold.feature_store.window_columns import add_windows, latest_states
 from keyfold.ingestion.job import ingest
@@ -308,3 +311,27 @@ def test_impossible_windows_are_refused_with_a_sentence(spark, home, tmp_path):
         featured(spark, conf(folder, {"c": {"over": "2 rows", "take": "mean"}}))
     with pytest.raises(DataError, match=r"windows: input_col `c` takes bigint, double, boolean, decimal"):
         featured(spark, conf(folder, {"w": {"over": "2 rows", "take": "mean", "input_col": "c"}}))
+
+
+@pytest.fixture
+def ingested(spark, home, tmp_path):
+    return folder_ingest(spark, tmp_path)
+
+
+def test_windows_are_computed_again_if_others_changed_rows(ingested, spark):
+    def sums(run):
+        feature_table.update_feature_table(run)
+        return [row["sum"] for row in run.featured.read().sort("id").collect()], run.featured.version()
+
+    first = ingested(WINDOW, **FILES)
+    with first.job("features"):
+        values, version = sums(first)
+        age(first.rows), age(first.featured)
+        assert sums(first) == (values, version), "a log that is gone changes nothing"
+        spark.sql(f"UPDATE {first.rows.at} SET id = 10 WHERE id = 2")
+        updated = sums(first)
+        assert updated[0] != values and len(updated[0]) == 4
+        spark.sql(f"RESTORE {first.rows.at} TO VERSION AS OF {first.rows.history()[1].version}")
+        assert sums(first)[0] == values
+        spark.sql(f"UPDATE {first.featured.at} SET sum = 0")
+        assert sums(first)[0] == values

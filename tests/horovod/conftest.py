@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from small_networks import training_data
+
 torch.set_num_threads(1)
 
 
@@ -49,3 +51,9 @@ def together():
             return [found.result() for found in [pool.submit(alone, rank) for rank in range(size)]]
 
     return go
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """The training data of each network in `small_networks`."""
+    return training_data(tmp_path_factory.mktemp("rows"))

@@ -138,9 +138,9 @@ def test_every_row_of_an_odd_table_has_its_place(spark, odd, keep):
     found = {row["id"]: row for row in run.predictions.read().collect()}
     assert sorted(found) == [*range(50), 1000, 1001], "one row a key"
     refused = {key: row["reason"] for key, row in found.items() if row["status"] == "quarantined"}
-    assert refused.pop(1) == "the key stands 2 times in the period"
+    assert refused.pop(1) == "the key occurs 2 times in the period"
     assert "`c` has a value that was not there at fitting" in refused.pop(1000) and "c8" in refused.pop(1001)
-    assert refused == ({} if keep == "latest" else {0: "the key stands 3 times in the period"})
+    assert refused == ({} if keep == "latest" else {0: "the key occurs 3 times in the period"})
     aside = [json.loads(row.raw) for row in run.quarantine.read().where(f"run_id = '{run.jobs[-1].run_id}'").collect()]
     assert sorted(str(row["id"]) for row in aside) == sorted(["None"] * 3 + ["0"] * (2 if keep == "latest" else 3) + ["1"] * 2)
     if keep == "latest":
@@ -214,13 +214,17 @@ def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch
     monkeypatch.setattr(model_folder, "_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name))
     run = Run(conf(into="strict.predictions"), spark, "2026-02")
     with pytest.raises(
-        DataError, match=r"packages here are not those of shop version 1: skops 0.0, not .*; xxhash missing, not .*--strict"
+        DataError,
+        match=r"packages differ from those that shop version 1 was trained with: skops 0.0, not .*; xxhash missing, not .*--strict",
     ):
         score(run, strict=True)
     assert not run.predictions.exists()
     version = registry.find_version("models:/shop/1")
     differs = _compare_environments(version, ["skops 0.0, not 1.0"], strict=False)
-    assert differs == ("the packages here are not those of shop version 1: skops 0.0, not 1.0", "skops 0.0, not 1.0")
+    assert differs == (
+        "packages differ from those that shop version 1 was trained with: skops 0.0, not 1.0",
+        "skops 0.0, not 1.0",
+    )
     assert _compare_environments(version, [], strict=True) is None
     with pytest.raises(DataError, match=r"requirements.txt is missing"):
         _compare_environments(version, model_folder.package_differences(tmp_path), strict=True)

@@ -41,11 +41,18 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 ROWS_PER_FILE = 1_000_000  # rows
-_INDEXED = ("bigint", "int", "string", "date", "timestamp", "decimal")  # types of key columns of which files keep bounds
+_INDEXED = (
+    "bigint",
+    "int",
+    "string",
+    "date",
+    "timestamp",
+    "decimal",
+)  # types of key columns whose minimum and maximum each file records
 
 
 class ScoringInput(NamedTuple):
-    """What is scored: the rows of a period, of one version of the table, with one version of the model; and the split."""
+    """Input of a scoring: the rows of a period of one version of the table, one version of the model, and the folds."""
 
     version: Registered
     pinned: TableVersion
@@ -58,7 +65,7 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
     """Scores every key of the period in one commit; does nothing if the same rows were scored before.
 
     version: the version of the model to score with; None uses `score.model` or else the champion.
-    strict: refuse (DataError) if packages are of other releases than the model was trained with.
+    strict: raise DataError if the releases of packages differ from those of the training.
     Raises DataError if there is no model or no row, or if more rows than `score.max_quarantine` cannot be scored; PromiseError if files
     of the model were changed.
     """
@@ -68,7 +75,7 @@ def score(run: "Run", version: Registered | None = None, *, strict: bool = False
         table.update_feature_table(run)
         task = _scoring_input(run, version or registry.find_version(run.conf.score.model or _champion(run.conf)))
         _describe(run, job, task)
-        _refuse_taken_names(run.conf.data.key)
+        _refuse_reserved_names(run.conf.data.key)
         with run.predictions.lock(task.period, run.say):
             keys = _check_keys(run, job, task)
             limit = run.conf.score.max_quarantine
@@ -101,7 +108,7 @@ def _scoring_input(run: "Run", version: Registered) -> ScoringInput:
 
 
 def _describe(run: "Run", job: "Job", task: ScoringInput) -> None:
-    """Sets the job's inputs, its identity, and what the page says of it."""
+    """Sets the job's inputs and identity, and the facts and verdict on its page."""
     version = task.version
     job.inputs = {run.featured.name: task.pinned, "model": str(version)}
     job.run_id = run.identity("score", rows=task.pinned, model=version.pin, period=task.period, folds=task.folds.identity)
@@ -124,12 +131,12 @@ def _refuse_other_views(run: "Run", version: Registered) -> None:
     for name in {*trained, *current}:
         if trained.get(name) != current.get(name) and tags.MANIFEST in version.tags:
             raise DataError(
-                f"{version} learnt from view `{name}` as definition {trained.get(name, 'none')} makes it, and the view is now of "
-                f"definition {current.get(name, 'none')}; train again, or bring the former definition back"
+                f"{version} was trained on definition {trained.get(name, 'none')} of view `{name}`, whose definition is now "
+                f"{current.get(name, 'none')}; train again, or restore the former definition"
             )
 
 
-def _refuse_taken_names(key: list[str]) -> None:
+def _refuse_reserved_names(key: list[str]) -> None:
     if same := [name for name in key if name.casefold() in PREDICTED]:
         raise DataError(key_name_fault(same[0], "predictions"))
 
@@ -137,20 +144,20 @@ def _refuse_taken_names(key: list[str]) -> None:
 def _latest_period(run: "Run", rows: "DataFrame") -> str:
     latest = rows.select(F.max(period_of(run.conf.data, rows))).collect()[0][0]
     if latest is None:
-        raise DataError(f"table `{run.featured.name}` is empty: there is nothing to score")
+        raise DataError(f"table `{run.featured.name}` is empty, so no row can be scored")
     return str(latest)
 
 
 def _known_periods(run: "Run") -> str:
     rows = run.featured.read()
     periods = rows.select(period_of(run.conf.data, rows).alias(PERIOD)).distinct().sort(PERIOD, ascending=False).take(6)
-    return f" (periods there: {', '.join(str(row[0]) for row in periods)})"
+    return f" (its periods: {', '.join(str(row[0]) for row in periods)})"
 
 
 def _score(run: "Run", job: "Job", task: ScoringInput, keys: KeyCheck, *, strict: bool) -> Outcomes:
     model, packed = _load_model(run, task.version, strict=strict)
     check_actions(run.conf.score.actions, classes=model.scores_classes)
-    model.check_columns(keys.unique)  # the whole job, if a column is missing or of another type
+    model.check_columns(keys.unique)  # fails the whole job if a column is missing or has another type
     Outcomes(keys.read, {"scored": keys.read - keys.refused}).check(run.conf.score.max_quarantine, run.quarantine.name)
     with run.step("predict") as step:
         outcomes = _commit(run, job.run_id, _predict(run, job.run_id, model, packed, task, keys), model.columns, task, keys)
@@ -176,10 +183,10 @@ def _load_model(run: "Run", version: Registered, *, strict: bool) -> tuple[predi
 
 
 def _compare_environments(version: Registered, differences: list[str], *, strict: bool) -> tuple[str, str] | None:
-    """A sentence and the differences, None if there are none (DataError with `strict`)."""
+    """A sentence and the differences of the packages; None if there are none. DataError if there are some and `strict` is set."""
     if not differences:
         return None
-    sentence = f"the packages here are not those of {version}: {'; '.join(differences)}"
+    sentence = f"packages differ from those that {version} was trained with: {'; '.join(differences)}"
     if strict:
         raise DataError(f"{sentence} (--strict)")
     return sentence, "; ".join(differences)
@@ -188,7 +195,7 @@ def _compare_environments(version: Registered, differences: list[str], *, strict
 def _predict(
     run: "Run", run_id: str, model: predictor.Predictor, packed: bytes, task: ScoringInput, keys: KeyCheck
 ) -> "DataFrame":  # fmt: skip
-    """The rows of the table of predictions: one per key, computed when they are written."""
+    """The rows of the predictions table, one per key. Spark computes them in the write."""
     rows = labelled_rows.with_fold(run, task.folds, keys.unique, FOLD)
     scored = _apply_model(run.conf.data.key, model, predictor.bytes_digest(packed), packed, rows)
     if keys.duplicates is not None:
@@ -199,14 +206,14 @@ def _predict(
             "spec_digest": F.lit(model.digest), "run_id": F.lit(run_id), "scored_at": F.current_timestamp(),
         }
     ).select(*map(col, [*run.conf.data.key, *PREDICTED]))  # fmt: skip
-    # As many files as there are tasks at once, not as many as the table had.
+    # As many files as parallel tasks, whatever the number of files of the table.
     return predictions.coalesce(max(parallel_tasks(run.spark), -(-keys.keys // ROWS_PER_FILE)))
 
 
 def _commit(
     run: "Run", run_id: str, predictions: "DataFrame", columns: "Sequence[str]", task: ScoringInput, keys: KeyCheck
 ) -> Outcomes:  # fmt: skip
-    """Replaces the period in one commit; DataError if too many rows have no prediction, and then the former rows are put back."""
+    """Replaces the period in one commit. If too many rows have no prediction, restores the former rows and raises DataError."""
     key, committed = run.conf.data.key, list[Outcomes]()
     metadata: dict[str, Any] = {"counts": {"read": keys.read, "refused": keys.refused}}
     metadata |= {"proven": keys.proof} if keys.proof else {}
@@ -237,7 +244,7 @@ def _apply_model(key: list[str], model: predictor.Predictor, digest: str, packed
 
 def _refused(folds: Folds, duplicates: "DataFrame") -> "DataFrame":
     """The rows of duplicate keys; their fold is NULL if it depends on columns other than the key."""
-    reason = F.concat(F.lit("the key stands "), F.col(COPIES).cast("string"), F.lit(" times in the period"))
+    reason = F.concat(F.lit("the key occurs "), F.col(COPIES).cast("string"), F.lit(" times in the period"))
     rows: Any = duplicates.withColumns({"status": F.lit("quarantined"), "reason": reason}).drop(COPIES)
     in_key = set(folds.columns) <= set(rows.columns)
     return folds.add(SparkFrame(rows), "fold").data if in_key else rows.withColumn("fold", F.lit(None).cast("string"))

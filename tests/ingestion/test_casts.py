@@ -1,0 +1,52 @@
+"""Text as values of a type: what a type cannot hold is told."""
+
+import datetime as dt
+
+from pyspark.sql import functions as F
+
+from keyfold.conf.data import Data
+from keyfold.core.names import LINE
+from keyfold.ingestion import casts, sources
+from keyfold.ingestion.bridges import cast_column
+from keyfold.readers.casts import TextFormat
+
+
+def test_times_with_an_offset_in_a_form_are_moments(spark):
+    texts_ = ["01/07/2026 12:00 +0200", "01/07/2026 12:00", "x"]
+    rows = spark.createDataFrame([(text,) for text in texts_], "t string")
+    iso = casts.iso_text(F.col("t"), "timestamp", "dd/MM/yyyy HH:mm Z")
+    found = rows.select(F.unix_seconds(casts.cast_text(iso, "timestamp", TextFormat(zone="Asia/Tokyo")))).collect()
+    assert [row[0] for row in found] == [int(dt.datetime(2026, 7, 1, 10, tzinfo=dt.UTC).timestamp()), None, None]
+
+
+def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
+    """At the door, and where an older layout has the same text."""
+    finer, offset = "has nanoseconds, and a time holds microseconds", "has an offset, and timestamp_ntz has none"
+    moment, wall = {
+        "2026-07-01T10:00:00.1234567Z": finer, "2026-07-01 10:00:00.123456000Z": None, "2026-07-01T10:00:00.000000001+02:00": finer,
+        "2026-07-01 10:00:00.123456789": finer, "2026-07-01 10:00:00.5Z": None, "x": "is not timestamp",
+    }, {
+        "2026-07-01T10:00:00.1234567": finer, "2026-07-01 10:00:00.1234560": None, "2026-07-01T10:00:00Z": offset,
+        "2026-07-01 10:00:00+02:00": offset, "2026-07-01 10:00:00 Europe/Berlin": offset, "x": "is not timestamp_ntz",
+        "2026-07-01 10:00": None, "2026-07-01": None,
+    }  # fmt: skip
+    numbers = {"1e-400": "is not double", "-0.0e-999": None, "1e400": "is not double", "5e-324": None, "0": None, "-.00": None}
+    not_decimal = "is not decimal(10,2)"
+    decimals = {
+        "1e-40": not_decimal, "1.005": not_decimal, "1.00000000000000000000001e1": not_decimal, "1.2345e1": not_decimal, "1.50e-1": None,
+        "1.2345e2": None, "0E-18": None, "1.500": None, "1e7": None, "1e8": not_decimal, "1e99999999999": not_decimal, "-12.5E+1": None,
+    }  # fmt: skip
+    all_ = {"timestamp": moment, "timestamp_ntz": wall, "double": numbers, "decimal(10,2)": decimals}
+    for type_, cases in all_.items():
+        path = tmp_path / f"{type_}.csv"
+        path.write_text("\n".join(["v", *cases, ""]))
+        found = sources.read_source(spark, str(path), {"v": type_}, None, zone="UTC")
+        rows = found.rows.select("v", found.reason.alias("reason"), LINE).orderBy(LINE).collect()
+        told = {text: f"`v` {reason}" if reason else None for text, reason in cases.items()}
+        assert dict(zip(cases, [row.reason for row in rows], strict=True)) == told
+        assert [row.v is None for row in rows] == [reason is not None for reason in cases.values()]
+        old = spark.createDataFrame([(text,) for text in cases], "v string")
+        given = cast_column(Data.model_validate({"key": ["v"], "zone": "UTC"}), F.col("v"), "string", type_, "`v`")
+        bridged = old.select(given.value, given.reason).collect()
+        assert [row[0] for row in bridged] == [row.v for row in rows]
+        assert [row[1] is None for row in bridged] == [row.reason is None for row in rows]
