@@ -19,3 +19,14 @@ def test_no_period_is_the_default():
     assert checked_period(MONTHLY, "2026-10") == "2026-10" and checked_period(MONTHLY, None) is None
     whole = parse_conf({"name": "mine", "data": {"key": ["id"]}})
     assert checked_period(whole, "all") is checked_period(whole, None) is None
+
+
+def test_periods_of_files_have_the_precision_of_their_names():
+    files = parse_conf(
+        {"name": "mine", "data": {"source": "*.csv", "key": ["id"], "period": {"from": "file", "pattern": r"(\d{4})-(\d{2})"}}}
+    )
+    assert [checked_period(files, period) for period in ("2026", "2026-10", "2026-10-31")] == ["2026", "2026-10", "2026-10-31"]
+    with pytest.raises(
+        ConfError, match=r"must be like 2026, 2026-10 or 2026-10-31, since data.period is that of the files' names"
+    ):
+        checked_period(files, "2026-10-32")

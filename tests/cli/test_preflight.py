@@ -12,7 +12,6 @@ from keyfold.cli import preflight
 from keyfold.cli.runner import PASSED
 from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
-from keyfold.models import estimators
 from places import ROOT
 
 JOBS = ROOT / "jobs"
@@ -43,6 +42,9 @@ def source(tmp_path):
      "features.x: the source `{source}` has no column `plna` (did you mean `plan`?)"),
     ({"images": {"input_col": "photo", "operations": [{"thumbnail": 64}]}}, "images.input_col: the source `{source}` has no column `photo`"),
     ({"report": {"slices": ["city"]}}, "report.slices: the source `{source}` has no column `city`"),
+    ({"report": {"truth": "p"}}, "report.truth: the source `{source}` has no column `p`"),
+    ({"data": {"time": "day", "columns": {"day": "date"}}, "features": {"x": {"windowed": {"input_col": "id", "by": "plan", "order_by": ["day", "line"], "over": "1 rows", "take": "last"}}}},
+     "features.x: the source `{source}` has no column `line`"),
 ])  # fmt: skip
 def test_a_column_that_no_file_has_is_told(source, more, sentence):
     with pytest.raises(DataError) as error:
@@ -129,7 +131,3 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
     code, _, err, imported = ran("ingest", str(path), "--set", "data.label=chrn")
     assert (code, imported) == (3, "") and err.startswith("keyfold: data.label: the source")
     assert ran("spec", "diff", "a", "b", "--on", "x.rows")[0] == ran("doctor")[0] == PASSED
-
-
-def test_the_list_of_estimators_is_that_of_the_release_that_is_installed():
-    assert estimators.known_estimators() == estimators.installed_estimators(), "see keyfold.models.estimators for how to renew it"

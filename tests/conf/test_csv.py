@@ -1,8 +1,8 @@
-"""The dialect of CSV files."""
+"""The dialect of CSV files: options reach the readers, and those that contradict each other are refused."""
 
 import pytest
 
-from keyfold.conf.csv import CsvOptions
+from keyfold.conf.csv import CsvOptions, canonical_encoding
 
 OTHER = {
     "delimiter": ";", "encoding": "windows-1252", "quote": "'", "escape": "\\", "multi_line": True, "null_values": ["NA"],
@@ -23,3 +23,17 @@ def test_each_option_reaches_the_readers_or_the_casts(option):
 def test_the_conf_decides_before_the_name_of_the_file():
     assert CsvOptions().form("\t").delimiter == "\t"
     assert CsvOptions(delimiter=";").form("\t").delimiter == ";"
+
+
+@pytest.mark.parametrize(
+    "options", [{"quote": ""}, {"quote": "", "delimiter": '"'}, {"escape": "\\"}, {"decimal": ",", "thousands": "."}]
+)
+def test_dialects_that_files_have(options):
+    assert CsvOptions.model_validate(options).model_dump(exclude_unset=True) == options
+
+
+def test_bytes_and_escapes_are_no_encodings_of_text():
+    assert canonical_encoding("latin1") == "iso-8859-1" and canonical_encoding("UTF8") == "utf-8"
+    for name in ("base64", "unicode_escape", "raw_unicode_escape", "utf-7", "undefined", "idna"):
+        with pytest.raises(ValueError, match=f"got `{name}`"):
+            canonical_encoding(name)

@@ -23,7 +23,7 @@ CHARSETS = {
     "utf-16-be": "utf-16be",
     "utf-32": "utf-32",
 }
-_NO_TEXT = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf-7", "undefined", "mbcs", "oem")
+_NO_TEXT = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7", "undefined", "mbcs", "oem")
 
 
 def canonical_encoding(encoding: str) -> str:
