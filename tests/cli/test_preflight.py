@@ -90,6 +90,11 @@ def test_windows_are_made_from_columns_and_content_has_a_key(source):
         preflight.check_inputs(conf(source, data=keyed, features={"week": odd}), reads_source=True)
 
 
+def test_columns_of_views_and_layouts_are_left_to_the_job(source):
+    view = {"time": "day", "views": ["usage.features"], "columns": {"id": "bigint"}}
+    preflight.check_inputs(conf(source, data=view, report={"slices": ["minutes"]}), reads_source=True)
+
+
 def test_files_and_confs_that_are_not_there_are_told(tmp_path, source):
     with pytest.raises(DataError, match=r"there is no file `.*mine.cvs` .*did you mean `mine.csv`"):
         preflight.check_inputs(conf(tmp_path / "mine.cvs"), reads_source=True)

@@ -168,3 +168,11 @@ def test_a_verdict_is_one_line_and_the_head_of_the_page():
     assert str(verdict) == "m version 2 is the champion: test ROC AUC 0.801 (0.756 – 0.844), champion before 0.795"
     assert verdict.facts == {"test ROC AUC ↑": "0.801 (0.756 – 0.844), champion before 0.795"}
     assert str(verdict._replace(before={}, shown="rmse")) == "m version 2 is the champion"
+    assert verdict._replace(before={"rmse": 1.0}).compared("roc_auc") == "0.801 (0.756 – 0.844)", (
+        "the champion has no such metric"
+    )
+
+
+def test_a_verdict_of_an_earlier_run_shows_the_main_metric():
+    verdict = Verdict.of("m version 2 answers", {"log_loss": Metric(0.4, 0.3, 0.5), "roc_auc": Metric(0.8, 0.7, 0.9)})
+    assert str(verdict) == "m version 2 answers: test ROC AUC 0.800 (0.700 – 0.900)" and verdict.promoted is None
