@@ -1,4 +1,4 @@
-"""Scoring: one row per key, of odd tables, of odd models, and of actions."""
+"""Scoring: one row per key, also for faulty tables and foreign models, and tables of actions."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ from keyfold.training.promotion import promote_or_keep
 KEYS = [2**53 + 1, 2**63 - 1, -(2**63), 0, -1]
 
 
-def conf(table="shop.visits", **of):
+def conf(table="shop.visits", **score):
     return parse_conf(
         {
             "name": "shop",
@@ -36,7 +36,7 @@ def conf(table="shop.visits", **of):
             "split": {"by": ["id"], "allow": ["x"]},
             "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c", "handle_unseen": "error"}}},
             "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
-            "score": of,
+            "score": score,
         }
     )
 
@@ -55,7 +55,7 @@ def visits(month, keys, seed=0):
 
 @pytest.fixture(scope="module")
 def trained(spark, tmp_path_factory, made_state):
-    """A table that keyfold did not ingest, two months without a label, and a champion."""
+    """A table that keyfold did not ingest, with two months without labels, and a champion."""
     home = made_state(tmp_path_factory.mktemp("score"))
     former = os.environ.get("KEYFOLD_HOME")
     os.environ["KEYFOLD_HOME"] = str(home)
@@ -70,34 +70,34 @@ def trained(spark, tmp_path_factory, made_state):
     os.environ.pop("KEYFOLD_HOME") if former is None else os.environ.update(KEYFOLD_HOME=former)
 
 
-def write(table, some, mode="overwrite"):
-    table.spark.createDataFrame(pa.concat_tables(some)).repartition(4).write.format("delta").mode(mode).save(str(table.path))
+def write(table, parts, mode="overwrite"):
+    table.spark.createDataFrame(pa.concat_tables(parts)).repartition(4).write.format("delta").mode(mode).save(str(table.path))
 
 
-def scored(spark, period="2026-02", into="shop.predictions", table="shop.visits", **of):
-    run = Run(conf(table, into=into, **of), spark, period)
+def scored(spark, period="2026-02", into="shop.predictions", table="shop.visits", **options):
+    run = Run(conf(table, into=into, **options), spark, period)
     score(run)
     return run
 
 
-def there(run, period):
+def rows_of(run, period):
     rows = run.predictions.read().where(f"period = '{period}'").drop("scored_at").toArrow().to_pylist()
     return sorted((tuple(sorted(row.items(), key=str)) for row in rows), key=str)
 
 
 @pytest.fixture(scope="module")
 def first(spark, trained):
-    """The second month, scored; the table's log, and that of the records, are 45 days old and cleaned."""
+    """The second month is scored; the logs of the predictions and of the commit records are 45 days old and cleaned."""
     run = scored(spark)
     age(run.predictions), age(run.table(RECORDS))
     return run
 
 
 def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, first, monkeypatch):
-    """Also after a RESTORE; keys are looked at once a version of the table."""
-    found = first.predictions.read().toArrow()
-    assert sorted(found["id"].to_pylist()) == sorted([*KEYS, *range(1, 96)])
-    assert set(found["status"].to_pylist()) == {"scored"}
+    """Also after a RESTORE. Keys are checked once per version of the table."""
+    predictions = first.predictions.read().toArrow()
+    assert sorted(predictions["id"].to_pylist()) == sorted([*KEYS, *range(1, 96)])
+    assert set(predictions["status"].to_pylist()) == {"scored"}
     assert first.predictions.properties()["delta.dataSkippingStatsColumns"] == "`id`,`at`,`probability`"
     files = [pq.ParquetFile(path).metadata.row_group(0) for path in first.predictions.path.glob("period=*/*.parquet")]
     columns = [group.column(i) for group in files for i in range(group.num_columns)]
@@ -107,20 +107,20 @@ def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, firs
     latest = first.predictions.history(1)[0].version
     next_month = scored(spark, "2026-03")
     assert any("against 2026-02: " in section.html for section in next_month.jobs[-1].sections)
-    before = there(first, "2026-03")
+    before = rows_of(first, "2026-03")
     spark.sql(f"RESTORE {first.predictions.at} TO VERSION AS OF {latest}")
-    assert len(before) == 300 and there(first, "2026-03") == []
-    monkeypatch.setattr(key_check, "_count_by_key", lambda *of: pytest.fail("looked at again"))
+    assert len(before) == 300 and rows_of(first, "2026-03") == []
+    monkeypatch.setattr(key_check, "_count_by_key", lambda *of: pytest.fail("checked again"))
     assert scored(spark, "2026-03").jobs[-1].status == "committed"
-    assert there(first, "2026-03") == before
+    assert rows_of(first, "2026-03") == before
     spark.sql(f"UPDATE {first.predictions.at} SET probability = 0.5 WHERE id = 7")
-    assert scored(spark, "2026-03").jobs[-1].status == "committed", "others changed it"
-    assert there(first, "2026-03") == before
+    assert scored(spark, "2026-03").jobs[-1].status == "committed", "the table was changed by others"
+    assert rows_of(first, "2026-03") == before
 
 
 @pytest.fixture(scope="module")
 def odd(spark, trained):
-    """50 good rows; 3 without a key; a key three times, of which one is the latest; one twice at the same time; 2 of an unseen class."""
+    """50 good rows; 3 without a key; key 0 three times, once with a later time; key 1 twice with the same time; 2 with an unseen value."""
     plain = visits(2, range(50), 3)
     copies = plain.slice(0, 1)
     later = copies.set_column(2, "seen", pa.array([pd.Timestamp(2026, 2, 27)], pa.timestamp("us", "UTC")))
@@ -133,18 +133,20 @@ def odd(spark, trained):
 
 
 @pytest.mark.parametrize("keep", ["none", "latest"])
-def test_every_row_of_an_odd_table_has_its_place(spark, odd, keep):
+def test_every_row_of_a_faulty_table_is_scored_or_quarantined(spark, odd, keep):
     run = scored(spark, into=f"{keep}.predictions", table="shop.odd", keep=keep, max_quarantine=0.5)
     found = {row["id"]: row for row in run.predictions.read().collect()}
-    assert sorted(found) == [*range(50), 1000, 1001], "one row a key"
+    assert sorted(found) == [*range(50), 1000, 1001], "one row per key"
     refused = {key: row["reason"] for key, row in found.items() if row["status"] == "quarantined"}
     assert refused.pop(1) == "the key occurs 2 times in the period"
     assert "`c` has a value that was not there at fitting" in refused.pop(1000) and "c8" in refused.pop(1001)
     assert refused == ({} if keep == "latest" else {0: "the key occurs 3 times in the period"})
-    aside = [json.loads(row.raw) for row in run.quarantine.read().where(f"run_id = '{run.jobs[-1].run_id}'").collect()]
-    assert sorted(str(row["id"]) for row in aside) == sorted(["None"] * 3 + ["0"] * (2 if keep == "latest" else 3) + ["1"] * 2)
+    quarantined = [json.loads(row.raw) for row in run.quarantine.read().where(f"run_id = '{run.jobs[-1].run_id}'").collect()]
+    assert sorted(str(row["id"]) for row in quarantined) == sorted(
+        ["None"] * 3 + ["0"] * (2 if keep == "latest" else 3) + ["1"] * 2
+    )
     if keep == "latest":
-        assert found[0]["probability"] > 0.9 and 9.0 not in [row["x"] for row in aside]
+        assert found[0]["probability"] > 0.9 and 9.0 not in [row["x"] for row in quarantined]
         again = scored(spark, into=f"{keep}.predictions", table="shop.odd", keep=keep, max_quarantine=0.5)
         assert again.jobs[-1].status == "done before"
     job = run.jobs[-1]
@@ -152,37 +154,39 @@ def test_every_row_of_an_odd_table_has_its_place(spark, odd, keep):
 
 
 def test_too_many_without_a_prediction_leave_the_period_as_it_was(spark, first, odd, monkeypatch):
-    """Also where the job is killed between the commit and its check."""
-    before = there(first, "2026-02")
+    """Also if the job is killed between the commit and its check."""
+    before = rows_of(first, "2026-02")
     with pytest.raises(DataError, match=r"8 of 58 rows cannot be scored; see .*13.8%, and score.max_quarantine is 10.0%"):
         scored(spark, table="shop.odd")
-    assert there(first, "2026-02") == before
+    assert rows_of(first, "2026-02") == before
     limit = {"table": "shop.odd", "keep": "latest", "max_quarantine": 0.13}
     with monkeypatch.context() as killed:
         killed.setattr(Table, "_put_back", lambda *_, **__: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             scored(spark, **limit)
-    assert there(first, "2026-02") != before
+    assert rows_of(first, "2026-02") != before
     with pytest.raises(DataError, match=r"9 of 58 rows cannot be scored \(1 × column `c`.*15.5%"):
         scored(spark, **limit)
-    assert there(first, "2026-02") == before
+    assert rows_of(first, "2026-02") == before
     rebuild_ledger(first)
-    told, answering = (
+    recorded, current = (
         table.read().select("run_id").distinct().collect() for table in (first.table("keyfold.runs"), first.predictions)
     )
-    assert first.jobs[0].run_id in {row.run_id for row in told} == {row.run_id for row in answering}, "and none that was put back"
+    assert first.jobs[0].run_id in {row.run_id for row in recorded} == {row.run_id for row in current}, (
+        "no run whose rows were put back"
+    )
 
 
-def test_a_model_is_loaded_once_a_worker(spark, first, tmp_path):
-    def told(batches):
+def test_a_model_is_loaded_once_per_worker(spark, first, tmp_path):
+    def count_loads(batches):
         from keyfold.models import predictor
 
         for _ in batches:
             yield pa.RecordBatch.from_pydict({"loads": [[*predictor.loads.values()]]})
 
     scored(spark, "2026-01", "all.predictions")
-    found = spark.range(8).repartition(8).mapInArrow(told, "loads array<bigint>").distinct().collect()
-    assert {n for row in found for n in row.loads} == {1}, "workers that are still there have answered two periods or more"
+    found = spark.range(8).repartition(8).mapInArrow(count_loads, "loads array<bigint>").distinct().collect()
+    assert {n for row in found for n in row.loads} == {1}, "the remaining workers have scored two periods or more"
     packed = predictor.pack_folder(registry.fetch_model(registry.find_version("models:/shop@champion"), tmp_path))
     digest = predictor.bytes_digest(packed)
     assert len({id(predictor._unpacked(digest, packed)) for _ in range(3)}) == predictor.loads[digest] == 1
@@ -209,7 +213,7 @@ def test_a_run_names_its_model_and_files_that_were_changed_are_refused(spark, tr
     assert not ran.exists()
 
 
-def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch, tmp_path):
+def test_other_releases_of_packages_are_named_and_refused_with_strict(spark, first, monkeypatch, tmp_path):
     release = model_folder._release
     monkeypatch.setattr(model_folder, "_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name))
     run = Run(conf(into="strict.predictions"), spark, "2026-02")
@@ -230,7 +234,7 @@ def test_other_packages_are_named_and_refused_if_asked(spark, first, monkeypatch
         _compare_environments(version, model_folder.package_differences(tmp_path), strict=True)
 
 
-def test_a_foreign_model_answers_where_its_digest_is_trusted(spark, trained, tmp_path):
+def test_a_foreign_model_scores_if_its_digest_is_trusted(spark, trained, tmp_path):
     from mlflow.models import infer_signature
 
     def rule(model_input):
@@ -245,12 +249,12 @@ def test_a_foreign_model_answers_where_its_digest_is_trusted(spark, trained, tmp
             name="model", python_model=rule, signature=infer_signature(frame, rule(frame)), registered_model_name="rule",
             pip_requirements=["numpy==0.1"],
         )  # fmt: skip
-    of = {"model": "models:/rule/1", "into": "foreign.predictions"}
+    options = {"model": "models:/rule/1", "into": "foreign.predictions"}
     with pytest.raises(DataError, match=r"was not trained by keyfold.*score.trust: ([0-9a-f]{32})") as refused:
-        scored(spark, **of)
+        scored(spark, **options)
     with pytest.raises(DataError, match=r"the conf trusts 0{32}, and the digest of its files is"):
-        scored(spark, **of, trust="0" * 32)
-    run = scored(spark, **of, trust=str(refused.value)[-32:])
+        scored(spark, **options, trust="0" * 32)
+    run = scored(spark, **options, trust=str(refused.value)[-32:])
     found = run.predictions.read().toArrow().to_pylist()
     x = {row["id"]: row["x"] for row in run.rows.read().where("month(seen) = 2").collect()}
     assert {row["id"]: row["prediction"] for row in found} == {
@@ -261,7 +265,7 @@ def test_a_foreign_model_answers_where_its_digest_is_trusted(spark, trained, tmp
     assert info.signature is not None
 
 
-# --- what is done about it ---
+# --- actions ---
 
 
 def test_actions_are_a_table_and_a_file(spark, first):
@@ -270,12 +274,12 @@ def test_actions_are_a_table_and_a_file(spark, first):
     rows = run.predictions.read().where("period = '2026-02'").toArrow().to_pylist()
     ranked = sorted(rows, key=lambda r: (-r["probability"], r["id"], r["at"]))
     wanted = {"call": ranked[:10], "write": [r for r in ranked if r["probability"] > 0.5], "visit": ranked[:2]}
-    for name, of in wanted.items():
+    for name, expected in wanted.items():
         table = run.table(f"shop.{name}").read().toArrow().to_pylist()
-        assert {(r["id"], r["at"], r["probability"]) for r in table} == {(r["id"], r["at"], r["probability"]) for r in of}
+        assert {(r["id"], r["at"], r["probability"]) for r in table} == {(r["id"], r["at"], r["probability"]) for r in expected}
         file = registry.home() / "reports" / run.jobs[-1].run_id / f"{name}.csv"
         lines = list(csv.DictReader(file.open(encoding="utf-8")))
-        assert [int(line["id"]) for line in lines] == [r["id"] for r in of]
+        assert [int(line["id"]) for line in lines] == [r["id"] for r in expected]
     assert "the 10% with the highest probability" in run.jobs[-1].sections[-1].html
     versions = {name: run.table(f"shop.{name}").version() for name in wanted}
     again = scored(spark, actions=actions)
