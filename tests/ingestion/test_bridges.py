@@ -19,11 +19,8 @@ from keyfold.conf.versions import LayoutVersion
 from keyfold.core import hashing
 from keyfold.core.names import WEIGHT
 from keyfold.dataset import imputation
-from keyfold.dataset.imputation import MissingColumn
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
-from keyfold.generators.retail import Retail
-from keyfold.ingestion import bridges, drift, layout_reader, source_files
-from keyfold.ingestion.drift import ArrivedColumn
+from keyfold.ingestion import bridges, layout_reader, source_files
 from keyfold.ingestion.increments import sum_counts
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
@@ -34,31 +31,10 @@ from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
 from places import ROOT
 from test_bad_input import refusal
+from two_layouts import FROM, NEW, OLD, conf
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
-NEW = {"id": "string", "at": "timestamp_ntz", "amount": "bigint", "card": "string", "age": "double", "y": "string"}
-OLD = {"no": "bigint", "start": "timestamp_ntz", "amount": "double", "code": "string", "kind": "string"}
-FROM = {
-    "id": {"derived": {"digest": ["no", "start"]}},
-    "at": {"renamed": "start"},
-    "amount": {"cast": "amount"},
-    "card": {"mapped": "code", "values": {"C": "cash"}, "missing": "distribution"},
-    "age": {"missing": "mean"},
-    "y": {"mapped": "kind", "values": {"Subscriber": "member", "Customer": "casual"}},
-}
 OLD_HEADER, NEW_HEADER = "no,start,amount,code,kind", "id,at,amount,card,age,y"
-
-
-def conf(folder, **more):
-    versions = [{"name": "old", "files": ["old*.csv"], "columns": OLD, "weight": 0.5, "columns_from": FROM}]
-    versions += [{"name": "new", "files": ["new*.csv"]}]
-    data = {"source": str(folder), "columns": NEW, "versions": versions, "key": ["id"], "label": "y", "positive": "member"}
-    data |= {"max_quarantine": 1} | more
-    features = {"card": {"one_hot": {"input_col": "card"}}, "age": {"numeric": {"input_col": "age"}}}
-    estimator = {"estimator": "sklearn.linear_model.LogisticRegression"}
-    share = {"train": 0.6, "validation": 0.2, "test": 0.2}
-    made = {"name": "two", "data": data, "split": {"share": share}, "features": features}
-    return made | {"train": {"model": {"sklearn": estimator}}}
 
 
 def write(folder, **files):
@@ -83,9 +59,6 @@ def folder(tmp_path):
     rng = random.Random(0)
     old = [OLD_HEADER, *(old_row(i, rng) for i in range(100))]
     return write(tmp_path / "files", old_1=old, new_1=[NEW_HEADER, *(new_row(i, rng) for i in range(200))])
-
-
-# --- bridges ---
 
 
 def bridged(spark, folder):
@@ -231,9 +204,6 @@ def test_older_times_without_an_offset_need_a_zone_and_odd_hours_are_counted(spa
     ]
 
 
-# --- stand-ins ---
-
-
 def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, home, folder, monkeypatch):
     run = Run(parse_conf(conf(folder)), spark)
     ingest(run)
@@ -283,66 +253,6 @@ def test_a_split_by_what_older_rows_lack_is_refused(spark, home, folder):
         2,
         "split.by: older layouts lack `card`, so it cannot decide the fold of their rows",
     )
-
-
-# --- drift ---
-
-TABLE = {"id": "bigint", "start time": "timestamp", "n": "bigint", "x": "double", "d": "decimal(10,2)", "t": "string"}
-
-
-def came(drop=(), **types):
-    columns = {name: type_ for name, type_ in (TABLE | types).items() if name not in drop}
-    return [ArrivedColumn(name, type_) for name, type_ in columns.items()]
-
-
-def named(**names):
-    return [ArrivedColumn(names.get(c.replace(" ", "_"), c)) for c in TABLE]
-
-
-@pytest.mark.parametrize(
-    ("columns", "kind", "verdict", "said"),
-    [
-        (came(new="string"), "unexpected", "bridge", "`new` is new"),
-        (came(drop=["t"]), "lost", "bridge", "`t` is gone"),
-        (came(drop=["start time"], start_time="timestamp"), "renamed", "bridge", "`start time` is gone, and `start_time` looks like it"),
-        (came(n="string"), "another type", "bridge", "`n` is string, and was bigint"),
-        (came(n="date"), "another kind of type", "refuse", "`n` is date, and was bigint, and neither can be cast to the other"),
-        (came(t="array<string>"), "another kind of type", "refuse", "`t` is array<string>, and was string; make columns of it before"),
-        (came(n="int"), "narrower number", "accept", "`n` is int, and was bigint, which holds all of it"),
-        (came(x="float"), "narrower number", "accept", "`x` is float, and was double, which holds all of it"),
-        (came(d="decimal(8,2)"), "narrower number", "accept", "`d` is decimal(8,2), and was decimal(10,2), which holds all of it"),
-        (came(d="decimal(12,2)"), "wider number", "bridge", "`d` is decimal(12,2), and was decimal(10,2)"),
-        (came()[::-1], "other order", "accept", "the columns are in another order"),
-        (named(n="N"), "changed case", "accept", "`n` is written `N`"),
-        (named(id="\ufeffid"), "byte order mark", "accept", "a byte order mark precedes `id`"),
-        (named(t=" t "), "blanks around the name", "accept", "`t` has blanks around it"),
-        ([*named(), ArrivedColumn("n")], "duplicate name", "refuse", "`n` occurs more than once, if case and blanks do not count"),
-        ([*named(), ArrivedColumn("T")], "duplicate name", "refuse", "`t` occurs more than once, if case and blanks do not count"),
-        ([*named(), ArrivedColumn("T")], "duplicate name", "refuse", "`T` occurs more than once, if case and blanks do not count"),
-        ([*named(), ArrivedColumn(" ")], "no name", "refuse", "column 7 has no name"),
-        ([*named(), ArrivedColumn("is_bridged")], "reserved name", "refuse", "`is_bridged` is a name that keyfold itself gives"),
-    ],
-)  # fmt: skip
-def test_each_drift_has_its_verdict(columns, kind, verdict, said):
-    found = drift.compare_layouts(TABLE, columns).verdicts
-    assert (kind, verdict, said) in [tuple(v) for v in found]
-    assert {v.kind for v in found} <= {kind, "reserved name", "unexpected", "duplicate name"}
-
-
-def test_nested_and_nullable_columns_have_their_verdicts():
-    nested = drift.compare_layouts({"s": "struct<a:int>"}, [ArrivedColumn("s", "struct<a:int,b:int>")]).verdicts
-    assert [(v.kind, v.verdict) for v in nested] == [("nested fields", "refuse")]
-    nullable = drift.compare_layouts({"n": "bigint"}, [ArrivedColumn("n", "bigint", nullable=True)], required=["n"]).verdicts
-    assert [(v.kind, v.verdict) for v in nullable] == [("may be NULL", "accept")]
-    assert drift.compare_layouts(TABLE, came()).verdicts == []
-
-
-def test_the_stub_is_a_conf_that_holds(tmp_path):
-    new = {"id": "bigint", "start_time": "timestamp", "n": "string", "x": "double", "d": "decimal(10,2)", "card": "string"}
-    pasted = yaml.parse_yaml(drift.version_stub(TABLE, new, "old*.csv", ["id"]))
-    made = parse_conf({"name": "x", "data": pasted["data"] | {"source": str(tmp_path), "key": ["id"]}})
-    ways = {name: way.describe() for name, way in made.data.versions[0].columns_from.items()}
-    assert ways == {"start_time": "`start time`", "n": "`n`", "card": "missing: distribution"}
 
 
 def test_a_header_that_is_written_otherwise_is_taken_and_another_layout_is_not(spark, home, folder):
@@ -397,60 +307,6 @@ def test_a_source_that_drifts_from_its_table(spark, home, tmp_path):
     assert not taken.quarantine.exists()
 
 
-# --- the conf ---
-
-
-@pytest.mark.parametrize(
-    ("where", "way", "sentence"),
-    [
-        ("age", {"missing": "mean", "constant": 1.0}, "data.versions.0.columns_from.age: must name one of renamed, cast, constant, derived, mapped, missing (got constant and missing)"),
-        ("age", {}, "data.versions.0.columns_from.age: must name one of renamed, cast, constant, derived, mapped, missing (got none)"),
-        ("y", {"mapped": "kind"}, "data.versions.0.columns_from.y: `mapped` names a column and `values` translates its values; give both, or neither"),
-        ("age", {"renamed": "agee"}, "data: versions.0.columns_from: `age` takes `agee`, which `old` lacks"),
-        ("agee", {"missing": "mean"}, "data: versions.0.columns_from: the current schema has no column `agee` (did you mean `age`?)"),
-        ("card", {"missing": "mean"}, "data: versions.0.columns_from: `card` is string, which has no mean; use most_frequent or distribution"),
-        ("id", {"missing": "distribution"}, "data: versions.0.columns_from: `id` is a key, which cannot be imputed"),
-        ("y", {"missing": "most_frequent"}, "data: versions.0.columns_from: `y` is the label, which cannot be imputed"),
-        ("age", {"constant": "x"}, "data: versions.0.columns_from: `age` is double, but 'x' is not"),
-        ("at", {"constant": "soon"}, "data: versions.0.columns_from: `at` is timestamp_ntz, but 'soon' is not"),
-        ("amount", {"constant": 2**63}, "data: versions.0.columns_from: `amount` is bigint, but 9223372036854775808 is not"),
-        ("amount", {"renamed": "start"}, "data: versions.0.columns_from: `amount` is bigint, to which timestamp_ntz cannot be cast; use derived, or mapped"),
-        ("id", {"derived": {"seconds": ["start"]}}, "data: versions.0.columns_from: `id`: seconds takes 2 columns of date, timestamp, timestamp_ntz"),
-        ("id", {"derived": {"digset": ["start"]}}, "data.versions.0.columns_from.id.derived: the name 'digset' is none of digest, join, coalesce, seconds or date (did you mean `digest`?)"),
-        ("age", {"missing": "men"}, "data.versions.0.columns_from.age.missing must be `mean`, `most_frequent`, `distribution` or `null` (got 'men') (did you mean `mean`?)"),
-    ],
-)  # fmt: skip
-def test_a_bridge_that_cannot_be_is_a_sentence(folder, where, way, sentence):
-    made = conf(folder)
-    made["data"]["versions"][0]["columns_from"] = FROM | {where: way}
-    assert refusal(lambda: parse_conf(made)) == (2, f"the conf has a fault:\n  {sentence}")
-
-
-def test_a_column_that_no_bridge_gives_is_named_with_what_may(folder):
-    made = conf(folder)
-    made["data"]["versions"][0] |= {"columns": OLD | {"age": "bigint", "crd": "string"}, "columns_from": {"id": FROM["id"]}}
-    code, sentence = refusal(lambda: parse_conf(made))
-    assert code == 2
-    assert sentence.splitlines()[1:] == [
-        "  data: versions.0.columns_from: `old` needs a rule for `at` (timestamp_ntz): renamed, or missing",
-        "  data: versions.0.columns_from: `old` needs a rule for `amount` (bigint): {cast: amount}, since it is double",
-        "  data: versions.0.columns_from: `old` needs a rule for `card` (string): renamed, or missing (did you mean `crd`?)",
-        "  data: versions.0.columns_from: `old` needs a rule for `age` (double): {cast: age}, since it is bigint",
-        "  data: versions.0.columns_from: `old` needs a rule for `y` (string): renamed, or missing",
-    ]
-
-
-def test_missing_may_be_nothing_at_all(folder):
-    made = conf(folder)
-    made["data"]["versions"][0]["columns_from"] = FROM | yaml.parse_yaml("age: {missing: null}")
-    found = parse_conf(made)
-    assert MissingColumn("age", "null") not in imputation.columns_to_impute(found.data)
-    assert parse_conf(yaml.parse_yaml(yaml.dump_yaml(found))) == found
-
-
-# --- other places ---
-
-
 def test_layouts_of_a_delta_table_are_what_was_appended(spark, home, tmp_path):
     path = str(tmp_path / "table")
     for i in range(2):
@@ -471,16 +327,6 @@ def test_layouts_of_a_delta_table_are_what_was_appended(spark, home, tmp_path):
     assert sentence.startswith(f"data.versions: version 3 of the Delta table `{path}` is a DELETE, not an append")
 
 
-def test_the_chain_has_two_layouts_of_one_history(spark):
-    chain = Retail(generator="retail", rows=5_000, days=50, rich_days=10, seed=3)
-    thin, rich = (chain.layout(spark, name).toPandas() for name in ("thin", "rich"))
-    assert len(thin) + len(rich) == 5_000
-    assert thin.day.max() < rich.day.min()
-    assert set(thin.payment_code) == {"C", "D", "K"} and "card_type" not in thin
-    assert "payment_code" not in rich and rich.card_type.nunique() == 5
-    assert rich.bought_again.isna().sum() == (rich.day == rich.day.max()).sum() and thin.bought_again.notna().all()
-
-
 def test_the_chain_is_learnt_from_in_both_layouts(spark, home):
     made = yaml.read_yaml(ROOT / "conf" / "retail.yaml")
     made["data"]["source"] |= {"rows": 6_000, "days": 90}
@@ -492,9 +338,6 @@ def test_the_chain_is_learnt_from_in_both_layouts(spark, home):
     cards = thin.card_type.value_counts()
     assert 0.4 < cards["visa"] / cards[["visa", "mastercard", "amex"]].sum() < 0.6
     assert len(thin[["loyalty_points", "earlier_purchases"]].drop_duplicates()) == 1
-
-
-# --- two real months of bicycle trips ---
 
 
 @pytest.mark.slow
