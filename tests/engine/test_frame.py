@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, datetime
 
+import narwhals as nw
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from keyfold.engine.arrow_types import arrow_schema, arrow_type, type_name
 from keyfold.engine.columns import col, count_rows, escape_name, lit, unescape_name, when
+from keyfold.engine.engine import EmbeddedEngine
 from keyfold.engine.frame import Computed
 from keyfold.engine.parallel import map_in_threads
 from keyfold.errors import DataError
@@ -143,6 +145,10 @@ def test_embedded_times_are_of_utc_wherever_the_machine_is(database, monkeypatch
     assert database.frame(ROWS).to_arrow().schema.field("at").type == pa.timestamp("us", "UTC")
     early = database.frame(ROWS).where(col("at") < lit(datetime(1970, 1, 1, 0, 0, 0, 3, tzinfo=UTC)))
     assert early.count() == 2
+    assert (
+        EmbeddedEngine().frame(ROWS).where(col("at") < lit("1970-01-01 00:00:00.000003").cast(nw.Datetime("us", "UTC"))).count()
+        == 2
+    )
 
 
 tables = st.lists(

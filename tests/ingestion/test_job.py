@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import deltalake
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,12 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from keyfold.conf.data import Data
 from keyfold.conf.use_case import parse_conf
 from keyfold.engine.tables import Table
 from keyfold.errors import ConfError, DataError
 from keyfold.ingestion.job import ingest, undo
-from keyfold.runtime.periods import in_period, period_of
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.training.job import train
@@ -629,26 +626,3 @@ def test_a_table_that_is_made_anew_has_another_version(spark, tmp_path):
         seen.append(table.version())
         assert seen[-1].id == asked
     assert len(set(seen)) == 4
-
-
-def test_rows_of_a_period_are_found_by_bounds_as_by_its_text(spark):
-    """Of dates and times, on clocks that go back over midnight or leave a day out, too."""
-    second = np.timedelta64(1, "us")
-    days = ["2011-12-30", "2018-02-18", "2018-11-04", "2024-02-29", "2024-03-01", "2024-12-31", "2025-01-01", "1582-10-15"]
-    at = [np.datetime64(day, "us") + hours * np.timedelta64(30, "m") for day in days for hours in range(-50, 51)]
-    at += [time - second for time in at[:]]
-    frame = spark.createDataFrame(pa.table({"at": pa.array([*at, None], pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))}))
-    frame = frame.withColumns({"day": F.expr("cast(at as date)"), "plain": F.expr("cast(at as timestamp_ntz)")}).repartition(2)
-    cases = {}
-    for time, zone in [("day", None), ("plain", None), ("at", None)] + [
-        ("at", zone) for zone in ("America/Sao_Paulo", "Pacific/Apia", "Asia/Kolkata")
-    ]:
-        for kind, length in {"year": 4, "month": 7, "day": 10}.items():
-            data = Data(table="a.b", key=["k"], time=time, period=kind, zone=zone)
-            for period in [*dict.fromkeys(day[:length] for day in days), "2024-2-29", "2024-W09", "20240229", ""]:
-                same = F.coalesce(period_of(data, frame) == period, F.expr("false"))
-                found = F.coalesce(in_period(data, frame, period), F.expr("false"))
-                cases[time, zone, kind, period] = F.array(F.count_if(same), F.count_if(same != found))
-    counted = dict(zip(cases, frame.select(*cases.values()).collect()[0], strict=True))
-    assert {case: wrong for case, (_, wrong) in counted.items() if wrong} == {}
-    assert sum(there > 0 for there, _ in counted.values()) > 100

@@ -13,7 +13,7 @@ from keyfold.core.types import family_of
 from keyfold.dataset import imputation
 from keyfold.dataset.imputation import Imputations
 from keyfold.engine import functions as F
-from keyfold.engine.spark_frame import SparkFrame
+from keyfold.engine.spark_frame import SparkFrame, computed_column
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features.fitting import Target
@@ -70,7 +70,7 @@ def labelled_rows(run: "Run") -> LabelledRows:
     if name is None:
         raise ConfError("data.label is not set: name the column that is to be predicted")
     version, table = pinned_table(run, {"data.label": [name]})
-    rows, period = table.where(col(name).isNotNull()), period_of(conf.data, table)
+    rows, period = table.where(col(name).isNotNull()), computed_column(period_of(conf.data, SparkFrame(table).types))
     if run.period is not None:
         rows = rows.where(period < run.period)
     folds = strata.with_strata(run, folds_of(run), version, SparkFrame(rows))
@@ -150,7 +150,9 @@ def with_fold(run: "Run", folds: Folds, frame: "DataFrame", column: str, number:
 
 def named_period(data: Data, frame: "DataFrame") -> "Column":
     """text: the period of each row, empty for a row without one."""
-    return F.coalesce(period_of(data, frame), F.lit(""))  # rows of foreign tables may lack their time
+    return F.coalesce(
+        computed_column(period_of(data, SparkFrame(frame).types)), F.lit("")
+    )  # rows of foreign tables may lack their time
 
 
 def _report_unknown(folds: Folds, unknown: int, n: int, say: Callable[[str], None]) -> None:

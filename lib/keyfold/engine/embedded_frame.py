@@ -107,6 +107,7 @@ class Database:
 
         settings: dict[str, Any] = {"memory_limit": memory, "temp_directory": spill, "threads": threads}
         self._root = duckdb.connect(":memory:", config=settings)
+        self._root.execute("SET GLOBAL TimeZone = 'UTC'")
         self._raised: list[BaseException] = []
         self.threads, self.spill = threads, Path(spill)
 

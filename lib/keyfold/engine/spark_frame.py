@@ -12,7 +12,7 @@ from keyfold.engine.columns import escape_name, unescape_name
 from keyfold.engine.frame import BatchFunction, Computed, Frame
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
 
@@ -71,6 +71,12 @@ class SparkFrame(Frame):
     def to_arrow(self) -> pa.Table:
         """The rows in memory."""
         return self.data.toArrow()
+
+
+def computed_column(computed: Computed) -> "Column":
+    """The only computed column, of its SQL expression."""
+    (expression,) = computed.sql
+    return sql.column(expression)
 
 
 def _renamed(data: "DataFrame", name_of: Callable[[str], str]) -> "DataFrame":

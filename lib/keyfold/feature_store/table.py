@@ -15,6 +15,7 @@ from keyfold.core.types import DAYS, family_of, require_family
 from keyfold.engine import functions as F
 from keyfold.engine.commits import Commit
 from keyfold.engine.session import temporary_settings
+from keyfold.engine.spark_frame import SparkFrame, computed_column
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.feature_store import views
 from keyfold.feature_store.point_in_time import ViewRows, time_micros, training_set
@@ -212,7 +213,7 @@ def _compute(run: "Run", inputs: _Inputs, rows: "DataFrame", states: "DataFrame 
 
 def _with_period_and_digest(run: "Run", inputs: _Inputs, rows: "DataFrame") -> "DataFrame":
     """The rows with their period and, in place of their run id, a digest of what the windows and views of the period depend on."""
-    period = period_of(run.conf.data, rows)
+    period = computed_column(period_of(run.conf.data, SparkFrame(rows).types))
     last = rows.groupBy(period).agg(F.max(time_micros(str(run.conf.data.time)))).collect()
     times = {p: time for p, time in last if p is not None}
     changed = run.rows.versions_of(PERIOD, times, inputs.version.version)

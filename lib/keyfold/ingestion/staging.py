@@ -9,6 +9,7 @@ from keyfold.conf.file_period import FilePeriod
 from keyfold.core.names import CONTENT, FILE, PERIOD, RAW, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
+from keyfold.engine.spark_frame import SparkFrame, computed_column
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion import layout_reader, page_sections, sources
 from keyfold.ingestion.source_files import source_label
@@ -100,7 +101,7 @@ def _mark(run: "Run", source: SourceRows, files: Sequence[str]) -> "DataFrame":
     if isinstance(data.period, FilePeriod):
         period = _period_by_file(str(data.source), data.period, files)
     else:
-        period = period_by_time(rows, data)
+        period = computed_column(period_by_time(data, SparkFrame(rows).types))
         if data.period != "all":
             faults.append(F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
     return rows.withColumns({PERIOD: period, REASON: F.coalesce(*faults, F.lit(None)), RAW: source.raw})

@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from keyfold.conf.images import Images
 from keyfold.conf.table_names import MADE, key_name_fault
-from keyfold.core.names import PERIOD
 from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
 from keyfold.engine import functions as F
 from keyfold.engine.arrow import map_batches
 from keyfold.engine.session import parallel_tasks
+from keyfold.engine.spark_frame import SparkFrame, computed_column
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.imaging.decoder_process import Decoder, DecoderOptions
 from keyfold.imaging.operations import Output
@@ -57,11 +57,13 @@ def make_images(run: "Run") -> None:
         _refuse_quarantined(run)
     with run.job("images") as job:
         pinned, rows = labelled_rows.pinned_table(run)
-        period = run.period or str(rows.select(F.max(period_of(conf.data, rows))).collect()[0][0])
+        period = run.period or str(
+            rows.select(F.max(computed_column(period_of(conf.data, SparkFrame(rows).types)))).collect()[0][0]
+        )
         table = run.images
         job.inputs = {run.rows.name: pinned}
         _check_columns(conf.images, conf.data.key, rows)
-        rows = rows.where(in_period(conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
+        rows = in_period(conf.data, SparkFrame(rows), period).data
         job.run_id = run.identity("images", rows=pinned, period=period, files=_files_digest(rows, conf.images.input_col))
         with table.lock(period, run.say):
             keys = _check_keys(run, job, rows, pinned, period)

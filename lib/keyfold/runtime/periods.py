@@ -1,55 +1,113 @@
 """The period of a row, as text and as bounds of its time."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import Any, TypeVar
+
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
 
 from keyfold.conf.data import Data
 from keyfold.conf.file_period import FilePeriod
+from keyfold.core import sql
 from keyfold.core.names import PERIOD
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+from keyfold.engine.columns import col, lit
+from keyfold.engine.frame import Computed, Frame
 from keyfold.errors import DataError
+from keyfold.readers.zones import DAY, instant_offsets, zone_of
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
-PERIOD_PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
-PERIOD_DAYS = {"year": 366, "month": 31, "day": 1}  # at most: the first day plus these is in the next period
-
-
-def period_of(data: Data, rows: "DataFrame") -> "Column":
-    """text: the period of each row; by its time in tables that keyfold did not ingest."""
-    return col(PERIOD) if PERIOD in rows.columns else period_by_time(rows, data)
+_F = TypeVar("_F", bound=Frame)
+_PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
+_UNITS = {"year": "Y", "month": "M", "day": "D"}
+_DAYS = {"year": 366, "month": 31, "day": 1}  # at most: the first day plus these is in the next period
+_INSTANT = nw.Datetime("us", "UTC")
+_TYPES = {"date": nw.Date(), "timestamp": _INSTANT, "timestamp_ntz": nw.Datetime("us")}
 
 
-def period_by_time(rows: "DataFrame", data: Data) -> "Column":
-    """text: the period of each row by data.time in data.zone (DataError if that column is no time)."""
+def period_of(data: Data, types: Mapping[str, str]) -> Computed:
+    """`keyfold_period`, the period of each row as text; by its time in tables that keyfold did not ingest."""
+    if PERIOD in types:
+        return Computed({PERIOD: pa.string()}, _kept, [sql.quote_identifier(PERIOD)])
+    return period_by_time(data, types)
+
+
+def period_by_time(data: Data, types: Mapping[str, str]) -> Computed:
+    """`keyfold_period`, the period of each row by data.time in data.zone as text (DataError if that column is no time)."""
     if data.period == "all":
-        return F.lit("all")
+        return Computed({PERIOD: pa.string()}, _all, ["'all'"])
     if isinstance(data.period, FilePeriod):
         raise DataError(
             f"table of `{data.table or data.source}` was not ingested with data.period: {{from: file}}; run `ingest` first"
         )
-    name, type_ = str(data.time), rows.schema[str(data.time)].dataType.simpleString()
-    if type_ not in ("date", "timestamp", "timestamp_ntz"):
+    name, type_ = str(data.time), types[str(data.time)]
+    if type_ not in _TYPES:
         raise DataError(f"data.time: `{name}` is {type_}; it must be a date or a timestamp (say so in data.columns)")
-    at = F.from_utc_timestamp(col(name), data.zone) if data.zone and type_ == "timestamp" else col(name)
-    return F.date_format(at, PERIOD_PATTERNS[data.period])
+    zone, at = data.zone if type_ == "timestamp" else None, sql.column_reference(name)
+    at = f"from_utc_timestamp({at}, {sql.text_literal(zone)})" if zone else at
+    text = f"date_format({at}, '{_PATTERNS[data.period]}')"
+    return Computed({PERIOD: pa.string()}, partial(_by_time, name, data.period, zone), [text])
 
 
-def in_period(data: Data, rows: "DataFrame", period: str) -> "Column":
-    """Whether a row is of a period. Compares times if it can: Delta skips files by them, and they cost less than text."""
-    equal = period_of(data, rows) == period
-    if PERIOD in rows.columns or isinstance(data.period, FilePeriod) or len(period) != len(PERIOD_PATTERNS.get(data.period, "")):
-        return equal
+def _kept(batch: pa.RecordBatch) -> list[pa.Array]:
+    return [batch[PERIOD]]
+
+
+def _all(batch: pa.RecordBatch) -> list[pa.Array]:
+    return [pa.repeat("all", batch.num_rows)]
+
+
+def _by_time(name: str, length: str, zone: str | None, batch: pa.RecordBatch) -> list[pa.Array]:
+    array = batch[name]
+    if pa.types.is_date(array.type):
+        days = array.cast(pa.int32()).fill_null(0).to_numpy().astype(np.int64)
+    else:
+        micros = array.cast(pa.int64()).fill_null(0).to_numpy()
+        offset = zone_of(zone) if zone else None
+        days = (micros if offset is None else micros + instant_offsets(offset, micros)) // DAY
+    distinct, places = np.unique(days, return_inverse=True)
+    texts: Any = np.datetime_as_string(distinct.astype("datetime64[D]"), _UNITS[length])  # type: ignore[call-overload]
+    return [
+        pa.array(map(_with_java_year, texts.tolist()), pa.string()).take(
+            pa.array(places, mask=array.is_null().to_numpy(zero_copy_only=False))
+        )
+    ]
+
+
+def _with_java_year(text: str) -> str:
+    """A date with the year as Java writes it: of four digits, after a sign if it is none of 0 to 9999."""
+    year, *rest = text.lstrip("-").split("-")
+    sign = "-" if text[0] == "-" else "+" if len(year) > 4 else ""
+    return "-".join([sign + year.zfill(4), *rest])
+
+
+def in_period(data: Data, frame: _F, period: str) -> _F:
+    """The rows of a period, with `keyfold_period` as their last column.
+
+    Compares times if it can: Delta skips files by them, and they cost less than text.
+    """
+    types = frame.types
+    bounds = None if PERIOD in types or isinstance(data.period, FilePeriod) else _bounds(data, period)
+    if bounds:
+        at, type_ = col(str(data.time)), _TYPES[types[str(data.time)]]
+        start, end = (lit(f"{day} 00:00:00+00:00" if type_ == _INSTANT else str(day)).cast(type_) for day in bounds)
+        frame = frame.where(at >= start, at < end)
+    if not bounds or data.zone:
+        frame = frame.compute(period_of(data, types)).where(col(PERIOD) == lit(period))
+    return frame.drop(PERIOD).with_columns({PERIOD: lit(period)})
+
+
+def _bounds(data: Data, period: str) -> tuple[date, date] | None:
+    """The first day of a period and the first one after it, with days to spare in a zone; None for a text that is no period."""
+    length = str(data.period)
+    if len(period) != len(_PATTERNS.get(length, "")):
+        return None
     rest = "0001-01-01"[len(period) :]
     try:
         first = date.fromisoformat(period + rest)
-        after = date.fromisoformat(str(first + timedelta(PERIOD_DAYS[data.period]))[: len(period)] + rest)
+        after = date.fromisoformat(str(first + timedelta(_DAYS[length]))[: len(period)] + rest)
         spare = timedelta(2 if data.zone else 0)  # clocks differ by at most a day, and may go back over midnight
-        bounds = [F.lit(str(first - spare)), F.lit(str(after + spare))]
+        return first - spare, after + spare
     except (ValueError, OverflowError):
-        return equal
-    at, type_ = col(str(data.time)), rows.schema[str(data.time)].dataType
-    within = (at >= bounds[0].cast(type_)) & (at < bounds[1].cast(type_))
-    return within & equal if data.zone else within
+        return None

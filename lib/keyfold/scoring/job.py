@@ -13,7 +13,7 @@ from keyfold.dataset import imputation, labelled_rows
 from keyfold.engine import functions as F
 from keyfold.engine.arrow import map_batches
 from keyfold.engine.session import arrow_batch_settings, parallel_tasks, temporary_settings
-from keyfold.engine.spark_frame import SparkFrame
+from keyfold.engine.spark_frame import SparkFrame, computed_column
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import DataError
 from keyfold.feature_store import table
@@ -103,7 +103,7 @@ def _scoring_input(run: "Run", version: Registered) -> ScoringInput:
     rows = imputation.impute_scoring_rows(run, version, rows)
     period = run.period or _latest_period(run, rows)
     folds = strata.with_strata(run, labelled_rows.folds_of(run), pinned)
-    rows = rows.where(in_period(run.conf.data, rows, period)).drop(PERIOD).withColumn(PERIOD, F.lit(period))
+    rows = in_period(run.conf.data, SparkFrame(rows), period).data
     return ScoringInput(version, pinned, period, rows, folds)
 
 
@@ -142,16 +142,16 @@ def _refuse_reserved_names(key: list[str]) -> None:
 
 
 def _latest_period(run: "Run", rows: "DataFrame") -> str:
-    latest = rows.select(F.max(period_of(run.conf.data, rows))).collect()[0][0]
+    latest = rows.select(F.max(computed_column(period_of(run.conf.data, SparkFrame(rows).types)))).collect()[0][0]
     if latest is None:
         raise DataError(f"table `{run.featured.name}` is empty, so no row can be scored")
     return str(latest)
 
 
 def _known_periods(run: "Run") -> str:
-    rows = run.featured.read()
-    periods = rows.select(period_of(run.conf.data, rows).alias(PERIOD)).distinct().sort(PERIOD, ascending=False).take(6)
-    return f" (its periods: {', '.join(str(row[0]) for row in periods)})"
+    rows = SparkFrame(run.featured.read())
+    periods = rows.compute(period_of(run.conf.data, rows.types), []).distinct().sort([PERIOD], descending=[PERIOD]).head(6).rows()
+    return f" (its periods: {', '.join(str(row[PERIOD]) for row in periods)})"
 
 
 def _score(run: "Run", job: "Job", task: ScoringInput, keys: KeyCheck, *, strict: bool) -> Outcomes:
