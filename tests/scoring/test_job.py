@@ -14,6 +14,7 @@ import pytest
 from delta_log import age
 from keyfold.conf.use_case import parse_conf
 from keyfold.engine.commit_records import RECORDS
+from keyfold.engine.home import home
 from keyfold.engine.tables import Table
 from keyfold.errors import DataError, PromiseError
 from keyfold.jobs.rebuild_ledger import rebuild_ledger
@@ -200,7 +201,7 @@ def test_a_run_names_its_model_and_files_that_were_changed_are_refused(spark, tr
     assert registry.find_version(f"runs:/{version.mlflow_run_id}") == version
     with pytest.raises(DataError, match="run `abc` has registered no model"):
         registry.find_version("runs:/abc")
-    (described,) = registry.home().joinpath("artifacts").rglob("MLmodel")
+    (described,) = home().joinpath("artifacts").rglob("MLmodel")
     sound, ran = described.read_text(), tmp_path / "ran"
     described.write_text(sound.replace("keyfold.serving", "evil"))
     (described.parent / "code/evil.py").write_text(f"open({str(ran)!r}, 'w')")
@@ -214,8 +215,10 @@ def test_a_run_names_its_model_and_files_that_were_changed_are_refused(spark, tr
 
 
 def test_other_releases_of_packages_are_named_and_refused_with_strict(spark, first, monkeypatch, tmp_path):
-    release = model_folder._release
-    monkeypatch.setattr(model_folder, "_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name))
+    release = model_folder.installed_release
+    monkeypatch.setattr(
+        model_folder, "installed_release", lambda name: {"skops": "0.0", "xxhash": "missing"}.get(name) or release(name)
+    )
     run = Run(conf(into="strict.predictions"), spark, "2026-02")
     with pytest.raises(
         DataError,
@@ -277,7 +280,7 @@ def test_actions_are_a_table_and_a_file(spark, first):
     for name, expected in wanted.items():
         table = run.table(f"shop.{name}").read().toArrow().to_pylist()
         assert {(r["id"], r["at"], r["probability"]) for r in table} == {(r["id"], r["at"], r["probability"]) for r in expected}
-        file = registry.home() / "reports" / run.jobs[-1].run_id / f"{name}.csv"
+        file = home() / "reports" / run.jobs[-1].run_id / f"{name}.csv"
         lines = list(csv.DictReader(file.open(encoding="utf-8")))
         assert [int(line["id"]) for line in lines] == [r["id"] for r in expected]
     assert "the 10% with the highest probability" in run.jobs[-1].sections[-1].html
