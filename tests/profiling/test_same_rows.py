@@ -6,6 +6,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -142,6 +145,19 @@ def test_written_files(seeds, kind, below):
     folder, source = in_folder([file.data for file in files], name, ("1", "%20")[: len(files)] if below else ())
     with folder:
         agree(source, is_json=kind == "json")
+
+
+def test_parquet(tmp_path):
+    """A time of day and a UUID are text, and a row that would lose nanoseconds is bad."""
+    at = pa.array([1, 1000, 2000], pa.timestamp("ns"))
+    uuids = pa.array([b"x" * 16] * 3, pa.uuid())
+    pq.write_table(pa.table({"at": at, "u": uuids, "t": pa.array([1, 2, 3], pa.time32("s"))}), tmp_path / "a.parquet")
+    profile = profile_files(str(tmp_path / "a.parquet"))
+    assert (profile.rows, profile.bad) == (2, {"`at` has nanoseconds, and a time holds microseconds": 1})
+    assert {name: column.type for name, column in profile.columns.items()} == {"at": "timestamp", "u": "string", "t": "string"}
+    pq.write_table(pa.table({"u": pa.array([[1]], pa.list_(pa.time32("s")))}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="the column `u` is a time of day within another type, which is not read"):
+        profile_files(str(tmp_path / "a.parquet"))
 
 
 @given(

@@ -1,10 +1,11 @@
-"""Reads Parquet files: nanoseconds as microseconds if nothing is lost, folders as columns; refuses types that Spark does not read."""
+"""Reads Parquet files: by Spark, or by Arrow if Spark refuses or cuts values; nanoseconds as microseconds, folders as columns."""
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -15,9 +16,11 @@ from keyfold.engine import functions as F
 from keyfold.errors import DataError, suggestion
 from keyfold.ingestion import casts
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
+from keyfold.readers import parquet
 from keyfold.readers.casts import TextFormat
 from keyfold.readers.opening import UNREADABLE
 from keyfold.readers.paths import local_files, local_path, partition_columns, refuse_escapes
+from keyfold.readers.rows import FolderColumns, repeat_text
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -37,30 +40,50 @@ def read_parquet(
     if repeated := next((n for n, times in Counter(map(str.casefold, schema.names)).items() if times > 1), None):
         raise DataError(f"{names[0]} has several columns `{repeated}`, which Spark takes for one name; rename one")
     nanos = [field for field in schema if pa.types.is_timestamp(field.type) and field.type.unit == "ns"]
-    rows = _load(spark, path, files, nanos_as_long=bool(nanos))
-    check_names(path, rows.columns, wanted)
-    renamed = origins(wanted)
-    if absent := next((origin for origin in renamed if origin not in rows.columns), None):
-        raise DataError(f"data.columns.{renamed[absent]}: `{absent}` of {path} is not there{suggestion(absent, rows.columns)}")
+    if any(parquet.needs_arrow(file) for file in names if local_path(file)):
+        loaded = _load_by_arrow(spark, names, partition_columns(path, names), [field.name for field in nanos])
+    else:
+        loaded = _load(spark, path, files, nanos)
+    columns, renamed = loaded.columns, origins(wanted)
+    check_names(path, columns, wanted)
+    if absent := next((origin for origin in renamed if origin not in columns), None):
+        raise DataError(f"data.columns.{renamed[absent]}: `{absent}` of {path} is not there{suggestion(absent, columns)}")
     # In one projection, because columns of the files may be named as those that are added.
-    added = {RAW: F.to_json(F.struct(*map(col, rows.columns)), EXACT_JSON), FILE: source_file(rows)}
-    rows = rows.select(*(col(c).alias(renamed.get(c, c)) for c in rows.columns), *(c.alias(name) for name, c in added.items()))
-    nanos = [field.with_name(renamed.get(field.name, field.name)) for field in nanos]
-    reason = F.coalesce(*(_loses_nanoseconds(field.name) for field in nanos), F.lit(None).cast("string"))
-    rows = rows.withColumns({REASON: reason} | {field.name: _microseconds(field) for field in nanos})
+    lossy = [F.when(lossy, F.lit(parquet.LOSES_NANOSECONDS.format(renamed.get(c, c)))) for c, lossy in loaded.lossy.items()]
+    reason = F.coalesce(*lossy, F.lit(None).cast("string"))
+    raw = F.to_json(F.struct(*map(col, columns)), EXACT_JSON)
+    if loaded.texts:
+        texts = {c: F.coalesce(text, col(c).cast("string")).alias(c) for c, text in loaded.texts.items()}
+        whole = F.to_json(F.struct(*(texts.get(c, col(c)) for c in columns)), EXACT_JSON)
+        raw = F.when(reason.isNotNull(), whole).otherwise(raw)
+    values = [loaded.values.get(c, col(c)).alias(renamed.get(c, c)) for c in columns]
+    rows = loaded.rows.select(*values, raw.alias(RAW), loaded.file.alias(FILE), reason.alias(REASON))
     return SourceRows(_cast_folders(path, rows, wanted, folders, format_), col(REASON), col(RAW))
 
 
-def _load(spark: "SparkSession", path: str, files: Sequence[str], *, nanos_as_long: bool) -> "DataFrame":
+class _Loaded(NamedTuple):
+    """Rows, their columns and file; by column of nanoseconds: its value, whether that would lose digits, and then its text."""
+
+    rows: "DataFrame"
+    columns: list[str]
+    file: "Column"
+    values: "Mapping[str, Column]"
+    lossy: "Mapping[str, Column]"
+    texts: "Mapping[str, Column]"
+
+
+def _load(spark: "SparkSession", path: str, files: Sequence[str], nanos: Sequence[pa.Field]) -> _Loaded:
     from keyfold.engine.session import temporary_settings
 
-    if nanos_as_long:  # set for the rest of the session, because rows are read lazily
+    if nanos:  # set for the rest of the session, because rows are read lazily
         spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
     with temporary_settings(spark, _FOLDERS_AS_TEXT):
         local = local_path(path)
         folder = os.path.abspath(local) if files and local and Path(local).is_dir() else None  # noqa: PTH100 - links stay
         reader = spark.read.option("basePath", folder) if folder else spark.read
-        return reader.format("parquet").load([*map(escape_glob, files)] or path)
+        rows = reader.format("parquet").load([*map(escape_glob, files)] or path)
+    values = {field.name: _microseconds(field) for field in nanos}
+    return _Loaded(rows, rows.columns, source_file(rows), values, {f.name: col(f.name) % 1000 != 0 for f in nanos}, {})
 
 
 def _microseconds(field: pa.Field) -> "Column":
@@ -69,8 +92,41 @@ def _microseconds(field: pa.Field) -> "Column":
     return at if field.type.tz else at.cast("timestamp_ntz")
 
 
-def _loses_nanoseconds(name: str) -> "Column":
-    return F.when(col(name) % 1000 != 0, F.lit(f"`{name}` has nanoseconds, and a time holds microseconds"))
+_OWN = "keyfold_read_"  # begins the names of columns that the workers add
+
+
+def _load_by_arrow(
+    spark: "SparkSession", files: Sequence[str], folders: Mapping[str, FolderColumns], nanos: Sequence[str]
+) -> _Loaded:
+    """The rows of local files, which Arrow reads in the workers, by row groups."""
+    import pyarrow.parquet as pq
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    schema = parquet.plain_schema(files[0])
+    own = {c: f"{_OWN}{i}" for i, c in enumerate(nanos)}
+    texts = [*next(iter(folders.values())), f"{_OWN}file", *own.values()]
+    whole = pa.schema([*schema, *((name, pa.string()) for name in texts)])
+    tasks = [(file, group) for file in files for group in range(pq.ParquetFile(file).num_row_groups)]
+    read = partial(_read_tasks, tasks, folders, whole, nanos)
+    ids = spark.range(0, len(tasks), 1, max(len(tasks), 1))
+    rows = ids.mapInArrow(read, from_arrow_schema(whole, prefer_timestamp_ntz=True))
+    lossy = {c: col(name).isNotNull() for c, name in own.items()}
+    columns = [*schema.names, *next(iter(folders.values()))]
+    return _Loaded(rows, columns, col(f"{_OWN}file"), {}, lossy, {c: col(name) for c, name in own.items()})
+
+
+def _read_tasks(
+    tasks: Sequence[tuple[str, int]], folders: Mapping[str, FolderColumns], schema: pa.Schema, nanos: Sequence[str],
+    batches: "Iterator[pa.RecordBatch]",
+) -> "Iterator[pa.RecordBatch]":  # fmt: skip
+    for batch in batches:
+        for file, group in (tasks[i] for i in batch.column(0).to_pylist()):
+            for rows, lost in parquet.read_plain(file, [group]):
+                n = rows.num_rows
+                added = [*(repeat_text(value, n) for value in (*folders[file].values(), os.path.abspath(file)))]  # noqa: PTH100
+                texts = [lost.get(c, pa.nulls(n, pa.string())) for c in nanos]
+                values = [values.cast(field.type) for values, field in zip(rows.columns, schema, strict=False)]
+                yield pa.RecordBatch.from_arrays([*values, *added, *texts], schema=schema)
 
 
 def _cast_folders(
@@ -122,9 +178,9 @@ def check_types(file: str, schema: pa.Schema) -> None:
 
 
 _INSTEAD = {
-    "a time of day": "text",
-    "a UUID": "text",
-    "a number of 16 bits": "a float",
+    "a time of day within another type": "text",
+    "a UUID within another type": "text",
+    "a number of 16 bits within another type": "a float",
     "a decimal of more than 38 digits": "text, or a decimal of fewer digits",
     "an interval": "a number",
     "a time of nanoseconds within another type": "a column of its own",
@@ -133,12 +189,12 @@ _INSTEAD = {
 
 
 def _unread_kind(type_: pa.DataType, *, within: bool) -> str | None:
-    """The key of `_INSTEAD` for a type that Spark does not read; `within`: inside another type."""
+    """The key of `_INSTEAD` for a type that is not read; `within`: inside another type."""
     t = pa.types
     tests = {
-        "a time of day": t.is_time(type_),
-        "a UUID": getattr(type_, "extension_name", "") == "arrow.uuid",
-        "a number of 16 bits": t.is_float16(type_),
+        "a time of day within another type": within and t.is_time(type_),
+        "a UUID within another type": within and parquet.is_uuid(type_),
+        "a number of 16 bits within another type": within and t.is_float16(type_),
         "a decimal of more than 38 digits": t.is_decimal256(type_) and type_.precision > 38,
         "an interval": t.is_interval(type_) or t.is_duration(type_),
         "a time of nanoseconds within another type": within and t.is_timestamp(type_) and type_.unit == "ns",

@@ -50,7 +50,7 @@ class ColumnProfile:
     share: float = 1.0  # of distinct values among all, until `distinct` was full
     counts: Counter[str] = field(default_factory=Counter)
     wall: bool = False  # some times have no offset
-    nanoseconds: bool = False
+    nanoseconds: bool = False  # in Parquet
 
     @property
     def type(self) -> str:
@@ -86,7 +86,6 @@ class ColumnProfile:
             self._add_forms(pc.unique(pc.ascii_trim_whitespace(values.cast(pa.string()))))
         if "timestamp" in self.can and "string" in self.can:
             self.wall |= not pc.all(pc.match_substring_regex(values.cast(pa.string()), f"({_OFFSET})[ \\t]*$")).as_py()
-        self.nanoseconds |= pa.types.is_timestamp(values.type) and values.type.unit == "ns"
         if self.can != {OTHER}:
             self._add_texts(values.cast(pa.string()))
 

@@ -26,6 +26,7 @@ from keyfold.readers.blocks import Head, read_head, read_parts
 from keyfold.readers.form import BadLine, FilePart, TextForm
 from keyfold.readers.jsonlines import json_kinds
 from keyfold.readers.opening import open_text, refuse_archives
+from keyfold.readers.parquet import LOSES_NANOSECONDS, read_plain
 from keyfold.readers.paths import local_files, partition_columns
 from keyfold.readers.records import BREAKS
 from keyfold.readers.rows import NUMBERED, FolderColumns, Rows, file_rows, name_first_column, repeat_text
@@ -81,7 +82,7 @@ def profile_files(path: str, encoding: str = "utf-8", keys: KeyCounts | None = N
         if multi_line or not profile.bad[BREAKS]:
             break
     if not profile.rows:
-        bad = ", ".join(f"{n:,} × {reason}" for reason, n in profile.bad.items())
+        bad = ", ".join(f"{n:,} × {reason}" for reason, n in profile.bad.items() if n)
         raise DataError(f"{path} has no rows{f': {bad}' if bad else ''}")
     _settle(profile)
     return profile
@@ -161,14 +162,21 @@ def _blocks(profile: FileProfile, file: str, folder: FolderColumns, form: TextFo
 
 
 def _parquet(profile: FileProfile, file: str, folder: FolderColumns) -> Iterator[Block]:
-    content = pq.ParquetFile(file)
-    check_types(file, content.schema_arrow)
-    names = content.schema_arrow.names
-    check_folders(file, _unique(names), [*folder])
-    _take_names(profile, file, names)
-    for batch in content.iter_batches(16_384):
-        block = dict(zip(names, map(_plain, batch.columns), strict=True))
-        yield block | {name: repeat_text(value, batch.num_rows) for name, value in folder.items()}
+    schema = pq.read_schema(file)
+    check_types(file, schema)
+    check_folders(file, _unique(schema.names), [*folder])
+    _take_names(profile, file, schema.names)
+    for name, type_ in zip(schema.names, schema.types, strict=True):
+        profile.columns[name].nanoseconds |= pa.types.is_timestamp(type_) and type_.unit == "ns"
+    for rows, lost in read_plain(file, size=16_384):
+        is_lost = np.zeros(rows.num_rows, bool)
+        for name, texts in lost.items():
+            also = ~is_lost & np.asarray(texts.is_valid())
+            profile.bad[LOSES_NANOSECONDS.format(name)] += int(also.sum())
+            is_lost |= also
+        kept = rows.filter(pa.array(~is_lost)) if is_lost.any() else rows
+        values = dict(zip(schema.names, kept.columns, strict=True))
+        yield values | {name: repeat_text(value, kept.num_rows) for name, value in folder.items()}
 
 
 def _take_names(profile: FileProfile, file: str, names: Sequence[str]) -> None:
@@ -178,13 +186,6 @@ def _take_names(profile: FileProfile, file: str, names: Sequence[str]) -> None:
         profile.other = profile.other or file
     for name in names:
         profile.columns.setdefault(name, ColumnProfile(name))
-
-
-def _plain(values: pa.Array) -> pa.Array:
-    """Values of a type that all functions of Arrow support."""
-    t, kind = pa.types, values.type
-    plain = next((to for test, to in ((t.is_string_view, pa.string()), (t.is_binary_view, pa.binary())) if test(kind)), kind)
-    return values.cast(plain) if plain != kind else values
 
 
 def _text(profile: FileProfile, file: str, folder: FolderColumns, form: TextForm) -> Iterator[Block]:

@@ -1,0 +1,128 @@
+"""Reads Parquet files with types that engines lack or change: as types that they have, without loss."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+LOSES_NANOSECONDS = "`{}` has nanoseconds, and a time holds microseconds"
+_HEX = np.array([f"{byte:02x}".encode() for byte in range(256)], "S2").view(np.uint8).reshape(256, 2)
+_PLAIN = {
+    pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.uint64(): pa.decimal128(20), pa.float16(): pa.float32(),
+    pa.date64(): pa.date32(), pa.large_string(): pa.string(), pa.string_view(): pa.string(), pa.large_binary(): pa.binary(),
+    pa.binary_view(): pa.binary(),
+}  # fmt: skip
+
+
+class PlainRows(NamedTuple):
+    """Rows in plain types; by column of times, the text of those that have nanoseconds and are NULL in the rows (else NULL)."""
+
+    rows: pa.RecordBatch
+    lost: dict[str, pa.Array]
+
+
+def is_uuid(type_: pa.DataType) -> bool:
+    """Whether values are UUIDs."""
+    return getattr(type_, "extension_name", "") == "arrow.uuid"
+
+
+def needs_arrow(file: str) -> bool:
+    """Whether a file has a column whose values an engine refuses or cuts: a time of day, UUID, half float or time of 96 bits."""
+    content = pq.ParquetFile(file)
+    types = [field.type for field in content.schema_arrow]
+    return any(pa.types.is_time(t) or is_uuid(t) or pa.types.is_float16(t) for t in types) or bool(_int96_columns(content))
+
+
+def plain_schema(file: str) -> pa.Schema:
+    """The columns of a file in plain types."""
+    content = pq.ParquetFile(file)
+    int96 = _int96_columns(content)
+    return pa.schema([(f.name, plain_type(f.type, is_instant=f.name in int96)) for f in content.schema_arrow])
+
+
+def plain_type(type_: pa.DataType, *, is_instant: bool = False) -> pa.DataType:
+    """The type that holds the values of a type in any engine; `is_instant`: of a time without a zone that is in UTC."""
+    t = pa.types
+    if t.is_dictionary(type_):
+        return plain_type(type_.value_type)
+    if t.is_time(type_) or is_uuid(type_):
+        return pa.string()
+    if isinstance(type_, pa.BaseExtensionType):
+        return plain_type(type_.storage_type)
+    if t.is_decimal(type_):
+        return pa.decimal128(type_.precision, type_.scale)
+    if t.is_timestamp(type_):
+        return pa.timestamp("us", type_.tz or ("UTC" if is_instant else None))
+    if t.is_fixed_size_binary(type_):
+        return pa.binary()
+    if t.is_struct(type_):
+        return pa.struct([pa.field(f.name, plain_type(f.type), f.nullable) for f in type_])
+    if t.is_map(type_):
+        return pa.map_(plain_type(type_.key_type), plain_type(type_.item_type))
+    if t.is_list(type_) or t.is_large_list(type_) or t.is_fixed_size_list(type_):
+        return pa.list_(plain_type(type_.value_type))
+    return _PLAIN.get(type_, type_)
+
+
+def read_plain(file: str, groups: list[int] | None = None, size: int = 1 << 16) -> Iterator[PlainRows]:
+    """The rows of a file, or of some of its row groups, in plain types: a time of day and a UUID as text."""
+    # Times of 96 bits reach beyond the range of nanoseconds in 64 bits: they are read as microseconds, too.
+    read = partial(pq.ParquetFile, file)
+    content, coarse = read(), read(coerce_int96_timestamp_unit="us")
+    int96 = _int96_columns(content)
+    schema = plain_schema(file)
+    batches = content.iter_batches(size, row_groups=groups)
+    coarse_batches = coarse.iter_batches(size, row_groups=groups, columns=int96) if int96 else None
+    for batch in batches:
+        micros = next(coarse_batches) if coarse_batches else None
+        columns, lost = [], {}
+        for field, values in zip(schema, batch.columns, strict=True):
+            if pa.types.is_timestamp(values.type) and values.type.unit == "ns":
+                known = micros.column(field.name) if micros and field.name in int96 else None
+                values, lost[field.name] = _microseconds(values, known, field.type)  # noqa: PLW2901
+            columns.append(_plain(values, field.type))
+        yield PlainRows(pa.RecordBatch.from_arrays(columns, schema=schema), lost)
+
+
+def _int96_columns(content: pq.ParquetFile) -> list[str]:
+    columns = [content.schema.column(i) for i in range(len(content.schema.names))]
+    top = {*content.schema_arrow.names}
+    return [column.path for column in columns if column.physical_type == "INT96" and column.path in top]
+
+
+def _microseconds(nanos: pa.Array, micros: pa.Array | None, type_: pa.DataType) -> tuple[pa.Array, pa.Array]:
+    """Times without the nanoseconds, NULL if they have some, and the text of those."""
+    exact = np.asarray(pc.fill_null(nanos.view(pa.int64()), 0))
+    whole = exact // 1000 if micros is None else np.asarray(pc.fill_null(micros.cast(pa.timestamp("us")).view(pa.int64()), 0))
+    rest = exact - whole * 1000  # in 64 bits, as Arrow counts beyond them
+    is_lost = (rest != 0) & np.asarray(nanos.is_valid())
+    cut = pa.array(whole, mask=~np.asarray(nanos.is_valid())).view(pa.timestamp("us"))
+    digits = pc.utf8_lpad(pa.array(rest).cast(pa.string()), 3, "0")
+    text = pc.binary_join_element_wise(cut.cast(pa.string()), digits, "")
+    nothing = pa.scalar(None, pa.string())
+    values = pc.if_else(pa.array(is_lost), pa.scalar(None, cut.type), cut)
+    return values.view(pa.int64()).view(type_), pc.if_else(pa.array(is_lost), text, nothing)
+
+
+def _plain(values: pa.Array, type_: pa.DataType) -> pa.Array:
+    if is_uuid(values.type):
+        return _uuid_texts(values.storage)
+    if isinstance(values, pa.DictionaryArray):
+        values = values.dictionary_decode()
+    if isinstance(values.type, pa.BaseExtensionType):
+        values = values.storage
+    return values.cast(type_)
+
+
+def _uuid_texts(values: pa.Array) -> pa.Array:
+    texts = np.full((len(values), 36), ord("-"), np.uint8)
+    raw = np.frombuffer(b"".join(value or bytes(16) for value in values.to_pylist()), np.uint8)
+    dashes = [8, 13, 18, 23]
+    texts[:, np.setdiff1d(np.arange(36), dashes)] = _HEX[raw].reshape(len(values), 32)
+    ends = pa.py_buffer(np.arange(0, 36 * len(values) + 1, 36, dtype=np.int32))
+    found = pa.Array.from_buffers(pa.string(), len(values), [None, ends, pa.py_buffer(texts)])
+    return pc.if_else(values.is_valid(), found, pa.scalar(None, pa.string()))
