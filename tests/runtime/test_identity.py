@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from conf_fields import ABSTRACT, FEATURES, PINS, SKLEARN, changed_fields, counts, covers, ids, put, raw_conf, subclasses
+from conf_fields import ABSTRACT, FEATURES, PINS, SKLEARN, bases, changed_fields, counts, covers, ids, put, raw_conf, subclasses
 from keyfold.conf.use_case import Conf, parse_conf
 from keyfold.core.digests import canonical_json
 from keyfold.core.section import Section
@@ -40,6 +40,14 @@ def test_the_order_of_features_and_the_type_of_a_number_count():
 def test_an_exclusion_names_a_field_and_has_a_reason(exclusion):
     assert exclusion.why and set(exclusion.jobs) <= identity.JOBS.keys()
     assert any(covers(exclusion, (exclusion.jobs or ("train",))[0], path) for _, _, path, *_ in changed_fields()), "no such field"
+
+
+def test_whether_an_older_layout_lacks_values_counts_for_ingest():
+    """Rows whose value a bridge does not translate are kept if it says what to put there, and quarantined if not."""
+    base = next(conf for conf in bases() if conf["data"].get("versions"))
+    path = ("data", "versions", 0, "columns_from", "x", "missing")
+    mean, most, none = (ids(parse_conf(put(base, path, value)))["ingest"] for value in ("mean", "null", None))
+    assert mean == most != none
 
 
 def test_missing_and_unknown_pins_are_refused():

@@ -102,7 +102,12 @@ EXCLUSIONS = (
     Exclusion(
         "data.versions.*.weight", "weights are for training only", ("ingest", "images", "view", "bridge", "features", "score")
     ),
-    Exclusion("data.versions.*.columns_from.*.missing", "imputed when rows are read; whether it is set counts", ("ingest",)),
+    Exclusion(
+        "data.versions.*.columns_from.*.missing",
+        "imputed when rows are learnt from; whether it is set counts",
+        ("ingest",),
+        whether=True,
+    ),
     Exclusion(
         "data.versions.*.columns_from", "the imputed values are pinned", ("images", "view", "features", "examples", *_TRAINING)
     ),
