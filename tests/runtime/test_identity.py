@@ -45,9 +45,10 @@ def test_an_exclusion_names_a_field_and_has_a_reason(exclusion):
 def test_whether_an_older_layout_lacks_values_counts_for_ingest():
     """Rows whose value a bridge does not translate are kept if it says what to put there, and quarantined if not."""
     base = next(conf for conf in bases() if conf["data"].get("versions"))
-    path = ("data", "versions", 0, "columns_from", "x", "missing")
-    mean, most, none = (ids(parse_conf(put(base, path, value)))["ingest"] for value in ("mean", "null", None))
-    assert mean == most != none
+    rules = [{"mapped": "e", "values": {"a": 1}, **missing} for missing in ({"missing": "mean"}, {"missing": "null"}, {})]
+    confs = (put(base, ("data", "versions", 0, "columns_from", "x"), rule) for rule in rules)
+    mean, null, none = (ids(parse_conf(conf))["ingest"] for conf in confs)
+    assert mean == null != none
 
 
 def test_missing_and_unknown_pins_are_refused():
