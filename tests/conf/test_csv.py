@@ -1,6 +1,7 @@
 """The dialect of CSV files: options reach the readers, and those that contradict each other are refused."""
 
 import pytest
+from pydantic import ValidationError
 
 from keyfold.conf.csv import CsvOptions, canonical_encoding
 
@@ -23,6 +24,21 @@ def test_each_option_reaches_the_readers_or_the_casts(option):
 def test_the_conf_decides_before_the_name_of_the_file():
     assert CsvOptions().form("\t").delimiter == "\t"
     assert CsvOptions(delimiter=";").form("\t").delimiter == ";"
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    ({"delimiter": '"'}, "delimiter, quote and escape must differ"),
+    ({"escape": '"'}, "delimiter, quote and escape must differ"),
+    ({"quote": "", "escape": "\\"}, "escape needs a `quote`"),
+    ({"delimiter": "\\;", "escape": "\\"}, "escape needs a `quote`, and must differ from the delimiter"),
+    ({"decimal": ",", "thousands": ","}, "decimal and thousands must differ"),
+    ({"delimiter": "§"}, "must consist of ASCII characters"),
+    ({"delimiter": "\n"}, "must consist of ASCII characters other than line breaks"),
+    ({"encoding": "utf-9"}, "must be an encoding that Python knows"),
+])  # fmt: skip
+def test_what_contradicts_itself_is_refused(options, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        CsvOptions.model_validate(options)
 
 
 @pytest.mark.parametrize(
