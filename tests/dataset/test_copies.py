@@ -1,7 +1,5 @@
 """Copies of rows are told apart from rows that are equal by chance."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -11,38 +9,32 @@ from hypothesis import strategies as st
 
 from keyfold.conf.split import Split
 from keyfold.core.names import FOLD, LABEL
-from keyfold.dataset.copies import SHARE, CopyCounts, copy_share, count_copies, hash_parts, sql_row_hash
+from keyfold.core.row_hash import arrow_row_hash
+from keyfold.dataset.copies import SHARE, CopyCounts, copy_share, count_copies, hash_parts
 from keyfold.split.folds import Folds
 
 RNG = np.random.default_rng(0)
 FOLDS = Folds(Split(), ["id"], "copies")
 
 
-def frame_of(spark, table, copied=0.0):
+def frame_of(engine, table, copied=0.0):
     """Rows with a key each, their folds and a label by chance where there is none; a share of them stands again under other keys."""
     table = pd.DataFrame(table)
     table[LABEL] = table.pop("y") if "y" in table else RNG.random(len(table)) < 0.3
     table = pd.concat([table, table.sample(frac=copied, random_state=1)], ignore_index=True)
     table["id"] = np.arange(len(table))
     table[FOLD] = FOLDS.numpy(pa.table({"id": table.id}))
-    return spark.createDataFrame(pa.Table.from_pandas(table, preserve_index=False)), table
+    return engine.frame(pa.Table.from_pandas(table, preserve_index=False)), table
 
 
-def share_of(spark, table, inputs, copied=0.0):
-    frame, rows = frame_of(spark, table, copied)
+def share_of(engine, table, inputs, copied=0.0):
+    frame, rows = frame_of(engine, table, copied)
     return copy_share(count_copies(frame, int((rows[FOLD] == "train").sum()), FOLDS, inputs))
 
 
-def test_a_row_is_hashed_with_its_order_and_its_gaps(spark):
-    values = [None, 0, 1, 42]
-    cells = list(itertools.product(values, repeat=3))
-    frame = spark.createDataFrame(cells, "a bigint, b bigint, c bigint")
-    assert frame.selectExpr(f"{sql_row_hash('abc')} AS h").distinct().count() == len(cells)
-
-
-def test_what_rows_have_in_common_is_counted(spark):
+def test_what_rows_have_in_common_is_counted(engine):
     table = {"a": RNG.integers(0, 6, 400), "b": RNG.choice(["x", "y", None], 400), "c": RNG.integers(0, 4, 400) / 2}
-    frame, rows = frame_of(spark, table)
+    frame, rows = frame_of(engine, table)
     found = count_copies(frame, 300, FOLDS, ["a", "b", "c"])
     train, outside = rows[rows[FOLD] == "train"], rows[rows[FOLD] != "train"]
 
@@ -58,12 +50,14 @@ def test_what_rows_have_in_common_is_counted(spark):
     assert [sorted(n) for n in found.near] == [counted(*some, LABEL) for some in ("bc", "ac", "ab")]
 
 
-def test_parts_are_at_least_two_and_few(spark):
-    frame = spark.createDataFrame([("abcde", "f", bytearray(b"gh"))], "a string, b string, c binary")
-    one = frame.selectExpr(*hash_parts(frame, ["a"]), *(sql_row_hash([e]) for e in ("'ab'", "'cde'")))
-    assert one.first()[:2] == one.first()[2:]
-    assert len(hash_parts(frame, ["c"])) == len(hash_parts(frame, ["a", "b"])) == 2
-    assert len(hash_parts(frame, ["a"] * 100)) == 12
+def test_parts_are_at_least_two_and_few(engine):
+    frame = engine.frame(pa.table({"a": ["abcde", None], "b": ["f", None], "c": pa.array([b"gh", None])}))
+    halves = [arrow_row_hash([pa.array([half, None])]) for half in ("ab", "cde")]
+    assert [*zip(*halves, strict=True)] == [
+        tuple(row.values()) for row in frame.compute(hash_parts(frame.types, ["a"]), []).rows()
+    ]
+    assert len(hash_parts(frame.types, ["c"]).types) == len(hash_parts(frame.types, ["a", "b"]).types) == 2
+    assert len(hash_parts(frame.types, ["a"] * 100).types) == 12
 
 
 N = 3000
@@ -89,8 +83,8 @@ EVENTS = {"ad": (ad := RNG.integers(0, 800, N)), "group": ad % 40, "y": RNG.rand
     ],
     ids=["coarse", "rule", "category", "fine", "number", "events", "answers", "rounded", "flags"],
 )
-def test_rows_that_are_alike_by_chance_are_no_copies(spark, table, inputs):
-    share, error = share_of(spark, table, inputs)
+def test_rows_that_are_alike_by_chance_are_no_copies(embedded, table, inputs):
+    share, error = share_of(embedded, table, inputs)
     assert share - 2 * error < SHARE
 
 
@@ -105,17 +99,17 @@ def test_rows_that_are_alike_by_chance_are_no_copies(spark, table, inputs):
     ],
     ids=["fine", "number", "text", "categories"],
 )
-def test_copies_under_other_keys_are_found(spark, table, inputs, copied):
-    share, error = share_of(spark, table, inputs, copied)
+def test_copies_under_other_keys_are_found(embedded, table, inputs, copied):
+    share, error = share_of(embedded, table, inputs, copied)
     assert share - 2 * error > SHARE
     assert share == pytest.approx({0.2: 0.27, 1.0: 0.8}[copied], abs=0.06), "what has its copy in train"
 
 
-def test_rows_drawn_again_to_balance_classes_are_found(spark):
+def test_rows_drawn_again_to_balance_classes_are_found(embedded):
     y = RNG.random(N) < 0.1
     table = pd.DataFrame(FINE | {"y": y})
     more = table[table.y].sample(n=2 * N // 3, replace=True, random_state=0)
-    share, error = share_of(spark, pd.concat([table, more]), ["u", "v", "w"])
+    share, error = share_of(embedded, pd.concat([table, more]), ["u", "v", "w"])
     assert share - 2 * error > SHARE
 
 

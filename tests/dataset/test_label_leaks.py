@@ -27,14 +27,13 @@ AMOUNT = np.exp(RNG.normal(size=N))
 FOLDS = Folds(Split(), ["id"], "leaks")
 
 
-def found_of(spark, y, classes=True, n=N, words=(), **columns):
+def found_of(engine, y, classes=True, n=N, words=(), **columns):
     table = pa.Table.from_pandas(pd.DataFrame({"id": np.arange(N), LABEL: y} | columns), preserve_index=False)
-    rows = spark.createDataFrame(table)
-    texts = {name: Text(input_col=name, num_buckets=9).sql_words(rows) for name in words}
-    return {t.column: t for t in find_leaks(rows, n, FOLDS, list(columns), classes=classes, texts=texts)}
+    texts = [Text(input_col=name, num_buckets=9) for name in words]
+    return {t.column: t for t in find_leaks(engine.frame(table), n, FOLDS, list(columns), classes=classes, texts=texts)}
 
 
-def test_columns_that_tell_a_class(spark):
+def test_columns_that_tell_a_class(engine):
     score = np.where(Y, RNG.normal(1.5, 1, N), RNG.normal(0, 1, N))
     leaky = {
         "there": np.where(Y, RNG.choice(["A", "B"], N), None),
@@ -50,32 +49,32 @@ def test_columns_that_tell_a_class(spark):
         "score": score, "noise": RNG.normal(size=N), "id_like": [f"v{i}" for i in range(N)], "same": ["x"] * N, "nothing": [None] * N,
         "often_there": np.where(RNG.random(N) < np.where(Y, 0.9, 0.2), 1.0, None),
     }  # fmt: skip
-    found = found_of(spark, Y, **leaky, **honest)
+    found = found_of(engine, Y, **leaky, **honest)
     assert {name for name, t in found.items() if t.most > SUSPECT_SCORE} == leaky.keys()
     assert {name for name, t in found.items() if t.missing > SUSPECT_SCORE} == {"there", "missing", "since"}
     assert found["id_like"].most == pytest.approx(0.5, abs=0.06), "no row answers for itself"
     assert list(found)[-1] in honest and next(iter(found)) in leaky, "the most telling first"
     assert 0.75 < found["score"].alone < 0.9
-    assert found_of(spark, np.arange(N) < 5, few=np.arange(N) < 5) == {}, "too few of a class to say"
+    assert found_of(engine, np.arange(N) < 5, few=np.arange(N) < 5) == {}, "too few of a class to say"
 
 
-def test_columns_that_tell_a_number(spark):
+def test_columns_that_tell_a_number(engine):
     leaky = {"cents": AMOUNT * 100, "negative": 7 - AMOUNT, "rounded": AMOUNT.round(1), "order": np.log(AMOUNT)}
     honest = {"half": AMOUNT + RNG.normal(size=N) * AMOUNT.std(), "group": RNG.choice(list("abc"), N)}
     for unit in (1.0, 1e200):
-        found = found_of(spark, AMOUNT * unit, classes=False, **leaky, **honest)
+        found = found_of(engine, AMOUNT * unit, classes=False, **leaky, **honest)
         assert {name for name, t in found.items() if t.most > SUSPECT_SCORE} == leaky.keys()
 
 
-def test_of_a_heavy_tail_the_order_is_enough(spark):
+def test_of_a_heavy_tail_the_order_is_enough(engine):
     tail = np.exp(4 * RNG.normal(size=N))
     found = found_of(
-        spark, tail, classes=False, log=np.log(tail), noise=RNG.normal(size=N), near=np.log(tail) + 3 * RNG.normal(size=N)
+        engine, tail, classes=False, log=np.log(tail), noise=RNG.normal(size=N), near=np.log(tail) + 3 * RNG.normal(size=N)
     )
     assert {name for name, t in found.items() if t.most > SUSPECT_SCORE} == {"log"}
 
 
-def test_a_word_that_tells_the_label_in_texts_that_all_differ(spark):
+def test_a_word_that_tells_the_label_in_texts_that_all_differ(engine):
     said = [f"{' '.join(RNG.choice(['bill', 'phone', 'slow', 'late'], 4))} {i}" for i in range(N)]
     columns = {
         "told": [f"Call {text}, {'cancelled' if y else 'stays'}" for text, y in zip(said, Y, strict=True)],
@@ -83,19 +82,31 @@ def test_a_word_that_tells_the_label_in_texts_that_all_differ(spark):
         "honest": [text + " angry" * int(y and i % 2) for i, (text, y) in enumerate(zip(said, Y, strict=True))],
         "none": ["", *[None] * (N - 1)],
     }  # fmt: skip
-    found = found_of(spark, Y, words=list(columns), **columns)
+    found = found_of(engine, Y, words=list(columns), **columns)
     assert found["told"].word > 0.99 and found["told"].alone < 0.6
     assert found["only"].word > 0.9
     assert found["honest"].most < 0.8 and found["none"].most < 0.6
-    number = found_of(spark, Y * 2.0, classes=False, words=["told", "honest"], **columns)
+    number = found_of(engine, Y * 2.0, classes=False, words=["told", "honest"], **columns)
     assert number["told"].word > 0.99 and number["honest"].most < 0.8
 
 
-def test_a_sample_is_enough(spark):
-    found = found_of(spark, Y, n=40 * N, good=Y, bad=RNG.random(N))
+def test_a_sample_is_enough(engine):
+    found = found_of(engine, Y, n=40 * N, good=Y, bad=RNG.random(N))
     assert found["good"].alone > 0.99 > SUSPECT_SCORE > found["bad"].alone, (
         "of 40 times the rows, by which the sample is measured"
     )
+
+
+def test_engines_measure_the_same_bits(spark_engine, embedded):
+    columns = {
+        "x": np.where(Y, None, AMOUNT), "day": pd.Series(pd.date_range("2020-01-01", periods=N)).dt.date, "flag": Y,
+        "text": [f"Call {'No' * int(y)} {i % 9}" if i % 5 else None for i, y in enumerate(Y)],
+    }  # fmt: skip
+    some, others = (
+        found_of(engine, AMOUNT, classes=False, n=40 * N, words=["text"], **columns) for engine in (spark_engine, embedded)
+    )
+    assert some == others
+    assert len(some) == 4
 
 
 # --- in the job ---

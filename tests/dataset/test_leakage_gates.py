@@ -1,14 +1,16 @@
 """Each gate can fail: a fault is put into the folds, and the job ends with exit code 4 and the first offending keys."""
 
+import datetime as dt
 import json
 import random
+from collections import Counter, defaultdict
 from functools import cache
 
 import pytest
 from pyspark.sql import functions as F
 
 from keyfold.conf.use_case import parse_conf
-from keyfold.core.names import PERIOD
+from keyfold.core.names import FOLD, FOLDS, LABEL, PERIOD
 from keyfold.dataset import leakage_gates
 from keyfold.dataset.labelled_rows import labelled_rows
 from keyfold.engine.spark_frame import SparkFrame
@@ -111,6 +113,33 @@ def test_an_honest_split_passes(honest, split):
     found = honest(split)
     assert found
     assert all(gate.holds for gate in found)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_units_are_counted_by_their_folds_and_class(engine, classes):
+    folds = Folds(
+        parse_conf({"name": "t", "data": {"key": ["id"]}, "split": {"by": "person", "time": TIME}}).split, ["id"], "t", "at"
+    )
+    rows = [
+        (i, (i % 7) or None, ("train", "validation", "test")[i % 5 % 3], i % 3 == 0, dt.date(2026, 1, 1 + i % 28), i % 4)
+        for i in range(90)
+    ]
+    names = f"id bigint, person bigint, {FOLD} string, {LABEL} boolean, at date, x int"
+    cells = leakage_gates._cells(engine.rows(rows, names), folds, ["x"], classes=classes)
+    wanted = Counter()
+    for unit, of in enumerate((lambda row: ("own", row[0]) if row[1] is None else row[1], lambda row: row[5])):
+        units = defaultdict(list)
+        for row in rows:
+            units[of(row)].append(row)
+        for some in units.values():
+            mask = sum(1 << FOLDS.index(fold) for fold in {row[2] for row in some})
+            wanted[unit, mask, any(row[3] for row in some) if classes else None] += 1
+    assert {cell[:3]: cell.units for cell in cells} == wanted
+    assert sum(sum(cell.rows) for cell in cells) == 2 * len(rows)
+    day = [dt.datetime.combine(row[4], dt.time(), dt.UTC).timestamp() * 1e6 for row in rows if row[2] == "test"]
+    assert min(cell.first[2] for cell in cells if cell.rows[2]) == min(day)
+    assert max(cell.last[2] for cell in cells if cell.rows[2]) == max(day)
+    assert max(cell.most for cell in cells if cell.unit == 1) == 23
 
 
 def test_every_gate_has_a_fault(honest):

@@ -93,6 +93,16 @@ def test_kernels_compute_rows_which_can_be_read_again_and_used_twice(frame_of):
     assert [row["next"] for row in added.sort([ODD]).rows()] == [None, 2, 3, 5, 2**53 + 2]
 
 
+def test_columns_are_stacked(frame_of):
+    rows = frame_of(ROWS).with_columns({"m": col(ODD) + 1}).stack("of", {"n": [ODD, "m"], "k": [KEY, KEY]}, [TEXT])
+    assert rows.types == {TEXT: "double", "of": "int", "n": "bigint", "k": "string"}
+    found = {(row["of"], row["n"], row["k"]) for row in rows.rows()}
+    assert found == {
+        (i, n and n + i, k) for i in (0, 1) for n, k in zip(ROWS[ODD].to_pylist(), ROWS[KEY].to_pylist(), strict=True)
+    }
+    assert rows.count() == 10
+
+
 def last_of_group(batches):
     """The number of rows and of groups, which are together and in order; needs all rows of a group in one task."""
     seen, last = set(), (None, -1)

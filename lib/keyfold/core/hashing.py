@@ -30,6 +30,7 @@ NULL_HASH = 42
 _SEED = 42
 _FIRST = np.uint64(_SEED)
 _LONG = 32  # bytes; from here on xxhash64 uses four lanes
+_WIDE, _LONG_DIGITS = 64, 18  # bits of an integer, and digits of a decimal that fits into it
 _P1, _P2, _P3, _P4, _P5 = (
     np.uint64(p) for p in (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
 )
@@ -54,7 +55,7 @@ def value_hash(canonical: pa.Array) -> Int64s:
 
 
 def chained_hash(columns: Sequence[pa.Array]) -> Int64s:
-    """Spark's `xxhash64` of several columns of text or int64: the hash of each is the seed of the next, NULL changes nothing."""
+    """Spark's `xxhash64` of several columns of text, bytes or int64: the hash of each is the seed of the next, NULL changes nothing."""
     seed: Any = np.full(len(columns[0]), _SEED, np.uint64)
     for column in columns:
         if pa.types.is_int64(column.type):
@@ -63,6 +64,39 @@ def chained_hash(columns: Sequence[pa.Array]) -> Int64s:
             hashes = _texts(column.cast(pa.large_binary()), seed)
         seed = np.where(_numpy(column.is_null()), seed, hashes.view(np.uint64))
     return seed.view(np.int64)  # type: ignore[no-any-return]
+
+
+def hashed_cells(array: pa.Array) -> pa.Array:
+    """What Spark's `xxhash64` reads of a column of numbers, text, bytes, times or booleans: int64, or bytes."""
+    t = pa.types
+    if t.is_floating(array.type):
+        return _float_cells(array)
+    if t.is_decimal(array.type):
+        return _decimal_cells(array)
+    if t.is_boolean(array.type) or t.is_date32(array.type) or (t.is_integer(array.type) and array.type.bit_width < _WIDE):
+        return array.cast(pa.int32()).view(pa.binary(4)).cast(pa.large_binary())
+    return array.cast(pa.int64()) if t.is_integer(array.type) or t.is_timestamp(array.type) else array
+
+
+def _float_cells(array: pa.Array) -> pa.Array:
+    """The bits of floats, of which -0.0 is 0.0, and each NaN the same."""
+    x = _numpy(array.fill_null(0)) + 0
+    x = np.where(np.isnan(x), x.dtype.type(np.nan), x)
+    missing = _numpy(array.is_null())
+    if array.type == pa.float64():
+        return pa.array(x.view(np.int64), mask=missing)
+    return pa.array(x.view(np.int32), mask=missing).view(pa.binary(4)).cast(pa.large_binary())
+
+
+def _decimal_cells(array: pa.Array) -> pa.Array:
+    """The digits as an integer, of more than 18 as its bytes."""
+    digits, missing = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2), _numpy(array.is_null())
+    digits = digits[array.offset : array.offset + len(array)]
+    if array.type.precision <= _LONG_DIGITS:
+        return pa.array(digits[:, 0], mask=missing)
+    whole = [low % 2**64 + high * 2**64 for low, high in digits.tolist()]
+    texts = [n.to_bytes(max(n, ~n).bit_length() // 8 + 1, "big", signed=True) for n in whole]
+    return pa.array(texts, pa.large_binary(), mask=missing)
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,6 @@
-"""The hash of a row's key, in Spark and in Arrow. It decides folds, samples and the order of training rows."""
+"""Hashes of rows, in Spark and in Arrow: of the key, which decides folds, samples and the order of training rows; of all values."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -76,3 +76,13 @@ def arrow_key_hash(rows: pa.Table | pa.RecordBatch, columns: Sequence[str], salt
         array = array.cast(ARROW[family]) if family != "decimal" else array
         values.append(ArrowValue(without_copy(column, array) if family == "string" else array, family).hash)
     return hashing.feature_hash(salt, values)
+
+
+def sql_row_hash(expressions: Iterable[str]) -> str:
+    """bigint: hash of values in their order; NULL counts as a value (`xxhash64` alone would skip it)."""
+    return f"xxhash64({', '.join(f'({e}) IS NULL, {e}' for e in expressions)})"
+
+
+def arrow_row_hash(arrays: Iterable[pa.Array]) -> Int64s:
+    """int64: the hash of values in their order, equal to `sql_row_hash`."""
+    return hashing.chained_hash([hashing.hashed_cells(cells) for array in arrays for cells in (array.is_null(), array)])

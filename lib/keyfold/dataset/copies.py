@@ -11,29 +11,30 @@ Copies show by two signs, of which the weaker counts:
 Columns are compared as at most 12 parts; a single column is cut into the first and the second half of its text.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold.core import sql
+from keyfold.core import hashing, sql
+from keyfold.core.arrays import Doubles, Int64s
 from keyfold.core.names import FOLD, LABEL
-from keyfold.core.row_hash import key_hash
-from keyfold.engine import functions as F
+from keyfold.core.row_hash import arrow_row_hash, single_chunk, sql_row_hash
+from keyfold.core.texts import value_texts
+from keyfold.engine.columns import col, lit
+from keyfold.engine.frame import Batches, Computed, Frame
+from keyfold.engine.hashes import key_hash
 from keyfold.split.folds import Folds
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 SHARE = 0.1  # of the rows outside train, at most so many may be copies
 COPY_SAMPLE = 4_000  # rows outside train
 COPY_PARTS = 12
-# Numbers of what rows may agree in: all features, these and the label, the label; from _PARTS on see `_hashes`.
+_ORDER = "keyfold_order"
+# Numbers of what rows may agree in: all features, these and the label, the label; from _PARTS on see `_agreeing`.
 _FEATURES, _LABELLED, _LABEL, _PARTS = 0, 1, 2, 3
-_Ints = npt.NDArray[np.int64]
-_Doubles = npt.NDArray[np.float64]
 
 
 class CopyCounts(NamedTuple):
@@ -43,68 +44,87 @@ class CopyCounts(NamedTuple):
     part, it alone; near: for each part, all others and the label; train: rows of train.
     """
 
-    features: _Ints
-    labelled: _Ints
-    label: _Ints
-    rest: Sequence[_Ints]
-    part: Sequence[_Ints]
-    near: Sequence[_Ints]
+    features: Int64s
+    labelled: Int64s
+    label: Int64s
+    rest: Sequence[Int64s]
+    part: Sequence[Int64s]
+    near: Sequence[Int64s]
     train: int
 
 
-def sql_row_hash(expressions: Iterable[str]) -> str:
-    """bigint: hash of values in their order; NULL counts as a value (`xxhash64` alone would skip it)."""
-    return f"xxhash64({', '.join(f'({e}) IS NULL, {e}' for e in expressions)})"
-
-
-def hash_parts(rows: "DataFrame", inputs: Sequence[str]) -> list[str]:
-    """SQL expressions of the hashes of the parts; at least two."""
+def hash_parts(types: Mapping[str, str], inputs: Sequence[str]) -> Computed:
+    """Columns `keyfold_part_0`, `keyfold_part_1`, … with the hashes of the parts; at least two. `types`: of columns, by name."""
     columns = [sql.column_reference(c) for c in inputs]
     if len(columns) == 1:
-        binary = rows.schema[inputs[0]].dataType.simpleString() == "binary"
-        text = columns[0] if binary else f"CAST({columns[0]} AS STRING)"
+        text = columns[0] if types[inputs[0]] == "binary" else f"CAST({columns[0]} AS STRING)"
         half = f"CAST(length({text}) DIV 2 AS INT)"
-        return [sql_row_hash([f"substring({text}, 1, {half})"]), sql_row_hash([f"substring({text}, {half} + 1)"])]
-    return [sql_row_hash(columns[i::COPY_PARTS]) for i in range(min(COPY_PARTS, len(columns)))]
+        halves = [sql_row_hash([f"substring({text}, 1, {half})"]), sql_row_hash([f"substring({text}, {half} + 1)"])]
+        return Computed(_parts(2), partial(_hash_halves, inputs[0]), halves)
+    n = min(COPY_PARTS, len(columns))
+    return Computed(_parts(n), partial(_hash_parts, inputs), [sql_row_hash(columns[i::COPY_PARTS]) for i in range(n)])
 
 
-def count_copies(rows: "DataFrame", train: int, folds: Folds, inputs: Sequence[str]) -> CopyCounts:
+def _parts(n: int) -> dict[str, pa.DataType]:
+    return {f"keyfold_part_{i}": pa.int64() for i in range(n)}
+
+
+def _hash_parts(inputs: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
+    parts = (inputs[i::COPY_PARTS] for i in range(min(COPY_PARTS, len(inputs))))
+    return [pa.array(arrow_row_hash([batch[name] for name in names])) for names in parts]
+
+
+def _hash_halves(name: str, batch: pa.RecordBatch) -> list[pa.Array]:
+    texts = batch[name] if pa.types.is_binary(batch[name].type) else value_texts(batch[name])
+    values = texts.to_pylist()
+    halves = [v and v[: len(v) // 2] for v in values], [v and v[len(v) // 2 :] for v in values]
+    return [pa.array(arrow_row_hash([pa.array(half, texts.type)])) for half in halves]
+
+
+def count_copies(rows: Frame, train: int, folds: Folds, inputs: Sequence[str]) -> CopyCounts:
     """Counts the rows of train that agree with a sample of the rows outside, by the hash of the key; two passes over `rows`.
 
     train: rows of train; inputs: columns of the features.
     """
-    parts = {f"p{i}": sql.column(e) for i, e in enumerate(hash_parts(rows, inputs))}
-    order = key_hash(rows, folds.key, "copies").alias("o")
-    frame = rows.select(sql.col(FOLD), sql.col(LABEL).alias("y"), order, *(c.alias(name) for name, c in parts.items()))
-    hashes = _hashes(list(parts))
-    hashed = frame.selectExpr(FOLD, "o", *(f"{e} AS h{kind}" for kind, e in hashes.items()))
-    outside = hashed.where(f"{FOLD} <> 'train'").sort("o").limit(COPY_SAMPLE).drop(FOLD, "o").toArrow()
-    sample = {kind: outside[f"h{kind}"].to_numpy() for kind in hashes}
-    counts = _count_in_train(hashed, sample)
-    rest, part, near = ([counts[_PARTS + len(parts) * group + i] for i in range(len(parts))] for group in (0, 1, 2))
+    parts = hash_parts(rows.types, inputs)
+    names, kept = [*parts.types], [FOLD, LABEL]
+    hashed = rows.compute(key_hash(_ORDER, rows.types, folds.key, "copies"), [*dict.fromkeys([*kept, *inputs])])
+    hashed = hashed.compute(parts, [*kept, _ORDER])
+    outside = hashed.where(col(FOLD) != lit("train")).sort([_ORDER, *names]).head(COPY_SAMPLE).to_arrow()
+    columns = _agreeing(names)
+    sample = _hashes(columns, outside)
+    counts = _count_in_train(hashed.where(col(FOLD) == lit("train")), columns, sample)
+    rest, part, near = ([counts[_PARTS + len(names) * group + i] for i in range(len(names))] for group in (0, 1, 2))
     return CopyCounts(counts[_FEATURES], counts[_LABELLED], counts[_LABEL], rest, part, near, train)
 
 
-def _hashes(parts: list[str]) -> dict[int, str]:
-    """By number the hash of the columns that rows may agree in: first the fixed ones, then for each part `rest`, `part` and `near`."""
-    columns = {_FEATURES: parts, _LABELLED: [*parts, "y"], _LABEL: ["y"]}
-    for i, part in enumerate(parts):
-        others = [name for name in parts if name != part]
-        columns |= {_PARTS + len(parts) * group + i: names for group, names in enumerate((others, [part], [*others, "y"]))}
-    return {kind: f"xxhash64({', '.join(columns[kind])})" for kind in sorted(columns)}
+def _agreeing(parts: Sequence[str]) -> list[list[str]]:
+    """By number the columns that rows may agree in: first the fixed ones, then for each part `rest`, `part` and `near`."""
+    rest = [[name for name in parts if name != part] for part in parts]
+    return [[*parts], [*parts, LABEL], [LABEL], *rest, *([part] for part in parts), *([*others, LABEL] for others in rest)]
 
 
-def _count_in_train(hashed: "DataFrame", sample: dict[int, _Ints]) -> dict[int, _Ints]:
-    structs = sql.array_expression(f"struct(CAST({kind} AS BIGINT) AS kind, h{kind} AS h)" for kind in sample)
-    each = hashed.where(f"{FOLD} = 'train'").selectExpr(f"inline({structs})")
-    distinct = {kind: np.unique(hashes) for kind, hashes in sample.items()}
-    cells = {"kind": np.repeat(list(distinct), [len(h) for h in distinct.values()]), "h": np.concatenate([*distinct.values()])}
-    wanted = F.broadcast(hashed.sparkSession.createDataFrame(pa.table(cells)))
-    found = each.join(wanted, ["kind", "h"]).groupBy("kind", "h").agg(F.count("*").alias("n")).toArrow()
-    return {kind: _look_up(found.filter(pa.compute.equal(found["kind"], kind)), hashes) for kind, hashes in sample.items()}
+def _hashes(columns: Sequence[Sequence[str]], rows: pa.Table | pa.RecordBatch) -> list[Int64s]:
+    cells = {name: hashing.hashed_cells(single_chunk(rows[name])) for names in columns for name in names}
+    return [hashing.chained_hash([cells[name] for name in names]) for names in columns]
 
 
-def _look_up(counts: pa.Table, hashes: _Ints) -> _Ints:
+def _count_in_train(train: Frame, columns: Sequence[Sequence[str]], sample: Sequence[Int64s]) -> list[Int64s]:
+    """For each kind of agreement and each row of the sample the number of rows of train that agree with it."""
+    kernel = partial(_count_agreeing, columns, [np.unique(hashes) for hashes in sample])
+    types = {"kind": pa.int32(), "h": pa.int64(), "n": pa.int64()}
+    found = train.map_batches(kernel, types).group(["kind", "h"], n=col("n").sum()).to_arrow()
+    return [_look_up(found.filter(pa.compute.equal(found["kind"], kind)), hashes) for kind, hashes in enumerate(sample)]
+
+
+def _count_agreeing(columns: Sequence[Sequence[str]], wanted: Sequence[Int64s], batches: Batches) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for kind, hashes in enumerate(_hashes(columns, batch)):
+            found, n = np.unique(hashes[np.isin(hashes, wanted[kind])], return_counts=True)
+            yield pa.record_batch({"kind": pa.repeat(pa.scalar(kind, pa.int32()), len(found)), "h": found, "n": n})
+
+
+def _look_up(counts: pa.Table, hashes: Int64s) -> Int64s:
     """The count of each hash, 0 if it has none."""
     if not counts.num_rows:
         return np.zeros(len(hashes), np.int64)
@@ -129,7 +149,7 @@ def copy_share(counts: CopyCounts) -> tuple[float, float]:
     return max(0.0, share), error
 
 
-def _chance_of_equal(others: _Ints, part: _Ints, train: int) -> _Doubles:
+def _chance_of_equal(others: Int64s, part: Int64s, train: int) -> Doubles:
     """For each row the probability of an equal one if the values of a part were dealt out anew.
 
     others: rows of train that agree in all but the part; part: rows that agree in the part.
@@ -139,7 +159,7 @@ def _chance_of_equal(others: _Ints, part: _Ints, train: int) -> _Doubles:
     return 1 - (1 - whole) ** part
 
 
-def _label_agreement(counts: CopyCounts, equal: npt.NDArray[np.bool_]) -> _Doubles:
+def _label_agreement(counts: CopyCounts, equal: npt.NDArray[np.bool_]) -> Doubles:
     """For each row how much more often equal rows have its label than rows do by chance, or nearly equal rows."""
     k, chance = np.maximum(counts.features, 1), counts.label / counts.train
     near = np.sum([rest - counts.features for rest in counts.rest], axis=0)
@@ -147,5 +167,5 @@ def _label_agreement(counts: CopyCounts, equal: npt.NDArray[np.bool_]) -> _Doubl
     likely = np.maximum(chance, (agree + chance) / (near + 1))
     weight = equal / k**0.5
     by_chance = (weight * (1 - likely)).sum() / weight.sum()
-    more: _Doubles = weight * (counts.labelled / k - likely) / by_chance if by_chance > 0 else np.zeros(len(k))
+    more: Doubles = weight * (counts.labelled / k - likely) / by_chance if by_chance > 0 else np.zeros(len(k))
     return more

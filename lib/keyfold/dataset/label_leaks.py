@@ -4,7 +4,8 @@ One half of the split's units fits a model of the column, and the other half mea
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +13,18 @@ import pyarrow as pa
 
 from keyfold.core import hashing, sql
 from keyfold.core.names import LABEL, UNIT
-from keyfold.core.row_hash import sample_place
-from keyfold.core.types import DAYS, NUMBERS, SqlValue, family_of
-from keyfold.engine.spark_frame import SparkFrame
+from keyfold.core.types import DAYS, NUMBERS, ArrowValue, SqlValue, arrow_family, family_of
+from keyfold.engine.columns import col, lit
+from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.hashes import key_hash, sample_place
 from keyfold.evaluation import label_leakage
 from keyfold.evaluation.label_leakage import ColumnValues, LabelValues
+from keyfold.features.kinds.text import Text
 from keyfold.split.folds import Folds
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 ROWS, CELLS = 50_000, 4_000_000  # at most in the sample
 _WORDS, _LENGTH = 1 << 16, 100  # words are hashed to so many numbers; a text counts as so many cells
+_ORDER, _PLACE = "keyfold_order", "keyfold_place"
 
 
 class Leak(NamedTuple):
@@ -41,34 +42,79 @@ class Leak(NamedTuple):
 
 
 def find_leaks(
-    rows: "DataFrame", n: int, folds: Folds, columns: Sequence[str], *, classes: bool, texts: Mapping[str, str] | None = None
-) -> list[Leak]:
+    rows: Frame, n: int, folds: Folds, columns: Sequence[str], *, classes: bool, texts: Sequence[Text] = ()
+) -> list[Leak]:  # fmt: skip
     """The leak of each column, greatest first; empty if there are too few rows to measure. One pass over the `n` rows.
 
-    classes: whether the label is a class; texts: SQL expressions of the words of text columns.
+    classes: whether the label is a class; texts: kinds whose columns are texts, by words.
     """
     if not columns:
         return []
-    texts = {name: words for name, words in (texts or {}).items() if name in columns}
-    size = min(ROWS, CELLS // (len(columns) + _LENGTH * len(texts)))
-    sample = rows if n <= size else rows.where(sample_place(rows, folds.key, "leaks") < round(size / n * hashing.PARTS))
-    half = sql.column(f"{hashing.sql_reduce(UNIT, 2)} = 0").alias("half")
-    values = [_value(rows, column).alias(f"c{i}") for i, column in enumerate(columns)]
-    values += [
-        sql.column(f"array_distinct(transform({words}, g -> pmod(xxhash64(g), {_WORDS})))").alias(f"w{i}")
-        for i, words in enumerate(texts.values())
-    ]
-    label = sql.col(LABEL).cast("double").alias("y")
-    table = folds.add_unit(SparkFrame(sample), UNIT).data.select(label, half, *values).toArrow()
+    words = {f"w{columns.index(kind.input_col)}": kind for kind in texts if kind.input_col in columns}
+    size = min(ROWS, CELLS // (len(columns) + _LENGTH * len(words)))
+    rows = rows.select(dict.fromkeys([*folds.by, *folds.key, LABEL, *columns]))
+    if n > size:
+        rows = rows.compute(sample_place(_PLACE, rows.types, folds.key, "leaks"))
+        rows = rows.where(col(_PLACE) < lit(round(size / n * hashing.PARTS)))
+    rows = folds.add_unit(rows, UNIT).compute(key_hash(_ORDER, rows.types, folds.key, "leaks"))
+    table = rows.compute(_measured(rows.types, columns, words), []).to_arrow()
+    # Sums of doubles depend on the order of the rows.
+    table = table.sort_by([(name, "ascending") for name in table.column_names if name not in words])
     y, fitted = LabelValues(table["y"].to_numpy(), classes), table["half"].to_numpy()
     if not label_leakage.has_enough_rows(y) or fitted.all() or not fitted.any():
         return []
-    by_word = {name: _by_word(table[f"w{i}"], y, fitted) for i, name in enumerate(texts)}
+    by_word = {name: _by_word(table[name], y, fitted) for name in words}
     leaks = [
-        Leak(name, *label_leakage.measure_leakage(_values(table[f"c{i}"]), y, fitted), by_word.get(name, 0.0))
+        Leak(name, *label_leakage.measure_leakage(_values(table[f"c{i}"]), y, fitted), by_word.get(f"w{i}", 0.0))
         for i, name in enumerate(columns)
     ]
     return sorted(leaks, key=lambda leak: -leak.most)
+
+
+def _measured(types: Mapping[str, str], columns: Sequence[str], words: Mapping[str, Text]) -> Computed:
+    """The order of the rows, the label, the half of each unit, and by number the values and the words of columns."""
+    label, order = sql.column_reference(LABEL), sql.column_reference(_ORDER)
+    expressions = {_ORDER: order, "y": f"CAST({label} AS DOUBLE)", "half": f"{hashing.sql_reduce(UNIT, 2)} = 0"}
+    arrow = {_ORDER: pa.int64(), "y": pa.float64(), "half": pa.bool_()}
+    for i, column in enumerate(columns):
+        expressions[f"c{i}"] = _sql_value(types, column)
+        arrow[f"c{i}"] = pa.float64() if family_of(types[column]) in (*NUMBERS, *DAYS) else pa.int64()
+    for name, kind in words.items():
+        expressions[name] = f"array_distinct(transform({kind.sql_words()}, g -> pmod(xxhash64(g), {_WORDS})))"
+        arrow[name] = pa.list_(pa.int64())
+    return Computed(arrow, partial(_measure, columns, [*words.values()]), [*expressions.values()])
+
+
+def _measure(columns: Sequence[str], words: Sequence[Text], batch: pa.RecordBatch) -> list[pa.Array]:
+    half = pa.array(hashing.reduce(batch[UNIT].to_numpy(), 2) == 0)
+    values = (_arrow_value(batch[name]) for name in columns)
+    return [batch[_ORDER], batch[LABEL].cast(pa.float64()), half, *values, *(_word_numbers(kind, batch) for kind in words)]
+
+
+def _word_numbers(kind: Text, batch: pa.RecordBatch) -> pa.Array:
+    words = kind.words(batch[kind.input_col])
+    lists = pa.ListArray.from_arrays(words.offsets, pa.array(hashing.value_hash(words.values) % _WORDS))
+    return pa.array([[*dict.fromkeys(numbers)] for numbers in lists.to_pylist()], lists.type)
+
+
+def _sql_value(types: Mapping[str, str], name: str) -> str:
+    """The value as a double, or its hash if it is no number."""
+    family, column = family_of(types[name]), sql.column_reference(name)
+    if family in NUMBERS:
+        return SqlValue(column, family).number
+    if family in DAYS:
+        return f"CAST({hashing.sql_canonical(column, family)} AS DOUBLE)"
+    return f"IF({column} IS NULL, NULL, xxhash64({column}))"
+
+
+def _arrow_value(array: pa.Array) -> pa.Array:
+    family = arrow_family(array.type)
+    value = ArrowValue(array, family)
+    if family in NUMBERS:
+        return pa.array(value.number, mask=np.isnan(value.number))
+    if family in DAYS:
+        return pa.array(value.canonical.fill_null(0).to_numpy().astype(np.float64), mask=value.null)
+    return pa.array(hashing.chained_hash([hashing.hashed_cells(array)]), mask=value.null)
 
 
 def _by_word(words: pa.ChunkedArray, label: LabelValues, half: npt.NDArray[np.bool_]) -> float:
@@ -76,17 +122,6 @@ def _by_word(words: pa.ChunkedArray, label: LabelValues, half: npt.NDArray[np.bo
     return label_leakage.word_leakage(
         lists.flatten().to_numpy(), lists.offsets.to_numpy() - lists.offsets[0].as_py(), half, label
     )
-
-
-def _value(rows: "DataFrame", name: str) -> "Column":
-    """The value as a double, or its hash if it is no number."""
-    family = family_of(rows.schema[name].dataType.simpleString())
-    column = sql.column_reference(name)
-    if family in NUMBERS:
-        return sql.column(SqlValue(column, family).number)
-    if family in DAYS:
-        return sql.column(f"CAST({hashing.sql_canonical(column, family)} AS DOUBLE)")
-    return sql.column(f"IF({column} IS NULL, NULL, xxhash64({column}))")
 
 
 def _values(column: pa.ChunkedArray) -> ColumnValues:

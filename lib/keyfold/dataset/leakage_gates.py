@@ -1,14 +1,19 @@
 """Checks of the folds before training: no group in two folds, shares, boundaries in time, copies, columns that leak the label."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import narwhals as nw
 
 from keyfold.conf.split import utc_text
 from keyfold.conf.use_case import Conf
-from keyfold.core import sql
 from keyfold.core.names import BRIDGED, FOLD, FOLDS, LABEL, UNIT
-from keyfold.dataset.copies import SHARE, copy_share, count_copies, sql_row_hash
+from keyfold.dataset.copies import SHARE, copy_share, count_copies
 from keyfold.dataset.label_leaks import Leak, find_leaks
+from keyfold.engine.columns import col, count_rows, lit, when
+from keyfold.engine.frame import Frame
+from keyfold.engine.hashes import row_hash
 from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import ConfError, PromiseError, suggestion
 from keyfold.evaluation.intervals import format_number
@@ -19,8 +24,6 @@ from keyfold.features.kinds.windowed import Windowed
 from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row
-
     from keyfold.dataset.labelled_rows import LabelledRows
     from keyfold.runtime.run import Run
 
@@ -28,6 +31,7 @@ CHANCE = 1e-6  # probability that a sound split fails the checks of shares, all 
 LARGE = 0.1  # share of the rows above which a group is reported
 _SHOWN = 5  # offending keys
 _GROUP, _FEATURES = 0, 1
+_SAME, _TIME = "keyfold_same", "keyfold_time"  # the hash of a row's features, and its time
 
 
 class Gate(NamedTuple):
@@ -64,7 +68,7 @@ class FoldCell(NamedTuple):
 def check_gates(run: "Run", labelled: "LabelledRows") -> list[Gate]:
     """Checks the folds of labelled rows, mostly in one pass (PromiseError if a gate fails)."""
     folds, split, classes = labelled.folds, run.conf.split, labelled.label.classes
-    rows = labelled.rows.where(f"{sql.quote_identifier(FOLD)} IS NOT NULL")
+    rows = SparkFrame(labelled.rows).where(~col(FOLD).is_null())
     # With boundaries in time equal rows may well come again, as they will when the model is in use.
     compared = split.max_identical is not None or folds.hashed
     inputs = columns_of(feature.kind for feature in run.conf.features.values()) if compared else []
@@ -77,7 +81,7 @@ def check_gates(run: "Run", labelled: "LabelledRows") -> list[Gate]:
         gates.append(_check_groups(rows, folds, groups))
         if not split.time:
             # Bridged rows are in train alone, so they do not count for the shares.
-            own = _cells(rows.where(f"NOT {BRIDGED}"), folds, [], classes=classes) if labelled.imputations else groups
+            own = _cells(rows.where(~col(BRIDGED)), folds, [], classes=classes) if labelled.imputations else groups
             gates += _check_shares(folds, own, classes=classes)
     if split.time:
         gates += _check_times(rows, folds, groups)
@@ -91,55 +95,65 @@ def check_gates(run: "Run", labelled: "LabelledRows") -> list[Gate]:
     return gates
 
 
-def _cells(rows: "DataFrame", folds: Folds, inputs: Sequence[str], *, classes: bool) -> list[FoldCell]:
+def _cells(rows: Frame, folds: Folds, inputs: Sequence[str], *, classes: bool) -> list[FoldCell]:
     """Units by folds and class, in one scan of the rows and one shuffle of integers."""
-    units = [f"struct({_GROUP} AS unit, keyfold_unit AS h)"]
+    read = dict.fromkeys([FOLD, LABEL, *folds.by, *folds.key, *([folds.time] if folds.time else []), *inputs])
+    each = folds.add_unit(rows.select(read), UNIT)
     if inputs:
-        units.append(f"struct({_FEATURES} AS unit, {sql_row_hash(map(sql.column_reference, inputs))} AS h)")
-    at = folds.sql_time(SparkFrame(rows).types) if folds.split.time else "CAST(NULL AS BIGINT)"
-    names = sql.array_expression(map(sql.text_literal, FOLDS))
-    each = folds.add_unit(SparkFrame(rows), UNIT).data.selectExpr(
-        f"array_position({names}, {sql.quote_identifier(FOLD)}) - 1 AS fold",
-        f"{LABEL if classes else 'CAST(NULL AS BOOLEAN)'} AS positive", f"{at} AS at", f"inline({sql.array_expression(units)})",
-    )  # fmt: skip
-    numbers = range(len(FOLDS))
-    counts = [f"count_if(fold = {f}) AS n{f}" for f in numbers]
-    times = [f"{take}(CASE WHEN fold = {f} THEN at END) AS {take}{f}" for take in ("min", "max") for f in numbers]
-    mask = "bit_or(shiftleft(1L, CAST(fold AS INT))) AS mask"
-    by_unit = each.groupBy("unit", "h").agg(*map(sql.column, [mask, "max(positive) AS positive", *counts, *times]))
-    sums = [
-        "count(*) AS units", f"max({' + '.join(f'n{f}' for f in numbers)}) AS most", *(f"sum(n{f}) AS n{f}" for f in numbers),
-        *(f"{take}({take}{f}) AS {take}{f}" for take in ("min", "max") for f in numbers),
-    ]  # fmt: skip
-    return [_cell(row) for row in by_unit.groupBy("unit", "mask", "positive").agg(*map(sql.column, sums)).collect()]
+        each = each.compute(row_hash(_SAME, inputs))
+    each = folds.add_time(each, _TIME) if folds.split.time else each.with_columns({_TIME: lit(None).cast(nw.Int64)})
+    positive = col(LABEL) if classes else lit(None)
+    each = each.with_columns({LABEL: positive.cast(nw.Int64)})
+    each = each.stack("unit", {"h": [UNIT, _SAME] if inputs else [UNIT]}, [FOLD, LABEL, _TIME])
+    by_unit = each.group(["unit", "h"], positive=col(LABEL).max(), **_of_folds())
+    n = [col(f"n{f}") for f in range(len(FOLDS))]
+    mask, most = (sum(some[1:], some[0]) for some in ([(rows > 0).cast(nw.Int64) * (1 << f) for f, rows in enumerate(n)], n))
+    sums = {name: getattr(col(name), "sum" if name[0] == "n" else name[:3])() for name in _of_folds()}
+    cells = by_unit.with_columns({"mask": mask, "most": most}).group(
+        ["unit", "mask", "positive"], units=count_rows(), most=col("most").max(), **sums
+    )
+    return [_cell(row) for row in cells.rows()]
 
 
-def _cell(row: "Row") -> FoldCell:
+def _of_folds() -> dict[str, nw.Expr]:
+    """By fold the number of rows, and their first and last time."""
+    of = {f: col(FOLD) == lit(fold) for f, fold in enumerate(FOLDS)}
+    times = {f: when(is_of).then(col(_TIME)) for f, is_of in of.items()}
+    return {
+        **{f"n{f}": is_of.cast(nw.Int64).sum() for f, is_of in of.items()},
+        **{f"min{f}": at.min() for f, at in times.items()},
+        **{f"max{f}": at.max() for f, at in times.items()},
+    }
+
+
+def _cell(row: Mapping[str, Any]) -> FoldCell:
     by = {name: [row[f"{name}{f}"] for f in range(len(FOLDS))] for name in ("n", "min", "max")}
-    return FoldCell(row.unit, row.mask, row.positive, row.units, row.most, by["n"], by["min"], by["max"])
+    positive = None if row["positive"] is None else bool(row["positive"])
+    return FoldCell(row["unit"], row["mask"], positive, row["units"], row["most"], by["n"], by["min"], by["max"])
 
 
-def _check_groups(rows: "DataFrame", folds: Folds, cells: Sequence[FoldCell]) -> Gate:
+def _check_groups(rows: Frame, folds: Folds, cells: Sequence[FoldCell]) -> Gate:
     split = sum(cell.units for cell in cells if cell.mask.bit_count() > 1)
     name = f"rows of one {' and '.join(folds.by)} are in one fold"
     seen = f"{split:,} of {sum(cell.units for cell in cells):,} are in several"
     if not split:
         return Gate(name, True, seen)
-    with_unit = folds.add_unit(SparkFrame(rows), UNIT).data
-    several = with_unit.groupBy(UNIT).agg(sql.column(f"count(DISTINCT {sql.quote_identifier(FOLD)})").alias("keyfold_n"))
-    return Gate(name, False, seen, _first_keys(with_unit.join(several.where("keyfold_n > 1"), UNIT, "left_semi"), folds.by))
+    with_unit = folds.add_unit(rows, UNIT)
+    several = with_unit.group([UNIT], first=col(FOLD).min(), last=col(FOLD).max()).where(col("first") != col("last"))
+    return Gate(name, False, seen, _first_keys(with_unit.join(several.select([UNIT]), [UNIT], "semi"), folds.by))
 
 
-def _report_largest(run: "Run", rows: "DataFrame", folds: Folds, cells: Sequence[FoldCell]) -> None:
+def _report_largest(run: "Run", rows: Frame, folds: Folds, cells: Sequence[FoldCell]) -> None:
     """Logs a group that is so large that it may stand for an unknown value, and that changes the shares of the rows."""
     n, units = sum(sum(cell.rows) for cell in cells), sum(cell.units for cell in cells)
     largest = max((cell.most for cell in cells), default=0)
     if largest > n * LARGE and largest * units > n / LARGE:
-        by = list(map(sql.col, folds.by))
-        group = rows.groupBy(*by).count().sort(sql.col("count").desc(), *by).take(1)[0]
-        value = ", ".join(map(str, group[:-1]))
+        number = "keyfold_rows"
+        sizes = rows.group(folds.by, **{number: count_rows()}).sort([number, *folds.by], descending=[number])
+        group = sizes.head(1).rows()[0]
+        value = ", ".join(str(group[name]) for name in folds.by)
         run.say(
-            f"{group['count']:,} of {n:,} rows are of one group, {' and '.join(folds.by)} {value!r}, so the shares of rows differ "
+            f"{group[number]:,} of {n:,} rows are of one group, {' and '.join(folds.by)} {value!r}, so the shares of rows differ "
             "from those of groups; if this value means unknown, make it NULL"
         )
 
@@ -170,7 +184,7 @@ def _check_share(name: str, folds: Folds, cells: Sequence[FoldCell], chance: flo
     return Gate(name, not outside, "; ".join(outside or seen))
 
 
-def _check_times(rows: "DataFrame", folds: Folds, cells: Sequence[FoldCell]) -> list[Gate]:
+def _check_times(rows: Frame, folds: Folds, cells: Sequence[FoldCell]) -> list[Gate]:
     """Whether each fold is within its boundaries, so that no row of the future is in train and each gap is empty."""
     assert folds.split.time is not None
     return [
@@ -180,7 +194,7 @@ def _check_times(rows: "DataFrame", folds: Folds, cells: Sequence[FoldCell]) -> 
     ]
 
 
-def _check_time(rows: "DataFrame", folds: Folds, fold: str, times: Sequence[int]) -> Gate:
+def _check_time(rows: Frame, folds: Folds, fold: str, times: Sequence[int]) -> Gate:
     assert folds.split.time is not None
     start, end = folds.split.time.spans[fold]
     sides = [f"from {utc_text(start)}"] * (start is not None) + [f"before {utc_text(end)}"] * (end is not None)
@@ -193,13 +207,13 @@ def _check_time(rows: "DataFrame", folds: Folds, fold: str, times: Sequence[int]
     return Gate(name, False, seen, _first_keys(_outside(rows, folds, fold, start, end), folds.by))
 
 
-def _outside(rows: "DataFrame", folds: Folds, fold: str, start: int | None, end: int | None) -> "DataFrame":
-    at = folds.sql_time(SparkFrame(rows).types)
-    sides = [f"{at} < {start}L"] * (start is not None) + [f"{at} >= {end}L"] * (end is not None)
-    return rows.where(sql.column(f"{sql.quote_identifier(FOLD)} = {sql.text_literal(fold)} AND ({' OR '.join(sides)})"))
+def _outside(rows: Frame, folds: Folds, fold: str, start: int | None, end: int | None) -> Frame:
+    timed, at = folds.add_time(rows, _TIME).where(col(FOLD) == lit(fold)), col(_TIME)
+    early = lit(False) if start is None else at < lit(start)
+    return timed.where(early if end is None else early | (at >= lit(end)))
 
 
-def _check_identical(rows: "DataFrame", folds: Folds, train: int, inputs: Sequence[str], cells: Sequence[FoldCell]) -> Gate:
+def _check_identical(rows: Frame, folds: Folds, train: int, inputs: Sequence[str], cells: Sequence[FoldCell]) -> Gate:
     """Rows outside train that equal a row of train: all of them against `max_identical`; without it, copies against `SHARE`."""
     limit = folds.split.max_identical
     outside = sum(sum(cell.rows[1:]) for cell in cells)
@@ -220,13 +234,13 @@ def _check_identical(rows: "DataFrame", folds: Folds, train: int, inputs: Sequen
     return Gate(name, False, seen, _first_keys(_identical(rows, inputs), folds.by), advice)
 
 
-def _identical(rows: "DataFrame", inputs: Sequence[str]) -> "DataFrame":
-    hashed = rows.withColumn("keyfold_same", sql.column(sql_row_hash(map(sql.column_reference, inputs))))
-    train = hashed.where(f"{sql.quote_identifier(FOLD)} = 'train'").select("keyfold_same")
-    return hashed.where(f"{sql.quote_identifier(FOLD)} <> 'train'").join(train, "keyfold_same", "left_semi")
+def _identical(rows: Frame, inputs: Sequence[str]) -> Frame:
+    hashed = rows.compute(row_hash(_SAME, inputs))
+    train = hashed.where(col(FOLD) == lit("train")).select([_SAME])
+    return hashed.where(col(FOLD) != lit("train")).join(train, [_SAME], "semi")
 
 
-def _check_leaks(conf: Conf, rows: "DataFrame", labelled: "LabelledRows", table: str) -> Gate:
+def _check_leaks(conf: Conf, rows: Frame, labelled: "LabelledRows", table: str) -> Gate:
     """Whether a column leaks the label. Columns of split.allow and windows, which end before a row, are not measured."""
     allowed = conf.split.allow
     if other := [name for name in allowed if name not in rows.columns]:
@@ -235,7 +249,7 @@ def _check_leaks(conf: Conf, rows: "DataFrame", labelled: "LabelledRows", table:
     columns = columns_of(kind for kind in kinds if not isinstance(kind, Windowed) or kind.current)
     leaks = find_leaks(
         rows, sum(map(labelled.count_in, FOLDS)), labelled.folds, [c for c in columns if c not in allowed],
-        classes=labelled.label.classes, texts={kind.input_col: kind.sql_words(rows) for kind in kinds if isinstance(kind, Text)},
+        classes=labelled.label.classes, texts=[kind for kind in kinds if isinstance(kind, Text)],
     )  # fmt: skip
     return _leak_gate(leaks, "ROC AUC" if labelled.label.classes else "R²")
 
@@ -262,6 +276,10 @@ def _leak_text(leak: Leak, metric: str) -> str:
     return f"`{leak.column}` predicts the label {how}, with {metric} {format_number(leak.most)} on held-out rows"
 
 
-def _first_keys(rows: "DataFrame", columns: Sequence[str]) -> list[str]:
-    keys: list[Any] = rows.select(*map(sql.col, columns)).distinct().sort(*map(sql.col, columns)).take(_SHOWN)
-    return [" ".join(str(value) for value in key) for key in keys]
+def _first_keys(rows: Frame, columns: Sequence[str]) -> list[str]:
+    keys = rows.select(columns).distinct().sort(columns).head(_SHOWN).rows()
+    return [" ".join(str(_without_zone(value)) for value in key.values()) for key in keys]
+
+
+def _without_zone(value: object) -> object:
+    return value.replace(tzinfo=None) if isinstance(value, datetime) else value

@@ -118,6 +118,11 @@ class Frame(ABC):
     def _arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
         """Arrow types of some columns."""
 
+    def stack(self, number: str, columns: Mapping[str, Sequence[str]], keep: Sequence[str] = ()) -> Self:
+        """Several rows of each row: the i-th has i in `number` (int), under each name of `columns` the i-th one, and those of `keep`."""
+        stacked = dict(zip(columns, self._arrow_types([names[0] for names in columns.values()]).values(), strict=True))
+        return self.map_batches(_Stack(number, columns, keep), {**self._arrow_types(keep), number: pa.int32(), **stacked})
+
     @abstractmethod
     def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
         """The rows that a picklable function makes of the batches of each task; `types` are those of its columns, in order."""
@@ -162,3 +167,19 @@ class _Compute:
         for batch in batches:
             arrays = [*(batch.column(name) for name in self.kept), *self.kernel(batch)]
             yield pa.RecordBatch.from_arrays(arrays, [*self.kept, *self.computed])
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Stacks columns of batches."""
+
+    number: str
+    columns: Mapping[str, Sequence[str]]
+    keep: Sequence[str]
+
+    def __call__(self, batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for i, names in enumerate(zip(*self.columns.values(), strict=True)):
+                number = pa.repeat(pa.scalar(i, pa.int32()), batch.num_rows)
+                arrays = [*(batch.column(c) for c in self.keep), number, *(batch.column(c) for c in names)]
+                yield pa.RecordBatch.from_arrays(arrays, [*self.keep, self.number, *self.columns])

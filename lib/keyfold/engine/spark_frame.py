@@ -44,6 +44,14 @@ class SparkFrame(Frame):
         result = data.select(*columns, *map(sql.column, computed.sql))
         return type(self)(result.toDF(*result.columns[: len(kept)], *computed.types))  # `Column.alias` takes a millisecond
 
+    def stack(self, number: str, columns: Mapping[str, Sequence[str]], keep: Sequence[str] = ()) -> Self:
+        """Several rows of each row, by Spark's `inline`."""
+        structs = []
+        for i, names in enumerate(zip(*columns.values(), strict=True)):
+            values = zip([str(i), *map(sql.column_reference, names)], [number, *columns], strict=True)
+            structs.append(f"struct({', '.join(f'{value} AS {sql.quote_identifier(name)}' for value, name in values)})")
+        return type(self)(self.data.select(*map(sql.col, keep), sql.column(f"inline({sql.array_expression(structs)})")))
+
     def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
         """The rows that a function makes of the batches of each task."""
         return type(self)(arrow.map_batches(self.data, function, spark_schema(pa.schema(list(types.items())))))

@@ -121,6 +121,10 @@ class Folds:
         kernel = partial(_unit_arrays, self._without_groups(), salt, parts=hashing.PARTS)
         return frame.compute(Computed({column: pa.int64()}, kernel, [part]))
 
+    def add_time(self, frame: _F, column: str) -> _F:
+        """The frame with the split's time in microseconds since 1970 (bigint; DataError for a column that is no time)."""
+        return frame.compute(Computed({column: pa.int64()}, partial(_time_arrays, str(self.time)), [self.sql_time(frame.types)]))
+
     def _without_groups(self) -> "Folds":
         """The same, picklable."""
         other = copy(self)
@@ -267,6 +271,10 @@ def _unit_arrays(folds: Folds, salt: str, batch: pa.RecordBatch, *, parts: int |
     units = folds._numpy_unit(batch, salt)
     refused = folds._numpy_unknown(batch) if folds.split.null_groups == "refuse" else None
     return [pa.array(hashing.reduce(units, parts) if parts else units, mask=refused)]
+
+
+def _time_arrays(name: str, batch: pa.RecordBatch) -> list[pa.Array]:
+    return [pa.array(_times(batch[name]), mask=batch[name].is_null().to_numpy(zero_copy_only=False))]
 
 
 def _sql_cut(place: str, cuts: tuple[int, int], _: int) -> str:

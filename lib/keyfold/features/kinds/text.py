@@ -8,19 +8,16 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from keyfold.core import hashing, sql, vocabulary
-from keyfold.core.types import ArrowValue, SqlValue, family_of
+from keyfold.core.types import ArrowValue, SqlValue
 from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target, rank_values
 from keyfold.features.kind import Array, FeatureOutput, Kind, State, as_int32, bucket_of, salt_of, sql_bucket
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 # (first capital, last capital, step between capitals, distance to the small letter)
 _CASES = (
@@ -120,10 +117,15 @@ class Text(Kind):
             indices = f"slice(concat({indices}, array_repeat({NULL}, {self.length})), 1, {self.length})"
         return indices
 
-    def sql_words(self, rows: "DataFrame") -> str:
-        """SQL expression of type array<string>: tokens and n-grams of the column of a frame."""
-        family = family_of(rows.schema[self.input_col].dataType.simpleString())
-        return self._sql_grams(SqlValue(sql.column_reference(self.input_col), family))
+    def sql_words(self) -> str:
+        """SQL expression of type array<string>: tokens and n-grams of the column."""
+        return self._sql_grams(SqlValue(sql.column_reference(self.input_col), "string"))
+
+    def words(self, texts: pa.Array) -> pa.ListArray:
+        """The same of an Arrow array: for each text a list of its tokens and n-grams; NULL has none."""
+        encoded = texts.fill_null("").dictionary_encode()
+        grams = [self._tokens(text) for text in encoded.dictionary.to_pylist()]
+        return pa.array(grams, pa.list_(pa.string())).take(encoded.indices)
 
     def _sql_grams(self, value: SqlValue) -> str:
         text = f"coalesce({value.canonical}, '')"
