@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from keyfold.ingestion import casts as catalyst
-from keyfold.readers import casts, time_formats
+from keyfold.readers import casts
 from keyfold.readers.arrow_values import one_array
+from keyfold.readers.typed_rows import RowTypes, TextColumn, cast_rows
 
 COMMA, SPACES = casts.TextFormat(decimal=",", thousands="."), casts.TextFormat(thousands=" ")
 BERLIN, NEW_YORK, LORD_HOWE, APIA = (
@@ -58,13 +59,13 @@ def of_catalyst(frame, columns):
 def of_kernels(table, columns):
     made = []
     for i, (_, type_, format_, form) in enumerate(columns):
-        raw = one_array(table[f"c{i}"])
-        text = time_formats.iso_text(casts.trim(raw), type_, form) if form else raw
-        value = casts.cast_text(text, type_, format_)
-        faults = casts.clock_faults({f"c{i}": text}, format_.zone) if type_ == "timestamp" else {}
-        is_wrong = pc.and_(value.is_null(), pc.fill_null(pc.not_equal(casts.trim(raw), ""), False))
-        wrong = pc.if_else(is_wrong, casts.why_not("`a`", text, type_, "b"), pa.scalar(None, pa.string()))
-        made += [value, wrong, *faults.values(), *([text] if form else [])]
+        types = RowTypes([TextColumn("a", type_, form, "a", "b")], format_)
+        rows = cast_rows([table[f"c{i}"]], types, pa.nulls(table.num_rows, pa.string()))
+        faults = [
+            pc.replace_substring(fault, "`a`", f"`c{i}`") if pa.types.is_string(fault.type) else fault for fault in rows.faults
+        ]
+        made += [*rows.values, rows.reason, *faults]
+        made += [casts.cast_column(one_array(table[f"c{i}"]), type_, form, format_).text] if form else []
     return made
 
 

@@ -11,9 +11,6 @@ BRIDGED = "is_bridged"
 
 FILE = "keyfold_file"
 LINE = "keyfold_line"
-# Of a line that cannot be read as a row.
-LINE_TEXT = "keyfold_text"
-LINE_REASON = "keyfold_why"
 
 PART = "keyfold_part"
 NUMBER = "keyfold_number"

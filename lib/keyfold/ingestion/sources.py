@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 from keyfold.conf.columns import Columns, DeclaredColumn, declared_columns, is_own, origins
 from keyfold.conf.csv import CsvOptions
-from keyfold.core.names import FILE, LINE, LINE_REASON, LINE_TEXT, RAW, REASON
+from keyfold.core.names import FILE, RAW, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
-from keyfold.ingestion import casts, parquet_files, text_files
+from keyfold.ingestion import parquet_files, text_files
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
 from keyfold.readers.casts import TextFormat
 from keyfold.readers.form import TextForm
 from keyfold.readers.opening import plain_name
 from keyfold.readers.paths import local_files, local_path, partition_columns
+from keyfold.readers.typed_rows import RowTypes, TextColumn
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
@@ -118,26 +119,13 @@ def _read_text(
         in_folders = next(iter(folders.values()), {})
         texts = texts.with_keys([column.name for column in wanted.values() if column.name not in in_folders])
     text_files.check_header(texts, folders, wanted)
-    return _cast_text(
-        texts.frame(spark, folders, origins(wanted)), wanted, (csv or CsvOptions()).text_format(zone), texts.notes()
-    )
+    types = row_types([*texts.names, *next(iter(folders.values()))], wanted, (csv or CsvOptions()).text_format(zone))
+    return SourceRows(texts.frame(spark, folders, types), col(REASON), col(RAW), texts.notes())
 
 
-def _cast_text(rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], format_: TextFormat, notes: Sequence[str]) -> SourceRows:
-    names = [c for c in rows.columns if c not in (FILE, LINE, LINE_TEXT, LINE_REASON)]
-    columns = {name: wanted.get(name, DeclaredColumn("string", None, name, "string")) for name in names}
-    plain = {n: casts.iso_text(col(n), c.type, c.format) if c.format else col(n) for n, c in columns.items()}
-    values = {n: casts.cast_text(plain[n], c.type, format_) for n, c in columns.items()}
-    wrong = [
-        F.when(values[n].isNull() & (casts.trim(col(n)) != ""), casts.why_not(f"`{n}`", plain[n], c.type, c.declared))
-        for n, c in columns.items()
-        if c.type != "string"
-    ]
-    raw = F.to_json(F.struct(*(col(n).alias(c.name) for n, c in columns.items())), {"ignoreNullFields": "false"})
-    clocks = casts.clock_faults({n: plain[n] for n, c in columns.items() if c.type == "timestamp"}, format_.zone)
-    cast = rows.select(
-        *(value.alias(n) for n, value in values.items()),
-        F.coalesce(col(LINE_REASON), *wrong, F.lit(None)).alias(REASON),
-        F.coalesce(col(LINE_TEXT), raw).alias(RAW), FILE, LINE, *(value.alias(name) for name, value in clocks.items()),
-    )  # fmt: skip
-    return SourceRows(cast, col(REASON), col(RAW), notes)
+def row_types(names: Sequence[str], wanted: Mapping[str, DeclaredColumn], format_: TextFormat) -> RowTypes:
+    """The types of a source's columns, in their order in the files; those that are not declared are text."""
+    renamed = origins(wanted)
+    columns = [(renamed.get(name, name), name) for name in names]
+    declared = [(name, wanted.get(name, DeclaredColumn("string", None, origin, "string"))) for name, origin in columns]
+    return RowTypes([TextColumn(name, c.type, c.format, c.name, c.declared) for name, c in declared], format_)

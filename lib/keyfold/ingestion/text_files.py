@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keyfold.conf.columns import DeclaredColumn, check_folders, check_names
-from keyfold.core.names import FILE, LINE, LINE_REASON, LINE_TEXT
+from keyfold.core.names import FILE, LINE, RAW, REASON
 from keyfold.engine import functions as F
 from keyfold.errors import DataError, suggestion
 from keyfold.ingestion.source_rows import source_file
@@ -17,6 +16,7 @@ from keyfold.readers.jsonlines import distinct_keys
 from keyfold.readers.opening import refuse_archives
 from keyfold.readers.ranges import ByteRange, plan_ranges, read_range
 from keyfold.readers.rows import FolderColumns, name_first_column, part_rows, repeat_text, text_heads
+from keyfold.readers.typed_rows import RowTypes, cast_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,17 +56,16 @@ class TextFiles(NamedTuple):
         """A sentence for each file of which a line before the header was skipped."""
         return [f"{file}: the line `{head.skipped}` was skipped" for file, head in self.heads.items() if head.skipped]
 
-    def frame(self, spark: "SparkSession", folders: Folders, renamed: Mapping[str, str] = MappingProxyType({})) -> "DataFrame":
-        """The rows as text, with columns of folders, some renamed, and FILE, LINE, LINE_TEXT and LINE_REASON."""
-        from pyspark.sql.types import LongType, StringType, StructType
+    def frame(self, spark: "SparkSession", folders: Folders, types: RowTypes) -> "DataFrame":
+        """The typed rows, with REASON, RAW, FILE, LINE and the clock faults; `types`: those of all columns, and then of folders."""
+        from pyspark.sql.types import DataType, StructType
 
-        in_folders = [*next(iter(folders.values()))]
-        columns = [*self.names, *in_folders]
+        columns, in_folders = [column.origin for column in types.columns], [*next(iter(folders.values()))]
         texts = self.with_keys(columns, in_folders) if next(iter(self.heads.values())).form.kind == "json" else self
-        reader = _Reader(columns, [renamed.get(c, c) for c in columns], folders)
+        reader = _Reader(columns, types, folders)
         schema = StructType()
-        for name in reader.names:
-            schema = schema.add(name, LongType() if name == LINE else StringType())
+        for name, type_ in reader.schema.items():
+            schema = schema.add(name, DataType.fromDDL(type_))
         if self.remote:
             return _remote_content(spark, self.remote).mapInArrow(partial(_read_contents, reader, texts.heads), schema)
         tasks = _tasks(spark, texts.heads)
@@ -74,36 +73,37 @@ class TextFiles(NamedTuple):
 
 
 class _Reader(NamedTuple):
-    """Input of a worker: the columns in order, their names in the rows, and the columns of folders."""
+    """Input of a worker: the columns of the files in order, their types, and the columns of folders."""
 
     columns: list[str]
-    new_names: list[str]
+    types: RowTypes
     folders: Folders
 
     @property
-    def names(self) -> list[str]:
-        return [*self.new_names, LINE_TEXT, LINE_REASON, FILE, LINE]
+    def schema(self) -> dict[str, str]:
+        own = {REASON: "string", RAW: "string", FILE: "string", LINE: "bigint"}
+        return {column.name: column.type for column in self.types.columns} | own | self.types.faults()
 
     def batches(self, range_: ByteRange, content: bytes | None = None) -> "Iterator[pa.RecordBatch]":
         """The rows of a range, and its bad lines."""
+        import pyarrow as pa
+
         for part in read_range(range_, content):
             rows = part_rows(range_.path, part, self.folders[range_.path], self.columns)
-            yield self._batch(rows.file, rows.kept.columns, rows.lines)
+            yield self._typed(rows.file, rows.kept.columns, rows.lines, pa.nulls(len(rows.lines), pa.string()))
             if rows.bad:
-                lines, reasons, raws = zip(*rows.bad, strict=True)
-                yield self._batch(rows.file, None, lines, reasons, raws)
+                lines, *told = zip(*rows.bad, strict=True)
+                nothing = [pa.nulls(len(lines), pa.string())] * len(self.columns)
+                yield self._typed(rows.file, nothing, lines, *(pa.array(texts, pa.string()) for texts in told))
 
-    def _batch(
-        self, file: str, columns: "list[pa.Array] | None", lines: Any, reasons: Any = None, raws: Any = None
+    def _typed(
+        self, file: str, texts: "list[pa.Array]", lines: Any, reason: "pa.Array", raw: "pa.Array | None" = None
     ) -> "pa.RecordBatch":
         import pyarrow as pa
 
-        nothing = pa.nulls(len(lines), pa.string())
-        told = [nothing if texts is None else pa.array(texts, pa.string()) for texts in (raws, reasons)]
-        values = [nothing] * len(self.columns) if columns is None else columns
-        return pa.RecordBatch.from_arrays(
-            [*values, *told, repeat_text(file, len(lines)), pa.array(lines, pa.int64())], self.names
-        )
+        rows = cast_rows(texts, self.types, reason)
+        own = [rows.reason, rows.raw if raw is None else raw, repeat_text(file, len(lines)), pa.array(lines, pa.int64())]
+        return pa.RecordBatch.from_arrays([*rows.values, *own, *rows.faults], [*self.schema])
 
 
 def _read_tasks(reader: _Reader, tasks: list[list[ByteRange]], batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from keyfold.core.arrays import Bools, Int64s
 from keyfold.errors import DataError
 from keyfold.readers import numbers
+from keyfold.readers.time_formats import iso_text
 from keyfold.readers.times import DATE, LOCAL, TIMESTAMP, TIMESTAMP_NTZ, Times, parse_date, parse_times
 from keyfold.readers.zones import DAY, Zone, changing_days, instant_offsets, wall_offsets, zone_of
 
@@ -47,18 +48,31 @@ def arrow_type(type_: str) -> pa.DataType:
     return simple[type_]
 
 
-def cast_text(text: pa.Array, type_: str, format_: TextFormat = TextFormat()) -> pa.Array:  # noqa: B008
-    """Text as a type; NULL if that would lose digits, an offset or anything else."""
+class CastColumn(NamedTuple):
+    """The values of a column of text, NULL where the text is not exactly of the type; the trimmed text, in ISO, and its times."""
+
+    value: pa.Array
+    text: pa.Array
+    times: Times | None = None
+
+
+def cast_column(raw: pa.Array, type_: str, form: str | None, format_: TextFormat) -> CastColumn:
+    """Text as a type; of dates and times in a form of Java's DateTimeFormatter, if one is given."""
     if type_ == "string":
-        return text
-    plain = trim(text)
-    if type_ == "boolean":
-        return numbers.parse_boolean(plain)
-    if type_ == "date":
-        return parse_date(plain)
+        return CastColumn(raw, raw)
+    text = trim(raw)
+    if form:
+        text = iso_text(text, type_, form)
     if type_.startswith("timestamp"):
-        return parse_times(plain).to_array(type_, zone_named(format_.zone))
-    plain = numbers.plain_number(plain, format_.decimal, format_.thousands)
+        times = parse_times(text)
+        return CastColumn(times.to_array(type_, zone_named(format_.zone)), text, times)
+    return CastColumn(parse_date(text) if type_ == "date" else _cast_plain(text, type_, format_), text)
+
+
+def _cast_plain(text: pa.Array, type_: str, format_: TextFormat) -> pa.Array:
+    if type_ == "boolean":
+        return numbers.parse_boolean(text)
+    plain = numbers.plain_number(text, format_.decimal, format_.thousands)
     if match := _DECIMAL.fullmatch(type_):
         return numbers.parse_decimal(plain, int(match[1]), int(match[2]))
     if type_ in numbers.INTEGERS:
@@ -76,35 +90,34 @@ def zone_named(name: str | None) -> Zone | None:
 
 
 def why_not(label: str, text: pa.Array, type_: str, declared: str) -> pa.Array:
-    """Why text of the column `label` is not of a type, which the conf writes as `declared`; for all rows, whether or not it is."""
-    why = f"{label} is not {declared}"
-    found = np.full(len(text), why, object)
+    """Why trimmed text of the column `label`, in ISO, is not of a type, which the conf writes as `declared`."""
+    found = np.full(len(text), f"{label} is not {declared}", object)
     if type_.startswith("timestamp"):
-        times = parse_times(trim(text))
+        times = parse_times(text)
         if type_ == "timestamp_ntz":
             found[times.parsed & ~times.local] = f"{label} has an offset, and {declared} has none"
         found[times.parsed & times.finer] = f"{label} has nanoseconds, and a time holds microseconds"
     return pa.array(found, pa.string())
 
 
-def clock_faults(times: Mapping[str, pa.Array], zone: str | None) -> dict[str, pa.Array]:
-    """Of a row's times as text: without a zone ZONELESS, an example that lacks an offset; with one the counts SKIPPED and TWICE."""
-    if not times:
-        return {}
-    plain = {name: trim(text) for name, text in times.items()}
+def fault_columns(zone: str | None) -> dict[str, str]:
+    """Names and types of the columns of clock faults."""
+    return {ZONELESS: "string"} if zone is None else {SKIPPED: "int", TWICE: "int"}
+
+
+def clock_faults(columns: Mapping[str, CastColumn], zone: str | None) -> dict[str, pa.Array]:
+    """Of a row's times: without a zone ZONELESS, an example that lacks an offset; with one the counts SKIPPED and TWICE."""
     if zone is None:
-        nothing = pa.scalar(None, pa.string())
-        examples = [
-            pc.if_else(
-                pc.match_substring_regex(t, LOCAL), pc.binary_join_element_wise(f"`{n}` has the time `", t, "`", ""), nothing
-            )
-            for n, t in plain.items()
-        ]
-        return {ZONELESS: pc.coalesce(*examples)}
-    parsed, place = [parse_times(text) for text in plain.values()], zone_named(zone)
+        return {ZONELESS: pc.coalesce(*(_zoneless(name, column.text) for name, column in columns.items()))}
+    place = zone_named(zone)
     assert place is not None
-    skipped, twice = zip(*(_faults(found, place) for found in parsed), strict=True)
+    skipped, twice = zip(*(_faults(column.times, place) for column in columns.values() if column.times), strict=True)
     return {name: pa.array(np.sum(some, axis=0, dtype=np.int32)) for name, some in ((SKIPPED, skipped), (TWICE, twice))}
+
+
+def _zoneless(name: str, text: pa.Array) -> pa.Array:
+    told = pc.binary_join_element_wise(f"`{name}` has the time `", text, "`", "")
+    return pc.if_else(pc.match_substring_regex(text, LOCAL), told, pa.scalar(None, pa.string()))
 
 
 def _faults(times: Times, zone: Zone) -> tuple[Bools, Bools]:

@@ -1,0 +1,112 @@
+"""Rows of text as typed rows: the values, why a row cannot be kept, its raw text, and what is odd about its times."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.core.arrays import Bools
+from keyfold.readers.arrow_values import bools, convert_rest, one_array
+from keyfold.readers.casts import CastColumn, TextFormat, cast_column, clock_faults, fault_columns, trim, why_not
+
+_SPECIAL = r'["\\\x00-\x1f]'
+_ESCAPES = {i: f"\\u{i:04X}" for i in range(32)} | {ord('"'): '\\"', ord("\\"): "\\\\"}
+_ESCAPES |= {ord(c): f"\\{name}" for c, name in zip("\b\t\n\f\r", "btnfr", strict=True)}
+
+
+class TextColumn(NamedTuple):
+    """A column of text: its name in the table, its type, the form of its dates or times, its name in the file, the type as declared."""
+
+    name: str
+    type: str
+    form: str | None
+    origin: str
+    declared: str
+
+
+class RowTypes(NamedTuple):
+    """The columns of text in order, and how they write values.
+
+    needed: if given, only rows with a reason, or without a value in one of these columns, have their raw text.
+    """
+
+    columns: Sequence[TextColumn]
+    format: TextFormat
+    needed: Sequence[str] | None = None
+
+    @property
+    def times(self) -> list[str]:
+        """The columns that are moments."""
+        return [column.name for column in self.columns if column.type == "timestamp"]
+
+    def faults(self) -> dict[str, str]:
+        """Names and types of the columns of clock faults."""
+        return fault_columns(self.format.zone) if self.times else {}
+
+
+class TypedRows(NamedTuple):
+    """Values by column, the reason and the raw text by row, and the clock faults, as RowTypes.faults names them."""
+
+    values: list[pa.Array]
+    reason: pa.Array
+    raw: pa.Array
+    faults: list[pa.Array]
+
+
+def cast_rows(texts: "Sequence[pa.Array | pa.ChunkedArray]", types: RowTypes, reason: pa.Array) -> TypedRows:
+    """Columns of text, in the order of the types, as typed rows; `reason`: why a row cannot be kept, where that is known."""
+    raws = [one_array(text) for text in texts]
+    cast = {c.name: cast_column(raw, c.type, c.form, types.format) for c, raw in zip(types.columns, raws, strict=True)}
+    for column, raw in zip(types.columns, raws, strict=True):
+        if column.type != "string":
+            reason = _with_reasons(reason, column, raw, cast[column.name])
+    faults = clock_faults({name: cast[name] for name in types.times}, types.format.zone) if types.times else {}
+    values = [column.value for column in cast.values()]
+    return TypedRows(values, reason, _raw(raws, types, reason, cast), [*faults.values()])
+
+
+def _with_reasons(reason: pa.Array, column: TextColumn, raw: pa.Array, cast: CastColumn) -> pa.Array:
+    """The reasons, and further ones where text is no value of a column."""
+    if cast.value.null_count == raw.null_count:
+        return reason
+    wrong = bools(pc.and_(cast.value.is_null(), pc.and_(reason.is_null(), raw.is_valid())))
+    wrong[wrong] = bools(pc.not_equal(trim(raw.filter(pa.array(wrong))), ""))
+    if not wrong.any():
+        return reason
+    told = why_not(f"`{column.name}`", cast.text.filter(pa.array(wrong)), column.type, column.declared)
+    return pc.replace_with_mask(reason, pa.array(wrong), told)
+
+
+def _raw(raws: list[pa.Array], types: RowTypes, reason: pa.Array, cast: dict[str, CastColumn]) -> pa.Array:
+    names = [column.origin for column in types.columns]
+    if types.needed is None:
+        return json_objects(names, raws)
+    wanted: Bools = bools(reason.is_valid())
+    for name in types.needed:
+        if name in cast and cast[name].value.null_count:
+            wanted |= bools(cast[name].value.is_null())
+    none = pa.nulls(len(reason), pa.string())
+    if not wanted.any():
+        return none
+    mask = pa.array(wanted)
+    return pc.replace_with_mask(none, mask, json_objects(names, [raw.filter(mask) for raw in raws]))
+
+
+def json_objects(names: Sequence[str], texts: Sequence[pa.Array]) -> pa.Array:
+    """Rows of text as JSON objects, as Spark writes them; NULL is null."""
+    parts: list[str | pa.Array] = []
+    for i, (name, text) in enumerate(zip(names, texts, strict=True)):
+        parts += [f"{',' if i else '{'}{_quoted(name)}:", _json_strings(text)]
+    joined = pc.binary_join_element_wise(*parts, "}", "", null_handling="replace", null_replacement="null")
+    return joined if isinstance(joined, pa.Array) else pa.array([joined.as_py()] * len(texts[0]), pa.string())
+
+
+def _json_strings(text: pa.Array) -> pa.Array:
+    plain = pc.binary_join_element_wise('"', text, '"', "")
+    special = bools(pc.match_substring_regex(text, _SPECIAL))
+    return convert_rest(plain, text, special, _quoted)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text.translate(_ESCAPES)}"'
