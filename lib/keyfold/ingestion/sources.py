@@ -66,8 +66,12 @@ def read_source(
     csv: CsvOptions | None,
     files: Sequence[str] = (),
     zone: str | None = None,
+    needed: Sequence[str] | None = None,
 ) -> SourceRows:
-    """The rows of a source, or of some of its files (DataError for an empty file or another header)."""
+    """The rows of a source, or of some of its files (DataError for an empty file or another header).
+
+    needed: if given, of text files only rows with a reason, or without a value in one of these columns, have their raw text.
+    """
     kind = format_of(path)
     if kind == "parquet":
         return parquet_files.read_parquet(spark, path, declared_columns(columns), (csv or CsvOptions()).text_format(zone), files)
@@ -75,7 +79,7 @@ def read_source(
         return _read_delta(spark, path)
     if kind == "images":
         return _read_images(spark, path, files)
-    return _read_text(spark, path, columns, csv, files, zone)
+    return _read_text(spark, path, columns, csv, files, zone, needed)
 
 
 def _read_delta(spark: "SparkSession", path: str) -> SourceRows:
@@ -104,8 +108,9 @@ def _read_images(spark: "SparkSession", path: str, files: Sequence[str]) -> Sour
 
 
 def _read_text(
-    spark: "SparkSession", path: str, columns: Columns, csv: CsvOptions | None, files: Sequence[str], zone: str | None
-) -> SourceRows:
+    spark: "SparkSession", path: str, columns: Columns, csv: CsvOptions | None, files: Sequence[str], zone: str | None,
+    needed: Sequence[str] | None,
+) -> SourceRows:  # fmt: skip
     local = local_files(path)
     guess = csv is None or csv.delimiter is None
     wanted = declared_columns(columns)
@@ -119,13 +124,15 @@ def _read_text(
         in_folders = next(iter(folders.values()), {})
         texts = texts.with_keys([column.name for column in wanted.values() if column.name not in in_folders])
     text_files.check_header(texts, folders, wanted)
-    types = row_types([*texts.names, *next(iter(folders.values()))], wanted, (csv or CsvOptions()).text_format(zone))
+    types = row_types([*texts.names, *next(iter(folders.values()))], wanted, (csv or CsvOptions()).text_format(zone), needed)
     return SourceRows(texts.frame(spark, folders, types), col(REASON), col(RAW), texts.notes())
 
 
-def row_types(names: Sequence[str], wanted: Mapping[str, DeclaredColumn], format_: TextFormat) -> RowTypes:
+def row_types(
+    names: Sequence[str], wanted: Mapping[str, DeclaredColumn], format_: TextFormat, needed: Sequence[str] | None
+) -> RowTypes:
     """The types of a source's columns, in their order in the files; those that are not declared are text."""
     renamed = origins(wanted)
     columns = [(renamed.get(name, name), name) for name in names]
     declared = [(name, wanted.get(name, DeclaredColumn("string", None, origin, "string"))) for name, origin in columns]
-    return RowTypes([TextColumn(name, c.type, c.format, c.name, c.declared) for name, c in declared], format_)
+    return RowTypes([TextColumn(name, c.type, c.format, c.name, c.declared) for name, c in declared], format_, needed)

@@ -1,0 +1,47 @@
+"""Rows of text as typed rows: their reasons, and their raw text as Spark writes it."""
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import functions as F
+
+from keyfold.core.sql import col
+from keyfold.readers.casts import TextFormat
+from keyfold.readers.typed_rows import RowTypes, TextColumn, cast_rows, json_objects
+
+NAMES = ["id", 'a "quoted" \\ name', "größe\t(m²)", "e"]
+COLUMNS = [TextColumn("id", "int", None, "Id", "int"), TextColumn("day", "date", "d.M.yyyy", "Tag", "date(d.M.yyyy)"), TextColumn("note", "string", None, "note", "string")]  # fmt: skip
+
+
+@settings(max_examples=5)
+@given(
+    st.lists(st.lists(st.none() | st.text() | st.text('\0\x07\b\t\n\f\r\x1f"\\/\x7f\u2028é'), min_size=4, max_size=4), min_size=1)
+)
+def test_raw_text_is_the_json_that_spark_writes(spark, rows):
+    columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+    frame = spark.createDataFrame(pa.table(columns, [f"c{i}" for i in range(4)]))
+    pairs = zip(["c0", "c1", "c2", "c3"], NAMES, strict=True)
+    written = frame.select(F.to_json(F.struct(*(col(c).alias(name) for c, name in pairs)), {"ignoreNullFields": "false"}))
+    assert json_objects(NAMES, columns).to_pylist() == [row[0] for row in written.collect()]
+
+
+def typed(needed):
+    texts = [["1", "x", None, " ", "5"], ["5.1.2024", "y", "31.12.1999", None, None], ["a", None, "c", 'd"', "e"]]
+    known = pa.array([None, None, None, None, "no row"], pa.string())
+    return cast_rows([pa.array(column, pa.string()) for column in texts], RowTypes(COLUMNS, TextFormat(), needed), known)
+
+
+def test_a_row_has_the_first_reason_and_blank_text_is_missing():
+    rows = typed(None)
+    assert [column.to_pylist()[:1] for column in rows.values][::2] == [[1], ["a"]]
+    assert rows.values[0].to_pylist() == [1, None, None, None, 5]
+    assert rows.reason.to_pylist() == [None, "`id` is not int", None, None, "no row"]
+    assert rows.raw.to_pylist() == [
+        '{"Id":"1","Tag":"5.1.2024","note":"a"}', '{"Id":"x","Tag":"y","note":null}', '{"Id":null,"Tag":"31.12.1999","note":"c"}',
+        '{"Id":" ","Tag":null,"note":"d\\""}', '{"Id":"5","Tag":null,"note":"e"}',
+    ]  # fmt: skip
+
+
+def test_rows_that_lack_nothing_need_no_raw_text():
+    assert [raw is not None for raw in typed(["id"]).raw.to_pylist()] == [False, True, True, True, True]
+    assert [raw is not None for raw in typed([]).raw.to_pylist()] == [False, True, False, False, True]
