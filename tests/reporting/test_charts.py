@@ -59,6 +59,10 @@ def test_baselines_and_bars_with_labels_are_not_hovered():
     assert "<script" not in drawn
 
 
+def test_lines_without_a_name_are_not_hovered():
+    assert "<script" not in charts.figure_html(lambda ax: (ax.plot([0, 1, 2], [1, 2, 3]), ax.set_ylabel("y")), caption="c")
+
+
 def test_colours_follow_the_theme_in_pictures_but_not_in_text():
     made = charts.figure_html(lambda ax: (ax.plot([1, 2], color=charts.BLUE), ax.set_title("fill: #0072b2")), caption="c")
     assert "stroke: var(--blue, #0072b2)" in made

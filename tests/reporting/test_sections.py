@@ -142,6 +142,19 @@ def test_how_far_scores_moved():
     assert stability([10, 20], [20, 10]) == pytest.approx(sum((p - q) * np.log(p / q)))
 
 
+@pytest.mark.parametrize(("former", "words", "bad"), [
+    ([12, 18], "no drift to speak of", False), ([18, 12], "some drift of the scores", False), ([20, 10], "strong drift of the scores", True),
+])  # fmt: skip
+def test_scores_are_compared_with_those_of_a_former_period(former, words, bad):
+    html = scores_section([0, 0.5, 1], [12, 18], ("2026-01", former)).html
+    assert "index against 2026-01: " in html and words in html and ('class="note bad"' in html) == bad
+
+
+def test_the_mean_of_slices_is_over_rows():
+    found = {"a": Slice(10, {"roc_auc": Metric(0.6, 0.5, 0.7)}), "b": Slice(30, {"roc_auc": Metric(0.8, 0.7, 0.9)})}
+    assert "mean over rows, 0.750" in slices_section("c", found).html
+
+
 def test_the_table_of_metrics_names_all_that_are_shown():
     html = metrics_section({"test": dict.fromkeys(METRICS, Metric(0.5, 0.4, 0.6))}).html
     assert re.findall(r"<tr><td>(.*?) [↑↓]</td>", html) == [kind.label for kind in METRICS.values()]

@@ -1,6 +1,7 @@
 """The page of a run as an artifact of its MLflow run."""
 
 import logging
+from pathlib import Path
 
 from keyfold.reporting.charts import figure_html
 from keyfold.tracking import registry
@@ -16,6 +17,10 @@ def test_the_page_and_its_pictures_are_artifacts(home, tmp_path):
     log_page(run_id, page)
     paths = {file.path for file in registry.client().list_artifacts(run_id, "report")}
     assert paths == {"report/index.html", "report/01-scores-10-rows.svg"}
+    copy, picture = (
+        Path(registry.client().download_artifacts(run_id, path, tmp_path)).read_text("utf-8") for path in sorted(paths)[::-1]
+    )
+    assert copy == page.read_text("utf-8") and picture.startswith("<svg") and picture in copy
 
 
 def test_a_page_that_cannot_be_logged_is_a_warning(home, tmp_path, caplog):

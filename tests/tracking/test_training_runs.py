@@ -6,38 +6,48 @@ import pytest
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.evaluation.intervals import Metric
-from keyfold.tracking import registry, training_runs
+from keyfold.tracking import registry, tags, training_runs
 from keyfold.tracking.training_runs import TableInput, TrainingLog
 from keyfold.tracking.trials import Trial, TuningResult
 from shop_model import shop_model
 
 MODEL = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
 CONF = parse_conf({"name": "shop", "data": {"key": ["id"]}, "train": {"model": MODEL}})
-TRIALS = [Trial(1, {"params.C": 2}, 0.9, "COMPLETE", ""), Trial(0, {"params.C": -1}, None, "FAIL", "ValueError: C")]
+TRIALS = [
+    Trial(1, {"params.C": 2}, 0.9, "COMPLETE", ""),
+    Trial(0, {"params.C": -1}, None, "FAIL", "ValueError: http://me:secret@host"),
+]
 LOG = TrainingLog(
     use_case="shop", period="2026-10", table=TableInput("shop.rows", "/tables/shop/rows", "0123456789abcdef", 12),
-    description="Use case `shop`: first", params={"C": 1, "rows": 40}, metrics={"test": {"roc_auc": Metric(0.9, 0.8, float("nan"))}},
+    description="Use case `shop`: first", params={"C": 1, "rows": 40, "long": "x" * 9000}, metrics={"test": {"roc_auc": Metric(0.9, 0.8, float("nan"))}},
     tags={"keyfold.run_id": "r"}, files={"spec.json": "{}"}, steps={7: {"loss": 0.5, "validation_loss": float("nan")}},
     tuned=TuningResult(CONF.train.model, "roc_auc", TRIALS, {}),
 )  # fmt: skip
 
 
 @pytest.fixture
-def child_names():
-    def names(version):
+def children():
+    """The child runs of a version by their name."""
+
+    def children(version):
         run = registry.client().get_run(version.mlflow_run_id)
         below = f"tags.mlflow.parentRunId = '{version.mlflow_run_id}'"
-        return {child.info.run_name for child in registry.client().search_runs([run.info.experiment_id], below)}
+        return {child.info.run_name: child for child in registry.client().search_runs([run.info.experiment_id], below)}
 
-    return names
+    return children
 
 
-def test_a_run_says_what_was_trained_on_what(home, child_names, monkeypatch):
+def test_a_run_says_what_was_trained_on_what(home, children, monkeypatch):
     first = training_runs.register("shop", shop_model(), LOG)
     run = registry.client().get_run(first.mlflow_run_id)
     assert run.info.run_name == "shop v1 2026-10"
-    assert child_names(first) == {"shop v1 trial 1", "shop v1 trial 2"}
-    assert run.data.params == {"C": "1", "rows": "40"}
+    failed, tried = (child for _, child in sorted(children(first).items()))
+    assert (failed.info.run_name, tried.info.run_name) == ("shop v1 trial 1", "shop v1 trial 2")
+    assert (failed.info.status, failed.data.metrics, failed.data.params) == ("FAILED", {}, {"params.C": "-1"})
+    assert "ValueError" in failed.data.tags[tags.TRIAL_FAILURE] and "secret" not in failed.data.tags[tags.TRIAL_FAILURE]
+    assert (tried.info.status, tried.data.metrics, tried.data.params) == ("FINISHED", {"roc_auc": 0.9}, {"params.C": "2"})
+    assert tried.data.tags[tags.TRIAL_STATE] == "COMPLETE"
+    assert run.data.params == {"C": "1", "rows": "40", "long": "x" * 6000}
     assert run.data.metrics == {"test_roc_auc": 0.9, "test_roc_auc_low": 0.8, "loss": 0.5}
     assert registry.test_metrics(first)["roc_auc"].value == 0.9
     (dataset,) = run.inputs.dataset_inputs
@@ -51,7 +61,7 @@ def test_a_run_says_what_was_trained_on_what(home, child_names, monkeypatch):
     monkeypatch.setattr(training_runs, "_next_version", lambda api, name: 1)
     second = training_runs.register("shop", shop_model(), LOG._replace(description="Use case `shop`: second"))
     assert registry.client().get_run(second.mlflow_run_id).info.run_name == "shop v2 2026-10"
-    assert child_names(second) == {"shop v2 trial 1", "shop v2 trial 2"}
+    assert set(children(second)) == {"shop v2 trial 1", "shop v2 trial 2"}
 
 
 def test_a_description_that_a_person_wrote_is_kept(home):
