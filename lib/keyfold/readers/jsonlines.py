@@ -113,7 +113,8 @@ def _columns(members: Members, count: int, form: TextForm) -> tuple[pa.Table, In
         also = np.array([_fold(key) in given for key in members.names], bool)[members.keys]
         refused = np.concatenate([refused, members.records[also & (members.kinds != ord("n"))]])
     column = np.where(members.kinds == ord("n"), -1, column[members.keys])  # null
-    order = np.argsort(column, kind="stable")
+    small = column.astype(np.int16) if len(wanted) < 1 << 15 else column  # is sorted by radix
+    order = np.argsort(small, kind="stable")
     parts = np.split(order, np.searchsorted(column[order], np.arange(len(wanted) + 1)))[1:-1]
     columns = {}
     for name, part in zip(wanted, parts, strict=True):

@@ -174,7 +174,9 @@ def _unescaped(values: pa.Array, quoted: Bools) -> pa.Array:
     escaped = pc.and_(pc.match_substring(values, "\\"), pa.array(quoted))
     if not pc.any(escaped).as_py():
         return values
-    return pc.replace_with_mask(values, escaped, pa.array(map(_unescape, values.filter(escaped).to_pylist()), pa.string()))
+    texts = values.filter(escaped).dictionary_encode()
+    plain = pa.array(map(_unescape, texts.dictionary.to_pylist()), pa.string())
+    return pc.replace_with_mask(values, escaped, plain.take(texts.indices))
 
 
 def _unescape(text: str) -> str:
