@@ -175,9 +175,9 @@ def test_fitting_sees_the_train_fold_only(spark, home):
     run = Run(conf, spark)
     run.rows._save(frame.write.format("delta"), frame, {})
     spec, found = fit_features(run)
-    test = [r.id for r in found.rows.where("keyfold_fold = 'test'").select("id").collect()]
+    test = [r.id for r in found.rows.data.where("keyfold_fold = 'test'").select("id").collect()]
     digests = []
-    for ids in (test, [next(r.id for r in found.rows.where("keyfold_fold = 'train'").select("id").take(1))]):
+    for ids in (test, [next(r.id for r in found.rows.data.where("keyfold_fold = 'train'").select("id").take(1))]):
         changed = frame.selectExpr("id", f"if(id in ({', '.join(map(str, ids))}), 1e6, x) x", "c", "y")
         run.rows._save(changed.write.format("delta").mode("overwrite"), changed, {})
         digests.append(fit_features(run)[0].digest)

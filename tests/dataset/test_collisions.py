@@ -226,7 +226,7 @@ def told(run):
 def test_the_job_reports_and_keeps_its_counts(spark, home, monkeypatch):
     run = a_run(spark)
     spec, found = fit_features(run)
-    wanted = collisions.measure_collisions(found.rows.where("keyfold_fold = 'train'"), spec)
+    wanted = collisions.measure_collisions(found.rows.data.where("keyfold_fold = 'train'"), spec)
     (section,) = told(run)
     assert section == collisions_section(wanted)
     kept = run.table("keyfold.collisions").read().orderBy("feature").collect()

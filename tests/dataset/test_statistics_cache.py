@@ -41,7 +41,7 @@ def put(run, number, shift=0):
 
 
 def train(found):
-    return found.rows.where(col(FOLD) == "train")
+    return found.rows.data.where(col(FOLD) == "train")
 
 
 def fitted(spark, capsys, features=NEEDS["both"]):

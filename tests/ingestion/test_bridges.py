@@ -208,7 +208,7 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     run = Run(parse_conf(conf(folder)), spark)
     ingest(run)
     found = labelled_rows(run)
-    rows = found.rows.select("id", FOLD, "is_bridged", "card", "age", WEIGHT).toPandas()
+    rows = found.rows.data.select("id", FOLD, "is_bridged", "card", "age", WEIGHT).toPandas()
     assert not rows[rows[FOLD] != "train"].is_bridged.any()
     assert rows.groupby("is_bridged")[WEIGHT].unique().map(list).to_dict() == {False: [1.0], True: [0.5]}
     new = pd.read_csv(folder / "new_1.csv").set_index("id")
@@ -333,7 +333,7 @@ def test_the_chain_is_learnt_from_in_both_layouts(spark, home):
     run = Run(parse_conf(made | {"release": {}}), spark)
     ingest(run)
     found = labelled_rows(run)
-    thin = found.rows.where("keyfold_layout = 'thin'").select("card_type", "loyalty_points", "earlier_purchases").toPandas()
+    thin = found.rows.data.where("keyfold_layout = 'thin'").select("card_type", "loyalty_points", "earlier_purchases").toPandas()
     assert set(thin.card_type) == {"cash", "debit", "visa", "mastercard", "amex"}
     cards = thin.card_type.value_counts()
     assert 0.4 < cards["visa"] / cards[["visa", "mastercard", "amex"]].sum() < 0.6
@@ -364,7 +364,7 @@ def test_two_months_of_trips_are_one_table_and_no_row_is_lost(spark, home):
     assert old.member_casual.value_counts().to_dict() == {"member": 6692, "casual": 2576}
     assert old.rideable_type.isna().all()
     found = labelled_rows(run)
-    measured = found.rows.where(f"{FOLD} <> 'train'").select("keyfold_layout").distinct().collect()
+    measured = found.rows.data.where(f"{FOLD} <> 'train'").select("keyfold_layout").distinct().collect()
     assert [row[0] for row in measured] == ["2021"]
     version = train(run)
     score(run, promote_or_keep(run, version))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("compiled")
 def test_more_test_takes_from_train_alone(spark, home, stratified):
     def at(**share):
         run = run_of(spark, {"stratified": stratified, "share": share} if share else {"stratified": stratified})
-        return dict(labelled_rows(run).rows.select("id", FOLD).collect())
+        return dict(labelled_rows(run).rows.data.select("id", FOLD).collect())
 
     keep(spark, rows(spark, 3000))
     before, after = at(), at(train=0.7, validation=0.1, test=0.2)
@@ -32,14 +32,14 @@ def test_more_test_takes_from_train_alone(spark, home, stratified):
 def test_strata_are_exact_when_fitted_and_then_stay(spark, home):
     keep(spark, rows(spark, 5000))
     fitted = labelled_rows(run_of(spark, {"stratified": True}))
-    counts = {(row[FOLD], row.y): row["count"] for row in fitted.rows.groupBy(FOLD, "y").count().collect()}
+    counts = {(row[FOLD], row.y): row["count"] for row in fitted.rows.data.groupBy(FOLD, "y").count().collect()}
     n = {y: sum(c for (_, of), c in counts.items() if of == y) for y in ("yes", "no")}
     for y, size in n.items():
         assert abs(counts["test", y] - 0.1 * size) <= 0.5, "exact, by class"
         assert abs(counts["validation", y] - 0.1 * size) <= 0.5
-    before = dict(fitted.rows.select("id", FOLD).collect())
+    before = dict(fitted.rows.data.select("id", FOLD).collect())
     keep(spark, rows(spark, 9000, label="IF(id % 3 = 0, 'yes', 'no')").where("id >= 5000").unionByName(rows(spark, 5000)))
-    after = dict(labelled_rows(run_of(spark, {"stratified": True})).rows.select("id", FOLD).collect())
+    after = dict(labelled_rows(run_of(spark, {"stratified": True})).rows.data.select("id", FOLD).collect())
     assert {k: after[k] for k in before} == before
     cut = fitted.folds
     table = rows(spark, 5000).select("id", "y").toArrow()
@@ -52,12 +52,12 @@ def test_strata_are_exact_when_fitted_and_then_stay(spark, home):
 def test_the_class_of_a_group_is_fixed_when_it_is_fitted(spark, home):
     split = {"stratified": True, "by": "person"}
     keep(spark, rows(spark, 2000))
-    first = labelled_rows(run_of(spark, split)).rows
+    first = labelled_rows(run_of(spark, split)).rows.data
     person = dict(first.select("person", FOLD).distinct().collect())
     assert len(person) == first.select("person").distinct().count(), "one fold a group"
     swapped = rows(spark, 2000, label="IF(id % 10 = 0, 'no', 'yes')").withColumn("person", F.expr("id % 600"))
     keep(spark, swapped)
-    again = labelled_rows(run_of(spark, split)).rows
+    again = labelled_rows(run_of(spark, split)).rows.data
     later = dict(again.select("person", FOLD).distinct().collect())
     assert {k: later[k] for k in person} == person, "labels were swapped, and no group moved"
     assert later.keys() == person.keys() | set(range(500, 600))

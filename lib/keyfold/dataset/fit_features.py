@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from keyfold.core.names import FOLD, PERIOD
-from keyfold.core.sql import col
 from keyfold.dataset import collisions, page_sections, statistics_cache
-from keyfold.dataset.labelled_rows import LabelledRows, labelled_rows, named_period
+from keyfold.dataset.labelled_rows import LabelledRows, labelled_rows
+from keyfold.engine.columns import col, lit
+from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.errors import ConfError
 from keyfold.feature_store.table import update_feature_table
 from keyfold.features.fit_plan import FitPlan
@@ -50,17 +51,16 @@ def _fit_and_keep(run: "Run", run_id: str, rows: LabelledRows) -> Spec:
         spec = _fit(run, rows)
         step.rows = rows.count_in("train")
     row = (spec.digest, run_id, run.conf.name, spec.to_json(), datetime.now(UTC))
-    run.table(SPECS).append(run.spark.createDataFrame([row], _SPEC_COLUMNS).coalesce(1), job="features", run_id=run_id)
+    run.table(SPECS).append(data_of(run.engine.rows([row], _SPEC_COLUMNS)), job="features", run_id=run_id)
     return spec
 
 
 def _fit(run: "Run", rows: LabelledRows) -> Spec:
     """Fits the spec from statistics by period; those of periods that were measured before are not measured again."""
-    train = rows.rows.where(col(FOLD) == "train")
-    plan = FitPlan.of(train, run.conf.features, rows.target)
+    train = rows.rows.where(col(FOLD) == lit("train"))
+    plan = FitPlan.of(data_of(train), run.conf.features, rows.target)
     versions = run.featured.versions_of(PERIOD, rows.periods, rows.version.version)
-    period = named_period(run.conf.data, train)
-    statistics = statistics_cache.cached_statistics(run, _statistics_id(run, rows, plan), versions, plan, train, period)
+    statistics = statistics_cache.cached_statistics(run, _statistics_id(run, rows, plan), versions, plan, train)
     return plan.spec(statistics, run.say)
 
 
@@ -78,8 +78,8 @@ def _statistics_id(run: "Run", rows: LabelledRows, plan: FitPlan) -> str:
 
 
 def _find(table: "Table", run_id: str) -> Spec | None:
-    rows = table.read().where(col("run_id") == run_id).select("spec").take(1) if table.exists() else []
-    return Spec.from_json(rows[0].spec) if rows else None
+    rows = SparkFrame(table.read()).where(col("run_id") == lit(run_id)).head(1).rows() if table.exists() else []
+    return Spec.from_json(rows[0]["spec"]) if rows else None
 
 
 # --- the page ---
@@ -91,5 +91,5 @@ def _sections(run: "Run", run_id: str, spec: Spec, rows: LabelledRows) -> "Itera
     yield page_sections.rows_by_fold_section(rows, None if run.conf.split.time else run.conf.split.share.model_dump())
     yield page_sections.spec_section(spec)
     if run.conf.report.collisions and collisions.bucketed_features(spec):
-        train = rows.rows.where(col(FOLD) == "train")
+        train = data_of(rows.rows.where(col(FOLD) == lit("train")))
         yield page_sections.collisions_section(collisions.cached_collisions(run, run_id, spec, train))

@@ -23,7 +23,8 @@ from keyfold.core.row_hash import sql_key_hash
 from keyfold.core.sql import col
 from keyfold.core.types import SqlValue, family_of, spark_text, sql_cast
 from keyfold.engine import functions as F
-from keyfold.engine.spark_frame import SparkFrame
+from keyfold.engine.frame import Frame
+from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 
@@ -183,22 +184,23 @@ def _mean(rows: "DataFrame", column: str, numbers: Mapping[str, Any]) -> dict[st
 
 
 def impute_training_rows(
-    run: "Run", rows: "DataFrame", fold: str, version: object, folds: object
-) -> "tuple[DataFrame, Imputations | None]":
+    run: "Run", frame: Frame, fold: str, version: object, folds: object
+) -> tuple[Frame, Imputations | None]:  # fmt: skip
     """The rows with a weight and imputed columns, without the bridged rows of other folds than train; as they are without versions.
 
     fold: name of the fold's column; version, folds: what identifies the rows and their folds.
     """
     data = run.conf.data
     if not data.versions:
-        return rows, None
+        return frame, None
+    rows = data_of(frame)
     _check(run, rows)
     imputations = _find_or_fit(run, rows.where(~col(BRIDGED) & (col(fold) == "train")), version, folds)
     weight = F.lit(1.0)
     for layout in data.versions:
         weight = F.when(col(LAYOUT) == layout.name, F.lit(layout.weight)).otherwise(weight)
     kept = rows.where(~col(BRIDGED) | (col(fold) == "train"))
-    return imputations.spark(kept, data.key).withColumn(WEIGHT, weight), imputations
+    return SparkFrame(imputations.spark(kept, data.key).withColumn(WEIGHT, weight)), imputations
 
 
 def _check(run: "Run", rows: "DataFrame") -> None:
@@ -222,7 +224,7 @@ def _find_or_fit(run: "Run", rows: "DataFrame", version: object, folds: object) 
     return imputations
 
 
-def impute_scoring_rows(run: "Run", version: "Registered", rows: "DataFrame") -> "DataFrame":
+def impute_scoring_rows(run: "Run", version: "Registered", rows: Frame) -> Frame:
     """The rows to score, with the imputations of the model's training (DataError if it had none)."""
     from keyfold.tracking import registry, tags
 
@@ -233,4 +235,4 @@ def impute_scoring_rows(run: "Run", version: "Registered", rows: "DataFrame") ->
         raise DataError(
             f"{version} was not trained on a table with versions, or its {IMPUTATION_FILE} was changed; train it again"
         )
-    return Imputations.from_json(text).spark(rows, run.conf.data.key)
+    return SparkFrame(Imputations.from_json(text).spark(data_of(rows), run.conf.data.key))

@@ -1,19 +1,24 @@
 """The rows that a model learns from: labelled, before the period of the run, each with its fold; pinned to a version of the table."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import narwhals as nw
+import pyarrow as pa
 
 from keyfold.conf.data import AboveThreshold, Data
 from keyfold.conf.split import utc_text
 from keyfold.core import sql
 from keyfold.core.names import BRIDGED, FOLD, LABEL, NUMBER, PART, PERIOD
-from keyfold.core.sql import col
-from keyfold.core.types import family_of
+from keyfold.core.types import ArrowValue, arrow_family, family_of
 from keyfold.dataset import imputation
 from keyfold.dataset.imputation import Imputations
-from keyfold.engine import functions as F
-from keyfold.engine.spark_frame import SparkFrame, computed_column
+from keyfold.engine.columns import col, count_rows, lit, when
+from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features.fitting import Target
@@ -24,11 +29,10 @@ from keyfold.split import strata
 from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
     from keyfold.runtime.run import Run
 
 _NUMBERS = ("bigint", "double", "decimal")
+_CLASS, _UNKNOWN = "keyfold_class", "keyfold_unknown"
 _LabelCounts = dict[tuple[str, Any], int]  # rows by fold and class
 
 
@@ -40,7 +44,7 @@ class LabelledRows(NamedTuple):
     number); imputations: of columns that older layouts lack, if the conf has versions.
     """
 
-    rows: "DataFrame"
+    rows: Frame
     version: TableVersion
     periods: list[str]
     counts: _LabelCounts
@@ -70,53 +74,53 @@ def labelled_rows(run: "Run") -> LabelledRows:
     if name is None:
         raise ConfError("data.label is not set: name the column that is to be predicted")
     version, table = pinned_table(run, {"data.label": [name]})
-    rows, period = table.where(col(name).isNotNull()), computed_column(period_of(conf.data, SparkFrame(table).types))
+    rows = table.where(~col(name).is_null())
     if run.period is not None:
-        rows = rows.where(period < run.period)
-    folds = strata.with_strata(run, folds_of(run), version, SparkFrame(rows))
+        rows = _before(conf.data, rows, run.period)
+    folds = strata.with_strata(run, folds_of(run), version, rows)
     rows = with_fold(run, folds, rows, FOLD, NUMBER if conf.split.folds else None)
     rows, imputations = imputation.impute_training_rows(run, rows, FOLD, version, folds.identity)
-    family = family_of(table.schema[name].dataType.simpleString())
+    family = family_of(table.types[name])
     classes = conf.train.model.chosen.classifies if conf.train else family in ("string", "boolean")
     periods, counts, unknown = _count(conf.data, rows, folds, classes=classes)
     _report_unknown(folds, unknown, sum(counts.values()), run.say)
     _check_folds(run, folds, counts)
     label = _label(conf.data, family, counts, run.say) if classes else _number_label(conf.data, family)
-    rows = folds.add_part(SparkFrame(rows), PART).data
-    target = _class(conf.data) == F.lit(label.positive) if classes else col(name).cast("double")
-    return LabelledRows(
-        rows.withColumns({PART: F.when(col(FOLD) == "train", col(PART)), LABEL: target}),
-        version,
-        periods,
-        counts,
-        label,
-        folds,
-        imputations,
-    )
+    rows = _with_label(conf.data, folds.add_part(rows, PART), label)
+    rows = rows.with_columns({PART: when(col(FOLD) == lit("train")).then(col(PART))})
+    return LabelledRows(rows, version, periods, counts, label, folds, imputations)
 
 
-def _count(data: Data, rows: "DataFrame", folds: Folds, *, classes: bool) -> tuple[list[str], _LabelCounts, int]:
+def _before(data: Data, rows: Frame, period: str) -> Frame:
+    named = rows if PERIOD in rows.columns else rows.compute(period_of(data, rows.types))
+    return named.where(col(PERIOD) < lit(period)).select(rows.columns)
+
+
+def _count(data: Data, rows: Frame, folds: Folds, *, classes: bool) -> tuple[list[str], _LabelCounts, int]:
     """The periods of the rows, their number by fold and class, and the number of those whose group is unknown."""
-    value = _class(data) if classes else F.lit(None).cast("string")
-    by = [named_period(data, rows).alias("period"), col(FOLD), value.alias("class")]
-    unknown = F.count_if(sql.column(folds.sql_unknown)).alias("unknown")
-    cells = rows.groupBy(*by).agg(F.count("*").alias("n"), unknown).limit(100_000).collect()
+    named = with_period(data, rows, [FOLD, str(data.label), *folds.unknown])
+    unknown = reduce(or_, (col(name).is_null() for name in folds.unknown), lit(False))
+    value = _class(data) if classes else lit(None).cast(nw.String)
+    cells = named.with_columns({_CLASS: value, _UNKNOWN: unknown.cast(nw.Int64)}).group(
+        [PERIOD, FOLD, _CLASS], n=count_rows(), unknown=col(_UNKNOWN).sum()
+    )
     counts: Counter[tuple[str, Any]] = Counter()
-    for _, fold, label, n, _ in cells:
-        counts[fold, label] += n
-    return sorted({cell.period for cell in cells}), counts, sum(cell.unknown for cell in cells)
+    found = cells.head(100_000).rows()
+    for cell in found:
+        counts[cell[FOLD], cell[_CLASS]] += cell["n"]
+    return sorted({cell[PERIOD] for cell in found}), counts, sum(cell["unknown"] for cell in found)
 
 
 # --- the table and its folds ---
 
 
-def pinned_table(run: "Run", columns: Mapping[str, list[str]] | None = None) -> "tuple[TableVersion, DataFrame]":
+def pinned_table(run: "Run", columns: Mapping[str, list[str]] | None = None) -> tuple[TableVersion, Frame]:
     """The version of the table that features are computed from, and its rows.
 
     columns: further columns by option of the conf. Raises DataError if a column that the conf names is missing.
     """
     data, folds, version = run.conf.data, folds_of(run), run.featured.version()
-    table = run.featured.read(version.version)
+    table = SparkFrame(run.featured.read(version.version))
     named = {
         **(columns or {}), "data.key": data.key, "data.time": [data.time] if data.time and PERIOD not in table.columns else [],
         "split.by": folds.by, "split.time": [folds.time] if folds.time else [],
@@ -140,19 +144,19 @@ def folds_of(run: "Run") -> Folds:
     return Folds(split, data.key, conf.name, data.time, data.label or "", repeats=data.period != "all")
 
 
-def with_fold(run: "Run", folds: Folds, frame: "DataFrame", column: str, number: str | None = None) -> "DataFrame":
+def with_fold(run: "Run", folds: Folds, frame: Frame, column: str, number: str | None = None) -> Frame:
     """The frame with the fold of each row (NULL: none) and the number of its part; a bridged row is in the train fold or in none."""
-    rows = folds.add(SparkFrame(frame), column, number).data
+    rows = folds.add(frame, column, number)
     if not run.conf.data.versions or BRIDGED not in rows.columns:
         return rows
-    return rows.withColumn(column, F.when(~col(BRIDGED) | (col(column) == "train"), col(column)))
+    return rows.with_columns({column: when(~col(BRIDGED) | (col(column) == lit("train"))).then(col(column))})
 
 
-def named_period(data: Data, frame: "DataFrame") -> "Column":
-    """text: the period of each row, empty for a row without one."""
-    return F.coalesce(
-        computed_column(period_of(data, SparkFrame(frame).types)), F.lit("")
-    )  # rows of foreign tables may lack their time
+def with_period(data: Data, frame: Frame, keep: Sequence[str] | None = None) -> Frame:
+    """The frame, or its columns `keep`, with the period of each row in `keyfold_period`; empty for a row without one."""
+    named = frame.compute(period_of(data, frame.types), keep)
+    # Rows of foreign tables may lack their time.
+    return named.with_columns({PERIOD: when(col(PERIOD).is_null()).then(lit("")).otherwise(col(PERIOD))})
 
 
 def _report_unknown(folds: Folds, unknown: int, n: int, say: Callable[[str], None]) -> None:
@@ -204,10 +208,28 @@ def _why_empty(folds: Folds, fold: str) -> str:
 # --- the label ---
 
 
-def _class(data: Data) -> "Column":
+def _class(data: Data) -> nw.Expr:
     """The label as a class: its value, or whether it is above the threshold of data.positive."""
     label = col(str(data.label))
-    return label > data.positive.above if isinstance(data.positive, AboveThreshold) else label
+    return label > lit(data.positive.above) if isinstance(data.positive, AboveThreshold) else label
+
+
+def _with_label(data: Data, rows: Frame, label: Label) -> Frame:
+    """The rows with the label: whether it is the positive class, or the number as a double."""
+    if label.classes:
+        return rows.with_columns({LABEL: _class(data) == lit(label.positive)})
+    name = str(data.label)
+    return rows.compute(
+        Computed({LABEL: pa.float64()}, partial(_as_double, name), [f"CAST({sql.column_reference(name)} AS DOUBLE)"])
+    )
+
+
+def _as_double(name: str, batch: pa.RecordBatch) -> list[pa.Array]:
+    family = arrow_family(batch[name].type)
+    if family == "double":
+        return [batch[name].cast(pa.float64())]
+    value = ArrowValue(batch[name], family)
+    return [pa.array(value.number, mask=value.null)]
 
 
 def _number_label(data: Data, family: str) -> Label:

@@ -14,7 +14,6 @@ from keyfold.dataset.label_leaks import Leak, find_leaks
 from keyfold.engine.columns import col, count_rows, lit, when
 from keyfold.engine.frame import Frame
 from keyfold.engine.hashes import row_hash
-from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import ConfError, PromiseError, suggestion
 from keyfold.evaluation.intervals import format_number
 from keyfold.evaluation.label_leakage import LEAST_ROWS, SUSPECT_SCORE
@@ -68,7 +67,7 @@ class FoldCell(NamedTuple):
 def check_gates(run: "Run", labelled: "LabelledRows") -> list[Gate]:
     """Checks the folds of labelled rows, mostly in one pass (PromiseError if a gate fails)."""
     folds, split, classes = labelled.folds, run.conf.split, labelled.label.classes
-    rows = SparkFrame(labelled.rows).where(~col(FOLD).is_null())
+    rows = labelled.rows.where(~col(FOLD).is_null())
     # With boundaries in time equal rows may well come again, as they will when the model is in use.
     compared = split.max_identical is not None or folds.hashed
     inputs = columns_of(feature.kind for feature in run.conf.features.values()) if compared else []

@@ -12,60 +12,62 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from keyfold.core import digests, sql
+from keyfold.core import digests
+from keyfold.core.names import PERIOD
+from keyfold.dataset.labelled_rows import with_period
+from keyfold.engine.columns import col, lit
+from keyfold.engine.frame import Frame
+from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.features import fitting
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, Row
-
-    from keyfold.engine.tables import Table
     from keyfold.features.fit_plan import FitPlan
     from keyfold.runtime.run import Run
 
 STATISTICS_TABLE = "keyfold.statistics"
 
 
-def cached_statistics(
-    run: "Run", base: str, versions: Mapping[str, int], plan: "FitPlan", rows: "DataFrame", period: "Column"
-) -> pa.Table:
+def cached_statistics(run: "Run", base: str, versions: Mapping[str, int], plan: "FitPlan", rows: Frame) -> pa.Table:
     """The statistics of `rows`, whose periods have `versions`; periods that are not in the table are measured and added to it."""
     if not plan.needs_rows:
         return fitting.STATISTICS_SCHEMA.empty_table()
     table = run.table(STATISTICS_TABLE)
-    cached = table.read().where(sql.col("base") == base) if table.exists() else None
-    parts = _choose(cached.select("part", "periods").distinct().collect(), versions) if cached else {}
+    cached = SparkFrame(table.read()).where(col("base") == lit(base)) if table.exists() else None
+    parts = _choose(cached.select(["part", "periods"]).distinct().rows(), versions) if cached else {}
     missing = sorted(versions.keys() - chain.from_iterable(parts.values()))
     run.say(f"fitting reads {len(missing)} of {len(versions)} periods")
-    statistics = [_sum_parts(cached.where(sql.col("part").isin(*parts)))] if cached and parts else []
+    statistics = [_sum_parts(cached.where(col("part").is_in([*parts])))] if cached and parts else []
     if missing:
-        statistics.append(plan.measure(rows.where(period.isin(*missing)) if parts else rows))
-        _add(table, base, {p: versions[p] for p in missing}, statistics[-1])
+        read = with_period(run.conf.data, rows).where(col(PERIOD).is_in(missing)) if parts else rows
+        statistics.append(plan.measure(data_of(read)))
+        _add(run, base, {p: versions[p] for p in missing}, statistics[-1])
     return fitting.merge_statistics(statistics)
 
 
-def _choose(parts: "Iterable[Row]", versions: Mapping[str, int]) -> dict[str, dict[str, int]]:
+def _choose(parts: Iterable[Mapping[str, str]], versions: Mapping[str, int]) -> dict[str, dict[str, int]]:
     """The parts to use, largest first: each at the versions of now, no two with a period in common."""
     chosen: dict[str, dict[str, int]] = {}
     covered: set[str] = set()
-    for row in sorted(parts, key=lambda row: (-len(row.periods), row.part)):
-        periods = json.loads(row.periods)
+    for row in sorted(parts, key=lambda row: (-len(row["periods"]), row["part"])):
+        periods = json.loads(row["periods"])
         if periods.items() <= versions.items() and covered.isdisjoint(periods):
-            chosen[row.part] = periods
+            chosen[row["part"]] = periods
             covered |= periods.keys()
     return chosen
 
 
-def _add(table: "Table", base: str, versions: Mapping[str, int], statistics: pa.Table) -> None:
+def _add(run: "Run", base: str, versions: Mapping[str, int], statistics: pa.Table) -> None:
     if not statistics.num_rows:
         return
     periods = digests.canonical_json(versions)
     part = digests.digest([base, periods])
-    cells = table.spark.createDataFrame(statistics).selectExpr(
-        f"{sql.text_literal(base)} base", f"{sql.text_literal(part)} part", f"{sql.text_literal(periods)} periods", "*"
-    )
-    table.replace(cells.coalesce(1), "part", {part: statistics.num_rows}, job="features")
+    named = zip(("base", "part", "periods"), (base, part, periods), strict=True)
+    cells = pa.table({name: pa.repeat(text, statistics.num_rows) for name, text in named})
+    for column in statistics.column_names:
+        cells = cells.append_column(column, statistics[column])
+    run.table(STATISTICS_TABLE).replace(data_of(run.engine.frame(cells)), "part", {part: statistics.num_rows}, job="features")
 
 
-def _sum_parts(rows: "DataFrame") -> pa.Table:
+def _sum_parts(rows: Frame) -> pa.Table:
     """The statistics of several parts; Spark adds up the counts, of which there may be many."""
-    return fitting.sum_cells(rows, "of", fitting.is_extreme()).toArrow().cast(fitting.STATISTICS_SCHEMA)
+    return fitting.sum_cells(data_of(rows), "of", fitting.is_extreme()).toArrow().cast(fitting.STATISTICS_SCHEMA)

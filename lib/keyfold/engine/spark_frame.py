@@ -10,6 +10,7 @@ from keyfold.core import sql
 from keyfold.engine import arrow
 from keyfold.engine.columns import escape_name, unescape_name
 from keyfold.engine.frame import BatchFunction, Computed, Frame
+from keyfold.errors import ConfError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -79,6 +80,13 @@ class SparkFrame(Frame):
     def to_arrow(self) -> pa.Table:
         """The rows in memory."""
         return self.data.toArrow()
+
+
+def data_of(frame: Frame) -> "DataFrame":
+    """The DataFrame of a frame of Spark, for what needs Spark (ConfError if the frame is of another engine)."""
+    if isinstance(frame, SparkFrame):
+        return frame.data
+    raise ConfError("these rows must be read by Spark, and the engine is `embedded`; write `engine: spark`")
 
 
 def computed_column(computed: Computed) -> "Column":

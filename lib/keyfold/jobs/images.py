@@ -17,7 +17,7 @@ from keyfold.dataset import labelled_rows
 from keyfold.engine import functions as F
 from keyfold.engine.arrow import map_batches
 from keyfold.engine.session import parallel_tasks
-from keyfold.engine.spark_frame import SparkFrame, computed_column
+from keyfold.engine.spark_frame import computed_column, data_of
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.imaging.decoder_process import Decoder, DecoderOptions
 from keyfold.imaging.operations import Output
@@ -56,14 +56,13 @@ def make_images(run: "Run") -> None:
         ingest(run)
         _refuse_quarantined(run)
     with run.job("images") as job:
-        pinned, rows = labelled_rows.pinned_table(run)
-        period = run.period or str(
-            rows.select(F.max(computed_column(period_of(conf.data, SparkFrame(rows).types)))).collect()[0][0]
-        )
+        pinned, frame = labelled_rows.pinned_table(run)
+        rows = data_of(frame)
+        period = run.period or str(rows.select(F.max(computed_column(period_of(conf.data, frame.types)))).collect()[0][0])
         table = run.images
         job.inputs = {run.rows.name: pinned}
         _check_columns(conf.images, conf.data.key, rows)
-        rows = in_period(conf.data, SparkFrame(rows), period).data
+        rows = data_of(in_period(conf.data, frame, period))
         job.run_id = run.identity("images", rows=pinned, period=period, files=_files_digest(rows, conf.images.input_col))
         with table.lock(period, run.say):
             keys = _check_keys(run, job, rows, pinned, period)

@@ -13,7 +13,7 @@ from keyfold.dataset import imputation, labelled_rows
 from keyfold.engine import functions as F
 from keyfold.engine.arrow import map_batches
 from keyfold.engine.session import arrow_batch_settings, parallel_tasks, temporary_settings
-from keyfold.engine.spark_frame import SparkFrame, computed_column
+from keyfold.engine.spark_frame import SparkFrame, computed_column, data_of
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import DataError
 from keyfold.feature_store import table
@@ -101,10 +101,9 @@ def _scoring_input(run: "Run", version: Registered) -> ScoringInput:
     _refuse_other_views(run, version)
     pinned, rows = labelled_rows.pinned_table(run)
     rows = imputation.impute_scoring_rows(run, version, rows)
-    period = run.period or _latest_period(run, rows)
+    period = run.period or _latest_period(run, data_of(rows))
     folds = strata.with_strata(run, labelled_rows.folds_of(run), pinned)
-    rows = in_period(run.conf.data, SparkFrame(rows), period).data
-    return ScoringInput(version, pinned, period, rows, folds)
+    return ScoringInput(version, pinned, period, data_of(in_period(run.conf.data, rows, period)), folds)
 
 
 def _describe(run: "Run", job: "Job", task: ScoringInput) -> None:
@@ -196,7 +195,7 @@ def _predict(
     run: "Run", run_id: str, model: predictor.Predictor, packed: bytes, task: ScoringInput, keys: KeyCheck
 ) -> "DataFrame":  # fmt: skip
     """The rows of the predictions table, one per key. Spark computes them in the write."""
-    rows = labelled_rows.with_fold(run, task.folds, keys.unique, FOLD)
+    rows = data_of(labelled_rows.with_fold(run, task.folds, SparkFrame(keys.unique), FOLD))
     scored = _apply_model(run.conf.data.key, model, predictor.bytes_digest(packed), packed, rows)
     if keys.duplicates is not None:
         scored = scored.unionByName(_refused(task.folds, keys.duplicates), allowMissingColumns=True)

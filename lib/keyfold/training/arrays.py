@@ -17,6 +17,7 @@ from keyfold.core.sql import col
 from keyfold.core.types import spark_text
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.engine import functions as F
+from keyfold.engine.spark_frame import data_of
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.metrics import measure_predictions
@@ -80,12 +81,13 @@ def collect_rows(run: "Run", spec: Spec, rows: LabelledRows) -> tuple[ArrayRows,
     """
     conf = run.conf
     assert conf.train is not None
-    columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: key_hash(rows.rows, identifying_columns(conf.data), "order")}
+    data = data_of(rows.rows)
+    columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: key_hash(data, identifying_columns(conf.data), "order")}
     columns |= {WEIGHT: col(WEIGHT)} if rows.imputations else {}
-    columns |= {f"keyfold_extra:{name}": column for name, column in _extra_columns(conf, rows.rows.columns).items()}
+    columns |= {f"keyfold_extra:{name}": column for name, column in _extra_columns(conf, data.columns).items()}
     parts = sample_share(conf.train, spec, rows)
     share = parts / hashing.PARTS
-    frame = rows.rows.where(col(FOLD).isin(*_collected_folds(conf.train)))
+    frame = data.where(col(FOLD).isin(*_collected_folds(conf.train)))
     if share < 1:
         frame = frame.where(sample_place(frame, identifying_columns(conf.data), "sample") < F.lit(parts))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")

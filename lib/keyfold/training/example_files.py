@@ -10,7 +10,7 @@ from keyfold.core.row_hash import key_hash, sql_key_hash
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.engine.session import temporary_settings
-from keyfold.engine.spark_frame import SparkFrame
+from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.errors import DataError
 from keyfold.features.matrix import Layout
 from keyfold.models.torch import STREAMS, Torch, rows_per_stream
@@ -62,7 +62,7 @@ def _stream_groups(context: TrainingContext) -> dict[str, list[list[RowGroup]]]:
 
 
 def _write_features(context: TrainingContext, table: "Table", run_id: str) -> None:
-    rows = context.rows.rows.where(col(FOLD).isin(*NETWORK_FOLDS))
+    rows = data_of(context.rows.rows).where(col(FOLD).isin(*NETWORK_FOLDS))
     number = hashing.sql_reduce(sql_key_hash(SparkFrame(rows).types, context.key, "stream"), STREAMS)
     columns: dict[str, Any] = {
         STREAM: F.concat(col(FOLD), F.lit("-"), F.lpad(sql.column(number).cast("string"), 2, "0")),

@@ -17,6 +17,7 @@ from keyfold.core.row_hash import key_hash, sample_place
 from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
 from keyfold.engine import functions as F
+from keyfold.engine.spark_frame import data_of
 from keyfold.errors import DataError
 from keyfold.evaluation import metrics
 from keyfold.evaluation.intervals import Metric
@@ -30,8 +31,6 @@ from keyfold.training.arrays import identifying_columns
 from keyfold.training.page_sections import comparison_section
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from keyfold.runtime.run import Run
 
 MOST_ROWS = 500_000  # rows on which two models are compared, at most
@@ -119,7 +118,7 @@ def _target(model: predictor.Predictor) -> tuple[bool, Any]:
 def _test_rows(run: "Run", columns: Sequence[str]) -> pa.Table:
     """The labelled rows of the test fold, ordered by the hash of their key (DataError if a column is missing)."""
     labelled, key = labelled_rows.labelled_rows(run), identifying_columns(run.conf.data)
-    rows: DataFrame = labelled.rows.where(col(FOLD) == "test")
+    rows = data_of(labelled.rows).where(col(FOLD) == "test")
     if missing := [name for name in columns if name not in rows.columns]:
         raise DataError(f"the table has no column `{missing[0]}`")
     if (share := MOST_ROWS / max(1, labelled.count_in("test"))) < 1:

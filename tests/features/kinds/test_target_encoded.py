@@ -233,7 +233,7 @@ def noise(spark, label="rand(7) < 0.5"):
 
 
 def test_what_the_split_keeps_together_is_in_one_part_of_the_train_fold_alone(spark, home):
-    result = labelled_rows(use_case(spark, noise(spark))).rows.select("g", FOLD, PART).toPandas()
+    result = labelled_rows(use_case(spark, noise(spark))).rows.data.select("g", FOLD, PART).toPandas()
     inside = result[result[FOLD] == "train"]
     assert result[result[FOLD] != "train"][PART].isna().all()
     assert (inside.groupby("g")[PART].nunique() == 1).all()
@@ -272,7 +272,7 @@ def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(spark, h
     rows = noise(spark, "if(id % 3 = 0, 'Yes', 'No')")
     run = use_case(spark, rows, data={"key": ["id"], "label": "y", "positive": "Yes"})
     spec, result = fit_features(run)
-    test = [r.g for r in result.rows.where(col(FOLD) == "test").select("g").distinct().collect()]
+    test = [r.g for r in result.rows.data.where(col(FOLD) == "test").select("g").distinct().collect()]
     changed = rows.selectExpr("id", "g", "c", "x", f"if(g in ({', '.join(map(str, test))}), 'Yes', y) y")
     again = use_case(spark, changed, data={"key": ["id"], "label": "y", "positive": "Yes"})
     assert fit_features(again)[0].digest == spec.digest
