@@ -86,7 +86,7 @@ CONFS = {
         for size, mode in (([3, 2], "rgb"), ([7, 11], "gray"), ([1, 1], "gray"))
     ],
 }
-TARGET = Target("coalesce(flag, false)", "coalesce(pmod(whole, 1000000), 0)")
+TARGET = Target("positive", "part")
 instants = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1))
 spring = st.integers(0, 7200).map(lambda s: dt.datetime(2026, 3, 29, 0, 30) + dt.timedelta(seconds=s))
 texts = st.one_of(
@@ -134,7 +134,9 @@ rows = st.lists(st.fixed_dictionaries({c: st.one_of(st.none(), cell) for c, cell
 
 
 def table(drawn):
-    return pa.table({c: pa.array([row[c] for row in drawn], type_) for c, type_ in COLUMNS.items()})
+    columns = {c: pa.array([row[c] for row in drawn], type_) for c, type_ in COLUMNS.items()}
+    target = {"positive": [bool(row["flag"]) for row in drawn], "part": [(row["whole"] or 0) % 1_000_000 for row in drawn]}
+    return pa.table(columns | target)
 
 
 def confs(drawn):

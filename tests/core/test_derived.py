@@ -64,7 +64,7 @@ def test_the_logarithm_is_that_of_strict_math(spark):
     assert np.allclose(mine[known], np.log(found["x"].to_numpy()[known]), rtol=4e-16)
 
 
-def test_a_spec_takes_them_and_its_certificate_has_hard_cases(spark):
+def test_a_spec_takes_them_and_its_certificate_has_hard_cases(engine):
     confs = {
         "age": {"numeric": {"input_col": {"age": "born", "at": "day"}, "scale": "standard"}},
         "log": {"bucketized": {"input_col": {"log": "x"}, "num_buckets": 3}},
@@ -73,14 +73,14 @@ def test_a_spec_takes_them_and_its_certificate_has_hard_cases(spark):
         "same": {"numeric": {"input_col": "x"}},
     }
     rows = [(AT.date() - i * DAY, AT.date(), i * 1.5, i % 3) for i in range(40)]
-    frame = spark.createDataFrame(rows, "born date, day date, x double, n bigint").repartition(3)
+    frame = engine.rows(rows, "born date, day date, x double, n bigint")
     spec = Spec.fit(frame, {name: Feature.model_validate(conf) for name, conf in confs.items()})
     assert spec.inputs == {"born": "date", "day": "date", "x": "double", "n": "bigint"}
     assert spec.columns_of("cross") == ["x", "n"]
     state = spec.features["age"].state
     assert (state["shift"], state["factor"]) == (19.5, pytest.approx(1 / np.arange(40).std()))
     assert spec.features["log"].state["boundaries"] == pytest.approx([math.log(13 * 1.5), math.log(26 * 1.5)])
-    certificate = Certificate.issue(spark, Spec.from_json(spec.to_json()))
+    certificate = Certificate.issue(engine, Spec.from_json(spec.to_json()))
     assert set(SAMPLES) <= set(certificate.rows["x"].to_pylist())
     certificate.check(spec)
 

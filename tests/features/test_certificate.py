@@ -1,4 +1,4 @@
-"""The parity certificate: issued by Spark, computed again in Arrow where the model is loaded."""
+"""The parity certificate: issued by an engine, computed again in Arrow where the model is loaded."""
 
 import datetime as dt
 from decimal import Decimal
@@ -17,9 +17,10 @@ from keyfold.features.certificate import Certificate, bits_differ
 from keyfold.features.spec import FittedFeature, Spec
 
 
-@pytest.fixture(scope="module")
-def issued(spark):
-    """A spec of every kind, and its certificate."""
+@pytest.fixture(scope="module", params=["spark_engine", "embedded"])
+def issued(request):
+    """A spec of every kind, and its certificate, of each engine."""
+    engine = request.getfixturevalue(request.param)
     at = dt.datetime(2026, 3, 29, 1, 30)
     ordinary = {
         "photo": images.FILES["jpeg"],
@@ -35,8 +36,8 @@ def issued(spark):
         | {c: Decimal(i) / 100 for c in ("price", "cents")}
         for i in range(30)
     ]  # fmt: skip
-    spec = Spec.fit(spark.createDataFrame(table(rows)), confs(rows), TARGET)
-    return spec, Certificate.issue(spark, spec)
+    spec = Spec.fit(engine.frame(table(rows)), confs(rows), TARGET)
+    return spec, Certificate.issue(engine, spec)
 
 
 def test_it_holds_if_nothing_changed(issued, tmp_path):
@@ -61,10 +62,10 @@ def test_a_row_by_itself_has_the_features_of_the_batch(issued):
         assert not bits_differ(values, joined).any(), name
 
 
-def test_a_timestamp_without_zone_is_not_an_instant(spark):
+def test_a_timestamp_without_zone_is_not_an_instant(engine):
     conf = parse_conf({"name": "x", "data": {"key": ["t"]}, "features": {"t": {"hashed": {"input_col": "t", "num_buckets": 8}}}})
-    spec = Spec.fit(spark.sql("SELECT TIMESTAMP_NTZ'2026-03-29 01:30:00' t"), conf.features)
-    Certificate.issue(spark, spec).check(spec)
+    spec = Spec.fit(engine.rows([(dt.datetime(2026, 3, 29, 1, 30),)], "t timestamp_ntz"), conf.features)
+    Certificate.issue(engine, spec).check(spec)
 
 
 def test_other_bits_name_the_feature_and_the_row(issued):

@@ -8,27 +8,27 @@ from hypothesis import strategies as st
 
 from hard_numbers import numbers
 from keyfold.core import exact_sums
-from keyfold.core.types import sql_cast
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.features import fitting
 
 
 @settings(max_examples=3)
 @given(st.lists(numbers, min_size=1, max_size=3), st.data())
-def test_statistics_are_those_of_fractions_in_any_layout(spark, parts, data):
-    """Through Spark, of doubles, of integers and of decimals; and those of parts add up."""
+def test_statistics_are_those_of_fractions_in_any_layout(spark, embedded, parts, data):
+    """By both engines, of doubles, of integers and of decimals; and those of parts add up."""
     rows = [
         (x, int(x) if abs(x) < 2**63 else None, decimal.Decimal(repr(x % 1e6)).quantize(decimal.Decimal("0.0001")))
         for part in parts
         for x in part
     ]
     schema = "x double, i bigint, d decimal(20,4)"
-    values = {c: sql_cast(f, f, c) for c, f in (("x", "double"), ("i", "bigint"), ("d", "decimal"))}
+    families = {"x": "double", "i": "bigint", "d": "decimal"}
+    values = {c: c for c in families}
     cut = data.draw(st.integers(0, len(rows)))
-    result = [
-        fitting.measure_statistics(spark.createDataFrame(part, schema).repartition(2), values, [])
-        for part in (data.draw(st.permutations(rows)), rows[:cut], rows[cut:])
-    ]
-    for table in (result[0], fitting.merge_statistics(result[1:])):
+    frames = [SparkFrame(spark.createDataFrame(data.draw(st.permutations(rows)), schema).repartition(2))]
+    frames += [embedded.rows(part, schema) for part in (rows, rows[:cut], rows[cut:])]
+    first, other, *result = (fitting.measure_statistics(frame, families, values, []) for frame in frames)
+    for table in (first, other, fitting.merge_statistics(result)):
         for n, column in enumerate(values):
             xs = [Fraction(float(row[n])) for row in rows if row[n] is not None]
             stats = fitting.Statistics(table).numbers(column)

@@ -1,4 +1,4 @@
-"""The same bits: every kind, over whole drawn tables, in Spark and in Arrow; and the spec after its JSON."""
+"""The same bits: every kind, over whole drawn tables, on both engines and in Arrow; and the spec after its JSON."""
 
 import datetime as dt
 import decimal
@@ -26,13 +26,16 @@ def _image():
 
 @settings(max_examples=10)
 @given(drawn=rows, partitions=st.sampled_from([1, 3]), ansi=st.booleans())
-def test_spark_and_arrow_give_the_same_bits(spark, drawn, partitions, ansi):
+def test_engines_and_arrow_give_the_same_bits(spark, embedded, drawn, partitions, ansi):
     frame = spark.createDataFrame(table(drawn)).repartition(partitions).sortWithinPartitions("whole")
     spark.conf.set("spark.sql.ansi.enabled", ansi)
     try:
         held = frame.localCheckpoint()  # one order of rows for both sides
-        spec = Spec.from_json(Spec.fit(held, confs(drawn), TARGET).to_json())
-        same(spec, spec.transform(held).toArrow(), spec.arrow(held.toArrow()))
+        spec, local = Spec.from_json(Spec.fit(held, confs(drawn), TARGET).to_json()), held.toArrow()
+        assert Spec.fit(local, confs(drawn), TARGET).digest == spec.digest
+        arrays = spec.arrow(local)
+        same(spec, spec.transform(held).toArrow(), arrays)
+        same(spec, spec.transform(embedded.frame(local), ["whole"]).to_arrow(), arrays)
         held.createOrReplaceTempView("parity")
         pure = Spec(spec.inputs, {name: fitted for name, fitted in spec.features.items() if fitted.kind.has_sql})
         same(pure, spark.sql(pure.to_sql("parity")).toArrow(), pure.arrow(held.toArrow()))
@@ -40,13 +43,14 @@ def test_spark_and_arrow_give_the_same_bits(spark, drawn, partitions, ansi):
         spark.conf.set("spark.sql.ansi.enabled", True)
 
 
-def test_empty_tables_have_empty_features(spark):
+def test_empty_tables_have_empty_features(spark, embedded):
     one = {c: next(iter_cell(c)) for c in COLUMNS}
     full = spark.createDataFrame(table([one, one | {"whole": 2}]))
     spec = Spec.fit(full, confs([one, one | {"whole": 2}]), TARGET)
     assert {name.rsplit("_", 1)[0] for name in spec.features} == set(KINDS)
     empty = full.where("false")
     same(spec, spec.transform(empty).toArrow(), spec.arrow(empty.toArrow()))
+    same(spec, spec.transform(embedded.frame(empty.toArrow())).to_arrow(), spec.arrow(empty.toArrow()))
 
 
 def iter_cell(column):

@@ -26,7 +26,7 @@ ROWS = pa.table(
         "calls_before": [1.0, 2.5, None, 4.0, 0.5, 3.0],
         "photo": pa.array([None] * 6, pa.binary()),
         "part": pa.array([0, 1, 2, 3, 4, 5], pa.int64()),
-        "left": [True, False, True, False, False, True],
+        "`left`": [True, False, True, False, False, True],
     }
 )
 FEATURES = {
@@ -50,9 +50,9 @@ FEATURES = {
 CONF = {"name": "salts", "data": {"source": "x.csv", "key": ["key"], "time": "day"}, "features": FEATURES}
 
 
-@pytest.fixture(scope="module")
-def spec(spark):
-    rows, features = spark.createDataFrame(ROWS), parse_conf(CONF).features
+@pytest.fixture(scope="module", params=["spark_engine", "embedded"])
+def spec(request):
+    rows, features = request.getfixturevalue(request.param).frame(ROWS), parse_conf(CONF).features
     return FitPlan.of(rows, features, Target("`left`", "part")), Spec.fit(rows, features, Target("`left`", "part"))
 
 

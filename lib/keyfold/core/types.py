@@ -19,6 +19,7 @@ HASHED = ("bigint", "string", "boolean", "date", "timestamp", "timestamp_ntz", "
 NUMBERS = ("bigint", "double", "boolean", "decimal")
 DAYS = ("date", "timestamp", "timestamp_ntz")
 MAX_EXACT_INTEGER = 2**53  # below it a double is one integer; 2^53 itself may have been 2^53 + 1
+_EXACT_POWER = 22  # 10^22 is the largest power of ten that is a double
 MICROS = {"minute": 60_000_000, "hour": 3_600_000_000, "day": 86_400_000_000, "week": 604_800_000_000}
 ARROW: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
@@ -175,14 +176,29 @@ def _between_numbers(array: pa.Array, actual: str, family: str, name: str) -> pa
 
 def _doubles(array: pa.Array, family: str) -> npt.NDArray[np.float64]:
     if family == "decimal":
-        # Arrow's own cast is not correctly rounded; Python's and Java's are.
-        encoded = array.dictionary_encode()
-        distinct = [float(d) for d in encoded.dictionary.to_pylist()]
-        array = pa.array(distinct, pa.float64()).take(encoded.indices)
-    elif family == "bigint":
+        return _decimal_doubles(array)
+    if family == "bigint":
         numbers = array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
         return np.where(array.is_null().to_numpy(zero_copy_only=False), np.nan, numbers)
     return array.cast(pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _decimal_doubles(array: pa.Array) -> npt.NDArray[np.float64]:
+    """The nearest doubles, as Python's and Java's casts give them; Arrow's own is not correctly rounded."""
+    exact = np.zeros(len(array), bool)
+    numbers = np.full(len(array), np.nan)
+    if len(array) and pa.types.is_decimal128(array.type) and 0 <= array.type.scale <= _EXACT_POWER:
+        words = np.frombuffer(array.buffers()[1], np.int64, 2 * len(array), 16 * array.offset)
+        low, high = words[0::2], words[1::2]
+        # A quotient of two integers that doubles hold exactly is rounded once.
+        exact = (high == low >> 63) & (low < MAX_EXACT_INTEGER) & (low > -MAX_EXACT_INTEGER)
+        numbers = np.where(exact, low / float(10**array.type.scale), np.nan)
+    rest = array.is_valid().to_numpy(zero_copy_only=False) & ~exact
+    if rest.any():
+        encoded = array.filter(pa.array(rest)).dictionary_encode()
+        distinct = np.array([float(d) for d in encoded.dictionary.to_pylist()])
+        numbers[rest] = distinct[encoded.indices.to_numpy(zero_copy_only=False)]
+    return np.where(array.is_null().to_numpy(zero_copy_only=False), np.nan, numbers)
 
 
 def _lost(name: str, family: str) -> str:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from keyfold.core.arrays import Int64s
 from keyfold.core.names import BRIDGED, LAYOUT, WEIGHT
 from keyfold.core.row_hash import sql_key_hash
 from keyfold.core.sql import col
+from keyfold.core.texts import value_texts
 from keyfold.core.types import SqlValue, family_of, spark_text, sql_cast
 from keyfold.engine import functions as F
 from keyfold.engine.frame import Frame
@@ -125,9 +126,13 @@ def fit_imputations(rows: "DataFrame", missing: Mapping[MissingColumn, list[str]
     """
     families = {c.column: family_of(rows.schema[c.column].dataType.simpleString()) for c in missing}
     values = {name: sql_cast(family, family, name) for name, family in families.items()}
-    counted = {c.column: fitting.CountedExpression(_as_counted(values[c.column])) for c in missing if c.fill != "mean"}
-    numbers = {c.column: values[c.column] for c in missing if c.fill == "mean"}
-    statistics = fitting.Statistics(fitting.measure_statistics(rows, numbers, list(counted.values())))
+    counted = {
+        c.column: fitting.CountedExpression(_as_counted(values[c.column]), [c.column], partial(_counted_values, c.column))
+        for c in missing
+        if c.fill != "mean"
+    }
+    numbers = {c.column: c.column for c in missing if c.fill == "mean"}
+    statistics = fitting.Statistics(fitting.measure_statistics(SparkFrame(rows), families, numbers, list(counted.values())))
     imputations = []
     for column, layouts in missing.items():
         name = column.column
@@ -146,6 +151,11 @@ def fit_imputations(rows: "DataFrame", missing: Mapping[MissingColumn, list[str]
 
 def _as_counted(value: SqlValue) -> str:
     return value.column if value.family in ("string", "bigint", "double") else f"CAST({value.column} AS STRING)"
+
+
+def _counted_values(name: str, values: fitting.BatchValues) -> pa.Array:
+    value = values[name]
+    return value.array if value.family in ("string", "bigint", "double") else value_texts(value.array)
 
 
 def _value_counts(counts: pa.Table, column: MissingColumn, family: str) -> dict[str, int]:

@@ -39,7 +39,7 @@ def cached_statistics(run: "Run", base: str, versions: Mapping[str, int], plan: 
     statistics = [_sum_parts(cached.where(col("part").is_in([*parts])))] if cached and parts else []
     if missing:
         read = with_period(run.conf.data, rows).where(col(PERIOD).is_in(missing)) if parts else rows
-        statistics.append(plan.measure(data_of(read)))
+        statistics.append(plan.measure(read))
         _add(run, base, {p: versions[p] for p in missing}, statistics[-1])
     return fitting.merge_statistics(statistics)
 
@@ -70,4 +70,4 @@ def _add(run: "Run", base: str, versions: Mapping[str, int], statistics: pa.Tabl
 
 def _sum_parts(rows: Frame) -> pa.Table:
     """The statistics of several parts; Spark adds up the counts, of which there may be many."""
-    return fitting.sum_cells(data_of(rows), "of", fitting.is_extreme()).toArrow().cast(fitting.STATISTICS_SCHEMA)
+    return fitting.sum_cells(rows, "of", fitting.is_extreme()).to_arrow().cast(fitting.STATISTICS_SCHEMA)

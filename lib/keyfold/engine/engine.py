@@ -4,9 +4,9 @@ import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -17,7 +17,8 @@ from keyfold.engine.spark_frame import SparkFrame, spark_schema
 from keyfold.errors import ConfError
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    import pandas as pd
+    from pyspark.sql import DataFrame, SparkSession
 
 _SHARE = 0.6  # of the memory, for sorts, groups and joins; kernels and models need the rest
 
@@ -120,6 +121,21 @@ class EmbeddedEngine(Engine):
     ) -> EmbeddedFrame:  # fmt: skip
         """The rows that a function makes of each task, in threads."""
         return self.database.map_tasks(function, tasks, types)
+
+
+@cache
+def local_engine() -> EmbeddedEngine:
+    """The embedded engine of rows in memory."""
+    return EmbeddedEngine()
+
+
+def frame_of(rows: "Frame | DataFrame | pa.Table | pd.DataFrame") -> Frame:
+    """Rows as a frame: a DataFrame of Spark stays in Spark, rows in memory are of the embedded engine."""
+    if isinstance(rows, Frame):
+        return rows
+    if type(rows).__module__.startswith("pyspark."):
+        return SparkFrame(cast("DataFrame", rows))
+    return local_engine().frame(rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False))
 
 
 def memory() -> int:

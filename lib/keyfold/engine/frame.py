@@ -6,6 +6,7 @@ functions over Arrow batches, which are the same on every engine.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -19,17 +20,36 @@ Batches = Iterator[pa.RecordBatch]
 BatchFunction = Callable[[Batches], Iterable[pa.RecordBatch]]
 
 
+class KernelExpression(NamedTuple):
+    """An expression of Spark that a picklable kernel computes from the arrays of SQL expressions, at most `rows` at a time."""
+
+    kernel: Callable[[Sequence[pa.Array]], pa.Array]
+    inputs: Sequence[str]
+    type: pa.DataType
+    rows: int
+
+
+Expression = str | KernelExpression
+
+
 class Computed(NamedTuple):
     """Columns that follow from the others of the same row.
 
     types: by name. kernel: their arrays, in that order, from a batch; must be picklable. sql: Spark SQL expressions with the same
-    bits, in that order, for a frame of Spark; empty if there are none. shared: further expressions by name, which `sql` may use.
+    bits, in that order, for a frame of Spark, or a function that gives them; empty if there are none. shared: further expressions
+    by name, which `sql` may use. rows: the most that the kernel takes at a time, 0 for any number.
     """
 
     types: Mapping[str, pa.DataType]
     kernel: Callable[[pa.RecordBatch], Sequence[pa.Array]]
-    sql: Sequence[str] = ()
+    sql: Sequence[Expression] | Callable[[], Sequence[Expression]] = ()
     shared: Mapping[str, str] = MappingProxyType({})
+    rows: int = 0
+
+    @property
+    def expressions(self) -> Sequence[Expression]:
+        """The expressions of `sql`."""
+        return self.sql() if callable(self.sql) else self.sql
 
 
 class Frame(ABC):
@@ -109,7 +129,9 @@ class Frame(ABC):
     def compute(self, computed: Computed, keep: Sequence[str] | None = None) -> Self:
         """The columns `keep`, or all but those with a name of a computed one, and the computed ones."""
         kept = self._others(computed) if keep is None else keep
-        return self.map_batches(_Compute(kept, [*computed.types], computed.kernel), {**self._arrow_types(kept), **computed.types})
+        return self.map_batches(
+            _Compute(kept, [*computed.types], computed.kernel, computed.rows), {**self._arrow_types(kept), **computed.types}
+        )
 
     def _others(self, computed: Computed) -> list[str]:
         return [name for name in self.columns if name not in computed.types]
@@ -132,6 +154,10 @@ class Frame(ABC):
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
     ) -> Self:
         """`map_batches` over rows of which those with equal values of `by` are together, in an order; a task has all of them."""
+
+    def batches_by_rows(self) -> AbstractContextManager[None]:
+        """Within it, an engine that would measure the bytes of each row for a kernel counts the rows alone."""
+        return nullcontext()
 
     @abstractmethod
     def persist(self) -> Self:
@@ -162,11 +188,19 @@ class _Compute:
     kept: Sequence[str]
     computed: Sequence[str]
     kernel: Callable[[pa.RecordBatch], Sequence[pa.Array]]
+    rows: int
 
     def __call__(self, batches: Batches) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            arrays = [*(batch.column(name) for name in self.kept), *self.kernel(batch)]
-            yield pa.RecordBatch.from_arrays(arrays, [*self.kept, *self.computed])
+        for whole in batches:
+            for batch in slices(whole, self.rows):
+                arrays = [*(batch.column(name) for name in self.kept), *self.kernel(batch)]
+                yield pa.RecordBatch.from_arrays(arrays, [*self.kept, *self.computed])
+
+
+def slices(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
+    """A batch in parts of at most `rows`; 0 for the whole."""
+    for start in range(0, batch.num_rows, rows) if rows else [0]:
+        yield batch.slice(start, rows or None)
 
 
 @dataclass(frozen=True)

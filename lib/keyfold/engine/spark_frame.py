@@ -1,6 +1,7 @@
 """Frames of Spark's DataFrames."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self
 
 import narwhals as nw
@@ -9,12 +10,21 @@ import pyarrow as pa
 from keyfold.core import sql
 from keyfold.engine import arrow
 from keyfold.engine.columns import escape_name, unescape_name
-from keyfold.engine.frame import BatchFunction, Computed, Frame
+from keyfold.engine.frame import BatchFunction, Computed, Expression, Frame, KernelExpression
+from keyfold.engine.session import temporary_settings
 from keyfold.errors import ConfError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
+
+
+# To apply a byte limit, Spark measures a batch after each row, which takes as long as writing it. A limit of rows is enough.
+ARROW_SETTINGS = {
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "16384",
+    "spark.sql.execution.pandas.udf.buffer.size": str(1 << 20),
+}
 
 
 class SparkFrame(Frame):
@@ -35,14 +45,15 @@ class SparkFrame(Frame):
 
     def compute(self, computed: Computed, keep: Sequence[str] | None = None) -> Self:
         """The kept columns and the computed ones, by Spark SQL if there are expressions. `keep` may hold Columns, too."""
-        if not computed.sql:
+        expressions = [_column(expression) for expression in computed.expressions]
+        if not expressions:
             return super().compute(computed, keep)
         shared = [sql.column(text).alias(name) for name, text in computed.shared.items()]
         data = self.data.select("*", *shared) if shared else self.data
         kept: list[Any] = self._others(computed) if keep is None else [*keep]
         whole = not shared and kept == self.data.columns
         columns = ["*"] if whole else [sql.col(c) if isinstance(c, str) else c for c in kept]
-        result = data.select(*columns, *map(sql.column, computed.sql))
+        result = data.select(*columns, *expressions)
         return type(self)(result.toDF(*result.columns[: len(kept)], *computed.types))  # `Column.alias` takes a millisecond
 
     def stack(self, number: str, columns: Mapping[str, Sequence[str]], keep: Sequence[str] = ()) -> Self:
@@ -69,6 +80,10 @@ class SparkFrame(Frame):
 
         return {name: to_arrow_type(self.data.schema[name].dataType) for name in names}
 
+    def batches_by_rows(self) -> AbstractContextManager[None]:
+        """Within it, Spark counts the rows of a batch alone: to measure their bytes takes as long as to write them."""
+        return temporary_settings(self.data.sparkSession, ARROW_SETTINGS)
+
     def persist(self) -> Self:
         """The same rows, computed once."""
         return type(self)(self.data.persist())
@@ -91,8 +106,30 @@ def data_of(frame: Frame) -> "DataFrame":
 
 def computed_column(computed: Computed) -> "Column":
     """The only computed column, of its SQL expression."""
-    (expression,) = computed.sql
-    return sql.column(expression)
+    (expression,) = computed.expressions
+    return _column(expression)
+
+
+def _column(expression: Expression) -> "Column":
+    if isinstance(expression, str):
+        return sql.column(expression)
+    from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
+    from pyspark.sql.pandas.types import from_arrow_type
+
+    compute = arrow_udf(_by_rows(expression), from_arrow_type(expression.type))
+    return compute(*map(sql.column, expression.inputs))
+
+
+def _by_rows(expression: KernelExpression) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
+    kernel, rows = expression.kernel, expression.rows
+
+    def compute(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        for batch in batches:
+            arrays = batch if isinstance(batch, tuple) else (batch,)  # Spark passes a single column without a tuple
+            for start in range(0, len(arrays[0]), rows):
+                yield kernel([array.slice(start, rows) for array in arrays])
+
+    return compute
 
 
 def _renamed(data: "DataFrame", name_of: Callable[[str], str]) -> "DataFrame":

@@ -10,9 +10,9 @@ from keyfold.core.sql import col
 from keyfold.core.types import DAYS, HASHED, NUMBERS, family_of, require_family
 from keyfold.engine import functions as F
 from keyfold.engine.arrow import map_batches
+from keyfold.engine.spark_frame import ARROW_SETTINGS
 from keyfold.errors import DataError, suggestion
 from keyfold.feature_store.point_in_time import time_micros
-from keyfold.features.fitting import ARROW_SETTINGS
 from keyfold.windows.series import STATE_TYPE, SeriesDefinition, window_batches
 
 if TYPE_CHECKING:

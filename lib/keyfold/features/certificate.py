@@ -1,4 +1,4 @@
-"""The parity certificate: adversarial rows with the features that Spark computed. Loading a model computes them again in Arrow."""
+"""The parity certificate: adversarial rows with the features that an engine computed. Loading a model computes them again in Arrow."""
 
 import datetime as dt
 import io
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,11 @@ from pyarrow import feather
 
 from keyfold.core.derived import SAMPLES, Derived
 from keyfold.core.types import ARROW
+from keyfold.engine.engine import Engine
 from keyfold.errors import DataError, PromiseError
 from keyfold.features.inputs import feature_order, inputs_of
 from keyfold.features.kind import Array
 from keyfold.features.spec import Spec
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 _MOMENTS = [
     dt.datetime(*at)  # noqa: DTZ001
@@ -51,21 +49,17 @@ _FILES = "certified_rows.arrow", "certified_features.arrow"
 
 
 class Certificate(NamedTuple):
-    """rows: inputs of a spec. features: one column per feature, as Spark computed it for these rows."""
+    """rows: inputs of a spec. features: one column per feature, as the engine computed it for these rows."""
 
     rows: pa.Table
     features: pa.Table
 
     @classmethod
-    def issue(cls, spark: "SparkSession", spec: Spec) -> "Certificate":
-        """Computes the features of adversarial rows in Spark. Rows that the spec refuses are left out."""
-        from pyspark.sql.pandas.types import from_arrow_schema
-
+    def issue(cls, engine: Engine, spec: Spec) -> "Certificate":
+        """Computes the features of adversarial rows by an engine. Rows that the spec refuses are left out."""
         rows = adversarial_rows(spec)
         rows = rows.filter(pa.array([_is_accepted(spec, rows.slice(i, 1)) for i in range(rows.num_rows)], pa.bool_()))
-        # By default, Spark reads timestamps without zone as instants.
-        schema = from_arrow_schema(rows.schema, prefer_timestamp_ntz=True)
-        return cls(rows, spec.transform(spark.createDataFrame(rows, schema).coalesce(1)).toArrow())
+        return cls(rows, spec.transform(engine.frame(rows)).to_arrow())
 
     def save(self, folder: Path) -> None:
         """Writes two files into a folder."""

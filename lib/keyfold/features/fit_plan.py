@@ -1,22 +1,20 @@
 """Fitting of a spec: which statistics of the training rows the features need, and the spec that follows from them."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.types import SqlValue, family_of, require_family, sql_cast
+from keyfold.engine.engine import frame_of
 from keyfold.errors import ConfError
 from keyfold.features import fitting
-from keyfold.features.fitting import CountedExpression, FeatureStatistics, Statistics, Stats, Target
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, FitInput, Statistics, Stats, Target
 from keyfold.features.inputs import columns_of, feature_order, inputs_of
 from keyfold.features.kind import FeatureInput, Kind
 from keyfold.features.kinds import Feature, kind_name
-from keyfold.features.spec import FittedFeature, Spec, type_of_column
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from keyfold.features.spec import FittedFeature, Rows, Spec, type_of_column
 
 _NO_CLASS = "learns from a label of two classes, and here the label is a number; train a classifier, or use `hashed` or `one_hot`"
 _ADVICE = "hash integers, text, dates or decimals; give floats to `numeric`"
@@ -35,26 +33,30 @@ class FitPlan(NamedTuple):
     counted: Mapping[str, list[CountedExpression]]
 
     @classmethod
-    def of(cls, rows: "DataFrame", features: Mapping[str, Feature], target: Target | None = None) -> "FitPlan":
+    def of(cls, rows: Rows, features: Mapping[str, Feature], target: Target | None = None) -> "FitPlan":
         """Plans the fitting on the rows of a frame.
 
         Raises DataError for a missing column or a wrong type, and ConfError for features that do not fit together or the target.
         """
+        frame = frame_of(rows)
         kinds = {name: feature.kind for name, feature in features.items()}
         feature_order(kinds)
-        families = {c: family_of(type_of_column(rows, c)) for c in columns_of(kinds.values())}
+        families = {c: family_of(type_of_column(frame, c)) for c in columns_of(kinds.values())}
         for name, kind in kinds.items():
             _check_inputs(name, kind, families, target)
         columns = {c: sql_cast(family, family, c) for c, family in families.items()}
         derived = (c for c in inputs_of(kinds.values()) if isinstance(c, Derived))
         values = columns | {d: d.sql([columns[c] for c in raw_columns(d)]) for d in derived}
-        counted = {name: kind.counted_expressions([values[c] for c in inputs_of([kind])], target) for name, kind in kinds.items()}
+        counted = {
+            name: kind.counted_expressions([FitInput(c, values[c]) for c in inputs_of([kind])], target)
+            for name, kind in kinds.items()
+        }
         return cls(kinds, families, values, counted)
 
     @property
-    def _numbers(self) -> dict[str, SqlValue]:
+    def _numbers(self) -> dict[str, str | Derived]:
         columns = inputs_of(kind for kind in self.kinds.values() if kind.needs_moments)
-        return {self._statistics_name(c): self.values[c] for c in columns}
+        return {self._statistics_name(c): c for c in columns}
 
     def _statistics_name(self, column: str | Derived) -> str:
         return column if isinstance(column, str) else f"\0{self.values[column].column}"
@@ -71,12 +73,12 @@ class FitPlan(NamedTuple):
     @property
     def statistics_names(self) -> list[str]:
         """Version and names of the statistics. Plans with equal names can share statistics."""
-        names = {*(f"{c} {v.family}" for c, v in self._numbers.items()), *(c.name for c in self._counted)}
+        names = {*(f"{name} {self.values[c].family}" for name, c in self._numbers.items()), *(c.name for c in self._counted)}
         return [f"version {fitting.STATISTICS_VERSION}", *sorted(names)]
 
-    def measure(self, rows: "DataFrame") -> pa.Table:
+    def measure(self, rows: Rows) -> pa.Table:
         """Statistics of rows, see `keyfold.features.fitting`."""
-        return fitting.measure_statistics(rows, self._numbers, self._counted)
+        return fitting.measure_statistics(frame_of(rows), self.families, self._numbers, self._counted)
 
     def spec(self, table: pa.Table, warn: Callable[[str], None] = lambda _: None) -> Spec:
         """The spec that follows from statistics. Calls `warn` for each feature that is constant."""

@@ -2,47 +2,60 @@
 
 Statistics are a long table with the columns `of` (name of the statistic), `value` and `amount`. They are exact and additive:
 `merge_statistics` of two sets of rows gives the statistics of their union, so a new month is fitted without reading the former
-ones again. Python workers measure Arrow batches; Spark distributes the rows and adds up the results.
+ones again. Workers measure Arrow batches; an engine distributes the rows and adds up the results.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.core import exact_sums, quantiles, sql
-from keyfold.core.types import ArrowValue, SqlValue
-from keyfold.engine import functions as F
-from keyfold.engine.session import temporary_settings
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+from keyfold.core import exact_sums, quantiles
+from keyfold.core.derived import Derived, raw_columns
+from keyfold.core.types import ArrowValue, SqlValue, arrow_cast
+from keyfold.engine.columns import col, lit, when
+from keyfold.engine.frame import Frame
 
 Stats = Mapping[str, Any]
 STATISTICS_SCHEMA = pa.schema({"of": pa.string(), "value": pa.string(), "amount": pa.int64()})
 STATISTICS_VERSION = 2  # of the measurements; statistics of different versions are never merged
 _MEMORY = 1 << 28  # bytes of rows that a worker collects before it counts them
-# To apply a byte limit, Spark measures a batch after each row, which takes as long as writing it. A limit of rows is enough.
-ARROW_SETTINGS = {
-    "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "16384",
-    "spark.sql.execution.pandas.udf.buffer.size": str(1 << 20),
-}
+
+
+class FitInput(NamedTuple):
+    """An input of a feature to fit: a column or a derived number, and its SQL value."""
+
+    of: str | Derived
+    sql: SqlValue
 
 
 class CountedExpression(NamedTuple):
-    """An SQL expression of type string, bigint or double whose values are counted. NULL is not counted.
+    """Values of type string, bigint or double that are counted. NULL is not counted.
 
-    parts: splits each text and counts the parts instead. It is sent to the workers, and its `repr` is part of the name.
-    shortened: rounds doubles to the digits that quantiles need.
+    expression: SQL expression of the values, which names the statistic. columns: those that `kernel` reads; it gives the same values
+    and is sent to the workers. parts: splits each text and counts the parts instead; its `repr` is part of the name. shortened:
+    rounds doubles to the digits that quantiles need.
     """
 
     expression: str
+    columns: Sequence[str]
+    kernel: "Callable[[BatchValues], pa.Array]"
     parts: Callable[[str], Sequence[str]] | None = None
     shortened: bool = False
+
+    @classmethod
+    def numbers(cls, value: FitInput) -> "CountedExpression":
+        """The numbers of an input, for quantiles."""
+        return cls(value.sql.number, raw_columns(value.of), partial(_number, value.of), shortened=True)
+
+    @classmethod
+    def values(cls, value: FitInput, parts: Callable[[str], Sequence[str]] | None = None) -> "CountedExpression":
+        """The canonical values of an input."""
+        return cls(value.sql.canonical, raw_columns(value.of), partial(_canonical, value.of), parts)
 
     @property
     def name(self) -> str:
@@ -52,8 +65,35 @@ class CountedExpression(NamedTuple):
         return self.expression if self.parts is None else f"{self.parts} of {self.expression}"
 
 
+def _number(of: str | Derived, values: "BatchValues") -> pa.Array:
+    return pa.array(values[of].number, from_pandas=True)
+
+
+def _canonical(of: str | Derived, values: "BatchValues") -> pa.Array:
+    return values[of].canonical
+
+
+class BatchValues:
+    """The values of columns of some rows and of numbers derived from them; each is computed once.
+
+    rows: with the columns; families: the type family of each column.
+    """
+
+    def __init__(self, rows: pa.Table, families: Mapping[str, str]) -> None:
+        self.rows, self.families = rows, families
+        self._known: dict[str | Derived, ArrowValue] = {}
+
+    def __getitem__(self, of: str | Derived) -> ArrowValue:
+        if of not in self._known:
+            if isinstance(of, str):
+                self._known[of] = arrow_cast(self.rows[of], self.families[of], of)
+            else:
+                self._known[of] = of.arrow([self[column] for column in raw_columns(of)])
+        return self._known[of]
+
+
 class Target(NamedTuple):
-    """SQL expressions over training rows.
+    """Columns of training rows.
 
     positive: boolean, whether the label is the positive class. part: bigint in [0, 1,000,000), for out-of-fold values.
     """
@@ -73,25 +113,24 @@ class FeatureStatistics(NamedTuple):
     counts: Sequence[pa.Table]
 
 
-def measure_statistics(frame: "DataFrame", numbers: Mapping[str, SqlValue], counted: Sequence[CountedExpression]) -> pa.Table:
-    """Measures the rows of a frame in one pass. `numbers`: columns whose moments are measured, by name."""
+def measure_statistics(
+    frame: Frame, families: Mapping[str, str], numbers: Mapping[str, str | Derived], counted: Sequence[CountedExpression]
+) -> pa.Table:
+    """Measures the rows of a frame in one pass.
+
+    families: type family of each column that is read. numbers: columns and derived numbers whose moments are measured, by name.
+    """
     if not numbers and not counted:
         return STATISTICS_SCHEMA.empty_table()
-    counted = list(dict.fromkeys(counted))
-    inputs = [(value.number, value.column, value.family) for value in numbers.values()]
+    counted = [*{c.name: c for c in counted}.values()]
     names = [*(_NUMBERS + column for column in numbers), *(c.name for c in counted)]
-    expressions = [*(e for number, raw, _ in inputs for e in (number, raw)), *(c.expression for c in counted)]
-    columns = {expression: str(i) for i, expression in enumerate(dict.fromkeys(expressions))}
-    request = _Request(
-        [(columns[number], columns[raw], family) for number, raw, family in inputs],
-        [(columns[c.expression], c.parts, c.shortened) for c in counted],
-    )
-    rows = frame.select(*(sql.column(expression).alias(name) for expression, name in columns.items()))
-    # Arrow groups text about ten times as fast as Spark's aggregate does, so Spark only adds up the counts of the tasks.
-    partial_counts = rows.mapInArrow(partial(_measure, request), "i int, value string, amount bigint")
-    extremes = F.col("i").isin([i for i, name in enumerate(names) if name.startswith(_EXTREME)])
-    with temporary_settings(frame.sparkSession, ARROW_SETTINGS):
-        cells = sum_cells(partial_counts, "i", extremes).toArrow()
+    columns = dict.fromkeys([*(c for of in numbers.values() for c in raw_columns(of)), *(c for e in counted for c in e.columns)])
+    function = partial(_measure, families, [*numbers.values()], counted)
+    # Arrow groups text about ten times as fast as Spark's aggregate does, so an engine only adds up the counts of the tasks.
+    partial_counts = frame.select(columns).map_batches(function, {"i": pa.int32(), "value": pa.string(), "amount": pa.int64()})
+    extremes = col("i").is_in([-1, *(i for i, name in enumerate(names) if name.startswith(_EXTREME))])
+    with frame.batches_by_rows():
+        cells = sum_cells(partial_counts, "i", extremes).to_arrow()
     of = pa.array(names, pa.string()).take(cells["i"].combine_chunks())
     return pa.table([of, *cells.columns[1:]], schema=STATISTICS_SCHEMA)
 
@@ -110,19 +149,24 @@ def merge_statistics(statistics: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables([_aggregate(table.filter(rows), function) for function, rows in rows_by_function.items()])
 
 
-def sum_cells(cells: "DataFrame", key: str, may_be_extreme: "Column") -> "DataFrame":
-    """`merge_statistics` in Spark, for many counts.
+def sum_cells(cells: Frame, key: str, may_be_extreme: nw.Expr) -> Frame:
+    """`merge_statistics` by an engine, for many counts.
 
     cells: a column `key`, `value` and `amount`. may_be_extreme: boolean, rows whose amount may be a minimum or maximum.
     """
-    low, high = (may_be_extreme & F.col("value").isin(*values) for values in (_LOWEST, _HIGHEST))
-    amount = F.when(low, F.min("amount")).when(high, F.max("amount")).otherwise(F.try_sum("amount"))
-    return cells.groupBy(key, "value").agg(amount.alias("amount"))
+    low, high = (may_be_extreme & col("value").is_in(values) for values in (_LOWEST, _HIGHEST))
+    summed = when(low | high).then(lit(0)).otherwise(col("amount"))  # the sum of hashes may be too large
+    amount = col("amount")
+    groups = cells.with_columns({"summed": summed}).group(
+        [key, "value"], least=amount.min(), most=amount.max(), summed=col("summed").sum()
+    )
+    chosen = when(low).then(col("least")).otherwise(when(high).then(col("most")).otherwise(col("summed")))
+    return groups.with_columns({"amount": chosen}).select([key, "value", "amount"])
 
 
-def is_extreme() -> "Column":
-    """Boolean column over a table of statistics: whether the amount may be a minimum or maximum."""
-    first, second = (F.col("of").startswith(name) for name in _EXTREME)
+def is_extreme() -> nw.Expr:
+    """Boolean expression over a table of statistics: whether the amount may be a minimum or maximum."""
+    first, second = (col("of").str.starts_with(name) for name in _EXTREME)
     return first | second
 
 
@@ -193,35 +237,31 @@ def _double(integer: int) -> float:
 # --- on a worker ---
 
 
-class _Request(NamedTuple):
-    """Measurements for a worker, by column name.
-
-    numbers: (column as double, original column, its family). counted: (column, parts, shortened).
-    """
-
-    numbers: Sequence[tuple[str, str, str]]
-    counted: Sequence[tuple[str, Callable[[str], Sequence[str]] | None, bool]]
-
-
-def _measure(request: _Request, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _measure(
+    families: Mapping[str, str],
+    numbers: Sequence[str | Derived],
+    counted: Sequence[CountedExpression],
+    batches: Iterable[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
     """Statistics of the rows of a task; `i` numbers the statistics."""
     for table in _collect(batches):
-        for i, (number, raw, family) in enumerate(request.numbers):
-            sums = _number_sums(table[number], table[raw], family)
+        values = BatchValues(table, families)
+        for i, of in enumerate(numbers):
+            sums = _number_sums(values[of])
             yield _cells(i, pa.array(sums, pa.string()), pa.array(sums.values(), pa.int64()))
         counts: dict[str, tuple[pa.Array, pa.Array]] = {}
-        for i, (column, parts, shortened) in enumerate(request.counted, len(request.numbers)):
-            if shortened:
-                yield _cells(i, *_shortened_counts(table[column]))
+        for i, c in enumerate(counted, len(numbers)):
+            if c.shortened:
+                yield _cells(i, *_shortened_counts(c.kernel(values)))
                 continue
-            if column not in counts:
+            if c.expression not in counts:
                 # Not `group_by`: its hash takes 200 times as long for doubles whose last bits are 0.
-                values, amounts = pc.value_counts(table[column].drop_null()).flatten()
-                counts[column] = _texts(values), amounts
-            yield _cells(i, *(counts[column] if parts is None else _part_counts(*counts[column], parts)))
+                distinct, amounts = pc.value_counts(c.kernel(values).drop_null()).flatten()
+                counts[c.expression] = _texts(distinct), amounts
+            yield _cells(i, *(counts[c.expression] if c.parts is None else _part_counts(*counts[c.expression], c.parts)))
 
 
-def _shortened_counts(numbers: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+def _shortened_counts(numbers: pa.Array) -> tuple[pa.Array, pa.Array]:
     x = numbers.drop_null().to_numpy()
     if not len(x):
         return pa.array([], pa.string()), pa.array([], pa.int64())
@@ -229,13 +269,14 @@ def _shortened_counts(numbers: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
     return pa.array([*map(repr, values.tolist()), "digits"]), pa.array([*amounts, digits], pa.int64())
 
 
-def _number_sums(number: pa.ChunkedArray, raw: pa.ChunkedArray, family: str) -> dict[str, int]:
-    x = number.drop_null().to_numpy()
+def _number_sums(value: ArrowValue) -> dict[str, int]:
+    there = ~np.isnan(value.number)
+    x = value.number[there]
     if not len(x):
         return {}
     sums = {"count": len(x), "min": _integer(x.min()), "max": _integer(x.max())} | exact_sums.limb_sums(x)
-    if family in ("bigint", "decimal") and sums["min"] == sums["max"]:  # different integers may be the same double
-        hashes = ArrowValue(raw.filter(number.is_valid()).combine_chunks(), family).hash
+    if value.family in ("bigint", "decimal") and sums["min"] == sums["max"]:  # different integers may be the same double
+        hashes = value.hash[there]
         sums |= {"lowest hash": int(hashes.min()), "highest hash": int(hashes.max())}
     return sums
 

@@ -5,24 +5,23 @@ The conf names it `<name>`, and its fields are the options. `sql` and `arrow` mu
 `tests/every_kind.py`, and `tests/features/test_parity.py` compares both on drawn tables.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from keyfold.core import hashing, sql, vocabulary
+from keyfold.core import hashing, vocabulary
 from keyfold.core.arrays import Int64s
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.section import Section
 from keyfold.core.types import ARROW, HASHED, ArrowValue, SqlValue
+from keyfold.engine.frame import Expression, KernelExpression
 from keyfold.errors import DataError
-from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target, rank_values
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, FitInput, Target, rank_values
 
 State = dict[str, Any]  # JSON
 Array = Any  # numpy.ndarray, or pyarrow.ListArray
@@ -54,6 +53,12 @@ class FeatureOutput(NamedTuple):
     width: int = 1
     length: int | None = 1
     shape: tuple[int, ...] | None = None
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The type of a column of the feature."""
+        cell = {"int": pa.int32(), "double": pa.float64(), "float": pa.float32()}[self.type]
+        return cell if self.length == 1 else pa.list_(cell)
 
     @property
     def is_index(self) -> bool:
@@ -102,7 +107,7 @@ class Kind(Section):
         """Whether `fit` needs count, min, max, mean and deviation of the inputs."""
         return False
 
-    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+    def counted_expressions(self, values: Sequence[FitInput], target: Target | None) -> list[CountedExpression]:
         """Expressions whose value counts `fit` needs, given the inputs without other features."""
         return []
 
@@ -122,9 +127,12 @@ class Kind(Section):
         """Spark SQL expression of the feature, never NULL: int, double, float, or an array of them."""
         raise NotImplementedError
 
-    def spark(self, values: Sequence[SqlValue], state: State) -> "Column":
-        """Spark column of the feature."""
-        return sql.column(self.sql(values, state)) if self.has_sql else _arrow_column(self, values, state)
+    def expression(self, values: Sequence[SqlValue], state: State) -> Expression:
+        """The feature in Spark: its SQL, or its kernel."""
+        if self.has_sql:
+            return self.sql(values, state)
+        out, kernel = self.output(state), partial(_column_of, self, state, [value.family for value in values])
+        return KernelExpression(kernel, [value.column for value in values], out.arrow_type, rows_at_once([out]))
 
     def arrow(self, values: Sequence[ArrowValue], state: State) -> Array:
         """Values of the feature, with the same bits as `sql`.
@@ -152,26 +160,13 @@ def rows_at_once(outs: Iterable[FeatureOutput]) -> int:
     return max(1, MAX_CELLS // max(1, sum(out.cells for out in outs)))
 
 
-def _arrow_column(kind: Kind, values: Sequence[SqlValue], state: State) -> "Column":
-    """Spark column that Python workers compute with the kind's `arrow`."""
-    from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
-
-    out, families = kind.output(state), [value.family for value in values]
-    rows = rows_at_once([out])
-
-    def compute(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        for batch in batches:
-            arrays = batch if isinstance(batch, tuple) else (batch,)  # Spark passes a single column without a tuple
-            for start in range(0, len(arrays[0]), rows):
-                pairs = zip(arrays, families, strict=True)
-                inputs = [ArrowValue(array.slice(start, rows).cast(ARROW[family]), family) for array, family in pairs]
-                yield _as_arrow(kind.arrow(inputs, state))
-
-    udf = arrow_udf(compute, out.type if out.length == 1 else f"array<{out.type}>")
-    return udf(*(sql.column(value.column) for value in values))
+def _column_of(kind: Kind, state: State, families: Sequence[str], arrays: Sequence[pa.Array]) -> pa.Array:
+    inputs = [ArrowValue(array.cast(ARROW[family]), family) for array, family in zip(arrays, families, strict=True)]
+    return as_column(kind.arrow(inputs, state))
 
 
-def _as_arrow(array: Array) -> pa.Array:
+def as_column(array: Array) -> pa.Array:
+    """A feature as an Arrow column."""
     if isinstance(array, pa.ListArray):
         return array
     if array.ndim == 1:

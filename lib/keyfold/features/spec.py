@@ -1,24 +1,25 @@
-"""The feature spec: fitted once on the train fold; gives the same bits in Spark and in Arrow. Its whole state is JSON."""
+"""The feature spec: fitted once on the train fold; gives the same bits on every engine and in Arrow. Its whole state is JSON."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from keyfold.core import digests, hashing, sql
 from keyfold.core.derived import Derived, raw_columns
-from keyfold.core.sql import col
 from keyfold.core.types import HASHED, ArrowValue, SqlValue, arrow_cast, family_of, sql_cast
-from keyfold.engine.arrow import map_batches
+from keyfold.engine.engine import frame_of
+from keyfold.engine.frame import Computed, Expression, Frame
+from keyfold.engine.mllib import map_to_vectors
 from keyfold.errors import DataError, suggestion
 from keyfold.features import matrix
 from keyfold.features.fitting import Target
 from keyfold.features.inputs import columns_of, feature_order, inputs_of, sql_inputs
-from keyfold.features.kind import Array, FeatureInput, FeatureOutput, Kind, State
+from keyfold.features.kind import Array, FeatureInput, FeatureOutput, Kind, State, as_column, rows_at_once
 from keyfold.features.kinds import KINDS, Feature, kind_name
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 FeatureArrays = dict[str, Array]
+Rows: TypeAlias = "Frame | DataFrame | pa.Table | pd.DataFrame"
+_F = TypeVar("_F", bound="Frame | DataFrame")
 
 
 class FittedFeature(NamedTuple):
@@ -45,27 +48,45 @@ class Spec:
         self.inputs, self.features = dict(inputs), dict(features)
 
     @classmethod
-    def fit(cls, rows: "DataFrame", features: Mapping[str, Feature], target: Target | None = None) -> "Spec":
-        """Fits features on all rows of a frame, in one pass.
+    def fit(cls, rows: Rows, features: Mapping[str, Feature], target: Target | None = None) -> "Spec":
+        """Fits features on all rows of a frame of an engine, of Spark or of pandas, or of an Arrow table, in one pass.
 
         Raises DataError for a missing column or a wrong type, ConfError for features that do not fit together or the target.
         """
         from keyfold.features.fit_plan import FitPlan
 
-        plan = FitPlan.of(rows, features, target)
-        return plan.spec(plan.measure(rows))
+        frame = frame_of(rows)
+        plan = FitPlan.of(frame, features, target)
+        return plan.spec(plan.measure(frame))
 
-    def transform(self, frame: "DataFrame", keep: "Sequence[str | Column]" = ()) -> "DataFrame":
-        """The columns `keep` and one column per feature. Raises DataError for a missing column or a wrong type."""
-        hashed, values = self.sql_values(frame)
-        features = (kind.spark(values[name], state) for name, (kind, state) in self.features.items())
-        kept = (col(c) if isinstance(c, str) else c for c in keep)
-        result = hashed.select(*kept, *features)
-        return result.toDF(*result.columns[: len(keep)], *self.features)  # `Column.alias` takes a millisecond
+    def transform(self, frame: _F, keep: "Sequence[str | Column]" = ()) -> _F:
+        """The columns `keep` and one column per feature, of a frame of an engine or of Spark.
+
+        Raises DataError for a missing column or a wrong type.
+        """
+        rows: Any = frame_of(frame)
+        types = self._families(rows)
+        self._columns(types)  # which refuses other types
+        computed = Computed(
+            {name: out.arrow_type for name, out in self.outs.items()}, self._feature_columns, partial(self._expressions, types),
+            self._shared_columns(types), rows_at_once(self.outs.values()),
+        )  # fmt: skip
+        made: Any = rows.compute(computed, keep)
+        return made if isinstance(frame, Frame) else made.data  # type: ignore[no-any-return]
+
+    def _families(self, frame: Frame) -> dict[str, str]:
+        return {c: family_of(type_of_column(frame, c)) for c in self.inputs}
+
+    def _expressions(self, types: Mapping[str, str]) -> list[Expression]:
+        values = self._sql_inputs(types)
+        return [kind.expression(values[name], state) for name, (kind, state) in self.features.items()]
+
+    def _feature_columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        return [as_column(array) for array in self.arrow(batch).values()]
 
     def sql_values(self, frame: "DataFrame") -> "tuple[DataFrame, dict[str, list[SqlValue]]]":
         """The frame with columns of value hashes added, and the inputs of each feature. Raises DataError as `transform` does."""
-        types = {c: family_of(type_of_column(frame, c)) for c in self.inputs}
+        types = self._families(frame_of(frame))
         shared = (sql.column(e).alias(n) for n, e in self._shared_columns(types).items())
         return frame.select("*", *shared), self._sql_inputs(types)
 
@@ -74,12 +95,7 @@ class Spec:
 
         Spark computes the features; Python workers assemble them.
         """
-        from pyspark.ml.linalg import VectorUDT
-        from pyspark.sql.types import StructField, StructType
-
-        features = self.transform(frame, keep)
-        schema = StructType([*features.schema.fields[: len(keep)], StructField(into, VectorUDT(), nullable=False)])
-        return map_batches(features, partial(_assemble, self.outs), schema)
+        return map_to_vectors(self.transform(frame, keep), partial(_assemble, self.outs), len(keep), into)
 
     def out_of_fold(self, part: str) -> "Spec":
         """The spec for training rows. It reads the row's part (see `Target`) from a column; NULL gives the values of scoring."""
@@ -204,11 +220,12 @@ class Spec:
             raise DataError(f"this spec is damaged: {error!r:.200}") from error
 
 
-def type_of_column(frame: "DataFrame", column: str) -> str:
+def type_of_column(frame: Frame, column: str) -> str:
     """Spark's simple name of a column's type. Raises DataError if the frame has no such column."""
-    if column not in frame.columns:
-        raise DataError(f"the table has no column `{column}`, which a feature takes{suggestion(column, frame.columns)}")
-    return frame.schema[column].dataType.simpleString()
+    types = frame.types
+    if column not in types:
+        raise DataError(f"the table has no column `{column}`, which a feature takes{suggestion(column, types)}")
+    return types[column]
 
 
 def _column(rows: pa.Table | pa.RecordBatch, column: str, origin: str) -> pa.Array | pa.ChunkedArray:

@@ -62,7 +62,7 @@ def _train(context: TrainingContext) -> TrainingResult:
     tuned = _tune(context, rows) if context.train.tune else None
     train = context.train.model_copy(update={"model": tuned.model}) if tuned else context.train
     estimator, history = _fit(context, train, rows)
-    model = Model(context.spec, estimator, context.rows.label, Certificate.issue(context.run.spark, context.spec))
+    model = Model(context.spec, estimator, context.rows.label, Certificate.issue(context.run.engine, context.spec))
     if (parity := model.parity).differ:
         context.run.say(f"{INEXACT} ({parity})")
     measured = evaluate_model(context, train, model, rows)

@@ -45,7 +45,7 @@ def _memorize_estimator(context: TrainingContext) -> None:
         step.rows = batch.table.num_rows
         weight = row_weights(batch, context.class_weights)
         estimator = train.model.sklearn.fit(context.spec, batch.arrays, batch.y, weight, train.seed)
-    model = Model(context.spec, estimator, context.rows.label, Certificate.issue(run.spark, context.spec))
+    model = Model(context.spec, estimator, context.rows.label, Certificate.issue(run.engine, context.spec))
     measured = measure_model(model, batch)
     values = ", ".join(f"{name} {format_number(metric.value, digits=4)}" for name, metric in measured.items())
     run.say(f"metrics on the {step.rows:,} rows that it was trained on: {values}")

@@ -201,9 +201,9 @@ def test_statistics_add_up_and_no_layout_matters(spark, rows, data):
         assert Spec.fit(spark.createDataFrame(table(shuffled)).repartition(partitions), feature(), TARGET).digest == digest
 
 
-def test_the_certificate_holds_the_values_for_scoring(spark):
+def test_the_certificate_holds_the_values_for_scoring(spark, spark_engine):
     spec = fitted(spark, [(c, i % 3 == 0, i) for i, c in enumerate("abcab" * 9)])
-    certificate = Certificate.issue(spark, spec)
+    certificate = Certificate.issue(spark_engine, spec)
     assert certificate.rows.column_names == ["c"]
     assert {"a", "b", "c", None} <= set(certificate.rows["c"].to_pylist())
     certificate.check(Spec.from_json(spec.to_json()))

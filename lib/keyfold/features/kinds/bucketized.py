@@ -11,7 +11,7 @@ from keyfold.core import quantiles, sql
 from keyfold.core.derived import InputColumn
 from keyfold.core.types import NUMBERS, ArrowValue, SqlValue
 from keyfold.errors import DataError
-from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, FitInput, Target
 from keyfold.features.kind import Array, FeatureOutput, Kind, State, as_int32
 
 
@@ -47,9 +47,9 @@ class Bucketized(Kind):
             raise ValueError("must have either `boundaries` or `num_buckets`")
         return self
 
-    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+    def counted_expressions(self, values: Sequence[FitInput], target: Target | None) -> list[CountedExpression]:
         """The numbers, for quantiles."""
-        return [CountedExpression(values[0].number, shortened=True)] if self.num_buckets else []
+        return [CountedExpression.numbers(values[0])] if self.num_buckets else []
 
     def fit(self, name: str, statistics: FeatureStatistics) -> State:
         """Keeps the boundaries."""

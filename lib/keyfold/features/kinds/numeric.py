@@ -16,7 +16,7 @@ from keyfold.core import quantiles, sql
 from keyfold.core.derived import InputColumn
 from keyfold.core.types import NUMBERS, ArrowValue, SqlValue
 from keyfold.errors import DataError, RowsError
-from keyfold.features.fitting import CountedExpression, FeatureStatistics, Stats, Target
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, FitInput, Stats, Target
 from keyfold.features.kind import Array, FeatureOutput, Kind, State
 
 
@@ -66,9 +66,9 @@ class Numeric(Kind):
         """Unless the column stays unchanged."""
         return self.scale != "none" or self.clip is not None or self.missing == "mean"
 
-    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+    def counted_expressions(self, values: Sequence[FitInput], target: Target | None) -> list[CountedExpression]:
         """The numbers, for quantiles."""
-        return [CountedExpression(values[0].number, shortened=True)] if self.scale == "robust" or self.clip else []
+        return [CountedExpression.numbers(values[0])] if self.scale == "robust" or self.clip else []
 
     def fit(self, name: str, statistics: FeatureStatistics) -> State:
         """Keeps shift, factor and offset; the replacement of missing values; the bounds of `clip`."""

@@ -15,7 +15,7 @@ from keyfold.core.arrays import Int64s
 from keyfold.core.section import Section
 from keyfold.core.types import HASHED, ArrowValue, SqlValue
 from keyfold.errors import RowsError
-from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, FitInput, Target
 from keyfold.features.kind import Array, FeatureOutput, Kind, State, as_int32, fit_vocabulary, salt_of
 
 NULL, UNSEEN, FIRST = 0, 1, 2
@@ -49,9 +49,9 @@ class OneHot(Kind):
         "own", description="own: one index for all unseen values; error: refuse the row; {hashed: n}: n indices, by hash"
     )
 
-    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+    def counted_expressions(self, values: Sequence[FitInput], target: Target | None) -> list[CountedExpression]:
         """The categories."""
-        return [CountedExpression(values[0].canonical)]
+        return [CountedExpression.values(values[0])]
 
     def fit(self, name: str, statistics: FeatureStatistics) -> State:
         """Keeps the vocabulary, as canonical values, and the salt of hashed unseen values."""

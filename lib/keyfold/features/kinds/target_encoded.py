@@ -10,6 +10,7 @@ of part p therefore never influence training values of part p.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,10 +20,12 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from keyfold.core import sql, vocabulary
+from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.digests import canonical_json
+from keyfold.core.row_hash import single_chunk
 from keyfold.core.types import HASHED, ArrowValue, SqlValue
 from keyfold.errors import DataError
-from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target
+from keyfold.features.fitting import BatchValues, CountedExpression, FeatureStatistics, FitInput, Target
 from keyfold.features.kind import Array, FeatureOutput, Kind, State, fit_vocabulary
 
 _CELL = r"(?s)^(?P<part>\d+) (?P<positive>[01])(?P<value>=.*)?$"
@@ -52,12 +55,13 @@ class TargetEncoded(Kind):
         5, ge=2, le=_MAX_FOLDS, description="number of parts of the train fold; a training row has the value of the other parts"
     )
 
-    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+    def counted_expressions(self, values: Sequence[FitInput], target: Target | None) -> list[CountedExpression]:
         """Part, class and category of each row, as one text: `3 1=Oslo`, or `3 1` for NULL."""
         assert target is not None
         part, positive = f"CAST(pmod({target.part}, {self.folds}) AS STRING)", f"IF({target.positive}, ' 1', ' 0')"
-        value = f"coalesce(concat('=', CAST({values[0].canonical} AS STRING)), '')"
-        return [CountedExpression(f"concat({part}, {positive}, {value})")]
+        value = f"coalesce(concat('=', CAST({values[0].sql.canonical} AS STRING)), '')"
+        columns, kernel = [*target, *raw_columns(values[0].of)], partial(_cell_texts, target, self.folds, values[0].of)
+        return [CountedExpression(f"concat({part}, {positive}, {value})", columns, kernel)]
 
     def fit(self, name: str, statistics: FeatureStatistics) -> State:
         """Keeps the vocabulary as `one_hot` does, the values with the prior at the end, and the counts by class, part and category."""
@@ -117,6 +121,16 @@ class TargetEncoded(Kind):
         shown = [f"{word} {value:.3g}" for word, value in zip(state["vocabulary"][:6], state["values"], strict=False)]
         more = " …" if len(state["vocabulary"]) > len(shown) else ""
         return f"prior {state['values'][-1]:.3g}; {', '.join(shown)}{more}"
+
+
+def _cell_texts(target: Target, folds: int, of: str | Derived, values: BatchValues) -> pa.Array:
+    """`<part> <class>=<value>`, without `=<value>` for NULL; NULL for a row without a part."""
+    part = single_chunk(values.rows[target.part]).cast(pa.int64())
+    parts = pa.array(part.fill_null(0).to_numpy() % folds, mask=part.is_null().to_numpy(zero_copy_only=False)).cast(pa.string())
+    classes = pc.if_else(single_chunk(values.rows[target.positive]).fill_null(False), " 1", " 0")
+    texts = values[of].canonical.cast(pa.string())
+    known = pc.if_else(texts.is_null(), "", pc.binary_join_element_wise("=", texts.fill_null(""), ""))
+    return pc.binary_join_element_wise(parts, classes, known, "")
 
 
 class _OutOfFold(TargetEncoded):

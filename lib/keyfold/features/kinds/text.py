@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from keyfold.core import hashing, sql, vocabulary
 from keyfold.core.types import ArrowValue, SqlValue
-from keyfold.features.fitting import CountedExpression, FeatureStatistics, Target, rank_values
+from keyfold.features.fitting import CountedExpression, FeatureStatistics, FitInput, Target, rank_values
 from keyfold.features.kind import Array, FeatureOutput, Kind, State, as_int32, bucket_of, salt_of, sql_bucket
 
 # (first capital, last capital, step between capitals, distance to the small letter)
@@ -91,9 +91,9 @@ class Text(Kind):
             raise ValueError("must have either `num_buckets` (hashed) or `max_tokens` (a vocabulary)")
         return self
 
-    def counted_expressions(self, values: Sequence[SqlValue], target: Target | None) -> list[CountedExpression]:
+    def counted_expressions(self, values: Sequence[FitInput], target: Target | None) -> list[CountedExpression]:
         """The tokens, for a vocabulary."""
-        return [CountedExpression(values[0].canonical, self._tokens)] if self.max_tokens else []
+        return [CountedExpression.values(values[0], self._tokens)] if self.max_tokens else []
 
     def fit(self, name: str, statistics: FeatureStatistics) -> State:
         """Keeps the salt, or the vocabulary."""
