@@ -21,6 +21,7 @@ setup(
         "pyarrow>=20",
         "scikit-learn>=1.9,<1.10",
         "skops>=0.16",
+        "tzdata>=2025.1",  # the rules of time zones, the same on every machine
         "pydantic>=2.14,<3",
         "PyYAML>=6",
         "xxhash>=3.5",

@@ -27,7 +27,6 @@ _SHORT = {
     "PST": "America/Los_Angeles", "SST": "Pacific/Guadalcanal", "VST": "Asia/Ho_Chi_Minh", "EST": "-05:00", "MST": "-07:00", "HST": "-10:00",
 }  # fmt: skip
 _NOT_JAVA = {"Factory", "ROC", "localtime", "posixrules"}
-_ID = re.compile(r"[A-Za-z][A-Za-z0-9~/._+-]+")
 _OFFSET = re.compile(r"([+-])(?:([0-9])|([0-9]{2})(?:([0-9]{2})([0-9]{2})?|:([0-9]{2})(?::([0-9]{2}))?)?)")
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - a clock's time, of whatever zone
 _FIRST, _LAST = -719_160 * 86_400, 2_932_894 * 86_400  # seconds of 0001-01-03 and 9999-12-29, within which datetime reckons
@@ -61,12 +60,14 @@ def _offset(text: str) -> int | None:
 
 
 def _region(text: str) -> ZoneInfo | None:
-    if not _ID.fullmatch(text) or text in _NOT_JAVA:
-        return None
-    try:
-        return load_zone(text)
-    except (ValueError, OSError, ModuleNotFoundError):
-        return None
+    return load_zone(text) if text in _names() and text not in _NOT_JAVA else None
+
+
+@cache
+def _names() -> set[str]:
+    from importlib import resources
+
+    return {*resources.files("tzdata").joinpath("zones").read_text("utf-8").split()}
 
 
 @cache
@@ -74,8 +75,7 @@ def load_zone(name: str) -> ZoneInfo:
     """A zone by name, of the package tzdata."""
     from importlib import resources
 
-    *folders, file = name.split("/")
-    with resources.files(".".join(["tzdata", "zoneinfo", *folders])).joinpath(file).open("rb") as stream:
+    with resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as stream:
         return ZoneInfo.from_file(stream, key=name)
 
 
@@ -137,7 +137,7 @@ def _distinct(days: Int64s) -> tuple[Int64s, Int64s]:
     return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[days - low]
 
 
-@lru_cache(1_000_000)
+@lru_cache(100_000)
 def _steady_offset(zone: ZoneInfo, day: int) -> int | None:
     """The offset in seconds of a day, if it is the same two days before and after, else None."""
     first = min(max(day * 86_400, _FIRST + 172_800), _LAST - 259_200)
