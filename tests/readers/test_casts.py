@@ -129,8 +129,9 @@ def test_kernels_cast_drawn_texts_as_spark_does(spark, rows):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("type_", ["boolean", "int", "float", "double", "decimal", "date", "timestamp", "timestamp_ntz"])
-def test_kernels_cast_a_million_texts_of_a_type_as_spark_does(spark, compiled, type_):
+def test_kernels_cast_a_million_texts_of_a_type_as_spark_does(spark, compiled, type_, part):
     columns = [column for column in COLUMNS if re.sub("tiny|small|big|[(].*", "", column[1]) == type_]
-    for seed in range(20):
+    for seed in range(5 * part, 5 * part + 5):
         same(spark, generated(columns, 50_000 // len(columns) + 1, f"long {seed}"), columns)
