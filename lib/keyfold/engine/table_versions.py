@@ -1,6 +1,7 @@
 """Reading Delta tables: rows at a version, the history of commits, and which commit changed which rows."""
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
 _ids: dict[tuple[Any, ...], str] = {}
+_histories: "dict[str, tuple[list[tuple[str, int]], list[Row]]]" = {}
 
 
 class TableVersion(NamedTuple):
@@ -84,8 +86,13 @@ class VersionedTable:
         return {row.key: row.value for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.at}").collect()}
 
     def history(self, limit: int | None = None) -> "list[Row]":
-        """Delta's history, newest first."""
-        return self.spark.sql(f"DESCRIBE HISTORY {self.at}" + (f" LIMIT {limit}" if limit else "")).collect()
+        """Delta's history, newest first; of a table in a folder it is kept until a file of the log is added, gone or touched."""
+        if self.path is None:
+            return self.spark.sql(f"DESCRIBE HISTORY {self.at}" + (f" LIMIT {limit}" if limit else "")).collect()
+        files = _times_of_change(self.path / "_delta_log")
+        if not files or _histories.get(self.at, ([], []))[0] != files:
+            _histories[self.at] = files, self.spark.sql(f"DESCRIBE HISTORY {self.at}").collect()
+        return _histories[self.at][1][:limit]
 
     def log(self, *, recorded: bool = False) -> CommitLog:
         """The known commits; with `recorded`, also which of them were checked."""
@@ -189,6 +196,14 @@ class VersionedTable:
             return False
         counts = self.read().where(sql.col(column) == value).groupBy("run_id").count().collect()
         return [(row["run_id"], row["count"]) for row in counts] == ([(run_id, rows)] if rows else [])
+
+
+def _times_of_change(folder: Path) -> list[tuple[str, int]]:
+    """Files and when they were changed; empty if one is gone meanwhile."""
+    try:
+        return sorted((file.name, file.stat().st_mtime_ns) for file in os.scandir(folder))
+    except FileNotFoundError:
+        return []
 
 
 def _file_exists(file: str) -> bool:

@@ -98,7 +98,7 @@ class Table(VersionedTable):
         return writer.option("replaceWhere", sql.is_one_of(column, values))
 
     def _commit_of(self, attempt: str) -> Commit:
-        return next(c for c in map(Commit.of, self.history(20)) if c.metadata.get("attempt") == attempt)
+        return next(c for c in map(Commit.of, self.history()) if c.metadata.get("attempt") == attempt)
 
     def _check_rows(self, commit: Commit, expected: int) -> None:
         if commit.rows != expected:
