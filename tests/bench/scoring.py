@@ -156,7 +156,7 @@ def spark_cases(run: "Run", model: str, folder: Path) -> dict[str, Callable[[], 
         from keyfold.scoring import job as module
 
         with_fold = table.withColumn("keyfold_fold", F.lit("train")).withColumn(module.FOLD, F.lit("train"))
-        return stamped(module._answered(run, loaded, predictor.bytes_digest(packed), packed, with_fold))
+        return stamped(module._apply_model(["id"], loaded, predictor.bytes_digest(packed), packed, with_fold))
 
     def stamped(said: "DataFrame") -> "DataFrame":
         more = {"period": "2026-02", "model": model, "model_version": 1, "spec_digest": "x" * 32, "run_id": "x" * 32}

@@ -111,7 +111,7 @@ def test_keys_come_out_as_they_went_in_and_running_again_is_harmless(spark, firs
     before = rows_of(first, "2026-03")
     spark.sql(f"RESTORE {first.predictions.at} TO VERSION AS OF {latest}")
     assert len(before) == 300 and rows_of(first, "2026-03") == []
-    monkeypatch.setattr(key_check, "_count_by_key", lambda *of: pytest.fail("checked again"))
+    monkeypatch.setattr(key_check, "count_keys", lambda *of: pytest.fail("checked again"))
     assert scored(spark, "2026-03").jobs[-1].status == "committed"
     assert rows_of(first, "2026-03") == before
     spark.sql(f"UPDATE {first.predictions.at} SET probability = 0.5 WHERE id = 7")

@@ -43,6 +43,8 @@ DEFAULTS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
     # Files with Spark's default type have no bounds, and are slower to write and to read.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Rows are kept for three passes at most, and to try five ways to compress each column takes longer than these.
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
     # The JVM interprets larger methods, so the generated code of wide specs would be slow.
     "spark.sql.codegen.hugeMethodLimit": "8000",
 }

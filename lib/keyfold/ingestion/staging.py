@@ -1,6 +1,6 @@
 """Reads the files of a plan and marks each row with its period and, if it cannot be kept, the reason."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +9,7 @@ from keyfold.conf.file_period import FilePeriod
 from keyfold.core.names import CONTENT, FILE, PERIOD, RAW, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
+from keyfold.engine.key_counts import count_keys
 from keyfold.engine.spark_frame import SparkFrame, computed_column
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion import layout_reader, page_sections, sources
@@ -37,32 +38,63 @@ class StagedRows(NamedTuple):
     content_key: bool
 
 
+class _Part(NamedTuple):
+    """Marked rows of some files, all of them or those of some periods, with notes and page sections about them."""
+
+    files: Sequence[str]
+    periods: set[str] | None
+    rows: "DataFrame"
+    notes: Sequence[str]
+    sections: "Sequence[PageSection]"
+
+
 def stage_rows(run: "Run", plan: "IngestPlan") -> StagedRows:
-    """The rows of fresh files and, from the others, of the periods to read again; persisted, because they are read three times."""
+    """The rows of fresh files and, from the others, of the periods to read again; persisted, because they are read three times.
+
+    Only rows with a reason have their raw text; if keys repeat, the files are read once more for that of their rows.
+    """
     data = run.conf.data
-    parts: list[DataFrame] = []
-    sections = [page_sections.lineage_section(data)] if data.versions else []
-    if plan.fresh:
-        source = _read(run, plan.fresh)
-        parts.append(_mark(run, source, plan.fresh).persist())
-        sections += source.sections
+    parts = [_persist(_read_part(run, plan.fresh))] if plan.fresh else []
     if not plan.fresh:
         plan.widen(())
     elif plan.memory.periods:
-        plan.widen(row[0] for row in parts[0].where(col(REASON).isNull()).select(PERIOD).distinct().collect())
+        plan.widen(row[0] for row in parts[0].rows.where(col(REASON).isNull()).select(PERIOD).distinct().collect())
     if others := plan.others():
-        source = _read(run, others)
-        parts.append(_mark(run, source, others).where(col(PERIOD).isin(sorted(plan.again))).persist())
-        sections += source.sections
+        parts.append(_persist(_read_part(run, others, {*plan.again})))
     if not parts:
         raise DataError(f"no file of {source_label(data)} has the rows of period {min(plan.again)}, which are lost")
-    rows = reduce(lambda a, b: a.unionByName(b), parts)
-    content_key = _is_content_key(data, rows.columns)
-    rows = _add_content_key(rows).persist() if content_key else rows
-    return StagedRows(_mark_duplicate_keys(rows, data.key), sections, content_key)
+    for note in (note for part in parts for note in part.notes):
+        run.say(note)
+    sections = [page_sections.lineage_section(data)] if data.versions else []
+    sections += (section for part in parts for section in part.sections)
+    rows = _union(parts)
+    if _is_content_key(data, rows.columns):  # whose copies are numbered, so that it is unique
+        return StagedRows(_add_content_key(rows).persist(), sections, True)
+    again = (_read_part(run, part.files, part.periods, whole=True) for part in parts)
+    return StagedRows(_mark_duplicate_keys(rows, data.key, lambda: _union(again)), sections, False)
 
 
-def _read(run: "Run", files: Sequence[str]) -> SourceRows:
+def _persist(part: _Part) -> _Part:
+    return part._replace(rows=part.rows.persist())
+
+
+def _union(parts: "Iterable[_Part]") -> "DataFrame":
+    return reduce(lambda a, b: a.unionByName(b), (part.rows for part in parts))
+
+
+def _read_part(run: "Run", files: Sequence[str], periods: set[str] | None = None, *, whole: bool = False) -> _Part:
+    """The marked rows of files, of all periods or of some; `whole`: with the raw text of all rows."""
+    data = run.conf.data
+    whole = whole or data.key == [CONTENT]
+    source = _read(run, files, whole=whole)
+    rows, notes = _mark(run, source, files)
+    if not whole:
+        rows = rows.withColumn(RAW, F.when(col(REASON).isNotNull(), col(RAW)))
+    rows = rows if periods is None else rows.where(col(PERIOD).isin(sorted(periods)))
+    return _Part(files, periods, rows, notes, source.sections)
+
+
+def _read(run: "Run", files: Sequence[str], *, whole: bool) -> SourceRows:
     data = run.conf.data
     if data.versions:
         return layout_reader.read_layouts(run.spark, data, files)
@@ -73,7 +105,8 @@ def _read(run: "Run", files: Sequence[str]) -> SourceRows:
         return SourceRows(rows, F.lit(None).cast("string"), raw.cast("string"))
     kind = sources.format_of(data.source)
     types = _table_types(run.rows, data) if not data.columns and kind in ("csv", "json") else data.columns
-    return sources.read_source(run.spark, data.source, types, data.csv, () if kind == "delta" else files, data.zone)
+    needed = None if whole else [*data.key, *([str(data.time)] if _by_time(data) else [])]
+    return sources.read_source(run.spark, data.source, types, data.csv, () if kind == "delta" else files, data.zone, needed)
 
 
 def _table_types(table: "Table", data: "Data") -> Columns:
@@ -87,24 +120,28 @@ def _table_types(table: "Table", data: "Data") -> Columns:
     )
 
 
-def _mark(run: "Run", source: SourceRows, files: Sequence[str]) -> "DataFrame":
+def _mark(run: "Run", source: SourceRows, files: Sequence[str]) -> "tuple[DataFrame, list[str]]":
+    """The rows with PERIOD, REASON and RAW, and notes on them."""
     data, rows = run.conf.data, source.rows
     generated = [CONTENT] if _is_content_key(data, data_columns(rows)) else []
     notes = [*source.notes]
     if run.rows.exists():
         rows, accepted = layout_reader.to_table_schema(run.rows, data, rows, generated)
         notes += accepted
-    for note in notes:
-        run.say(note)
     _check_columns(data, [*data_columns(rows), *generated])
     faults = [source.reason, *(F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key if k not in generated)]
     if isinstance(data.period, FilePeriod):
         period = _period_by_file(str(data.source), data.period, files)
     else:
         period = computed_column(period_by_time(data, SparkFrame(rows).types))
-        if data.period != "all":
-            faults.append(F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
-    return rows.withColumns({PERIOD: period, REASON: F.coalesce(*faults, F.lit(None)), RAW: source.raw})
+    if _by_time(data):
+        faults.append(F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
+    return rows.withColumns({PERIOD: period, REASON: F.coalesce(*faults, F.lit(None)), RAW: source.raw}), notes
+
+
+def _by_time(data: "Data") -> bool:
+    """Whether the period of a row is that of its time."""
+    return data.period != "all" and not isinstance(data.period, FilePeriod)
 
 
 def _check_columns(data: "Data", columns: Sequence[str]) -> None:
@@ -138,12 +175,20 @@ def _add_content_key(rows: "DataFrame") -> "DataFrame":
     return rows.select(key.alias(CONTENT), *map(col, rows.columns))
 
 
-def _mark_duplicate_keys(rows: "DataFrame", key: Sequence[str]) -> "DataFrame":
-    """Marks every row of a repeated key: which one came first depends on the order of rows."""
-    counted = rows.where(col(REASON).isNull()).groupBy(PERIOD, *map(col, key)).count()
-    repeated = counted.where("count > 1").drop("count").withColumn("keyfold_twice", F.lit(DUPLICATE_KEY))
-    if not repeated.take(1):
+def _mark_duplicate_keys(rows: "DataFrame", key: Sequence[str], again: "Callable[[], DataFrame]") -> "DataFrame":
+    """Marks every row of a repeated key: which one came first depends on the order of rows.
+
+    `again` reads the same rows with their raw text (DataError if there are other rows by now).
+    """
+    good, each = col(REASON).isNull(), [PERIOD, *key]
+    if count_keys(rows.where(good), each, rows.count()).unique:
         return rows
-    joined = rows.join(repeated, [PERIOD, *key], "left")
-    reason = F.coalesce(col(REASON), col("keyfold_twice"))
-    return joined.withColumn(REASON, reason).select(*map(col, rows.columns))
+    counts = rows.where(good).groupBy(*map(col, each)).agg(F.count("*").alias("keyfold_n")).where("keyfold_n > 1").persist()
+    if not (expected := counts.agg(F.sum("keyfold_n")).collect()[0][0]):
+        return rows
+    repeated = counts.drop("keyfold_n")
+    marked = again().where(good).join(repeated, each).withColumn(REASON, F.lit(DUPLICATE_KEY)).persist()
+    if marked.count() != expected:
+        raise DataError("files changed while they were read; run again")
+    others = rows.where(~good).unionByName(rows.where(good).join(repeated, each, "left_anti"))
+    return others.unionByName(marked).select(*map(col, rows.columns))

@@ -60,6 +60,8 @@ def cast_column(raw: pa.Array, type_: str, form: str | None, format_: TextFormat
     """Text as a type; of dates and times in a form of Java's DateTimeFormatter, if one is given."""
     if type_ == "string":
         return CastColumn(raw, raw)
+    if format_[:2] == (".", "") and (value := numbers.cast_digits(raw, type_)) is not None:
+        return CastColumn(value, raw)
     text = trim(raw)
     if form:
         text = iso_text(text, type_, form)

@@ -7,6 +7,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,6 +19,9 @@ REALS = {"float": pa.float32(), "double": pa.float64()}
 _TRUE, _FALSE = ["t", "true", "y", "yes", "1"], ["f", "false", "n", "no", "0"]
 _MOST_DIGITS = 38  # of a decimal, before the mark too
 _INT32 = range(-(2**31), 2**31)
+
+_DIGITS = np.zeros(256, bool)
+_DIGITS[np.frombuffer(b"-.0123456789", np.uint8)] = True
 
 _INTEGER = re.compile(r"([+-]?)0*([0-9]+)")
 _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -45,6 +50,26 @@ def plain_number(text: pa.Array, decimal: str, thousands: str) -> pa.Array:
     if decimal == ".":
         return text
     return pc.if_else(pc.match_substring(text, "."), nothing, pc.replace_substring(text, decimal, "."))
+
+
+def cast_digits(text: pa.Array, type_: str) -> pa.Array | None:
+    """Text as integers or doubles, if all of it is digits with signs and points and the type holds it; else None."""
+    to = (INTEGERS | {"double": REALS["double"]}).get(type_)
+    if to is None or not _DIGITS[_bytes(text)].all() or (pc.max(pc.binary_length(text)).as_py() or 0) > _MOST_DIGITS:
+        return None
+    try:
+        return _arrow_cast(text, to)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _bytes(text: pa.Array) -> npt.NDArray[np.uint8]:
+    """The text of all values, one after the other."""
+    _, offsets, data = text.buffers()
+    if data is None or not len(text):
+        return np.zeros(0, np.uint8)
+    first, end = np.frombuffer(offsets, np.int32)[[text.offset, text.offset + len(text)]]
+    return np.frombuffer(data, np.uint8)[first:end]
 
 
 def parse_integer(text: pa.Array, type_: str) -> pa.Array:

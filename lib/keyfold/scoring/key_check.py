@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold.core.names import REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
+from keyfold.engine.key_counts import count_keys, is_complete
 from keyfold.engine.table_versions import TableVersion
 from keyfold.engine.tables import Table
 from keyfold.runtime.quarantine import quarantine_rows
@@ -59,6 +60,9 @@ def check_keys(run: "Run", job: "Job", rows: "DataFrame", pinned: TableVersion, 
     if run.featured.unique(key, pinned.version) or _is_proven(run.predictions, proof):
         read = rows.count()
         return KeyCheck(rows, None, read, read, 0, proof)
+    hashed = count_keys(rows, key, rows.count())
+    if hashed.unique and not hashed.missing:
+        return KeyCheck(rows, None, hashed.rows, hashed.rows, 0, proof)
     by_key = _count_by_key(rows, key, run.conf.data.time)
     counts = _key_counts(by_key, key)
     if not counts.missing and not counts.duplicates:
@@ -76,14 +80,14 @@ def _count_by_key(rows: "DataFrame", key: Sequence[str], time: str | None) -> "D
 
 
 def _key_counts(by_key: "DataFrame", key: Sequence[str]) -> KeyCounts:
-    complete = _is_complete(key)
+    complete = is_complete(key)
     duplicate = complete & (col(COPIES) > 1)
     sums = [F.sum(COPIES), F.sum(F.when(~complete, col(COPIES))), F.count_if(duplicate), F.sum(F.when(duplicate, col(COPIES)))]
     return KeyCounts(*(count or 0 for count in by_key.agg(*sums).collect()[0]))
 
 
 def _quarantine(run: "Run", run_id: str, rows: "DataFrame", by_key: "DataFrame", counts: KeyCounts) -> KeyCheck:
-    key, complete = run.conf.data.key, _is_complete(run.conf.data.key)
+    key, complete = run.conf.data.key, is_complete(run.conf.data.key)
     keyed, duplicates = rows.where(complete), by_key.where(complete & (col(COPIES) > 1)).persist()
     resolved = _resolve_duplicates(run, keyed, duplicates) if counts.duplicates else None
     kept = resolved.kept.count() if resolved and resolved.kept else 0
@@ -118,10 +122,3 @@ def _resolve_duplicates(run: "Run", keyed: "DataFrame", duplicates: "DataFrame")
 
 def _text(text: str) -> "Column":
     return F.lit(text)
-
-
-def _is_complete(key: Sequence[str]) -> "Column":
-    complete = col(key[0]).isNotNull()
-    for name in key[1:]:
-        complete = complete & col(name).isNotNull()
-    return complete
