@@ -1,4 +1,4 @@
-"""Casts of text to declared types, without loss: NULL if the text is not exactly of the type.
+"""Casts on Spark of text that is no text file's, as `keyfold.readers.casts` casts it: folders of Parquet, and older layouts.
 
 Times without an offset are of the zone that the conf declares, never of the machine's.
 """
