@@ -11,13 +11,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyspark.sql import functions as F
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.dataset import collisions
 from keyfold.dataset.collisions import Collisions, SharedBucket
 from keyfold.dataset.fit_features import fit_features
 from keyfold.dataset.page_sections import collisions_section
+from keyfold.engine.columns import col, lit
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.features.kind import FeatureInput
 from keyfold.features.kinds import Feature
 from keyfold.features.spec import Spec
@@ -109,19 +110,20 @@ def written(value):
 
 @settings(max_examples=4)
 @given(drawn=rows)
-def test_counts_and_pairs_are_those_of_plain_python(spark, drawn):
+def test_counts_and_pairs_are_those_of_plain_python(spark_engine, embedded, drawn):
     table = pa.table({c: pa.array([row[c] for row in drawn], type_) for c, type_ in COLUMNS.items()})
-    frame = spark.createDataFrame(table).withColumn("wall", F.col("wall").cast("timestamp_ntz")).repartition(3)
-    spec = fitted(frame, CONFS)
-    assert collisions.measure_collisions(frame, spec) == [oracle(spec, name, table) for name in COUNTED]
+    spread = spark_engine.frame(table).data.repartition(3)
+    spec = fitted(spread, CONFS)
+    for frame in (SparkFrame(spread), embedded.frame(table)):
+        assert collisions.measure_collisions(frame, spec) == [oracle(spec, name, table) for name in COUNTED]
 
 
-def test_without_values_nothing_collides(spark):
+def test_without_values_nothing_collides(spark, engine):
     schema = "text string, nothing string"
     confs = {c: {"hashed": {"input_col": c, "num_buckets": 8}} for c in ("text", "nothing")}
     for rows_, wanted in (([], 0), ([("a", None), (None, None), ("a", None)], 2)):
-        frame = spark.createDataFrame(rows_, schema)
-        text, nothing = collisions.measure_collisions(frame, fitted(frame, confs))
+        spec = fitted(spark.createDataFrame(rows_, schema), confs)
+        text, nothing = collisions.measure_collisions(engine.rows(rows_, schema), spec)
         assert text[2:] == (wanted, wanted // 2, wanted // 2, 0, 0, [])
         assert nothing[2:] == (0, 0, 0, 0, 0, [])
         assert (nothing.observed, nothing.expected, nothing.expected_share, nothing.advised()) == (0, 0, 0, 2)
@@ -130,7 +132,9 @@ def test_without_values_nothing_collides(spark):
 def test_text_that_a_collation_holds_for_equal_is_two_values(spark):
     frame = spark.sql("SELECT x COLLATE UTF8_LCASE AS x FROM VALUES ('a'), ('A'), ('a') AS t(x)")
     spec = fitted(frame, {"f": {"hashed": {"input_col": "x", "num_buckets": 2}}})
-    assert collisions.measure_collisions(frame, spec) == [Collisions("f", 2, 3, 2, 1, 2, 3, [SharedBucket("a", 2, "A", 1)])]
+    assert collisions.measure_collisions(SparkFrame(frame), spec) == [
+        Collisions("f", 2, 3, 2, 1, 2, 3, [SharedBucket("a", 2, "A", 1)])
+    ]
 
 
 @pytest.mark.parametrize(("values", "reads"), [(40, 2), (1, 1)])
@@ -144,7 +148,7 @@ def test_rows_are_read_once_to_count_and_once_for_pairs(spark, values, reads):
 
     held = spark.range(200).selectExpr(f"id % {values} AS a", "0L AS b")
     spec = fitted(held, {c: {"hashed": {"input_col": c, "num_buckets": 4}} for c in "ab"})
-    collisions.measure_collisions(held.mapInArrow(seen, held.schema), spec)
+    collisions.measure_collisions(SparkFrame(held.mapInArrow(seen, held.schema)), spec)
     assert counted.value == 200 * reads
 
 
@@ -226,7 +230,7 @@ def told(run):
 def test_the_job_reports_and_keeps_its_counts(spark, home, monkeypatch):
     run = a_run(spark)
     spec, found = fit_features(run)
-    wanted = collisions.measure_collisions(found.rows.data.where("keyfold_fold = 'train'"), spec)
+    wanted = collisions.measure_collisions(found.rows.where(col("keyfold_fold") == lit("train")), spec)
     (section,) = told(run)
     assert section == collisions_section(wanted)
     kept = run.table("keyfold.collisions").read().orderBy("feature").collect()

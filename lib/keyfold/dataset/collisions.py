@@ -6,31 +6,40 @@ rows counts all features and shuffles integers alone; a second one reads the wor
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold.core import hashing, sql
-from keyfold.core.sql import column
-from keyfold.core.types import SqlValue
-from keyfold.engine import functions as F
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.core import hashing
+from keyfold.core.texts import value_texts
+from keyfold.core.types import ArrowValue, SqlValue
+from keyfold.engine.arrow_types import arrow_type
+from keyfold.engine.columns import col, count_rows, lit, when
+from keyfold.engine.frame import Batches, Computed, Frame
+from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.features.kind import Bucketed
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from keyfold.features.spec import Spec
     from keyfold.runtime.run import Run
 
 COLLISIONS_TABLE = "keyfold.collisions"
 TARGET = 0.01
 WORST_BUCKETS = 3  # buckets of a feature that are named
-_COLUMNS = (
-    "spec_digest string, run_id string, feature string, num_buckets int, rows bigint, values bigint, occupied bigint, "
-    "shared_values bigint, shared_rows bigint, loudest array<struct<value: string, rows: bigint, other: string, other_rows: bigint>>, "
-    "collisions bigint, expected double, advised_buckets bigint"
-)
-
-_COUNTS = ("rows", "values", "occupied", "shared_values", "shared_rows")
+_TEXT = 80  # characters of a value that are shown
+_PAIR = {"value": pa.string(), "rows": pa.int64(), "other": pa.string(), "other_rows": pa.int64()}
+_SCHEMA = pa.schema(
+    {
+        "spec_digest": pa.string(), "run_id": pa.string(), "feature": pa.string(), "num_buckets": pa.int32(),
+        **dict.fromkeys(("rows", "values", "occupied", "shared_values", "shared_rows"), pa.int64()),
+        "loudest": pa.list_(pa.struct(_PAIR)), "collisions": pa.int64(), "expected": pa.float64(), "advised_buckets": pa.int64(),
+    }
+)  # fmt: skip
 
 
 class SharedBucket(NamedTuple):
@@ -94,108 +103,179 @@ def bucketed_features(spec: "Spec") -> list[str]:
     return [name for name, (kind, state) in spec.features.items() if isinstance(kind, Bucketed) and "salt" in state]
 
 
-def measure_collisions(rows: "DataFrame", spec: "Spec") -> list[Collisions]:
+def measure_collisions(rows: Frame, spec: "Spec") -> list[Collisions]:
     """The collisions of each such feature in `rows` (DataError as for `Spec.transform`)."""
     names = bucketed_features(spec)
     if not names:
         return []
-    frame, values = spec.sql_values(rows)
-    cells = {name: _cell(spec, name, values[name]) for name in names}
-    buckets = _buckets(frame, cells).persist()
+    buckets = _buckets(rows, spec, names).persist()
     try:
-        counts = {row.feature: dict(zip(_COUNTS, row[1:], strict=True)) for row in _count(buckets).collect()}
-        worst = _worst(frame, cells, values, buckets)
+        counts = {row.pop("feature"): row for row in _count(buckets).rows()}
+        worst = _worst(rows, spec, names, buckets)
     finally:
         buckets.unpersist()
-    none = dict.fromkeys(_COUNTS, 0)
+    none = dict.fromkeys(("rows", "values", "occupied", "shared_values", "shared_rows"), 0)
     return [
         Collisions(name, spec.outs[name].width, **counts.get(i, none), loudest=worst.get(i, [])) for i, name in enumerate(names)
     ]
 
 
-class _Cell(NamedTuple):
-    """SQL expressions of the bucket and the feature hash of a row."""
-
-    bucket: str
-    value: str
-
-
-def _cell(spec: "Spec", name: str, values: Sequence[SqlValue]) -> _Cell:
-    kind, state = spec.features[name]
-    return _Cell(kind.sql(values, state), hashing.sql_feature_hash(state["salt"], [v.hash for v in values]))
-
-
-def _buckets(frame: "DataFrame", cells: Mapping[str, _Cell]) -> "DataFrame":
+def _buckets(rows: Frame, spec: "Spec", names: Sequence[str]) -> Frame:
     """By `feature` (a number) and `bucket`: its values, its rows, and the rows of its most frequent value."""
-    structs = [f"struct({i} AS feature, {c.bucket} AS bucket, {c.value} AS value)" for i, c in enumerate(cells.values())]
-    each = frame.select(column(f"inline({sql.array_expression(structs)})")).where("bucket > 0")
-    values = each.groupBy("feature", "bucket", "value").agg(F.count("*").alias("n"))
-    counts = {"held": F.count("*"), "n": F.sum("n"), "most": F.max("n")}
-    return values.groupBy("feature", "bucket").agg(*(c.alias(name) for name, c in counts.items()))
+    cells = _Cells(spec, names)
+    each = rows.compute(cells.computed(rows), []).stack("feature", cells.columns)
+    values = each.where(col("bucket") > 0).group(["feature", "bucket", "value"], n=count_rows())
+    return values.group(["feature", "bucket"], held=count_rows(), n=col("n").sum(), most=col("n").max())
 
 
-def _count(buckets: "DataFrame") -> "DataFrame":
-    sums = ("sum(n)", "sum(held)", "count(*)", "sum(if(held > 1, held, 0))", "sum(if(held > 1, n, 0))")
-    return buckets.groupBy("feature").agg(*(column(s).alias(f"_{i}") for i, s in enumerate(sums)))
+def _count(buckets: Frame) -> Frame:
+    held, n = col("held"), col("n")
+    sums = {"shared_values": held, "shared_rows": n}
+    shared = {name: when(held > 1).then(of).otherwise(lit(0)) for name, of in sums.items()}
+    return buckets.with_columns(shared).group(
+        ["feature"], rows=n.sum(), values=held.sum(), occupied=count_rows(), **{name: col(name).sum() for name in shared}
+    )
 
 
-def _worst(
-    frame: "DataFrame", cells: Mapping[str, _Cell], values: Mapping[str, Sequence[SqlValue]], buckets: "DataFrame"
-) -> dict[int, list[SharedBucket]]:
+class _Cells(NamedTuple):
+    """Columns of features: the bucket and the feature hash of each row; the texts of the inputs, as many for each feature."""
+
+    spec: "Spec"
+    names: Sequence[str]
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The columns of the buckets and of the hashes, by what they have."""
+        return {of: [f"keyfold_{of}_{i}" for i in range(len(self.names))] for of in ("bucket", "value")}
+
+    @property
+    def texts(self) -> dict[str, list[str]]:
+        """The columns of the texts, by the number of the input."""
+        most = max(len(self.spec.features[name].kind.inputs()) for name in self.names)
+        return {f"text_{j}": [f"keyfold_text_{i}_{j}" for i in range(len(self.names))] for j in range(most)}
+
+    def computed(self, rows: Frame) -> Computed:
+        """Buckets and hashes, of rows (DataError as for `Spec.transform`)."""
+        shared, values = self.spec.sql_values(rows)
+        buckets, hashes = self.columns.values()
+        cells = [(kind.sql(values[name], state), state["salt"], values[name]) for name, (kind, state) in self._features.items()]
+        sql = [bucket for bucket, _, _ in cells]
+        sql += [hashing.sql_feature_hash(salt, [v.hash for v in inputs]) for _, salt, inputs in cells]
+        return Computed(dict.fromkeys(buckets, pa.int32()) | dict.fromkeys(hashes, pa.int64()), self._arrays, sql, shared)
+
+    def computed_texts(self, rows: Frame) -> Computed:
+        """Texts of the inputs of rows, empty for a feature with fewer inputs."""
+        shared, values = self.spec.sql_values(rows)
+        sql = [_sql_text(values[name], j) for j in range(len(self.texts)) for name in self.names]
+        return Computed({c: pa.string() for columns in self.texts.values() for c in columns}, self._text_arrays, sql, shared)
+
+    @property
+    def _features(self) -> dict[str, Any]:
+        return {name: self.spec.features[name] for name in self.names}
+
+    def _arrays(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        arrays, inputs = self.spec.arrow_with_inputs(batch)
+        hashes = (
+            hashing.feature_hash(state["salt"], [v.hash for v in inputs[name]]) for name, (_, state) in self._features.items()
+        )
+        return [*(pa.array(arrays[name]) for name in self.names), *map(pa.array, hashes)]
+
+    def _text_arrays(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        _, inputs = self.spec.arrow_with_inputs(batch)
+        return [_arrow_text(inputs[name], j, batch.num_rows) for j in range(len(self.texts)) for name in self.names]
+
+
+def _sql_text(values: Sequence[SqlValue], j: int) -> str:
+    if j >= len(values):
+        return "''"
+    value = values[j]
+    text = f"collate({value.column}, 'UTF8_BINARY')" if value.family == "string" else f"CAST({value.column} AS STRING)"
+    return f"coalesce(left({text}, {_TEXT}), 'NULL')"
+
+
+def _arrow_text(values: Sequence[ArrowValue], j: int, n: int) -> pa.Array:
+    if j >= len(values):
+        return pa.repeat("", n)
+    return pc.utf8_slice_codeunits(value_texts(values[j].array), 0, _TEXT).fill_null("NULL")
+
+
+def _worst(rows: Frame, spec: "Spec", names: Sequence[str], buckets: Frame) -> dict[int, list[SharedBucket]]:
     """The two most frequent values of each feature's worst buckets, by number of the feature."""
     wanted: dict[int, list[int]] = {}
-    for row in _first(buckets.where("held > 1"), ["feature"], ["most - n", "bucket"], WORST_BUCKETS).collect():
-        wanted.setdefault(row.feature, []).append(row.bucket)
+    shared = buckets.where(col("held") > 1).with_columns({"lost": col("most") - col("n")}).select(["feature", "lost", "bucket"])
+    for row in _first(shared, ["feature"], ["lost", "bucket"], WORST_BUCKETS):
+        wanted.setdefault(row["feature"], []).append(row["bucket"])
     if not wanted:
         return {}
-    structs = [
-        f"CASE WHEN {cell.bucket} IN ({', '.join(map(str, wanted[i]))}) "
-        f"THEN struct({i} AS feature, {cell.bucket} AS bucket, {cell.value} AS value, {_texts(values[name])} AS texts) END"
-        for i, (name, cell) in enumerate(cells.items())
-        if i in wanted
-    ]
-    each = frame.select(column(f"inline({sql.array_expression(structs)})")).where("feature IS NOT NULL")
-    counts = each.groupBy("feature", "bucket", "value", "texts").agg(column("count(*)").alias("n"))
     top: dict[tuple[int, int], list[Any]] = {}
-    for row in _first(counts, ["feature", "bucket"], ["-n", "texts", "value"], 2).collect():
-        top.setdefault((row.feature, row.bucket), []).append(row)
+    for row in _most_frequent(rows, _Cells(spec, [names[i] for i in wanted]), [*wanted.values()]):
+        top.setdefault((row["feature"], row["bucket"]), []).append(row)
     # A table that is not pinned may lack a bucket's values when it is read again.
-    return {i: [_pair(top[i, b]) for b in numbers if len(top.get((i, b), ())) == 2] for i, numbers in wanted.items()}
+    return {
+        i: [_pair(top[k, b], len(spec.features[names[i]].kind.inputs())) for b in wanted[i] if len(top.get((k, b), ())) == 2]
+        for k, i in enumerate(wanted)
+    }
 
 
-def _first(frame: "DataFrame", within: Sequence[str], order: Sequence[str], most: int) -> "DataFrame":
-    """The first `most` rows of each group, in the order of SQL expressions."""
-    from pyspark.sql import Window
-
-    place = F.row_number().over(Window.partitionBy(*within).orderBy(*map(column, order)))
-    return frame.withColumn("place", place).where(F.col("place") <= most).orderBy(*within, "place")
-
-
-def _texts(values: Sequence[SqlValue]) -> str:
-    texts = (f"collate({v.column}, 'UTF8_BINARY')" if v.family == "string" else f"CAST({v.column} AS STRING)" for v in values)
-    return sql.array_expression(f"coalesce(left({text}, 80), 'NULL')" for text in texts)
+def _most_frequent(rows: Frame, cells: _Cells, wanted: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """The two most frequent values of buckets, which `wanted` has by number of the feature."""
+    buckets, hashes = cells.columns.values()
+    computed = rows.compute(cells.computed(rows))
+    some = computed.where(reduce(or_, (col(name).is_in(numbers) for name, numbers in zip(buckets, wanted, strict=True))))
+    each = some.compute(cells.computed_texts(rows), [*buckets, *hashes]).stack("feature", cells.columns | cells.texts)
+    of = ((col("feature") == lit(k)) & col("bucket").is_in(numbers) for k, numbers in enumerate(wanted))
+    counts = each.where(reduce(or_, of)).group(["feature", "bucket", "value", *cells.texts], n=count_rows())
+    return _first(counts.with_columns({"less": -col("n")}), ["feature", "bucket"], ["less", *cells.texts, "value"], 2)
 
 
-def _pair(rows: Sequence[Any]) -> SharedBucket:
-    first, second = rows
-    return SharedBucket(" × ".join(first.texts), first.n, " × ".join(second.texts), second.n)
+def _first(frame: Frame, within: Sequence[str], order: Sequence[str], most: int) -> list[dict[str, Any]]:
+    """The first `most` rows of each group, in an order, the groups one after another."""
+    types = {name: arrow_type(type_) for name, type_ in frame.types.items()}
+    first = frame.map_batches(partial(_first_of_batches, within, order, most), types).to_arrow()
+    rows: list[dict[str, Any]] = _first_rows(first, within, order, most).to_pylist()
+    return rows
 
 
-def cached_collisions(run: "Run", run_id: str, spec: "Spec", rows: "DataFrame") -> list[Collisions]:
+def _first_of_batches(within: Sequence[str], order: Sequence[str], most: int, batches: Batches) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield from _first_rows(pa.Table.from_batches([batch]), within, order, most).to_batches()
+
+
+def _first_rows(table: pa.Table, within: Sequence[str], order: Sequence[str], most: int) -> pa.Table:
+    table = table.sort_by([(name, "ascending") for name in (*within, *order)])
+    keys = np.array([table[name].to_numpy() for name in within])
+    begins = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))[: table.num_rows]
+    starts = np.flatnonzero(begins)
+    place = np.arange(table.num_rows) - starts[np.cumsum(begins) - 1] if len(starts) else np.arange(0)
+    return table.filter(pa.array(place < most))
+
+
+def _pair(rows: Sequence[Any], inputs: int) -> SharedBucket:
+    first, second = ((" × ".join(row[f"text_{j}"] for j in range(inputs)), row["n"]) for row in rows)
+    return SharedBucket(*first, *second)
+
+
+def cached_collisions(run: "Run", run_id: str, spec: "Spec", rows: Frame) -> list[Collisions]:
     """The collisions in the rows that a run of `features` fitted its spec on: from the table, or measured and added to it."""
     names = bucketed_features(spec)
     table = run.table(COLLISIONS_TABLE)
-    rows_of_run = table.read().where(sql.col("run_id") == run_id).collect() if names and table.exists() else []
-    cached = {row.feature: _from_row(row.asDict()) for row in rows_of_run}
+    rows_of_run = SparkFrame(table.read()).where(col("run_id") == lit(run_id)).rows() if names and table.exists() else []
+    cached = {row["feature"]: _from_row(row) for row in rows_of_run}
     if cached.keys() >= set(names):
         return [cached[name] for name in names]
     with run.step("collisions") as step:
         measured = measure_collisions(rows, spec)
         step.rows = max((c.rows for c in measured), default=0)
-        cells = [(spec.digest, run_id, *c, c.observed, c.expected, c.advised()) for c in measured]
-        table.append(run.spark.createDataFrame(cells, _COLUMNS).coalesce(1), job="features", run_id=run_id)
+        cells = pa.Table.from_pylist([_to_row(spec.digest, run_id, c) for c in measured], _SCHEMA)
+        table.append(data_of(run.engine.frame(cells)), job="features", run_id=run_id)
     return measured
 
 
+def _to_row(digest: str, run_id: str, collisions: Collisions) -> dict[str, Any]:
+    derived = {"collisions": collisions.observed, "expected": collisions.expected, "advised_buckets": collisions.advised()}
+    loudest = [pair._asdict() for pair in collisions.loudest]
+    return {"spec_digest": digest, "run_id": run_id, **collisions._asdict(), "loudest": loudest, **derived}
+
+
 def _from_row(row: Mapping[str, Any]) -> Collisions:
-    return Collisions(**{f: row[f] for f in Collisions._fields} | {"loudest": [SharedBucket(*pair) for pair in row["loudest"]]})
+    return Collisions(**{f: row[f] for f in Collisions._fields} | {"loudest": [SharedBucket(**pair) for pair in row["loudest"]]})

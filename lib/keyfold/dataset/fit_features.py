@@ -91,5 +91,5 @@ def _sections(run: "Run", run_id: str, spec: Spec, rows: LabelledRows) -> "Itera
     yield page_sections.rows_by_fold_section(rows, None if run.conf.split.time else run.conf.split.share.model_dump())
     yield page_sections.spec_section(spec)
     if run.conf.report.collisions and collisions.bucketed_features(spec):
-        train = data_of(rows.rows.where(col(FOLD) == lit("train")))
+        train = rows.rows.where(col(FOLD) == lit("train"))
         yield page_sections.collisions_section(collisions.cached_collisions(run, run_id, spec, train))

@@ -84,11 +84,10 @@ class Spec:
     def _feature_columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
         return [as_column(array) for array in self.arrow(batch).values()]
 
-    def sql_values(self, frame: "DataFrame") -> "tuple[DataFrame, dict[str, list[SqlValue]]]":
-        """The frame with columns of value hashes added, and the inputs of each feature. Raises DataError as `transform` does."""
-        types = self._families(frame_of(frame))
-        shared = (sql.column(e).alias(n) for n, e in self._shared_columns(types).items())
-        return frame.select("*", *shared), self._sql_inputs(types)
+    def sql_values(self, frame: Frame) -> tuple[dict[str, str], dict[str, list[SqlValue]]]:
+        """Shared SQL expressions of a frame by name, and the inputs of each feature, which use them (DataError as `transform`)."""
+        families = self._families(frame)
+        return self._shared_columns(families), self._sql_inputs(families)
 
     def assemble(self, frame: "DataFrame", into: str = "features", keep: "Sequence[str | Column]" = ()) -> "DataFrame":
         """The columns `keep` and one column of sparse MLlib vectors: the rows of `matrix.sparse_matrix`.
@@ -152,6 +151,12 @@ class Spec:
 
         Raises DataError for a missing column or another type, RowsError for rows that a feature refuses.
         """
+        return self.arrow_with_inputs(rows)[0]
+
+    def arrow_with_inputs(
+        self, rows: "pa.Table | pa.RecordBatch | pd.DataFrame"
+    ) -> tuple[FeatureArrays, dict[str, list[ArrowValue]]]:  # fmt: skip
+        """The features, as of `arrow`, and the inputs of each."""
         if not isinstance(rows, pa.Table | pa.RecordBatch):
             rows = pa.Table.from_pandas(rows, preserve_index=False)
         values: dict[str | Derived, ArrowValue] = {
@@ -159,11 +164,12 @@ class Spec:
         }
         values |= {d: d.arrow([values[c] for c in raw_columns(d)]) for d in self._derived}
         arrays: FeatureArrays = {}
+        inputs: dict[str, list[ArrowValue]] = {}
         for name in self._order:
             kind, state = self.features[name]
-            inputs = [_as_input(arrays[c.feature]) if isinstance(c, FeatureInput) else values[c] for c in kind.inputs()]
-            arrays[name] = kind.arrow(inputs, state)
-        return {name: arrays[name] for name in self.features}
+            inputs[name] = [_as_input(arrays[c.feature]) if isinstance(c, FeatureInput) else values[c] for c in kind.inputs()]
+            arrays[name] = kind.arrow(inputs[name], state)
+        return {name: arrays[name] for name in self.features}, inputs
 
     def _origin(self, column: str) -> str:
         kinds = (kind for kind, _ in self.features.values() if column in kind.inputs())
