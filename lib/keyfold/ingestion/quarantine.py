@@ -8,6 +8,7 @@ from keyfold.conf.file_period import propose_period
 from keyfold.core.names import FILE, PERIOD, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import DataError
 from keyfold.ingestion.row_counts import exceeds_share
 from keyfold.ingestion.staging import DUPLICATE_KEY
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 def quarantine_staged(run: "Run", run_id: str, staged: "DataFrame", count: int) -> None:
     """Quarantines the `count` staged rows that have a reason."""
     if count:
-        quarantine_rows(run, run_id, staged.where(col(REASON).isNotNull()), count)
+        quarantine_rows(run, run_id, SparkFrame(staged.where(col(REASON).isNotNull())), count)
 
 
 def open_quote_notes(counted: "Sequence[Row]") -> list[str]:

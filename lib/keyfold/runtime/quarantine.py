@@ -1,33 +1,62 @@
 """Quarantines rows: their period, file and line, the reason, and their raw text."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.core import sql
+from keyfold.core.json_texts import row_jsons
 from keyfold.core.names import FILE, LINE, PERIOD, RAW, REASON
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+from keyfold.engine.columns import lit
+from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.spark_frame import data_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from keyfold.runtime.run import Run
 
+_COLUMNS = ("run_id", "table", "period", "file", "line", "reason", "raw", "quarantined_at")
 
-def quarantine_rows(run: "Run", run_id: str, rows: "DataFrame", count: int) -> None:
+
+def quarantine_rows(run: "Run", run_id: str, rows: Frame, count: int) -> None:
     """Writes `count` rows with REASON to the quarantine table; does nothing if the same run has written them before."""
     if run.quarantine.holds(run_id, run_id, count, "run_id"):
         return
-    raw = F.to_json(F.struct(*map(col, data_columns(rows))), {"ignoreNullFields": "false"})
-    raw = F.coalesce(col(RAW), raw) if RAW in rows.columns else raw
-    file = col(FILE) if FILE in rows.columns else F.lit(None)
-    line = col(LINE) if LINE in rows.columns else F.lit(None)
-    quarantined = rows.select(
-        F.lit(run_id).alias("run_id"), F.lit(run.rows.name).alias("table"), col(PERIOD).alias("period"),
-        file.cast("string").alias("file"), line.cast("bigint").alias("line"), col(REASON).alias("reason"),
-        raw.alias("raw"), F.current_timestamp().alias("quarantined_at"),
-    )  # fmt: skip
-    run.quarantine.replace(quarantined, "run_id", {run_id: count}, job="quarantine")
+    named = rows.compute(_account(rows.columns), [PERIOD, REASON]).rename({PERIOD: "period", REASON: "reason"})
+    at = {"run_id": lit(run_id), "table": lit(run.rows.name), "quarantined_at": lit(datetime.now(UTC))}
+    run.quarantine.replace(data_of(named.with_columns(at).select(_COLUMNS)), "run_id", {run_id: count}, job="quarantine")
 
 
-def data_columns(rows: "DataFrame") -> list[str]:
+def _account(columns: Sequence[str]) -> Computed:
+    """The file, the line and the raw text of each row: of the line that was read, or else the JSON of its columns."""
+    data = _without_own(columns)
+    fields = ", ".join(f"{sql.text_literal(name)}, {sql.column_reference(name)}" for name in data)
+    raw = f"to_json(named_struct({fields}), map('ignoreNullFields', 'false'))"
+    expressions = [
+        f"CAST({FILE if FILE in columns else 'NULL'} AS STRING)", f"CAST({LINE if LINE in columns else 'NULL'} AS BIGINT)",
+        f"coalesce({RAW}, {raw})" if RAW in columns else raw,
+    ]  # fmt: skip
+    types = {"file": pa.string(), "line": pa.int64(), "raw": pa.string()}
+    return Computed(types, partial(_account_arrays, data), expressions)
+
+
+def _account_arrays(data: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
+    there = batch.schema.names
+    file = batch[FILE] if FILE in there else pa.nulls(batch.num_rows)
+    line = batch[LINE] if LINE in there else pa.nulls(batch.num_rows)
+    raw = row_jsons(batch, data)
+    return [file.cast(pa.string()), line.cast(pa.int64()), pc.coalesce(batch[RAW], raw) if RAW in there else raw]
+
+
+def data_columns(rows: "Frame | DataFrame") -> list[str]:
     """The columns that are not keyfold's own."""
-    return [c for c in rows.columns if not c.startswith("keyfold_")]
+    return _without_own(rows.columns)
+
+
+def _without_own(columns: Sequence[str]) -> list[str]:
+    return [name for name in columns if not name.startswith("keyfold_")]

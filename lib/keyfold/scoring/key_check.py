@@ -7,6 +7,7 @@ from keyfold.core.names import REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.engine.key_counts import count_keys, is_complete
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.engine.table_versions import TableVersion
 from keyfold.engine.tables import Table
 from keyfold.runtime.quarantine import quarantine_rows
@@ -93,7 +94,8 @@ def _quarantine(run: "Run", run_id: str, rows: "DataFrame", by_key: "DataFrame",
     kept = resolved.kept.count() if resolved and resolved.kept else 0
     refused = counts.missing + counts.copies - kept
     quarantined = rows.where(~complete).withColumn(REASON, _text("the key is NULL"))
-    quarantine_rows(run, run_id, quarantined.unionByName(resolved.quarantined) if resolved else quarantined, refused)
+    whole = quarantined.unionByName(resolved.quarantined) if resolved else quarantined
+    quarantine_rows(run, run_id, SparkFrame(whole), refused)
     run.say(
         f"{refused:,} rows went to `{run.quarantine.name}`: {counts.missing:,} without a key, "
         f"{counts.copies - kept:,} of {counts.duplicates:,} repeated keys"
