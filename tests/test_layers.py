@@ -81,7 +81,7 @@ ONE_PLACE = {
     "evaluation/metrics.py": {*METRICS},
 }
 IMPORTED_BY = {  # the modules or packages that may import a package
-    "deltalake": ["scoring/predictions.py"],
+    "deltalake": ["engine/deltalake_store.py", "scoring/predictions.py"],
     "horovod": ["training/collectives.py", "training/horovod_launch.py"],
     "jinja2": ["reporting"],
     "matplotlib": ["reporting"],

@@ -7,7 +7,7 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder
 
 from keyfold.conf.use_case import parse_conf
-from keyfold.engine.tables import Table
+from keyfold.engine.tables import Tables
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 
@@ -84,7 +84,7 @@ def test_a_conf_may_keep_odd_names_at_the_price_of_some_readers(read, capsys):
 
 
 def test_properties_keep_odd_names_and_values(spark, tmp_path):
-    table = Table(spark, "a.b", tmp_path / "t")
+    table = Tables(spark, tmp_path).table("a.b")
     table.append(spark.range(1))
     odd = {"k.'ä\\`\"${x}\n😀": 'it\'s \\ "ü" ${spark.app.name}\n;', "plain": "{}"}
     for escaped in ("true", "false"):

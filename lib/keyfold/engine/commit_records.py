@@ -7,13 +7,12 @@ are recorded when they are a week old or the history no longer begins at version
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from keyfold.core.sql import col
+from keyfold.engine.columns import col, lit
 from keyfold.engine.commits import Commit
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+from keyfold.engine.engine import Engine
+from keyfold.engine.frame import Frame
 
 RECORDS = "keyfold.commits"
 OLD = timedelta(days=7)  # well below the 30 days for which Delta keeps its log by default
@@ -27,15 +26,15 @@ _MEMORY = "files"  # the part of an ingest's metadata that grows with the source
 class RecordsTable(Protocol):
     """The table of the records."""
 
-    spark: "SparkSession"
+    engine: Engine
 
     def exists(self) -> bool:
         """Whether it exists."""
 
-    def read(self) -> "DataFrame":
+    def frame(self) -> Frame:
         """Its rows."""
 
-    def append(self, frame: "DataFrame") -> None:
+    def append(self, frame: Frame) -> None:
         """Adds rows in one commit."""
 
 
@@ -49,24 +48,24 @@ class CommitRecords:
         """Commits by version, without their memory of files."""
         if not self.table.exists():
             return {}
-        rows = self.table.read().where(col("table_id") == self.id)
+        rows = self.table.frame().where(col("table_id") == lit(self.id))
         commits: dict[int, Commit] = {}
-        for row in rows.select("version", "rows", "metadata", "at", "operation", "files", "checked").collect():
-            other = commits.get(row.version)
-            commit = Commit(row.version, row.rows, json.loads(row.metadata), row.at, row.operation, row.files, row.checked)
-            commits[row.version] = other if other and other.checked else commit
+        for row in rows.select(Commit._fields).rows():
+            commit = Commit(**row | {"metadata": json.loads(row["metadata"])})
+            other = commits.get(commit.version)
+            commits[commit.version] = other if other and other.checked else commit
         return commits
 
     def memory(self, version: int) -> dict[str, Any]:
         """The memory of files in the metadata of a commit."""
-        rows = self.table.read().where((col("table_id") == self.id) & (col("version") == version))
-        memories = rows.where("memory is not null").select("memory").take(1)
-        return dict(json.loads(memories[0].memory)) if memories else {}
+        of_version = col("table_id") == lit(self.id), col("version") == lit(version), ~col("memory").is_null()
+        memories = self.table.frame().where(*of_version).select(["memory"]).head(1).rows()
+        return dict(json.loads(memories[0]["memory"])) if memories else {}
 
     def add(self, commits: Iterable[Commit]) -> None:
         """Records commits; recording one twice has no effect."""
         rows = [self._row(commit) for commit in commits]
-        self.table.append(self.table.spark.createDataFrame(rows, _COLUMNS).coalesce(1))
+        self.table.append(self.table.engine.rows(rows, _COLUMNS))
 
     def _row(self, commit: Commit) -> tuple[Any, ...]:
         metadata: Mapping[str, Any] = {k: v for k, v in commit.metadata.items() if k != _MEMORY}

@@ -4,14 +4,12 @@ A version whose commit is unknown may have changed any row.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from pyspark.sql import Row
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 _UNCHANGING = ("OPTIMIZE", "VACUUM", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "ANALYZE", "COMPUTE", "CLUSTER BY", "REORG")
+_ROWS = "numOutputRows", "num_added_rows"  # of Spark, of delta-rs
 _UNCHANGED = "VACUUM START"  # stands for the operation of versions of which only is known that they changed no row
 
 
@@ -39,10 +37,12 @@ class Commit(NamedTuple):
         return self.changes and (column not in self.metadata or value in self.metadata[column])
 
     @classmethod
-    def of(cls, row: "Row") -> "Commit":
-        """The commit of a row of DESCRIBE HISTORY."""
-        rows = int((row.operationMetrics or {}).get("numOutputRows", -1))
-        return cls(row.version, rows, _keyfold_metadata(row.userMetadata), row.timestamp, row.operation)
+    def of(
+        cls, version: int, at: datetime, operation: str, user_metadata: str | None, metrics: Mapping[str, Any]
+    ) -> "Commit":  # fmt: skip
+        """The commit of an entry of Delta's history."""
+        rows = next((int(metrics[name]) for name in _ROWS if name in metrics), -1)
+        return cls(version, rows, _keyfold_metadata(user_metadata), at.astimezone(UTC), operation)
 
 
 def _keyfold_metadata(user_metadata: str | None) -> dict[str, Any]:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pyarrow as pa
 
 from keyfold.engine.arrow_types import arrow_schema
+from keyfold.engine.deltalake_store import DeltalakeStore
 from keyfold.engine.embedded_frame import Database, EmbeddedFrame
 from keyfold.engine.frame import Frame
 from keyfold.engine.spark_frame import SparkFrame, spark_schema
+from keyfold.engine.spark_store import SparkStore
+from keyfold.engine.store import Store
 from keyfold.errors import ConfError
 
 if TYPE_CHECKING:
@@ -49,6 +52,10 @@ class Engine(ABC):
         self, function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], types: Mapping[str, pa.DataType]
     ) -> Frame:  # fmt: skip
         """The rows that a picklable function makes of each task."""
+
+    @abstractmethod
+    def store(self, name: str, path: Path | None) -> Store:
+        """Reads and writes a Delta table, in a folder or (`path` is None) in a catalog."""
 
     @property
     def spark(self) -> "SparkSession":
@@ -87,6 +94,10 @@ class SparkEngine(Engine):
         numbers = self._spark.range(0, len(tasks), 1, max(1, len(tasks)))
         return SparkFrame(numbers).map_batches(partial(_run_tasks, function, tasks), types)
 
+    def store(self, name: str, path: Path | None) -> SparkStore:
+        """Reads and writes a Delta table by the session."""
+        return SparkStore(self._spark, name, path)
+
 
 def _run_tasks(
     function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], batches: Iterable[pa.RecordBatch]
@@ -121,6 +132,17 @@ class EmbeddedEngine(Engine):
     ) -> EmbeddedFrame:  # fmt: skip
         """The rows that a function makes of each task, in threads."""
         return self.database.map_tasks(function, tasks, types)
+
+    def store(self, name: str, path: Path | None) -> DeltalakeStore:
+        """Reads and writes a Delta table by deltalake (ConfError if it is in a catalog)."""
+        if path is None:
+            raise ConfError(f"table `{name}` is in a catalog, which needs Spark; write `engine: spark`")
+        return DeltalakeStore(self.database, name, path)
+
+
+def as_engine(engine: "Engine | SparkSession") -> Engine:
+    """The engine itself, or Spark by a session."""
+    return engine if isinstance(engine, Engine) else SparkEngine(engine)
 
 
 @cache

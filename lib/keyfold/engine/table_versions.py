@@ -1,26 +1,24 @@
 """Reading Delta tables: rows at a version, the history of commits, and which commit changed which rows."""
 
-import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, urlparse
 
-from keyfold.core import sql
 from keyfold.core.digests import digest
-from keyfold.engine import functions as F
+from keyfold.engine.columns import col, count_rows, lit
 from keyfold.engine.commit_records import OLD, CommitRecords, RecordsTable, merge_commits, unknown_versions
 from keyfold.engine.commits import Commit, CommitLog, unchanged_commits
-from keyfold.errors import DataError, suggestion
+from keyfold.engine.engine import Engine, as_engine
+from keyfold.engine.frame import Frame
+from keyfold.engine.row_sums import row_sums
+from keyfold.engine.spark_frame import SparkFrame
+from keyfold.engine.store import VersionMissingError
+from keyfold.errors import ConfError, DataError, suggestion
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
-
-_ids: dict[tuple[Any, ...], str] = {}
-_histories: "dict[str, tuple[list[tuple[str, int]], list[Row]]]" = {}
+    from pyspark.sql import DataFrame, SparkSession
 
 
 class TableVersion(NamedTuple):
@@ -33,35 +31,53 @@ class TableVersion(NamedTuple):
 class VersionedTable:
     """A Delta table to read from, in a catalog (`path` is None) or in a folder."""
 
-    def __init__(self, spark: "SparkSession", name: str, path: Path | None, records: RecordsTable | None = None) -> None:
-        self.spark, self.name, self.path, self._records = spark, name, path, records
-        self.at = f"delta.{sql.quote_identifier(str(path))}" if path else ".".join(map(sql.quote_identifier, name.split(".")))
+    def __init__(
+        self, engine: "Engine | SparkSession", name: str, path: Path | None, records: RecordsTable | None = None
+    ) -> None:  # fmt: skip
+        self.engine, self.name, self._records = as_engine(engine), name, records
+        self.store = self.engine.store(name, path)
+
+    @property
+    def spark(self) -> "SparkSession":
+        """Spark's session (ConfError if the engine is another)."""
+        return self.engine.spark
+
+    @property
+    def path(self) -> Path | None:
+        """The table's folder; None if it is in a catalog."""
+        return self.store.path
+
+    @property
+    def at(self) -> str:
+        """The table in Spark SQL."""
+        return self.store.at
 
     def exists(self) -> bool:
         """Whether the table exists."""
-        return any((self.path / "_delta_log").glob("*.json")) if self.path else self.spark.catalog.tableExists(self.at)
+        return self.store.exists()
 
     def read(self, version: int | None = None) -> "DataFrame":
+        """`frame` as a DataFrame (ConfError if the engine is not Spark)."""
+        rows = self.frame(version)
+        if isinstance(rows, SparkFrame):
+            return rows.data
+        raise ConfError(f"table `{self.name}` must be read by Spark here, and the engine is `embedded`; write `engine: spark`")
+
+    def frame(self, version: int | None = None) -> Frame:
         """The rows, now or at a version (DataError if the table or the version does not exist)."""
         self._require()
         if version is None:
-            return self._load()
+            return self.store.snapshot().frame
         try:
-            rows = self._load(version)
-            if self.path is None or all(map(_file_exists, rows.inputFiles())):
-                return rows
-        except Exception as error:
-            if "DELTA_VERSION_NOT_FOUND" not in str(error) or version > self.history(1)[0].version:
-                raise
-        rows = self._load()
+            snapshot = self.store.snapshot(version)
+            if self.path is None or all(map(_file_exists, snapshot.files())):
+                return snapshot.frame
+        except VersionMissingError:
+            if version > (latest := self.history(1)[0].version):
+                raise DataError(f"table `{self.name}` has no version {version} yet; the latest is {latest}") from None
         if self.log().changed_since(version):
             raise self._gone(version)
-        return rows  # the same rows in other files, or under a later version
-
-    def _load(self, version: int | None = None) -> "DataFrame":
-        reader = self.spark.read.format("delta")
-        reader = reader if version is None else reader.option("versionAsOf", version)
-        return reader.load(str(self.path)) if self.path else reader.table(self.at)
+        return self.store.snapshot().frame  # the same rows in other files, or under a later version
 
     def _require(self) -> None:
         if not self.exists():
@@ -83,20 +99,15 @@ class VersionedTable:
     def properties(self) -> dict[str, str]:
         """The table's properties (DataError if it does not exist)."""
         self._require()
-        return {row.key: row.value for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.at}").collect()}
+        return self.store.properties()
 
-    def history(self, limit: int | None = None) -> "list[Row]":
-        """Delta's history, newest first; of a table in a folder it is kept until a file of the log is added, gone or touched."""
-        if self.path is None:
-            return self.spark.sql(f"DESCRIBE HISTORY {self.at}" + (f" LIMIT {limit}" if limit else "")).collect()
-        files = _times_of_change(self.path / "_delta_log")
-        if not files or _histories.get(self.at, ([], []))[0] != files:
-            _histories[self.at] = files, self.spark.sql(f"DESCRIBE HISTORY {self.at}").collect()
-        return _histories[self.at][1][:limit]
+    def history(self, limit: int | None = None) -> list[Commit]:
+        """The commits of Delta's log, newest first."""
+        return self.store.history(limit)
 
     def log(self, *, recorded: bool = False) -> CommitLog:
         """The known commits; with `recorded`, also which of them were checked."""
-        live = [Commit.of(row) for row in self.history()]
+        live = self.history()
         young = live[-1].version == 0 and datetime.now(live[-1].at.tzinfo) - live[-1].at < OLD
         if self._records is None or (young and not recorded):
             return CommitLog(live)
@@ -122,12 +133,10 @@ class VersionedTable:
     def _files_digest(self, version: int | None) -> str:
         """A digest of the columns and of the data files' names, each of which has a UUID."""
         try:
-            rows = self._load(version)
-            return digest([rows.schema.jsonValue(), sorted(file.rpartition("/")[2] for file in rows.inputFiles())])
-        except Exception as error:
-            if "DELTA_VERSION_NOT_FOUND" in str(error):
-                return ""
-            raise
+            snapshot = self.store.snapshot(version)
+        except VersionMissingError:
+            return ""
+        return digest([snapshot.columns(), sorted(file.rpartition("/")[2] for file in snapshot.files())])
 
     def version(self) -> TableVersion:
         """The table's id and its last version that changed data (DataError if it does not exist)."""
@@ -136,18 +145,7 @@ class VersionedTable:
         return TableVersion(self._id([*log]), log.last_change())
 
     def _id(self, commits: list[Commit]) -> str:
-        # Cached until the table is created anew: DESCRIBE DETAIL has Delta read its whole state.
-        created = (self.at, *(c.at for c in commits if c is commits[-1] or "REPLACE" in c.operation))
-        if created not in _ids:
-            _ids[created] = self._id_in_log() or self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0].id
-        return _ids[created]
-
-    def _id_in_log(self) -> str | None:
-        for file in sorted((self.path / "_delta_log").glob("*.json"), reverse=True) if self.path else ():
-            for line in file.read_text("utf-8").splitlines():
-                if line.startswith('{"metaData"'):
-                    return str(json.loads(line)["metaData"]["id"])
-        return None
+        return self.store.table_id(c for c in commits if c is commits[-1] or "REPLACE" in c.operation)
 
     def commits(self) -> Iterator[Commit]:
         """keyfold's own commits, newest first; those that are only in the records come without their memory of files."""
@@ -176,9 +174,7 @@ class VersionedTable:
                 by_version[unchanged].append(value)
         for version, suspects in by_version.items():
             try:
-                former, current = (
-                    _row_sums(self.read(v).where(sql.is_one_of(column, suspects)), column) for v in (version, None)
-                )
+                former, current = (row_sums(self.frame(v).where(col(column).is_in(suspects)), column) for v in (version, None))
                 changed |= {value for value in suspects if former.get(value) != current.get(value)}
             except Exception as error:
                 if not isinstance(error, DataError) and "FILE_NOT_EXIST" not in str(error):
@@ -194,26 +190,9 @@ class VersionedTable:
         """Whether the rows of a period, or of another `column`'s value, are all of one run, and this many."""
         if not self.exists():
             return False
-        counts = self.read().where(sql.col(column) == value).groupBy("run_id").count().collect()
+        counts = self.frame().where(col(column) == lit(value)).group(["run_id"], count=count_rows()).rows()
         return [(row["run_id"], row["count"]) for row in counts] == ([(run_id, rows)] if rows else [])
 
 
-def _times_of_change(folder: Path) -> list[tuple[str, int]]:
-    """Files and when they were changed; empty if one is gone meanwhile."""
-    try:
-        return sorted((file.name, file.stat().st_mtime_ns) for file in os.scandir(folder))
-    except FileNotFoundError:
-        return []
-
-
 def _file_exists(file: str) -> bool:
-    return not file.startswith("file:") or Path(unquote(urlparse(file).path)).exists()
-
-
-def _row_sums(rows: "DataFrame", column: str) -> dict[str, Any]:
-    """By value of the column, the number of rows and the sum of their hashes, which take in NULLs and the columns' names and order."""
-    maps = {f.name for f in rows.schema.fields if "map<" in f.dataType.simpleString()}
-    cells = [F.to_json(sql.col(c)) if c in maps else sql.col(c) for c in rows.columns]
-    hashed = F.xxhash64(F.lit(json.dumps(rows.columns)), *cells, *(sql.col(c).isNull() for c in rows.columns))
-    sums = rows.groupBy(column).agg(F.sum(hashed.cast("decimal(20,0)")).alias("sum"), F.count("*").alias("n")).collect()
-    return {row[column]: (row["sum"], row["n"]) for row in sums}
+    return not file.startswith("file:") or Path(file.removeprefix("file:")).exists()

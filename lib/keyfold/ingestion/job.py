@@ -7,7 +7,7 @@ from keyfold.core.digests import digest
 from keyfold.core.names import LAYOUT, PERIOD, REASON, RUN
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
-from keyfold.engine import tables
+from keyfold.engine.store import odd_column_names
 from keyfold.errors import ConfError, DataError
 from keyfold.ingestion import quarantine, row_counts, source_files
 from keyfold.ingestion.increments import IngestPlan, counts_by_file, ingest_commits, plan_ingest
@@ -59,7 +59,9 @@ def undo(run: "Run") -> None:
             step.rows = max(restored.rows, 0)
         job.counts = {"kept": max(restored.rows, 0)}
         periods = row_counts.first_periods(last.metadata[PERIOD])
-        run.say(f"`{run.rows.name}`: the rows of period {periods} are again those from before {last.at:%Y-%m-%d %H:%M}")
+        run.say(
+            f"`{run.rows.name}`: the rows of period {periods} are again those from before {last.at.astimezone():%Y-%m-%d %H:%M}"
+        )
 
 
 def _ingested_before(run: "Run", job: "Job", plan: IngestPlan) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _commit(
     columns = [*data_columns(staged), *([LAYOUT] if data.versions else []), PERIOD]
     rows = staged.where(col(REASON).isNull()).select(*map(col, columns))
     _check_schema(run.rows, rows)
-    if not run.rows.exists() and (odd := tables.odd_column_names(columns)):
+    if not run.rows.exists() and (odd := odd_column_names(columns)):
         run.say(
             f"column `{odd[0]}` turns on Delta's column mapping: Polars refuses such a table, and delta-rs' to_pyarrow_table reads "
             f"only NULL; a name of letters, digits and _ avoids that: data.columns: {{<name>: {{from: '{odd[0]}', type: …}}}}"

@@ -51,5 +51,5 @@ def append_rows(ledger: "Table", rows: Sequence[Mapping[str, Any]]) -> None:
     if unknown := {name for row in rows for name in row} - COLUMNS.keys():
         raise PromiseError(f"the ledger has no column {', '.join(sorted(unknown))}")
     schema = ", ".join(f"{name} {type_}" for name, type_ in COLUMNS.items())
-    frame = ledger.spark.createDataFrame([tuple(row.get(name) for name in COLUMNS) for row in rows], schema)
-    ledger.append(frame.coalesce(1), job="ledger")
+    frame = ledger.engine.rows([tuple(row.get(name) for name in COLUMNS) for row in rows], schema)
+    ledger.append(frame, job="ledger")

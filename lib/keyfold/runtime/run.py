@@ -1,4 +1,4 @@
-"""A run: the conf, the session and the tables that its jobs share, and the account of each job for the ledger and the page."""
+"""A run: the conf, the engine and the tables that its jobs share, and the account of each job for the ledger and the page."""
 
 import sys
 import time
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyfold.conf import table_names
 from keyfold.conf.use_case import Conf
-from keyfold.engine.engine import Engine, SparkEngine
+from keyfold.engine.engine import Engine, as_engine
 from keyfold.engine.home import home
-from keyfold.engine.session import parallel_tasks
 from keyfold.engine.tables import Table, Tables
 from keyfold.reporting.page import PageSection, Verdict
 from keyfold.runtime import identity, ledger
@@ -31,12 +30,17 @@ T = TypeVar("T")
 
 
 class Run:
-    """Conf, session, tables and account that the jobs of a run share."""
+    """Conf, engine, tables and account that the jobs of a run share."""
 
-    def __init__(self, conf: Conf, spark: "SparkSession", period: str | None = None) -> None:
-        self.conf, self.spark, self.period = conf, spark, period
-        self.tables = Tables(spark, home())
+    def __init__(self, conf: Conf, engine: "Engine | SparkSession", period: str | None = None) -> None:
+        self.conf, self.engine, self.period = conf, as_engine(engine), period
+        self.tables = Tables(self.engine, home())
         self.jobs: list[Job] = []
+
+    @property
+    def spark(self) -> "SparkSession":
+        """Spark's session (ConfError if the engine is another)."""
+        return self.engine.spark
 
     @property
     def sections(self) -> tuple[PageSection, ...]:
@@ -174,8 +178,8 @@ class Run:
 
     def close(self) -> None:
         """Appends a row for each attempted job to the ledger."""
-        tasks = parallel_tasks(self.spark)
-        ledger.append_rows(self.table(LEDGER), [ledger.row_of(job, self.conf, self.period, tasks) for job in self.jobs])
+        rows = [ledger.row_of(job, self.conf, self.period, self.engine.tasks) for job in self.jobs]
+        ledger.append_rows(self.table(LEDGER), rows)
 
     def write_report(self) -> Path:
         """Writes the page, reports/<run id of the last job>/index.html, and returns its path."""

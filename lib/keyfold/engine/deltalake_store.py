@@ -1,0 +1,212 @@
+"""Delta tables in folders, by the package deltalake: DuckDB reads their files, deltalake writes them."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from keyfold.engine.arrow_types import type_name
+from keyfold.engine.commits import Commit
+from keyfold.engine.embedded_frame import Database, EmbeddedFrame, local_rows
+from keyfold.engine.frame import Frame
+from keyfold.engine.store import Snapshot, Store, VersionMissingError, Write, odd_column_names
+from keyfold.errors import DataError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+    from pyarrow import dataset
+
+_READABLE = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}  # features of tables
+_WRITABLE = {*_READABLE, "appendOnly", "invariants", "checkConstraints"}
+_WIDENED = {"tinyint": {"smallint", "int", "bigint"}, "smallint": {"int", "bigint"}, "int": {"bigint"}}
+_ROW_GROUP = 131_072  # rows; each open file holds as many in memory
+_FILE = 64 << 20  # bytes, about
+
+
+class DeltalakeStore(Store):
+    """A Delta table in a folder."""
+
+    path: Path
+
+    def __init__(self, database: Database, name: str, path: Path) -> None:
+        super().__init__(name, path)
+        self.database = database
+
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """The latest version, or another one."""
+        table = self._open(version)
+        self._refuse_features(table, "reader", _READABLE)
+        rows = EmbeddedFrame(self.database, local_rows(_dataset(table, self.path)))
+        return Snapshot(
+            rows,
+            lambda: [f"file:{_file(self.path, action)}" for action in _actions(table)],
+            lambda: json.loads(table.schema().to_json()),
+        )
+
+    def _open(self, version: int | None = None) -> "DeltaTable":
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        try:
+            return DeltaTable(str(self.path), version=version)
+        except DeltaError as error:
+            if version is None:
+                raise
+            raise VersionMissingError from error
+
+    def history(self, limit: int | None = None) -> list[Commit]:
+        """The commits of Delta's log, newest first."""
+        return [
+            Commit.of(
+                entry["version"], datetime.fromtimestamp(entry["timestamp"] / 1000, UTC), entry["operation"],
+                entry.get("userMetadata"), entry.get("operationMetrics") or {},
+            )
+            for entry in self._open().history(limit)
+        ]  # fmt: skip
+
+    def table_id(self, created: Iterable[Commit]) -> str:
+        """The table's id."""
+        return str(self._open().metadata().id)
+
+    def properties(self) -> dict[str, str]:
+        """The table's properties."""
+        return dict(self._open().metadata().configuration)
+
+    def set_properties(self, properties: Mapping[str, str]) -> None:
+        """Sets properties in one commit."""
+        table = self._open()
+        self._refuse_features(table, "writer", _WRITABLE)
+        table.alter.set_table_properties(dict(properties), raise_if_not_exists=False)
+
+    def write(self, frame: Frame, write: Write) -> None:
+        """Writes rows in one commit, and makes the table if there is none."""
+        from deltalake import CommitProperties, write_deltalake
+
+        assert isinstance(frame, EmbeddedFrame)
+        rows = _Rows(frame, self._schema_of(frame, write))
+        options: dict[str, Any] = {"mode": "overwrite" if write.replaced or write.new_columns else "append"}
+        if not self.exists():
+            options |= {"configuration": dict(write.properties), "partition_by": write.partition}
+        elif write.new_columns:
+            options |= {"schema_mode": "overwrite", "partition_by": write.partition}
+        elif write.replaced:
+            options["predicate"] = _is_one_of(*write.replaced)
+        try:
+            write_deltalake(
+                str(self.path), rows.reader(), **options, target_file_size=_FILE, writer_properties=_writer_properties(write),
+                commit_properties=CommitProperties(custom_metadata={"userMetadata": write.metadata}),
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001  (raised again)
+            raise rows.raised or error from None
+
+    def _schema_of(self, frame: EmbeddedFrame, write: Write) -> pa.Schema:
+        """The columns to write (DataError if the table cannot have them)."""
+        if not self.exists() or write.new_columns:
+            if odd := odd_column_names(frame.columns):
+                raise DataError(
+                    f"table `{self.name}`: column `{odd[0]}` needs Delta's column mapping, which the embedded engine cannot write; "
+                    "give it another name (`from`), or write `engine: spark`"
+                )
+            return frame.schema
+        table = self._open()
+        self._refuse_features(table, "writer", _WRITABLE)
+        schema = pa.schema(table.schema().to_arrow())
+        for field in frame.schema:
+            self._refuse_misfit(field, schema)
+        return schema
+
+    def _refuse_misfit(self, field: pa.Field, schema: pa.Schema) -> None:
+        if field.name not in schema.names:
+            raise DataError(f"table `{self.name}` has no column `{field.name}`, which the new rows have")
+        new, there = type_name(field.type), type_name(schema.field(field.name).type)
+        if new not in (there, "void") and there not in _WIDENED.get(new, ()):
+            raise DataError(f"table `{self.name}`: column `{field.name}` is {there}, and {new} in the new rows")
+
+    def _refuse_features(self, table: "DeltaTable", kind: str, supported: set[str]) -> None:
+        protocol = table.protocol()
+        features = {*(getattr(protocol, f"{kind}_features") or ())} - supported
+        if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
+            features |= {"columnMapping"}
+        if features:
+            raise DataError(
+                f"table `{self.name}` has a feature of Delta that needs Spark ({', '.join(sorted(features))}); write `engine: spark`"
+            )
+
+
+class _Rows:
+    """The rows of a frame as a stream with the columns of a table; `raised` is what stopped it."""
+
+    def __init__(self, frame: EmbeddedFrame, schema: pa.Schema) -> None:
+        self.frame, self.schema = frame, schema
+        self.raised: BaseException | None = None
+
+    def reader(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        nullable = pa.schema([field.with_nullable(True) for field in self.schema])
+        try:
+            for batch in self.frame.batches():
+                yield pa.RecordBatch.from_arrays([_column(batch, field) for field in nullable], schema=nullable)
+        except BaseException as error:
+            self.raised = error
+            raise
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+    there = field.name in batch.schema.names
+    return batch.column(field.name).cast(field.type) if there else pa.nulls(batch.num_rows, field.type)
+
+
+def _dataset(table: "DeltaTable", path: Path) -> "dataset.Dataset":
+    """The rows of a table, whose files Arrow reads as far as a filter and the columns need it."""
+    from pyarrow import dataset, fs
+
+    schema = pa.schema(table.schema().to_arrow())
+    file_format = dataset.ParquetFileFormat(read_options={"coerce_int96_timestamp_unit": "us"})
+    local = fs.LocalFileSystem()
+    fragments = [
+        file_format.make_fragment(str(_file(path, action)), local, partition_expression=_of_partition(action, schema))
+        for action in _actions(table)
+    ]
+    return dataset.FileSystemDataset(fragments, schema, file_format, local)
+
+
+def _file(folder: Path, action: Mapping[str, Any]) -> Path:
+    return folder / unquote(action["path"].removeprefix("file://").removeprefix("file:"))
+
+
+def _actions(table: "DeltaTable") -> list[dict[str, Any]]:
+    actions = pa.table(table.get_add_actions())
+    names = [name for name in ("path", "partition") if name in actions.column_names]
+    return actions.select(names).to_pylist()
+
+
+def _of_partition(action: Mapping[str, Any], schema: pa.Schema) -> "dataset.Expression":
+    from pyarrow import dataset
+
+    known = dataset.scalar(True)
+    for name, value in (action.get("partition") or {}).items():
+        field = dataset.field(name)
+        known &= field.is_null() if value is None else field == pa.scalar(value, schema.field(name).type)
+    return known
+
+
+def _is_one_of(column: str, values: Iterable[str]) -> str:
+    texts = ", ".join("'{}'".format(value.replace("'", "''")) for value in values)
+    return '"{}" IN ({})'.format(column.replace('"', '""'), texts)
+
+
+def _writer_properties(write: Write) -> Any:
+    from deltalake import ColumnProperties, WriterProperties
+
+    # To compare each text with the file's smallest and largest takes time.
+    indexed = {name: ColumnProperties(statistics_enabled="CHUNK") for name in write.indexed}
+    others = ColumnProperties(statistics_enabled="NONE") if write.indexed else None
+    return WriterProperties(
+        compression="SNAPPY", max_row_group_size=_ROW_GROUP, default_column_properties=others, column_properties=indexed or None
+    )

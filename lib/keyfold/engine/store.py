@@ -1,0 +1,81 @@
+"""A Delta table as one engine reads and writes it; the protocol over it, in `keyfold.engine.tables`, is the same for all."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keyfold.core import sql
+from keyfold.engine.commits import Commit
+from keyfold.engine.frame import Frame
+
+_ODD = set(" ,;{}()\n\t=")  # names with these need Delta's column mapping
+
+
+class VersionMissingError(Exception):
+    """Delta's log does not have the version."""
+
+
+class Snapshot(NamedTuple):
+    """A version of a table: its rows, its data files (`file:` and the path, if they are local), and its columns as Delta's log describes them."""
+
+    frame: Frame
+    files: Callable[[], list[str]]
+    columns: Callable[[], Any]
+
+
+class Write(NamedTuple):
+    """One commit.
+
+    metadata: its user metadata. replaced: a column of text and values whose rows are replaced; None: the rows are added.
+    new_columns: the rows and columns of the whole table are replaced. partition: the column by which files are put in folders.
+    properties: those of a new table. indexed: columns with bounds per file (default: the first 32).
+    """
+
+    metadata: str
+    replaced: tuple[str, Iterable[str]] | None = None
+    new_columns: bool = False
+    partition: str | None = None
+    properties: Mapping[str, str] = {}
+    indexed: Sequence[str] = ()
+
+
+class Store(ABC):
+    """Reads and writes one Delta table, in a catalog (`path` is None) or in a folder."""
+
+    def __init__(self, name: str, path: Path | None) -> None:
+        self.name, self.path = name, path
+        self.at = f"delta.{sql.quote_identifier(str(path))}" if path else ".".join(map(sql.quote_identifier, name.split(".")))
+
+    def exists(self) -> bool:
+        """Whether the table exists."""
+        return self.path is not None and any((self.path / "_delta_log").glob("*.json"))
+
+    @abstractmethod
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """The latest version, or another one (VersionMissingError if Delta's log does not have it)."""
+
+    @abstractmethod
+    def history(self, limit: int | None = None) -> list[Commit]:
+        """The commits of Delta's log, newest first."""
+
+    @abstractmethod
+    def table_id(self, created: Iterable[Commit]) -> str:
+        """The table's id, which stays the same until a commit of `created` changes."""
+
+    @abstractmethod
+    def properties(self) -> dict[str, str]:
+        """The table's properties."""
+
+    @abstractmethod
+    def set_properties(self, properties: Mapping[str, str]) -> None:
+        """Sets properties in one commit."""
+
+    @abstractmethod
+    def write(self, frame: Frame, write: Write) -> None:
+        """Writes rows in one commit, and makes the table if there is none."""
+
+
+def odd_column_names(columns: Iterable[str]) -> list[str]:
+    """Names that need Delta's column mapping, which not every reader supports."""
+    return [name for name in columns if _ODD & set(name)]
