@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,11 +55,6 @@ class Run:
     def verdict(self) -> Verdict | None:
         """The last verdict on a model."""
         return next((job.verdict for job in reversed(self.jobs) if job.verdict), None)
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The engine of the run's frames."""
-        return SparkEngine(self.spark)
 
     def table(self, name: str) -> Table:
         """The table of that name."""
