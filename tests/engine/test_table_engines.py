@@ -160,7 +160,7 @@ def test_values_of_all_types_are_read_alike(mixed, first):
         assert [*table.frame().types.values()] == [*VALUES, "bigint"], table.engine.name
         assert sorted(values(table.frame())) == wanted, table.engine.name
     files = DeltaTable(str(table.path)).file_uris()
-    assert duckdb.sql(f"SELECT count(*), sum(n), count(c7) FROM read_parquet({files!r})").fetchone() == (6, 12, 4)
+    assert duckdb.sql(f"SELECT count(*), sum(n), count(c7) FROM read_parquet({files!r})").fetchall() == [(6, 12, 4)]
 
 
 def test_a_table_is_carried_on_by_the_other_engine(mixed, spark_engine, embedded):

@@ -41,7 +41,8 @@ class Commit(NamedTuple):
         cls, version: int, at: datetime, operation: str, user_metadata: str | None, metrics: Mapping[str, Any]
     ) -> "Commit":  # fmt: skip
         """The commit of an entry of Delta's history."""
-        rows = next((int(metrics[name]) for name in _ROWS if name in metrics), -1)
+        none = 0 if metrics.get("numFiles") == "0" else -1  # Spark does not count the rows of a commit without files
+        rows = next((int(metrics[name]) for name in _ROWS if name in metrics), none)
         return cls(version, rows, _keyfold_metadata(user_metadata), at.astimezone(UTC), operation)
 
 
