@@ -139,6 +139,16 @@ def test_an_embedded_kernel_raises_its_own_error(database):
     assert database.frame(ROWS).count() == 5
 
 
+def test_rows_that_are_not_read_to_the_end_hide_no_error(database):
+    def many(batches):
+        for batch in batches:
+            yield from [batch] * 1000
+
+    assert database.frame(ROWS).map_batches(many, {f.name: f.type for f in ROWS.schema}).head(1).count() == 1
+    with pytest.raises(DataError, match="5 rows are refused"):
+        database.frame(ROWS).map_batches(refuse, {KEY: pa.string()}).count()
+
+
 def test_many_persisted_rows_go_to_a_file(database, monkeypatch):
     monkeypatch.setattr("keyfold.engine.embedded_frame._HELD", 100)
     rows = database.frame(ROWS)

@@ -104,6 +104,14 @@ def test_rows_that_do_not_belong_are_refused(engine, table):
     assert (found(table), len(table.history())) == ([(1, "may")], 1)
 
 
+def test_a_null_in_a_column_that_has_none_is_refused(engine, table):
+    DeltaTable.create(str(table.path), pa.schema([pa.field("id", pa.int64(), nullable=False), *[*SCHEMA][1:]]))
+    write(engine, table, "may", 1, partition=False)
+    with pytest.raises(Exception, match="column `id` of the new rows holds NULL|NOT_NULL"):
+        write(engine, table, "may", 2, None, partition=False)
+    assert (found(table), len(table.history())) == ([(1, "may")], 2)
+
+
 def test_changes_by_others_are_found(engine, table, tmp_path):
     """By their rows; not a commit that leaves the rows as they are."""
     write(engine, table, "may", 1, 2)
@@ -137,6 +145,19 @@ VALUES = {
 }  # fmt: skip
 TYPED = pa.table({name: pa.array([*cells, *[None] * (3 - len(cells))], type_) for name, (type_, cells) in VALUES.items()})
 PLAIN = TYPED.rename_columns([f"c{i}" for i in range(len(VALUES))]).append_column("n", pa.array([1, 2, 3], pa.int64()))
+
+
+def refuse(batches):
+    yield next(batches)
+    raise DataError("row 7 is refused")
+
+
+def test_what_a_kernel_raises_ends_the_commit(embedded, tmp_path):
+    table = Tables(embedded, tmp_path).table("a.b")
+    types = {field.name: field.type for field in SCHEMA}
+    with pytest.raises(DataError, match="row 7 is refused"):
+        table.append(rows_of(embedded, "may", 1, 2).map_batches(refuse, types))
+    assert not table.exists()
 
 
 @pytest.fixture

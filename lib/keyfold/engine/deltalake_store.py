@@ -148,18 +148,20 @@ class _Rows:
         return pa.RecordBatchReader.from_batches(self.schema, self._batches())
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        nullable = pa.schema([field.with_nullable(True) for field in self.schema])
         try:
             for batch in self.frame.batches():
-                yield pa.RecordBatch.from_arrays([_column(batch, field) for field in nullable], schema=nullable)
-        except BaseException as error:
+                yield pa.RecordBatch.from_arrays([_column(batch, field) for field in self.schema], schema=self.schema)
+        except Exception as error:
             self.raised = error
             raise
 
 
 def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
     there = field.name in batch.schema.names
-    return batch.column(field.name).cast(field.type) if there else pa.nulls(batch.num_rows, field.type)
+    cells = batch.column(field.name).cast(field.type) if there else pa.nulls(batch.num_rows, field.type)
+    if cells.null_count and not field.nullable:
+        raise DataError(f"column `{field.name}` of the new rows holds NULL, and the table allows none")
+    return cells
 
 
 def _dataset(table: "DeltaTable", path: Path) -> "dataset.Dataset":

@@ -207,7 +207,7 @@ class _Stream:
         try:
             for batch in self.kernel(self.items()):
                 yield batch.rename_columns(self.schema.names).cast(self.schema)
-        except BaseException as error:
+        except Exception as error:
             self.database.keep(error)
             raise
 
