@@ -107,7 +107,7 @@ def test_rows_that_do_not_belong_are_refused(engine, table):
 def test_a_null_in_a_column_that_has_none_is_refused(engine, table):
     DeltaTable.create(str(table.path), pa.schema([pa.field("id", pa.int64(), nullable=False), *[*SCHEMA][1:]]))
     write(engine, table, "may", 1, partition=False)
-    with pytest.raises(Exception, match="column `id` of the new rows holds NULL|NOT_NULL"):
+    with pytest.raises(Exception, match=r"column `id` of the new rows holds NULL|NOT_NULL"):
         write(engine, table, "may", 2, None, partition=False)
     assert (found(table), len(table.history())) == ([(1, "may")], 2)
 
