@@ -1,6 +1,7 @@
 """Delta tables by Spark, in its catalog or in a folder."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ _UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else Spark sort
 _STATISTICS = "parquet.column.statistics.enabled", "parquet.size.statistics.enabled"
 
 _ids: dict[tuple[Any, ...], str] = {}
+_histories: dict[str, tuple[list[tuple[str, int]], list[Commit]]] = {}
 
 
 class SparkStore(Store):
@@ -45,8 +47,16 @@ class SparkStore(Store):
         return Snapshot(SparkFrame(rows), rows.inputFiles, rows.schema.jsonValue)
 
     def history(self, limit: int | None = None) -> list[Commit]:
-        """The commits of Delta's log, newest first."""
-        rows = self.spark.sql(f"DESCRIBE HISTORY {self.at}" + (f" LIMIT {limit}" if limit else "")).collect()
+        """The commits, newest first; of a table in a folder they are kept until a file of the log is added, gone or touched."""
+        if self.path is None:
+            return self._history(f" LIMIT {limit}" if limit else "")
+        files = _times_of_change(self.path / "_delta_log")
+        if not files or _histories.get(self.at, ([], []))[0] != files:
+            _histories[self.at] = files, self._history()
+        return _histories[self.at][1][:limit]
+
+    def _history(self, limit: str = "") -> list[Commit]:
+        rows = self.spark.sql(f"DESCRIBE HISTORY {self.at}{limit}").collect()
         return [
             Commit.of(row.version, row.timestamp, row.operation, row.userMetadata, row.operationMetrics or {}) for row in rows
         ]
@@ -96,6 +106,14 @@ class SparkStore(Store):
         if write.new_columns:
             return {"overwriteSchema": "true"}
         return {"replaceWhere": sql.is_one_of(*write.replaced)} if write.replaced else {}
+
+
+def _times_of_change(folder: Path) -> list[tuple[str, int]]:
+    """Files and when they were changed; empty if one is gone meanwhile."""
+    try:
+        return sorted((file.name, file.stat().st_mtime_ns) for file in os.scandir(folder))
+    except FileNotFoundError:
+        return []
 
 
 def _parquet_statistics(columns: Sequence[str]) -> dict[str, str]:

@@ -92,7 +92,7 @@ class Table(VersionedTable):
         return commit
 
     def _commit_of(self, attempt: str) -> Commit:
-        return next(c for c in self.history(20) if c.metadata.get("attempt") == attempt)
+        return next(c for c in self.history() if c.metadata.get("attempt") == attempt)
 
     def _check_rows(self, commit: Commit, expected: int) -> None:
         if commit.rows != expected:
