@@ -30,10 +30,10 @@ setup(
         "Jinja2>=3.1",
         "deltalake>=1.6",  # reads the tables without Spark
         "duckdb>=2",  # sorts, groups and joins in the embedded engine
-        "narwhals>=2.29",  # says so once for DuckDB and Spark
+        "narwhals>=2.29",  # one expression API for DuckDB and Spark
     ],
     extras_require={
-        # A managed cluster brings its own Spark; these are for everybody else.
+        # Not needed on a managed cluster, which brings its own Spark.
         "local": ["pyspark==4.1.4", "delta-spark==4.4.0"],
         # Networks (`train.model.torch`); over several processes, for which spark-submit.sh builds Horovod itself, too.
         "torch": TORCH,
@@ -46,7 +46,7 @@ setup(
             "pytest-xdist>=3.8",
             "hypothesis>=6.170",
             "polars>=2",  # readers of the tables, beside Spark and deltalake
-            "feast>=0.67",  # the tests ask it what it makes of our feature views
+            "feast>=0.67",  # reads our feature views in the tests
             "nbclient>=0.11",
             "ipykernel>=7",
             "ruff>=0.17",

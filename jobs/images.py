@@ -1,4 +1,4 @@
-"""Resize, crop or filter every image of a table, by key, as the conf lists it."""
+"""Resize, crop or filter every image of a table, by key."""
 
 from keyfold.cli.main import run_script
 

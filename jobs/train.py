@@ -1,4 +1,4 @@
-"""Train a model, measure and register it; make it the champion if it clears the bar."""
+"""Train a model, measure and register it; make it the champion if it meets promote_if."""
 
 from keyfold.cli.main import run_script
 

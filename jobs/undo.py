@@ -1,4 +1,4 @@
-"""Bring back the rows that the newest ingest replaced, period by period."""
+"""Restore the rows that the newest ingest replaced, period by period."""
 
 from keyfold.cli.main import run_script
 

@@ -228,7 +228,7 @@ def test_an_empty_folder_and_files_with_different_headers(job, tmp_path):
     assert code == 3
     assert (
         sentence
-        == "files/b.csv has other columns than files/a.csv: `amount`, `amounts`; declare each layout as one of data.versions"
+        == "files/b.csv has different columns from files/a.csv: `amount`, `amounts`; declare each layout as one of data.versions"
     )
     (folder / "b.csv").rename(folder / "b.zip")
     code, sentence = job(ingest, source=str(folder), columns={"id": "bigint"})

@@ -68,7 +68,7 @@ def test_version(keyfold):
     (["scor"], "there is no job `scor` (did you mean `score`?); `keyfold --help` lists them"),
     (["completion", "fish"], "completion needs one of bash, zsh (got fish)"),
     (["score", "c.yaml", "--strickt"], "--strickt is not an option of this job (did you mean `--strict`?); `keyfold score --help` lists them"),
-    (["score", "--driver-memory", "4g"], "--driver-memory is an option of spark-submit; its options stand after `--`: keyfold score … -- --driver-memory …"),
+    (["score", "--driver-memory", "4g"], "--driver-memory is an option of spark-submit; put it after `--`: keyfold score … -- --driver-memory …"),
     (["score"], "the following arguments are required: CONF; `keyfold score --help` lists the options"),
     (["score", "nowhere.yaml"], "there is no conf `nowhere.yaml`"),
 ])  # fmt: skip

@@ -127,10 +127,7 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
     assert (code, err, imported) == (0, "", "") and out.startswith("usage: ./spark-submit.sh train ")
     code, out, err, imported = ran("train", "--driver-memory", "4g", str(path))
     assert (code, out, imported) == (2, "", "")
-    assert (
-        "--driver-memory is an option of spark-submit; its options stand after `--`: ./spark-submit.sh train … -- --driver-memory"
-        in err
-    )
+    assert "--driver-memory is an option of spark-submit; put it after `--`: ./spark-submit.sh train … -- --driver-memory" in err
     code, _, err, _ = ran("score", str(path), "--strickt", "--set", "data.label=chrn")
     assert (code, "--strickt is not an option of this job (did you mean `--strict`?)" in err) == (2, True)
     code, _, err, imported = ran("ingest", str(path), "--set", "data.label=chrn")

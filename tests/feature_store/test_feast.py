@@ -98,7 +98,7 @@ def test_columns_that_feast_cannot_hold_are_refused(spark, home, tmp_path):
         DataError, match=r"view `usage.features`: Feast cannot take a column `calls of all`: names are of letters"
     ):
         feast_repository.repository_files([view.featured], "tests")
-    with pytest.raises(DataError, match=r"`usage.rows` is no feature view"):
+    with pytest.raises(DataError, match=r"`usage.rows` is not a feature view"):
         feast_repository.repository_files([Tables(spark, home).table("usage.rows")], "tests")
 
 

@@ -98,7 +98,7 @@ def test_faults_of_views_are_refused_with_sentences(spark, home, folders):
     offered(spark, folders[0])
     with pytest.raises(DataError, match=r"no table `usage.fetures`.*did you mean `features`"):
         taking(spark, folders[1], views=["usage.fetures"])
-    with pytest.raises(DataError, match=r"`usage.rows` is no feature view; run `features`"):
+    with pytest.raises(DataError, match=r"`usage.rows` is not a feature view; run `features`"):
         taking(spark, folders[1], views=["usage.rows"])
     with pytest.raises(DataError, match=r"the rows have no column `user`"):
         taking(spark, folders[1], views=["usage.features"])
@@ -137,7 +137,7 @@ def test_faults_of_views_are_refused_with_sentences(spark, home, folders):
             "view": {},
         }
         (folders[0].parent / f"{name}.yaml").write_text(json.dumps(said))
-    with pytest.raises(ConfError, match=r"data.views: churn takes from a takes from b takes from a, which is a circle"):
+    with pytest.raises(ConfError, match=r"data.views: churn takes from a takes from b takes from a, which is a cycle"):
         taking(spark, folders[1], views=[str(folders[0].parent / "a.yaml")])
     with pytest.raises(ConfError, match=r"`views` need `time`"):
         parse_conf(CHURN | {"data": {"key": ["customer"], "views": ["usage.features"]}})

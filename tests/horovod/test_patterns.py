@@ -214,7 +214,7 @@ def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(spark, hom
     write_embeddings(made(spark, "ads_network", *small))
     assert "the vectors of ads_network version 1 are in" in capsys.readouterr().err
     assert run.table("ads_network.embeddings").version() == before
-    with pytest.raises(ConfError, match=r"embeddings are a network's"):
+    with pytest.raises(ConfError, match=r"embeddings need a network"):
         write_embeddings(made(spark, "ads"))
     other = ["train.register_as=other", "train.model.torch.start={model: ads_network}"]
     train(made(spark, "ads_network", *small, *other))

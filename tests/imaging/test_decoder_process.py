@@ -53,7 +53,7 @@ def test_an_image_that_ends_the_decoder_costs_itself_alone():
     wanted = at.made(good)
     assert wanted.facts["width"] == 5
     os.kill(at._child.pid, signal.SIGKILL)
-    assert at.made(good).facts == {"reason": "the decoder ended over it (SIGKILL)"}
+    assert at.made(good).facts == {"reason": "the decoder crashed on it (SIGKILL)"}
     assert at.made(good) == wanted
     os.kill(at._child.pid, signal.SIGSTOP)
     patience, at.patience = at.patience, 0.1

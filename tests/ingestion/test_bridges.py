@@ -287,9 +287,12 @@ def test_files_of_no_version_or_of_two_are_refused(spark, home, folder):
         2,
         "data.versions: new_1.csv is a file of two versions; make their patterns disjoint",
     )
-    assert said(["ol.csv"]) == (2, f"data.versions: `ol.csv` of version `old` fits no file in {folder}")
+    assert said(["ol.csv"]) == (2, f"data.versions: `ol.csv` of version `old` matches no file in {folder}")
     write(folder, stray=["a", "1"])
-    assert said(["old*.csv"]) == (2, f"data.versions: stray.csv in {folder} is of no version; name it in one, or move it away")
+    assert said(["old*.csv"]) == (
+        2,
+        f"data.versions: stray.csv in {folder} belongs to no version; name it in one, or move it away",
+    )
 
 
 def test_a_source_that_drifts_from_its_table(spark, home, tmp_path):

@@ -360,7 +360,7 @@ def test_parquet_files_of_different_columns_are_refused(ingested, tmp_path):
     (tmp_path / "in").mkdir()
     pq.write_table(pa.table({"id": [1], "amount": [1.0]}), tmp_path / "in" / "a.parquet")
     pq.write_table(pa.table({"id": [2], "amounts": [2.0]}), tmp_path / "in" / "b.parquet")
-    with pytest.raises(DataError, match=r"b\.parquet has other columns than .*a\.parquet: `amount`, `amounts`; declare each"):
+    with pytest.raises(DataError, match=r"b\.parquet has different columns from .*a\.parquet: `amount`, `amounts`; declare each"):
         ingested(source="in", columns={})
 
 

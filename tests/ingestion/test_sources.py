@@ -108,5 +108,5 @@ def test_files_that_are_no_pictures_are_told(spark, tmp_path):
     for name in ("a.png", "b.PNG", "c.tiff", "labels.csv"):
         (tmp_path / name).write_bytes(b"x")
     source = sources.read_source(spark, str(tmp_path), {}, None)
-    assert source.notes == [f"{tmp_path}: 2 files are no pictures by their names, such as {tmp_path}/c.tiff; they are left out"]
+    assert source.notes == [f"{tmp_path}: 2 files have no suffix of an image, such as {tmp_path}/c.tiff; they are left out"]
     assert source.rows.count() == 2

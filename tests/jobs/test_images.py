@@ -140,7 +140,7 @@ def test_files_in_the_table_and_tasks_of_as_many_pixels(spark, home, monkeypatch
     make(run)
     found = {row["name"]: row for row in run.table("pictures.images").read().toArrow().to_pylist()}
     assert len(found) == len(cells)
-    assert found["`42`"]["reason"].startswith("it is no JPEG") and "NULL" in found["`43`"]["reason"]
+    assert found["`42`"]["reason"].startswith("it is not a JPEG") and "NULL" in found["`43`"]["reason"]
     assert all(max(Image.open(io.BytesIO(found[f"`{i}`"]["image"])).size) == 2 for i in range(42))
     with pytest.raises(DataError, match=r"2 of 44 images cannot be made \(1 × .*That is 4.5%, and images.max_quarantine is 4.0%"):
         make(Run(conf(input_col="a.b", operations=[{"thumbnail": 1}], max_quarantine=0.04), spark))

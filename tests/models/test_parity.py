@@ -1,4 +1,4 @@
-"""Parity of made-up rows: other bits in another order, alone, or on another machine."""
+"""Parity of synthetic rows: other bits in another order, alone, or on another machine."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def test_made_up_rows_find_a_kind_whose_rows_depend_on_each_other():
     assert parity.measure_parity(steady, outs, parity.exact_predictions(steady, outs)) == (40, 0, 0.0)
     measured = parity.measure_parity(wide, outs, parity.exact_predictions(wide, outs))
     assert measured == (40, 1, 39 * 2.0**-50)
-    assert str(measured) == "1 of 40 made-up rows, by 3e-14 at most"
+    assert str(measured) == "1 of 40 synthetic rows, by 3e-14 at most"
     turned = lambda arrays: arrays["age"] + np.arange(len(arrays["age"]))  # noqa: E731
     assert parity.measure_parity(turned, outs, parity.exact_predictions(turned, outs)).differ == 40
 

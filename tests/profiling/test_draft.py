@@ -50,7 +50,7 @@ def test_columns_that_depend_on_a_leak_or_leak_together_are_reported(draw: Draw)
 
     parts = {f"part_{i}": lambda y, draws: (y + draws.normal(0, 0.6, len(y))).round(2) for i in range(4)}
     text, conf = draw(frame(rearrested=lambda y, draws: np.where(y, "yes", None), days=some, again=lambda y, d: y * 1, **parts))
-    assert "# days is left out: it is present only where rearrested is, which tells the label." in text
+    assert "# days is left out: it is present only where rearrested is, which reveals the label." in text
     assert [*conf["features"]] == ["x", *parts]
     assert re.search(
         r"# Warning: together these reveal the label \(ROC AUC 0\.9\d+ on held-out rows\). Are they known before it, such as part_",

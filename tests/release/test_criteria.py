@@ -53,8 +53,8 @@ def test_the_champion_is_beaten_if_the_whole_interval_of_the_difference_is_bette
     ]
     assert not why_not(of, gain=(-0.02, -0.04, -0.001), better_than="champion", loss=True)
     assert "must be below 0" in why_not(of, gain=(0.02, 0.001, 0.04), better_than="champion", loss=True)[0]
-    assert why_not(of, not_compared="m version 1 cannot answer these rows: x", better_than="champion") == [
-        "roc_auc cannot be compared with the champion's: m version 1 cannot answer these rows: x"
+    assert why_not(of, not_compared="m version 1 cannot score these rows: x", better_than="champion") == [
+        "roc_auc cannot be compared with the champion's: m version 1 cannot score these rows: x"
     ]
 
 

@@ -201,7 +201,7 @@ def test_predictions_that_differ_from_those_of_training_are_logged(registered, s
     with caplog.at_level(logging.WARNING, "keyfold"):
         assert keyfold.load_model(CHAMPION).model.parity.differ == 1
     assert "shop version 1: predictions here differ from those where it was trained" in caplog.text
-    assert "(1 of 40 made-up rows, by " in caplog.text
+    assert "(1 of 40 synthetic rows, by " in caplog.text
 
 
 # --- MLflow's own door ---
@@ -340,7 +340,7 @@ def test_a_folders_digest_is_of_names_and_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("frame", "sentence"),
     [
-        (pd.DataFrame([[1, 2]], columns=["i", "i"]), "column `i` stands more than once; leave one"),
+        (pd.DataFrame([[1, 2]], columns=["i", "i"]), "column `i` occurs more than once; keep one"),
         (pd.DataFrame({"s": ["\ud800"]}), "column `s` cannot be read as string"),
         (pd.DataFrame({"i": [1j]}), "column `i` cannot be read as bigint"),
         (pd.DataFrame({"t": ["tomorrow"]}), "column `t` cannot be read as date"),

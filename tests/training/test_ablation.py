@@ -70,7 +70,7 @@ def test_a_difference_is_that_of_both_models(done):
 
 
 def test_the_page_shows_both_and_the_difference(done):
-    part = done.page.split("<h2>What features gain</h2>")[1].split("</section>")[0]
+    part = done.page.split("<h2>Gain of features</h2>")[1].split("</section>")[0]
     for feature in (*CROSSES[done.name], "layout"):
         assert f"<td>{feature}</td><td>ROC AUC ↑</td>" in part
         assert f"<td>{feature}</td><td>Log loss ↓</td>" in part
@@ -153,7 +153,7 @@ def test_without_a_test_fold_nothing_is_said(spark, home):
         spark, report={"without": [["c"]]}, split={"share": {"train": 1, "validation": 0, "test": 0}, "allow": ["c"]}
     )
     assert not [name for name in found if "without" in name]
-    assert "What features gain" not in [section.title for section in run.sections]
+    assert "Gain of features" not in [section.title for section in run.sections]
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
     run, _, answering = trained(spark, other)
     assert answering == second
     assert run.verdict.why_not == [
-        "roc_auc cannot be compared with the champion's: m version 2 cannot answer these rows: the table has no column `good`"
+        "roc_auc cannot be compared with the champion's: m version 2 cannot score these rows: the table has no column `good`"
     ]
 
 

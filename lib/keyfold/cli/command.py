@@ -10,7 +10,7 @@ from keyfold.cli.parser import Parser
 class Command(NamedTuple):
     """A job. `group` is its heading in `keyfold --help`, `summary` its line there.
 
-    `add_options` declares its options; `run` and `check` get the parsed ones. `check` raises what can be refused without Spark.
+    `add_options` declares its options; `run` and `check` get the parsed ones. `check` raises the errors that need no Spark to find.
     """
 
     group: str

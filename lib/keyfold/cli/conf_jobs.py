@@ -34,7 +34,9 @@ def _add_options(flags: Mapping[str, str], parser: argparse.ArgumentParser) -> N
         help="override an option of the conf; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--period", metavar="P", help="the period to score; training sees the periods before it (default: the latest; all rows)"
+        "--period",
+        metavar="P",
+        help="the period to score; training sees the periods before it (default: score the latest, train on all rows)",
     )
     for name, purpose in flags.items():
         parser.add_argument(f"--{name}", action="store_true", help=purpose)
@@ -52,14 +54,14 @@ def _check(reads_source: bool, options: argparse.Namespace) -> None:
 def _run(work: str, flags: Iterable[str], tracked: bool, options: argparse.Namespace) -> None:
     from keyfold.conf.use_case import load_conf
 
-    conf = load_conf(options.conf, options.overrides)  # a faulty conf is refused before the seconds of the next imports
+    conf = load_conf(options.conf, options.overrides)  # before the slow imports, so a faulty conf is refused at once
     from keyfold.engine.session import session
     from keyfold.runtime.run import Run
     from keyfold.tracking.connection import open_in_background
 
     period = checked_period(conf, options.period)
     if tracked:
-        open_in_background()  # beside the start of the session
+        open_in_background()  # while the session starts
     run = Run(conf, session(f"keyfold {conf.name}"), period)
     try:
         resolve_name(work)(run, **{name: getattr(options, name) for name in (f.replace("-", "_") for f in flags)})
@@ -69,16 +71,16 @@ def _run(work: str, flags: Iterable[str], tracked: bool, options: argparse.Names
         print(redacted(line))
 
 
-_OVERFIT = "learn one batch by heart instead, to see whether the model can; registers nothing"
+_OVERFIT = "train on one batch only, to check that the model can memorize it; registers nothing"
 _STRICT = "refuse if packages are of other releases than the model was trained with"
 CONF_JOBS = {
     "ingest": _job(
         "Data", "keyfold.ingestion.job:ingest", "Read the source into its Delta table; rows that cannot be kept go to quarantine.",
         reads_source=True,
     ),
-    "undo": _job("Data", "keyfold.ingestion.job:undo", "Bring back the rows that the newest ingest replaced, period by period."),
+    "undo": _job("Data", "keyfold.ingestion.job:undo", "Restore the rows that the newest ingest replaced, period by period."),
     "images": _job(
-        "Data", "keyfold.jobs.images:make_images", "Resize, crop or filter every image of a table, by key, as the conf lists it."
+        "Data", "keyfold.jobs.images:make_images", "Resize, crop or filter every image of a table, by key."
     ),
     "features": _job(
         "Features", "keyfold.jobs.pipeline:make_features",
@@ -86,7 +88,7 @@ CONF_JOBS = {
     ),
     "train": _job(
         "Models", "keyfold.jobs.pipeline:train_or_memorize",
-        "Train a model, measure and register it; make it the champion if it clears the bar.", {"overfit-one-batch": _OVERFIT},
+        "Train a model, measure and register it; make it the champion if it meets promote_if.", {"overfit-one-batch": _OVERFIT},
         tracked=True,
     ),
     "embeddings": _job(

@@ -33,7 +33,7 @@ def unexpected(error: BaseException) -> str:
 
 
 def _kind_of(name: str) -> type[KeyfoldError] | None:
-    """The class of that name in `keyfold.errors`, or its nearest base that is made of a sentence alone."""
+    """The class of that name in `keyfold.errors`, or its nearest base class that takes only a message."""
     error = getattr(errors, name, None)
     bases: tuple[type[KeyfoldError], ...] = error.__mro__ if error else ()
     return next((base for base in bases if base is KeyfoldError or "__init__" not in vars(base)), None)

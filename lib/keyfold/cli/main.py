@@ -73,7 +73,7 @@ def _run_here(name: str, words: Sequence[str]) -> None:
     try:
         run_guarded(work, debug=options.debug)
     except SystemExit as ended:
-        if ended.code:  # a wheel task of Databricks takes any SystemExit for a failure
+        if ended.code:  # a wheel task of Databricks treats any SystemExit as a failure
             raise
 
 

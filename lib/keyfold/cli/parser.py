@@ -48,9 +48,7 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, rest: Sequence[str]) -> NoReturn:
         if misplaced := [word for word in rest if _is_submit_option(word)]:
             name = misplaced[0]
-            self.exit(
-                2, f"keyfold: {name} is an option of spark-submit; its options stand after `--`: {self.prog} … -- {name} …\n"
-            )
+            self.exit(2, f"keyfold: {name} is an option of spark-submit; put it after `--`: {self.prog} … -- {name} …\n")
         what = "an option" if rest[0].startswith("-") else "an argument"
         near = suggestion(rest[0], option_names(self))
         self.exit(2, f"keyfold: {rest[0]} is not {what} of this job{near}; `{self.prog} --help` lists them\n")

@@ -25,7 +25,7 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
         "--key", metavar="COL[,COL]", help='the columns that identify a row, or content; quote a name with a comma: "a,b"'
     )
     parser.add_argument("--name", help="the name of the use case (default: from the file's name)")
-    parser.add_argument("--time", metavar="COL", help="the date or timestamp of a row, if a key has many")
+    parser.add_argument("--time", metavar="COL", help="the date or timestamp of a row, if a key has several rows")
     parser.add_argument("--encoding", default="utf-8", help="of a text file (default: utf-8)")
     parser.add_argument("--out", metavar="FILE", help="the file to write the conf to (default: standard output)")
 
@@ -54,7 +54,7 @@ def _write_draft(options: argparse.Namespace) -> None:
     from keyfold.profiling.draft_conf import draft_conf
 
     if options.out and Path(options.out).exists():
-        raise ConfError(f"--out: there is `{options.out}` already; give another name, or delete it")
+        raise ConfError(f"--out: `{options.out}` exists already; give another name, or delete it")
     key = None if options.key is None else _column_names(options.key)
     text = draft_conf(options.path, key, options.label, options.name, options.time, options.encoding)
     if not options.out:
@@ -70,7 +70,7 @@ def _write_draft(options: argparse.Namespace) -> None:
 
 
 def _column_names(key: str) -> list[str]:
-    """The columns of --key; a name with a comma stands in double quotes (ConfError if it is not a list of names)."""
+    """The columns of --key; a name with a comma is in double quotes (ConfError if it is not a list of names)."""
     try:
         return next(csv.reader([key]))
     except csv.Error as error:

@@ -28,7 +28,7 @@ class Bound(Section):
     min_rows: int = Field(
         MIN_TEST_ROWS,
         ge=0,
-        description="Least number of rows of the test fold, per class if the label is one; with fewer, there is no promotion.",
+        description="Minimum number of rows of the test fold, per class if the label is a class; with fewer, no version is promoted.",
     )
 
     @model_validator(mode="after")

@@ -25,7 +25,7 @@ from keyfold.features.inputs import feature_order
 from keyfold.features.kinds import Feature
 from keyfold.windows.series import SeriesDefinition
 
-MAX_FAULTS = 50  # shown of a conf
+MAX_FAULTS = 50  # reported for one conf
 
 
 class Conf(Section):

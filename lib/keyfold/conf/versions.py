@@ -49,7 +49,7 @@ def checked_columns(columns: Columns) -> Columns:
 
 
 class ColumnBridge(OneOf):
-    """How a column of the current schema follows from an older layout: by one rule, or by `mapped` with `missing` for other values."""
+    """How a column of the current schema is computed from an older layout: by one rule, or by `mapped` with `missing` for other values."""
 
     _choices = ("renamed", "cast", "constant", "derived", "mapped", "missing")
     _pair = ("mapped", "missing")

@@ -30,7 +30,7 @@ def series_definition(data: Data, features: Mapping[str, Feature], view: View | 
 
 
 def _series(data: Data, time: str, kinds: Mapping[str, Windowed]) -> tuple[list[str], list[str]]:
-    """The columns that name the series, and the columns of its order."""
+    """The columns that identify the series, and those that order it."""
     key = [c for c in data.key if c not in (time, CONTENT)]
     series = {name: (key if k.by is None else k.by, k.order_by or [time]) for name, k in kinds.items()}
     (first, (by, order)), *_ = series.items()

@@ -67,7 +67,7 @@ def chained_hash(columns: Sequence[pa.Array]) -> Int64s:
 
 
 def hashed_cells(array: pa.Array) -> pa.Array:
-    """What Spark's `xxhash64` reads of a column of numbers, text, bytes, times or booleans: int64, or bytes."""
+    """The input of Spark's `xxhash64` for a column of numbers, text, bytes, times or booleans: int64, or bytes."""
     t = pa.types
     if t.is_floating(array.type):
         return _float_cells(array)
@@ -79,7 +79,7 @@ def hashed_cells(array: pa.Array) -> pa.Array:
 
 
 def _float_cells(array: pa.Array) -> pa.Array:
-    """The bits of floats, of which -0.0 is 0.0, and each NaN the same."""
+    """The bits of floats; -0.0 becomes 0.0, and all NaNs have the same bits."""
     x = _numpy(array.fill_null(0)) + 0
     x = np.where(np.isnan(x), x.dtype.type(np.nan), x)
     missing = _numpy(array.is_null())
@@ -89,7 +89,7 @@ def _float_cells(array: pa.Array) -> pa.Array:
 
 
 def _decimal_cells(array: pa.Array) -> pa.Array:
-    """The digits as an integer, of more than 18 as its bytes."""
+    """The unscaled digits: int64, or bytes for a type of more than 18 digits."""
     digits, missing = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2), _numpy(array.is_null())
     digits = digits[array.offset : array.offset + len(array)]
     if array.type.precision <= _LONG_DIGITS:
@@ -193,7 +193,7 @@ def _texts(texts: pa.LargeBinaryArray, seed: Any = _FIRST) -> Int64s:
 
 
 def _short_texts(data: pa.Buffer, at: Int64s, length: int, seed: Any) -> Int64s:
-    """xxhash64 of `length` bytes, fewer than 32, from each place on."""
+    """xxhash64 of the `length` bytes (fewer than 32) that begin at each place."""
     with np.errstate(over="ignore"):
         h = np.full(len(at), seed + _P5 + np.uint64(length), np.uint64)
         while length >= 8:

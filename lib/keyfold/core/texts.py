@@ -1,6 +1,6 @@
 """Values as the text that Spark's `CAST(… AS STRING)` gives, with the time zone UTC.
 
-Of a float it is the shortest text that reads as the same float. Java before release 19 has one digit more for some.
+A float becomes the shortest text that parses to the same float; Java before release 19 writes one more digit for some.
 """
 
 import re

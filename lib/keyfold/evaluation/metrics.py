@@ -127,7 +127,7 @@ def names_for(*, classes: bool) -> list[str]:
 
 
 def main_metric(measured: Iterable[str]) -> str:
-    """The metric that stands for those that were measured."""
+    """The main metric among those that were measured."""
     return MAIN_FOR_CLASSES if MAIN_FOR_CLASSES in measured else MAIN_FOR_NUMBERS
 
 

@@ -57,7 +57,7 @@ _VIEW = """
 
 
 def repository_files(tables: "Sequence[Table]", project: str) -> dict[str, str]:
-    """The files of a repository, text by name. Raises DataError for a table that is no view, and for names and types that Feast lacks."""
+    """The files of a repository, text by name. Raises DataError for a table that is not a view, and for names and types that Feast lacks."""
     entities: dict[str, str] = {}
     used: set[str] = set()
     texts = []

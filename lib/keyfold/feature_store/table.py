@@ -56,7 +56,7 @@ class JoinedView(NamedTuple):
 
 
 class _Inputs(NamedTuple):
-    """What a feature table is computed from: the windows of the conf, its views, and the version of the rows."""
+    """Inputs of a feature table: the windows of the conf, its views, and the version of the rows."""
 
     windows: SeriesDefinition | None
     views: list[JoinedView]
@@ -68,7 +68,7 @@ class _Inputs(NamedTuple):
 
 
 def update_feature_table(run: "Run", chain: tuple[str, ...] = ()) -> None:
-    """Brings the feature table up to the rows and views as they are now, if the conf has windows or views, and describes its own view.
+    """Updates the feature table to the current rows and views, if the conf has windows or views, and describes its own view.
 
     chain: the names of the use cases that read this one's view, outermost first. Raises ConfError, DataError or PromiseError.
     """
@@ -92,7 +92,7 @@ def offer_view(run: "Run") -> None:
 
 
 def joined_views(run: "Run", chain: tuple[str, ...] = ()) -> list[JoinedView]:
-    """The views of `data.views` as they are now; a view that is named by its conf is brought up to date first."""
+    """The current views of `data.views`; a view that is named by its conf is updated first."""
     return [_joined_view(run, source, chain) for source in run.conf.data.views]
 
 
@@ -112,9 +112,9 @@ def _view_table(run: "Run", source: ViewSource, chain: tuple[str, ...]) -> "Tabl
         return run.table(str(source.table))
     other, chain = _run_of(run, source.conf), (*chain, run.conf.name)
     if other.conf.name in chain:
-        raise ConfError(f"data.views: {' takes from '.join([*chain, other.conf.name])}, which is a circle")
+        raise ConfError(f"data.views: {' takes from '.join([*chain, other.conf.name])}, which is a cycle")
     if other.conf.view is None:
-        raise ConfError(f"data.views: {source.conf} has no section `view`, so it offers none")
+        raise ConfError(f"data.views: {source.conf} has no section `view`, so it publishes no view")
     update_feature_table(other, chain)
     return other.featured
 
@@ -143,7 +143,7 @@ def _describe(run: "Run", view: View, windows: SeriesDefinition | None) -> None:
     known = view.created and (KNOWN if windows else view.created)
     description = views.describe_view(view, data.key, data.time, features, windows.digest if windows else "", known)
     if not description.features:
-        raise ConfError("view.features: name the columns that are offered, since the conf has no windows")
+        raise ConfError("view.features: name the columns to publish, since the conf has no windows")
     rows = table.read()
     options = {"entity": description.entity, "features": description.features, "created": [view.created or description.time]}
     for option, names in options.items():
@@ -196,7 +196,7 @@ def _compute(run: "Run", inputs: _Inputs, rows: "DataFrame", states: "DataFrame 
     windows = inputs.windows
     with run.step("windows" if windows else "views") as step, temporary_settings(run.spark, KERNEL_SETTINGS):
         unique = run.conf.data.key if run.rows.unique(run.conf.data.key) else None
-        # Before the windows: the join reads its rows twice, and the kernel is not to run for both.
+        # Before the windows: the join reads its rows twice, and the kernel would run twice.
         rows = training_set(rows, [view.source for view in inputs.views], str(run.conf.data.time), run.say)
         if windows is not None:
             if name := first_taken_name(windows, rows.columns):
@@ -235,7 +235,7 @@ def _count(rows: "DataFrame") -> _Counts:
 
 
 def _without_foreign(table: "Table", counts: _Counts) -> _Counts:
-    """The counts; empty for a period whose last commit is not of this job, for its digests may be out of date."""
+    """The counts; empty for a period whose last commit is not of this job, because its digests may be out of date."""
     last = table.log().last_of(PERIOD, counts)
     own = {p for p, commit in last.items() if isinstance(commit, Commit) and commit.metadata.get("job") == JOB}
     return {p: values if p in own else {} for p, values in counts.items()}

@@ -55,7 +55,7 @@ def view_description(table: "Table") -> ViewDescription:
     """The description that a table has (DataError if it has none)."""
     text = table.properties().get(VIEW_PROPERTY)
     if text is None:
-        raise DataError(f"data.views: table `{table.name}` is no feature view; run `features` with a conf that has `view`")
+        raise DataError(f"data.views: table `{table.name}` is not a feature view; run `features` with a conf that has `view`")
     return ViewDescription(**json.loads(text))
 
 

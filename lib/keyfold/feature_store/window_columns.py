@@ -43,7 +43,7 @@ def add_windows(definition: SeriesDefinition, rows: "DataFrame", states: "DataFr
 
 
 def latest_states(table: "DataFrame", definition: SeriesDefinition, period: str | None = None) -> "DataFrame":
-    """The columns that name a series and its state, one row for each series of a feature table; after `period` (default: the last)."""
+    """The columns that identify a series, and its state, one row for each series of a feature table; after `period` (default: the last)."""
     rows = table.where(col(STATE).isNotNull() & (col(PERIOD) <= period if period else F.lit(True)))
     last = rows.groupBy(*map(col, definition.by)).agg(F.max_by(col(STATE), col(definition.time)).alias(STATE))
     return last.where(col(STATE).isNotNull())

@@ -31,12 +31,12 @@ class Generator(Section):
     seed: int = Field(0, ge=0, lt=2**63, description="Random seed; the same seed gives the same rows.")
 
     types: ClassVar[Mapping[str, str]]  # Spark types by column
-    size: ClassVar[int] = 1_000  # number of things per block
+    size: ClassVar[int] = 1_000  # number of entities per block
     layouts: ClassVar[Mapping[str, Sequence[str]]] = {}  # columns by layout, for `data.versions`
 
     @property
     def things(self) -> int:
-        """Number of things to draw, such as customers; a thing has any number of rows."""
+        """Number of entities to draw, such as customers; an entity has any number of rows."""
         raise NotImplementedError
 
     def block(self, number: int, size: int) -> pa.RecordBatch:

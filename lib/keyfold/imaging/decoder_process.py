@@ -41,7 +41,7 @@ class DecodedImage(NamedTuple):
 
 
 class Decoder:
-    """The parent's side. The child starts with the first request, and again after an image that ended it."""
+    """The parent's side. The child starts with the first request, and again after an image that killed it."""
 
     def __init__(self, opening: DecoderOptions) -> None:
         self._opening = opening
@@ -80,7 +80,7 @@ class Decoder:
                 return DecodedImage({"reason": f"the decoder gave no answer within {self.patience:g} seconds"})
             facts = json.loads(line.recv_bytes())
             return DecodedImage(facts, line.recv_bytes() if facts.pop("follows", False) else b"")
-        except ValueError:  # not an answer of ours: the image may have taken over the child
+        except ValueError:  # a malformed answer: the image may have taken over the child
             self.close()
             return DecodedImage({"reason": "the decoder's answer is invalid"})
         except (EOFError, OSError):
@@ -101,7 +101,7 @@ class Decoder:
         self.close()
         if code == -signal.SIGPROF:
             return f"it takes more than {self._opening.seconds:g} seconds of processor time"
-        return f"the decoder ended over it ({signal.Signals(-code).name if code < 0 else f'code {code}'})"
+        return f"the decoder crashed on it ({signal.Signals(-code).name if code < 0 else f'code {code}'})"
 
 
 def serve() -> None:

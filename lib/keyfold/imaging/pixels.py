@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import PIL.Image
     from PIL.Image import Image as Picture
 
-PIXELS_VERSION = 2  # raised when `normalised` gives a file other pixels
+PIXELS_VERSION = 2  # to be increased when `normalised` changes the pixels of a file
 MAX_PIXELS = 89_478_485  # above it Pillow warns of a decompression bomb
 
 
@@ -50,7 +50,7 @@ def _why(error: Exception, formats: Sequence[str], max_pixels: int) -> str:
     import PIL.Image
 
     if isinstance(error, PIL.UnidentifiedImageError):
-        return f"it is no {' or '.join(formats)} file (`formats`), or its header is damaged"
+        return f"it is not a {' or '.join(formats)} file (`formats`), or its header is damaged"
     if isinstance(error, PIL.Image.DecompressionBombError):
         return f"it has more than {2 * MAX_PIXELS:,} pixels, and `max_pixels` is {max_pixels:,}"
     if isinstance(error, MemoryError):

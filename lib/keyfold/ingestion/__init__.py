@@ -1,1 +1,1 @@
-"""From files to a Delta table: what can be kept, and what goes to quarantine."""
+"""Ingestion: rows of files go to a Delta table or to quarantine."""

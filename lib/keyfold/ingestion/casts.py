@@ -68,7 +68,7 @@ def _fits_scale(number: "Column", scale: int) -> "Column":
 
 
 def _is_double(number: "Column", value: "Column") -> "Column":
-    """Whether text is a double, and neither too large nor too small. Java also reads `5d` and `0x1p3`."""
+    """Whether text is a double within the range of doubles. Java also reads `5d` and `0x1p3`."""
     too_large = number.rlike(r"\d") & (F.abs(value) == float("inf"))
     too_small = (value == 0) & number.rlike(r"^[^eE]*[1-9]")
     return ~number.rlike(r"(?i)[\d.][df]$|x") & ~too_large & ~too_small
@@ -100,9 +100,9 @@ def _plain_number(text: "Column", format_: TextFormat) -> "Column":
 
 
 def cast_timestamp(text: "Column", zone: str | None) -> "Column":
-    """Trimmed text as a timestamp; NULL if it is none.
+    """Trimmed text as a timestamp; NULL if it is not one.
 
-    Of a time that exists twice in the zone the earlier is taken; one that does not exist is moved by the width of the gap.
+    A time that exists twice in the zone is the earlier one; one that does not exist is moved forward by the gap.
     """
     at = text.try_cast("timestamp")
     return F.when(text.rlike(_LOCAL), F.to_utc_timestamp(at, zone)).otherwise(at) if zone else at

@@ -18,7 +18,7 @@ _KEEP_ROWS = (
 
 
 def pinned(spark: "SparkSession", layout: "LayoutVersion") -> list[Any]:
-    """The table's id, and the first and last version of the layout (DataError if one between them is no append)."""
+    """The table's id, and the first and last version of the layout (DataError if one between them is not an append)."""
     assert layout.delta is not None
     table_id = spark.sql(f"DESCRIBE DETAIL delta.{quote_identifier(layout.delta.path)}").collect()[0].id
     return [str(table_id), [*_bounds(spark, layout)]]

@@ -1,7 +1,7 @@
 """Compares the columns that arrived with those that were declared; each difference gets a verdict, before anything is written.
 
-`accept`: the rows are taken, under the declared names and types. `bridge`: a layout version must say what becomes of the column;
-a stub of it is proposed. `refuse`: the difference is ambiguous or cannot be bridged.
+`accept`: the rows are taken, under the declared names and types. `bridge`: a layout version must map the column; a stub of it is
+proposed. `refuse`: the difference is ambiguous or cannot be bridged.
 """
 
 import re
@@ -76,12 +76,12 @@ def _plain(name: str) -> str:
 def _odd_names(arrived: Sequence[ArrivedColumn], plain: Sequence[str]) -> Iterator[DriftVerdict]:
     often = Counter(p.casefold() for p in plain)
     for name in dict.fromkeys(c.name for c, p in zip(arrived, plain, strict=True) if p and often[p.casefold()] > 1):
-        yield DriftVerdict("duplicate name", "refuse", f"`{name}` occurs more than once, if case and blanks do not count")
+        yield DriftVerdict("duplicate name", "refuse", f"`{name}` occurs more than once, ignoring case and blanks")
     for number, name in enumerate(plain, 1):
         if not name:
             yield DriftVerdict("no name", "refuse", f"column {number} has no name")
         if name == BRIDGED or is_own(name):
-            yield DriftVerdict("reserved name", "refuse", f"`{name}` is a name that keyfold itself gives")
+            yield DriftVerdict("reserved name", "refuse", f"`{name}` is reserved for keyfold")
 
 
 def _spelling(declared: Mapping[str, str], arrived: Sequence[ArrivedColumn], names: Mapping[str, str]) -> Iterator[DriftVerdict]:
@@ -113,9 +113,11 @@ def _types(
 def _type(name: str, arrived: str, wanted: str) -> DriftVerdict:
     message = f"`{name}` is {arrived}, and was {wanted}"
     if arrived.startswith("struct") and wanted.startswith("struct"):
-        return DriftVerdict("nested fields", "refuse", f"{message}: fields inside a column are not bridged; make columns of them")
+        return DriftVerdict(
+            "nested fields", "refuse", f"{message}: fields inside a column are not bridged; split them into columns"
+        )
     if arrived.startswith(_NESTED) or wanted.startswith(_NESTED):
-        return DriftVerdict("another kind of type", "refuse", f"{message}; make columns of it before")
+        return DriftVerdict("another kind of type", "refuse", f"{message}; split it into columns before the ingest")
     if _is_narrower(arrived, wanted):
         return DriftVerdict("narrower number", "accept", f"{message}, which holds all of it")
     if _is_narrower(wanted, arrived):

@@ -79,7 +79,7 @@ class IngestPlan:
     def after(self, counts: Mapping[str, Periods], kept: Mapping[str, int], run_id: str) -> dict[str, Any]:
         """The metadata `files` and `periods` of the commit of these rows."""
         if strange := counts.keys() - self.now.keys():
-            raise PromiseError(f"rows were read from `{min(strange)}`, which is no file of the source; please report this")
+            raise PromiseError(f"rows were read from `{min(strange)}`, which is not a file of the source; please report this")
         files = {name: self.memory.files[name] for name in self.missing()}
         for name, file in self.now.items():
             former = {} if name in self.fresh else self.memory.files[name]["periods"]

@@ -47,7 +47,7 @@ def read_parquet(
     columns, renamed = loaded.columns, origins(wanted)
     check_names(path, columns, wanted)
     if absent := next((origin for origin in renamed if origin not in columns), None):
-        raise DataError(f"data.columns.{renamed[absent]}: `{absent}` of {path} is not there{suggestion(absent, columns)}")
+        raise DataError(f"data.columns.{renamed[absent]}: {path} has no column `{absent}`{suggestion(absent, columns)}")
     # In one projection, because columns of the files may be named as those that are added.
     lossy = [F.when(lossy, F.lit(parquet.LOSES_NANOSECONDS.format(renamed.get(c, c)))) for c, lossy in loaded.lossy.items()]
     reason = F.coalesce(*lossy, F.lit(None).cast("string"))
@@ -163,7 +163,7 @@ def parquet_schema(files: Sequence[str]) -> pa.Schema:
         types, first_types = ({field.name: str(field.type) for field in fields} for fields in (schema, first))
         if odd := sorted(dict(types.items() ^ first_types.items())):
             raise DataError(
-                f"{file} has other columns than {files[0]}: `{'`, `'.join(odd)}`; declare each layout as one of data.versions"
+                f"{file} has different columns from {files[0]}: `{'`, `'.join(odd)}`; declare each layout as one of data.versions"
             )
     return first if first is not None else pa.schema([])
 

@@ -70,11 +70,11 @@ def first_periods(periods: Iterable[str]) -> str:
 
 
 def row_notes(data: "Data", table: str, staged: "StagedRows", counted: "Sequence[Row]", plan: "IngestPlan") -> list[str]:
-    """Sentences about the files that were read and about kept rows that may surprise."""
+    """Sentences about the files that were read and about kept rows with unusual values."""
     notes = _file_notes(table, plan)
     if data.key == [CONTENT] and not staged.content_key:
         notes.append(
-            f"data.key: the source has a column `{CONTENT}` of its own, which is the key; no key is made of the rows' content"
+            f"data.key: the source has a column `{CONTENT}` of its own, which is used as the key in place of a digest of the row"
         )
     for name, what, became in _CLOCK_NOTES:
         if n := sum(row.asDict().get(name) or 0 for row in counted):

@@ -86,7 +86,7 @@ def layout_files(data: "Data") -> list[LayoutFile]:
         raise ConfError(f"data.versions: {repeated[0]} is a file of two versions; make their patterns disjoint")
     present = {str(Path(path).relative_to(data.source)) for path in paths.local_files(glob.escape(data.source)) or ()}
     if rest := sorted(present - set(names)):
-        raise ConfError(f"data.versions: {rest[0]} in {data.source} is of no version; name it in one, or move it away")
+        raise ConfError(f"data.versions: {rest[0]} in {data.source} belongs to no version; name it in one, or move it away")
     return files
 
 
@@ -94,12 +94,12 @@ def _version_files(folder: str, version: LayoutVersion) -> list[LayoutFile]:
     if version.delta:
         return [LayoutFile(version, version.delta.path)]
     if not Path(folder).is_dir():
-        raise ConfError(f"data.source: versions with `files` need a folder, and `{folder}` is none")
+        raise ConfError(f"data.source: versions with `files` need a folder, and `{folder}` is not one")
     found: list[str] = []
     for pattern in version.files:
         names = sorted(glob.glob(pattern, root_dir=folder))
         if not names:
-            raise ConfError(f"data.versions: `{pattern}` of version `{version.name}` fits no file in {folder}")
+            raise ConfError(f"data.versions: `{pattern}` of version `{version.name}` matches no file in {folder}")
         found += [path for name in names for path in paths.local_files(glob.escape(str(Path(folder, name)))) or ()]
     return [LayoutFile(version, str(Path(path).relative_to(folder)), path) for path in dict.fromkeys(found)]
 

@@ -1,4 +1,4 @@
-"""Reads the files of a source: CSV and JSON lines by keyfold's readers, Parquet, Delta, and pictures."""
+"""Reads the files of a source: CSV and JSON lines by keyfold's readers, Parquet, Delta, and images."""
 
 import os
 import re
@@ -26,7 +26,7 @@ IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 
 def format_of(path: str) -> str:
-    """csv, json, parquet, delta or images, by name; a local folder's by its first file."""
+    """csv, json, parquet, delta or images, by name; that of a local folder by its first file."""
     if (Path(local_path(path) or path) / "_delta_log").is_dir():
         return "delta"
     name = plain_name(_first_of(path))
@@ -92,10 +92,10 @@ def _read_delta(spark: "SparkSession", path: str) -> SourceRows:
 
 
 def _read_images(spark: "SparkSession", path: str, files: Sequence[str]) -> SourceRows:
-    """A row per picture: `path` (folder and name), `folder` (its class, if each class has a folder) and `image`, its bytes."""
+    """A row per image: `path` (folder and name), `folder` (its class, if each class has a folder) and `image`, its bytes."""
     others = [name for name in [*files] or local_files(path) or [] if not name.lower().endswith(IMAGES)]
     notes = [
-        f"{path}: {len(others):,} files are no pictures by their names, such as {min(others)}; they are left out"
+        f"{path}: {len(others):,} files have no suffix of an image, such as {min(others)}; they are left out"
     ] if others else []  # fmt: skip
     found = spark.read.format("binaryFile").load([*map(escape_glob, files)] or [path])
     found = found.withColumn(FILE, source_file(found)).where(F.lower(FILE).rlike(rf"({'|'.join(map(re.escape, IMAGES))})$"))

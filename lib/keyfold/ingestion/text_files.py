@@ -182,7 +182,7 @@ def check_header(texts: TextFiles, folders: Folders, wanted: Mapping[str, Declar
         if odd := sorted({*names} ^ {*texts.names}):
             first = next(iter(texts.heads))
             raise DataError(
-                f"{file} has other columns than {first}: `{'`, `'.join(odd)}`; declare each layout as one of data.versions"
+                f"{file} has different columns from {first}: `{'`, `'.join(odd)}`; declare each layout as one of data.versions"
             )
         for column in wanted.values():
             if column.name not in (*names, *in_folders):

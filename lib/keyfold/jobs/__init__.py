@@ -1,1 +1,1 @@
-"""Jobs that combine or stand beside the stages: pipeline, images, embeddings, ledger, specs, doctor."""
+"""Jobs besides the stages: pipeline, images, embeddings, ledger, specs, doctor."""

@@ -27,7 +27,7 @@ def write_embeddings(run: "Run") -> None:
     """Writes the champion's vectors into `<name>.embeddings` (ConfError if the conf has no network, DataError without a champion)."""
     conf = run.conf
     if conf.train is None or conf.train.model.torch is None:
-        raise ConfError("embeddings are a network's: name one in train.model.torch")
+        raise ConfError("embeddings need a network: name one in train.model.torch")
     require_torch()
     name = conf.train.register_as or conf.name
     with run.job("embeddings") as job:
@@ -58,7 +58,7 @@ def _write_vectors(run: "Run", run_id: str, version: registry.Registered, table:
     with run.step("write") as step, tempfile.TemporaryDirectory() as folder:
         path = registry.fetch_model(version, Path(folder))
         if not (path / "network.json").is_file():
-            raise DataError(f"{version} is no network, so it has no vectors; run `train` first")
+            raise DataError(f"{version} is not a network, so it has no vectors; run `train` first")
         rows = embedding_vectors(Network.load(path, Spec.from_json((path / "spec.json").read_text("utf-8"))))
         step.rows = rows.num_rows
         counts = {entry["values"]: entry["counts"] for entry in rows[FEATURE].value_counts().to_pylist()}
@@ -75,7 +75,7 @@ def embedding_vectors(network: Network) -> pa.Table:
     """
     weights = [*_weights(network)]
     if not weights:
-        raise DataError("the network has no feature of indices, so it has no vectors")
+        raise DataError("the network has no feature by index, so it has no vectors")
     tables = []
     for feature, weight in weights:
         vocabulary = network.spec.features[feature][1].get("vocabulary") or []

@@ -51,7 +51,7 @@ def make_images(run: "Run") -> None:
     """
     conf = run.conf
     if conf.images is None:
-        raise ConfError("images is not set: say what is to be done to the images of which column")
+        raise ConfError("images is not set: name a column and the operations on its images")
     if conf.data.source is not None:
         ingest(run)
         _refuse_quarantined(run)
@@ -83,7 +83,7 @@ def _check_keys(run: "Run", job: "Job", rows: "DataFrame", pinned: "TableVersion
     if not keys.read:
         raise DataError(f"table `{run.rows.name}` has no row in period {period}")
     if keys.refused:
-        raise DataError(f"{keys.refused:,} rows of the manifest have no key of their own; they are in `{run.quarantine.name}`")
+        raise DataError(f"{keys.refused:,} rows of the manifest have no unique key; they are in `{run.quarantine.name}`")
     return keys.keys
 
 
@@ -107,11 +107,11 @@ def _check_columns(conf: Images, key: list[str], rows: "DataFrame") -> None:
 
 
 def _files_digest(rows: "DataFrame", column: str) -> str:
-    """Changes with the size or time of a file that the manifest names; empty for a column of bytes, whose table version is pinned."""
+    """Digest of the sizes and times of the manifest's files; empty for a column of bytes, whose table version is pinned."""
     if rows.schema[column].dataType.simpleString() == "binary":
         return ""
     files = map_batches(rows.select(col(column)), _file_stamps, "stamp string")
-    return str(files.select(F.sum(F.xxhash64("stamp").cast("decimal(20,0)"))).collect()[0][0])  # whatever the order of rows
+    return str(files.select(F.sum(F.xxhash64("stamp").cast("decimal(20,0)"))).collect()[0][0])  # for any order of the rows
 
 
 def _file_stamps(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -159,7 +159,7 @@ def _convert(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Ta
 
 
 def _balance_tasks(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame":
-    """Rows in tasks of about equal pixels: images are dealt to the tasks from the largest to the smallest, forth and back."""
+    """Rows in tasks of about equal pixels: images are dealt to the tasks from the largest to the smallest, back and forth."""
     from pyspark.sql import Window
     from pyspark.sql.types import LongType, StructField, StructType
 

@@ -34,7 +34,7 @@ def make_features(run: "Run") -> None:
 
 
 def train_or_memorize(run: "Run", *, overfit_one_batch: bool = False) -> None:
-    """Trains and promotes; with `overfit_one_batch`, learns one batch by heart and registers nothing."""
+    """Trains and promotes; with `overfit_one_batch`, trains on one batch only and registers nothing."""
     if overfit_one_batch:
         memorize_one_batch(run)
     else:

@@ -17,7 +17,7 @@ _PERIOD_COLUMN = {"ingest": PERIOD, "score": "period", "images": "period"}
 
 
 def rebuild_ledger(run: "Run") -> None:
-    """Adds a row for each commit of the conf's tables that the ledger does not have; commits that were put back are left out."""
+    """Adds a row for each commit of the conf's tables that the ledger does not have; commits that were rolled back are left out."""
     with run.job("ledger") as job:
         job.run_id = run.identity("ledger")
         ledger = run.table(LEDGER)
@@ -31,7 +31,7 @@ def rebuild_ledger(run: "Run") -> None:
                     rows.append(_row(run.conf.name, table, commit))
         append_rows(ledger, rows)
         job.counts = {"kept": len(rows)}
-        run.say(f"{len(rows):,} committed runs were missing in `{ledger.name}`" + (", and are there now" if rows else ""))
+        run.say(f"{len(rows):,} committed runs were missing in `{ledger.name}`" + (" and have been added" if rows else ""))
 
 
 def _recorded_runs(ledger: Table) -> set[tuple[str, str]]:
@@ -42,7 +42,7 @@ def _recorded_runs(ledger: Table) -> set[tuple[str, str]]:
 
 
 def _standing_commits(table: Table) -> Iterator[Commit]:
-    """The jobs' commits, newest first, without those whose former rows were put back."""
+    """The jobs' commits, newest first, without those that were rolled back."""
     put_back = set()
     for commit in table.commits() if table.exists() else ():
         metadata = commit.metadata
@@ -52,7 +52,7 @@ def _standing_commits(table: Table) -> Iterator[Commit]:
 
 
 def _row(name: str, table: Table, commit: Commit) -> dict[str, Any]:
-    """What the commit tells of the job; the conf's digest, the inputs and the time are unknown."""
+    """The ledger row from a commit's metadata; the conf's digest, the inputs and the time are unknown."""
     metadata = commit.metadata
     counts = metadata.get("counts", {})
     by_status = _by_status(table, commit) if metadata["job"] != "ingest" else {}

@@ -59,7 +59,7 @@ class Model(NamedTuple):
     estimator: Estimator | Network
     label: Label
     certificate: Certificate
-    made_up_predictions: Sequence[str] = ()  # of made-up rows, on the machine of the training
+    made_up_predictions: Sequence[str] = ()  # of synthetic rows, on the machine of the training
 
     @property
     def columns(self) -> list[str]:
@@ -104,7 +104,7 @@ class Model(NamedTuple):
 
     @property
     def parity(self) -> Parity:
-        """Whether predictions of made-up rows have the bits that they had in training, in another order and alone."""
+        """Whether predictions of synthetic rows have the bits that they had in training, in another order and alone."""
         expected = self.made_up_predictions or exact_predictions(self.numbers, self.spec.outs)
         return measure_parity(self.numbers, self.spec.outs, expected)
 

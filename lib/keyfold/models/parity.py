@@ -1,4 +1,4 @@
-"""Parity: whether a model predicts the same bits for made-up features in any order, for one row alone, and on another machine."""
+"""Parity: whether a model predicts the same bits for synthetic features in any order, for one row alone, and on another machine."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,18 +17,18 @@ Predict = Callable[[dict[str, Array]], npt.NDArray[np.float64]]
 
 
 class Parity(NamedTuple):
-    """Number of made-up rows, how many of them have other bits, and the largest difference."""
+    """Number of synthetic rows, how many of them have other bits, and the largest difference."""
 
     rows: int
     differ: int = 0
     most: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.differ} of {self.rows} made-up rows, by {self.most:.1g} at most"
+        return f"{self.differ} of {self.rows} synthetic rows, by {self.most:.1g} at most"
 
 
 def exact_predictions(predict: Predict, outs: Mapping[str, FeatureOutput]) -> list[str]:
-    """The predictions of the made-up rows as hexadecimal text; empty if the model raises on them."""
+    """The predictions of the synthetic rows as hexadecimal text; empty if the model raises on them."""
     try:
         return [float(value).hex() for value in predict(made_up_features(outs))]
     except Exception:  # noqa: BLE001 - a model may refuse numbers that no row has
@@ -51,7 +51,7 @@ def measure_parity(predict: Predict, outs: Mapping[str, FeatureOutput], expected
 
 
 def made_up_features(outs: Mapping[str, FeatureOutput]) -> dict[str, Array]:
-    """Made-up features, the same on every machine: numbers in [0, 1) and indices. Few rows if a row is wide."""
+    """Synthetic features, the same on every machine: numbers in [0, 1) and indices. Few rows if a row is wide."""
     rows = max(2, min(PARITY_ROWS, block_size(outs.values())))
     return {name: _array(out, rows, place) for place, (name, out) in enumerate(outs.items())}
 

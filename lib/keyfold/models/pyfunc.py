@@ -63,7 +63,7 @@ class PyfuncModel:
         return mlflow.pyfunc.load_model(str(self.folder))
 
     def loaded(self) -> "PyfuncModel":
-        """The model with its code loaded, which runs it; the conf must trust it."""
+        """Loads the model, which runs its code, so the conf must trust it."""
         self._model  # noqa: B018
         return self
 

@@ -1,1 +1,1 @@
-"""A look at files, from which a first conf is written."""
+"""Profiles files and drafts a first conf."""

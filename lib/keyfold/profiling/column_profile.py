@@ -35,7 +35,7 @@ _HEAD = 50  # values that rule out most forms before all are checked
 
 @dataclass
 class ColumnProfile:
-    """What is known of a column so far."""
+    """Profile of a column over the blocks read so far."""
 
     name: str
     present: int = 0  # values that are not missing

@@ -75,7 +75,7 @@ class Draft:
 
     @cached_property
     def positive(self) -> tuple[str, str] | None:
-        """The class to predict and the reason; None for numeric codes, which do not tell."""
+        """The class to predict and the reason; None for numeric codes, which do not show it."""
         counts = self.label.classes()
         values = {yaml_label(self.label, text) if self.label.type in NUMBER_TYPES else text: text for text in counts}
         if guess := guess_positive([*values]):
@@ -137,7 +137,7 @@ class Draft:
         for name in present.keys() - suspects.keys():
             others = suspects.keys() & present.keys()
             if within := [n for n in others if present[name].any() and present[n][present[name]].mean() > WITHIN]:
-                suspects[name] = f"it is present only where {self.name(min(within))} is, which tells the label"
+                suspects[name] = f"it is present only where {self.name(min(within))} is, which reveals the label"
         return suspects
 
     @cached_property

@@ -95,7 +95,7 @@ def _head(draft: Draft) -> Lines:
     if profile.other:
         other, first = yaml_scalar(profile.other), yaml_scalar(profile.files[0])
         lines += [
-            f"# Warning: {other} has other columns than {first}; `ingest` refuses that: declare each layout in data.versions."
+            f"# Warning: {other} has different columns from {first}; `ingest` refuses that: declare each layout in data.versions."
         ]
     if profile.bad:
         reasons = "; ".join(f"{n:,} × {reason}" for reason, n in profile.bad.most_common(3))

@@ -161,4 +161,4 @@ def _two_classes(draft: Draft) -> Lines:
         text, why = draft.positive
         return [*lines, f"  positive: {yaml_label(label, text)}  # probabilities are of this class: {why}"]
     choices = " or ".join(f"`positive: {yaml_label(label, text)}`" for text in sorted(counts))
-    return [*lines, f"  # Which class is the event? The codes do not tell: write {choices}. Without it `train` stops."]
+    return [*lines, f"  # Which class is the event? The codes do not show it: write {choices}. Without it `train` stops."]

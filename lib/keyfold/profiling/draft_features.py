@@ -170,7 +170,7 @@ def feature_lines(draft: Draft) -> Lines:
     if not lines:
         raise DataError("\n".join(["no column is left to learn from:", *notes]))
     if any(draft.suspects.get(name) == why for name, why in left_out.items()):
-        notes += ["If a column that tells the label is known before it, add it here, and its name to `split: {allow: […]}`."]
+        notes += ["If a column that reveals the label is known before it, add it here, and its name to `split: {allow: […]}`."]
     return ["features:", *_joint_warning(draft, names), *lines, *(f"  # {line}" for line in notes)]
 
 

@@ -1,4 +1,4 @@
-"""Values of Arrow arrays: by a kernel for all that a proof admits, one by one for the rest."""
+"""Values of Arrow arrays: by a kernel where a check has passed, one by one for the rest."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Parses records with proven quoting into rows of text: with Arrow's CSV parser, or in Python for forms that Arrow reads differently."""
+"""Parses records with valid quoting into rows of text: with Arrow's CSV parser, or in Python for forms that Arrow reads differently."""
 
 import re
 from functools import cache
@@ -83,12 +83,12 @@ def _unescaping(quote: str, escape: str) -> re.Pattern[str]:
 
 
 def fields_of(record: bytes, form: TextForm) -> tuple[str | None, ...]:
-    """The fields of a record with proven quoting; unquoted empty fields and words of `form.nulls` are None."""
+    """The fields of a record with valid quoting; unquoted empty fields and words of `form.nulls` are None."""
     fields: list[str | None] = []
     at, rules, nulls = 0, grammar(form), {"", *form.nulls}
     while True:
         field = rules.field.match(record, at)
-        assert field is not None  # the quoting is proven
+        assert field is not None  # the quoting is valid
         quoted, plain, last = field.groups()
         if quoted is not None:
             pairs = _unescaping(form.quote, form.escape)

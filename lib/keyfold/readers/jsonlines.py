@@ -1,4 +1,4 @@
-"""Parses JSON lines into rows of text: proven objects all at once, any other line with Python's `json`."""
+"""Parses JSON lines into rows of text: valid objects all at once, any other line with Python's `json`."""
 
 import json
 import re

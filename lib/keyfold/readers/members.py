@@ -1,4 +1,4 @@
-"""Finds the members of JSON objects in many lines at once: regular expressions prove the lines, NumPy finds keys and values."""
+"""Finds the members of JSON objects in many lines at once: regular expressions validate the lines, NumPy finds keys and values."""
 
 import json
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from keyfold.core.arrays import Bools, Int64s
 
-DEPTH = 12  # levels of nesting that are proven; Python's `json` reads deeper lines
+DEPTH = 12  # levels of nesting that are validated; Python's `json` reads deeper lines
 _HEX = "[0-9a-fA-F]"
 _PAIR = rf"u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}"  # of surrogates
 _ESCAPE = rf'\\(?:["\\/bfnrt]|u[0-9abcefABCEF]{_HEX}{{3}}|u[dD][0-7]{_HEX}{{2}}|{_PAIR})'

@@ -79,7 +79,7 @@ def parse_integer(text: pa.Array, type_: str) -> pa.Array:
 
 
 def parse_real(text: pa.Array, type_: str) -> pa.Array:
-    """Trimmed text as doubles, NULL if too large or too small; or as floats, for which a table's own type may ask."""
+    """Trimmed text as doubles, NULL if too large or too small; or as floats, if the table's type is float."""
     convert = _double if type_ == "double" else _single
     return _parse(text, r"^[+-]?[0-9]{1,30}(?:\.[0-9]{0,30})?(?:[eE][+-]?[0-9]{1,2})?$" if type_ == "double" else _SINGLE,
                   REALS[type_], convert)  # fmt: skip

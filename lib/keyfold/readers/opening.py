@@ -65,7 +65,7 @@ def plain_name(path: str) -> str:
 
 
 def refuse_archives(path: str) -> None:
-    """DataError if the file is an archive or a workbook by its name."""
+    """DataError if the file's name is that of an archive or a workbook."""
     for kind, endings in OTHERS.items():
         if path.lower().endswith(endings):
             raise DataError(f"data.source: `{path}` is {kind}")

@@ -31,7 +31,7 @@ def is_uuid(type_: pa.DataType) -> bool:
 
 
 def needs_arrow(file: str) -> bool:
-    """Whether a file has a column whose values an engine refuses or cuts: a time of day, UUID, half float or time of 96 bits."""
+    """Whether a file has a column whose values an engine refuses or truncates: a time of day, UUID, half float or time of 96 bits."""
     content = pq.ParquetFile(file)
     types = [field.type for field in content.schema_arrow]
     return any(pa.types.is_time(t) or is_uuid(t) or pa.types.is_float16(t) for t in types) or bool(_int96_columns(content))
@@ -45,7 +45,7 @@ def plain_schema(file: str) -> pa.Schema:
 
 
 def plain_type(type_: pa.DataType, *, is_instant: bool = False) -> pa.DataType:
-    """The type that holds the values of a type in any engine; `is_instant`: of a time without a zone that is in UTC."""
+    """The type that holds the values of a type in any engine; `is_instant`: whether a time without a zone is in UTC."""
     t = pa.types
     if t.is_dictionary(type_):
         return plain_type(type_.value_type)

@@ -1,4 +1,4 @@
-"""Cuts bytes into records and finds broken quoting, with regular expressions as the proof."""
+"""Cuts bytes into records and finds broken quoting, by regular expressions."""
 
 import re
 from functools import cache

@@ -60,7 +60,7 @@ def iso_text(text: pa.Array, type_: str, form: str) -> pa.Array:
 
 @cache
 def _proof(form: str) -> tuple[str, str] | None:
-    """A regular expression for what most texts of a form are, and how these read in ISO; None if the form has more than numbers."""
+    """A regular expression that matches most texts of a form, and their ISO form; None if the form has more than numbers."""
     pattern, groups, before = "", dict[str, str](), ""
     for part in _parts(form):
         letter = part[0]

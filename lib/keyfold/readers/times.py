@@ -1,4 +1,4 @@
-"""Text as dates and times, as Spark's casts read it, without loss of digits, and without an offset that is not there."""
+"""Text as dates and times, as Spark's casts read it, without losing digits or assuming an offset."""
 
 import re
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ class Times(NamedTuple):
         return found
 
     def to_array(self, type_: str, zone: Zone | None) -> pa.Array:
-        """Timestamps, NULL where the text is none without loss."""
+        """Timestamps, NULL where the text is not one, or would lose digits or an offset."""
         good = self.parsed & self.dated & ~self.finer
         if type_ == "timestamp":
             return _array(self.instants(zone), good, TIMESTAMP)
@@ -65,7 +65,7 @@ def _array(values: Int64s, good: Bools, type_: pa.DataType) -> pa.Array:
 
 
 def parse_times(text: pa.Array) -> Times:
-    """Trimmed text as times; NULL is none."""
+    """Trimmed text as times; NULL is not a time."""
     n = len(text)
     wall, offset = np.zeros(n, np.int64), np.zeros(n, np.int64)
     parsed, local, dated, finer = (np.zeros(n, np.bool_) for _ in range(4))

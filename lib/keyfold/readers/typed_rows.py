@@ -1,4 +1,4 @@
-"""Rows of text as typed rows: the values, why a row cannot be kept, its raw text, and what is odd about its times."""
+"""Rows of text as typed rows: the values, why a row cannot be kept, its raw text, and the clock faults of its times."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -37,7 +37,7 @@ class RowTypes(NamedTuple):
 
     @property
     def times(self) -> list[str]:
-        """The columns that are moments."""
+        """The columns that are instants."""
         return [column.name for column in self.columns if column.type == "timestamp"]
 
     def faults(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Time zones: their ids as Java reads them, and offsets of local times and of moments.
+"""Time zones: their ids as Java reads them, and offsets of local times and of instants.
 
 The rules are those of the package tzdata, so that they do not depend on the machine.
 """
@@ -29,7 +29,7 @@ _SHORT = {
 _NOT_JAVA = {"Factory", "ROC", "localtime", "posixrules"}
 _OFFSET = re.compile(r"([+-])(?:([0-9])|([0-9]{2})(?:([0-9]{2})([0-9]{2})?|:([0-9]{2})(?::([0-9]{2}))?)?)")
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - a clock's time, of whatever zone
-_FIRST, _LAST = -719_160 * 86_400, 2_932_894 * 86_400  # seconds of 0001-01-03 and 9999-12-29, within which datetime reckons
+_FIRST, _LAST = -719_160 * 86_400, 2_932_894 * 86_400  # seconds of 0001-01-03 and 9999-12-29, the range of datetime
 
 
 @lru_cache(10_000)
@@ -101,7 +101,7 @@ def wall_offsets(zone: Zone, wall: Int64s) -> Int64s:
 
 
 def instant_offsets(zone: Zone, instant: Int64s) -> Int64s:
-    """What clocks are ahead of UTC at moments, all in microseconds."""
+    """The zone's offsets from UTC at instants, all in microseconds."""
     return _offsets(zone, instant, _at_instant)
 
 

@@ -147,7 +147,7 @@ def precision_recall_chart(ax: "Axes", curve: Curve, base: float) -> None:
     """Draws precision against recall, beside the base rate."""
     ax.axhline(base, label=f"base rate, {base:.1%}", **_BASELINE)
     ax.plot(*curve, color=BLUE, label="model")
-    x, y = "recall: share of positives found", "precision: share of positives among found"
+    x, y = "recall: share of positives found", "precision: share of positives among rows predicted positive"
     _frame(ax, "Precision and recall", x, y, percent="xy")
     ax.legend(loc="upper right")
 
@@ -167,7 +167,7 @@ def calibration_chart(ax: "Axes", found: Calibration) -> None:
 
 
 def lift_chart(ax: "Axes", curve: Curve) -> None:
-    """Draws how many times the base rate the first rows hold, beside a random choice."""
+    """Draws the lift of the rows with the highest scores, beside a random choice."""
     ax.axhline(1, label="random choice", **_BASELINE)
     ax.plot(*curve, color=BLUE, label="model")
     _frame(ax, "Lift", "share of rows taken, highest score first", "positives found, times the base rate", percent="x")
@@ -177,7 +177,7 @@ def lift_chart(ax: "Axes", curve: Curve) -> None:
 
 
 def scores_chart(ax: "Axes", edges: ArrayLike, counts: ArrayLike, former: tuple[str, ArrayLike] | None) -> None:
-    """Draws counts of probabilities (n) between edges (n + 1), and as a line former ones (name, n), made to have the same sum."""
+    """Draws counts of probabilities (n) between edges (n + 1), and former ones (name, n) as a line, scaled to the same sum."""
     ends = np.asarray(edges, float)
     ax.bar(ends[:-1], counts, np.diff(ends), align="edge", color=BLUE, edgecolor="white", linewidth=1)
     if former is not None:
@@ -193,7 +193,7 @@ def bar_chart(
     ax: "Axes", names: Sequence[str], values: Sequence[float], labels: Sequence[str], *, title: str, x: str,
     colours: Sequence[str] | None = None, marks: Sequence[float] | None = None, marked: str = "",
 ) -> None:  # fmt: skip
-    """Draws one horizontal bar a name, from the top, its label at its end; `marks` are ticks to compare with."""
+    """Draws one horizontal bar per name, from the top, its label at its end; `marks` are ticks to compare with."""
     places = np.arange(len(names))
     ax.barh(places, values, height=0.62, color=colours or BLUE)
     if marks is not None:
@@ -211,7 +211,7 @@ def bar_chart(
 def interval_chart(
     ax: "Axes", names: Sequence[str], values: Sequence[tuple[float, float, float]], line: float, label: str, title: str, x: str
 ) -> None:
-    """Draws one value with its interval (value, low, high) a name, from the top, beside a line, such as their mean."""
+    """Draws one value with its interval (value, low, high) per name, from the top, beside a line, such as their mean."""
     value, low, high = np.array(values, float).T
     ax.axvline(line, label=label, **_BASELINE)
     spread = np.maximum(np.nan_to_num([value - low, high - value]), 0)
@@ -221,7 +221,7 @@ def interval_chart(
 
 
 class Upright(NamedTuple):
-    """An upright axis: where on it each line passes, from 0 to 1, and what is written beside it, by its place."""
+    """A vertical axis: the position of each line on it, from 0 to 1, and its tick labels by position."""
 
     name: str
     places: Sequence[float]
@@ -229,7 +229,7 @@ class Upright(NamedTuple):
 
 
 def parallel_chart(ax: "Axes", axes: Sequence[Upright], title: str, first: str) -> None:
-    """Draws one line over upright axes for each of their places; the first, which has a name, stands out, the next are strong."""
+    """Draws parallel coordinates, one line over all axes per position; the first line is highlighted, later ones are paler."""
     lines = np.array([axis.places for axis in axes], float).T
     for rank, line in reversed(list(enumerate(lines))):
         best: dict[str, Any] = {"color": ORANGE, "label": first, "zorder": 3} if not rank else {"color": BLUE, "linewidth": 1.2}

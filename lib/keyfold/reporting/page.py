@@ -34,10 +34,10 @@ class PageSection(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of a model.
+    """Verdict on a model.
 
     outcome: a clause such as `churn version 3 is the champion`; why_not: the conditions of promotion that it misses;
-    shown: the metric that stands for the others; metrics: on the test fold; before: those of the former champion;
+    shown: the main metric; metrics: on the test fold; before: those of the former champion;
     promoted: None if the model was not judged in this run.
     """
 

@@ -32,7 +32,7 @@ _MANY = 100
 _DRIFT = (
     (0.25, "strong drift of the scores (0.25 or more)"),
     (0.1, "some drift of the scores (0.1 or more)"),
-    (0.0, "no drift to speak of (below 0.1)"),
+    (0.0, "no notable drift (below 0.1)"),
 )
 
 
@@ -109,7 +109,7 @@ def classification_sections(y: ArrayLike, p: ArrayLike, truth: ArrayLike | None 
     if y.size == 0 or y.min() == y.max():
         return [PageSection("Curves", note_html("No curves:", "they need rows of both classes."), "curves")]
     base = float(y.mean())
-    known = "" if truth is None else " Squares: the true probability, which synthetic data know."
+    known = "" if truth is None else " Squares: the true probability, known for synthetic data."
     charts_by_caption = {
         "Share of positives found against share of negatives taken for positive.":
             partial(charts.roc_chart, curve=curves.roc_curve(y, p)),
@@ -178,7 +178,7 @@ def slices_section(column: str, slices: Mapping[str, Slice]) -> PageSection:
 
 
 def links_section(links: Mapping[str, object]) -> PageSection:
-    """Identifiers and links of the run, its inputs and its model, by what they stand for."""
+    """Identifiers and links of the run, its inputs and its model, by label."""
     return PageSection("Links", html_table(["what", "identifier"], list(links.items())), "time")
 
 

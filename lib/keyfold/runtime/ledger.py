@@ -1,6 +1,6 @@
 """The ledger, a table with a row for each attempted job: its columns and how a job fills them.
 
-A new column is an entry of `COLUMNS` and a value in `row_of`. `keyfold.jobs.rebuild_ledger` fills what commits still tell.
+A new column is an entry of `COLUMNS` and a value in `row_of`. `keyfold.jobs.rebuild_ledger` fills the columns that commit metadata holds.
 """
 
 import json
@@ -25,7 +25,7 @@ COLUMNS = {
 
 
 def row_of(job: "Job", conf: "Conf", period: str | None, tasks: int) -> dict[str, Any]:
-    """The row of a job that ran with so many parallel tasks, by column."""
+    """The row of a job, by column; `tasks`: the number of parallel tasks."""
     seconds = sum((step.seconds for step in job.steps), 0.0)
     return {
         "job": job.name,

@@ -34,7 +34,7 @@ def period_of(data: Data, types: Mapping[str, str]) -> Computed:
 
 
 def period_by_time(data: Data, types: Mapping[str, str]) -> Computed:
-    """`keyfold_period`, the period of each row by data.time in data.zone as text (DataError if that column is no time)."""
+    """`keyfold_period`, the period of each row by data.time in data.zone as text (DataError if that column is not a time)."""
     if data.period == "all":
         return Computed({PERIOD: pa.string()}, _all, ["'all'"])
     if isinstance(data.period, FilePeriod):
@@ -76,7 +76,7 @@ def _by_time(name: str, length: str, zone: str | None, batch: pa.RecordBatch) ->
 
 
 def _with_java_year(text: str) -> str:
-    """A date with the year as Java writes it: of four digits, after a sign if it is none of 0 to 9999."""
+    """A date with the year as Java writes it: four digits, or a sign and the digits if it is outside 0 to 9999."""
     year, *rest = text.lstrip("-").split("-")
     sign = "-" if text[0] == "-" else "+" if len(year) > 4 else ""
     return "-".join([sign + year.zfill(4), *rest])
@@ -99,7 +99,7 @@ def in_period(data: Data, frame: _F, period: str) -> _F:
 
 
 def _bounds(data: Data, period: str) -> tuple[date, date] | None:
-    """The first day of a period and the first one after it, with days to spare in a zone; None for a text that is no period."""
+    """The first day of a period and the first one after it, with days to spare in a zone; None for a text that is not a period."""
     length = str(data.period)
     if len(period) != len(_PATTERNS.get(length, "")):
         return None

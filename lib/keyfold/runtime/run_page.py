@@ -32,7 +32,7 @@ def page_path(run_id: str) -> Path:
 
 
 def write_page(run: "Run") -> Path:
-    """Writes the page of a run under the id of its last job and returns its path; a page of a job that was done before stays.
+    """Writes the page of a run under the id of its last job and returns its path; the page of a job that was done before is kept.
 
     The ids of the run's other jobs get a page that leads to it, unless they have one.
     """
@@ -111,7 +111,7 @@ def _kind(parameters: Mapping[str, object]) -> str:
 
 
 def _links(run: "Run") -> Iterator[tuple[str, object]]:
-    """Identifiers by what they stand for, as links to pages and to MLflow if there are such."""
+    """Identifiers by label, as links to pages and to MLflow if there are such."""
     last = run.jobs[-1]
     yield "this run", last.run_id
     yield "conf", run.conf.digest
@@ -142,7 +142,7 @@ def run_link(run_id: str) -> Markup:
 
 
 def model_link(model: Registered) -> Markup:
-    """HTML of a link to a model version in MLflow, or its name if MLflow has no address of the web."""
+    """HTML of a link to a model version in MLflow, or its name if MLflow has no web address."""
     return mlflow_link(str(model), f"models/{model.name}/versions/{model.version}")
 
 

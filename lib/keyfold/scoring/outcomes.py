@@ -75,5 +75,5 @@ def refuse_above_limit(refused: int, total: int, limit: float, section: str, wha
     if exceeds_share(refused, total, limit):
         raise DataError(
             f"{refused:,} of {total:,} {what}. That is {refused / total:.1%}, and {section}.max_quarantine is {limit:.1%}; "
-            "the period is as it was"
+            "the period has not changed"
         )

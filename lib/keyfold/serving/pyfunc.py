@@ -76,7 +76,7 @@ def _rows(model: predictor.Predictor, frame: pd.DataFrame) -> pa.Table:
 def arrow_table(frame: pd.DataFrame, inputs: dict[str, str]) -> pa.Table:
     """The columns `inputs` (name: family of its type) of a pandas frame as Arrow; dates, times and decimals may be ISO text, as in JSON."""
     if repeated := duplicates(name for name in frame.columns if name in inputs):
-        raise DataError(f"column `{repeated[0]}` stands more than once; leave one")
+        raise DataError(f"column `{repeated[0]}` occurs more than once; keep one")
     return pa.table({c: _array(frame[c], family, c) for c, family in inputs.items() if c in frame.columns})
 
 

@@ -39,7 +39,7 @@ class Registered(NamedTuple):
 
     @property
     def pin(self) -> list[str | None]:
-        """What the run id of a job pins of the version."""
+        """The parts of the version that a job's run id pins."""
         return [self.name, self.version, self.mlflow_run_id, self.tags.get(MANIFEST)]
 
 
@@ -50,7 +50,7 @@ def registered_by(name: str, run_id: str) -> Registered | None:
 
 
 def test_metrics(version: Registered) -> dict[str, Metric]:
-    """The version's metrics on its test fold, with their intervals; empty if MLflow has its run no longer."""
+    """The version's metrics on its test fold, with their intervals; empty if MLflow no longer has its run."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -178,7 +178,7 @@ def _choose_interface(spark: "SparkSession", ranks: int, wanted: str | None, fol
             f"train.interface: not all hosts have `{wanted}`; they have {', '.join(sorted(common)) or 'none in common'}"
         )
     if not common:
-        raise ConfError("train.ranks: the hosts have no network interface of one name; give them one")
+        raise ConfError("train.ranks: no network interface has the same name on all hosts; give one the same name everywhere")
     return wanted or ("lo" if "lo" in common else min(common))
 
 

@@ -1,6 +1,6 @@
 """Useful overfitting (`train.overfit`): a network memorizes all rows, which is checked against the floor of its loss.
 
-The floor is the lowest loss that any function of the features can have: one answer for each combination of features.
+The floor is the lowest loss that any function of the features can have: one prediction per combination of features.
 """
 
 import hashlib
@@ -82,7 +82,7 @@ def loss_floor(batches: Iterable[StreamBatch], weights: tuple[float, float], *, 
 
 
 def _lowest_loss(groups: Doubles, *, classifies: bool) -> float:
-    """The lowest mean loss with one answer for each group (weight, weighted sums of the label and of its square)."""
+    """The lowest mean loss with one prediction per group (weight, weighted sums of the label and of its square)."""
     weight, first, second = groups.T
     mean = first / weight
     if classifies:

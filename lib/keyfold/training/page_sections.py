@@ -72,7 +72,7 @@ def _axis(name: str, scale: list[Any] | Range, values: Sequence[Any]) -> Upright
 
 
 def ablations_section(ablations: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> PageSection:
-    """What features gain: their names, and by metric its value with all features, without these, and the difference."""
+    """Gain of features: their names, and by metric its value with all features, without these, and the difference."""
     cells = [(comma_list(list(names)), metric_heading(n), *three) for names, of in ablations for n, three in of.items()]
     caption = (
         "The same model trained without some features, on the same rows of the test fold. The difference compares both models on "
@@ -82,8 +82,12 @@ def ablations_section(ablations: Sequence[tuple[Sequence[str], Mapping[str, tupl
     first = next((name for _, of in ablations for name in of), "")
     gains = {comma_list(list(names)): of[first][2] for names, of in ablations if not math.isnan(of[first][2].value)}
     label = metric_label(first)
-    texts = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} features add to all others."
-    return PageSection("What features gain", table + (interval_figure(gains, 0, "no gain", *texts) if gains else ""), "features")
+    texts = (
+        f"{label} gained",
+        f"difference of {label}, with its 95% interval",
+        f"How much {label} features add to all others.",
+    )
+    return PageSection("Gain of features", table + (interval_figure(gains, 0, "no gain", *texts) if gains else ""), "features")
 
 
 def memorize_section(memorized: "MemorizedLoss") -> PageSection:

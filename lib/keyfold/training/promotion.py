@@ -77,7 +77,7 @@ def _collect_evidence(run: "Run", version: Registered, former: Registered | None
     try:
         gain = _compare(run, version, former)
     except DataError as error:
-        return evidence._replace(not_compared=f"{former} cannot answer these rows: {error}")
+        return evidence._replace(not_compared=f"{former} cannot score these rows: {error}")
     run.jobs[-1].sections.append(comparison_section(str(version), str(former), gain))
     return evidence._replace(gain={name: difference for name, (_, _, difference) in gain.items()})
 
@@ -98,7 +98,7 @@ def _compare(run: "Run", version: Registered, former: Registered) -> dict[str, t
         step.rows = table.num_rows
     both = np.isfinite(predicted[0]) & np.isfinite(predicted[1])
     if not both.any():
-        raise DataError("there is no row of the test fold that both answer")
+        raise DataError("no row of the test fold is scored by both")
     y, order = table[LABEL].to_numpy()[both], table[ORDER].to_numpy()[both]
     classes = new.scores_classes
     of_new, of_old = (metrics.measure_predictions(y, numbers[both], classes=classes, order=order) for numbers in predicted)

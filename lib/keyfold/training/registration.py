@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TrainingResult(NamedTuple):
-    """A trained model and all that was measured on the way; `train` has the tuned parameters, `share` is that of the collected rows."""
+    """A trained model and all its measurements; `train` has the tuned parameters, `share` is that of the collected rows."""
 
     model: Model
     train: Train

@@ -1,4 +1,4 @@
-"""The frames of rows: which rows of its series a row looks at, and sums over them, oldest first."""
+"""The frames of rows: the rows of its series that a row's window covers, and sums over them, oldest first."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -33,7 +33,7 @@ class Span(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """The rows of a series that a row at time t looks at: [t - over - lag, t - lag), or (t - over - lag, t - lag] with `current`.
+    """The rows of a series that the window of a row at time t covers: [t - over - lag, t - lag), or (t - over - lag, t - lag] with `current`.
 
     With `tile` (microseconds) they are summed by tiles, see `keyfold.windows.tiles`.
     """
@@ -95,7 +95,7 @@ class Times:
 
     @cached_property
     def distinct(self) -> bool:
-        """Whether no series has two rows of one time."""
+        """Whether no series has two rows with equal times."""
         return bool((self._keys[_NEAR + 1 :] > self._keys[_NEAR:-1]).all())
 
     def first(self, of: Int64s, bound: Int64s, high: Int64s) -> Int64s:

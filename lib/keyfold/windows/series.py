@@ -22,7 +22,7 @@ from keyfold.windows.frames import DAY, SeriesRows, whole_range
 from keyfold.windows.kernel import ComputedWindows, Window, summed_width
 
 STATE_TYPE = pa.struct({"sums": pa.list_(pa.float64()), "at": pa.list_(pa.int64()), "x": pa.list_(pa.float64())})
-WINDOWS_VERSION = 2  # raised when a window's bits change
+WINDOWS_VERSION = 2  # to be increased when a window's bits change
 
 
 class SeriesDefinition(NamedTuple):

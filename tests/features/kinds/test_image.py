@@ -55,10 +55,10 @@ def test_sixteen_bits_and_transparency():
 @pytest.mark.parametrize(
     ("cell", "conf", "message"),
     [
-        (b"", {}, "it is no JPEG or PNG or WEBP file"),
-        (b"no picture at all", {}, "it is no JPEG or PNG or WEBP file"),
+        (b"", {}, "it is not a JPEG or PNG or WEBP file"),
+        (b"no picture at all", {}, "it is not a JPEG or PNG or WEBP file"),
         (images.FILES["jpeg"][:-40], {}, "truncated"),
-        (images.FILES["png"], {"formats": ["JPEG"]}, "it is no JPEG file"),
+        (images.FILES["png"], {"formats": ["JPEG"]}, "it is not a JPEG file"),
         (images.FILES["png"], {"max_pixels": 44}, "it has 5 × 9 pixels, and `max_pixels` is 44"),
         (images.header(60_000, 60_000), {}, "pixels, and `max_pixels` is 50,000,000"),
         ("/no/such.png", {}, "the file does not exist on the machine that decodes it"),

@@ -1,1 +1,1 @@
-"""Networks for `train.model.torch`: each a small file, a function of what the features are. All but their conf need the package torch."""
+"""Networks for `train.model.torch`: one per file, built from the layout of the features. All but their conf need the package torch."""
