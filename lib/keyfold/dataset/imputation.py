@@ -6,32 +6,32 @@ weight of their layout, and are never evaluated on them.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import narwhals as nw
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from keyfold.core import digests, hashing, sql
 from keyfold.core.arrays import Int64s
 from keyfold.core.names import BRIDGED, LAYOUT, WEIGHT
-from keyfold.core.row_hash import sql_key_hash
-from keyfold.core.sql import col
+from keyfold.core.row_hash import arrow_key_hash, sql_key_hash
 from keyfold.core.texts import value_texts
 from keyfold.core.types import SqlValue, family_of, spark_text, sql_cast
-from keyfold.engine import functions as F
-from keyfold.engine.frame import Frame
+from keyfold.engine.arrow_types import arrow_type
+from keyfold.engine.columns import col, lit, when
+from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from keyfold.conf.data import Data
     from keyfold.runtime.run import Run
     from keyfold.tracking.registry import Registered
@@ -58,10 +58,10 @@ class Imputation(NamedTuple):
         at = f"transform(array({hashing.sql_reduce(key_hash, self.cumulative[-1])}), {before})[0]"
         return f"{sql.array_expression(map(sql.text_literal, self.values))}[{at}]"
 
-    def numpy(self, key_hash: Int64s) -> npt.NDArray[np.str_]:
+    def arrow(self, key_hash: Int64s) -> pa.Array:
         """The same of hashes (int64, one a row)."""
         at = np.searchsorted(self.cumulative, hashing.reduce(key_hash, self.cumulative[-1]), side="right")
-        return np.array(self.values)[at]
+        return pa.array(self.values, pa.string()).take(pa.array(at))
 
     @property
     def salt(self) -> str:
@@ -75,15 +75,16 @@ class Imputations:
     def __init__(self, of: Sequence[Imputation]) -> None:
         self.of = list(of)
 
-    def spark(self, rows: "DataFrame", key: list[str]) -> "DataFrame":
+    def fill(self, rows: Frame, key: Sequence[str]) -> Frame:
         """The rows with values in place of NULL where a bridged row's layout lacks the column."""
-        columns = {c: col(c) for c in rows.columns}
+        types, of = rows.types, defaultdict[str, list[Imputation]](list)
         for imputation in self.of:
-            name = imputation.column
-            missing = col(BRIDGED) & col(LAYOUT).isin(imputation.layouts) & col(name).isNull()
-            value = sql.column(imputation.sql(sql_key_hash(SparkFrame(rows).types, key, imputation.salt)))
-            columns[name] = F.when(missing, value.cast(rows.schema[name].dataType)).otherwise(columns[name])
-        return rows.select(*(c.alias(name) for name, c in columns.items()))
+            of[imputation.column].append(imputation)
+        if not of:
+            return rows
+        expressions = [_sql_filled(types, key, name, imputations) for name, imputations in of.items()]
+        computed = Computed({name: arrow_type(types[name]) for name in of}, partial(_filled, key, dict(of)), expressions)
+        return rows.compute(computed).select(rows.columns)
 
     def to_json(self) -> str:
         """JSON for a file beside the spec."""
@@ -98,6 +99,25 @@ class Imputations:
     def digest(self) -> str:
         """Digest of the JSON."""
         return digests.digest(self.to_json())
+
+
+def _sql_filled(types: Mapping[str, str], key: Sequence[str], name: str, imputations: Sequence[Imputation]) -> str:
+    column, cases = sql.column_reference(name), []
+    for imputation in imputations:
+        lacks = f"{BRIDGED} AND {sql.is_one_of(LAYOUT, imputation.layouts)} AND {column} IS NULL"
+        cases.append(f"WHEN {lacks} THEN CAST({imputation.sql(sql_key_hash(types, key, imputation.salt))} AS {types[name]})")
+    return f"CASE {' '.join(cases)} ELSE {column} END"
+
+
+def _filled(key: Sequence[str], of: Mapping[str, Sequence[Imputation]], batch: pa.RecordBatch) -> list[pa.Array]:
+    return [reduce(partial(_fill, key, batch), imputations, batch[name]) for name, imputations in of.items()]
+
+
+def _fill(key: Sequence[str], batch: pa.RecordBatch, array: pa.Array, imputation: Imputation) -> pa.Array:
+    lacks = pc.and_(batch[BRIDGED], pc.is_in(batch[LAYOUT], pa.array(imputation.layouts)))
+    texts = imputation.arrow(arrow_key_hash(batch, key, imputation.salt))
+    naive = texts.cast(pa.timestamp("us")) if pa.types.is_timestamp(array.type) else texts
+    return pc.if_else(pc.and_(lacks, array.is_null()).fill_null(False), naive.cast(array.type), array)
 
 
 class MissingColumn(NamedTuple):
@@ -119,12 +139,12 @@ def columns_to_impute(data: "Data") -> dict[MissingColumn, list[str]]:
     return layouts
 
 
-def fit_imputations(rows: "DataFrame", missing: Mapping[MissingColumn, list[str]]) -> Imputations:
+def fit_imputations(rows: Frame, missing: Mapping[MissingColumn, list[str]]) -> Imputations:
     """The imputations fitted on rows, in any order (DataError for a column without a value, or with too many for `distribution`).
 
     missing: the layouts that lack a column, as from `columns_to_impute`.
     """
-    families = {c.column: family_of(rows.schema[c.column].dataType.simpleString()) for c in missing}
+    families = {c.column: family_of(rows.types[c.column]) for c in missing}
     values = {name: sql_cast(family, family, name) for name, family in families.items()}
     counted = {
         c.column: fitting.CountedExpression(_as_counted(values[c.column]), [c.column], partial(_counted_values, c.column))
@@ -132,12 +152,12 @@ def fit_imputations(rows: "DataFrame", missing: Mapping[MissingColumn, list[str]
         if c.fill != "mean"
     }
     numbers = {c.column: c.column for c in missing if c.fill == "mean"}
-    statistics = fitting.Statistics(fitting.measure_statistics(SparkFrame(rows), families, numbers, list(counted.values())))
+    statistics = fitting.Statistics(fitting.measure_statistics(rows, families, numbers, list(counted.values())))
     imputations = []
     for column, layouts in missing.items():
         name = column.column
         if column.fill == "mean":
-            counts = _mean(rows, name, statistics.numbers(name))
+            counts = _mean(rows.types[name], statistics.numbers(name))
         else:
             counts = _value_counts(statistics.counts(counted[name]), column, families[name])
         if not counts:
@@ -180,13 +200,12 @@ def _cumulate(counts: Mapping[str, int]) -> tuple[list[str], list[int]]:
     return values, np.cumsum([max(1, counts[v] // divisor) for v in values]).tolist()
 
 
-def _mean(rows: "DataFrame", column: str, numbers: Mapping[str, Any]) -> dict[str, int]:
+def _mean(type_: str, numbers: Mapping[str, Any]) -> dict[str, int]:
     if not numbers["count"]:
         return {}
-    type_: Any = rows.schema[column].dataType
-    family, mean = family_of(type_.simpleString()), numbers["mean"]
+    family, mean = family_of(type_), numbers["mean"]
     if family == "decimal":
-        return {str(Decimal(mean).quantize(Decimal(1).scaleb(-type_.scale))): 1}
+        return {str(Decimal(mean).quantize(Decimal(1).scaleb(-arrow_type(type_).scale))): 1}
     return {str(round(mean)) if family == "bigint" else repr(mean): 1}
 
 
@@ -194,7 +213,7 @@ def _mean(rows: "DataFrame", column: str, numbers: Mapping[str, Any]) -> dict[st
 
 
 def impute_training_rows(
-    run: "Run", frame: Frame, fold: str, version: object, folds: object
+    run: "Run", rows: Frame, fold: str, version: object, folds: object
 ) -> tuple[Frame, Imputations | None]:  # fmt: skip
     """The rows with a weight and imputed columns, without the bridged rows of other folds than train; as they are without versions.
 
@@ -202,18 +221,18 @@ def impute_training_rows(
     """
     data = run.conf.data
     if not data.versions:
-        return frame, None
-    rows = data_of(frame)
+        return rows, None
     _check(run, rows)
-    imputations = _find_or_fit(run, rows.where(~col(BRIDGED) & (col(fold) == "train")), version, folds)
-    weight = F.lit(1.0)
+    bridged, in_train = col(BRIDGED), col(fold) == lit("train")
+    imputations = _find_or_fit(run, rows.where(~bridged & in_train), version, folds)
+    weight: Any = lit(1.0)
     for layout in data.versions:
-        weight = F.when(col(LAYOUT) == layout.name, F.lit(layout.weight)).otherwise(weight)
-    kept = rows.where(~col(BRIDGED) | (col(fold) == "train"))
-    return SparkFrame(imputations.spark(kept, data.key).withColumn(WEIGHT, weight)), imputations
+        weight = when(col(LAYOUT) == lit(layout.name)).then(lit(layout.weight)).otherwise(weight)
+    filled = imputations.fill(rows.where(~bridged | in_train), data.key)
+    return filled.with_columns({WEIGHT: weight.cast(nw.Float64)}), imputations
 
 
-def _check(run: "Run", rows: "DataFrame") -> None:
+def _check(run: "Run", rows: Frame) -> None:
     if LAYOUT not in rows.columns:
         raise DataError(f"table `{run.featured.name}` does not have the layout of its rows; run `ingest` with data.versions")
     by = run.conf.split.by
@@ -222,15 +241,15 @@ def _check(run: "Run", rows: "DataFrame") -> None:
             raise ConfError(f"split.by: older layouts lack `{missing.column}`, so it cannot decide the fold of their rows")
 
 
-def _find_or_fit(run: "Run", rows: "DataFrame", version: object, folds: object) -> Imputations:
+def _find_or_fit(run: "Run", rows: Frame, version: object, folds: object) -> Imputations:
     table, missing = run.table(IMPUTATION_TABLE), columns_to_impute(run.conf.data)
     run_id = run.identity("bridge", rows=version, before=run.period, folds=folds)
-    fitted = table.read().where(col("run_id") == run_id).select("bridge").take(1) if table.exists() else []
+    fitted = SparkFrame(table.read()).where(col("run_id") == lit(run_id)).head(1).rows() if table.exists() else []
     if fitted:
-        return Imputations.from_json(fitted[0].bridge)
+        return Imputations.from_json(fitted[0]["bridge"])
     imputations = fit_imputations(rows, missing) if missing else Imputations([])
     row = (run_id, imputations.digest, run.conf.name, imputations.to_json(), datetime.now(UTC))
-    table.append(run.spark.createDataFrame([row], _TABLE_COLUMNS).coalesce(1), job="features", run_id=run_id)
+    table.append(data_of(run.engine.rows([row], _TABLE_COLUMNS)), job="features", run_id=run_id)
     return imputations
 
 
@@ -245,4 +264,4 @@ def impute_scoring_rows(run: "Run", version: "Registered", rows: Frame) -> Frame
         raise DataError(
             f"{version} was not trained on a table with versions, or its {IMPUTATION_FILE} was changed; train it again"
         )
-    return SparkFrame(Imputations.from_json(text).spark(data_of(rows), run.conf.data.key))
+    return Imputations.from_json(text).fill(rows, run.conf.data.key)
