@@ -21,7 +21,6 @@ from keyfold.core.types import ArrowValue, SqlValue
 from keyfold.engine.arrow_types import arrow_type
 from keyfold.engine.columns import col, count_rows, lit, when
 from keyfold.engine.frame import Batches, Computed, Frame
-from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.features.kind import Bucketed
 
 if TYPE_CHECKING:
@@ -259,7 +258,7 @@ def cached_collisions(run: "Run", run_id: str, spec: "Spec", rows: Frame) -> lis
     """The collisions in the rows that a run of `features` fitted its spec on: from the table, or measured and added to it."""
     names = bucketed_features(spec)
     table = run.table(COLLISIONS_TABLE)
-    rows_of_run = SparkFrame(table.read()).where(col("run_id") == lit(run_id)).rows() if names and table.exists() else []
+    rows_of_run = table.frame().where(col("run_id") == lit(run_id)).rows() if names and table.exists() else []
     cached = {row["feature"]: _from_row(row) for row in rows_of_run}
     if cached.keys() >= set(names):
         return [cached[name] for name in names]
@@ -267,7 +266,7 @@ def cached_collisions(run: "Run", run_id: str, spec: "Spec", rows: Frame) -> lis
         measured = measure_collisions(rows, spec)
         step.rows = max((c.rows for c in measured), default=0)
         cells = pa.Table.from_pylist([_to_row(spec.digest, run_id, c) for c in measured], _SCHEMA)
-        table.append(data_of(run.engine.frame(cells)), job="features", run_id=run_id)
+        table.append(run.engine.frame(cells), job="features", run_id=run_id)
     return measured
 
 

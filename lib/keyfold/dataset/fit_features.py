@@ -7,7 +7,6 @@ from keyfold.core.names import FOLD, PERIOD
 from keyfold.dataset import collisions, page_sections, statistics_cache
 from keyfold.dataset.labelled_rows import LabelledRows, labelled_rows
 from keyfold.engine.columns import col, lit
-from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.errors import ConfError
 from keyfold.feature_store.table import update_feature_table
 from keyfold.features.fit_plan import FitPlan
@@ -51,7 +50,7 @@ def _fit_and_keep(run: "Run", run_id: str, rows: LabelledRows) -> Spec:
         spec = _fit(run, rows)
         step.rows = rows.count_in("train")
     row = (spec.digest, run_id, run.conf.name, spec.to_json(), datetime.now(UTC))
-    run.table(SPECS).append(data_of(run.engine.rows([row], _SPEC_COLUMNS)), job="features", run_id=run_id)
+    run.table(SPECS).append(run.engine.rows([row], _SPEC_COLUMNS), job="features", run_id=run_id)
     return spec
 
 
@@ -78,7 +77,7 @@ def _statistics_id(run: "Run", rows: LabelledRows, plan: FitPlan) -> str:
 
 
 def _find(table: "Table", run_id: str) -> Spec | None:
-    rows = SparkFrame(table.read()).where(col("run_id") == lit(run_id)).head(1).rows() if table.exists() else []
+    rows = table.frame().where(col("run_id") == lit(run_id)).head(1).rows() if table.exists() else []
     return Spec.from_json(rows[0]["spec"]) if rows else None
 
 

@@ -27,7 +27,6 @@ from keyfold.core.types import SqlValue, family_of, spark_text, sql_cast
 from keyfold.engine.arrow_types import arrow_type
 from keyfold.engine.columns import col, lit, when
 from keyfold.engine.frame import Computed, Frame
-from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 
@@ -244,12 +243,12 @@ def _check(run: "Run", rows: Frame) -> None:
 def _find_or_fit(run: "Run", rows: Frame, version: object, folds: object) -> Imputations:
     table, missing = run.table(IMPUTATION_TABLE), columns_to_impute(run.conf.data)
     run_id = run.identity("bridge", rows=version, before=run.period, folds=folds)
-    fitted = SparkFrame(table.read()).where(col("run_id") == lit(run_id)).head(1).rows() if table.exists() else []
+    fitted = table.frame().where(col("run_id") == lit(run_id)).head(1).rows() if table.exists() else []
     if fitted:
         return Imputations.from_json(fitted[0]["bridge"])
     imputations = fit_imputations(rows, missing) if missing else Imputations([])
     row = (run_id, imputations.digest, run.conf.name, imputations.to_json(), datetime.now(UTC))
-    table.append(data_of(run.engine.rows([row], _TABLE_COLUMNS)), job="features", run_id=run_id)
+    table.append(run.engine.rows([row], _TABLE_COLUMNS), job="features", run_id=run_id)
     return imputations
 
 

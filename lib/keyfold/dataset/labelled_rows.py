@@ -18,7 +18,6 @@ from keyfold.dataset import imputation
 from keyfold.dataset.imputation import Imputations
 from keyfold.engine.columns import col, count_rows, lit, when
 from keyfold.engine.frame import Computed, Frame
-from keyfold.engine.spark_frame import SparkFrame
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features.fitting import Target
@@ -120,7 +119,7 @@ def pinned_table(run: "Run", columns: Mapping[str, list[str]] | None = None) -> 
     columns: further columns by option of the conf. Raises DataError if a column that the conf names is missing.
     """
     data, folds, version = run.conf.data, folds_of(run), run.featured.version()
-    table = SparkFrame(run.featured.read(version.version))
+    table = run.featured.frame(version.version)
     named = {
         **(columns or {}), "data.key": data.key, "data.time": [data.time] if data.time and PERIOD not in table.columns else [],
         "split.by": folds.by, "split.time": [folds.time] if folds.time else [],

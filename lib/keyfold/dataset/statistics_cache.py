@@ -17,7 +17,6 @@ from keyfold.core.names import PERIOD
 from keyfold.dataset.labelled_rows import with_period
 from keyfold.engine.columns import col, lit
 from keyfold.engine.frame import Frame
-from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.features import fitting
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def cached_statistics(run: "Run", base: str, versions: Mapping[str, int], plan: 
     if not plan.needs_rows:
         return fitting.STATISTICS_SCHEMA.empty_table()
     table = run.table(STATISTICS_TABLE)
-    cached = SparkFrame(table.read()).where(col("base") == lit(base)) if table.exists() else None
+    cached = table.frame().where(col("base") == lit(base)) if table.exists() else None
     parts = _choose(cached.select(["part", "periods"]).distinct().rows(), versions) if cached else {}
     missing = sorted(versions.keys() - chain.from_iterable(parts.values()))
     run.say(f"fitting reads {len(missing)} of {len(versions)} periods")
@@ -65,7 +64,7 @@ def _add(run: "Run", base: str, versions: Mapping[str, int], statistics: pa.Tabl
     cells = pa.table({name: pa.repeat(text, statistics.num_rows) for name, text in named})
     for column in statistics.column_names:
         cells = cells.append_column(column, statistics[column])
-    run.table(STATISTICS_TABLE).replace(data_of(run.engine.frame(cells)), "part", {part: statistics.num_rows}, job="features")
+    run.table(STATISTICS_TABLE).replace(run.engine.frame(cells), "part", {part: statistics.num_rows}, job="features")
 
 
 def _sum_parts(rows: Frame) -> pa.Table:

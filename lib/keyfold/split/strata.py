@@ -21,8 +21,6 @@ from keyfold.errors import DataError
 from keyfold.split.folds import Folds, Strata
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from keyfold.conf.use_case import Conf
     from keyfold.engine.table_versions import TableVersion
     from keyfold.engine.tables import Table
@@ -59,7 +57,7 @@ def _add(run: "Run", folds: Folds, identity: str, thresholds: _Thresholds, rows:
         thresholds = thresholds or _fit(run, folds, units, identity)
         if folds.grouped and units.head(1).rows():
             named = units.rename({UNIT: GROUP}).with_columns({"id": lit(identity)}).select(["id", GROUP, CLASS])
-            run.table(GROUPS).append(_data(named), job="strata")
+            run.table(GROUPS).append(_as_one_file(named), job="strata")
     finally:
         units.unpersist()
     return thresholds
@@ -75,7 +73,7 @@ def strata_name(conf: "Conf", folds: Folds, version: "TableVersion") -> str:
 
 
 def _find(table: "Table", identity: str) -> _Thresholds:
-    rows = SparkFrame(table.read()).where(col("id") == lit(identity)).sort(["class"]).rows() if table.exists() else []
+    rows = table.frame().where(col("id") == lit(identity)).sort(["class"]).rows() if table.exists() else []
     return {row["class"]: (row["test"], row["validation"]) for row in rows}
 
 
@@ -83,12 +81,11 @@ def _groups(table: "Table", identity: str) -> Frame | None:
     """`keyfold_group` and `keyfold_class`, each group once, even if two runs added it."""
     if not table.exists():
         return None
-    return SparkFrame(table.read()).where(col("id") == lit(identity)).group([GROUP], **{CLASS: col(CLASS).min()})
+    return table.frame().where(col("id") == lit(identity)).group([GROUP], **{CLASS: col(CLASS).min()})
 
 
-def _data(frame: Frame) -> "DataFrame":
-    assert isinstance(frame, SparkFrame)
-    return frame.data.coalesce(1)
+def _as_one_file(frame: Frame) -> Frame:
+    return SparkFrame(frame.data.coalesce(1)) if isinstance(frame, SparkFrame) else frame
 
 
 def _digest(groups: Frame | None) -> str:
@@ -134,7 +131,7 @@ def _fit(run: "Run", folds: Folds, units: Frame, identity: str) -> _Thresholds:
         )
     rows = [(identity, name, *cuts) for name, cuts in cuts_of.items()]
     frame = run.engine.rows(rows, "id string, class string, test bigint, validation bigint")
-    run.table(TABLE).replace(_data(frame), "id", {identity: len(rows)}, job="strata")
+    run.table(TABLE).replace(frame, "id", {identity: len(rows)}, job="strata")
     return cuts_of
 
 
