@@ -1,8 +1,8 @@
 """The whole pipeline, from a CSV file of customer-months to committed predictions, by keyfold and (`--peers`) by hand.
 
-Every case is a process of its own, started anew, with a fresh state folder. The peers do the same work: see `peers/`, which also says what
-they leave out. `--engines` names keyfold's engines to run. Memory is what the processes of a case hold together, a page that several of
-them share counted once, looked at twice a second; it is read from /proc, so Linux alone tells it.
+Every case is a new process with an empty state folder. The peers do the same work; `peers/` lists what they leave out. `--engines` names
+the engines of keyfold to run. Memory is the proportional set size (PSS) of all processes of a case, sampled twice a second from /proc, so
+it is measured on Linux only.
 """
 
 import json
@@ -34,7 +34,7 @@ class Measured(NamedTuple):
 
 
 def write_csv(rows: int, file: Path) -> int:
-    """Writes about `rows` customer-months; their number."""
+    """Writes about `rows` customer-months; returns their exact number."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -60,12 +60,12 @@ def write_conf(source: Path, file: Path) -> None:
     file.write_text(yaml.safe_dump(conf), "utf-8")
 
 
-def commands(options_engines: Sequence[str], conf: Path, csv: Path, *, peers: bool) -> dict[str, list[str]]:
+def commands(engines: Sequence[str], conf: Path, csv: Path, *, peers: bool) -> dict[str, list[str]]:
     """The command of each case; `{folder}` stands for its state folder."""
     shell = [str(ROOT / "spark-submit.sh"), "pipeline", str(conf)]
     memory = ["--", "--driver-memory", MEMORY]
     cases = {}
-    for engine in options_engines:
+    for engine in engines:
         cases[f"keyfold, {engine}"] = [*shell, "--engine", engine] if engine == "embedded" else [*shell, *memory]
     if peers:
         cases["Polars by hand"] = [sys.executable, str(PEERS / "polars_by_hand.py"), str(csv), "{folder}"]
@@ -103,30 +103,30 @@ def run_case(command: Sequence[str], folder: Path) -> Measured:
     if process.returncode:
         sys.exit(f"{words[0]} failed:\n{text}")
     roc_auc = re.search(r"roc_auc[^0-9]*([0-9.]+)|ROC AUC[^0-9]*([0-9.]+)", text)
-    steps = {f"{job} {step}": float(took) for job, step, took in re.findall(r"(?m)^(\w+) +(\w+) .*? ([0-9.]+) s$", text)}
+    steps = {f"{job} {step}": float(duration) for job, step, duration in re.findall(r"(?m)^(\w+) +(\w+) .*? ([0-9.]+) s$", text)}
     return Measured(seconds, memory, float(next(filter(None, roc_auc.groups()))) if roc_auc else float("nan"), steps)
 
 
 def watch_memory(process: "subprocess.Popen[bytes]") -> dict[str, float]:
-    """Waits for a process; the most gigabytes that it and its children held, by kind and in all."""
-    most: dict[str, float] = {}
+    """Waits for a process; returns the peak memory in GB of it and its children, by kind and in total."""
+    peak: dict[str, float] = {}
     while process.poll() is None:
-        now = memory_of(family(process.pid))
-        most = {kind: max(most.get(kind, 0.0), now.get(kind, 0.0)) for kind in most | now}
+        current = memory_of(process_tree(process.pid))
+        peak = {kind: max(peak.get(kind, 0.0), current.get(kind, 0.0)) for kind in peak | current}
         time.sleep(0.5)
-    return most
+    return peak
 
 
-def family(pid: int) -> Iterator[int]:
+def process_tree(pid: int) -> Iterator[int]:
     """A process and its descendants."""
     yield pid
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in read(children).split():
-            yield from family(int(child))
+            yield from process_tree(int(child))
 
 
 def memory_of(pids: Iterable[int]) -> dict[str, float]:
-    """Gigabytes by kind of process, each page shared out among those that share it."""
+    """PSS in GB by kind of process."""
     sizes = {"all": 0.0}
     for pid in pids:
         kind = "JVM" if read(Path(f"/proc/{pid}/comm")).strip() == "java" else "Python"
@@ -145,19 +145,19 @@ def read(path: Path) -> str:
 
 
 def show(runs: Mapping[str, Sequence[Measured]], rows: int) -> None:
-    """A table of the cases, and the seconds of keyfold's steps."""
+    """Prints a table of the cases, and the seconds of keyfold's steps."""
     print(f"{rows:,} rows, CSV to committed predictions\n{', '.join(f'{k} {v}' for k, v in machine().items())}\n")
     medians = {case: statistics.median(run.seconds for run in measured) for case, measured in runs.items()}
     peers = [case for case in medians if "by hand" in case]
     print(
-        f"{'case':<20} {'median s':>9} {'most GB':>8} {'ROC AUC':>8}  "
+        f"{'case':<20} {'median s':>9} {'peak GB':>8} {'ROC AUC':>8}  "
         + "  ".join(f"of {peer}" for peer in peers)
         + "  every run"
     )
     for case, measured in runs.items():
         ratios = "  ".join(f"{medians[case] / medians[peer]:>{len(peer) + 3}.2f}" for peer in peers)
-        every, most = " ".join(f"{run.seconds:.1f}" for run in measured), max(run.memory["all"] for run in measured)
-        print(f"{case:<20} {medians[case]:>9.1f} {most:>8.2f} {measured[-1].roc_auc:>8.4f}  {ratios}  {every}")
+        every, peak = " ".join(f"{run.seconds:.1f}" for run in measured), max(run.memory["all"] for run in measured)
+        print(f"{case:<20} {medians[case]:>9.1f} {peak:>8.2f} {measured[-1].roc_auc:>8.4f}  {ratios}  {every}")
     for case, measured in runs.items():
         if measured[-1].steps:
             print(f"\n{case}: " + ", ".join(f"{step} {seconds:.1f}" for step, seconds in measured[-1].steps.items()))
@@ -180,8 +180,11 @@ def main() -> None:
                 runs[case].append(run_case(command, Path(folder, f"{turn}-{number}")))
         show(runs, rows)
     if options.json:
-        found = machine() | {"rows": rows, "runs": {case: [run._asdict() for run in measured] for case, measured in runs.items()}}
-        options.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        results = machine() | {
+            "rows": rows,
+            "runs": {case: [run._asdict() for run in measured] for case, measured in runs.items()},
+        }
+        options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Folds: as one more column of a scan, and as three outputs, beside `randomSplit`; and the rows that a repartition moves."""
+"""Folds as a column of a scan and as three outputs, compared with `randomSplit`; and the rows that change their fold after a repartition."""
 
 import json
 import tempfile
@@ -19,14 +19,14 @@ def noop(frame: "DataFrame") -> None:
     frame.write.format("noop").mode("overwrite").save()
 
 
-def moved(frame: "DataFrame", other: "DataFrame") -> str:
-    """Of two sides that hold training rows of the same table, how many of the first are not in the second."""
+def count_moved(frame: "DataFrame", other: "DataFrame") -> str:
+    """How many training rows are no longer in train, from two splits of the same table."""
     lost = frame.select("id").exceptAll(other.select("id")).count()
     return f"{lost:,} of {frame.count():,} training rows moved"
 
 
 def main() -> None:
-    """All tables in one session."""
+    """Runs the benchmarks in one session."""
     options = arguments(__doc__, rows=5_000_000).parse_args()
     from keyfold.conf.split import Split
     from keyfold.core.names import FOLDS
@@ -44,15 +44,15 @@ def main() -> None:
             Folds(Split.model_validate(conf), ["id"], "bench", "at") for conf in ({}, {"by": "c0"}, {"time": TIME})
         )
 
-        def fold(cut: Folds, frame: "DataFrame") -> "DataFrame":
-            return cut.add(SparkFrame(frame), "fold").data
+        def fold(folds: Folds, frame: "DataFrame") -> "DataFrame":
+            return folds.add(SparkFrame(frame), "fold").data
 
-        def parts(cut: Folds, frame: "DataFrame") -> "list[DataFrame]":
-            made = fold(cut, frame)
-            return [made.where(f"fold = '{fold}'").drop("fold") for fold in FOLDS]
+        def parts(folds: Folds, frame: "DataFrame") -> "list[DataFrame]":
+            with_fold = fold(folds, frame)
+            return [with_fold.where(f"fold = '{fold}'").drop("fold") for fold in FOLDS]
 
-        again: dict[str, Any] = {"repeats": options.repeats, "rows": options.rows}
-        one = run_cases(
+        settings: dict[str, Any] = {"repeats": options.repeats, "rows": options.rows}
+        column = run_cases(
             "The fold as a column",
             {
                 "scan": lambda: noop(rows),
@@ -62,26 +62,26 @@ def main() -> None:
                 "scan and fold by time": lambda: noop(fold(by_time, rows)),
             },
             floor="scan",
-            **again,
+            **settings,
         )
-        three = run_cases(
+        outputs = run_cases(
             "Three outputs",
             {
                 "keyfold": lambda: [noop(part) for part in parts(by_hash, rows)],
                 "randomSplit": lambda: [noop(part) for part in rows.randomSplit(list(SHARE), seed=0)],
             },
             peer="randomSplit",
-            **again,
+            **settings,
         )
         other = rows.repartition(7)
-        found = {
-            "keyfold": moved(parts(by_hash, rows)[0], parts(by_hash, other)[0]),
-            "randomSplit": moved(rows.randomSplit(list(SHARE), seed=0)[0], other.randomSplit(list(SHARE), seed=0)[0]),
+        moved = {
+            "keyfold": count_moved(parts(by_hash, rows)[0], parts(by_hash, other)[0]),
+            "randomSplit": count_moved(rows.randomSplit(list(SHARE), seed=0)[0], other.randomSplit(list(SHARE), seed=0)[0]),
         }
-        print("\nThe same rows in 7 partitions:", *(f"{name}: {said}" for name, said in found.items()), sep="\n  ")
+        print("\nThe same rows in 7 partitions:", *(f"{name}: {message}" for name, message in moved.items()), sep="\n  ")
     if options.json:
         options.json.write_text(
-            json.dumps(machine() | {"column": one, "outputs": three, "moved": found}, indent=1) + "\n", "utf-8"
+            json.dumps(machine() | {"column": column, "outputs": outputs, "moved": moved}, indent=1) + "\n", "utf-8"
         )
 
 

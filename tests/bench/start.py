@@ -1,6 +1,6 @@
-"""From start through the first Delta write and read: what spark-submit.sh saves over the plain way.
+"""Start, first Delta write and first read, by spark-submit.sh and by spark-submit.
 
-Plain is what Delta's own guide says: spark-submit --packages, with its two settings. The floor is a session without Delta.
+The peer is the command of Delta's guide: spark-submit --packages with its two settings. The floor is a session without Delta.
 """
 
 import os
@@ -17,7 +17,7 @@ DELTA = {
 
 
 def job(how: str, rows: int) -> None:
-    """The same job in each case, but for who makes the session."""
+    """The job of each case; `how` is the way in which the session is created."""
     if how == "keyfold":
         from keyfold.engine.session import session
 
@@ -34,14 +34,14 @@ def job(how: str, rows: int) -> None:
 
 
 def submit(command: list[str], how: str, rows: int) -> None:
-    """Runs the job as a user would, and waits for it."""
+    """Runs the job as a user does; exits if it fails."""
     done = subprocess.run([*command, "job", how, str(rows)], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
 
 
 def main() -> None:
-    """Measures, with nothing else on the machine if the seconds are to be believed; the ratios bear some noise."""
+    """Runs the cases in turns. Nothing else should run on the machine."""
     from common import arguments, run_cases
     from keyfold.engine.session import delta_package
 

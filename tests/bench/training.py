@@ -1,4 +1,4 @@
-"""A network's training by parts: from files to batches without Spark, two ranks beside two processes that know nothing of each other, and the loop on a GPU where there is one.
+"""A network's training by parts: files to batches without Spark, two ranks compared with two independent processes, and the loop on a GPU.
 
 26 columns of indices and 13 of numbers. Needs `./spark-submit.sh setup horovod`.
 """
@@ -39,14 +39,14 @@ CONF = {
     "network": {"wide_deep": {"embedding": 8, "hidden": [64, 32]}},
     "loop": {"epochs": 9, "batch_size": BATCH, "checkpoint_steps": 100},
 }
-# Its last release reads files by what PyArrow had until its release 14.
+# The last release of Petastorm needs an interface that PyArrow had until its release 14.
 PETASTORM = ["petastorm==0.13.1", "pyarrow==12.0.1", "numpy<2", "pandas<2.2", "setuptools<80"]
 IN_PETASTORM = f"""
 import sys, time
 import numpy as np
 from petastorm import make_batch_reader
-rng, said = np.random.default_rng(0), sys.stdout
-sys.stdout = sys.stderr  # Petastorm has words of its own
+rng, results = np.random.default_rng(0), sys.stdout
+sys.stdout = sys.stderr  # Petastorm prints messages
 for line in sys.stdin:
     start = time.perf_counter()
     with make_batch_reader(f"file://{{sys.argv[1]}}", workers_count=1, num_epochs=1) as reader:
@@ -57,34 +57,34 @@ for line in sys.stdin:
             np.stack([getattr(group, f"i{{n}}") for n in range({INDICES})], axis=1)[order]
             np.stack([getattr(group, f"x{{n}}").astype(np.float32) for n in range({NUMBERS})], axis=1)[order]
             group.keyfold_label.astype(np.float32)[order]
-    print(time.perf_counter() - start, file=said, flush=True)
+    print(time.perf_counter() - start, file=results, flush=True)
 """
 
 
 @contextmanager
 def petastorm(folder: Path, data: Path) -> Iterator[dict[str, Callable[[], float]]]:
-    """Its batch reader, in an environment of its own that is made in the folder unless it is there."""
+    """Petastorm's batch reader, in an environment of its own in the folder, which is created on first use."""
     python = folder / "bin" / "python"
-    if not (folder / "made").exists():
+    if not (folder / "installed").exists():
         venv.create(folder, with_pip=True, clear=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PETASTORM], check=True)
-        (folder / "made").touch()
+        (folder / "installed").touch()
     command = [str(python), "-c", IN_PETASTORM, str(data)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         assert process.stdin and process.stdout
 
-        def ask(what: str) -> float:
-            print(what, file=process.stdin, flush=True)
+        def time_epoch(mode: str) -> float:
+            print(mode, file=process.stdin, flush=True)
             return float(process.stdout.readline())
 
-        yield {"Petastorm, row groups": lambda: ask("read"), "Petastorm, shuffled, stacked": lambda: ask("stack")}
+        yield {"Petastorm, row groups": lambda: time_epoch("read"), "Petastorm, shuffled, stacked": lambda: time_epoch("stack")}
         process.stdin.close()
 
 
-def written(folder: Path, rows: int) -> list[str]:
-    """A file a stream."""
+def write_files(folder: Path, rows: int) -> list[str]:
+    """Writes one Parquet file per stream; returns their paths."""
     rng, paths = np.random.default_rng(0), []
     for stream in range(STREAMS):
         n = rows // STREAMS
@@ -98,18 +98,18 @@ def written(folder: Path, rows: int) -> list[str]:
 
 
 def plan(paths: list[str], batch: int) -> StreamPlan:
-    """Each file is a stream."""
+    """A plan in which each file is a stream."""
     return StreamPlan([row_groups([path]) for path in paths], Layout.of(OUTS), 0, batch // STREAMS)
 
 
-def data_path(paths: list[str], rows: int, repeats: int, others: dict[str, Callable[[], float]]) -> list[Any]:
-    """Rows to arrays that torch takes as they are."""
+def data_path(paths: list[str], rows: int, repeats: int, peers: dict[str, Callable[[], float]]) -> list[Any]:
+    """Reads rows from files into arrays for torch."""
     import torch
 
     reader = Reader(plan(paths, BATCH), 0, 1)  # one for all epochs, as in training
     epochs = itertools.count()
 
-    def ours() -> None:
+    def keyfold_reader() -> None:
         for batch in reader.batches(next(epochs)):
             torch.from_numpy(batch.rows.indices), torch.from_numpy(batch.rows.numbers)
 
@@ -146,29 +146,29 @@ def data_path(paths: list[str], rows: int, repeats: int, others: dict[str, Calla
         start = time.perf_counter()
         for _ in torch.utils.data.DataLoader(Rows(), batch_size=BATCH, shuffle=True):
             pass
-        return (time.perf_counter() - start) * STREAMS  # one stream of them
+        return (time.perf_counter() - start) * STREAMS  # of one stream
 
     cases: dict[str, Callable[[], object]] = {
-        "files read": scan, "files read, shuffled, stacked": stacked, "keyfold": ours, "torch DataLoader (of 1/12, times 12)": loader, **others,
+        "files read": scan, "files read, shuffled, stacked": stacked, "keyfold": keyfold_reader, "torch DataLoader (of 1/12, times 12)": loader, **peers,
     }  # fmt: skip
     return run_cases(
         "From files to batches, one process", cases, "files read", "files read, shuffled, stacked", repeats, rows=rows
     )
 
 
-def alone(paths: list[str], batch: int, folder: str, ready: Any, said: Any) -> None:
-    """One process by itself, over half of the rows in batches of half the size."""
+def train_alone(paths: list[str], batch: int, folder: str, ready: Any, results: Any) -> None:
+    """Trains in one process, on half of the rows in batches of half the size."""
     import torch
 
     from keyfold.training.collectives import SingleProcess
 
     torch.set_num_threads(1)
     marks: list[float] = []
-    work = _work(paths * 2, batch // 2, folder)  # half the files, each of them two streams
-    work = work._replace(data=work.data._replace(train=work.data.train._replace(streams=_halves(paths))))
+    task = _task(paths * 2, batch // 2, folder)  # half the files, each of them two streams
+    task = task._replace(data=task.data._replace(train=task.data.train._replace(streams=_halves(paths))))
     ready.wait()
-    work.run(SingleProcess(), lambda _: marks.append(time.time()))
-    said.put(marks)
+    task.run(SingleProcess(), lambda _: marks.append(time.time()))
+    results.put(marks)
 
 
 def _halves(paths: list[str]) -> list[Any]:
@@ -176,57 +176,57 @@ def _halves(paths: list[str]) -> list[Any]:
     return [part for path in paths for whole in [row_groups([path])] for part in (whole[::2], whole[1::2])]
 
 
-def _work(paths: list[str], batch: int, folder: str) -> Any:
+def _task(paths: list[str], batch: int, folder: str) -> Any:
     from keyfold.models.torch import Torch
     from keyfold.training.loop import TrainingData
     from keyfold.training.rank_task import RankTask
 
-    nothing: list[list[Any]] = [[] for _ in range(STREAMS)]
+    no_rows: list[list[Any]] = [[] for _ in range(STREAMS)]
     conf = Torch.model_validate(CONF | {"loop": CONF["loop"] | {"batch_size": batch}})
-    return RankTask(conf, TrainingData(plan(paths, batch), StreamPlan(nothing, Layout.of(OUTS), 0, 1)), Path(folder), {})
+    return RankTask(conf, TrainingData(plan(paths, batch), StreamPlan(no_rows, Layout.of(OUTS), 0, 1)), Path(folder), {})
 
 
 def _epochs(marks: list[float], together: int = 1) -> list[float]:
-    """Seconds of the epochs after the first, in which libraries are loaded; the mean of some together, since a driver looks but three times a second."""
+    """Seconds of the epochs after the first, which loads libraries. Means of `together` epochs, since the driver polls three times a second."""
     return [(b - a) / together for a, b in itertools.pairwise(marks[::together])]
 
 
-def two(paths: list[str], rows: int, folder: Path) -> list[Any]:
-    """The seconds of an epoch, in batches of both sizes."""
+def two_ranks(paths: list[str], rows: int, folder: Path) -> list[Any]:
+    """Times an epoch of two ranks and of two processes alone, in batches of both sizes."""
     from keyfold.conf.use_case import parse_conf
     from keyfold.engine import session as keyfold_spark
     from keyfold.runtime.run import Run
 
     run = Run(parse_conf({"name": "bench", "data": {"key": ["k"]}}), keyfold_spark.session("bench training"))
-    return [record for batch in BATCHES for record in _two(run, paths, rows, batch, folder)]
+    return [record for batch in BATCHES for record in _two_ranks(run, paths, rows, batch, folder)]
 
 
-def _two(run: Any, paths: list[str], rows: int, batch: int, folder: Path) -> list[Any]:
+def _two_ranks(run: Any, paths: list[str], rows: int, batch: int, folder: Path) -> list[Any]:
     from keyfold.training import horovod_launch
 
     context = multiprocessing.get_context("spawn")
-    ready, said = context.Event(), context.Queue()
+    ready, results = context.Event(), context.Queue()
     halves = [paths[: STREAMS // 2], paths[STREAMS // 2 :]]
-    some = [
-        context.Process(target=alone, args=(half, batch, str(folder / f"alone-{batch}-{i}"), ready, said))
+    processes = [
+        context.Process(target=train_alone, args=(half, batch, str(folder / f"alone-{batch}-{i}"), ready, results))
         for i, half in enumerate(halves)
     ]
-    for process in some:
+    for process in processes:
         process.start()
     time.sleep(15)  # for their imports
     ready.set()
-    marks = [said.get() for _ in some]
-    for process in some:
+    marks = [results.get() for _ in processes]
+    for process in processes:
         process.join()
-    alone_ = [max(pair) for pair in zip(*(_epochs(m, 4) for m in marks), strict=True)]
-    found: list[float] = []
+    alone = [max(pair) for pair in zip(*(_epochs(m, 4) for m in marks), strict=True)]
+    ends: list[float] = []
     start = time.time()
-    work = _work(paths, batch, str(folder / f"ranks-{batch}"))
-    horovod_launch.run_ranks(run, 2, None, work.folder, work.run_as_rank, lambda _: found.append(time.time()))
-    print(f"two ranks: from the start to the end of the first epoch {found[0] - start:.1f} s\n")
-    made = records({"two processes alone": alone_, "two ranks": _epochs(found, 4)}, rows, "two processes alone", None)
-    show(f"An epoch in batches of {batch:,}, two processes with a thread each", made)
-    return made
+    task = _task(paths, batch, str(folder / f"ranks-{batch}"))
+    horovod_launch.run_ranks(run, 2, None, task.folder, task.run_as_rank, lambda _: ends.append(time.time()))
+    print(f"two ranks: from the start to the end of the first epoch {ends[0] - start:.1f} s\n")
+    table = records({"two processes alone": alone, "two ranks": _epochs(ends, 4)}, rows, "two processes alone", None)
+    show(f"An epoch in batches of {batch:,}, two processes with a thread each", table)
+    return table
 
 
 def on_gpu(paths: list[str], rows: int, folder: Path, repeats: int) -> list[Any]:
@@ -237,53 +237,53 @@ def on_gpu(paths: list[str], rows: int, folder: Path, repeats: int) -> list[Any]
     from keyfold.training.collectives import SingleProcess
     from keyfold.training.loop import Training
 
-    made: list[Any] = []
+    tables: list[Any] = []
     for name, network in NETWORKS.items():
-        held: list[Any] = []
+        batches: list[Any] = []
         seconds: dict[str, list[float]] = {}
-        on = [("cpu", False)] if name == "small" else []  # the large one takes minutes there
-        for device, mixed in (*on, ("cuda", False), ("cuda", True)):
+        on_cpu = [("cpu", False)] if name == "small" else []  # the large network takes minutes on a CPU
+        for device, mixed in (*on_cpu, ("cuda", False), ("cuda", True)):
             for case in ("files", "memory"):
                 loop = CONF["loop"] | {"epochs": repeats + 1, "mixed_precision": mixed, "checkpoint_steps": 10**6}
-                conf = _work(paths, BATCH, "").conf.model_validate({"network": network, "loop": loop})
+                conf = _task(paths, BATCH, "").conf.model_validate({"network": network, "loop": loop})
                 module = conf.build(plan(paths, BATCH).layout, 0).to(device)
-                training = Training(module, conf.loss, conf.loop, _work(paths, BATCH, "").data, SingleProcess())
+                training = Training(module, conf.loss, conf.loop, _task(paths, BATCH, "").data, SingleProcess())
                 if case == "memory":
-                    held = held or list(training._steps())
-                    training._steps = held.__iter__  # type: ignore[method-assign, assignment]
+                    batches = batches or list(training._steps())
+                    training._steps = batches.__iter__  # type: ignore[method-assign, assignment]
                 marks: list[float] = []
-                at = Checkpoints(folder / f"{name}-{device}-{mixed}-{case}")
-                training.run(at, lambda _, marks=marks: marks.append(time.time()))  # type: ignore[misc]
+                checkpoints = Checkpoints(folder / f"{name}-{device}-{mixed}-{case}")
+                training.run(checkpoints, lambda _, marks=marks: marks.append(time.time()))  # type: ignore[misc]
                 seconds[f"{name}, {device}{' bfloat16' if mixed else ''}, {case}"] = _epochs(marks)
-        found = records(seconds, rows, f"{name}, cuda, memory", None)
-        show(f"An epoch, one process, {torch.cuda.get_device_name()}", found)
-        made += found
-    return made
+        table = records(seconds, rows, f"{name}, cuda, memory", None)
+        show(f"An epoch, one process, {torch.cuda.get_device_name()}", table)
+        tables += table
+    return tables
 
 
 def main() -> None:
-    """All parts, or some."""
+    """Runs the parts that are named by --parts (default: all)."""
     parser = arguments(__doc__, rows=1_200_000)
     parser.add_argument("--parts", nargs="+", default=["data", "ranks", "gpu"], choices=["data", "ranks", "gpu"])
     parser.add_argument(
-        "--petastorm", metavar="FOLDER", type=Path, help="the data beside Petastorm, which is installed there once"
+        "--petastorm", metavar="FOLDER", type=Path, help="also measure Petastorm, which is installed into this folder once"
     )
     options = parser.parse_args()
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
-        at = Path(folder)
-        paths = written(at, options.rows)
-        found: dict[str, Any] = {}
+        temporary = Path(folder)
+        paths = write_files(temporary, options.rows)
+        results: dict[str, Any] = {}
         if "data" in options.parts:
-            with petastorm(options.petastorm.absolute(), at) if options.petastorm else nullcontext({}) as others:
-                found["data"] = data_path(paths, options.rows, options.repeats, others)
+            with petastorm(options.petastorm.absolute(), temporary) if options.petastorm else nullcontext({}) as peers:
+                results["data"] = data_path(paths, options.rows, options.repeats, peers)
         if "ranks" in options.parts:
-            found["ranks"] = two(paths, options.rows, at)
+            results["ranks"] = two_ranks(paths, options.rows, temporary)
         if "gpu" in options.parts and torch.cuda.is_available():
-            found["gpu"] = on_gpu(paths, options.rows, at, options.repeats)
+            results["gpu"] = on_gpu(paths, options.rows, temporary, options.repeats)
     if options.json:
-        options.json.write_text(json.dumps(machine() | found, indent=1) + "\n", "utf-8")
+        options.json.write_text(json.dumps(machine() | results, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Windows over 5,000 series: beside the exchange and the sort that they need, Spark's own functions, pandas, Polars and DuckDB.
+"""Windows over 5,000 series, compared with an exchange and sort, Spark's window functions, pandas, Polars and DuckDB.
 
-Lag, mean and deviation of five rows, mean and deviation of seven days; and one more day, from the states of the days before.
-Then, without Spark, a mean of 90 days over a row a minute: by tiles, and frame by frame.
+The windows are lag, mean and deviation of five rows, and mean and deviation of seven days. Then one more day is computed from the states
+of the days before; and, without Spark, a mean of 90 days over one row per minute, by tiles and frame by frame.
 """
 
 import importlib.util
@@ -34,7 +34,7 @@ def noop(frame: "DataFrame") -> None:
 
 
 def peers(path: str, only: set[str]) -> dict[str, Callable[[], object]]:
-    """The same without Spark, by what is installed; each reads the file, too."""
+    """The same windows in installed packages without Spark; each case also reads the files."""
 
     def pandas() -> None:
         import pandas as pd
@@ -52,11 +52,11 @@ def peers(path: str, only: set[str]) -> dict[str, Callable[[], object]]:
 
         x, week = pl.col("x"), {"by": "at", "window_size": "7d", "closed": "left"}
         five = {"window_size": 5, "min_samples": 1}
-        made = [
+        columns = [
             x.shift(1).alias("before"), x.shift(1).rolling_mean(**five).alias("mean_5"), x.shift(1).rolling_std(**five).alias("std_5"),
             x.rolling_mean_by(**week).alias("mean_7d"), x.rolling_std_by(**week).alias("std_7d"),
         ]  # fmt: skip
-        pl.scan_parquet(f"{path}/*.parquet").sort("k", "at").with_columns(e.over("k") for e in made).collect()
+        pl.scan_parquet(f"{path}/*.parquet").sort("k", "at").with_columns(e.over("k") for e in columns).collect()
 
     def duckdb() -> None:
         import duckdb
@@ -64,12 +64,12 @@ def peers(path: str, only: set[str]) -> dict[str, Callable[[], object]]:
         week = {"week": "INTERVAL 7 DAY", "least": "INTERVAL 1 MICROSECOND"}
         duckdb.sql(SQL.format(table=f"'{path}/*.parquet'", at='"at"', **week)).to_arrow_table()
 
-    made: dict[str, Callable[[], object]] = {"pandas": pandas, "Polars": polars, "DuckDB": duckdb}
-    return {name: call for name, call in made.items() if name in only and importlib.util.find_spec(name.lower())}
+    cases: dict[str, Callable[[], object]] = {"pandas": pandas, "Polars": polars, "DuckDB": duckdb}
+    return {name: call for name, call in cases.items() if name in only and importlib.util.find_spec(name.lower())}
 
 
 def tiled(minutes: int, repeats: int) -> list[Record]:
-    """A mean of 90 days over one series, in batches such as Spark's."""
+    """A mean of 90 days over one series, in batches of the size that Spark sends."""
     import numpy as np
     import pyarrow as pa
 
@@ -81,18 +81,18 @@ def tiled(minutes: int, repeats: int) -> list[Record]:
 
     def case(**tile: str) -> Callable[[], None]:
         window = {"windowed": {"input_col": "x", "over": "90 days", "take": "mean", **tile}}
-        made = parse_conf({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": {"w": window}}).windows
-        assert made is not None
-        return lambda: [None for _ in window_batches(made, rows.to_batches(20_000))] and None
+        series = parse_conf({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": {"w": window}}).windows
+        assert series is not None
+        return lambda: [None for _ in window_batches(series, rows.to_batches(20_000))] and None
 
     cases = {"by hours": case(tile="hour"), "by days": case(tile="day"), "frame by frame": case()}
     return run_cases(f"90 days over {minutes:,} minutes", cases, peer="by hours", repeats=repeats, rows=minutes, warmup=0)
 
 
 def main() -> None:
-    """All cases in one session."""
+    """Runs all cases in one session."""
     parser = arguments(__doc__, rows=5_000_000)
-    parser.add_argument("--minutes", type=int, default=200_000, help="of the series for tiles; 0 leaves it out")
+    parser.add_argument("--minutes", type=int, default=200_000, help="length of the series for tiles; 0: none")
     parser.add_argument("--only", nargs="*", default=["Spark", "pandas", "Polars", "DuckDB"], metavar="PEER")
     options = parser.parse_args()
     tiles = tiled(options.minutes, options.repeats) if options.minutes else []
@@ -104,11 +104,11 @@ def main() -> None:
     from keyfold.feature_store.window_columns import KERNEL_SETTINGS, add_windows, latest_states
 
     features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
-    made = parse_conf({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}).windows
-    assert made is not None
+    series = parse_conf({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}).windows
+    assert series is not None
     spark = keyfold_spark.session("bench windows")
     with tempfile.TemporaryDirectory() as folder:
-        path, again = str(Path(folder, "rows")), {"repeats": options.repeats, "rows": options.rows}
+        path, settings = str(Path(folder, "rows")), {"repeats": options.repeats, "rows": options.rows}
         hours = f"CAST(id DIV {SERIES} * 86400 + pmod(xxhash64(id), 80000) AS BIGINT)"
         columns = ["id % 5000 AS k", f"timestamp_micros({hours} * 1000000L) AS at", "xxhash64(id) / 1e18 AS x"]
         spark.range(options.rows).selectExpr(*columns).write.parquet(path)
@@ -116,7 +116,7 @@ def main() -> None:
 
         def kernel() -> None:
             with temporary_settings(spark, KERNEL_SETTINGS):
-                noop(add_windows(made, rows))
+                noop(add_windows(series, rows))
 
         def by_hand() -> None:
             rows.createOrReplaceTempView("rows")
@@ -130,27 +130,29 @@ def main() -> None:
         }
         cases |= {"Spark by hand": by_hand} if "Spark" in options.only else {}
         whole = run_cases(
-            "All windows", cases | peers(path, set(options.only)), floor="exchange and sort", peer="keyfold", **again
+            "All windows", cases | peers(path, set(options.only)), floor="exchange and sort", peer="keyfold", **settings
         )
 
         last = options.rows // SERIES - 1
         before, day = (rows.where(f"at {sign} timestamp_seconds({last} * 86400)") for sign in ("<", ">="))
         with temporary_settings(spark, KERNEL_SETTINGS):
-            table = add_windows(made, before).selectExpr("*", "'all' AS keyfold_period")
-            latest_states(table, made).write.parquet(f"{folder}/states")
+            table = add_windows(series, before).selectExpr("*", "'all' AS keyfold_period")
+            latest_states(table, series).write.parquet(f"{folder}/states")
         states = spark.read.parquet(f"{folder}/states")
         day.write.parquet(f"{folder}/day")
         day = spark.read.parquet(f"{folder}/day")
 
         def next_day() -> None:
             with temporary_settings(spark, KERNEL_SETTINGS):
-                noop(add_windows(made, day, states))
+                noop(add_windows(series, day, states))
 
-        one = run_cases(
-            f"One more day, {day.count():,} rows", {"all days": kernel, "the day": next_day}, floor="all days", **again
+        next_day_results = run_cases(
+            f"One more day, {day.count():,} rows", {"all days": kernel, "the day": next_day}, floor="all days", **settings
         )
     if options.json:
-        options.json.write_text(json.dumps(machine() | {"whole": whole, "day": one, "tiles": tiles}, indent=1) + "\n", "utf-8")
+        options.json.write_text(
+            json.dumps(machine() | {"whole": whole, "day": next_day_results, "tiles": tiles}, indent=1) + "\n", "utf-8"
+        )
 
 
 if __name__ == "__main__":
