@@ -52,7 +52,7 @@ def refusal(work):
     """The exit code of a job that must fail, and its sentence, in place of a stack trace."""
     code, said = exit_of(work)
     assert "Traceback" not in said
-    assert "something unexpected" not in said
+    assert "unexpected error" not in said
     return code, said[said.index("keyfold: ") :].removeprefix("keyfold: ").rstrip("\n")
 
 
@@ -98,7 +98,7 @@ def test_each_kind_of_error_has_its_exit_code():
     assert exit_of(broken) == (4, "keyfold: rows were lost\n")
     code, said = exit_of(lambda: 1 / 0)
     assert code == 1
-    assert said == "keyfold: something unexpected: ZeroDivisionError: division by zero (--debug shows the stack trace)\n"
+    assert said == "keyfold: unexpected error: ZeroDivisionError: division by zero (--debug shows the stack trace)\n"
 
 
 def test_debug_shows_the_stack_trace():
@@ -365,7 +365,7 @@ def test_a_source_with_another_schema_than_the_table(job, kept):
     code, sentence = job(ingest, content, table="kept.rows", columns={"id": "bigint", "amount": "bigint", "label": "bigint"})
     assert code == 3
     assert sentence.startswith(
-        "the source of table `kept.rows` has another layout than was declared, and nothing was written:\n"
+        "the source of table `kept.rows` does not have the declared layout, and nothing was written:\n"
         "  `amount` is bigint, and was double (bridge needed: another type)\n"
         "  `city` is new (bridge needed: unexpected)\n"
         "Paste this into the conf, and correct it:\ndata:\n"

@@ -104,7 +104,7 @@ def test_no_output_of_a_job_holds_a_password(monkeypatch, capsys, tmp_path):
     for text in (html, str(row), said.err, said.out):
         assert "canary" not in text
     assert (
-        said.err.count("keyfold: something unexpected: RuntimeError: there is no s3a://…@bucket/a.csv (--debug") == 2
+        said.err.count("keyfold: unexpected error: RuntimeError: there is no s3a://…@bucket/a.csv (--debug") == 2
         and "Traceback" in said.err
     )
     assert html.count("s3a://…@bucket/a.csv") >= 2

@@ -55,6 +55,6 @@ def test_own_errors_stay_and_unknown_ones_are_none():
 
 def test_an_unexpected_error_has_the_first_line_that_says_something():
     error = RuntimeError("An error occurred while calling o1.save.\n: java.lang.X: broken\n\tat java")
-    assert unexpected(error) == "something unexpected: RuntimeError: java.lang.X: broken (--debug shows the stack trace)"
-    assert unexpected(ValueError()) == "something unexpected: ValueError: no message (--debug shows the stack trace)"
+    assert unexpected(error) == "unexpected error: RuntimeError: java.lang.X: broken (--debug shows the stack trace)"
+    assert unexpected(ValueError()) == "unexpected error: ValueError: no message (--debug shows the stack trace)"
     assert len(unexpected(ValueError("x" * 9999))) < 600

@@ -32,7 +32,7 @@ def test_each_kind_of_error_has_its_code_and_no_stack_trace(ended, error, code):
 
 def test_other_errors_are_1_and_success_is_0(ended):
     code, err = ended(fail(KeyError("x")))
-    assert code == 1 and err.startswith("keyfold: something unexpected: KeyError: ") and "Traceback" not in err
+    assert code == 1 and err.startswith("keyfold: unexpected error: KeyError: ") and "Traceback" not in err
     assert ended(lambda: None) == (0, "")
     assert "Traceback" in ended(fail(ConfError("x")), debug=True)[1]
 

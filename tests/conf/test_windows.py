@@ -34,8 +34,8 @@ def test_a_view_with_the_time_of_knowledge_has_its_latest_in_each_frame():
     ([{}], {"time": None}, "features.w0: windows need data.time"),
     ([{}], {"key": ("day",)}, r"features.w0.by must name the series, since the key does not \(\[\] if the table is one series\)"),
     ([{"order_by": ["id", "day"]}], {}, r"features.w0.order_by must begin with data.time, `day` \(got id\)"),
-    ([{}, {"by": ["city"]}], {}, "features.w1 is by city in the order of day, and features.w0 by shop"),
-    ([{}, {"order_by": ["day", "id"]}], {}, "features.w1 is by shop in the order of day, id"),
+    ([{}, {"by": ["city"]}], {}, "features.w1 is by city, ordered by day, and features.w0 is by shop"),
+    ([{}, {"order_by": ["day", "id"]}], {}, "features.w1 is by shop, ordered by day, id"),
 ])  # fmt: skip
 def test_windows_of_other_series_are_refused(windows, options, sentence):
     with pytest.raises(ConfError, match=sentence):

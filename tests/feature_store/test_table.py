@@ -299,7 +299,7 @@ def test_impossible_windows_are_refused_with_a_sentence(spark, home, tmp_path):
     assert (
         said(take="lag", over="all") == "features.w.windowed: take: lag needs a frame that ends, such as `over: 5 rows` (got all)"
     )
-    with pytest.raises(ConfError, match=r"features\.v is by c in the order of day, and features\.w by k in the order of day"):
+    with pytest.raises(ConfError, match=r"features\.v is by c, ordered by day, and features\.w is by k, ordered by day"):
         parse_conf(conf("x.csv", {"w": {"over": "2 rows", "take": "mean"}, "v": {"over": "2 rows", "take": "mean", "by": "c"}}))
     folder = tmp_path / "in"
     write(folder, "a.csv", ["a,2026-03-01,1,b,true"])

@@ -109,7 +109,7 @@ def test_faults_of_views_are_refused_with_sentences(spark, home, folders):
     write(folders[1], "3.csv", "customer,asked,left", [f"stranger,{day(3)},true"])
     view = {"table": "usage.features", "entity": {"user": "customer"}}
     with pytest.raises(
-        DataError, match=r"1 rows have an entity .customer. that view `usage.features` does not know; it is `unknown: error`"
+        DataError, match=r"1 rows have an entity .customer. that view `usage.features` does not have; it is `unknown: error`"
     ):
         taking(spark, folders[1], views=[view | {"unknown": "error"}])
     with pytest.raises(DataError, match=r"view `usage.features`: column `calls_2` is one of view `usage.features`, too; rename"):

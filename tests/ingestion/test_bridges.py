@@ -268,7 +268,7 @@ def test_a_header_that_is_written_otherwise_is_taken_and_another_layout_is_not(s
     code, sentence = refusal(lambda: ingest(Run(parse_conf(conf(folder)), spark)))
     assert code == 3
     assert sentence.startswith(
-        "new_2.csv has another layout than was declared, and nothing was written:\n"
+        "new_2.csv does not have the declared layout, and nothing was written:\n"
         "  `card` is gone, and `cards` looks like it (bridge needed: renamed)\n"
         "  `tip` is new (bridge needed: unexpected)\n"
         "Paste this into the conf, and correct it:\ndata:\n"

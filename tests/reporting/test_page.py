@@ -174,5 +174,5 @@ def test_a_verdict_is_one_line_and_the_head_of_the_page():
 
 
 def test_a_verdict_of_an_earlier_run_shows_the_main_metric():
-    verdict = Verdict.of("m version 2 answers", {"log_loss": Metric(0.4, 0.3, 0.5), "roc_auc": Metric(0.8, 0.7, 0.9)})
-    assert str(verdict) == "m version 2 answers: test ROC AUC 0.800 (0.700 – 0.900)" and verdict.promoted is None
+    verdict = Verdict.of("scored by m version 2", {"log_loss": Metric(0.4, 0.3, 0.5), "roc_auc": Metric(0.8, 0.7, 0.9)})
+    assert str(verdict) == "scored by m version 2: test ROC AUC 0.800 (0.700 – 0.900)" and verdict.promoted is None

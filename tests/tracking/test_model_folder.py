@@ -277,7 +277,7 @@ def test_a_model_of_the_first_release_is_loaded_and_what_is_not_checked_is_said(
         (None, ["is missing"]),
         ("# nothing\n-r other.txt\n", ["is missing, or names no release"]),
         (f"numpy=={np.__version__}  # as here\nxxhash==0.0\nnone-such==1\npandas<3\n",
-         ["xxhash .*, not 0.0", "none-such missing, not 1", "pandas<3, of which no release is named"]),
+         ["xxhash .*, not 0.0", "none-such missing, not 1", "pandas<3, for which no release is named"]),
         (f"numpy=={np.__version__}", []),
     ],
 )  # fmt: skip

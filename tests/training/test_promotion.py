@@ -66,7 +66,7 @@ def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
 
     alone = Run(conf(home, "good", better_than="champion"), spark)
     score(alone)
-    assert str(alone.verdict).startswith("m version 2 answers: test ROC AUC 0.7")
+    assert str(alone.verdict).startswith("scored by m version 2: test ROC AUC 0.7")
 
     run, third, answering = trained(spark, conf(home, "bad", better_than="champion").model_copy(update={"name": "m"}))
     assert (third, answering) == (first, second), "trained before, and worse than who answers now"

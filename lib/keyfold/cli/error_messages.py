@@ -29,7 +29,7 @@ def unexpected(error: BaseException) -> str:
     # Py4J's first line says only which call failed; the second has Java's own message.
     lines = [line for line in str(error).split("\n") if line.strip() and not line.startswith("An error occurred while calling")]
     first = lines[0].removeprefix(": ") if lines else "no message"
-    return f"something unexpected: {type(error).__name__}: {first[:500]} (--debug shows the stack trace)"
+    return f"unexpected error: {type(error).__name__}: {first[:500]} (--debug shows the stack trace)"
 
 
 def _kind_of(name: str) -> type[KeyfoldError] | None:

@@ -7,7 +7,7 @@ from keyfold.errors import ConfError
 from keyfold.version import __version__
 
 _CONF = """\
-# Which customers will leave next month? A made-up telecom company, so that everything runs before you have data.
+# Which customers will leave next month? Synthetic telecom customers, so that you can run it without data.
 # For your own file: keyfold init data.csv --key COL --label COL --out conf/mine.yaml
 name: {name}
 data:

@@ -8,7 +8,7 @@ from typing import NoReturn
 from keyfold.cli.error_messages import as_keyfold_error, unexpected
 from keyfold.secrets import redacted
 
-PASSED = 99  # the exit code of a check that refused nothing
+PASSED = 99  # the exit code of a check without errors
 checks_only = False  # set by keyfold.cli.preflight: a job ends before its session starts
 
 

@@ -89,7 +89,7 @@ class Conf(Section):
 
     @cached_property
     def windows(self) -> SeriesDefinition | None:
-        """The windows among the features, or None; raises ConfError unless all are of one series in one order."""
+        """The windows among the features, or None; raises ConfError unless all have one series and one order."""
         return series_definition(self.data, self.features, self.view)
 
     @cached_property

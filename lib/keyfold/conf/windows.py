@@ -1,4 +1,4 @@
-"""The windows of a conf: one series in one order."""
+"""The windows of a conf, which have one series and one order."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from keyfold.windows.series import SeriesDefinition
 
 
 def series_definition(data: Data, features: Mapping[str, Feature], view: View | None = None) -> SeriesDefinition | None:
-    """The windows among the features, or None; raises ConfError unless all are of one series in one order."""
+    """The windows among the features, or None; raises ConfError unless all have one series and one order."""
     kinds = {name: f.kind for name, f in features.items() if isinstance(f.kind, Windowed)}
     if not kinds:
         return None
@@ -37,8 +37,8 @@ def _series(data: Data, time: str, kinds: Mapping[str, Windowed]) -> tuple[list[
     for name, other in series.items():
         if other != (by, order):
             raise ConfError(
-                f"features.{name} is by {', '.join(other[0]) or 'nothing'} in the order of {', '.join(other[1])}, and features.{first} by "
-                f"{', '.join(by) or 'nothing'} in the order of {', '.join(order)}; the windows of a conf must be of one series in one order"
+                f"features.{name} is by {', '.join(other[0]) or 'nothing'}, ordered by {', '.join(other[1])}, and features.{first} is by "
+                f"{', '.join(by) or 'nothing'}, ordered by {', '.join(order)}; all windows of a conf must have one series and one order"
             )
     if not by and kinds[first].by is None:
         raise ConfError(f"features.{first}.by must name the series, since the key does not ([] if the table is one series)")

@@ -215,7 +215,7 @@ def _tasks(frame: "DataFrame") -> int:
 
 def _report_unknown(view: ViewRows, n: int, say: Callable[[str], None]) -> None:
     if n:
-        message = f"{n:,} rows have an entity ({', '.join(view.entity.values())}) that view `{view.name}` does not know"
+        message = f"{n:,} rows have an entity ({', '.join(view.entity.values())}) that view `{view.name}` does not have"
         if view.unknown == "error":
             raise DataError(f"{message}; it is `unknown: error` in data.views")
         say(message)

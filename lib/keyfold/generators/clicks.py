@@ -1,4 +1,4 @@
-"""A SYNTHETIC log of ads: which user saw which ad for which keyword, and clicked or not; nobody in it exists.
+"""A SYNTHETIC log of ads: which user saw which ad for which keyword, and whether it was clicked; nobody in it exists.
 
 Clicks depend on interactions: of user group and ad, and of device and hour. Group, ad, device and hour alone explain little.
 `layout` has no effect.

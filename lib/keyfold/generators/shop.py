@@ -1,4 +1,4 @@
-"""A SYNTHETIC shop: how often a visitor viewed a product of which category, and bought it or not; nobody in it exists.
+"""A SYNTHETIC shop: how often a visitor viewed a product, its category, and whether it was bought; nobody in it exists.
 
 Purchases depend on interactions: of age and category, and of views and price (many views raise the odds for an expensive product, and
 lower them for a cheap one). `layout` has no effect.

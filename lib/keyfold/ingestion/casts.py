@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 _LOCAL = r"^\d{4}(-\d{1,2}(-\d{1,2}([T ][\d:.]*)?)?)?$"  # a time without an offset
-_DATED = r"^\d{4}(-|$)"  # without it Spark takes `12:30` for a time of today
+_DATED = r"^\d{4}(-|$)"  # without it Spark reads `12:30` as a time of today
 _NANOSECONDS = r"[.]\d{6}\d*[1-9]"
 _DAY = r"^\d{4}-\d{1,2}-\d{1,2}$"
 _BLANKS = "".join(map(chr, [*range(33), 127]))  # that Spark's own casts trim

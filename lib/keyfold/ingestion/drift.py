@@ -51,9 +51,7 @@ class LayoutDrift(NamedTuple):
             return self
         lines = [f"{v.message} ({'refused' if v.verdict == 'refuse' else 'bridge needed'}: {v.kind})" for v in open_]
         paste = "" if any(v.verdict == "refuse" for v in open_) else f"\nPaste this into the conf, and correct it:\n{stub}"
-        raise DataError(
-            f"{where} has another layout than was declared, and nothing was written:\n  " + "\n  ".join(lines) + paste
-        )
+        raise DataError(f"{where} does not have the declared layout, and nothing was written:\n  " + "\n  ".join(lines) + paste)
 
 
 def compare_layouts(declared: Mapping[str, str], arrived: Sequence[ArrivedColumn], required: Sequence[str] = ()) -> LayoutDrift:

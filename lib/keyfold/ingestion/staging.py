@@ -31,7 +31,7 @@ DUPLICATE_KEY = "the key occurs more than once in the period"
 
 
 class StagedRows(NamedTuple):
-    """Rows with period, reason and raw text, sections about their layouts, and whether their key is made of their content."""
+    """Rows with period, reason and raw text, sections about their layouts, and whether their key is a digest of their content."""
 
     rows: "DataFrame"
     sections: "Sequence[PageSection]"

@@ -53,7 +53,7 @@ class TextFiles(NamedTuple):
         return distinct_keys(row.name for row in found)
 
     def notes(self) -> list[str]:
-        """A sentence for each file of which a line before the header was skipped."""
+        """A sentence for each file in which a line before the header was skipped."""
         return [f"{file}: the line `{head.skipped}` was skipped" for file, head in self.heads.items() if head.skipped]
 
     def frame(self, spark: "SparkSession", folders: Folders, types: RowTypes) -> "DataFrame":

@@ -105,7 +105,7 @@ def _head(draft: Draft) -> Lines:
         if draft.runs
         else "It does not run yet: see the comments on what `ingest` refuses or why `train` stops."
     )
-    return [*lines, f"# {verdict} Review each choice, then change what you know better."]
+    return [*lines, f"# {verdict} Review each choice, and correct it if needed."]
 
 
 def _split(draft: Draft) -> Lines:

@@ -27,13 +27,13 @@ _CONTENT = {
 }
 _NAME = r"^\p{L}[\p{L}'\x{2019}.-]*([ ,]+[\p{L}'\x{2019}.-]+){0,3}$"
 _MOST = 0.9  # share of the values
-FEW = 10  # distinct values at most are categories, whatever their name
+FEW = 10  # a column with at most so many distinct values is a category, whatever its name
 
 
 def personal_reason(column: ColumnProfile, snake: str) -> str | None:
     """Why a column may identify people, as a clause; None if it does not. `snake`: its name in snake case."""
     what = _by_name(column, snake) or _by_content(column)
-    return f"it looks like {what}; a model that learns persons says nothing about others" if what else None
+    return f"it looks like {what}; a model that memorizes people does not generalize" if what else None
 
 
 def _by_name(column: ColumnProfile, snake: str) -> str | None:

@@ -136,7 +136,7 @@ def _themed(tag: str) -> str:
 
 
 def roc_chart(ax: "Axes", curve: Curve) -> None:
-    """Draws true against false positive rate, beside chance."""
+    """Draws true against false positive rate, and the diagonal of chance."""
     ax.plot([0, 1], [0, 1], label="chance", **_BASELINE)
     ax.plot(*curve, color=BLUE, label="model")
     _frame(ax, "ROC curve", "false positive rate", "true positive rate", percent="xy")
@@ -144,7 +144,7 @@ def roc_chart(ax: "Axes", curve: Curve) -> None:
 
 
 def precision_recall_chart(ax: "Axes", curve: Curve, base: float) -> None:
-    """Draws precision against recall, beside the base rate."""
+    """Draws precision against recall, and a line at the base rate."""
     ax.axhline(base, label=f"base rate, {base:.1%}", **_BASELINE)
     ax.plot(*curve, color=BLUE, label="model")
     x, y = "recall: share of positives found", "precision: share of positives among rows predicted positive"
@@ -153,7 +153,7 @@ def precision_recall_chart(ax: "Axes", curve: Curve, base: float) -> None:
 
 
 def calibration_chart(ax: "Axes", found: Calibration) -> None:
-    """Draws observed against predicted probability with intervals, beside the truth where it is known."""
+    """Draws observed against predicted probability with intervals, and the true probability if it is known."""
     top = min(1.0, 1.05 * max(found.predicted.max(), found.high.max()))
     ax.plot([0, top], [0, top], label="perfectly calibrated", **_BASELINE)
     if found.truth is not None:
@@ -167,7 +167,7 @@ def calibration_chart(ax: "Axes", found: Calibration) -> None:
 
 
 def lift_chart(ax: "Axes", curve: Curve) -> None:
-    """Draws the lift of the rows with the highest scores, beside a random choice."""
+    """Draws the lift of the rows with the highest scores, and a line for a random choice."""
     ax.axhline(1, label="random choice", **_BASELINE)
     ax.plot(*curve, color=BLUE, label="model")
     _frame(ax, "Lift", "share of rows taken, highest score first", "positives found, times the base rate", percent="x")
@@ -211,7 +211,7 @@ def bar_chart(
 def interval_chart(
     ax: "Axes", names: Sequence[str], values: Sequence[tuple[float, float, float]], line: float, label: str, title: str, x: str
 ) -> None:
-    """Draws one value with its interval (value, low, high) per name, from the top, beside a line, such as their mean."""
+    """Draws one value with its interval (value, low, high) per name, from the top, and a line, such as their mean."""
     value, low, high = np.array(values, float).T
     ax.axvline(line, label=label, **_BASELINE)
     spread = np.maximum(np.nan_to_num([value - low, high - value]), 0)

@@ -146,7 +146,7 @@ def _is_percent(value: object) -> bool:
 
 
 def percent(part: float, whole: float) -> str | None:
-    """Share with two decimals; what is neither none nor all never reads as 0.00% or 100.00%. None if `whole` is 0."""
+    """Share with two decimals; only none of `whole` is 0.00%, and only all of it 100.00%. None if `whole` is 0."""
     if not whole:
         return None
     share = part / whole

@@ -113,7 +113,7 @@ def _describe(run: "Run", job: "Job", task: ScoringInput) -> None:
     job.run_id = run.identity("score", rows=task.pinned, model=version.pin, period=task.period, folds=task.folds.identity)
     job.model = version
     job.facts["scored period"] = task.period
-    job.verdict = run.verdict or page.Verdict.of(f"{version} answers", registry.test_metrics(version))
+    job.verdict = run.verdict or page.Verdict.of(f"scored by {version}", registry.test_metrics(version))
 
 
 def _check_keys(run: "Run", job: "Job", task: ScoringInput) -> KeyCheck:
@@ -205,7 +205,7 @@ def _predict(
             "spec_digest": F.lit(model.digest), "run_id": F.lit(run_id), "scored_at": F.current_timestamp(),
         }
     ).select(*map(col, [*run.conf.data.key, *PREDICTED]))  # fmt: skip
-    # As many files as parallel tasks, whatever the number of files of the table.
+    # As many files as parallel tasks, for any number of files of the table.
     return predictions.coalesce(max(parallel_tasks(run.spark), -(-keys.keys // ROWS_PER_FILE)))
 
 

@@ -48,4 +48,4 @@ def _read_without_spark(name: str, period: str | None) -> "pd.DataFrame":
         query += " WHERE period = '{}'".format(period.replace("'", "''"))
     # Not DeltaTable.to_pandas: a program that ends right after it may abort (apache/arrow#34314).
     rows = QueryBuilder().register("predictions", DeltaTable(str(path))).execute(query)
-    return pa.table(rows).to_pandas(integer_object_nulls=True)  # pandas makes doubles of integers beside NULL
+    return pa.table(rows).to_pandas(integer_object_nulls=True)  # pandas would convert integers with NULLs to doubles

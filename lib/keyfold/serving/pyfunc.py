@@ -48,7 +48,7 @@ class ServedModel:
 
 
 def load_model(uri: str, trust: str | None = None) -> ServedModel:
-    """Loads a registered model after comparing all its files with those that were registered; nothing of it runs before.
+    """Loads a registered model after comparing all its files with those that were registered; none of its code runs before that.
 
     uri: models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID, in the MLflow of MLFLOW_TRACKING_URI, or else of keyfold's home.
     trust: the digest of a model that keyfold did not train; loading it runs its code.

@@ -60,7 +60,7 @@ def package_differences(folder: Path) -> list[str]:
     required = [line.partition("==") for line in lines if line and not line.startswith("-")]
     if not any(equals for _, equals, _ in required):
         return ["requirements.txt is missing, or names no release of a package, so they cannot be compared"]
-    unnamed = [f"{name}, of which no release is named" for name, equals, _ in required if not equals]
+    unnamed = [f"{name}, for which no release is named" for name, equals, _ in required if not equals]
     named = [(name.strip(), release.strip()) for name, equals, release in required if equals]
     installed = {name: installed_release(name) or "missing" for name, _ in named}
     return [f"{name} {installed[name]}, not {release}" for name, release in named if installed[name] != release] + unnamed

@@ -1,4 +1,4 @@
-"""The MLflow run of a training, and the version of the registered model that it makes."""
+"""The MLflow run of a training, and the version of the registered model that it creates."""
 
 import math
 import platform
@@ -140,7 +140,7 @@ def _stored_digest(uri: str, folder: Path, saved: str) -> str:
     root = model_folder.clean_copy(download(uri, folder))
     own = model_folder.own_files(root)
     if own is None or folder_digest(own) != saved:
-        raise PromiseError("MLflow's store returned another model than the one that was logged; nothing was registered")
+        raise PromiseError("MLflow's store returned a different model from the one that was logged; nothing was registered")
     return model_folder.model_digest(root)
 
 

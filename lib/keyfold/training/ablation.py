@@ -40,7 +40,7 @@ class Ablation(NamedTuple):
 
 
 def without_features(spec: Spec, without: Sequence[str]) -> Spec:
-    """The spec without some features, with the columns that the others take (ConfError as for `remaining_features`)."""
+    """The spec without some features, and with only the columns that the others need (ConfError as for `remaining_features`)."""
     kept = {
         name: spec.features[name]
         for name in remaining_features({name: kind for name, (kind, _) in spec.features.items()}, without)

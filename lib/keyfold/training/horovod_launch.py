@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 RETRIES = 3
-SILENCE = 30  # seconds without a message from a rank after which the others take it for lost
+SILENCE = 30  # seconds without a message from a rank after which the others consider it lost
 _SILENT = "another rank is not responding"
 _GRACE = 10  # seconds that the other ranks then have to end by themselves
 _SETTINGS = {
@@ -234,7 +234,7 @@ def _inspect_host(marker: Path) -> _Host:
 
 
 def _common_interfaces(hosts: Iterable[dict[str, str]]) -> set[str]:
-    """Names that all hosts have; not those with one address on several hosts, as lo and docker0, which connect nothing."""
+    """Names that all hosts have; not those with one address on several hosts, such as lo and docker0, which connect no hosts."""
     hosts = list(hosts)
     common = set.intersection(*map(set, hosts))
     if len(hosts) == 1:
