@@ -12,13 +12,13 @@ from keyfold.generators.generator import Generator
 
 def _find_generators() -> dict[str, type[Generator]]:
     """The generators of this folder's modules, by the name in their field `generator`."""
-    found = {}
+    generators = {}
     for module in pkgutil.iter_modules(__path__):
         for member in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
             if isinstance(member, type) and issubclass(member, Generator) and "generator" in member.model_fields:
                 (name,) = get_args(member.model_fields["generator"].annotation)
-                found[name] = member
-    return found
+                generators[name] = member
+    return generators
 
 
 GENERATORS = _find_generators()

@@ -120,8 +120,8 @@ def to_table_schema(
     fields = [f for f in table.read().schema.fields if not f.name.startswith("keyfold_") and f.name not in (*own, *generated)]
     declared = {f.name: f.dataType.simpleString() for f in fields}
     arrived = [c for c in _arrived(rows) if c.name not in own]
-    found = drift.compare_layouts(declared, arrived, [f.name for f in fields if not f.nullable])
+    comparison = drift.compare_layouts(declared, arrived, [f.name for f in fields if not f.nullable])
     stub = drift.version_stub(declared, {c.name: str(c.type) for c in arrived}, "<the older files>", data.key)
-    layout = found.settled(f"the source of table `{table.name}`", f"{stub}or choose another data.table")
+    layout = comparison.settled(f"the source of table `{table.name}`", f"{stub}or choose another data.table")
     notes = [f"{verdict.message} ({verdict.kind}); accepted" for verdict in layout.verdicts]
     return rows.select(*(col(layout.names[n]).cast(t).alias(n) for n, t in declared.items()), *map(col, own)), notes

@@ -97,10 +97,10 @@ def _read_images(spark: "SparkSession", path: str, files: Sequence[str]) -> Sour
     notes = [
         f"{path}: {len(others):,} files have no suffix of an image, such as {min(others)}; they are left out"
     ] if others else []  # fmt: skip
-    found = spark.read.format("binaryFile").load([*map(escape_glob, files)] or [path])
-    found = found.withColumn(FILE, source_file(found)).where(F.lower(FILE).rlike(rf"({'|'.join(map(re.escape, IMAGES))})$"))
+    images = spark.read.format("binaryFile").load([*map(escape_glob, files)] or [path])
+    images = images.withColumn(FILE, source_file(images)).where(F.lower(FILE).rlike(rf"({'|'.join(map(re.escape, IMAGES))})$"))
     parts = F.split(FILE, "/")
-    rows = found.select(
+    rows = images.select(
         F.array_join(F.slice(parts, -2, 2), "/").alias("path"), F.element_at(parts, -2).alias("folder"),
         F.col("content").alias("image"), FILE,
     )  # fmt: skip

@@ -49,8 +49,8 @@ class TextFiles(NamedTuple):
     def json_keys(self, spark: "SparkSession") -> list[str]:
         """The keys of JSON lines of local files, in their order, without those that differ from another by case alone."""
         tasks = _tasks(spark, self.heads)
-        found = spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(partial(_read_keys, tasks), "name string").collect()
-        return distinct_keys(row.name for row in found)
+        keys = spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(partial(_read_keys, tasks), "name string").collect()
+        return distinct_keys(row.name for row in keys)
 
     def notes(self) -> list[str]:
         """A sentence for each file in which a line before the header was skipped."""
@@ -92,9 +92,9 @@ class _Reader(NamedTuple):
             rows = part_rows(range_.path, part, self.folders[range_.path], self.columns)
             yield self._typed(rows.file, rows.kept.columns, rows.lines, pa.nulls(len(rows.lines), pa.string()))
             if rows.bad:
-                lines, *told = zip(*rows.bad, strict=True)
-                nothing = [pa.nulls(len(lines), pa.string())] * len(self.columns)
-                yield self._typed(rows.file, nothing, lines, *(pa.array(texts, pa.string()) for texts in told))
+                lines, *reasons_and_texts = zip(*rows.bad, strict=True)
+                nulls = [pa.nulls(len(lines), pa.string())] * len(self.columns)
+                yield self._typed(rows.file, nulls, lines, *(pa.array(texts, pa.string()) for texts in reasons_and_texts))
 
     def _typed(
         self, file: str, texts: "list[pa.Array]", lines: Any, reason: "pa.Array", raw: "pa.Array | None" = None

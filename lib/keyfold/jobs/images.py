@@ -190,16 +190,16 @@ def _convert_batches(
     """One outcome per row, in batches of at most about BATCH_BYTES of converted images."""
     decoder = _decoder(options)
     for batch in batches:
-        begin, held, outcomes = 0, 0, []
+        begin, size, outcomes = 0, 0, []
         for row, cell in enumerate(batch.column(keys)):
             into = f"{folder}/{image_file_name([c[row].as_py() for c in batch.columns[:keys]], options.output)}" if folder else ""
             outcomes.append(_outcome(decoder, cell, into))
-            held += len(outcomes[-1]["image"] or b"")
-            if held > BATCH_BYTES or row + 1 == batch.num_rows:
+            size += len(outcomes[-1]["image"] or b"")
+            if size > BATCH_BYTES or row + 1 == batch.num_rows:
                 columns = [pa.array([o[name] for o in outcomes], type_) for name, type_ in _TYPES.items()]
                 kept = [c.slice(begin, len(outcomes)) for c in batch.columns[:keys]]
                 yield pa.RecordBatch.from_arrays([*kept, *columns], names=[f"_{i}" for i in range(keys + len(columns))])
-                begin, held, outcomes = row + 1, 0, []
+                begin, size, outcomes = row + 1, 0, []
 
 
 def _outcome(decoder: Decoder, cell: pa.Scalar, into: str) -> dict[str, Any]:
@@ -236,8 +236,8 @@ def image_file_name(key: Sequence[Any], output: Output) -> str:
 def _counts(table: "Table", period: str) -> "tuple[Counter[str | None], Counter[str]]":
     """Numbers of converted images by note (None: no note), and of the others by reason."""
     rows = table.read().where(col("period") == period).groupBy("status", "reason").count().collect()
-    made = Counter({r.reason: r[2] for r in rows if r.status == "made"})
-    return made, Counter({r.reason: r[2] for r in rows if r.status != "made"})
+    converted = Counter({r.reason: r[2] for r in rows if r.status == "made"})
+    return converted, Counter({r.reason: r[2] for r in rows if r.status != "made"})
 
 
 def _check_share(conf: Images, table: "Table", period: str, keys: int) -> None:

@@ -204,8 +204,8 @@ def _block(profile: FileProfile, rows: Rows) -> Block:
     """The rows with all columns so far; a key of JSON lines is spelled as where it first occurs."""
     spelled = {name.casefold(): name for name in profile.columns}
     fields = zip(rows.kept.schema, rows.kept.columns, strict=True)
-    found = {spelled.get(f.name.casefold(), f.name): _typed(values, json_kinds(f)) for f, values in fields}
-    return {name: pa.nulls(len(rows.lines), pa.string()) for name in profile.columns if name not in found} | found
+    columns = {spelled.get(f.name.casefold(), f.name): _typed(values, json_kinds(f)) for f, values in fields}
+    return {name: pa.nulls(len(rows.lines), pa.string()) for name in profile.columns if name not in columns} | columns
 
 
 def _with_sound_names(profile: FileProfile, head: Head) -> Head:

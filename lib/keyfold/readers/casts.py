@@ -93,13 +93,13 @@ def zone_named(name: str | None) -> Zone | None:
 
 def why_not(label: str, text: pa.Array, type_: str, declared: str) -> pa.Array:
     """Why trimmed text of the column `label`, in ISO, is not of a type, which the conf writes as `declared`."""
-    found = np.full(len(text), f"{label} is not {declared}", object)
+    reasons = np.full(len(text), f"{label} is not {declared}", object)
     if type_.startswith("timestamp"):
         times = parse_times(text)
         if type_ == "timestamp_ntz":
-            found[times.parsed & ~times.local] = f"{label} has an offset, and {declared} has none"
-        found[times.parsed & times.finer] = f"{label} has nanoseconds, and a time holds microseconds"
-    return pa.array(found, pa.string())
+            reasons[times.parsed & ~times.local] = f"{label} has an offset, and {declared} has none"
+        reasons[times.parsed & times.finer] = f"{label} has nanoseconds, and a time holds microseconds"
+    return pa.array(reasons, pa.string())
 
 
 def fault_columns(zone: str | None) -> dict[str, str]:
@@ -114,12 +114,12 @@ def clock_faults(columns: Mapping[str, CastColumn], zone: str | None) -> dict[st
     place = zone_named(zone)
     assert place is not None
     skipped, twice = zip(*(_faults(column.times, place) for column in columns.values() if column.times), strict=True)
-    return {name: pa.array(np.sum(some, axis=0, dtype=np.int32)) for name, some in ((SKIPPED, skipped), (TWICE, twice))}
+    return {name: pa.array(np.sum(counts, axis=0, dtype=np.int32)) for name, counts in ((SKIPPED, skipped), (TWICE, twice))}
 
 
 def _zoneless(name: str, text: pa.Array) -> pa.Array:
-    told = pc.binary_join_element_wise(f"`{name}` has the time `", text, "`", "")
-    return pc.if_else(pc.match_substring_regex(text, LOCAL), told, pa.scalar(None, pa.string()))
+    example = pc.binary_join_element_wise(f"`{name}` has the time `", text, "`", "")
+    return pc.if_else(pc.match_substring_regex(text, LOCAL), example, pa.scalar(None, pa.string()))
 
 
 def _faults(times: Times, zone: Zone) -> tuple[Bools, Bools]:

@@ -44,25 +44,25 @@ def json_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
     every, sound = not form.names, are_objects(records)
     places = np.flatnonzero(sound)
     members = find_members(records if sound.all() else records.filter(pa.array(sound)))
-    some = records.filter(pa.array(~sound)).to_pylist()
-    form = form._replace(names=_all_keys(members, some)) if every else form
+    others = records.filter(pa.array(~sound)).to_pylist()
+    form = form._replace(names=_all_keys(members, others)) if every else form
     rows, refused = _columns(members, len(places), form)
     if len(refused):
         sound[places[refused]] = False
         rows = rows.take(pa.array(np.setdiff1d(np.arange(len(places)), refused)))
-        some = records.filter(pa.array(~sound)).to_pylist()
+        others = records.filter(pa.array(~sound)).to_pylist()
     left = np.flatnonzero(~sound)
     values: list[tuple[str | None, ...]] = []
     odd: Odd = {}
-    for i, record in zip(left.tolist(), some, strict=True):
+    for i, record in zip(left.tolist(), others, strict=True):
         value = _object(record, form)
         if isinstance(value, str):
             odd[i] = value
         else:
             values.append(value)
-    few = text_table([*zip(*values, strict=True)], form.names)
-    rows = merge_in_order([rows, few], [np.flatnonzero(sound), np.setdiff1d(left, [*odd])])
-    return _with_kinds(rows, members, some) if every else rows, odd
+    other_rows = text_table([*zip(*values, strict=True)], form.names)
+    rows = merge_in_order([rows, other_rows], [np.flatnonzero(sound), np.setdiff1d(left, [*odd])])
+    return _with_kinds(rows, members, others) if every else rows, odd
 
 
 def json_kinds(column: pa.Field) -> set[str]:
@@ -74,10 +74,10 @@ def _with_kinds(rows: pa.Table, members: Members, others: list[bytes]) -> pa.Tab
     pairs = [divmod(pair, 256) for pair in np.unique(members.keys * 256 + members.kinds).tolist()]
     kinds = {(_fold(members.names[key]), _KINDS.get(chr(kind), "number")) for key, kind in pairs}
     kinds |= {(_fold(key), _kind(value)) for record in others for key, value in _pairs(record)}
-    found: dict[str, list[str]] = {}
+    kinds_by_key: dict[str, list[str]] = {}
     for key, kind in sorted(kinds):
-        found.setdefault(key, []).append(kind)
-    fields = [field.with_metadata({"json": " ".join(found[_fold(field.name)])}) for field in rows.schema]
+        kinds_by_key.setdefault(key, []).append(kind)
+    fields = [field.with_metadata({"json": " ".join(kinds_by_key[_fold(field.name)])}) for field in rows.schema]
     return pa.Table.from_arrays(rows.columns, schema=pa.schema(fields))
 
 
@@ -88,10 +88,10 @@ def _kind(value: Any) -> str:
 
 def distinct_keys(keys: Iterable[str]) -> list[str]:
     """Keys without those that differ from an earlier one by case alone."""
-    found: dict[str, str] = {}
+    distinct: dict[str, str] = {}
     for key in keys:
-        found.setdefault(_fold(key), key)
-    return [*found.values()]
+        distinct.setdefault(_fold(key), key)
+    return [*distinct.values()]
 
 
 def _all_keys(members: Members, others: list[bytes]) -> tuple[str, ...]:

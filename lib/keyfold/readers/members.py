@@ -71,8 +71,8 @@ def find_members(objects: pa.Array) -> Members:
     keys = keys[_depths(data, offsets, opened, closed, opened[keys]) == 1]
     begin, end = _after_blank(data, colons[keys] + 1), np.append(opened[keys[1:]], len(data)) if len(keys) else keys
     first = np.searchsorted(opened[keys], offsets)
-    some = np.diff(first) > 0
-    end[first[1:][some] - 1] = _line_ends(data, offsets)[some]
+    not_empty = np.diff(first) > 0
+    end[first[1:][not_empty] - 1] = _line_ends(data, offsets)[not_empty]
     end = _before_blank(data, _before_blank(data, end) - 1)  # before the comma or brace
     kinds = data[begin] if len(begin) else np.zeros(0, np.uint8)
     quoted = kinds == ord('"')
@@ -140,10 +140,10 @@ def _depths(data: "np.typing.NDArray[np.uint8]", offsets: Int64s, opened: Int64s
 def _slices(data: "np.typing.NDArray[np.uint8]", spans: Int64s) -> pa.Array:
     """Spans of bytes as text; the spans are in order and do not overlap."""
     lengths = spans[:, 1] - spans[:, 0]
-    some = spans[lengths > 0]
+    filled = spans[lengths > 0]
     inside = np.zeros(len(data) + 1, np.int8)
-    inside[some[:, 0]] = 1
-    inside[some[:, 1]] = -1
+    inside[filled[:, 0]] = 1
+    inside[filled[:, 1]] = -1
     body = data[np.cumsum(inside[:-1], dtype=np.int8).view(np.bool_)]
     ends = np.append(0, np.cumsum(lengths)).astype(np.int32)
     return pa.Array.from_buffers(pa.string(), len(lengths), [None, pa.py_buffer(ends), pa.py_buffer(body)])

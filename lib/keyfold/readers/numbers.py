@@ -161,10 +161,10 @@ def _decimal(text: str, precision: int, scale: int) -> Decimal | None:
     if exponent is None or len(fraction) - exponent not in _INT32:
         return None
     digits = _ascii(whole + fraction).lstrip("0")
-    had = len(fraction) - exponent  # the scale that the text has
-    if (digits and len(digits) - had > _MOST_DIGITS) or not _keeps_digits(text, scale):
+    own_scale = len(fraction) - exponent  # the scale that the text has
+    if (digits and len(digits) - own_scale > _MOST_DIGITS) or not _keeps_digits(text, scale):
         return None
-    unscaled = _rescaled(digits, had - scale)
+    unscaled = _rescaled(digits, own_scale - scale)
     if len(str(unscaled)) > precision:
         return None
     return Decimal((1 if sign == "-" else 0, tuple(map(int, str(unscaled))), -scale))

@@ -124,5 +124,5 @@ def _uuid_texts(values: pa.Array) -> pa.Array:
     dashes = [8, 13, 18, 23]
     texts[:, np.setdiff1d(np.arange(36), dashes)] = _HEX[raw].reshape(len(values), 32)
     ends = pa.py_buffer(np.arange(0, 36 * len(values) + 1, 36, dtype=np.int32))
-    found = pa.Array.from_buffers(pa.string(), len(values), [None, ends, pa.py_buffer(texts)])
-    return pc.if_else(values.is_valid(), found, pa.scalar(None, pa.string()))
+    uuids = pa.Array.from_buffers(pa.string(), len(values), [None, ends, pa.py_buffer(texts)])
+    return pc.if_else(values.is_valid(), uuids, pa.scalar(None, pa.string()))

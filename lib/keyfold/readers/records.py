@@ -55,8 +55,8 @@ def cut_records(data: bytes, eof: bool, form: TextForm, line: int = 1) -> Record
 
 def open_quote_line(reason: str) -> int | None:
     """The line in which a quote opens that is not closed, if that is the reason why a later line is bad."""
-    found = re.fullmatch(IN_OPEN_QUOTE.format(r"(\d+)"), reason)
-    return int(found[1]) if found else None
+    match = re.fullmatch(IN_OPEN_QUOTE.format(r"(\d+)"), reason)
+    return int(match[1]) if match else None
 
 
 def has_sound_quoting(data: bytes, form: TextForm) -> bool:

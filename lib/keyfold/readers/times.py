@@ -46,11 +46,11 @@ class Times(NamedTuple):
 
     def instants(self, zone: Zone | None) -> Int64s:
         """Microseconds of UTC; times without an offset are of the zone, or of UTC."""
-        found = self.wall - self.offset
+        instants = self.wall - self.offset
         if zone is not None:
             rows = np.flatnonzero(self.local & self.parsed)
-            found[rows] -= wall_offsets(zone, self.wall[rows])
-        return found
+            instants[rows] -= wall_offsets(zone, self.wall[rows])
+        return instants
 
     def to_array(self, type_: str, zone: Zone | None) -> pa.Array:
         """Timestamps, NULL where the text is not one, or would lose digits or an offset."""
@@ -70,17 +70,17 @@ def parse_times(text: pa.Array) -> Times:
     wall, offset = np.zeros(n, np.int64), np.zeros(n, np.int64)
     parsed, local, dated, finer = (np.zeros(n, np.bool_) for _ in range(4))
     for rows, characters in _by_length(text, _LENGTHS):
-        for some, found in _fixed_times(characters):
-            into = rows[some]
-            wall[into], offset[into], parsed[into] = found.wall, found.offset, found.parsed
-            local[into], dated[into] = found.local & found.parsed, found.parsed
+        for part, times in _fixed_times(characters):
+            into = rows[part]
+            wall[into], offset[into], parsed[into] = times.wall, times.offset, times.parsed
+            local[into], dated[into] = times.local & times.parsed, times.parsed
     if rest := np.flatnonzero(~parsed & bools(text.is_valid())).tolist():
-        few = text.take(pa.array(rest)).dictionary_encode()
-        each = _each_time(few.dictionary)
-        indices = np.asarray(few.indices)
-        wall[rest], offset[rest] = each.wall[indices], each.offset[indices]
-        parsed[rest], local[rest] = each.parsed[indices], each.local[indices]
-        dated[rest], finer[rest] = each.dated[indices], each.finer[indices]
+        distinct = text.take(pa.array(rest)).dictionary_encode()
+        times = _each_time(distinct.dictionary)
+        indices = np.asarray(distinct.indices)
+        wall[rest], offset[rest] = times.wall[indices], times.offset[indices]
+        parsed[rest], local[rest] = times.parsed[indices], times.local[indices]
+        dated[rest], finer[rest] = times.dated[indices], times.finer[indices]
     return Times(wall, offset, parsed, local, dated, finer)
 
 
@@ -90,11 +90,11 @@ def parse_date(text: pa.Array) -> pa.Array:
     for rows, characters in _by_length(text, range(10, 11)):
         days[rows], good[rows] = _fixed_dates(characters)
     if rest := np.flatnonzero(~good & bools(text.is_valid())).tolist():
-        few = text.take(pa.array(rest)).dictionary_encode()
-        found = [_day(value) for value in few.dictionary.to_pylist()]
-        indices = np.asarray(few.indices)
-        good[rest] = np.array([day is not None for day in found])[indices]
-        days[rest] = np.array([day or 0 for day in found], np.int32)[indices]
+        distinct = text.take(pa.array(rest)).dictionary_encode()
+        parsed_days = [_day(value) for value in distinct.dictionary.to_pylist()]
+        indices = np.asarray(distinct.indices)
+        good[rest] = np.array([day is not None for day in parsed_days])[indices]
+        days[rest] = np.array([day or 0 for day in parsed_days], np.int32)[indices]
     return pa.array(days, DATE, mask=~good)
 
 
@@ -179,11 +179,11 @@ def _fixed_times(characters: Characters) -> Iterator[tuple[Int64s, Times]]:
     for form, end in ((zulu, 1), (signed, 6), (~zulu & ~signed, 0)):
         rows = np.flatnonzero(form)
         if len(rows) and length - end in (10, 16, 19, *range(21, 27)) and (not end or length - end >= 19):
-            some = characters if len(rows) == n else characters[:, rows]
-            wall, good = _fixed_clock(some[: length - end])
+            selected = characters if len(rows) == n else characters[:, rows]
+            wall, good = _fixed_clock(selected[: length - end])
             offset = np.zeros(len(rows), np.int64)
             if end == 6:
-                offset, good_offset = _fixed_offset(some[-6:])
+                offset, good_offset = _fixed_offset(selected[-6:])
                 good &= good_offset
             none = np.zeros(len(rows), np.bool_)
             yield rows, Times(wall, offset, good, np.full(len(rows), end == 0), good, none)
@@ -222,18 +222,20 @@ def _fixed_offset(characters: Characters) -> tuple[Int64s, Bools]:
 
 
 def _each_time(texts: pa.Array) -> Times:
-    found = [_time(text) for text in texts.to_pylist()]
-    wall, offset = (np.array([time[i] if time else 0 for time in found], np.int64) for i in (0, 1))
+    times = [_time(text) for text in texts.to_pylist()]
+    wall, offset = (np.array([time[i] if time else 0 for time in times], np.int64) for i in (0, 1))
     local, finer = (bools(pc.match_substring_regex(texts, pattern)) for pattern in (LOCAL, NANOSECONDS))
     dated = bools(pc.match_substring_regex(texts, rf"^[0-9]{{4}}(-|{_LINE_END}$)"))
-    return Times(wall, offset, np.array([time is not None for time in found], np.bool_), local, dated, finer)
+    return Times(wall, offset, np.array([time is not None for time in times], np.bool_), local, dated, finer)
 
 
 def _time(text: str) -> tuple[int, int] | None:
     """Microseconds of the clock, and of the offset that the text has; None if it is no time. A text without a date is of 1970-01-01."""
     match = _TIMESTAMP.fullmatch(text)
     sign, year, month, day, *clock = (
-        match.groups() if match else ("", "1970", "1", "1", *(found.groups() if (found := _CLOCK_ONLY.fullmatch(text)) else ()))
+        match.groups()
+        if match
+        else ("", "1970", "1", "1", *(clock_only.groups() if (clock_only := _CLOCK_ONLY.fullmatch(text)) else ()))
     )
     if not clock:
         return None

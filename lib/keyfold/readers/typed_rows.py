@@ -74,8 +74,8 @@ def _with_reasons(reason: pa.Array, column: TextColumn, raw: pa.Array, cast: Cas
     wrong[wrong] = bools(pc.not_equal(trim(raw.filter(pa.array(wrong))), ""))
     if not wrong.any():
         return reason
-    told = why_not(f"`{column.name}`", cast.text.filter(pa.array(wrong)), column.type, column.declared)
-    return pc.replace_with_mask(reason, pa.array(wrong), told)
+    reasons = why_not(f"`{column.name}`", cast.text.filter(pa.array(wrong)), column.type, column.declared)
+    return pc.replace_with_mask(reason, pa.array(wrong), reasons)
 
 
 def _raw(raws: list[pa.Array], types: RowTypes, reason: pa.Array, cast: dict[str, CastColumn]) -> pa.Array:

@@ -110,12 +110,12 @@ def _offsets(zone: Zone, at: Int64s, of: Callable[[ZoneInfo, int], int]) -> Int6
         return np.full(len(at), zone * _SECOND if isinstance(zone, int) else 0)
     days, where = _distinct(at // DAY)
     of_day = [_steady_offset(zone, day) for day in days.tolist()]
-    found = np.array([offset or 0 for offset in of_day], np.int64)[where]
+    offsets = np.array([offset or 0 for offset in of_day], np.int64)[where]
     changing = np.array([offset is None for offset in of_day])[where]
     if changing.any():
         seconds, place = np.unique(np.clip(at[changing] // _SECOND, _FIRST, _LAST), return_inverse=True)
-        found[changing] = np.array([of(zone, second) for second in seconds.tolist()], np.int64)[place]
-    return found * _SECOND
+        offsets[changing] = np.array([of(zone, second) for second in seconds.tolist()], np.int64)[place]
+    return offsets * _SECOND
 
 
 def changing_days(zone: Zone, at: Int64s) -> Bools:
@@ -132,9 +132,9 @@ def _distinct(days: Int64s) -> tuple[Int64s, Int64s]:
     span = int(days.max(initial=0)) - low + 1
     if span > 4 * len(days) + 100_000:
         return np.unique(days, return_inverse=True)
-    there = np.zeros(span, np.bool_)
-    there[days - low] = True
-    return np.flatnonzero(there) + low, (np.cumsum(there) - 1)[days - low]
+    present = np.zeros(span, np.bool_)
+    present[days - low] = True
+    return np.flatnonzero(present) + low, (np.cumsum(present) - 1)[days - low]
 
 
 @lru_cache(100_000)

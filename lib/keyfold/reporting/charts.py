@@ -152,15 +152,15 @@ def precision_recall_chart(ax: "Axes", curve: Curve, base: float) -> None:
     ax.legend(loc="upper right")
 
 
-def calibration_chart(ax: "Axes", found: Calibration) -> None:
+def calibration_chart(ax: "Axes", curve: Calibration) -> None:
     """Draws observed against predicted probability with intervals, and the true probability if it is known."""
-    top = min(1.0, 1.05 * max(found.predicted.max(), found.high.max()))
+    top = min(1.0, 1.05 * max(curve.predicted.max(), curve.high.max()))
     ax.plot([0, top], [0, top], label="perfectly calibrated", **_BASELINE)
-    if found.truth is not None:
-        ax.plot(found.predicted, found.truth, color=GREEN, marker="s", markersize=5, label="true probability")
-    spread = [found.observed - found.low, found.high - found.observed]
+    if curve.truth is not None:
+        ax.plot(curve.predicted, curve.truth, color=GREEN, marker="s", markersize=5, label="true probability")
+    spread = [curve.observed - curve.low, curve.high - curve.observed]
     style: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 5, "elinewidth": 1.4, "linestyle": "none"}
-    ax.errorbar(found.predicted, found.observed, yerr=np.maximum(spread, 0), label="observed, 95% interval", **style)
+    ax.errorbar(curve.predicted, curve.observed, yerr=np.maximum(spread, 0), label="observed, 95% interval", **style)
     _frame(ax, "Calibration", "predicted probability, mean of the bin", "share of positives in the bin", percent="xy")
     ax.set(xlim=(0, top), ylim=(0, top))
     ax.legend(loc="upper left")

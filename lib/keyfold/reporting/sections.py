@@ -116,7 +116,7 @@ def classification_sections(y: ArrayLike, p: ArrayLike, truth: ArrayLike | None 
         f"Precision at each recall. Base rate: {base:.1%}.":
             partial(charts.precision_recall_chart, curve=curves.pr_curve(y, p), base=base),
         f"Predicted probability and observed rate, in bins of about equal size.{known}":
-            partial(charts.calibration_chart, found=curves.calibration(y, p, truth=truth)),
+            partial(charts.calibration_chart, curve=curves.calibration(y, p, truth=truth)),
         "Positive rate of the rows with the highest scores, over that of all rows.":
             partial(charts.lift_chart, curve=curves.lift_curve(y, p)),
     }  # fmt: skip

@@ -46,11 +46,11 @@ def _account(columns: Sequence[str]) -> Computed:
 
 
 def _account_arrays(data: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
-    there = batch.schema.names
-    file = batch[FILE] if FILE in there else pa.nulls(batch.num_rows)
-    line = batch[LINE] if LINE in there else pa.nulls(batch.num_rows)
+    names = batch.schema.names
+    file = batch[FILE] if FILE in names else pa.nulls(batch.num_rows)
+    line = batch[LINE] if LINE in names else pa.nulls(batch.num_rows)
     raw = row_jsons(batch, data)
-    return [file.cast(pa.string()), line.cast(pa.int64()), pc.coalesce(batch[RAW], raw) if RAW in there else raw]
+    return [file.cast(pa.string()), line.cast(pa.int64()), pc.coalesce(batch[RAW], raw) if RAW in names else raw]
 
 
 def data_columns(rows: "Frame | DataFrame") -> list[str]:
