@@ -72,7 +72,7 @@ def _run(work: str, flags: Iterable[str], tracked: bool, options: argparse.Names
 
 
 _OVERFIT = "train on one batch only, to check that the model can memorize it; registers nothing"
-_STRICT = "refuse if packages are of other releases than the model was trained with"
+_STRICT = "refuse if package releases differ from those of the training"
 CONF_JOBS = {
     "ingest": _job(
         "Data", "keyfold.ingestion.job:ingest", "Read the source into its Delta table; rows that cannot be kept go to quarantine.",

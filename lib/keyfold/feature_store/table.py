@@ -1,4 +1,4 @@
-"""The feature table: the rows with the columns of windows and views beside them, updated by period.
+"""The feature table: the rows with the columns of windows and views, updated by period.
 
 A new period is computed from the states of the series after the period before it. If rows of an earlier period change, it and all
 later periods are computed again. The columns of a view are joined again for the periods in which a changed row of the view may hold.

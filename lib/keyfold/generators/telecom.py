@@ -2,7 +2,7 @@
 
 Each block of 1,000 customers is drawn month by month from a counter-based stream, keyed by seed and block number. So rows do not depend
 on partitions, more `customers` do not change the rows of others, and more `months` after the same first month only add rows and fill in
-the labels of the former last month. (Other `months` before the same `end` have another first month, which is another history.)
+the labels of the former last month. (A different number of `months` before the same `end` changes the first month, and so the whole history.)
 """
 
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Casts on Spark of text that is no text file's, as `keyfold.readers.casts` casts it: folders of Parquet, and older layouts.
+"""Casts text in Spark as `keyfold.readers.casts` does without it: folder columns of Parquet files, and columns of older layouts.
 
 Times without an offset are of the zone that the conf declares, never of the machine's.
 """
@@ -87,7 +87,7 @@ def why_not(label: str, text: "Column", type_: str, declared: str) -> "Column":
 
 
 def _plain_number(text: "Column", format_: TextFormat) -> "Column":
-    """A number as Spark writes it; NULL if groups are not of three digits, or the decimal mark is another."""
+    """A number as Spark writes it; NULL if groups are not of three digits, or the decimal mark differs."""
     thousands, decimal = format_.thousands, format_.decimal
     if thousands:
         fraction = "" if thousands == decimal else rf"([{decimal}]\d*)?"

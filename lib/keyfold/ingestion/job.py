@@ -60,7 +60,7 @@ def undo(run: "Run") -> None:
         job.counts = {"kept": max(restored.rows, 0)}
         periods = row_counts.first_periods(last.metadata[PERIOD])
         run.say(
-            f"`{run.rows.name}`: the rows of period {periods} are again those from before {last.at.astimezone():%Y-%m-%d %H:%M}"
+            f"`{run.rows.name}`: the rows of period {periods} are restored to those from before {last.at.astimezone():%Y-%m-%d %H:%M}"
         )
 
 

@@ -68,7 +68,7 @@ def stage_rows(run: "Run", plan: "IngestPlan") -> StagedRows:
     sections = [page_sections.lineage_section(data)] if data.versions else []
     sections += (section for part in parts for section in part.sections)
     rows = _union(parts)
-    if _is_content_key(data, rows.columns):  # whose copies are numbered, so that it is unique
+    if _is_content_key(data, rows.columns):  # unique, because copies are numbered
         return StagedRows(_add_content_key(rows).persist(), sections, True)
     again = (_read_part(run, part.files, part.periods, whole=True) for part in parts)
     return StagedRows(_mark_duplicate_keys(rows, data.key, lambda: _union(again)), sections, False)
@@ -178,7 +178,7 @@ def _add_content_key(rows: "DataFrame") -> "DataFrame":
 def _mark_duplicate_keys(rows: "DataFrame", key: Sequence[str], again: "Callable[[], DataFrame]") -> "DataFrame":
     """Marks every row of a repeated key: which one came first depends on the order of rows.
 
-    `again` reads the same rows with their raw text (DataError if there are other rows by now).
+    `again` reads the same rows with their raw text (DataError if the rows have changed).
     """
     good, each = col(REASON).isNull(), [PERIOD, *key]
     if count_keys(rows.where(good), each, rows.count()).unique:

@@ -44,7 +44,7 @@ class ColumnProfile:
     # Of text: types of numbers by their format, and formats of dates.
     forms: dict[NumberFormat, str] = field(default_factory=lambda: dict.fromkeys(NUMBER_FORMATS, "bigint"))
     dates: set[str] = field(default_factory=lambda: {*DATES})
-    sign: str | None = ""  # beside each number: $, %; None where there is none
+    sign: str | None = ""  # the sign of all numbers, such as $ or %; None if they have none in common
     numbers: NumberFormat = PLAIN  # format of the numbers of the file
     distinct: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
     share: float = 1.0  # of distinct values among all, until `distinct` was full

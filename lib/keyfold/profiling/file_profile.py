@@ -52,7 +52,7 @@ class FileProfile:
     separator: bool = False  # the first line is `sep=;`, as Excel writes it
     header: list[str] | None = None  # corrected names, if the header has missing, repeated or reserved ones
     partitions: list[str] = field(default_factory=list)  # columns from the names of folders
-    other: str | None = None  # a file with other columns than the first
+    other: str | None = None  # a file whose columns differ from those of the first
     sample: RowSample = field(default_factory=RowSample)
 
     @property

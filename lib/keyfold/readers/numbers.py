@@ -39,7 +39,7 @@ def parse_boolean(text: pa.Array) -> pa.Array:
 
 
 def plain_number(text: pa.Array, decimal: str, thousands: str) -> pa.Array:
-    """Numbers with a point and without groups; NULL if groups are not of three digits, or the decimal mark is another."""
+    """Numbers with a point and without groups; NULL if groups are not of three digits, or the decimal mark differs."""
     nothing = pa.scalar(None, pa.string())
     if thousands:
         fraction = "" if thousands == decimal else rf"([{decimal}][0-9]*)?"

@@ -50,7 +50,7 @@ def _files_below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[
 
 
 def is_hidden(below: str) -> bool:
-    """Whether a relative path is hidden: a name begins with `.`, or with `_` and is no partition such as `_a=1`."""
+    """Whether a relative path is hidden: a name begins with `.`, or with `_` and is not a partition such as `_a=1`."""
     return any(name[0] == "." or (name[0] == "_" and "=" not in name) for name in PurePosixPath(below).parts if name)
 
 

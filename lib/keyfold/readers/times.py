@@ -230,7 +230,7 @@ def _each_time(texts: pa.Array) -> Times:
 
 
 def _time(text: str) -> tuple[int, int] | None:
-    """Microseconds of the clock, and of the offset that the text has; None if it is no time. A text without a date is of 1970-01-01."""
+    """Microseconds of the clock, and of the offset that the text has; None if it is not a time. A text without a date is of 1970-01-01."""
     match = _TIMESTAMP.fullmatch(text)
     sign, year, month, day, *clock = (
         match.groups()

@@ -67,7 +67,7 @@ def cast_rows(texts: "Sequence[pa.Array | pa.ChunkedArray]", types: RowTypes, re
 
 
 def _with_reasons(reason: pa.Array, column: TextColumn, raw: pa.Array, cast: CastColumn) -> pa.Array:
-    """The reasons, and further ones where text is no value of a column."""
+    """The reasons, and further ones where text is not a value of the column's type."""
     if cast.value.null_count == raw.null_count:
         return reason
     wrong = bools(pc.and_(cast.value.is_null(), pc.and_(reason.is_null(), raw.is_valid())))

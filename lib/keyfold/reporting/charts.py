@@ -220,7 +220,7 @@ def interval_chart(
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
 
 
-class Upright(NamedTuple):
+class VerticalAxis(NamedTuple):
     """A vertical axis: the position of each line on it, from 0 to 1, and its tick labels by position."""
 
     name: str
@@ -228,7 +228,7 @@ class Upright(NamedTuple):
     marks: Sequence[tuple[float, str]]
 
 
-def parallel_chart(ax: "Axes", axes: Sequence[Upright], title: str, first: str) -> None:
+def parallel_chart(ax: "Axes", axes: Sequence[VerticalAxis], title: str, first: str) -> None:
     """Draws parallel coordinates, one line over all axes per position; the first line is highlighted, later ones are paler."""
     lines = np.array([axis.places for axis in axes], float).T
     for rank, line in reversed(list(enumerate(lines))):

@@ -171,7 +171,7 @@ def side_by_side(*parts: str) -> str:
 
 
 def interval_figure(values: Mapping[str, Metric], line: float, label: str, title: str, x: str, caption: str) -> str:
-    """HTML of a chart of values with their intervals, beside a reference line."""
+    """HTML of a chart of values with their intervals, and a reference line."""
     return figure_html(
         lambda ax: charts.interval_chart(ax, list(values), list(values.values()), line, label, title, x),
         caption=caption, width=720, height=_height(values),

@@ -27,7 +27,7 @@ FORMULA = ("=", "+", "-", "@")
 
 
 def write_actions(run: "Run", run_id: str, period: str, outcomes: Outcomes) -> "PageSection":
-    """Writes each action's keys to the table `<schema>.<action>` and to a CSV file beside the page; returns the section for the page."""
+    """Writes each action's keys to the table `<schema>.<action>` and to a CSV file in the folder of the page; returns the section for the page."""
     cells = []
     for name, action in run.conf.score.actions.items():
         chosen = _choose(run, action, period, outcomes.counts["scored"])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def outcome_sections(predictions: Table, period: str, outcomes: Outcomes) -> list[PageSection]:
-    """The counts for the page, and the distribution of scores beside that of the period before."""
+    """The counts for the page, and the distribution of scores, compared with the period before."""
     counts = {"read": outcomes.read, **outcomes.counts}
     quarantined_rows = outcomes.read - sum(outcomes.counts.values())
     counts |= {"set aside": quarantined_rows} if quarantined_rows else {}

@@ -27,7 +27,7 @@ def read_predictions(source: "Conf | Run", period: str | None = None) -> "pd.Dat
     period: the period to read, such as "2026-10"; None reads all periods.
 
     Columns: the key; `status` ("scored" or "quarantined") and `reason` (text); `fold`; `prediction` (the class or number) and
-    `probability` (double, of the positive class), both NULL if the row is quarantined (None beside integers in pandas); `period`, `model`, `model_version`,
+    `probability` (double, of the positive class), both NULL if the row is quarantined (None in integer columns of pandas); `period`, `model`, `model_version`,
     `spec_digest`, `run_id` and `scored_at`. Rows have no order. DataError if the table does not exist.
     """
     if not isinstance(source, Conf):

@@ -93,7 +93,7 @@ def _lock() -> Iterator[None]:
 
 
 def existing_client() -> "MlflowClient":
-    """A client of the configured MLflow; LookupError or FileNotFoundError if there is none, so that none is created."""
+    """A client of the configured MLflow; LookupError or FileNotFoundError if there is no store; creates none."""
     import mlflow
 
     if not mlflow.tracking._tracking_service.utils.is_tracking_uri_set():

@@ -54,7 +54,7 @@ def refuse_other_files(label: str, root: Path, own: Path | None, tags: Mapping[s
 
 
 def package_differences(folder: Path) -> list[str]:
-    """Installed packages of other releases than a fetched model requires, such as `numpy 2.1.0, not 2.0.0`."""
+    """Installed packages whose releases differ from those that a fetched model requires, such as `numpy 2.1.0, not 2.0.0`."""
     path = next((p for f in (folder, *folder.parents[:2]) if (p := f / "requirements.txt").is_file()), None)
     lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines()] if path else []
     required = [line.partition("==") for line in lines if line and not line.startswith("-")]

@@ -8,7 +8,7 @@ from keyfold.conf.tune import Range, Tune
 from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.metrics import metric_heading, metric_label
 from keyfold.reporting import charts
-from keyfold.reporting.charts import Upright, figure_html
+from keyfold.reporting.charts import VerticalAxis, figure_html
 from keyfold.reporting.page import ARROWS, PageSection, comma_list, html_table, interval_figure, percent, side_by_side
 from keyfold.tracking.trials import Trial, TuningResult, format_parameter
 
@@ -53,7 +53,7 @@ def _importance_table(importance: Mapping[str, float]) -> str:
     )
 
 
-def picture_axes(tune: Tune, tuned: TuningResult) -> list[Upright]:
+def picture_axes(tune: Tune, tuned: TuningResult) -> list[VerticalAxis]:
     """An axis for each parameter and one for the metric, with the places of the complete trials on it (0 to 1)."""
     complete = [t for t in tuned.trials if t.value is not None]
     axes = [_axis(path, values, [t.params[path] for t in complete]) for path, values in tune.over.items()]
@@ -61,14 +61,14 @@ def picture_axes(tune: Tune, tuned: TuningResult) -> list[Upright]:
     return [*axes, _axis(tuned.metric, Range.model_construct(low=min(metric), high=max(metric)), metric)]
 
 
-def _axis(name: str, scale: list[Any] | Range, values: Sequence[Any]) -> Upright:
+def _axis(name: str, scale: list[Any] | Range, values: Sequence[Any]) -> VerticalAxis:
     if isinstance(scale, list):
         steps = max(1, len(scale) - 1)
         marks = [(i / steps, format_parameter(v)) for i, v in enumerate(scale)]
-        return Upright(name, [scale.index(v) / steps for v in values], marks)
+        return VerticalAxis(name, [scale.index(v) / steps for v in values], marks)
     transform = math.log if scale.log else float
     low, width = transform(scale.low), (transform(scale.high) - transform(scale.low)) or 1.0
-    return Upright(name, [(transform(v) - low) / width for v in values], [(0, f"{scale.low:.4g}"), (1, f"{scale.high:.4g}")])
+    return VerticalAxis(name, [(transform(v) - low) / width for v in values], [(0, f"{scale.low:.4g}"), (1, f"{scale.high:.4g}")])
 
 
 def ablations_section(ablations: Sequence[tuple[Sequence[str], Mapping[str, tuple[Metric, Metric, Metric]]]]) -> PageSection:

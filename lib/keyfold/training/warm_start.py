@@ -72,7 +72,7 @@ def _read_file(start: Start) -> "dict[str, Tensor]":
         tensors = load_file(path) if path.endswith(".safetensors") else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, SafetensorError, EOFError, KeyError) as error:
         raise DataError(f"{path} has no readable tensors: {str(error).partition(chr(10))[0][:200]}") from error
-    except Exception as error:  # pickle's own error for an object that is no tensor
+    except Exception as error:  # pickle's own error for an object that is not a tensor
         raise DataError(f"{path} holds more than tensors, so it is not loaded: {type(error).__name__}") from error
     if not isinstance(tensors, dict):
         raise DataError(f"{path} must have tensors by name (got {type(tensors).__name__})")

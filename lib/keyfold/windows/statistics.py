@@ -27,8 +27,8 @@ class Statistic(NamedTuple):
 
     frame: from the rows of each frame, a column and `alpha`. running: from sums of everything so far, by `alpha`; None if frames must
     end. tiles: from sums of tiles; None if they cannot give it. result: the value of `running` and `tiles`, from the sums
-    (sums x frames), the number of values and the last value of each frame. places: whether missing values count, since the
-    statistic takes rows by their place. full: whether the frame must be full.
+    (sums x frames), the number of values and the last value of each frame. places: whether missing values count, because
+    the statistic selects rows by position. full: whether the frame must be full.
     """
 
     frame: Callable[[Frames, Doubles, float], Doubles]
