@@ -40,11 +40,14 @@ def test_only_what_a_layout_lacks_is_filled_with_values_of_the_columns_type(engi
     }  # fmt: skip
     bridged, layouts = [True, True, True, False, None, None], ["old", "older", "new", "old", "old", None]
     table = pa.table({"id": range(6), LAYOUT: layouts, BRIDGED: bridged} | {c: pa.nulls(6, t) for c, (t, _, _) in values.items()})
+    there = {"id": [6], LAYOUT: ["old"], BRIDGED: [True], "n": [9]}
+    table = pa.concat_tables([table, pa.table(there)], promote_options="permissive").cast(table.schema)
     of = [Imputation(c, "most_frequent", ["old"], [text], [1]) for c, (_, text, _) in values.items()]
     of += [Imputation("n", "mean", ["older"], ["8"], [1])]
     filled = Imputations(of).fill(engine.frame(table), ["id"])
     assert filled.columns == table.column_names
-    first, second, *others = filled.sort(["id"]).rows()
+    first, second, *others, last = filled.sort(["id"]).rows()
+    assert last["n"] == 9
     assert {c: first[c] for c in values} == {c: value for c, (_, _, value) in values.items()}
     assert [second[c] for c in values] == [8, *[None] * 6]
     assert {value for row in others for c, value in row.items() if c in values} == {None}

@@ -5,7 +5,9 @@ import json
 import random
 from collections import Counter, defaultdict
 from functools import cache
+from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
@@ -13,7 +15,7 @@ from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import FOLD, FOLDS, LABEL, PERIOD
 from keyfold.dataset import leakage_gates
 from keyfold.dataset.labelled_rows import labelled_rows
-from keyfold.engine.spark_frame import SparkFrame
+from keyfold.engine.frame import Computed
 from keyfold.errors import PromiseError
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
@@ -24,53 +26,55 @@ from keyfold.training.job import train
 
 TIME = {"validation": "2026-03-01", "test": "2026-04-01", "gap": "5 days"}
 MODEL = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}
-# Of each gate the split, and the fold that a fault gives some rows.
+# Of each gate the split, the fold that a fault gives a row, and what is said.
 FAULTS = {
-    "rows of one person are in one fold": ({"by": "person"}, "IF(id = 501, IF(keyfold_fold = 'train', 'test', 'train'), keyfold_fold)", "1 of 400 are in several, such as 101$"),
-    "shares": ({"by": "person"}, "IF(person < 150, 'test', 'train')", "shares: train 250 of 400, expected 2"),
-    "shares of the positive class": ({"by": "person"}, "IF(person % 16 = 0, 'test', keyfold_fold)", "failed. shares of the positive class: .*test 25 of 25, expected 0 to 1"),
-    "train is before 2026-02-24": ({"time": TIME}, "IF(id = 70, 'train', keyfold_fold)", "such as 70$"),
-    "validation is from 2026-03-01": ({"time": TIME}, "IF(id = 40, 'validation', keyfold_fold)", "such as 40$"),
-    "test is from 2026-04-01": ({"time": TIME}, "IF(id = 85, 'test', keyfold_fold)", "such as 85$"),
-    "train is before 2026-02-24 (gap)": ({"time": TIME}, "IF(id = 55, 'train', keyfold_fold)", "such as 55$"),
-    "identical rows across folds": ({"max_identical": 0.01}, "keyfold_fold", r"failed. identical .* rows outside train \(100.00%\) .*; at most 1.00% may, such as \d+, \d+, .*\. Name in split.by"),
+    "rows of one person are in one fold": ({"by": "person"}, lambda row: ("test" if row[FOLD] == "train" else "train") if row["id"] == 501 else row[FOLD], "1 of 400 are in several, such as 101$"),
+    "shares": ({"by": "person"}, lambda row: "test" if row["person"] < 150 else "train", "shares: train 250 of 400, expected 2"),
+    "shares of the positive class": ({"by": "person"}, lambda row: row[FOLD] if row["person"] % 16 else "test", "failed. shares of the positive class: .*test 25 of 25, expected 0 to 1"),
+    "train is before 2026-02-24": ({"time": TIME}, lambda row: "train" if row["id"] == 70 else row[FOLD], "such as 70$"),
+    "validation is from 2026-03-01": ({"time": TIME}, lambda row: "validation" if row["id"] == 40 else row[FOLD], "such as 40$"),
+    "test is from 2026-04-01": ({"time": TIME}, lambda row: "test" if row["id"] == 85 else row[FOLD], "such as 85$"),
+    "train is before 2026-02-24 (gap)": ({"time": TIME}, lambda row: "train" if row["id"] == 55 else row[FOLD], "such as 55$"),
+    "identical rows across folds": ({"max_identical": 0.01}, lambda row: row[FOLD], r"failed. identical .* rows outside train \(100.00%\) .*; at most 1.00% may, such as \d+, \d+, .*\. Name in split.by"),
 }  # fmt: skip
 
 
-def rows(spark):
+def rows():
     """4,000 rows of 400 people, over 120 days; every 16th person's label is true at times."""
-    return spark.range(4000).selectExpr(
-        "id", "id % 400 AS person", "date_add(date'2026-01-01', int(id % 120)) AS at", "id % 400 % 16 = 0 AND id % 3 = 0 AS y",
-        "CAST(id AS DOUBLE) AS x", "id % 3 AS few", f"'all' {PERIOD}",
-    )  # fmt: skip
+    ids = range(4000)
+    at = [dt.date(2026, 1, 1) + dt.timedelta(i % 120) for i in ids]
+    columns = {"id": ids, "person": [i % 400 for i in ids], "at": at, "y": [i % 400 % 16 == i % 3 == 0 for i in ids]}
+    return pa.table({**columns, "x": [float(i) for i in ids], "few": [i % 3 for i in ids], PERIOD: ["all"] * len(ids)})
 
 
-@pytest.fixture(scope="module")
-def state(spark, tmp_path_factory, made_state):
+@pytest.fixture(scope="module", params=["spark_engine", "embedded"])
+def state(request, tmp_path_factory, made_state):
+    """Each engine, over a state folder with the table."""
+    engine = request.getfixturevalue(request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEYFOLD_HOME", str(made_state(tmp_path_factory.mktemp("gates"))))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         import mlflow
 
         mlflow.set_tracking_uri(None)
-        run_of(spark, {}).rows.replace(rows(spark), PERIOD, {"all": 4000})
-        yield
+        run_of(engine, {}).rows.replace(engine.frame(rows()), PERIOD, {"all": 4000})
+        yield engine
         mlflow.set_tracking_uri(None)
 
 
-def run_of(spark, split, feature="x"):
+def run_of(engine, split, feature="x"):
     data = {"key": ["id"], "label": "y", "positive": True, "time": "at", "table": "gates.rows"}
     features = {"x": {"numeric": {"input_col": feature}}}
-    return Run(parse_conf({"name": "gates", "data": data, "split": split, "features": features, "train": MODEL}), spark)
+    return Run(parse_conf({"name": "gates", "data": data, "split": split, "features": features, "train": MODEL}), engine)
 
 
 @pytest.fixture(scope="module")
-def honest(spark, state):
+def honest(state):
     """The gates of a split into which no fault is put; each split is checked once."""
 
     @cache
     def checked(split):
-        run = run_of(spark, json.loads(split))
+        run = run_of(state, json.loads(split))
         return leakage_gates.check_gates(run, labelled_rows(run))
 
     return lambda split: checked(json.dumps(split, sort_keys=True))
@@ -80,15 +84,18 @@ def faulty(monkeypatch, fold):
     whole = Folds.add
 
     def add(self, frame, column, number=None):
-        return SparkFrame(whole(self, frame, column, number).data.withColumn(column, F.expr(fold)))
+        def folds(batch):
+            return [pa.array(map(fold, batch.to_pylist()), pa.string())]
+
+        return whole(self, frame, column, number).compute(Computed({column: pa.string()}, folds))
 
     monkeypatch.setattr(Folds, "add", add)
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_breaks_its_gate(spark, state, monkeypatch, name):
+def test_a_fault_breaks_its_gate(state, monkeypatch, name):
     split, fold, said = FAULTS[name]
-    run = run_of(spark, split, feature="few" if name.startswith("identical") else "x")
+    run = run_of(state, split, feature="few" if name.startswith("identical") else "x")
     faulty(monkeypatch, fold)
     found = labelled_rows(run)
     with pytest.raises(PromiseError, match=said) as broken:
@@ -142,6 +149,20 @@ def test_units_are_counted_by_their_folds_and_class(engine, classes):
     assert max(cell.most for cell in cells if cell.unit == 1) == 23
 
 
+def test_a_group_that_may_stand_for_an_unknown_value_is_reported(engine, capsys):
+    run = SimpleNamespace(say=print)
+    folds = Folds(parse_conf({"name": "t", "data": {"key": ["id"]}, "split": {"by": "person"}}).split, ["id"], "t")
+    names = f"id bigint, person bigint, {FOLD} string, {LABEL} boolean"
+    said = []
+    for more in (60, 0):
+        people = [*range(50), *[5] * more, *[6] * (more // 6)]
+        frame = engine.rows([(i, person, "train", False) for i, person in enumerate(people)], names)
+        leakage_gates._report_largest(run, frame, folds, leakage_gates._cells(frame, folds, [], classes=True))
+        said.append(capsys.readouterr().out)
+    assert said[0].startswith("61 of 120 rows are of one group, person '5', so the shares of rows differ")
+    assert said[1] == ""
+
+
 def test_every_gate_has_a_fault(honest):
     named = {gate.name for split, _, _ in FAULTS.values() for gate in honest(split)}
     tried = {name.removesuffix(" (gap)") for name in FAULTS}
@@ -150,8 +171,9 @@ def test_every_gate_has_a_fault(honest):
     assert loose <= told | {"columns that give the label away"}, "whose faults are columns, below"
 
 
-def test_a_broken_gate_trains_nothing_and_the_evidence_is_kept(spark, state, monkeypatch):
-    run = run_of(spark, {"by": "person", "folds": 3})
+@pytest.mark.parametrize("state", ["spark_engine"], indirect=True)
+def test_a_broken_gate_trains_nothing_and_the_evidence_is_kept(state, monkeypatch):
+    run = run_of(state, {"by": "person", "folds": 3})
     version = train(run)
     api = registry.client()
     data = api.get_run(version.mlflow_run_id).data
@@ -165,8 +187,8 @@ def test_a_broken_gate_trains_nothing_and_the_evidence_is_kept(spark, state, mon
     assert evidence[0]["seen"] == "0 of 400 are in several"
     assert 0 <= data.metrics["cross_validated_roc_auc"] <= 1
     assert "Checks of the folds" in run.write_report().read_text("utf-8")
-    faulty(monkeypatch, "IF(id % 3 = 0, 'test', 'train')")
-    broken = run_of(spark, {"by": "person", "salt": "other"})
+    faulty(monkeypatch, lambda row: "train" if row["id"] % 3 else "test")
+    broken = run_of(state, {"by": "person", "salt": "other"})
     with pytest.raises(PromiseError, match=r"400 of 400 are in several, such as 0, 1, 2"):
         train(broken)
     assert registry.registered_by("gates", broken.jobs[-1].run_id) is None
