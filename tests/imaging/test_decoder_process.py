@@ -63,7 +63,7 @@ def test_an_image_that_ends_the_decoder_costs_itself_alone():
     at.close()
     at = Decoder(opening(memory_mb=64, max_pixels=8 * 10**7))
     large = images.encoded(Image.new("L", (8000, 8000)))
-    assert "memory" in at.made(large).facts["reason"] or "ended over it" in at.made(large).facts["reason"]
+    assert "memory" in at.made(large).facts["reason"] or "crashed on it" in at.made(large).facts["reason"]
     assert at.made(good) == wanted
     at.close()
 
@@ -126,7 +126,7 @@ def test_a_damaged_exif_block_does_not_lose_a_sound_picture():
         for output in ({}, {"metadata": "keep"}):
             at = Decoder(opening(output=Output(**output)))
             facts = [at.made(some).facts for some in (file, sound)]
-            assert facts[0].pop("note") == "its EXIF block is damaged, so it is taken as upright"
+            assert facts[0].pop("note") == "its EXIF block is damaged, so the image is treated as upright"
             assert facts[0] == facts[1]
             cut = at.made(file[: len(file) // 2]).facts
             assert "reason" in cut and "note" not in cut

@@ -31,7 +31,7 @@ def limb_sums(x: Doubles) -> dict[str, int]:
 def _sums(x: Doubles) -> tuple[int, int]:
     """The two sums as multiples of 2^-_UNIT."""
     share, power = np.frexp(x)
-    whole = (share * 2.0**53).astype(np.int64)  # x is this, times 2^(power - 53)
+    whole = (share * 2.0**53).astype(np.int64)  # x = whole * 2^(power - 53)
     order = np.argsort(power.astype(np.int16), kind="stable")
     power, whole = power[order], whole[order]
     starts = np.flatnonzero(np.diff(power, prepend=power[0] - 1))

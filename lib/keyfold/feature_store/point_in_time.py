@@ -121,7 +121,7 @@ class _Timeline:
         valid = time_micros(view.time)
         known = time_micros(view.known) if view.known else valid
         features = F.struct(*(col(c).alias(f"f{i}") for i, c in enumerate(view.features)))
-        # In this order, so that the greatest struct is the row of the latest time that was known last.
+        # In this order, so that the greatest struct is the row with the latest time, and of those the one known last.
         value = F.struct(valid.alias("valid"), known.alias("known"), features.alias("of"))
         rows = view.rows.where(valid.isNotNull() & known.isNotNull())
         for name in view.entity:

@@ -140,7 +140,9 @@ def _decode(opening: DecoderOptions, what: str, cell: bytes | str, into: str) ->
             if what == "size":
                 return DecodedImage({"pixels": image.width * image.height})
             frames = list(_frames(opening, image))
-            note = {"note": "its EXIF block is damaged, so it is taken as upright"} if pixels.DAMAGED in image.info else {}
+            note = (
+                {"note": "its EXIF block is damaged, so the image is treated as upright"} if pixels.DAMAGED in image.info else {}
+            )
             file = opening.output.encoded(frames, image)
     except pixels.UnusableError as error:
         return DecodedImage({"reason": str(error)})

@@ -42,7 +42,7 @@ class IngestPlan:
     fresh: list[str]
     changed: list[str]
     again: set[str]
-    unknown: set[str] = field(default_factory=set)  # periods with rows of a commit of which no record is left
+    unknown: set[str] = field(default_factory=set)  # periods with rows of a commit that has no record any more
     altered: set[str] = field(default_factory=set)  # periods whose rows were, or may have been, changed by others
 
     @property
@@ -67,7 +67,7 @@ class IngestPlan:
                 )
 
     def missing(self) -> list[str]:
-        """Recorded files that are no longer there, under their own name or another."""
+        """Recorded files that no longer exist under any name."""
         renamed = Counter(file["digest"] for name, file in self.now.items() if name not in self.memory.files)
         missing = []
         for name, file in self.memory.files.items():

@@ -1,4 +1,4 @@
-"""Facts for support: versions, master, memory, where state lives, and whether a Delta write works."""
+"""Facts for support: versions, master, memory, the place of the state, and whether a Delta write works."""
 
 import shutil
 import sys

@@ -43,7 +43,7 @@ class FileProfile:
     columns: dict[str, ColumnProfile] = field(default_factory=dict)
     rows: int = 0
     bad: Counter[str] = field(default_factory=Counter)  # lines that are not rows, by reason
-    cut: bool = False  # the files are longer than what was read
+    cut: bool = False  # only the beginning of the files was read
     delimiter: str = ","
     encoding: str = "utf-8"  # the name that Spark uses
     multi_line: bool = False  # a quoted text has a line break
@@ -201,7 +201,7 @@ def _text(profile: FileProfile, file: str, folder: FolderColumns, form: TextForm
 
 
 def _block(profile: FileProfile, rows: Rows) -> Block:
-    """The rows with all columns so far; a key of JSON lines is spelled as where it first occurs."""
+    """The rows with all columns so far; a key of JSON lines keeps the spelling of its first occurrence."""
     spelled = {name.casefold(): name for name in profile.columns}
     fields = zip(rows.kept.schema, rows.kept.columns, strict=True)
     columns = {spelled.get(f.name.casefold(), f.name): _typed(values, json_kinds(f)) for f, values in fields}
@@ -234,7 +234,7 @@ def _typed(texts: pa.Array, kinds: set[str]) -> pa.Array:
 
 
 def _form(profile: FileProfile, path: str, encoding: str) -> TextForm:
-    """The form of the files as the conf will describe it: the first one decides on the delimiter, escapes and words for NULL."""
+    """The form of the files as the conf will describe it; the first file decides the delimiter, escapes and words for NULL."""
     profile.encoding = _charset(encoding)
     if profile.format != "csv":
         return text_form(path, None)

@@ -1,4 +1,4 @@
-"""The account of a job: its counts, steps and sections, from which its ledger row and its page are written."""
+"""The account of a job: its counts, steps and sections, which become its ledger row and its page."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

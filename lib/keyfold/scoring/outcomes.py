@@ -57,7 +57,7 @@ class Outcomes(NamedTuple):
 
 
 def committed_outcomes(predictions: Table, run_id: str, period: str, keys: int, read: int, limit: float) -> Outcomes | None:
-    """The outcomes that a run committed; None unless the period is as that run left it, one row per key, and within the limit."""
+    """The outcomes that a run committed; None unless the period is unchanged since that run, has one row per key, and is within the limit."""
     if not predictions.holds(period, run_id, keys) or predictions.changed_by_others("period", [period]):
         return None
     outcomes = Outcomes.of(predictions, period, read)

@@ -1,4 +1,4 @@
-"""Labelled rows on the driver as Arrow, a sample of them if they would take too much memory, and their weights."""
+"""Labelled rows on the driver as Arrow, or a sample of them if they would take too much memory, and their weights."""
 
 import os
 from collections.abc import Sequence

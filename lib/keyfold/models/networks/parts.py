@@ -12,7 +12,7 @@ from keyfold.models.networks.dropout import Dropout, Noise
 class Vectors(nn.Module):
     """Maps int32 (rows, indices) and float32 (rows, numbers) to float32 (rows, size).
 
-    An index becomes its embedding, a list of indices the mean of theirs; numbers stay as they are. All features share one table:
+    An index becomes its embedding, a list of indices the mean of its embeddings; numbers are unchanged. All features share one table:
     `begins` has, by feature, the first row of its embeddings and their number.
     """
 
