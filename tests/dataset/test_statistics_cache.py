@@ -1,14 +1,17 @@
 """The table of statistics: a new period is fitted without reading the old ones, and changed periods are read again."""
 
+import datetime as dt
+import math
 import re
 
+import pyarrow as pa
 import pytest
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
-from keyfold.core.sql import col
 from keyfold.dataset.fit_features import _fit
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
+from keyfold.engine.columns import col, lit
 from keyfold.features import fitting
 from keyfold.features.spec import Spec
 from keyfold.runtime.run import Run
@@ -28,25 +31,26 @@ def conf(features=NEEDS["both"]):
     return parse_conf({"name": "t", "data": data, "features": features})
 
 
-def month(spark, number, shift=0):
-    rows = spark.range(number * 1000, number * 1000 + 100)
-    return rows.selectExpr(
-        "id", f"date'2026-0{number}-05' at", f"sqrt(id + {shift}) x", "cast(id as float) w", f"concat('min', id % {number + 2}) c",
-        "id % 2 = 0 y", f"'2026-0{number}' {PERIOD}",
-    )  # fmt: skip
+def month(number, shift=0):
+    ids = range(number * 1000, number * 1000 + 100)
+    columns = {
+        "id": ids, "at": [dt.date(2026, number, 5)] * 100, "x": [math.sqrt(i + shift) for i in ids], "w": pa.array(map(float, ids), pa.float32()),
+        "c": [f"min{i % (number + 2)}" for i in ids], "y": [i % 2 == 0 for i in ids], PERIOD: [f"2026-0{number}"] * 100,
+    }  # fmt: skip
+    return pa.table(columns)
 
 
 def put(run, number, shift=0):
-    run.rows.replace(month(run.spark, number, shift), PERIOD, {f"2026-0{number}": 100})
+    run.rows.replace(run.engine.frame(month(number, shift)), PERIOD, {f"2026-0{number}": 100})
 
 
 def train(found):
-    return found.rows.data.where(col(FOLD) == "train")
+    return found.rows.where(col(FOLD) == lit("train"))
 
 
-def fitted(spark, capsys, features=NEEDS["both"]):
+def fitted(engine, capsys, features=NEEDS["both"]):
     """The spec, checked against one that is fitted on all rows; how many of how many periods were read."""
-    run = Run(conf(features), spark)
+    run = Run(conf(features), engine)
     found = labelled_rows(run)
     capsys.readouterr()
     spec = _fit(run, found)
@@ -89,16 +93,21 @@ def test_files_of_old_months_are_not_read(spark, home, capsys):
     assert _fit(run, found).to_json() == whole.to_json()
 
 
-def test_statistics_of_another_version_are_not_added(spark, home, capsys, monkeypatch):
-    put(Run(conf(), spark), 1)
-    assert fitted(spark, capsys) == (1, 1)
+def test_new_and_changed_periods_alone_are_read_and_of_one_version(engine, home, capsys, monkeypatch):
+    run = Run(conf(), engine)
+    put(run, 1)
+    assert fitted(engine, capsys) == (1, 1)
+    put(run, 2)
+    assert fitted(engine, capsys) == (1, 2)
+    put(run, 1, shift=7)
+    assert fitted(engine, capsys) == (1, 2)
     monkeypatch.setattr(fitting, "STATISTICS_VERSION", 1)
-    assert fitted(spark, capsys) == (1, 1), "the first part is of version 2"
-    assert fitted(spark, capsys) == (0, 1)
+    assert fitted(engine, capsys) == (2, 2), "the parts are of version 2"
+    assert fitted(engine, capsys) == (0, 2)
 
 
 @pytest.mark.parametrize("needs", NEEDS)
-def test_rows_are_read_once_or_not_at_all(spark, needs):
+def test_rows_are_read_once_or_not_at_all(spark, spark_engine, needs):
     read = spark.sparkContext.accumulator(0)
 
     def counting(batches):
@@ -106,7 +115,7 @@ def test_rows_are_read_once_or_not_at_all(spark, needs):
             read.add(batch.num_rows)
             yield batch
 
-    frame = month(spark, 1)
+    frame = spark_engine.frame(month(1)).data
     rows = frame.mapInArrow(counting, frame.schema)
     Spec.fit(rows, conf(NEEDS[needs]).features)
     assert read.value == (0 if needs == "nothing" else 100)

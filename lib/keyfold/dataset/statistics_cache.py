@@ -68,5 +68,5 @@ def _add(run: "Run", base: str, versions: Mapping[str, int], statistics: pa.Tabl
 
 
 def _sum_parts(rows: Frame) -> pa.Table:
-    """The statistics of several parts; Spark adds up the counts, of which there may be many."""
+    """The statistics of several parts; the engine adds up the counts, of which there may be many."""
     return fitting.sum_cells(rows, "of", fitting.is_extreme()).to_arrow().cast(fitting.STATISTICS_SCHEMA)
