@@ -105,10 +105,10 @@ def test_times_of_96_bits_are_exact_or_quarantined(spark, tmp_path):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        (pa.array([[dt.time(12)]]), "is a time of day within another type, which is not read; write it as text"),
+        (pa.array([[dt.time(12)]]), "is a time of day within another type, which is not supported; write it as text"),
         (
             pa.StructArray.from_arrays([pa.array([b"x" * 16], pa.uuid())], ["a"]),
-            "is a UUID within another type, which is not read; write it as text",
+            "is a UUID within another type, which is not supported; write it as text",
         ),
         (
             pa.array([[dt.datetime(2026, 1, 1)]], pa.list_(pa.timestamp("ns"))),
@@ -116,10 +116,10 @@ def test_times_of_96_bits_are_exact_or_quarantined(spark, tmp_path):
         ),
         (
             pa.array([[1.0]], pa.list_(pa.float16())),
-            "is a number of 16 bits within another type, which is not read; write it as a float",
+            "is a number of 16 bits within another type, which is not supported; write it as a float",
         ),
-        (pa.array([dt.timedelta(1)]), "is an interval, which is not read; write it as a number"),
-        (pa.nulls(1), "is NULL throughout, without a type, which is not read; write it as a column of some type"),
+        (pa.array([dt.timedelta(1)]), "is an interval, which is not supported; write it as a number"),
+        (pa.nulls(1), "is NULL throughout, without a type, which is not supported; write it as a column of some type"),
     ],
 )
 def test_types_of_parquet_that_are_not_read_are_told(tmp_path, values, sentence):

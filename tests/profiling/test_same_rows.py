@@ -156,7 +156,7 @@ def test_parquet(tmp_path):
     assert (profile.rows, profile.bad) == (2, {"`at` has nanoseconds, and a time holds microseconds": 1})
     assert {name: column.type for name, column in profile.columns.items()} == {"at": "timestamp", "u": "string", "t": "string"}
     pq.write_table(pa.table({"u": pa.array([[1]], pa.list_(pa.time32("s")))}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="the column `u` is a time of day within another type, which is not read"):
+    with pytest.raises(DataError, match="the column `u` is a time of day within another type, which is not supported"):
         profile_files(str(tmp_path / "a.parquet"))
 
 

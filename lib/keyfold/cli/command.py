@@ -20,7 +20,7 @@ class Command(NamedTuple):
     check: Callable[[argparse.Namespace], object] = lambda _: None
 
     def parser(self, program: str) -> Parser:
-        """The parser of its options; `program` is what a user typed before them, such as `keyfold score`."""
+        """The parser of its options; `program`: the command before them, such as `keyfold score`."""
         parser = Parser(self.summary, prog=program)
         self.add_options(parser)
         return parser

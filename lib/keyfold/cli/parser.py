@@ -19,7 +19,7 @@ _SUBMIT = (
 
 
 class Parser(argparse.ArgumentParser):
-    """The options of a job, with --debug. An option of spark-submit in the wrong place gets a sentence of its own."""
+    """The options of a job, with --debug. An option of spark-submit in the wrong place gets its own message."""
 
     def __init__(self, about: str | None = None, **more: Any) -> None:
         super().__init__(**{"prog": f"{SCRIPT} {Path(sys.argv[0]).stem}", "description": about} | more)

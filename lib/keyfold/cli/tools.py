@@ -1,4 +1,4 @@
-"""The jobs that have options of their own in place of a conf."""
+"""The jobs that take options instead of a conf."""
 
 import argparse
 import csv

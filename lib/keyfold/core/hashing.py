@@ -211,7 +211,7 @@ def _short_texts(data: pa.Buffer, at: Int64s, length: int, seed: Any) -> Int64s:
 
 
 def _words(data: pa.Buffer, kind: type[np.unsignedinteger[Any]], at: Int64s) -> npt.NDArray[np.uint64]:
-    """The little-endian integers at places of a buffer."""
+    """The little-endian integers at positions of a buffer."""
     size = np.dtype(kind).itemsize
     every: Any = np.ndarray((data.size - size + 1,), np.dtype(kind).newbyteorder("<"), data, strides=(1,))
     return every[at].astype(np.uint64, copy=False)  # type: ignore[no-any-return]

@@ -17,6 +17,6 @@ def installed_release(package: str) -> str | None:
 
 
 def require_package(option: str, package: str, how: str) -> None:
-    """Raises ConfError if an option's package is not installed; `how`: the argument of `setup`, and what that does."""
+    """Raises ConfError if an option's package is not installed; `how`: the argument of `setup` and its effect."""
     if not importlib.util.find_spec(package):
         raise ConfError(f"{option} needs the package {package}: ./spark-submit.sh setup {how}")

@@ -50,7 +50,7 @@ def format_number(value: float, places: int | None = None, digits: int = 3) -> s
 def bootstrap_intervals(
     measure: Callable[[Doubles], dict[str, float]], weight: Doubles, replicates: int, seed: int = 0
 ) -> dict[str, Metric]:
-    """The values of `measure`, a function of the weights of the rows, with intervals of so many replicates, by name."""
+    """The values of `measure`, a function of the weights of the rows, with bootstrap intervals of that many replicates, by name."""
     rng = np.random.default_rng(seed)
     values = measure(weight)
     replicated = np.full((replicates, len(values)), np.nan)

@@ -13,7 +13,7 @@ from keyfold.evaluation.intervals import Metric, bootstrap_intervals
 
 
 class Predictions:
-    """Labels (n) and predictions (n), and what the metrics derive from them row by row; label 1 is the positive class."""
+    """Labels (n) and predictions (n), and row-by-row values that the metrics share; label 1 is the positive class."""
 
     def __init__(self, truth: Doubles, predicted: Doubles) -> None:
         self.truth, self.predicted = truth, predicted

@@ -187,7 +187,7 @@ class _Timeline:
         return lines.sparkSession.createDataFrame(cuts, schema)
 
     def cut(self, lines: "DataFrame", cuts: "DataFrame") -> "DataFrame":
-        """The lines with their slice of time (`_slice`), and a line for what is valid when a slice begins."""
+        """The lines with their slice of time (`_slice`), and a line with the values that are valid when a slice begins."""
         from pyspark.sql import Window
 
         def with_slice(frame: "DataFrame", how: str) -> "DataFrame":

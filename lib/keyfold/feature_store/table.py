@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 JOB = "windows"
-_Counts = dict[str, dict[str, int]]  # row counts by period and by what its values depend on
+_Counts = dict[str, dict[str, int]]  # row counts by period and digest of its inputs
 
 
 class JoinedView(NamedTuple):
@@ -212,7 +212,7 @@ def _compute(run: "Run", inputs: _Inputs, rows: "DataFrame", states: "DataFrame 
 
 
 def _with_period_and_digest(run: "Run", inputs: _Inputs, rows: "DataFrame") -> "DataFrame":
-    """The rows with their period and, in place of their run id, a digest of what the windows and views of the period depend on."""
+    """The rows with their period and, in place of their run id, a digest of the inputs of the period's windows and views."""
     period = computed_column(period_of(run.conf.data, SparkFrame(rows).types))
     last = rows.groupBy(period).agg(F.max(time_micros(str(run.conf.data.time)))).collect()
     times = {p: time for p, time in last if p is not None}

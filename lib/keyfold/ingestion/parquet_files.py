@@ -174,7 +174,9 @@ def check_types(file: str, schema: pa.Schema) -> None:
         nested = _inner_types(field.type)
         for inner in nested:
             if kind := _unread_kind(inner, within=len(nested) > 1):
-                raise DataError(f"{file}: the column `{field.name}` is {kind}, which is not read; write it as {_INSTEAD[kind]}")
+                raise DataError(
+                    f"{file}: the column `{field.name}` is {kind}, which is not supported; write it as {_INSTEAD[kind]}"
+                )
 
 
 _INSTEAD = {

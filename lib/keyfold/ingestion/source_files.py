@@ -26,7 +26,7 @@ Files = dict[str, dict[str, Any]]
 
 
 def current_files(spark: "SparkSession", data: "Data") -> Files:
-    """The files of a source (ConfError, DataError). Digests cover what rows take from the file's name: period and folder columns."""
+    """The files of a source (ConfError, DataError). Digests cover the values that rows take from the file's path: period and folder columns."""
     if data.versions:
         files: Files = {}
         for file in layout_files(data):

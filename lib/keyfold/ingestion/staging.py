@@ -39,7 +39,7 @@ class StagedRows(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Marked rows of some files, all of them or those of some periods, with notes and page sections about them."""
+    """Marked rows of some files, of all or of some periods, with notes and page sections about them."""
 
     files: Sequence[str]
     periods: set[str] | None
@@ -51,7 +51,7 @@ class _Part(NamedTuple):
 def stage_rows(run: "Run", plan: "IngestPlan") -> StagedRows:
     """The rows of fresh files and, from the others, of the periods to read again; persisted, because they are read three times.
 
-    Only rows with a reason have their raw text; if keys repeat, the files are read once more for that of their rows.
+    Only rows with a reason have their raw text; if keys repeat, the files are read again for the raw text of those rows.
     """
     data = run.conf.data
     parts = [_persist(_read_part(run, plan.fresh))] if plan.fresh else []
@@ -140,7 +140,7 @@ def _mark(run: "Run", source: SourceRows, files: Sequence[str]) -> "tuple[DataFr
 
 
 def _by_time(data: "Data") -> bool:
-    """Whether the period of a row is that of its time."""
+    """Whether the period of a row comes from its time."""
     return data.period != "all" and not isinstance(data.period, FilePeriod)
 
 

@@ -1,4 +1,4 @@
-"""Input of a drafted conf: the options of `init`, the profile of the files, and what follows from both."""
+"""Input of a drafted conf: the options of `init`, the profile of the files, and values derived from both."""
 
 import re
 import unicodedata

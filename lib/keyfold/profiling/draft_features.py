@@ -17,7 +17,7 @@ from keyfold.readers.rows import NUMBERED
 
 FEW_VALUES = 100  # distinct texts that are one-hot encoded at most
 MOST_BUCKETS = 1 << 18
-WORDS = 3  # on average: at least so many make a sentence
+WORDS = 3  # on average, at least, in a column of sentences
 MANY = 1_000  # rows
 _CODES = r"(.*_)?(id|code|zip|zip_?code|plz|postcode|postal_?code)"
 UNFIT = "no recurring part of its dates varies, such as the weekday"

@@ -12,7 +12,7 @@ import pyarrow.csv as pacsv
 from keyfold.readers.form import TextForm
 from keyfold.readers.records import grammar
 
-Odd = dict[int, str]  # the reason why a record is not a row, by its place
+Odd = dict[int, str]  # the reason why a record is not a row, by its index
 
 
 def csv_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:

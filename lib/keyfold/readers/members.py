@@ -37,7 +37,7 @@ class Members(NamedTuple):
     """The outermost members of objects, in order."""
 
     records: Int64s  # the number of the record
-    keys: Int64s  # the place of the key in `names`
+    keys: Int64s  # the index of the key in `names`
     names: list[str]
     values: pa.Array  # text: strings unescaped, other values as written
     kinds: "np.typing.NDArray[np.uint8]"  # the first byte of the value as written
@@ -95,7 +95,7 @@ def _bytes_of(records: pa.Array) -> tuple["np.typing.NDArray[np.uint8]", Int64s]
 
 
 def _strings(data: "np.typing.NDArray[np.uint8]") -> tuple[Int64s, Int64s]:
-    """The places of opening and closing quotes."""
+    """The positions of opening and closing quotes."""
     is_quote = data == ord('"')
     slashes = np.flatnonzero(data == ord("\\"))
     if len(slashes):
@@ -163,7 +163,7 @@ def _without_strings(records: pa.Array) -> pa.Array:
 
 
 def _distinct_keys(keys: pa.Array) -> tuple[Int64s, list[str]]:
-    """The distinct keys, and the place of each key among them."""
+    """The distinct keys, and the index of each key among them."""
     encoded = keys.dictionary_encode()
     names: dict[str, int] = {}
     places = [names.setdefault(_unescape(name), len(names)) for name in encoded.dictionary.to_pylist()]

@@ -13,7 +13,7 @@ from keyfold.readers.arrow_values import bools, convert_rest
 from keyfold.readers.times import days_of, parse_times
 
 Fields = dict[str, int]
-Step = Callable[[str, int, Fields], int]  # reads text from a place on into fields; the place after it, or -1
+Step = Callable[[str, int, Fields], int]  # reads text from a position into fields; returns the position after it, or -1
 
 _PART = re.compile(r"y+|M+|d+|H+|h+|m+|s+|S+|a+|X+|x+|Z+|'[^']*'|[^A-Za-z']")
 _MONTHS = [

@@ -13,7 +13,7 @@ from keyfold.core.arrays import Bools, Int64s
 from keyfold.readers.arrow_values import bools
 from keyfold.readers.zones import DAY, Zone, wall_offset, wall_offsets, zone_of
 
-Characters = npt.NDArray[np.uint8]  # one row for each place of texts of one length
+Characters = npt.NDArray[np.uint8]  # one row per character position, for texts of one length
 Int32s = npt.NDArray[np.int32]
 
 DATE, TIMESTAMP, TIMESTAMP_NTZ = pa.date32(), pa.timestamp("us", "UTC"), pa.timestamp("us")
@@ -115,7 +115,7 @@ def days_of(year: int, month: int, day: int) -> int | None:
 
 
 def _by_length(text: pa.Array, lengths: range) -> Iterator[tuple[Int64s, Characters]]:
-    """Texts of each of some lengths: their rows, and their characters, place by place."""
+    """Texts by length: their rows, and their characters by position."""
     offsets = (
         np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1]
         if len(text)

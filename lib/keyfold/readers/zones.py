@@ -127,7 +127,7 @@ def changing_days(zone: Zone, at: Int64s) -> Bools:
 
 
 def _distinct(days: Int64s) -> tuple[Int64s, Int64s]:
-    """The different days, and the place of each one among them."""
+    """The distinct days, and the index of each day among them."""
     low = int(days.min(initial=0))
     span = int(days.max(initial=0)) - low + 1
     if span > 4 * len(days) + 100_000:

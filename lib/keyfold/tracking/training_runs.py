@@ -41,7 +41,7 @@ class TableInput(NamedTuple):
 
 
 class TrainingLog(NamedTuple):
-    """What the MLflow run of a training records.
+    """Contents of the MLflow run of a training.
 
     metrics: by fold and name; files: texts by file name; steps: losses by step; description: that of the registered model.
     """
@@ -145,7 +145,7 @@ def _stored_digest(uri: str, folder: Path, saved: str) -> str:
 
 
 def _log_trials(log: TrainingLog, version: int) -> dict[int, str]:
-    """Logs each trial as a child run; the ids of the runs by the place of the trial."""
+    """Logs each trial as a child run; returns the ids of the runs by the place of the trial."""
     import mlflow
 
     ids = {}

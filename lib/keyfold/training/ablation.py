@@ -1,4 +1,4 @@
-"""Ablation: what features gain, measured by the same model trained without them, on the same rows of the test fold."""
+"""Ablation: the gain of features, measured by the same model trained without them, on the same rows of the test fold."""
 
 import re
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def measure_ablation(
     weight: "npt.NDArray[np.float64] | None",
     without: list[str],
 ) -> Ablation:
-    """Trains the model's estimator without some features, and measures what they gain; `weight` is that of the rows `learn`."""
+    """Trains the model's estimator without some features, and measures their gain; `weight` is that of the rows `learn`."""
     spec, classes = without_features(model.spec, without), model.label.classes
     assert train.model.sklearn is not None
     estimator = train.model.sklearn.fit(spec, learn.arrays, learn.y, weight, train.seed)

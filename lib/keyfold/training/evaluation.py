@@ -73,7 +73,7 @@ def _cross_validate(context: TrainingContext, train: Train, rows: ArrayRows, fol
 def _measure_ablations(
     context: TrainingContext, train: Train, model: Model, rows: ArrayRows, full: dict[str, Metric]
 ) -> FoldMetrics:
-    """What the features of `report.without` gain: trains the model once more without each group of them."""
+    """The gain of the features of `report.without`: trains the model once more without each group of them."""
     learn, test, groups = rows.fold("train"), rows.fold("test"), context.run.conf.report.without
     weight = row_weights(learn, context.class_weights)
     with context.run.step("without") as step:

@@ -1,4 +1,4 @@
-"""The page's sections about a training: trials, what features gain, memorized rows, the comparison with the champion."""
+"""The page's sections about a training: trials, the gain of features, memorized rows, the comparison with the champion."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def _importance_table(importance: Mapping[str, float]) -> str:
 
 
 def picture_axes(tune: Tune, tuned: TuningResult) -> list[VerticalAxis]:
-    """An axis for each parameter and one for the metric, with the places of the complete trials on it (0 to 1)."""
+    """An axis for each parameter and one for the metric, with the positions of the complete trials on it (0 to 1)."""
     complete = [t for t in tuned.trials if t.value is not None]
     axes = [_axis(path, values, [t.params[path] for t in complete]) for path, values in tune.over.items()]
     metric = [float(t.value) for t in complete if t.value is not None]

@@ -1,4 +1,4 @@
-"""Registers a trained model: what its MLflow run and its version record."""
+"""Registers a trained model, and records its MLflow run and version."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 

@@ -21,7 +21,7 @@ from keyfold.features.matrix import Layout
 
 SHUFFLE_ROWS = 65_536  # rows that are shuffled together; a larger row group is not cut
 SHUFFLE_CELLS = 2**24  # cells that are shuffled together, which allows fewer rows of many columns
-AHEAD = 4  # batches that are read together while as many wait for the loop
+AHEAD = 4  # batches that are read at once, while the same number waits for the loop
 
 
 class RowGroup(NamedTuple):

@@ -74,7 +74,7 @@ def _at(x: npt.NDArray[Any], places: Int64s) -> npt.NDArray[Any]:
     return x[places if whole is None else whole]
 
 
-_NEAR = 16  # rows to scan before a binary search, which takes as long as a scan of twice as many
+_NEAR = 16  # rows to scan before a binary search, which takes as long as a scan of twice that number
 
 
 class Times:

@@ -12,8 +12,8 @@ from keyfold.models.networks.parts import Vectors, dense_layers
 class WideDeep(nn.Module):
     """Maps int32 (rows, indices) and float32 (rows, numbers) to float32 (rows,).
 
-    The output of the linear model is multiplied by `wide_rate`. Adam's steps are equal for all parameters, so it learns as many
-    times as fast.
+    The output of the linear model is multiplied by `wide_rate`. Adam's steps have the same size for all parameters, so it learns
+    `wide_rate` times as fast.
     """
 
     def __init__(self, layout: Layout, embedding: int, hidden: Sequence[int], dropout: float, wide_rate: float) -> None:
