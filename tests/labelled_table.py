@@ -28,6 +28,14 @@ def keep(engine, rows, data=None):
     run_of(engine, {}, data).rows.replace(rows, PERIOD, {"all": rows.count()})
 
 
+def overwrite(run, rows):
+    """Makes rows of Spark, without a period, the whole table of a run."""
+    if run.rows.exists():
+        rows.write.format("delta").mode("overwrite").save(str(run.rows.path))
+    else:
+        run.rows.append(rows)
+
+
 def run_of(engine, split, data=None, features=None):
     """A run over the table under a split."""
     features = features or {"x": {"numeric": {"input_col": "x"}}}

@@ -17,6 +17,7 @@ from keyfold.scoring.job import score
 from keyfold.tracking import registry
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
+from labelled_table import overwrite
 from places import ROOT
 
 SMALL = ["data.source.customers=3000", "data.source.months=3"]
@@ -173,13 +174,13 @@ def test_fitting_sees_the_train_fold_only(spark, home):
 
     frame = spark.range(400).selectExpr("id", "cast(id as double) x", "cast(id % 3 as string) c", "id % 2 = 0 y")
     run = Run(conf, spark)
-    run.rows._save(frame.write.format("delta"), frame, {})
+    overwrite(run, frame)
     spec, found = fit_features(run)
     test = [r.id for r in found.rows.data.where("keyfold_fold = 'test'").select("id").collect()]
     digests = []
     for ids in (test, [next(r.id for r in found.rows.data.where("keyfold_fold = 'train'").select("id").take(1))]):
         changed = frame.selectExpr("id", f"if(id in ({', '.join(map(str, ids))}), 1e6, x) x", "c", "y")
-        run.rows._save(changed.write.format("delta").mode("overwrite"), changed, {})
+        overwrite(run, changed)
         digests.append(fit_features(run)[0].digest)
     assert digests[0] == spec.digest
     assert digests[1] != spec.digest

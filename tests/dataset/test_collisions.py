@@ -212,14 +212,16 @@ RAW = {
 }
 
 
-def frame(spark):
-    return spark.range(400).selectExpr("id", "concat('<b>', id % 20) AS city", "id % 2 = 0 AS y", "id % 4 < 2 AS z")
+def rows_of_cities(engine, first=0, city="<b>"):
+    ids = range(first, first + 400)
+    cities = [f"{city}{i % 20}" for i in ids]
+    return engine.frame(pa.table({"id": ids, "city": cities, "y": [i % 2 == 0 for i in ids], "z": [i % 4 < 2 for i in ids]}))
 
 
-def a_run(spark, **more):
-    run = Run(parse_conf(RAW | more), spark)
+def a_run(engine, **more):
+    run = Run(parse_conf(RAW | more), engine)
     if not run.rows.exists():
-        run.rows._save(frame(spark).write.format("delta"), frame(spark), {})
+        run.rows.append(rows_of_cities(engine))
     return run
 
 
@@ -227,41 +229,41 @@ def told(run):
     return [section for job in run.jobs for section in job.sections if section.title == "Collisions"]
 
 
-def test_the_job_reports_and_keeps_its_counts(spark, home, monkeypatch):
-    run = a_run(spark)
+def test_the_job_reports_and_keeps_its_counts(engine, home, monkeypatch):
+    run = a_run(engine)
     spec, found = fit_features(run)
     wanted = collisions.measure_collisions(found.rows.where(col("keyfold_fold") == lit("train")), spec)
     (section,) = told(run)
     assert section == collisions_section(wanted)
-    kept = run.table("keyfold.collisions").read().orderBy("feature").collect()
-    assert [(r.spec_digest, r.run_id, r.feature, r["values"], r.collisions) for r in kept] == [
+    kept = run.table("keyfold.collisions").frame().sort(["feature"]).rows()
+    assert [(r["spec_digest"], r["run_id"], r["feature"], r["values"], r["collisions"]) for r in kept] == [
         (spec.digest, run.jobs[-1].run_id, c.feature, c.values, c.observed) for c in wanted
     ]
-    assert [(r.expected, r.advised_buckets) for r in kept] == [(c.expected, c.advised()) for c in wanted]
-    assert {r.feature: r.rows for r in kept} == dict.fromkeys(["city", "few"], found.count_in("train"))
+    assert [(r["expected"], r["advised_buckets"]) for r in kept] == [(c.expected, c.advised()) for c in wanted]
+    assert {r["feature"]: r["rows"] for r in kept} == dict.fromkeys(["city", "few"], found.count_in("train"))
 
     monkeypatch.setattr(collisions, "measure_collisions", None)  # the second time they are read
-    again = a_run(spark)
+    again = a_run(engine)
     fit_features(again)
     assert told(again) == [section]
     assert "collisions" not in [step.name for step in again.jobs[-1].steps]
-    assert run.table("keyfold.collisions").read().count() == 2
+    assert run.table("keyfold.collisions").frame().count() == 2
 
 
 @pytest.mark.slow
-def test_other_rows_are_counted_anew(spark, home):
-    run = a_run(spark)
+def test_other_rows_are_counted_anew(engine, home):
+    run = a_run(engine)
     fit_features(run)
-    run.rows.append(frame(spark).selectExpr("id + 400 AS id", "concat('new', id) AS city", "y", "z"))
-    again = a_run(spark)
+    run.rows.append(rows_of_cities(engine, 400, "new"))
+    again = a_run(engine)
     fit_features(again)
     assert told(again) != told(run)
-    assert run.table("keyfold.collisions").read().count() == 4
+    assert run.table("keyfold.collisions").frame().count() == 4
 
 
 @pytest.mark.parametrize("more", [{"report": {"collisions": False}}, {"features": {"kind": RAW["features"]["kind"]}}])
-def test_nothing_is_counted_unless_it_is_wanted_and_hashed(spark, home, more):
-    run = a_run(spark, **more)
+def test_nothing_is_counted_unless_it_is_wanted_and_hashed(engine, home, more):
+    run = a_run(engine, **more)
     fit_features(run)
     assert told(run) == []
     assert not run.table("keyfold.collisions").exists()

@@ -17,6 +17,7 @@ from keyfold.tracking import registry
 from keyfold.training import ablation
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
+from labelled_table import overwrite
 from places import ROOT
 
 SMALL = ["data.source.rows=30000", "split.share={train: 0.7, validation: 0, test: 0.3}"]
@@ -115,7 +116,7 @@ def frame(spark):
 def trained(spark, **report):
     run = Run(parse_conf(RAW | report), spark)
     rows = frame(spark)
-    run.rows._save(rows.write.format("delta").mode("overwrite"), rows, {})
+    overwrite(run, rows)
     return run, metrics_of(train(run))
 
 

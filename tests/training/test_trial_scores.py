@@ -17,6 +17,7 @@ from keyfold.tracking import registry
 from keyfold.training import trial_scores
 from keyfold.training.job import train
 from keyfold.training.search import search_parameters
+from labelled_table import overwrite
 from tuning import GRID, raw_conf
 
 
@@ -26,7 +27,7 @@ def trained(spark, tune, **more):
     rows = spark.range(1500).selectExpr(
         "id", "(id * 7919) % 1009 / 1000.0D x", "concat('c', id % 5) c", "(id * 7919) % 1009 + (id * 31) % 800 + 100 * (id % 5) > 1000 y"
     )  # fmt: skip
-    run.rows._save(rows.write.format("delta").mode("overwrite"), rows, {})
+    overwrite(run, rows)
     over = trial_scores.EstimatorTrials.over
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial_scores.EstimatorTrials, "over", lambda self, *given: kept.append(self) or over(self, *given))

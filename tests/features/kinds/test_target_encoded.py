@@ -30,6 +30,7 @@ from keyfold.features.spec import Spec
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry
 from keyfold.training.job import train
+from labelled_table import overwrite
 
 TARGET = Target("y", "part")
 PARTS = st.integers(0, 999_999)
@@ -222,7 +223,7 @@ def use_case(spark, rows, **sections):
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 100.0}}}},
     }
     run = Run(parse_conf(raw | sections), spark)
-    run.rows._save(rows.write.format("delta").mode("overwrite"), rows, {})
+    overwrite(run, rows)
     return run
 
 
