@@ -70,6 +70,7 @@ def test_rows_are_kept_grouped_joined_and_ordered(frame_of):
     }  # fmt: skip
     named = rows.with_columns({"which": when(col(ODD).is_null()).then(lit("none")).otherwise(col(KEY))})
     assert [row["which"] for row in named.sort([ODD]).rows()] == ["none", "x", "y", "x", "ß"]
+    assert rows.with_columns({}).columns == rows.columns
     joined = rows.select([ODD, KEY]).join(rows.where(col(ODD) > 2).select([KEY]).rename({KEY: KEY}), [KEY], "semi")
     assert sorted(row[ODD] for row in joined.rows()) == [1, 4, 2**53 + 1]
     assert [row[ODD] for row in rows.sort([ODD], descending=[ODD]).head(3).rows()] == [None, 2**53 + 1, 4]

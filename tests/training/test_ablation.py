@@ -4,6 +4,7 @@ import os
 from types import SimpleNamespace
 
 import mlflow
+import pyarrow as pa
 import pytest
 
 from keyfold.conf.use_case import load_conf, parse_conf
@@ -17,7 +18,6 @@ from keyfold.tracking import registry
 from keyfold.training import ablation
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
-from labelled_table import overwrite
 from places import ROOT
 
 SMALL = ["data.source.rows=30000", "split.share={train: 0.7, validation: 0, test: 0.3}"]
@@ -109,49 +109,50 @@ RAW = {
 }
 
 
-def frame(spark):
-    return spark.range(400).selectExpr("id", "cast(id % 7 as double) x", "concat('c', id % 3) c", "cast(id % 3 as double) y")
+def table():
+    ids = range(400)
+    columns = {"x": [float(i % 7) for i in ids], "c": [f"c{i % 3}" for i in ids], "y": [float(i % 3) for i in ids]}
+    return pa.table({"id": ids, **columns})
 
 
-def trained(spark, **report):
-    run = Run(parse_conf(RAW | report), spark)
-    rows = frame(spark)
-    overwrite(run, rows)
+def trained(engine, **report):
+    run = Run(parse_conf(RAW | report), engine)
+    run.rows.append(engine.frame(table()))
     return run, metrics_of(train(run))
 
 
-def test_a_spec_of_fewer_features_takes_fewer_columns_and_gives_the_same_values(spark):
-    whole = Spec.fit(frame(spark), parse_conf(RAW).features)
+def test_a_spec_of_fewer_features_takes_fewer_columns_and_gives_the_same_values():
+    whole = Spec.fit(table(), parse_conf(RAW).features)
     part = ablation.without_features(whole, ["x_c", "x"])
     assert list(part.features) == ["c"]
     assert list(part.inputs) == ["c"]
-    rows = frame(spark).toArrow()
+    rows = table()
     assert part.arrow(rows)["c"].tolist() == whole.arrow(rows)["c"].tolist()
     with pytest.raises(ConfError, match="feature `x_c` takes `x`; leave out both, or neither"):
         ablation.without_features(whole, ["x"])
 
 
-def test_numbers_have_their_own_metrics(spark, home):
-    run, found = trained(spark, report={"without": [["c"], ["x_c", "x"]]})
+def test_numbers_have_their_own_metrics(engine, home):
+    run, found = trained(engine, report={"without": [["c"], ["x_c", "x"]]})
     assert found["test_without_c_rmse_gain_high"] < 0
     assert abs(found["test_without_x_c.x_mae_gain"]) < 1e-6
     assert "test_without_c_roc_auc" not in found
     assert "RMSE gained" in run.sections[-1].html
 
 
-def test_asking_for_more_trains_anew_and_asking_again_does_not(spark, home):
-    run, _ = trained(spark, report={"without": [["c"]]})
-    again = Run(run.conf, spark)
+def test_asking_for_more_trains_anew_and_asking_again_does_not(embedded, home):
+    run, _ = trained(embedded, report={"without": [["c"]]})
+    again = Run(run.conf, embedded)
     assert train(again) == registry.find_version("models:/t/1")
     assert again.jobs[-1].status == "done before"
-    other = train(Run(parse_conf(RAW | {"report": {"without": [["c"], ["x_c"]]}}), spark))
+    other = train(Run(parse_conf(RAW | {"report": {"without": [["c"], ["x_c"]]}}), embedded))
     assert int(other.version) == 2
     assert "test_without_x_c_rmse_gain" in metrics_of(other)
 
 
-def test_without_a_test_fold_nothing_is_said(spark, home):
+def test_without_a_test_fold_nothing_is_said(embedded, home):
     run, found = trained(
-        spark, report={"without": [["c"]]}, split={"share": {"train": 1, "validation": 0, "test": 0}, "allow": ["c"]}
+        embedded, report={"without": [["c"]]}, split={"share": {"train": 1, "validation": 0, "test": 0}, "allow": ["c"]}
     )
     assert not [name for name in found if "without" in name]
     assert "Gain of features" not in [section.title for section in run.sections]

@@ -21,7 +21,7 @@ TORCH = "train.model={torch: {network: {wide_deep: {hidden: [4]}}, loop: {batch_
         (r"accumulate must divide the 12 streams of a process \(got 5\)", [TORCH, "report.without=[]"]),
     ],
 )
-def test_options_that_do_not_go_with_the_model_are_refused(words, options, monkeypatch):
+def test_options_that_do_not_go_with_the_model_are_refused(words, options, embedded, monkeypatch):
     monkeypatch.setattr(network, "require_torch", lambda: None)
     with pytest.raises(ConfError, match=words):
-        check_network(load_conf(ROOT / "conf/ads.yaml", options))
+        check_network(load_conf(ROOT / "conf/ads.yaml", options), embedded)

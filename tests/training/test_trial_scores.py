@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
@@ -17,17 +18,20 @@ from keyfold.tracking import registry
 from keyfold.training import trial_scores
 from keyfold.training.job import train
 from keyfold.training.search import search_parameters
-from labelled_table import overwrite
 from tuning import GRID, raw_conf
 
 
-def trained(spark, tune, **more):
+def trained(engine, tune, **more):
     """The run, its version, and what the trials were given."""
-    run, kept = Run(parse_conf(raw_conf(tune, **more)), spark), []
-    rows = spark.range(1500).selectExpr(
-        "id", "(id * 7919) % 1009 / 1000.0D x", "concat('c', id % 5) c", "(id * 7919) % 1009 + (id * 31) % 800 + 100 * (id % 5) > 1000 y"
+    run, kept, ids = Run(parse_conf(raw_conf(tune, **more)), engine), [], range(1500)
+    rows = pa.table(
+        {
+            "id": ids, "x": [i * 7919 % 1009 / 1000 for i in ids], "c": [f"c{i % 5}" for i in ids],
+            "y": [i * 7919 % 1009 + i * 31 % 800 + 100 * (i % 5) > 1000 for i in ids],
+        }
     )  # fmt: skip
-    overwrite(run, rows)
+    if not run.rows.exists():
+        run.rows.append(engine.frame(rows))
     over = trial_scores.EstimatorTrials.over
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial_scores.EstimatorTrials, "over", lambda self, *given: kept.append(self) or over(self, *given))
@@ -55,8 +59,8 @@ def compared(search, given, run, paths):
     return found
 
 
-def test_a_grid_is_that_of_scikit_learn_and_is_on_the_page_and_in_mlflow(spark, home):
-    run, version, given = trained(spark, GRID)
+def test_a_grid_is_that_of_scikit_learn_and_is_on_the_page_and_in_mlflow(embedded, home):
+    run, version, given = trained(embedded, GRID)
     held = np.where(given.rows.table["keyfold_fold"].to_numpy(zero_copy_only=False) == "validation", 0, -1)
     paths = {"params.C": "C", "params.tol": "tol"}
     search = GridSearchCV(
@@ -75,11 +79,11 @@ def test_a_grid_is_that_of_scikit_learn_and_is_on_the_page_and_in_mlflow(spark, 
     assert "8 trials (8 complete), best first." in page and "<td>params.C</td>" in page and page.count("<svg") == 1
     assert 'role="img" aria-label="One line per trial' in page
     assert run.jobs[-1].steps[-1].name == "register" and "tune" in [step.name for step in run.jobs[-1].steps]
-    again = Run(run.conf, spark)
+    again = Run(run.conf, embedded)
     assert train(again) == version and again.jobs[-1].status == "done before"
 
 
-def test_random_draws_over_folds_are_those_of_scikit_learn(spark, home):
+def test_random_draws_over_folds_are_those_of_scikit_learn(spark_engine, home):
     over = {
         "params.C": {"low": 0.01, "high": 10, "log": True},
         "params.max_iter": {"low": 50, "high": 90},
@@ -87,7 +91,7 @@ def test_random_draws_over_folds_are_those_of_scikit_learn(spark, home):
     }
     tune = {"search": "random", "over": over, "trials": 5}
     split = {"share": {"train": 0.8, "validation": 0, "test": 0.2}, "folds": 3}
-    run, version, given = trained(spark, tune, split=split, train={"class_weight": {"true": 3, "false": 1}})
+    run, version, given = trained(spark_engine, tune, split=split, train={"class_weight": {"true": 3, "false": 1}})
     paths = {path: path.removeprefix("params.") for path in over}
     drawn = {"C": stats.loguniform(0.01, 10), "max_iter": stats.randint(50, 91), "tol": [1e-4, 1e-3]}
     number = given.rows.table["keyfold_extra:keyfold_number"].to_numpy()
@@ -97,15 +101,15 @@ def test_random_draws_over_folds_are_those_of_scikit_learn(spark, home):
     found = compared(search, given, run, paths)
     assert len(set(number)) == 3 and found.metric == "log_loss"
     # As tasks: the same to the bit, but for the number of threads.
-    with given.over(spark, 2) as score:
+    with given.over(spark_engine, 2) as score:
         apart = score([with_params(run.conf.train.model, t.params) for t in found.trials[:3]], None)
     assert apart == pytest.approx([t.value for t in found.trials[:3]], abs=1e-12)
 
 
-def test_a_trial_that_cannot_be_fitted_or_measured_says_why(spark, home):
+def test_a_trial_that_cannot_be_fitted_or_measured_says_why(embedded, home):
     with pytest.raises(
         DataError, match=r"with params.C -1: InvalidParameterError: The 'C' parameter of LogisticRegression must be"
     ):
-        trained(spark, GRID | {"over": {"params.C": [-1]}, "parallel": 1})
+        trained(embedded, GRID | {"over": {"params.C": [-1]}, "parallel": 1})
     with pytest.raises(DataError, match="the validation fold has no row"):
-        trained(spark, GRID, split={"share": {"train": 0.8, "validation": 0, "test": 0.2}})
+        trained(embedded, GRID, split={"share": {"train": 0.8, "validation": 0, "test": 0.2}})

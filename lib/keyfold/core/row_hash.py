@@ -39,11 +39,6 @@ def single_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def sample_place(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
-    """bigint in [0, 1,000,000): the salted hash of columns, reduced."""
-    return sql.column(hashing.sql_reduce(sql_key_hash(_types(frame), columns, salt), hashing.PARTS))
-
-
 def key_hash(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
     """bigint: the salted hash of columns (DataError for a type that cannot be hashed)."""
     return sql.column(sql_key_hash(_types(frame), columns, salt))

@@ -4,6 +4,7 @@ import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +15,7 @@ from keyfold.engine.arrow_types import arrow_schema
 from keyfold.engine.deltalake_store import DeltalakeStore
 from keyfold.engine.embedded_frame import Database, EmbeddedFrame
 from keyfold.engine.frame import Frame
+from keyfold.engine.parallel import map_in_processes, with_one_thread
 from keyfold.engine.spark_frame import SparkFrame, spark_schema
 from keyfold.engine.spark_store import SparkStore
 from keyfold.engine.store import Store
@@ -52,6 +54,12 @@ class Engine(ABC):
         self, function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], types: Mapping[str, pa.DataType]
     ) -> Frame:  # fmt: skip
         """The rows that a picklable function makes of each task."""
+
+    @abstractmethod
+    def map_shared(
+        self, function: Callable[[Any, Any], Any], shared: Any, most: int
+    ) -> AbstractContextManager[Callable[[Sequence[Any]], list[Any]]]:  # fmt: skip
+        """What a picklable `function(shared, task)` makes of each task, with one thread, at most `most` at once; `shared` is sent once."""
 
     @abstractmethod
     def store(self, name: str, path: Path | None) -> Store:
@@ -94,6 +102,24 @@ class SparkEngine(Engine):
         numbers = self._spark.range(0, len(tasks), 1, max(1, len(tasks)))
         return SparkFrame(numbers).map_batches(partial(_run_tasks, function, tasks), types)
 
+    @contextmanager
+    def map_shared(
+        self, function: Callable[[Any, Any], Any], shared: Any, most: int
+    ) -> Iterator[Callable[[Sequence[Any]], list[Any]]]:  # fmt: skip
+        """`function(shared, task)` of each task, all in one job of Spark."""
+        context = self._spark.sparkContext
+        sent = context.broadcast(shared)
+        try:
+            yield (
+                lambda tasks: (
+                    context.parallelize(tasks, len(tasks))
+                    .map(lambda task: with_one_thread(lambda: function(sent.value, task)))
+                    .collect()
+                )
+            )
+        finally:
+            sent.destroy()
+
     def store(self, name: str, path: Path | None) -> SparkStore:
         """Reads and writes a Delta table by the session."""
         return SparkStore(self._spark, name, path)
@@ -132,6 +158,12 @@ class EmbeddedEngine(Engine):
     ) -> EmbeddedFrame:  # fmt: skip
         """The rows that a function makes of each task, in threads."""
         return self.database.map_tasks(function, tasks, types)
+
+    def map_shared(
+        self, function: Callable[[Any, Any], Any], shared: Any, most: int
+    ) -> AbstractContextManager[Callable[[Sequence[Any]], list[Any]]]:  # fmt: skip
+        """`function(shared, task)` of each task, in processes."""
+        return map_in_processes(function, shared, min(most, self.tasks))
 
     def store(self, name: str, path: Path | None) -> DeltalakeStore:
         """Reads and writes a Delta table by deltalake (ConfError if it is in a catalog)."""

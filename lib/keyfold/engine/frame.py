@@ -90,7 +90,7 @@ class Frame(ABC):
     def with_columns(self, columns: Mapping[str, nw.Expr]) -> Self:
         """All columns and further ones, or ones in place of those with the same name."""
         named = [expression.alias(escape_name(name)) for name, expression in columns.items()]
-        return self.then(lambda rows: rows.with_columns(*named))
+        return self.then(lambda rows: rows.with_columns(*named) if named else rows)
 
     def group(self, by: Sequence[str], **aggregates: nw.Expr) -> Self:
         """A row for each tuple of values, NULL included, with aggregates of its rows."""

@@ -1,9 +1,15 @@
-"""Runs kernels in the threads of this process: Arrow and NumPy let go of Python's lock while they work."""
+"""Runs kernels in the threads of this process: Arrow and NumPy let go of Python's lock while they work. Long tasks get processes."""
 
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from queue import Queue
 from threading import Event, Lock, Thread
 from typing import Any, TypeVar
+
+from keyfold.errors import DataError
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -72,3 +78,60 @@ def _drain(results: "Queue[tuple[bool, Any]]", workers: Sequence[Thread]) -> Non
         results.get_nowait()
     for worker in workers:
         worker.join(0.01)
+
+
+@contextmanager
+def map_in_processes(
+    function: Callable[[Any, Any], Any], shared: Any, workers: int
+) -> Iterator[Callable[[Sequence[Any]], list[Any]]]:
+    """`function(shared, task)` of each task, in processes with one thread each, which get `shared` once.
+
+    Raises DataError if the system ends a process, as it does when memory runs out.
+    """
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(
+        workers, initializer=_keep, initargs=(os.getpid(), function, shared), env=dict.fromkeys(_THREADS, "1")
+    )
+
+    def run(tasks: Sequence[Any]) -> list[Any]:
+        try:
+            return [*pool.map(_run, tasks)]
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"a process that ran a task has ended, perhaps because memory ran out; run fewer at once: {error}"
+            ) from None
+
+    try:
+        yield run
+    finally:
+        pool.shutdown(kill_workers=True)
+
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_kept: list[Any] = []  # in a process of `map_in_processes`: the function and what its tasks share
+
+
+def _keep(parent: int, *values: Any) -> None:
+    _kept[:] = values
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent, which may have been killed."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _run(task: Any) -> Any:
+    function, shared = _kept
+    return with_one_thread(lambda: function(shared, task))
+
+
+def with_one_thread(function: Callable[[], T]) -> T:
+    """The result of a function whose linear algebra uses one thread."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return function()

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from pydantic import Field
 from keyfold.core.digests import folder_digest
 from keyfold.core.section import OneOf
 from keyfold.core.types import ARROW
+from keyfold.engine.frame import Frame
 from keyfold.errors import DataError
 from keyfold.features.certificate import Certificate
 from keyfold.features.kind import rows_at_once
@@ -21,9 +22,6 @@ from keyfold.models.label import Label
 from keyfold.models.parity import Parity, exact_predictions, measure_parity
 from keyfold.models.sklearn import Estimator, Sklearn
 from keyfold.models.torch import Network, Torch
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 THRESHOLD = 0.5
 
@@ -86,7 +84,7 @@ class Model(NamedTuple):
         """Number of rows whose features are in memory at a time."""
         return rows_at_once(self.spec.outs.values())
 
-    def check_columns(self, rows: "DataFrame") -> None:
+    def check_columns(self, rows: Frame) -> None:
         """Raises DataError if a column is missing or of another type."""
         self.spec.transform(rows)
 

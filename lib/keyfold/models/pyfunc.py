@@ -9,13 +9,13 @@ import pyarrow as pa
 
 from keyfold.core.digests import folder_digest
 from keyfold.core.types import ARROW
+from keyfold.engine.frame import Frame
 from keyfold.errors import DataError, suggestion
 from keyfold.models.model import Prediction
 from keyfold.models.parity import Parity
 
 if TYPE_CHECKING:
     from mlflow.models import Model as MLmodel
-    from pyspark.sql import DataFrame
 
 _FAMILIES = {  # of types of MLflow's columns, and of NumPy's arrays
     "integer": "bigint", "long": "bigint", "string": "string", "boolean": "boolean", "int": "bigint", "bool": "boolean",
@@ -67,7 +67,7 @@ class PyfuncModel:
         self._model  # noqa: B018
         return self
 
-    def check_columns(self, rows: "DataFrame") -> None:
+    def check_columns(self, rows: Frame) -> None:
         """Raises DataError if a column is missing."""
         for name in self.columns:
             if name not in rows.columns:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,14 +11,14 @@ import pyarrow as pa
 
 from keyfold.conf.data import Data
 from keyfold.conf.train import Train
-from keyfold.core import hashing
+from keyfold.core import hashing, sql
 from keyfold.core.names import FOLD, FOLDS, LABEL, NUMBER, ORDER, PART, WEIGHT
-from keyfold.core.row_hash import key_hash, sample_place
-from keyfold.core.sql import col
+from keyfold.core.texts import value_texts
 from keyfold.core.types import spark_text
 from keyfold.dataset.labelled_rows import LabelledRows
-from keyfold.engine import functions as F
-from keyfold.engine.spark_frame import data_of
+from keyfold.engine.columns import col, lit
+from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.hashes import key_hash, sample_place
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.metrics import measure_predictions
@@ -25,16 +26,16 @@ from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.models.model import Model
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column
-
     from keyfold.conf.use_case import Conf
     from keyfold.runtime.run import Run
 
+EXTRA = "keyfold_extra:"  # before the names of further columns
+_PLACE = "keyfold_place"
 BAG = 16  # assumed number of cells of a feature without a fixed length
 
 
 class ArrayRows(NamedTuple):
-    """Rows on the driver, ordered by the hash of their key, so independently of the cluster."""
+    """Rows on the driver, ordered by the hash of their key, so independently of the engine."""
 
     table: pa.Table
     spec: Spec
@@ -81,17 +82,16 @@ def collect_rows(run: "Run", spec: Spec, rows: LabelledRows) -> tuple[ArrayRows,
     """
     conf = run.conf
     assert conf.train is not None
-    data = data_of(rows.rows)
-    columns = {FOLD: col(FOLD), LABEL: col(LABEL), ORDER: key_hash(data, identifying_columns(conf.data), "order")}
-    columns |= {WEIGHT: col(WEIGHT)} if rows.imputations else {}
-    columns |= {f"keyfold_extra:{name}": column for name, column in _extra_columns(conf, data.columns).items()}
+    frame, key = rows.rows.where(col(FOLD).is_in(_collected_folds(conf.train))), identifying_columns(conf.data)
     parts = sample_share(conf.train, spec, rows)
     share = parts / hashing.PARTS
-    frame = data.where(col(FOLD).isin(*_collected_folds(conf.train)))
     if share < 1:
-        frame = frame.where(sample_place(frame, identifying_columns(conf.data), "sample") < F.lit(parts))
+        frame = frame.compute(sample_place(_PLACE, frame.types, key, "sample")).where(col(_PLACE) < lit(parts))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
-    table = spec.out_of_fold(PART).transform(frame, [column.alias(name) for name, column in columns.items()]).toArrow()
+    named = _with_extra(conf, frame).compute(key_hash(ORDER, frame.types, key, "order"))
+    extra = [name for name in named.columns if name.startswith(EXTRA)]
+    kept = [FOLD, LABEL, ORDER, *([WEIGHT] if rows.imputations else []), *extra]
+    table = spec.out_of_fold(PART).transform(named, kept).to_arrow()
     return ArrayRows(table.sort_by([(ORDER, "ascending")]), spec), share
 
 
@@ -100,14 +100,25 @@ def identifying_columns(data: Data) -> list[str]:
     return [*data.key, *([data.time] if data.time and data.time not in data.key else [])]
 
 
-def _extra_columns(conf: "Conf", columns: Sequence[str]) -> dict[str, "Column"]:
-    """Columns that the page needs, and the part of cross-validation (DataError if the table has no such column)."""
-    extra = {name: col(name).cast("string") for name in conf.report.slices}
-    extra |= {conf.report.truth: col(conf.report.truth)} if conf.report.truth else {}
-    for name in extra:
-        if name not in columns:
-            raise DataError(f"report: the table has no column `{name}`{suggestion(name, columns)}")
-    return extra | ({NUMBER: col(NUMBER)} if conf.split.folds else {})
+def _with_extra(conf: "Conf", rows: Frame) -> Frame:
+    """The rows with the columns that the page needs, slices as text, and the part of cross-validation, under names with `EXTRA`.
+
+    Raises DataError if the table has no such column.
+    """
+    slices, others = conf.report.slices, [conf.report.truth] if conf.report.truth else []
+    for name in (*slices, *others):
+        if name not in rows.columns:
+            raise DataError(f"report: the table has no column `{name}`{suggestion(name, rows.columns)}")
+    texts = Computed(
+        {EXTRA + name: pa.string() for name in slices}, partial(_texts, slices),
+        [f"CAST({sql.column_reference(name)} AS STRING)" for name in slices],
+    )  # fmt: skip
+    others += [NUMBER] if conf.split.folds else []
+    return (rows.compute(texts) if slices else rows).with_columns({EXTRA + name: col(name) for name in others})
+
+
+def _texts(names: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
+    return [value_texts(batch[name]) for name in names]
 
 
 def _collected_folds(train: Train) -> tuple[str, ...]:

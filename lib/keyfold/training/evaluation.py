@@ -13,7 +13,7 @@ from keyfold.models.model import Model, predicted_numbers
 from keyfold.reporting.page import PageSection
 from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
 from keyfold.training.ablation import measure_ablation
-from keyfold.training.arrays import ArrayRows, measure_model, row_weights
+from keyfold.training.arrays import EXTRA, ArrayRows, measure_model, row_weights
 from keyfold.training.context import TrainingContext
 from keyfold.training.page_sections import ablations_section
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from keyfold.conf.report import Report
 
 FoldMetrics = dict[str, dict[str, Metric]]
-_EXTRA = "keyfold_extra:"
 
 
 def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: ArrayRows) -> FoldMetrics:
@@ -46,10 +45,10 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
         return sections
     predicted = model.numbers(test.arrays)
     if model.label.classes:
-        truth = test.table[_EXTRA + report.truth].to_numpy() if report.truth else None
+        truth = test.table[EXTRA + report.truth].to_numpy() if report.truth else None
         sections += classification_sections(test.y, predicted, truth)
     for name in report.slices:
-        groups = np.array(test.table[_EXTRA + name].to_pylist(), dtype=object)
+        groups = np.array(test.table[EXTRA + name].to_pylist(), dtype=object)
         by_value = slices.slice_metrics(test.y, predicted, groups, order=test.order, classes=model.label.classes, replicates=100)
         sections.append(slices_section(name, by_value))
     return sections
@@ -59,7 +58,7 @@ def _cross_validate(context: TrainingContext, train: Train, rows: ArrayRows, fol
     """The metrics of rows outside test, each predicted by a model that was trained on the other parts."""
     assert train.model.sklearn is not None
     classes = context.rows.label.classes
-    number = rows.table[_EXTRA + NUMBER].to_numpy()
+    number = rows.table[EXTRA + NUMBER].to_numpy()
     predicted = np.full(len(number), np.nan)
     for k in range(folds):
         learn, held_out = (ArrayRows(rows.table.filter(pa.array(mask)), rows.spec) for mask in (number != k, number == k))

@@ -35,7 +35,7 @@ def train(run: "Run") -> Registered:
     conf = run.conf
     if conf.train is None:
         raise ConfError("train: the conf has no such section, so there is nothing to train")
-    check_network(conf)
+    check_network(conf, run.engine)
     if conf.train.tune:
         require_optuna()
     spec, rows = fit_features(run)
@@ -88,7 +88,7 @@ def _tune(context: TrainingContext, rows: ArrayRows) -> TuningResult:
             score = network_score(context, rows.fold("validation"), metric)
             tuned = search_parameters(train, context.run_id, score, run.say)
         else:
-            with EstimatorTrials.of(context, rows, metric).over(run.spark, train.tune.parallel) as score:
+            with EstimatorTrials.of(context, rows, metric).over(run.engine, train.tune.parallel) as score:
                 tuned = search_parameters(train, context.run_id, score, run.say)
     context.job.sections.append(tuning_section(train.tune, tuned))
     return tuned

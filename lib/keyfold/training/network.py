@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keyfold.core.packages import require_package
+from keyfold.engine.engine import Engine
 from keyfold.engine.home import home
 from keyfold.errors import ConfError
 from keyfold.features.matrix import Layout
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 Report = Callable[["EpochMetrics"], None]
 
 
-def check_network(conf: "Conf") -> None:
-    """Checks the options of networks, and the packages that they need (ConfError)."""
+def check_network(conf: "Conf", engine: Engine) -> None:
+    """Checks the options of networks, and the packages and the engine that they need (ConfError)."""
     memorize.check_overfit(conf)
     if conf.train is None:
         return
@@ -48,6 +49,7 @@ def check_network(conf: "Conf") -> None:
     _check_ranks(conf.train.ranks, conf.train.model.torch)
     if conf.train.tensorboard:
         require_package("train.tensorboard", "tensorboard", "torch installs it")
+    engine.spark  # noqa: B018  (refuses another engine)
 
 
 def _check_ranks(ranks: int, conf: Torch) -> None:

@@ -25,7 +25,7 @@ STEPS = 1_000  # steps of a network, at most
 
 def memorize_one_batch(run: "Run") -> None:
     """Trains the model on one batch and reports its metrics on those rows (DataError if a network cannot memorize them)."""
-    check_network(run.conf)
+    check_network(run.conf, run.engine)
     assert run.conf.train is not None
     spec, rows = fit_features(run)
     with run.job("overfit") as job:

@@ -13,11 +13,9 @@ import pyarrow.compute as pc
 from keyfold.conf.release import MIN_TEST_ROWS
 from keyfold.core import hashing
 from keyfold.core.names import FOLD, LABEL, ORDER
-from keyfold.core.row_hash import key_hash, sample_place
-from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
-from keyfold.engine import functions as F
-from keyfold.engine.spark_frame import data_of
+from keyfold.engine.columns import col, lit
+from keyfold.engine.hashes import key_hash, sample_place
 from keyfold.errors import DataError
 from keyfold.evaluation import metrics
 from keyfold.evaluation.intervals import Metric
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 500_000  # rows on which two models are compared, at most
 _BATCH = 20_000  # rows
+_PLACE = "keyfold_place"
 
 
 def promote_or_keep(run: "Run", version: Registered) -> Registered:
@@ -118,13 +117,14 @@ def _target(model: predictor.Predictor) -> tuple[bool, Any]:
 def _test_rows(run: "Run", columns: Sequence[str]) -> pa.Table:
     """The labelled rows of the test fold, ordered by the hash of their key (DataError if a column is missing)."""
     labelled, key = labelled_rows.labelled_rows(run), identifying_columns(run.conf.data)
-    rows = data_of(labelled.rows).where(col(FOLD) == "test")
+    rows = labelled.rows.where(col(FOLD) == lit("test"))
     if missing := [name for name in columns if name not in rows.columns]:
         raise DataError(f"the table has no column `{missing[0]}`")
     if (share := MOST_ROWS / max(1, labelled.count_in("test"))) < 1:
-        rows = rows.where(sample_place(rows, key, "compare") < F.lit(round(share * hashing.PARTS)))
-    rows = rows.withColumn(ORDER, key_hash(rows, key, "order"))
-    return rows.select(*map(col, dict.fromkeys([*columns, LABEL, ORDER]))).toArrow().sort_by([(ORDER, "ascending")])
+        place = sample_place(_PLACE, rows.types, key, "compare")
+        rows = rows.compute(place).where(col(_PLACE) < lit(round(share * hashing.PARTS)))
+    rows = rows.compute(key_hash(ORDER, rows.types, key, "order"))
+    return rows.select(dict.fromkeys([*columns, LABEL, ORDER])).to_arrow().sort_by([(ORDER, "ascending")])
 
 
 def _predict(model: predictor.Predictor, table: pa.Table) -> npt.NDArray[np.float64]:

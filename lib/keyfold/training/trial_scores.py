@@ -11,19 +11,17 @@ import pyarrow as pa
 from keyfold.core.arrays import Bools, Doubles
 from keyfold.core.digests import digest
 from keyfold.core.names import FOLD, NUMBER
+from keyfold.engine.engine import Engine
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
 from keyfold.models.model import ModelConf, predicted_numbers
-from keyfold.training.arrays import ArrayRows, row_weights
+from keyfold.training.arrays import EXTRA, ArrayRows, row_weights
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.context import TrainingContext
 from keyfold.training.network import checkpoint_folder, make_rank_task, run_training
 from keyfold.training.search import Observer, TrialScore
 
 if TYPE_CHECKING:
-    from pyspark import Broadcast
-    from pyspark.sql import SparkSession
-
     from keyfold.models.sklearn import Estimator
     from keyfold.models.torch import Network, Torch
 
@@ -44,7 +42,7 @@ class EstimatorTrials(NamedTuple):
         fold = outside_test.table[FOLD].to_numpy(zero_copy_only=False)
         parts = [(fold == "train", fold == "validation")]
         if folds:
-            number = outside_test.table[f"keyfold_extra:{NUMBER}"].to_numpy()
+            number = outside_test.table[EXTRA + NUMBER].to_numpy()
             parts = [(number != k, number == k) for k in range(folds)]
         parts = [(train, held_out) for train, held_out in parts if held_out.any()]
         if not parts:
@@ -65,28 +63,13 @@ class EstimatorTrials(NamedTuple):
         return _score(model.sklearn.fit(learn.spec, learn.arrays, learn.y, weight, self.seed), measure, self.metric)
 
     @contextmanager
-    def over(self, spark: "SparkSession", parallel: int) -> Iterator[TrialScore]:
-        """Scores several models at once, each in a Spark task with one thread; the rows are broadcast once."""
+    def over(self, engine: Engine, parallel: int) -> Iterator[TrialScore]:
+        """Scores several models at once, each in a task of the engine with one thread; the rows are sent once."""
         if parallel == 1:
             yield lambda models, _: [self.score(model) for model in models]
             return
-        shared = spark.sparkContext.broadcast(self)
-        try:
-            yield lambda models, _: _score_in_tasks(spark, shared, models)
-        finally:
-            shared.destroy()
-
-
-def _score_in_tasks(
-    spark: "SparkSession", shared: "Broadcast[EstimatorTrials]", models: list[ModelConf]
-) -> list[float | str | None]:
-    def score(model: ModelConf) -> float | str | None:
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1):
-            return shared.value.score(model)
-
-    return spark.sparkContext.parallelize(models, len(models)).map(score).collect()
+        with engine.map_shared(EstimatorTrials.score, self, parallel) as scores:
+            yield lambda models, _: scores(models)
 
 
 def network_score(context: TrainingContext, validation: ArrayRows, metric: str) -> TrialScore:
