@@ -69,7 +69,9 @@ class Tune(Section):
         description="Values or a range by parameter; a parameter is a path below `model.sklearn` or `model.torch`.",
     )
     trials: int | None = Field(None, ge=1, description=f"Number of trials of `random` and `tpe`. Default: {TRIALS}.")
-    parallel: int = Field(1, ge=1, description="Number of trials at once, each a Spark task; for scikit-learn models.")
+    parallel: int = Field(
+        1, ge=1, description="Number of trials at once, each in a process with one thread; for scikit-learn models."
+    )
     metric: MetricName | None = Field(
         None,
         description="Metric that selects the best trial. "
