@@ -10,7 +10,9 @@ import pyarrow as pa
 import pytest
 
 from keyfold.core import hashing
+from keyfold.core.names import CONTENT
 from keyfold.core.row_hash import arrow_key_hash, arrow_row_hash
+from keyfold.core.types import ArrowValue, arrow_family
 from keyfold.engine.hashes import key_hash, row_hash, sample_place
 from keyfold.errors import DataError
 
@@ -53,10 +55,14 @@ def test_a_row_is_hashed_with_its_order_and_its_gaps():
 
 
 def test_keys_have_places(engine):
-    table = pa.table({"id": [1, 2, None], "x": ["a", None, "b"]})
-    frame = engine.frame(table).compute(key_hash("h", engine.frame(table).types, ["id", "x"], "s"))
-    frame = frame.compute(sample_place("place", frame.types, ["id", "x"], "s"))
-    wanted = arrow_key_hash(table, ["id", "x"], "s")
+    copies = ["0" * 32 + f"-{i}" for i in range(3)]  # each has a place of its own
+    table = pa.table({"id": [1, 1, None], "x": ["a", "a", "b"], CONTENT: copies})
+    frame = engine.frame(table).compute(key_hash("h", engine.frame(table).types, ["id", "x", CONTENT], "s"))
+    frame = frame.compute(sample_place("place", frame.types, ["id", "x", CONTENT], "s"))
+    wanted = hashing.feature_hash(
+        "s", [ArrowValue(table[c].combine_chunks(), arrow_family(table[c].type)).hash for c in table.column_names]
+    )
+    assert np.array_equal(wanted, arrow_key_hash(table, ["id", "x", CONTENT], "s")) and len({*wanted.tolist()}) == 3
     assert [(row["h"], row["place"]) for row in frame.rows()] == [
         *zip(wanted.tolist(), hashing.reduce(wanted, 10**6).tolist(), strict=True)
     ]

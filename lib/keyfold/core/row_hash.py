@@ -61,15 +61,17 @@ def sql_key_hash(
     return hashing.sql_feature_hash(salt, values)
 
 
-def arrow_key_hash(rows: pa.Table | pa.RecordBatch, columns: Sequence[str], salt: str) -> Int64s:
-    """int64: the salted hash of columns of Arrow rows, equal to `key_hash` (DataError for a type that cannot be hashed)."""
+def arrow_key_hash(
+    rows: pa.Table | pa.RecordBatch, columns: Sequence[str], salt: str, of: Callable[[str, pa.Array], pa.Array] | None = None
+) -> Int64s:
+    """int64: `sql_key_hash` of Arrow rows (DataError for a type that cannot be hashed); `of` may replace a text column, given its name."""
     values = []
     for column in columns:
         array = single_chunk(rows[column])
         family = arrow_family(array.type)
         require_family(HASHED, family, f"a key or split by `{column}`", "round it, or choose another column")
         array = array.cast(ARROW[family]) if family != "decimal" else array
-        values.append(ArrowValue(without_copy(column, array) if family == "string" else array, family).hash)
+        values.append(ArrowValue(of(column, array) if of and family == "string" else array, family).hash)
     return hashing.feature_hash(salt, values)
 
 

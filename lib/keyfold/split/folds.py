@@ -22,7 +22,7 @@ from keyfold.conf.split import Split
 from keyfold.core import hashing, sql
 from keyfold.core.arrays import Int64s
 from keyfold.core.names import CLASS, CONTENT, FOLDS, GROUP
-from keyfold.core.row_hash import arrow_key_hash, single_chunk, sql_key_hash, sql_without_copy
+from keyfold.core.row_hash import arrow_key_hash, single_chunk, sql_key_hash, sql_without_copy, without_copy
 from keyfold.core.texts import value_texts
 from keyfold.core.types import ARROW, DAYS, MICROS, arrow_family, family_of, require_family
 from keyfold.engine.frame import Computed, Frame
@@ -244,8 +244,8 @@ class Folds:
         return values
 
     def _numpy_unit(self, rows: pa.Table | pa.RecordBatch, salt: str) -> Int64s:
-        group, unknown = arrow_key_hash(rows, self.by, salt), self._numpy_unknown(rows)
-        return np.where(unknown, arrow_key_hash(rows, self.key, salt), group) if unknown.any() else group
+        group, unknown = arrow_key_hash(rows, self.by, salt, without_copy), self._numpy_unknown(rows)
+        return np.where(unknown, arrow_key_hash(rows, self.key, salt, without_copy), group) if unknown.any() else group
 
     def _numpy_unknown(self, rows: pa.Table | pa.RecordBatch) -> npt.NDArray[np.bool_]:
         unknown = np.zeros(rows.num_rows, bool)
