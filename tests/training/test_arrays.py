@@ -7,9 +7,13 @@ import pyarrow as pa
 import pytest
 
 from keyfold.conf.use_case import parse_conf
-from keyfold.errors import ConfError
+from keyfold.core.names import PERIOD
+from keyfold.dataset.fit_features import fit_features
+from keyfold.errors import ConfError, DataError
 from keyfold.models.label import Label
-from keyfold.training.arrays import ArrayRows, class_weights, identifying_columns, row_weights
+from keyfold.runtime.run import Run
+from keyfold.training import arrays
+from keyfold.training.arrays import ArrayRows, class_weights, collect_rows, identifying_columns, row_weights
 
 ROWS = ArrayRows(
     pa.table(
@@ -65,3 +69,28 @@ def test_rows_are_identified_by_key_and_time():
     data = parse_conf({"name": "t", "data": {"key": ["id"], "time": "at"}}).data
     assert identifying_columns(data) == ["id", "at"]
     assert identifying_columns(data.model_copy(update={"time": "id"})) == ["id"]
+
+
+@pytest.mark.parametrize("parts", [10**6, 300_000])
+def test_rows_are_collected_in_the_order_of_their_hash_with_slices_as_text(embedded, home, monkeypatch, parts):
+    n = 50_000  # several batches
+    rows = pa.table({"id": range(n), "y": [i % 2 == 0 for i in range(n)], "x": [i / 4 for i in range(n)], PERIOD: ["all"] * n})
+    raw = {
+        "name": "t",
+        "data": {"key": ["id"], "label": "y", "positive": True},
+        "features": {"x": {"numeric": {"input_col": "x"}}},
+    }
+    report, split = {"slices": ["id"], "truth": "x"}, {"share": {"train": 0.6, "validation": 0.2, "test": 0.2}, "folds": 3}
+    run = Run(parse_conf(raw | {"train": {"model": MODEL}, "report": report, "split": split}), embedded)
+    run.rows.replace(embedded.frame(rows), PERIOD, {"all": n})
+    monkeypatch.setattr(arrays, "sample_share", lambda *_: parts)
+    spec, labelled = fit_features(run)
+    collected, share = collect_rows(run, spec, labelled)
+    assert share == parts / 10**6 and abs(collected.table.num_rows / n - share) < 0.02
+    assert (np.diff(collected.order) > 0).all()
+    x = collected.table["x"].to_numpy()
+    assert (collected.table[f"{arrays.EXTRA}x"].to_numpy() == x).all() and ((x * 4 % 2 == 0) == collected.y).all()
+    assert collected.table[f"{arrays.EXTRA}id"].to_pylist() == [str(round(4 * value)) for value in x]
+    run.conf.report.slices[:] = ["z"]
+    with pytest.raises(DataError, match="report: the table has no column `z`"):
+        collect_rows(run, spec, labelled)

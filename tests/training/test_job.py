@@ -85,7 +85,7 @@ def test_engines_train_the_same_model(spark_engine, embedded, tmp_path, made_sta
         other.certificate.features.schema,
     )
     assert version.tags.keys() == other_version.tags.keys()
-    assert [section.title for section in run.sections] == [section.title for section in other_run.sections]
+    assert run.sections == other_run.sections
     for one, same in zip(model.certificate, other.certificate, strict=True):
         assert repr(one.to_pydict()) == repr(same.to_pydict())
 
