@@ -37,12 +37,12 @@ def test_keys_are_unique_and_some_exceed_a_double(name: str) -> None:
 
 
 @names
-def test_spark_makes_the_same_rows_in_any_number_of_partitions(spark, name: str) -> None:
+def test_engines_make_the_same_rows_in_any_number_of_tasks(engine, name: str) -> None:
     generator, things = make(name, things=4_010, seed=5), [1000] * 4 + [10]
     expected = pa.Table.from_batches([generator.block(n, size) for n, size in enumerate(things)])
     order = [(key, "ascending") for key in KEYS[name]]
-    for partitions in (1, 3, 8):
-        generated = generator.frame(spark, partitions).toArrow().cast(schema_of(generator.types))
+    for tasks in (1, 3, 8):
+        generated = generator.frame(engine, tasks).to_arrow().cast(schema_of(generator.types))
         assert generated.sort_by(order).equals(expected.sort_by(order))
 
 

@@ -12,7 +12,7 @@ def prices(**options):
     return GENERATORS["prices"](generator="prices", **{"symbols": 4, "days": 2000, **options})
 
 
-def test_prices_are_of_working_days_and_follow_the_days_before(spark) -> None:
+def test_prices_are_of_working_days_and_follow_the_days_before(engine) -> None:
     generated = blocks(prices(), range(4))
     rows = generated.to_pandas()
     assert not rows.duplicated(["stock", "Date"]).any() and len(rows) == 8000
@@ -23,10 +23,9 @@ def test_prices_are_of_working_days_and_follow_the_days_before(spark) -> None:
     past = rows.groupby("stock").change.transform(lambda c: c.shift(1).rolling(5).mean())
     slope = np.polyfit(past[past.notna()], rows.change[past.notna()], 1)[0]
     assert 0.4 < slope < 0.6
-    for partitions in (1, 3):
-        assert (
-            prices().frame(spark, partitions).toArrow().sort_by([("stock", "ascending"), ("Date", "ascending")]).equals(generated)
-        )
+    for tasks in (1, 3):
+        drawn = prices().frame(engine, tasks).to_arrow()
+        assert drawn.sort_by([("stock", "ascending"), ("Date", "ascending")]).equals(generated)
     assert not blocks(prices(seed=1), range(4)).equals(generated)
     with pytest.raises(ValidationError, match="days"):
         prices(days=1)

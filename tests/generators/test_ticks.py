@@ -4,9 +4,9 @@ from keyfold.generators import GENERATORS
 from keyfold.generators.ticks import STATES
 
 
-def test_ticks_have_all_states_and_a_move_that_follows_from_each(spark) -> None:
+def test_ticks_have_all_states_and_a_move_that_follows_from_each(embedded) -> None:
     generated = GENERATORS["ticks"](generator="ticks", rows=2 * STATES + 100)
-    rows = generated.frame(spark, 3).toPandas().sort_values("at")
+    rows = generated.frame(embedded, 3).to_arrow().to_pandas().sort_values("at")
     state = ["spread", "imbalance", "trend", "volume"]
     assert len(rows) == generated.rows and rows.tick_id.is_unique and rows["at"].is_unique and (rows.tick_id > 2**53).mean() > 0.4
     assert len(rows[state].drop_duplicates()) == len(rows[[*state, "move"]].drop_duplicates()) == STATES

@@ -4,7 +4,6 @@ from fractions import Fraction
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pyspark.sql import Row
 
 from keyfold.core.names import PERIOD, REASON
 from keyfold.ingestion.row_counts import exceeds_share, first_periods, kept_by_period, quarantined_by_reason
@@ -25,7 +24,7 @@ ROWS = st.lists(st.tuples(st.sampled_from(["2026-01", "2026-02", None]), st.samp
 @settings(max_examples=30)
 @given(ROWS)
 def test_each_row_is_kept_or_has_a_reason(drawn):
-    counted = [Row(**{PERIOD: period, REASON: reason, "n": n}) for period, reason, n in drawn]
+    counted = [{PERIOD: period, REASON: reason, "n": n} for period, reason, n in drawn]
     kept, reasons = kept_by_period(counted), quarantined_by_reason(counted)
     assert sum(kept.values()) + sum(reasons.values()) == sum(n for *_, n in drawn)
     assert None not in reasons and set(kept) == {period for period, reason, _ in drawn if reason is None}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from keyfold.conf.csv import CsvOptions
+from keyfold.engine.engine import SparkEngine
 from keyfold.ingestion import sources, text_files
 from keyfold.readers.blocks import read_head, read_parts
 from keyfold.readers.form import TextForm
@@ -43,16 +44,16 @@ def test_ranges_and_another_file_system_give_the_rows_of_the_whole_file(spark, f
     csv = CsvOptions(multi_line=multi)
     assert len(whole) > 1000
     if multi:
-        assert len(text_files._tasks(spark, {a: read_head(a, form)})) > 5
+        assert len(text_files._tasks(SparkEngine(spark), {a: read_head(a, form)})) > 5
     assert table(sources.read_source(spark, str(folder), {}, csv), "id", "note") == whole
     monkeypatch.setattr(sources, "local_files", lambda _: None)
     assert table(sources.read_source(spark, f"file://{folder}", {}, csv), "id", "note") == whole
 
 
-def test_the_keys_of_json_lines_are_found_in_all_ranges(spark, tmp_path, monkeypatch):
+def test_the_keys_of_json_lines_are_found_in_all_ranges(engine, tmp_path, monkeypatch):
     monkeypatch.setattr(text_files, "_SMALL", 20)
     monkeypatch.setattr(text_files, "_LARGE", 20)
     (tmp_path / "a.jsonl").write_text('{"b":1,"a":2}\n{"A":1,"c":{"x":[1]}}\nbroken\n{"b":1,"B":2}\n{"d":null}\n')
     texts = text_files.local_text_files([str(tmp_path / "a.jsonl")], TextForm("json"), guess=True)
-    assert len(text_files._tasks(spark, texts.heads)) > 1
-    assert texts.json_keys(spark) == ["b", "a", "c", "d"]
+    assert len(text_files._tasks(engine, texts.heads)) > 1
+    assert texts.json_keys(engine) == ["b", "a", "c", "d"]

@@ -1,15 +1,18 @@
 """Proves keys unique by their hashes, of which the driver gets eight bytes a row: a fraction of what grouping the keys takes."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+from keyfold.core.sql import col, column_reference
+from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.row_sums import row_hashes
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column
 
 _MOST = 50_000_000  # rows
 # Equal values of these types have equal hashes; 0.0 and -0.0 do not, nor do texts that a collation takes for equal.
@@ -24,14 +27,29 @@ class HashedKeys(NamedTuple):
     unique: bool
 
 
-def count_keys(rows: "DataFrame", key: Sequence[str], n: int) -> HashedKeys:
+def count_keys(rows: Frame, key: Sequence[str], n: int) -> HashedKeys:
     """Looks at the keys of `n` rows; a key is missing if one of its columns is NULL. Of too many rows nothing is known."""
-    types = {rows.schema[name].dataType.simpleString().partition("(")[0] for name in key}
+    types = {rows.types[name].partition("(")[0] for name in key}
     if n > _MOST or not types <= _HASHED:
         return HashedKeys(n, 0, unique=False)
-    hashes = rows.select(F.when(is_complete(key), F.xxhash64(*map(col, key))).alias("h")).toArrow()["h"]
+    hashes = rows.compute(_hash_of(key), []).to_arrow()["h"]
     ordered = np.sort(hashes.drop_null().to_numpy())
     return HashedKeys(len(hashes), hashes.null_count, not (ordered[1:] == ordered[:-1]).any())
+
+
+def _hash_of(key: Sequence[str]) -> Computed:
+    """bigint: a hash of a key, NULL if it is missing; Spark's own is another one than the kernel's."""
+    names = [column_reference(name) for name in key]
+    complete = " AND ".join(f"{name} IS NOT NULL" for name in names)
+    return Computed({"h": pa.int64()}, partial(_hashes, key), [f"CASE WHEN {complete} THEN xxhash64({', '.join(names)}) END"])
+
+
+def _hashes(key: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
+    keys = batch.select(key)
+    missing = np.zeros(batch.num_rows, bool)
+    for column in keys.columns:
+        missing |= column.is_null().to_numpy(zero_copy_only=False)
+    return [pa.array(row_hashes(keys), mask=missing)]
 
 
 def is_complete(key: Sequence[str]) -> "Column":

@@ -1,7 +1,8 @@
 """Base of the generators: tables drawn block by block, each from its own random stream, so that partitions change no row."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -15,6 +16,9 @@ from keyfold.generators.drawing import ColumnArrays, as_arrow, random_stream, sc
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+    from keyfold.engine.engine import Engine
+    from keyfold.engine.frame import Frame
 
 
 def _checked_day(day: str) -> str:
@@ -43,19 +47,21 @@ class Generator(Section):
         """The rows of the first `size` things of block `number`."""
         raise NotImplementedError
 
-    def frame(self, spark: "SparkSession", partitions: int | None = None) -> "DataFrame":
-        """The table with the columns of `types`; the same rows for any number of partitions (default: Spark's)."""
-
-        def draw_blocks(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-            for number in (n.as_py() for batch in batches for n in batch.column(0)):
-                yield self.block(number, min(self.size, self.things - number * self.size))
-
-        blocks = spark.range(0, -(-self.things // self.size), 1, partitions)
-        return blocks.mapInArrow(draw_blocks, ", ".join(f"{name} {kind}" for name, kind in self.types.items()))
+    def frame(self, engine: "Engine", tasks: int | None = None) -> "Frame":
+        """The table with the columns of `types`; the same rows for any number of tasks (default: as many as run at once)."""
+        blocks, n = -(-self.things // self.size), tasks or engine.tasks
+        parts = [range(blocks * i // n, blocks * (i + 1) // n) for i in range(n)]
+        schema = schema_of(self.types)
+        return engine.map_tasks(partial(_draw_blocks, self), parts, {field.name: field.type for field in schema})
 
     def layout(self, spark: "SparkSession", name: str) -> "DataFrame":
         """The rows of one layout, with its columns."""
         raise NotImplementedError
+
+
+def _draw_blocks(generator: Generator, numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    for number in numbers:
+        yield generator.block(number, min(generator.size, generator.things - number * generator.size))
 
 
 class EventLog(Generator):

@@ -56,9 +56,12 @@ class Retail(EventLog):
 
     def layout(self, spark: "SparkSession", name: str) -> "DataFrame":
         """The purchases in one layout, with its columns."""
+        from keyfold.engine.engine import SparkEngine
+        from keyfold.engine.spark_frame import data_of
+
         ago = F.date_diff(F.lit(self.end).cast("date"), F.col("day"))
         days = ago < self.rich_days if name == "rich" else ago >= self.rich_days
-        return self.frame(spark).where(days).select(*self.layouts[name])
+        return data_of(self.frame(SparkEngine(spark))).where(days).select(*self.layouts[name])
 
     def columns(self, rng: np.random.Generator, ids: Int64s, day: NDArray[np.datetime64]) -> ColumnArrays:
         """The columns of a block."""

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from keyfold.core.names import FILE, PERIOD, REASON, RUN
+from keyfold.engine.columns import count_rows
 from keyfold.engine.commits import Commit, CommitLog
 from keyfold.errors import DataError, PromiseError
 
 if TYPE_CHECKING:
-    from pyspark.sql import Row
-
     from keyfold.engine.tables import Table
     from keyfold.ingestion.source_files import Files
 
@@ -128,12 +127,12 @@ def _memory(metadata: Mapping[str, Any]) -> SourceMemory:
     return SourceMemory(metadata["run_id"], metadata, metadata["files"], metadata["periods"])
 
 
-def counts_by_file(counted: "Iterable[Row]") -> dict[str, Periods]:
+def counts_by_file(counted: Iterable[Mapping[str, Any]]) -> dict[str, Periods]:
     """Kept and quarantined rows, by file and period."""
     counts: dict[str, Periods] = {}
     for row in counted:
         pair = counts.setdefault(row[FILE], {}).setdefault(row[PERIOD] or "", [0, 0])
-        pair[row[REASON] is not None] += row.n
+        pair[row[REASON] is not None] += row["n"]
     return counts
 
 
@@ -150,10 +149,10 @@ def _has_any(file: Mapping[str, Any], periods: set[str]) -> bool:
 def _runs_by_period(table: "Table") -> dict[str, list[list[Any]]]:
     """By period, the runs whose rows are in the table, each with its number of rows."""
     runs: dict[str, list[list[Any]]] = {}
-    rows = table.read()
+    rows = table.frame()
     if PERIOD in rows.columns and RUN in rows.columns:
-        for period, run_id, n in rows.groupBy(PERIOD, RUN).count().collect():
-            runs.setdefault(period, []).append([run_id, n])
+        for row in rows.group([PERIOD, RUN], n=count_rows()).rows():
+            runs.setdefault(row[PERIOD], []).append([row[RUN], row["n"]])
     return runs
 
 

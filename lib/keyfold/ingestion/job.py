@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from keyfold.core.digests import digest
 from keyfold.core.names import LAYOUT, PERIOD, REASON, RUN
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+from keyfold.engine.columns import col, count_rows, lit
+from keyfold.engine.frame import Frame
 from keyfold.engine.store import odd_column_names
 from keyfold.errors import ConfError, DataError
 from keyfold.ingestion import quarantine, row_counts, source_files
@@ -17,8 +17,6 @@ from keyfold.readers import paths
 from keyfold.runtime.quarantine import data_columns
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from keyfold.conf.data import Data
     from keyfold.engine.tables import Table
     from keyfold.runtime.account import Job
@@ -35,7 +33,7 @@ def ingest(run: "Run") -> None:
         if isinstance(data.source, str):
             paths.require_files(data.source)
         options = source_files.reading_options(run.conf)
-        files = source_files.current_files(run.spark, data)
+        files = source_files.current_files(run.engine, data)
         plan = plan_ingest(files, run.rows, digest(options), source_files.source_digest(data))
         pinned = {name: file["digest"] for name, file in plan.now.items()}
         job.inputs = {"files": pinned} if isinstance(data.source, str | None) else {"generator": options["source"]}
@@ -78,8 +76,8 @@ def _ingest(run: "Run", job: "Job", plan: IngestPlan, reading: str) -> dict[str,
     data = run.conf.data
     with run.step("read") as step:
         staged = stage_rows(run, plan)
-        counted = row_counts.count_rows(staged.rows, data)
-        step.rows = read = sum(row.n for row in counted)
+        counted = row_counts.count_staged(staged.rows, data)
+        step.rows = read = sum(row["n"] for row in counted)
     if not read:
         _refuse_no_rows(data, plan)
         return _ingested_before(run, job, plan)
@@ -118,11 +116,11 @@ def _refuse_no_rows(data: "Data", plan: IngestPlan) -> None:
 
 
 def _commit(
-    run: "Run", job: "Job", staged: "DataFrame", plan: IngestPlan, kept: Mapping[str, int], metadata: Mapping[str, Any]
+    run: "Run", job: "Job", staged: Frame, plan: IngestPlan, kept: Mapping[str, int], metadata: Mapping[str, Any]
 ) -> None:  # fmt: skip
     data = run.conf.data
     columns = [*data_columns(staged), *([LAYOUT] if data.versions else []), PERIOD]
-    rows = staged.where(col(REASON).isNull()).select(*map(col, columns))
+    rows = staged.where(col(REASON).is_null()).select(columns)
     _check_schema(run.rows, rows)
     if not run.rows.exists() and (odd := odd_column_names(columns)):
         run.say(
@@ -131,31 +129,30 @@ def _commit(
         )
     _refuse_lost_keys(run.rows, rows, data, plan.unknown & kept.keys())
     run.rows.replace(
-        rows.withColumn(RUN, F.lit(job.run_id)), PERIOD, kept, retention=data.retention, recorded=True, job="ingest",
+        rows.with_columns({RUN: lit(job.run_id)}), PERIOD, kept, retention=data.retention, recorded=True, job="ingest",
         run_id=job.run_id, counts=dict(job.counts), unique=data.key, **metadata,
     )  # fmt: skip
 
 
-def _refuse_lost_keys(table: "Table", rows: "DataFrame", data: "Data", periods: set[str]) -> None:
+def _refuse_lost_keys(table: "Table", rows: Frame, data: "Data", periods: set[str]) -> None:
     """DataError if periods that an unknown commit wrote hold keys that are in no file."""
     if not periods:
         return
     key = [PERIOD, *data.key]
-    before = table.read().where(col(PERIOD).isin(sorted(periods)))
-    lost = before.join(rows.select(*map(col, key)), key, "left_anti").groupBy(PERIOD).agg(F.count("*").alias("n")).sort(PERIOD)
-    if first := lost.take(1):
+    before = table.frame().where(col(PERIOD).is_in(sorted(periods)))
+    lost = before.join(rows.select(key), key, "anti").group([PERIOD], n=count_rows()).sort([PERIOD])
+    if first := lost.head(1).rows():
         raise DataError(
-            f"table `{table.name}` has {first[0].n:,} rows of period {first[0][PERIOD]} whose keys are in no file of "
+            f"table `{table.name}` has {first[0]['n']:,} rows of period {first[0][PERIOD]} whose keys are in no file of "
             f"{source_files.source_label(data)}, and the table's commits no longer say which file they came from; put the "
             "files back, delete those rows, or choose another data.table"
         )
 
 
-def _check_schema(table: "Table", rows: "DataFrame") -> None:
+def _check_schema(table: "Table", rows: Frame) -> None:
     if not table.exists():
         return
-    before = {f.name: f.dataType.simpleString() for f in table.read().schema.fields}
-    after = {f.name: f.dataType.simpleString() for f in rows.schema.fields}
+    before, after = table.frame().types, rows.types
     new = [c for c in after if c not in before]
     changed = [f"`{c}` from {before[c]} to {after[c]}" for c in after if c in before and before[c] != after[c]]
     lost = [c for c in before if c not in after and c != RUN]

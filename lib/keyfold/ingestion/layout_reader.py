@@ -1,12 +1,18 @@
 """Reads the layouts of a table, checks each file against its version, and brings all rows to the current schema."""
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING, NamedTuple
 
+import pyarrow as pa
+
 from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, RAW, REASON
-from keyfold.core.sql import col
+from keyfold.core.sql import col, column_reference
 from keyfold.engine import functions as F
+from keyfold.engine.arrow_types import arrow_type
+from keyfold.engine.engine import SparkEngine
+from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.ingestion import casts, delta_versions, drift, sources
 from keyfold.ingestion.bridges import bridge_column
 from keyfold.ingestion.drift import ArrivedColumn, LayoutDrift
@@ -49,7 +55,7 @@ def _read_file(spark: "SparkSession", data: "Data", file: LayoutFile) -> LayoutR
     else:
         source = _read_typed(spark, data, file)
         own = (FILE, RAW, REASON) if file.path else ()
-        arrived = _arrived(source.rows.drop(*own))
+        arrived = _arrived(SparkFrame(source.rows.drop(*own)))
     layout = drift.compare_layouts(declared, arrived).settled(file.name, _stub(data, file.version, declared, arrived))
     if is_text:
         columns = {layout.names[name]: type_ for name, type_ in (file.version.columns or data.columns).items()}
@@ -66,14 +72,16 @@ def _stub(data: "Data", version: "LayoutVersion", declared: Mapping[str, str], a
     return drift.version_stub(older, newer, "<the older files>", data.key)
 
 
-def _arrived(frame: "DataFrame") -> list[ArrivedColumn]:
-    return [ArrivedColumn(f.name, f.dataType.simpleString(), f.nullable) for f in frame.schema.fields]
+def _arrived(rows: Frame) -> list[ArrivedColumn]:
+    if isinstance(rows, SparkFrame):  # which knows that some columns have no NULL
+        return [ArrivedColumn(f.name, f.dataType.simpleString(), f.nullable) for f in rows.data.schema.fields]
+    return [ArrivedColumn(name, type_) for name, type_ in rows.types.items()]
 
 
 def _header(spark: "SparkSession", path: str, data: "Data") -> list[ArrivedColumn]:
     form, guess = sources.text_form(path, data.csv), data.csv is None or data.csv.delimiter is None
     if form.kind == "json":
-        names = local_text_files([path], form, guess=guess).json_keys(spark)
+        names = local_text_files([path], form, guess=guess).json_keys(SparkEngine(spark))
     else:
         names = [*read_head(path, form, guess=guess).form.names]
     return [ArrivedColumn(name) for name in names]
@@ -109,19 +117,31 @@ def _bridge(data: "Data", part: LayoutRows) -> "DataFrame":
     return rows.select(*columns, *(value.alias(name) for name, value in own.items()))
 
 
-def to_table_schema(
-    table: "Table", data: "Data", rows: "DataFrame", generated: Sequence[str] = ()
-) -> "tuple[DataFrame, list[str]]":
+def to_table_schema(table: "Table", data: "Data", rows: Frame, generated: Sequence[str] = ()) -> tuple[Frame, list[str]]:
     """Rows with the column names and types of an existing table, except for `generated` columns, and notes on accepted differences.
 
     DataError, with a stub to paste, if that takes a bridge.
     """
     own = [c for c in rows.columns if c.startswith("keyfold_") or (data.versions and c == BRIDGED)]
-    fields = [f for f in table.read().schema.fields if not f.name.startswith("keyfold_") and f.name not in (*own, *generated)]
-    declared = {f.name: f.dataType.simpleString() for f in fields}
-    arrived = [c for c in _arrived(rows) if c.name not in own]
-    comparison = drift.compare_layouts(declared, arrived, [f.name for f in fields if not f.nullable])
+    theirs = table.frame().types
+    declared = {c: type_ for c, type_ in theirs.items() if not c.startswith("keyfold_") and c not in (*own, *generated)}
+    arrived = _arrived(rows.drop(*own))
+    required = [f["name"] for f in table.store.snapshot().columns()["fields"] if not f["nullable"] and f["name"] in declared]
+    comparison = drift.compare_layouts(declared, arrived, required)
     stub = drift.version_stub(declared, {c.name: str(c.type) for c in arrived}, "<the older files>", data.key)
     layout = comparison.settled(f"the source of table `{table.name}`", f"{stub}or choose another data.table")
     notes = [f"{verdict.message} ({verdict.kind}); accepted" for verdict in layout.verdicts]
-    return rows.select(*(col(layout.names[n]).cast(t).alias(n) for n, t in declared.items()), *map(col, own)), notes
+    rows = rows.select([*(layout.names[name] for name in declared), *own])
+    rows = rows.rename({arrived: name for name, arrived in layout.names.items() if arrived != name})
+    others = {name: type_ for name, type_ in declared.items() if rows.types[name] != type_}
+    return rows.compute(_cast_columns(others)).select([*declared, *own]) if others else rows, notes
+
+
+def _cast_columns(types: Mapping[str, str]) -> Computed:
+    """Columns as the wider types of a table."""
+    wider = {name: arrow_type(type_) for name, type_ in types.items()}
+    return Computed(wider, partial(_cast, wider), [f"CAST({column_reference(name)} AS {type_})" for name, type_ in types.items()])
+
+
+def _cast(types: Mapping[str, pa.DataType], batch: pa.RecordBatch) -> list[pa.Array]:
+    return [batch[name].cast(type_) for name, type_ in types.items()]

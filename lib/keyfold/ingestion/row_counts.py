@@ -3,18 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
 
 from keyfold.core.names import CONTENT, FILE, PERIOD, REASON
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+from keyfold.engine.columns import col, count_rows, when
+from keyfold.engine.frame import Frame
 from keyfold.errors import DataError
 from keyfold.ingestion import similar_keys
 from keyfold.readers.casts import SKIPPED, TWICE, ZONELESS
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row
-
     from keyfold.conf.data import Data
     from keyfold.ingestion.increments import IngestPlan
     from keyfold.ingestion.staging import StagedRows
@@ -30,14 +30,18 @@ def exceeds_share(part: int, whole: int, share: float) -> bool:
     return part > Fraction(str(share)) * whole
 
 
-def count_rows(staged: "DataFrame", data: "Data") -> "list[Row]":
+Counted = Sequence[dict[str, Any]]
+
+
+def count_staged(staged: Frame, data: "Data") -> Counted:
     """Rows `n` by file, period and reason (DataError for a time without an offset and without data.zone)."""
-    kept = col(REASON).isNull()
-    counts = {"n": F.count("*"), "unusual": F.max(kept & similar_keys.may_be_denormalised(staged, data.key))}
-    counts |= {name: F.sum(F.when(kept, col(name))) for name in (SKIPPED, TWICE) if name in staged.columns}
-    counts |= {name: F.min(F.when(kept, col(name))) for name in [ZONELESS] if name in staged.columns}
-    counted = staged.groupBy(FILE, PERIOD, REASON).agg(*(count.alias(name) for name, count in counts.items())).collect()
-    if zoneless := [example for row in counted if (example := row.asDict().get(ZONELESS))]:
+    marked = staged.compute(similar_keys.may_be_denormalised(staged.types, data.key))
+    kept = when(col(REASON).is_null())
+    counts = {"n": count_rows(), similar_keys.UNUSUAL: kept.then(col(similar_keys.UNUSUAL).cast(nw.Int32)).max()}
+    counts |= {name: kept.then(col(name)).sum() for name in (SKIPPED, TWICE) if name in staged.columns}
+    counts |= {name: kept.then(col(name)).min() for name in [ZONELESS] if name in staged.columns}
+    counted = marked.group([FILE, PERIOD, REASON], **counts).rows()
+    if zoneless := [example for row in counted if (example := row.get(ZONELESS))]:
         raise DataError(
             f"{min(zoneless)} without an offset, and no zone is declared; set data.zone (such as Europe/Berlin), "
             "or give the column the type timestamp_ntz"
@@ -45,21 +49,21 @@ def count_rows(staged: "DataFrame", data: "Data") -> "list[Row]":
     return counted
 
 
-def kept_by_period(counted: "Sequence[Row]") -> dict[str, int]:
+def kept_by_period(counted: Counted) -> dict[str, int]:
     """Number of rows that are kept, by period."""
     kept: Counter[str] = Counter()
     for row in counted:
         if row[REASON] is None:
-            kept[row[PERIOD]] += row.n
+            kept[row[PERIOD]] += row["n"]
     return dict(kept)
 
 
-def quarantined_by_reason(counted: "Sequence[Row]") -> dict[str, int]:
+def quarantined_by_reason(counted: Counted) -> dict[str, int]:
     """Number of rows that are quarantined, by reason."""
     reasons: Counter[str] = Counter()
     for row in counted:
         if row[REASON] is not None:
-            reasons[row[REASON]] += row.n
+            reasons[row[REASON]] += row["n"]
     return dict(reasons)
 
 
@@ -69,7 +73,7 @@ def first_periods(periods: Iterable[str]) -> str:
     return ", ".join(ordered[:5]) + (" …" if len(ordered) > 5 else "")
 
 
-def row_notes(data: "Data", table: str, staged: "StagedRows", counted: "Sequence[Row]", plan: "IngestPlan") -> list[str]:
+def row_notes(data: "Data", table: str, staged: "StagedRows", counted: Counted, plan: "IngestPlan") -> list[str]:
     """Sentences about the files that were read and about kept rows with unusual values."""
     notes = _file_notes(table, plan)
     if data.key == [CONTENT] and not staged.content_key:
@@ -77,10 +81,10 @@ def row_notes(data: "Data", table: str, staged: "StagedRows", counted: "Sequence
             f"data.key: the source has a column `{CONTENT}` of its own, which is used as the key in place of a digest of the row"
         )
     for name, what, became in _CLOCK_NOTES:
-        if n := sum(row.asDict().get(name) or 0 for row in counted):
+        if n := sum(row.get(name) or 0 for row in counted):
             notes.append(f"{n:,} times {what} in {data.zone}; {became}")
-    if any(row.unusual for row in counted):
-        notes += similar_keys.similar_key_note(staged.rows.where(col(REASON).isNull()), PERIOD, data.key)
+    if any(row[similar_keys.UNUSUAL] for row in counted):
+        notes += similar_keys.similar_key_note(staged.rows.where(col(REASON).is_null()), data.key)
     return notes
 
 

@@ -1,44 +1,60 @@
 """Reports keys that differ only in Unicode form. They are kept distinct, because keys are the client's."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import partial, reduce
 
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+import pyarrow as pa
+import pyarrow.compute as pc
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+from keyfold.core.names import PERIOD
+from keyfold.core.sql import column_reference, text_literal
+from keyfold.engine.columns import col, count_rows
+from keyfold.engine.frame import Computed, Frame
 
 # Of two different texts with one normal form, at least one has a mark, a Jamo, or a sign with a double elsewhere.
-_UNUSUAL = r"[\p{M}\u1100-\u11ff\u0340-\u0387\u1f71-\u1ffd\u2000\u2001\u2126\u212a\u212b\u2329\u232a\u2adc\uf900-\ufb4e]|[\x{2f800}-\x{2fa1d}]"
+_UNUSUAL = (
+    r"[\p{M}\x{1100}-\x{11ff}\x{340}-\x{387}\x{1f71}-\x{1ffd}\x{2000}\x{2001}\x{2126}\x{212a}\x{212b}\x{2329}\x{232a}\x{2adc}"
+    r"\x{f900}-\x{fb4e}\x{2f800}-\x{2fa1d}]"
+)
+UNUSUAL = "keyfold_unusual"
+_NORMAL = "keyfold_normal_{}"
 
 
-def may_be_denormalised(rows: "DataFrame", key: Sequence[str]) -> "Column":
-    """Whether a row's key may be in another form than NFC."""
-    unusual = F.lit(False)
-    for name in _text_columns(rows, key):
-        unusual = unusual | F.coalesce(col(name).rlike(_UNUSUAL), F.lit(False))
-    return unusual
+def may_be_denormalised(types: Mapping[str, str], key: Sequence[str]) -> Computed:
+    """`keyfold_unusual`, whether a row's key may be in another form than NFC."""
+    texts = _text_columns(types, key)
+    found = (f"coalesce({column_reference(name)} RLIKE {text_literal(_UNUSUAL)}, false)" for name in texts)
+    return Computed({UNUSUAL: pa.bool_()}, partial(_are_unusual, texts), [" OR ".join(found) or "false"])
 
 
-def similar_key_note(rows: "DataFrame", period: str, key: Sequence[str]) -> list[str]:
+def _are_unusual(texts: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
+    none = pa.repeat(pa.scalar(False), batch.num_rows)
+    found = (pc.match_substring_regex(batch[name], _UNUSUAL).fill_null(False) for name in texts)
+    return [reduce(pc.or_, found, none)]
+
+
+def similar_key_note(rows: Frame, key: Sequence[str]) -> list[str]:
     """A sentence, or none, on keys of one period that are equal in NFC."""
-    from pyspark.sql.pandas.functions import pandas_udf
-
-    texts = _text_columns(rows, key)
-    normal = pandas_udf(lambda values: values.str.normalize("NFC"), "string")  # type: ignore[call-overload]
-    normalised = [(normal(col(k)) if k in texts else col(k)).alias(f"keyfold_{i}") for i, k in enumerate(key)]
-    keys = rows.select(col(period).alias("period"), *normalised, F.struct(*map(col, key)).alias("key"))
-    groups = keys.groupBy("period", *(f"keyfold_{i}" for i in range(len(key)))).agg(
-        F.count("*").alias("n"), F.min("key").alias("key")
-    )
-    similar = groups.where("n > 1").agg(F.count("*").alias("n"), F.min(F.struct("period", "key")).alias("first")).collect()[0]
-    if not similar.n:
+    texts = _text_columns(rows.types, key)
+    normal = {name: _NORMAL.format(i) for i, name in enumerate(texts)}
+    keys = rows.compute(Computed(dict.fromkeys(normal.values(), pa.string()), partial(_normalise, texts)), [PERIOD, *key])
+    alike = [PERIOD, *(normal.get(name, name) for name in key)]
+    groups = keys.group(alike, keyfold_n=count_rows()).where(col("keyfold_n") > 1)
+    if not (n := groups.count()):
         return []
-    example = ", ".join(ascii(value) for value in similar.first.key)
-    others = f"{similar.n:,} keys differ from another key only in Unicode form"
-    return [f"{others}, such as {example} in period {similar.first.period}; they are kept distinct"]
+    first = keys.join(groups, alike, "semi").sort([PERIOD, *key]).head(1).rows()[0]
+    example = ", ".join(ascii(first[name]) for name in key)
+    return [
+        f"{n:,} keys differ from another key only in Unicode form, such as {example} in period {first[PERIOD]}; they are kept distinct"
+    ]
 
 
-def _text_columns(rows: "DataFrame", key: Sequence[str]) -> list[str]:
-    return [k for k in key if rows.schema[k].dataType.typeName() == "string"]
+def _normalise(texts: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
+    return [
+        pa.array([text and unicodedata.normalize("NFC", text) for text in batch[name].to_pylist()], pa.string()) for name in texts
+    ]
+
+
+def _text_columns(types: Mapping[str, str], key: Sequence[str]) -> list[str]:
+    return [name for name in key if types[name] == "string"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold.conf.file_period import FilePeriod
 from keyfold.conf.versions import LayoutVersion
 from keyfold.core.digests import digest, file_digest
+from keyfold.engine.engine import Engine
 from keyfold.errors import ConfError, duplicates
 from keyfold.ingestion import delta_versions, sources
 from keyfold.ingestion.source_rows import source_file
@@ -16,8 +17,6 @@ from keyfold.readers import paths
 from keyfold.runtime import identity
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from keyfold.conf.data import Data
     from keyfold.conf.use_case import Conf
 
@@ -25,30 +24,30 @@ if TYPE_CHECKING:
 Files = dict[str, dict[str, Any]]
 
 
-def current_files(spark: "SparkSession", data: "Data") -> Files:
+def current_files(engine: Engine, data: "Data") -> Files:
     """The files of a source (ConfError, DataError). Digests cover the values that rows take from the file's path: period and folder columns."""
     if data.versions:
         files: Files = {}
         for file in layout_files(data):
-            files |= _layout_file(spark, data, file)
+            files |= _layout_file(engine, data, file)
     else:
-        files = _source_files(spark, data.source)
+        files = _source_files(engine, data.source)
     return _digested_with_names(data, files) if isinstance(data.source, str) else files
 
 
-def _source_files(spark: "SparkSession", source: Any) -> Files:
+def _source_files(engine: Engine, source: Any) -> Files:
     if not isinstance(source, str):
         return {"": {"size": 0, "digest": digest(source.model_dump(mode="json"))}}
     if sources.format_of(source) == "delta":
         from keyfold.engine.tables import Table
 
-        version = Table(spark, source, Path(source).absolute()).version()
+        version = Table(engine, source, Path(source).absolute()).version()
         return {source: {"size": 0, "digest": digest(list(version))}}
     if (local := paths.local_files(source)) is not None:
         names = map(os.path.abspath, local)
         return {file: {"size": Path(file).stat().st_size, "digest": file_digest(file)} for file in names}
     # Remote files are not fetched for a digest of their bytes: size and modification time replace it.
-    remote = spark.read.format("binaryFile").load(source)
+    remote = engine.spark.read.format("binaryFile").load(source)
     listed = remote.select(source_file(remote).alias("file"), "length", "modificationTime").collect()
     return {row.file: {"size": row.length, "digest": digest([row.length, str(row.modificationTime)])} for row in listed}
 
@@ -104,12 +103,12 @@ def _version_files(folder: str, version: LayoutVersion) -> list[LayoutFile]:
     return [LayoutFile(version, str(Path(path).relative_to(folder)), path) for path in dict.fromkeys(found)]
 
 
-def _layout_file(spark: "SparkSession", data: "Data", file: LayoutFile) -> Files:
+def _layout_file(engine: Engine, data: "Data", file: LayoutFile) -> Files:
     if file.path:
-        return _source_files(spark, glob.escape(file.location))
+        return _source_files(engine, glob.escape(file.location))
     if file.version.delta:
-        return {file.location: {"size": 0, "digest": digest(delta_versions.pinned(spark, file.version))}}
-    return {file.location: _source_files(spark, data.source)[""]}
+        return {file.location: {"size": 0, "digest": digest(delta_versions.pinned(engine.spark, file.version))}}
+    return {file.location: _source_files(engine, data.source)[""]}
 
 
 def reading_options(conf: "Conf") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rows as read from a source, with the name of their file."""
+"""Rows as Spark reads them from a source, with the name of their file."""
 
 import re
 from collections.abc import Sequence

@@ -11,6 +11,9 @@ from keyfold.conf.csv import CsvOptions
 from keyfold.core.names import FILE, RAW, REASON
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
+from keyfold.engine.engine import Engine, SparkEngine
+from keyfold.engine.frame import Frame
+from keyfold.engine.spark_frame import data_of
 from keyfold.ingestion import parquet_files, text_files
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
 from keyfold.readers.casts import TextFormat
@@ -68,9 +71,9 @@ def read_source(
     zone: str | None = None,
     needed: Sequence[str] | None = None,
 ) -> SourceRows:
-    """The rows of a source, or of some of its files (DataError for an empty file or another header).
+    """The rows of a source, or of some of its files, in Spark (DataError for an empty file or another header).
 
-    needed: if given, of text files only rows with a reason, or without a value in one of these columns, have their raw text.
+    needed: see `read_text`.
     """
     kind = format_of(path)
     if kind == "parquet":
@@ -79,7 +82,8 @@ def read_source(
         return _read_delta(spark, path)
     if kind == "images":
         return _read_images(spark, path, files)
-    return _read_text(spark, path, columns, csv, files, zone, needed)
+    rows, notes = read_text(SparkEngine(spark), path, columns, csv, files, zone, needed)
+    return SourceRows(data_of(rows), col(REASON), col(RAW), notes)
 
 
 def _read_delta(spark: "SparkSession", path: str) -> SourceRows:
@@ -107,16 +111,20 @@ def _read_images(spark: "SparkSession", path: str, files: Sequence[str]) -> Sour
     return SourceRows(rows, F.lit(None).cast("string"), F.to_json(F.struct("path")), notes)
 
 
-def _read_text(
-    spark: "SparkSession", path: str, columns: Columns, csv: CsvOptions | None, files: Sequence[str], zone: str | None,
-    needed: Sequence[str] | None,
-) -> SourceRows:  # fmt: skip
+def read_text(
+    engine: Engine, path: str, columns: Columns, csv: CsvOptions | None, files: Sequence[str] = (), zone: str | None = None,
+    needed: Sequence[str] | None = None,
+) -> tuple[Frame, list[str]]:  # fmt: skip
+    """Typed rows of CSV or JSON lines with REASON, RAW, FILE and LINE, and notes (DataError for an empty file or another header).
+
+    needed: if given, only rows with a reason, or without a value in one of these columns, have their raw text.
+    """
     local = local_files(path)
     guess = csv is None or csv.delimiter is None
     wanted = declared_columns(columns)
     form = text_form(path, csv, [column.name for column in wanted.values()])
     if local is None:
-        texts = text_files.remote_text_files(spark, [*map(escape_glob, files)] or [path], form, guess=guess)
+        texts = text_files.remote_text_files(engine.spark, [*map(escape_glob, files)] or [path], form, guess=guess)
     else:
         texts = text_files.local_text_files([*files] or [*map(os.path.abspath, local)], form, guess=guess)
     folders = partition_columns(path, [*texts.heads])
@@ -125,7 +133,7 @@ def _read_text(
         texts = texts.with_keys([column.name for column in wanted.values() if column.name not in in_folders])
     text_files.check_header(texts, folders, wanted)
     types = row_types([*texts.names, *next(iter(folders.values()))], wanted, (csv or CsvOptions()).text_format(zone), needed)
-    return SourceRows(texts.frame(spark, folders, types), col(REASON), col(RAW), texts.notes())
+    return texts.frame(engine, folders, types), texts.notes()
 
 
 def row_types(

@@ -1,16 +1,22 @@
 """Reads the files of a plan and marks each row with its period and, if it cannot be kept, the reason."""
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
+
+import narwhals as nw
+import pyarrow as pa
 
 from keyfold.conf.columns import Columns
 from keyfold.conf.file_period import FilePeriod
 from keyfold.core.names import CONTENT, FILE, PERIOD, RAW, REASON
-from keyfold.core.sql import col
+from keyfold.core.sql import col as sql_col
+from keyfold.core.sql import column_reference, text_literal
 from keyfold.engine import functions as F
+from keyfold.engine.columns import col, count_rows, lit, when
+from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.key_counts import count_keys
-from keyfold.engine.spark_frame import SparkFrame, computed_column
+from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion import layout_reader, page_sections, sources
 from keyfold.ingestion.source_files import source_label
@@ -19,7 +25,7 @@ from keyfold.runtime.periods import period_by_time
 from keyfold.runtime.quarantine import data_columns
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column
 
     from keyfold.conf.data import Data
     from keyfold.engine.tables import Table
@@ -27,15 +33,25 @@ if TYPE_CHECKING:
     from keyfold.reporting.page import PageSection
     from keyfold.runtime.run import Run
 
+_NO_TEXT = lit(None).cast(nw.String)
 DUPLICATE_KEY = "the key occurs more than once in the period"
 
 
 class StagedRows(NamedTuple):
     """Rows with period, reason and raw text, sections about their layouts, and whether their key is a digest of their content."""
 
-    rows: "DataFrame"
+    rows: Frame
     sections: "Sequence[PageSection]"
     content_key: bool
+
+
+class _Source(NamedTuple):
+    """Typed rows; the expression of their raw text in Spark, if it is no column of theirs; notes and page sections about all of them."""
+
+    rows: Frame
+    raw: "Column | None" = None
+    notes: Sequence[str] = ()
+    sections: "Sequence[PageSection]" = ()
 
 
 class _Part(NamedTuple):
@@ -43,7 +59,7 @@ class _Part(NamedTuple):
 
     files: Sequence[str]
     periods: set[str] | None
-    rows: "DataFrame"
+    rows: Frame
     notes: Sequence[str]
     sections: "Sequence[PageSection]"
 
@@ -58,7 +74,7 @@ def stage_rows(run: "Run", plan: "IngestPlan") -> StagedRows:
     if not plan.fresh:
         plan.widen(())
     elif plan.memory.periods:
-        plan.widen(row[0] for row in parts[0].rows.where(col(REASON).isNull()).select(PERIOD).distinct().collect())
+        plan.widen(row[PERIOD] for row in parts[0].rows.where(col(REASON).is_null()).select([PERIOD]).distinct().rows())
     if others := plan.others():
         parts.append(_persist(_read_part(run, others, {*plan.again})))
     if not parts:
@@ -78,8 +94,9 @@ def _persist(part: _Part) -> _Part:
     return part._replace(rows=part.rows.persist())
 
 
-def _union(parts: "Iterable[_Part]") -> "DataFrame":
-    return reduce(lambda a, b: a.unionByName(b), (part.rows for part in parts))
+def _union(parts: Iterable[_Part]) -> Frame:
+    first, *others = (part.rows for part in parts)
+    return first.union(*others) if others else first
 
 
 def _read_part(run: "Run", files: Sequence[str], periods: set[str] | None = None, *, whole: bool = False) -> _Part:
@@ -89,38 +106,50 @@ def _read_part(run: "Run", files: Sequence[str], periods: set[str] | None = None
     source = _read(run, files, whole=whole)
     rows, notes = _mark(run, source, files)
     if not whole:
-        rows = rows.withColumn(RAW, F.when(col(REASON).isNotNull(), col(RAW)))
-    rows = rows if periods is None else rows.where(col(PERIOD).isin(sorted(periods)))
+        rows = rows.with_columns({RAW: when(~col(REASON).is_null()).then(col(RAW))})
+    rows = rows if periods is None else rows.where(col(PERIOD).is_in(sorted(periods)))
     return _Part(files, periods, rows, notes, source.sections)
 
 
-def _read(run: "Run", files: Sequence[str], *, whole: bool) -> SourceRows:
+def _read(run: "Run", files: Sequence[str], *, whole: bool) -> _Source:
     data = run.conf.data
     if data.versions:
-        return layout_reader.read_layouts(run.spark, data, files)
+        return _of_spark(layout_reader.read_layouts(run.spark, data, files))
     assert data.source is not None
     if not isinstance(data.source, str):
-        rows = data.source.frame(run.spark).withColumn(FILE, F.lit(""))
-        raw = F.to_json(F.struct(*map(col, data_columns(rows))), EXACT_JSON) if data.key == [CONTENT] else F.lit(None)
-        return SourceRows(rows, F.lit(None).cast("string"), raw.cast("string"))
+        return _generated(data.source.frame(run.engine), data)
     kind = sources.format_of(data.source)
-    types = _table_types(run.rows, data) if not data.columns and kind in ("csv", "json") else data.columns
+    if kind not in ("csv", "json"):
+        files = () if kind == "delta" else files
+        return _of_spark(sources.read_source(run.spark, data.source, data.columns, data.csv, files, data.zone))
+    types = data.columns or _table_types(run.rows, data)
     needed = None if whole else [*data.key, *([str(data.time)] if _by_time(data) else [])]
-    return sources.read_source(run.spark, data.source, types, data.csv, () if kind == "delta" else files, data.zone, needed)
+    rows, notes = sources.read_text(run.engine, data.source, types, data.csv, files, data.zone, needed)
+    return _Source(rows, notes=notes)
+
+
+def _generated(rows: Frame, data: "Data") -> _Source:
+    rows = rows.with_columns({FILE: lit("")})
+    if data.key != [CONTENT]:
+        return _Source(rows)
+    return _Source(SparkFrame(data_of(rows)), F.to_json(F.struct(*map(sql_col, data_columns(rows))), EXACT_JSON))
+
+
+def _of_spark(source: SourceRows) -> _Source:
+    return _Source(SparkFrame(source.rows.withColumn(REASON, source.reason)), source.raw, source.notes, source.sections)
 
 
 def _table_types(table: "Table", data: "Data") -> Columns:
     """The types of the table, for text without declared columns (ConfError if there is no table)."""
     if table.exists():
-        fields = table.read().schema.fields
-        return {f.name: f.dataType.simpleString() for f in fields if not f.name.startswith("keyfold_") and f.name != CONTENT}
+        return {c: type_ for c, type_ in table.frame().types.items() if not c.startswith("keyfold_") and c != CONTENT}
     raise ConfError(
         f"data.columns must give the types of the columns of {data.source}; "
         f"`./spark-submit.sh init {data.source} --key {','.join(data.key)}` writes them for you"
     )
 
 
-def _mark(run: "Run", source: SourceRows, files: Sequence[str]) -> "tuple[DataFrame, list[str]]":
+def _mark(run: "Run", source: _Source, files: Sequence[str]) -> tuple[Frame, list[str]]:
     """The rows with PERIOD, REASON and RAW, and notes on them."""
     data, rows = run.conf.data, source.rows
     generated = [CONTENT] if _is_content_key(data, data_columns(rows)) else []
@@ -129,14 +158,31 @@ def _mark(run: "Run", source: SourceRows, files: Sequence[str]) -> "tuple[DataFr
         rows, accepted = layout_reader.to_table_schema(run.rows, data, rows, generated)
         notes += accepted
     _check_columns(data, [*data_columns(rows), *generated])
-    faults = [source.reason, *(F.when(col(k).isNull(), F.lit(f"key `{k}` is NULL")) for k in data.key if k not in generated)]
-    if isinstance(data.period, FilePeriod):
-        period = _period_by_file(str(data.source), data.period, files)
-    else:
-        period = computed_column(period_by_time(data, SparkFrame(rows).types))
+    if source.raw is not None:
+        rows = SparkFrame(data_of(rows).withColumn(RAW, source.raw))
+    missing = {c: _NO_TEXT for c in (REASON, RAW) if c not in rows.columns}
+    faults = [col(REASON), *(when(col(k).is_null()).then(lit(f"key `{k}` is NULL")) for k in data.key if k not in generated)]
     if _by_time(data):
-        faults.append(F.when(col(str(data.time)).isNull(), F.lit(f"`{data.time}` is NULL")))
-    return rows.withColumns({PERIOD: period, REASON: F.coalesce(*faults, F.lit(None)), RAW: source.raw}), notes
+        faults.append(when(col(str(data.time)).is_null()).then(lit(f"`{data.time}` is NULL")))
+    rows = rows.compute(_period(data, rows.types, files))
+    rows = rows.with_columns(missing) if missing else rows
+    return rows.with_columns({REASON: nw.coalesce(*faults)}), notes
+
+
+def _period(data: "Data", types: Mapping[str, str], files: Sequence[str]) -> Computed:
+    """`keyfold_period`, by the path of a row's file or by its time (DataError for a file without a period)."""
+    if not isinstance(data.period, FilePeriod):
+        return period_by_time(data, types)
+    periods = data.period.of_paths(str(data.source), files)
+    pairs = ", ".join(text_literal(text) for pair in periods.items() for text in pair)
+    return Computed(
+        {PERIOD: pa.string()}, partial(_period_of_file, periods), [f"element_at(map({pairs}), {column_reference(FILE)})"]
+    )
+
+
+def _period_of_file(periods: Mapping[str, str], batch: pa.RecordBatch) -> list[pa.Array]:
+    files = batch[FILE].dictionary_encode()
+    return [pa.array(map(periods.get, files.dictionary.to_pylist()), pa.string()).take(files.indices)]
 
 
 def _by_time(data: "Data") -> bool:
@@ -152,43 +198,37 @@ def _check_columns(data: "Data", columns: Sequence[str]) -> None:
                 raise DataError(f"data.{option}: {source_label(data)} has no column `{name}`{suggestion(name, columns)}")
 
 
-def _period_by_file(source: str, period: FilePeriod, files: Sequence[str]) -> "Column":
-    """text: the period in the path of a row's file (DataError for a file without one)."""
-    pairs = [F.lit(text) for pair in period.of_paths(source, files).items() for text in pair]
-    return F.element_at(F.create_map(*pairs), col(FILE))
-
-
 def _is_content_key(data: "Data", columns: Sequence[str]) -> bool:
     return data.key == [CONTENT] and CONTENT not in columns
 
 
-def _add_content_key(rows: "DataFrame") -> "DataFrame":
-    """Adds `<digest of the raw row>-<number among equal rows of the period>`."""
+def _add_content_key(frame: Frame) -> Frame:
+    """Adds `<digest of the raw row>-<number among equal rows of the period>`, by Spark."""
     from pyspark.sql import Window
 
+    rows = data_of(frame)
     # Sorted by column name: files may order their columns differently.
     cells = F.array_sort(F.map_entries(F.from_json(RAW, "map<string,string>")))
-    by_name = F.when(col(REASON).isNull(), F.to_json(F.map_from_entries(cells), EXACT_JSON))
-    rows = rows.withColumn("keyfold_content", F.coalesce(by_name, col(RAW)))
+    by_name = F.when(F.col(REASON).isNull(), F.to_json(F.map_from_entries(cells), EXACT_JSON))
+    rows = rows.withColumn("keyfold_content", F.coalesce(by_name, F.col(RAW)))
     equal_rows = Window.partitionBy(PERIOD, "keyfold_content").orderBy(F.lit(0))
     key = F.concat(F.substring(F.sha2("keyfold_content", 256), 1, 32), F.lit("-"), F.row_number().over(equal_rows))
-    return rows.select(key.alias(CONTENT), *map(col, rows.columns))
+    return SparkFrame(rows.select(key.alias(CONTENT), *map(sql_col, frame.columns)))
 
 
-def _mark_duplicate_keys(rows: "DataFrame", key: Sequence[str], again: "Callable[[], DataFrame]") -> "DataFrame":
+def _mark_duplicate_keys(rows: Frame, key: Sequence[str], again: Callable[[], Frame]) -> Frame:
     """Marks every row of a repeated key: which one came first depends on the order of rows.
 
     `again` reads the same rows with their raw text (DataError if the rows have changed).
     """
-    good, each = col(REASON).isNull(), [PERIOD, *key]
+    good, each = col(REASON).is_null(), [PERIOD, *key]
     if count_keys(rows.where(good), each, rows.count()).unique:
         return rows
-    counts = rows.where(good).groupBy(*map(col, each)).agg(F.count("*").alias("keyfold_n")).where("keyfold_n > 1").persist()
-    if not (expected := counts.agg(F.sum("keyfold_n")).collect()[0][0]):
+    counts = rows.where(good).group(each, keyfold_n=count_rows()).where(col("keyfold_n") > 1).persist()
+    if not (expected := counts.group([], n=col("keyfold_n").sum()).rows()[0]["n"]):
         return rows
     repeated = counts.drop("keyfold_n")
-    marked = again().where(good).join(repeated, each).withColumn(REASON, F.lit(DUPLICATE_KEY)).persist()
+    marked = again().where(good).join(repeated, each, "semi").with_columns({REASON: lit(DUPLICATE_KEY)}).persist()
     if marked.count() != expected:
         raise DataError("files changed while they were read; run again")
-    others = rows.where(~good).unionByName(rows.where(good).join(repeated, each, "left_anti"))
-    return others.unionByName(marked).select(*map(col, rows.columns))
+    return rows.where(~good).union(rows.where(good).join(repeated, each, "anti"), marked)

@@ -1,13 +1,20 @@
-"""Reads text files in Spark's workers, by ranges of bytes: a row per line, with its number, or with its reason and text if it is bad."""
+"""Reads text files in an engine's tasks, by ranges of bytes: a row per line, with its number, or with its reason and text if it is bad."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from keyfold.conf.columns import DeclaredColumn, check_folders, check_names
 from keyfold.core.names import FILE, LINE, RAW, REASON
 from keyfold.engine import functions as F
+from keyfold.engine.arrow_types import arrow_type
+from keyfold.engine.engine import Engine
+from keyfold.engine.frame import Frame
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import DataError, suggestion
 from keyfold.ingestion.source_rows import source_file
 from keyfold.readers.blocks import END, Head, read_head
@@ -19,7 +26,6 @@ from keyfold.readers.rows import FolderColumns, name_first_column, part_rows, re
 from keyfold.readers.typed_rows import RowTypes, cast_rows
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
 _SMALL, _LARGE = 4 << 20, 64 << 20  # bytes of a worker's task, at least and at most
@@ -46,30 +52,25 @@ class TextFiles(NamedTuple):
         """The columns of the first file."""
         return [*next(iter(self.heads.values())).form.names]
 
-    def json_keys(self, spark: "SparkSession") -> list[str]:
+    def json_keys(self, engine: Engine) -> list[str]:
         """The keys of JSON lines of local files, in their order, without those that differ from another by case alone."""
-        tasks = _tasks(spark, self.heads)
-        keys = spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(partial(_read_keys, tasks), "name string").collect()
-        return distinct_keys(row.name for row in keys)
+        tasks = [*enumerate(_tasks(engine, self.heads))]
+        keys = engine.map_tasks(_read_keys, tasks, {"task": pa.int64(), "name": pa.string()}).to_arrow()
+        return distinct_keys(keys.take(pc.array_sort_indices(keys["task"]))["name"].to_pylist())
 
     def notes(self) -> list[str]:
         """A sentence for each file in which a line before the header was skipped."""
         return [f"{file}: the line `{head.skipped}` was skipped" for file, head in self.heads.items() if head.skipped]
 
-    def frame(self, spark: "SparkSession", folders: Folders, types: RowTypes) -> "DataFrame":
+    def frame(self, engine: Engine, folders: Folders, types: RowTypes) -> Frame:
         """The typed rows, with REASON, RAW, FILE, LINE and the clock faults; `types`: those of all columns, and then of folders."""
-        from pyspark.sql.types import DataType, StructType
-
         columns, in_folders = [column.origin for column in types.columns], [*next(iter(folders.values()))]
         texts = self.with_keys(columns, in_folders) if next(iter(self.heads.values())).form.kind == "json" else self
         reader = _Reader(columns, types, folders)
-        schema = StructType()
-        for name, type_ in reader.schema.items():
-            schema = schema.add(name, DataType.fromDDL(type_))
         if self.remote:
-            return _remote_content(spark, self.remote).mapInArrow(partial(_read_contents, reader, texts.heads), schema)
-        tasks = _tasks(spark, texts.heads)
-        return spark.range(0, len(tasks), 1, len(tasks)).mapInArrow(partial(_read_tasks, reader, tasks), schema)
+            contents = SparkFrame(_remote_content(engine.spark, self.remote))
+            return contents.map_batches(partial(_read_contents, reader, texts.heads), reader.schema)
+        return engine.map_tasks(partial(_read_ranges, reader), _tasks(engine, texts.heads), reader.schema)
 
 
 class _Reader(NamedTuple):
@@ -80,14 +81,13 @@ class _Reader(NamedTuple):
     folders: Folders
 
     @property
-    def schema(self) -> dict[str, str]:
+    def schema(self) -> dict[str, pa.DataType]:
         own = {REASON: "string", RAW: "string", FILE: "string", LINE: "bigint"}
-        return {column.name: column.type for column in self.types.columns} | own | self.types.faults()
+        types = {column.name: column.type for column in self.types.columns} | own | self.types.faults()
+        return {name: arrow_type(type_) for name, type_ in types.items()}
 
-    def batches(self, range_: ByteRange, content: bytes | None = None) -> "Iterator[pa.RecordBatch]":
+    def batches(self, range_: ByteRange, content: bytes | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of a range, and its bad lines."""
-        import pyarrow as pa
-
         for part in read_range(range_, content):
             rows = part_rows(range_.path, part, self.folders[range_.path], self.columns)
             yield self._typed(rows.file, rows.kept.columns, rows.lines, pa.nulls(len(rows.lines), pa.string()))
@@ -97,44 +97,35 @@ class _Reader(NamedTuple):
                 yield self._typed(rows.file, nulls, lines, *(pa.array(texts, pa.string()) for texts in reasons_and_texts))
 
     def _typed(
-        self, file: str, texts: "list[pa.Array]", lines: Any, reason: "pa.Array", raw: "pa.Array | None" = None
-    ) -> "pa.RecordBatch":
-        import pyarrow as pa
-
+        self, file: str, texts: list[pa.Array], lines: Any, reason: pa.Array, raw: pa.Array | None = None
+    ) -> pa.RecordBatch:
         rows = cast_rows(texts, self.types, reason)
         own = [rows.reason, rows.raw if raw is None else raw, repeat_text(file, len(lines)), pa.array(lines, pa.int64())]
         return pa.RecordBatch.from_arrays([*rows.values, *own, *rows.faults], [*self.schema])
 
 
-def _read_tasks(reader: _Reader, tasks: list[list[ByteRange]], batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-    for batch in batches:
-        for i in batch.column(0).to_pylist():
-            for range_ in tasks[i]:
-                yield from reader.batches(range_)
+def _read_ranges(reader: _Reader, ranges: list[ByteRange]) -> Iterator[pa.RecordBatch]:
+    for range_ in ranges:
+        yield from reader.batches(range_)
 
 
-def _read_keys(tasks: list[list[ByteRange]], batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-    import pyarrow as pa
-
-    for batch in batches:
-        parts = (part for i in batch.column(0).to_pylist() for range_ in tasks[i] for part in read_range(range_))
-        names = dict.fromkeys(name for part in parts for name in part.rows.column_names)
-        yield pa.RecordBatch.from_arrays([pa.array([*names], pa.string())], ["name"])
+def _read_keys(task: tuple[int, list[ByteRange]]) -> Iterator[pa.RecordBatch]:
+    number, ranges = task
+    names = dict.fromkeys(name for range_ in ranges for part in read_range(range_) for name in part.rows.column_names)
+    yield pa.RecordBatch.from_pydict({"task": [number] * len(names), "name": pa.array([*names], pa.string())})
 
 
-def _read_contents(reader: _Reader, heads: Mapping[str, Head], batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+def _read_contents(reader: _Reader, heads: Mapping[str, Head], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for row in batch.to_pylist():
             head = heads[row["file"]]
             yield from reader.batches(ByteRange(row["file"], head, head.start, END, head.line), row["content"])
 
 
-def _tasks(spark: "SparkSession", heads: Mapping[str, Head]) -> list[list[ByteRange]]:
+def _tasks(engine: Engine, heads: Mapping[str, Head]) -> list[list[ByteRange]]:
     """Ranges of files by task: enough tasks for all cores; small files share one."""
-    from keyfold.engine.session import parallel_tasks
-
     sizes = {file: Path(file).stat().st_size for file in heads}
-    size = min(max(sum(sizes.values()) // (4 * parallel_tasks(spark)), _SMALL), _LARGE)
+    size = min(max(sum(sizes.values()) // (4 * engine.tasks), _SMALL), _LARGE)
     tasks: list[list[ByteRange]] = [[]]
     filled = 0
     for file, head in heads.items():

@@ -13,7 +13,6 @@ from keyfold.core.json_texts import row_jsons
 from keyfold.core.names import FILE, LINE, PERIOD, RAW, REASON
 from keyfold.engine.columns import lit
 from keyfold.engine.frame import Computed, Frame
-from keyfold.engine.spark_frame import data_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -29,7 +28,7 @@ def quarantine_rows(run: "Run", run_id: str, rows: Frame, count: int) -> None:
         return
     named = rows.compute(_account(rows.columns), [PERIOD, REASON]).rename({PERIOD: "period", REASON: "reason"})
     at = {"run_id": lit(run_id), "table": lit(run.rows.name), "quarantined_at": lit(datetime.now(UTC))}
-    run.quarantine.replace(data_of(named.with_columns(at).select(_COLUMNS)), "run_id", {run_id: count}, job="quarantine")
+    run.quarantine.replace(named.with_columns(at).select(_COLUMNS), "run_id", {run_id: count}, job="quarantine")
 
 
 def _account(columns: Sequence[str]) -> Computed:

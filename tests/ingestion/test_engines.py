@@ -1,0 +1,74 @@
+"""Both engines ingest the same files to the same rows, quarantine and commits."""
+
+import pytest
+
+from keyfold.conf.use_case import parse_conf
+from keyfold.core.names import CONTENT
+from keyfold.errors import ConfError
+from keyfold.ingestion.job import ingest
+from keyfold.runtime.run import Run
+
+COLUMNS = {"id": "string", "n": "bigint", "at": "timestamp", "d": "decimal(10,2)", "odd.`name": "double"}
+HEADER = "id,n,at,d,odd.`name,note"
+FIRST = [
+    HEADER, "a,1,2026-01-05 12:00,1.50,0.1,x", "a,1,2026-02-05,2,1e300,", "b,2,2026-01-31 23:30,3,-0.0,ü", "b,2,2026-01-31,4,nan,z",
+    "c,x,2026-01-05,1,1,x", ",3,2026-01-05,1,1,", "d,,2026-01-05,1,1,", "e,4,,1,1,", "f,5,2026-01-05", 'g,6,2026-02-05,1,1,"open',
+    "h,7,2026-03-29 02:30,1,1,", "e\u0301,8,2026-02-05,1,1,", "\u00e9,8,2026-02-05,1,1,",
+]  # fmt: skip
+
+
+def conf_of(folder, **data):
+    data = {"key": ["id", "n"], "time": "at", "period": "month", "zone": "Europe/Berlin", "max_quarantine": 1} | data
+    return parse_conf({"name": "t", "data": {"source": str(folder), "columns": COLUMNS} | data})
+
+
+def told(run):
+    """Counts, rows, quarantine and metadata of the last commit, in an order."""
+    rows = sorted(run.rows.frame().drop("keyfold_run").rows(), key=repr)
+    aside = run.quarantine.frame().select(["run_id", "table", "period", "file", "line", "reason", "raw"]).rows()
+    metadata = dict(next(run.rows.commits()).metadata) | {"attempt": ""}
+    return run.jobs[-1].status, run.jobs[-1].counts, run.jobs[-1].run_id, repr(rows), sorted(aside, key=repr), metadata
+
+
+def ingests(engine, state, folder, monkeypatch, changes):
+    """The account of an ingest of a folder after each change."""
+    monkeypatch.setenv("KEYFOLD_HOME", str(state))
+    found = []
+    for change in changes:
+        change()
+        run = Run(conf_of(folder), engine)
+        ingest(run)
+        found.append(told(run))
+    return found
+
+
+def test_both_engines_ingest_the_same(spark_engine, embedded, tmp_path, monkeypatch):
+    """Bad lines, duplicates, NULL keys; then nothing new; then a new file, and one that has changed."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    def write(name, lines):
+        (folder / name).write_text("\n".join(lines))
+
+    def begin():
+        (folder / "b.csv").unlink(missing_ok=True)
+        write("a.csv", FIRST)
+
+    def change():
+        write("a.csv", [*FIRST[:4], "c,3,2026-04-05,1,1,x"])
+        write("b.csv", [HEADER, "z,1,2026-02-05,1,1,", "a,1,2026-02-06,1,1,", "q,9,2026-04-05,1,1,"])
+
+    changes = [begin, lambda: None, change]
+    found = ingests(embedded, tmp_path / "embedded", folder, monkeypatch, changes)
+    first, again, changed = found
+    assert first[1] == {"read": 13, "kept": 5, "quarantined": 8} and first[5]["counts"] == first[1]
+    assert (again[0], again[5]) == ("done before", first[5])
+    assert any("Unicode" in note for note in first[5]["notes"]) and any("do not exist" in note for note in first[5]["notes"])
+    assert (changed[0], changed[1]) == ("committed", {"read": 7, "kept": 5, "quarantined": 2})
+    assert ingests(spark_engine, tmp_path / "spark", folder, monkeypatch, changes) == found
+
+
+def test_what_still_needs_spark_is_told_without_it(embedded, home, tmp_path):
+    (tmp_path / "a.csv").write_text("\n".join(FIRST[:3]))
+    with pytest.raises(ConfError, match="engine: spark"):
+        ingest(Run(conf_of(tmp_path / "a.csv", key=[CONTENT]), embedded))
