@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from keyfold.core import hashing, sql
 from keyfold.core.arrays import Doubles, Int64s
-from keyfold.core.names import FOLD, LABEL
+from keyfold.core.names import FOLD, LABEL, ORDER
 from keyfold.core.row_hash import arrow_row_hash, single_chunk, sql_row_hash
 from keyfold.core.texts import value_texts
 from keyfold.engine.columns import col, lit
@@ -32,7 +32,6 @@ from keyfold.split.folds import Folds
 SHARE = 0.1  # of the rows outside train, at most so many may be copies
 COPY_SAMPLE = 4_000  # rows outside train
 COPY_PARTS = 12
-_ORDER = "keyfold_order"
 # Numbers of what rows may agree in: all features, these and the label, the label; from _PARTS on see `_agreeing`.
 _FEATURES, _LABELLED, _LABEL, _PARTS = 0, 1, 2, 3
 
@@ -88,9 +87,9 @@ def count_copies(rows: Frame, train: int, folds: Folds, inputs: Sequence[str]) -
     """
     parts = hash_parts(rows.types, inputs)
     names, kept = [*parts.types], [FOLD, LABEL]
-    hashed = rows.compute(key_hash(_ORDER, rows.types, folds.key, "copies"), [*dict.fromkeys([*kept, *inputs])])
-    hashed = hashed.compute(parts, [*kept, _ORDER])
-    outside = hashed.where(col(FOLD) != lit("train")).sort([_ORDER, *names]).head(COPY_SAMPLE).to_arrow()
+    hashed = rows.compute(key_hash(ORDER, rows.types, folds.key, "copies"), [*dict.fromkeys([*kept, *inputs])])
+    hashed = hashed.compute(parts, [*kept, ORDER])
+    outside = hashed.where(col(FOLD) != lit("train")).sort([ORDER, *names]).head(COPY_SAMPLE).to_arrow()
     columns = _agreeing(names)
     sample = _hashes(columns, outside)
     counts = _count_in_train(hashed.where(col(FOLD) == lit("train")), columns, sample)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.core import hashing, sql
-from keyfold.core.names import LABEL, UNIT
+from keyfold.core.names import LABEL, ORDER, UNIT
 from keyfold.core.types import DAYS, NUMBERS, ArrowValue, SqlValue, arrow_family, family_of
 from keyfold.engine.columns import col, lit
 from keyfold.engine.frame import Computed, Frame
@@ -24,7 +24,7 @@ from keyfold.split.folds import Folds
 
 ROWS, CELLS = 50_000, 4_000_000  # at most in the sample
 _WORDS, _LENGTH = 1 << 16, 100  # words are hashed to so many numbers; a text counts as so many cells
-_ORDER, _PLACE = "keyfold_order", "keyfold_place"
+_PLACE = "keyfold_place"
 
 
 class Leak(NamedTuple):
@@ -56,7 +56,7 @@ def find_leaks(
     if n > size:
         rows = rows.compute(sample_place(_PLACE, rows.types, folds.key, "leaks"))
         rows = rows.where(col(_PLACE) < lit(round(size / n * hashing.PARTS)))
-    rows = folds.add_unit(rows, UNIT).compute(key_hash(_ORDER, rows.types, folds.key, "leaks"))
+    rows = folds.add_unit(rows, UNIT).compute(key_hash(ORDER, rows.types, folds.key, "leaks"))
     table = rows.compute(_measured(rows.types, columns, words), []).to_arrow()
     # Sums of doubles depend on the order of the rows.
     table = table.sort_by([(name, "ascending") for name in table.column_names if name not in words])
@@ -73,9 +73,9 @@ def find_leaks(
 
 def _measured(types: Mapping[str, str], columns: Sequence[str], words: Mapping[str, Text]) -> Computed:
     """The order of the rows, the label, the half of each unit, and by number the values and the words of columns."""
-    label, order = sql.column_reference(LABEL), sql.column_reference(_ORDER)
-    expressions = {_ORDER: order, "y": f"CAST({label} AS DOUBLE)", "half": f"{hashing.sql_reduce(UNIT, 2)} = 0"}
-    arrow = {_ORDER: pa.int64(), "y": pa.float64(), "half": pa.bool_()}
+    label, order = sql.column_reference(LABEL), sql.column_reference(ORDER)
+    expressions = {ORDER: order, "y": f"CAST({label} AS DOUBLE)", "half": f"{hashing.sql_reduce(UNIT, 2)} = 0"}
+    arrow = {ORDER: pa.int64(), "y": pa.float64(), "half": pa.bool_()}
     for i, column in enumerate(columns):
         expressions[f"c{i}"] = _sql_value(types, column)
         arrow[f"c{i}"] = pa.float64() if family_of(types[column]) in (*NUMBERS, *DAYS) else pa.int64()
@@ -88,7 +88,7 @@ def _measured(types: Mapping[str, str], columns: Sequence[str], words: Mapping[s
 def _measure(columns: Sequence[str], words: Sequence[Text], batch: pa.RecordBatch) -> list[pa.Array]:
     half = pa.array(hashing.reduce(batch[UNIT].to_numpy(), 2) == 0)
     values = (_arrow_value(batch[name]) for name in columns)
-    return [batch[_ORDER], batch[LABEL].cast(pa.float64()), half, *values, *(_word_numbers(kind, batch) for kind in words)]
+    return [batch[ORDER], batch[LABEL].cast(pa.float64()), half, *values, *(_word_numbers(kind, batch) for kind in words)]
 
 
 def _word_numbers(kind: Text, batch: pa.RecordBatch) -> pa.Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from keyfold.conf.data import AboveThreshold, Data
 from keyfold.conf.split import utc_text
 from keyfold.core import sql
-from keyfold.core.names import BRIDGED, FOLD, LABEL, NUMBER, PART, PERIOD
+from keyfold.core.names import BRIDGED, CLASS, FOLD, LABEL, NUMBER, PART, PERIOD
 from keyfold.core.types import ArrowValue, arrow_family, family_of
 from keyfold.dataset import imputation
 from keyfold.dataset.imputation import Imputations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 _NUMBERS = ("bigint", "double", "decimal")
-_CLASS, _UNKNOWN = "keyfold_class", "keyfold_unknown"
+_UNKNOWN = "keyfold_unknown"
 _LabelCounts = dict[tuple[str, Any], int]  # rows by fold and class
 
 
@@ -100,13 +100,13 @@ def _count(data: Data, rows: Frame, folds: Folds, *, classes: bool) -> tuple[lis
     named = with_period(data, rows, [FOLD, str(data.label), *folds.unknown])
     unknown = reduce(or_, (col(name).is_null() for name in folds.unknown), lit(False))
     value = _class(data) if classes else lit(None).cast(nw.String)
-    cells = named.with_columns({_CLASS: value, _UNKNOWN: unknown.cast(nw.Int64)}).group(
-        [PERIOD, FOLD, _CLASS], n=count_rows(), unknown=col(_UNKNOWN).sum()
+    cells = named.with_columns({CLASS: value, _UNKNOWN: unknown.cast(nw.Int64)}).group(
+        [PERIOD, FOLD, CLASS], n=count_rows(), unknown=col(_UNKNOWN).sum()
     )
     counts: Counter[tuple[str, Any]] = Counter()
     found = cells.head(100_000).rows()
     for cell in found:
-        counts[cell[FOLD], cell[_CLASS]] += cell["n"]
+        counts[cell[FOLD], cell[CLASS]] += cell["n"]
     return sorted({cell[PERIOD] for cell in found}), counts, sum(cell["unknown"] for cell in found)
 
 
