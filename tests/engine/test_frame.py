@@ -249,3 +249,14 @@ def test_names_come_back(name):
 def test_types_have_names(name):
     assert type_name(arrow_type(name)) == name
     assert arrow_schema(f"a {name}, b map<string, decimal(5,2)>").names == ["a", "b"]
+
+
+def test_rows_are_written_to_few_files_and_reach_kernels_unmeasured(engine):
+    rows = engine.frame(ROWS)
+    assert sorted_rows(rows.union(rows).coalesce(1)) == sorted_rows(rows.union(rows))
+    limit = "spark.sql.execution.arrow.maxBytesPerBatch"
+    for columns, measured in ([ODD, TEXT, "at"], False), ([ODD, KEY], True):
+        with rows.unmeasured(columns):
+            assert rows.map_batches(twice, {"twice.": pa.int64(), KEY: pa.string()}).columns == ["twice.", KEY]
+            if engine.name == "spark":
+                assert (engine.spark.conf.get(limit) != str(2**31 - 1)) == measured

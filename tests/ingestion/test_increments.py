@@ -6,6 +6,7 @@ import pytest
 
 from delta_log import age
 from folder_ingest import FILES, folder_ingest, kept
+from keyfold.engine.columns import col, lit
 from keyfold.engine.commit_records import RECORDS
 from keyfold.engine.session import temporary_settings
 from keyfold.engine.tables import Table, Tables
@@ -134,7 +135,7 @@ def test_rows_of_unknown_commits_are_not_replaced(ingested, spark):
     age(first.rows)
     first.jobs.append(Job("score", run_id="r"))
     pinned = first.rows.version()
-    february = first.rows.read(pinned.version).where("keyfold_period = '2026-02'")
+    february = first.rows.frame(pinned.version).where(col("keyfold_period") == lit("2026-02"))
     found = check_keys(first, first.jobs[-1], february, pinned, "2026-02")
     assert (found.read, found.keys, found.refused) == (3, 2, 2), "the copies are seen"
     quarantined = first.quarantine.version()

@@ -1,5 +1,7 @@
 """Rows on which a model raises are found and quarantined, no others."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from keyfold.errors import RowsError
 from keyfold.models import predictor
 from keyfold.models.model import Prediction
+from shop_model import shop_model
 
 
 class PickyModel:
@@ -31,3 +34,16 @@ def test_only_rows_at_fault_are_quarantined_and_rows_stay_in_order(x):
     assert outcome["reason"].to_pylist() == [reasons.get(n % 7) for n in x]
     assert outcome["prediction"].to_pylist() == [None if n % 7 in reasons else n for n in x]
     assert outcome["status"].to_pylist() == ["quarantined" if n % 7 in reasons else "scored" for n in x]
+
+
+def test_threads_load_a_model_once(tmp_path):
+    packed = predictor.pack_folder(shop_model_folder(tmp_path))
+    digest = predictor.bytes_digest(packed)
+    with ThreadPoolExecutor(4) as threads:
+        loaded = {id(model) for model in threads.map(lambda _: predictor._unpacked(digest, packed), range(8))}
+    assert len(loaded) == predictor.loads[digest] == 1
+
+
+def shop_model_folder(path):
+    shop_model().save(path)
+    return path

@@ -55,7 +55,8 @@ class EmbeddedFrame(Frame):
         """Type of each column by name."""
         return {field.name: type_name(field.type) for field in self.schema}
 
-    def _arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+    def arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+        """Arrow types of some columns."""
         return {name: self.schema.field(name).type for name in names}
 
     def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:

@@ -130,20 +130,20 @@ class Frame(ABC):
         """The columns `keep`, or all but those with a name of a computed one, and the computed ones."""
         kept = self._others(computed) if keep is None else keep
         return self.map_batches(
-            _Compute(kept, [*computed.types], computed.kernel, computed.rows), {**self._arrow_types(kept), **computed.types}
+            _Compute(kept, [*computed.types], computed.kernel, computed.rows), {**self.arrow_types(kept), **computed.types}
         )
 
     def _others(self, computed: Computed) -> list[str]:
         return [name for name in self.columns if name not in computed.types]
 
     @abstractmethod
-    def _arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+    def arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
         """Arrow types of some columns."""
 
     def stack(self, number: str, columns: Mapping[str, Sequence[str]], keep: Sequence[str] = ()) -> Self:
         """Several rows of each row: the i-th has i in `number` (int), under each name of `columns` the i-th one, and those of `keep`."""
-        stacked = dict(zip(columns, self._arrow_types([names[0] for names in columns.values()]).values(), strict=True))
-        return self.map_batches(_Stack(number, columns, keep), {**self._arrow_types(keep), number: pa.int32(), **stacked})
+        stacked = dict(zip(columns, self.arrow_types([names[0] for names in columns.values()]).values(), strict=True))
+        return self.map_batches(_Stack(number, columns, keep), {**self.arrow_types(keep), number: pa.int32(), **stacked})
 
     @abstractmethod
     def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
@@ -158,6 +158,14 @@ class Frame(ABC):
     def batches_by_rows(self) -> AbstractContextManager[None]:
         """Within it, an engine that would measure the bytes of each row for a kernel counts the rows alone."""
         return nullcontext()
+
+    def unmeasured(self, columns: Sequence[str]) -> AbstractContextManager[None]:
+        """Within it, a kernel gets the rows of these columns unmeasured if their types have one small size."""
+        return nullcontext()
+
+    def coalesce(self, tasks: int) -> Self:
+        """The same rows, which an engine that writes a file for each task writes to at most so many."""
+        return self
 
     @abstractmethod
     def persist(self) -> Self:

@@ -1,18 +1,18 @@
 """Proves keys unique by their hashes, of which the driver gets eight bytes a row: a fraction of what grouping the keys takes."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial, reduce
+from operator import and_
+from typing import NamedTuple
 
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
 
-from keyfold.core.sql import col, column_reference
+from keyfold.core.sql import column_reference
+from keyfold.engine.columns import col
 from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.row_sums import row_hashes
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column
 
 _MOST = 50_000_000  # rows
 # Equal values of these types have equal hashes; 0.0 and -0.0 do not, nor do texts that a collation takes for equal.
@@ -52,9 +52,6 @@ def _hashes(key: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
     return [pa.array(row_hashes(keys), mask=missing)]
 
 
-def is_complete(key: Sequence[str]) -> "Column":
+def is_complete(key: Sequence[str]) -> nw.Expr:
     """Whether no column of a key is NULL."""
-    complete = col(key[0]).isNotNull()
-    for name in key[1:]:
-        complete = complete & col(name).isNotNull()
-    return complete
+    return reduce(and_, (~col(name).is_null() for name in key))

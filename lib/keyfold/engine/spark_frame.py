@@ -11,7 +11,7 @@ from keyfold.core import sql
 from keyfold.engine import arrow
 from keyfold.engine.columns import escape_name, unescape_name
 from keyfold.engine.frame import BatchFunction, Computed, Expression, Frame, KernelExpression
-from keyfold.engine.session import temporary_settings
+from keyfold.engine.session import arrow_batch_settings, temporary_settings
 from keyfold.errors import ConfError
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class SparkFrame(Frame):
         together = self.data.repartition(*map(sql.col, by)).sortWithinPartitions(*map(sql.col, [*by, *order]))
         return type(self)(together).map_batches(function, types)
 
-    def _arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+    def arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+        """Arrow types of some columns."""
         from pyspark.sql.pandas.types import to_arrow_type
 
         return {name: to_arrow_type(self.data.schema[name].dataType) for name in names}
@@ -83,6 +84,14 @@ class SparkFrame(Frame):
     def batches_by_rows(self) -> AbstractContextManager[None]:
         """Within it, Spark counts the rows of a batch alone: to measure their bytes takes as long as to write them."""
         return temporary_settings(self.data.sparkSession, ARROW_SETTINGS)
+
+    def unmeasured(self, columns: Sequence[str]) -> AbstractContextManager[None]:
+        """Within it, Spark does not measure the rows of these columns if their types have one small size."""
+        return temporary_settings(self.data.sparkSession, arrow_batch_settings(self.data.schema, columns))
+
+    def coalesce(self, tasks: int) -> Self:
+        """The same rows in at most so many tasks."""
+        return type(self)(self.data.coalesce(tasks))
 
     def persist(self) -> Self:
         """The same rows, computed once."""

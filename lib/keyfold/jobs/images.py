@@ -17,7 +17,7 @@ from keyfold.dataset import labelled_rows
 from keyfold.engine import functions as F
 from keyfold.engine.arrow import map_batches
 from keyfold.engine.session import parallel_tasks
-from keyfold.engine.spark_frame import computed_column, data_of
+from keyfold.engine.spark_frame import SparkFrame, computed_column, data_of
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.imaging.decoder_process import Decoder, DecoderOptions
 from keyfold.imaging.operations import Output
@@ -78,7 +78,7 @@ def make_images(run: "Run") -> None:
 def _check_keys(run: "Run", job: "Job", rows: "DataFrame", pinned: "TableVersion", period: str) -> int:
     """Number of keys of the manifest (DataError if it is empty, or if a row has no unique key)."""
     with run.step("check") as step:
-        keys = check_keys(run, job, rows, pinned, period)
+        keys = check_keys(run, job, SparkFrame(rows), pinned, period)
         step.rows = job.counts["read"] = keys.read
     if not keys.read:
         raise DataError(f"table `{run.rows.name}` has no row in period {period}")

@@ -7,6 +7,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -122,13 +123,15 @@ def load_predictor(folder: Path) -> Predictor:
 
 
 _loaded: dict[str, Predictor] = {}
+_loading = Lock()
 
 
 def _unpacked(digest: str, packed: bytes) -> Predictor:
-    if digest not in _loaded:
-        _loaded.clear()
-        with tempfile.TemporaryDirectory() as folder:
-            zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
-            _loaded[digest] = load_predictor(Path(folder))
-        loads[digest] += 1
-    return _loaded[digest]
+    with _loading:
+        if digest not in _loaded:
+            _loaded.clear()
+            with tempfile.TemporaryDirectory() as folder:
+                zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
+                _loaded[digest] = load_predictor(Path(folder))
+            loads[digest] += 1
+        return _loaded[digest]

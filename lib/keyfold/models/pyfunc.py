@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ _FAMILIES = {  # of types of MLflow's columns, and of NumPy's arrays
     "object": "string",
 }  # fmt: skip
 ROWS_AT_ONCE = 20_000
+_predicting = Lock()  # threads of a worker take turns: the code of such a model may not be meant for several
 
 
 class PyfuncModel:
@@ -75,7 +77,8 @@ class PyfuncModel:
 
     def predict(self, rows: pa.RecordBatch) -> Prediction:
         """The column `prediction` of the model's output, or its first column, and the column `probability` if there is one."""
-        output, probability = self._model.predict(rows.select(self.columns).to_pandas()), None
+        with _predicting:
+            output, probability = self._model.predict(rows.select(self.columns).to_pandas()), None
         if hasattr(output, "columns"):
             probability = output["probability"] if "probability" in output.columns else None
             output = output["prediction"] if "prediction" in output.columns else output.iloc[:, 0]

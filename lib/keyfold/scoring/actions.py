@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keyfold.conf.score import Action
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+from keyfold.engine.columns import col, lit
 from keyfold.engine.home import home
 from keyfold.errors import ConfError
 from keyfold.scoring.outcomes import Outcomes
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
-    from pyspark.sql import DataFrame
 
+    from keyfold.engine.frame import Frame
     from keyfold.engine.tables import Table
     from keyfold.reporting.page import PageSection
     from keyfold.runtime.run import Run
@@ -41,33 +40,29 @@ def write_actions(run: "Run", run_id: str, period: str, outcomes: Outcomes) -> "
 
 
 def _write_table(run: "Run", table: "Table", chosen: "pa.Table", period: str, run_id: str) -> None:
-    frame = run.spark.createDataFrame(chosen) if chosen.num_rows else _predictions(run, period).limit(0)
-    frame = frame.select(*map(col, chosen.column_names)).withColumn("run_id", F.lit(run_id))
+    frame = run.engine.frame(chosen).with_columns({"run_id": lit(run_id)})
     if not _has_rows(table, frame, period, run.conf.data.key):
-        table.replace(frame.coalesce(1), "period", {period: chosen.num_rows}, job="action", run_id=run_id)
+        table.replace(frame, "period", {period: chosen.num_rows}, job="action", run_id=run_id)
 
 
-def _has_rows(table: "Table", frame: "DataFrame", period: str, key: "Sequence[str]") -> bool:
+def _has_rows(table: "Table", frame: "Frame", period: str, key: "Sequence[str]") -> bool:
     """Whether the table's rows of the period are those of `frame`."""
-    if not table.exists() or table.read().columns != frame.columns:
+    if not table.exists() or table.frame().columns != frame.columns:
         return False
     order = [(name, "ascending") for name in key]
-    stored = table.read().where(col("period") == period).toArrow().sort_by(order)
-    wanted = frame.toArrow().sort_by(order)
+    stored = table.frame().where(col("period") == lit(period)).to_arrow().sort_by(order)
+    wanted = frame.to_arrow().sort_by(order)
     # By column: tables also differ if only one of them says that a column may be NULL.
     return all(a.equals(b) for a, b in zip(stored.columns, wanted.columns, strict=True))
 
 
-def _predictions(run: "Run", period: str) -> "DataFrame":
-    rows = run.predictions.read().where(col("period") == period)
-    return rows.select(*map(col, [*run.conf.data.key, "period", "prediction", "probability", "model_version"]))
-
-
 def _choose(run: "Run", action: Action, period: str, scored: int) -> "pa.Table":
-    rows = _predictions(run, period).where(col("probability").isNotNull())
-    rows = rows if action.over is None else rows.where(col("probability") > F.lit(action.over))
+    key, probability = run.conf.data.key, col("probability")
+    rows = run.predictions.frame().where(col("period") == lit(period), ~probability.is_null())
+    rows = rows if action.over is None else rows.where(probability > lit(action.over))
+    rows = rows.select([*key, "period", "prediction", "probability", "model_version"])
     # Equal probabilities are ordered by key, so that the same predictions always give the same keys.
-    return rows.sort(col("probability").desc(), *map(col, run.conf.data.key)).limit(action.most(scored)).toArrow()
+    return rows.sort(["probability", *key], descending=["probability"]).head(action.most(scored)).to_arrow()
 
 
 def write_csv(rows: "pa.Table", file: Path) -> None:

@@ -2,18 +2,20 @@
 
 import json
 import tempfile
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import narwhals as nw
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from keyfold.conf.table_names import PREDICTED, key_name_fault
 from keyfold.core.names import FOLD, PERIOD
-from keyfold.core.sql import col
 from keyfold.dataset import imputation, labelled_rows
-from keyfold.engine import functions as F
-from keyfold.engine.arrow import map_batches
-from keyfold.engine.session import arrow_batch_settings, parallel_tasks, temporary_settings
-from keyfold.engine.spark_frame import SparkFrame, computed_column, data_of
+from keyfold.engine.columns import col, lit
+from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import DataError
 from keyfold.feature_store import table
@@ -32,9 +34,7 @@ from keyfold.tracking.registry import CHAMPION, Registered
 from keyfold.tracking.scoring_runs import log_scoring
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pyspark.sql import DataFrame
+    from collections.abc import Mapping, Sequence
 
     from keyfold.conf.use_case import Conf
     from keyfold.runtime.account import Job
@@ -57,7 +57,7 @@ class ScoringInput(NamedTuple):
     version: Registered
     pinned: TableVersion
     period: str
-    rows: "DataFrame"
+    rows: Frame
     folds: Folds
 
 
@@ -101,9 +101,9 @@ def _scoring_input(run: "Run", version: Registered) -> ScoringInput:
     _refuse_other_views(run, version)
     pinned, rows = labelled_rows.pinned_table(run)
     rows = imputation.impute_scoring_rows(run, version, rows)
-    period = run.period or _latest_period(run, data_of(rows))
+    period = run.period or _latest_period(run, rows)
     folds = strata.with_strata(run, labelled_rows.folds_of(run), pinned)
-    return ScoringInput(version, pinned, period, data_of(in_period(run.conf.data, rows, period)), folds)
+    return ScoringInput(version, pinned, period, in_period(run.conf.data, rows, period), folds)
 
 
 def _describe(run: "Run", job: "Job", task: ScoringInput) -> None:
@@ -140,15 +140,15 @@ def _refuse_reserved_names(key: list[str]) -> None:
         raise DataError(key_name_fault(same[0], "predictions"))
 
 
-def _latest_period(run: "Run", rows: "DataFrame") -> str:
-    latest = rows.select(F.max(computed_column(period_of(run.conf.data, SparkFrame(rows).types)))).collect()[0][0]
+def _latest_period(run: "Run", rows: Frame) -> str:
+    latest = rows.compute(period_of(run.conf.data, rows.types), []).group([], last=col(PERIOD).max()).rows()[0]["last"]
     if latest is None:
         raise DataError(f"table `{run.featured.name}` is empty, so no row can be scored")
     return str(latest)
 
 
 def _known_periods(run: "Run") -> str:
-    rows = SparkFrame(run.featured.read())
+    rows = run.featured.frame()
     periods = rows.compute(period_of(run.conf.data, rows.types), []).distinct().sort([PERIOD], descending=[PERIOD]).head(6).rows()
     return f" (its periods: {', '.join(str(row[PERIOD]) for row in periods)})"
 
@@ -193,36 +193,37 @@ def _compare_environments(version: Registered, differences: list[str], *, strict
 
 def _predict(
     run: "Run", run_id: str, model: predictor.Predictor, packed: bytes, task: ScoringInput, keys: KeyCheck
-) -> "DataFrame":  # fmt: skip
-    """The rows of the predictions table, one per key. Spark computes them in the write."""
-    rows = data_of(labelled_rows.with_fold(run, task.folds, SparkFrame(keys.unique), FOLD))
+) -> Frame:  # fmt: skip
+    """The rows of the predictions table, one per key, which are computed in the write."""
+    rows = labelled_rows.with_fold(run, task.folds, keys.unique, FOLD)
     scored = _apply_model(run.conf.data.key, model, predictor.bytes_digest(packed), packed, rows)
     if keys.duplicates is not None:
-        scored = scored.unionByName(_refused(task.folds, keys.duplicates), allowMissingColumns=True)
-    predictions = scored.withColumns(
+        scored = scored.union(_refused(task.folds, keys.duplicates, _outcome_types(model)))
+    predictions = scored.with_columns(
         {
-            "period": F.lit(task.period), "model": F.lit(task.version.name), "model_version": F.lit(int(task.version.version)),
-            "spec_digest": F.lit(model.digest), "run_id": F.lit(run_id), "scored_at": F.current_timestamp(),
+            "period": lit(task.period), "model": lit(task.version.name), "model_version": lit(int(task.version.version), nw.Int32),
+            "spec_digest": lit(model.digest), "run_id": lit(run_id), "scored_at": lit(datetime.now(UTC)),
         }
-    ).select(*map(col, [*run.conf.data.key, *PREDICTED]))  # fmt: skip
+    ).select([*run.conf.data.key, *PREDICTED])  # fmt: skip
     # As many files as parallel tasks, for any number of files of the table.
-    return predictions.coalesce(max(parallel_tasks(run.spark), -(-keys.keys // ROWS_PER_FILE)))
+    return predictions.coalesce(max(run.engine.tasks, -(-keys.keys // ROWS_PER_FILE)))
 
 
 def _commit(
-    run: "Run", run_id: str, predictions: "DataFrame", columns: "Sequence[str]", task: ScoringInput, keys: KeyCheck
+    run: "Run", run_id: str, predictions: Frame, columns: "Sequence[str]", task: ScoringInput, keys: KeyCheck
 ) -> Outcomes:  # fmt: skip
     """Replaces the period in one commit. If too many rows have no prediction, restores the former rows and raises DataError."""
     key, committed = run.conf.data.key, list[Outcomes]()
     metadata: dict[str, Any] = {"counts": {"read": keys.read, "refused": keys.refused}}
     metadata |= {"proven": keys.proof} if keys.proof else {}
-    indexed = [name for name in key if predictions.schema[name].dataType.simpleString().split("(")[0] in _INDEXED]
+    types = predictions.types
+    indexed = [name for name in key if types[name].split("(")[0] in _INDEXED]
 
     def check() -> None:
         committed.append(Outcomes.of(run.predictions, task.period, keys.read))
         committed[0].check(run.conf.score.max_quarantine, run.quarantine.name)
 
-    with temporary_settings(run.spark, arrow_batch_settings(keys.unique.schema, [*key, *columns])):
+    with keys.unique.unmeasured([*key, *columns]):
         run.predictions.replace(
             predictions, "period", {task.period: keys.keys}, indexed=[*indexed, "probability"], check=check, recorded=True,
             job="score", run_id=run_id, model=str(task.version), **metadata,
@@ -230,20 +231,26 @@ def _commit(
     return committed[0]
 
 
-def _apply_model(key: list[str], model: predictor.Predictor, digest: str, packed: bytes, rows: "DataFrame") -> "DataFrame":
-    from pyspark.sql.pandas.types import from_arrow_type
-    from pyspark.sql.types import DataType, DoubleType, StringType, StructField, StructType
-
+def _apply_model(key: list[str], model: predictor.Predictor, digest: str, packed: bytes, rows: Frame) -> Frame:
     names = list(dict.fromkeys([*key, *model.columns, FOLD]))
-    added: dict[str, DataType] = {"status": StringType(), "reason": StringType(), "fold": StringType()}
-    added |= {"prediction": from_arrow_type(model.prediction_type), "probability": DoubleType()}
-    schema = StructType([rows.schema[k] for k in key] + [StructField(name, type_) for name, type_ in added.items()])
-    return map_batches(rows.select(*map(col, names)), partial(predictor.predict_batches, packed, digest, tuple(key)), schema)
+    kernel = partial(predictor.predict_batches, packed, digest, tuple(key))
+    return rows.select(names).map_batches(kernel, rows.arrow_types(key) | _outcome_types(model))
 
 
-def _refused(folds: Folds, duplicates: "DataFrame") -> "DataFrame":
+def _outcome_types(model: predictor.Predictor) -> dict[str, pa.DataType]:
+    texts = dict.fromkeys(("status", "reason", "fold"), pa.string())
+    return {**texts, "prediction": model.prediction_type, "probability": pa.float64()}
+
+
+def _refused(folds: Folds, duplicates: Frame, types: "Mapping[str, pa.DataType]") -> Frame:
     """The rows of duplicate keys; their fold is NULL if it depends on columns other than the key."""
-    reason = F.concat(F.lit("the key occurs "), F.col(COPIES).cast("string"), F.lit(" times in the period"))
-    rows: Any = duplicates.withColumns({"status": F.lit("quarantined"), "reason": reason}).drop(COPIES)
-    in_key = set(folds.columns) <= set(rows.columns)
-    return folds.add(SparkFrame(rows), "fold").data if in_key else rows.withColumn("fold", F.lit(None).cast("string"))
+    key = [name for name in duplicates.columns if name != COPIES]
+    rows = duplicates.compute(Computed(types, partial(_refusals, types)), key)
+    return folds.add(rows, "fold") if set(folds.columns) <= set(key) else rows
+
+
+def _refusals(types: "Mapping[str, pa.DataType]", batch: pa.RecordBatch) -> list[pa.Array]:
+    n = batch.num_rows
+    reason = pc.binary_join_element_wise("the key occurs ", batch[COPIES].cast(pa.string()), " times in the period", "")
+    given = {"status": pa.repeat("quarantined", n), "reason": reason}
+    return [given.get(name, pa.nulls(n, type_)) for name, type_ in types.items()]

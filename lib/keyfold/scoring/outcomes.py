@@ -2,21 +2,21 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+from keyfold.engine.columns import col, count_rows, lit
+from keyfold.engine.frame import Computed
 from keyfold.engine.tables import Table
 from keyfold.errors import DataError
 from keyfold.ingestion.row_counts import exceeds_share
 
-if TYPE_CHECKING:
-    pass
-
 BINS = 20
+_HALF = 2.0**31
 
 
 class Outcomes(NamedTuple):
@@ -31,19 +31,18 @@ class Outcomes(NamedTuple):
     @classmethod
     def of(cls, predictions: Table, period: str, read: int) -> "Outcomes":
         """Counts the rows of a period that the table has now."""
-        rows = predictions.read().where(col("period") == period)
-        bins = F.when(col("probability").isNotNull(), F.floor(F.least(col("probability") * BINS, F.lit(BINS - 1.0))))
-        groups = rows.groupBy("status", "reason", bins.alias("bin"))
+        rows = predictions.frame().where(col("period") == lit(period)).compute(_PARTS, ["status", "reason"])
+        groups = rows.group(["status", "reason", "bin"], n=count_rows(), high=col("high").sum(), low=col("low").sum())
         counts, reasons = Counter(scored=0, quarantined=0), Counter[str]()
-        histogram, total = np.zeros(BINS, int), 0.0
-        for group in groups.agg(F.count("*").alias("n"), F.sum("probability").alias("sum")).collect():
-            counts[group.status] += group.n
-            if group.reason is not None:
-                reasons[group.reason] += group.n
-            if group.bin is not None:
-                histogram[int(group.bin)] += group.n
-                total += group.sum
-        return cls(read, counts, reasons, histogram, total / max(1, histogram.sum()))
+        histogram, total = np.zeros(BINS, int), Fraction(0)
+        for group in groups.rows():
+            counts[group["status"]] += group["n"]
+            if group["reason"] is not None:
+                reasons[group["reason"]] += group["n"]
+            if group["bin"] is not None:
+                histogram[group["bin"]] += group["n"]
+                total += (group["high"] + Fraction(group["low"], int(_HALF))) / int(_HALF)
+        return cls(read, counts, reasons, histogram, float(total / max(1, int(histogram.sum()))))
 
     @property
     def unscored(self) -> int:
@@ -54,6 +53,31 @@ class Outcomes(NamedTuple):
         """DataError if the share of rows without a prediction exceeds score.max_quarantine; `quarantine` names the table to look at."""
         why = reasons_text(self.reasons) or f"; see `{quarantine}`"
         refuse_above_limit(self.unscored, self.read, limit, "score", f"rows cannot be scored{why}")
+
+
+def _parts_of(batch: pa.RecordBatch) -> list[pa.Array]:
+    missing = batch["probability"].is_null().to_numpy(zero_copy_only=False)
+    probability = batch["probability"].fill_null(0).to_numpy(zero_copy_only=False)
+    probability = np.minimum(np.maximum(np.where(np.isnan(probability), 1, probability), 0), 1)
+    scaled = probability * _HALF
+    parts = np.minimum(probability * BINS, BINS - 1), scaled, (scaled - np.floor(scaled)) * _HALF
+    return [pa.array(np.floor(part).astype(np.int64), mask=missing) for part in parts]
+
+
+def _parts() -> Computed:
+    """The bin of a probability, and two integers whose sums, unlike those of doubles, depend on no order: its first 31 bits, the next 31."""
+    # The probabilities of models of other origin may be outside [0, 1].
+    scaled = f"greatest(least(probability, 1D), 0D) * {_HALF:.0f}D"
+    numbers = (
+        f"least(greatest(least(probability, 1D), 0D) * {BINS}D, {BINS - 1}D)",
+        scaled,
+        f"({scaled} - floor({scaled})) * {_HALF:.0f}D",
+    )
+    expressions = [f"IF(probability IS NULL, NULL, floor({number}))" for number in numbers]
+    return Computed(dict.fromkeys(("bin", "high", "low"), pa.int64()), _parts_of, expressions)
+
+
+_PARTS = _parts()
 
 
 def committed_outcomes(predictions: Table, run_id: str, period: str, keys: int, read: int, limit: float) -> Outcomes | None:

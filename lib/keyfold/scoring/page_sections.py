@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+from keyfold.engine.columns import col, lit
 from keyfold.engine.tables import Table
 from keyfold.reporting.page import PageSection, html_table
 from keyfold.reporting.sections import reconciliation_section, scores_section
@@ -29,8 +28,8 @@ def outcome_sections(predictions: Table, period: str, outcomes: Outcomes) -> lis
 
 
 def _previous_histogram(predictions: Table, period: str) -> "tuple[str, npt.NDArray[np.int64]] | None":
-    earlier = predictions.read().where(col("period") < period)
-    last = earlier.select(F.max("period")).collect()[0][0]
+    earlier = predictions.frame().where(col("period") < lit(period))
+    last = earlier.group([], last=col("period").max()).rows()[0]["last"]
     if last is None:
         return None
     histogram = Outcomes.of(predictions, last, 0).histogram

@@ -16,7 +16,6 @@ from keyfold.core.names import CLASS, CONTENT, GROUP, UNIT
 from keyfold.core.texts import value_texts
 from keyfold.engine.columns import col, count_rows, lit
 from keyfold.engine.frame import Computed, Frame
-from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import DataError
 from keyfold.split.folds import Folds, Strata
 
@@ -57,7 +56,7 @@ def _add(run: "Run", folds: Folds, identity: str, thresholds: _Thresholds, rows:
         thresholds = thresholds or _fit(run, folds, units, identity)
         if folds.grouped and units.head(1).rows():
             named = units.rename({UNIT: GROUP}).with_columns({"id": lit(identity)}).select(["id", GROUP, CLASS])
-            run.table(GROUPS).append(_as_one_file(named), job="strata")
+            run.table(GROUPS).append(named.coalesce(1), job="strata")
     finally:
         units.unpersist()
     return thresholds
@@ -82,10 +81,6 @@ def _groups(table: "Table", identity: str) -> Frame | None:
     if not table.exists():
         return None
     return table.frame().where(col("id") == lit(identity)).group([GROUP], **{CLASS: col(CLASS).min()})
-
-
-def _as_one_file(frame: Frame) -> Frame:
-    return SparkFrame(frame.data.coalesce(1)) if isinstance(frame, SparkFrame) else frame
 
 
 def _digest(groups: Frame | None) -> str:
