@@ -26,10 +26,10 @@ REFUSED = {
     "ultrahdr.jpg": "truncated",
     "10ct_32bit_128.tiff": "floating-point",
     "truncated_image.png": "truncated",
-    "hopper.avif": "no JPEG or PNG",
-    "hopper_256x256.ico": "no JPEG or PNG",
-    "test-card-lossless.jp2": "no JPEG or PNG",
-    "16_bit_binary.pgm": "no JPEG or PNG",
+    "hopper.avif": "not a JPEG or PNG",
+    "hopper_256x256.ico": "not a JPEG or PNG",
+    "test-card-lossless.jp2": "not a JPEG or PNG",
+    "16_bit_binary.pgm": "not a JPEG or PNG",
 }
 
 

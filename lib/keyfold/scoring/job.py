@@ -156,7 +156,7 @@ def _known_periods(run: "Run") -> str:
 def _score(run: "Run", job: "Job", task: ScoringInput, keys: KeyCheck, *, strict: bool) -> Outcomes:
     model, packed = _load_model(run, task.version, strict=strict)
     check_actions(run.conf.score.actions, classes=model.scores_classes)
-    model.check_columns(SparkFrame(keys.unique))  # fails the whole job if a column is missing or has another type
+    model.check_columns(keys.unique)  # fails the whole job if a column is missing or has another type
     Outcomes(keys.read, {"scored": keys.read - keys.refused}).check(run.conf.score.max_quarantine, run.quarantine.name)
     with run.step("predict") as step:
         outcomes = _commit(run, job.run_id, _predict(run, job.run_id, model, packed, task, keys), model.columns, task, keys)

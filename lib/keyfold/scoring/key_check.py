@@ -60,7 +60,7 @@ def check_keys(run: "Run", job: "Job", rows: Frame, pinned: TableVersion, period
     if run.featured.unique(key, pinned.version) or _is_proven(run.predictions, proof):
         read = rows.count()
         return KeyCheck(rows, None, read, read, 0, proof)
-    hashed = count_keys(SparkFrame(rows), key, rows.count())
+    hashed = count_keys(rows, key, rows.count())
     if hashed.unique and not hashed.missing:
         return KeyCheck(rows, None, hashed.rows, hashed.rows, 0, proof)
     by_key = _count_by_key(rows, key, run.conf.data.time)
