@@ -62,11 +62,9 @@ def write_conf(source: Path, file: Path) -> None:
 
 def commands(engines: Sequence[str], conf: Path, csv: Path, *, peers: bool) -> dict[str, list[str]]:
     """The command of each case; `{folder}` stands for its state folder."""
-    shell = [str(ROOT / "spark-submit.sh"), "pipeline", str(conf)]
-    memory = ["--", "--driver-memory", MEMORY]
-    cases = {}
-    for engine in engines:
-        cases[f"keyfold, {engine}"] = [*shell, "--engine", engine] if engine == "embedded" else [*shell, *memory]
+    spark = [str(ROOT / "spark-submit.sh"), "pipeline", str(conf), "--", "--driver-memory", MEMORY]
+    embedded = [sys.executable, "-m", "keyfold.cli.main", "pipeline", str(conf), "--set", "engine=embedded"]
+    cases = {f"keyfold, {engine}": embedded if engine == "embedded" else spark for engine in engines}
     if peers:
         cases["Polars by hand"] = [sys.executable, str(PEERS / "polars_by_hand.py"), str(csv), "{folder}"]
         cases["PySpark by hand"] = [*spark_submit(), str(PEERS / "pyspark_by_hand.py"), str(csv), "{folder}"]

@@ -7,10 +7,15 @@ import argparse
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from keyfold.cli.command import Command
 from keyfold.cli.periods import checked_period
 from keyfold.secrets import redacted
+
+if TYPE_CHECKING:
+    from keyfold.conf.use_case import Conf
+    from keyfold.engine.engine import Engine
 
 
 def _job(
@@ -55,20 +60,30 @@ def _run(work: str, flags: Iterable[str], tracked: bool, options: argparse.Names
     from keyfold.conf.use_case import load_conf
 
     conf = load_conf(options.conf, options.overrides)  # before the slow imports, so a faulty conf is refused at once
-    from keyfold.engine.session import session
     from keyfold.runtime.run import Run
     from keyfold.tracking.connection import open_in_background
 
     period = checked_period(conf, options.period)
     if tracked:
         open_in_background()  # while the session starts
-    run = Run(conf, session(f"keyfold {conf.name}"), period)
+    run = Run(conf, _engine(conf), period)
     try:
         resolve_name(work)(run, **{name: getattr(options, name) for name in (f.replace("-", "_") for f in flags)})
     finally:
         run.close()
     for line in run.results():
         print(redacted(line))
+
+
+def _engine(conf: "Conf") -> "Engine":
+    """The engine of a conf; Spark's session starts here."""
+    from keyfold.engine.engine import EmbeddedEngine, SparkEngine
+
+    if conf.engine == "embedded":
+        return EmbeddedEngine()
+    from keyfold.engine.session import session
+
+    return SparkEngine(session(f"keyfold {conf.name}"))
 
 
 _OVERFIT = "train on one batch only, to check that the model can memorize it; registers nothing"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -47,6 +47,10 @@ class Conf(Section):
     images: Images | None = Field(None, description="Transforms the images of a table. Default: none.")
     release: Release = Field(Release(), description="When a new version is promoted to champion.")
     report: Report = Field(Report(), description="Optional parts of a training's page.")
+    engine: Literal["spark", "embedded"] = Field(
+        "spark",
+        description="What moves the rows: Spark, or DuckDB and deltalake in this process, without Java, for what fits on one machine.",
+    )
 
     @field_validator("features", mode="before")
     @classmethod
