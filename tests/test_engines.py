@@ -64,7 +64,7 @@ def counts(run):
     return {job.name: (job.status, job.counts) for job in run.jobs}
 
 
-TABLES = ("engines.raw", "engines.quarantine", "engines.predictions", "engines.call")
+TABLES = ("engines.rows", "engines.quarantine", "engines.predictions", "engines.call")
 
 
 def outcome(run):
