@@ -13,7 +13,13 @@ from keyfold.jobs.pipeline import train_and_promote
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 
-VARYING = {"run_id", "scored_at", "quarantined_at", "keyfold_run"}  # run ids pin the ids of tables, which are random
+VARYING = {
+    "model_version",
+    "run_id",
+    "scored_at",
+    "quarantined_at",
+    "keyfold_run",
+}  # ids of tables are random; one process has one registry
 
 
 @pytest.fixture(scope="module")

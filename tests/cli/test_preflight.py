@@ -133,3 +133,22 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
     code, _, err, imported = ran("ingest", str(path), "--set", "data.label=chrn")
     assert (code, imported) == (3, "") and err.startswith("keyfold: data.label: the source")
     assert ran("spec", "diff", "a", "b", "--on", "x.rows")[0] == ran("doctor")[0] == PASSED
+
+
+@pytest.mark.parametrize(("more", "part"), [
+    ({"data": {"key": ["content_key"]}}, "data.key: content"),
+    ({"data": {"source": "s3://bucket/rows.csv"}}, "reader for s3://bucket/rows.csv, which is on no disk of this machine"),
+    ({"data": {"source": "rows.parquet"}}, "reader for sources of parquet"),
+    ({"train": {"model": {"torch": {"network": {"wide_deep": {"hidden": [4]}}}}}}, "networks (train.model.torch)"),
+    ({"view": {"entity": ["id"], "features": ["plan"], "created": "at", "ttl": "3 days"}, "data": {"time": "at"}}, "view"),
+])  # fmt: skip
+def test_what_the_embedded_engine_lacks_is_known_before_the_work_starts(source, more, part):
+    with pytest.raises(ConfError) as refused:
+        preflight.check_inputs(conf(source, **more, engine="embedded"), reads_source=True)
+    assert str(refused.value) == f"engine: embedded has no {part} yet; write `engine: spark`"
+
+
+def test_the_embedded_engine_takes_plain_confs(source):
+    preflight.check_inputs(conf(source, engine="embedded"), reads_source=True)
+    with pytest.raises(ConfError, match="engine must be `spark` or `embedded`"):
+        conf(source, engine="polars")

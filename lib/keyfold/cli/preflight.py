@@ -14,7 +14,7 @@ from keyfold.cli import runner
 from keyfold.conf.columns import declared_columns
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.names import CONTENT
-from keyfold.errors import DataError, suggestion
+from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features.inputs import columns_of as columns_of_kinds
 from keyfold.ingestion import sources
 from keyfold.readers import paths
@@ -30,12 +30,34 @@ def check_inputs(conf: "Conf", *, reads_source: bool) -> None:
     """Raises what a job of this conf would raise for files that can be read without Spark (ConfError, DataError)."""
     from keyfold.conf.use_case import load_conf
 
+    check_engine(conf)
     for viewed in conf.data.views:
         if viewed.conf:
             load_conf(viewed.conf)
     if reads_source and isinstance(conf.data.source, str):
         paths.require_files(conf.data.source)
         _check_columns(conf)
+
+
+def check_engine(conf: "Conf") -> None:
+    """ConfError if the engine is `embedded` and the conf has a part that needs Spark."""
+    if conf.engine == "embedded" and (part := next(_parts_for_spark(conf), None)):
+        raise ConfError(f"engine: embedded has no {part} yet; write `engine: spark`")
+
+
+def _parts_for_spark(conf: "Conf") -> Iterator[str]:
+    data, network = conf.data, conf.train is not None and conf.train.model.torch is not None
+    parts = {
+        "windowed features": conf.windows is not None, "data.views": bool(data.views), "view": conf.view is not None,
+        "data.versions": bool(data.versions), "images": conf.images is not None, "networks (train.model.torch)": network,
+        "data.key: content": data.key == [CONTENT],
+    }  # fmt: skip
+    yield from (part for part, needed in parts.items() if needed)
+    if isinstance(data.source, str):
+        if (kind := sources.format_of(data.source)) not in ("csv", "json"):
+            yield f"reader for sources of {kind}"
+        if paths.local_files(data.source) is None:
+            yield f"reader for {data.source}, which is on no disk of this machine"
 
 
 def _check_columns(conf: "Conf") -> None:
