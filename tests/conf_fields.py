@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.digests import canonical_json
 from keyfold.errors import ConfError
-from keyfold.runtime import identity
+from keyfold.runtime import job_identity
 
-PINS = {job: dict.fromkeys(reads.pins, "pinned") for job, reads in identity.JOBS.items()}
+PINS = {job: dict.fromkeys(reads.pins, "pinned") for job, reads in job_identity.JOBS.items()}
 SKLEARN = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 1.0}}}
 FEATURES = {
     "q": {"bucketized": {"input_col": "x", "num_buckets": 4}},
@@ -250,13 +250,13 @@ def covers(exclusion, job, path):
 def counts(job, path, value):
     """Whether a field counts for a job, by `JOBS` and `EXCLUSIONS`."""
     path = tuple(map(str, path))
-    read = any(path[: len(part)] == part for part in (tuple(p.split(".")) for p in (*identity.JOBS[job].conf, "name")))
-    excluded = [exclusion for exclusion in identity.EXCLUSIONS if covers(exclusion, job, path)]
+    read = any(path[: len(part)] == part for part in (tuple(p.split(".")) for p in (*job_identity.JOBS[job].conf, "name")))
+    excluded = [exclusion for exclusion in job_identity.EXCLUSIONS if covers(exclusion, job, path)]
     return read and (not excluded or (excluded[0].whether and value is None))
 
 
 def ids(conf):
-    return {job: identity.run_identity(conf, job, PINS[job]) for job in identity.JOBS}
+    return {job: job_identity.run_identity(conf, job, PINS[job]) for job in job_identity.JOBS}
 
 
 def subclasses(of):

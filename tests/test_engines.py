@@ -1,6 +1,8 @@
 """Whole jobs on both engines: equal tables, specs, models and predictions, bit for bit; one engine carries on what the other began."""
 
 import shutil
+import subprocess
+import sys
 
 import pyarrow as pa
 import pytest
@@ -12,6 +14,7 @@ from keyfold.ingestion.job import ingest
 from keyfold.jobs.pipeline import train_and_promote
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
+from places import ROOT
 
 VARYING = {
     "model_version",
@@ -121,3 +124,29 @@ def test_one_engine_carries_on_what_the_other_began(on_both, tmp_path, first, se
     assert {job.status for job in other.jobs} == {"done before"}
     assert {table: rows_of(other, table) for table in rows} == rows
     shutil.rmtree(folders["spark"])
+
+
+WITHOUT_SPARK = """
+import sys
+
+class NoSpark:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("pyspark", "delta", "py4j"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoSpark())
+from keyfold.cli.main import main
+main()
+"""
+
+
+def test_the_embedded_engine_needs_neither_spark_nor_java(tmp_path, made_state):
+    state = made_state(tmp_path / "state")
+    settings = [f"--set={setting}" for setting in ("engine=embedded", "data.source.customers=1000", "data.source.months=3")]
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SPARK, "pipeline", str(ROOT / "conf" / "churn.yaml"), *settings],
+        env={"PATH": "/nowhere", "KEYFOLD_HOME": str(state), "PYTHONPATH": str(ROOT / "lib"), "MPLBACKEND": "Agg", "HOME": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "churn version 1 is the champion" in run.stdout

@@ -11,7 +11,7 @@ from keyfold.conf.use_case import load_conf, parse_conf
 from keyfold.core.section import Section
 from keyfold.errors import DataError
 from keyfold.ingestion.job import ingest
-from keyfold.runtime import identity
+from keyfold.runtime import job_identity
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.tracking import registry
@@ -90,7 +90,7 @@ def test_a_job_reads_only_fields_that_its_identity_covers(done):
     for owner, name, path, *_ in changed_fields():
         paths.setdefault((owner, name), []).append(path)
     known = {
-        (job, of): any(counts(job, p, True) or any(covers(left, job, p) for left in identity.EXCLUSIONS) for p in paths[of])
+        (job, of): any(counts(job, p, True) or any(covers(left, job, p) for left in job_identity.EXCLUSIONS) for p in paths[of])
         for job, *of in READ
         for of in [tuple(of)]
         if of in paths

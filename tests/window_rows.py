@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keyfold.core.names import STATE
 from keyfold.features.kinds.windowed import Windowed
-from keyfold.windows.frames import DAY
+from keyfold.windows.frame_statistics import DAY
 from keyfold.windows.series import STATE_TYPE, SeriesDefinition, window_batches
 
 HOUR = DAY // 24

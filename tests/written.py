@@ -7,7 +7,7 @@ import lzma
 import random
 from typing import NamedTuple
 
-from keyfold.readers.form import TextForm
+from keyfold.readers.text_form import TextForm
 
 WORDS = [
     "x", "007", "1e3", "NULL", "NA", "#hash", "a b", "trail ", "C:\\dir", "Köln", "北京", "😀", "1,5", "semi;colon", "a|b", "tab\there",

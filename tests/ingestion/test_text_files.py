@@ -8,7 +8,7 @@ from keyfold.conf.csv import CsvOptions
 from keyfold.engine.engine import SparkEngine
 from keyfold.ingestion import sources, text_files
 from keyfold.readers.blocks import read_head, read_parts
-from keyfold.readers.form import TextForm
+from keyfold.readers.text_form import TextForm
 from source_rows import table
 
 

@@ -4,7 +4,7 @@ import pytest
 
 import written
 from keyfold.readers.blocks import read_head, read_parts
-from keyfold.readers.form import TextForm
+from keyfold.readers.text_form import TextForm
 from reading import rows_and_reasons, seen
 
 

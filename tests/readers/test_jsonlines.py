@@ -6,8 +6,8 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from keyfold.readers.form import TextForm
 from keyfold.readers.jsonlines import _object, json_rows
+from keyfold.readers.text_form import TextForm
 
 NAMES = ("a", "Größe", 'q"', "b")
 KEYS = st.sampled_from([*NAMES, "A", "größe", "B", "c", "C", "", "id"])

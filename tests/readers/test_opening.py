@@ -6,7 +6,7 @@ import pytest
 
 from keyfold.conf.csv import CsvOptions
 from keyfold.errors import DataError
-from keyfold.readers.form import TextForm
+from keyfold.readers.text_form import TextForm
 from reading import packed, seen
 
 

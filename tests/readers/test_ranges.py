@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 import written
 from keyfold.errors import DataError
-from keyfold.readers import blocks, ranges, records
+from keyfold.readers import blocks, ranges
 from keyfold.readers.blocks import read_head, read_parts
-from keyfold.readers.form import TextForm
 from keyfold.readers.opening import splittable
 from keyfold.readers.ranges import plan_ranges, read_range
+from keyfold.readers.text_form import TextForm
 from reading import gathered
 
 
@@ -37,7 +37,7 @@ class Trickling(Dripping):
 @pytest.mark.parametrize(("kind", "look"), [("csv", 1 << 16), ("csv", 24), ("multi", 1 << 16), ("multi", 24), ("json", 24)])
 def test_it_does_not_matter_where_a_file_is_cut(kind, look, tmp_path, monkeypatch):
     """In blocks that end at any byte; in ranges of any size: the same rows, lines and reasons."""
-    for module in (records, blocks, ranges):
+    for module in (csv_records, blocks, ranges):
         monkeypatch.setattr(module, "LOOK", look)
     split = 0
     broken = b"a,b\n" + b'1,"x\ny"\n2,z\n3,"q\n4,z\n5,"u"\n' * 5
@@ -78,7 +78,7 @@ def test_any_text_is_read_alike_however_it_is_cut(tmp_path_factory, pieces, end,
     path = tmp_path_factory.getbasetemp() / f"cut.{form.kind}"
     path.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (records, blocks, ranges):
+        for module in (csv_records, blocks, ranges):
             patch.setattr(module, "LOOK", look)
         head = read_head(str(path), form, guess=False)
         body = data[head.start :]

@@ -5,9 +5,9 @@ import gzip
 import pytest
 
 from keyfold.errors import DataError
-from keyfold.readers.form import TextForm
 from keyfold.readers.jsonlines import json_kinds
 from keyfold.readers.rows import read_rows
+from keyfold.readers.text_form import TextForm
 
 
 def rows_of(source, form, columns=()):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfold.features.kinds.windowed import parse_span
-from keyfold.windows.frames import DAY, Frame, SeriesRows, Span
+from keyfold.windows.frame_statistics import DAY, Frame, SeriesRows, Span
 from keyfold.windows.kernel import ComputedWindows, Window
 from window_rows import ALL_WINDOWS, CONFS, HOUR, ROWS, run, same_bits, series_of, states_of
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfold.features.kinds.windowed import parse_span
-from keyfold.windows.frames import DAY
+from keyfold.windows.frame_statistics import DAY
 from window_rows import HOUR, VALUES, kind, run, same_bits, series_of, states_of
 
 

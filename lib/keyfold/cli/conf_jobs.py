@@ -1,6 +1,6 @@
 """The jobs that run a conf: `JOB CONF [--set path.to.option=value]… [--period P]`.
 
-A new job is an entry of `CONF_JOBS`, a script of the same name in `jobs/`, and its inputs in `keyfold.runtime.identity.JOBS`.
+A new job is an entry of `CONF_JOBS`, a script of the same name in `jobs/`, and its inputs in `keyfold.runtime.job_identity.JOBS`.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from keyfold.core.section import Section
 from keyfold.readers.casts import TextFormat
-from keyfold.readers.form import TextForm
+from keyfold.readers.text_form import TextForm
 
 # Encodings whose canonical name differs from Python's.
 CHARSETS = {

@@ -52,7 +52,7 @@ class LabelledRows(NamedTuple):
     imputations: Imputations | None = None
 
     def pins(self, run: "Run") -> dict[str, Any]:
-        """What a job on these rows pins (see `keyfold.runtime.identity`)."""
+        """What a job on these rows pins (see `keyfold.runtime.job_identity`)."""
         bridge = self.imputations.digest if self.imputations else None
         label = [self.label.family, *map(repr, self.label[1:])]
         return {"rows": self.version, "before": run.period, "folds": self.folds.identity, "label": label, "bridge": bridge}

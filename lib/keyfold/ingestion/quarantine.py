@@ -11,7 +11,7 @@ from keyfold.engine.frame import Frame
 from keyfold.errors import DataError
 from keyfold.ingestion.row_counts import Counted, exceeds_share
 from keyfold.ingestion.staging import DUPLICATE_KEY
-from keyfold.readers.records import open_quote_line
+from keyfold.readers.csv_records import open_quote_line
 from keyfold.runtime.quarantine import quarantine_rows
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from keyfold.errors import ConfError, duplicates
 from keyfold.ingestion import delta_versions, sources
 from keyfold.ingestion.source_rows import source_file
 from keyfold.readers import paths
-from keyfold.runtime import identity
+from keyfold.runtime import job_identity
 
 if TYPE_CHECKING:
     from keyfold.conf.data import Data
@@ -113,7 +113,7 @@ def _layout_file(engine: Engine, data: "Data", file: LayoutFile) -> Files:
 
 def reading_options(conf: "Conf") -> dict[str, Any]:
     """All options on which the rows of a source depend; the table's commits keep their digest."""
-    data: dict[str, Any] = identity.conf_parts(conf, "ingest")["data"]
+    data: dict[str, Any] = job_identity.conf_parts(conf, "ingest")["data"]
     return {name: value for name, value in data.items() if name != "table"} | {"source": source_location(conf.data)}
 
 

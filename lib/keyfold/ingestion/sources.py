@@ -17,9 +17,9 @@ from keyfold.engine.spark_frame import data_of
 from keyfold.ingestion import parquet_files, text_files
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
 from keyfold.readers.casts import TextFormat
-from keyfold.readers.form import TextForm
 from keyfold.readers.opening import plain_name
 from keyfold.readers.paths import local_files, local_path, partition_columns
+from keyfold.readers.text_form import TextForm
 from keyfold.readers.typed_rows import RowTypes, TextColumn
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import DataError, suggestion
 from keyfold.ingestion.source_rows import source_file
 from keyfold.readers.blocks import END, Head, read_head
-from keyfold.readers.form import TextForm
 from keyfold.readers.jsonlines import distinct_keys
 from keyfold.readers.opening import refuse_archives
 from keyfold.readers.ranges import ByteRange, plan_ranges, read_range
 from keyfold.readers.rows import FolderColumns, name_first_column, part_rows, repeat_text, text_heads
+from keyfold.readers.text_form import TextForm
 from keyfold.readers.typed_rows import RowTypes, cast_rows
 
 if TYPE_CHECKING:

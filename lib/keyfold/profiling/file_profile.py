@@ -23,13 +23,13 @@ from keyfold.profiling.key_counts import KeyCounts
 from keyfold.profiling.row_sample import RowSample
 from keyfold.profiling.value_formats import NUMBER_FORMATS, PLAIN, NumberFormat
 from keyfold.readers.blocks import Head, read_head, read_parts
-from keyfold.readers.form import BadLine, FilePart, TextForm
+from keyfold.readers.csv_records import BREAKS
 from keyfold.readers.jsonlines import json_kinds
 from keyfold.readers.opening import open_text, refuse_archives
 from keyfold.readers.parquet import LOSES_NANOSECONDS, read_plain
 from keyfold.readers.paths import local_files, partition_columns
-from keyfold.readers.records import BREAKS
 from keyfold.readers.rows import NUMBERED, FolderColumns, Rows, file_rows, name_first_column, repeat_text
+from keyfold.readers.text_form import BadLine, FilePart, TextForm
 
 LIMIT = 200_000_000  # bytes
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from keyfold.core.arrays import Int64s
 from keyfold.errors import DataError, PromiseError
-from keyfold.readers import delimited, jsonlines
-from keyfold.readers.form import BLOCK_BYTES, LONGEST, LOOK, BadLine, FilePart, TextForm
+from keyfold.readers import csv_parsing, jsonlines
+from keyfold.readers.csv_records import FOLLOWS, RecordCut, cut_records, record_array, record_starts
 from keyfold.readers.opening import ByteStream, kind_of, open_text
-from keyfold.readers.records import FOLLOWS, RecordCut, cut_records, record_array, record_starts
+from keyfold.readers.text_form import BLOCK_BYTES, LONGEST, LOOK, BadLine, FilePart, TextForm
 
 BOM = b"\xef\xbb\xbf"
 END = 1 << 62
@@ -116,7 +116,7 @@ def _names(path: str, record: bytes, why: str | None, form: TextForm, line: int)
         header = record.decode("utf-8", "replace").strip("\r\n")
         column = next((part for part in header.split(form.delimiter) if "\ufffd" in part), header)
         raise DataError(f"{path}: the header's column `{column}` is not {form.encoding.upper()}; {advice}") from None
-    return tuple(name or "" for name in delimited.fields_of(record, form._replace(nulls=())))
+    return tuple(name or "" for name in csv_parsing.fields_of(record, form._replace(nulls=())))
 
 
 ENCODING_ADVICE = "set data.csv.encoding to windows-1252 (or iso-8859-1) if the file comes from Windows, or convert it to UTF-8"
@@ -139,7 +139,7 @@ def _parse_records(data: bytes, cut: RecordCut, form: TextForm, lines: Int64s) -
     good = np.ones(len(ends), bool)
     good[blank], good[[*why]] = False, False
     places = np.flatnonzero(good)
-    rows_of = delimited.csv_rows if form.kind == "csv" else jsonlines.json_rows
+    rows_of = csv_parsing.csv_rows if form.kind == "csv" else jsonlines.json_rows
     rows, odd = rows_of(records if good.all() else records.filter(pa.array(good)), form)
     why |= {int(places[i]): reason for i, reason in odd.items()}
     if rows.num_columns and rows.num_rows + len(why) + len(blank) != len(ends):

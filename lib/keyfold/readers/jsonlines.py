@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from keyfold.core.arrays import Int64s
-from keyfold.readers.delimited import Odd, merge_in_order, text_table
-from keyfold.readers.form import TextForm
+from keyfold.readers.csv_parsing import Odd, merge_in_order, text_table
 from keyfold.readers.members import Members, are_objects, find_members
+from keyfold.readers.text_form import TextForm
 
 NO_OBJECT = "the line is not a JSON object"
 REPEATED_KEY = "the key `{}` is repeated, or differs from another key by case alone"

@@ -7,9 +7,9 @@ import numpy as np
 
 from keyfold.errors import DataError
 from keyfold.readers.blocks import END, Head, count_lines, read_records
-from keyfold.readers.form import BLOCK_BYTES, LONGEST, LOOK, FilePart
+from keyfold.readers.csv_records import cut_records, has_sound_quoting
 from keyfold.readers.opening import open_text, splittable
-from keyfold.readers.records import cut_records, has_sound_quoting
+from keyfold.readers.text_form import BLOCK_BYTES, LONGEST, LOOK, FilePart
 
 
 class ByteRange(NamedTuple):

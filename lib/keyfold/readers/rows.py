@@ -9,9 +9,9 @@ import pyarrow as pa
 from keyfold.core.arrays import Int64s
 from keyfold.errors import DataError, suggestion
 from keyfold.readers.blocks import Head, read_head, read_parts
-from keyfold.readers.form import BadLine, FilePart, TextForm
 from keyfold.readers.opening import refuse_archives
 from keyfold.readers.paths import local_files, partition_columns, require_files
+from keyfold.readers.text_form import BadLine, FilePart, TextForm
 
 NUMBERED = "_c0"  # the name of a first column that has none: R and pandas write row numbers so
 

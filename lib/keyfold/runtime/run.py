@@ -14,7 +14,7 @@ from keyfold.engine.engine import Engine, as_engine
 from keyfold.engine.home import home
 from keyfold.engine.tables import Table, Tables
 from keyfold.reporting.page import PageSection, Verdict
-from keyfold.runtime import identity, ledger
+from keyfold.runtime import job_identity, ledger
 from keyfold.runtime.account import Job, Step
 from keyfold.runtime.ledger import LEDGER
 from keyfold.runtime.run_page import write_page
@@ -96,8 +96,8 @@ class Run:
         print(redacted(f"{'':<10}{sentence}"), file=sys.stderr, flush=True)
 
     def identity(self, job: str, **pinned: Any) -> str:
-        """Run id: digest of the parts of the conf, the pinned inputs and the packages that a job depends on (see `keyfold.runtime.identity`)."""
-        return identity.run_identity(self.conf, job, pinned)
+        """Run id: digest of the parts of the conf, the pinned inputs and the packages that a job depends on (see `keyfold.runtime.job_identity`)."""
+        return job_identity.run_identity(self.conf, job, pinned)
 
     def once(
         self, job: Job, load: Callable[[], T | None], make: Callable[[], T], message: Callable[[T], str],

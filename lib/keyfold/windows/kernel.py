@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keyfold.core.arrays import Doubles, Int64s
-from keyfold.windows.frames import Frame, Frames, SeriesRows, Times, first_needed, frame_ends
+from keyfold.windows.frame_statistics import Frame, Frames, SeriesRows, Times, first_needed, frame_ends
 from keyfold.windows.statistics import STATISTICS, Running, Sums, Take
 from keyfold.windows.tiles import Tiles
 

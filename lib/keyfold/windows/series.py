@@ -18,7 +18,7 @@ from keyfold.core.digests import digest
 from keyfold.core.names import STATE
 from keyfold.core.types import DAYS, NUMBERS, arrow_cast, arrow_family, require_family, spark_text
 from keyfold.errors import DataError, suggestion
-from keyfold.windows.frames import DAY, SeriesRows, whole_range
+from keyfold.windows.frame_statistics import DAY, SeriesRows, whole_range
 from keyfold.windows.kernel import ComputedWindows, Window, summed_width
 
 STATE_TYPE = pa.struct({"sums": pa.list_(pa.float64()), "at": pa.list_(pa.int64()), "x": pa.list_(pa.float64())})

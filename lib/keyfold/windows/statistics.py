@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from keyfold.core.arrays import Doubles
-from keyfold.windows.frames import Frames, deviation
+from keyfold.windows.frame_statistics import Frames, deviation
 from keyfold.windows.tiles import Merge, TileSums
 
 Sums = tuple[float, ...]  # the number of values, and their running sums

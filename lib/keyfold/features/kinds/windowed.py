@@ -13,7 +13,7 @@ from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.types import MICROS
 from keyfold.features.kind import FeatureInput
 from keyfold.features.kinds.numeric import Numeric
-from keyfold.windows.frames import Frame, Span
+from keyfold.windows.frame_statistics import Frame, Span
 from keyfold.windows.kernel import Window
 from keyfold.windows.statistics import STATISTICS, TILED, Take
 

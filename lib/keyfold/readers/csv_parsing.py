@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from keyfold.readers.form import TextForm
-from keyfold.readers.records import grammar
+from keyfold.readers.csv_records import grammar
+from keyfold.readers.text_form import TextForm
 
 Odd = dict[int, str]  # the reason why a record is not a row, by its index
 

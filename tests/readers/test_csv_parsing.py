@@ -1,6 +1,6 @@
 """Fields of CSV records."""
 
-from keyfold.readers.form import TextForm
+from keyfold.readers.text_form import TextForm
 from reading import rows_and_reasons
 
 

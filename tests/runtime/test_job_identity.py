@@ -9,7 +9,7 @@ from keyfold.conf.use_case import Conf, parse_conf
 from keyfold.core.digests import canonical_json
 from keyfold.core.section import Section
 from keyfold.errors import PromiseError
-from keyfold.runtime import identity
+from keyfold.runtime import job_identity
 
 
 def test_a_change_of_any_field_changes_the_identity_of_each_job_that_may_read_it():
@@ -36,9 +36,9 @@ def test_the_order_of_features_and_the_type_of_a_number_count():
     assert first["features"] != second["features"] and first["train"] not in (second["train"], third["train"])
 
 
-@pytest.mark.parametrize("exclusion", identity.EXCLUSIONS, ids=lambda exclusion: exclusion.path)
+@pytest.mark.parametrize("exclusion", job_identity.EXCLUSIONS, ids=lambda exclusion: exclusion.path)
 def test_an_exclusion_names_a_field_and_has_a_reason(exclusion):
-    assert exclusion.why and set(exclusion.jobs) <= identity.JOBS.keys()
+    assert exclusion.why and set(exclusion.jobs) <= job_identity.JOBS.keys()
     assert any(covers(exclusion, (exclusion.jobs or ("train",))[0], path) for _, _, path, *_ in changed_fields()), "no such field"
 
 
@@ -54,8 +54,8 @@ def test_whether_an_older_layout_lacks_values_counts_for_ingest():
 def test_missing_and_unknown_pins_are_refused():
     base = parse_conf(raw_conf())
     with pytest.raises(PromiseError, match="the identity of `images` needs files, period, rows: look at files"):
-        identity.run_identity(base, "images", {"rows": 1, "period": 2})
-    assert identity.run_identity(base, "images", PINS["images"]) != identity.run_identity(
+        job_identity.run_identity(base, "images", {"rows": 1, "period": 2})
+    assert job_identity.run_identity(base, "images", PINS["images"]) != job_identity.run_identity(
         base, "images", PINS["images"] | {"rows": "others"}
     )
 
@@ -63,10 +63,10 @@ def test_missing_and_unknown_pins_are_refused():
 def test_releases_of_packages_and_of_contracts_count(monkeypatch):
     conf = parse_conf(raw_conf(train={"model": SKLEARN}))
     before = ids(conf)
-    known = identity.installed_release
-    monkeypatch.setattr(identity, "installed_release", lambda package: "9" if package == "scikit-learn" else known(package))
+    known = job_identity.installed_release
+    monkeypatch.setattr(job_identity, "installed_release", lambda package: "9" if package == "scikit-learn" else known(package))
     assert {job for job, id_ in ids(conf).items() if id_ != before[job]} == {"train", "overfit", "score"}
-    monkeypatch.setattr(identity.hashing, "CONTRACT", 9)
+    monkeypatch.setattr(job_identity.hashing, "CONTRACT", 9)
     assert all(id_ != before[job] for job, id_ in ids(conf).items())
 
 
@@ -104,6 +104,6 @@ def test_a_sample_is_pinned_by_what_was_taken(monkeypatch):
 
 
 def test_each_section_of_the_conf_is_read_by_a_job_or_by_none_with_a_reason():
-    read = {part.split(".")[0] for reads in identity.JOBS.values() for part in reads.conf}
+    read = {part.split(".")[0] for reads in job_identity.JOBS.values() for part in reads.conf}
     unread = {"name", "release", "engine"}
     assert Conf.model_fields.keys() - read == unread, "name always counts; a release is decided each time; engines agree"

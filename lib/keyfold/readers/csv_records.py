@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.core.arrays import Bools, Int64s
-from keyfold.readers.form import LOOK, TextForm
+from keyfold.readers.text_form import LOOK, TextForm
 
 OPEN = "a quote is not closed"
 AFTER = "text after a closing quote"

@@ -1,6 +1,6 @@
 """Broken quoting: which lines are bad, and where records begin again."""
 
-from keyfold.readers.form import TextForm
+from keyfold.readers.text_form import TextForm
 from reading import rows_and_reasons
 
 
