@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import written
 from keyfold.errors import DataError
-from keyfold.readers import blocks, ranges
+from keyfold.readers import blocks, csv_records, ranges
 from keyfold.readers.blocks import read_head, read_parts
 from keyfold.readers.opening import splittable
 from keyfold.readers.ranges import plan_ranges, read_range
