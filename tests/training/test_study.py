@@ -15,7 +15,7 @@ from tuning import TPE, formula, raw_conf, search
 def test_without_the_package_there_is_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfError, match=r"train.tune needs the package optuna: ./spark-submit.sh setup tune installs it"):
-        train(SimpleNamespace(conf=parse_conf(raw_conf(TPE))))
+        train(SimpleNamespace(conf=parse_conf(raw_conf(TPE)), engine=None))
 
 
 def by_place(tuned):

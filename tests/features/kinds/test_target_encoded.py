@@ -255,7 +255,7 @@ def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve
     version = train(run)
     spec, result = fit_features(run)
     assert run.jobs[-1].status == "done before"
-    rows = result.rows.orderBy("id").toArrow()
+    rows = result.rows.sort(["id"]).to_arrow()
     out_of_fold, serving = spec.out_of_fold(PART).arrow(rows)["c"], spec.arrow(rows)["c"]
     inside, y = rows[FOLD].to_numpy() == "train", rows[LABEL].to_numpy()
     arrays, labels = seen["train"]
