@@ -142,7 +142,7 @@ main()
 
 def test_the_embedded_engine_needs_neither_spark_nor_java(tmp_path, made_state):
     state = made_state(tmp_path / "state")
-    settings = [f"--set={setting}" for setting in ("engine=embedded", "data.source.customers=1000", "data.source.months=3")]
+    settings = [f"--set={setting}" for setting in ("engine=embedded", "data.source.customers=2000", "data.source.months=3")]
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT_SPARK, "pipeline", str(ROOT / "conf" / "churn.yaml"), *settings],
         env={"PATH": "/nowhere", "KEYFOLD_HOME": str(state), "PYTHONPATH": str(ROOT / "lib"), "MPLBACKEND": "Agg", "HOME": str(tmp_path)},
