@@ -444,14 +444,16 @@ def test_a_table_without_a_key_gets_one_of_its_content(ingested, tmp_path):
 @pytest.mark.parametrize("key", [["id"], ["big"]])
 def test_whole_numbers_are_exact_in_the_predictions(ingested, key):
     """2^53 + 1, its neighbours and NULL: as a key, as a feature and as the label."""
-    lines = [f"{2**53 + 1 + i},{'' if i % 7 == 0 else 2**53 + 1 + i},{2**53 + 1 + 2 * (i % 2)}" for i in range(60)]
-    run = ingested("\n".join(["id,big,y", *lines]), columns=dict.fromkeys(("id", "big", "y"), "bigint"), key=key, label="y")
-    kinds = {"big": {"one_hot": {"input_col": "big"}}, "odd": {"hashed": {"input_col": "y", "num_buckets": 64}}}
+    odd = [2**53 + 1 + 2 * (i % 2) for i in range(60)]
+    lines = [f"{2**53 + 1 + i},{'' if i % 7 == 0 else 2**53 + 1 + i},{odd[i]},{odd[i]}" for i in range(60)]
+    names = ("id", "big", "odd", "y")
+    run = ingested("\n".join([",".join(names), *lines]), columns=dict.fromkeys(names, "bigint"), key=key, label="y")
+    kinds = {"big": {"one_hot": {"input_col": "big"}}, "odd": {"hashed": {"input_col": "odd", "num_buckets": 64}}}
     model = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}
     data = run.conf.data.model_dump(mode="json", exclude_none=True)
     run = Run(
         parse_conf(
-            {"name": "t", "data": data | {"positive": 2**53 + 1}, "split": {"allow": ["y"]}, "features": kinds, "train": model}
+            {"name": "t", "data": data | {"positive": 2**53 + 1}, "split": {"allow": ["odd"]}, "features": kinds, "train": model}
         ),
         run.spark,
     )
