@@ -1,7 +1,9 @@
 """Frames: the same rows on every engine."""
 
 import math
+import time
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import narwhals as nw
 import pyarrow as pa
@@ -203,6 +205,18 @@ def task_rows(task):
     yield pa.record_batch({"of": pa.array([task] * 3)})
 
 
+def test_decimals_of_38_digits_are_not_taken_for_sums_of_integers(engine):
+    """DuckDB's sums of integers and its decimals of 38 digits come as one Arrow type."""
+    large = Decimal(10) ** 37 + 1
+    table = pa.table({"k": ["a", "a", "b"], "n": pa.array([1, 2, 3]), "d": pa.array([large, None, -large], pa.decimal128(38, 0))})
+    sums = engine.frame(table).group(["k"], total=col("n").sum(), most=col("d").max())
+    assert sums.types == {"k": "string", "total": "bigint", "most": "decimal(38,0)"}
+    assert sorted((row["k"], row["total"], row["most"]) for row in sums.rows()) == [("a", 3, large), ("b", 3, -large)]
+    held = engine.frame(table).persist().map_batches(iter, {"k": pa.string(), "n": pa.int64(), "d": pa.decimal128(38, 0)})
+    assert held.types["d"] == "decimal(38,0)"
+    assert held.count() == 3
+
+
 def test_tasks_make_rows(engine):
     rows = engine.map_tasks(task_rows, ["a", "b", "a"], {"of": pa.string()})
     assert {row["of"]: row["n_rows"] for row in rows.group(["of"], n_rows=count_rows()).rows()} == {"a": 6, "b": 3}
@@ -228,13 +242,37 @@ def test_threads_share_the_work_and_end_early():
         finally:
             ended.append(1)
 
-    assert sorted(map_in_threads(double, range(50), 3)) == [2 * i for i in range(50)]
+    assert [*map_in_threads(double, range(50), 3)] == [2 * i for i in range(50)]
     with pytest.raises(ValueError, match="99"):
         list(map_in_threads(double, range(200), 3))
     some = map_in_threads(double, iter(int, 1), 3)
     assert next(some) == 0
     some.close()
     assert len(ended) == 9
+
+
+def test_results_of_threads_are_in_the_order_of_their_items():
+    """Also if an early item takes long, has several results or none, or comes out after others were taken."""
+
+    def slow_first(items):
+        for item in items:
+            time.sleep(0.05 if item % 10 == 0 else 0)
+            yield from [item] * (item % 3)
+
+    assert [*map_in_threads(slow_first, range(100), 4)] == [i for i in range(100) for _ in range(i % 3)]
+
+    def together(items):
+        yield sum(items)
+
+    assert sum(map_in_threads(together, range(1000), 4)) == 499_500
+    assert [*map_in_threads(slow_first, [], 4)] == []
+
+
+def test_embedded_kernels_keep_the_order_of_rows(database):
+    n = 200_000
+    kept = database.frame(pa.table({"i": range(n)})).map_batches(iter, {"i": pa.int64()}).to_arrow()["i"].to_numpy()
+    assert (kept[1:] > kept[:-1]).all()
+    assert len(kept) == n
 
 
 @given(st.text())

@@ -35,7 +35,7 @@ def test_engines_and_arrow_give_the_same_bits(spark, embedded, drawn, partitions
         assert Spec.fit(local, confs(drawn), TARGET).digest == spec.digest
         arrays = spec.arrow(local)
         same(spec, spec.transform(held).toArrow(), arrays)
-        same(spec, spec.transform(embedded.frame(local.combine_chunks()), ["whole"]).to_arrow(), arrays)
+        same(spec, spec.transform(embedded.frame(local), ["whole"]).to_arrow(), arrays)
         held.createOrReplaceTempView("parity")
         pure = Spec(spec.inputs, {name: fitted for name, fitted in spec.features.items() if fitted.kind.has_sql})
         same(pure, spark.sql(pure.to_sql("parity")).toArrow(), pure.arrow(held.toArrow()))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _BATCH = 20_000  # rows
 _HELD = 256 << 20  # bytes of persisted rows in memory, at most
-_HUGE = pa.decimal128(38, 0)  # DuckDB's type of sums of integers
+_HUGE = "HUGEINT"  # DuckDB's type of sums of integers, which Arrow gets as decimals of 38 digits
 
 
 class EmbeddedFrame(Frame):
@@ -47,8 +47,11 @@ class EmbeddedFrame(Frame):
     def schema(self) -> pa.Schema:
         """Names and Arrow types of the columns."""
         with self.database.cursor() as connection:
-            empty = self.recipe(connection).head(0).collect("pyarrow").to_native().schema
-        return pa.schema([(unescape_name(field.name), _plain_type(field.type)) for field in empty])
+            relation: Any = self.recipe(connection).to_native()
+            types, arrow = map(str, relation.types), relation.limit(0).to_arrow_table().schema
+        return pa.schema(
+            [(unescape_name(field.name), _plain_type(field.type, type_)) for field, type_ in zip(arrow, types, strict=True)]
+        )
 
     @property
     def types(self) -> dict[str, str]:
@@ -213,9 +216,9 @@ class _Stream:
             raise
 
 
-def _plain_type(type_: pa.DataType) -> pa.DataType:
+def _plain_type(type_: pa.DataType, of_database: str) -> pa.DataType:
     """The type of a column whose type DuckDB changes: sums of integers, the zone of times."""
-    if type_ == _HUGE:
+    if of_database == _HUGE:
         return pa.int64()
     return pa.timestamp("us", "UTC") if pa.types.is_timestamp(type_) and type_.tz else type_
 

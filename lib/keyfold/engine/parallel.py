@@ -6,78 +6,108 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from queue import Queue
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Semaphore, Thread
 from typing import Any, TypeVar
 
 from keyfold.errors import DataError
 
 T = TypeVar("T")
 U = TypeVar("U")
-_AHEAD = 2  # results that each thread may be ahead of the reader
+_AHEAD = 4  # items that each thread may be ahead of the oldest one in work
 
 
 def map_in_threads(function: Callable[[Iterator[T]], Iterable[U]], items: Iterable[T], threads: int) -> Iterator[U]:
-    """What `function` makes of the items, of which each thread takes the next one; results come in no order.
+    """The results of a function over the items, of which each thread takes the next one; results are in the order of their items.
 
-    An error of a thread ends the others, and is raised here. A reader that stops early ends them, too.
+    A result belongs to the item that its thread took last. An error of a thread ends the others, and is raised here. A reader that
+    stops early ends them, too.
     """
-    results: Queue[tuple[bool, Any]] = Queue(_AHEAD * threads)
-    stop, shared = Event(), _Shared(items)
-
-    def work() -> None:
-        try:
-            for result in function(shared.until(stop)):
-                results.put((True, result))
-                if stop.is_set():
-                    break
-            results.put((False, None))
-        except BaseException as error:  # noqa: BLE001  (raised again by the reader)
-            results.put((False, error))
-
-    workers = [Thread(target=work, daemon=True) for _ in range(threads)]
+    shared = _Shared(items, threads)
+    workers = [Thread(target=shared.work, args=(function,), daemon=True) for _ in range(threads)]
     for worker in workers:
         worker.start()
     try:
-        yield from _read(results, len(workers))
+        yield from shared.results_in_order(len(workers))
     finally:
-        stop.set()
+        shared.stop.set()
         while any(worker.is_alive() for worker in workers):
-            _drain(results, workers)
+            shared.drain(workers)
 
 
 class _Shared:
-    """An iterable from which several threads take items."""
+    """Items that several threads take, and their results: a number of an item and a result, an error, or that the item is done."""
 
-    def __init__(self, items: Iterable[Any]) -> None:
-        self._items, self._lock = iter(items), Lock()
+    def __init__(self, items: Iterable[Any], threads: int) -> None:
+        self._items, self._lock = enumerate(items), Lock()
+        self._results: Queue[tuple[int | None, Any]] = Queue(threads)
+        self._permits = Semaphore(_AHEAD * threads)
+        self.stop = Event()
 
-    def until(self, stop: Event) -> Iterator[Any]:
-        """The next items, until there is none or `stop` is set."""
-        while not stop.is_set():
+    def work(self, function: Callable[[Iterator[Any]], Iterable[Any]]) -> None:
+        """Runs the function in a thread."""
+        taken = _Taken()
+        try:
+            for result in function(self._until_stop(taken)):
+                self._results.put((taken.number, result))
+                if self.stop.is_set():
+                    break
+            self._results.put((taken.number, _DONE))
+            self._results.put((None, None))
+        except BaseException as error:  # noqa: BLE001  (raised again by the reader)
+            self._results.put((None, error))
+
+    def _until_stop(self, taken: "_Taken") -> Iterator[Any]:
+        while not self.stop.is_set():
+            if not self._permits.acquire(timeout=0.1):
+                continue
             with self._lock:
                 try:
-                    item = next(self._items)
+                    number, item = next(self._items)
                 except StopIteration:
                     return
+            taken.number = number
             yield item
+            self._results.put((number, _DONE))
+
+    def results_in_order(self, running: int) -> Iterator[Any]:
+        """The results, until all threads have ended."""
+        waiting: dict[int, list[Any]] = {}
+        done: set[int] = set()
+        oldest = 0
+        while running:
+            number, result = self._results.get()
+            if number is None:
+                if result is not None:
+                    raise result
+                running -= 1
+            elif result is not _DONE:
+                if number > oldest:
+                    waiting.setdefault(number, []).append(result)
+                else:
+                    yield result
+            elif number >= oldest:
+                done.add(number)
+                while oldest in done:
+                    done.remove(oldest)
+                    self._permits.release()
+                    oldest += 1
+                    yield from waiting.pop(oldest, ())
+
+    def drain(self, workers: Sequence[Thread]) -> None:
+        """Makes room for results that nobody reads, so that threads can end."""
+        while not self._results.empty():
+            self._results.get_nowait()
+        for worker in workers:
+            worker.join(0.01)
 
 
-def _read(results: "Queue[tuple[bool, Any]]", running: int) -> Iterator[Any]:
-    while running:
-        more, result = results.get()
-        if more:
-            yield result
-        elif result is not None:
-            raise result
-        else:
-            running -= 1
+_DONE = object()
 
 
-def _drain(results: "Queue[tuple[bool, Any]]", workers: Sequence[Thread]) -> None:
-    while not results.empty():
-        results.get_nowait()
-    for worker in workers:
-        worker.join(0.01)
+class _Taken:
+    """The number of the item that a thread took last."""
+
+    number = 0
 
 
 @contextmanager

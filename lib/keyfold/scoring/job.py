@@ -41,14 +41,8 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 ROWS_PER_FILE = 1_000_000  # rows
-_INDEXED = (
-    "bigint",
-    "int",
-    "string",
-    "date",
-    "timestamp",
-    "decimal",
-)  # types of key columns whose minimum and maximum each file records
+# Types of key columns whose minimum and maximum each file records.
+_INDEXED = ("bigint", "int", "string", "date", "timestamp", "decimal")
 
 
 class ScoringInput(NamedTuple):
