@@ -57,8 +57,15 @@ def embedded():
 
 @pytest.fixture(params=["spark_engine", "embedded"])
 def engine(request):
-    """Each engine in turn."""
+    """Each engine in turn: on Spark, a test without the mark `both_engines` is one of the slow ones."""
     return request.getfixturevalue(request.param)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        on_spark = "callspec" in vars(item) and item.callspec.params.get("engine") == "spark_engine"
+        if on_spark and not item.get_closest_marker("both_engines"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from keyfold.engine.frame import Computed
 from keyfold.engine.parallel import map_in_threads
 from keyfold.errors import DataError
 
+pytestmark = pytest.mark.both_engines
+
 ODD, KEY, TEXT = "a.`b` ${c}", "order", "x y"
 ROWS = pa.table(
     {

@@ -16,6 +16,8 @@ from keyfold.core.types import ArrowValue, arrow_family
 from keyfold.engine.hashes import key_hash, row_hash, sample_place
 from keyfold.errors import DataError
 
+pytestmark = pytest.mark.both_engines
+
 WIDE = [Decimal(d) for d in ("1.28", "0", "1E20", "-1.28", "1.27", "-1E35", "99999999999999999999.99")]
 VALUES = {
     "whole": pa.array([1, -5, 2**62, 0, 42, 7, -(2**63)], pa.int64()),

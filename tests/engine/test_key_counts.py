@@ -1,6 +1,10 @@
 """Keys are proven unique by their hashes, or not at all."""
 
+import pytest
+
 from keyfold.engine.key_counts import count_keys
+
+pytestmark = pytest.mark.both_engines
 
 
 def test_unique_keys_are_proven_by_their_hashes(engine):
