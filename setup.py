@@ -2,12 +2,13 @@
 
 from setuptools import find_packages, setup
 
+SPARK = ["pyspark==4.1.4", "delta-spark==4.4.0"]
 TORCH = ["torch>=2.13,<2.14", "torchvision>=0.28,<0.29", "safetensors>=0.5", "tensorboard>=2.21"]
 
 setup(
     name="keyfold",
-    version="0.1.0",
-    description="Machine-learning design patterns as conf-driven Spark batch jobs, keyed end to end",
+    version="0.2.0",
+    description="Machine-learning design patterns as conf-driven batch jobs on Spark or in one process, keyed end to end",
     license="Apache-2.0",
     package_dir={"": "lib"},
     packages=find_packages("lib"),
@@ -33,8 +34,9 @@ setup(
         "narwhals>=2.29",  # one expression API for DuckDB and Spark
     ],
     extras_require={
-        # Not needed on a managed cluster, which brings its own Spark.
-        "local": ["pyspark==4.1.4", "delta-spark==4.4.0"],
+        # The engine `spark`; not needed on a managed cluster, which brings its own Spark.
+        "spark": SPARK,
+        "local": SPARK,  # its former name
         # Networks (`train.model.torch`); over several processes, for which spark-submit.sh builds Horovod itself, too.
         "torch": TORCH,
         "horovod": [*TORCH, "psutil>=6"],

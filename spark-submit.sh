@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets keyfold up once, then runs jobs with spark-submit. For bash 3.2, as on macOS.
+# Sets keyfold up once, then runs jobs: in a plain Python process, or with spark-submit where they need Spark. For bash 3.2, as on macOS.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
@@ -43,6 +43,7 @@ need_java() {
   local java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
   JAVA_VERSION="$("$java" -version 2>&1)" || JAVA_VERSION=""
   case "$(sed -n 's/.* version "\([0-9]*\).*/\1/p' <<<"$JAVA_VERSION")" in 17 | 21) return ;; esac
+  [ -z "${KEYFOLD_REASON:-}" ] || say "this needs Spark: $KEYFOLD_REASON."
   say "Java 17 or 21 is needed to run Spark (\`$java -version\` printed: $(sed -n '/version/{p;q;}' <<<"${JAVA_VERSION:-nothing with a version}"))."
   die "Install it, or point JAVA_HOME to it, and run this again:
   Debian, Ubuntu   sudo apt-get install openjdk-17-jre-headless     (newer releases: openjdk-21-jre-headless)
@@ -50,7 +51,7 @@ need_java() {
   macOS            brew install openjdk@21 && export JAVA_HOME=\"\$(brew --prefix openjdk@21)/libexec/openjdk.jdk/Contents/Home\""
 }
 
-python_version() { "$1" -c 'import sys, venv, ensurepip; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
+python_version() { "$1" -I -S -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 
 need_python() {
   local candidate tried="" candidates=(python3 python3.12 python3.11)
@@ -58,8 +59,8 @@ need_python() {
   for candidate in "${candidates[@]}"; do
     PYTHON="$candidate"
     PYTHON_VERSION="$(python_version "$candidate")"
-    case "$PYTHON_VERSION" in 3.11 | 3.12) return ;; esac
-    tried="$tried $candidate: ${PYTHON_VERSION:-not found, or without venv};"
+    case "$PYTHON_VERSION" in 3.11 | 3.12) ! "$candidate" -c 'import venv, ensurepip' 2>/dev/null || return 0 ;; esac
+    tried="$tried $candidate: ${PYTHON_VERSION:-not found};"
   done
   say "Python 3.11 or 3.12 with its venv module is needed (tried$tried)."
   die "Install it, or name an interpreter in KEYFOLD_PYTHON, and run this again:
@@ -105,12 +106,27 @@ venv_ready() {
   done
 }
 
+has_uv() { uv --version >/dev/null 2>&1; }
+
+# Installs packages, by uv if it is there.
+pip_install() {
+  if has_uv; then
+    uv pip install --python "$PY" "$@" 2>&1
+  else
+    ensure_pip
+    "$PY" -m pip install --progress-bar off --disable-pip-version-check "$@"
+  fi
+}
+
+# An environment that uv filled has no pip.
+ensure_pip() { "$PY" -m pip --version >/dev/null 2>&1 || "$PY" -m ensurepip >/dev/null; }
+
 # The current environment stays in use until the new one is complete. Extras are added in place: only their own packages are installed, and
 # all releases are pinned, so the packages of running jobs do not change.
 make_venv() {
   local present="" packages
   [ ! -f "$STAMP" ] || present="$(sed -n 2p "$STAMP")"
-  EXTRAS="$(printf '%s\n' $present $EXTRAS | sort -u | tr '\n' ' ')"
+  EXTRAS="$(printf '%s\n' $present $EXTRAS | sed 's/^local$/spark/' | sort -u | tr '\n' ' ')"
   EXTRAS="${EXTRAS% }"
   case " $EXTRAS " in *" horovod "*) need_compiler ;; esac
   if venv_current; then
@@ -128,22 +144,27 @@ make_venv() {
 make_new() {
   case " $EXTRAS " in
     *" horovod "* | *" torch "*) say "setting up $LINK once, with torch: about 5 minutes" ;;
-    *) say "setting up $LINK once: about 2 minutes" ;;
+    *" spark "*) say "setting up $LINK once, with Spark: about 2 minutes" ;;
+    *) say "setting up $LINK once: about a minute" ;;
   esac
   local old
   for old in "$LINK"-*; do
     [ ! -d "$old" ] || [ "$old" -ef "$LINK" ] || rm -rf "$old" # environments before the current one, and those of interrupted set-ups
   done
   use "$LINK-$(date +%y%m%d-%H%M%S)-$$"
-  say "1 of 4: a Python environment"
-  "$PYTHON" -m venv "$VENV"
-  say "2 of 4: Python packages"
-  install -e ".[$(tr ' ' ',' <<<"$EXTRAS")]"
-  say "3 of 4: Delta's jars"
-  make_jars
+  say "a Python environment"
+  if has_uv; then "$PYTHON" -m venv --without-pip "$VENV"; else "$PYTHON" -m venv "$VENV"; fi
+  say "Python packages"
+  install -e ".${EXTRAS:+[$(tr ' ' ',' <<<"$EXTRAS")]}"
+  if [ -n "$SPARK" ]; then
+    say "Delta's jars"
+    make_jars
+  fi
   stamp
-  say "4 of 4: a class-data archive, so that jobs start faster"
-  make_archive
+  if [ -n "$SPARK" ]; then
+    say "a class-data archive, so that jobs start faster"
+    make_archive
+  fi
   put_in_place
 }
 
@@ -166,20 +187,25 @@ for package in map(Requirement, requires("keyfold")):
 }
 
 install() {
-  (cd "$ROOT" && "$PY" -m pip install --progress-bar off --disable-pip-version-check -c conf/constraints.txt "$@") | progress ||
-    die "pip could not install keyfold's dependencies: see the lines above. Fix the cause and run this again."
+  local wheels=(--only-binary :all:)
+  case " $EXTRAS " in *" spark "* | *" dev "*) wheels=() ;; esac # PySpark is distributed as source only
+  (cd "$ROOT" && pip_install ${wheels[@]+"${wheels[@]}"} -c conf/constraints.txt "$@") | progress ||
+    die "keyfold's dependencies could not be installed: see the lines above. Fix the cause and run this again."
   case " $EXTRAS " in *" horovod "*) make_horovod ;; esac
   make_driver_python
 }
 
-# Shortens the output of pip to large downloads and the number of packages.
+# Shortens the output of pip and uv to large downloads, the number of packages, and errors.
 progress() {
-  local line words
+  local line words failed=""
   while IFS= read -r line; do
     case "$line" in
-      *Downloading*" MB)" | *Downloading*" GB)") say "  downloads${line#*Downloading}" ;;
+      *Downloading*" MB)" | *Downloading*" GB)" | *Downloading*MiB\) | *Downloading*GiB\)) say "  downloads${line#*Downloading}" ;;
       "Installing collected packages:"*) words="${line//[^,]/}" && say "  installs $((${#words} + 1)) packages" ;;
+      "Installed "*) say "  installs ${line#Installed }" ;;
+      ERROR* | error* | *×* | *╰*) failed=yes ;;
     esac
+    [ -z "$failed" ] || echo "$line" >&2
   done
 }
 
@@ -215,7 +241,7 @@ make_horovod() {
     mkdir -p "$wheel"
     log="$tools/log"
     {
-      "$PY" -m pip install --quiet --disable-pip-version-check --target "$tools/packages" 'setuptools<80' wheel &&
+      ensure_pip && "$PY" -m pip install --quiet --disable-pip-version-check --target "$tools/packages" 'setuptools<80' wheel &&
         PYTHONPATH="$tools/packages" CXX="$tools/c++" CMAKE_POLICY_VERSION_MINIMUM=3.5 HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 HOROVOD_WITHOUT_TENSORFLOW=1 \
           HOROVOD_WITHOUT_MXNET=1 "$PY" -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w "$tools" "horovod==$HOROVOD"
     } >"$log" 2>&1 || { tail -n 20 "$log"; die "Horovod could not be built: see the lines above; the whole log is $log."; }
@@ -227,7 +253,7 @@ make_horovod() {
     rm -rf "$tools"
     wheel="$(horovod_wheel)"
   fi
-  "$PY" -m pip install --quiet --disable-pip-version-check --no-deps "$wheel"
+  pip_install --quiet --no-deps "$wheel"
 }
 
 # spark-submit merges the driver's stderr into stdout; this Python separates them again, so that results stay apart from progress.
@@ -285,7 +311,7 @@ rehearse() {
   return $code
 }
 
-ready() { venv_ready && jars_ready && archive_ready; }
+ready() { venv_ready && { [ -z "$SPARK" ] || { jars_ready && archive_ready; }; }; }
 
 # Prints nothing on stdout. The lock belongs to descriptor 9, so the kernel releases it whenever this process ends.
 set_up() {
@@ -293,18 +319,26 @@ set_up() {
   for extra in "$@"; do
     extra_names | grep -qxF "$extra" || die "there is no extra \`$extra\`$(extra_names | nearest "$extra"); there are: $(extra_names | paste -sd' ' -)"
   done
-  EXTRAS="local $*"
-  need_java
+  want "$@"
+  [ -z "$SPARK" ] || need_java
   ! ready || return 0
   need_python
   exec 9>"$ROOT/.venv.lock"
   "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
   if ! ready; then
     venv_ready || make_venv
-    jars_ready || make_jars
-    archive_ready || make_archive
+    [ -z "$SPARK" ] || jars_ready || make_jars
+    [ -z "$SPARK" ] || archive_ready || make_archive
   fi >&2
   exec 9>&-
+}
+
+# Sets EXTRAS, and SPARK if Spark is among them; developers have everything.
+want() {
+  EXTRAS="$(printf '%s\n' "$@" | sed 's/^local$/spark/;s/^dev$/dev spark/' | tr '\n' ' ')"
+  EXTRAS="${EXTRAS% }"
+  SPARK=""
+  case " $EXTRAS " in *" spark "*) SPARK=yes ;; esac
 }
 
 # --- running spark-submit ---
@@ -327,7 +361,7 @@ in_user_file() {
 find_user_file() {
   USER_FILE=""
   USER_FILE="$(option_value --properties-file -)"
-  local default="${SPARK_CONF_DIR:-$SPARK_HOME/conf}/spark-defaults.conf"
+  local default="${SPARK_CONF_DIR:-${SPARK_HOME:-}/conf}/spark-defaults.conf"
   [ -n "$USER_FILE" ] || [ ! -f "$default" ] || USER_FILE="$default"
 }
 
@@ -416,19 +450,18 @@ need_confs() {
   done
 }
 
-# Checks options, conf, period and files without a JVM. Not in cluster mode, where the driver may have other files.
-check() {
-  local code=0
-  case "$1" in "$ROOT"/jobs/*) ;; *) return 0 ;; esac
-  [ "$(option_value --deploy-mode spark.submit.deployMode)" != cluster ] || return 0
-  "$PY" -P -m keyfold.cli.preflight "$@" || code=$?
-  [ $code -eq 99 ] || exit $code
+# Whether this process can know what the job needs: not if it is a file of the user's, nor in cluster mode, where the driver may have other files.
+is_known() {
+  case "$1" in "$ROOT"/jobs/*) ;; *) return 1 ;; esac
+  find_user_file
+  [ "$(option_value --deploy-mode spark.submit.deployMode)" != cluster ]
 }
 
-prepare() {
-  absolute_home
-  choose_spark
-  find_user_file
+# Checks options, conf, period and files without a JVM.
+check() {
+  local code=0
+  "$PY" -P -m keyfold.cli.preflight --check "$@" || code=$?
+  [ $code -eq 99 ] || exit $code
 }
 
 # The extras that confs need.
@@ -454,30 +487,33 @@ main() {
     -V | --version | version) echo "keyfold $(sed -n 's/^ *version="\(.*\)",/\1/p' "$ROOT/setup.py")"; exit 0 ;;
     setup) shift; set_up "$@"; echo "$LINK/bin/python"; exit 0 ;;
   esac
-  local job arguments=() plain=""
+  local checked="" job arguments=() extras words
+  [ "$1" != --checked ] || { checked=yes && shift; } # the job is known to need Spark
   job="$(job_file "$1")"
   shift
   while [ $# -gt 0 ] && [ "$1" != -- ]; do arguments+=("$1"); shift; done
   [ $# -eq 0 ] || shift
   OPTIONS=("$@")
-  ! head -n 5 "$job" | grep -q '^# no spark' || plain=yes
-  if venv_current; then
-    absolute_home
-    [ -z "$plain" ] || exec "$PY" "$job" ${arguments[@]+"${arguments[@]}"}
-    prepare
-    check "$job" ${arguments[@]+"${arguments[@]}"}
-    # shellcheck disable=SC2046
-    set_up $(extras_of ${arguments[@]+"${arguments[@]}"})
-  else
-    case " ${arguments[*]-} " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
-    [ -n "$plain" ] || need_confs ${arguments[@]+"${arguments[@]}"}
-    # shellcheck disable=SC2046
-    set_up $(extras_of ${arguments[@]+"${arguments[@]}"})
-    absolute_home
-    [ -z "$plain" ] || exec "$PY" "$job" ${arguments[@]+"${arguments[@]}"}
-    prepare
-    check "$job" ${arguments[@]+"${arguments[@]}"}
+  absolute_home
+  extras="$(extras_of ${arguments[@]+"${arguments[@]}"})"
+  if [ -z "$checked" ] && is_known "$job"; then
+    words=("$ROOT/spark-submit.sh" "$job" ${arguments[@]+"${arguments[@]}"} -- ${OPTIONS[@]+"${OPTIONS[@]}"})
+    if ! venv_current; then
+      case " ${arguments[*]-} " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
+      need_confs ${arguments[@]+"${arguments[@]}"}
+    else
+      # shellcheck disable=SC2086
+      want $extras
+      venv_ready || check "${words[@]}" # before a set-up that takes minutes
+    fi
+    # shellcheck disable=SC2086
+    set_up $extras
+    exec "$PY" -P -m keyfold.cli.preflight "${words[@]}"
   fi
+  # shellcheck disable=SC2086
+  set_up spark $extras
+  choose_spark
+  find_user_file
   run_job "$job" ${arguments[@]+"${arguments[@]}"}
 }
 

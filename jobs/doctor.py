@@ -1,4 +1,4 @@
-"""Print versions, master, memory and where state lives; try a Delta write and read."""
+"""Say what each engine needs and finds, which one a conf gets, and where state lives; try Delta writes."""
 
 from keyfold.cli.main import run_script
 

@@ -1,5 +1,4 @@
 """Draft a conf for CSV, JSON-lines or Parquet files, or create a project folder."""
-# no spark
 
 from keyfold.cli.main import run_script
 

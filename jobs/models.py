@@ -1,5 +1,4 @@
 """List the versions of a registered model: time, test metrics, and which one is the champion."""
-# no spark
 
 from keyfold.cli.main import run_script
 

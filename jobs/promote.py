@@ -1,5 +1,4 @@
 """Make a registered version the champion, which score uses: to roll back, or to promote by hand."""
-# no spark
 
 from keyfold.cli.main import run_script
 

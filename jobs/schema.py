@@ -1,5 +1,4 @@
 """Print the JSON Schema of a conf, so that an editor completes the YAML."""
-# no spark
 
 from keyfold.cli.main import run_script
 

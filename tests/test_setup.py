@@ -22,16 +22,26 @@ echo 'openjdk version "17.0.1" 2024-01-01' >&2
 PYTHON = """#!/bin/sh
 log() {{ echo "$1" >>"{log}"; case "$1" in "${{STUB_STOP:-nowhere}}"*) sleep 60 ;; esac; }}
 case "$*" in
-  *"import sys, venv"*) echo "${{STUB_VERSION:-3.11}}" ;;
-  *"-m venv"*) log venv; mkdir -p "$3/bin" "$3/lib/python3.11/site-packages/pyspark/bin"
-    cp "$0" "$3/bin/python"; cp "{spark_submit}" "$3/lib/python3.11/site-packages/pyspark/bin/spark-submit" ;;
+  *"sys.version_info"*) echo "${{STUB_VERSION:-3.11}}" ;;
+  *"import venv"*) exit "${{STUB_VENV:-0}}" ;;
+  *"-m venv"*) log venv; for folder; do :; done; mkdir -p "$folder/bin" "$folder/lib/python3.11/site-packages/pyspark/bin"
+    cp "$0" "$folder/bin/python"; cp "{spark_submit}" "$folder/lib/python3.11/site-packages/pyspark/bin/spark-submit" ;;
+  *"-m pip --version"*) ;;
   *"-m pip wheel"*) log wheel; for word; do [ "$before" != -w ] || : >"$word/horovod-0.28.1-some.whl"; before="$word"; done ;;
   *"-m pip"*) log "pip $*"; sleep "${{STUB_SECONDS:-0}}"
     printf '%s\n' 'Collecting x' '  Downloading mlflow-3.whl (9.1 MB)' '  Downloading x.whl (9 kB)' 'Installing collected packages: a, b, c' ;;
-  *"-m keyfold.cli.preflight"*) [ -z "${{STUB_CHECK:-}}" ] || {{ echo "refused: $*" >&2; exit "$STUB_CHECK"; }}; exit 99 ;;
+  *"-m keyfold.cli.preflight --check"*) log check; exit "${{STUB_CHECK:-99}}" ;;
+  *"-m keyfold.cli.preflight"*) shift 3
+    [ -z "${{STUB_RUN:-}}" ] || {{ printf '%s\\n' "$@"; exit "$STUB_RUN"; }}
+    script="$1"; shift; exec env KEYFOLD_REASON="${{STUB_REASON:-}}" "$script" --checked "$@" ;;
   *write_delta_jars*) log jars; : >"{jar}"; echo "{jar}" >"$3" ;;
   *) exec "{real}" "$@" ;;
 esac
+"""
+UV = """#!/bin/sh
+[ -n "${{STUB_UV:-}}" ] || exit 1
+[ "$1" = --version ] || {{ echo "uv $*" >>"{log}"; printf '%s\\n' 'Downloading scipy (33.6MiB)' 'Installed 2 packages in 9ms' >&2; }}
+exit "${{STUB_FAILS:-0}}"
 """
 SPARK_SUBMIT = """#!/bin/sh
 case "$SPARK_SUBMIT_OPTS" in
@@ -52,17 +62,16 @@ class Project:
             shutil.copy(ROOT / name, self.root / name)
         (self.root / "jobs").mkdir()
         (self.root / "jobs" / "score.py").write_text('"""Scores."""\n')
-        (self.root / "jobs" / "plain.py").write_text(
-            '"""Is plain."""\n# no spark\nimport sys\nprint(sys.argv[1:])\nsys.exit(4)\n'
-        )
         self.bin = folder / "bin"
         self._program("java", JAVA)
         spark_submit = self._program("spark-submit", SPARK_SUBMIT.format(log=self.log))
+        self._program("uv", UV.format(log=self.log))
         stub = PYTHON.format(log=self.log, jar=self.jar, real=sys.executable, spark_submit=spark_submit)
         inherited = {
             key: value for key, value in os.environ.items() if not key.startswith(("SPARK", "PYSPARK", "KEYFOLD", "MASTER"))
         }
         self.environment = inherited | {"JAVA_HOME": str(folder), "KEYFOLD_PYTHON": str(self._program("python", stub))}
+        self.environment["PATH"] = f"{self.bin}:{os.environ['PATH']}"
 
     def _program(self, name: str, text: str) -> Path:
         self.bin.mkdir(exist_ok=True)
@@ -125,7 +134,7 @@ def test_usage_lists_the_jobs_and_sets_nothing_up(project):
 def test_an_unknown_job_names_the_jobs(project):
     result = project.run("scor")
     assert (result.code, result.out) == (2, "")
-    assert "there is no job `scor` (did you mean `score`?); the jobs are: plain score" in result.err
+    assert "there is no job `scor` (did you mean `score`?); the jobs are: score" in result.err
     assert "there is no job `train`; the jobs" in project.run("train").err
     assert not project.logged()
 
@@ -133,12 +142,15 @@ def test_an_unknown_job_names_the_jobs(project):
 def test_an_unknown_extra_names_the_extras(project):
     result = project.run("setup", "tourch")
     assert result.code == 2
-    assert result.err == "keyfold: there is no extra `tourch` (did you mean `torch`?); there are: local torch horovod tune dev\n"
+    assert (
+        result.err
+        == "keyfold: there is no extra `tourch` (did you mean `torch`?); there are: spark local torch horovod tune dev\n"
+    )
     assert not project.logged()
 
 
 def test_the_version_is_printed_without_a_set_up(project):
-    assert project.run("--version").out == "keyfold 0.1.0\n"
+    assert project.run("--version").out == "keyfold 0.2.0\n"
     assert not project.logged()
 
 
@@ -147,11 +159,55 @@ def test_a_failed_check_starts_no_spark(project):
     conf = str(project.root / "c.yaml")
     assert project.run("score", conf).code == 0
     for code in (0, 2, 3):
-        result = project.run("score", conf, "--period", "x", STUB_CHECK=str(code))
-        assert (result.code, result.out) == (code, "")
-        assert result.err == f"refused: -P -m keyfold.cli.preflight {project.root}/jobs/score.py {conf} --period x\n"
-    cluster = project.run("score", conf, "--", "--deploy-mode", "cluster", STUB_CHECK="2")
-    assert cluster.code == 0 and cluster.out, "the driver may have other files"
+        result = project.run("score", conf, "--period", "x", "--", "--name", "a b", STUB_RUN=str(code))
+        words = [f"{project.root}/spark-submit.sh", f"{project.root}/jobs/score.py", conf, "--period", "x", "--", "--name", "a b"]
+        assert (result.code, result.out.splitlines(), result.err) == (code, words, "")
+    cluster = project.run("score", conf, "--", "--deploy-mode", "cluster", STUB_RUN="2")
+    assert cluster.code == 0 and "SPARK_LOCAL_IP" in cluster.out, "the driver may have other files"
+    (project.root / "own.py").write_text("")
+    assert "SPARK_LOCAL_IP" in project.run(str(project.root / "own.py"), STUB_RUN="2").out, "nor is a user's file checked"
+
+
+def test_a_job_that_needs_no_spark_needs_no_java(project):
+    given = {"STUB_RUN": "0", "JAVA_HOME": "/nowhere"}
+    result = project.run("score", "--name", **given)
+    assert (result.code, result.out.splitlines()[-2:]) == (0, ["--name", "--"])
+    assert "setting up" in result.err and "about a minute" in result.err and "Delta" not in result.err
+    log = project.log.read_text()
+    assert "pip -m pip install" in log and "--only-binary :all: " in log and log.endswith(" -e .\n"), (
+        "from wheels, without extras"
+    )
+    assert project.logged() == ["venv", "pip"]
+    assert (project.run("score", **given).err, project.logged()) == ("", [])
+    refused = project.run("score", JAVA_HOME="/nowhere", STUB_REASON="there are images")
+    assert (refused.code, refused.out, project.logged()) == (2, "", [])
+    assert refused.err.startswith("keyfold: this needs Spark: there are images.\nkeyfold: Java 17 or 21 is needed to run Spark (")
+    assert project.run("score").code == 0
+    assert project.logged() == ["pip", "jars", "rehearsal"], "Spark is added once a job needs it"
+    assert (project.run("score").err, project.logged()) == ("", [])
+    assert project.run("setup", JAVA_HOME="/nowhere").code == 0
+    assert project.logged() == []
+
+
+def test_uv_installs_if_it_is_there(project):
+    result = project.run("score", STUB_RUN="0", STUB_UV="yes")
+    assert result.code == 0
+    assert "keyfold:   downloads scipy (33.6MiB)\nkeyfold:   installs 2 packages in 9ms\n" in result.err
+    log = project.log.read_text()
+    assert "uv pip install --python" in log and project.logged() == ["venv", "uv"]
+    failed = project.run("setup", "dev", STUB_UV="yes", STUB_FAILS="1")
+    assert failed.code == 0, "a uv that does not run is not there"
+    assert "pip" in project.logged()
+
+
+def test_a_faulty_conf_is_told_before_an_extra_is_installed(project):
+    (project.root / "c.yaml").write_text("train: {tune: {search: tpe}}\n")
+    project.run("setup")
+    project.logged()
+    assert project.run("score", str(project.root / "c.yaml"), STUB_CHECK="2").code == 2
+    assert project.logged() == ["check"]
+    assert project.run("score", str(project.root / "c.yaml"), STUB_RUN="0").code == 0
+    assert project.logged() == ["check", "pip"]
 
 
 def test_a_missing_conf_is_refused_before_the_set_up(project):
@@ -162,11 +218,12 @@ def test_a_missing_conf_is_refused_before_the_set_up(project):
 
 @pytest.mark.parametrize(("wrong", "words"), [
     ({"JAVA_HOME": "/nowhere"}, ("Java 17 or 21", "apt-get install openjdk-17", "dnf install java-21", "brew install openjdk@21")),
+    ({"STUB_VENV": "1"}, ("Python 3.11 or 3.12", "3.11", "apt-get install python3.11")),
     ({"STUB_VERSION": "3.10"}, ("Python 3.11 or 3.12", "3.10", "apt-get install python3.11", "dnf install python3.12", "brew install python")),
     ({"KEYFOLD_PYTHON": "/nowhere"}, ("Python 3.11 or 3.12", "/nowhere: not found", "KEYFOLD_PYTHON")),
 ])  # fmt: skip
 def test_a_missing_requirement_is_named_with_the_command_that_installs_it(project, wrong, words):
-    result = project.run("setup", **wrong)
+    result = project.run("setup", "spark", **wrong)
     assert (result.code, result.out) == (2, "")
     for word in words:
         assert word in result.err
@@ -175,24 +232,32 @@ def test_a_missing_requirement_is_named_with_the_command_that_installs_it(projec
 
 def test_an_older_java_is_refused(project):
     (project.bin / "java").write_text(JAVA.replace("17.0.1", "11.0.2"))
-    result = project.run("setup")
+    result = project.run("setup", "spark")
     assert result.code == 2
     assert 'openjdk version "11.0.2"' in result.err
 
 
 def test_set_up_runs_once_and_prints_its_python(project):
-    result = project.run("setup")
+    result = project.run("setup", "spark")
     assert (result.code, result.out) == (0, f"{project.root}/.venv/bin/python\n")
-    assert "once: about 2 minutes" in result.err
-    for step in ("1 of 4", "2 of 4", "  downloads mlflow-3.whl (9.1 MB)", "  installs 3 packages", "3 of 4", "4 of 4"):
+    assert "once, with Spark: about 2 minutes" in result.err
+    for step in (
+        "a Python env",
+        "Python packages",
+        "  downloads mlflow-3.whl (9.1 MB)",
+        "  installs 3 packages",
+        "Delta's jars",
+        "a class-data archive",
+    ):
         assert f"keyfold: {step}" in result.err
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
-    assert project.run("setup").err == ""
+    for extra in ("", "spark", "local"):
+        assert project.run("setup", *extra.split()).err == ""
     assert project.logged() == []
 
 
 def test_two_set_ups_at_once_do_not_conflict(project):
-    both = [project.start("setup", STUB_SECONDS="1") for _ in range(2)]
+    both = [project.start("setup", "spark", STUB_SECONDS="1") for _ in range(2)]
     for process in both:
         process.communicate(timeout=60)
     assert [process.returncode for process in both] == [0, 0]
@@ -201,27 +266,27 @@ def test_two_set_ups_at_once_do_not_conflict(project):
 
 @pytest.mark.parametrize("where", ["venv", "pip", "jars", "rehearsal"])
 def test_a_killed_set_up_leaves_the_former_environment(project, where):
-    project.killed(where, "setup")
+    project.killed(where, "setup", "spark")
     assert not (project.root / ".venv").exists()
     project.logged()
-    assert project.run("setup").code == 0
+    assert project.run("setup", "spark").code == 0
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
     former = project.environment_folder
     with (project.root / "setup.py").open("a") as file:
         file.write("\n")
-    project.killed(where, "setup")
+    project.killed(where, "setup", "spark")
     assert project.environment_folder == former
     assert (former / "keyfold-stamp").is_file() and (former / "spark.jsa.for").is_file()
     assert subprocess.run([project.root / ".venv/bin/python", "-c", "print(1)"], capture_output=True, text=True).stdout == "1\n"
     project.logged()
-    assert project.run("setup").code == 0
+    assert project.run("setup", "spark").code == 0
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
     assert project.environment_folder != former
     assert len(project.folders) == 2, "the folder of the killed set-up is removed; a job may still use the former one"
 
 
 def test_a_killed_set_up_of_an_extra_leaves_the_former_environment(project):
-    project.run("setup")
+    project.run("setup", "spark")
     former, stamp = project.environment_folder, (project.root / ".venv/keyfold-stamp").read_text()
     packages = former / "lib/python3.11/site-packages"
     for name, files in {"whole-1.dist-info": ["METADATA", "RECORD"], "half-1.dist-info": ["METADATA"]}.items():
@@ -244,35 +309,35 @@ def test_a_killed_set_up_of_an_extra_leaves_the_former_environment(project):
 
 def test_the_folder_of_an_earlier_release_is_replaced(project):
     (project.root / ".venv/bin").mkdir(parents=True)
-    assert project.run("setup").code == 0
+    assert project.run("setup", "spark").code == 0
     assert (project.root / ".venv").is_symlink()
-    assert project.run("setup").err == ""
+    assert project.run("setup", "spark").err == ""
 
 
 def test_only_steps_with_changed_inputs_run_again(project):
-    project.run("setup")
+    project.run("setup", "spark")
     project.logged()
     project.run("setup", "dev")
     assert project.logged() == ["pip"], "an extra is added in place"
-    project.run("setup")
+    project.run("setup", "spark")
     assert project.logged() == [], "and is kept"
     project.jar.unlink()
-    project.run("setup")
+    project.run("setup", "spark")
     assert project.logged() == ["jars", "rehearsal"], "an emptied cache"
     (project.bin / "java").write_text(JAVA.replace("17.0.1", "21.0.1"))
-    project.run("setup")
+    project.run("setup", "spark")
     assert project.logged() == ["rehearsal"], "another Java"
     with (project.root / "setup.py").open("a") as file:
         file.write("\n")
-    project.run("setup")
+    project.run("setup", "spark")
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"], "another release of a package"
-    assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1] == "dev local", "with all former extras"
-    project.run("setup", STUB_VERSION="3.12")
+    assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1] == "dev spark", "with all former extras"
+    project.run("setup", "spark", STUB_VERSION="3.12")
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"], "another Python"
 
 
 def test_a_jvm_that_creates_no_archive_is_tried_once(project):
-    result = project.run("setup", STUB_REHEARSAL="1")
+    result = project.run("setup", "spark", STUB_REHEARSAL="1")
     assert result.code == 0
     assert "no class-data archive" in result.err
     assert project.run("score").err == ""
@@ -289,19 +354,19 @@ def test_a_conf_with_a_network_has_horovod_built_once(project, tmp_path):
     tools = tmp_path / "tools"
     tools.mkdir()
     for path in Path("/usr/bin").iterdir():
-        if path.name not in ("g++", "cmake"):
+        if path.name not in ("g++", "cmake", "uv"):
             (tools / path.name).symlink_to(path)
     given = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": str(tools)}
     assert project.run("score", str(plain), **given).code == 0
     assert "wheel" not in project.logged()
     assert project.run("score", str(one), **given).code == 0
-    assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1].split() == ["local", "torch"]
+    assert (project.root / ".venv" / "keyfold-stamp").read_text().splitlines()[1].split() == ["spark", "torch"]
     assert "wheel" not in project.logged()
     refused = project.run("score", str(network), **given)
     assert (
         refused.code == 2 and "these tools are missing: g++ cmake." in refused.err and "apt-get install g++ cmake" in refused.err
     )
-    assert project.logged() == []
+    assert project.logged() == ["check"]
     for name in ("g++", "cmake", "make"):
         (tools / name).unlink(missing_ok=True)
         (tools / name).symlink_to("/bin/true")
@@ -326,7 +391,7 @@ def test_a_conf_with_trials_has_optuna_installed(project):
         "both": "train:\n  tune: {}\n  model: {torch: {}}\n",
         "plain": "# tune:\nfortune: 1\n",
     }
-    installed = ["local"]
+    installed = ["spark"]
     for name, extras in {"plain": [], "tuned": ["tune"], "both": ["torch"]}.items():
         (project.root / f"{name}.yaml").write_text(given[name])
         assert project.run("score", str(project.root / f"{name}.yaml")).code == 0
@@ -335,16 +400,11 @@ def test_a_conf_with_trials_has_optuna_installed(project):
 
 
 def test_a_moved_project_is_set_up_again(project):
-    project.run("setup")
+    project.run("setup", "spark")
     project.logged()
     project.root = project.root.rename(project.root.with_name("moved"))
-    assert project.run("setup").code == 0
+    assert project.run("setup", "spark").code == 0
     assert project.logged() == ["venv", "pip", "jars", "rehearsal"]
-
-
-def test_a_job_without_spark_runs_in_plain_python(project):
-    result = project.run("plain", "a file.csv", "--key", "id")
-    assert (result.code, result.out) == (4, "['a file.csv', '--key', 'id']\n")
 
 
 def test_options_before_the_dashes_go_to_the_job_and_the_others_to_spark_submit(project):

@@ -3,7 +3,7 @@
     import keyfold as kf
 
     conf = kf.load("conf/churn.yaml")
-    run = kf.Run(conf, kf.session())
+    run = kf.Run(conf)  # or kf.Run(conf, kf.session()), kf.Run(conf, kf.embedded())
     kf.ingest(run)
     version = kf.promote(run, kf.train(run))
     kf.score(run, version)
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from keyfold.conf.use_case import parse_conf as parse
     from keyfold.dataset.fit_features import fit_features
     from keyfold.dataset.labelled_rows import folds_of
+    from keyfold.engine.engine import embedded
     from keyfold.engine.session import session
     from keyfold.errors import ConfError, DataError, KeyfoldError, PromiseError
     from keyfold.feature_store.point_in_time import ViewRows, training_set
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Conf", "ConfError", "DataError", "KeyfoldError", "PromiseError", "Run", "ServedModel", "Spec", "States", "ViewRows",
-    "__version__", "fit_features", "folds_of", "ingest", "load", "load_model", "make_images", "parse", "promote",
+    "__version__", "embedded", "fit_features", "folds_of", "ingest", "load", "load_model", "make_images", "parse", "promote",
     "read_predictions", "score", "session", "train", "training_set", "update_feature_table", "write_embeddings",
 ]  # fmt: skip
 
@@ -60,6 +61,7 @@ _DEFINED_IN = {
     "Spec": "features.spec",
     "States": "windows.series",
     "ViewRows": "feature_store.point_in_time",
+    "embedded": "engine.engine",
     "fit_features": "dataset.fit_features",
     "folds_of": "dataset.labelled_rows",
     "ingest": "ingestion.job",

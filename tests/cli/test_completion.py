@@ -22,7 +22,7 @@ def test_bash_completes_jobs_options_and_files(tmp_path):
     (tmp_path / "churn.yaml").write_text("")
     assert completed("sc", folder=tmp_path) == ["score", "schema"][::-1]
     assert completed("", folder=tmp_path) == [*COMMANDS, "completion"]
-    assert completed("score", "--", folder=tmp_path) == ["--help", "--debug", "--set", "--period", "--strict"]
+    assert completed("score", "--", folder=tmp_path) == ["--help", "--debug", "--set", "--period", "--engine", "--strict"]
     assert completed("score", "--st", folder=tmp_path) == ["--strict"]
     assert completed("spec", "diff", "--", folder=tmp_path) == ["--help", "--debug", "--rows", "--on"]
     assert completed("score", "ch", folder=tmp_path) == ["churn.yaml"]

@@ -21,7 +21,7 @@ def keyfold(monkeypatch, capsys):
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["keyfold", *words])
-        monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "pyspark-shell")  # which the command sets
+        monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "")  # which the command sets
         code = None
         try:
             main.main()
@@ -84,7 +84,7 @@ def test_a_job_runs_after_its_check_and_success_raises_no_exit(keyfold, monkeypa
     monkeypatch.setitem(main.COMMANDS, "score", command)
     assert keyfold("score", "c.yaml", "--period", "2026-10", "--", "--driver-memory", "4 g") == (None, "", "")
     assert called == ["check", "2026-10"]
-    assert os.environ["PYSPARK_SUBMIT_ARGS"] == "--conf spark.ui.showConsoleProgress=false --driver-memory '4 g' pyspark-shell"
+    assert os.environ["PYSPARK_SUBMIT_ARGS"] == "--driver-memory '4 g' pyspark-shell"
 
 
 def test_an_error_ends_with_its_code(keyfold, tmp_path):

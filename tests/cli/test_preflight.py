@@ -1,6 +1,7 @@
 """What a job refuses before Spark starts, and that a look at a conf is quick."""
 
 import gzip
+import os
 import subprocess
 import sys
 
@@ -106,7 +107,7 @@ def ran(job, *words):
     """The exit code, stdout and stderr of a check in a process of its own, and the packages that it imported."""
     code = f"""
 import sys, atexit
-sys.argv[1:] = {[str(JOBS / f"{job}.py"), *words]!r}
+sys.argv[1:] = {["--check", "script", str(JOBS / f"{job}.py"), *words]!r}
 atexit.register(lambda: print(*sorted({{"pyspark", "mlflow", "sklearn", "pandas", "scipy", "torch"}} & set(sys.modules))))
 from keyfold.cli import preflight
 preflight.main()
@@ -135,20 +136,30 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
     assert ran("spec", "diff", "a", "b", "--on", "x.rows")[0] == ran("doctor")[0] == PASSED
 
 
-@pytest.mark.parametrize(("more", "part"), [
-    ({"data": {"key": ["content_key"]}}, "data.key: content"),
-    ({"data": {"source": "s3://bucket/rows.csv"}}, "reader for s3://bucket/rows.csv, which is on no disk of this machine"),
-    ({"data": {"source": "rows.parquet"}}, "reader for sources of parquet"),
-    ({"train": {"model": {"torch": {"network": {"wide_deep": {"hidden": [4]}}}}}}, "networks (train.model.torch)"),
-    ({"view": {"entity": ["id"], "features": ["plan"], "created": "at", "ttl": "3 days"}, "data": {"time": "at"}}, "view"),
-])  # fmt: skip
-def test_what_the_embedded_engine_lacks_is_known_before_the_work_starts(source, more, part):
-    with pytest.raises(ConfError) as refused:
-        preflight.check_inputs(conf(source, **more, engine="embedded"), reads_source=True)
-    assert str(refused.value) == f"engine: embedded has no {part} yet; write `engine: spark`"
+def test_a_job_that_needs_no_spark_is_run_at_once_and_another_is_handed_to_the_script(tmp_path, source):
+    script = tmp_path / "script.sh"
+    script.write_text('#!/bin/sh\nprintf "%s|" "$KEYFOLD_REASON" "$@"\n')  # without the right to execute it
 
+    def ran(*words):
+        command = [sys.executable, "-m", "keyfold.cli.preflight", str(script), *map(str, words)]
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("SPARK", "PYSPARK", "MASTER", "KEYFOLD"))
+        }
+        return subprocess.run(
+            command, capture_output=True, text=True, env=kept | {"KEYFOLD_HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "lib")}
+        )
 
-def test_the_embedded_engine_takes_plain_confs(source):
-    preflight.check_inputs(conf(source, engine="embedded"), reads_source=True)
-    with pytest.raises(ConfError, match="engine must be `spark` or `embedded`"):
-        conf(source, engine="polars")
+    schema = ran(JOBS / "schema.py", "--")
+    assert (schema.returncode, schema.stdout[:1]) == (0, "{")
+    conf = tmp_path / "mine.yaml"
+    conf.write_text(f"name: mine\ndata: {{source: {source}, key: [id], columns: {{id: bigint}}}}\n")
+    undo = ran(JOBS / "undo.py", conf, "--")
+    assert undo.returncode == 3 and "engine    embedded: nothing here needs Spark" in undo.stderr
+    assert "table `mine.rows` has no ingest to undo" in undo.stderr
+    words = [str(JOBS / "undo.py"), str(conf), "--", "--name", "a b"]
+    assert ran(*words).stdout == "|".join(["there are options of spark-submit", "--checked", *words, ""])
+    refused = ran(*words[:2], "--engine", "embedded", *words[2:])
+    assert refused.returncode == 2
+    said = "keyfold: --engine is `embedded`, which takes no options of spark-submit (got --name); leave them out\n"
+    assert refused.stderr == said
+    assert ran(JOBS / "spec.py", "sql", "a", "--on", "b", "--").stdout.startswith("this job reads tables by Spark|--checked|")

@@ -44,7 +44,19 @@ def test_passwords_are_not_printed(ended):
 
 
 def test_a_check_runs_in_place_of_the_work_and_leaves_unknown_errors_to_it(ended, monkeypatch):
-    monkeypatch.setattr(runner, "checks_only", True)
+    monkeypatch.setattr(runner, "only_check", True)
+    monkeypatch.setattr(runner, "hand_over", fail(AssertionError("handed over")))
     work = fail(AssertionError("work"))
-    assert ended(work) == ended(work, fail(KeyError("x"))) == (runner.PASSED, "")
+    assert ended(work) == ended(work, fail(KeyError("x"))) == ended(work, lambda: "a reason") == (runner.PASSED, "")
+    assert ended(work, fail(ConfError("x"))) == (2, "keyfold: x\n")
+
+
+def test_a_job_that_needs_spark_is_handed_over_after_its_check(ended, monkeypatch):
+    def hand_over(reason):
+        raise SystemExit(reason)
+
+    monkeypatch.setattr(runner, "hand_over", hand_over)
+    work = fail(DataError("work"))
+    assert ended(work, lambda: "images") == ("images", "")
+    assert ended(work, lambda: None) == (3, "keyfold: work\n")
     assert ended(work, fail(ConfError("x"))) == (2, "keyfold: x\n")

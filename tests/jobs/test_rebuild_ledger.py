@@ -15,10 +15,10 @@ RUNS = st.lists(st.tuples(st.sampled_from(["ingest", "score", "images", None]), 
 
 
 def table(commits, *, exists=True):
-    def read(_):
+    def frame(_):
         raise DataError("the version is gone")
 
-    return SimpleNamespace(exists=lambda: exists, commits=lambda: commits, read=read)
+    return SimpleNamespace(exists=lambda: exists, commits=lambda: commits, frame=frame)
 
 
 @settings(max_examples=40)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from keyfold.cli.command import Command
 from keyfold.cli.periods import checked_period
+from keyfold.errors import ConfError
 from keyfold.secrets import redacted
+
+ENGINES = ("auto", "embedded", "spark")
 
 if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
-    from keyfold.engine.engine import Engine
+    from keyfold.runtime.engine_choice import EngineChoice
 
 
 def _job(
@@ -43,30 +46,37 @@ def _add_options(flags: Mapping[str, str], parser: argparse.ArgumentParser) -> N
         metavar="P",
         help="the period to score; training sees the periods before it (default: score the latest, train on all rows)",
     )
+    parser.add_argument(
+        "--engine", metavar="X", choices=ENGINES,
+        help="auto, embedded or spark (default: that of KEYFOLD_ENGINE, else of the conf); auto takes Spark where something needs it",
+    )  # fmt: skip
     for name, purpose in flags.items():
         parser.add_argument(f"--{name}", action="store_true", help=purpose)
 
 
-def _check(reads_source: bool, options: argparse.Namespace) -> None:
+def _check(reads_source: bool, options: argparse.Namespace) -> str | None:
     from keyfold.cli.preflight import check_inputs
-    from keyfold.conf.use_case import load_conf
 
-    conf = load_conf(options.conf, options.overrides)
+    conf = _conf(options)
     checked_period(conf, options.period)
     check_inputs(conf, reads_source=reads_source)
+    choice = _choice(options)
+    if choice.name == "embedded" and options.submit_options:
+        raise ConfError(
+            f"{choice.reason}, which takes no options of spark-submit (got {options.submit_options[0]}); leave them out"
+        )
+    return choice.reason if choice.name == "spark" else None
 
 
 def _run(work: str, flags: Iterable[str], tracked: bool, options: argparse.Namespace) -> None:
-    from keyfold.conf.use_case import load_conf
-
-    conf = load_conf(options.conf, options.overrides)  # before the slow imports, so a faulty conf is refused at once
+    conf = _conf(options)  # before the slow imports, so a faulty conf is refused at once
     from keyfold.runtime.run import Run
     from keyfold.tracking.connection import open_in_background
 
     period = checked_period(conf, options.period)
     if tracked:
         open_in_background()  # while the session starts
-    run = Run(conf, _engine(conf), period)
+    run = Run(conf, _choice(options).start(f"keyfold {conf.name}"), period)
     try:
         resolve_name(work)(run, **{name: getattr(options, name) for name in (f.replace("-", "_") for f in flags)})
     finally:
@@ -75,15 +85,20 @@ def _run(work: str, flags: Iterable[str], tracked: bool, options: argparse.Names
         print(redacted(line))
 
 
-def _engine(conf: "Conf") -> "Engine":
-    """The engine of a conf; Spark's session starts here."""
-    from keyfold.engine.engine import EmbeddedEngine, SparkEngine
+def _conf(options: argparse.Namespace) -> "Conf":
+    from keyfold.conf.use_case import load_conf
 
-    if conf.engine == "embedded":
-        return EmbeddedEngine()
-    from keyfold.engine.session import session
+    if "loaded" not in options:
+        options.loaded = load_conf(options.conf, options.overrides)
+    return options.loaded
 
-    return SparkEngine(session(f"keyfold {conf.name}"))
+
+def _choice(options: argparse.Namespace) -> "EngineChoice":
+    from keyfold.runtime.engine_choice import choose_engine
+
+    if "chosen" not in options:
+        options.chosen = choose_engine(_conf(options), options.engine)
+    return options.chosen
 
 
 _OVERFIT = "train on one batch only, to check that the model can memorize it; registers nothing"

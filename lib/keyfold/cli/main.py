@@ -11,6 +11,7 @@ from keyfold.cli.conf_jobs import CONF_JOBS
 from keyfold.cli.parser import SCRIPT
 from keyfold.cli.runner import run_guarded
 from keyfold.cli.tools import TOOLS
+from keyfold.engine.spark_setup import submit_options
 from keyfold.errors import suggestion
 
 GROUPS = ("Start", "Data", "Features", "Models", "Predictions", "Operations")
@@ -21,7 +22,7 @@ usage: keyfold JOB [CONF] [--set path.to.option=value]... [--period P] [-- any s
        keyfold completion bash|zsh        prints completion for a shell
        keyfold --version
 
-Batch machine learning on Spark from one YAML file.
+Batch machine learning from one YAML file, on Spark or in one process.
 """
 
 
@@ -43,7 +44,7 @@ def main() -> None:
 def run_script(name: str) -> NoReturn:
     """Runs a job as a script of spark-submit.sh does; its options have been checked by then."""
     options = COMMANDS[name].parser(f"{SCRIPT} {name}").parse_args()
-    options.program = SCRIPT
+    options.program, options.submit_options = SCRIPT, submit_options()
     run_guarded(lambda: COMMANDS[name].run(options), debug=options.debug, check=lambda: COMMANDS[name].check(options))
 
 
@@ -59,12 +60,11 @@ def help_text() -> str:
 def _run_here(name: str, words: Sequence[str]) -> None:
     if name not in COMMANDS:
         _refuse(f"there is no job `{name}`{suggestion(name, COMMANDS)}; `keyfold --help` lists them")
-    words, submit_options = _split(words)
-    if submit_options or "PYSPARK_SUBMIT_ARGS" not in os.environ:
-        progress = f"spark.ui.showConsoleProgress={str(sys.stderr.isatty()).lower()}"
-        os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(["--conf", progress, *submit_options, "pyspark-shell"])
+    words, of_spark = _split(words)
+    if of_spark:
+        os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*of_spark, "pyspark-shell"])
     options = COMMANDS[name].parser(f"keyfold {name}").parse_args(words)
-    options.program = "keyfold"
+    options.program, options.submit_options = "keyfold", of_spark
 
     def work() -> None:
         COMMANDS[name].check(options)

@@ -1,26 +1,28 @@
 """Checks before Spark starts: options, conf, period, missing files, and columns that the files do not have.
 
-`python -m keyfold.cli.preflight JOB.py ARGUMENT…` runs a job file up to its session. It exits with `runner.PASSED` if the job may start,
-with the error's code and sentence if not, or with 0 if the job is done without Spark, as --help is.
+`python -m keyfold.cli.preflight SCRIPT JOB.py ARGUMENT… -- OPTION…`, with options of spark-submit, checks a job file and runs it if it does
+without Spark. If it needs Spark, SCRIPT takes this process over, with `--checked` before the same words and the reason in the environment.
+With `--check` before SCRIPT the job is only checked: the exit code is `runner.PASSED`, or that of the error.
 """
 
 import os
 import runpy
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from keyfold.cli import runner
 from keyfold.conf.columns import declared_columns
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.names import CONTENT
-from keyfold.errors import ConfError, DataError, suggestion
+from keyfold.errors import DataError, suggestion
 from keyfold.features.inputs import columns_of as columns_of_kinds
-from keyfold.ingestion import sources
 from keyfold.readers import paths
+from keyfold.runtime.source_columns import source_columns
 
 if TYPE_CHECKING:
-    from keyfold.conf.data import Data
     from keyfold.conf.use_case import Conf
 
 _OWN = ("keyfold_", CONTENT, "_c0")  # columns that keyfold adds
@@ -30,34 +32,12 @@ def check_inputs(conf: "Conf", *, reads_source: bool) -> None:
     """Raises what a job of this conf would raise for files that can be read without Spark (ConfError, DataError)."""
     from keyfold.conf.use_case import load_conf
 
-    check_engine(conf)
     for viewed in conf.data.views:
         if viewed.conf:
             load_conf(viewed.conf)
     if reads_source and isinstance(conf.data.source, str):
         paths.require_files(conf.data.source)
         _check_columns(conf)
-
-
-def check_engine(conf: "Conf") -> None:
-    """ConfError if the engine is `embedded` and the conf has a part that needs Spark."""
-    if conf.engine == "embedded" and (part := next(_parts_for_spark(conf), None)):
-        raise ConfError(f"engine: embedded has no {part} yet; write `engine: spark`")
-
-
-def _parts_for_spark(conf: "Conf") -> Iterator[str]:
-    data, network = conf.data, conf.train is not None and conf.train.model.torch is not None
-    parts = {
-        "windowed features": conf.windows is not None, "data.views": bool(data.views), "view": conf.view is not None,
-        "data.versions": bool(data.versions), "images": conf.images is not None, "networks (train.model.torch)": network,
-        "data.key: content": data.key == [CONTENT],
-    }  # fmt: skip
-    yield from (part for part, needed in parts.items() if needed)
-    if isinstance(data.source, str):
-        if (kind := sources.format_of(data.source)) not in ("csv", "json"):
-            yield f"reader for sources of {kind}"
-        if paths.local_files(data.source) is None:
-            yield f"reader for {data.source}, which is on no disk of this machine"
 
 
 def _check_columns(conf: "Conf") -> None:
@@ -97,31 +77,24 @@ def _input_columns(kind: Any) -> Iterable[str]:
     return dict.fromkeys([*columns, *(getattr(kind, "by", None) or ()), *getattr(kind, "order_by", ())])
 
 
-def source_columns(data: "Data") -> list[str] | None:
-    """The columns of a local CSV or Parquet source, from its first file; None if they cannot be read from there."""
-    path = str(data.source)
-    files = [*map(os.path.abspath, paths.local_files(path) or ())][:1]
-    kind = sources.format_of(path)
-    if not files or kind not in ("csv", "parquet"):
-        return None
-    try:
-        names = _parquet(files[0]) if kind == "parquet" else sources.csv_header(files[0], path, data.csv)
-    except (OSError, ValueError):  # the job's reader reports a file that cannot be read
-        return None
-    return [*names, *paths.partition_columns(path, files)[files[0]]]
-
-
-def _parquet(file: str) -> list[str]:
-    from pyarrow.parquet import read_schema
-
-    return list(read_schema(file).names)
-
-
 def main() -> None:
-    """Runs the job file named by the first argument up to its session."""
-    runner.checks_only = True
-    sys.argv = sys.argv[1:]
+    """Checks the job file that the arguments name, and runs it unless it needs Spark."""
+    words = sys.argv[1:]
+    runner.only_check = words[0] == "--check"
+    script, *job = words[runner.only_check :]
+    runner.hand_over = partial(_hand_over, script, job)
+    at = job.index("--") if "--" in job else len(job)
+    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*job[at + 1 :], "pyspark-shell"])
+    sys.argv = job[:at]
     runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def _hand_over(script: str, job: list[str], reason: str) -> NoReturn:
+    """Replaces this process by the script, which runs the job by spark-submit."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    words = ["bash", script, "--checked", *job]  # by bash, because an archive's script may have lost its right to be executed
+    os.execvpe(words[0], words, os.environ | {"KEYFOLD_REASON": reason})  # noqa: S606 - no shell is meant
 
 
 if __name__ == "__main__":

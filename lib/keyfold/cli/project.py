@@ -30,7 +30,7 @@ release:
   promote_if: {{roc_auc: {{at_least: 0.6}}}}   # on the test fold; else the champion stays
 """
 _REQUIREMENTS = """\
-keyfold[local]=={version}   # with Spark; on a cluster that has Spark: keyfold=={version}
+keyfold=={version}   # with Spark, for what does not fit on one machine: keyfold[spark]=={version}
 """
 _CI = """\
 # Trains and scores the example conf on every push.
@@ -41,8 +41,6 @@ jobs:
     runs-on: ubuntu-latest
     steps:
       - uses: actions/checkout@v4
-      - uses: actions/setup-java@v4
-        with: {{distribution: temurin, java-version: "17"}}
       - uses: actions/setup-python@v5
         with: {{python-version: "3.12"}}
       - run: pip install -r requirements.txt
@@ -59,7 +57,7 @@ __pycache__/
 _README = """\
 # {name}
 
-    pip install -r requirements.txt               # and Java 17 or 21
+    pip install -r requirements.txt
     keyfold pipeline conf/{name}.yaml             # ingests, trains, scores; prints where the predictions and the report are
 
 The state (tables, models, reports) is in `.keyfold`; set `KEYFOLD_HOME` to keep it elsewhere.

@@ -6,10 +6,14 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keyfold.cli.command import Command
 from keyfold.errors import ConfError
 from keyfold.secrets import redacted
+
+if TYPE_CHECKING:
+    from keyfold.engine.engine import Engine
 
 _SPEC = "a digest of keyfold.specs or its beginning, a file, or models:/NAME@ALIAS"
 
@@ -83,16 +87,39 @@ def _schema(_: argparse.Namespace) -> None:
     print(json.dumps(Conf.model_json_schema(), indent=2))
 
 
-def _doctor(_: argparse.Namespace) -> None:
+def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("conf", metavar="CONF", nargs="?", help="the YAML file of a use case: says which engine it gets, and why")
+
+
+def _doctor_on_spark(_: argparse.Namespace) -> str | None:
+    """Spark is tried wherever it can start, or is asked for."""
+    from keyfold.engine.spark_setup import missing_for_spark, reasons_for_spark
+
+    return next(reasons_for_spark(), None) or (None if missing_for_spark() else "Spark is tried, too")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from keyfold.conf.use_case import load_conf
+    from keyfold.engine.engine import SparkEngine, embedded
     from keyfold.engine.home import home
     from keyfold.engine.session import session
+    from keyfold.engine.spark_setup import missing_for_spark
     from keyfold.jobs import doctor
 
-    spark = session("keyfold doctor")
-    for name, value in doctor.environment_facts(spark):
-        print(redacted(f"{name:<14} {value}"), flush=True)
-    seconds = doctor.delta_trial(spark, home())
-    print(f"{'delta':<14} wrote and read {doctor.TRIAL_ROWS:,} rows in {seconds:.1f} s")
+    for name, value in doctor.environment_facts(load_conf(options.conf) if options.conf else None):
+        _print_fact(name, value)
+    engines: "list[Engine]" = [embedded()]
+    if not missing_for_spark():
+        engines.append(SparkEngine(session("keyfold doctor")))
+        for name, value in doctor.spark_facts(engines[1].spark):
+            _print_fact(name, value)
+    for engine in engines:
+        seconds = doctor.delta_trial(engine, home())
+        _print_fact("delta", f"{engine.name} wrote and read {doctor.TRIAL_ROWS:,} rows in {seconds:.1f} s")
+
+
+def _print_fact(name: str, value: str) -> None:
+    print(redacted(f"{name:<14} {value}"), flush=True)
 
 
 def _spec_options(parser: argparse.ArgumentParser) -> None:
@@ -161,14 +188,26 @@ def _promote(options: argparse.Namespace) -> None:
     print(promote_version(options.model))
 
 
+def _by_spark(_: argparse.Namespace) -> str:
+    return "this job reads tables by Spark"
+
+
 TOOLS = {
     "init": Command(
         "Start", "Draft a conf for CSV, JSON-lines or Parquet files, or create a project folder.", _init, _init_options
     ),
-    "doctor": Command("Start", "Print versions, master, memory and where state lives; try a Delta write and read.", _doctor),
+    "doctor": Command(
+        "Start",
+        "Say what each engine needs and finds, which one a conf gets, and where state lives; try Delta writes.",
+        _doctor,
+        _doctor_options,
+        _doctor_on_spark,
+    ),
     "schema": Command("Start", "Print the JSON Schema of a conf, so that an editor completes the YAML.", _schema),
-    "spec": Command("Features", "Compare two fitted specs on the rows of a table, or print one as SQL.", _spec, _spec_options),
-    "feast": Command("Features", "Write a Feast repository over feature views.", _feast, _feast_options),
+    "spec": Command(
+        "Features", "Compare two fitted specs on the rows of a table, or print one as SQL.", _spec, _spec_options, _by_spark
+    ),
+    "feast": Command("Features", "Write a Feast repository over feature views.", _feast, _feast_options, _by_spark),
     "models": Command(
         "Models",
         "List the versions of a registered model: time, test metrics, and which one is the champion.",

@@ -25,6 +25,7 @@ from keyfold.features.inputs import feature_order
 from keyfold.features.kinds import Feature
 from keyfold.windows.series import SeriesDefinition
 
+EngineName = Literal["auto", "embedded", "spark"]
 MAX_FAULTS = 50  # reported for one conf
 
 
@@ -47,9 +48,10 @@ class Conf(Section):
     images: Images | None = Field(None, description="Transforms the images of a table. Default: none.")
     release: Release = Field(Release(), description="When a new version is promoted to champion.")
     report: Report = Field(Report(), description="Optional parts of a training's page.")
-    engine: Literal["spark", "embedded"] = Field(
-        "spark",
-        description="What moves the rows: Spark, or DuckDB and deltalake in this process, without Java, for what fits on one machine.",
+    engine: EngineName = Field(
+        "auto",
+        description="What moves the rows: `spark`; `embedded`, which is DuckDB and deltalake in this process, without Java, for what fits on "
+        "one machine; `auto`: Spark where something needs it. `--engine` and KEYFOLD_ENGINE take precedence.",
     )
 
     @field_validator("features", mode="before")

@@ -127,14 +127,24 @@ class DeltalakeStore(Store):
             raise DataError(f"table `{self.name}`: column `{field.name}` is {there}, and {new} in the new rows")
 
     def _refuse_features(self, table: "DeltaTable", kind: str, supported: set[str]) -> None:
-        protocol = table.protocol()
-        features = {*(getattr(protocol, f"{kind}_features") or ())} - supported
-        if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
-            features |= {"columnMapping"}
-        if features:
+        if features := _features(table, kind, supported):
             raise DataError(
-                f"table `{self.name}` has a feature of Delta that needs Spark ({', '.join(sorted(features))}); write `engine: spark`"
+                f"table `{self.name}` has a feature of Delta that needs Spark ({', '.join(features)}); write `engine: spark`"
             )
+
+
+def features_for_spark(path: Path) -> list[str]:
+    """The features of the Delta table in a folder that need Spark."""
+    from deltalake import DeltaTable
+
+    return _features(DeltaTable(str(path)), "writer", _WRITABLE)
+
+
+def _features(table: "DeltaTable", kind: str, supported: set[str]) -> list[str]:
+    features = {*(getattr(table.protocol(), f"{kind}_features") or ())} - supported
+    if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
+        features |= {"columnMapping"}
+    return sorted(features)
 
 
 class _Rows:

@@ -178,8 +178,8 @@ def as_engine(engine: "Engine | SparkSession") -> Engine:
 
 
 @cache
-def local_engine() -> EmbeddedEngine:
-    """The embedded engine of rows in memory."""
+def embedded() -> EmbeddedEngine:
+    """The embedded engine of this process."""
     return EmbeddedEngine()
 
 
@@ -189,7 +189,7 @@ def frame_of(rows: "Frame | DataFrame | pa.Table | pd.DataFrame") -> Frame:
         return rows
     if type(rows).__module__.startswith("pyspark."):
         return SparkFrame(cast("DataFrame", rows))
-    return local_engine().frame(rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False))
+    return embedded().frame(rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False))
 
 
 def memory() -> int:

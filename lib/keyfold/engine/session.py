@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyfold import secrets
+from keyfold.engine.spark_setup import require_spark
 from keyfold.errors import ConfError
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ DEFAULTS = {
 
 
 def session(name: str = "keyfold") -> "SparkSession":
-    """The active session, after a check of its settings, or a new one."""
+    """The active session, after a check of its settings, or a new one (ConfError if a setting conflicts, or Spark cannot start here)."""
+    require_spark()
     from pyspark.sql import SparkSession
 
     active = SparkSession.getActiveSession()
@@ -189,7 +191,7 @@ def _prepare_launch() -> None:
     environment = Path(sys.prefix)
     options, jars = environment / "java-options", environment / "delta-jars"
     defaults = environment.parent / "conf" / "spark-defaults.conf"
-    added: list[str] = []
+    added = ["--conf", f"spark.ui.showConsoleProgress={str(sys.stderr.isatty()).lower()}"]
     if options.is_file():
         added += ["--properties-file", str(defaults)] if defaults.is_file() else []
         os.environ["SPARK_SUBMIT_OPTS"] = f"{options.read_text('utf-8').strip()} {os.environ.get('SPARK_SUBMIT_OPTS', '')}"

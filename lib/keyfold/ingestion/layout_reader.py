@@ -21,6 +21,7 @@ from keyfold.ingestion.source_files import LayoutFile, layout_files
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows
 from keyfold.ingestion.text_files import local_text_files
 from keyfold.readers.blocks import read_head
+from keyfold.readers.formats import format_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -50,7 +51,7 @@ def read_layouts(spark: "SparkSession", data: "Data", locations: Sequence[str] |
 
 def _read_file(spark: "SparkSession", data: "Data", file: LayoutFile) -> LayoutRows:
     declared = file.version.types or data.types
-    if is_text := file.path is not None and sources.format_of(file.path) in ("csv", "json"):
+    if is_text := file.path is not None and format_of(file.path) in ("csv", "json"):
         arrived = _header(spark, str(file.path), data)
     else:
         source = _read_typed(spark, data, file)

@@ -11,9 +11,10 @@ from keyfold.conf.versions import LayoutVersion
 from keyfold.core.digests import digest, file_digest
 from keyfold.engine.engine import Engine
 from keyfold.errors import ConfError, duplicates
-from keyfold.ingestion import delta_versions, sources
+from keyfold.ingestion import delta_versions
 from keyfold.ingestion.source_rows import source_file
 from keyfold.readers import paths
+from keyfold.readers.formats import format_of
 from keyfold.runtime import job_identity
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def current_files(engine: Engine, data: "Data") -> Files:
 def _source_files(engine: Engine, source: Any) -> Files:
     if not isinstance(source, str):
         return {"": {"size": 0, "digest": digest(source.model_dump(mode="json"))}}
-    if sources.format_of(source) == "delta":
+    if format_of(source) == "delta":
         from keyfold.engine.tables import Table
 
         version = Table(engine, source, Path(source).absolute()).version()
@@ -56,7 +57,7 @@ def _digested_with_names(data: "Data", files: Files) -> Files:
     source = str(data.source)
     periods = data.period.of_paths(source, files) if isinstance(data.period, FilePeriod) else {}
     # Layouts may lie in any folders.
-    has_folders = not data.versions and sources.format_of(source) in ("csv", "json", "parquet")
+    has_folders = not data.versions and format_of(source) in ("csv", "json", "parquet")
     columns: Mapping[str, Any] = paths.partition_columns(source, [*files]) if has_folders else {}
     named = {name: [periods.get(name), columns.get(name)] for name in files if name in periods or columns.get(name)}
     return {n: file | {"digest": digest([file["digest"], named[n]])} if n in named else file for n, file in files.items()}

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyfold.conf.columns import Columns, DeclaredColumn, declared_columns, is_own, origins
@@ -17,37 +16,13 @@ from keyfold.engine.spark_frame import data_of
 from keyfold.ingestion import parquet_files, text_files
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
 from keyfold.readers.casts import TextFormat
-from keyfold.readers.opening import plain_name
-from keyfold.readers.paths import local_files, local_path, partition_columns
+from keyfold.readers.formats import IMAGES, default_delimiter, format_of
+from keyfold.readers.paths import local_files, partition_columns
 from keyfold.readers.text_form import TextForm
 from keyfold.readers.typed_rows import RowTypes, TextColumn
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
-
-
-def format_of(path: str) -> str:
-    """csv, json, parquet, delta or images, by name; that of a local folder by its first file."""
-    if (Path(local_path(path) or path) / "_delta_log").is_dir():
-        return "delta"
-    name = plain_name(_first_of(path))
-    if name.endswith((".json", ".jsonl", ".ndjson")):
-        return "json"
-    if name.endswith(IMAGES):
-        return "images"
-    return "parquet" if name.endswith(".parquet") else "csv"
-
-
-def default_delimiter(path: str) -> str:
-    """The tab of a .tsv file, else a comma."""
-    return "\t" if plain_name(_first_of(path)).endswith((".tsv", ".tab")) else ","
-
-
-def _first_of(path: str) -> str:
-    """The first file of a local folder; any other source itself."""
-    return next(iter(local_files(path) or ()), path) if Path(local_path(path) or path).is_dir() else path
 
 
 def text_form(path: str, csv: CsvOptions | None, names: Sequence[str] = ()) -> TextForm:
@@ -55,11 +30,6 @@ def text_form(path: str, csv: CsvOptions | None, names: Sequence[str] = ()) -> T
     if format_of(path) == "json":
         return TextForm("json", tuple(names))
     return (csv or CsvOptions()).form(default_delimiter(path))
-
-
-def csv_header(file: str, path: str, csv: CsvOptions | None) -> list[str]:
-    """The column names of a local CSV file of a source (DataError if there is no header)."""
-    return text_files.local_text_files([file], text_form(path, csv), guess=csv is None or csv.delimiter is None).names
 
 
 def read_source(

@@ -21,6 +21,7 @@ from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion import layout_reader, page_sections, sources
 from keyfold.ingestion.source_files import source_label
 from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows
+from keyfold.readers.formats import format_of
 from keyfold.runtime.periods import period_by_time
 from keyfold.runtime.quarantine import data_columns
 
@@ -118,7 +119,7 @@ def _read(run: "Run", files: Sequence[str], *, whole: bool) -> _Source:
     assert data.source is not None
     if not isinstance(data.source, str):
         return _generated(data.source.frame(run.engine), data)
-    kind = sources.format_of(data.source)
+    kind = format_of(data.source)
     if kind not in ("csv", "json"):
         files = () if kind == "delta" else files
         return _of_spark(sources.read_source(run.spark, data.source, data.columns, data.csv, files, data.zone))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from keyfold.core.names import PERIOD
-from keyfold.core.sql import col
+from keyfold.engine.columns import col, count_rows, lit
 from keyfold.engine.commits import Commit
 from keyfold.engine.tables import Table
 from keyfold.errors import DataError
@@ -37,7 +37,7 @@ def rebuild_ledger(run: "Run") -> None:
 def _recorded_runs(ledger: Table) -> set[tuple[str, str]]:
     if not ledger.exists():
         return set()
-    rows = ledger.read().where("status = 'committed'").select("job", "run_id").collect()
+    rows = ledger.frame().where(col("status") == lit("committed")).select(["job", "run_id"]).rows()
     return {(row["job"], row["run_id"]) for row in rows}
 
 
@@ -74,7 +74,7 @@ def _row(name: str, table: Table, commit: Commit) -> dict[str, Any]:
 
 def _by_status(table: Table, commit: Commit) -> dict[str, int]:
     try:
-        rows = table.read(commit.version).where(col("run_id") == commit.metadata["run_id"])
-        return {row["status"]: row["count"] for row in rows.groupBy("status").count().collect()}
+        rows = table.frame(commit.version).where(col("run_id") == lit(commit.metadata["run_id"]))
+        return {row["status"]: row["n"] for row in rows.group(["status"], n=count_rows()).rows()}
     except DataError:  # VACUUM has removed the version
         return {}

@@ -17,13 +17,14 @@ from keyfold.conf.columns import check_folders
 from keyfold.conf.csv import CsvOptions, canonical_encoding
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion.parquet_files import check_types
-from keyfold.ingestion.sources import default_delimiter, format_of, text_form
+from keyfold.ingestion.sources import text_form
 from keyfold.profiling.column_profile import TYPE_PATTERNS, Block, ColumnProfile, null_words
 from keyfold.profiling.key_counts import KeyCounts
 from keyfold.profiling.row_sample import RowSample
 from keyfold.profiling.value_formats import NUMBER_FORMATS, PLAIN, NumberFormat
 from keyfold.readers.blocks import Head, read_head, read_parts
 from keyfold.readers.csv_records import BREAKS
+from keyfold.readers.formats import default_delimiter, format_of
 from keyfold.readers.jsonlines import json_kinds
 from keyfold.readers.opening import open_text, refuse_archives
 from keyfold.readers.parquet import LOSES_NANOSECONDS, read_plain

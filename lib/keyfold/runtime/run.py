@@ -16,6 +16,7 @@ from keyfold.engine.tables import Table, Tables
 from keyfold.reporting.page import PageSection, Verdict
 from keyfold.runtime import job_identity, ledger
 from keyfold.runtime.account import Job, Step
+from keyfold.runtime.engine_choice import choose_engine
 from keyfold.runtime.ledger import LEDGER
 from keyfold.runtime.run_page import write_page
 from keyfold.secrets import redacted
@@ -31,8 +32,10 @@ T = TypeVar("T")
 class Run:
     """Conf, engine, tables and account that the jobs of a run share."""
 
-    def __init__(self, conf: Conf, engine: "Engine | SparkSession", period: str | None = None) -> None:
-        self.conf, self.engine, self.period = conf, as_engine(engine), period
+    def __init__(self, conf: Conf, engine: "Engine | SparkSession | None" = None, period: str | None = None) -> None:
+        """`engine`: a session of Spark, or an engine (default: the one that `choose_engine` takes for the conf)."""
+        self.conf, self.period = conf, period
+        self.engine = choose_engine(conf).start(f"keyfold {conf.name}") if engine is None else as_engine(engine)
         self.tables = Tables(self.engine, home())
         self.jobs: list[Job] = []
 

@@ -1,0 +1,132 @@
+"""Chooses the engine of a run: Spark where the conf or the surroundings need it, otherwise the embedded one; or as the user says."""
+
+import os
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from keyfold.conf.table_names import table_use
+from keyfold.conf.use_case import EngineName
+from keyfold.core.names import CONTENT
+from keyfold.engine import spark_setup
+from keyfold.engine.engine import Engine, SparkEngine, embedded
+from keyfold.engine.home import home
+from keyfold.engine.store import odd_column_names
+from keyfold.errors import ConfError, DataError
+from keyfold.readers import paths
+from keyfold.readers.formats import format_of
+from keyfold.runtime.source_columns import kept_columns
+
+if TYPE_CHECKING:
+    from keyfold.conf.data import Data
+    from keyfold.conf.use_case import Conf
+
+VARIABLE = "KEYFOLD_ENGINE"
+LARGE = 2 << 30  # bytes of a source's files above which README advises Spark
+
+
+class EngineChoice(NamedTuple):
+    """An engine, `spark` or `embedded`, and the reason for it."""
+
+    name: str
+    reason: str
+
+    def start(self, app: str) -> Engine:
+        """The engine; Spark's session starts here if none is active (ConfError if Spark cannot start)."""
+        print(f"{'engine':<9} {self.name}: {self.reason}", file=sys.stderr, flush=True)
+        if self.name == "embedded":
+            return embedded()
+        spark_setup.require_spark(self.reason)
+        from keyfold.engine.session import session
+
+        return SparkEngine(session(app))
+
+
+def choose_engine(conf: "Conf", option: str | None = None) -> EngineChoice:
+    """The engine of a conf: what --engine says, else KEYFOLD_ENGINE, else the conf.
+
+    ConfError if that is `embedded` and the conf has a part that needs Spark.
+    """
+    asked, who = _asked(conf, option)
+    if asked == "spark":
+        return EngineChoice(asked, who)
+    part = next(parts_for_spark(conf), None)
+    if asked == "embedded":
+        if part:
+            raise ConfError(f"{who}, and the embedded engine has no {part} yet; leave that out, or write `spark`")
+        return EngineChoice(asked, who)
+    lacking = [f"the embedded engine has no {part} yet"] if part else []
+    reason = next(chain(lacking, _large(conf), spark_setup.reasons_for_spark()), None)
+    return EngineChoice("spark", reason) if reason else EngineChoice("embedded", "nothing here needs Spark")
+
+
+def _asked(conf: "Conf", option: str | None) -> tuple[str, str]:
+    """The engine that the user asks for, and where."""
+    if option:
+        return option, f"--engine is `{option}`"
+    if not (given := os.environ.get(VARIABLE)):
+        return conf.engine, f"the conf has `engine: {conf.engine}`"
+    if given not in get_args(EngineName):
+        raise ConfError(f"{VARIABLE} must be one of {', '.join(get_args(EngineName))} (got `{given}`)")
+    return given, f"{VARIABLE} is `{given}`"
+
+
+def parts_for_spark(conf: "Conf") -> Iterator[str]:
+    """What the conf needs and the embedded engine lacks."""
+    data, network = conf.data, conf.train is not None and conf.train.model.torch is not None
+    parts = {
+        "windowed features": conf.windows is not None, "data.views": bool(data.views), "view": conf.view is not None,
+        "data.versions": bool(data.versions), "images": conf.images is not None, "networks (train.model.torch)": network,
+        "data.key: content": data.key == [CONTENT],
+    }  # fmt: skip
+    yield from (part for part, needed in parts.items() if needed)
+    if isinstance(data.source, str):
+        yield from _of_source(data, data.source)
+    yield from _of_tables(conf)
+
+
+def _of_source(data: "Data", source: str) -> Iterator[str]:
+    try:
+        if (kind := format_of(source)) not in ("csv", "json"):
+            yield f"reader for sources of {kind}"
+        if paths.local_files(source) is None:
+            yield f"reader for {source}, which is on no disk of this machine"
+        if odd := odd_column_names(kept_columns(data)):
+            yield f"column mapping of Delta, which the column name `{odd[0]}` needs (rename it by `from`)"
+    except DataError:  # the job that reads the files reports it
+        return
+
+
+def _of_tables(conf: "Conf") -> Iterator[str]:
+    """Tables in a catalog, on no disk, or with features of Delta."""
+    place = os.environ.get("KEYFOLD_HOME", "")
+    if paths.local_path(place) is None:
+        yield f"access to {place}, which is on no disk of this machine"
+        return
+    for kind in ("rows", "quarantine", "predictions"):
+        name = table_use(conf, kind).name
+        if name.count(".") > 1:
+            yield f"access to the catalog of table `{name}`"
+        elif features := _features(home().joinpath("tables", *name.split("."))):
+            yield f"support for {', '.join(features)} of table `{name}`"
+
+
+def _features(folder: Path) -> list[str]:
+    if not (folder / "_delta_log").is_dir():
+        return []
+    from keyfold.engine.deltalake_store import features_for_spark
+
+    return features_for_spark(folder)
+
+
+def _large(conf: "Conf") -> Iterator[str]:
+    source = conf.data.source
+    try:
+        files = paths.local_files(source) if isinstance(source, str) else None
+        size = sum(Path(file).stat().st_size for file in files or ())
+    except (DataError, OSError):  # the job that reads the files reports it
+        return
+    if size > LARGE:
+        yield f"the source has {size / 1e9:,.1f} GB, more than the {LARGE / 1e9:,.1f} GB that one process is for"
