@@ -1,6 +1,8 @@
 """Frames: the same rows on every engine."""
 
+import functools
 import math
+import operator
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -300,3 +302,12 @@ def test_rows_are_written_to_few_files_and_reach_kernels_unmeasured(engine):
             assert rows.map_batches(twice, {"twice.": pa.int64(), KEY: pa.string()}).columns == ["twice.", KEY]
             if engine.name == "spark":
                 assert (engine.spark.conf.get(limit) != str(2**31 - 1)) == measured
+
+
+def test_a_filter_over_many_renamed_columns_is_planned(engine):
+    names = [f"c{i}" for i in range(24)]
+    frame = engine.frame(pa.table({name: [1, 2, 3] for name in names}))
+    some = frame.where(functools.reduce(operator.or_, (col(name) == lit(2) for name in names)))
+    texts = some.with_columns({f"{name}_text": col(name) for name in names})
+    each = texts.stack("number", {"value": names, "text": [f"{name}_text" for name in names]})
+    assert each.where((col("number") == lit(0)) & (col("text") == lit(2))).count() == 1
