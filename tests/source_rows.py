@@ -1,15 +1,17 @@
-"""Rows of a source with their reason, file and line."""
+"""Rows of a source, of any engine."""
 
 from pathlib import Path
 
-from keyfold.core.names import FILE, LINE
-from keyfold.core.sql import col
+from keyfold.core.names import FILE, LINE, REASON
+
+
+def cells(source, *columns, by=LINE):
+    """The values of columns, by row in the order of a column."""
+    found = source.rows.select(dict.fromkeys([*columns, by])).rows()
+    return [tuple(row[name] for name in columns) for row in sorted(found, key=lambda row: row[by])]
 
 
 def table(source, *columns):
     """The rows of a source with their reason, file and line, sorted by those."""
-    more = [source.reason.alias("reason"), col(FILE).alias("file"), *([col(LINE)] if LINE in source.rows.columns else [])]
-    found = source.rows.select(*map(col, columns), *more).collect()
-    return sorted(
-        ((*row[:-2], Path(row[-2]).name, row[-1]) if len(more) == 3 else tuple(row) for row in found), key=lambda r: r[-2:]
-    )
+    found = [(*row[:-2], Path(row[-2]).name, row[-1]) for row in cells(source, *columns, REASON, FILE, LINE)]
+    return sorted(found, key=lambda row: row[-2:])

@@ -20,6 +20,7 @@ from keyfold.core import hashing
 from keyfold.core.names import WEIGHT
 from keyfold.dataset import imputation
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
+from keyfold.engine.engine import SparkEngine
 from keyfold.ingestion import bridges, layout_reader, source_files
 from keyfold.ingestion.increments import sum_counts
 from keyfold.ingestion.job import ingest
@@ -62,7 +63,7 @@ def folder(tmp_path):
 
 
 def bridged(spark, folder):
-    rows = layout_reader.read_layouts(spark, parse_conf(conf(folder)).data).rows
+    rows = layout_reader.read_layouts(SparkEngine(spark), parse_conf(conf(folder)).data).rows.data
     return sorted(rows.drop("keyfold_file", "keyfold_raw", "keyfold_line").collect(), key=repr)
 
 
@@ -262,7 +263,7 @@ def test_a_header_that_is_written_otherwise_is_taken_and_another_layout_is_not(s
     swapped = [",".join(f[1:] + f[:1]) for f in (line.split(",") for line in lines)]
     write(folder, new_1=["\ufeff" + swapped[0].replace("card", " CARD "), *swapped[1:]])
     assert bridged(spark, folder) == before
-    notes = layout_reader.read_layouts(spark, parse_conf(conf(folder)).data).notes
+    notes = layout_reader.read_layouts(SparkEngine(spark), parse_conf(conf(folder)).data).notes
     assert "new_1.csv: `card` is written `CARD` (changed case); accepted" in notes
     write(folder, new_2=[NEW_HEADER.replace("card", "cards") + ",tip", f"{new_row(500, rng)},1"])
     code, sentence = refusal(lambda: ingest(Run(parse_conf(conf(folder)), spark)))

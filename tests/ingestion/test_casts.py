@@ -5,10 +5,11 @@ import datetime as dt
 from pyspark.sql import functions as F
 
 from keyfold.conf.data import Data
-from keyfold.core.names import LINE
+from keyfold.core.names import REASON
 from keyfold.ingestion import casts, sources
 from keyfold.ingestion.bridges import cast_column
 from keyfold.readers.casts import TextFormat
+from source_rows import cells
 
 
 def test_times_with_an_offset_in_a_form_are_moments(spark):
@@ -19,7 +20,7 @@ def test_times_with_an_offset_in_a_form_are_moments(spark):
     assert [row[0] for row in found] == [int(dt.datetime(2026, 7, 1, 10, tzinfo=dt.UTC).timestamp()), None, None]
 
 
-def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
+def test_text_that_a_type_cannot_hold_whole_is_told(spark, embedded, tmp_path):
     """At the door, and where an older layout has the same text."""
     finer, offset = "has nanoseconds, and a time holds microseconds", "has an offset, and timestamp_ntz has none"
     moment, wall = {
@@ -40,13 +41,13 @@ def test_text_that_a_type_cannot_hold_whole_is_told(spark, tmp_path):
     for type_, cases in all_.items():
         path = tmp_path / f"{type_}.csv"
         path.write_text("\n".join(["v", *cases, ""]))
-        found = sources.read_source(spark, str(path), {"v": type_}, None, zone="UTC")
-        rows = found.rows.select("v", found.reason.alias("reason"), LINE).orderBy(LINE).collect()
+        rows = cells(sources.read_source(embedded, str(path), {"v": type_}, None, zone="UTC"), "v", REASON)
         told = {text: f"`v` {reason}" if reason else None for text, reason in cases.items()}
-        assert dict(zip(cases, [row.reason for row in rows], strict=True)) == told
-        assert [row.v is None for row in rows] == [reason is not None for reason in cases.values()]
+        assert dict(zip(cases, [reason for _, reason in rows], strict=True)) == told
+        assert [value is None for value, _ in rows] == [reason is not None for reason in cases.values()]
         old = spark.createDataFrame([(text,) for text in cases], "v string")
         given = cast_column(Data.model_validate({"key": ["v"], "zone": "UTC"}), F.col("v"), "string", type_, "`v`")
-        bridged = old.select(given.value, given.reason).collect()
-        assert [row[0] for row in bridged] == [row.v for row in rows]
-        assert [row[1] is None for row in bridged] == [row.reason is None for row in rows]
+        bridged = old.select(given.value, given.reason).toArrow().to_pydict()
+        bridged = [*zip(*bridged.values(), strict=True)]
+        assert [row[0] for row in bridged] == [value for value, _ in rows]
+        assert [row[1] is None for row in bridged] == [reason is None for _, reason in rows]

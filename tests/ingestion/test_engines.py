@@ -1,10 +1,14 @@
 """Both engines ingest the same files to the same rows, quarantine and commits."""
 
+import datetime as dt
+
+import deltalake
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import CONTENT
-from keyfold.errors import ConfError
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 
@@ -68,7 +72,38 @@ def test_both_engines_ingest_the_same(spark_engine, embedded, tmp_path, monkeypa
     assert ingests(spark_engine, tmp_path / "spark", folder, monkeypatch, changes) == found
 
 
-def test_what_still_needs_spark_is_told_without_it(embedded, home, tmp_path):
-    (tmp_path / "a.csv").write_text("\n".join(FIRST[:3]))
-    with pytest.raises(ConfError, match="engine: spark"):
-        ingest(Run(conf_of(tmp_path / "a.csv", key=[CONTENT]), embedded))
+def write_parquet(folder):
+    """Keys that repeat and that are NULL, nanoseconds, odd types, and folders as columns."""
+    at = pa.array([1_767_000_000_123_456_000, 1_767_000_000_000_000_001, None, 0, -1_000, 5_000], pa.timestamp("ns", "UTC"))
+    for site in ("1", "x"):
+        (folder / f"site={site}").mkdir(parents=True)
+        rows = pa.table({"id": ["a", "b", "c", None, "d", "d"], "at": at, "t": [dt.time(1)] * 6, "v": [{"x": [0.1]}, None] * 3})
+        pq.write_table(rows, folder / f"site={site}" / "rows.parquet", row_group_size=4)
+    return {"source": str(folder), "columns": {"site": "int"}}
+
+
+def write_delta(folder):
+    rows = pa.table(
+        {"id": ["a", "b", "b", None], "at": pa.array([0, 1, 1, 2], pa.timestamp("us", "UTC")), "keyfold_run": ["x"] * 4}
+    )
+    deltalake.write_deltalake(folder, rows)
+    return {"source": str(folder), "columns": {}}
+
+
+def write_csv(folder):
+    folder.mkdir()
+    (folder / "a.csv").write_text("id,at,n\n1,2026-01-01 12:00,1.5\n1,2026-01-01 12:00,1.5\n1,x,1\n")
+    return {"source": str(folder), "columns": {"id": "bigint", "at": "timestamp", "n": "double"}}
+
+
+@pytest.mark.parametrize(("write", "key"), [(write_parquet, ["id"]), (write_delta, ["id"]), (write_csv, [CONTENT])])
+def test_sources_of_all_kinds_are_the_same_on_both_engines(spark_engine, embedded, tmp_path, monkeypatch, write, key):
+    data = write(tmp_path / "in")
+    found = []
+    for engine in (embedded, spark_engine):
+        monkeypatch.setenv("KEYFOLD_HOME", str(tmp_path / engine.name))
+        run = Run(conf_of("", key=key, **data), engine)
+        ingest(run)
+        found.append(told(run))
+    assert found[0] == found[1]
+    assert found[0][1]["kept"]

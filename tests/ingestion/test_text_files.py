@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from keyfold.conf.csv import CsvOptions
-from keyfold.engine.engine import SparkEngine
 from keyfold.ingestion import sources, text_files
 from keyfold.readers.blocks import read_head, read_parts
 from keyfold.readers.text_form import TextForm
@@ -34,7 +33,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("multi", [False, True])
-def test_ranges_and_another_file_system_give_the_rows_of_the_whole_file(spark, folder, monkeypatch, multi):
+def test_ranges_and_another_file_system_give_the_rows_of_the_whole_file(spark_engine, folder, monkeypatch, multi):
     monkeypatch.setattr(text_files, "_SMALL", 1000)
     monkeypatch.setattr(text_files, "_LARGE", 1000)
     form = TextForm(multi_line=multi)
@@ -44,10 +43,10 @@ def test_ranges_and_another_file_system_give_the_rows_of_the_whole_file(spark, f
     csv = CsvOptions(multi_line=multi)
     assert len(whole) > 1000
     if multi:
-        assert len(text_files._tasks(SparkEngine(spark), {a: read_head(a, form)})) > 5
-    assert table(sources.read_source(spark, str(folder), {}, csv), "id", "note") == whole
+        assert len(text_files._tasks(spark_engine, {a: read_head(a, form)})) > 5
+    assert table(sources.read_source(spark_engine, str(folder), {}, csv), "id", "note") == whole
     monkeypatch.setattr(sources, "local_files", lambda _: None)
-    assert table(sources.read_source(spark, f"file://{folder}", {}, csv), "id", "note") == whole
+    assert table(sources.read_source(spark_engine, f"file://{folder}", {}, csv), "id", "note") == whole
 
 
 def test_the_keys_of_json_lines_are_found_in_all_ranges(engine, tmp_path, monkeypatch):

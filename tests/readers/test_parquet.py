@@ -19,7 +19,7 @@ def test_types_that_engines_lack_are_plain_types(tmp_path):
     }  # fmt: skip
     pq.write_table(pa.table(odd), tmp_path / "a.parquet")
     assert needs_arrow(str(tmp_path / "a.parquet"))
-    ((rows, lost),) = read_plain(str(tmp_path / "a.parquet"))
+    ((rows, lost, _),) = read_plain(str(tmp_path / "a.parquet"))
     assert rows.to_pylist() == [
         {"time": "01:02:03.000000", "uuid": str(UUIDS[0]), "half": 0.5, "big": 2**64 - 1, "code": "x", "json": "{}"},
         dict.fromkeys(odd),

@@ -56,9 +56,8 @@ def test_the_option_precedes_the_environment_and_that_the_conf(source, monkeypat
 
 
 LACKING = [
-    ({"data": {"key": ["content_key"]}}, "data.key: content"),
     ({"data": {"source": "s3://bucket/rows.csv"}}, "reader for s3://bucket/rows.csv, which is on no disk of this machine"),
-    ({"data": {"source": "rows.parquet"}}, "reader for sources of parquet"),
+    ({"data": {"source": "a.png"}}, "reader for sources of images"),
     ({"train": {"model": {"torch": {"network": {"wide_deep": {"hidden": [4]}}}}}}, "networks (train.model.torch)"),
     ({"view": {"entity": ["id"], "features": ["plan"], "created": "at", "ttl": "3 days"}, "data": {"time": "at"}}, "view"),
     ({"data": {"table": "lake.crm.months"}}, "access to the catalog of table `lake.crm.months`"),
@@ -86,9 +85,9 @@ def test_names_that_delta_must_map_go_to_spark_unless_they_are_renamed(source):
     assert "`a b`" in choose_engine(conf(source, data=lines)).reason
 
 
-@pytest.mark.parametrize("table", ["rows", "quarantine", "predictions"])
-def test_a_table_with_features_that_need_spark_goes_to_spark(source, tmp_path, table):
-    log = tmp_path / "state/tables/mine" / table / "_delta_log"
+def write_odd_table(folder):
+    """The log of a table without rows that has deletion vectors."""
+    log = folder / "_delta_log"
     log.mkdir(parents=True)
     features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
     metadata = {"id": "1", "format": {"provider": "parquet", "options": {}}, "partitionColumns": [], "configuration": {}}
@@ -99,7 +98,19 @@ def test_a_table_with_features_that_need_spark_goes_to_spark(source, tmp_path, t
         {"metaData": metadata | {"schemaString": schema}},
     ]
     (log / f"{0:020}.json").write_text("\n".join(map(json.dumps, actions)))
+
+
+@pytest.mark.parametrize("table", ["rows", "quarantine", "predictions"])
+def test_a_table_with_features_that_need_spark_goes_to_spark(source, tmp_path, table):
+    write_odd_table(tmp_path / "state/tables/mine" / table)
     assert choose_engine(conf(source)).reason.endswith(f"no support for deletionVectors of table `mine.{table}` yet")
+
+
+def test_a_delta_source_with_features_that_need_spark_goes_to_spark(tmp_path):
+    write_odd_table(tmp_path / "lake")
+    assert choose_engine(conf(tmp_path / "lake")).reason.endswith(
+        f"no support for deletionVectors of table `{tmp_path}/lake` yet"
+    )
 
 
 def test_a_remote_place_goes_to_spark(source, monkeypatch):
@@ -146,4 +157,4 @@ def test_a_run_without_an_engine_takes_the_one_of_its_conf(source, surroundings,
 def test_what_is_missing_for_spark_is_told_with_what_needs_it(source, monkeypatch, capsys):
     monkeypatch.setattr(spark_setup, "missing_for_spark", lambda: "Java")
     with pytest.raises(ConfError, match=r"^this needs Spark \(the embedded engine has no view yet\); Spark needs Java$"):
-        Run(conf(source, **LACKING[4][0]))
+        Run(conf(source, **LACKING[3][0]))

@@ -133,11 +133,12 @@ class DeltalakeStore(Store):
             )
 
 
-def features_for_spark(path: Path) -> list[str]:
-    """The features of the Delta table in a folder that need Spark."""
+def features_for_spark(path: Path, *, writes: bool) -> list[str]:
+    """The features of the Delta table in a folder that need Spark, to write it or to read it."""
     from deltalake import DeltaTable
 
-    return _features(DeltaTable(str(path)), "writer", _WRITABLE)
+    table = DeltaTable(str(path))
+    return _features(table, "writer", _WRITABLE) if writes else _features(table, "reader", _READABLE)
 
 
 def _features(table: "DeltaTable", kind: str, supported: set[str]) -> list[str]:

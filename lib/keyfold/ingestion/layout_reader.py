@@ -10,21 +10,21 @@ from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, RAW, REASON
 from keyfold.core.sql import col, column_reference
 from keyfold.engine import functions as F
 from keyfold.engine.arrow_types import arrow_type
-from keyfold.engine.engine import SparkEngine
+from keyfold.engine.engine import Engine
 from keyfold.engine.frame import Computed, Frame
-from keyfold.engine.spark_frame import SparkFrame
+from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.ingestion import casts, delta_versions, drift, sources
 from keyfold.ingestion.bridges import bridge_column
 from keyfold.ingestion.drift import ArrivedColumn, LayoutDrift
 from keyfold.ingestion.page_sections import layouts_section
 from keyfold.ingestion.source_files import LayoutFile, layout_files
-from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows
+from keyfold.ingestion.source_rows import SourceRows, raw_json
 from keyfold.ingestion.text_files import local_text_files
 from keyfold.readers.blocks import read_head
 from keyfold.readers.formats import format_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from keyfold.conf.data import Data
     from keyfold.conf.versions import LayoutVersion
@@ -39,32 +39,33 @@ class LayoutRows(NamedTuple):
     drift: LayoutDrift
 
 
-def read_layouts(spark: "SparkSession", data: "Data", locations: Sequence[str] | None = None) -> SourceRows:
+def read_layouts(engine: Engine, data: "Data", locations: Sequence[str] | None = None) -> SourceRows:
     """The rows of all files, or of those at `locations`, in the current schema, with LAYOUT and FILE (ConfError, DataError)."""
     files = [file for file in layout_files(data) if locations is None or file.location in locations]
-    parts = [_read_file(spark, data, file) for file in files]
+    parts = [_read_file(engine, data, file) for file in files]
     rows = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), (_bridge(data, part) for part in parts))
     accepted = [(part.file.name, verdict.kind, verdict.message) for part in parts for verdict in part.drift.verdicts]
     notes = [f"{name}: {message} ({kind}); accepted" for name, kind, message in accepted]
-    return SourceRows(rows, F.col(REASON), F.col(RAW), notes, [layouts_section(accepted)] * bool(accepted))
+    return SourceRows(SparkFrame(rows), notes, [layouts_section(accepted)] * bool(accepted))
 
 
-def _read_file(spark: "SparkSession", data: "Data", file: LayoutFile) -> LayoutRows:
+def _read_file(engine: Engine, data: "Data", file: LayoutFile) -> LayoutRows:
     declared = file.version.types or data.types
     if is_text := file.path is not None and format_of(file.path) in ("csv", "json"):
-        arrived = _header(spark, str(file.path), data)
+        arrived = _header(engine, str(file.path), data)
     else:
-        source = _read_typed(spark, data, file)
-        own = (FILE, RAW, REASON) if file.path else ()
-        arrived = _arrived(SparkFrame(source.rows.drop(*own)))
+        source = _read_typed(engine, data, file)
+        arrived = _arrived(source.rows.drop(FILE, RAW, REASON))
     layout = drift.compare_layouts(declared, arrived).settled(file.name, _stub(data, file.version, declared, arrived))
     if is_text:
         columns = {layout.names[name]: type_ for name, type_ in (file.version.columns or data.columns).items()}
-        source = sources.read_source(spark, str(file.path), columns, data.csv, [str(file.path)], data.zone)
+        source = sources.read_source(engine, str(file.path), columns, data.csv, [str(file.path)], data.zone)
+    rows = data_of(source.rows)
     typed = (col(layout.names[name]).cast(type_).alias(name) for name, type_ in declared.items())
-    line = col(LINE) if LINE in source.rows.columns else F.lit(None).cast("bigint")
-    own_columns = {REASON: source.reason, RAW: source.raw, LINE: line} | casts.merge_clock_faults(source.rows.columns, {})
-    return LayoutRows(file, source.rows.select(*typed, *(value.alias(name) for name, value in own_columns.items())), layout)
+    line = col(LINE) if LINE in rows.columns else F.lit(None).cast("bigint")
+    reason = col(REASON) if REASON in rows.columns else F.lit(None).cast("string")
+    own_columns = {REASON: reason, RAW: col(RAW), LINE: line} | casts.merge_clock_faults(rows.columns, {})
+    return LayoutRows(file, rows.select(*typed, *(value.alias(name) for name, value in own_columns.items())), layout)
 
 
 def _stub(data: "Data", version: "LayoutVersion", declared: Mapping[str, str], arrived: Sequence[ArrivedColumn]) -> str:
@@ -79,25 +80,25 @@ def _arrived(rows: Frame) -> list[ArrivedColumn]:
     return [ArrivedColumn(name, type_) for name, type_ in rows.types.items()]
 
 
-def _header(spark: "SparkSession", path: str, data: "Data") -> list[ArrivedColumn]:
+def _header(engine: Engine, path: str, data: "Data") -> list[ArrivedColumn]:
     form, guess = sources.text_form(path, data.csv), data.csv is None or data.csv.delimiter is None
     if form.kind == "json":
-        names = local_text_files([path], form, guess=guess).json_keys(SparkEngine(spark))
+        names = local_text_files([path], form, guess=guess).json_keys(engine)
     else:
         names = [*read_head(path, form, guess=guess).form.names]
     return [ArrivedColumn(name) for name in names]
 
 
-def _read_typed(spark: "SparkSession", data: "Data", file: LayoutFile) -> SourceRows:
+def _read_typed(engine: Engine, data: "Data", file: LayoutFile) -> SourceRows:
     """The rows of a Parquet file, a Delta table or a generator, which have types of their own."""
     if file.path:
-        return sources.read_source(spark, file.path, {}, None, [file.path], data.zone)
+        return sources.read_source(engine, file.path, {}, None, [file.path], data.zone)
     if file.version.delta:
-        rows = delta_versions.appended_rows(spark, file.version)
+        rows = delta_versions.appended_rows(engine.spark, file.version)
     else:
         assert not isinstance(data.source, str | None)
-        rows = data.source.layout(spark, file.version.name)
-    return SourceRows(rows, F.lit(None).cast("string"), F.to_json(F.struct("*"), EXACT_JSON))
+        rows = data.source.layout(engine.spark, file.version.name)
+    return SourceRows(SparkFrame(rows).compute(raw_json(rows.columns)))
 
 
 def _bridge(data: "Data", part: LayoutRows) -> "DataFrame":

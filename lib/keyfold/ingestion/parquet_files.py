@@ -1,158 +1,193 @@
-"""Reads Parquet files: by Spark, or by Arrow if Spark refuses or cuts values; nanoseconds as microseconds, folders as columns."""
+"""Reads Parquet files: by Arrow in an engine's tasks, or by Spark from another file system; folders as columns, times exact."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from keyfold.conf.columns import DeclaredColumn, check_folders, check_names, origins
+from keyfold.core.json_texts import row_jsons
 from keyfold.core.names import FILE, RAW, REASON
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+from keyfold.core.texts import value_texts
+from keyfold.engine.arrow_types import arrow_type, type_name
+from keyfold.engine.engine import Engine
+from keyfold.engine.frame import Frame
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import DataError, suggestion
-from keyfold.ingestion import casts
-from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
+from keyfold.ingestion.source_rows import escape_glob, row_types, source_file
 from keyfold.readers import parquet
+from keyfold.readers.arrow_values import bools
 from keyfold.readers.casts import TextFormat
 from keyfold.readers.opening import UNREADABLE
-from keyfold.readers.paths import local_files, local_path, partition_columns, refuse_escapes
+from keyfold.readers.parquet import PlainRows
+from keyfold.readers.paths import local_files, local_path, partition_columns
 from keyfold.readers.rows import FolderColumns, repeat_text
+from keyfold.readers.typed_rows import RowTypes, TypedRows, cast_rows, raw_texts
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
-_FOLDERS_AS_TEXT = {"spark.sql.sources.partitionColumnTypeInference.enabled": "false"}
+_READ_FILE = "keyfold_read_file"
+_TASKS = 16  # for each one that runs at once, at most
 
 
 def read_parquet(
-    spark: "SparkSession", path: str, wanted: Mapping[str, DeclaredColumn], format_: TextFormat, files: Sequence[str] = ()
-) -> SourceRows:
-    """The rows of Parquet files (DataError if their columns differ, or have a type that is not read)."""
-    names = [*files] or local_files(path) or []
-    schema = parquet_schema(names)
-    folders = [*next(iter(partition_columns(path, names).values()))] if names else []
-    refuse_escapes([*map(os.path.dirname, names)])
-    check_folders(names[0] if names else path, schema.names, folders)
-    if repeated := next((n for n, times in Counter(map(str.casefold, schema.names)).items() if times > 1), None):
-        raise DataError(f"{names[0]} has several columns `{repeated}`, which Spark takes for one name; rename one")
-    nanos = [field for field in schema if pa.types.is_timestamp(field.type) and field.type.unit == "ns"]
-    if any(parquet.needs_arrow(file) for file in names if local_path(file)):
-        loaded = _load_by_arrow(spark, names, partition_columns(path, names), [field.name for field in nanos])
-    else:
-        loaded = _load(spark, path, files, nanos)
-    columns, renamed = loaded.columns, origins(wanted)
-    check_names(path, columns, wanted)
-    if absent := next((origin for origin in renamed if origin not in columns), None):
-        raise DataError(f"data.columns.{renamed[absent]}: {path} has no column `{absent}`{suggestion(absent, columns)}")
-    # In one projection, because columns of the files may be named as those that are added.
-    lossy = [F.when(lossy, F.lit(parquet.LOSES_NANOSECONDS.format(renamed.get(c, c)))) for c, lossy in loaded.lossy.items()]
-    reason = F.coalesce(*lossy, F.lit(None).cast("string"))
-    raw = F.to_json(F.struct(*map(col, columns)), EXACT_JSON)
-    if loaded.texts:
-        texts = {c: F.coalesce(text, col(c).cast("string")).alias(c) for c, text in loaded.texts.items()}
-        whole = F.to_json(F.struct(*(texts.get(c, col(c)) for c in columns)), EXACT_JSON)
-        raw = F.when(reason.isNotNull(), whole).otherwise(raw)
-    values = [loaded.values.get(c, col(c)).alias(renamed.get(c, c)) for c in columns]
-    rows = loaded.rows.select(*values, raw.alias(RAW), loaded.file.alias(FILE), reason.alias(REASON))
-    return SourceRows(_cast_folders(path, rows, wanted, folders, format_), col(REASON), col(RAW))
+    engine: Engine, path: str, wanted: Mapping[str, DeclaredColumn], format_: TextFormat, files: Sequence[str] = (),
+    needed: Sequence[str] | None = None,
+) -> Frame:  # fmt: skip
+    """The rows of Parquet files with REASON, RAW and FILE (DataError if their columns differ, or have a type that is not read).
+
+    needed: if given, only rows with a reason, or without a value in one of these columns, have their raw text.
+    """
+    names, is_local = [*files] or [*map(os.path.abspath, local_files(path) or ())], local_path(path) is not None
+    folders = partition_columns(path, names)
+    in_folders = [*next(iter(folders.values()), {})]
+    remote = None if is_local else _remote_rows(engine.spark, [*map(escape_glob, files)] or [path])
+    types = remote.arrow_types(remote.columns[:-1]) if remote else _file_types(names)
+    check_folders(names[0] if names else path, [*types], in_folders)
+    _check_columns(path, {**types, **dict.fromkeys(in_folders, pa.string())}, wanted, in_folders)
+    as_numbers = is_local and not any(map(parquet.needs_arrow, names))
+    reader = _Reader(types, origins(wanted), row_types(in_folders, wanted, format_, ()), folders, needed, as_numbers)
+    if remote:
+        return remote.map_batches(reader.of_batches, reader.schema)
+    return engine.map_tasks(reader.of_row_groups, _tasks(engine, names), reader.schema)
 
 
-class _Loaded(NamedTuple):
-    """Rows, their columns and file; by column of nanoseconds: its value, whether that would lose digits, and then its text."""
-
-    rows: "DataFrame"
-    columns: list[str]
-    file: "Column"
-    values: "Mapping[str, Column]"
-    lossy: "Mapping[str, Column]"
-    texts: "Mapping[str, Column]"
+def _file_types(files: Sequence[str]) -> dict[str, pa.DataType]:
+    """The plain types of the columns of local files (DataError as above)."""
+    names = parquet_schema(files).names
+    if repeated := next((n for n, times in Counter(map(str.casefold, names)).items() if times > 1), None):
+        raise DataError(f"{files[0]} has several columns `{repeated}`, which Spark takes for one name; rename one")
+    return {field.name: field.type for field in parquet.plain_schema(files[0])}
 
 
-def _load(spark: "SparkSession", path: str, files: Sequence[str], nanos: Sequence[pa.Field]) -> _Loaded:
-    from keyfold.engine.session import temporary_settings
-
-    if nanos:  # set for the rest of the session, because rows are read lazily
-        spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
-    with temporary_settings(spark, _FOLDERS_AS_TEXT):
-        local = local_path(path)
-        folder = os.path.abspath(local) if files and local and Path(local).is_dir() else None  # noqa: PTH100 - links stay
-        reader = spark.read.option("basePath", folder) if folder else spark.read
-        rows = reader.format("parquet").load([*map(escape_glob, files)] or path)
-    values = {field.name: _microseconds(field) for field in nanos}
-    return _Loaded(rows, rows.columns, source_file(rows), values, {f.name: col(f.name) % 1000 != 0 for f in nanos}, {})
+def _remote_rows(spark: "SparkSession", paths: Sequence[str]) -> SparkFrame:
+    rows = spark.read.format("parquet").load([*paths])
+    return SparkFrame(rows.withColumn(_READ_FILE, source_file(rows)))
 
 
-def _microseconds(field: pa.Field) -> "Column":
-    """Nanoseconds, which Spark reads as a number, as a time of microseconds; NULL if digits would be lost."""
-    at = F.timestamp_micros(F.when(col(field.name) % 1000 == 0, F.call_function("div", col(field.name), F.lit(1000))))
-    return at if field.type.tz else at.cast("timestamp_ntz")
-
-
-_OWN = "keyfold_read_"  # begins the names of columns that the workers add
-
-
-def _load_by_arrow(
-    spark: "SparkSession", files: Sequence[str], folders: Mapping[str, FolderColumns], nanos: Sequence[str]
-) -> _Loaded:
-    """The rows of local files, which Arrow reads in the workers, by row groups."""
-    import pyarrow.parquet as pq
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    schema = parquet.plain_schema(files[0])
-    own = {c: f"{_OWN}{i}" for i, c in enumerate(nanos)}
-    texts = [*next(iter(folders.values())), f"{_OWN}file", *own.values()]
-    whole = pa.schema([*schema, *((name, pa.string()) for name in texts)])
-    tasks = [(file, group) for file in files for group in range(pq.ParquetFile(file).num_row_groups)]
-    read = partial(_read_tasks, tasks, folders, whole, nanos)
-    ids = spark.range(0, len(tasks), 1, max(len(tasks), 1))
-    rows = ids.mapInArrow(read, from_arrow_schema(whole, prefer_timestamp_ntz=True))
-    lossy = {c: col(name).isNotNull() for c, name in own.items()}
-    columns = [*schema.names, *next(iter(folders.values()))]
-    return _Loaded(rows, columns, col(f"{_OWN}file"), {}, lossy, {c: col(name) for c, name in own.items()})
-
-
-def _read_tasks(
-    tasks: Sequence[tuple[str, int]], folders: Mapping[str, FolderColumns], schema: pa.Schema, nanos: Sequence[str],
-    batches: "Iterator[pa.RecordBatch]",
-) -> "Iterator[pa.RecordBatch]":  # fmt: skip
-    for batch in batches:
-        for file, group in (tasks[i] for i in batch.column(0).to_pylist()):
-            for rows, lost in parquet.read_plain(file, [group]):
-                n = rows.num_rows
-                added = [*(repeat_text(value, n) for value in (*folders[file].values(), os.path.abspath(file)))]  # noqa: PTH100
-                texts = [lost.get(c, pa.nulls(n, pa.string())) for c in nanos]
-                values = [values.cast(field.type) for values, field in zip(rows.columns, schema, strict=False)]
-                yield pa.RecordBatch.from_arrays([*values, *added, *texts], schema=schema)
-
-
-def _cast_folders(
-    path: str, rows: "DataFrame", wanted: Mapping[str, DeclaredColumn], folders: Sequence[str], format_: TextFormat
-) -> "DataFrame":
-    """Casts the columns of folders to their declared types (DataError if a renamed column is not of the type that the conf gives)."""
-    types = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
+def _check_columns(
+    path: str, types: Mapping[str, pa.DataType], wanted: Mapping[str, DeclaredColumn], in_folders: Sequence[str]
+) -> None:  # fmt: skip
+    """DataError if a name is unfit, a renamed column is absent, or is not of the type that the conf gives."""
+    check_names(path, [*types], wanted)
     for name, column in wanted.items():
-        if column.name in folders:
-            text = casts.iso_text(col(name), column.type, column.format) if column.format else col(name)
-            value = casts.cast_text(text, column.type, format_)
-            wrong = F.when(value.isNull() & col(name).isNotNull(), casts.why_not(f"`{name}`", text, column.type, column.declared))
-            rows = rows.withColumns({name: value, REASON: F.coalesce(col(REASON), wrong)})
-        elif column.name != name and types[name] != column.declared:
-            raise DataError(f"data.columns.{name}: `{column.name}` of {path} is {types[name]}, not {column.declared}")
-    return rows
+        if column.name == name or column.name in in_folders:
+            continue
+        if column.name not in types:
+            raise DataError(f"data.columns.{name}: {path} has no column `{column.name}`{suggestion(column.name, types)}")
+        if (found := type_name(types[column.name])) != column.declared:
+            raise DataError(f"data.columns.{name}: `{column.name}` of {path} is {found}, not {column.declared}")
+
+
+class _Group(NamedTuple):
+    """A row group of a file."""
+
+    file: str
+    number: int
+
+
+def _tasks(engine: Engine, files: Sequence[str]) -> list[list[_Group]]:
+    import pyarrow.parquet as pq
+
+    groups = [_Group(file, group) for file in files for group in range(pq.ParquetFile(file).num_row_groups)]
+    n = min(len(groups), _TASKS * engine.tasks)
+    return [groups[len(groups) * i // n : len(groups) * (i + 1) // n] for i in range(n)]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Input of a worker: types by column of the files, names in the table of renamed columns, types of folder columns, folders by file.
+
+    as_numbers: whether the raw text of a row that is kept has times of nanoseconds as numbers.
+    """
+
+    types: Mapping[str, pa.DataType]
+    renamed: Mapping[str, str]
+    in_folders: RowTypes
+    folders: Mapping[str, FolderColumns]
+    needed: Sequence[str] | None
+    as_numbers: bool
+
+    @property
+    def schema(self) -> dict[str, pa.DataType]:
+        columns = {self.renamed.get(name, name): type_ for name, type_ in self.types.items()}
+        own = {column.name: column.type for column in self.in_folders.columns} | dict.fromkeys((REASON, RAW, FILE), "string")
+        return columns | {name: arrow_type(type_) for name, type_ in (own | self.in_folders.faults()).items()}
+
+    def of_row_groups(self, groups: Sequence[_Group]) -> Iterator[pa.RecordBatch]:
+        """The rows of row groups of local files (DataError for one that is broken)."""
+        for file, group in groupby(groups, itemgetter(0)):
+            try:
+                for plain in parquet.read_plain(file, [number for _, number in group]):
+                    n = plain.rows.num_rows
+                    yield self._typed(plain, [repeat_text(text, n) for text in self.folders[file].values()], repeat_text(file, n))
+            except (pa.ArrowInvalid, OSError) as error:
+                raise DataError(f"{file} {UNREADABLE}") from error
+
+    def of_batches(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The rows that Spark has read."""
+        for batch in batches:
+            file = batch[_READ_FILE].dictionary_encode()
+            folders = [self.folders.get(name, {}) for name in file.dictionary.to_pylist()]
+            texts = [
+                pa.array([folder.get(column.origin) for folder in folders], pa.string()).take(file.indices)
+                for column in self.in_folders.columns
+            ]
+            yield self._typed(PlainRows(batch.drop_columns([_READ_FILE]), {}, {}), texts, file.dictionary_decode())
+
+    def _typed(self, plain: PlainRows, texts: list[pa.Array], file: pa.Array) -> pa.RecordBatch:
+        reason = self._lost_digits(plain)
+        folder = cast_rows(texts, self.in_folders, reason) if texts else TypedRows([], reason, reason, [])
+        columns = [plain.rows[name].cast(type_) for name, type_ in self.types.items()]
+        values = dict(zip(self.schema, [*columns, *folder.values], strict=False))
+        raw = raw_texts(folder.reason, values, self.needed, self._as_read(plain, texts), self._json)
+        if any(text.null_count < len(text) for text in plain.lost.values()):
+            raw = self._with_lost_texts(raw, plain, texts)
+        return pa.RecordBatch.from_arrays([*values.values(), folder.reason, raw, file, *folder.faults], [*self.schema])
+
+    def _lost_digits(self, plain: PlainRows) -> pa.Array:
+        """Why rows with times of nanoseconds cannot be kept."""
+        nothing = pa.scalar(None, pa.string())
+        reasons = [
+            pc.if_else(text.is_valid(), parquet.LOSES_NANOSECONDS.format(self.renamed.get(name, name)), nothing)
+            for name, text in plain.lost.items()
+        ]
+        return pc.coalesce(*reasons, pa.nulls(plain.rows.num_rows, pa.string()))
+
+    def _as_read(self, plain: PlainRows, texts: list[pa.Array]) -> pa.RecordBatch:
+        numbers = plain.nanos if self.as_numbers else {}
+        columns = [numbers.get(name, plain.rows[name]) for name in self.types]
+        return pa.RecordBatch.from_arrays(
+            [*columns, *texts], [*self.types, *(column.origin for column in self.in_folders.columns)]
+        )
+
+    def _with_lost_texts(self, raw: pa.Array, plain: PlainRows, texts: list[pa.Array]) -> pa.Array:
+        """Raw texts, of which those of rows that lose digits have the digits."""
+        lossy = pa.array(np.any([bools(text.is_valid()) for text in plain.lost.values()], axis=0))
+        whole = {name: pc.coalesce(text, value_texts(plain.rows[name])) for name, text in plain.lost.items()}
+        columns = [whole.get(name, plain.rows[name]) for name in self.types]
+        rows = pa.RecordBatch.from_arrays([*columns, *texts], self._as_read(plain, texts).schema.names)
+        return pc.replace_with_mask(raw, lossy, self._json(rows.filter(lossy)))
+
+    @staticmethod
+    def _json(rows: pa.RecordBatch) -> pa.Array:
+        return row_jsons(rows, rows.schema.names, exact=True)
 
 
 def parquet_schema(files: Sequence[str]) -> pa.Schema:
-    """The columns of local files (DataError if they differ, or have a type that is not read); remote files are skipped."""
+    """The columns of local files (DataError if they differ, or have a type that is not read)."""
     import pyarrow.parquet as pq
 
     first: pa.Schema | None = None
     for file in files:
-        if local_path(file) is None:
-            continue
         try:
             schema = pq.read_schema(file)
         except (pa.ArrowInvalid, OSError) as error:
@@ -160,12 +195,16 @@ def parquet_schema(files: Sequence[str]) -> pa.Schema:
         if first is None:
             check_types(file, schema)
             first = schema
-        types, first_types = ({field.name: str(field.type) for field in fields} for fields in (schema, first))
-        if odd := sorted(dict(types.items() ^ first_types.items())):
+        if odd := _different_columns(schema, first) or _different_columns(*map(parquet.plain_schema, (file, files[0]))):
             raise DataError(
                 f"{file} has different columns from {files[0]}: `{'`, `'.join(odd)}`; declare each layout as one of data.versions"
             )
     return first if first is not None else pa.schema([])
+
+
+def _different_columns(schema: pa.Schema, other: pa.Schema) -> list[str]:
+    types, others = ({field.name: str(field.type) for field in fields} for fields in (schema, other))
+    return sorted(dict(types.items() ^ others.items()))
 
 
 def check_types(file: str, schema: pa.Schema) -> None:

@@ -11,7 +11,7 @@ from keyfold.conf.versions import LayoutVersion
 from keyfold.core.digests import digest, file_digest
 from keyfold.engine.engine import Engine
 from keyfold.errors import ConfError, duplicates
-from keyfold.ingestion import delta_versions
+from keyfold.ingestion import delta_versions, sources
 from keyfold.ingestion.source_rows import source_file
 from keyfold.readers import paths
 from keyfold.readers.formats import format_of
@@ -40,10 +40,7 @@ def _source_files(engine: Engine, source: Any) -> Files:
     if not isinstance(source, str):
         return {"": {"size": 0, "digest": digest(source.model_dump(mode="json"))}}
     if format_of(source) == "delta":
-        from keyfold.engine.tables import Table
-
-        version = Table(engine, source, Path(source).absolute()).version()
-        return {source: {"size": 0, "digest": digest(list(version))}}
+        return {source: {"size": 0, "digest": digest(list(sources.delta_source(engine, source).version()))}}
     if (local := paths.local_files(source)) is not None:
         names = map(os.path.abspath, local)
         return {file: {"size": Path(file).stat().st_size, "digest": file_digest(file)} for file in names}

@@ -2,24 +2,23 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keyfold.conf.columns import Columns, DeclaredColumn, declared_columns, is_own, origins
+from keyfold.conf.columns import Columns, declared_columns, is_own
 from keyfold.conf.csv import CsvOptions
-from keyfold.core.names import FILE, RAW, REASON
-from keyfold.core.sql import col
+from keyfold.core.names import FILE
 from keyfold.engine import functions as F
-from keyfold.engine.engine import Engine, SparkEngine
-from keyfold.engine.frame import Frame
-from keyfold.engine.spark_frame import data_of
+from keyfold.engine.columns import lit
+from keyfold.engine.engine import Engine
+from keyfold.engine.spark_frame import SparkFrame
+from keyfold.engine.tables import Table
 from keyfold.ingestion import parquet_files, text_files
-from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows, escape_glob, source_file
-from keyfold.readers.casts import TextFormat
+from keyfold.ingestion.source_rows import SourceRows, escape_glob, raw_json, row_types, source_file
 from keyfold.readers.formats import IMAGES, default_delimiter, format_of
-from keyfold.readers.paths import local_files, partition_columns
+from keyfold.readers.paths import local_files, local_path, partition_columns
 from keyfold.readers.text_form import TextForm
-from keyfold.readers.typed_rows import RowTypes, TextColumn
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -33,36 +32,35 @@ def text_form(path: str, csv: CsvOptions | None, names: Sequence[str] = ()) -> T
 
 
 def read_source(
-    spark: "SparkSession",
-    path: str,
-    columns: Columns,
-    csv: CsvOptions | None,
-    files: Sequence[str] = (),
-    zone: str | None = None,
+    engine: Engine, path: str, columns: Columns, csv: CsvOptions | None, files: Sequence[str] = (), zone: str | None = None,
     needed: Sequence[str] | None = None,
-) -> SourceRows:
-    """The rows of a source, or of some of its files, in Spark (DataError for an empty file or another header).
+) -> SourceRows:  # fmt: skip
+    """The rows of a source, or of some of its files, with REASON, RAW and FILE (DataError for an empty file or another header).
 
-    needed: see `read_text`.
+    needed: if given, only rows with a reason, or without a value in one of these columns, have their raw text.
     """
     kind = format_of(path)
     if kind == "parquet":
-        return parquet_files.read_parquet(spark, path, declared_columns(columns), (csv or CsvOptions()).text_format(zone), files)
+        wanted, format_ = declared_columns(columns), (csv or CsvOptions()).text_format(zone)
+        return SourceRows(parquet_files.read_parquet(engine, path, wanted, format_, files, needed))
     if kind == "delta":
-        return _read_delta(spark, path)
+        return _read_delta(engine, path, needed)
     if kind == "images":
-        return _read_images(spark, path, files)
-    rows, notes = read_text(SparkEngine(spark), path, columns, csv, files, zone, needed)
-    return SourceRows(data_of(rows), col(REASON), col(RAW), notes)
+        return _read_images(engine.spark, path, files)
+    return _read_text(engine, path, columns, csv, files, zone, needed)
 
 
-def _read_delta(spark: "SparkSession", path: str) -> SourceRows:
-    rows = spark.read.format("delta").load(path)
+def _read_delta(engine: Engine, path: str, needed: Sequence[str] | None) -> SourceRows:
+    rows = delta_source(engine, path).frame()
     own = [name for name in rows.columns if is_own(name)]
     note = f"{path}: {', '.join(map('`{}`'.format, own))} are keyfold's own columns of that table, and left out"
     rows = rows.drop(*own)
-    raw = F.to_json(F.struct(*map(col, rows.columns)), EXACT_JSON)
-    return SourceRows(rows.withColumn(FILE, F.lit(path)), F.lit(None).cast("string"), raw, [note] * bool(own))
+    return SourceRows(rows.compute(raw_json(rows.columns, needed)).with_columns({FILE: lit(path)}), [note] * bool(own))
+
+
+def delta_source(engine: Engine, path: str) -> Table:
+    """The Delta table in a folder."""
+    return Table(engine, path, Path(os.path.abspath(local_path(path) or path)))  # noqa: PTH100 - links stay
 
 
 def _read_images(spark: "SparkSession", path: str, files: Sequence[str]) -> SourceRows:
@@ -78,17 +76,14 @@ def _read_images(spark: "SparkSession", path: str, files: Sequence[str]) -> Sour
         F.array_join(F.slice(parts, -2, 2), "/").alias("path"), F.element_at(parts, -2).alias("folder"),
         F.col("content").alias("image"), FILE,
     )  # fmt: skip
-    return SourceRows(rows, F.lit(None).cast("string"), F.to_json(F.struct("path")), notes)
+    return SourceRows(SparkFrame(rows).compute(raw_json(["path"])), notes)
 
 
-def read_text(
-    engine: Engine, path: str, columns: Columns, csv: CsvOptions | None, files: Sequence[str] = (), zone: str | None = None,
-    needed: Sequence[str] | None = None,
-) -> tuple[Frame, list[str]]:  # fmt: skip
-    """Typed rows of CSV or JSON lines with REASON, RAW, FILE and LINE, and notes (DataError for an empty file or another header).
-
-    needed: if given, only rows with a reason, or without a value in one of these columns, have their raw text.
-    """
+def _read_text(
+    engine: Engine, path: str, columns: Columns, csv: CsvOptions | None, files: Sequence[str], zone: str | None,
+    needed: Sequence[str] | None,
+) -> SourceRows:  # fmt: skip
+    """Typed rows of CSV or JSON lines, also with LINE and clock faults."""
     local = local_files(path)
     guess = csv is None or csv.delimiter is None
     wanted = declared_columns(columns)
@@ -103,14 +98,4 @@ def read_text(
         texts = texts.with_keys([column.name for column in wanted.values() if column.name not in in_folders])
     text_files.check_header(texts, folders, wanted)
     types = row_types([*texts.names, *next(iter(folders.values()))], wanted, (csv or CsvOptions()).text_format(zone), needed)
-    return texts.frame(engine, folders, types), texts.notes()
-
-
-def row_types(
-    names: Sequence[str], wanted: Mapping[str, DeclaredColumn], format_: TextFormat, needed: Sequence[str] | None
-) -> RowTypes:
-    """The types of a source's columns, in their order in the files; those that are not declared are text."""
-    renamed = origins(wanted)
-    columns = [(renamed.get(name, name), name) for name in names]
-    declared = [(name, wanted.get(name, DeclaredColumn("string", None, origin, "string"))) for name, origin in columns]
-    return RowTypes([TextColumn(name, c.type, c.format, c.name, c.declared) for name, c in declared], format_, needed)
+    return SourceRows(texts.frame(engine, folders, types), texts.notes())

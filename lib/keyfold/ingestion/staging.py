@@ -10,24 +10,20 @@ import pyarrow as pa
 from keyfold.conf.columns import Columns
 from keyfold.conf.file_period import FilePeriod
 from keyfold.core.names import CONTENT, FILE, PERIOD, RAW, REASON
-from keyfold.core.sql import col as sql_col
 from keyfold.core.sql import column_reference, text_literal
-from keyfold.engine import functions as F
 from keyfold.engine.columns import col, count_rows, lit, when
 from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.key_counts import count_keys
-from keyfold.engine.spark_frame import SparkFrame, data_of
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion import layout_reader, page_sections, sources
+from keyfold.ingestion.content_keys import add_content_key
 from keyfold.ingestion.source_files import source_label
-from keyfold.ingestion.source_rows import EXACT_JSON, SourceRows
+from keyfold.ingestion.source_rows import SourceRows, raw_json
 from keyfold.readers.formats import format_of
 from keyfold.runtime.periods import period_by_time
 from keyfold.runtime.quarantine import data_columns
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column
-
     from keyfold.conf.data import Data
     from keyfold.engine.tables import Table
     from keyfold.ingestion.increments import IngestPlan
@@ -44,15 +40,6 @@ class StagedRows(NamedTuple):
     rows: Frame
     sections: "Sequence[PageSection]"
     content_key: bool
-
-
-class _Source(NamedTuple):
-    """Typed rows; the expression of their raw text in Spark, if it is no column of theirs; notes and page sections about all of them."""
-
-    rows: Frame
-    raw: "Column | None" = None
-    notes: Sequence[str] = ()
-    sections: "Sequence[PageSection]" = ()
 
 
 class _Part(NamedTuple):
@@ -86,7 +73,7 @@ def stage_rows(run: "Run", plan: "IngestPlan") -> StagedRows:
     sections += (section for part in parts for section in part.sections)
     rows = _union(parts)
     if _is_content_key(data, rows.columns):  # unique, because copies are numbered
-        return StagedRows(_add_content_key(rows).persist(), sections, True)
+        return StagedRows(add_content_key(rows).persist(), sections, True)
     again = (_read_part(run, part.files, part.periods, whole=True) for part in parts)
     return StagedRows(_mark_duplicate_keys(rows, data.key, lambda: _union(again)), sections, False)
 
@@ -112,32 +99,19 @@ def _read_part(run: "Run", files: Sequence[str], periods: set[str] | None = None
     return _Part(files, periods, rows, notes, source.sections)
 
 
-def _read(run: "Run", files: Sequence[str], *, whole: bool) -> _Source:
+def _read(run: "Run", files: Sequence[str], *, whole: bool) -> SourceRows:
     data = run.conf.data
     if data.versions:
-        return _of_spark(layout_reader.read_layouts(run.spark, data, files))
+        return layout_reader.read_layouts(run.engine, data, files)
     assert data.source is not None
     if not isinstance(data.source, str):
-        return _generated(data.source.frame(run.engine), data)
+        rows = data.source.frame(run.engine).with_columns({FILE: lit("")})
+        return SourceRows(rows.compute(raw_json(data_columns(rows))) if data.key == [CONTENT] else rows)
     kind = format_of(data.source)
-    if kind not in ("csv", "json"):
-        files = () if kind == "delta" else files
-        return _of_spark(sources.read_source(run.spark, data.source, data.columns, data.csv, files, data.zone))
-    types = data.columns or _table_types(run.rows, data)
+    types = data.columns or (_table_types(run.rows, data) if kind in ("csv", "json") else {})
     needed = None if whole else [*data.key, *([str(data.time)] if _by_time(data) else [])]
-    rows, notes = sources.read_text(run.engine, data.source, types, data.csv, files, data.zone, needed)
-    return _Source(rows, notes=notes)
-
-
-def _generated(rows: Frame, data: "Data") -> _Source:
-    rows = rows.with_columns({FILE: lit("")})
-    if data.key != [CONTENT]:
-        return _Source(rows)
-    return _Source(SparkFrame(data_of(rows)), F.to_json(F.struct(*map(sql_col, data_columns(rows))), EXACT_JSON))
-
-
-def _of_spark(source: SourceRows) -> _Source:
-    return _Source(SparkFrame(source.rows.withColumn(REASON, source.reason)), source.raw, source.notes, source.sections)
+    files = () if kind == "delta" else files
+    return sources.read_source(run.engine, data.source, types, data.csv, files, data.zone, needed)
 
 
 def _table_types(table: "Table", data: "Data") -> Columns:
@@ -150,7 +124,7 @@ def _table_types(table: "Table", data: "Data") -> Columns:
     )
 
 
-def _mark(run: "Run", source: _Source, files: Sequence[str]) -> tuple[Frame, list[str]]:
+def _mark(run: "Run", source: SourceRows, files: Sequence[str]) -> tuple[Frame, list[str]]:
     """The rows with PERIOD, REASON and RAW, and notes on them."""
     data, rows = run.conf.data, source.rows
     generated = [CONTENT] if _is_content_key(data, data_columns(rows)) else []
@@ -159,8 +133,6 @@ def _mark(run: "Run", source: _Source, files: Sequence[str]) -> tuple[Frame, lis
         rows, accepted = layout_reader.to_table_schema(run.rows, data, rows, generated)
         notes += accepted
     _check_columns(data, [*data_columns(rows), *generated])
-    if source.raw is not None:
-        rows = SparkFrame(data_of(rows).withColumn(RAW, source.raw))
     missing = {c: _NO_TEXT for c in (REASON, RAW) if c not in rows.columns}
     faults = [col(REASON), *(when(col(k).is_null()).then(lit(f"key `{k}` is NULL")) for k in data.key if k not in generated)]
     if _by_time(data):
@@ -201,20 +173,6 @@ def _check_columns(data: "Data", columns: Sequence[str]) -> None:
 
 def _is_content_key(data: "Data", columns: Sequence[str]) -> bool:
     return data.key == [CONTENT] and CONTENT not in columns
-
-
-def _add_content_key(frame: Frame) -> Frame:
-    """Adds `<digest of the raw row>-<number among equal rows of the period>`, by Spark."""
-    from pyspark.sql import Window
-
-    rows = data_of(frame)
-    # Sorted by column name: files may order their columns differently.
-    cells = F.array_sort(F.map_entries(F.from_json(RAW, "map<string,string>")))
-    by_name = F.when(F.col(REASON).isNull(), F.to_json(F.map_from_entries(cells), EXACT_JSON))
-    rows = rows.withColumn("keyfold_content", F.coalesce(by_name, F.col(RAW)))
-    equal_rows = Window.partitionBy(PERIOD, "keyfold_content").orderBy(F.lit(0))
-    key = F.concat(F.substring(F.sha2("keyfold_content", 256), 1, 32), F.lit("-"), F.row_number().over(equal_rows))
-    return SparkFrame(rows.select(key.alias(CONTENT), *map(sql_col, frame.columns)))
 
 
 def _mark_duplicate_keys(rows: Frame, key: Sequence[str], again: Callable[[], Frame]) -> Frame:

@@ -169,7 +169,7 @@ def _parquet(profile: FileProfile, file: str, folder: FolderColumns) -> Iterator
     _take_names(profile, file, schema.names)
     for name, type_ in zip(schema.names, schema.types, strict=True):
         profile.columns[name].nanoseconds |= pa.types.is_timestamp(type_) and type_.unit == "ns"
-    for rows, lost in read_plain(file, size=16_384):
+    for rows, lost, _ in read_plain(file, size=16_384):
         is_lost = np.zeros(rows.num_rows, bool)
         for name, texts in lost.items():
             also = ~is_lost & np.asarray(texts.is_valid())

@@ -19,10 +19,11 @@ _PLAIN = {
 
 
 class PlainRows(NamedTuple):
-    """Rows in plain types; by column of times, the text of those that have nanoseconds and are NULL in the rows (else NULL)."""
+    """Rows in plain types. By column of nanoseconds, `lost`: the text of times that have some and are NULL in the rows (else NULL)."""
 
     rows: pa.RecordBatch
     lost: dict[str, pa.Array]
+    nanos: dict[str, pa.Array]  # int64: nanoseconds since 1970
 
 
 def is_uuid(type_: pa.DataType) -> bool:
@@ -56,7 +57,7 @@ def plain_type(type_: pa.DataType, *, is_instant: bool = False) -> pa.DataType:
     if t.is_decimal(type_):
         return pa.decimal128(type_.precision, type_.scale)
     if t.is_timestamp(type_):
-        return pa.timestamp("us", type_.tz or ("UTC" if is_instant else None))
+        return pa.timestamp("us", "UTC" if type_.tz or is_instant else None)
     if t.is_fixed_size_binary(type_):
         return pa.binary()
     if t.is_struct(type_):
@@ -79,13 +80,14 @@ def read_plain(file: str, groups: list[int] | None = None, size: int = 1 << 16) 
     coarse_batches = coarse.iter_batches(size, row_groups=groups, columns=int96) if int96 else None
     for batch in batches:
         micros = next(coarse_batches) if coarse_batches else None
-        columns, lost = [], {}
+        columns, lost, nanos = [], {}, {}
         for field, values in zip(schema, batch.columns, strict=True):
             if pa.types.is_timestamp(values.type) and values.type.unit == "ns":
                 known = micros.column(field.name) if micros and field.name in int96 else None
+                nanos[field.name] = values.view(pa.int64())
                 values, lost[field.name] = _microseconds(values, known, field.type)  # noqa: PLW2901
             columns.append(_plain(values, field.type))
-        yield PlainRows(pa.RecordBatch.from_arrays(columns, schema=schema), lost)
+        yield PlainRows(pa.RecordBatch.from_arrays(columns, schema=schema), lost, nanos)
 
 
 def _int96_columns(content: pq.ParquetFile) -> list[str]:

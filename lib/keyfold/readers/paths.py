@@ -82,13 +82,6 @@ def _unescaped(part: str) -> str:
         raise DataError(f"data.source: `{part}` in a folder's name has escapes that are not UTF-8; rename the folder") from error
 
 
-def refuse_escapes(files: Sequence[str]) -> None:
-    """DataError if a folder's name has escapes of non-ASCII letters: Spark reads each byte as a letter."""
-    for file in files:
-        if name := next((p for p in PurePosixPath(file).parts if "=" in p and re.search("%[89A-Fa-f][0-9A-Fa-f]", p)), None):
-            raise DataError(f"{file}: Spark misreads the escapes in `{name}`; rename the folder to `{_unescaped(name)}`")
-
-
 def require_files(path: str) -> None:
     """DataError if a local source has no files."""
     here = local_path(path)

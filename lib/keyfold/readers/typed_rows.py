@@ -1,6 +1,6 @@
 """Rows of text as typed rows: the values, why a row cannot be kept, its raw text, and the clock faults of its times."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -79,18 +79,27 @@ def _with_reasons(reason: pa.Array, column: TextColumn, raw: pa.Array, cast: Cas
 
 
 def _raw(raws: list[pa.Array], types: RowTypes, reason: pa.Array, cast: dict[str, CastColumn]) -> pa.Array:
-    names = [column.origin for column in types.columns]
-    if types.needed is None:
-        return json_objects(names, raws)
+    rows = pa.RecordBatch.from_arrays(raws, [column.origin for column in types.columns])
+    values = {name: column.value for name, column in cast.items()}
+    return raw_texts(reason, values, types.needed, rows, lambda rows: json_objects(rows.schema.names, rows.columns))
+
+
+def raw_texts(
+    reason: pa.Array, values: Mapping[str, pa.Array], needed: Sequence[str] | None, rows: pa.RecordBatch,
+    texts: Callable[[pa.RecordBatch], pa.Array],
+) -> pa.Array:  # fmt: skip
+    """`texts` of the rows with a reason, or without a value in a column of `needed` (None: of all rows); NULL for the others."""
+    if needed is None:
+        return texts(rows)
     wanted: Bools = bools(reason.is_valid())
-    for name in types.needed:
-        if name in cast and cast[name].value.null_count:
-            wanted |= bools(cast[name].value.is_null())
+    for name in needed:
+        if name in values and values[name].null_count:
+            wanted |= bools(values[name].is_null())
     none = pa.nulls(len(reason), pa.string())
     if not wanted.any():
         return none
     mask = pa.array(wanted)
-    return pc.replace_with_mask(none, mask, json_objects(names, [raw.filter(mask) for raw in raws]))
+    return pc.replace_with_mask(none, mask, texts(rows.filter(mask)))
 
 
 def json_objects(names: Sequence[str], texts: Sequence[pa.Array]) -> pa.Array:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from keyfold.conf.table_names import table_use
 from keyfold.conf.use_case import EngineName
-from keyfold.core.names import CONTENT
 from keyfold.engine import spark_setup
 from keyfold.engine.engine import Engine, SparkEngine, embedded
 from keyfold.engine.home import home
@@ -79,7 +78,6 @@ def parts_for_spark(conf: "Conf") -> Iterator[str]:
     parts = {
         "windowed features": conf.windows is not None, "data.views": bool(data.views), "view": conf.view is not None,
         "data.versions": bool(data.versions), "images": conf.images is not None, "networks (train.model.torch)": network,
-        "data.key: content": data.key == [CONTENT],
     }  # fmt: skip
     yield from (part for part, needed in parts.items() if needed)
     if isinstance(data.source, str):
@@ -89,8 +87,10 @@ def parts_for_spark(conf: "Conf") -> Iterator[str]:
 
 def _of_source(data: "Data", source: str) -> Iterator[str]:
     try:
-        if (kind := format_of(source)) not in ("csv", "json"):
+        if (kind := format_of(source)) == "images":
             yield f"reader for sources of {kind}"
+        if kind == "delta" and (features := _features(Path(paths.local_path(source) or source), writes=False)):
+            yield f"support for {', '.join(features)} of table `{source}`"
         if paths.local_files(source) is None:
             yield f"reader for {source}, which is on no disk of this machine"
         if odd := odd_column_names(kept_columns(data)):
@@ -109,16 +109,16 @@ def _of_tables(conf: "Conf") -> Iterator[str]:
         name = table_use(conf, kind).name
         if name.count(".") > 1:
             yield f"access to the catalog of table `{name}`"
-        elif features := _features(home().joinpath("tables", *name.split("."))):
+        elif features := _features(home().joinpath("tables", *name.split(".")), writes=True):
             yield f"support for {', '.join(features)} of table `{name}`"
 
 
-def _features(folder: Path) -> list[str]:
+def _features(folder: Path, *, writes: bool) -> list[str]:
     if not (folder / "_delta_log").is_dir():
         return []
     from keyfold.engine.deltalake_store import features_for_spark
 
-    return features_for_spark(folder)
+    return features_for_spark(folder, writes=writes)
 
 
 def _large(conf: "Conf") -> Iterator[str]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.core import sql
-from keyfold.core.json_texts import row_jsons
+from keyfold.core.json_texts import row_jsons, sql_row_json
 from keyfold.core.names import FILE, LINE, PERIOD, RAW, REASON
 from keyfold.engine.columns import lit
 from keyfold.engine.frame import Computed, Frame
@@ -34,8 +33,7 @@ def quarantine_rows(run: "Run", run_id: str, rows: Frame, count: int) -> None:
 def _account(columns: Sequence[str]) -> Computed:
     """The file, the line and the raw text of each row: of the line that was read, or else the JSON of its columns."""
     data = _without_own(columns)
-    fields = ", ".join(f"{sql.text_literal(name)}, {sql.column_reference(name)}" for name in data)
-    raw = f"to_json(named_struct({fields}), map('ignoreNullFields', 'false'))"
+    raw = sql_row_json(data)
     expressions = [
         f"CAST({FILE if FILE in columns else 'NULL'} AS STRING)", f"CAST({LINE if LINE in columns else 'NULL'} AS BIGINT)",
         f"coalesce({RAW}, {raw})" if RAW in columns else raw,
