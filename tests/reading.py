@@ -11,7 +11,7 @@ from keyfold.readers.blocks import read_head, read_parts
 
 def seen(path, form, content=None):
     """The rows, bad lines and blank lines of a file."""
-    return gathered(read_parts(path, read_head(path, form, content, guess=False), content))
+    return gathered(read_parts(path, read_head(path, form, content), content))
 
 
 def gathered(some):

@@ -19,7 +19,6 @@ import pytest
 
 from keyfold.cli import main
 from keyfold.cli.main import run_guarded
-from keyfold.conf.csv import CsvOptions
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import RAW, REASON
 from keyfold.dataset.fit_features import fit_features
@@ -27,6 +26,7 @@ from keyfold.errors import DataError, PromiseError
 from keyfold.features.spec import Spec
 from keyfold.ingestion import sources
 from keyfold.ingestion.job import ingest
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.training.job import train

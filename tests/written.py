@@ -7,6 +7,7 @@ import lzma
 import random
 from typing import NamedTuple
 
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.text_form import TextForm
 
 WORDS = [
@@ -61,9 +62,9 @@ def csv(draw: random.Random, *, multi: bool) -> Written:
     names: tuple[str, ...] = tuple(f"c{i}" for i in range(draw.choice([1, 2, 2, 3, 4, 6])))
     ends = draw.choice([["\n"], ["\n"], ["\r\n"], ["\n", "\r\n", "\r"], ["\r"]])
     kinds = draw.sample(FAULTS, draw.choice([0, 1, 1, 2, 3, 5]))
-    if not form.quote or form.encoding.startswith("utf-16"):
+    if not form.csv.quote or form.encoding.startswith("utf-16"):
         kinds = [k for k in kinds if k in ("few", "many", "trailing", "header", "blank", "spaces", "nul")]
-    words = [w for w in WORDS if _encodable(w, form.encoding) and not (form.escape and w.endswith("\\"))]
+    words = [w for w in WORDS if _encodable(w, form.encoding) and not (form.csv.escape and w.endswith("\\"))]
     out: list[bytes] = []
     lines: list[Line] = []
     at, blank, last = 1, 0, ""
@@ -88,7 +89,7 @@ def csv(draw: random.Random, *, multi: bool) -> Written:
         fault = draw.choice(kinds) if kinds and draw.random() < 0.35 else ""
         clean = [f"r{tag}x{i}" for i in range(len(names))]
         place = draw.randrange(len(names))
-        q, d = form.quote, form.delimiter
+        q, d = form.csv.quote, form.delimiter
         if fault in ("blank", "spaces"):
             put("" if fault == "blank" else "  ")
         elif fault == "header":
@@ -132,7 +133,7 @@ def csv(draw: random.Random, *, multi: bool) -> Written:
             text = d.join(_field(draw, v, form) for v in values)
             breaks = sum((v or "").replace("\r\n", "\n").count("\n") for v in values)
             if text.strip():
-                put(text, tuple(None if v in form.nulls and _bare(text, v, form) else v for v in values), breaks=breaks)
+                put(text, tuple(None if v in form.csv.null_values and _bare(text, v, form) else v for v in values), breaks=breaks)
     data = b"".join(out)
     last_end = ends[0].encode(form.encoding.replace("utf-16", "utf-16-le"))
     if len(ends) == 1 and lines and not blank and draw.random() < 0.3:
@@ -149,8 +150,9 @@ def _form(draw: random.Random, *, multi: bool) -> TextForm:
     quote = "" if not multi and draw.random() < 0.05 else draw.choice(['"'] * 9 + ["'"])
     escape = "\\" if quote and draw.random() < 0.15 else ""
     encoding = draw.choice(["utf-8"] * 8 + ["utf-16", "cp1252", "iso8859-1"])
-    nulls = ("NA", "\\N") if draw.random() < 0.2 else ()
-    return TextForm("csv", (), delimiter, quote, escape, multi, encoding, nulls)
+    nulls = ["NA", "\\N"] if draw.random() < 0.2 else []
+    options = CsvOptions(delimiter=delimiter, quote=quote, escape=escape, multi_line=multi, encoding=encoding, null_values=nulls)
+    return TextForm(csv=options)
 
 
 def _encodable(text: str, encoding: str) -> bool:
@@ -164,27 +166,31 @@ def _encodable(text: str, encoding: str) -> bool:
 def _value(draw: random.Random, form: TextForm, words: list[str]) -> str | None:
     at = draw.random()
     if at < 0.16:
-        return None if at < 0.12 or not form.quote else ""
-    if form.multi_line and at < 0.4:
+        return None if at < 0.12 or not form.csv.quote else ""
+    if form.csv.multi_line and at < 0.4:
         return draw.choice(BREAKS)
     word = draw.choice(words)
-    return word if form.quote or form.delimiter not in word else "w"
+    return word if form.csv.quote or form.delimiter not in word else "w"
 
 
 def _field(draw: random.Random, value: str | None, form: TextForm, *, always: bool = False) -> str:
-    q = form.quote
+    q = form.csv.quote
     if value is None or not q:
         return value or ""
-    must = value in ("", *form.nulls) or any(c in value for c in (q, form.delimiter[0], "\n", "\r", "\\")) or value[0] == " "
+    must = (
+        value in ("", *form.csv.null_values)
+        or any(c in value for c in (q, form.delimiter[0], "\n", "\r", "\\"))
+        or value[0] == " "
+    )
     if not (must or always or draw.random() < 0.25):
         return value
-    pair = draw.choice([f"\\{q}", q + q]) if form.escape else q + q
-    escaped = value.replace("\\", "\\\\") if form.escape else value
+    pair = draw.choice([f"\\{q}", q + q]) if form.csv.escape else q + q
+    escaped = value.replace("\\", "\\\\") if form.csv.escape else value
     return q + escaped.replace(q, pair) + q
 
 
 def _bare(text: str, value: str | None, form: TextForm) -> bool:
-    return not form.quote and value is not None and value in text
+    return not form.csv.quote and value is not None and value in text
 
 
 def objects(draw: random.Random) -> Written:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from keyfold.conf.csv import CsvOptions
 from keyfold.ingestion import sources, text_files
 from keyfold.readers.blocks import read_head, read_parts
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.text_form import TextForm
 from source_rows import table
 
@@ -36,11 +36,11 @@ def folder(tmp_path):
 def test_ranges_and_another_file_system_give_the_rows_of_the_whole_file(spark_engine, folder, monkeypatch, multi):
     monkeypatch.setattr(text_files, "_SMALL", 1000)
     monkeypatch.setattr(text_files, "_LARGE", 1000)
-    form = TextForm(multi_line=multi)
+    csv = CsvOptions(multi_line=multi)
+    form = TextForm(csv=csv)
     a, b = (str(folder / name) for name in ("a 1.csv", "b+%20.csv"))
     whole = [*read_directly(a, form), *((i, note, *more) for note, i, *more in read_directly(b, form))]
     whole.sort(key=lambda row: row[-2:])
-    csv = CsvOptions(multi_line=multi)
     assert len(whole) > 1000
     if multi:
         assert len(text_files._tasks(spark_engine, {a: read_head(a, form)})) > 5
@@ -53,6 +53,6 @@ def test_the_keys_of_json_lines_are_found_in_all_ranges(engine, tmp_path, monkey
     monkeypatch.setattr(text_files, "_SMALL", 20)
     monkeypatch.setattr(text_files, "_LARGE", 20)
     (tmp_path / "a.jsonl").write_text('{"b":1,"a":2}\n{"A":1,"c":{"x":[1]}}\nbroken\n{"b":1,"B":2}\n{"d":null}\n')
-    texts = text_files.local_text_files([str(tmp_path / "a.jsonl")], TextForm("json"), guess=True)
+    texts = text_files.local_text_files([str(tmp_path / "a.jsonl")], TextForm("json"))
     assert len(text_files._tasks(engine, texts.heads)) > 1
     assert texts.json_keys(engine) == ["b", "a", "c", "d"]

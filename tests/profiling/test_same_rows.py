@@ -14,12 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import written
-from keyfold.conf.csv import CsvOptions
 from keyfold.errors import DataError
 from keyfold.ingestion.sources import text_form
 from keyfold.ingestion.text_files import check_header, local_text_files
 from keyfold.profiling.draft_data import _csv_options
 from keyfold.profiling.file_profile import profile_files
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.paths import partition_columns
 from keyfold.readers.rows import file_rows
 
@@ -42,7 +42,7 @@ def by_ingest(source, options, columns):
     """The same by `ingest`, before values are cast."""
     csv = CsvOptions.model_validate({name: value for name, value in options.items() if name not in ("decimal", "thousands")})
     files = sorted(str(p) for p in Path(source).rglob("*.*")) if Path(source).is_dir() else [source]
-    texts = local_text_files([*map(os.path.abspath, files)], text_form(source, csv), guess=csv.delimiter is None)
+    texts = local_text_files([*map(os.path.abspath, files)], text_form(source, csv))
     folders = partition_columns(source, [*texts.heads])
     check_header(texts, folders, {})
     read = [rows for file, head in texts.heads.items() for rows in file_rows(file, head, folders[file], columns)]

@@ -4,6 +4,7 @@ import pytest
 
 import written
 from keyfold.readers.blocks import read_head, read_parts
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.text_form import TextForm
 from reading import rows_and_reasons, seen
 
@@ -56,7 +57,7 @@ def test_what_stands_before_the_header(tmp_path):
     assert (head.form.names, head.form.delimiter, head.line, head.skipped) == (("id", "größe"), ";", 4, "sep=;")
     assert [part.rows.to_pylist() for part in read_parts(str(path), head)] == [[{"id": "1", "größe": "2,5"}]]
     path.write_text('"id","two\nlines"\n1,2\n')
-    assert read_head(str(path), TextForm(multi_line=True)).form.names == ("id", "two\nlines")
+    assert read_head(str(path), TextForm(csv=CsvOptions(multi_line=True))).form.names == ("id", "two\nlines")
 
 
 def test_json_lines_of_more_or_less_than_one_object_are_told(tmp_path):

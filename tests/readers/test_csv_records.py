@@ -1,5 +1,6 @@
 """Broken quoting: which lines are bad, and where records begin again."""
 
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.text_form import TextForm
 from reading import rows_and_reasons
 
@@ -18,7 +19,7 @@ def test_backslashes_are_broken_quoting_unless_the_conf_says_what_they_are(tmp_p
     assert rows == [(4, "3", "C:\\dir\\"), (6, "5", 'a "doubled" one'), (7, "6", r"C:\dir")]
     after = "text after a closing quote"
     assert bad == {2: after, 3: after, 5: after}
-    rows, bad = rows_and_reasons(tmp_path / "a.csv", content, TextForm(escape="\\"))
+    rows, bad = rows_and_reasons(tmp_path / "a.csv", content, TextForm(csv=CsvOptions(escape="\\")))
     wanted = ['said "yes"', 'said "yes, please"', 'the 5" pipe', 'a "doubled" one', r"C:\dir"]
     assert [row[-1] for row in rows] == wanted
     assert bad == {4: "a quote is not closed"}
@@ -35,7 +36,7 @@ def test_a_quote_swallows_no_lines(tmp_path):
         '11\t"open',
         "12\tx",
     ]
-    rows, bad = rows_and_reasons(tmp_path / "a.tsv", "\n".join(lines), TextForm(delimiter="\t", multi_line=True))
+    rows, bad = rows_and_reasons(tmp_path / "a.tsv", "\n".join(lines), TextForm(csv=CsvOptions(delimiter="\t", multi_line=True)))
     assert rows == [(5, "9", "good"), (6, "10", "two\nlines")]
     follows = "the line follows a bad line and may be part of its quoted text"
     assert bad == {

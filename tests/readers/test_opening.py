@@ -1,11 +1,9 @@
 """Compressed files, encodings, and files that are not text."""
 
-import codecs
-
 import pytest
 
-from keyfold.conf.csv import CsvOptions
 from keyfold.errors import DataError
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.text_form import TextForm
 from reading import packed, seen
 
@@ -46,9 +44,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("encoding", STRANGE)
 def test_bytes_that_are_none_of_the_encoding_are_told_by_line(encoding):
-    form = TextForm(
-        encoding=CsvOptions(encoding=encoding).encoding and codecs.lookup(CsvOptions(encoding=encoding).encoding).name
-    )
+    form = TextForm(csv=CsvOptions(encoding=encoding))
     before, after = (
         "a,b\n1,x\n2,y".encode(encoding),
         "z\n3,w\n".encode(encoding.removesuffix("-le") + "-le" if encoding == "utf-16" else encoding),
@@ -60,7 +56,7 @@ def test_bytes_that_are_none_of_the_encoding_are_told_by_line(encoding):
 
 @pytest.mark.parametrize("encoding", ["shift_jis", "cp932", "gbk", "gb18030", "big5", "euc_jp", "euc_kr", "johab", "big5hkscs"])
 def test_half_a_character_takes_no_line_end_with_it(encoding):
-    rows, bad, _ = seen("a.csv", TextForm(encoding=encoding), b"a,b\n1,x\n2,\xa1\n3,w\n4,\x94\r\n5,\xa1,\n6,\xa1")
+    rows, bad, _ = seen("a.csv", TextForm(csv=CsvOptions(encoding=encoding)), b"a,b\n1,x\n2,\xa1\n3,w\n4,\x94\r\n5,\xa1,\n6,\xa1")
     assert {line for line, _ in rows} | {line.line for line in bad} == {2, 3, 4, 5, 6, 7}
     assert (4, ("3", "w")) in rows
     assert 5 in {line.line for line in bad}
@@ -79,9 +75,9 @@ def test_what_is_no_text_is_told_whatever_its_name(kind):
 def test_utf_16_and_utf_32_begin_with_a_byte_order_mark_or_say_which_they_are():
     for encoding in ("utf-16", "utf-32"):
         with pytest.raises(DataError, match=f"has no byte order mark; set data.csv.encoding to {encoding}-le or {encoding}-be"):
-            seen("a.csv", TextForm(encoding=encoding), "a,b\n1,2\n".encode(f"{encoding}-le"))
+            seen("a.csv", TextForm(csv=CsvOptions(encoding=encoding)), "a,b\n1,2\n".encode(f"{encoding}-le"))
         for order in ("", "-le", "-be"):
             content = "a,b\n1,ü\n".encode(encoding + order)
-            assert seen("a.csv", TextForm(encoding=encoding + order), content)[0] == [(2, ("1", "ü"))]
+            assert seen("a.csv", TextForm(csv=CsvOptions(encoding=encoding + order)), content)[0] == [(2, ("1", "ü"))]
         with pytest.raises(DataError, match=f"a.csv is not {encoding}, or is truncated"):
-            seen("a.csv", TextForm(encoding=encoding), "a,b\n1,ü\n".encode(encoding) + b"x")
+            seen("a.csv", TextForm(csv=CsvOptions(encoding=encoding)), "a,b\n1,ü\n".encode(encoding) + b"x")

@@ -8,6 +8,7 @@ import written
 from keyfold.errors import DataError
 from keyfold.readers import blocks, csv_records, ranges
 from keyfold.readers.blocks import read_head, read_parts
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.opening import splittable
 from keyfold.readers.ranges import plan_ranges, read_range
 from keyfold.readers.text_form import TextForm
@@ -41,14 +42,14 @@ def test_it_does_not_matter_where_a_file_is_cut(kind, look, tmp_path, monkeypatc
         monkeypatch.setattr(module, "LOOK", look)
     split = 0
     broken = b"a,b\n" + b'1,"x\ny"\n2,z\n3,"q\n4,z\n5,"u"\n' * 5
-    form = TextForm("json", ("a",)) if kind == "json" else TextForm(multi_line=kind == "multi")
+    form = TextForm("json", ("a",)) if kind == "json" else TextForm(csv=CsvOptions(multi_line=kind == "multi"))
     for seed in range(30):
         file = written.drawn_file(kind, seed) if seed else written.Written("x.csv", broken, form, ("a", "b"), [], 0, spread=True)
         if not splittable(file.name, file.form.encoding) or len(file.data) > 2500:
             continue
         path = tmp_path / f"{seed}.{file.name}"
         path.write_bytes(file.data)
-        head = read_head(str(path), file.form, guess=False)
+        head = read_head(str(path), file.form)
         whole = gathered(read_parts(str(path), head))
         for first in range(1 + seed % 7, len(file.data) - head.start, 23):
             found = blocks.read_records(Dripping(file.data[head.start :], first), "", head.form, head.start, line=head.line)
@@ -65,12 +66,17 @@ RECORDS = [
     '{"a":1}', '{"a":"é"}x', '{"a":[1,{"b":"\\n"}]}', "\0,1",
 ]  # fmt: skip
 PIECES = st.one_of(st.sampled_from(RECORDS), st.lists(st.sampled_from('a1,"\n\r\\é'), max_size=4).map("".join))
-FORMS = [TextForm(), TextForm(multi_line=True), TextForm(multi_line=True, escape="\\"), TextForm("json", ("a",))]
+FORMS = [
+    TextForm(),
+    TextForm(csv=CsvOptions(multi_line=True)),
+    TextForm(csv=CsvOptions(multi_line=True, escape="\\")),
+    TextForm("json", ("a",)),
+]
 
 
 @given(st.lists(PIECES, max_size=6), st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(FORMS), st.sampled_from([6, 1 << 16]))
 @example(['1,"x\ny"', "2,z"], "\n", TextForm(), 1 << 16)
-@example(['1,"x\ny"', "2,z", '3,"q', "4,z", '5,"u"'], "\n", TextForm(multi_line=True), 6)
+@example(['1,"x\ny"', "2,z", '3,"q', "4,z", '5,"u"'], "\n", TextForm(csv=CsvOptions(multi_line=True)), 6)
 @settings(max_examples=60, deadline=None)
 def test_any_text_is_read_alike_however_it_is_cut(tmp_path_factory, pieces, end, form, look):
     """At every byte, in pieces of any size, in ranges of any size: the same rows, lines and reasons."""
@@ -80,7 +86,7 @@ def test_any_text_is_read_alike_however_it_is_cut(tmp_path_factory, pieces, end,
     with pytest.MonkeyPatch.context() as patch:
         for module in (csv_records, blocks, ranges):
             patch.setattr(module, "LOOK", look)
-        head = read_head(str(path), form, guess=False)
+        head = read_head(str(path), form)
         body = data[head.start :]
         whole = gathered(read_parts(str(path), head))
         cuts = [Dripping(body, first) for first in range(1, len(body))] + [Trickling(body, size) for size in (1, 2, 5)]

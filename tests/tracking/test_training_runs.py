@@ -4,24 +4,20 @@ import json
 
 import pytest
 
-from keyfold.conf.use_case import parse_conf
 from keyfold.evaluation.intervals import Metric
 from keyfold.tracking import registry, tags, training_runs
-from keyfold.tracking.training_runs import TableInput, TrainingLog
-from keyfold.tracking.trials import Trial, TuningResult
+from keyfold.tracking.training_runs import TableInput, TrainingLog, TrialRun
 from shop_model import shop_model
 
-MODEL = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
-CONF = parse_conf({"name": "shop", "data": {"key": ["id"]}, "train": {"model": MODEL}})
 TRIALS = [
-    Trial(1, {"params.C": 2}, 0.9, "COMPLETE", ""),
-    Trial(0, {"params.C": -1}, None, "FAIL", "ValueError: http://me:secret@host"),
+    TrialRun(1, {"params.C": 2}, {"roc_auc": 0.9}, {tags.TRIAL_STATE: "COMPLETE"}),
+    TrialRun(0, {"params.C": -1}, {}, {tags.TRIAL_FAILURE: "ValueError: http://me:secret@host"}, failed=True),
 ]
 LOG = TrainingLog(
     use_case="shop", period="2026-10", table=TableInput("shop.rows", "/tables/shop/rows", "0123456789abcdef", 12),
     description="Use case `shop`: first", params={"C": 1, "rows": 40, "long": "x" * 9000}, metrics={"test": {"roc_auc": Metric(0.9, 0.8, float("nan"))}},
     tags={"keyfold.run_id": "r"}, files={"spec.json": "{}"}, steps={7: {"loss": 0.5, "validation_loss": float("nan")}},
-    tuned=TuningResult(CONF.train.model, "roc_auc", TRIALS, {}),
+    trials=TRIALS,
 )  # fmt: skip
 
 

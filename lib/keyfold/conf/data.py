@@ -6,13 +6,13 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from keyfold import generators
 from keyfold.conf.columns import RenamedColumn, checked_zone, column_types
-from keyfold.conf.csv import CsvOptions
 from keyfold.conf.file_period import FilePeriod
 from keyfold.conf.versions import LayoutVersion, check_versions, checked_columns
 from keyfold.conf.views import DURATION, Views
 from keyfold.core.names import CONTENT
 from keyfold.core.section import Section, Share, TableName
 from keyfold.errors import duplicates
+from keyfold.readers.csv_options import CsvOptions
 
 Key = Annotated[
     list[str],

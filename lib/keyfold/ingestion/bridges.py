@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from keyfold.conf.csv import CsvOptions
 from keyfold.conf.versions import BRIDGE_FUNCTIONS, LayoutVersion, Scalar
 from keyfold.core import sql
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.ingestion import casts
 from keyfold.readers.casts import TextFormat
+from keyfold.readers.csv_options import CsvOptions
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

@@ -81,11 +81,11 @@ def _arrived(rows: Frame) -> list[ArrivedColumn]:
 
 
 def _header(engine: Engine, path: str, data: "Data") -> list[ArrivedColumn]:
-    form, guess = sources.text_form(path, data.csv), data.csv is None or data.csv.delimiter is None
+    form = sources.text_form(path, data.csv)
     if form.kind == "json":
-        names = local_text_files([path], form, guess=guess).json_keys(engine)
+        names = local_text_files([path], form).json_keys(engine)
     else:
-        names = [*read_head(path, form, guess=guess).form.names]
+        names = [*read_head(path, form).form.names]
     return [ArrivedColumn(name) for name in names]
 
 

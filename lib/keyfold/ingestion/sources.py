@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyfold.conf.columns import Columns, declared_columns, is_own
-from keyfold.conf.csv import CsvOptions
 from keyfold.core.names import FILE
 from keyfold.engine import functions as F
 from keyfold.engine.columns import lit
@@ -16,6 +15,7 @@ from keyfold.engine.spark_frame import SparkFrame
 from keyfold.engine.tables import Table
 from keyfold.ingestion import parquet_files, text_files
 from keyfold.ingestion.source_rows import SourceRows, escape_glob, raw_json, row_types, source_file
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.formats import IMAGES, default_delimiter, format_of
 from keyfold.readers.paths import local_files, local_path, partition_columns
 from keyfold.readers.text_form import TextForm
@@ -28,7 +28,7 @@ def text_form(path: str, csv: CsvOptions | None, names: Sequence[str] = ()) -> T
     """The form of a text source; `names` are the keys to read from JSON lines."""
     if format_of(path) == "json":
         return TextForm("json", tuple(names))
-    return (csv or CsvOptions()).form(default_delimiter(path))
+    return TextForm(csv=csv or CsvOptions(), default_delimiter=default_delimiter(path))
 
 
 def read_source(
@@ -85,13 +85,12 @@ def _read_text(
 ) -> SourceRows:  # fmt: skip
     """Typed rows of CSV or JSON lines, also with LINE and clock faults."""
     local = local_files(path)
-    guess = csv is None or csv.delimiter is None
     wanted = declared_columns(columns)
     form = text_form(path, csv, [column.name for column in wanted.values()])
     if local is None:
-        texts = text_files.remote_text_files(engine.spark, [*map(escape_glob, files)] or [path], form, guess=guess)
+        texts = text_files.remote_text_files(engine.spark, [*map(escape_glob, files)] or [path], form)
     else:
-        texts = text_files.local_text_files([*files] or [*map(os.path.abspath, local)], form, guess=guess)
+        texts = text_files.local_text_files([*files] or [*map(os.path.abspath, local)], form)
     folders = partition_columns(path, [*texts.heads])
     if form.kind == "json":
         in_folders = next(iter(folders.values()), {})

@@ -139,12 +139,12 @@ def _tasks(engine: Engine, heads: Mapping[str, Head]) -> list[list[ByteRange]]:
     return tasks
 
 
-def local_text_files(files: Sequence[str], form: TextForm, *, guess: bool) -> TextFiles:
+def local_text_files(files: Sequence[str], form: TextForm) -> TextFiles:
     """Local files with their heads (DataError for one that is not text, or has no header)."""
-    return TextFiles(text_heads(files, form, guess=guess))
+    return TextFiles(text_heads(files, form))
 
 
-def remote_text_files(spark: "SparkSession", paths: Sequence[str], form: TextForm, *, guess: bool) -> TextFiles:
+def remote_text_files(spark: "SparkSession", paths: Sequence[str], form: TextForm) -> TextFiles:
     """Files of another file system, whose bytes Spark reads (DataError as above, and for a file of more than 2 GB)."""
     if large := _remote_content(spark, paths).where(F.col("length") > _REMOTE_BYTES).select("file").take(1):
         raise DataError(
@@ -154,7 +154,7 @@ def remote_text_files(spark: "SparkSession", paths: Sequence[str], form: TextFor
     heads = {}
     for row in begin.orderBy("file").collect():
         refuse_archives(row.file)
-        heads[row.file] = name_first_column(read_head(row.file, form, bytes(row.begin), guess=guess))
+        heads[row.file] = name_first_column(read_head(row.file, form, bytes(row.begin)))
     return TextFiles(heads, paths)
 
 

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from keyfold.conf.columns import check_folders
-from keyfold.conf.csv import CsvOptions, canonical_encoding
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion.parquet_files import check_types
 from keyfold.ingestion.sources import text_form
@@ -23,6 +22,7 @@ from keyfold.profiling.key_counts import KeyCounts
 from keyfold.profiling.row_sample import RowSample
 from keyfold.profiling.value_formats import NUMBER_FORMATS, PLAIN, NumberFormat
 from keyfold.readers.blocks import Head, read_head, read_parts
+from keyfold.readers.csv_options import CsvOptions, canonical_encoding
 from keyfold.readers.csv_records import BREAKS
 from keyfold.readers.formats import default_delimiter, format_of
 from keyfold.readers.jsonlines import json_kinds
@@ -191,7 +191,7 @@ def _take_names(profile: FileProfile, file: str, names: Sequence[str]) -> None:
 
 def _text(profile: FileProfile, file: str, folder: FolderColumns, form: TextForm) -> Iterator[Block]:
     """The rows as `ingest` reads them; those of JSON lines with the types of their values."""
-    head = name_first_column(read_head(file, form, guess=form.delimiter == ","))
+    head = name_first_column(read_head(file, form))
     if form.kind == "csv":
         head = _with_sound_names(profile, head)
         check_folders(file, head.form.names, [*folder])
@@ -243,14 +243,15 @@ def _form(profile: FileProfile, path: str, encoding: str) -> TextForm:
     profile.delimiter, profile.separator = head.form.delimiter, bool(head.skipped)
     first = _first(profile.files[0], head)
     if any('\\"' in bad.raw for bad in first.bad):
-        other = head._replace(form=head.form._replace(escape="\\"))
+        other = head._replace(form=head.form.with_options(escape="\\"))
         if len(_first(profile.files[0], other).bad) < len(first.bad):
             head, first, profile.escape = other, _first(profile.files[0], other), "\\"
     if words := null_words(first.rows):
-        other = head._replace(form=head.form._replace(nulls=tuple(words)))
+        other = head._replace(form=head.form.with_options(null_values=words))
         left = null_words(_first(profile.files[0], other).rows)  # words in quotes
         profile.nulls = [word for word in words if word not in left]
-    return head.form._replace(names=(), nulls=tuple(profile.nulls))
+    delimiter = None if profile.delimiter == "," else profile.delimiter
+    return head.form.with_options(delimiter=delimiter, null_values=profile.nulls)._replace(names=())
 
 
 def _head(profile: FileProfile, path: str, encoding: str) -> Head:
@@ -258,15 +259,15 @@ def _head(profile: FileProfile, path: str, encoding: str) -> Head:
     file, heads, failed = profile.files[0], [], None
     likely = "\t" if default_delimiter(path) == "\t" else ",\t;|"
     for delimiter, multi_line in product(likely, dict.fromkeys((profile.multi_line, True))):
-        options = CsvOptions(delimiter=delimiter, encoding=profile.encoding, multi_line=multi_line)
+        options = CsvOptions(encoding=profile.encoding, multi_line=multi_line)
         try:
-            heads.append(read_head(file, text_form(path, options)))
+            heads.append(read_head(file, TextForm(csv=options, default_delimiter=delimiter)))
         except DataError as error:
             failed = failed or error
     if failed and not heads:
         raise DataError(_garbled(file, encoding) or str(failed)) from failed
     head = max(heads, key=lambda head: len(head.form.names))
-    profile.multi_line = head.form.multi_line
+    profile.multi_line = head.form.csv.multi_line
     return head
 
 

@@ -51,7 +51,7 @@ def read_records(
             data = data[stop:]
         rest = data
         if len(rest) > LONGEST:
-            hint = "a quote is not closed" if form.kind == "csv" and form.multi_line else "is it text?"
+            hint = "a quote is not closed" if form.kind == "csv" and form.csv.multi_line else "is it text?"
             raise DataError(f"{path}: the record that begins in line {line:,} is longer than {LONGEST:,} bytes ({hint})")
 
 
@@ -61,8 +61,8 @@ def read_parts(path: str, head: Head, content: bytes | None = None) -> Iterator[
         yield from read_records(stream, path, head.form, head.start, END, head.line)
 
 
-def read_head(path: str, form: TextForm, content: bytes | None = None, *, guess: bool = True) -> Head:
-    """Reads the CSV header and a `sep=` line before it; `guess` takes the delimiter from that line.
+def read_head(path: str, form: TextForm, content: bytes | None = None) -> Head:
+    """Reads the CSV header and a `sep=` line before it, which gives the delimiter unless `form.csv` does.
 
     DataError if the file is not text, has no valid header, or holds JSON objects over several lines.
     """
@@ -72,7 +72,7 @@ def read_head(path: str, form: TextForm, content: bytes | None = None, *, guess:
             raise DataError(f"{path} is {kind}, not text")
         if form.kind == "json":
             return _json_head(path, form, data)
-        return _csv_head(path, form, data, stream, guess=guess)
+        return _csv_head(path, form, data, stream)
 
 
 def _json_head(path: str, form: TextForm, data: bytes) -> Head:
@@ -82,11 +82,11 @@ def _json_head(path: str, form: TextForm, data: bytes) -> Head:
     return Head(form)
 
 
-def _csv_head(path: str, form: TextForm, data: bytes, stream: ByteStream, *, guess: bool) -> Head:
+def _csv_head(path: str, form: TextForm, data: bytes, stream: ByteStream) -> Head:
     at, line, skipped = len(BOM) if data.startswith(BOM) else 0, 1, ""
     if sep := _SEP.match(data, at):
         skipped, at, line = sep[0].decode("utf-8", "replace").strip(), sep.end(), 1 + count_lines(sep[0])
-        form = form._replace(delimiter=sep[1].decode()) if guess and sep[1].isascii() else form
+        form = form._replace(default_delimiter=sep[1].decode()) if sep[1].isascii() else form
     while True:
         more = stream.read(LOOK)
         cut = cut_records(data[at:], not more, form._replace(names=()), line)
@@ -116,7 +116,7 @@ def _names(path: str, record: bytes, why: str | None, form: TextForm, line: int)
         header = record.decode("utf-8", "replace").strip("\r\n")
         column = next((part for part in header.split(form.delimiter) if "\ufffd" in part), header)
         raise DataError(f"{path}: the header's column `{column}` is not {form.encoding.upper()}; {advice}") from None
-    return tuple(name or "" for name in csv_parsing.fields_of(record, form._replace(nulls=())))
+    return tuple(name or "" for name in csv_parsing.fields_of(record, form.with_options(null_values=[])))
 
 
 ENCODING_ADVICE = "set data.csv.encoding to windows-1252 (or iso-8859-1) if the file comes from Windows, or convert it to UTF-8"
@@ -169,7 +169,7 @@ def _not_text(data: bytes, records: pa.Array, ends: Int64s, form: TextForm) -> d
 
 def _bad_lines(line: int, reason: str, record: bytes, form: TextForm) -> Iterator[BadLine]:
     """The lines of a bad record."""
-    texts = re.split(b"\r\n?|\n", record.rstrip(b"\r\n")) if form.multi_line else [record.rstrip(b"\r\n")]
+    texts = re.split(b"\r\n?|\n", record.rstrip(b"\r\n")) if form.csv.multi_line else [record.rstrip(b"\r\n")]
     for i, text in enumerate(texts):
         yield BadLine(line + i, FOLLOWS if i else reason, _raw_text(text, form.encoding))
 

@@ -18,8 +18,8 @@ Odd = dict[int, str]  # the reason why a record is not a row, by its index
 def csv_rows(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
     """The rows, in order, and the records that are not rows."""
     by_python = np.zeros(len(records), bool) if form.bytewise else np.ones(len(records), bool)
-    if form.escape and form.quote:
-        escaped = pc.match_substring(records, form.escape)
+    if form.csv.escape and form.csv.quote:
+        escaped = pc.match_substring(records, form.csv.escape)
         by_python |= np.asarray(escaped.to_numpy(zero_copy_only=False), bool)
     if not by_python.any():
         return parse_csv(records, form)
@@ -57,11 +57,12 @@ def parse_csv(records: pa.Array, form: TextForm) -> tuple[pa.Table, Odd]:
         pa.BufferReader(data),
         pacsv.ReadOptions(use_threads=False, block_size=data.size + 1, column_names=_places(form)),
         pacsv.ParseOptions(
-            delimiter=form.delimiter, quote_char=form.quote or False, double_quote=True, newlines_in_values=form.multi_line,
+            delimiter=form.delimiter, quote_char=form.csv.quote or False, double_quote=True,
+            newlines_in_values=form.csv.multi_line,
             invalid_row_handler=ragged, ignore_empty_lines=False,
         ),
         pacsv.ConvertOptions(
-            column_types=dict.fromkeys(_places(form), pa.string()), null_values=["", *form.nulls],
+            column_types=dict.fromkeys(_places(form), pa.string()), null_values=["", *form.csv.null_values],
             strings_can_be_null=True, quoted_strings_can_be_null=False,
         ),
     )  # fmt: skip
@@ -83,15 +84,15 @@ def _unescaping(quote: str, escape: str) -> re.Pattern[str]:
 
 
 def fields_of(record: bytes, form: TextForm) -> tuple[str | None, ...]:
-    """The fields of a record with valid quoting; unquoted empty fields and words of `form.nulls` are None."""
+    """The fields of a record with valid quoting; unquoted empty fields and words of `null_values` are None."""
     fields: list[str | None] = []
-    at, rules, nulls = 0, grammar(form), {"", *form.nulls}
+    at, rules, nulls = 0, grammar(form), {"", *form.csv.null_values}
     while True:
         field = rules.field.match(record, at)
         assert field is not None  # the quoting is valid
         quoted, plain, last = field.groups()
         if quoted is not None:
-            pairs = _unescaping(form.quote, form.escape)
+            pairs = _unescaping(form.csv.quote, form.csv.escape)
             fields.append(pairs.sub(lambda pair: pair[1] or pair[2], quoted.decode()))
         else:
             text = plain.decode()

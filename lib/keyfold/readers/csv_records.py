@@ -42,11 +42,11 @@ class Grammar(NamedTuple):
 def cut_records(data: bytes, eof: bool, form: TextForm, line: int = 1) -> RecordCut:
     """Cuts bytes into complete records. The bytes begin with a record, which is in line `line` of the file; `eof`: they end the file."""
     ends = _line_ends(data, eof=eof)
-    if form.kind == "json" or not form.quote or form.quote.encode() not in data or not len(ends):
+    if form.kind == "json" or not form.csv.quote or form.csv.quote.encode() not in data or not len(ends):
         return RecordCut(ends, ends, {})
-    if not form.multi_line:
+    if not form.csv.multi_line:
         return _by_line(data, eof, ends, form)
-    quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(form.quote))
+    quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(form.csv.quote))
     records = ends[np.searchsorted(quotes, ends) % 2 == 0]
     if len(records) and (not eof or records[-1] == len(data)) and _sound(data, records, form).all():
         return RecordCut(records, ends, {})
@@ -62,7 +62,8 @@ def open_quote_line(reason: str) -> int | None:
 def has_sound_quoting(data: bytes, form: TextForm) -> bool:
     """Whether all of these complete lines have sound quoting."""
     ends = _line_ends(data, eof=True)
-    return not form.quote or form.quote.encode() not in data or bool(_sound(data, ends, form).all())
+    quote = form.csv.quote.encode()
+    return not quote or quote not in data or bool(_sound(data, ends, form).all())
 
 
 def record_starts(ends: Int64s) -> Int64s:
@@ -76,25 +77,30 @@ def record_array(data: Any, ends: Int64s) -> pa.Array:
     return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, offsets, pa.py_buffer(data)])
 
 
-@cache
 def grammar(form: TextForm) -> Grammar:
     """The quoting rules of a form as regular expressions."""
-    q, d, e = (_escaped(text) for text in (form.quote or "\0", form.delimiter, form.escape))  # "\0": rows have no NUL bytes
-    blank = "".join(_escaped(b) for b in " \t" if b != form.delimiter)
+    return _grammar(form.csv.quote, form.delimiter, form.csv.escape, form.csv.multi_line, len(form.names))
+
+
+@cache
+def _grammar(quote: str, delimiter: str, escape: str, multi_line: bool, fields: int) -> Grammar:
+    q, d, e = (_escaped(text) for text in (quote or "\0", delimiter, escape))  # "\0": rows have no NUL bytes
+    blank = "".join(_escaped(b) for b in " \t" if b != delimiter)
+    bytewise = len(d) == len(r"\x00")
     # For Python: delimiters of several bytes, possessive repetition.
-    plain, other = (rf"[^{q}{d}\r\n]", rf"[^{d}\r\n]") if form.bytewise else (rf"(?:(?!{d})[^{q}\r\n])", rf"(?:(?!{d})[^\r\n])")
+    plain, other = (rf"[^{q}{d}\r\n]", rf"[^{d}\r\n]") if bytewise else (rf"(?:(?!{d})[^{q}\r\n])", rf"(?:(?!{d})[^\r\n])")
     inside, within = _inside(q, e, ""), _inside(q, e, r"\r\n")
     strict = f"(?:{q}{inside}{q}|{plain}*+)"
-    bare = f"{plain}*+" if form.multi_line else rf"(?![{blank}]*{q}){other}*+"
-    lax = f"(?:{q}{inside if form.multi_line else within}{q}|{bare}|)"
+    bare = f"{plain}*+" if multi_line else rf"(?![{blank}]*{q}){other}*+"
+    lax = f"(?:{q}{inside if multi_line else within}{q}|{bare}|)"
     end = r"(?:\r\n?|\n|\Z)"
     # For RE2, which supports neither.
-    re2 = rf"[^{q}{d}\r\n]*" if form.multi_line else rf"[{blank}]*(?:[^{q}{d}{blank}\r\n][^{d}\r\n]*)?"
+    re2 = rf"[^{q}{d}\r\n]*" if multi_line else rf"[{blank}]*(?:[^{q}{d}{blank}\r\n][^{d}\r\n]*)?"
     text = rf"(?:[^{q}{e}]|{q}{q}" + (rf"|{e}(?s:.)" if e else "") + ")*"
     field = f"(?:{q}{text}{q}|{re2})"
-    count = max(len(form.names) - 1, 0)
+    count = max(fields - 1, 0)
     return Grammar(
-        rf"\A{field}(?:{d}{field})*(?:\r\n?|\n)?\z" if form.bytewise else "",
+        rf"\A{field}(?:{d}{field})*(?:\r\n?|\n)?\z" if bytewise else "",
         _compiled(f"(?:(?:{q}{inside}{q}|{bare}){d})*+(?:{q}{inside}{q}|{bare}){end}"),
         _compiled(f"{strict}(?:{d}{strict}){{{count}}}{end}"),
         _compiled(f"(?:{lax}{d})*+{lax}"),
@@ -194,7 +200,7 @@ def _one_by_one(data: bytes, eof: bool, breaks: Int64s, form: TextForm, line: in
 
 def _next_sound(data: bytes, eof: bool, fault: int, breaks: Int64s, form: TextForm) -> int:
     """The end of the line after which records begin again: a quote certainly opens there, or none is near; 0 if more data decides."""
-    quote, outer = form.quote.encode(), (form.delimiter + "\r\n").encode()
+    quote, outer = form.csv.quote.encode(), (form.delimiter + "\r\n").encode()
 
     def line_end(at: int) -> int:
         k = int(np.searchsorted(breaks, at, side="right"))
@@ -221,7 +227,7 @@ def _end_of(prefix: re.Pattern[bytes], data: bytes, first: int, last: int) -> in
 
 def _fault(data: bytes, first: int, at: int, form: TextForm) -> str:
     """The reason why the quoting of a record that begins at `first` is broken at `at`."""
-    quote, delimiter = form.quote.encode(), form.delimiter.encode()
+    quote, delimiter = form.csv.quote.encode(), form.delimiter.encode()
     opens = at == first or data.endswith(delimiter, first, at)
     if data[at : at + 1] == quote:
         return OPEN if opens else INSIDE

@@ -26,7 +26,7 @@ def plan_ranges(path: str, head: Head, size: int, whole: int) -> list[ByteRange]
     """Splits a file of `whole` bytes into ranges of about `size` bytes; one range if it is small, compressed or not UTF-8."""
     cuts = [(head.start, head.line)]
     if splittable(path, head.form.encoding) and whole > 2 * size:
-        by_quotes = head.form.multi_line and head.form.kind == "csv"
+        by_quotes = head.form.csv.multi_line and head.form.kind == "csv"
         cuts += _cuts_after_records(path, head, size) if by_quotes else _cuts_after_lines(path, head, size)
     pairs = zip(cuts, [*cuts[1:], (END, 0)], strict=True)
     return [ByteRange(path, head, start, end, line) for (start, line), (end, _) in pairs]

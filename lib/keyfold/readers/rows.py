@@ -27,17 +27,16 @@ class Rows(NamedTuple):
     bad: list[BadLine]
 
 
-def read_rows(source: str, form: TextForm, columns: Sequence[str] = (), *, guess: bool = True) -> Iterator[Rows]:
+def read_rows(source: str, form: TextForm, columns: Sequence[str] = ()) -> Iterator[Rows]:
     """The rows of a local file, folder or pattern, in order, in memory that does not grow with the files.
 
     `columns` are read, and default to all columns of each file, then those that its folders give; of JSON lines, to all keys of a block.
-    `guess`: a first line `sep=;` gives the delimiter. Raises DataError for a file that is not text or lacks a column; every line of
-    other files is a kept row, a bad line, or blank.
+    Raises DataError for a file that is not text or lacks a column; every line of other files is a kept row, a bad line, or blank.
     """
     require_files(source)
     files = [*map(os.path.abspath, local_files(source) or ())]
     folders = partition_columns(source, files)
-    for file, head in text_heads(files, form, guess=guess).items():
+    for file, head in text_heads(files, form).items():
         yield from file_rows(file, head, folders[file], columns)
 
 
@@ -60,11 +59,11 @@ def part_rows(file: str, part: FilePart, folder: FolderColumns, columns: Sequenc
     return Rows(file, pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)), part.lines, part.bad)
 
 
-def text_heads(files: Sequence[str], form: TextForm, *, guess: bool) -> dict[str, Head]:
+def text_heads(files: Sequence[str], form: TextForm) -> dict[str, Head]:
     """The heads of local files by name (DataError for one that is not text, or has no header)."""
     for file in files:
         refuse_archives(file)
-    return {file: name_first_column(read_head(file, form, guess=guess)) for file in files}
+    return {file: name_first_column(read_head(file, form)) for file in files}
 
 
 def name_first_column(head: Head) -> Head:

@@ -1,10 +1,12 @@
 """The form of a text file, and the rows and bad lines of its parts."""
 
+import codecs
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
 from keyfold.core.arrays import Int64s
+from keyfold.readers.csv_options import CsvOptions
 
 BLOCK_BYTES = 8 << 20  # bytes per read
 LOOK = 1 << 16  # bytes in which an unclosed quote may close on a later line
@@ -16,13 +18,23 @@ class TextForm(NamedTuple):
 
     kind: Literal["csv", "json"] = "csv"
     names: tuple[str, ...] = ()
-    delimiter: str = ","
-    quote: str = '"'  # "" for no quoting
-    escape: str = ""  # escapes a quote or itself within quotes; "" for none
-    multi_line: bool = False
-    encoding: str = "utf-8"  # a name of Python's codecs
-    nulls: tuple[str, ...] = ()  # unquoted words that mean NULL
+    csv: CsvOptions = CsvOptions()
+    default_delimiter: str = ","  # if the options name none; a first line `sep=;` replaces it
     given: tuple[str, ...] = ()  # columns from the names of folders; a JSON line with a value for one is bad
+
+    @property
+    def delimiter(self) -> str:
+        """The separator of the fields of a CSV file."""
+        return self.csv.delimiter or self.default_delimiter
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the file, as Python's codecs name it."""
+        return codecs.lookup(self.csv.encoding).name
+
+    def with_options(self, **options: object) -> "TextForm":
+        """The same form with other CSV options, which are not validated."""
+        return self._replace(csv=self.csv.model_copy(update=options))
 
     @property
     def bytewise(self) -> bool:

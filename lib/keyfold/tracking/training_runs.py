@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-    from keyfold.tracking.trials import TuningResult
-
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "scikit-learn", "skops", "xxhash", "PyYAML", "Pillow")
 _PLAIN = {"double": "double", "string": "string", "boolean": "boolean", "binary": "binary"}
 _LONGEST = 6000  # characters of a parameter
@@ -38,6 +36,16 @@ class TableInput(NamedTuple):
     path: str
     id: str
     version: int
+
+
+class TrialRun(NamedTuple):
+    """Contents of the child run of a trial; `place`: its number in the search, from 0."""
+
+    place: int
+    params: Mapping[str, Any] = {}
+    metrics: Mapping[str, float] = {}
+    tags: Mapping[str, str] = {}
+    failed: bool = False
 
 
 class TrainingLog(NamedTuple):
@@ -55,7 +63,7 @@ class TrainingLog(NamedTuple):
     tags: Mapping[str, str] = {}
     files: Mapping[str, str] = {}
     steps: Mapping[int, Mapping[str, float]] = {}
-    tuned: "TuningResult | None" = None
+    trials: Sequence[TrialRun] = ()
 
     def run_name(self, version: str | int) -> str:
         """Use case, version and period, such as `churn v3 2026-10`."""
@@ -77,7 +85,7 @@ def register(name: str, model: Model, log: TrainingLog) -> Registered:
         digest = model.save(Path(folder, "model"))
         _log_values(log)
         info = _log_model(model, Path(folder))
-        trials = _log_trials(log, expected)
+        runs = {trial.place: _log_trial(trial, log.trial_name(expected, trial.place)) for trial in log.trials}
         version_tags = {**log.tags, tags.MANIFEST: digest, tags.SPEC_DIGEST: model.spec.digest}
         version_tags |= {tags.INEXACT: str(parity)} if (parity := model.parity).differ else {}
         version_tags[tags.MODEL_DIGEST] = _stored_digest(info.model_uri, Path(folder, "stored"), digest)
@@ -86,8 +94,8 @@ def register(name: str, model: Model, log: TrainingLog) -> Registered:
         version = api.create_model_version(name, info.model_uri, run.info.run_id, version_tags, model_id=info.model_id)
     if int(version.version) != expected:  # another job has registered a version meanwhile
         api.update_run(run.info.run_id, name=log.run_name(version.version))
-        for place, trial in trials.items():
-            api.update_run(trial, name=log.trial_name(version.version, place))
+        for place, trial_run in runs.items():
+            api.update_run(trial_run, name=log.trial_name(version.version, place))
     return as_registered(version)
 
 
@@ -144,20 +152,16 @@ def _stored_digest(uri: str, folder: Path, saved: str) -> str:
     return model_folder.model_digest(root)
 
 
-def _log_trials(log: TrainingLog, version: int) -> dict[int, str]:
-    """Logs each trial as a child run; returns the ids of the runs by the place of the trial."""
+def _log_trial(trial: TrialRun, name: str) -> str:
+    """Logs a trial as a child run and returns the id of the run."""
     import mlflow
 
-    ids = {}
-    for trial in log.tuned.trials if log.tuned else ():
-        run = mlflow.start_run(nested=True, run_name=log.trial_name(version, trial.place))
-        mlflow.log_params({path: str(value)[:_LONGEST] for path, value in trial.params.items()})
-        mlflow.set_tags({tags.TRIAL_STATE: trial.state} | ({tags.TRIAL_FAILURE: redacted(trial.why)[:5000]} if trial.why else {}))
-        if trial.value is not None and log.tuned:
-            mlflow.log_metric(log.tuned.metric, trial.value)
-        mlflow.end_run("FAILED" if trial.why else "FINISHED")
-        ids[trial.place] = run.info.run_id
-    return ids
+    run = mlflow.start_run(nested=True, run_name=name)
+    mlflow.log_params({path: str(value)[:_LONGEST] for path, value in trial.params.items()})
+    mlflow.set_tags({tag: redacted(text)[:5000] for tag, text in trial.tags.items()})
+    mlflow.log_metrics(dict(trial.metrics))
+    mlflow.end_run("FAILED" if trial.failed else "FINISHED")
+    return str(run.info.run_id)
 
 
 def _create_registered_model(api: "MlflowClient", name: str, description: str) -> None:

@@ -14,7 +14,6 @@ from keyfold.models.sklearn import Estimator
 from keyfold.models.torch import Network
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
-from keyfold.tracking.trials import TuningResult
 from keyfold.training.arrays import ArrayRows, collect_rows, row_weights
 from keyfold.training.context import TrainingContext
 from keyfold.training.evaluation import evaluate_model
@@ -24,6 +23,7 @@ from keyfold.training.registration import TrainingResult, register_result
 from keyfold.training.search import search_parameters
 from keyfold.training.study import require_optuna
 from keyfold.training.trial_scores import EstimatorTrials, network_score
+from keyfold.training.trials import TuningResult
 
 if TYPE_CHECKING:
     from keyfold.runtime.run import Run

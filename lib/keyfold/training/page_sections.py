@@ -10,7 +10,7 @@ from keyfold.evaluation.metrics import metric_heading, metric_label
 from keyfold.reporting import charts
 from keyfold.reporting.charts import VerticalAxis, figure_html
 from keyfold.reporting.page import ARROWS, PageSection, comma_list, html_table, interval_figure, percent, side_by_side
-from keyfold.tracking.trials import Trial, TuningResult, format_parameter
+from keyfold.training.trials import Trial, TuningResult, format_parameter
 
 if TYPE_CHECKING:
     from keyfold.training.memorize import MemorizedLoss

@@ -12,10 +12,10 @@ from keyfold.models.model import Model
 from keyfold.tracking import tags, training_runs
 from keyfold.tracking.registry import Registered
 from keyfold.tracking.training_runs import TableInput, TrainingLog
-from keyfold.tracking.trials import TuningResult
 from keyfold.training.arrays import ArrayRows
 from keyfold.training.context import TrainingContext
 from keyfold.training.evaluation import FoldMetrics
+from keyfold.training.trials import TuningResult
 
 if TYPE_CHECKING:
     from keyfold.training.loop import EpochMetrics
@@ -48,7 +48,7 @@ def register_result(context: TrainingContext, name: str, result: TrainingResult)
             tags=_tags(context, result),
             files=_files(context, result),
             steps={epoch.step: {"loss": epoch.loss, "validation_loss": epoch.validation} for epoch in result.history},
-            tuned=result.tuned,
+            trials=[trial.mlflow_run(result.tuned.metric) for trial in result.tuned.trials] if result.tuned else [],
         )
         return training_runs.register(name, result.model, log)
 

@@ -12,7 +12,6 @@ from keyfold.engine.home import home
 from keyfold.errors import DataError
 from keyfold.evaluation.metrics import METRICS
 from keyfold.models.model import ModelConf
-from keyfold.tracking.trials import Trial, TuningResult, format_parameter
 from keyfold.training.study import (
     conf_values,
     epoch_observer,
@@ -22,6 +21,7 @@ from keyfold.training.study import (
     parameter_importance,
     record_outcome,
 )
+from keyfold.training.trials import Trial, TuningResult, format_parameter
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -13,7 +13,7 @@ from keyfold.core.digests import canonical_json
 from keyfold.core.packages import require_package
 from keyfold.errors import DataError
 from keyfold.evaluation.metrics import METRICS
-from keyfold.tracking.trials import Trial
+from keyfold.training.trials import Trial
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -83,8 +83,7 @@ def finished_trials(study: "Study", tune: Tune) -> dict[int, Trial]:
     for t in study.get_trials(deepcopy=False):
         place, why = t.user_attrs.get("place"), t.user_attrs.get("why", "")
         if place is not None and (t.state.name in ("COMPLETE", "PRUNED") or why):
-            value = t.value if t.state.name == "COMPLETE" else None
-            trials[place] = Trial(place, conf_values(tune, t.params), value, t.state.name, why)
+            trials[place] = Trial.of_optuna(t, conf_values(tune, t.params))
     return trials
 
 

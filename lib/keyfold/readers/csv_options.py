@@ -1,7 +1,4 @@
-"""The section `data.csv`: the dialect of CSV files.
-
-`CsvOptions.form` says how files are cut into fields, `CsvOptions.text_format` how fields are cast; `keyfold.readers` acts on both.
-"""
+"""The options of CSV files: the section `data.csv` of a conf. The readers receive them unchanged, in `TextForm.csv`."""
 
 import codecs
 from typing import Literal
@@ -10,7 +7,6 @@ from pydantic import Field, field_validator, model_validator
 
 from keyfold.core.section import Section
 from keyfold.readers.casts import TextFormat
-from keyfold.readers.text_form import TextForm
 
 # Encodings whose canonical name differs from Python's.
 CHARSETS = {
@@ -81,18 +77,6 @@ class CsvOptions(Section):
         if self.escape and (not self.quote or self.escape in (self.delimiter or "")):
             raise ValueError("escape needs a `quote`, and must differ from the delimiter")
         return self
-
-    def form(self, default_delimiter: str = ",") -> TextForm:
-        """How the readers cut files into records and records into fields."""
-        return TextForm(
-            "csv",
-            delimiter=self.delimiter or default_delimiter,
-            quote=self.quote,
-            escape=self.escape,
-            multi_line=self.multi_line,
-            encoding=codecs.lookup(self.encoding).name,
-            nulls=tuple(self.null_values),
-        )
 
     def text_format(self, zone: str | None = None) -> TextFormat:
         """How the text of fields writes numbers and times; `zone`: that of times without an offset."""

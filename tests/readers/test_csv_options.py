@@ -1,29 +1,19 @@
-"""The dialect of CSV files: options reach the readers, and those that contradict each other are refused."""
+"""The options of CSV files: those that contradict each other are refused."""
 
 import pytest
 from pydantic import ValidationError
 
-from keyfold.conf.csv import CsvOptions, canonical_encoding
-
-OTHER = {
-    "delimiter": ";", "encoding": "windows-1252", "quote": "'", "escape": "\\", "multi_line": True, "null_values": ["NA"],
-    "decimal": ",", "thousands": "'",
-}  # fmt: skip
-
-
-def test_another_value_is_known_for_each_option():
-    assert OTHER.keys() == CsvOptions.model_fields.keys()
-
-
-@pytest.mark.parametrize("option", OTHER)
-def test_each_option_reaches_the_readers_or_the_casts(option):
-    default, other = CsvOptions(), CsvOptions(**{option: OTHER[option]})
-    assert (default.form(), default.text_format()) != (other.form(), other.text_format())
+from keyfold.readers.csv_options import CsvOptions, canonical_encoding
+from keyfold.readers.text_form import TextForm
 
 
 def test_the_conf_decides_before_the_name_of_the_file():
-    assert CsvOptions().form("\t").delimiter == "\t"
-    assert CsvOptions(delimiter=";").form("\t").delimiter == ";"
+    assert TextForm(default_delimiter="\t").delimiter == "\t"
+    assert TextForm(csv=CsvOptions(delimiter=";"), default_delimiter="\t").delimiter == ";"
+
+
+def test_readers_take_the_name_of_an_encoding_that_python_gives_it():
+    assert TextForm(csv=CsvOptions(encoding="latin1")).encoding == "iso8859-1"
 
 
 @pytest.mark.parametrize(("options", "sentence"), [
