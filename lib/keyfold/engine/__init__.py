@@ -1,1 +1,1 @@
-"""Spark: the session, Delta tables and their commits, Arrow batches, the home folder."""
+"""The engines and what they work on: lazy frames, Delta tables and their commits, the Spark session, the home folder."""

@@ -15,9 +15,9 @@ BatchFunction = Callable[[Batches], Iterable[pa.RecordBatch]]
 
 
 def map_batches(frame: "DataFrame", function: BatchFunction, schema: "StructType | str") -> "DataFrame":
-    """Applies a picklable function to the batches of each task; their columns have the frame's names, whatever these are.
+    """Applies a picklable function to the batches of each task. Column names may hold any character.
 
-    `schema` is that of the batches that `function` yields; Spark matches its columns by position.
+    schema: of the batches that `function` yields; Spark matches columns by position.
     """
     names = frame.columns
     # PySpark's mapInArrow cannot find a column whose name has dots or back-quotes.

@@ -1,4 +1,4 @@
-"""Arrow's types by the names that Spark gives them, both ways."""
+"""Converts between Arrow types and Spark's names of types."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _NAMES = {type_: name for name, type_ in _PLAIN.items()}
 
 
 def type_name(type_: pa.DataType) -> str:
-    """The name that Spark gives a type, such as `bigint` or `array<string>`; the type's own name if Spark has none."""
+    """Spark's name of an Arrow type, such as `bigint` or `array<string>`; Arrow's own name if Spark has no such type."""
     t = pa.types
     if t.is_timestamp(type_):
         return "timestamp" if type_.tz else "timestamp_ntz"
@@ -32,7 +32,7 @@ def type_name(type_: pa.DataType) -> str:
 
 
 def arrow_type(name: str) -> pa.DataType:
-    """The Arrow type of a name that Spark writes (ValueError for a struct, or an unknown name)."""
+    """The Arrow type of a Spark type name (ValueError for a struct and for an unknown name)."""
     kind, _, rest = name.strip().partition("<")
     if kind == "array":
         return pa.list_(arrow_type(rest[:-1]))
@@ -47,12 +47,12 @@ def arrow_type(name: str) -> pa.DataType:
 
 
 def arrow_schema(ddl: str) -> pa.Schema:
-    """The schema of a list of columns as Spark writes them: `name type, name type`."""
+    """The schema of columns in Spark's notation: `name type, name type`."""
     return pa.schema([(name, arrow_type(type_)) for name, type_ in (column.split(maxsplit=1) for column in _split(ddl))])
 
 
 def _split(text: str) -> Iterator[str]:
-    """The parts between commas that are in no brackets."""
+    """Splits at commas outside brackets."""
     depth, start = 0, 0
     for at, char in enumerate(text):
         depth += (char in "<(") - (char in ">)")

@@ -1,7 +1,7 @@
-"""keyfold's records of commits, in the table `keyfold.commits`: they outlive Delta's history, which is cleaned up after a while.
+"""Records of commits in the table `keyfold.commits`, which keeps them after Delta has deleted them from its log.
 
-Each of keyfold's commits is recorded once its rows are checked. Commits by others, and those of jobs that were killed before the record,
-are recorded when they are a week old or the history no longer begins at version 0.
+A commit by keyfold is recorded as soon as its rows are checked. Commits by others, and those of jobs that were killed before the check,
+are recorded when they are a week old or when the log no longer begins at version 0.
 """
 
 import json
@@ -29,10 +29,10 @@ class RecordsTable(Protocol):
     engine: Engine
 
     def exists(self) -> bool:
-        """Whether it exists."""
+        """Whether the table exists."""
 
     def frame(self) -> Frame:
-        """Its rows."""
+        """The rows of the table."""
 
     def append(self, frame: Frame) -> None:
         """Adds rows in one commit."""
@@ -45,7 +45,7 @@ class CommitRecords:
         self.table, self.id, self.name = table, table_id, name
 
     def read(self) -> dict[int, Commit]:
-        """Commits by version, without their memory of files."""
+        """The recorded commits by version, without the part `files` of their metadata."""
         if not self.table.exists():
             return {}
         rows = self.table.frame().where(col("table_id") == lit(self.id))
@@ -57,7 +57,7 @@ class CommitRecords:
         return commits
 
     def memory(self, version: int) -> dict[str, Any]:
-        """The memory of files in the metadata of a commit."""
+        """The part `files` of a commit's metadata: what an ingest knows of its source files."""
         of_version = col("table_id") == lit(self.id), col("version") == lit(version), ~col("memory").is_null()
         memories = self.table.frame().where(*of_version).select(["memory"]).head(1).rows()
         return dict(json.loads(memories[0]["memory"])) if memories else {}
@@ -77,11 +77,11 @@ class CommitRecords:
 
 
 def merge_commits(recorded: Mapping[int, Commit], live: Iterable[Commit]) -> dict[int, Commit]:
-    """Recorded commits and those of the history; the history's come first, `checked` comes from the records."""
+    """Merges recorded commits with those of Delta's log. The log wins, except for `checked`, which only the records have."""
     return {**recorded} | {c.version: c._replace(checked=c.version in recorded and recorded[c.version].checked) for c in live}
 
 
 def unknown_versions(recorded: Mapping[int, Commit], live: Sequence[Commit]) -> range:
-    """The versions without a record just before the oldest one in the history (`live`, newest first)."""
+    """The versions between the last recorded one and the oldest in Delta's log (`live`, newest first)."""
     first = live[-1].version
     return range(max((v for v in recorded if v < first), default=first - 1) + 1, first)

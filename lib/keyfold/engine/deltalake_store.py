@@ -1,4 +1,4 @@
-"""Delta tables in folders, by the package deltalake: DuckDB reads their files, deltalake writes them."""
+"""Reads and writes Delta tables in folders: DuckDB reads the files that deltalake lists, deltalake writes."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -83,7 +83,7 @@ class DeltalakeStore(Store):
         table.alter.set_table_properties(dict(properties), raise_if_not_exists=False)
 
     def write(self, frame: Frame, write: Write) -> None:
-        """Writes rows in one commit, and makes the table if there is none."""
+        """Writes rows in one commit; creates the table if it does not exist."""
         from deltalake import CommitProperties, write_deltalake
 
         assert isinstance(frame, EmbeddedFrame)
@@ -149,7 +149,7 @@ def _features(table: "DeltaTable", kind: str, supported: set[str]) -> list[str]:
 
 
 class _Rows:
-    """The rows of a frame as a stream with the columns of a table; `raised` is what stopped it."""
+    """Streams the rows of a frame with the columns of a table; `raised` is the error that stopped the stream."""
 
     def __init__(self, frame: EmbeddedFrame, schema: pa.Schema) -> None:
         self.frame, self.schema = frame, schema
@@ -176,7 +176,7 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
 
 
 def _dataset(table: "DeltaTable", path: Path) -> "dataset.Dataset":
-    """The rows of a table, whose files Arrow reads as far as a filter and the columns need it."""
+    """The rows of a table; Arrow reads only the files and columns that a query needs."""
     from pyarrow import dataset, fs
 
     schema = pa.schema(table.schema().to_arrow())
@@ -217,7 +217,7 @@ def _is_one_of(column: str, values: Iterable[str]) -> str:
 def _writer_properties(write: Write) -> Any:
     from deltalake import ColumnProperties, WriterProperties
 
-    # To compare each text with the file's smallest and largest takes time.
+    # Minima and maxima of texts take time.
     indexed = {name: ColumnProperties(statistics_enabled="CHUNK") for name in write.indexed}
     others = ColumnProperties(statistics_enabled="NONE") if write.indexed else None
     return WriterProperties(

@@ -1,7 +1,7 @@
-"""Frames of the embedded engine: DuckDB sorts, groups and joins, and kernels work on the Arrow batches in between.
+"""Frames of the embedded engine: DuckDB sorts, groups and joins, kernels compute on Arrow batches.
 
-A frame is a recipe, which builds a relation on a connection each time that a result is asked for, so frames can be read again and
-used twice. A relation that a kernel reads has a connection of its own, because DuckDB runs one query per connection at a time.
+A frame is a recipe that builds a DuckDB relation each time a result is needed, so a frame can be read several times. A relation that a
+kernel reads has its own connection, because DuckDB runs one query at a time per connection.
 """
 
 import uuid
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 _BATCH = 20_000  # rows
 _HELD = 256 << 20  # bytes of persisted rows in memory, at most
-_HUGE = "HUGEINT"  # DuckDB's type of sums of integers, which Arrow gets as decimals of 38 digits
+_HUGE = "HUGEINT"  # DuckDB's type of sums of integers; Arrow receives them as decimals with 38 digits
 
 
 class EmbeddedFrame(Frame):
-    """A recipe of a relation over a database."""
+    """Builds a relation of a database."""
 
     _kept: "KeptRows | None" = None
 
@@ -39,7 +39,7 @@ class EmbeddedFrame(Frame):
         self.database, self.recipe = database, recipe
 
     def then(self, function: Callable[..., nw.LazyFrame[Any]], *others: Frame) -> Self:
-        """The frame that a function of narwhals' frames makes of this one and others."""
+        """Applies a function of narwhals frames to this frame and others of the embedded engine."""
         recipes = [frame.recipe for frame in (self, *others) if isinstance(frame, EmbeddedFrame)]
         return type(self)(self.database, lambda connection: function(*(recipe(connection) for recipe in recipes)))
 
@@ -55,7 +55,7 @@ class EmbeddedFrame(Frame):
 
     @property
     def types(self) -> dict[str, str]:
-        """Type of each column by name."""
+        """Spark's name of each column's type, by column."""
         return {field.name: type_name(field.type) for field in self.schema}
 
     def arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
@@ -63,7 +63,7 @@ class EmbeddedFrame(Frame):
         return {name: self.schema.field(name).type for name in names}
 
     def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
-        """The rows that a function makes of all batches."""
+        """Applies a function to the batches, in threads."""
         return self._stream(partial(map_in_threads, function, threads=self.database.threads), types)
 
     def _stream(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
@@ -73,11 +73,11 @@ class EmbeddedFrame(Frame):
     def map_sorted(
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
     ) -> Self:
-        """`map_batches` over the sorted rows."""
+        """`map_batches` over the sorted rows, in one thread."""
         return self.sort([*by, *order])._stream(function, types)
 
     def persist(self) -> Self:
-        """The same rows, computed once."""
+        """Computes the rows once and keeps them until `unpersist`."""
         kept = KeptRows.of(self.batches(), self.schema, self.database.spill)
         frame = type(self)(self.database, kept.recipe)
         frame._kept = kept
@@ -93,7 +93,7 @@ class EmbeddedFrame(Frame):
         return pa.Table.from_batches(self.batches(), self.schema)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows, a batch at a time. What a kernel raises comes through as it is."""
+        """Yields the rows in batches. Raises the error of a kernel itself, not DuckDB's report of it."""
         with self.database.cursor() as connection:
             try:
                 relation: Any = self.recipe(connection).to_native()
@@ -104,7 +104,7 @@ class EmbeddedFrame(Frame):
 
 
 class Database:
-    """An embedded database in memory, which spills to a folder."""
+    """A DuckDB database in memory that spills to a folder."""
 
     def __init__(self, memory: str, spill: str, threads: int) -> None:
         import duckdb
@@ -116,7 +116,7 @@ class Database:
         self.threads, self.spill = threads, Path(spill)
 
     def cursor(self) -> "DuckDBPyConnection":
-        """A connection of its own."""
+        """A new connection."""
         return self._root.cursor()
 
     def frame(self, table: pa.Table) -> EmbeddedFrame:
@@ -126,7 +126,7 @@ class Database:
     def map_tasks(
         self, function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], types: Mapping[str, pa.DataType]
     ) -> EmbeddedFrame:  # fmt: skip
-        """The rows that a function makes of each task, as a frame."""
+        """A frame of the rows that a function yields for each task."""
 
         def run(items: Iterator[Any]) -> Iterator[pa.RecordBatch]:
             for task in items:
@@ -136,17 +136,17 @@ class Database:
         return EmbeddedFrame(self, _Stream(self, lambda: iter(tasks), kernel, pa.schema(list(types.items()))).relation)
 
     def keep(self, error: BaseException) -> None:
-        """Keeps what a kernel raised, of which DuckDB passes on the text alone."""
+        """Keeps the error of a kernel, because DuckDB passes on only its text."""
         self._raised.append(error)
 
     def cause_of(self, error: Exception) -> BaseException:
-        """What a kernel raised, or else the error itself."""
+        """The error of a kernel that caused this one, otherwise this one."""
         raised, self._raised = self._raised, []
         return raised[0] if raised else error
 
 
 class KeptRows:
-    """Rows that are read several times: in memory or, if they are many, in a Parquet file of the spill folder."""
+    """Persisted rows: in memory or, if there are many, in a Parquet file of the spill folder."""
 
     def __init__(self, source: Any, file: Path | None = None) -> None:
         self.recipe, self._file = local_rows(source), file
@@ -190,7 +190,7 @@ def local_rows(source: Any) -> "Recipe":
 
 @dataclass(frozen=True)
 class _Stream:
-    """Rows that a kernel makes of batches or tasks; each scan reads these again."""
+    """The rows that a kernel computes from batches or tasks. Each scan computes them again."""
 
     database: Database
     items: Callable[[], Iterator[Any]]
@@ -217,7 +217,7 @@ class _Stream:
 
 
 def _plain_type(type_: pa.DataType, of_database: str) -> pa.DataType:
-    """The type of a column whose type DuckDB changes: sums of integers, the zone of times."""
+    """The type of a column before DuckDB changed it: DuckDB widens sums of integers and changes the zone of times."""
     if of_database == _HUGE:
         return pa.int64()
     return pa.timestamp("us", "UTC") if pa.types.is_timestamp(type_) and type_.tz else type_

@@ -1,4 +1,4 @@
-"""Engines: where rows are moved. Spark for clusters and for what does not fit on one machine; embedded for the rest."""
+"""Engines store and move rows: Spark on a cluster or for data beyond one machine, the embedded engine for all else."""
 
 import os
 import tempfile
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
 
-_SHARE = 0.6  # of the memory, for sorts, groups and joins; kernels and models need the rest
+_SHARE = 0.6  # of the memory is for sorts, groups and joins; kernels and models need the rest
 
 
 class Engine(ABC):
-    """Makes frames."""
+    """Creates frames, runs tasks and opens tables."""
 
     name: str
 
@@ -43,7 +43,7 @@ class Engine(ABC):
         """Local rows as a frame."""
 
     def rows(self, rows: Sequence[tuple[Any, ...]], columns: str) -> Frame:
-        """A few local rows as a frame; `columns` as Spark writes them: `name type, name type`."""
+        """A few local rows as a frame; `columns` in Spark's notation: `name type, name type`."""
         schema = arrow_schema(columns)
         values = zip(*rows, strict=True) if rows else [()] * len(schema)
         arrays = [pa.array(cells, field.type) for cells, field in zip(values, schema, strict=True)]
@@ -53,13 +53,13 @@ class Engine(ABC):
     def map_tasks(
         self, function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], types: Mapping[str, pa.DataType]
     ) -> Frame:  # fmt: skip
-        """The rows that a picklable function makes of each task."""
+        """A frame of the rows that a picklable function yields for each task."""
 
     @abstractmethod
     def map_shared(
         self, function: Callable[[Any, Any], Any], shared: Any, most: int
     ) -> AbstractContextManager[Callable[[Sequence[Any]], list[Any]]]:  # fmt: skip
-        """What a picklable `function(shared, task)` makes of each task, with one thread, at most `most` at once; `shared` is sent once."""
+        """Runs a picklable `function(shared, task)` for each task, at most `most` at once, each on one thread. Sends `shared` once."""
 
     @abstractmethod
     def store(self, name: str, path: Path | None) -> Store:
@@ -72,7 +72,7 @@ class Engine(ABC):
 
 
 class SparkEngine(Engine):
-    """Spark, by a session, whose planner is told to infer no filters: over many renamed columns that takes hours."""
+    """Spark, through a session. Its planner must infer no filters: over many renamed columns that takes hours."""
 
     name = "spark"
 
@@ -87,7 +87,7 @@ class SparkEngine(Engine):
 
     @property
     def tasks(self) -> int:
-        """The number of tasks that run at once, as far as the session's settings show it."""
+        """The number of tasks that run at once, according to the session's settings."""
         from keyfold.engine.session import parallel_tasks
 
         return parallel_tasks(self._spark)
@@ -99,7 +99,7 @@ class SparkEngine(Engine):
     def map_tasks(
         self, function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], types: Mapping[str, pa.DataType]
     ) -> SparkFrame:  # fmt: skip
-        """The rows that a function makes of each task, which Spark runs in workers."""
+        """A frame of the rows that a function yields for each task, in Spark's workers."""
         numbers = self._spark.range(0, len(tasks), 1, max(1, len(tasks)))
         return SparkFrame(numbers).map_batches(partial(_run_tasks, function, tasks), types)
 
@@ -107,7 +107,7 @@ class SparkEngine(Engine):
     def map_shared(
         self, function: Callable[[Any, Any], Any], shared: Any, most: int
     ) -> Iterator[Callable[[Sequence[Any]], list[Any]]]:  # fmt: skip
-        """`function(shared, task)` of each task, all in one job of Spark."""
+        """Runs `function(shared, task)` for each task, all in one Spark job."""
         context = self._spark.sparkContext
         sent = context.broadcast(shared)
         try:
@@ -122,7 +122,7 @@ class SparkEngine(Engine):
             sent.destroy()
 
     def store(self, name: str, path: Path | None) -> SparkStore:
-        """Reads and writes a Delta table by the session."""
+        """Reads and writes a Delta table through the session."""
         return SparkStore(self._spark, name, path)
 
 
@@ -157,24 +157,24 @@ class EmbeddedEngine(Engine):
     def map_tasks(
         self, function: Callable[[Any], Iterable[pa.RecordBatch]], tasks: Sequence[Any], types: Mapping[str, pa.DataType]
     ) -> EmbeddedFrame:  # fmt: skip
-        """The rows that a function makes of each task, in threads."""
+        """A frame of the rows that a function yields for each task, in threads."""
         return self.database.map_tasks(function, tasks, types)
 
     def map_shared(
         self, function: Callable[[Any, Any], Any], shared: Any, most: int
     ) -> AbstractContextManager[Callable[[Sequence[Any]], list[Any]]]:  # fmt: skip
-        """`function(shared, task)` of each task, in processes."""
+        """Runs `function(shared, task)` for each task, in processes."""
         return map_in_processes(function, shared, min(most, self.tasks))
 
     def store(self, name: str, path: Path | None) -> DeltalakeStore:
-        """Reads and writes a Delta table by deltalake (ConfError if it is in a catalog)."""
+        """Reads and writes a Delta table with deltalake (ConfError if it is in a catalog)."""
         if path is None:
             raise ConfError(f"table `{name}` is in a catalog, which needs Spark; write `engine: spark`")
         return DeltalakeStore(self.database, name, path)
 
 
 def as_engine(engine: "Engine | SparkSession") -> Engine:
-    """The engine itself, or Spark by a session."""
+    """The engine itself, or the Spark engine of a session."""
     return engine if isinstance(engine, Engine) else SparkEngine(engine)
 
 
@@ -185,7 +185,7 @@ def embedded() -> EmbeddedEngine:
 
 
 def frame_of(rows: "Frame | DataFrame | pa.Table | pd.DataFrame") -> Frame:
-    """Rows as a frame: a DataFrame of Spark stays in Spark, rows in memory are of the embedded engine."""
+    """Rows as a frame: of Spark for a Spark DataFrame, of the embedded engine for rows in memory."""
     if isinstance(rows, Frame):
         return rows
     if type(rows).__module__.startswith("pyspark."):
@@ -194,7 +194,7 @@ def frame_of(rows: "Frame | DataFrame | pa.Table | pd.DataFrame") -> Frame:
 
 
 def memory() -> int:
-    """Bytes of memory that this process may use, by the machine and its container."""
+    """Bytes of memory that the machine and its container let this process use."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = [Path("/sys/fs/cgroup", *parts) for parts in (("memory.max",), ("memory", "memory.limit_in_bytes"))]
     texts = [file.read_text().strip() for file in limits if file.is_file()]

@@ -1,7 +1,7 @@
-"""Rows of an engine, computed when a result is asked for.
+"""Lazy rows of an engine, computed when a result is needed.
 
-An engine moves rows: it scans, keeps columns and rows, groups, joins, sorts and unites them. Their values are computed by kernels,
-functions over Arrow batches, which are the same on every engine.
+An engine scans, filters, groups, joins, sorts and concatenates rows. Values are computed by kernels, functions over Arrow batches that
+are the same on every engine.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ BatchFunction = Callable[[Batches], Iterable[pa.RecordBatch]]
 
 
 class KernelExpression(NamedTuple):
-    """An expression of Spark that a picklable kernel computes from the arrays of SQL expressions, at most `rows` at a time."""
+    """A Spark expression: a picklable kernel over the arrays of SQL expressions, with at most `rows` rows per call."""
 
     kernel: Callable[[Sequence[pa.Array]], pa.Array]
     inputs: Sequence[str]
@@ -33,11 +33,11 @@ Expression = str | KernelExpression
 
 
 class Computed(NamedTuple):
-    """Columns that follow from the others of the same row.
+    """Columns that are computed from other columns of the same row.
 
-    types: by name. kernel: their arrays, in that order, from a batch; must be picklable. sql: Spark SQL expressions with the same
-    bits, in that order, for a frame of Spark, or a function that gives them; empty if there are none. shared: further expressions
-    by name, which `sql` may use. rows: the most that the kernel takes at a time, 0 for any number.
+    types: by name. kernel: computes their arrays, in that order, from a batch; must be picklable. sql: Spark SQL expressions that give
+    the same bits, in that order, or a function that returns them; empty if there are none. shared: further expressions by name, which
+    `sql` may use. rows: the maximum number of rows per call of the kernel, 0 for any number.
     """
 
     types: Mapping[str, pa.DataType]
@@ -53,16 +53,16 @@ class Computed(NamedTuple):
 
 
 class Frame(ABC):
-    """Lazy rows. `then` applies a function of narwhals' frames to this one and to others of the same engine."""
+    """Lazy rows of an engine."""
 
     @abstractmethod
     def then(self, function: Callable[..., nw.LazyFrame[Any]], *others: "Frame") -> Self:
-        """The frame that a function of narwhals' frames makes of this one and others."""
+        """Applies a function of narwhals frames to this frame and others of the same engine."""
 
     @property
     @abstractmethod
     def types(self) -> dict[str, str]:
-        """Type of each column by name, as Spark writes it, such as `bigint` or `decimal(10,2)`."""
+        """Spark's name of each column's type, such as `bigint` or `decimal(10,2)`, by column."""
 
     @property
     def columns(self) -> list[str]:
@@ -70,7 +70,7 @@ class Frame(ABC):
         return [*self.types]
 
     def select(self, names: Iterable[str]) -> Self:
-        """Some columns, in this order."""
+        """These columns, in this order."""
         escaped = [escape_name(name) for name in names]
         return self.then(lambda rows: rows.select(*escaped))
 
@@ -79,7 +79,7 @@ class Frame(ABC):
         return self.select(name for name in self.columns if name not in names)
 
     def rename(self, names: Mapping[str, str]) -> Self:
-        """The columns, some with new names."""
+        """Renames columns; `names` maps old names to new ones."""
         escaped = {escape_name(old): escape_name(new) for old, new in names.items()}
         return self.then(lambda rows: rows.rename(escaped))
 
@@ -88,29 +88,29 @@ class Frame(ABC):
         return self.then(lambda rows: rows.filter(*conditions))
 
     def with_columns(self, columns: Mapping[str, nw.Expr]) -> Self:
-        """All columns and further ones, or ones in place of those with the same name."""
+        """Adds columns, or replaces those with the same name."""
         named = [expression.alias(escape_name(name)) for name, expression in columns.items()]
         return self.then(lambda rows: rows.with_columns(*named) if named else rows)
 
     def group(self, by: Sequence[str], **aggregates: nw.Expr) -> Self:
-        """A row for each tuple of values, NULL included, with aggregates of its rows."""
+        """One row per tuple of values of `by`, where NULL is a value, with aggregates of its rows."""
         keys = [escape_name(name) for name in by]
         named = [expression.alias(escape_name(name)) for name, expression in aggregates.items()]
         return self.then(lambda rows: rows.group_by(*keys).agg(*named) if keys else rows.select(*named))
 
     def join(self, other: "Frame", on: Sequence[str], how: str = "inner") -> Self:
-        """Rows joined by equal values, of which NULL is none; `how` is inner, left, semi or anti."""
+        """Joins rows with equal values of `on`; NULL equals nothing. `how` is inner, left, semi or anti."""
         keys: Any = [escape_name(name) for name in on]
         kind: Any = how
         return self.then(lambda rows, others: rows.join(others, on=keys, how=kind), other)
 
     def union(self, *others: "Frame") -> Self:
-        """The rows of frames with the same columns, in the order of this one's."""
+        """The rows of all frames, which have the same columns in any order."""
         order = [escape_name(name) for name in self.columns]
         return self.then(lambda *frames: nw.concat([frame.select(*order) for frame in frames]), *others)
 
     def sort(self, names: Sequence[str], *, descending: Sequence[str] = ()) -> Self:
-        """The rows in order; NULL comes first, also of a descending column; NaN is the largest number."""
+        """Sorts the rows. NULL comes first, also in a descending column. NaN is the largest number."""
         escaped, down = [escape_name(name) for name in names], [name in descending for name in names]
 
         def order(rows: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
@@ -127,7 +127,7 @@ class Frame(ABC):
         return self.then(lambda rows: rows.unique())
 
     def compute(self, computed: Computed, keep: Sequence[str] | None = None) -> Self:
-        """The columns `keep`, or all but those with a name of a computed one, and the computed ones."""
+        """Adds computed columns to the columns `keep` (default: all that do not have a computed column's name)."""
         kept = self._others(computed) if keep is None else keep
         return self.map_batches(
             _Compute(kept, [*computed.types], computed.kernel, computed.rows), {**self.arrow_types(kept), **computed.types}
@@ -141,35 +141,35 @@ class Frame(ABC):
         """Arrow types of some columns."""
 
     def stack(self, number: str, columns: Mapping[str, Sequence[str]], keep: Sequence[str] = ()) -> Self:
-        """Several rows of each row: the i-th has i in `number` (int), under each name of `columns` the i-th one, and those of `keep`."""
+        """Turns columns into rows. The i-th row of a row has i in the column `number` (int), the i-th of each list in `columns`, and `keep`."""
         stacked = dict(zip(columns, self.arrow_types([names[0] for names in columns.values()]).values(), strict=True))
         return self.map_batches(_Stack(number, columns, keep), {**self.arrow_types(keep), number: pa.int32(), **stacked})
 
     @abstractmethod
     def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
-        """The rows that a picklable function makes of the batches of each task; `types` are those of its columns, in order."""
+        """Applies a picklable function to the batches of each task. `types` are those of the columns it returns, in order."""
 
     @abstractmethod
     def map_sorted(
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
     ) -> Self:
-        """`map_batches` over rows of which those with equal values of `by` are together, in an order; a task has all of them."""
+        """`map_batches` over rows sorted by `by` and `order`; a task has all rows with equal values of `by`."""
 
     def batches_by_rows(self) -> AbstractContextManager[None]:
-        """Within it, an engine that would measure the bytes of each row for a kernel counts the rows alone."""
+        """Within it, batches for kernels are cut by the number of rows, not by their bytes."""
         return nullcontext()
 
     def unmeasured(self, columns: Sequence[str]) -> AbstractContextManager[None]:
-        """Within it, a kernel gets the rows of these columns unmeasured if their types have one small size."""
+        """Within it, rows of these columns are not measured before they reach a kernel, if their types are small and of fixed size."""
         return nullcontext()
 
     def coalesce(self, tasks: int) -> Self:
-        """The same rows, which an engine that writes a file for each task writes to at most so many."""
+        """The same rows in at most this many tasks, each of which writes a file."""
         return self
 
     @abstractmethod
     def persist(self) -> Self:
-        """The same rows, computed once; `unpersist` frees them."""
+        """Computes the rows once and keeps them until `unpersist`."""
 
     @abstractmethod
     def unpersist(self) -> None:
@@ -206,7 +206,7 @@ class _Compute:
 
 
 def slices(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
-    """A batch in parts of at most `rows`; 0 for the whole."""
+    """Cuts a batch into parts of at most `rows` rows; 0 for the whole batch."""
     for start in range(0, batch.num_rows, rows) if rows else [0]:
         yield batch.slice(start, rows or None)
 

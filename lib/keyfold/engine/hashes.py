@@ -22,7 +22,7 @@ def sample_place(name: str, types: Mapping[str, str], columns: Sequence[str], sa
 
 
 def row_hash(name: str, columns: Sequence[str]) -> Computed:
-    """bigint: the hash of the values of columns, of which NULL is one."""
+    """bigint: the hash of the values of columns; NULL is a value too."""
     return Computed({name: pa.int64()}, partial(_row_hash, columns), [sql_row_hash(map(sql.column_reference, columns))])
 
 

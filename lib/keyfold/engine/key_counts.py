@@ -1,4 +1,4 @@
-"""Proves keys unique by their hashes, of which the driver gets eight bytes a row: a fraction of what grouping the keys takes."""
+"""Proves keys unique by their hashes: the driver receives eight bytes per row, which is much faster than grouping the keys."""
 
 from collections.abc import Sequence
 from functools import partial, reduce
@@ -15,12 +15,12 @@ from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.row_sums import row_hashes
 
 _MOST = 50_000_000  # rows
-# Equal values of these types have equal hashes; 0.0 and -0.0 do not, nor do texts that a collation takes for equal.
+# Equal values of these types have equal hashes. That is not so for 0.0 and -0.0, and for texts with a collation.
 _HASHED = {"bigint", "int", "smallint", "tinyint", "string", "date", "timestamp", "timestamp_ntz", "boolean", "binary", "decimal"}
 
 
 class HashedKeys(NamedTuple):
-    """Numbers of rows and of rows without a key, and whether all keys are known to be unique."""
+    """The number of rows, the number of rows without a key, and whether all keys are known to be unique."""
 
     rows: int
     missing: int
@@ -28,7 +28,7 @@ class HashedKeys(NamedTuple):
 
 
 def count_keys(rows: Frame, key: Sequence[str], n: int) -> HashedKeys:
-    """Looks at the keys of `n` rows; a key is missing if one of its columns is NULL. Of too many rows nothing is known."""
+    """Counts the keys of `n` rows. A key is missing if one of its columns is NULL. Too many rows are not looked at."""
     types = {rows.types[name].partition("(")[0] for name in key}
     if n > _MOST or not types <= _HASHED:
         return HashedKeys(n, 0, unique=False)
@@ -38,7 +38,7 @@ def count_keys(rows: Frame, key: Sequence[str], n: int) -> HashedKeys:
 
 
 def _hash_of(key: Sequence[str]) -> Computed:
-    """bigint: a hash of a key, NULL if it is missing; Spark's own is another one than the kernel's."""
+    """bigint: a hash of the key, NULL if the key is missing. Spark's hash differs from the kernel's."""
     names = [column_reference(name) for name in key]
     complete = " AND ".join(f"{name} IS NOT NULL" for name in names)
     return Computed({"h": pa.int64()}, partial(_hashes, key), [f"CASE WHEN {complete} THEN xxhash64({', '.join(names)}) END"])

@@ -1,4 +1,4 @@
-"""Columns of MLlib's vectors in frames of Spark."""
+"""Columns of MLlib vectors in Spark DataFrames."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def map_to_vectors(rows: "DataFrame", function: BatchFunction, kept: int, into: str) -> "DataFrame":
-    """The first `kept` columns and a column of vectors, which a picklable function makes of the batches of each task."""
+    """The first `kept` columns, and a column `into` of the vectors that a picklable function makes of each task's batches."""
     from pyspark.ml.linalg import VectorUDT
     from pyspark.sql.types import StructField, StructType
 

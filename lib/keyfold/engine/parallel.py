@@ -1,4 +1,4 @@
-"""Runs kernels in the threads of this process: Arrow and NumPy let go of Python's lock while they work. Long tasks get processes."""
+"""Runs kernels in threads, because Arrow and NumPy release Python's lock, and long tasks in processes."""
 
 import os
 import time
@@ -13,14 +13,14 @@ from keyfold.errors import DataError
 
 T = TypeVar("T")
 U = TypeVar("U")
-_AHEAD = 4  # items that each thread may be ahead of the oldest one in work
+_AHEAD = 4  # items per thread that may be started before the oldest one is finished
 
 
 def map_in_threads(function: Callable[[Iterator[T]], Iterable[U]], items: Iterable[T], threads: int) -> Iterator[U]:
-    """The results of a function over the items, of which each thread takes the next one; results are in the order of their items.
+    """Runs `function` in threads that take the items in turn, and yields the results in the order of the items.
 
-    A result belongs to the item that its thread took last. An error of a thread ends the others, and is raised here. A reader that
-    stops early ends them, too.
+    A result belongs to the item that its thread took last. An error in a thread stops the others and is raised here. If the reader
+    stops early, the threads stop too.
     """
     shared = _Shared(items, threads)
     workers = [Thread(target=shared.work, args=(function,), daemon=True) for _ in range(threads)]
@@ -35,7 +35,7 @@ def map_in_threads(function: Callable[[Iterator[T]], Iterable[U]], items: Iterab
 
 
 class _Shared:
-    """Items that several threads take, and their results: a number of an item and a result, an error, or that the item is done."""
+    """The items and results that threads share. A result has the number of its item, or is an error, or `_DONE`."""
 
     def __init__(self, items: Iterable[Any], threads: int) -> None:
         self._items, self._lock = enumerate(items), Lock()
@@ -70,7 +70,7 @@ class _Shared:
             self._results.put((number, _DONE))
 
     def results_in_order(self, running: int) -> Iterator[Any]:
-        """The results, until all threads have ended."""
+        """Yields the results until all threads have ended."""
         waiting: dict[int, list[Any]] = {}
         done: set[int] = set()
         oldest = 0
@@ -94,7 +94,7 @@ class _Shared:
                     yield from waiting.pop(oldest, ())
 
     def drain(self, workers: Sequence[Thread]) -> None:
-        """Makes room for results that nobody reads, so that threads can end."""
+        """Discards results, so that no thread waits for room in the queue."""
         while not self._results.empty():
             self._results.get_nowait()
         for worker in workers:
@@ -114,9 +114,9 @@ class _Taken:
 def map_in_processes(
     function: Callable[[Any, Any], Any], shared: Any, workers: int
 ) -> Iterator[Callable[[Sequence[Any]], list[Any]]]:
-    """`function(shared, task)` of each task, in processes with one thread each, which get `shared` once.
+    """Runs `function(shared, task)` for each task, in processes with one thread each. Each process gets `shared` once.
 
-    Raises DataError if the system ends a process, as it does when memory runs out.
+    Raises DataError if the system kills a process, for example because memory runs out.
     """
     from joblib.externals.loky import ProcessPoolExecutor
 
@@ -139,7 +139,7 @@ def map_in_processes(
 
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_kept: list[Any] = []  # in a process of `map_in_processes`: the function and what its tasks share
+_kept: list[Any] = []  # in a process of `map_in_processes`: the function and the shared value
 
 
 def _keep(parent: int, *values: Any) -> None:
@@ -148,7 +148,7 @@ def _keep(parent: int, *values: Any) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process soon after its parent, which may have been killed."""
+    """Ends this process within a second after its parent, even if that was killed."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
@@ -160,7 +160,7 @@ def _run(task: Any) -> Any:
 
 
 def with_one_thread(function: Callable[[], T]) -> T:
-    """The result of a function whose linear algebra uses one thread."""
+    """Calls a function with linear algebra limited to one thread."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):

@@ -18,9 +18,9 @@ _HALF = np.uint64(32)
 
 
 def row_sums(rows: Frame, column: str) -> dict[Any, tuple[int, int, int]]:
-    """By value of a column of text: sums of both halves of the rows' hashes, and the number of rows.
+    """For each value of a text column: the sums of both halves of the row hashes, and the number of rows.
 
-    A hash takes in NULLs, and the columns' names and order.
+    A hash covers NULLs and the names and order of the columns.
     """
     types = {"value": pa.string(), "low": pa.int64(), "high": pa.int64(), "n": pa.int64()}
     sums = rows.map_batches(_RowSums(column), types)

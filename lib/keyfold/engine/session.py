@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
-_SECRET = re.compile("(?i)secret|password|token|access[.]?key|account[.]key")  # as Spark redacts settings
+_SECRET = re.compile("(?i)secret|password|token|access[.]?key|account[.]key")  # the settings that Spark redacts
 _UTC = {"utc", "etc/utc", "z", "gmt", "+00:00"}
 
 _SAME_SIZE = {
     "boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "date", "timestamp", "timestamp_ntz",
 }  # fmt: skip
 
-_FEW = 200  # columns: with 16 bytes each, 20,000 rows are 64 MB, Spark's default limit of a batch
+_FEW = 200  # columns: with 16 bytes each, 20,000 rows fill 64 MB, Spark's default limit for a batch
 
 PINNED = {
     "spark.sql.session.timeZone": "UTC",
@@ -44,7 +44,7 @@ DEFAULTS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
     # Files with Spark's default type have no bounds, and are slower to write and to read.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    # Rows are kept for three passes at most, and to try five ways to compress each column takes longer than these.
+    # Rows are cached for three passes at most. Trying five compressions for each column takes longer than that.
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
     # The JVM interprets larger methods, so the generated code of wide specs would be slow.
     "spark.sql.codegen.hugeMethodLimit": "8000",
@@ -74,7 +74,7 @@ def required_settings(settings: Mapping[str, str], cores: int) -> dict[str, str]
 
 
 def check_session(spark: "SparkSession") -> "SparkSession":
-    """Returns the session; ConfError if its time zone, ANSI mode or reading of quoted names would change results."""
+    """Returns the session; ConfError if it has another time zone, ANSI mode or meaning of quoted names than results require."""
     current = {key: spark.conf.get(key, "false") or "false" for key in PINNED}
     _refuse_conflicts(current, "the active session has", "set it by spark.conf.set before keyfold is called")
     return spark
@@ -94,13 +94,13 @@ def temporary_settings(spark: "SparkSession", settings: Mapping[str, str]) -> It
 
 
 def arrow_batch_settings(schema: "StructType", columns: Sequence[str]) -> dict[str, str]:
-    """Settings for sending rows to Python: rows of one small size need not be measured by Spark."""
+    """Settings for sending rows to Python. Spark need not measure the bytes of rows that all have one small size."""
     same = all(schema[name].dataType.simpleString().split("(")[0] in _SAME_SIZE for name in columns)
     return {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1)} if same and len(columns) <= _FEW else {}
 
 
 def parallel_tasks(spark: "SparkSession") -> int:
-    """The number of tasks that run at once, as far as the session's settings show it."""
+    """The number of tasks that run at once, according to the session's settings."""
     master = re.fullmatch(r"local\[(\d+).*\]|local", spark.conf.get("spark.master", "") or "")
     if master:
         return int(master[1] or 1)
@@ -108,13 +108,13 @@ def parallel_tasks(spark: "SparkSession") -> int:
 
 
 def delta_package() -> str:
-    """The Maven coordinates of Delta, in the release that is installed for Python."""
+    """The Maven coordinates of the Delta release that is installed for Python."""
     spark_release = ".".join(metadata.version("pyspark").split(".")[:2])
     return f"io.delta:delta-spark_{spark_release}_2.13:{metadata.version('delta-spark')}"
 
 
 def write_delta_jars(path: str) -> None:
-    """Resolves Delta's jars by Spark, and writes the paths of those that are not in Spark's own folder."""
+    """Resolves Delta's jars with Spark, and writes the paths of those that Spark does not bundle."""
     from pyspark import SparkConf, SparkContext
     from pyspark.find_spark_home import _find_spark_home
 
@@ -140,7 +140,7 @@ def _local(cores: int) -> dict[str, str]:
     """Settings for local jobs: Spark's defaults are meant for a thousand cores."""
     return {
         "spark.sql.shuffle.partitions": str(cores),
-        "spark.sql.files.minPartitionNum": str(4 * cores),  # with three tasks on two cores, the last would run alone
+        "spark.sql.files.minPartitionNum": str(4 * cores),  # of three tasks on two cores, the last runs alone
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.sql.warehouse.dir": str(_home() / "warehouse"),
         "spark.log.level": "ERROR",
@@ -186,7 +186,7 @@ def _new(name: str) -> "SparkSession":
 
 
 def _prepare_launch() -> None:
-    """Gives the JVM of a plain Python process the options that spark-submit.sh gives, from the files of the set-up."""
+    """Prepares the JVM options of a plain Python process: those of spark-submit.sh, from the files that the set-up wrote."""
     arguments = os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
     environment = Path(sys.prefix)
     options, jars = environment / "java-options", environment / "delta-jars"

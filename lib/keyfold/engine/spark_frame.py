@@ -1,4 +1,4 @@
-"""Frames of Spark's DataFrames."""
+"""Frames over Spark DataFrames."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 
-# To apply a byte limit, Spark measures a batch after each row, which takes as long as writing it. A limit of rows is enough.
+# For a byte limit, Spark measures the batch after each row, which takes as long as writing it. A limit of rows is enough.
 ARROW_SETTINGS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
     "spark.sql.execution.arrow.maxRecordsPerBatch": "16384",
@@ -34,17 +34,17 @@ class SparkFrame(Frame):
         self.data = data
 
     def then(self, function: Callable[..., nw.LazyFrame[Any]], *others: Frame) -> Self:
-        """The frame that a function of narwhals' frames makes of this one and others."""
+        """Applies a function of narwhals frames to this frame and others of Spark."""
         frames = [nw.from_native(_renamed(frame.data, escape_name)) for frame in (self, *others) if isinstance(frame, SparkFrame)]
         return type(self)(_renamed(function(*frames).to_native(), unescape_name))
 
     @property
     def types(self) -> dict[str, str]:
-        """Type of each column by name."""
+        """Spark's name of each column's type, by column."""
         return {field.name: field.dataType.simpleString() for field in self.data.schema.fields}
 
     def compute(self, computed: Computed, keep: Sequence[str] | None = None) -> Self:
-        """The kept columns and the computed ones, by Spark SQL if there are expressions. `keep` may hold Columns, too."""
+        """Adds computed columns, by Spark SQL if there are expressions. `keep` may hold Columns too."""
         expressions = [_column(expression) for expression in computed.expressions]
         if not expressions:
             return super().compute(computed, keep)
@@ -57,7 +57,7 @@ class SparkFrame(Frame):
         return type(self)(result.toDF(*result.columns[: len(kept)], *computed.types))  # `Column.alias` takes a millisecond
 
     def stack(self, number: str, columns: Mapping[str, Sequence[str]], keep: Sequence[str] = ()) -> Self:
-        """Several rows of each row, by Spark's `inline`."""
+        """Turns columns into rows with Spark's `inline`."""
         structs = []
         for i, names in enumerate(zip(*columns.values(), strict=True)):
             values = zip([str(i), *map(sql.column_reference, names)], [number, *columns], strict=True)
@@ -65,13 +65,13 @@ class SparkFrame(Frame):
         return type(self)(self.data.select(*map(sql.col, keep), sql.column(f"inline({sql.array_expression(structs)})")))
 
     def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
-        """The rows that a function makes of the batches of each task."""
+        """Applies a function to the batches of each task."""
         return type(self)(arrow.map_batches(self.data, function, spark_schema(pa.schema(list(types.items())))))
 
     def map_sorted(
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
     ) -> Self:
-        """`map_batches` over rows of which those with equal values of `by` are together, in an order."""
+        """`map_batches` over rows that are partitioned by `by` and sorted by `by` and `order`."""
         together = self.data.repartition(*map(sql.col, by)).sortWithinPartitions(*map(sql.col, [*by, *order]))
         return type(self)(together).map_batches(function, types)
 
@@ -82,19 +82,19 @@ class SparkFrame(Frame):
         return {name: to_arrow_type(self.data.schema[name].dataType) for name in names}
 
     def batches_by_rows(self) -> AbstractContextManager[None]:
-        """Within it, Spark counts the rows of a batch alone: to measure their bytes takes as long as to write them."""
+        """Within it, Spark cuts batches by their rows alone; measuring bytes takes as long as writing them."""
         return temporary_settings(self.data.sparkSession, ARROW_SETTINGS)
 
     def unmeasured(self, columns: Sequence[str]) -> AbstractContextManager[None]:
-        """Within it, Spark does not measure the rows of these columns if their types have one small size."""
+        """Within it, Spark does not measure rows of these columns, if their types are small and of fixed size."""
         return temporary_settings(self.data.sparkSession, arrow_batch_settings(self.data.schema, columns))
 
     def coalesce(self, tasks: int) -> Self:
-        """The same rows in at most so many tasks."""
+        """The same rows in at most this many tasks."""
         return type(self)(self.data.coalesce(tasks))
 
     def persist(self) -> Self:
-        """The same rows, computed once."""
+        """Computes the rows once and keeps them until `unpersist`."""
         return type(self)(self.data.persist())
 
     def unpersist(self) -> None:
@@ -107,14 +107,14 @@ class SparkFrame(Frame):
 
 
 def data_of(frame: Frame) -> "DataFrame":
-    """The DataFrame of a frame of Spark, for what needs Spark (ConfError if the frame is of another engine)."""
+    """The DataFrame of a frame (ConfError if the frame is not of Spark)."""
     if isinstance(frame, SparkFrame):
         return frame.data
     raise ConfError("these rows must be read by Spark, and the engine is `embedded`; write `engine: spark`")
 
 
 def computed_column(computed: Computed) -> "Column":
-    """The only computed column, of its SQL expression."""
+    """The Spark Column of the only computed column."""
     (expression,) = computed.expressions
     return _column(expression)
 
@@ -147,7 +147,7 @@ def _renamed(data: "DataFrame", name_of: Callable[[str], str]) -> "DataFrame":
 
 
 def spark_schema(schema: pa.Schema) -> "StructType":
-    """Spark's schema of an Arrow schema."""
+    """The Spark schema for an Arrow schema."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
     return from_arrow_schema(schema, prefer_timestamp_ntz=True)

@@ -1,4 +1,4 @@
-"""Delta tables by Spark, in its catalog or in a folder."""
+"""Reads and writes Delta tables with Spark, in its catalog or in a folder."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from keyfold.engine.store import Snapshot, Store, VersionMissingError, Write, od
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else Spark sorts rows by a partition column of one value
+_UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else Spark sorts by the partition column, even one with a single value
 _STATISTICS = "parquet.column.statistics.enabled", "parquet.size.statistics.enabled"
 
 _ids: dict[tuple[Any, ...], str] = {}
@@ -24,7 +24,7 @@ _histories: dict[str, tuple[list[tuple[str, int]], list[Commit]]] = {}
 
 
 class SparkStore(Store):
-    """A Delta table by a session of Spark."""
+    """A Delta table that a Spark session reads and writes."""
 
     def __init__(self, spark: "SparkSession", name: str, path: Path | None) -> None:
         super().__init__(name, path)
@@ -47,7 +47,7 @@ class SparkStore(Store):
         return Snapshot(SparkFrame(rows), rows.inputFiles, rows.schema.jsonValue)
 
     def history(self, limit: int | None = None) -> list[Commit]:
-        """The commits, newest first; of a table in a folder they are kept until a file of the log is added, gone or touched."""
+        """The commits, newest first; cached for a table in a folder until a file of its log is added, changed or deleted."""
         if self.path is None:
             return self._history(f" LIMIT {limit}" if limit else "")
         files = _times_of_change(self.path / "_delta_log")
@@ -62,7 +62,7 @@ class SparkStore(Store):
         ]
 
     def table_id(self, created: Iterable[Commit]) -> str:
-        """The table's id, cached until the table is created anew: DESCRIBE DETAIL has Delta read its whole state."""
+        """The table's id, cached until the table is created again, because DESCRIBE DETAIL makes Delta read its whole state."""
         key = (self.at, *(commit.at for commit in created))
         if key not in _ids:
             _ids[key] = self._id_in_log() or self.spark.sql(f"DESCRIBE DETAIL {self.at}").collect()[0].id
@@ -86,7 +86,7 @@ class SparkStore(Store):
             self.spark.sql(f"ALTER TABLE {self.at} SET TBLPROPERTIES ({pairs})")
 
     def write(self, frame: Frame, write: Write) -> None:
-        """Writes rows in one commit, and makes the table if there is none."""
+        """Writes rows in one commit; creates the table if it does not exist."""
         assert isinstance(frame, SparkFrame)
         options = {"userMetadata": write.metadata, **self._options(frame, write)}
         writer = frame.data.write.format("delta").mode("overwrite" if write.replaced or write.new_columns else "append")
@@ -109,7 +109,7 @@ class SparkStore(Store):
 
 
 def _times_of_change(folder: Path) -> list[tuple[str, int]]:
-    """Files and when they were changed; empty if one is gone meanwhile."""
+    """The files with their times of modification; empty if a file disappears meanwhile."""
     try:
         return sorted((file.name, file.stat().st_mtime_ns) for file in os.scandir(folder))
     except FileNotFoundError:
@@ -117,7 +117,7 @@ def _times_of_change(folder: Path) -> list[tuple[str, int]]:
 
 
 def _parquet_statistics(columns: Sequence[str]) -> dict[str, str]:
-    # To compare each text with the file's smallest and largest takes a fifth of the time of writing.
+    # Minima and maxima of texts take a fifth of the time of writing.
     if not columns:
         return {}
     return dict.fromkeys(_STATISTICS, "false") | {f"{_STATISTICS[0]}#{name}": "true" for name in columns}

@@ -1,4 +1,4 @@
-"""A Delta table as one engine reads and writes it; the protocol over it, in `keyfold.engine.tables`, is the same for all."""
+"""How an engine reads and writes a Delta table. The commit protocol on top, in `keyfold.engine.tables`, is the same for all engines."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ class VersionMissingError(Exception):
 
 
 class Snapshot(NamedTuple):
-    """A version of a table: its rows, its data files (`file:` and the path, if they are local), and its columns as Delta's log describes them."""
+    """A version of a table: its rows, its data files (`file:` and the path if local), and its columns as in Delta's log."""
 
     frame: Frame
     files: Callable[[], list[str]]
@@ -73,7 +73,7 @@ class Store(ABC):
 
     @abstractmethod
     def write(self, frame: Frame, write: Write) -> None:
-        """Writes rows in one commit, and makes the table if there is none."""
+        """Writes rows in one commit; creates the table if it does not exist."""
 
 
 def odd_column_names(columns: Iterable[str]) -> list[str]:

@@ -64,7 +64,7 @@ class VersionedTable:
         raise ConfError(f"table `{self.name}` must be read by Spark here, and the engine is `embedded`; write `engine: spark`")
 
     def frame(self, version: int | None = None) -> Frame:
-        """The rows, now or at a version (DataError if the table or the version does not exist)."""
+        """The rows of the latest or of another version (DataError if the table or the version does not exist)."""
         self._require()
         if version is None:
             return self.store.snapshot().frame
@@ -77,7 +77,7 @@ class VersionedTable:
                 raise DataError(f"table `{self.name}` has no version {version} yet; the latest is {latest}") from None
         if self.log().changed_since(version):
             raise self._gone(version)
-        return self.store.snapshot().frame  # the same rows in other files, or under a later version
+        return self.store.snapshot().frame  # has the same rows, in other files or under a later version
 
     def _require(self) -> None:
         if not self.exists():
@@ -106,7 +106,7 @@ class VersionedTable:
         return self.store.history(limit)
 
     def log(self, *, recorded: bool = False) -> CommitLog:
-        """The known commits; with `recorded`, also which of them were checked."""
+        """The known commits. With `recorded`, `checked` is known too."""
         live = self.history()
         young = live[-1].version == 0 and datetime.now(live[-1].at.tzinfo) - live[-1].at < OLD
         if self._records is None or (young and not recorded):
@@ -124,14 +124,14 @@ class VersionedTable:
         return CommitLog(merge_commits(known | {c.version: c for c in unrecorded}, live).values())
 
     def _same_files(self, recorded: Commit, live: list[Commit]) -> bool:
-        """Whether the rows before the oldest live commit are in the files of a recorded commit, so that none changed in between."""
+        """Whether the data files of a recorded commit are those at the oldest commit in Delta's log: nothing changed in between."""
         vectors = [value for name, value in self.properties().items() if "deletionvectors" in name.lower()]
         if not recorded.files or {*vectors} & {"true", "supported"}:
             return False
         return recorded.files == self._files_digest(live[-1].version if any(c.changes for c in live[:-1]) else None)
 
     def _files_digest(self, version: int | None) -> str:
-        """A digest of the columns and of the data files' names, each of which has a UUID."""
+        """A digest of the columns and of the names of the data files, which hold UUIDs."""
         try:
             snapshot = self.store.snapshot(version)
         except VersionMissingError:
@@ -148,22 +148,22 @@ class VersionedTable:
         return self.store.table_id(c for c in commits if c is commits[-1] or "REPLACE" in c.operation)
 
     def commits(self) -> Iterator[Commit]:
-        """keyfold's own commits, newest first; those that are only in the records come without their memory of files."""
+        """keyfold's own commits, newest first; recorded ones lack the part `files` of their metadata, see `memory`."""
         return (commit for commit in self.log() if commit.metadata)
 
     def memory(self, commit: Commit) -> dict[str, Any]:
-        """The metadata of a commit with its memory of files."""
+        """The metadata of a commit, with the part `files`."""
         if self._records is None or "files" in commit.metadata:
             return commit.metadata
         return commit.metadata | CommitRecords(self._records, self.version().id, self.name).memory(commit.version)
 
     def versions_of(self, column: str, values: Iterable[str], version: int) -> dict[str, int]:
-        """By value of the replaced column, the last version up to `version` that changed it; a commit by others changes all values."""
+        """For each value of the replaced column, the last version up to `version` that may have changed its rows."""
         commits = self.log().last_of(column, values, version)
         return {value: last.version if isinstance(last, Commit) else last for value, last in commits.items()}
 
     def changed_by_others(self, column: str, values: Iterable[str]) -> set[str]:
-        """The values of the replaced column whose rows differ, or may differ, from what keyfold committed."""
+        """The values of the replaced column whose rows differ, or may differ, from those that keyfold committed."""
         log, by_version = self.log(), defaultdict[int, list[str]](list)
         changed = set()
         for value in values:
@@ -187,7 +187,7 @@ class VersionedTable:
         return self.log().proves(key, version)
 
     def holds(self, value: str, run_id: str, rows: int, column: str = "period") -> bool:
-        """Whether the rows of a period, or of another `column`'s value, are all of one run, and this many."""
+        """Whether a period (or a value of another `column`) has exactly this many rows, all written by one run."""
         if not self.exists():
             return False
         counts = self.frame().where(col(column) == lit(value)).group(["run_id"], count=count_rows()).rows()

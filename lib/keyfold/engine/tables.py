@@ -1,7 +1,7 @@
-"""Delta tables: where they are, and the commit protocol.
+"""Delta tables and their commit protocol.
 
-A run replaces the rows of its periods in one commit, whose metadata hold the run id and the expected row counts. Delta's own count of
-the rows is compared with these before the run counts as done; if they differ, the periods' former rows are put back.
+A run replaces the rows of its periods in one commit, whose metadata hold the run id and the expected row counts. The run succeeds only
+if Delta's own count of the rows agrees; otherwise the former rows of the periods are restored.
 """
 
 import fcntl
@@ -40,7 +40,7 @@ class TableUse(NamedTuple):
 
 
 class Table(VersionedTable):
-    """A Delta table to read and to write; `use` is what it may be written for (default: anything)."""
+    """A Delta table to read and to write. With `use`, it can be written for that use only."""
 
     def __init__(
         self, engine: "Engine | SparkSession", name: str, path: Path | None, use: TableUse | None = None, records: "Table | None" = None
@@ -61,10 +61,10 @@ class Table(VersionedTable):
         """Replaces, in one commit, the rows whose `column` is one of `values`, which maps each value to its number of new rows.
 
         A new table gets `retention` and, for `indexed` columns, bounds per file (default: the first 32 columns). With `schema`, a
-        frame with other columns replaces the whole table. `check` looks at the table after the commit. `recorded` keeps the
-        metadata beyond Delta's history.
+        frame with other columns replaces the whole table. `check` is called after the commit. With `recorded`, the
+        metadata are kept in `keyfold.commits` too.
 
-        PromiseError if Delta counts other rows than expected, and whatever `check` raises; the former rows are then put back.
+        Raises PromiseError if Delta counts another number of rows, and any error of `check`; both restore the former rows.
         """
         frame, attempt = _frame(frame), uuid.uuid4().hex
         metadata |= {"attempt": attempt, column: dict(values)} | ({"recorded": True} if recorded else {})
@@ -74,7 +74,7 @@ class Table(VersionedTable):
         )  # fmt: skip
         with self.lock():
             if self.exists():
-                self.log()  # records the commits that Delta may clean up with this one
+                self.log()  # records the commits that Delta may delete from its log with this one
                 write = write._replace(new_columns=schema and self.frame().columns != frame.columns)
             self._save(frame, write)
             commit = self._commit_of(attempt)
@@ -102,7 +102,7 @@ class Table(VersionedTable):
             )
 
     def _record(self, commit: Commit) -> None:
-        """Records a checked commit, with the commits by others since keyfold's last one, and the commit that it undid."""
+        """Records a checked commit, the commits by others since keyfold's last one, and the commit that it undid, if any."""
         if self._records is None:
             return
         live, undone = self.history(), commit.metadata.get("undone")
@@ -111,7 +111,7 @@ class Table(VersionedTable):
         CommitRecords(self._records, self._id(live), self.name).add([checked, *earlier])
 
     def undo(self, commit: Commit, column: str) -> Commit:
-        """Puts back, in one commit, the rows that a checked commit replaced (DataError if they were changed since, or are gone)."""
+        """Restores, in one commit, the rows that a checked commit replaced (DataError if they were changed since or are gone)."""
         values = commit.metadata[column]
         with self.lock():
             log = self.log(recorded=True)
@@ -128,7 +128,7 @@ class Table(VersionedTable):
         return undone
 
     def _put_back(self, write: Write, commit: Commit, **metadata: Any) -> Commit:
-        # Not RESTORE, which would undo other periods too.
+        # RESTORE would undo other periods too.
         assert write.replaced
         column, values = write.replaced
         former = self.frame(commit.version - 1) if write.new_columns else self._former_rows(column, values, commit)
@@ -147,7 +147,7 @@ class Table(VersionedTable):
         return parts[0].union(*parts[1:]) if parts else self.frame().head(0)
 
     def claim(self, columns: Sequence[str] | None = None) -> None:
-        """DataError if the table has another purpose. A table without a purpose gets this one if its columns fit."""
+        """Raises DataError if the table has another purpose. A table without a purpose gets this one if its columns fit."""
         if self.use is None or not self.exists():
             return
         purpose = self.properties().get(PURPOSE)
@@ -181,9 +181,9 @@ class Table(VersionedTable):
 
     @contextmanager
     def lock(self, what: str = "", say: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Keeps other processes on this machine from writing, or from `what`; on a local disk Delta does not exclude other writers.
+        """Keeps other processes of this machine from writing (or from `what`), which Delta does not do on a local disk.
 
-        `say` is called if the lock is held and this process has to wait.
+        `say` is called with a message if this process has to wait.
         """
         if self.path is None:
             yield
@@ -214,7 +214,7 @@ class Tables:
         return Table(self.engine, name, None if catalog else self.home.joinpath("tables", *parts), records=records)
 
     def used(self, use: TableUse) -> Table:
-        """The table of a use, which need not exist; it can be written for that use only."""
+        """The table of a use, which need not exist. It can be written for that use only."""
         table = self.table(use.name)
         table.use = use
         return table
@@ -225,7 +225,7 @@ def _frame(frame: "Frame | DataFrame") -> Frame:
 
 
 def _same_kind(columns: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether two tables are of one kind: the same columns, or the same ones of keyfold's own beside a user's."""
+    """Whether two tables have the same columns or, besides a user's columns, the same ones of keyfold."""
     own, others_own = ({c for c in names if c.startswith("keyfold_")} for names in (columns, others))
     return set(columns) == set(others) or (own == others_own != set())
 

@@ -4,10 +4,11 @@ import os
 from typing import TYPE_CHECKING
 
 from keyfold.conf.columns import declared_columns, origins
-from keyfold.conf.csv import CsvOptions
 from keyfold.readers import paths
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.formats import default_delimiter, format_of
 from keyfold.readers.rows import text_heads
+from keyfold.readers.text_form import TextForm
 
 if TYPE_CHECKING:
     from keyfold.conf.data import Data
@@ -38,8 +39,8 @@ def kept_columns(data: "Data") -> list[str]:
 
 
 def _csv(file: str, path: str, csv: CsvOptions | None) -> tuple[str, ...]:
-    guess = csv is None or csv.delimiter is None
-    return text_heads([file], (csv or CsvOptions()).form(default_delimiter(path)), guess=guess)[file].form.names
+    form = TextForm(csv=csv or CsvOptions(), default_delimiter=default_delimiter(path))
+    return text_heads([file], form)[file].form.names
 
 
 def _parquet(file: str) -> list[str]:
