@@ -1,8 +1,8 @@
-"""Collisions: how many values of a hashed feature share a bucket, beside the number expected by chance.
+"""Collisions: how many values of a hashed feature share a bucket, compared with the number expected by chance.
 
 Counted for each hashed feature and each cross that is not `exact`. A value is a distinct tuple of value hashes, identified by the
-feature hash (two tuples share one with probability 2^-64). Rows in bucket 0, which are all NULL, do not count. One pass over the
-rows counts all features and shuffles integers alone; a second one reads the worst buckets, to name their values.
+feature hash (two tuples share one with probability 2^-64). Rows in bucket 0, whose inputs are all NULL, do not count. One pass over
+the rows counts all features and shuffles only integers. A second pass reads the worst buckets and names their values.
 """
 
 import math
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 COLLISIONS_TABLE = "keyfold.collisions"
 TARGET = 0.01
-WORST_BUCKETS = 3  # buckets of a feature that are named
-_TEXT = 80  # characters of a value that are shown
+WORST_BUCKETS = 3  # buckets named per feature
+_TEXT = 80  # characters shown of a value
 _PAIR = {"value": pa.string(), "rows": pa.int64(), "other": pa.string(), "other_rows": pa.int64()}
 _SCHEMA = pa.schema(
     {
@@ -53,8 +53,8 @@ class SharedBucket(NamedTuple):
 class Collisions(NamedTuple):
     """Collisions of a feature.
 
-    rows: rows with a value; values: distinct values; occupied: buckets with a value; shared_values, shared_rows: in buckets with
-    at least two values; loudest: the buckets with most rows that are not of their most frequent value.
+    rows: rows with a value. values: distinct values. occupied: buckets with a value. shared_values, shared_rows: values and rows in
+    buckets with at least two values. loudest: the buckets with the most rows besides those of their most frequent value.
     """
 
     feature: str
@@ -73,20 +73,20 @@ class Collisions(NamedTuple):
 
     @property
     def expected(self) -> float:
-        """`observed` for as many values, hashed at random."""
+        """The expectation of `observed` for as many values hashed at random."""
         return 0.0 if self.values < 2 else self.values - (self.num_buckets - 1) * _hit(self.values, self.num_buckets)
 
     @property
     def expected_share(self) -> float:
-        """Share (0 to 1) of the values that share a bucket, for as many values hashed at random."""
+        """The expected share (0 to 1) of values that share a bucket, for as many values hashed at random."""
         return _hit(max(0, self.values - 1), self.num_buckets)
 
     def advised(self, target: float = TARGET) -> int | None:
-        """The least num_buckets whose expected share is at most `target` (above 0, below 1); None if it exceeds the maximum."""
+        """The smallest num_buckets with an expected share of at most `target` (between 0 and 1); None if it exceeds the maximum."""
         if self.values < 2:
             return 2
         buckets = max(3, 1 + math.ceil(-1 / math.expm1(math.log1p(-target) / (self.values - 1))))
-        buckets -= _hit(self.values - 1, buckets - 1) <= target  # if the quotient was rounded up
+        buckets -= _hit(self.values - 1, buckets - 1) <= target  # corrects a quotient that was rounded up
         return buckets if buckets <= hashing.MAX_BUCKETS else None
 
 
@@ -98,7 +98,7 @@ def _hit(values: int, num_buckets: int) -> float:
 
 
 def bucketed_features(spec: "Spec") -> list[str]:
-    """The features whose values may share a bucket: hashed features, and crosses that are not exact."""
+    """The features whose values may share a bucket: hashed ones, and crosses that are not exact."""
     return [name for name, (kind, state) in spec.features.items() if isinstance(kind, Bucketed) and "salt" in state]
 
 
@@ -120,7 +120,7 @@ def measure_collisions(rows: Frame, spec: "Spec") -> list[Collisions]:
 
 
 def _buckets(rows: Frame, spec: "Spec", names: Sequence[str]) -> Frame:
-    """By `feature` (a number) and `bucket`: its values, its rows, and the rows of its most frequent value."""
+    """For each `feature` (a number) and `bucket`: the values, the rows, and the rows of the most frequent value."""
     cells = _Cells(spec, names)
     each = rows.compute(cells.computed(rows), []).stack("feature", cells.columns)
     values = each.where(col("bucket") > 0).group(["feature", "bucket", "value"], n=count_rows())
@@ -137,24 +137,24 @@ def _count(buckets: Frame) -> Frame:
 
 
 class _Cells(NamedTuple):
-    """Columns of features: the bucket and the feature hash of each row; the texts of the inputs, as many for each feature."""
+    """Columns for each feature: the bucket and the feature hash of a row, and the texts of the inputs."""
 
     spec: "Spec"
     names: Sequence[str]
 
     @property
     def columns(self) -> dict[str, list[str]]:
-        """The columns of the buckets and of the hashes, by what they have."""
+        """The columns of the buckets and of the hashes, by content."""
         return {of: [f"keyfold_{of}_{i}" for i in range(len(self.names))] for of in ("bucket", "value")}
 
     @property
     def texts(self) -> dict[str, list[str]]:
-        """The columns of the texts, by the number of the input."""
+        """The columns of the texts, by number of the input."""
         most = max(len(self.spec.features[name].kind.inputs()) for name in self.names)
         return {f"text_{j}": [f"keyfold_text_{i}_{j}" for i in range(len(self.names))] for j in range(most)}
 
     def computed(self, rows: Frame) -> Computed:
-        """Buckets and hashes, of rows (DataError as for `Spec.transform`)."""
+        """Computes the buckets and hashes of rows (DataError as for `Spec.transform`)."""
         shared, values = self.spec.sql_values(rows)
         buckets, hashes = self.columns.values()
         cells = [(kind.sql(values[name], state), state["salt"], values[name]) for name, (kind, state) in self._features.items()]
@@ -163,7 +163,7 @@ class _Cells(NamedTuple):
         return Computed(dict.fromkeys(buckets, pa.int32()) | dict.fromkeys(hashes, pa.int64()), self._arrays, sql, shared)
 
     def computed_texts(self, rows: Frame) -> Computed:
-        """Texts of the inputs of rows, empty for a feature with fewer inputs."""
+        """Computes the texts of the inputs; empty where a feature has fewer inputs."""
         shared, values = self.spec.sql_values(rows)
         sql = [_sql_text(values[name], j) for j in range(len(self.texts)) for name in self.names]
         return Computed({c: pa.string() for columns in self.texts.values() for c in columns}, self._text_arrays, sql, shared)
@@ -199,7 +199,7 @@ def _arrow_text(values: Sequence[ArrowValue], j: int, n: int) -> pa.Array:
 
 
 def _worst(rows: Frame, spec: "Spec", names: Sequence[str], buckets: Frame) -> dict[int, list[SharedBucket]]:
-    """The two most frequent values of each feature's worst buckets, by number of the feature."""
+    """The two most frequent values in each feature's worst buckets, by number of the feature."""
     wanted: dict[int, list[int]] = {}
     shared = buckets.where(col("held") > 1).with_columns({"lost": col("most") - col("n")}).select(["feature", "lost", "bucket"])
     for row in _first(shared, ["feature"], ["lost", "bucket"], WORST_BUCKETS):
@@ -209,7 +209,7 @@ def _worst(rows: Frame, spec: "Spec", names: Sequence[str], buckets: Frame) -> d
     top: dict[tuple[int, int], list[Any]] = {}
     for row in _most_frequent(rows, _Cells(spec, [names[i] for i in wanted]), [*wanted.values()]):
         top.setdefault((row["feature"], row["bucket"]), []).append(row)
-    # A table that is not pinned may lack a bucket's values when it is read again.
+    # A table that is not pinned may have changed, and lack the values of a bucket, when it is read again.
     return {
         i: [_pair(top[k, b], len(spec.features[names[i]].kind.inputs())) for b in wanted[i] if len(top.get((k, b), ())) == 2]
         for k, i in enumerate(wanted)
@@ -217,7 +217,7 @@ def _worst(rows: Frame, spec: "Spec", names: Sequence[str], buckets: Frame) -> d
 
 
 def _most_frequent(rows: Frame, cells: _Cells, wanted: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """The two most frequent values of buckets, which `wanted` has by number of the feature."""
+    """The two most frequent values of the buckets in `wanted`, which has them by number of the feature."""
     buckets, hashes = cells.columns.values()
     computed = rows.compute(cells.computed(rows))
     some = computed.where(reduce(or_, (col(name).is_in(numbers) for name, numbers in zip(buckets, wanted, strict=True))))
@@ -228,7 +228,7 @@ def _most_frequent(rows: Frame, cells: _Cells, wanted: Sequence[Sequence[int]]) 
 
 
 def _first(frame: Frame, within: Sequence[str], order: Sequence[str], most: int) -> list[dict[str, Any]]:
-    """The first `most` rows of each group, in an order, the groups one after another."""
+    """The first `most` rows, ordered by `order`, of each group of `within`."""
     types = {name: arrow_type(type_) for name, type_ in frame.types.items()}
     first = frame.map_batches(partial(_first_of_batches, within, order, most), types).to_arrow()
     rows: list[dict[str, Any]] = _first_rows(first, within, order, most).to_pylist()
@@ -255,7 +255,7 @@ def _pair(rows: Sequence[Any], inputs: int) -> SharedBucket:
 
 
 def cached_collisions(run: "Run", run_id: str, spec: "Spec", rows: Frame) -> list[Collisions]:
-    """The collisions in the rows that a run of `features` fitted its spec on: from the table, or measured and added to it."""
+    """The collisions in the rows that a run of `features` fitted its spec on: from the table, otherwise measured and stored."""
     names = bucketed_features(spec)
     table = run.table(COLLISIONS_TABLE)
     rows_of_run = table.frame().where(col("run_id") == lit(run_id)).rows() if names and table.exists() else []

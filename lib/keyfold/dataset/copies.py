@@ -1,14 +1,14 @@
-"""Rows that are equal across folds: how many, and how many of them are copies of one another rather than equal by chance.
+"""Equal rows in different folds: how many there are, and how many of them are copies rather than equal by chance.
 
-In a table of a few categories every row has an equal one; in a table of many numbers none has. So equal rows as such are no fault.
-Copies show by two signs, of which the weaker counts:
+In a table with few categories every row has an equal one; in a table with many numbers none has. Equal rows are therefore no fault by
+themselves. Two signs show copies, and the weaker one counts:
 
-- they agree in a column, each column, more often than they would if its values were dealt out to the rows anew;
-- they have the same label more often than two rows do by chance, or than rows do that differ in one column alone, if there are
-  such rows: columns that predict the label, or one another, are no fault. If k rows of train are equal, this counts for 1 / sqrt(k):
-  a label that many rows agree on is a rule rather than the memory of one row.
+- In every column, equal rows agree more often than they would if the values of that column were shuffled.
+- Equal rows have the same label more often than two random rows do, and more often than rows that differ in a single column, if there
+  are any. (Columns that predict the label or one another are no fault.) With k equal rows in train, this sign counts 1 / sqrt(k): a
+  label that many rows share is a rule, and not the memory of one row.
 
-Columns are compared as at most 12 parts; a single column is cut into the first and the second half of its text.
+The columns are compared in at most 12 parts. A single column is cut into the first and the second half of its text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,18 +29,18 @@ from keyfold.engine.frame import Batches, Computed, Frame
 from keyfold.engine.hashes import key_hash
 from keyfold.split.folds import Folds
 
-SHARE = 0.1  # of the rows outside train, at most so many may be copies
-COPY_SAMPLE = 4_000  # rows outside train
+SHARE = 0.1  # the largest share of copies among the rows outside train
+COPY_SAMPLE = 4_000  # sampled rows outside train
 COPY_PARTS = 12
-# Numbers of what rows may agree in: all features, these and the label, the label; from _PARTS on see `_agreeing`.
+# Kinds of agreement: in all features, in all features and the label, in the label; see `_agreeing` for those from _PARTS on.
 _FEATURES, _LABELLED, _LABEL, _PARTS = 0, 1, 2, 3
 
 
 class CopyCounts(NamedTuple):
-    """For each sampled row outside train the number of rows of train that agree with it, by what they agree in.
+    """For each sampled row outside train, the number of train rows that agree with it in certain columns.
 
-    features: all features; labelled: these and the label; label: the label; rest: for each part, all others; part: for each
-    part, it alone; near: for each part, all others and the label; train: rows of train.
+    features: in all features. labelled: in all features and the label. label: in the label. rest: for each part, in all other parts.
+    part: for each part, in that part. near: for each part, in all other parts and the label. train: the number of train rows.
     """
 
     features: Int64s
@@ -53,7 +53,7 @@ class CopyCounts(NamedTuple):
 
 
 def hash_parts(types: Mapping[str, str], inputs: Sequence[str]) -> Computed:
-    """Columns `keyfold_part_0`, `keyfold_part_1`, … with the hashes of the parts; at least two. `types`: of columns, by name."""
+    """Columns `keyfold_part_0`, `keyfold_part_1`, … with the hashes of at least two parts. `types`: the columns' types by name."""
     columns = [sql.column_reference(c) for c in inputs]
     if len(columns) == 1:
         text = columns[0] if types[inputs[0]] == "binary" else f"CAST({columns[0]} AS STRING)"
@@ -81,9 +81,9 @@ def _hash_halves(name: str, batch: pa.RecordBatch) -> list[pa.Array]:
 
 
 def count_copies(rows: Frame, train: int, folds: Folds, inputs: Sequence[str]) -> CopyCounts:
-    """Counts the rows of train that agree with a sample of the rows outside, by the hash of the key; two passes over `rows`.
+    """Counts the train rows that agree with a sample of the other rows, in two passes over `rows`. The sample is by the hash of the key.
 
-    train: rows of train; inputs: columns of the features.
+    train: the number of train rows. inputs: the columns of the features.
     """
     parts = hash_parts(rows.types, inputs)
     names, kept = [*parts.types], [FOLD, LABEL]
@@ -98,7 +98,7 @@ def count_copies(rows: Frame, train: int, folds: Folds, inputs: Sequence[str]) -
 
 
 def _agreeing(parts: Sequence[str]) -> list[list[str]]:
-    """By number the columns that rows may agree in: first the fixed ones, then for each part `rest`, `part` and `near`."""
+    """The columns of each kind of agreement: first the fixed kinds, then `rest`, `part` and `near` of each part."""
     rest = [[name for name in parts if name != part] for part in parts]
     return [[*parts], [*parts, LABEL], [LABEL], *rest, *([part] for part in parts), *([*others, LABEL] for others in rest)]
 
@@ -109,7 +109,7 @@ def _hashes(columns: Sequence[Sequence[str]], rows: pa.Table | pa.RecordBatch) -
 
 
 def _count_in_train(train: Frame, columns: Sequence[Sequence[str]], sample: Sequence[Int64s]) -> list[Int64s]:
-    """For each kind of agreement and each row of the sample the number of rows of train that agree with it."""
+    """For each kind of agreement and each sampled row, the number of train rows that agree with it."""
     kernel = partial(_count_agreeing, columns, [np.unique(hashes) for hashes in sample])
     types = {"kind": pa.int32(), "h": pa.int64(), "n": pa.int64()}
     found = train.map_batches(kernel, types).group(["kind", "h"], n=col("n").sum()).to_arrow()
@@ -124,7 +124,7 @@ def _count_agreeing(columns: Sequence[Sequence[str]], wanted: Sequence[Int64s], 
 
 
 def _look_up(counts: pa.Table, hashes: Int64s) -> Int64s:
-    """The count of each hash, 0 if it has none."""
+    """The count of each hash; 0 for a hash without a count."""
     if not counts.num_rows:
         return np.zeros(len(hashes), np.int64)
     counts = counts.sort_by("h")
@@ -134,7 +134,7 @@ def _look_up(counts: pa.Table, hashes: Int64s) -> Int64s:
 
 
 def copy_share(counts: CopyCounts) -> tuple[float, float]:
-    """The share (0 to 1) of rows outside train that are copies, and its standard error."""
+    """The share (0 to 1) of copies among the rows outside train, and its standard error."""
     equal = counts.features > 0
     if not equal.any():
         return 0.0, 0.0
@@ -149,17 +149,17 @@ def copy_share(counts: CopyCounts) -> tuple[float, float]:
 
 
 def _chance_of_equal(others: Int64s, part: Int64s, train: int) -> Doubles:
-    """For each row the probability of an equal one if the values of a part were dealt out anew.
+    """For each row, the probability that it would have an equal one if the values of a part were shuffled.
 
-    others: rows of train that agree in all but the part; part: rows that agree in the part.
+    others: the number of train rows that agree in all other parts. part: the number of train rows that agree in the part.
     """
     likely = np.minimum(part / train, 1 - 1e-9)
-    whole = np.minimum(others / (1 - likely) / train, 1.0)  # an estimate of the rows that agree in the rest
+    whole = np.minimum(others / (1 - likely) / train, 1.0)  # estimates the share of rows that agree in the rest
     return 1 - (1 - whole) ** part
 
 
 def _label_agreement(counts: CopyCounts, equal: npt.NDArray[np.bool_]) -> Doubles:
-    """For each row how much more often equal rows have its label than rows do by chance, or nearly equal rows."""
+    """For each row, how much more often equal rows have its label than random or nearly equal rows do."""
     k, chance = np.maximum(counts.features, 1), counts.label / counts.train
     near = np.sum([rest - counts.features for rest in counts.rest], axis=0)
     agree = np.sum([n - counts.labelled for n in counts.near], axis=0)

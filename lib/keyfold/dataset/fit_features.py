@@ -55,7 +55,7 @@ def _fit_and_keep(run: "Run", run_id: str, rows: LabelledRows) -> Spec:
 
 
 def _fit(run: "Run", rows: LabelledRows) -> Spec:
-    """Fits the spec from statistics by period; those of periods that were measured before are not measured again."""
+    """Fits the spec from statistics by period. Periods that were measured before are not measured again."""
     train = rows.rows.where(col(FOLD) == lit("train"))
     plan = FitPlan.of(train, run.conf.features, rows.target)
     versions = run.featured.versions_of(PERIOD, rows.periods, rows.version.version)

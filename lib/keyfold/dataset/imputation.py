@@ -1,8 +1,8 @@
-"""Imputation of the columns that older layouts lack, fitted on rows of the current layout in the train fold, and stored.
+"""Imputes the columns that older layouts lack. Imputations are fitted on the train rows of the current layout, and stored.
 
-`mean` and `most_frequent` impute one value. `distribution` draws from the values of those rows by their frequency, by the hash of
-a row's key under the salt `bridge:<column>`, so that a row always gets the same value. Models learn from bridged rows with the
-weight of their layout, and are never evaluated on them.
+`mean` and `most_frequent` impute one value. `distribution` draws among the values of those rows in proportion to their frequency. The
+draw depends on the hash of a row's key under the salt `bridge:<column>`, so a row always gets the same value. Bridged rows train a
+model with the weight of their layout, and never evaluate it.
 """
 
 import json
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from keyfold.tracking.registry import Registered
 
 IMPUTATION_FILE, IMPUTATION_TABLE = "bridge.json", "keyfold.bridges"
-MAX_IMPUTED_VALUES = 1_000  # of a distribution
+MAX_IMPUTED_VALUES = 1_000  # per column with `distribution`
 _TABLE_COLUMNS = "run_id string, digest string, name string, bridge string, fitted_at timestamp"
 
 
@@ -50,7 +50,7 @@ class Imputation(NamedTuple):
     cumulative: list[int]
 
     def sql(self, key_hash: str) -> str:
-        """text: the value for a row whose key has that hash."""
+        """SQL expression (text) of the value for a row, given the hash of its key."""
         if len(self.values) == 1:
             return sql.text_literal(self.values[0])
         before = f"x -> size(filter({sql.array_expression(map(sql.bigint_literal, self.cumulative))}, c -> c <= x))"
@@ -58,24 +58,24 @@ class Imputation(NamedTuple):
         return f"{sql.array_expression(map(sql.text_literal, self.values))}[{at}]"
 
     def arrow(self, key_hash: Int64s) -> pa.Array:
-        """The same of hashes (int64, one a row)."""
+        """The values for hashes of keys (int64, one per row), equal to those of `sql`."""
         at = np.searchsorted(self.cumulative, hashing.reduce(key_hash, self.cumulative[-1]), side="right")
         return pa.array(self.values, pa.string()).take(pa.array(at))
 
     @property
     def salt(self) -> str:
-        """Salt of the key hash, which makes draws for different columns independent."""
+        """Salt of the key hash; each column has its own, so that draws are independent."""
         return f"bridge:{self.column}"
 
 
 class Imputations:
-    """The imputations of a table, kept as JSON beside the spec."""
+    """The imputations of a table, stored as JSON beside the spec."""
 
     def __init__(self, of: Sequence[Imputation]) -> None:
         self.of = list(of)
 
     def fill(self, rows: Frame, key: Sequence[str]) -> Frame:
-        """The rows with values in place of NULL where a bridged row's layout lacks the column."""
+        """Replaces NULL by imputed values in bridged rows whose layout lacks the column."""
         types, of = rows.types, defaultdict[str, list[Imputation]](list)
         for imputation in self.of:
             of[imputation.column].append(imputation)
@@ -86,7 +86,7 @@ class Imputations:
         return rows.compute(computed).select(rows.columns)
 
     def to_json(self) -> str:
-        """JSON for a file beside the spec."""
+        """The content of a JSON file beside the spec."""
         return digests.canonical_json([imputation._asdict() for imputation in self.of])
 
     @classmethod
@@ -120,7 +120,7 @@ def _fill(key: Sequence[str], batch: pa.RecordBatch, array: pa.Array, imputation
 
 
 class MissingColumn(NamedTuple):
-    """A column to impute, the method, and the values to leave out: those that the layout's own map gives."""
+    """A column to impute, the method, and the values to ignore: those that a layout's own map yields."""
 
     column: str
     fill: str
@@ -128,7 +128,7 @@ class MissingColumn(NamedTuple):
 
 
 def columns_to_impute(data: "Data") -> dict[MissingColumn, list[str]]:
-    """The columns to impute, and for each the layouts that lack it."""
+    """The columns to impute, each with the layouts that lack it."""
     layouts: dict[MissingColumn, list[str]] = {}
     for version in data.versions:
         for name, rule in version.columns_from.items():
@@ -139,9 +139,9 @@ def columns_to_impute(data: "Data") -> dict[MissingColumn, list[str]]:
 
 
 def fit_imputations(rows: Frame, missing: Mapping[MissingColumn, list[str]]) -> Imputations:
-    """The imputations fitted on rows, in any order (DataError for a column without a value, or with too many for `distribution`).
+    """Fits imputations on rows in any order (DataError for a column without a value, or with too many for `distribution`).
 
-    missing: the layouts that lack a column, as from `columns_to_impute`.
+    missing: the layouts that lack each column, see `columns_to_impute`.
     """
     families = {c.column: family_of(rows.types[c.column]) for c in missing}
     values = {name: sql_cast(family, family, name) for name, family in families.items()}
@@ -179,7 +179,7 @@ def _counted_values(name: str, values: fitting.BatchValues) -> pa.Array:
 
 def _value_counts(counts: pa.Table, column: MissingColumn, family: str) -> dict[str, int]:
     if column.but:
-        read = float if family in ("bigint", "double", "decimal") else str  # 1 is 1.0, and 1.00
+        read = float if family in ("bigint", "double", "decimal") else str  # 1, 1.0 and 1.00 are equal
         but = {read(b) for b in column.but}
         counts = counts.filter(pa.array([read(value) not in but for value in counts["value"].to_pylist()], pa.bool_()))
     if column.fill == "most_frequent":
@@ -193,7 +193,7 @@ def _value_counts(counts: pa.Table, column: MissingColumn, family: str) -> dict[
 
 
 def _cumulate(counts: Mapping[str, int]) -> tuple[list[str], list[int]]:
-    # In the order of their bytes, so that a new row changes as few draws as possible.
+    # Sorted by bytes, so that a new row changes as few draws as possible.
     values = sorted(counts, key=str.encode)
     divisor = sum(counts.values()) // hashing.MAX_BUCKETS + 1
     return values, np.cumsum([max(1, counts[v] // divisor) for v in values]).tolist()
@@ -214,9 +214,9 @@ def _mean(type_: str, numbers: Mapping[str, Any]) -> dict[str, int]:
 def impute_training_rows(
     run: "Run", rows: Frame, fold: str, version: object, folds: object
 ) -> tuple[Frame, Imputations | None]:  # fmt: skip
-    """The rows with a weight and imputed columns, without the bridged rows of other folds than train; as they are without versions.
+    """Adds a weight and imputed columns to the rows, and drops bridged rows outside train. Changes nothing if the conf has no versions.
 
-    fold: name of the fold's column; version, folds: what identifies the rows and their folds.
+    fold: the column with the fold. version, folds: identify the rows and their folds.
     """
     data = run.conf.data
     if not data.versions:
@@ -253,7 +253,7 @@ def _find_or_fit(run: "Run", rows: Frame, version: object, folds: object) -> Imp
 
 
 def impute_scoring_rows(run: "Run", version: "Registered", rows: Frame) -> Frame:
-    """The rows to score, with the imputations of the model's training (DataError if it had none)."""
+    """Applies the imputations of a model's training to the rows to score (DataError if it had none)."""
     from keyfold.tracking import registry, tags
 
     if not run.conf.data.versions or BRIDGED not in rows.columns:

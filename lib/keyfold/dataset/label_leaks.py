@@ -1,6 +1,6 @@
-"""Columns that leak the label: how well each predicts it alone, on a sample of the rows by the hash of the key.
+"""Finds columns that leak the label: measures how well each column alone predicts it, on a sample of the rows by the hash of the key.
 
-One half of the split's units fits a model of the column, and the other half measures it.
+One half of the split's units fits a model of the column, and the other half measures that model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ from keyfold.evaluation.label_leakage import ColumnValues, LabelValues
 from keyfold.features.kinds.text import Text
 from keyfold.split.folds import Folds
 
-ROWS, CELLS = 50_000, 4_000_000  # at most in the sample
-_WORDS, _LENGTH = 1 << 16, 100  # words are hashed to so many numbers; a text counts as so many cells
+ROWS, CELLS = 50_000, 4_000_000  # maxima for the sample
+_WORDS, _LENGTH = 1 << 16, 100  # words are hashed to this many numbers; a text counts as this many cells
 _PLACE = "keyfold_place"
 
 
 class Leak(NamedTuple):
-    """ROC AUC (of a number: R²) of a column for the label: by its values alone, by where it is NULL, by one word of its text."""
+    """ROC AUC (for a number: R²) of a column: of its values, of whether it is NULL, and of the best single word of its text."""
 
     column: str
     alone: float
@@ -37,16 +37,16 @@ class Leak(NamedTuple):
 
     @property
     def most(self) -> float:
-        """The greatest of the three."""
+        """The highest of the three scores."""
         return max(self.alone, self.missing, self.word)
 
 
 def find_leaks(
     rows: Frame, n: int, folds: Folds, columns: Sequence[str], *, classes: bool, texts: Sequence[Text] = ()
 ) -> list[Leak]:  # fmt: skip
-    """The leak of each column, greatest first; empty if there are too few rows to measure. One pass over the `n` rows.
+    """Measures each column in one pass over the `n` rows; highest score first; empty if there are too few rows to measure.
 
-    classes: whether the label is a class; texts: kinds whose columns are texts, by words.
+    classes: whether the label is a class. texts: the kinds whose columns are measured word by word.
     """
     if not columns:
         return []
@@ -58,7 +58,7 @@ def find_leaks(
         rows = rows.where(col(_PLACE) < lit(round(size / n * hashing.PARTS)))
     rows = folds.add_unit(rows, UNIT).compute(key_hash(ORDER, rows.types, folds.key, "leaks"))
     table = rows.compute(_measured(rows.types, columns, words), []).to_arrow()
-    # Sums of doubles depend on the order of the rows.
+    # Sums of doubles depend on the order of the rows, so it is fixed.
     table = table.sort_by([(name, "ascending") for name in table.column_names if name not in words])
     y, fitted = LabelValues(table["y"].to_numpy(), classes), table["half"].to_numpy()
     if not label_leakage.has_enough_rows(y) or fitted.all() or not fitted.any():
@@ -72,7 +72,7 @@ def find_leaks(
 
 
 def _measured(types: Mapping[str, str], columns: Sequence[str], words: Mapping[str, Text]) -> Computed:
-    """The order of the rows, the label, the half of each unit, and by number the values and the words of columns."""
+    """Columns for the order of the rows, the label, the half of each unit, and the numbered values and words of columns."""
     label, order = sql.column_reference(LABEL), sql.column_reference(ORDER)
     expressions = {ORDER: order, "y": f"CAST({label} AS DOUBLE)", "half": f"{hashing.sql_reduce(UNIT, 2)} = 0"}
     arrow = {ORDER: pa.int64(), "y": pa.float64(), "half": pa.bool_()}
@@ -98,7 +98,7 @@ def _word_numbers(kind: Text, batch: pa.RecordBatch) -> pa.Array:
 
 
 def _sql_value(types: Mapping[str, str], name: str) -> str:
-    """The value as a double, or its hash if it is no number."""
+    """The value as a double; for a column that is not a number, the hash of the value."""
     family, column = family_of(types[name]), sql.column_reference(name)
     if family in NUMBERS:
         return SqlValue(column, family).number

@@ -1,4 +1,4 @@
-"""The rows that a model learns from: labelled, before the period of the run, each with its fold; pinned to a version of the table."""
+"""The rows that a model learns from: labelled rows before the period of the run, with their folds, at a pinned version of the table."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,9 +38,9 @@ _LabelCounts = dict[tuple[str, Any], int]  # rows by fold and class
 class LabelledRows(NamedTuple):
     """Labelled rows of a table at a version, with their folds.
 
-    rows: with the fold, the part of the train fold (else NULL), the label (boolean for a class, else double) and, with
-    `split.folds`, the number of the part to cross-validate; periods: of the rows; counts: rows by fold and class (None for a
-    number); imputations: of columns that older layouts lack, if the conf has versions.
+    rows: with the fold, the part within the train fold (NULL in other folds), the label (boolean for a class, double for a number)
+    and, with `split.folds`, the number of the cross-validation part. periods: the periods of the rows. counts: rows by fold and class
+    (None for a number). imputations: of the columns that older layouts lack, if the conf has versions.
     """
 
     rows: Frame
@@ -52,7 +52,7 @@ class LabelledRows(NamedTuple):
     imputations: Imputations | None = None
 
     def pins(self, run: "Run") -> dict[str, Any]:
-        """What a job on these rows pins (see `keyfold.runtime.job_identity`)."""
+        """What identifies these rows in the identity of a job (see `keyfold.runtime.job_identity`)."""
         bridge = self.imputations.digest if self.imputations else None
         label = [self.label.family, *map(repr, self.label[1:])]
         return {"rows": self.version, "before": run.period, "folds": self.folds.identity, "label": label, "bridge": bridge}
@@ -63,12 +63,12 @@ class LabelledRows(NamedTuple):
 
     @property
     def target(self) -> Target | None:
-        """The columns from which features learn the label; None if it is a number."""
+        """The columns of the target for features that learn from it; None if the label is a number."""
         return Target(LABEL, PART) if self.label.classes else None
 
 
 def labelled_rows(run: "Run") -> LabelledRows:
-    """The labelled rows of the table as it is now, before `run.period` if that is set (DataError if the train fold is empty)."""
+    """The labelled rows of the latest version of the table, before `run.period` if it is set (DataError if the train fold is empty)."""
     conf, name = run.conf, run.conf.data.label
     if name is None:
         raise ConfError("data.label is not set: name the column that is to be predicted")
@@ -96,7 +96,7 @@ def _before(data: Data, rows: Frame, period: str) -> Frame:
 
 
 def _count(data: Data, rows: Frame, folds: Folds, *, classes: bool) -> tuple[list[str], _LabelCounts, int]:
-    """The periods of the rows, their number by fold and class, and the number of those whose group is unknown."""
+    """The periods of the rows, the number of rows by fold and class, and the number of rows whose group is unknown."""
     named = with_period(data, rows, [FOLD, str(data.label), *folds.unknown])
     unknown = reduce(or_, (col(name).is_null() for name in folds.unknown), lit(False))
     value = _class(data) if classes else lit(None).cast(nw.String)
@@ -116,7 +116,7 @@ def _count(data: Data, rows: Frame, folds: Folds, *, classes: bool) -> tuple[lis
 def pinned_table(run: "Run", columns: Mapping[str, list[str]] | None = None) -> tuple[TableVersion, Frame]:
     """The version of the table that features are computed from, and its rows.
 
-    columns: further columns by option of the conf. Raises DataError if a column that the conf names is missing.
+    columns: further required columns, by the option of the conf that names them. Raises DataError if a column is missing.
     """
     data, folds, version = run.conf.data, folds_of(run), run.featured.version()
     table = run.featured.frame(version.version)
@@ -132,7 +132,7 @@ def pinned_table(run: "Run", columns: Mapping[str, list[str]] | None = None) -> 
 
 
 def folds_of(run: "Run") -> Folds:
-    """The split of the run's conf, before `keyfold.split.strata` gives it strata (ConfError if the conf lacks a label or a time)."""
+    """The split of the run's conf, without its strata (ConfError if the conf lacks a label or a time that the split needs)."""
     conf, data, split = run.conf, run.conf.data, run.conf.split
     if split.time and not (split.time.column or data.time):
         raise ConfError("split.time: name the column of the boundaries, by split.time.column or data.time")
@@ -144,7 +144,7 @@ def folds_of(run: "Run") -> Folds:
 
 
 def with_fold(run: "Run", folds: Folds, frame: Frame, column: str, number: str | None = None) -> Frame:
-    """The frame with the fold of each row (NULL: none) and the number of its part; a bridged row is in the train fold or in none."""
+    """Adds the fold of each row (NULL for no fold) and the number of its part. A bridged row is in the train fold or in none."""
     rows = folds.add(frame, column, number)
     if not run.conf.data.versions or BRIDGED not in rows.columns:
         return rows
@@ -152,9 +152,9 @@ def with_fold(run: "Run", folds: Folds, frame: Frame, column: str, number: str |
 
 
 def with_period(data: Data, frame: Frame, keep: Sequence[str] | None = None) -> Frame:
-    """The frame, or its columns `keep`, with the period of each row in `keyfold_period`; empty for a row without one."""
+    """Adds the period of each row as `keyfold_period` (empty text for a row without a period) to the columns `keep` (default: all)."""
     named = frame.compute(period_of(data, frame.types), keep)
-    # Rows of foreign tables may lack their time.
+    # Rows of tables that others write may lack their time.
     return named.with_columns({PERIOD: when(col(PERIOD).is_null()).then(lit("")).otherwise(col(PERIOD))})
 
 
@@ -208,13 +208,13 @@ def _why_empty(folds: Folds, fold: str) -> str:
 
 
 def _class(data: Data) -> nw.Expr:
-    """The label as a class: its value, or whether it is above the threshold of data.positive."""
+    """The class of a row: the label's value, or whether the label is above the threshold of data.positive."""
     label = col(str(data.label))
     return label > lit(data.positive.above) if isinstance(data.positive, AboveThreshold) else label
 
 
 def _with_label(data: Data, rows: Frame, label: Label) -> Frame:
-    """The rows with the label: whether it is the positive class, or the number as a double."""
+    """Adds the label: whether it is the positive class, or the number as a double."""
     if label.classes:
         return rows.with_columns({LABEL: _class(data) == lit(label.positive)})
     name = str(data.label)
@@ -240,7 +240,7 @@ def _number_label(data: Data, family: str) -> Label:
 
 
 def _label(data: Data, family: str, counts: _LabelCounts, say: Callable[[str], None]) -> Label:
-    """The label of a classifier with its positive class, which is guessed if data.positive is not set."""
+    """The label of a classifier. The positive class is guessed if data.positive is not set."""
     above = isinstance(data.positive, AboveThreshold)
     if above and family not in _NUMBERS:
         raise _no_threshold(data, family, "classifier")

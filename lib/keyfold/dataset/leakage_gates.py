@@ -1,4 +1,4 @@
-"""Checks of the folds before training: no group in two folds, shares, boundaries in time, copies, columns that leak the label."""
+"""Checks the folds before training: groups, shares, boundaries in time, copies, and columns that leak the label."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from keyfold.dataset.labelled_rows import LabelledRows
     from keyfold.runtime.run import Run
 
-CHANCE = 1e-6  # probability that a sound split fails the checks of shares, all of them together
-LARGE = 0.1  # share of the rows above which a group is reported
-_SHOWN = 5  # offending keys
+CHANCE = 1e-6  # probability that a correct split fails any of the checks of shares
+LARGE = 0.1  # a group with a larger share of the rows is reported
+_SHOWN = 5  # offending keys to show
 _GROUP, _FEATURES = 0, 1
 _SAME, _TIME = "keyfold_same", "keyfold_time"  # the hash of a row's features, and its time
 
 
 class Gate(NamedTuple):
-    """Result of one check: what was seen and, if it fails, the first offending keys as text and advice."""
+    """The result of a check: what was measured and, if the check failed, the first offending keys as text and advice."""
 
     name: str
     holds: bool
@@ -48,10 +48,10 @@ class Gate(NamedTuple):
 
 
 class FoldCell(NamedTuple):
-    """Counts of the units (groups, or tuples of features) that have rows in the same folds and the same class.
+    """Counts of units (groups, or tuples of features) with rows in the same set of folds and of the same class.
 
-    unit: `_GROUP` or `_FEATURES`; mask: the folds, a bit each; most: rows of the largest unit; rows: by fold; first, last:
-    times by fold, in microseconds since 1970.
+    unit: `_GROUP` or `_FEATURES`. mask: the set of folds, one bit per fold. most: the rows of the largest unit. rows: the rows by fold.
+    first, last: the first and last time by fold, in microseconds since 1970.
     """
 
     unit: int
@@ -68,7 +68,7 @@ def check_gates(run: "Run", labelled: "LabelledRows") -> list[Gate]:
     """Checks the folds of labelled rows, mostly in one pass (PromiseError if a gate fails)."""
     folds, split, classes = labelled.folds, run.conf.split, labelled.label.classes
     rows = labelled.rows.where(~col(FOLD).is_null())
-    # With boundaries in time equal rows may well come again, as they will when the model is in use.
+    # With boundaries in time, equal rows may recur later, as they will when the model is in use.
     compared = split.max_identical is not None or folds.hashed
     inputs = columns_of(feature.kind for feature in run.conf.features.values()) if compared else []
     cells = _cells(rows, folds, inputs, classes=classes)
@@ -79,7 +79,7 @@ def check_gates(run: "Run", labelled: "LabelledRows") -> list[Gate]:
     if folds.hashed:
         gates.append(_check_groups(rows, folds, groups))
         if not split.time:
-            # Bridged rows are in train alone, so they do not count for the shares.
+            # Bridged rows can be in train only, so they do not count for the shares.
             own = _cells(rows.where(~col(BRIDGED)), folds, [], classes=classes) if labelled.imputations else groups
             gates += _check_shares(folds, own, classes=classes)
     if split.time:
@@ -87,7 +87,7 @@ def check_gates(run: "Run", labelled: "LabelledRows") -> list[Gate]:
     if inputs:
         features = [cell for cell in cells if cell.unit == _FEATURES]
         gates.append(_check_identical(rows, folds, labelled.count_in("train"), inputs, features))
-    if not (run.conf.train and run.conf.train.overfit):  # which wants rows to be memorised
+    if not (run.conf.train and run.conf.train.overfit):  # train.overfit memorises rows on purpose
         gates.append(_check_leaks(run.conf, rows, labelled, run.featured.name))
     if failed := [gate for gate in gates if not gate.holds]:
         raise PromiseError(f"nothing was trained, because a check of the rows failed. {'; '.join(map(str, failed))}")
@@ -95,7 +95,7 @@ def check_gates(run: "Run", labelled: "LabelledRows") -> list[Gate]:
 
 
 def _cells(rows: Frame, folds: Folds, inputs: Sequence[str], *, classes: bool) -> list[FoldCell]:
-    """Units by folds and class, in one scan of the rows and one shuffle of integers."""
+    """Counts units by folds and class, in one scan of the rows and one shuffle of integers."""
     read = dict.fromkeys([FOLD, LABEL, *folds.by, *folds.key, *([folds.time] if folds.time else []), *inputs])
     each = folds.add_unit(rows.select(read), UNIT)
     if inputs:
@@ -115,7 +115,7 @@ def _cells(rows: Frame, folds: Folds, inputs: Sequence[str], *, classes: bool) -
 
 
 def _of_folds() -> dict[str, nw.Expr]:
-    """By fold the number of rows, and their first and last time."""
+    """For each fold, the number of rows and their first and last time."""
     of = {f: col(FOLD) == lit(fold) for f, fold in enumerate(FOLDS)}
     times = {f: when(is_of).then(col(_TIME)) for f, is_of in of.items()}
     return {
@@ -143,7 +143,7 @@ def _check_groups(rows: Frame, folds: Folds, cells: Sequence[FoldCell]) -> Gate:
 
 
 def _report_largest(run: "Run", rows: Frame, folds: Folds, cells: Sequence[FoldCell]) -> None:
-    """Logs a group that is so large that it may stand for an unknown value, and that changes the shares of the rows."""
+    """Logs the largest group if it is so large that it may stand for unknown values and distorts the shares of the rows."""
     n, units = sum(sum(cell.rows) for cell in cells), sum(cell.units for cell in cells)
     largest = max((cell.most for cell in cells), default=0)
     if largest > n * LARGE and largest * units > n / LARGE:
@@ -158,7 +158,7 @@ def _report_largest(run: "Run", rows: Frame, folds: Folds, cells: Sequence[FoldC
 
 
 def _check_shares(folds: Folds, cells: Sequence[FoldCell], *, classes: bool) -> list[Gate]:
-    """Shares of the groups in each fold, of all and by class, against quantiles of the binomial distribution."""
+    """Compares the shares of the groups in each fold, in total and by class, with quantiles of the binomial distribution."""
     by_name: dict[str, Sequence[FoldCell]] = {"shares": cells}
     if classes:
         for positive in (True, False):
@@ -184,7 +184,7 @@ def _check_share(name: str, folds: Folds, cells: Sequence[FoldCell], chance: flo
 
 
 def _check_times(rows: Frame, folds: Folds, cells: Sequence[FoldCell]) -> list[Gate]:
-    """Whether each fold is within its boundaries, so that no row of the future is in train and each gap is empty."""
+    """Checks that each fold is within its boundaries: no row of the future is in train, and each gap is empty."""
     assert folds.split.time is not None
     return [
         _check_time(rows, folds, fold, [at for c in cells for at in (c.first[f], c.last[f]) if at is not None])
@@ -213,7 +213,7 @@ def _outside(rows: Frame, folds: Folds, fold: str, start: int | None, end: int |
 
 
 def _check_identical(rows: Frame, folds: Folds, train: int, inputs: Sequence[str], cells: Sequence[FoldCell]) -> Gate:
-    """Rows outside train that equal a row of train: all of them against `max_identical`; without it, copies against `SHARE`."""
+    """Checks the rows outside train that equal a train row: all of them with `max_identical`, otherwise only the copies."""
     limit = folds.split.max_identical
     outside = sum(sum(cell.rows[1:]) for cell in cells)
     same = sum(sum(cell.rows[1:]) for cell in cells if cell.mask & 1)
@@ -240,7 +240,7 @@ def _identical(rows: Frame, inputs: Sequence[str]) -> Frame:
 
 
 def _check_leaks(conf: Conf, rows: Frame, labelled: "LabelledRows", table: str) -> Gate:
-    """Whether a column leaks the label. Columns of split.allow and windows, which end before a row, are not measured."""
+    """Checks that no column leaks the label. Ignores columns of split.allow, and windows, which end before their row."""
     allowed = conf.split.allow
     if other := [name for name in allowed if name not in rows.columns]:
         raise ConfError(f"split.allow: table `{table}` has no column `{other[0]}`{suggestion(other[0], rows.columns)}")

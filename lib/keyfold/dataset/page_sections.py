@@ -1,4 +1,4 @@
-"""The page's sections about labelled rows: folds, their checks, features, imputed columns, collisions."""
+"""Sections of the page about labelled rows: folds, checks, features, imputed columns, collisions."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ _WORST_CAPTION = "The two most frequent values of the buckets in which most rows
 
 
 def rows_by_fold_section(rows: "LabelledRows", share: Mapping[str, float] | None) -> PageSection:
-    """The labelled rows by fold, beside the configured shares."""
+    """The labelled rows by fold, with the configured shares."""
     classes, positive = rows.label.classes, rows.label.positive
     cells = [(fold, rows.count_in(fold), rows.counts.get((fold, positive), 0) if classes else None) for fold in FOLDS]
     if rest := sum(rows.counts.values()) - sum(rows.count_in(fold) for fold in FOLDS):
@@ -50,13 +50,13 @@ def spec_section(spec: "Spec") -> PageSection:
 
 
 def gates_section(gates: Sequence[Gate]) -> PageSection:
-    """Section of the page with the result of each check."""
+    """The result of each check."""
     cells = [(gate.name, "✓" if gate.holds else "✗", gate.seen) for gate in gates]
     return PageSection("Checks of the folds", html_table(["check", "holds", "seen"], cells), "folds")
 
 
 def imputations_section(imputations: "Imputations") -> PageSection:
-    """The columns that were imputed, and with what."""
+    """The imputed columns with their methods."""
     cells = [(s.column, ", ".join(s.layouts), s.fill, _shown(s)) for s in imputations.of]
     caption = "Fitted on rows of the current layout in the train fold."
     return PageSection(
@@ -73,7 +73,7 @@ def _shown(imputation: "Imputation") -> str:
 
 
 def collisions_section(collisions: Sequence[Collisions]) -> PageSection:
-    """Section of the page: collisions by feature, the largest share of rows first; the chart has the first 20."""
+    """Collisions by feature, the largest share of rows first; the chart shows the first 20."""
     ordered = sorted(collisions, key=lambda c: -c.shared_rows / max(c.rows, 1))
     cells = [
         (c.feature, c.num_buckets, c.values, c.occupied, c.observed, c.expected, percent(c.shared_rows, c.rows), c.advised())

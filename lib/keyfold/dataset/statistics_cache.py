@@ -1,8 +1,8 @@
-"""The table of statistics: what was measured of a period is kept, so that fitting with a new period reads that period alone.
+"""Caches statistics by period in a table, so that a fit with a new period reads only that period.
 
-A part is what one fit measured: the statistics of some periods, each at the version that changed it last. Parts of the same base
-(table, split and measured expressions) add up; a part is not used if one of its periods has changed since. The table is a cache
-of the train fold, rare values included: its rows may be deleted at any time, and the next fit measures the missing periods.
+A part holds the statistics that one fit measured: of some periods, each at the version that changed it last. Parts with the same base
+(table, split and measured expressions) add up. A part is ignored if one of its periods has changed since. The table holds values of
+train rows, also rare ones. Its rows may be deleted at any time; the next fit measures the missing periods again.
 """
 
 import json
@@ -27,7 +27,7 @@ STATISTICS_TABLE = "keyfold.statistics"
 
 
 def cached_statistics(run: "Run", base: str, versions: Mapping[str, int], plan: "FitPlan", rows: Frame) -> pa.Table:
-    """The statistics of `rows`, whose periods have `versions`; periods that are not in the table are measured and added to it."""
+    """The statistics of `rows`, whose periods have `versions`. Measures and stores the periods that the table lacks."""
     if not plan.needs_rows:
         return fitting.STATISTICS_SCHEMA.empty_table()
     table = run.table(STATISTICS_TABLE)
@@ -44,7 +44,7 @@ def cached_statistics(run: "Run", base: str, versions: Mapping[str, int], plan: 
 
 
 def _choose(parts: Iterable[Mapping[str, str]], versions: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """The parts to use, largest first: each at the versions of now, no two with a period in common."""
+    """Chooses current parts without common periods, largest first."""
     chosen: dict[str, dict[str, int]] = {}
     covered: set[str] = set()
     for row in sorted(parts, key=lambda row: (-len(row["periods"]), row["part"])):
@@ -68,5 +68,5 @@ def _add(run: "Run", base: str, versions: Mapping[str, int], statistics: pa.Tabl
 
 
 def _sum_parts(rows: Frame) -> pa.Table:
-    """The statistics of several parts; the engine adds up the counts, of which there may be many."""
+    """Sums the statistics of parts in the engine, because there may be many counts."""
     return fitting.sum_cells(rows, "of", fitting.is_extreme()).to_arrow().cast(fitting.STATISTICS_SCHEMA)

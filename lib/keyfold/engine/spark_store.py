@@ -16,7 +16,7 @@ from keyfold.engine.store import Snapshot, Store, VersionMissingError, Write, od
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else Spark sorts by the partition column, even one with a single value
+_UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else Spark sorts the rows by the partition column
 _STATISTICS = "parquet.column.statistics.enabled", "parquet.size.statistics.enabled"
 
 _ids: dict[tuple[Any, ...], str] = {}

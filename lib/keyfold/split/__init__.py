@@ -1,1 +1,1 @@
-"""Splits: the fold of each row, and the thresholds of stratified splits."""
+"""Assigns rows to folds, and fits the thresholds of stratified splits."""

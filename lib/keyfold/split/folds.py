@@ -1,12 +1,12 @@
 """The fold of a row, a pure function of its key, its group, its time or its class.
 
-The hash of a row gives a place in [0, 1): test is at the bottom, validation at the top, train between. So new rows move no other
-row, and a larger test share takes rows from train alone. With `time` boundaries decide, alone or, if `by` is set, together with
-the hash: a row whose two folds differ is in none, as are rows in a gap. `stratified` cuts each class by itself, at thresholds that
-are fitted once.
+The hash of a row is a place in [0, 1). Test rows are at the bottom, validation rows at the top, train rows between. New rows therefore
+move no other row, and a larger test share takes rows from train only. `time` replaces the hash by boundaries; if `by` is set too, a row
+has a fold only if hash and time agree. Rows in a gap have no fold. `stratified` cuts each class by itself, at thresholds that are fitted
+once.
 
-Rows of one hash are a unit and are in one fold: the rows of a group; a row whose group is unknown (NULL), by its key; the copies
-of a row under `key: content`, whose keys differ in the number of the copy alone.
+Rows with the same hash are a unit, and a unit is in one fold. Units are: the rows of a group; a single row whose group is unknown
+(NULL), hashed by its key; the copies of a row under `key: content`, whose keys differ only in the number of the copy.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,9 +33,9 @@ _F = TypeVar("_F", bound=Frame)
 class Strata(NamedTuple):
     """The fitted part of a stratified split.
 
-    thresholds: by class (as text), the place below which a unit is in test and the place from which it is in validation, in
-    [0, 2^31 - 1); groups: the class of each group, in columns `keyfold_group` (bigint, the hash) and `keyfold_class`, None if each
-    row has its own class; digest: of the groups.
+    thresholds: for each class (as text) two places in [0, 2^31 - 1). Units below the first are in test, units from the second on in
+    validation. groups: the class of each group, in columns `keyfold_group` (bigint, the hash) and `keyfold_class`; None if each row
+    has its own class. digest: of the groups.
     """
 
     thresholds: Mapping[str, tuple[int, int]]
@@ -46,8 +46,8 @@ class Strata(NamedTuple):
 class Folds:
     """A split of a use case.
 
-    by: the columns that are hashed; group_by: those of `split.by`; key: the columns of the key; salt: the salt with its prefix; time:
-    the column of the boundaries, or None; grouped: whether several rows may share a hash; strata: set by `keyfold.split.strata`.
+    by: the hashed columns. group_by: the columns of `split.by`. key: the columns of the key. salt: the salt with its prefix. time: the
+    column that the boundaries apply to, or None. grouped: whether several rows may share a hash. strata: set by `keyfold.split.strata`.
     """
 
     strata: "Strata | None"
@@ -64,12 +64,12 @@ class Folds:
 
     @property
     def unknown(self) -> list[str]:
-        """The columns in which NULL means that the group of a row is unknown."""
+        """The columns in which a NULL makes the group of a row unknown."""
         return [] if self.split.null_groups == "together" else [c for c in self.group_by if c not in self.key]
 
     @property
     def columns(self) -> list[str]:
-        """The columns that decide the fold of a row."""
+        """The columns that a row's fold depends on."""
         own = self.strata is not None and self.strata.groups is None
         units = [*self.by, *(self.key if self.unknown else [])]
         return [
@@ -80,7 +80,7 @@ class Folds:
 
     @property
     def identity(self) -> dict[str, object]:
-        """All that the folds depend on, as JSON."""
+        """Everything that the folds depend on, as JSON."""
         cuts = self.split.model_dump(mode="json", exclude={"max_identical", "allow"}, exclude_defaults=True)
         units = {"null_groups": self.split.null_groups} if self.unknown else {}
         units |= {"copies": "together"} if CONTENT in self.by else {}
@@ -88,18 +88,18 @@ class Folds:
         return {"split": cuts, "salt": self.salt, "by": self.by, "time": self.time, "strata": strata, **units}
 
     def _cuts(self, parts: int) -> tuple[int, int]:
-        """The place below which a row is in test, and the place from which it is in validation."""
+        """Two places: rows below the first are in test, rows from the second on in validation."""
         return round(self.split.share.test * parts), parts - round(self.split.share.validation * parts)
 
     @property
     def hashed(self) -> bool:
-        """Whether the hash counts; else the time alone decides."""
+        """Whether the hash decides, alone or together with the time."""
         return self.split.time is None or bool(self.group_by)
 
     def add(self, frame: _F, column: str, number: str | None = None) -> _F:
-        """The frame with the fold of each row in `column` (text, or NULL) and its part to cross-validate in `number` (int, NULL in test).
+        """Adds the fold of each row in `column` (text or NULL), and its cross-validation part in `number` (int, NULL in test).
 
-        Raises DataError for a column that cannot be hashed, or is no time.
+        Raises DataError for a column that cannot be hashed or is not a time.
         """
         types = {column: pa.string()} | ({number: pa.int32()} if number else {})
         kept = [name for name in frame.columns if name not in types]
@@ -110,23 +110,23 @@ class Folds:
         return frame.compute(Computed(types, kernel, expressions), kept)
 
     def add_unit(self, frame: _F, column: str) -> _F:
-        """The frame with the hash of each row's unit (bigint); NULL if its group is unknown and refused (DataError as for `add`)."""
+        """Adds the hash of each row's unit (bigint); NULL if its group is unknown and refused (DataError as for `add`)."""
         kernel = partial(_unit_arrays, self._without_groups(), self.salt)
         return frame.compute(Computed({column: pa.int64()}, kernel, [self._sql_unit(frame.types, self.salt)]))
 
     def add_part(self, frame: _F, column: str) -> _F:
-        """The frame with the part of each row within its fold, for out-of-fold features: bigint in [0, 1,000,000), one for a unit."""
+        """Adds the part of each row for out-of-fold features: bigint in [0, 1,000,000), the same for all rows of a unit."""
         salt = f"out_of_fold:{self.salt}"
         part = hashing.sql_reduce(self._sql_unit(frame.types, salt), hashing.PARTS)
         kernel = partial(_unit_arrays, self._without_groups(), salt, parts=hashing.PARTS)
         return frame.compute(Computed({column: pa.int64()}, kernel, [part]))
 
     def add_time(self, frame: _F, column: str) -> _F:
-        """The frame with the split's time in microseconds since 1970 (bigint; DataError for a column that is no time)."""
+        """Adds the split's time in microseconds since 1970 (bigint; DataError for a column that is not a time)."""
         return frame.compute(Computed({column: pa.int64()}, partial(_time_arrays, str(self.time)), [self.sql_time(frame.types)]))
 
     def _without_groups(self) -> "Folds":
-        """The same, picklable."""
+        """A copy that can be pickled."""
         other = copy(self)
         other.strata = self.strata and self.strata._replace(groups=None)
         return other
@@ -140,17 +140,17 @@ class Folds:
 
     @property
     def sql_unknown(self) -> str:
-        """boolean: SQL expression of whether the group of a row is unknown."""
+        """SQL expression (boolean): whether the group of a row is unknown."""
         return " OR ".join(f"{sql.column_reference(c)} IS NULL" for c in self.unknown) or "FALSE"
 
     def sql(self, types: Mapping[str, str]) -> str:
-        """text: SQL expression of the fold; of groups with strata over a frame that has their class."""
+        """SQL expression (text) of the fold; with strata of groups, the frame must have the groups' classes."""
         hashed = self._sql_of_cuts(types, _sql_cut) if self.hashed else None
         timed = self._sql_timed(types) if self.split.time else None
         return f"CASE WHEN {hashed} = {timed} THEN {timed} END" if hashed and timed else hashed or str(timed)
 
     def _sql_of_cuts(self, types: Mapping[str, str], of: Callable[[str, tuple[int, int], int], str]) -> str:
-        """`of` applied to the place of a row, the cuts of its class and the number of places; NULL if an unknown group is refused."""
+        """Applies `of` to a row's place, the cuts of its class and the number of places; NULL if the row's group is unknown and refused."""
         value = self._sql_of_places(self._sql_unit(types, self.salt), of)
         refused = self.unknown and self.split.null_groups == "refuse"
         return f"CASE WHEN {self.sql_unknown} THEN NULL ELSE {value} END" if refused else value
@@ -168,7 +168,7 @@ class Folds:
 
     @property
     def _class_column(self) -> str | None:
-        """The column of the classes, None without strata."""
+        """The column with the classes; None without strata."""
         return (self.label if self.strata.groups is None else CLASS) if self.strata else None
 
     @property
@@ -183,7 +183,7 @@ class Folds:
         )
 
     def sql_time(self, types: Mapping[str, str]) -> str:
-        """bigint: SQL expression of the split's time in microseconds since 1970 (DataError for a column of another type)."""
+        """SQL expression (bigint) of the split's time in microseconds since 1970 (DataError for a column that is not a time)."""
         column = str(self.time)
         family = family_of(types[column])
         require_family(DAYS, family, f"split.time: column `{column}`", "cast it, or name another by split.time.column")
@@ -199,14 +199,14 @@ class Folds:
         return self._sql_of_cuts(types, of)
 
     def numpy(self, rows: pa.Table | pa.RecordBatch, classes: npt.NDArray[np.object_] | None = None) -> npt.NDArray[np.object_]:
-        """The folds of Arrow rows (train, validation, test or None), as `add` gives them.
+        """The folds of Arrow rows (train, validation, test or None), equal to those of `add`.
 
         classes: with strata, the classes of the rows or of their groups, as text or None.
         """
         return np.array([*FOLDS, None], object)[self._numpy_folds(rows, classes)]
 
     def _numpy_folds(self, rows: pa.Table | pa.RecordBatch, classes: npt.NDArray[np.object_] | None) -> Int64s:
-        """The places of the folds in `FOLDS`; -1 for none."""
+        """The indices of the folds in `FOLDS`; -1 for no fold."""
         hashed = self._numpy_of_cuts(rows, classes, _cut) if self.hashed else None
         if self.split.time is None:
             assert hashed is not None
@@ -219,7 +219,7 @@ class Folds:
         return timed if hashed is None else np.where(hashed == timed, timed, -1)
 
     def _numpy_numbers(self, rows: pa.RecordBatch, classes: npt.NDArray[np.object_] | None) -> Int64s:
-        """The parts to cross-validate; -1 in test."""
+        """The cross-validation parts; -1 in test."""
         k = self.split.folds or 1
 
         def of(place: Int64s, cuts: tuple[int, int], parts: int) -> Int64s:
@@ -292,7 +292,7 @@ def _sql_within(at: str, start: int | None, end: int | None) -> str:
 
 
 def _times(column: pa.Array | pa.ChunkedArray) -> Int64s:
-    """int64: microseconds since 1970; the least integer for NULL."""
+    """Microseconds since 1970 (int64); the smallest integer for NULL."""
     array = single_chunk(column)
     family = arrow_family(array.type)
     at = hashing.canonical_values(array.cast(ARROW[family]), family)

@@ -1,7 +1,7 @@
 """The thresholds of a stratified split, fitted once for each class and then kept in a table.
 
-For groups (and keys that have rows in several periods) the class of each is kept, too: the greatest label of its rows, as text,
-when the group first arrived. So neither later labels nor later groups move a row.
+The table also keeps the class of each group (and of each key with rows in several periods): the greatest label, as text, of its rows
+when the group was first seen. Neither later labels nor later groups therefore move a row.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 TABLE, GROUPS = "keyfold.strata", "keyfold.strata_groups"
 MAX_CLASSES = 1000
 _Thresholds = dict[str, tuple[int, int]]
-_COARSE = 15  # bits of a place that the first count leaves out
+_COARSE = 15  # low bits of a place that the first count ignores
 
 
 def with_strata(run: "Run", folds: Folds, version: "TableVersion", rows: Frame | None = None) -> Folds:
-    """The folds, with their strata if the split is stratified: from the table, or else fitted on `rows`, whose new groups are added.
+    """The folds with their strata: from the table, otherwise fitted on `rows`. New groups in `rows` are added to the table.
 
-    Raises DataError if there are no strata and no rows, or if the label has too many classes.
+    Returns `folds` unchanged if the split is not stratified. Raises DataError if there are neither strata nor rows, or too many classes.
     """
     if not folds.split.stratified:
         return folds
@@ -50,7 +50,7 @@ def with_strata(run: "Run", folds: Folds, version: "TableVersion", rows: Frame |
 
 
 def _add(run: "Run", folds: Folds, identity: str, thresholds: _Thresholds, rows: Frame) -> _Thresholds:
-    """The thresholds, fitted on `rows` if there are none; the groups that are new are added to the table."""
+    """The thresholds, fitted on `rows` if there are none yet. Adds new groups to the table."""
     units = _units(folds, rows, _groups(run.table(GROUPS), identity)).persist()
     try:
         thresholds = thresholds or _fit(run, folds, units, identity)
@@ -63,7 +63,7 @@ def _add(run: "Run", folds: Folds, identity: str, thresholds: _Thresholds, rows:
 
 
 def strata_name(conf: "Conf", folds: Folds, version: "TableVersion") -> str:
-    """The id of strata in the table. It must not change: another id for the same conf would fit again and move rows to other folds."""
+    """The id of strata in the table. It must never change for a conf: strata would be fitted again, and rows would change folds."""
     cuts = folds.split.model_dump(mode="json", include={"by", "salt", "share"})
     units = {} if folds.split.null_groups == "own" else {"null_groups": folds.split.null_groups}
     units |= {"copies": "together"} if CONTENT in folds.by else {}
@@ -77,14 +77,14 @@ def _find(table: "Table", identity: str) -> _Thresholds:
 
 
 def _groups(table: "Table", identity: str) -> Frame | None:
-    """`keyfold_group` and `keyfold_class`, each group once, even if two runs added it."""
+    """The columns `keyfold_group` and `keyfold_class`, one row per group, even if two runs added the group."""
     if not table.exists():
         return None
     return table.frame().where(col("id") == lit(identity)).group([GROUP], **{CLASS: col(CLASS).min()})
 
 
 def _digest(groups: Frame | None) -> str:
-    """Count and sum of the hashes of groups and classes, in any order; empty without groups."""
+    """Number and sum of the hashes of groups and classes, independent of their order; empty without groups."""
     if groups is None:
         return ""
     h = f"xxhash64({GROUP}, {CLASS})"
@@ -103,7 +103,7 @@ def _hash_halves(batch: pa.RecordBatch) -> list[pa.Array]:
 
 
 def _units(folds: Folds, rows: Frame, known: Frame | None) -> Frame:
-    """Hash and class of the units to rank: rows, or groups that are not in `known`."""
+    """Hash and class of the units to rank: of rows, or of groups that are not in `known`."""
     text = f"CAST({sql.column_reference(folds.label)} AS STRING)"
     units = folds.add_unit(rows.select(dict.fromkeys([*folds.columns, folds.label])), UNIT)
     units = units.compute(Computed({CLASS: pa.string()}, partial(_class_texts, folds.label), [text]), [UNIT])
@@ -131,10 +131,10 @@ def _fit(run: "Run", folds: Folds, units: Frame, identity: str) -> _Thresholds:
 
 
 def thresholds(folds: Folds, units: Frame) -> Iterator[tuple[str, tuple[int, int]]]:
-    """For each class its cuts (see `Strata`), which give the shares exactly but for ties.
+    """The thresholds of each class (see `Strata`), which give the shares exactly except for ties.
 
-    units: `keyfold_unit`, the hash, and `keyfold_class`. Counts by coarse place find the ranks; a second pass sorts the places around
-    them alone.
+    units: the columns `keyfold_unit` (the hash) and `keyfold_class`. Counts by coarse place locate the ranks; a second pass sorts only
+    the places near them.
     """
     place = hashing.sql_reduce(UNIT, hashing.MAX_BUCKETS)
     computed = Computed(
@@ -159,7 +159,7 @@ def _places_of(batch: pa.RecordBatch) -> list[pa.Array]:
 
 
 def _places(placed: Frame, coarse: set[int]) -> dict[tuple[str, int], list[int]]:
-    """By class and coarse place, the places of units in ascending order."""
+    """The places of units in ascending order, by class and coarse place."""
     places: dict[tuple[str, int], list[int]] = {}
     for row in placed.where(col("coarse").is_in(sorted(coarse))).sort(["place"]).rows() if coarse else ():
         places.setdefault((row[CLASS], row["coarse"]), []).append(row["place"])
