@@ -10,6 +10,7 @@ from hard_numbers import numbers
 from keyfold.core import exact_sums
 from keyfold.engine.spark_frame import SparkFrame
 from keyfold.features import fitting
+from keyfold.features.measuring import measure_statistics
 
 
 @settings(max_examples=3)
@@ -27,7 +28,7 @@ def test_statistics_are_those_of_fractions_in_any_layout(spark, embedded, parts,
     cut = data.draw(st.integers(0, len(rows)))
     frames = [SparkFrame(spark.createDataFrame(data.draw(st.permutations(rows)), schema).repartition(2))]
     frames += [embedded.rows(part, schema) for part in (rows, rows[:cut], rows[cut:])]
-    first, other, *result = (fitting.measure_statistics(frame, families, values, []) for frame in frames)
+    first, other, *result = (measure_statistics(frame, families, values, []) for frame in frames)
     for table in (first, other, fitting.merge_statistics(result)):
         for n, column in enumerate(values):
             xs = [Fraction(float(row[n])) for row in rows if row[n] is not None]

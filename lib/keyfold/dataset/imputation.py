@@ -29,6 +29,7 @@ from keyfold.engine.columns import col, lit, when
 from keyfold.engine.frame import Computed, Frame
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
+from keyfold.features.measuring import measure_statistics
 
 if TYPE_CHECKING:
     from keyfold.conf.data import Data
@@ -151,7 +152,7 @@ def fit_imputations(rows: Frame, missing: Mapping[MissingColumn, list[str]]) -> 
         if c.fill != "mean"
     }
     numbers = {c.column: c.column for c in missing if c.fill == "mean"}
-    statistics = fitting.Statistics(fitting.measure_statistics(rows, families, numbers, list(counted.values())))
+    statistics = fitting.Statistics(measure_statistics(rows, families, numbers, list(counted.values())))
     imputations = []
     for column, layouts in missing.items():
         name = column.column

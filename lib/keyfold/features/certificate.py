@@ -1,4 +1,4 @@
-"""The parity certificate: adversarial rows with the features that an engine computed. Loading a model computes them again in Arrow."""
+"""The parity certificate: adversarial rows with the features that an engine computed. Loading a model checks them in Arrow."""
 
 import datetime as dt
 import io
@@ -56,7 +56,7 @@ class Certificate(NamedTuple):
 
     @classmethod
     def issue(cls, engine: Engine, spec: Spec) -> "Certificate":
-        """Computes the features of adversarial rows by an engine. Rows that the spec refuses are left out."""
+        """Computes the features of adversarial rows with an engine. Leaves out rows that the spec refuses."""
         rows = adversarial_rows(spec)
         rows = rows.filter(pa.array([_is_accepted(spec, rows.slice(i, 1)) for i in range(rows.num_rows)], pa.bool_()))
         return cls(rows, spec.transform(engine.frame(rows)).to_arrow())
@@ -72,7 +72,7 @@ class Certificate(NamedTuple):
         return cls(*(feather.read_table(io.BytesIO((folder / name).read_bytes())) for name in _FILES))
 
     def check(self, spec: Spec) -> None:
-        """Computes the features again in Arrow. Raises PromiseError, with the first feature and row, if a bit differs."""
+        """Computes the features again in Arrow. If a bit differs, raises PromiseError with the first such feature and row."""
         expected, computed = spec.arrays(self.features), spec.arrow(self.rows)
         for name in feature_order({n: kind for n, (kind, _) in spec.features.items()}):
             different = np.flatnonzero(bits_differ(expected[name], computed[name]))

@@ -1,4 +1,4 @@
-"""Fitting of a spec: which statistics of the training rows the features need, and the spec that follows from them."""
+"""Plans the fitting of a spec: the statistics that the features need, and the spec computed from them."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.types import SqlValue, family_of, require_family, sql_cast
 from keyfold.engine.engine import frame_of
 from keyfold.errors import ConfError
-from keyfold.features import fitting
-from keyfold.features.fitting import CountedExpression, FeatureStatistics, FitInput, Statistics, Stats, Target
+from keyfold.features.fitting import STATISTICS_VERSION, CountedExpression, FeatureStatistics, FitInput, Statistics, Stats, Target
 from keyfold.features.inputs import columns_of, feature_order, inputs_of
 from keyfold.features.kind import FeatureInput, Kind
 from keyfold.features.kinds import Feature, kind_name
+from keyfold.features.measuring import measure_statistics
 from keyfold.features.spec import FittedFeature, Rows, Spec, type_of_column
 
 _NO_CLASS = "learns from a label of two classes, and here the label is a number; train a classifier, or use `hashed` or `one_hot`"
@@ -21,7 +21,7 @@ _ADVICE = "hash integers, text, dates or decimals; give floats to `numeric`"
 
 
 class FitPlan(NamedTuple):
-    """Features to fit, and what to measure for them.
+    """The features to fit, and what to measure for them.
 
     kinds: by feature name. families: type family of each table column. values: SQL values of columns and derived numbers.
     counted: expressions to count, by feature name.
@@ -67,21 +67,21 @@ class FitPlan(NamedTuple):
 
     @property
     def needs_rows(self) -> bool:
-        """Whether fitting reads the rows at all."""
+        """Whether fitting needs the rows."""
         return bool(self._numbers or self._counted)
 
     @property
     def statistics_names(self) -> list[str]:
         """Version and names of the statistics. Plans with equal names can share statistics."""
         names = {*(f"{name} {self.values[c].family}" for name, c in self._numbers.items()), *(c.name for c in self._counted)}
-        return [f"version {fitting.STATISTICS_VERSION}", *sorted(names)]
+        return [f"version {STATISTICS_VERSION}", *sorted(names)]
 
     def measure(self, rows: Rows) -> pa.Table:
-        """Statistics of rows, see `keyfold.features.fitting`."""
-        return fitting.measure_statistics(frame_of(rows), self.families, self._numbers, self._counted)
+        """Measures the statistics of rows."""
+        return measure_statistics(frame_of(rows), self.families, self._numbers, self._counted)
 
     def spec(self, table: pa.Table, warn: Callable[[str], None] = lambda _: None) -> Spec:
-        """The spec that follows from statistics. Calls `warn` for each feature that is constant."""
+        """Computes the spec from statistics. Calls `warn` for each constant feature."""
         statistics = Statistics(table)
         numbers = {c: statistics.numbers(c) for c in self._numbers}
         fitted: dict[str, FittedFeature] = {}

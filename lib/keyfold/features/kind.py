@@ -1,4 +1,4 @@
-"""Base class of the kinds of features: conf fields, fitting, and the same value in Spark SQL and in Arrow.
+"""The base class of all kinds of features. A kind defines its conf fields, how it is fitted, and its value in Spark SQL and in Arrow.
 
 To add a kind, write `kinds/<name>.py` with one subclass of `Kind` (`kinds/hashed.py` and `kinds/bucketized.py` are short examples).
 The conf names it `<name>`, and its fields are the options. `sql` and `arrow` must give the same bits: add confs of the kind to
@@ -85,8 +85,8 @@ class Kind(Section):
 
     takes: ClassVar[tuple[str, ...]]  # accepted type families of columns, see `keyfold.core.types`
     has_sql: ClassVar[bool] = True  # without an SQL expression, Spark runs `arrow` in Python workers
-    salt_prefix: ClassVar[str]  # first part of the salt of a kind that hashes; must be unique and must never change
-    learns_label: ClassVar[bool] = False  # whether fitting needs the target; training rows then use `out_of_fold`
+    salt_prefix: ClassVar[str]  # begins the salt of a kind that hashes; must be unique and never change
+    learns_label: ClassVar[bool] = False  # whether `fit` needs the target; training rows then use `out_of_fold`
 
     def inputs(self) -> Sequence[str | Derived | FeatureInput]:
         """Input columns, derived numbers and features, in order."""
@@ -99,7 +99,7 @@ class Kind(Section):
 
     @property
     def origin(self) -> str:
-        """For error messages: how keyfold computes the input column, or "" if the table has it."""
+        """For error messages: how keyfold computes the input column; "" if the column is in the table."""
         return ""
 
     @property
@@ -143,7 +143,7 @@ class Kind(Section):
         raise NotImplementedError
 
     def out_of_fold(self, part: str) -> "Kind":
-        """The kind for training rows, which reads the row's part from a column (NULL: use all parts)."""
+        """The kind for training rows. It reads the row's part from a column; NULL means all parts."""
         return self
 
     def certificate_values(self, family: str) -> Sequence[Any] | None:

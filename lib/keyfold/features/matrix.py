@@ -21,9 +21,9 @@ MAX_COLUMNS = 2**31 - 1
 
 
 def sparse_matrix(arrays: Arrays, outs: Outs) -> "sparse.csr_matrix":
-    """float64 of shape (rows, sum of `FeatureOutput.columns`).
+    """The features as float64 of shape (rows, sum of `FeatureOutput.columns`).
 
-    An index is a 1 in one of its feature's columns, a list of indices is their counts, a number is itself.
+    An index is a 1 in one of its feature's columns. A list of indices becomes counts in these columns. A number stays a number.
     Raises DataError for more columns than a 32-bit index can address.
     """
     from scipy import sparse
@@ -76,7 +76,7 @@ def _bag(array: pa.ListArray, offset: int, shape: tuple[int, int]) -> "sparse.cs
 
 
 def dense_matrix(arrays: Arrays, outs: Outs) -> npt.NDArray[np.float64]:
-    """float64 of shape (rows, columns); an index is one column, a list of numbers one column each.
+    """The features as float64 of shape (rows, columns): one column per index, and one per number of a list.
 
     Raises DataError for a list of indices, and for an index with more than `MAX_CATEGORIES` values.
     """

@@ -1,4 +1,4 @@
-"""The feature spec: fitted once on the train fold; gives the same bits on every engine and in Arrow. Its whole state is JSON."""
+"""The feature spec: fitted once on the train fold, with the same bits on every engine and in Arrow. Its whole state is JSON."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ class Spec:
 
     @classmethod
     def fit(cls, rows: Rows, features: Mapping[str, Feature], target: Target | None = None) -> "Spec":
-        """Fits features on all rows of a frame of an engine, of Spark or of pandas, or of an Arrow table, in one pass.
+        """Fits features in one pass over rows: a frame of an engine, a DataFrame of Spark or pandas, or an Arrow table.
 
         Raises DataError for a missing column or a wrong type, ConfError for features that do not fit together or the target.
         """
@@ -60,7 +60,7 @@ class Spec:
         return plan.spec(plan.measure(frame))
 
     def transform(self, frame: _F, keep: "Sequence[str | Column]" = ()) -> _F:
-        """The columns `keep` and one column per feature, of a frame of an engine or of Spark.
+        """The columns `keep` and one column per feature. `frame` is a frame of an engine or a Spark DataFrame.
 
         Raises DataError for a missing column or a wrong type.
         """
@@ -85,7 +85,7 @@ class Spec:
         return [as_column(array) for array in self.arrow(batch).values()]
 
     def sql_values(self, frame: Frame) -> tuple[dict[str, str], dict[str, list[SqlValue]]]:
-        """Shared SQL expressions of a frame by name, and the inputs of each feature, which use them (DataError as `transform`)."""
+        """Shared SQL expressions by name, and the inputs of each feature in terms of them (DataError as for `transform`)."""
         families = self._families(frame)
         return self._shared_columns(families), self._sql_inputs(families)
 
@@ -97,7 +97,7 @@ class Spec:
         return map_to_vectors(self.transform(frame, keep), partial(_assemble, self.outs), len(keep), into)
 
     def out_of_fold(self, part: str) -> "Spec":
-        """The spec for training rows. It reads the row's part (see `Target`) from a column; NULL gives the values of scoring."""
+        """The spec for training rows. It reads a row's part (see `Target`) from a column; rows without a part get the values for scoring."""
         features = {name: FittedFeature(kind.out_of_fold(part), state) for name, (kind, state) in self.features.items()}
         columns = columns_of(kind for kind, _ in features.values())
         return Spec({c: self.inputs.get(c, "bigint") for c in columns}, features)
@@ -119,7 +119,7 @@ class Spec:
         return "\n".join(["SELECT", ",\n".join(columns), "FROM (SELECT", shared, "FROM", f"{table})"])
 
     def _shared_columns(self, types: Mapping[str, str]) -> dict[str, str]:
-        """Value hashes and derived numbers, as columns of an inner projection: Spark computes each once for all features."""
+        """Value hashes and derived numbers as columns of an inner projection, so that Spark computes each once for all features."""
         hashed = columns_of(kind for kind, _ in self.features.values() if kind.takes == HASHED)
         values = self._columns(types)
         derived = {name: d.sql([values[c] for c in raw_columns(d)]).column for d, name in self._derived.items()}
@@ -156,7 +156,7 @@ class Spec:
     def arrow_with_inputs(
         self, rows: "pa.Table | pa.RecordBatch | pd.DataFrame"
     ) -> tuple[FeatureArrays, dict[str, list[ArrowValue]]]:  # fmt: skip
-        """The features, as of `arrow`, and the inputs of each."""
+        """The features, as from `arrow`, and the inputs of each."""
         if not isinstance(rows, pa.Table | pa.RecordBatch):
             rows = pa.Table.from_pandas(rows, preserve_index=False)
         values: dict[str | Derived, ArrowValue] = {
@@ -176,7 +176,7 @@ class Spec:
         return next((kind.origin for kind in kinds if kind.origin), "")
 
     def arrays(self, table: pa.Table) -> FeatureArrays:
-        """Arrays, as of `arrow`, of a table with features that Spark computed."""
+        """The arrays that `arrow` returns, from a table of features that Spark computed."""
         return {name: _feature_array(table[name], out) for name, out in self.outs.items()}
 
     @cached_property
