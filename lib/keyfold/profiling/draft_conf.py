@@ -85,12 +85,12 @@ def _head(draft: Draft) -> Lines:
             f"# Only the first {file_profile.LIMIT // 10**6} MB were read; the comments below describe those {profile.rows:,} rows."
         ]
     if profile.separator:
-        lines += [f"# The first line, `sep={profile.delimiter}`, names the delimiter and is not a row."]
+        lines += [f"# The first line, `sep={profile.csv.delimiter or ','}`, names the delimiter and is not a row."]
     if profile.header:
         fault = "`ingest` refuses the header: a name is missing, repeated, reserved by keyfold, or has a line break"
         lines += [
             f"# Warning: {fault}. This conf expects the line below in its place.",
-            f"#   {profile.delimiter.join(profile.header)}",
+            f"#   {(profile.csv.delimiter or ',').join(profile.header)}",
         ]
     if profile.other:
         other, first = yaml_scalar(profile.other), yaml_scalar(profile.files[0])

@@ -7,7 +7,6 @@ from keyfold.profiling import snapshots, value_formats
 from keyfold.profiling.column_profile import ColumnProfile
 from keyfold.profiling.draft import NUMBER_TYPES, QUARANTINE, Draft, Lines, is_odd_name, key_hint, yaml_label
 from keyfold.profiling.file_profile import FileProfile
-from keyfold.profiling.value_formats import PLAIN
 from keyfold.profiling.yaml_text import yaml_scalar
 
 _MAPPING = "Such a name requires column mapping in Delta: Polars does not read such tables, and delta-rs reads NULL."
@@ -75,16 +74,18 @@ def _swapped(column: ColumnProfile) -> str:
 
 
 def _csv_options(profile: FileProfile) -> Lines:
-    options = {"delimiter": yaml_scalar(profile.delimiter)} if profile.delimiter != "," else {}
-    options |= {"encoding": yaml_scalar(profile.encoding)} if profile.encoding != "utf-8" else {}
-    options |= {"multi_line": "true"} if profile.multi_line else {}
-    options |= {"escape": yaml_scalar(profile.escape)} if profile.escape else {}
-    options |= {"null_values": f"[{', '.join(map(yaml_scalar, profile.nulls))}]"} if profile.nulls else {}
-    options |= {"decimal": yaml_scalar(profile.numbers.decimal)} if profile.numbers.decimal != PLAIN.decimal else {}
-    options |= {"thousands": yaml_scalar(profile.numbers.thousands)} if profile.numbers.thousands else {}
-    listed = ", ".join(f"{name}: {value}" for name, value in options.items())
-    note = f"  # {', '.join(map(yaml_scalar, profile.nulls))} is read as missing" if profile.nulls else ""
+    numbers = {"decimal": profile.numbers.decimal, "thousands": profile.numbers.thousands}
+    options = profile.csv.model_copy(update=numbers).model_dump(exclude_defaults=True)
+    listed = ", ".join(f"{name}: {_yaml(value)}" for name, value in options.items())
+    note = f"  # {', '.join(map(yaml_scalar, profile.csv.null_values))} is read as missing" if profile.csv.null_values else ""
     return [f"  csv: {{{listed}}}{note}"] if listed and profile.format == "csv" else []
+
+
+def _yaml(value: object) -> str:
+    """An option's value as YAML: a text, a list of texts, or true or false."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(yaml_scalar, value))}]"
+    return str(value).lower() if isinstance(value, bool) else yaml_scalar(str(value))
 
 
 def _zone(draft: Draft) -> Lines:

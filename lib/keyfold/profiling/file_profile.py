@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +16,21 @@ from keyfold.conf.columns import check_folders
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.ingestion.parquet_files import check_types
 from keyfold.ingestion.sources import text_form
-from keyfold.profiling.column_profile import TYPE_PATTERNS, Block, ColumnProfile, null_words
+from keyfold.profiling.column_profile import TYPE_PATTERNS, Block, ColumnProfile
+from keyfold.profiling.csv_detection import detect_form, encoding_fault, encoding_of
 from keyfold.profiling.key_counts import KeyCounts
 from keyfold.profiling.row_sample import RowSample
 from keyfold.profiling.value_formats import NUMBER_FORMATS, PLAIN, NumberFormat
-from keyfold.readers.blocks import Head, read_head, read_parts
-from keyfold.readers.csv_options import CsvOptions, canonical_encoding
+from keyfold.readers.blocks import Head, read_head
+from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.csv_records import BREAKS
 from keyfold.readers.formats import default_delimiter, format_of
 from keyfold.readers.jsonlines import json_kinds
-from keyfold.readers.opening import open_text, refuse_archives
+from keyfold.readers.opening import refuse_archives
 from keyfold.readers.parquet import LOSES_NANOSECONDS, read_plain
 from keyfold.readers.paths import local_files, partition_columns
 from keyfold.readers.rows import NUMBERED, FolderColumns, Rows, file_rows, name_first_column, repeat_text
-from keyfold.readers.text_form import BadLine, FilePart, TextForm
+from keyfold.readers.text_form import BadLine, TextForm
 
 LIMIT = 200_000_000  # bytes
 
@@ -45,11 +45,7 @@ class FileProfile:
     rows: int = 0
     bad: Counter[str] = field(default_factory=Counter)  # lines that are not rows, by reason
     cut: bool = False  # only the beginning of the files was read
-    delimiter: str = ","
-    encoding: str = "utf-8"  # the name that Spark uses
-    multi_line: bool = False  # a quoted text has a line break
-    escape: str = ""  # the sign before a quote inside quotes
-    nulls: list[str] = field(default_factory=list)  # words for missing values
+    csv: CsvOptions = field(default_factory=CsvOptions)  # `delimiter` is None for commas
     separator: bool = False  # the first line is `sep=;`, as Excel writes it
     header: list[str] | None = None  # corrected names, if the header has missing, repeated or reserved ones
     partitions: list[str] = field(default_factory=list)  # columns from the names of folders
@@ -76,10 +72,10 @@ def profile_files(path: str, encoding: str = "utf-8", keys: KeyCounts | None = N
     format_ = format_of(path if len(files) == 1 else files[0])
     _refuse_kind(path, format_, files, encoding)
     for multi_line in (False, True):
-        profile = FileProfile(format_, files, multi_line=multi_line)
+        profile = FileProfile(format_, files, csv=CsvOptions(encoding=encoding_of(encoding), multi_line=multi_line))
         if keys:
             keys.clear()
-        _take_files(profile, path, encoding, keys, limit or LIMIT)
+        _take_files(profile, path, keys, limit or LIMIT)
         if multi_line or not profile.bad[BREAKS]:
             break
     if not profile.rows:
@@ -105,29 +101,22 @@ def _refuse_kind(path: str, format_: str, files: list[str], encoding: str) -> No
     others = {"delta": "a Delta table; name it by data.table", "images": "images; see `image` and `images` in the README"}
     if what := others.get(format_):
         raise ConfError(f"`{path}` is {what}: init reads CSV, JSON-lines and Parquet files")
-    if format_ == "json" and _charset(encoding) != "utf-8":
+    if format_ == "json" and encoding_of(encoding) != "utf-8":
         raise ConfError("--encoding is for CSV files; JSON lines are UTF-8")
     for file in files:
         refuse_archives(file)
 
 
-def _charset(encoding: str) -> str:
-    try:
-        return canonical_encoding(encoding)
-    except ValueError as error:
-        raise ConfError(f"--encoding {error}") from None
-
-
-def _take_files(profile: FileProfile, path: str, encoding: str, keys: KeyCounts | None, limit: int) -> None:
+def _take_files(profile: FileProfile, path: str, keys: KeyCounts | None, limit: int) -> None:
     """Adds the files up to the limit, or to a line break in quotes that the form of the files does not allow."""
     places = {file: os.path.abspath(file) for file in profile.files}  # noqa: PTH100 - links stay
     folders = partition_columns(path, [*places.values()])
     profile.partitions = [*next(iter(folders.values()))]
-    form = _form(profile, path, encoding)
+    form = _form(profile, path)
     size = 0
     for number, (file, place) in enumerate(places.items()):
         for block in _blocks(profile, file, folders[place], form):
-            if size >= limit or (profile.bad[BREAKS] and not profile.multi_line):
+            if size >= limit or (profile.bad[BREAKS] and not profile.csv.multi_line):
                 profile.cut = True
                 return
             size += sum(values.nbytes for name, values in block.items() if name not in profile.partitions)
@@ -148,7 +137,7 @@ def _settle(profile: FileProfile) -> None:
     """Gives all columns the number format that makes most of them numeric, the plainest one of several."""
     columns = profile.columns.values()
     forms = [PLAIN, *(n for n in NUMBER_FORMATS if n.decimal == ","), *(n for n in NUMBER_FORMATS if n.decimal == ".")]
-    if profile.delimiter == ",":  # with another delimiter, commas may be decimal
+    if profile.csv.delimiter is None:  # commas; with another delimiter, commas may be decimal
         forms = [PLAIN, *(n for n in NUMBER_FORMATS if n.decimal == "."), *forms]
     most = max(forms, key=lambda form: sum(form in column.forms for column in columns))
     for column in columns:
@@ -197,7 +186,7 @@ def _text(profile: FileProfile, file: str, folder: FolderColumns, form: TextForm
         check_folders(file, head.form.names, [*folder])
         _take_names(profile, file, head.form.names)
     for rows in file_rows(file, head, folder):
-        _count_bad(profile, file, rows.bad, form.encoding)
+        _count_bad(profile, file, rows.bad)
         yield _block(profile, rows)
 
 
@@ -234,50 +223,18 @@ def _typed(texts: pa.Array, kinds: set[str]) -> pa.Array:
     return texts if kinds else _blank_is_null(texts)
 
 
-def _form(profile: FileProfile, path: str, encoding: str) -> TextForm:
-    """The form of the files as the conf will describe it; the first file decides the delimiter, escapes and words for NULL."""
-    profile.encoding = _charset(encoding)
+def _form(profile: FileProfile, path: str) -> TextForm:
+    """The form of the files; the first file decides it."""
     if profile.format != "csv":
         return text_form(path, None)
-    head = _head(profile, path, encoding)
-    profile.delimiter, profile.separator = head.form.delimiter, bool(head.skipped)
-    first = _first(profile.files[0], head)
-    if any('\\"' in bad.raw for bad in first.bad):
-        other = head._replace(form=head.form.with_options(escape="\\"))
-        if len(_first(profile.files[0], other).bad) < len(first.bad):
-            head, first, profile.escape = other, _first(profile.files[0], other), "\\"
-    if words := null_words(first.rows):
-        other = head._replace(form=head.form.with_options(null_values=words))
-        left = null_words(_first(profile.files[0], other).rows)  # words in quotes
-        profile.nulls = [word for word in words if word not in left]
-    delimiter = None if profile.delimiter == "," else profile.delimiter
-    return head.form.with_options(delimiter=delimiter, null_values=profile.nulls)._replace(names=())
+    head = detect_form(profile.files[0], profile.csv, default_delimiter(path))
+    profile.csv, profile.separator = head.form.csv, bool(head.skipped)
+    return head.form
 
 
-def _head(profile: FileProfile, path: str, encoding: str) -> Head:
-    """The header of the first file, read with the delimiter that yields the most names."""
-    file, heads, failed = profile.files[0], [], None
-    likely = "\t" if default_delimiter(path) == "\t" else ",\t;|"
-    for delimiter, multi_line in product(likely, dict.fromkeys((profile.multi_line, True))):
-        options = CsvOptions(encoding=profile.encoding, multi_line=multi_line)
-        try:
-            heads.append(read_head(file, TextForm(csv=options, default_delimiter=delimiter)))
-        except DataError as error:
-            failed = failed or error
-    if failed and not heads:
-        raise DataError(_garbled(file, encoding) or str(failed)) from failed
-    head = max(heads, key=lambda head: len(head.form.names))
-    profile.multi_line = head.form.csv.multi_line
-    return head
-
-
-def _first(path: str, head: Head) -> FilePart:
-    return next(read_parts(path, head), FilePart(pa.table({}), np.zeros(0, np.int64), [], 0, 0, 0))
-
-
-def _count_bad(profile: FileProfile, file: str, bad: list[BadLine], encoding: str) -> None:
+def _count_bad(profile: FileProfile, file: str, bad: list[BadLine]) -> None:
     for line in bad:
-        if line.reason.startswith("the line is not ") and (sentence := _garbled(file, encoding)):
+        if line.reason.startswith("the line is not ") and (sentence := encoding_fault(file, profile.csv.encoding)):
             raise DataError(sentence)
         profile.bad[line.reason] += 1
 
@@ -305,38 +262,6 @@ def _unique(names: list[str]) -> list[str]:
             raise DataError(f"the column name `{name}` occurs twice{note}; rename one (or is the header missing?)")
         folded[name.casefold()] = name
     return names
-
-
-# € and typographic quotes of Windows-1252, which Latin-1 lacks.
-_ONLY_WINDOWS = re.compile(rb"[\x80\x82-\x8c\x8e\x91-\x9c\x9e\x9f]")
-
-
-def _garbled(path: str, encoding: str) -> str | None:
-    """Message about the first line that is not text in this encoding."""
-    lines = iter(()) if encoding.startswith(("utf-16", "utf-32")) else _lines(path)
-    for number, line in enumerate(lines, 1):
-        try:
-            line.decode(encoding)
-        except UnicodeDecodeError as error:
-            fault = f"{path}, line {number} is not {encoding.upper()} (byte {line[error.start]:#04x})"
-            if not _ONLY_WINDOWS.search(line + b"".join(islice(lines, 1_000))):
-                return f"{fault}; save the file as UTF-8 or name its encoding, as in `--encoding windows-1252`"
-            return f"{fault}; it looks like Windows-1252, in which {_shown(line)}: try `--encoding windows-1252`"
-    return None
-
-
-def _lines(path: str) -> Iterator[bytes]:
-    with open_text(path, "utf-8") as stream:
-        rest = b""
-        while more := stream.read(1 << 20):
-            *lines, rest = (rest + more).split(b"\n")
-            yield from lines
-        yield rest
-
-
-def _shown(line: bytes) -> str:
-    at = re.search(rb"\S*[\x80-\xff]\S*", line)
-    return f"this is `{at[0].decode('cp1252', 'replace'):.40}`" if at else "it is text"
 
 
 def _blank_is_null(values: pa.Array) -> pa.Array:
