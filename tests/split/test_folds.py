@@ -18,7 +18,6 @@ from pyspark.sql import functions as F
 from keyfold.conf.split import Split
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import FOLDS
-from keyfold.core.row_hash import key_hash
 from keyfold.engine.arrow_types import arrow_type
 from keyfold.engine.columns import col, count_rows
 from keyfold.engine.spark_frame import SparkFrame
@@ -55,11 +54,6 @@ def test_shares_and_salts(engine):
     )
     both = sum(first[k] == second[k] == "test" for k in first) / 20000
     assert both == pytest.approx(0.01, abs=0.004), "two salts are independent"
-
-
-def test_a_float_key_is_refused(spark):
-    with pytest.raises(DataError, match=r"split by `x`.*got double"):
-        key_hash(spark.createDataFrame([(0.5,)], "x double"), ["x"], "s")
 
 
 # --- groups that are not known, and copies ---

@@ -1,19 +1,14 @@
 """Hashes of rows, in Spark and in Arrow: of the key, which decides folds, samples and the order of training rows; of all values."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.core import hashing, sql
-from keyfold.core.arrays import Int64s
+from keyfold.core.arrays import Int64s, single_chunk
 from keyfold.core.names import CONTENT
 from keyfold.core.types import ARROW, HASHED, ArrowValue, SqlValue, arrow_family, family_of, require_family
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
 
 _COPY, _DIGITS = r"^[0-9a-f]{32}-[0-9]+\z", 32
 
@@ -34,24 +29,13 @@ def without_copy(name: str, texts: pa.Array) -> pa.Array:
     return pc.if_else(pc.match_substring_regex(texts, _COPY), pc.utf8_slice_codeunits(texts, 0, _DIGITS), texts)
 
 
-def single_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """A column as one array."""
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def key_hash(frame: "DataFrame", columns: list[str], salt: str) -> "Column":
-    """bigint: the salted hash of columns (DataError for a type that cannot be hashed)."""
-    return sql.column(sql_key_hash(_types(frame), columns, salt))
-
-
-def _types(frame: "DataFrame") -> dict[str, str]:
-    return {field.name: field.dataType.simpleString() for field in frame.schema.fields}
-
-
 def sql_key_hash(
     types: Mapping[str, str], columns: Sequence[str], salt: str, of: Callable[[str, str], str] | None = None
 ) -> str:  # fmt: skip
-    """`key_hash` as an SQL expression; `of` may replace the expression of a text column, given its name and expression."""
+    """bigint: the salted hash of columns as an SQL expression (DataError for a type that cannot be hashed).
+
+    types: of all columns, by name. of: may replace the expression of a text column, given its name and expression.
+    """
     values = []
     for column in columns:
         family = family_of(types[column])

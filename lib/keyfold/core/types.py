@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.core import hashing, sql
-from keyfold.core.arrays import Int64s
+from keyfold.core.arrays import Int64s, single_chunk
 from keyfold.errors import DataError, RowsError
 
 HASHED = ("bigint", "string", "boolean", "date", "timestamp", "timestamp_ntz", "decimal")
@@ -147,7 +147,7 @@ def sql_cast(actual: str, family: str, name: str) -> SqlValue:
 
 def arrow_cast(array: pa.Array | pa.ChunkedArray, family: str, name: str) -> ArrowValue:
     """An Arrow array as the fitted family, without loss (DataError for another type, or if a value would be lost)."""
-    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    array = single_chunk(array)
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
     actual = arrow_family(array.type)

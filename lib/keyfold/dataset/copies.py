@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from keyfold.core import hashing, sql
-from keyfold.core.arrays import Doubles, Int64s
+from keyfold.core.arrays import Doubles, Int64s, single_chunk
 from keyfold.core.names import FOLD, LABEL, ORDER
-from keyfold.core.row_hash import arrow_row_hash, single_chunk, sql_row_hash
+from keyfold.core.row_hash import arrow_row_hash, sql_row_hash
 from keyfold.core.texts import value_texts
 from keyfold.engine.columns import col, lit
 from keyfold.engine.frame import Batches, Computed, Frame

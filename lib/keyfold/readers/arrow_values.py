@@ -22,10 +22,3 @@ def convert_rest(done: pa.Array, text: pa.Array, rest: Bools, convert: Callable[
     few = text.filter(pa.array(rest)).dictionary_encode()
     values = pa.array([convert(value) for value in few.dictionary.to_pylist()], done.type)
     return pc.replace_with_mask(done, pa.array(rest), values.take(few.indices))
-
-
-def one_array(column: "pa.Array | pa.ChunkedArray") -> pa.Array:
-    """A column as one array."""
-    if not isinstance(column, pa.ChunkedArray):
-        return column
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.core.arrays import Bools
-from keyfold.readers.arrow_values import bools, convert_rest, one_array
+from keyfold.core.arrays import Bools, single_chunk
+from keyfold.readers.arrow_values import bools, convert_rest
 from keyfold.readers.casts import CastColumn, TextFormat, cast_column, clock_faults, fault_columns, trim, why_not
 
 _SPECIAL = r'["\\\x00-\x1f]'
@@ -56,7 +56,7 @@ class TypedRows(NamedTuple):
 
 def cast_rows(texts: "Sequence[pa.Array | pa.ChunkedArray]", types: RowTypes, reason: pa.Array) -> TypedRows:
     """Columns of text, in the order of the types, as typed rows; `reason`: why a row cannot be kept, where that is known."""
-    raws = [one_array(text) for text in texts]
+    raws = [single_chunk(text) for text in texts]
     cast = {c.name: cast_column(raw, c.type, c.form, types.format) for c, raw in zip(types.columns, raws, strict=True)}
     for column, raw in zip(types.columns, raws, strict=True):
         if column.type != "string":

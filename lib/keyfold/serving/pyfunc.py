@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from keyfold.core.arrays import single_chunk
 from keyfold.core.types import ARROW
 from keyfold.errors import DataError, duplicates
 from keyfold.models import predictor
@@ -82,8 +83,7 @@ def arrow_table(frame: pd.DataFrame, inputs: dict[str, str]) -> pa.Table:
 
 def _array(column: "pd.Series[Any]", family: str, name: str) -> pa.Array:
     try:
-        array = pa.Array.from_pandas(column)
-        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        array = single_chunk(pa.Array.from_pandas(column))
         text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
         return array.cast(ARROW[family]) if text and family in _FROM_TEXT else array
     except (pa.ArrowException, UnicodeError) as error:

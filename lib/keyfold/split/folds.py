@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from keyfold.conf.split import Split
 from keyfold.core import hashing, sql
-from keyfold.core.arrays import Int64s
+from keyfold.core.arrays import Int64s, single_chunk
 from keyfold.core.names import CLASS, CONTENT, FOLDS, GROUP
-from keyfold.core.row_hash import arrow_key_hash, single_chunk, sql_key_hash, sql_without_copy, without_copy
+from keyfold.core.row_hash import arrow_key_hash, sql_key_hash, sql_without_copy, without_copy
 from keyfold.core.texts import value_texts
 from keyfold.core.types import ARROW, DAYS, MICROS, arrow_family, family_of, require_family
 from keyfold.engine.frame import Computed, Frame

@@ -6,11 +6,11 @@ from urllib.parse import unquote
 
 from keyfold.core import hashing, sql
 from keyfold.core.names import FOLD, LABEL, ORDER, PART, STREAM, WEIGHT
-from keyfold.core.row_hash import key_hash, sql_key_hash
+from keyfold.core.row_hash import sql_key_hash
 from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.engine.session import temporary_settings
-from keyfold.engine.spark_frame import SparkFrame, data_of
+from keyfold.engine.spark_frame import data_of
 from keyfold.errors import DataError
 from keyfold.features.matrix import Layout
 from keyfold.models.torch import STREAMS, Torch, rows_per_stream
@@ -63,10 +63,10 @@ def _stream_groups(context: TrainingContext) -> dict[str, list[list[RowGroup]]]:
 
 def _write_features(context: TrainingContext, table: "Table", run_id: str) -> None:
     rows = data_of(context.rows.rows).where(col(FOLD).isin(*NETWORK_FOLDS))
-    number = hashing.sql_reduce(sql_key_hash(SparkFrame(rows).types, context.key, "stream"), STREAMS)
+    number, order = (sql_key_hash(context.rows.rows.types, context.key, salt) for salt in ("stream", "order"))
     columns: dict[str, Any] = {
-        STREAM: F.concat(col(FOLD), F.lit("-"), F.lpad(sql.column(number).cast("string"), 2, "0")),
-        ORDER: key_hash(rows, context.key, "order"),
+        STREAM: F.concat(col(FOLD), F.lit("-"), F.lpad(sql.column(hashing.sql_reduce(number, STREAMS)).cast("string"), 2, "0")),
+        ORDER: sql.column(order),
         LABEL: col(LABEL),
     }
     columns |= {WEIGHT: col(WEIGHT)} if context.rows.imputations else {}

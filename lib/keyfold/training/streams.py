@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
+from keyfold.core.arrays import single_chunk
 from keyfold.core.names import LABEL, ORDER, WEIGHT
 from keyfold.errors import ConfError, DataError
 from keyfold.features.matrix import Layout
@@ -225,7 +226,7 @@ class _Stream:
 
 
 def _flat(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    whole = single_chunk(column)
     whole = whole.flatten() if pa.types.is_list(whole.type) else whole
     return whole.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from keyfold.core import sql, vocabulary
+from keyfold.core.arrays import single_chunk
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.digests import canonical_json
-from keyfold.core.row_hash import single_chunk
 from keyfold.core.types import HASHED, ArrowValue, SqlValue
 from keyfold.errors import DataError
 from keyfold.features.fitting import BatchValues, CountedExpression, FeatureStatistics, FitInput, Target
