@@ -79,7 +79,7 @@ def test_the_first_line_break_in_quotes_may_be_in_another_file(write: Write, tmp
     write(table(), "f/a.csv")
     write(table(v=["a\nb", "c"] * 10).replace(",v\n", ",x2\n"), "f/b.csv")
     profile = profile_files(str(tmp_path / "f"))
-    assert (profile.multi_line, profile.rows, profile.bad.total()) == (True, 40, 0)
+    assert (profile.csv.multi_line, profile.rows, profile.bad.total()) == (True, 40, 0)
 
 
 def test_line_breaks_in_quotes_need_multi_line(write: Write) -> None:

@@ -182,6 +182,7 @@ def test_parquet(tmp_path):
     st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
+@example(["{}", '{"a":1,"B":"x"}'], False)
 def test_json(lines, below):
     folder, source = in_folder(["\n".join(lines).encode()] * 2, "jsonl", ("1", "2") if below else ())
     with folder:

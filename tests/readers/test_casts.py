@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
+from keyfold.core.arrays import single_chunk
 from keyfold.ingestion import casts as catalyst
 from keyfold.readers import casts
-from keyfold.readers.arrow_values import one_array
 from keyfold.readers.typed_rows import RowTypes, TextColumn, cast_rows
 
 COMMA, SPACES = casts.TextFormat(decimal=",", thousands="."), casts.TextFormat(thousands=" ")
@@ -65,7 +65,7 @@ def of_kernels(table, columns):
             pc.replace_substring(fault, "`a`", f"`c{i}`") if pa.types.is_string(fault.type) else fault for fault in rows.faults
         ]
         made += [*rows.values, rows.reason, *faults]
-        made += [casts.cast_column(one_array(table[f"c{i}"]), type_, form, format_).text] if form else []
+        made += [casts.cast_column(single_chunk(table[f"c{i}"]), type_, form, format_).text] if form else []
     return made
 
 
@@ -84,7 +84,7 @@ def names(columns):
 
 
 def bits(array):
-    array = pa.array(array) if not isinstance(array, pa.ChunkedArray) else one_array(array)
+    array = pa.array(array) if not isinstance(array, pa.ChunkedArray) else single_chunk(array)
     if pa.types.is_floating(array.type):
         return array.view(pa.int64() if array.type == pa.float64() else pa.int32())
     return (

@@ -43,6 +43,7 @@ class FileProfile:
     files: list[str]
     columns: dict[str, ColumnProfile] = field(default_factory=dict)
     rows: int = 0
+    empty: int = 0  # JSON objects before the first one with a key
     bad: Counter[str] = field(default_factory=Counter)  # lines that are not rows, by reason
     cut: bool = False  # only the beginning of the files was read
     csv: CsvOptions = field(default_factory=CsvOptions)  # `delimiter` is None for commas
@@ -187,7 +188,9 @@ def _text(profile: FileProfile, file: str, folder: FolderColumns, form: TextForm
         _take_names(profile, file, head.form.names)
     for rows in file_rows(file, head, folder):
         _count_bad(profile, file, rows.bad)
-        yield _block(profile, rows)
+        if block := _block(profile, rows):
+            yield {name: pa.concat_arrays([pa.nulls(profile.empty, v.type), v]) for name, v in block.items()}
+        profile.empty = 0 if block else profile.empty + len(rows.lines)
 
 
 def _block(profile: FileProfile, rows: Rows) -> Block:
