@@ -82,10 +82,7 @@ def _arrived(rows: Frame) -> list[ArrivedColumn]:
 
 def _header(engine: Engine, path: str, data: "Data") -> list[ArrivedColumn]:
     form = sources.text_form(path, data.csv)
-    if form.kind == "json":
-        names = local_text_files([path], form).json_keys(engine)
-    else:
-        names = [*read_head(path, form).form.names]
+    names = local_text_files([path], form).json_keys(engine) if form.kind == "json" else [*read_head(path, form).form.names]
     return [ArrivedColumn(name) for name in names]
 
 
