@@ -43,8 +43,7 @@ need_java() {
   local java="${JAVA_HOME:+$JAVA_HOME/bin/}java"
   JAVA_VERSION="$("$java" -version 2>&1)" || JAVA_VERSION=""
   case "$(sed -n 's/.* version "\([0-9]*\).*/\1/p' <<<"$JAVA_VERSION")" in 17 | 21) return ;; esac
-  [ -z "${KEYFOLD_REASON:-}" ] || say "this needs Spark: $KEYFOLD_REASON."
-  say "Java 17 or 21 is needed to run Spark (\`$java -version\` printed: $(sed -n '/version/{p;q;}' <<<"${JAVA_VERSION:-nothing with a version}"))."
+  say "${KEYFOLD_REASON:+this needs Spark ($KEYFOLD_REASON): }Java 17 or 21 is needed to run Spark (\`$java -version\` printed: $(sed -n '/version/{p;q;}' <<<"${JAVA_VERSION:-nothing with a version}"))."
   die "Install it, or point JAVA_HOME to it, and run this again:
   Debian, Ubuntu   sudo apt-get install openjdk-17-jre-headless     (newer releases: openjdk-21-jre-headless)
   Fedora           sudo dnf install java-21-openjdk-headless
@@ -113,13 +112,9 @@ pip_install() {
   if has_uv; then
     uv pip install --python "$PY" "$@" 2>&1
   else
-    ensure_pip
-    "$PY" -m pip install --progress-bar off --disable-pip-version-check "$@"
+    "$PY" -m pip install --no-compile --progress-bar off --disable-pip-version-check "$@" # the first run compiles what it imports
   fi
 }
-
-# An environment that uv filled has no pip.
-ensure_pip() { "$PY" -m pip --version >/dev/null 2>&1 || "$PY" -m ensurepip >/dev/null; }
 
 # The current environment stays in use until the new one is complete. Extras are added in place: only their own packages are installed, and
 # all releases are pinned, so the packages of running jobs do not change.
@@ -155,7 +150,7 @@ make_new() {
   say "a Python environment"
   if has_uv; then "$PYTHON" -m venv --without-pip "$VENV"; else "$PYTHON" -m venv "$VENV"; fi
   say "Python packages"
-  install -e ".${EXTRAS:+[$(tr ' ' ',' <<<"$EXTRAS")]}"
+  install pip -e ".${EXTRAS:+[$(tr ' ' ',' <<<"$EXTRAS")]}"
   if [ -n "$SPARK" ]; then
     say "Delta's jars"
     make_jars
@@ -241,7 +236,7 @@ make_horovod() {
     mkdir -p "$wheel"
     log="$tools/log"
     {
-      ensure_pip && "$PY" -m pip install --quiet --disable-pip-version-check --target "$tools/packages" 'setuptools<80' wheel &&
+      "$PY" -m pip install --quiet --disable-pip-version-check --target "$tools/packages" 'setuptools<80' wheel &&
         PYTHONPATH="$tools/packages" CXX="$tools/c++" CMAKE_POLICY_VERSION_MINIMUM=3.5 HOROVOD_WITH_PYTORCH=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 HOROVOD_WITHOUT_TENSORFLOW=1 \
           HOROVOD_WITHOUT_MXNET=1 "$PY" -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps -w "$tools" "horovod==$HOROVOD"
     } >"$log" 2>&1 || { tail -n 20 "$log"; die "Horovod could not be built: see the lines above; the whole log is $log."; }

@@ -26,7 +26,6 @@ case "$*" in
   *"import venv"*) exit "${{STUB_VENV:-0}}" ;;
   *"-m venv"*) log venv; for folder; do :; done; mkdir -p "$folder/bin" "$folder/lib/python3.11/site-packages/pyspark/bin"
     cp "$0" "$folder/bin/python"; cp "{spark_submit}" "$folder/lib/python3.11/site-packages/pyspark/bin/spark-submit" ;;
-  *"-m pip --version"*) ;;
   *"-m pip wheel"*) log wheel; for word; do [ "$before" != -w ] || : >"$word/horovod-0.28.1-some.whl"; before="$word"; done ;;
   *"-m pip"*) log "pip $*"; sleep "${{STUB_SECONDS:-0}}"
     printf '%s\n' 'Collecting x' '  Downloading mlflow-3.whl (9.1 MB)' '  Downloading x.whl (9 kB)' 'Installing collected packages: a, b, c' ;;
@@ -181,7 +180,7 @@ def test_a_job_that_needs_no_spark_needs_no_java(project):
     assert (project.run("score", **given).err, project.logged()) == ("", [])
     refused = project.run("score", JAVA_HOME="/nowhere", STUB_REASON="there are images")
     assert (refused.code, refused.out, project.logged()) == (2, "", [])
-    assert refused.err.startswith("keyfold: this needs Spark: there are images.\nkeyfold: Java 17 or 21 is needed to run Spark (")
+    assert refused.err.startswith("keyfold: this needs Spark (there are images): Java 17 or 21 is needed to run Spark (")
     assert project.run("score").code == 0
     assert project.logged() == ["pip", "jars", "rehearsal"], "Spark is added once a job needs it"
     assert (project.run("score").err, project.logged()) == ("", [])

@@ -62,11 +62,11 @@ def test_a_master_or_a_catalog_of_the_user_is_a_reason(monkeypatch, tmp_path, va
 
 def test_a_missing_java_is_told_with_where_it_was_looked_for(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfError, match=r"^Spark needs Java 17 or 21, and the PATH has none: apt-get install"):
+    with pytest.raises(ConfError, match=r"^Spark needs Java 17 or 21, of which the PATH has none .apt-get install"):
         session()
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(
-        ConfError, match=f"^this needs Spark .images.; Spark needs Java 17 or 21, and JAVA_HOME, {tmp_path}, has none"
+        ConfError, match=f"^this needs Spark .images.; Spark needs Java 17 or 21, of which JAVA_HOME, {tmp_path}, has none"
     ):
         spark_setup.require_spark("images")
     (tmp_path / "bin").mkdir()
@@ -80,5 +80,8 @@ def test_a_missing_java_is_told_with_where_it_was_looked_for(monkeypatch, tmp_pa
 
 def test_a_missing_package_is_told_with_its_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ConfError, match=r"the package pyspark, which is not installed: pip install 'keyfold\[spark\]'"):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(
+        ConfError, match=r"the package pyspark, .* .pip install 'keyfold\[spark\]'; .*. and Java 17 or 21, of which"
+    ):
         session()

@@ -18,21 +18,21 @@ _ELSEWHERE = (
     "SPARK_CONNECT_MODE_ENABLED",
     "DATABRICKS_RUNTIME_VERSION",
 )  # there runs the JVM
-_INSTALL_JAVA = "apt-get install openjdk-17-jre-headless, dnf install java-21-openjdk-headless, or brew install openjdk@21"
+_INSTALL_JAVA = "apt-get install openjdk-17-jre-headless, dnf install java-21-openjdk-headless, brew install openjdk@21"
 
 
 def reasons_for_spark() -> Iterator[str]:
     """Why this process uses Spark whatever the conf says: a session, options, settings, or what started it."""
     if has_session():
         yield "a Spark session is active"
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        yield "spark-submit runs this job"  # which sets MASTER
     if submit_options():
         yield "there are options of spark-submit"
     yield from (f"{name} is set" for name in ("MASTER", "SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED") if os.environ.get(name))
     yield from _reasons_in(user_settings())
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
         yield "this is Databricks"
-    if "PYSPARK_GATEWAY_PORT" in os.environ:
-        yield "spark-submit runs this job"
 
 
 def _reasons_in(settings: Mapping[str, str]) -> Iterator[str]:
@@ -74,12 +74,15 @@ def require_spark(why: str = "") -> None:
 
 def missing_for_spark() -> str | None:
     """What is missing to start Spark here, and how to get it; None if nothing is."""
+    return " and ".join(_missing()) or None
+
+
+def _missing() -> Iterator[str]:
     if not importlib.util.find_spec("pyspark"):
-        return "the package pyspark, which is not installed: pip install 'keyfold[spark]' (in a clone: ./spark-submit.sh setup spark)"
-    if has_session() or any(os.environ.get(name) for name in _ELSEWHERE) or java():
-        return None
-    place = f"JAVA_HOME, {os.environ['JAVA_HOME']}," if os.environ.get("JAVA_HOME") else "the PATH"
-    return f"Java 17 or 21, and {place} has none: {_INSTALL_JAVA}"
+        yield "the package pyspark, which is not installed (pip install 'keyfold[spark]'; in a clone ./spark-submit.sh setup spark)"
+    if not (has_session() or any(os.environ.get(name) for name in _ELSEWHERE) or java()):
+        place = f"JAVA_HOME, {os.environ['JAVA_HOME']}," if os.environ.get("JAVA_HOME") else "the PATH"
+        yield f"Java 17 or 21, of which {place} has none ({_INSTALL_JAVA})"
 
 
 def java() -> str | None:
