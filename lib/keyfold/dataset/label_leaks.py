@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from keyfold.core import hashing, sql
+from keyfold.core import hashing
 from keyfold.core.names import LABEL, ORDER, UNIT
-from keyfold.core.types import DAYS, NUMBERS, ArrowValue, SqlValue, arrow_family, family_of
+from keyfold.core.types import DAYS, NUMBERS, ArrowValue, arrow_family, family_of
 from keyfold.engine.columns import col, lit
 from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.hashes import key_hash, sample_place
@@ -73,16 +73,11 @@ def find_leaks(
 
 def _measured(types: Mapping[str, str], columns: Sequence[str], words: Mapping[str, Text]) -> Computed:
     """Columns for the order of the rows, the label, the half of each unit, and the numbered values and words of columns."""
-    label, order = sql.column_reference(LABEL), sql.column_reference(ORDER)
-    expressions = {ORDER: order, "y": f"CAST({label} AS DOUBLE)", "half": f"{hashing.sql_reduce(UNIT, 2)} = 0"}
-    arrow = {ORDER: pa.int64(), "y": pa.float64(), "half": pa.bool_()}
-    for i, column in enumerate(columns):
-        expressions[f"c{i}"] = _sql_value(types, column)
-        arrow[f"c{i}"] = pa.float64() if family_of(types[column]) in (*NUMBERS, *DAYS) else pa.int64()
-    for name, kind in words.items():
-        expressions[name] = f"array_distinct(transform({kind.sql_words()}, g -> pmod(xxhash64(g), {_WORDS})))"
-        arrow[name] = pa.list_(pa.int64())
-    return Computed(arrow, partial(_measure, columns, [*words.values()]), [*expressions.values()])
+    as_numbers = [family_of(types[column]) in (*NUMBERS, *DAYS) for column in columns]
+    values = {f"c{i}": pa.float64() if as_number else pa.int64() for i, as_number in enumerate(as_numbers)}
+    fixed = {ORDER: pa.int64(), "y": pa.float64(), "half": pa.bool_()}
+    lists = dict.fromkeys(words, pa.list_(pa.int64()))
+    return Computed(fixed | values | lists, partial(_measure, columns, [*words.values()]))
 
 
 def _measure(columns: Sequence[str], words: Sequence[Text], batch: pa.RecordBatch) -> list[pa.Array]:
@@ -97,17 +92,8 @@ def _word_numbers(kind: Text, batch: pa.RecordBatch) -> pa.Array:
     return pa.array([[*dict.fromkeys(numbers)] for numbers in lists.to_pylist()], lists.type)
 
 
-def _sql_value(types: Mapping[str, str], name: str) -> str:
-    """The value as a double; for a column that is not a number, the hash of the value."""
-    family, column = family_of(types[name]), sql.column_reference(name)
-    if family in NUMBERS:
-        return SqlValue(column, family).number
-    if family in DAYS:
-        return f"CAST({hashing.sql_canonical(column, family)} AS DOUBLE)"
-    return f"IF({column} IS NULL, NULL, xxhash64({column}))"
-
-
 def _arrow_value(array: pa.Array) -> pa.Array:
+    """The value as a double; for a column that is neither a number nor a time, the hash of the value."""
     family = arrow_family(array.type)
     value = ArrowValue(array, family)
     if family in NUMBERS:

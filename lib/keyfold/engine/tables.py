@@ -17,9 +17,8 @@ from keyfold.core import sql
 from keyfold.engine.columns import col
 from keyfold.engine.commit_records import RECORDS, CommitRecords
 from keyfold.engine.commits import Commit
-from keyfold.engine.engine import Engine, SparkEngine, as_engine
+from keyfold.engine.engine import Engine, SparkEngine, as_engine, frame_of
 from keyfold.engine.frame import Frame
-from keyfold.engine.spark_frame import SparkFrame
 from keyfold.engine.store import Write
 from keyfold.engine.table_versions import VersionedTable
 from keyfold.errors import DataError, KeyfoldError, PromiseError
@@ -51,7 +50,7 @@ class Table(VersionedTable):
     def append(self, frame: "Frame | DataFrame", **metadata: Any) -> None:
         """Adds rows in one commit."""
         with self.lock():
-            self._save(_frame(frame), Write(_user_metadata(metadata)))
+            self._save(frame_of(frame), Write(_user_metadata(metadata)))
 
     def replace(
         self, frame: "Frame | DataFrame", column: str, values: Mapping[str, int], *, partition: bool = True,
@@ -66,7 +65,7 @@ class Table(VersionedTable):
 
         Raises PromiseError if Delta counts another number of rows, and any error of `check`; both restore the former rows.
         """
-        frame, attempt = _frame(frame), uuid.uuid4().hex
+        frame, attempt = frame_of(frame), uuid.uuid4().hex
         metadata |= {"attempt": attempt, column: dict(values)} | ({"recorded": True} if recorded else {})
         write = Write(
             _user_metadata(metadata), (column, values), partition=column if partition else None, indexed=indexed,
@@ -218,10 +217,6 @@ class Tables:
         table = self.table(use.name)
         table.use = use
         return table
-
-
-def _frame(frame: "Frame | DataFrame") -> Frame:
-    return frame if isinstance(frame, Frame) else SparkFrame(frame)
 
 
 def _same_kind(columns: Sequence[str], others: Sequence[str]) -> bool:

@@ -117,12 +117,8 @@ class Text(Kind):
             indices = f"slice(concat({indices}, array_repeat({NULL}, {self.length})), 1, {self.length})"
         return indices
 
-    def sql_words(self) -> str:
-        """SQL expression of type array<string>: tokens and n-grams of the column."""
-        return self._sql_grams(SqlValue(sql.column_reference(self.input_col), "string"))
-
     def words(self, texts: pa.Array) -> pa.ListArray:
-        """The same of an Arrow array: for each text a list of its tokens and n-grams; NULL has none."""
+        """The tokens and n-grams of each text; NULL has none."""
         encoded = texts.fill_null("").dictionary_encode()
         grams = [self._tokens(text) for text in encoded.dictionary.to_pylist()]
         return pa.array(grams, pa.list_(pa.string())).take(encoded.indices)
