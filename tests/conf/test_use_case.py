@@ -10,7 +10,7 @@ import pytest
 from keyfold.conf import use_case, yaml
 from keyfold.errors import ConfError
 from places import ROOT
-from small_conf import faults, raw
+from small_conf import raw
 
 CHURN = ROOT / "conf" / "churn.yaml"
 
@@ -58,14 +58,6 @@ def test_an_override_is_checked_as_the_file_is():
         use_case.load_conf(CHURN, ["features.city.hashed.num_bucket=8"])
     with pytest.raises(ConfError, match=r"--set name, line 1 is not YAML"):
         use_case.load_conf(CHURN, ["name=[a"])
-
-
-def test_a_feature_that_another_takes_is_left_out_with_it_or_not_at_all():
-    made = raw("features.x.crossed", {"input_cols": ["a", {"feature": "city"}], "num_buckets": 4})
-    made |= {"report": {"without": [["city"]]}}
-    made["features"]["n"] = {"numeric": {"input_col": "n"}}
-    assert faults(made) == ["report.without.0: feature `x` takes `city`; leave out both, or neither"]
-    use_case.parse_conf(made | {"report": {"without": [["city", "x"]]}})
 
 
 def test_encodings_have_the_names_that_python_gives_them():

@@ -3,9 +3,7 @@
 import csv
 
 import pyarrow as pa
-import pytest
 
-from keyfold.conf.score import Action
 from keyfold.scoring.actions import write_csv
 
 
@@ -36,10 +34,3 @@ def test_a_spreadsheet_sees_no_formula(tmp_path):
     assert [line[0] for line in lines] == ["'=k", *(f"'{text}" for text in formulas), *plain, ""]
     assert {line[1] for line in lines[1:]} == {"-1"}
     assert [line[0].removeprefix("'") for line in lines[1:-1]] == [*formulas, *plain], "each value can be had back"
-
-
-@pytest.mark.parametrize(
-    ("of", "many"), [({"top": 0.1}, 1), ({"top": 0.3}, 5), ({"over": 0.5}, 19), ({"budget": 3, "cost": 0.1}, 19), ({"budget": 0.3, "cost": 0.1}, 3)]
-)  # fmt: skip
-def test_how_many_an_action_takes(of, many):
-    assert Action(**of).most(19) == many

@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from keyfold.conf.split import Split
-from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import FOLDS
 from keyfold.engine.arrow_types import arrow_type
 from keyfold.engine.columns import col, count_rows
 from keyfold.engine.spark_frame import SparkFrame
-from keyfold.errors import ConfError, DataError
+from keyfold.errors import DataError
 from keyfold.split.folds import Folds
 
 pytestmark = pytest.mark.usefixtures("compiled")
@@ -131,26 +130,6 @@ def test_time_and_group_must_agree(engine):
 def test_a_time_split_needs_a_time(engine):
     with pytest.raises(DataError, match=r"split.time: column `at` takes date, timestamp, timestamp_ntz \(got string\)"):
         folds_of(engine.rows([(1, "x")], "id int, at string"), time=TIME)
-
-
-@pytest.mark.parametrize(
-    ("split", "sentence"),
-    [
-        ({"time": {"test": "soon"}}, "split.time.test: must be an ISO date or time such as 2026-09-01 (got `soon`)"),
-        (
-            {"time": {**TIME, "gap": "90 days"}},
-            "split.time: validation (2026-07-01) must begin before test (2026-09-01), by more",
-        ),
-        ({"time": {**TIME, "gap": "-1 days"}}, "split.time.gap must be like `30 days` (got '-1 days')"),
-        ({"share": {"test": 0.2}}, "split.share: train, validation and test must sum to 1 (got 1.1)"),
-        ({"time": TIME, "folds": 3}, "split: `folds` splits by hash, and `time` by boundaries; choose one of them"),
-        ({"time": TIME, "stratified": True}, "split: `stratified` splits by hash"),
-    ],
-)
-def test_impossible_splits_are_refused(split, sentence):
-    with pytest.raises(ConfError) as refused:
-        parse_conf({"name": "x", "data": {"key": ["id"]}, "split": split})
-    assert sentence in str(refused.value)
 
 
 # --- parts to cross-validate ---
