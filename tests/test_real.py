@@ -35,9 +35,9 @@ def raw():
     return yaml.parse_yaml(draft_conf(path, ["customerID"], "Churn"))
 
 
-def test_init_and_pipeline_score_every_customer(spark, home, raw):
+def test_init_and_pipeline_score_every_customer(engine, home, raw):
     assert raw["data"]["columns"]["TotalCharges"] == "double"
-    run = Run(parse_conf(raw), spark)
+    run = Run(parse_conf(raw), engine)
     ingest(run)
     score(run, promote_or_keep(run, train(run)))
     rows = deltalake.DeltaTable(str(run.rows.path)).to_pandas()
@@ -69,7 +69,7 @@ READ = {
 }
 
 
-def gates_of(spark, name, key="content", again=0.0):
+def gates_of(engine, name, key="content", again=0.0):
     """The gates of a table's columns but for the label, which stands first, and some others; its rows have their digest as key, or a number."""
     path, how, (label, *others) = READ[name]
     table = pd.read_csv(Path(DATA) / path, **how)
@@ -88,23 +88,23 @@ def gates_of(spark, name, key="content", again=0.0):
         "name": name, "data": {"key": key if key == "content" else [key], "label": label} | positive, "features": features,
         "train": {"model": {"sklearn": {"estimator": estimator}}},
     }  # fmt: skip
-    run = Run(parse_conf(conf), spark)
-    run.rows.replace(spark.createDataFrame(pa.Table.from_pandas(table, preserve_index=False)), PERIOD, {"all": len(table)})
+    run = Run(parse_conf(conf), engine)
+    run.rows.replace(engine.frame(pa.Table.from_pandas(table, preserve_index=False)), PERIOD, {"all": len(table)})
     return leakage_gates.check_gates(run, labelled_rows(run))
 
 
 @pytest.mark.parametrize("name", READ)
-def test_honest_tables_pass_the_gates(spark, home, name):
-    found = gates_of(spark, name)
+def test_honest_tables_pass_the_gates(engine, home, name):
+    found = gates_of(engine, name)
     assert all(gate.holds for gate in found)
     assert {"identical rows across folds", "columns that give the label away"} <= {gate.name for gate in found}
 
 
-def test_copied_rows_under_other_keys_do_not_pass(spark, home):
+def test_copied_rows_under_other_keys_do_not_pass(engine, home):
     with pytest.raises(
         PromiseError, match=r"identical rows across folds: .* of 4,\d\d\d rows outside train .*, about 1[34]\.\d\d% more"
     ):
-        gates_of(spark, "houses", key="row", again=0.1)
+        gates_of(engine, "houses", key="row", again=0.1)
 
 
 # --- crosses, measured ---

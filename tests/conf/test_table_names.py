@@ -5,6 +5,7 @@ import pytest
 from keyfold.conf import table_names
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD, RUN
+from keyfold.engine.columns import lit
 from keyfold.engine.tables import PURPOSE
 from keyfold.errors import ConfError, DataError
 from keyfold.runtime.run import Run
@@ -53,10 +54,10 @@ def test_other_names_may_be_alike():
     assert table_names.table_use(parse_conf(conf() | table("main.crm.customers")), "features").name == "main.churn.features"
 
 
-def test_a_table_knows_what_it_is_for_and_refuses_another_use(spark, home):
-    first = Run(parse_conf(conf() | actions("call", into="ml.scores")), spark)
-    second = Run(parse_conf(conf("risk") | actions("scores", into="ml.risk")), spark)
-    scores = spark.range(4).selectExpr("id", "'all' period", "0.5D probability")
+def test_a_table_knows_what_it_is_for_and_refuses_another_use(engine, home):
+    first = Run(parse_conf(conf() | actions("call", into="ml.scores")), engine)
+    second = Run(parse_conf(conf("risk") | actions("scores", into="ml.risk")), engine)
+    scores = engine.rows([(i, "all", 0.5) for i in range(4)], "id bigint, period string, probability double")
     first.predictions.replace(scores, "period", {"all": 4}, job="score")
     assert first.predictions.properties()[PURPOSE] == "predictions of churn"
     first.predictions.replace(scores, "period", {"all": 4}, job="score")
@@ -64,24 +65,24 @@ def test_a_table_knows_what_it_is_for_and_refuses_another_use(spark, home):
     with pytest.raises(DataError, match=sentence):
         second.used("action scores").claim()
     with pytest.raises(DataError, match=sentence):
-        second.used("action scores").replace(scores.limit(1), "period", {"all": 1}, job="action")
-    third = Run(parse_conf(conf("other") | actions(into="ml.scores")), spark)
+        second.used("action scores").replace(scores.head(1), "period", {"all": 1}, job="action")
+    third = Run(parse_conf(conf("other") | actions(into="ml.scores")), engine)
     with pytest.raises(DataError, match=r"is for predictions of churn, and not for predictions of other; .* \(score\.into\)"):
         third.predictions.append(scores)
-    assert first.predictions.read().count() == 4 and first.predictions.version().version == 2
+    assert first.predictions.frame().count() == 4 and first.predictions.version().version == 2
 
 
-def test_a_table_without_a_purpose_takes_the_first_that_fits(spark, home):
-    run = Run(parse_conf(conf() | actions("call")), spark)
-    scores = spark.range(4).selectExpr("id", "'all' period", "0.5D probability")
+def test_a_table_without_a_purpose_takes_the_first_that_fits(engine, home):
+    run = Run(parse_conf(conf() | actions("call")), engine)
+    scores = engine.rows([(i, "all", 0.5) for i in range(4)], "id bigint, period string, probability double")
     run.table("churn.call").replace(scores, "period", {"all": 4})
     assert PURPOSE not in run.table("churn.call").properties()
     with pytest.raises(DataError, match=r"has other columns than a table of action call of churn; choose another name"):
         run.used("action call").replace(scores.drop("probability"), "period", {"all": 4})
     run.used("action call").replace(scores, "period", {"all": 4})
     assert run.table("churn.call").properties()[PURPOSE] == "action call of churn"
-    rows = spark.range(2).selectExpr("id", f"'all' {PERIOD}", f"'r' {RUN}")
+    rows = engine.rows([(i, "all", "r") for i in range(2)], f"id bigint, {PERIOD} string, {RUN} string")
     run.table("churn.features").replace(rows, PERIOD, {"all": 2})
-    wider = rows.selectExpr("*", "1 mean")
+    wider = rows.with_columns({"mean": lit(1)})
     run.used("features").replace(wider, PERIOD, {"all": 2}, schema=True)
     assert run.used("features").properties()[PURPOSE] == "features of churn"

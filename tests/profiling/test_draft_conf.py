@@ -80,19 +80,19 @@ def test_the_conf_is_written_to_a_file_once(tmp_path: Path) -> None:
     assert again.returncode == 2 and "already; give another name, or delete it" in again.stderr
 
 
-def test_a_conf_for_few_series_runs(spark: Any, home: Path, draw: Draw) -> None:
+def test_a_conf_for_few_series_runs(engine: Any, home: Path, draw: Draw) -> None:
     table = series(3)
     table["sales"] = 20 + table.visits + 3 * (pd.to_datetime(table.day).dt.dayofweek == 5) + np.arange(len(table)) % 3
     text, conf = draw(table, key=["shop"], label="sales", time="day")
     assert "# visits" not in text
-    run = Run(parse_conf(conf), spark)
+    run = Run(parse_conf(conf), engine)
     ingest(run)
     score(run, promote_or_keep(run, train(run)))
     found = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
     assert [*found.shop] and set(found.status) == {"scored"} and len(found) == 3
 
 
-def test_a_conf_for_snapshots_from_excel_runs(spark: Any, home: Path, draw: Draw, tmp_path: Path) -> None:
+def test_a_conf_for_snapshots_from_excel_runs(engine: Any, home: Path, draw: Draw, tmp_path: Path) -> None:
     def month(of: range, label: Callable[[int], str]) -> str:
         rows = (
             f"{i:05};{i % 50},{i % 10}0;{1 + i % 9}.{i % 1000:03},25;{i % 28 + 1:02}.0{i % 9 + 1}.2025;{label(i)}" for i in of
@@ -108,7 +108,7 @@ def test_a_conf_for_snapshots_from_excel_runs(spark: Any, home: Path, draw: Draw
     (tmp_path / "m" / "kunden_2026-10.csv").write_text(month(range(10, 410), lambda _: ""))
     text, conf = drawn(str(tmp_path / "m"), key=["Kunden-Nr"], label="Gekündigt")
     assert "It runs as it is." in text
-    run = Run(parse_conf(conf), spark)
+    run = Run(parse_conf(conf), engine)
     ingest(run)
     score(run, promote_or_keep(run, train(run)))
     rows = deltalake.DeltaTable(str(run.rows.path)).to_pandas()
