@@ -70,7 +70,9 @@ def manifest(path, lines):
 @pytest.mark.parametrize(("each", "count"), [(10, 240), pytest.param(1, 1860, marks=pytest.mark.slow)])
 def test_every_real_image_is_answered_by_key(spark, home, tmp_path, each, count):
     """All oddities, and each tenth photograph or all."""
-    flowers, odd = (sorted(p for p in (DATA / f"images_{name}").rglob("*.*") if p.suffix != ".csv") for name in ("flowers", "odd"))
+    flowers, odd = (
+        sorted(p for p in (DATA / f"images_{name}").rglob("*.*") if p.suffix != ".csv") for name in ("flowers", "odd")
+    )
     files = [*flowers[::each], *odd]
     operations = [{"resize": {"width": 48, "height": 40, "how": "fill"}}, {"filter": {"kind": "blur", "radius": 1}}]
     lines = [(f"{file.parent.name}/{file.name}", file) for file in files]
