@@ -37,7 +37,7 @@ def recorded(model, monkeypatch):
     monkeypatch.setattr(registration.training_runs, "register", lambda name, model, log: log)
 
     def register(*, period=None, tuned=None, warm_start=None, imputations=None):
-        folds = {FOLD: ["train", "train", "test", "test", "test"], LABEL: [True, False, True, False, False]}
+        folds = {FOLD: ["train"] * 4 + ["test"] * 3, LABEL: [True, True, False, False, True, False, False]}
         run = SimpleNamespace(
             conf=CONF, period=period, featured=SimpleNamespace(name="shop.rows", path=None), step=lambda name: pytest.MonkeyPatch.context(),
         )  # fmt: skip
@@ -57,7 +57,7 @@ def test_a_version_has_the_tags_that_later_jobs_read(recorded):
     log = recorded()
     assert log.tags == FIXED
     assert (log.run_name(4), log.table.name, log.table.version, log.trials) == ("shop v4 2026-10", "shop.rows", 3, [])
-    assert log.params == {"estimator": "sklearn.linear_model.LogisticRegression", "C": 2, "rows": 2}
+    assert log.params == {"estimator": "sklearn.linear_model.LogisticRegression", "C": 2, "rows": 4}
     assert recorded(period="2026-08").run_name(4) == "shop v4 2026-08"
 
 
