@@ -18,9 +18,11 @@ from keyfold.conf.use_case import parse_conf
 from keyfold.conf.versions import LayoutVersion
 from keyfold.core import hashing
 from keyfold.core.names import WEIGHT
+from keyfold.core.texts import value_texts
 from keyfold.dataset import imputation
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
-from keyfold.engine.engine import SparkEngine
+from keyfold.engine.arrow_types import arrow_type, type_name
+from keyfold.engine.columns import col, lit
 from keyfold.ingestion import bridges, layout_reader, source_files
 from keyfold.ingestion.increments import sum_counts
 from keyfold.ingestion.job import ingest
@@ -62,23 +64,23 @@ def folder(tmp_path):
     return write(tmp_path / "files", old_1=old, new_1=[NEW_HEADER, *(new_row(i, rng) for i in range(200))])
 
 
-def bridged(spark, folder):
-    rows = layout_reader.read_layouts(SparkEngine(spark), parse_conf(conf(folder)).data).rows.data
-    return sorted(rows.drop("keyfold_file", "keyfold_raw", "keyfold_line").collect(), key=repr)
+def bridged(engine, folder):
+    rows = layout_reader.read_layouts(engine, parse_conf(conf(folder)).data).rows
+    return sorted(rows.drop("keyfold_file", "keyfold_raw", "keyfold_line").rows(), key=repr)
 
 
-def test_a_bridge_of_two_parts_is_that_of_one_then_of_the_other(spark, home, tmp_path):
+def test_a_bridge_of_two_parts_is_that_of_one_then_of_the_other(embedded, home, tmp_path):
     rng = random.Random(1)
     rows = [old_row(i, rng) for i in range(120)]
     new = [NEW_HEADER, new_row(0, rng)]
-    whole = bridged(spark, write(tmp_path / "whole", old=[OLD_HEADER, *rows], new=new))
-    parts = bridged(spark, write(tmp_path / "parts", old_a=[OLD_HEADER, *rows[:50]], old_b=[OLD_HEADER, *rows[50:]], new=new))
+    whole = bridged(embedded, write(tmp_path / "whole", old=[OLD_HEADER, *rows], new=new))
+    parts = bridged(embedded, write(tmp_path / "parts", old_a=[OLD_HEADER, *rows[:50]], old_b=[OLD_HEADER, *rows[50:]], new=new))
     assert len(whole) == 121
     assert whole == parts
 
 
-def test_rows_that_cannot_be_brought_over_are_quarantined_and_counted_by_file(spark, home, folder):
-    run = Run(parse_conf(conf(folder)), spark)
+def test_rows_that_cannot_be_brought_over_are_quarantined_and_counted_by_file(embedded, home, folder):
+    run = Run(parse_conf(conf(folder)), embedded)
     ingest(run)
     old = pd.read_csv(folder / "old_1.csv", keep_default_na=False, dtype=str)
     lossy, unmapped = old.amount == "3.5", old.kind == "Guest"
@@ -98,7 +100,7 @@ def test_rows_that_cannot_be_brought_over_are_quarantined_and_counted_by_file(sp
     said = f'old_1.csv</td><td class="n">100</td><td class="n">{100 - len(aside)}</td><td class="n">{len(aside)}</td>'
     assert said in page
     assert "`code` by a map of 1 values; else missing: distribution" in page
-    again = Run(parse_conf(conf(folder)), spark)
+    again = Run(parse_conf(conf(folder)), embedded)
     ingest(again)
     assert again.jobs[0].status == "done before"
 
@@ -118,71 +120,93 @@ def current(wanted, **more):
 AT = dt.datetime(2020, 4, 1, 23, 59, 58, 500_000)
 
 
+def bridge(wanted, columns, rule, **more):
+    """The values of a column `c` and why there is none, from older columns."""
+    batch = pa.record_batch(columns)
+    types = {field.name: type_name(field.type) for field in batch.schema}
+    version = LayoutVersion(name="old", columns=types, columns_from={"c": rule})
+    found = bridges.Bridge.to_current(current(wanted, **more), version).column(batch, "c")
+    assert found.value.type == arrow_type(wanted)
+    return found
+
+
 @pytest.mark.parametrize(
     ("function", "columns", "wanted", "value"),
     [
         ("join", ["a", "n"], "string", "x 7"),
         ("join", ["a", "nothing", "n"], "string", "x 7"),
+        ("join", ["nothing", "nothing"], "string", None),
         ("coalesce", ["nothing", "a"], "string", "x"),
         ("seconds", ["at", "later"], "bigint", 61),
+        ("seconds", ["later", "at"], "bigint", -61),
+        ("seconds", ["day", "later"], "bigint", 86_460),
+        ("seconds", ["at", "never"], "bigint", None),
         ("date", ["at"], "date", AT.date()),
+        ("date", ["never"], "date", None),
         ("digest", ["nothing", "nothing"], "string", None),
         ("digest", ["a", "n"], "string", "parity"),
     ],
 )
-def test_each_named_function(spark, function, columns, wanted, value):
-    frame = spark.sql(
-        "SELECT 'x' a, 7L n, CAST(NULL AS STRING) nothing, TIMESTAMP_NTZ'2020-04-01 23:59:58.5' at, "
-        "TIMESTAMP_NTZ'2020-04-02 00:01:00' later"
-    )
-    types = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
-    version = LayoutVersion(name="old", columns=types, columns_from={"c": {"derived": {function: columns}}})
-    made = bridges.bridge_column(current(wanted), version, "c")
-    found = frame.select(made.value.alias("value"), made.reason.alias("reason")).collect()[0]
+def test_each_named_function(function, columns, wanted, value):
+    rows = {
+        "a": pa.array(["x"]), "n": pa.array([7]), "nothing": pa.nulls(1, pa.string()), "at": pa.array([AT], pa.timestamp("us")),
+        "later": pa.array([dt.datetime(2020, 4, 2, 0, 1)], pa.timestamp("us")), "day": pa.array([AT.date()]),
+        "never": pa.nulls(1, pa.timestamp("us")),
+    }  # fmt: skip
+    found = bridge(wanted, rows, {"derived": {function: columns}})
     if value == "parity":
         parts = [hashing.value_hash(pa.array(["x"])), hashing.value_hash(pa.array([7]))]
         halves = [hashing.feature_hash(f"bridge:c:{half}", parts).view(np.uint64)[0] for half in (0, 1)]
         value = "".join(f"{half:016x}" for half in halves)
-    assert found == (value, None)
+    assert (found.value.to_pylist(), found.reason.to_pylist()) == ([value], [None])
 
 
 @pytest.mark.parametrize(
     ("had", "wanted", "value", "became"),
     [
-        ("double", "bigint", "3D", 3), ("double", "bigint", "3.5D", "lost"), ("double", "bigint", "double('NaN')", "lost"),
-        ("bigint", "int", "2147483648L", "lost"), ("bigint", "double", "9007199254740993L", "lost"),
-        ("bigint", "string", "3678L", "3678"), ("string", "bigint", "' 12 '", 12), ("string", "bigint", "' '", None),
-        ("string", "bigint", "'JC105'", "lost"), ("timestamp_ntz", "date", "TIMESTAMP_NTZ'2020-04-01'", dt.date(2020, 4, 1)),
-        ("timestamp_ntz", "date", "TIMESTAMP_NTZ'2020-04-01 01:00:00'", "lost"), ("bigint", "boolean", "2L", "lost"),
-        ("bigint", "boolean", "NULL", None),
+        ("double", "bigint", 3.0, 3), ("double", "bigint", 3.5, "lost"), ("double", "bigint", float("nan"), "lost"),
+        ("bigint", "int", 2**31, "lost"), ("bigint", "double", 2**53 + 1, "lost"),
+        ("bigint", "string", 3678, "3678"), ("string", "bigint", " 12 ", 12), ("string", "bigint", " ", None),
+        ("string", "bigint", "JC105", "lost"), ("timestamp_ntz", "date", dt.datetime(2020, 4, 1), dt.date(2020, 4, 1)),
+        ("timestamp_ntz", "date", dt.datetime(2020, 4, 1, 1), "lost"), ("bigint", "boolean", 2, "lost"),
+        ("bigint", "boolean", None, None),
     ],
 )  # fmt: skip
-def test_a_type_is_brought_over_without_loss_or_not_at_all(spark, had, wanted, value, became):
-    version = LayoutVersion(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}})
-    made = bridges.bridge_column(current(wanted), version, "c")
-    found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.alias("v"), made.reason.alias("r")).collect()[0]
+def test_a_type_is_brought_over_without_loss_or_not_at_all(had, wanted, value, became):
+    found = bridge(wanted, {"o": pa.array([value], arrow_type(had))}, {"renamed": "o"})
     lost = f"`o` cannot be cast to {wanted} without loss"
-    assert found == ((None, lost) if became == "lost" else (became, None))
+    assert (found.value.to_pylist(), found.reason.to_pylist()) == ([None], [lost]) if became == "lost" else ([became], [None])
 
 
 @pytest.mark.parametrize(
     ("had", "wanted", "value", "became"),
     [
-        ("string", "timestamp", "'2020-07-01 12:00'", "2020-07-01 10:00:00"), ("string", "timestamp", "'2020-07-01T12:00:00Z'", "2020-07-01 12:00:00"),
-        ("timestamp_ntz", "timestamp", "'2020-01-01 12:00:00.5'", "2020-01-01 11:00:00.5"), ("date", "timestamp", "'2020-07-01'", "2020-06-30 22:00:00"),
-        ("timestamp", "timestamp_ntz", "'2020-07-01 10:00:00Z'", "2020-07-01 12:00:00"), ("timestamp", "date", "'2020-06-30 22:00:00Z'", "2020-07-01"),
-        ("timestamp", "date", "'2020-07-01 00:00:00Z'", None), ("timestamp", "timestamp_ntz", "'2020-10-25 01:30:00Z'", None),
-        ("string", "bigint", "'1.234'", "1234"), ("string", "double", "'1.23'", None),
+        ("string", "timestamp", "2020-07-01 12:00", "2020-07-01 10:00:00"), ("string", "timestamp", "2020-07-01T12:00:00Z", "2020-07-01 12:00:00"),
+        ("timestamp_ntz", "timestamp", "2020-01-01 12:00:00.5", "2020-01-01 11:00:00.5"), ("date", "timestamp", "2020-07-01", "2020-06-30 22:00:00"),
+        ("timestamp", "timestamp_ntz", "2020-07-01 10:00:00Z", "2020-07-01 12:00:00"), ("timestamp", "date", "2020-06-30 22:00:00Z", "2020-07-01"),
+        ("timestamp", "date", "2020-07-01 00:00:00Z", None), ("timestamp", "timestamp_ntz", "2020-10-25 01:30:00Z", None),
+        ("string", "bigint", "1.234", "1234"), ("string", "double", "1.23", None),
     ],
 )  # fmt: skip
-def test_older_times_are_of_the_declared_zone_and_older_numbers_grouped_as_declared(spark, had, wanted, value, became):
-    data = current(wanted, zone="Europe/Berlin", csv={"thousands": "."})
-    made = bridges.bridge_column(data, LayoutVersion(name="old", columns={"o": had}, columns_from={"c": {"renamed": "o"}}), "c")
-    found = spark.sql(f"SELECT CAST({value} AS {had}) o").select(made.value.cast("string").alias("v"), made.reason).collect()[0]
-    assert found == (became, None if became else f"`o` cannot be cast to {wanted} without loss")
+def test_older_times_are_of_the_declared_zone_and_older_numbers_grouped_as_declared(had, wanted, value, became):
+    old = pa.array([value]).cast(arrow_type(had))
+    found = bridge(wanted, {"o": old}, {"renamed": "o"}, zone="Europe/Berlin", csv={"thousands": "."})
+    why = None if became else f"`o` cannot be cast to {wanted} without loss"
+    assert (value_texts(found.value).to_pylist(), found.reason.to_pylist()) == ([became], [why])
 
 
-def test_older_times_without_an_offset_need_a_zone_and_odd_hours_are_counted(spark, home, tmp_path):
+def test_mapped_values_and_constants():
+    codes = {"o": pa.array(["C", "x", None, "D"])}
+    found = bridge("boolean", codes, {"mapped": "o", "values": {"C": True, "D": False}})
+    assert found.value.to_pylist() == [True, None, None, False]
+    assert found.reason.to_pylist() == [None, "`o` has a value that the map of `c` lacks", None, None]
+    assert bridge("string", codes, {"mapped": "o", "values": {"C": "x"}, "missing": "distribution"}).reason.null_count == 4
+    assert bridge("string", {"o": pa.array([1, 2])}, {"mapped": "o", "values": {"2": "two"}}).value.to_pylist() == [None, "two"]
+    assert bridge("double", codes, {"constant": 1}).value.to_pylist() == [1.0] * 4
+    assert bridge("date", codes, {"missing": "null"}).value.to_pylist() == [None] * 4
+
+
+def test_older_times_without_an_offset_need_a_zone_and_odd_hours_are_counted(embedded, home, tmp_path):
     write(
         tmp_path / "f",
         old=["id,t", "1,2020-10-25 02:30", "2,2020-03-29 02:30"],
@@ -191,12 +215,12 @@ def test_older_times_without_an_offset_need_a_zone_and_odd_hours_are_counted(spa
     old = {"name": "old", "files": ["old*"], "columns": {"id": "bigint", "t": "string"}, "columns_from": {"at": {"renamed": "t"}}}
     versions = [old, {"name": "new", "files": ["new*"]}]
     data = {"source": str(tmp_path / "f"), "columns": {"id": "bigint", "at": "timestamp"}, "versions": versions, "key": ["id"]}
-    code, sentence = refusal(lambda: ingest(Run(parse_conf({"name": "odd", "data": data}), spark)))
+    code, sentence = refusal(lambda: ingest(Run(parse_conf({"name": "odd", "data": data}), embedded)))
     assert (code, sentence.partition(";")[0]) == (
         3,
         "`at` has the time `2020-03-29 02:30` without an offset, and no zone is declared",
     )
-    run = Run(parse_conf({"name": "odd", "data": data | {"zone": "Europe/Berlin"}}), spark)
+    run = Run(parse_conf({"name": "odd", "data": data | {"zone": "Europe/Berlin"}}), embedded)
     ingest(run)
     notes = next(run.rows.commits()).metadata["notes"]
     assert [note.partition(";")[0] for note in notes] == [
@@ -205,11 +229,11 @@ def test_older_times_without_an_offset_need_a_zone_and_odd_hours_are_counted(spa
     ]
 
 
-def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, home, folder, monkeypatch):
-    run = Run(parse_conf(conf(folder)), spark)
+def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(embedded, home, folder, monkeypatch):
+    run = Run(parse_conf(conf(folder)), embedded)
     ingest(run)
     found = labelled_rows(run)
-    rows = found.rows.data.select("id", FOLD, "is_bridged", "card", "age", WEIGHT).toPandas()
+    rows = found.rows.select(["id", FOLD, "is_bridged", "card", "age", WEIGHT]).to_arrow().to_pandas()
     assert not rows[rows[FOLD] != "train"].is_bridged.any()
     assert rows.groupby("is_bridged")[WEIGHT].unique().map(list).to_dict() == {False: [1.0], True: [0.5]}
     new = pd.read_csv(folder / "new_1.csv").set_index("id")
@@ -237,7 +261,7 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     assert predictions.probability.notna().all()
     lighter = conf(folder)
     lighter["data"]["versions"][0]["weight"] = 0.01
-    other = Run(parse_conf(lighter), spark)
+    other = Run(parse_conf(lighter), embedded)
     ingest(other)
     assert other.jobs[0].status == "done before"
     anew = []
@@ -247,8 +271,8 @@ def test_both_layouts_are_learnt_from_and_new_rows_alone_are_measured(spark, hom
     assert anew, "another weight is another model"
 
 
-def test_a_split_by_what_older_rows_lack_is_refused(spark, home, folder):
-    run = Run(parse_conf(conf(folder) | {"split": {"by": "card"}}), spark)
+def test_a_split_by_what_older_rows_lack_is_refused(embedded, home, folder):
+    run = Run(parse_conf(conf(folder) | {"split": {"by": "card"}}), embedded)
     ingest(run)
     assert refusal(lambda: labelled_rows(run)) == (
         2,
@@ -256,17 +280,17 @@ def test_a_split_by_what_older_rows_lack_is_refused(spark, home, folder):
     )
 
 
-def test_a_header_that_is_written_otherwise_is_taken_and_another_layout_is_not(spark, home, folder):
+def test_a_header_that_is_written_otherwise_is_taken_and_another_layout_is_not(embedded, home, folder):
     rng = random.Random(2)
-    before = bridged(spark, folder)
+    before = bridged(embedded, folder)
     lines = (folder / "new_1.csv").read_text().splitlines()
     swapped = [",".join(f[1:] + f[:1]) for f in (line.split(",") for line in lines)]
     write(folder, new_1=["\ufeff" + swapped[0].replace("card", " CARD "), *swapped[1:]])
-    assert bridged(spark, folder) == before
-    notes = layout_reader.read_layouts(SparkEngine(spark), parse_conf(conf(folder)).data).notes
+    assert bridged(embedded, folder) == before
+    notes = layout_reader.read_layouts(embedded, parse_conf(conf(folder)).data).notes
     assert "new_1.csv: `card` is written `CARD` (changed case); accepted" in notes
     write(folder, new_2=[NEW_HEADER.replace("card", "cards") + ",tip", f"{new_row(500, rng)},1"])
-    code, sentence = refusal(lambda: ingest(Run(parse_conf(conf(folder)), spark)))
+    code, sentence = refusal(lambda: ingest(Run(parse_conf(conf(folder)), embedded)))
     assert code == 3
     assert sentence.startswith(
         "new_2.csv does not have the declared layout, and nothing was written:\n"
@@ -278,11 +302,11 @@ def test_a_header_that_is_written_otherwise_is_taken_and_another_layout_is_not(s
     assert not (home / "tables").exists()
 
 
-def test_files_of_no_version_or_of_two_are_refused(spark, home, folder):
+def test_files_of_no_version_or_of_two_are_refused(embedded, home, folder):
     def said(files):
         made = conf(folder)
         made["data"]["versions"][0]["files"] = files
-        return refusal(lambda: ingest(Run(parse_conf(made), spark)))
+        return refusal(lambda: ingest(Run(parse_conf(made), embedded)))
 
     assert said(["old*.csv", "new*.csv"]) == (
         2,
@@ -296,48 +320,48 @@ def test_files_of_no_version_or_of_two_are_refused(spark, home, folder):
     )
 
 
-def test_a_source_that_drifts_from_its_table(spark, home, tmp_path):
+def test_a_source_that_drifts_from_its_table(embedded, home, tmp_path):
     def run(columns, values):
         path = write(tmp_path / "plain", rows=[",".join(columns), values]) / "rows.csv"
-        return Run(parse_conf({"name": "plain", "data": {"source": str(path), "columns": columns, "key": ["id"]}}), spark)
+        return Run(parse_conf({"name": "plain", "data": {"source": str(path), "columns": columns, "key": ["id"]}}), embedded)
 
     ingest(run({"id": "bigint", "n": "bigint"}, "1,1"))
     taken = run({"N": "int", "id": "bigint"}, "2,2")
     ingest(taken)
-    assert [tuple(row)[:2] for row in taken.rows.read().collect()] == [(2, 2)]
+    assert [(row["id"], row["n"]) for row in taken.rows.frame().rows()] == [(2, 2)]
     code, sentence = refusal(lambda: ingest(run({"id": "bigint", "n": "double"}, "1,")))
     assert code == 3
     assert "  `n` is double, and was bigint (bridge needed: another type)\n" in sentence
     assert not taken.quarantine.exists()
 
 
-def test_layouts_of_a_delta_table_are_what_was_appended(spark, home, tmp_path):
+def test_layouts_of_a_delta_table_are_what_was_appended(embedded, home, tmp_path):
     path = str(tmp_path / "table")
     for i in range(2):
-        spark.sql(f"SELECT {i}L no, 'C' code").write.format("delta").mode("append").save(path)
-    spark.sql("SELECT '2' id, 'visa' card").write.format("delta").mode("append").option("mergeSchema", "true").save(path)
+        deltalake.write_deltalake(path, pa.table({"no": [i], "code": ["C"]}), mode="append")
+    deltalake.write_deltalake(path, pa.table({"id": ["2"], "card": ["visa"]}), mode="append", schema_mode="merge")
     old = {"name": "old", "columns": {"no": "bigint", "code": "string"}, "delta": {"path": path, "versions": [0, 1]}}
     old["columns_from"] = {"id": {"renamed": "no"}, "card": {"mapped": "code", "values": {"C": "cash"}}}
     columns = {"no": "bigint", "code": "string", "id": "string", "card": "string"}
     old["columns_from"] |= {"no": {"missing": "null"}}
     versions = [old, {"name": "new", "delta": {"path": path, "versions": [2]}}]
-    run = Run(parse_conf({"name": "appended", "data": {"columns": columns, "versions": versions, "key": ["id"]}}), spark)
+    run = Run(parse_conf({"name": "appended", "data": {"columns": columns, "versions": versions, "key": ["id"]}}), embedded)
     ingest(run)
-    found = run.rows.read().select("id", "card", "keyfold_layout").collect()
-    assert sorted(map(tuple, found)) == [("0", "cash", "old"), ("1", "cash", "old"), ("2", "visa", "new")]
-    spark.sql(f"DELETE FROM delta.`{path}` WHERE no = 1")
+    found = run.rows.frame().select(["id", "card", "keyfold_layout"]).rows()
+    assert sorted(tuple(row.values()) for row in found) == [("0", "cash", "old"), ("1", "cash", "old"), ("2", "visa", "new")]
+    deltalake.DeltaTable(path).delete("no = 1")
     code, sentence = refusal(lambda: ingest(run))
     assert code == 3
     assert sentence.startswith(f"data.versions: version 3 of the Delta table `{path}` is a DELETE, not an append")
 
 
-def test_the_chain_is_learnt_from_in_both_layouts(spark, home):
+def test_the_chain_is_learnt_from_in_both_layouts(embedded, home):
     made = yaml.read_yaml(ROOT / "conf" / "retail.yaml")
     made["data"]["source"] |= {"rows": 6_000, "days": 90}
-    run = Run(parse_conf(made | {"release": {}}), spark)
+    run = Run(parse_conf(made | {"release": {}}), embedded)
     ingest(run)
     found = labelled_rows(run)
-    thin = found.rows.data.where("keyfold_layout = 'thin'").select("card_type", "loyalty_points", "earlier_purchases").toPandas()
+    thin = found.rows.where(col("keyfold_layout") == lit("thin")).to_arrow().to_pandas()
     assert set(thin.card_type) == {"cash", "debit", "visa", "mastercard", "amex"}
     cards = thin.card_type.value_counts()
     assert 0.4 < cards["visa"] / cards[["visa", "mastercard", "amex"]].sum() < 0.6
@@ -346,10 +370,10 @@ def test_the_chain_is_learnt_from_in_both_layouts(spark, home):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA names no folder of real data")
-def test_two_months_of_trips_are_one_table_and_no_row_is_lost(spark, home):
+def test_two_months_of_trips_are_one_table_and_no_row_is_lost(embedded, home):
     made = yaml.read_yaml(ROOT / "conf" / "bikes.yaml")
     made["data"]["source"] = str(Path(DATA) / "citibike_schema")
-    run = Run(parse_conf(made), spark)
+    run = Run(parse_conf(made), embedded)
     ingest(run)
     told = next(run.rows.commits()).metadata["files"]
     files = {
@@ -368,8 +392,8 @@ def test_two_months_of_trips_are_one_table_and_no_row_is_lost(spark, home):
     assert old.member_casual.value_counts().to_dict() == {"member": 6692, "casual": 2576}
     assert old.rideable_type.isna().all()
     found = labelled_rows(run)
-    measured = found.rows.data.where(f"{FOLD} <> 'train'").select("keyfold_layout").distinct().collect()
-    assert [row[0] for row in measured] == ["2021"]
+    measured = found.rows.where(col(FOLD) != lit("train")).select(["keyfold_layout"]).distinct().rows()
+    assert [row["keyfold_layout"] for row in measured] == ["2021"]
     version = train(run)
     score(run, promote_or_keep(run, version))
     predictions = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()

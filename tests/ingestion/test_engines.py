@@ -96,7 +96,39 @@ def write_csv(folder):
     return {"source": str(folder), "columns": {"id": "bigint", "at": "timestamp", "n": "double"}}
 
 
-@pytest.mark.parametrize(("write", "key"), [(write_parquet, ["id"]), (write_delta, ["id"]), (write_csv, [CONTENT])])
+def write_layouts(folder):
+    """Older text with a time that clocks skip, older Parquet, and the current layout."""
+    folder.mkdir()
+    (folder / "old.csv").write_text("no,when\n1,2026-03-29 02:30\n2,2026-04-29 02:30\nx,2026-04-29\n3,later\n")
+    pq.write_table(pa.table({"no": [1.0, 2.5, None], "code": ["C", "D", None]}), folder / "older.parquet")
+    (folder / "new.csv").write_text("id,at,card\na,2026-01-05 12:00,visa\na,2026-01-05 12:00,visa\n,,\n")
+    old = {"name": "old", "files": ["old.csv"], "columns": {"no": "string", "when": "string"}}
+    old["columns_from"] = {"id": {"derived": {"join": ["no"]}}, "at": {"renamed": "when"}, "card": {"constant": "cash"}}
+    older = {"name": "older", "files": ["older.parquet"], "columns": {"no": "double", "code": "string"}}
+    cards = {"mapped": "code", "values": {"C": "cash"}}
+    older["columns_from"] = {"id": {"renamed": "no"}, "at": {"constant": "2026-05-01 00:00:00"}, "card": cards}
+    columns = {"id": "string", "at": "timestamp", "card": "string"}
+    return {"source": str(folder), "columns": columns, "versions": [older, old, {"name": "new", "files": ["new.csv"]}]}
+
+
+def write_delta_layouts(folder):
+    for number in (1, 2):
+        deltalake.write_deltalake(folder, pa.table({"no": [number]}), mode="append")
+    at = pa.array([0, 1], pa.timestamp("us", "UTC"))
+    deltalake.write_deltalake(folder, pa.table({"id": ["a", None], "at": at}), mode="append", schema_mode="merge")
+    old = {"name": "old", "columns": {"no": "bigint"}, "delta": {"path": str(folder), "versions": [0, 1]}}
+    old["columns_from"] = {"id": {"renamed": "no"}, "at": {"constant": "2026-05-01 00:00:00"}}
+    columns = {"id": "string", "at": "timestamp", "no": "bigint"}
+    return {
+        "source": None,
+        "columns": columns,
+        "versions": [old, {"name": "new", "delta": {"path": str(folder), "versions": [2]}}],
+    }
+
+
+@pytest.mark.parametrize(("write", "key"), [
+    (write_parquet, ["id"]), (write_delta, ["id"]), (write_csv, [CONTENT]), (write_layouts, ["id"]), (write_delta_layouts, ["id"]),
+])  # fmt: skip
 def test_sources_of_all_kinds_are_the_same_on_both_engines(spark_engine, embedded, tmp_path, monkeypatch, write, key):
     data = write(tmp_path / "in")
     found = []

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
+import catalyst_casts as catalyst
 from keyfold.core.arrays import single_chunk
-from keyfold.ingestion import casts as catalyst
 from keyfold.readers import casts
 from keyfold.readers.typed_rows import RowTypes, TextColumn, cast_rows
 

@@ -1,22 +1,21 @@
 """The section `data.versions`: older layouts of the table and how their columns become columns of the current schema.
 
-A bridge transforms one row at a time, by Spark SQL alone. A column that an older layout lacks is NULL in the table; its imputation
+A bridge transforms one row at a time. A column that an older layout lacks is NULL in the table; its imputation
 is fitted on rows of the current layout in the train fold, and applied in training and scoring (`keyfold.dataset.imputation`).
 """
 
 import datetime as dt
 import decimal
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
 from keyfold.conf.columns import Columns, column_types, declared_columns, is_own, known_type
-from keyfold.core import hashing
 from keyfold.core.names import BRIDGED
 from keyfold.core.section import OneOf, Section
-from keyfold.core.types import DAYS, HASHED, NUMBERS, SqlValue, family_of
+from keyfold.core.types import DAYS, HASHED, NUMBERS, family_of
 from keyfold.errors import duplicates, suggestion
 
 if TYPE_CHECKING:
@@ -148,23 +147,12 @@ class BridgeFunction(NamedTuple):
     families: tuple[str, ...]
     columns: int
     type: str | None
-    make: "Callable[[str, list[str], list[str]], str]"
-
-
-def _digest(name: str, columns: list[str], types: list[str]) -> str:
-    hashes = [SqlValue(c, family_of(t)).hash for c, t in zip(columns, types, strict=True)]
-    halves = (hashing.sql_feature_hash(f"bridge:{name}:{half}", hashes) for half in (0, 1))
-    known = " OR ".join(f"{c} IS NOT NULL" for c in columns)
-    return f"CASE WHEN {known} THEN lower(concat({', '.join(f'''lpad(hex({h}), 16, '0')''' for h in halves)})) END"
 
 
 BRIDGE_FUNCTIONS: dict[str, BridgeFunction] = {
-    "digest": BridgeFunction(HASHED, 0, "string", _digest),
-    "join": BridgeFunction(HASHED, 0, "string", lambda _, c, __: f"nullif(concat_ws(' ', {', '.join(c)}), '')"),
-    "coalesce": BridgeFunction((*HASHED, "double"), 0, None, lambda _, c, __: f"coalesce({', '.join(c)})"),
-    "seconds": BridgeFunction(DAYS, 2, "bigint", lambda _, c, __: f"timestampdiff(SECOND, {c[0]}, {c[1]})"),
-    "date": BridgeFunction(DAYS, 1, "date", lambda _, c, __: f"CAST({c[0]} AS DATE)"),
-}
+    "digest": BridgeFunction(HASHED, 0, "string"), "join": BridgeFunction(HASHED, 0, "string"),
+    "coalesce": BridgeFunction((*HASHED, "double"), 0, None), "seconds": BridgeFunction(DAYS, 2, "bigint"), "date": BridgeFunction(DAYS, 1, "date"),
+}  # fmt: skip
 
 
 # --- the conf ---

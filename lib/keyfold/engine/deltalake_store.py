@@ -1,7 +1,7 @@
 """Reads and writes Delta tables in folders: DuckDB reads the files that deltalake lists, deltalake writes."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,15 @@ from keyfold.engine.arrow_types import type_name
 from keyfold.engine.commits import Commit
 from keyfold.engine.embedded_frame import Database, EmbeddedFrame, local_rows
 from keyfold.engine.frame import Frame
-from keyfold.engine.store import Snapshot, Store, VersionMissingError, Write, odd_column_names
+from keyfold.engine.store import Operation, Snapshot, Store, VersionMissingError, Write, odd_column_names
 from keyfold.errors import DataError
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
     from pyarrow import dataset
 
-_READABLE = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}  # features of tables
+# Features of tables. deltalake adds `variantType` to tables with features when it sets a property, whatever their columns are.
+_READABLE = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "variantType"}
 _WRITABLE = {*_READABLE, "appendOnly", "invariants", "checkConstraints"}
 _WIDENED = {"tinyint": {"smallint", "int", "bigint"}, "smallint": {"int", "bigint"}, "int": {"bigint"}}
 _ROW_GROUP = 131_072  # rows; each open file holds as many in memory
@@ -67,6 +68,18 @@ class DeltalakeStore(Store):
             )
             for entry in self._open().history(limit)
         ]  # fmt: skip
+
+    def operations(self) -> list[Operation]:
+        """What the commits of Delta's log did, newest first."""
+        entries = self._open().history()
+        return [Operation(e["version"], e["operation"], (e.get("operationParameters") or {}).get("mode")) for e in entries]
+
+    def appended(self, first: int, last: int) -> Frame:
+        """The rows of the data files that some versions added."""
+        table = self._open(last)
+        self._refuse_features(table, "reader", _READABLE)
+        before = {action["path"] for action in _actions(self._open(first - 1))} if first else set()
+        return EmbeddedFrame(self.database, local_rows(_dataset(table, self.path, before)))
 
     def table_id(self, created: Iterable[Commit]) -> str:
         """The table's id."""
@@ -175,7 +188,7 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
     return cells
 
 
-def _dataset(table: "DeltaTable", path: Path) -> "dataset.Dataset":
+def _dataset(table: "DeltaTable", path: Path, without: Collection[str] = ()) -> "dataset.Dataset":
     """The rows of a table; Arrow reads only the files and columns that a query needs."""
     from pyarrow import dataset, fs
 
@@ -185,6 +198,7 @@ def _dataset(table: "DeltaTable", path: Path) -> "dataset.Dataset":
     fragments = [
         file_format.make_fragment(str(_file(path, action)), local, partition_expression=_of_partition(action, schema))
         for action in _actions(table)
+        if action["path"] not in without
     ]
     return dataset.FileSystemDataset(fragments, schema, file_format, local)
 

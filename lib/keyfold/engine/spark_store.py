@@ -11,10 +11,10 @@ from keyfold.engine.commits import Commit
 from keyfold.engine.frame import Frame
 from keyfold.engine.session import temporary_settings
 from keyfold.engine.spark_frame import SparkFrame
-from keyfold.engine.store import Snapshot, Store, VersionMissingError, Write, odd_column_names
+from keyfold.engine.store import Operation, Snapshot, Store, VersionMissingError, Write, odd_column_names
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 _UNSORTED = {"spark.sql.maxConcurrentOutputFileWriters": "8"}  # else Spark sorts the rows by the partition column
 _STATISTICS = "parquet.column.statistics.enabled", "parquet.size.statistics.enabled"
@@ -36,15 +36,31 @@ class SparkStore(Store):
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """The latest version, or another one."""
+        rows = self._rows(version)
+        return Snapshot(SparkFrame(rows), rows.inputFiles, rows.schema.jsonValue)
+
+    def _rows(self, version: int | None) -> "DataFrame":
         reader = self.spark.read.format("delta")
         reader = reader if version is None else reader.option("versionAsOf", version)
         try:
-            rows = reader.load(str(self.path)) if self.path else reader.table(self.at)
+            return reader.load(str(self.path)) if self.path else reader.table(self.at)
         except Exception as error:
             if "DELTA_VERSION_NOT_FOUND" in str(error):
                 raise VersionMissingError from error
             raise
-        return Snapshot(SparkFrame(rows), rows.inputFiles, rows.schema.jsonValue)
+
+    def operations(self) -> list[Operation]:
+        """What the commits of Delta's log did, newest first."""
+        rows = self.spark.sql(f"DESCRIBE HISTORY {self.at}").collect()
+        return [Operation(row.version, row.operation, (row.operationParameters or {}).get("mode")) for row in rows]
+
+    def appended(self, first: int, last: int) -> Frame:
+        """The rows of the data files that some versions added."""
+        rows = self._rows(last)
+        if first:
+            before = [Path(file).name for file in self._rows(first - 1).inputFiles()]
+            rows = rows.where(~rows.metadataColumn("_metadata").getField("file_name").isin(before))
+        return SparkFrame(rows)
 
     def history(self, limit: int | None = None) -> list[Commit]:
         """The commits, newest first; cached for a table in a folder until a file of its log is added, changed or deleted."""

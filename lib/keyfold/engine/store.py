@@ -24,6 +24,14 @@ class Snapshot(NamedTuple):
     columns: Callable[[], Any]
 
 
+class Operation(NamedTuple):
+    """What a commit of Delta's log did: its version, the operation and, of a write, the mode, such as `Append`."""
+
+    version: int
+    name: str
+    mode: str | None
+
+
 class Write(NamedTuple):
     """One commit.
 
@@ -58,6 +66,14 @@ class Store(ABC):
     @abstractmethod
     def history(self, limit: int | None = None) -> list[Commit]:
         """The commits of Delta's log, newest first."""
+
+    @abstractmethod
+    def operations(self) -> list[Operation]:
+        """What the commits of Delta's log did, newest first."""
+
+    @abstractmethod
+    def appended(self, first: int, last: int) -> Frame:
+        """The rows of the data files that the versions from `first` to `last` added, with the columns of the last."""
 
     @abstractmethod
     def table_id(self, created: Iterable[Commit]) -> str:

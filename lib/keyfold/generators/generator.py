@@ -15,8 +15,6 @@ from keyfold.core.section import Section
 from keyfold.generators.drawing import ColumnArrays, as_arrow, random_stream, schema_of, sparse_ids
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
     from keyfold.engine.engine import Engine
     from keyfold.engine.frame import Frame
 
@@ -54,7 +52,7 @@ class Generator(Section):
         schema = schema_of(self.types)
         return engine.map_tasks(partial(_draw_blocks, self), parts, {field.name: field.type for field in schema})
 
-    def layout(self, spark: "SparkSession", name: str) -> "DataFrame":
+    def layout(self, engine: "Engine", name: str) -> "Frame":
         """The rows of one layout, with its columns."""
         raise NotImplementedError
 

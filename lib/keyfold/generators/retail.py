@@ -4,6 +4,7 @@ Buying again depends on the interaction of product and age, which both layouts h
 type of card, which only rich rows have. Thin rows have a payment code in place of the card: cash, debit, or any credit card.
 """
 
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from keyfold.core.arrays import Doubles, Int64s
-from keyfold.engine import functions as F
+from keyfold.engine.columns import col, lit
 from keyfold.generators.drawing import ColumnArrays, chance, crossing, cumulative_shares, draw, random_stream, texts
 from keyfold.generators.generator import EventLog
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from keyfold.engine.engine import Engine
+    from keyfold.engine.frame import Frame
 
 AGES = ["18-25", "26-35", "36-45", "46-55", "56-65", "66+"]
 CARDS = ["cash", "debit", "visa", "mastercard", "amex"]
@@ -54,14 +56,11 @@ class Retail(EventLog):
         "rich": [c for c in types if c != "payment_code"],
     }
 
-    def layout(self, spark: "SparkSession", name: str) -> "DataFrame":
+    def layout(self, engine: "Engine", name: str) -> "Frame":
         """The purchases in one layout, with its columns."""
-        from keyfold.engine.engine import SparkEngine
-        from keyfold.engine.spark_frame import data_of
-
-        ago = F.date_diff(F.lit(self.end).cast("date"), F.col("day"))
-        days = ago < self.rich_days if name == "rich" else ago >= self.rich_days
-        return data_of(self.frame(SparkEngine(spark))).where(days).select(*self.layouts[name])
+        last_thin = lit(date.fromisoformat(self.end) - timedelta(min(self.rich_days, self.days)))
+        rows = self.frame(engine)
+        return rows.where(col("day") > last_thin if name == "rich" else col("day") <= last_thin).select(self.layouts[name])
 
     def columns(self, rng: np.random.Generator, ids: Int64s, day: NDArray[np.datetime64]) -> ColumnArrays:
         """The columns of a block."""

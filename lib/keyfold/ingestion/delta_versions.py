@@ -1,54 +1,44 @@
 """Layouts of a Delta table: the rows that were appended from one version to another."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from keyfold.core.sql import quote_identifier
-from keyfold.engine import functions as F
+from keyfold.conf.versions import DeltaVersions, LayoutVersion
+from keyfold.engine.engine import Engine
+from keyfold.engine.frame import Frame
+from keyfold.engine.store import Store
 from keyfold.errors import DataError
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-    from keyfold.conf.versions import LayoutVersion
+from keyfold.ingestion.sources import delta_source
 
 _KEEP_ROWS = (
-    "CREATE TABLE", "ADD COLUMNS", "CHANGE COLUMN", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "UPGRADE PROTOCOL", "STREAMING UPDATE",
+    "CREATE TABLE", "ADD COLUMN", "CHANGE COLUMN", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES", "UPGRADE PROTOCOL", "STREAMING UPDATE",
 )  # fmt: skip
 
 
-def pinned(spark: "SparkSession", layout: "LayoutVersion") -> list[Any]:
+def pinned(engine: Engine, layout: LayoutVersion) -> list[Any]:
     """The table's id, and the first and last version of the layout (DataError if one between them is not an append)."""
-    assert layout.delta is not None
-    table_id = spark.sql(f"DESCRIBE DETAIL delta.{quote_identifier(layout.delta.path)}").collect()[0].id
-    return [str(table_id), [*_bounds(spark, layout)]]
+    table = delta_source(engine, _versions_of(layout).path)
+    return [table.version().id, [*_bounds(table.store, layout)]]
 
 
-def appended_rows(spark: "SparkSession", layout: "LayoutVersion") -> "DataFrame":
+def appended_rows(engine: Engine, layout: LayoutVersion) -> Frame:
     """Rows of the data files that were added from the first version to the last, in the schema of the last (DataError)."""
+    store = delta_source(engine, _versions_of(layout).path).store
+    return store.appended(*_bounds(store, layout))
+
+
+def _versions_of(layout: LayoutVersion) -> DeltaVersions:
     assert layout.delta is not None
-    path = layout.delta.path
-    first, last = _bounds(spark, layout)
-
-    def at(version: int) -> "DataFrame":
-        return spark.read.format("delta").option("versionAsOf", version).load(path)
-
-    rows = at(last)
-    before = [Path(file).name for file in at(first - 1).inputFiles()] if first else []
-    return rows.where(~F.col("_metadata.file_name").isin(before)) if before else rows
+    return layout.delta
 
 
-def _bounds(spark: "SparkSession", layout: "LayoutVersion") -> tuple[int, int]:
-    assert layout.delta is not None
-    path = layout.delta.path
-    first, *rest = layout.delta.versions
-    history = spark.sql(f"DESCRIBE HISTORY delta.{quote_identifier(path)}").collect()
-    last = rest[0] if rest else history[0].version
-    for row in history:
-        appends = row.operation.startswith(_KEEP_ROWS) or row.operationParameters.get("mode") == "Append" or row.version == 0
-        if first <= row.version <= last and not appends:
+def _bounds(store: Store, layout: LayoutVersion) -> tuple[int, int]:
+    path, (first, *rest) = _versions_of(layout).path, _versions_of(layout).versions
+    operations = store.operations()
+    last = rest[0] if rest else operations[0].version
+    for version, name, mode in operations:
+        if first <= version <= last and version and mode != "Append" and not name.startswith(_KEEP_ROWS):
             raise DataError(
-                f"data.versions: version {row.version} of the Delta table `{path}` is a {row.operation}, not an append, so which of "
+                f"data.versions: version {version} of the Delta table `{path}` is a {name}, not an append, so which of "
                 f"its rows are of layout `{layout.name}` is unknown; choose versions around it"
             )
     return first, last

@@ -1,31 +1,31 @@
 """Reads the layouts of a table, checks each file against its version, and brings all rows to the current schema."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial, reduce
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+import narwhals as nw
 import pyarrow as pa
 
 from keyfold.core.names import BRIDGED, FILE, LAYOUT, LINE, RAW, REASON
-from keyfold.core.sql import col, column_reference
-from keyfold.engine import functions as F
+from keyfold.core.sql import column_reference
 from keyfold.engine.arrow_types import arrow_type
+from keyfold.engine.columns import lit
 from keyfold.engine.engine import Engine
 from keyfold.engine.frame import Computed, Frame
-from keyfold.engine.spark_frame import SparkFrame, data_of
-from keyfold.ingestion import casts, delta_versions, drift, sources
-from keyfold.ingestion.bridges import bridge_column
+from keyfold.engine.spark_frame import SparkFrame
+from keyfold.ingestion import delta_versions, drift, sources
+from keyfold.ingestion.bridges import Bridge
 from keyfold.ingestion.drift import ArrivedColumn, LayoutDrift
 from keyfold.ingestion.page_sections import layouts_section
 from keyfold.ingestion.source_files import LayoutFile, layout_files
 from keyfold.ingestion.source_rows import SourceRows, raw_json
 from keyfold.ingestion.text_files import local_text_files
 from keyfold.readers.blocks import read_head
+from keyfold.readers.casts import fault_columns
 from keyfold.readers.formats import format_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from keyfold.conf.data import Data
     from keyfold.conf.versions import LayoutVersion
     from keyfold.engine.tables import Table
@@ -35,37 +35,48 @@ class LayoutRows(NamedTuple):
     """Rows of one file with the columns that its version declares, typed, and how the file's layout differs from it."""
 
     file: LayoutFile
-    rows: "DataFrame"
+    rows: Frame
     drift: LayoutDrift
 
 
-def read_layouts(engine: Engine, data: "Data", locations: Sequence[str] | None = None) -> SourceRows:
-    """The rows of all files, or of those at `locations`, in the current schema, with LAYOUT and FILE (ConfError, DataError)."""
+def read_layouts(
+    engine: Engine, data: "Data", locations: Sequence[str] | None = None, needed: Sequence[str] | None = None
+) -> SourceRows:  # fmt: skip
+    """The rows of all files, or of those at `locations`, in the current schema, with LAYOUT and FILE (ConfError, DataError).
+
+    needed: if given, only rows with a reason, or without a value in one of these columns, need their raw text.
+    """
     files = [file for file in layout_files(data) if locations is None or file.location in locations]
-    parts = [_read_file(engine, data, file) for file in files]
-    rows = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), (_bridge(data, part) for part in parts))
+    parts = [_read_file(engine, data, file, needed) for file in files]
+    first, *others = (_bridge(data, part, needed) for part in parts)
     accepted = [(part.file.name, verdict.kind, verdict.message) for part in parts for verdict in part.drift.verdicts]
     notes = [f"{name}: {message} ({kind}); accepted" for name, kind, message in accepted]
-    return SourceRows(SparkFrame(rows), notes, [layouts_section(accepted)] * bool(accepted))
+    return SourceRows(first.union(*others) if others else first, notes, [layouts_section(accepted)] * bool(accepted))
 
 
-def _read_file(engine: Engine, data: "Data", file: LayoutFile) -> LayoutRows:
+def _read_file(engine: Engine, data: "Data", file: LayoutFile, needed: Sequence[str] | None) -> LayoutRows:
     declared = file.version.types or data.types
     if is_text := file.path is not None and format_of(file.path) in ("csv", "json"):
         arrived = _header(engine, str(file.path), data)
     else:
-        source = _read_typed(engine, data, file)
-        arrived = _arrived(source.rows.drop(FILE, RAW, REASON))
+        rows = _read_typed(engine, data, file, needed)
+        arrived = _arrived(rows.drop(FILE, RAW, REASON))
     layout = drift.compare_layouts(declared, arrived).settled(file.name, _stub(data, file.version, declared, arrived))
     if is_text:
         columns = {layout.names[name]: type_ for name, type_ in (file.version.columns or data.columns).items()}
-        source = sources.read_source(engine, str(file.path), columns, data.csv, [str(file.path)], data.zone)
-    rows = data_of(source.rows)
-    typed = (col(layout.names[name]).cast(type_).alias(name) for name, type_ in declared.items())
-    line = col(LINE) if LINE in rows.columns else F.lit(None).cast("bigint")
-    reason = col(REASON) if REASON in rows.columns else F.lit(None).cast("string")
-    own_columns = {REASON: reason, RAW: col(RAW), LINE: line} | casts.merge_clock_faults(rows.columns, {})
-    return LayoutRows(file, rows.select(*typed, *(value.alias(name) for name, value in own_columns.items())), layout)
+        rows = sources.read_source(engine, str(file.path), columns, data.csv, [str(file.path)], data.zone).rows
+    own = _own_columns(data.zone)
+    rows = rows.with_columns({name: null for name, null in own.items() if name not in rows.columns})
+    return LayoutRows(file, _as_declared(rows, declared, layout.names, [*own]), layout)
+
+
+_NULLS = {"string": lit(None).cast(nw.String), "bigint": lit(None).cast(nw.Int64), "int": lit(None).cast(nw.Int32)}
+
+
+def _own_columns(zone: str | None) -> dict[str, nw.Expr]:
+    """NULL of its type, for each column that the rows of all files have beside those of their layout."""
+    types = {REASON: "string", RAW: "string", LINE: "bigint"} | fault_columns(zone)
+    return {name: _NULLS[type_] for name, type_ in types.items()}
 
 
 def _stub(data: "Data", version: "LayoutVersion", declared: Mapping[str, str], arrived: Sequence[ArrivedColumn]) -> str:
@@ -86,34 +97,26 @@ def _header(engine: Engine, path: str, data: "Data") -> list[ArrivedColumn]:
     return [ArrivedColumn(name) for name in names]
 
 
-def _read_typed(engine: Engine, data: "Data", file: LayoutFile) -> SourceRows:
+def _read_typed(engine: Engine, data: "Data", file: LayoutFile, needed: Sequence[str] | None) -> Frame:
     """The rows of a Parquet file, a Delta table or a generator, which have types of their own."""
     if file.path:
-        return sources.read_source(engine, file.path, {}, None, [file.path], data.zone)
+        needed = needed if needed is None or file.version is data.versions[-1] else ()  # of current columns
+        return sources.read_source(engine, file.path, {}, None, [file.path], data.zone, needed).rows
     if file.version.delta:
-        rows = delta_versions.appended_rows(engine.spark, file.version)
-    else:
-        assert not isinstance(data.source, str | None)
-        rows = data.source.layout(engine.spark, file.version.name)
-    return SourceRows(SparkFrame(rows).compute(raw_json(rows.columns)))
+        return delta_versions.appended_rows(engine, file.version)
+    assert not isinstance(data.source, str | None)
+    return data.source.layout(engine, file.version.name)
 
 
-def _bridge(data: "Data", part: LayoutRows) -> "DataFrame":
+def _bridge(data: "Data", part: LayoutRows, needed: Sequence[str] | None) -> Frame:
     file, rows, _ = part
     is_older = file.version is not data.versions[-1]
     if is_older:
-        bridged = {name: bridge_column(data, file.version, name) for name in data.types}
-        reason = F.coalesce(col(REASON), *(column.reason for column in bridged.values()))
-        columns = [column.value.cast(data.types[name]).alias(name) for name, column in bridged.items()]
-        texts = {name: column.time_text for name, column in bridged.items() if column.time_text is not None}
-        faults = casts.clock_faults(texts, data.zone)
-    else:
-        reason, columns, faults = col(REASON), [col(name) for name in data.types], {}
-    own = {
-        LAYOUT: F.lit(file.version.name), BRIDGED: F.lit(is_older), FILE: F.lit(file.location),
-        REASON: reason, RAW: col(RAW), LINE: col(LINE),
-    } | casts.merge_clock_faults(rows.columns, faults)  # fmt: skip
-    return rows.select(*columns, *(value.alias(name) for name, value in own.items()))
+        rows = rows.compute(Bridge.to_current(data, file.version, needed).computed(), [LINE])
+    elif file.path is None:
+        rows = rows.compute(raw_json([*data.types], needed))
+    own = {LAYOUT: lit(file.version.name), BRIDGED: lit(is_older), FILE: lit(file.location)}
+    return rows.with_columns(own).select([*data.types, *own, *_own_columns(data.zone)])
 
 
 def to_table_schema(table: "Table", data: "Data", rows: Frame, generated: Sequence[str] = ()) -> tuple[Frame, list[str]]:
@@ -130,10 +133,15 @@ def to_table_schema(table: "Table", data: "Data", rows: Frame, generated: Sequen
     stub = drift.version_stub(declared, {c.name: str(c.type) for c in arrived}, "<the older files>", data.key)
     layout = comparison.settled(f"the source of table `{table.name}`", f"{stub}or choose another data.table")
     notes = [f"{verdict.message} ({verdict.kind}); accepted" for verdict in layout.verdicts]
-    rows = rows.select([*(layout.names[name] for name in declared), *own])
-    rows = rows.rename({arrived: name for name, arrived in layout.names.items() if arrived != name})
+    return _as_declared(rows, declared, layout.names, own), notes
+
+
+def _as_declared(rows: Frame, declared: Mapping[str, str], names: Mapping[str, str], own: Sequence[str]) -> Frame:
+    """Columns by the declared names and types, from those of `names`, and keyfold's own."""
+    rows = rows.select([*(names[name] for name in declared), *own])
+    rows = rows.rename({arrived: name for name, arrived in names.items() if arrived != name})
     others = {name: type_ for name, type_ in declared.items() if rows.types[name] != type_}
-    return rows.compute(_cast_columns(others)).select([*declared, *own]) if others else rows, notes
+    return rows.compute(_cast_columns(others)).select([*declared, *own]) if others else rows
 
 
 def _cast_columns(types: Mapping[str, str]) -> Computed:

@@ -105,7 +105,7 @@ def _layout_file(engine: Engine, data: "Data", file: LayoutFile) -> Files:
     if file.path:
         return _source_files(engine, glob.escape(file.location))
     if file.version.delta:
-        return {file.location: {"size": 0, "digest": digest(delta_versions.pinned(engine.spark, file.version))}}
+        return {file.location: {"size": 0, "digest": digest(delta_versions.pinned(engine, file.version))}}
     return {file.location: _source_files(engine, data.source)[""]}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyfold.conf.columns import Columns, declared_columns, is_own
+from keyfold.core import sql
 from keyfold.core.names import FILE
 from keyfold.engine import functions as F
 from keyfold.engine.columns import lit
@@ -60,7 +61,11 @@ def _read_delta(engine: Engine, path: str, needed: Sequence[str] | None) -> Sour
 
 def delta_source(engine: Engine, path: str) -> Table:
     """The Delta table in a folder."""
-    return Table(engine, path, Path(os.path.abspath(local_path(path) or path)))  # noqa: PTH100 - links stay
+    if (local := local_path(path)) is not None:
+        return Table(engine, path, Path(os.path.abspath(local)))  # noqa: PTH100 - links stay
+    table = Table(engine, path, None)
+    table.store.at = f"delta.{sql.quote_identifier(path)}"
+    return table
 
 
 def _read_images(spark: "SparkSession", path: str, files: Sequence[str]) -> SourceRows:

@@ -101,15 +101,15 @@ def _read_part(run: "Run", files: Sequence[str], periods: set[str] | None = None
 
 def _read(run: "Run", files: Sequence[str], *, whole: bool) -> SourceRows:
     data = run.conf.data
+    needed = None if whole else [*data.key, *([str(data.time)] if _by_time(data) else [])]
     if data.versions:
-        return layout_reader.read_layouts(run.engine, data, files)
+        return layout_reader.read_layouts(run.engine, data, files, needed)
     assert data.source is not None
     if not isinstance(data.source, str):
         rows = data.source.frame(run.engine).with_columns({FILE: lit("")})
         return SourceRows(rows.compute(raw_json(data_columns(rows))) if data.key == [CONTENT] else rows)
     kind = format_of(data.source)
     types = data.columns or (_table_types(run.rows, data) if kind in ("csv", "json") else {})
-    needed = None if whole else [*data.key, *([str(data.time)] if _by_time(data) else [])]
     files = () if kind == "delta" else files
     return sources.read_source(run.engine, data.source, types, data.csv, files, data.zone, needed)
 

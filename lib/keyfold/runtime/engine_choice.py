@@ -77,11 +77,12 @@ def parts_for_spark(conf: "Conf") -> Iterator[str]:
     data, network = conf.data, conf.train is not None and conf.train.model.torch is not None
     parts = {
         "windowed features": conf.windows is not None, "data.views": bool(data.views), "view": conf.view is not None,
-        "data.versions": bool(data.versions), "images": conf.images is not None, "networks (train.model.torch)": network,
+        "images": conf.images is not None, "networks (train.model.torch)": network,
     }  # fmt: skip
     yield from (part for part, needed in parts.items() if needed)
     if isinstance(data.source, str):
         yield from _of_source(data, data.source)
+    yield from (part for version in data.versions if version.delta for part in _of_delta(version.delta.path))
     yield from _of_tables(conf)
 
 
@@ -89,14 +90,21 @@ def _of_source(data: "Data", source: str) -> Iterator[str]:
     try:
         if (kind := format_of(source)) == "images":
             yield f"reader for sources of {kind}"
-        if kind == "delta" and (features := _features(Path(paths.local_path(source) or source), writes=False)):
-            yield f"support for {', '.join(features)} of table `{source}`"
+        if kind == "delta":
+            yield from _of_delta(source)
         if paths.local_files(source) is None:
             yield f"reader for {source}, which is on no disk of this machine"
         if odd := odd_column_names(kept_columns(data)):
             yield f"column mapping of Delta, which the column name `{odd[0]}` needs (rename it by `from`)"
     except DataError:  # the job that reads the files reports it
         return
+
+
+def _of_delta(path: str) -> Iterator[str]:
+    if (local := paths.local_path(path)) is None:
+        yield f"access to {path}, which is on no disk of this machine"
+    elif features := _features(Path(local), writes=False):
+        yield f"support for {', '.join(features)} of table `{path}`"
 
 
 def _of_tables(conf: "Conf") -> Iterator[str]:

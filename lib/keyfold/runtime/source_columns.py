@@ -35,7 +35,8 @@ def kept_columns(data: "Data") -> list[str]:
     """The names that the source's columns get in the table, as far as they are known before it is read."""
     declared = declared_columns(data.columns)
     renamed = origins(declared)
-    return [*{renamed.get(name, name): None for name in source_columns(data) or ()} | dict.fromkeys(declared)]
+    names = () if data.versions else source_columns(data) or ()
+    return [*{renamed.get(name, name): None for name in names} | dict.fromkeys(declared)]
 
 
 def _csv(file: str, path: str, csv: CsvOptions | None) -> tuple[str, ...]:

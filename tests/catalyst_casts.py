@@ -1,20 +1,12 @@
-"""Casts text in Spark as `keyfold.readers.casts` does without it: folder columns of Parquet files, and columns of older layouts.
-
-Times without an offset are of the zone that the conf declares, never of the machine's.
-"""
+"""Casts by Spark's own expressions, with which those of keyfold's kernels are compared."""
 
 import operator
-from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING
 
-from keyfold.core.sql import col
-from keyfold.engine import functions as F
+from pyspark.sql import functions as F
+
 from keyfold.readers.casts import SKIPPED, TWICE, ZONELESS, TextFormat
 from keyfold.readers.time_formats import has_offset
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column
 
 _LOCAL = r"^\d{4}(-\d{1,2}(-\d{1,2}([T ][\d:.]*)?)?)?$"  # a time without an offset
 _DATED = r"^\d{4}(-|$)"  # without it Spark reads `12:30` as a time of today
@@ -23,12 +15,12 @@ _DAY = r"^\d{4}-\d{1,2}-\d{1,2}$"
 _BLANKS = "".join(map(chr, [*range(33), 127]))  # that Spark's own casts trim
 
 
-def trim(text: "Column") -> "Column":
+def trim(text):
     """Text without blanks and control characters around it."""
     return F.btrim(text, F.lit(_BLANKS))
 
 
-def iso_text(text: "Column", type_: str, form: str) -> "Column":
+def iso_text(text, type_, form):
     """Dates and times of a form of Java's DateTimeFormatter, as ISO text; NULL if they do not match it."""
     at = F.try_to_timestamp(trim(text), F.lit(form))
     if type_ == "date":
@@ -36,7 +28,7 @@ def iso_text(text: "Column", type_: str, form: str) -> "Column":
     return F.date_format(at, "yyyy-MM-dd HH:mm:ss.SSSSSS" + ("'Z'" if has_offset(form) else ""))
 
 
-def cast_text(text: "Column", type_: str, format_: TextFormat = TextFormat()) -> "Column":  # noqa: B008
+def cast_text(text, type_, format_=TextFormat()):  # noqa: B008
     """Text as a type; NULL if that would lose digits, an offset or anything else."""
     if type_ == "string":
         return text
@@ -57,7 +49,7 @@ def cast_text(text: "Column", type_: str, format_: TextFormat = TextFormat()) ->
     return F.when(_is_double(plain, value), value) if type_ == "double" else value
 
 
-def _fits_scale(number: "Column", scale: int) -> "Column":
+def _fits_scale(number, scale):
     """Whether a decimal keeps all digits after the mark; Spark would round them."""
     digits = F.length(F.regexp_extract(number, r"[.](\d*?)0*[eE]", 1))
     exponent = F.regexp_extract(number, r"[eE][+]?(-?\d+)$", 1).try_cast("int")
@@ -67,14 +59,14 @@ def _fits_scale(number: "Column", scale: int) -> "Column":
     )
 
 
-def _is_double(number: "Column", value: "Column") -> "Column":
+def _is_double(number, value):
     """Whether text is a double within the range of doubles. Java also reads `5d` and `0x1p3`."""
     too_large = number.rlike(r"\d") & (F.abs(value) == float("inf"))
     too_small = (value == 0) & number.rlike(r"^[^eE]*[1-9]")
     return ~number.rlike(r"(?i)[\d.][df]$|x") & ~too_large & ~too_small
 
 
-def why_not(label: str, text: "Column", type_: str, declared: str) -> "Column":
+def why_not(label, text, type_, declared):
     """Why text of the column `label` is not of a type, which the conf writes as `declared`."""
     why = F.lit(f"{label} is not {declared}")
     if not type_.startswith("timestamp"):
@@ -86,7 +78,7 @@ def why_not(label: str, text: "Column", type_: str, declared: str) -> "Column":
     return reason.when(offset, F.lit(f"{label} has an offset, and {declared} has none")).otherwise(why)
 
 
-def _plain_number(text: "Column", format_: TextFormat) -> "Column":
+def _plain_number(text, format_):
     """A number as Spark writes it; NULL if groups are not of three digits, or the decimal mark differs."""
     thousands, decimal = format_.thousands, format_.decimal
     if thousands:
@@ -99,7 +91,7 @@ def _plain_number(text: "Column", format_: TextFormat) -> "Column":
     return F.when(~F.contains(text, F.lit(".")), F.replace(text, F.lit(decimal), F.lit(".")))
 
 
-def cast_timestamp(text: "Column", zone: str | None) -> "Column":
+def cast_timestamp(text, zone):
     """Trimmed text as a timestamp; NULL if it is not one.
 
     A time that exists twice in the zone is the earlier one; one that does not exist is moved forward by the gap.
@@ -108,12 +100,12 @@ def cast_timestamp(text: "Column", zone: str | None) -> "Column":
     return F.when(text.rlike(_LOCAL), F.to_utc_timestamp(at, zone)).otherwise(at) if zone else at
 
 
-def is_skipped_time(text: "Column", zone: str) -> "Column":
+def is_skipped_time(text, zone):
     """Whether a time does not exist in the zone."""
     return text.rlike(_LOCAL) & (F.from_utc_timestamp(cast_timestamp(text, zone), zone) != text.try_cast("timestamp"))
 
 
-def is_repeated_time(text: "Column", zone: str) -> "Column":
+def is_repeated_time(text, zone):
     """Whether a time exists twice in the zone."""
     wall, earlier = text.try_cast("timestamp"), cast_timestamp(text, zone)
     next_day = earlier + F.expr("INTERVAL 1 DAY")
@@ -122,7 +114,7 @@ def is_repeated_time(text: "Column", zone: str) -> "Column":
     return text.rlike(_LOCAL) & (later > earlier) & (F.from_utc_timestamp(later, zone) == wall)
 
 
-def clock_faults(texts: "Mapping[str, Column]", zone: str | None) -> "dict[str, Column]":
+def clock_faults(texts, zone):
     """Of a row's times as text: without a zone ZONELESS, an example that lacks an offset; with one the counts SKIPPED and TWICE."""
     if not texts:
         return {}
@@ -134,14 +126,13 @@ def clock_faults(texts: "Mapping[str, Column]", zone: str | None) -> "dict[str, 
     return {name: _sum([is_fault(t, zone).cast("int") for t in plain.values()]) for name, is_fault in counts.items()}
 
 
-def merge_clock_faults(columns: Sequence[str], faults: "Mapping[str, Column]") -> "dict[str, Column]":
-    """The clock faults of existing columns together with further ones."""
-    merged = {}
-    for name in (ZONELESS, SKIPPED, TWICE):
-        if parts := [*([col(name)] if name in columns else []), *([faults[name]] if name in faults else [])]:
-            merged[name] = F.coalesce(*parts) if name == ZONELESS else _sum(parts)
-    return merged
-
-
-def _sum(values: "Sequence[Column]") -> "Column":
+def _sum(values):
     return reduce(operator.add, (F.coalesce(value, F.lit(0)) for value in values))
+
+
+def convert(value, old, wanted, zone):
+    """Values of a type that is no text as another type; NULL if the value cannot be had back."""
+    zone = zone if old == "timestamp" else None
+    cast = (F.from_utc_timestamp(value, zone) if zone else value).try_cast(wanted)
+    back = F.to_utc_timestamp(cast.try_cast(old), zone) if zone else cast.try_cast(old)
+    return F.when(back.eqNullSafe(value), cast)
