@@ -176,6 +176,7 @@ def test_values_of_all_types_are_read_alike(mixed, first):
     engines = [mixed[first], *(table for name, table in mixed.items() if name != first)]
     for table in engines:
         table.append(table.engine.frame(PLAIN))
+        table.describe({f"set.by.{table.engine.name}": "x"})
     wanted = sorted(values(engines[0].engine.frame(PLAIN)) * 2)
     for table in engines:
         assert [*table.frame().types.values()] == [*VALUES, "bigint"], table.engine.name
