@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from keyfold.core import sql
 from keyfold.core.json_texts import row_jsons, sql_row_json
+from keyfold.engine import spark_columns
 
 VALUES = """
     cast(0.000000000000000001 as decimal(38,18)) a, cast(0 as decimal(38,18)) a0, cast(-1.5 as decimal(10,3)) b, 1e-5D c, 1e22D d,
@@ -30,7 +30,9 @@ def rows(spark):
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_rows_are_the_json_of_spark(rows, exact):
-    found = rows.select(sql.column(sql_row_json(rows.columns, exact=exact)).alias("json"), "*").toArrow().combine_chunks()
+    found = (
+        rows.select(spark_columns.column(sql_row_json(rows.columns, exact=exact)).alias("json"), "*").toArrow().combine_chunks()
+    )
     (batch,) = found.to_batches()
     texts = row_jsons(batch, rows.columns, exact=exact).to_pylist()
     assert texts == found["json"].to_pylist()

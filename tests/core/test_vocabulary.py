@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keyfold.core import vocabulary
-from keyfold.core.sql import column
+from keyfold.engine.spark_columns import column
 
 
 @pytest.mark.parametrize("words", [[], ["a"], [f"word {n}" for n in range(300)], [*range(-50, 50)]])

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from keyfold.core.sql import col
+from keyfold.engine.spark_columns import col
 from keyfold.readers.casts import TextFormat
 from keyfold.readers.typed_rows import RowTypes, TextColumn, cast_rows, json_objects
 

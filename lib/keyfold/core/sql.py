@@ -1,11 +1,7 @@
-"""Names and values as parts of SQL text. Expressions are text until they become Columns."""
+"""Names and values as parts of SQL text."""
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column
 
 _PLAIN = re.compile(r"[^$'\\\x00-\x1f\x7f-\uffff\U00010000-\U0010ffff]*")
 
@@ -55,17 +51,3 @@ def array_expression(items: Iterable[str]) -> str:
 def is_one_of(name: str, texts: Iterable[str]) -> str:
     """The condition that a column of text is one of `texts`."""
     return f"{quote_identifier(name)} IN ({', '.join(map(text_literal, texts))})"
-
-
-def column(expression: str) -> "Column":
-    """The Column of an expression."""
-    from pyspark.sql import functions as F
-
-    return F.expr(expression)
-
-
-def col(name: str) -> "Column":
-    """The column of exactly this name, which may hold dots, blanks and back-quotes."""
-    from pyspark.sql import functions as F
-
-    return F.col(quote_identifier(name))

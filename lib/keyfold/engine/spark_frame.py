@@ -8,7 +8,7 @@ import narwhals as nw
 import pyarrow as pa
 
 from keyfold.core import sql
-from keyfold.engine import arrow
+from keyfold.engine import arrow, spark_columns
 from keyfold.engine.columns import escape_name, unescape_name
 from keyfold.engine.frame import BatchFunction, Computed, Expression, Frame, KernelExpression
 from keyfold.engine.session import arrow_batch_settings, temporary_settings
@@ -48,11 +48,11 @@ class SparkFrame(Frame):
         expressions = [_column(expression) for expression in computed.expressions]
         if not expressions:
             return super().compute(computed, keep)
-        shared = [sql.column(text).alias(name) for name, text in computed.shared.items()]
+        shared = [spark_columns.column(text).alias(name) for name, text in computed.shared.items()]
         data = self.data.select("*", *shared) if shared else self.data
         kept: list[Any] = self._others(computed) if keep is None else [*keep]
         whole = not shared and kept == self.data.columns
-        columns = ["*"] if whole else [sql.col(c) if isinstance(c, str) else c for c in kept]
+        columns = ["*"] if whole else [spark_columns.col(c) if isinstance(c, str) else c for c in kept]
         result = data.select(*columns, *expressions)
         return type(self)(result.toDF(*result.columns[: len(kept)], *computed.types))  # `Column.alias` takes a millisecond
 
@@ -62,7 +62,9 @@ class SparkFrame(Frame):
         for i, names in enumerate(zip(*columns.values(), strict=True)):
             values = zip([str(i), *map(sql.column_reference, names)], [number, *columns], strict=True)
             structs.append(f"struct({', '.join(f'{value} AS {sql.quote_identifier(name)}' for value, name in values)})")
-        return type(self)(self.data.select(*map(sql.col, keep), sql.column(f"inline({sql.array_expression(structs)})")))
+        return type(self)(
+            self.data.select(*map(spark_columns.col, keep), spark_columns.column(f"inline({sql.array_expression(structs)})"))
+        )
 
     def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
         """Applies a function to the batches of each task."""
@@ -72,7 +74,7 @@ class SparkFrame(Frame):
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
     ) -> Self:
         """`map_batches` over rows that are partitioned by `by` and sorted by `by` and `order`."""
-        together = self.data.repartition(*map(sql.col, by)).sortWithinPartitions(*map(sql.col, [*by, *order]))
+        together = self.data.repartition(*map(spark_columns.col, by)).sortWithinPartitions(*map(spark_columns.col, [*by, *order]))
         return type(self)(together).map_batches(function, types)
 
     def arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
@@ -121,12 +123,12 @@ def computed_column(computed: Computed) -> "Column":
 
 def _column(expression: Expression) -> "Column":
     if isinstance(expression, str):
-        return sql.column(expression)
+        return spark_columns.column(expression)
     from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]
     from pyspark.sql.pandas.types import from_arrow_type
 
     compute = arrow_udf(_by_rows(expression), from_arrow_type(expression.type))
-    return compute(*map(sql.column, expression.inputs))
+    return compute(*map(spark_columns.column, expression.inputs))
 
 
 def _by_rows(expression: KernelExpression) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:

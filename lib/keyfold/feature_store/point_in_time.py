@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from keyfold.core.sql import col
 from keyfold.core.types import DAYS, family_of, require_family
 from keyfold.engine import functions as F
+from keyfold.engine.spark_columns import col
 from keyfold.errors import DataError, suggestion
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from keyfold.conf.views import View, ViewSource
 from keyfold.core.digests import digest
 from keyfold.core.names import KNOWN, PERIOD, RUN
-from keyfold.core.sql import col
 from keyfold.core.types import DAYS, family_of, require_family
 from keyfold.engine import functions as F
 from keyfold.engine.commits import Commit
 from keyfold.engine.session import temporary_settings
+from keyfold.engine.spark_columns import col
 from keyfold.engine.spark_frame import SparkFrame, computed_column
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.feature_store import views

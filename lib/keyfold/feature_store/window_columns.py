@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.names import KNOWN, PERIOD, STATE
-from keyfold.core.sql import col
 from keyfold.core.types import DAYS, HASHED, NUMBERS, family_of, require_family
 from keyfold.engine import functions as F
 from keyfold.engine.arrow import map_batches
+from keyfold.engine.spark_columns import col
 from keyfold.engine.spark_frame import ARROW_SETTINGS
 from keyfold.errors import DataError, suggestion
 from keyfold.feature_store.point_in_time import time_micros

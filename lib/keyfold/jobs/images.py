@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from keyfold.conf.images import Images
 from keyfold.conf.table_names import MADE, key_name_fault
-from keyfold.core.sql import col
 from keyfold.dataset import labelled_rows
 from keyfold.engine import functions as F
 from keyfold.engine.arrow import map_batches
 from keyfold.engine.session import parallel_tasks
+from keyfold.engine.spark_columns import col
 from keyfold.engine.spark_frame import SparkFrame, computed_column, data_of
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.imaging.decoder_process import Decoder, DecoderOptions

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from keyfold.core.sql import col, column, quote_identifier
+from keyfold.core.sql import quote_identifier
 from keyfold.dataset.fit_features import SPECS
 from keyfold.engine.arrow import map_batches
+from keyfold.engine.spark_columns import col, column
 from keyfold.engine.tables import Tables
 from keyfold.errors import DataError, suggestion
 from keyfold.features.certificate import bits_differ

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, overload
 
 from keyfold.conf.table_names import table_use
 from keyfold.conf.use_case import Conf
-from keyfold.core.sql import col
 from keyfold.engine.home import home
+from keyfold.engine.spark_columns import col
 from keyfold.errors import DataError
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from keyfold.core import hashing, sql
+from keyfold.core import hashing
 from keyfold.core.names import FOLD, LABEL, ORDER, PART, STREAM, WEIGHT
 from keyfold.core.row_hash import sql_key_hash
-from keyfold.core.sql import col
 from keyfold.engine import functions as F
 from keyfold.engine.session import temporary_settings
+from keyfold.engine.spark_columns import col, column
 from keyfold.engine.spark_frame import data_of
 from keyfold.errors import DataError
 from keyfold.features.matrix import Layout
@@ -65,8 +65,8 @@ def _write_features(context: TrainingContext, table: "Table", run_id: str) -> No
     rows = data_of(context.rows.rows).where(col(FOLD).isin(*NETWORK_FOLDS))
     number, order = (sql_key_hash(context.rows.rows.types, context.key, salt) for salt in ("stream", "order"))
     columns: dict[str, Any] = {
-        STREAM: F.concat(col(FOLD), F.lit("-"), F.lpad(sql.column(hashing.sql_reduce(number, STREAMS)).cast("string"), 2, "0")),
-        ORDER: sql.column(order),
+        STREAM: F.concat(col(FOLD), F.lit("-"), F.lpad(column(hashing.sql_reduce(number, STREAMS)).cast("string"), 2, "0")),
+        ORDER: column(order),
         LABEL: col(LABEL),
     }
     columns |= {WEIGHT: col(WEIGHT)} if context.rows.imputations else {}

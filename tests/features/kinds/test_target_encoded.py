@@ -16,10 +16,10 @@ from sklearn.preprocessing import TargetEncoder
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import LABEL, PART
-from keyfold.core.sql import col
 from keyfold.core.types import ARROW
 from keyfold.dataset.fit_features import fit_features
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
+from keyfold.engine.spark_columns import col
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 from keyfold.features.certificate import Certificate
