@@ -61,7 +61,7 @@ def done(tmp_path_factory):
     for command in commands():
         ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
         assert ended.returncode == 0, f"{command[-1]}\n{ended.stderr[-3000:]}"
-        said[command[-1].split("conf/")[0] + command[-1].partition("conf/")[2].split(".")[0]] = ended
+        said[command[-1]] = ended
     return SimpleNamespace(folder=folder, said=said)
 
 
@@ -91,6 +91,13 @@ def test_the_pipeline_says_where_its_results_are(done):
     assert deltalake.DeltaTable.is_deltatable(lines["predictions"].split()[-1])
     assert "</html>" in Path(lines["report"]).read_text("utf-8")
     assert (done.folder / ".keyfold/mlflow.db").is_file()
+
+
+def test_each_engine_is_taken_where_the_readme_says_so_and_finds_what_the_other_committed(done):
+    embedded, spark = (said(done, "pipeline conf/churn", *words).stderr for words in ((), ("--engine spark",)))
+    assert "engine    embedded: nothing here needs Spark\n" in embedded
+    assert "engine    spark: --engine is `spark`\n" in spark
+    assert "the same source was ingested before" in spark and "nothing new was committed" in spark
 
 
 def test_no_secret_is_kept_or_told(done):

@@ -74,9 +74,8 @@ def _run(work: str, flags: Iterable[str], tracked: bool, options: argparse.Names
     from keyfold.tracking.connection import open_in_background
 
     period = checked_period(conf, options.period)
-    if tracked:
-        open_in_background()  # while the session starts
-    run = Run(conf, _choice(options).start(f"keyfold {conf.name}"), period)
+    engine = _choice(options).start(f"keyfold {conf.name}", open_in_background if tracked else lambda: None)
+    run = Run(conf, engine, period)
     try:
         resolve_name(work)(run, **{name: getattr(options, name) for name in (f.replace("-", "_") for f in flags)})
     finally:

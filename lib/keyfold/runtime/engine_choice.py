@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
@@ -32,12 +32,17 @@ class EngineChoice(NamedTuple):
     name: str
     reason: str
 
-    def start(self, app: str) -> Engine:
-        """The engine; Spark's session starts here if none is active (ConfError if Spark cannot start)."""
+    def start(self, app: str, meanwhile: Callable[[], object] = lambda: None) -> Engine:
+        """The engine; Spark's session starts here if none is active (ConfError if Spark cannot start).
+
+        `meanwhile` is called before, and may start a thread.
+        """
         print(f"{'engine':<9} {self.name}: {self.reason}", file=sys.stderr, flush=True)
+        if self.name == "spark":
+            spark_setup.require_spark(self.reason)
+        meanwhile()
         if self.name == "embedded":
             return embedded()
-        spark_setup.require_spark(self.reason)
         from keyfold.engine.session import session
 
         return SparkEngine(session(app))
