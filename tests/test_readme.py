@@ -116,7 +116,7 @@ def test_predictions_are_read_without_spark(done):
 
 
 def test_scoring_once_more_commits_nothing(done):
-    assert "nothing new was committed" in said(done, "score", "churn").stderr
+    assert "nothing new was committed" in said(done, "score conf/churn").stderr
     history = deltalake.DeltaTable(str(done.folder / ".keyfold/tables/churn/predictions")).history()
     assert [commit["operation"] for commit in history] == ["SET TBLPROPERTIES", "WRITE"], "what the table is for, and the rows"
 
