@@ -535,7 +535,9 @@ def test_ingests_are_undone_one_after_the_other_and_read_again(ingested, folder)
     folder("c.csv", "5,1,2026-04-01")
     ingested(**MONTHLY)
     undo(Run(second.conf, second.engine))
-    with pytest.raises(DataError, match=r"the rows of period 2026-0\d were changed after version \d+, which is to be undone"):
+    with pytest.raises(
+        DataError, match=r"the rows of period 2026-0\d were changed after version \d+, so that version cannot be undone"
+    ):
         undo(Run(second.conf, second.engine))
     assert len(rows(second, "id")) == 4
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from keyfold.features.spec import Spec
 
 _CAPTION = (
-    "Rows of the train fold with a value. Collisions: distinct values minus occupied buckets; expected: for values hashed at random. "
-    f"Last column: num_buckets with which {TARGET:.0%} of the values would share a bucket."
+    "Rows of the train fold with a value. Collisions: distinct values minus occupied buckets. Expected: the same for values hashed at random. "
+    f"Last column: the num_buckets with which {TARGET:.0%} of the values would share a bucket."
 )
-_WORST_CAPTION = "The two most frequent values of the buckets in which most rows are not of the most frequent value."
+_WORST_CAPTION = "The two most frequent values of the buckets with the most rows besides those of their most frequent value."
 
 
 def rows_by_fold_section(rows: "LabelledRows", share: Mapping[str, float] | None) -> PageSection:

@@ -1,17 +1,16 @@
 """Functions over Arrow batches in Spark's Python workers."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from keyfold.engine.frame import Batches, BatchFunction
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
-
-Batches = Iterator[pa.RecordBatch]
-BatchFunction = Callable[[Batches], Iterable[pa.RecordBatch]]
 
 
 def map_batches(frame: "DataFrame", function: BatchFunction, schema: "StructType | str") -> "DataFrame":

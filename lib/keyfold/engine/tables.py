@@ -117,8 +117,8 @@ class Table(VersionedTable):
             for value in values:
                 if log.version_in_effect(column, value) != commit.version:
                     raise DataError(
-                        f"table `{self.name}`: the rows of period {value} were changed after version {commit.version}, which is to be "
-                        "undone; nothing was changed"
+                        f"table `{self.name}`: the rows of period {value} were changed after version {commit.version}, so "
+                        "that version cannot be undone; nothing was changed"
                     )
             key = commit.metadata.get("unique")
             proven = {"unique": key} if key and log.proves(key, commit.version - 1) else {}
@@ -180,7 +180,7 @@ class Table(VersionedTable):
 
     @contextmanager
     def lock(self, what: str = "", say: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Keeps other processes of this machine from writing (or from `what`), which Delta does not do on a local disk.
+        """Keeps other processes of this machine from writing the table (or its period `what`), which Delta does not do on a local disk.
 
         `say` is called with a message if this process has to wait.
         """
@@ -193,7 +193,7 @@ class Table(VersionedTable):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if say:
-                    say(f"another job is at `{self.name}`{f', {what}' if what else ''}; waiting until it is done")
+                    say(f"another job is writing `{self.name}`{f', period {what}' if what else ''}; waiting until it is done")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
