@@ -162,4 +162,7 @@ def test_a_job_that_needs_no_spark_is_run_at_once_and_another_is_handed_to_the_s
     assert refused.returncode == 2
     said = "keyfold: --engine is `embedded`, which takes no options of spark-submit (got --name); leave them out\n"
     assert refused.stderr == said
-    assert ran(JOBS / "spec.py", "sql", "a", "--on", "b", "--").stdout.startswith("this job reads tables by Spark|--checked|")
+    assert ran(JOBS / "feast.py", "a", "--").stdout.startswith("this job reads tables by Spark|--checked|")
+    assert ran(JOBS / "spec.py", "sql", "a", "--on", "lake.crm.b", "--").stdout.startswith("the embedded engine has no access to")
+    spec = ran(JOBS / "spec.py", "sql", "a", "--on", "b", "--")
+    assert spec.returncode == 3 and "there is no spec `a`" in spec.stderr

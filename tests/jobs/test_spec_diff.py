@@ -2,6 +2,7 @@
 
 import re
 
+import pyarrow as pa
 import pytest
 
 from keyfold.conf.use_case import parse_conf
@@ -24,11 +25,15 @@ OTHER = FEATURES | {
 }
 
 
-@pytest.fixture(scope="module")
-def rows(spark):
-    return spark.range(0, 300, 1, 3).selectExpr(
-        "id", "if(id % 10 = 0, NULL, concat('c', id % 7)) c", "cast(id % 20 as double) x", "cast(id % 3 as int) `c.d`"
-    )
+TABLE = pa.table({
+    "id": range(300), "c": [None if i % 10 == 0 else f"c{i % 7}" for i in range(300)], "x": [float(i % 20) for i in range(300)],
+    "c.d": pa.array([i % 3 for i in range(300)], pa.int32()), "list": [[i] for i in range(300)],
+})  # fmt: skip
+
+
+@pytest.fixture
+def rows(engine):
+    return engine.frame(TABLE)
 
 
 def fitted(rows, features):
@@ -39,7 +44,7 @@ def fitted(rows, features):
 def test_each_feature_that_differs_is_counted_and_no_other(rows):
     a, b = fitted(rows, FEATURES), fitted(rows, OTHER | {"new": {"numeric": {"input_col": "x"}}})
     found = {d.feature: d for d in spec_diff.compare_specs(rows, a, b)}
-    table = rows.toArrow()
+    table = TABLE
     before, after = a.arrow(table), b.arrow(table)
     assert found.keys() == FEATURES.keys()
     assert {name: d.rows for name, d in found.items()} == dict.fromkeys(FEATURES, 300)
@@ -64,15 +69,17 @@ def test_what_is_told(rows):
     assert [line.split(":")[0] for line in lines[:-3]] == ["moved", "bag", "few", "cross"]
     assert lines[-3:] == ["only in A: same", "only in B: new", "0 of 4 features that both have are equal on all 300 rows"]
     assert (
-        spec_diff.describe_differences(spec_diff.compare_specs(rows.limit(0), a, a), a, a)
+        spec_diff.describe_differences(spec_diff.compare_specs(rows.head(0), a, a), a, a)
         == "5 of 5 features that both have are equal on all 0 rows"
     )
 
 
-def test_a_sample_is_of_the_rows_and_not_of_their_layout(rows):
-    ids = {row.id for row in spec_diff.sample_rows(rows, 60).collect()}
+@pytest.mark.both_engines
+def test_a_sample_is_of_the_rows_and_not_of_their_order(rows, embedded):
+    ids = {row["id"] for row in spec_diff.sample_rows(rows, 60).rows()}
     assert 30 < len(ids) < 90
-    assert {row.id for row in spec_diff.sample_rows(rows.repartition(7), 60).collect()} == ids
+    assert {row["id"] for row in spec_diff.sample_rows(rows.sort(["x"]), 60).rows()} == ids
+    assert {row["id"] for row in spec_diff.sample_rows(embedded.frame(TABLE), 60).rows()} == ids
     assert spec_diff.sample_rows(rows, 300).count() == 300
 
 
@@ -82,10 +89,10 @@ def test_rows_that_a_spec_refuses_are_told(rows):
         spec_diff.compare_specs(rows.drop("x"), a, a)
 
 
-def test_specs_are_found_by_file_and_by_the_beginning_of_a_digest(spark, rows, home, tmp_path):
-    tables = Tables(spark, home)
-    a, b = fitted(rows, FEATURES), fitted(rows, OTHER)
-    kept = spark.createDataFrame([(s.digest, s.to_json()) for s in (a, a, b)], "digest string, spec string").coalesce(1)
+def test_specs_are_found_by_file_and_by_the_beginning_of_a_digest(embedded, home, tmp_path):
+    tables = Tables(embedded, home)
+    a, b = fitted(TABLE, FEATURES), fitted(TABLE, OTHER)
+    kept = embedded.rows([(s.digest, s.to_json()) for s in (a, a, b)], "digest string, spec string")
     tables.table(spec_diff.SPECS).append(kept)
     for spec in (a, b):
         assert spec_diff.find_spec(tables, spec.digest[:8]).digest == spec.digest

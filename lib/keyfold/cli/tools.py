@@ -138,20 +138,33 @@ def _spec_options(parser: argparse.ArgumentParser) -> None:
 
 def _spec(options: argparse.Namespace) -> None:
     from keyfold.engine.home import home
-    from keyfold.engine.session import session
     from keyfold.engine.tables import Tables
     from keyfold.jobs import spec_diff
+    from keyfold.runtime.engine_choice import choose_for_tables
 
-    tables = Tables(session("keyfold spec"), home())
+    name, version = _pinned_table(options)
+    tables = Tables(choose_for_tables([name]).start("keyfold spec"), home())
     a = spec_diff.find_spec(tables, options.a)
-    name, version = re.fullmatch(r"(.*?)(?:@(\d+))?", options.on).groups()  # type: ignore[union-attr]
     table = tables.table(name)
     if options.action == "sql":
         print(a.to_sql(table.at))
         return
-    rows = table.read(int(version) if version else table.version().version)
+    rows = table.frame(int(version) if version else table.version().version)
     b = spec_diff.find_spec(tables, options.b)
     print(spec_diff.describe_differences(spec_diff.compare_specs(spec_diff.sample_rows(rows, options.rows), a, b), a, b))
+
+
+def _pinned_table(options: argparse.Namespace) -> tuple[str, str | None]:
+    name, version = re.fullmatch(r"(.*?)(?:@(\d+))?", options.on).groups()  # type: ignore[union-attr]
+    return name, version
+
+
+def _spec_by_spark(options: argparse.Namespace) -> str | None:
+    """Why Spark must read the table, if it must."""
+    from keyfold.runtime.engine_choice import choose_for_tables
+
+    choice = choose_for_tables(_pinned_table(options)[:1])
+    return choice.reason if choice.name == "spark" else None
 
 
 def _feast_options(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +218,7 @@ TOOLS = {
     ),
     "schema": Command("Start", "Print the JSON Schema of a conf, so that an editor completes the YAML.", _schema),
     "spec": Command(
-        "Features", "Compare two fitted specs on the rows of a table, or print one as SQL.", _spec, _spec_options, _by_spark
+        "Features", "Compare two fitted specs on the rows of a table, or print one as SQL.", _spec, _spec_options, _spec_by_spark
     ),
     "feast": Command("Features", "Write a Feast repository over feature views.", _feast, _feast_options, _by_spark),
     "models": Command(

@@ -26,6 +26,12 @@ def row_hash(name: str, columns: Sequence[str]) -> Computed:
     return Computed({name: pa.int64()}, partial(_row_hash, columns), [sql_row_hash(map(sql.column_reference, columns))])
 
 
+def row_place(name: str, columns: Sequence[str]) -> Computed:
+    """bigint in [0, 1,000,000): the hash of the values of columns, reduced."""
+    place = hashing.sql_reduce(sql_row_hash(map(sql.column_reference, columns)), hashing.PARTS)
+    return Computed({name: pa.int64()}, partial(_row_place, columns), [place])
+
+
 def _key_hash(columns: Sequence[str], salt: str, batch: pa.RecordBatch) -> list[pa.Array]:
     return [pa.array(arrow_key_hash(batch, columns, salt))]
 
@@ -36,3 +42,7 @@ def _sample_place(columns: Sequence[str], salt: str, batch: pa.RecordBatch) -> l
 
 def _row_hash(columns: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
     return [pa.array(arrow_row_hash([batch[name] for name in columns]))]
+
+
+def _row_place(columns: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
+    return [pa.array(hashing.reduce(arrow_row_hash([batch[name] for name in columns]), hashing.PARTS))]

@@ -2,18 +2,20 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from keyfold.core.sql import quote_identifier
+from keyfold.core.hashing import PARTS
+from keyfold.core.types import HASHED, family_of
 from keyfold.dataset.fit_features import SPECS
-from keyfold.engine.arrow import map_batches
-from keyfold.engine.spark_columns import col, column
+from keyfold.engine.columns import col
+from keyfold.engine.frame import Frame
+from keyfold.engine.hashes import row_place
 from keyfold.engine.tables import Tables
 from keyfold.errors import DataError, suggestion
 from keyfold.features.certificate import bits_differ
@@ -21,11 +23,11 @@ from keyfold.features.kind import Array
 from keyfold.features.spec import Spec
 from keyfold.tracking import registry
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-_SHARES = 1 << 20
-_SCHEMA = "feature int, rows bigint, changed bigint, inputs string, before string, after string"
+_PLACE = "keyfold_place"
+_PLAIN = (*HASHED, "double", "binary")
+_TYPES = {"feature": pa.int32(), "rows": pa.int64(), "changed": pa.int64()} | dict.fromkeys(
+    ("inputs", "before", "after"), pa.string()
+)
 
 
 class Difference(NamedTuple):
@@ -49,10 +51,10 @@ def find_spec(tables: Tables, name: str) -> Spec:
     if Path(name).is_file():
         return Spec.from_json(Path(name).read_text("utf-8"))
     table = tables.table(SPECS)
-    rows = table.read().select("digest", "spec").distinct().collect() if table.exists() else []
-    specs = {row.digest: row.spec for row in rows if row.digest.startswith(name)}
+    rows = table.frame().select(["digest", "spec"]).distinct().rows() if table.exists() else []
+    specs = {row["digest"]: row["spec"] for row in rows if row["digest"].startswith(name)}
     if len(specs) != 1:
-        digests = [row.digest for row in rows]
+        digests = [row["digest"] for row in rows]
         fault = (
             f"{len(specs)} specs begin with `{name}`: {', '.join(sorted(specs)[:5])}" if specs else f"there is no spec `{name}`"
         )
@@ -60,16 +62,16 @@ def find_spec(tables: Tables, name: str) -> Spec:
     return Spec.from_json(specs.popitem()[1])
 
 
-def sample_rows(rows: "DataFrame", limit: int) -> "DataFrame":
-    """About `limit` rows, chosen by a hash of all their columns: the same rows always give the same sample."""
+def sample_rows(rows: Frame, limit: int) -> Frame:
+    """About `limit` rows, chosen by a hash of their plain columns: the same rows always give the same sample."""
     count = rows.count()
     if count <= limit:
         return rows
-    texts = (f"CAST({quote_identifier(c)} AS STRING)" for c in rows.columns)
-    return rows.where(column(f"pmod(xxhash64({', '.join(texts)}), {_SHARES}) < {_SHARES * limit // count}"))
+    plain = [name for name, type_ in rows.types.items() if family_of(type_) in _PLAIN]
+    return rows.compute(row_place(_PLACE, plain)).where(col(_PLACE) < PARTS * limit // count).drop(_PLACE)
 
 
-def compare_specs(rows: "DataFrame", a: Spec, b: Spec) -> list[Difference]:
+def compare_specs(rows: Frame, a: Spec, b: Spec) -> list[Difference]:
     """One difference for each feature that both specs have (DataError for rows that either spec refuses)."""
     names = [name for name in a.features if name in b.features]
     columns = list(dict.fromkeys([*a.inputs, *b.inputs]))
@@ -78,13 +80,13 @@ def compare_specs(rows: "DataFrame", a: Spec, b: Spec) -> list[Difference]:
     if not names:
         return []
     function = partial(_differences, a.to_json(), b.to_json(), names)
-    by_task = map_batches(rows.select(*map(col, columns)), function, _SCHEMA).collect()
-    return [_total(name, [row for row in by_task if row.feature == i]) for i, name in enumerate(names)]
+    by_task = rows.select(columns).map_batches(function, _TYPES).rows()
+    return [_total(name, [row for row in by_task if row["feature"] == i]) for i, name in enumerate(names)]
 
 
-def _total(name: str, parts: Sequence[Any]) -> Difference:
-    inputs, before, after = min(((p.inputs, p.before, p.after) for p in parts if p.changed), default=("", "", ""))
-    return Difference(name, sum(p.rows for p in parts), sum(p.changed for p in parts), inputs, before, after)
+def _total(name: str, parts: Sequence[Mapping[str, Any]]) -> Difference:
+    inputs, before, after = min(((p["inputs"], p["before"], p["after"]) for p in parts if p["changed"]), default=("", "", ""))
+    return Difference(name, sum(p["rows"] for p in parts), sum(p["changed"] for p in parts), inputs, before, after)
 
 
 def describe_differences(differences: Sequence[Difference], a: Spec, b: Spec) -> str:
@@ -106,17 +108,12 @@ def _width(name: str, a: Spec, b: Spec) -> str:
 
 
 def _differences(a: str, b: str, names: list[str], incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Runs on a worker: one row of `_SCHEMA` per batch and feature."""
+    """Rows of `_TYPES`: one for each batch and feature."""
     specs = Spec.from_json(a), Spec.from_json(b)
     for batch in incoming:
         before, after = (spec.arrow(batch) for spec in specs)
         cells = [_cells(i, batch, specs[0], name, before[name], after[name]) for i, name in enumerate(names)]
-        yield pa.RecordBatch.from_pylist(cells, pa.schema(_FIELDS))
-
-
-_FIELDS = {"feature": pa.int32(), "rows": pa.int64(), "changed": pa.int64()} | dict.fromkeys(
-    ("inputs", "before", "after"), pa.string()
-)
+        yield pa.RecordBatch.from_pylist(cells, pa.schema(_TYPES))
 
 
 def _cells(i: int, batch: pa.RecordBatch, spec: Spec, name: str, before: Array, after: Array) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
@@ -61,8 +61,17 @@ def choose_engine(conf: "Conf", option: str | None = None) -> EngineChoice:
         if part:
             raise ConfError(f"{who}, and the embedded engine has no {part} yet; leave that out, or write `spark`")
         return EngineChoice(asked, who)
-    lacking = [f"the embedded engine has no {part} yet"] if part else []
-    reason = next(chain(lacking, _large(conf), spark_setup.reasons_for_spark()), None)
+    return _choose(part, _large(conf))
+
+
+def choose_for_tables(names: Iterable[str]) -> EngineChoice:
+    """The engine of a tool that only reads tables."""
+    return _choose(next(_of_tables(names, writes=False), None))
+
+
+def _choose(lacking: str | None, more: Iterable[str] = ()) -> EngineChoice:
+    reasons = [f"the embedded engine has no {lacking} yet"] if lacking else []
+    reason = next(chain(reasons, more, spark_setup.reasons_for_spark()), None)
     return EngineChoice("spark", reason) if reason else EngineChoice("embedded", "nothing here needs Spark")
 
 
@@ -88,7 +97,7 @@ def parts_for_spark(conf: "Conf") -> Iterator[str]:
     if isinstance(data.source, str):
         yield from _of_source(data, data.source)
     yield from (part for version in data.versions if version.delta for part in _of_delta(version.delta.path))
-    yield from _of_tables(conf)
+    yield from _of_tables([table_use(conf, kind).name for kind in ("rows", "quarantine", "predictions")], writes=True)
 
 
 def _of_source(data: "Data", source: str) -> Iterator[str]:
@@ -112,17 +121,16 @@ def _of_delta(path: str) -> Iterator[str]:
         yield f"support for {', '.join(features)} of table `{path}`"
 
 
-def _of_tables(conf: "Conf") -> Iterator[str]:
+def _of_tables(names: Iterable[str], *, writes: bool) -> Iterator[str]:
     """Tables in a catalog, on no disk, or with features of Delta."""
     place = os.environ.get("KEYFOLD_HOME", "")
     if paths.local_path(place) is None:
         yield f"access to {place}, which is on no disk of this machine"
         return
-    for kind in ("rows", "quarantine", "predictions"):
-        name = table_use(conf, kind).name
+    for name in names:
         if name.count(".") > 1:
             yield f"access to the catalog of table `{name}`"
-        elif features := _features(home().joinpath("tables", *name.split(".")), writes=True):
+        elif features := _features(home().joinpath("tables", *name.split(".")), writes=writes):
             yield f"support for {', '.join(features)} of table `{name}`"
 
 

@@ -14,8 +14,6 @@ from keyfold.engine.columns import lit
 from keyfold.engine.frame import Computed, Frame
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from keyfold.runtime.run import Run
 
 _COLUMNS = ("run_id", "table", "period", "file", "line", "reason", "raw", "quarantined_at")
@@ -50,7 +48,7 @@ def _account_arrays(data: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array
     return [file.cast(pa.string()), line.cast(pa.int64()), pc.coalesce(batch[RAW], raw) if RAW in names else raw]
 
 
-def data_columns(rows: "Frame | DataFrame") -> list[str]:
+def data_columns(rows: Frame) -> list[str]:
     """The columns that are not keyfold's own."""
     return _without_own(rows.columns)
 
