@@ -10,14 +10,13 @@ import pyarrow as pa
 from keyfold.core.arrays import Int64s
 from keyfold.errors import DataError, PromiseError
 from keyfold.readers import csv_parsing, jsonlines
-from keyfold.readers.csv_records import FOLLOWS, RecordCut, cut_records, record_array, record_starts
+from keyfold.readers.csv_records import BLANK, FOLLOWS, RecordCut, cut_records, record_array, record_starts, skipped_records
 from keyfold.readers.opening import ByteStream, kind_of, open_text
 from keyfold.readers.text_form import BLOCK_BYTES, LONGEST, LOOK, BadLine, FilePart, TextForm
 
 BOM = b"\xef\xbb\xbf"
 END = 1 << 62
 NUL = "a NUL byte"
-_BLANK = b" \t\r\n\x0b\x0c"
 _SEP = re.compile(rb'\s*"?sep=([^\r\n"])"?[ \t;,|]*(?:\r\n?|\n|\Z)', re.IGNORECASE)
 
 
@@ -93,7 +92,7 @@ def _csv_head(path: str, form: TextForm, data: bytes, stream: ByteStream) -> Hea
         firsts = record_starts(cut.ends).tolist() if len(cut.ends) else []
         for i, (first, end) in enumerate(zip(firsts, cut.ends.tolist(), strict=True)):
             record = data[at + first : at + end]
-            if record.strip(_BLANK):
+            if record.strip(BLANK):
                 number = line + int(np.searchsorted(cut.breaks, first, side="right"))
                 names = _names(path, record, cut.why.get(i), form, number)
                 after = line + int(np.searchsorted(cut.breaks, end, side="right"))
@@ -131,9 +130,7 @@ def _parse_records(data: bytes, cut: RecordCut, form: TextForm, lines: Int64s) -
     """The rows of a block, their line numbers, its bad lines, and the number of blank records."""
     ends, first = cut.ends, record_starts(cut.ends)
     why = {i: reason for i, reason in cut.why.items() if i < len(ends)}
-    blanks = _BLANK.translate(None, form.delimiter.encode() if form.kind == "csv" else b"")
-    maybe = np.flatnonzero(np.frombuffer(data, np.uint8)[first] <= ord(" "))
-    blank = [i for i in maybe.tolist() if i not in why and not data[first[i] : ends[i]].strip(blanks)]
+    blank = [i for i in skipped_records(data, ends, form) if i not in why]
     records = record_array(data, ends)
     why |= _not_text(data, records, ends, form)
     good = np.ones(len(ends), bool)

@@ -1,4 +1,4 @@
-"""Cuts bytes into records and finds broken quoting, by regular expressions."""
+"""Cuts bytes into records; finds those without a row, and broken quoting, by regular expressions."""
 
 import re
 from functools import cache
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from keyfold.core.arrays import Bools, Int64s
 from keyfold.readers.text_form import LOOK, TextForm
 
+BLANK = b" \t\r\n\x0b\x0c"
 OPEN = "a quote is not closed"
 AFTER = "text after a closing quote"
 INSIDE = "a quote within unquoted text"
@@ -64,6 +65,14 @@ def has_sound_quoting(data: bytes, form: TextForm) -> bool:
     ends = _line_ends(data, eof=True)
     quote = form.csv.quote.encode()
     return not quote or quote not in data or bool(_sound(data, ends, form).all())
+
+
+def skipped_records(data: bytes, ends: Int64s, form: TextForm) -> list[int]:
+    """The records that hold no row: those of blanks alone."""
+    blanks = BLANK.translate(None, form.delimiter.encode() if form.kind == "csv" else b"")
+    first = record_starts(ends)
+    maybe = np.flatnonzero(np.frombuffer(data, np.uint8)[first] <= ord(" "))
+    return [i for i in maybe.tolist() if not data[first[i] : ends[i]].strip(blanks)]
 
 
 def record_starts(ends: Int64s) -> Int64s:
