@@ -77,10 +77,10 @@ def test_a_conf_with_a_password_is_refused(address):
     assert "nary" not in str(error.value)
 
 
-def test_no_output_of_a_job_holds_a_password(monkeypatch, capsys, tmp_path):
+def test_no_output_of_a_job_holds_a_password(embedded, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("KEYFOLD_HOME", str(tmp_path))
     address = "s3a://key:canary@bucket/a.csv"
-    run = Run(parse_conf({"name": "x", "data": {"key": ["id"]}}), SimpleNamespace(conf=SimpleNamespace(get=lambda *_: None)))
+    run = Run(parse_conf({"name": "x", "data": {"key": ["id"]}}), embedded)
     with pytest.raises(DataError), run.job("ingest") as job:
         job.run_id, job.inputs = "r", {"files": {address: "digest"}}
         job.facts["source"] = address
