@@ -98,9 +98,13 @@ def test_names_that_are_keyfolds_own_are_refused_unless_the_conf_gives_another(e
         Data.model_validate({"key": ["id"], "columns": {"keyfold_run": "string"}})
 
 
-def test_files_that_are_no_pictures_are_told(spark_engine, tmp_path):
+@pytest.mark.both_engines
+def test_files_that_are_no_pictures_are_told(engine, tmp_path):
     for name in ("a.png", "b.PNG", "c.tiff", "labels.csv"):
         (tmp_path / name).write_bytes(b"x")
-    source = sources.read_source(spark_engine, str(tmp_path), {}, None)
+    source = sources.read_source(engine, str(tmp_path), {}, None)
     assert source.notes == [f"{tmp_path}: 2 files have no suffix of an image, such as {tmp_path}/c.tiff; they are left out"]
-    assert source.rows.count() == 2
+    images = [
+        (f"{tmp_path.name}/{name}", tmp_path.name, b"x", f'{{"path":"{tmp_path.name}/{name}"}}') for name in ("a.png", "b.PNG")
+    ]
+    assert cells(source, "path", "folder", "image", RAW, by="path") == images

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keyfold.ingestion import sources, text_files
+from keyfold.ingestion import source_rows, sources, text_files
 from keyfold.readers.blocks import read_head, read_parts
 from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.text_form import TextForm
@@ -45,7 +45,8 @@ def test_ranges_and_another_file_system_give_the_rows_of_the_whole_file(spark_en
     if multi:
         assert len(text_files._tasks(spark_engine, {a: read_head(a, form)})) > 5
     assert table(sources.read_source(spark_engine, str(folder), {}, csv), "id", "note") == whole
-    monkeypatch.setattr(sources, "local_files", lambda _: None)
+    monkeypatch.setattr(sources, "local_path", lambda _: None)
+    monkeypatch.setattr(source_rows, "local_files", lambda _: None)
     assert table(sources.read_source(spark_engine, f"file://{folder}", {}, csv), "id", "note") == whole
 
 

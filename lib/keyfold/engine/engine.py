@@ -16,6 +16,7 @@ from keyfold.engine.deltalake_store import DeltalakeStore
 from keyfold.engine.embedded_frame import Database, EmbeddedFrame
 from keyfold.engine.frame import Frame
 from keyfold.engine.parallel import map_in_processes, with_one_thread
+from keyfold.engine.spark_files import read_files
 from keyfold.engine.spark_frame import SparkFrame, spark_schema
 from keyfold.engine.spark_store import SparkStore
 from keyfold.engine.store import Store
@@ -60,6 +61,10 @@ class Engine(ABC):
         self, function: Callable[[Any, Any], Any], shared: Any, most: int
     ) -> AbstractContextManager[Callable[[Sequence[Any]], list[Any]]]:  # fmt: skip
         """Runs a picklable `function(shared, task)` for each task, at most `most` at once, each on one thread. Sends `shared` once."""
+
+    @abstractmethod
+    def read_files(self, names: Sequence[str]) -> Frame:
+        """`file`, a name, and `content`, its bytes (ConfError for a file that only Spark can read)."""
 
     @abstractmethod
     def store(self, name: str, path: Path | None) -> Store:
@@ -121,6 +126,10 @@ class SparkEngine(Engine):
         finally:
             sent.destroy()
 
+    def read_files(self, names: Sequence[str]) -> SparkFrame:
+        """The names and the bytes of files."""
+        return read_files(self._spark, names)
+
     def store(self, name: str, path: Path | None) -> SparkStore:
         """Reads and writes a Delta table through the session."""
         return SparkStore(self._spark, name, path)
@@ -166,11 +175,21 @@ class EmbeddedEngine(Engine):
         """Runs `function(shared, task)` for each task, in processes."""
         return map_in_processes(function, shared, min(most, self.tasks))
 
+    def read_files(self, names: Sequence[str]) -> EmbeddedFrame:
+        """The names and the bytes of local files."""
+        if remote := next((name for name in names if not Path(name).is_absolute()), None):
+            raise ConfError(f"{remote} is on no disk of this machine, and is read by Spark; write `engine: spark`")
+        return self.map_tasks(_read_file, names, {"file": pa.string(), "content": pa.binary()})
+
     def store(self, name: str, path: Path | None) -> DeltalakeStore:
         """Reads and writes a Delta table with deltalake (ConfError if it is in a catalog)."""
         if path is None:
             raise ConfError(f"table `{name}` is in a catalog, which needs Spark; write `engine: spark`")
         return DeltalakeStore(self.database, name, path)
+
+
+def _read_file(name: str) -> Iterator[pa.RecordBatch]:
+    yield pa.RecordBatch.from_arrays([[name], [Path(name).read_bytes()]], ["file", "content"])
 
 
 def as_engine(engine: "Engine | SparkSession") -> Engine:

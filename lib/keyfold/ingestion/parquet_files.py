@@ -1,12 +1,11 @@
 """Reads Parquet files: by Arrow in an engine's tasks, or by Spark from another file system; folders as columns, times exact."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,23 +15,20 @@ from keyfold.conf.columns import DeclaredColumn, check_folders, check_names, ori
 from keyfold.core.json_texts import row_jsons
 from keyfold.core.names import FILE, RAW, REASON
 from keyfold.core.texts import value_texts
+from keyfold.engine import spark_files
 from keyfold.engine.arrow_types import arrow_type, type_name
 from keyfold.engine.engine import Engine
 from keyfold.engine.frame import Frame
-from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import DataError, suggestion
-from keyfold.ingestion.source_rows import escape_glob, row_types, source_file
+from keyfold.ingestion.source_rows import row_types, source_names
 from keyfold.readers import parquet
 from keyfold.readers.arrow_values import bools
 from keyfold.readers.casts import TextFormat
 from keyfold.readers.opening import UNREADABLE
 from keyfold.readers.parquet import PlainRows
-from keyfold.readers.paths import local_files, local_path, partition_columns
+from keyfold.readers.paths import local_path, partition_columns
 from keyfold.readers.rows import FolderColumns, repeat_text
 from keyfold.readers.typed_rows import RowTypes, TypedRows, cast_rows, raw_texts
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 _READ_FILE = "keyfold_read_file"
 _TASKS = 16  # for each one that runs at once, at most
@@ -46,10 +42,11 @@ def read_parquet(
 
     needed: if given, only rows with a reason, or without a value in one of these columns, have their raw text.
     """
-    names, is_local = [*files] or [*map(os.path.abspath, local_files(path) or ())], local_path(path) is not None
+    is_local = local_path(path) is not None
+    names = [*files] or source_names(engine, path)
     folders = partition_columns(path, names)
     in_folders = [*next(iter(folders.values()), {})]
-    remote = None if is_local else _remote_rows(engine.spark, [*map(escape_glob, files)] or [path])
+    remote = None if is_local else spark_files.read_parquet(engine.spark, names, _READ_FILE)
     types = remote.arrow_types(remote.columns[:-1]) if remote else _file_types(names)
     check_folders(names[0] if names else path, [*types], in_folders)
     _check_columns(path, {**types, **dict.fromkeys(in_folders, pa.string())}, wanted, in_folders)
@@ -66,11 +63,6 @@ def _file_types(files: Sequence[str]) -> dict[str, pa.DataType]:
     if repeated := next((n for n, times in Counter(map(str.casefold, names)).items() if times > 1), None):
         raise DataError(f"{files[0]} has several columns `{repeated}`, which Spark takes for one name; rename one")
     return {field.name: field.type for field in parquet.plain_schema(files[0])}
-
-
-def _remote_rows(spark: "SparkSession", paths: Sequence[str]) -> SparkFrame:
-    rows = spark.read.format("parquet").load([*paths])
-    return SparkFrame(rows.withColumn(_READ_FILE, source_file(rows)))
 
 
 def _check_columns(

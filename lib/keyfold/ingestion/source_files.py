@@ -10,9 +10,9 @@ from keyfold.conf.file_period import FilePeriod
 from keyfold.conf.versions import LayoutVersion
 from keyfold.core.digests import digest, file_digest
 from keyfold.engine.engine import Engine
+from keyfold.engine.spark_files import list_files
 from keyfold.errors import ConfError, duplicates
 from keyfold.ingestion import delta_versions, sources
-from keyfold.ingestion.source_rows import source_file
 from keyfold.readers import paths
 from keyfold.readers.formats import format_of
 from keyfold.runtime import job_identity
@@ -45,9 +45,7 @@ def _source_files(engine: Engine, source: Any) -> Files:
         names = map(os.path.abspath, local)
         return {file: {"size": Path(file).stat().st_size, "digest": file_digest(file)} for file in names}
     # Remote files are not fetched for a digest of their bytes: size and modification time replace it.
-    remote = engine.spark.read.format("binaryFile").load(source)
-    listed = remote.select(source_file(remote).alias("file"), "length", "modificationTime").collect()
-    return {row.file: {"size": row.length, "digest": digest([row.length, str(row.modificationTime)])} for row in listed}
+    return {name: {"size": size, "digest": digest([size, modified])} for name, size, modified in list_files(engine.spark, source)}
 
 
 def _digested_with_names(data: "Data", files: Files) -> Files:

@@ -1,6 +1,6 @@
-"""Rows of a source, with the name of their file."""
+"""Rows of a source."""
 
-import re
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,14 +10,14 @@ import pyarrow as pa
 from keyfold.conf.columns import DeclaredColumn, origins
 from keyfold.core.json_texts import row_jsons, sql_row_json
 from keyfold.core.names import RAW
-from keyfold.engine import functions as F
+from keyfold.engine.engine import Engine
 from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.spark_files import list_files
 from keyfold.readers.casts import TextFormat
+from keyfold.readers.paths import local_files
 from keyfold.readers.typed_rows import RowTypes, TextColumn, raw_texts
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
     from keyfold.reporting.page import PageSection
 
 
@@ -39,6 +39,12 @@ def _raw_json(columns: Sequence[str], needed: Sequence[str] | None, batch: pa.Re
     return [raw_texts(reason, values, needed, batch, lambda rows: row_jsons(rows, columns, exact=True))]
 
 
+def source_names(engine: Engine, path: str) -> list[str]:
+    """The files of a source, which Spark lists if they are in another file system."""
+    local = local_files(path)
+    return [file.name for file in list_files(engine.spark, path)] if local is None else [*map(os.path.abspath, local)]
+
+
 def row_types(
     names: Sequence[str], wanted: Mapping[str, DeclaredColumn], format_: TextFormat, needed: Sequence[str] | None
 ) -> RowTypes:
@@ -47,15 +53,3 @@ def row_types(
     columns = [(renamed.get(name, name), name) for name in names]
     declared = [(name, wanted.get(name, DeclaredColumn("string", None, origin, "string"))) for name, origin in columns]
     return RowTypes([TextColumn(name, c.type, c.format, c.name, c.declared) for name, c in declared], format_, needed)
-
-
-def escape_glob(file: str) -> str:
-    """A file's name as a pattern that matches only itself."""
-    return re.sub(r"([{}\[\]*?\\])", r"\\\1", file)
-
-
-def source_file(rows: "DataFrame") -> "Column":
-    """text: the file of each row that Spark reads; a plain path if it is local, else a URI."""
-    uri = rows.metadataColumn("_metadata").getField("file_path")
-    name = F.url_decode(F.replace(uri, F.lit("+"), F.lit("%2B")))
-    return F.regexp_replace(name, "^file:/+", "/")

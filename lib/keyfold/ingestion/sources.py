@@ -1,28 +1,24 @@
 """Reads the files of a source: CSV and JSON lines by keyfold's readers, Parquet, Delta, and images."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from keyfold.conf.columns import Columns, declared_columns, is_own
 from keyfold.core import sql
 from keyfold.core.names import FILE
-from keyfold.engine import functions as F
 from keyfold.engine.columns import lit
 from keyfold.engine.engine import Engine
-from keyfold.engine.spark_frame import SparkFrame
+from keyfold.engine.frame import Computed
 from keyfold.engine.tables import Table
 from keyfold.ingestion import parquet_files, text_files
-from keyfold.ingestion.source_rows import SourceRows, escape_glob, raw_json, row_types, source_file
+from keyfold.ingestion.source_rows import SourceRows, raw_json, row_types, source_names
 from keyfold.readers.csv_options import CsvOptions
 from keyfold.readers.formats import IMAGES, default_delimiter, format_of
-from keyfold.readers.paths import local_files, local_path, partition_columns
+from keyfold.readers.paths import local_path, partition_columns
 from keyfold.readers.text_form import TextForm
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 
 def text_form(path: str, csv: CsvOptions | None, names: Sequence[str] = ()) -> TextForm:
@@ -47,7 +43,7 @@ def read_source(
     if kind == "delta":
         return _read_delta(engine, path, needed)
     if kind == "images":
-        return _read_images(engine.spark, path, files)
+        return _read_images(engine, path, files)
     return _read_text(engine, path, columns, csv, files, zone, needed)
 
 
@@ -68,20 +64,27 @@ def delta_source(engine: Engine, path: str) -> Table:
     return table
 
 
-def _read_images(spark: "SparkSession", path: str, files: Sequence[str]) -> SourceRows:
+def _read_images(engine: Engine, path: str, files: Sequence[str]) -> SourceRows:
     """A row per image: `path` (folder and name), `folder` (its class, if each class has a folder) and `image`, its bytes."""
-    others = [name for name in [*files] or local_files(path) or [] if not name.lower().endswith(IMAGES)]
-    notes = [
-        f"{path}: {len(others):,} files have no suffix of an image, such as {min(others)}; they are left out"
-    ] if others else []  # fmt: skip
-    images = spark.read.format("binaryFile").load([*map(escape_glob, files)] or [path])
-    images = images.withColumn(FILE, source_file(images)).where(F.lower(FILE).rlike(rf"({'|'.join(map(re.escape, IMAGES))})$"))
-    parts = F.split(FILE, "/")
-    rows = images.select(
-        F.array_join(F.slice(parts, -2, 2), "/").alias("path"), F.element_at(parts, -2).alias("folder"),
-        F.col("content").alias("image"), FILE,
-    )  # fmt: skip
-    return SourceRows(SparkFrame(rows).compute(raw_json(["path"])), notes)
+    names = [*files] or source_names(engine, path)
+    images = [name for name in names if name.lower().endswith(IMAGES)]
+    notes = []
+    if others := {*names} - {*images}:
+        notes = [f"{path}: {len(others):,} files have no suffix of an image, such as {min(others)}; they are left out"]
+    rows = engine.read_files(images).rename({"file": FILE, "content": "image"}).compute(_IMAGE_NAMES)
+    return SourceRows(rows.select(["path", "folder", "image", FILE]).compute(raw_json(["path"])), notes)
+
+
+def _names_of_images(batch: pa.RecordBatch) -> list[pa.Array]:
+    parts = [name.split("/")[-2:] for name in batch[FILE].to_pylist()]
+    return [pa.array(map("/".join, parts), pa.string()), pa.array([folder for folder, _ in parts], pa.string())]
+
+
+_PARTS = f"split({FILE}, '/')"
+_IMAGE_NAMES = Computed(
+    {"path": pa.string(), "folder": pa.string()}, _names_of_images,
+    [f"array_join(slice({_PARTS}, -2, 2), '/')", f"element_at({_PARTS}, -2)"],
+)  # fmt: skip
 
 
 def _read_text(
@@ -89,13 +92,11 @@ def _read_text(
     needed: Sequence[str] | None,
 ) -> SourceRows:  # fmt: skip
     """Typed rows of CSV or JSON lines, also with LINE and clock faults."""
-    local = local_files(path)
+    names = [*files] or source_names(engine, path)
     wanted = declared_columns(columns)
     form = text_form(path, csv, [column.name for column in wanted.values()])
-    if local is None:
-        texts = text_files.remote_text_files(engine.spark, [*map(escape_glob, files)] or [path], form)
-    else:
-        texts = text_files.local_text_files([*files] or [*map(os.path.abspath, local)], form)
+    is_local = local_path(path) is not None
+    texts = text_files.local_text_files(names, form) if is_local else text_files.remote_text_files(engine, names, form)
     folders = partition_columns(path, [*texts.heads])
     if form.kind == "json":
         in_folders = next(iter(folders.values()), {})

@@ -3,20 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.conf.columns import DeclaredColumn, check_folders, check_names
 from keyfold.core.names import FILE, LINE, RAW, REASON
-from keyfold.engine import functions as F
 from keyfold.engine.arrow_types import arrow_type
 from keyfold.engine.engine import Engine
 from keyfold.engine.frame import Frame
-from keyfold.engine.spark_frame import SparkFrame
+from keyfold.engine.spark_files import escape_glob, list_files, read_files
 from keyfold.errors import DataError, suggestion
-from keyfold.ingestion.source_rows import source_file
 from keyfold.readers.blocks import END, Head, read_head
 from keyfold.readers.jsonlines import distinct_keys
 from keyfold.readers.opening import refuse_archives
@@ -24,9 +22,6 @@ from keyfold.readers.ranges import ByteRange, plan_ranges, read_range
 from keyfold.readers.rows import FolderColumns, name_first_column, part_rows, repeat_text, text_heads
 from keyfold.readers.text_form import TextForm
 from keyfold.readers.typed_rows import RowTypes, cast_rows
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
 
 _SMALL, _LARGE = 4 << 20, 64 << 20  # bytes of a worker's task, at least and at most
 _REMOTE_BYTES = (1 << 31) - 1  # of a remote file, at most
@@ -36,7 +31,7 @@ Folders = Mapping[str, FolderColumns]  # by file
 
 
 class TextFiles(NamedTuple):
-    """The heads of text files by name; `remote`: the paths that Spark reads, if the files are not local."""
+    """The heads of text files by name; `remote`: their names, if Spark reads them from another file system."""
 
     heads: dict[str, Head]
     remote: Sequence[str] = ()
@@ -68,8 +63,7 @@ class TextFiles(NamedTuple):
         texts = self.with_keys(columns, in_folders) if next(iter(self.heads.values())).form.kind == "json" else self
         reader = _Reader(columns, types, folders)
         if self.remote:
-            contents = SparkFrame(_remote_content(engine.spark, self.remote))
-            return contents.map_batches(partial(_read_contents, reader, texts.heads), reader.schema)
+            return engine.read_files(self.remote).map_batches(partial(_read_contents, reader, texts.heads), reader.schema)
         return engine.map_tasks(partial(_read_ranges, reader), _tasks(engine, texts.heads), reader.schema)
 
 
@@ -144,23 +138,16 @@ def local_text_files(files: Sequence[str], form: TextForm) -> TextFiles:
     return TextFiles(text_heads(files, form))
 
 
-def remote_text_files(spark: "SparkSession", paths: Sequence[str], form: TextForm) -> TextFiles:
+def remote_text_files(engine: Engine, names: Sequence[str], form: TextForm) -> TextFiles:
     """Files of another file system, whose bytes Spark reads (DataError as above, and for a file of more than 2 GB)."""
-    if large := _remote_content(spark, paths).where(F.col("length") > _REMOTE_BYTES).select("file").take(1):
-        raise DataError(
-            f"{large[0].file} has more than 2 GB, and a remote file is read whole; split it, or copy it to this file system"
-        )
-    begin = _remote_content(spark, paths).select("file", F.substring("content", 1, _HEADER_BYTES).alias("begin"))
+    sizes = list_files(engine.spark, *map(escape_glob, names))
+    if large := next((file.name for file in sizes if file.size > _REMOTE_BYTES), None):
+        raise DataError(f"{large} has more than 2 GB, and a remote file is read whole; split it, or copy it to this file system")
     heads = {}
-    for row in begin.orderBy("file").collect():
-        refuse_archives(row.file)
-        heads[row.file] = name_first_column(read_head(row.file, form, bytes(row.begin)))
-    return TextFiles(heads, paths)
-
-
-def _remote_content(spark: "SparkSession", paths: Sequence[str]) -> "DataFrame":
-    files = spark.read.format("binaryFile").load([*paths])
-    return files.select(source_file(files).alias("file"), "length", "content")
+    for row in read_files(engine.spark, names, _HEADER_BYTES).sort(["file"]).rows():
+        refuse_archives(row["file"])
+        heads[row["file"]] = name_first_column(read_head(row["file"], form, row["content"]))
+    return TextFiles(heads, names)
 
 
 def check_header(texts: TextFiles, folders: Folders, wanted: Mapping[str, DeclaredColumn]) -> None:

@@ -102,9 +102,7 @@ def parts_for_spark(conf: "Conf") -> Iterator[str]:
 
 def _of_source(data: "Data", source: str) -> Iterator[str]:
     try:
-        if (kind := format_of(source)) == "images":
-            yield f"reader for sources of {kind}"
-        if kind == "delta":
+        if format_of(source) == "delta":
             yield from _of_delta(source)
         if paths.local_files(source) is None:
             yield f"reader for {source}, which is on no disk of this machine"
