@@ -1,6 +1,5 @@
 """Whole jobs on both engines: equal tables, specs, models and predictions, bit for bit; one engine carries on what the other began."""
 
-import shutil
 import subprocess
 import sys
 
@@ -69,61 +68,59 @@ def rows_of(run, name):
     return sorted(map(repr, rows))
 
 
-def counts(run):
-    return {job.name: (job.status, job.counts) for job in run.jobs}
-
-
 TABLES = ("engines.rows", "engines.quarantine", "engines.predictions", "engines.call")
 
 
-def outcome(run):
-    version = train_and_promote(run)
-    score(run, version)
-    return version
-
-
-@pytest.fixture
-def on_both(spark_engine, embedded, source, tmp_path, made_state, monkeypatch):
-    """Runs of the same conf in a state folder of each engine."""
-
-    def start(engine, state):
-        monkeypatch.setenv("KEYFOLD_HOME", str(state))
-        return Run(conf_of(source), engine)
-
-    folders = {name: made_state(tmp_path / name) for name in ("spark", "embedded")}
-    return start, folders, {"spark": spark_engine, "embedded": embedded}
-
-
-def test_engines_give_equal_tables_and_models(on_both):
-    start, folders, engines = on_both
-    results = {}
-    for name, engine in engines.items():
-        run = start(engine, folders[name])
+def run_jobs(engine, state, source):
+    """The jobs on an engine, with their tables in a state folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEYFOLD_HOME", str(state))
+        run = Run(conf_of(source), engine)
         ingest(run)
-        version = outcome(run)
-        tags = {key: version.tags[key] for key in ("keyfold.spec_digest", "keyfold.digest") if key in version.tags}
-        results[name] = [counts(run), tags, *(rows_of(run, table) for table in TABLES if run.table(table).exists())]
-        again = start(engine, folders[name])
-        ingest(again)
-        outcome(again)
-        assert {job.status for job in again.jobs} == {"done before"}
-    for ours, theirs in zip(results["spark"], results["embedded"], strict=True):
-        assert ours == theirs
+        version = train_and_promote(run)
+        score(run, version)
+    return run, version
 
 
-@pytest.mark.parametrize(("first", "second"), [("spark", "embedded"), ("embedded", "spark")])
-def test_one_engine_carries_on_what_the_other_began(on_both, tmp_path, first, second):
-    start, folders, engines = on_both
-    run = start(engines[first], folders["spark"])
-    ingest(run)
-    outcome(run)
-    rows = {table: rows_of(run, table) for table in TABLES if run.table(table).exists()}
-    other = start(engines[second], folders["spark"])
-    ingest(other)
-    outcome(other)
-    assert {job.status for job in other.jobs} == {"done before"}
-    assert {table: rows_of(other, table) for table in rows} == rows
-    shutil.rmtree(folders["spark"])
+def tables_of(run):
+    return {name: rows_of(run, name) for name in TABLES if run.table(name).exists()}
+
+
+@pytest.fixture(scope="module")
+def engines(spark_engine, embedded):
+    return {"spark": spark_engine, "embedded": embedded}
+
+
+@pytest.fixture(scope="module")
+def done(engines, source, tmp_path_factory, made_state):
+    """By engine: the state folder, the run and the model of the jobs on it."""
+    states = {name: made_state(tmp_path_factory.mktemp(name)) for name in engines}
+    return {name: (states[name], *run_jobs(engine, states[name], source)) for name, engine in engines.items()}
+
+
+def test_engines_give_equal_tables_and_models(done):
+    (ours, our_tags, our_tables), (theirs, their_tags, their_tables) = (
+        (
+            {job.name: (job.status, job.counts) for job in run.jobs},
+            {key: version.tags[key] for key in ("keyfold.spec_digest", "keyfold.digest") if key in version.tags},
+            tables_of(run),
+        )
+        for _, run, version in done.values()
+    )
+    assert (ours, our_tags) == (theirs, their_tags)
+    assert our_tables.keys() == their_tables.keys() >= {"engines.rows", "engines.quarantine", "engines.predictions"}
+    for name, rows in our_tables.items():
+        assert rows == their_tables[name], name
+
+
+@pytest.mark.parametrize("first", ["spark", "embedded"])
+@pytest.mark.parametrize("second", ["spark", "embedded"])
+def test_each_engine_carries_on_what_either_began(engines, done, source, first, second):
+    state, run, _ = done[first]
+    rows = tables_of(run)
+    again, _ = run_jobs(engines[second], state, source)
+    assert {job.status for job in again.jobs} == {"done before"}
+    assert tables_of(again) == rows
 
 
 WITHOUT_SPARK = """
