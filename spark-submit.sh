@@ -107,14 +107,16 @@ venv_ready() {
 
 has_uv() { uv --version >/dev/null 2>&1; }
 
-# Installs packages, by uv if it is there.
+# Installs packages, by uv if it is there. It does not read pip's settings, so if it fails, pip tries.
 pip_install() {
   if has_uv; then
-    uv pip install --python "$PY" "$@" 2>&1
-  else
-    "$PY" -m pip install --no-compile --progress-bar off --disable-pip-version-check "$@" # the first run compiles what it imports
+    ! uv pip install --python "$PY" "$@" 2>&1 || return 0
+    echo "$RETRY"
+    "$PY" -m ensurepip >/dev/null 2>&1 || true
   fi
+  "$PY" -m pip install --no-compile --progress-bar off --disable-pip-version-check "$@" # the first run compiles what it imports
 }
+RETRY="uv could not install them; pip tries"
 
 # The current environment stays in use until the new one is complete. Extras are added in place: only their own packages are installed, and
 # all releases are pinned, so the packages of running jobs do not change.
@@ -198,7 +200,8 @@ progress() {
       *Downloading*" MB)" | *Downloading*" GB)" | *Downloading*MiB\) | *Downloading*GiB\)) say "  downloads${line#*Downloading}" ;;
       "Installing collected packages:"*) words="${line//[^,]/}" && say "  installs $((${#words} + 1)) packages" ;;
       "Installed "*) say "  installs ${line#Installed }" ;;
-      ERROR* | error* | *×* | *╰*) failed=yes ;;
+      "$RETRY") failed="" && say "  $line" ;;
+      ERROR* | error* | *×*) failed=yes ;;
     esac
     [ -z "$failed" ] || echo "$line" >&2
   done

@@ -39,7 +39,8 @@ esac
 """
 UV = """#!/bin/sh
 [ -n "${{STUB_UV:-}}" ] || exit 1
-[ "$1" = --version ] || {{ echo "uv $*" >>"{log}"; printf '%s\\n' 'Downloading scipy (33.6MiB)' 'Installed 2 packages in 9ms' >&2; }}
+[ "$1" != --version ] || exit 0
+echo "uv $*" >>"{log}"; printf '%s\\n' 'Downloading scipy (33.6MiB)' 'Installed 2 packages in 9ms' >&2
 exit "${{STUB_FAILS:-0}}"
 """
 SPARK_SUBMIT = """#!/bin/sh
@@ -194,9 +195,9 @@ def test_uv_installs_if_it_is_there(project):
     assert "keyfold:   downloads scipy (33.6MiB)\nkeyfold:   installs 2 packages in 9ms\n" in result.err
     log = project.log.read_text()
     assert "uv pip install --python" in log and project.logged() == ["venv", "uv"]
-    failed = project.run("setup", "dev", STUB_UV="yes", STUB_FAILS="1")
-    assert failed.code == 0, "a uv that does not run is not there"
-    assert "pip" in project.logged()
+    failed = project.run("setup", "tune", STUB_UV="yes", STUB_FAILS="1")
+    assert failed.code == 0 and "keyfold:   uv could not install them; pip tries\n" in failed.err
+    assert project.logged() == ["uv", "pip"], "uv does not know pip's index"
 
 
 def test_a_faulty_conf_is_told_before_an_extra_is_installed(project):
