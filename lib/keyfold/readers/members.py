@@ -76,10 +76,10 @@ def find_members(objects: pa.Array) -> Members:
     end = _before_blank(data, _before_blank(data, end) - 1)  # before the comma or brace
     kinds = data[begin] if len(begin) else np.zeros(0, np.uint8)
     quoted = kinds == ord('"')
-    spans = np.stack([opened[keys] + 1, closed[keys], begin + quoted, end - quoted], axis=1).reshape(-1, 2)
-    texts = _slices(data, spans)
-    places, names = _distinct_keys(texts.take(pa.array(np.arange(0, len(spans), 2))))
-    values = _unescaped(texts.take(pa.array(np.arange(1, len(spans), 2))), quoted)
+    texts = _pieces(data, opened[keys] + 1, closed[keys], begin + quoted, end - quoted)
+    number = np.arange(0, 4 * len(keys), 4)
+    places, names = _distinct_keys(texts.take(pa.array(number)))
+    values = _unescaped(texts.take(pa.array(number + 2)), quoted)
     return Members(np.repeat(np.arange(len(objects)), np.diff(first)), places, names, values, kinds)
 
 
@@ -137,16 +137,12 @@ def _depths(data: "np.typing.NDArray[np.uint8]", offsets: Int64s, opened: Int64s
     return np.asarray(depths[np.searchsorted(brackets, at) - 1], np.int64)
 
 
-def _slices(data: "np.typing.NDArray[np.uint8]", spans: Int64s) -> pa.Array:
-    """Spans of bytes as text; the spans are in order and do not overlap."""
-    lengths = spans[:, 1] - spans[:, 0]
-    filled = spans[lengths > 0]
-    inside = np.zeros(len(data) + 1, np.int8)
-    inside[filled[:, 0]] = 1
-    inside[filled[:, 1]] = -1
-    body = data[np.cumsum(inside[:-1], dtype=np.int8).view(np.bool_)]
-    ends = np.append(0, np.cumsum(lengths)).astype(np.int32)
-    return pa.Array.from_buffers(pa.string(), len(lengths), [None, pa.py_buffer(ends), pa.py_buffer(body)])
+def _pieces(data: "np.typing.NDArray[np.uint8]", *cuts: Int64s) -> pa.Array:
+    """The text between each place of a cut and the next one: the places of all cuts, in turn, are in order."""
+    ends = np.stack(cuts, axis=1, dtype=np.int32, casting="unsafe").reshape(-1)
+    if not len(ends):
+        return pa.array([], pa.string())
+    return pa.Array.from_buffers(pa.string(), len(ends) - 1, [None, pa.py_buffer(ends), pa.py_buffer(data)])
 
 
 def _without_strings(records: pa.Array) -> pa.Array:
