@@ -10,6 +10,7 @@ import venv
 from pathlib import Path
 
 import deltalake
+import pytest
 
 from places import ROOT
 
@@ -30,9 +31,10 @@ CONF = {
 }  # fmt: skip
 
 
-def test_a_cluster_needs_only_the_archive_of_the_package(spark_home, tmp_path):
+@pytest.mark.parametrize("job", ["ingest", pytest.param("pipeline", marks=pytest.mark.slow)])
+def test_a_cluster_needs_only_the_archive_of_the_package(spark_home, tmp_path, job):
     out = subprocess.run(
-        command(tmp_path, spark_home),
+        command(tmp_path, spark_home, job),
         cwd=tmp_path,
         env=environment(tmp_path, spark_home),
         capture_output=True,
@@ -40,17 +42,21 @@ def test_a_cluster_needs_only_the_archive_of_the_package(spark_home, tmp_path):
         timeout=400,
     )
     assert out.returncode == 0, out.stderr[-3000:]
-    assert "predictions  churn.predictions" in out.stdout
     assert not (tmp_path / "state/tables").exists(), "tables belong to the catalog"
+    rows = deltalake.DeltaTable(str(tmp_path / "warehouse/churn.db/rows")).to_pandas()
+    assert "rows         churn.rows" in out.stdout
+    assert rows.keyfold_period.nunique() == 3 and f"{len(rows):,} rows" in out.stderr + out.stdout
+    if job == "ingest":
+        return
+    assert "predictions  churn.predictions" in out.stdout
     assert (tmp_path / "mlflow.db").exists()
     assert not (tmp_path / "state/mlflow.db").exists()
-    rows = deltalake.DeltaTable(str(tmp_path / "warehouse/churn.db/rows")).to_pandas()
     found = deltalake.DeltaTable(str(tmp_path / "warehouse/churn.db/predictions")).to_pandas()
     assert sorted(found.customer_id) == sorted(rows[rows.keyfold_period == "2026-10"].customer_id)
     assert (found.status == "scored").all()
 
 
-def command(folder, spark_home):
+def command(folder, spark_home, job):
     shutil.make_archive(str(folder / "keyfold"), "zip", ROOT / "lib", "keyfold")
     jars = (Path(sys.prefix) / "delta-jars").read_text().split()
     submit = [spark_home / "bin/spark-submit", "--master", "local-cluster[2,1,1024]", "--jars", ",".join(jars)]
@@ -65,7 +71,7 @@ def command(folder, spark_home):
     conf.write_text(json.dumps(CONF))
     submit += ["--py-files", folder / "keyfold.zip"]
     submit += [word for key, value in settings.items() for word in ("--conf", f"{key}={value}")]
-    return [*map(str, submit), str(ROOT / "jobs/pipeline.py"), str(conf)]
+    return [*map(str, submit), str(ROOT / f"jobs/{job}.py"), str(conf)]
 
 
 def environment(folder, spark_home):
@@ -74,7 +80,8 @@ def environment(folder, spark_home):
     site = next((folder / "python/lib").glob("python3*/site-packages"))
     (site / "packages.pth").write_text(sysconfig.get_path("purelib"))
     python = str(folder / "python/bin/python")
-    missing = subprocess.run([python, "-c", "import keyfold"], capture_output=True, text=True)
+    clean = os.environ | {"PYTHONPATH": ""}
+    missing = subprocess.run([python, "-c", "import keyfold"], env=clean, capture_output=True, text=True)
     assert "No module named 'keyfold'" in missing.stderr
     named = {
         "SPARK_HOME": str(spark_home),
@@ -83,4 +90,4 @@ def environment(folder, spark_home):
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
     places = {"KEYFOLD_HOME": str(folder / "state"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-    return os.environ | named | places | {"PYTHONPATH": ""}
+    return clean | named | places
