@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pyarrow as pa
 import pytest
@@ -13,7 +13,7 @@ from keyfold.core.json_texts import row_jsons
 from keyfold.core.names import CONTENT, PERIOD, RAW, REASON
 from keyfold.errors import PromiseError
 from keyfold.ingestion import content_keys
-from keyfold.ingestion.content_keys import add_content_key, content_text
+from keyfold.ingestion.content_keys import add_content_key, content_texts
 
 AS_SPARK = """CASE WHEN reason IS NULL THEN
     to_json(map_from_entries(array_sort(map_entries(from_json(raw, 'map<string,string>')))), map('ignoreNullFields', 'false')) ELSE raw END"""
@@ -33,7 +33,9 @@ def test_content_is_that_of_spark(spark):
     raws = [text for n in (1, 3, 14) for text in row_jsons(rows, rows.schema.names[-n:], exact=True).to_pylist()]
     frame = spark.createDataFrame([(raw, None) for raw in raws] + [("broken", "x")], "raw string, reason string")
     wanted = [row[0] for row in frame.selectExpr(AS_SPARK).collect()]
-    assert [*map(content_text, raws), "broken"] == wanted
+    assert [*content_texts(pa.array(raws)).to_pylist(), "broken"] == wanted
+    parts = [content_texts(pa.array(raws[i : i + len(ODD)])).to_pylist() for i in range(0, len(raws), len(ODD))]
+    assert [*chain(*parts), "broken"] == wanted, "also rows of the same columns"
 
 
 @given(
@@ -41,12 +43,11 @@ def test_content_is_that_of_spark(spark):
     st.randoms(),
 )
 def test_content_does_not_depend_on_the_order_of_columns(row, order):
-    names = order.sample([*row], len(row))
-    text = json.dumps(row, separators=(",", ":"), ensure_ascii=False)
-    assert content_text(text) == content_text(
-        json.dumps({name: row[name] for name in names}, separators=(",", ":"), ensure_ascii=False)
-    )
-    assert [*json.loads(content_text(text))] == sorted(row)
+    rows = [{name: row[name] for name in order.sample([*row], len(row))} for _ in range(2)]
+    texts = [json.dumps(one, separators=(",", ":"), ensure_ascii=False) for one in rows]
+    alone = content_texts(pa.array(texts)).to_pylist()
+    assert alone[0] == alone[1] and [*json.loads(alone[0])] == sorted(row)
+    assert content_texts(pa.array([*texts, "{}", '{"x":1}'])).to_pylist() == [*alone, "{}", '{"x":"1"}']
 
 
 def test_equal_rows_of_a_period_are_numbered(engine):

@@ -1,28 +1,11 @@
-"""Rows of text as typed rows: their reasons, and their raw text as Spark writes it."""
+"""Rows of text as typed rows: their reasons, and which of them have their raw text."""
 
 import pyarrow as pa
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pyspark.sql import functions as F
 
-from keyfold.engine.spark_columns import col
 from keyfold.readers.casts import TextFormat
-from keyfold.readers.typed_rows import RowTypes, TextColumn, cast_rows, json_objects
+from keyfold.readers.typed_rows import RowTypes, TextColumn, cast_rows
 
-NAMES = ["id", 'a "quoted" \\ name', "größe\t(m²)", "e"]
 COLUMNS = [TextColumn("id", "int", None, "Id", "int"), TextColumn("day", "date", "d.M.yyyy", "Tag", "date(d.M.yyyy)"), TextColumn("note", "string", None, "note", "string")]  # fmt: skip
-
-
-@settings(max_examples=5)
-@given(
-    st.lists(st.lists(st.none() | st.text() | st.text('\0\x07\b\t\n\f\r\x1f"\\/\x7f\u2028é'), min_size=4, max_size=4), min_size=1)
-)
-def test_raw_text_is_the_json_that_spark_writes(spark, rows):
-    columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-    frame = spark.createDataFrame(pa.table(columns, [f"c{i}" for i in range(4)]))
-    pairs = zip(["c0", "c1", "c2", "c3"], NAMES, strict=True)
-    written = frame.select(F.to_json(F.struct(*(col(c).alias(name) for c, name in pairs)), {"ignoreNullFields": "false"}))
-    assert json_objects(NAMES, columns).to_pylist() == [row[0] for row in written.collect()]
 
 
 def typed(needed):

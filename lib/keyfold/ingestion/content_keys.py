@@ -2,22 +2,20 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.core.json_texts import quoted
+from keyfold.core.json_texts import quoted, text_jsons
 from keyfold.core.names import CONTENT, PERIOD, RAW, REASON
 from keyfold.engine.frame import Batches, Computed, Frame
 from keyfold.errors import PromiseError
+from keyfold.readers.members import are_objects, find_members
 
 _DIGEST, _DIGITS = "keyfold_content", 32
-_CELL = re.compile(r'"((?:[^"\\]|\\.)*)":("(?:[^"\\]|\\.)*"|[^"{}\[\],]+)[,}]')
 _VALUE = json.JSONDecoder()
 
 
@@ -29,38 +27,46 @@ def add_content_key(rows: Frame) -> Frame:
 
 
 def _digests(batch: pa.RecordBatch) -> list[pa.Array]:
-    kept = batch[REASON].is_null().to_pylist()
-    texts = (content_text(raw) if keep else raw for raw, keep in zip(batch[RAW].to_pylist(), kept, strict=True))
-    return [pa.array([text and hashlib.sha256(text.encode()).hexdigest()[:_DIGITS] for text in texts], pa.string())]
+    raws, kept = batch[RAW], batch[REASON].is_null()
+    texts = pc.replace_with_mask(raws, kept, content_texts(raws.filter(kept))).cast(pa.binary()).to_pylist()
+    return [pa.array([text and hashlib.sha256(text).hexdigest()[:_DIGITS] for text in texts], pa.string())]
 
 
-def content_text(raw: str) -> str:
-    """A row's JSON with its cells as text, in the order of their names."""
-    cells = _CELL.findall(raw)
-    if sum(len(name) + len(cell) + 4 for name, cell in cells) + 1 != len(raw):
-        cells = [*_cells(raw)]
-    names = tuple(name for name, _ in cells)
-    texts = (f'"{name}":{_as_text(cell)}' for name, cell in cells)
-    return "{" + ",".join(map([*texts].__getitem__, _order(names))) + "}"
+def content_texts(raws: pa.Array) -> pa.Array:
+    """Each row's JSON with its cells as text, in the order of their names."""
+    return pa.array(map(_content_text, raws.to_pylist()), pa.string()) if (texts := _of_equal_rows(raws)) is None else texts
 
 
-def _as_text(cell: str) -> str:
-    return cell if cell == "null" or cell.startswith('"') else quoted(cell)
+def _of_equal_rows(raws: pa.Array) -> pa.Array | None:
+    """`content_texts` of rows that have the same columns; None if they have not, or have one that is nested deep."""
+    objects = raws.cast(pa.large_binary())
+    if not are_objects(objects).all():
+        return None
+    members = find_members(objects)
+    width = len(members.names)
+    places = members.records * width + members.keys
+    order = np.argsort(places)
+    if not np.array_equal(places[order], np.arange(len(raws) * width)):
+        return None
+    values = pc.if_else(pa.array(members.kinds == ord("n")), pa.scalar(None, pa.string()), members.values)
+    names = sorted(range(width), key=members.names.__getitem__)
+    columns = [values.take(pa.array(order[i::width])) for i in names]
+    return text_jsons([members.names[i] for i in names], columns) if columns else None
 
 
-def _cells(raw: str) -> Iterator[tuple[str, str]]:
-    """The names and cells of a JSON object with nested values, without blanks between them."""
+def _content_text(raw: str) -> str:
+    cells = (f"{quoted(name)}:{'null' if text is None else quoted(text)}" for name, text in sorted(_cells(raw)))
+    return "{" + ",".join(cells) + "}"
+
+
+def _cells(raw: str) -> Iterator[tuple[str, str | None]]:
+    """The names and cells of a JSON object without blanks between them."""
     at = 1
     while raw[at] != "}":
-        start = at + (raw[at] == ",") + 1
-        _, colon = _VALUE.raw_decode(raw, start - 1)
-        _, at = _VALUE.raw_decode(raw, colon + 1)
-        yield raw[start : colon - 1], raw[colon + 1 : at]
-
-
-@lru_cache(64)
-def _order(names: tuple[str, ...]) -> list[int]:
-    return sorted(range(len(names)), key=lambda i: json.loads(f'"{names[i]}"'))
+        name, colon = _VALUE.raw_decode(raw, at + (raw[at] == ","))
+        value, end = _VALUE.raw_decode(raw, colon + 1)
+        yield name, value if value is None or isinstance(value, str) else raw[colon + 1 : end]
+        at = end
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.core.arrays import Bools, single_chunk
-from keyfold.readers.arrow_values import bools, convert_rest
+from keyfold.core.json_texts import text_jsons
+from keyfold.readers.arrow_values import bools
 from keyfold.readers.casts import CastColumn, TextFormat, cast_column, clock_faults, fault_columns, trim, why_not
-
-_SPECIAL = r'["\\\x00-\x1f]'
-_ESCAPES = {i: f"\\u{i:04X}" for i in range(32)} | {ord('"'): '\\"', ord("\\"): "\\\\"}
-_ESCAPES |= {ord(c): f"\\{name}" for c, name in zip("\b\t\n\f\r", "btnfr", strict=True)}
 
 
 class TextColumn(NamedTuple):
@@ -81,7 +78,7 @@ def _with_reasons(reason: pa.Array, column: TextColumn, raw: pa.Array, cast: Cas
 def _raw(raws: list[pa.Array], types: RowTypes, reason: pa.Array, cast: dict[str, CastColumn]) -> pa.Array:
     rows = pa.RecordBatch.from_arrays(raws, [column.origin for column in types.columns])
     values = {name: column.value for name, column in cast.items()}
-    return raw_texts(reason, values, types.needed, rows, lambda rows: json_objects(rows.schema.names, rows.columns))
+    return raw_texts(reason, values, types.needed, rows, lambda rows: text_jsons(rows.schema.names, rows.columns))
 
 
 def raw_texts(
@@ -100,22 +97,3 @@ def raw_texts(
         return none
     mask = pa.array(wanted)
     return pc.replace_with_mask(none, mask, texts(rows.filter(mask)))
-
-
-def json_objects(names: Sequence[str], texts: Sequence[pa.Array]) -> pa.Array:
-    """Rows of text as JSON objects, as Spark writes them; NULL is null."""
-    parts: list[str | pa.Array] = []
-    for i, (name, text) in enumerate(zip(names, texts, strict=True)):
-        parts += [f"{',' if i else '{'}{_quoted(name)}:", _json_strings(text)]
-    joined = pc.binary_join_element_wise(*parts, "}", "", null_handling="replace", null_replacement="null")
-    return joined if isinstance(joined, pa.Array) else pa.array([joined.as_py()] * len(texts[0]), pa.string())
-
-
-def _json_strings(text: pa.Array) -> pa.Array:
-    plain = pc.binary_join_element_wise('"', text, '"', "")
-    special = bools(pc.match_substring_regex(text, _SPECIAL))
-    return convert_rest(plain, text, special, _quoted)
-
-
-def _quoted(text: str) -> str:
-    return f'"{text.translate(_ESCAPES)}"'
