@@ -33,8 +33,9 @@ _MAKE_MLFLOW = "from keyfold.tracking import registry; registry.client().search_
 def spark(tmp_path_factory):
     from keyfold.engine.session import session
 
-    os.environ["KEYFOLD_HOME"] = str(tmp_path_factory.mktemp("session"))
-    made = session("tests")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEYFOLD_HOME", str(tmp_path_factory.mktemp("session")))
+        made = session("tests")
     for key, value in _QUICK.items():
         made.conf.set(key, value)
     yield made
@@ -63,7 +64,8 @@ def engine(request):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        on_spark = "callspec" in vars(item) and item.callspec.params.get("engine") == "spark_engine"
+        params = item.callspec.params.values() if "callspec" in vars(item) else ()
+        on_spark = any(isinstance(value, str) and value == "spark_engine" for value in params)
         if on_spark and not item.get_closest_marker("both_engines"):
             item.add_marker(pytest.mark.slow)
 

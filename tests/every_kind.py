@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import images
 from keyfold.core.derived import Derived
+from keyfold.engine.arrow_types import arrow_schema
 from keyfold.features.fitting import Target
 from keyfold.features.kinds import KINDS, Feature
 from keyfold.features.spec import Spec
@@ -187,7 +188,16 @@ def same(spec, spark_table, arrays):
         assert out.type != "int" or not got.size or 0 <= got.min() <= got.max() < out.width, name
 
 
-def fitted(spark, rows, schema, **features):
-    frame = spark.createDataFrame(rows, schema)
-    spec = Spec.fit(frame, {name: Feature.model_validate(conf) for name, conf in features.items()})
-    return spec, spec.arrow(frame.toArrow())
+def few(rows, columns):
+    """A few rows as a table; `columns` as `name type, name type`."""
+    schema = arrow_schema(columns)
+    return pa.table(
+        [pa.array(cells, field.type) for cells, field in zip(zip(*rows, strict=True), schema, strict=True)], schema=schema
+    )
+
+
+def fitted(rows, columns, **features):
+    """The spec of a few rows, and their features."""
+    table = few(rows, columns)
+    spec = Spec.fit(table, {name: Feature.model_validate(conf) for name, conf in features.items()})
+    return spec, spec.arrow(table)

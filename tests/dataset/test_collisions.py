@@ -2,6 +2,7 @@
 
 import datetime as dt
 import decimal
+import random
 import re
 from collections import Counter, defaultdict
 from fractions import Fraction
@@ -108,21 +109,33 @@ def written(value):
     return str(value)[:80]
 
 
-@settings(max_examples=4)
+def table_of(drawn):
+    return pa.table({c: pa.array([row[c] for row in drawn], type_) for c, type_ in COLUMNS.items()})
+
+
+def check_counts(frame, table):
+    spec = fitted(frame, CONFS)
+    assert collisions.measure_collisions(frame, spec) == [oracle(spec, name, table) for name in COUNTED]
+
+
+@settings(max_examples=15)
 @given(drawn=rows)
-def test_counts_and_pairs_are_those_of_plain_python(spark_engine, embedded, drawn):
-    table = pa.table({c: pa.array([row[c] for row in drawn], type_) for c, type_ in COLUMNS.items()})
-    spread = spark_engine.frame(table).data.repartition(3)
-    spec = fitted(spread, CONFS)
-    for frame in (SparkFrame(spread), embedded.frame(table)):
-        assert collisions.measure_collisions(frame, spec) == [oracle(spec, name, table) for name in COUNTED]
+def test_counts_and_pairs_are_those_of_plain_python(embedded, drawn):
+    table = table_of(drawn)
+    check_counts(embedded.frame(table), table)
 
 
-def test_without_values_nothing_collides(spark, engine):
+def test_spark_counts_them_in_any_partition(spark_engine):
+    draw = random.Random(0)
+    table = table_of([{c: draw.choice([None, *cells]) for c, cells in CELLS.items()} for _ in range(120)])
+    check_counts(SparkFrame(spark_engine.frame(table).data.repartition(3)), table)
+
+
+def test_without_values_nothing_collides(engine):
     schema = "text string, nothing string"
     confs = {c: {"hashed": {"input_col": c, "num_buckets": 8}} for c in ("text", "nothing")}
     for rows_, wanted in (([], 0), ([("a", None), (None, None), ("a", None)], 2)):
-        spec = fitted(spark.createDataFrame(rows_, schema), confs)
+        spec = fitted(engine.rows(rows_, schema), confs)
         text, nothing = collisions.measure_collisions(engine.rows(rows_, schema), spec)
         assert text[2:] == (wanted, wanted // 2, wanted // 2, 0, 0, [])
         assert nothing[2:] == (0, 0, 0, 0, 0, [])

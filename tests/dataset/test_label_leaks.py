@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from pyspark.sql import functions as F
 
 from keyfold.conf.split import Split
 from keyfold.conf.use_case import parse_conf
@@ -112,7 +111,7 @@ def test_engines_measure_the_same_bits(spark_engine, embedded):
 # --- in the job ---
 
 
-def run_of(spark, split, label="churn"):
+def run_of(engine, split, label="churn"):
     features = {"x": {"numeric": {"input_col": "x"}}, "why": {"one_hot": {"input_col": "reason_code"}}}
     classes = label == "churn"
     estimator = "sklearn.linear_model.LogisticRegression" if classes else "sklearn.linear_model.Ridge"
@@ -120,18 +119,18 @@ def run_of(spark, split, label="churn"):
         "name": "leaks", "split": split, "data": {"key": ["id"], "label": label}, "features": features,
         "train": {"model": {"sklearn": {"estimator": estimator}}}, "report": {"slices": ["reason_code"]},
     }  # fmt: skip
-    return Run(parse_conf(conf), spark)
+    return Run(parse_conf(conf), engine)
 
 
-def test_a_column_that_gives_the_label_away_stops_training_unless_it_is_allowed(spark, home):
-    rows = spark.range(1500).selectExpr(
-        "id", "id % 5 = 0 AS churn", "cast(pmod(xxhash64(id), 1000) AS double) AS x", f"'all' {PERIOD}"
-    )
-    rows = rows.withColumn("reason_code", F.expr("IF(churn, element_at(array('A', 'B', 'C'), int(1 + x % 3)), NULL)"))
-    rows = rows.withColumn("amount", F.expr("3 * x + IF(churn, 1, 0) + pmod(xxhash64(id, 1), 2000)"))
-    run_of(spark, {}).rows.replace(rows, PERIOD, {"all": 1500})
+def test_a_column_that_gives_the_label_away_stops_training_unless_it_is_allowed(engine, home):
+    ids, draw = np.arange(1500), np.random.default_rng(1)
+    churn, x = ids % 5 == 0, draw.integers(0, 1000, 1500).astype(float)
+    reasons = [f"{'ABC'[int(number) % 3]}" if left else None for left, number in zip(churn, x, strict=True)]
+    amount = 3 * x + churn + draw.integers(0, 2000, 1500)
+    rows = {"id": ids, "churn": churn, "x": x, PERIOD: ["all"] * 1500, "reason_code": reasons, "amount": amount}
+    run_of(engine, {}).rows.replace(engine.frame(pa.table(rows)), PERIOD, {"all": 1500})
     with pytest.raises(PromiseError) as stopped:
-        train(run_of(spark, {}))
+        train(run_of(engine, {}))
     assert stopped.value.exit_code == 4
     assert (
         "columns that give the label away: `reason_code` predicts the label by where it is missing, with ROC AUC 1.00 on held-out "
@@ -139,10 +138,10 @@ def test_a_column_that_gives_the_label_away_stops_training_unless_it_is_allowed(
     ) in str(stopped.value)
     assert registry.registered_by("leaks", "") is None
     with pytest.raises(ConfError, match=r"split.allow: table `leaks.rows` has no column `reason` .did you mean `reason_code`"):
-        train(run_of(spark, {"allow": ["reason"]}))
-    allowed = run_of(spark, {"allow": ["reason_code"]})
+        train(run_of(engine, {"allow": ["reason"]}))
+    allowed = run_of(engine, {"allow": ["reason_code"]})
     assert all(gate.holds for gate in leakage_gates.check_gates(allowed, labelled_rows(allowed)))
-    number = run_of(spark, {}, "amount")
+    number = run_of(engine, {}, "amount")
     train(number)
     page = number.write_report().read_text("utf-8")
     assert "By reason_code" in page and "RMSE by reason_code" in page, "slices of a regression"

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
-from pyspark.sql import functions as F
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import FOLD, FOLDS, LABEL, PERIOD
@@ -171,7 +170,6 @@ def test_every_gate_has_a_fault(honest):
     assert loose <= told | {"columns that give the label away"}, "whose faults are columns, below"
 
 
-@pytest.mark.parametrize("state", ["spark_engine"], indirect=True)
 def test_a_broken_gate_trains_nothing_and_the_evidence_is_kept(state, monkeypatch):
     run = run_of(state, {"by": "person", "folds": 3})
     version = train(run)
@@ -207,18 +205,18 @@ def texts():
     return [line for line in lines for _ in range(rng.randint(1, 3))]
 
 
-def test_copies_of_a_row_without_a_key_are_in_one_fold(spark, home, tmp_path, texts):
+def test_copies_of_a_row_without_a_key_are_in_one_fold(engine, home, tmp_path, texts):
     (tmp_path / "texts.csv").write_text("text,y\n" + "".join(f"{text},{y}\n" for text, y in texts))
     data = {"source": str(tmp_path / "texts.csv"), "columns": {"text": "string", "y": "string"}, "key": "content", "label": "y"}
     features = {"text": {"text": {"input_col": "text", "ngrams": 3, "num_buckets": 4096}}}
     conf = {"name": "texts", "data": data, "features": features, "train": MODEL}
-    run = Run(parse_conf(conf | {"split": {"share": {"train": 0.6, "validation": 0.1, "test": 0.3}}}), spark)
+    run = Run(parse_conf(conf | {"split": {"share": {"train": 0.6, "validation": 0.1, "test": 0.3}}}), engine)
     ingest(run)
     version = train(run)
     assert 0.4 < float(version.tags["keyfold.roc_auc"]) < 0.6, "nothing can be learnt"
     score(run, version)
-    folds = (
-        run.predictions.read().join(run.rows.read(), "content_key").groupBy("text", "y").agg(F.collect_set("fold").alias("fold"))
-    )
-    found = [row.fold for row in folds.collect()]
-    assert len(found) > 490 and all(len(fold) == 1 for fold in found)
+    fold_of = {row["content_key"]: row["fold"] for row in run.predictions.frame().rows()}
+    found = defaultdict(set)
+    for row in run.rows.frame().rows():
+        found[row["text"], row["y"]].add(fold_of[row["content_key"]])
+    assert len(found) > 490 and all(len(folds) == 1 for folds in found.values())

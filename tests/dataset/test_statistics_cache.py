@@ -12,7 +12,7 @@ from keyfold.core.names import PERIOD
 from keyfold.dataset.fit_features import _fit
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
 from keyfold.engine.columns import col, lit
-from keyfold.features import fitting
+from keyfold.features import fit_plan
 from keyfold.features.spec import Spec
 from keyfold.runtime.run import Run
 
@@ -79,7 +79,8 @@ def test_only_new_and_changed_periods_are_read(spark, home, capsys):
     assert fitted(spark, capsys) == (3, 3), "somebody else's commit may have changed all"
 
 
-def test_files_of_old_months_are_not_read(spark, home, capsys):
+@pytest.mark.slow
+def test_files_of_old_months_are_not_read(spark, home):
     run = Run(conf(), spark)
     put(run, 1)
     _fit(run, labelled_rows(run))
@@ -101,7 +102,7 @@ def test_new_and_changed_periods_alone_are_read_and_of_one_version(engine, home,
     assert fitted(engine, capsys) == (1, 2)
     put(run, 1, shift=7)
     assert fitted(engine, capsys) == (1, 2)
-    monkeypatch.setattr(fitting, "STATISTICS_VERSION", 1)
+    monkeypatch.setattr(fit_plan, "STATISTICS_VERSION", 1)
     assert fitted(engine, capsys) == (2, 2), "the parts are of version 2"
     assert fitted(engine, capsys) == (0, 2)
 

@@ -10,10 +10,8 @@ from every_kind import fitted
 from keyfold.features import matrix
 from keyfold.features.kind import FeatureOutput
 
-pytestmark = pytest.mark.usefixtures("compiled")
 
-
-def test_a_sparse_matrix_counts_and_a_dense_one_has_columns(spark):
+def test_a_sparse_matrix_counts_and_a_dense_one_has_columns():
     features = {
         "x": {"numeric": {"input_col": "x"}},
         "t": {"text": {"input_col": "t", "max_tokens": 5}},
@@ -21,7 +19,7 @@ def test_a_sparse_matrix_counts_and_a_dense_one_has_columns(spark):
         "i": {"one_hot": {"input_col": "t"}},
     }
     rows = [(0.5, "b a a", dt.date(2026, 3, 9)), (2.0, None, None)]
-    spec, result = fitted(spark, rows, "x double, t string, d date", **features)
+    spec, result = fitted(rows, "x double, t string, d date", **features)
     assert matrix.sparse_matrix(result, spec.outs).toarray().tolist() == [
         [0.5, 0, 0, 2, 1, 9, 3, 0, 0, 1],
         [2.0, 0, 0, 0, 0, 0, 0, 1, 0, 0],

@@ -24,9 +24,23 @@ def _image():
     shutil.rmtree(IMAGE.parent, ignore_errors=True)
 
 
-@settings(max_examples=10)
-@given(drawn=rows, partitions=st.sampled_from([1, 3]), ansi=st.booleans())
+DRAWN = {"drawn": rows, "partitions": st.sampled_from([1, 3]), "ansi": st.booleans()}
+
+
+@settings(max_examples=4)
+@given(**DRAWN)
 def test_engines_and_arrow_give_the_same_bits(spark, embedded, drawn, partitions, ansi):
+    check_parity(spark, embedded, drawn, partitions, ansi)
+
+
+@pytest.mark.slow
+@settings(max_examples=20)
+@given(**DRAWN)
+def test_engines_and_arrow_give_the_same_bits_of_more_tables(spark, embedded, drawn, partitions, ansi):
+    check_parity(spark, embedded, drawn, partitions, ansi)
+
+
+def check_parity(spark, embedded, drawn, partitions, ansi):
     frame = spark.createDataFrame(table(drawn)).repartition(partitions).sortWithinPartitions("whole")
     spark.conf.set("spark.sql.ansi.enabled", ansi)
     try:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import images
+from every_kind import few
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.errors import ConfError, DataError
@@ -70,16 +71,16 @@ def test_an_unusable_image_is_named_with_the_reason(cell, conf, message):
         pixels([cell], **conf)
 
 
-def test_no_sql_and_no_hash_of_an_image(spark):
-    frame = spark.createDataFrame([(1, bytearray(images.FILES["png"]))], "id bigint, photo binary")
-    spec = Spec.fit(frame, {"f": Feature.model_validate({"image": {"input_col": "photo", "size": [2, 2]}})})
+def test_no_sql_and_no_hash_of_an_image():
+    table = few([(1, images.FILES["png"])], "id bigint, photo binary")
+    spec = Spec.fit(table, {"f": Feature.model_validate({"image": {"input_col": "photo", "size": [2, 2]}})})
     with pytest.raises(DataError, match=r"features.f has no SQL form, because its kind is `image`"):
         spec.to_sql("t")
     with pytest.raises((DataError, ConfError), match=r"features.h: column `photo`.*binary"):
-        Spec.fit(frame, {"h": Feature.model_validate({"hashed": {"input_col": "photo", "num_buckets": 9}})})
+        Spec.fit(table, {"h": Feature.model_validate({"hashed": {"input_col": "photo", "num_buckets": 9}})})
 
 
-def test_a_damaged_image_costs_its_own_row_alone(spark, home):
+def test_a_damaged_image_costs_its_own_row_alone(engine, home):
     """From pictures to predictions: light ones are `y`; one file is cut short in the month that is scored."""
     rng = np.random.default_rng(0)
     rows = []
@@ -90,26 +91,24 @@ def test_a_damaged_image_costs_its_own_row_alone(spark, home):
         rows.append((i, f"2026-0{month}", light, images.encoded(shade, ["PNG", "JPEG"][i % 2])))
     damaged = next(i for i, row in enumerate(rows) if row[1] == "2026-03")
     rows[damaged] = (*rows[damaged][:3], rows[damaged][3][:-25])
-    frame = spark.createDataFrame(
-        [(*row[:3], bytearray(row[3])) for row in rows], f"id bigint, {PERIOD} string, y boolean, photo binary"
-    )
+    frame = engine.rows(rows, f"id bigint, {PERIOD} string, y boolean, photo binary")
     raw = {
         "name": "t",
         "data": {"key": ["id"], "label": "y", "time": PERIOD, "period": "month"},
         "features": {"shade": {"image": {"input_col": "photo", "size": [4, 4], "mode": "gray"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
     }
-    run = Run(parse_conf(raw), spark, "2026-03")
+    run = Run(parse_conf(raw), engine, "2026-03")
     run.rows.replace(frame, PERIOD, {f"2026-0{m}": 40 for m in (1, 2, 3)})
     score(run, promote_or_keep(run, train(run)))
-    result = {row.id: row for row in run.predictions.read().collect()}
+    result = {row["id"]: row for row in run.predictions.frame().rows()}
     assert result.keys() == {row[0] for row in rows if row[1] == "2026-03"}
     bad = result.pop(damaged)
-    assert bad.status == "quarantined"
-    assert "column `photo`: the image of" in bad.reason
-    assert "truncated" in bad.reason or "cannot be used" in bad.reason
-    assert {row.status for row in result.values()} == {"scored"}
-    assert np.mean([row.prediction == rows[i][2] for i, row in result.items()]) == 1
+    assert bad["status"] == "quarantined"
+    assert "column `photo`: the image of" in bad["reason"]
+    assert "truncated" in bad["reason"] or "cannot be used" in bad["reason"]
+    assert {row["status"] for row in result.values()} == {"scored"}
+    assert np.mean([row["prediction"] == rows[i][2] for i, row in result.items()]) == 1
 
 
 def test_a_folder_of_pictures_is_a_table(spark, home, tmp_path):

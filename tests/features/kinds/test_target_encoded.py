@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ from keyfold.core.names import LABEL, PART
 from keyfold.core.types import ARROW
 from keyfold.dataset.fit_features import fit_features
 from keyfold.dataset.labelled_rows import FOLD, labelled_rows
-from keyfold.engine.spark_columns import col
+from keyfold.engine.columns import col, lit
 from keyfold.errors import ConfError, DataError
 from keyfold.features import fitting
 from keyfold.features.certificate import Certificate
@@ -30,7 +31,6 @@ from keyfold.features.spec import Spec
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry
 from keyfold.training.job import train
-from labelled_table import overwrite
 
 TARGET = Target("y", "part")
 PARTS = st.integers(0, 999_999)
@@ -53,8 +53,8 @@ def table(rows, family="string"):
     return pa.table({name: pa.array(cells, types[name]) for name, cells in zip(types, columns, strict=True)})
 
 
-def fitted(spark, rows, family="string", **conf):
-    return Spec.fit(spark.createDataFrame(table(rows, family)), feature(**conf), TARGET)
+def fitted(rows, family="string", **conf):
+    return Spec.fit(table(rows, family), feature(**conf), TARGET)
 
 
 def values(spec, rows, family="string"):
@@ -88,32 +88,46 @@ def drawn_rows(family, part=PARTS):
 # --- values ---
 
 
-@settings(max_examples=10)
+@settings(max_examples=40)
 @given(
     case=st.sampled_from(list(CELLS)).flatmap(lambda family: st.tuples(st.just(family), drawn_rows(family))),
     smoothing=st.sampled_from([0.0, 0.1, 1.0, 10.0, 1e-9, 1e12]),
     folds=st.sampled_from([2, 5, 7]),
 )
-def test_both_forms_follow_from_the_counts(spark, case, smoothing, folds):
+def test_both_forms_follow_from_the_counts(case, smoothing, folds):
     family, rows = case
-    spec = fitted(spark, rows, family, smoothing=smoothing, folds=folds)
+    spec = fitted(rows, family, smoothing=smoothing, folds=folds)
     spec = Spec.from_json(spec.to_json())
     queried = rows + [(value, True, part) for value in [*CELLS[family], None] for part in (None, 3)]
-    frame = spark.createDataFrame(table(queried, family)).coalesce(1)
-    frame.createOrReplaceTempView("target_encoded")
     for form, parts in ((spec, False), (spec.out_of_fold("part"), True)):
         wanted = oracle([(v, y, part if parts else None) for v, y, part in queried], rows, smoothing, folds)
         result = form.arrow(table(queried, family))["f"]
         assert result.dtype == np.float64
         assert result.tolist() == [double for double, _ in wanted]
         assert result.tolist() == pytest.approx([float(exact) for _, exact in wanted], rel=1e-14)
-        for transformed in (form.transform(frame), spark.sql(form.to_sql("target_encoded"))):
-            assert form.arrays(transformed.toArrow())["f"].tobytes() == result.tobytes()
 
 
-def test_by_hand(spark):
+def test_both_forms_are_the_same_in_spark_and_in_sql(spark):
+    """Of a column of each type, in any partition."""
+    draw = random.Random(0)
+    cells = {family: pa.array([draw.choice([None, *cells]) for _ in range(60)], ARROW[family]) for family, cells in CELLS.items()}
+    rows = pa.table(
+        {**cells, "y": [draw.random() < 0.4 for _ in range(60)], "part": [draw.choice([0, 420, 7, 999_999]) for _ in range(60)]}
+    )
+    features = {f"of {family}": feature(input_col=family, smoothing=0.1)["f"] for family in CELLS}
+    spec = Spec.fit(rows, features, TARGET)
+    assert Spec.fit(spark.createDataFrame(rows).repartition(4), features, TARGET).digest == spec.digest
+    queried = spark.createDataFrame(rows).coalesce(1)
+    queried.createOrReplaceTempView("target_encoded")
+    for form in (spec, spec.out_of_fold("part")):
+        for transformed in (form.transform(queried), spark.sql(form.to_sql("target_encoded"))):
+            found = form.arrays(transformed.toArrow())
+            assert all(found[name].tobytes() == values.tobytes() for name, values in form.arrow(rows).items())
+
+
+def test_by_hand():
     rows = [("a", True, 0), ("a", False, 1), ("a", True, 1), ("b", False, 0), (None, True, 1), ("b", False, 1)]
-    spec = fitted(spark, rows, smoothing=2, folds=2)
+    spec = fitted(rows, smoothing=2, folds=2)
     assert spec.features["f"].state["vocabulary"] == ["a", "b"]
     queried = [(v, True, None) for v in ("a", "b", None, "new")]
     assert values(spec, queried) == [(2 + 2 * 0.5) / 5, (0 + 2 * 0.5) / 4, 0.5, 0.5]
@@ -124,27 +138,27 @@ def test_by_hand(spark):
     assert values(out_of_fold, second) == [(1 + 2 * 0.5) / 3, (0 + 2 * 0.5) / 3, 0.5, 0.5]
 
 
-def test_one_class_and_no_smoothing(spark):
+def test_one_class_and_no_smoothing():
     for label in (True, False):
         rows = [("a", label, 0), ("b", label, 1), (None, label, 2)]
-        spec = fitted(spark, rows, smoothing=0)
+        spec = fitted(rows, smoothing=0)
         assert values(spec, [*rows, ("new", label, 0)]) == [float(label)] * 4
         assert values(spec.out_of_fold("part"), [*rows, ("new", label, 0)]) == [float(label)] * 4
 
 
-def test_a_column_of_null_alone_has_the_prior(spark):
+def test_a_column_of_null_alone_has_the_prior():
     rows = [(None, i == 0, i) for i in range(4)]
-    spec = fitted(spark, rows)
+    spec = fitted(rows)
     assert values(spec, [*rows, ("new", True, 0)]) == [0.25] * 5
     assert values(spec.out_of_fold("part"), rows) == [0.0, 1 / 3, 1 / 3, 1 / 3]
 
 
-def test_scikit_learn_agrees_where_the_definitions_do(spark):
+def test_scikit_learn_agrees_where_the_definitions_do():
     """With a number as `smooth` scikit-learn's formula is this one; its gaps are a category, and its folds are those it is given."""
     rng = random.Random(1)
     rows = [(rng.choice("abcdefg"), rng.random() < 0.3, i % 5) for i in range(300)]
     x, y, parts = (np.array(column, dtype) for column, dtype in zip(zip(*rows, strict=True), (object, int, int), strict=True))
-    spec = fitted(spark, rows, smoothing=4)
+    spec = fitted(rows, smoothing=4)
     encoder = TargetEncoder(smooth=4.0, target_type="binary", cv=PredefinedSplit(parts))
     assert values(spec.out_of_fold("part"), rows) == pytest.approx(encoder.fit_transform(x[:, None], y).ravel(), rel=1e-12)
     queried = [*rows, ("new", True, 0)]
@@ -156,11 +170,11 @@ def test_scikit_learn_agrees_where_the_definitions_do(spark):
 # --- no label teaches its own row ---
 
 
-@settings(max_examples=8)
+@settings(max_examples=25)
 @given(rows=drawn_rows("string", st.integers(0, 4)), part=st.integers(0, 1), flips=st.integers(1, 2**32 - 1))
-def test_labels_of_a_part_move_no_training_value_of_the_part(spark, rows, part, flips):
+def test_labels_of_a_part_move_no_training_value_of_the_part(rows, part, flips):
     changed = [(v, y != (p % 5 == part and bool(flips >> i & 1)), p) for i, (v, y, p) in enumerate(rows)]
-    before, after = (fitted(spark, labels, smoothing=1).out_of_fold("part") for labels in (rows, changed))
+    before, after = (fitted(labels, smoothing=1).out_of_fold("part") for labels in (rows, changed))
     own = [row for row in rows if row[2] % 5 == part]
     assert values(before, own) == values(after, own)
     if sum(y for _, y, _ in rows) != sum(y for _, y, _ in changed):
@@ -168,20 +182,20 @@ def test_labels_of_a_part_move_no_training_value_of_the_part(spark, rows, part, 
         assert values(before, others) != values(after, others), "and they do move the others"
 
 
-def test_noise_of_many_categories_does_not_look_predictive(spark):
+def test_noise_of_many_categories_does_not_look_predictive():
     rng = random.Random(2)
     rows = [(f"c{rng.randrange(1500)}", rng.random() < 0.3, rng.randrange(1_000_000)) for _ in range(6000)]
-    spec = fitted(spark, rows, smoothing=1)
+    spec = fitted(rows, smoothing=1)
     labels = [y for _, y, _ in rows]
     assert roc_auc_score(labels, values(spec, rows)) > 0.75
     assert roc_auc_score(labels, values(spec.out_of_fold("part"), rows)) == pytest.approx(0.5, abs=0.03)
 
 
-def test_a_predictive_category_stays_predictive(spark):
+def test_a_predictive_category_stays_predictive():
     rng = random.Random(3)
     chances = {f"c{i}": rng.choice([0.05, 0.6]) for i in range(100)}
     rows = [(c, rng.random() < chances[c], rng.randrange(1_000_000)) for c in rng.choices(list(chances), k=6000)]
-    result = values(fitted(spark, rows).out_of_fold("part"), rows)
+    result = values(fitted(rows).out_of_fold("part"), rows)
     labels = [y for _, y, _ in rows]
     assert roc_auc_score(labels, result) > roc_auc_score(labels, [chances[c] for c, _, _ in rows]) - 0.02 > 0.75
 
@@ -189,22 +203,20 @@ def test_a_predictive_category_stays_predictive(spark):
 # --- fitting ---
 
 
-@settings(max_examples=5)
+@settings(max_examples=20)
 @given(drawn_rows("string"), st.data())
-def test_statistics_add_up_and_no_layout_matters(spark, rows, data):
+def test_statistics_add_up_and_no_layout_matters(embedded, rows, data):
     cut = data.draw(st.integers(1, len(rows) - 1))
-    whole, first, second = (spark.createDataFrame(table(part)) for part in (rows, rows[:cut], rows[cut:]))
+    whole, first, second = (embedded.frame(table(part)) for part in (rows, rows[:cut], rows[cut:]))
     plan = FitPlan.of(whole, feature(), TARGET)
     digest = plan.spec(plan.measure(whole)).digest
     assert plan.spec(fitting.merge_statistics([plan.measure(second), plan.measure(first)])).digest == digest
-    for partitions in (1, 4):
-        shuffled = data.draw(st.permutations(rows))
-        assert Spec.fit(spark.createDataFrame(table(shuffled)).repartition(partitions), feature(), TARGET).digest == digest
+    assert fitted(data.draw(st.permutations(rows))).digest == digest
 
 
-def test_the_certificate_holds_the_values_for_scoring(spark, spark_engine):
-    spec = fitted(spark, [(c, i % 3 == 0, i) for i, c in enumerate("abcab" * 9)])
-    certificate = Certificate.issue(spark_engine, spec)
+def test_the_certificate_holds_the_values_for_scoring(engine):
+    spec = fitted([(c, i % 3 == 0, i) for i, c in enumerate("abcab" * 9)])
+    certificate = Certificate.issue(engine, spec)
     assert certificate.rows.column_names == ["c"]
     assert {"a", "b", "c", None} <= set(certificate.rows["c"].to_pylist())
     certificate.check(Spec.from_json(spec.to_json()))
@@ -213,7 +225,7 @@ def test_the_certificate_holds_the_values_for_scoring(spark, spark_engine):
 # --- in a use case ---
 
 
-def use_case(spark, rows, **sections):
+def use_case(engine, rows, **sections):
     """A run over a table of `id`, `g`, `c` and `y`."""
     raw = {
         "name": "t",
@@ -222,19 +234,23 @@ def use_case(spark, rows, **sections):
         "features": {"c": {"target_encoded": {"input_col": "c", "smoothing": 1}}, "x": {"numeric": {"input_col": "x"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 100.0}}}},
     }
-    run = Run(parse_conf(raw | sections), spark)
-    overwrite(run, rows)
+    run = Run(parse_conf(raw | sections), engine)
+    write_deltalake(run.rows.path, rows, mode="overwrite")
     return run
 
 
-def noise(spark, label="rand(7) < 0.5"):
-    return spark.range(0, 6000, 1, 1).selectExpr(
-        "id", "id div 2 g", "concat('c', xxhash64(id) & 1023) c", "cast(id % 7 as double) x", f"{label} y"
-    )
+IDS = np.arange(6000)
+CATEGORIES = [f"c{n}" for n in np.random.default_rng(7).integers(0, 1024, 6000)]
 
 
-def test_what_the_split_keeps_together_is_in_one_part_of_the_train_fold_alone(spark, home):
-    result = labelled_rows(use_case(spark, noise(spark))).rows.data.select("g", FOLD, PART).toPandas()
+def noise(labels=None):
+    """Rows whose category says nothing of the label."""
+    labels = np.random.default_rng(8).random(6000) < 0.5 if labels is None else labels
+    return pa.table({"id": IDS, "g": IDS // 2, "c": CATEGORIES, "x": (IDS % 7).astype(float), "y": labels})
+
+
+def test_what_the_split_keeps_together_is_in_one_part_of_the_train_fold_alone(engine, home):
+    result = labelled_rows(use_case(engine, noise())).rows.select(["g", FOLD, PART]).to_arrow().to_pandas()
     inside = result[result[FOLD] == "train"]
     assert result[result[FOLD] != "train"][PART].isna().all()
     assert (inside.groupby("g")[PART].nunique() == 1).all()
@@ -242,8 +258,8 @@ def test_what_the_split_keeps_together_is_in_one_part_of_the_train_fold_alone(sp
     assert np.bincount(inside[PART].astype(int) % 5) / len(inside) == pytest.approx([0.2] * 5, abs=0.03)
 
 
-def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve(spark, home, monkeypatch):
-    run = use_case(spark, noise(spark), report={"without": [["x"]]})
+def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve(engine, home, monkeypatch):
+    run = use_case(engine, noise(), report={"without": [["x"]]})
     from keyfold.models.sklearn import Estimator, Sklearn
 
     seen, queried = {}, []
@@ -269,44 +285,45 @@ def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve
     assert abs(metrics["test_without_x_log_loss_gain"]) < 0.01
 
 
-def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(spark, home):
-    rows = noise(spark, "if(id % 3 = 0, 'Yes', 'No')")
-    run = use_case(spark, rows, data={"key": ["id"], "label": "y", "positive": "Yes"})
+def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(engine, home):
+    rows = noise(np.where(IDS % 3 == 0, "Yes", "No"))
+    run = use_case(engine, rows, data={"key": ["id"], "label": "y", "positive": "Yes"})
     spec, result = fit_features(run)
-    test = [r.g for r in result.rows.data.where(col(FOLD) == "test").select("g").distinct().collect()]
-    changed = rows.selectExpr("id", "g", "c", "x", f"if(g in ({', '.join(map(str, test))}), 'Yes', y) y")
-    again = use_case(spark, changed, data={"key": ["id"], "label": "y", "positive": "Yes"})
+    test = {row["g"] for row in result.rows.where(col(FOLD) == lit("test")).rows()}
+    changed = noise(np.where(np.isin(IDS // 2, [*test]) | (IDS % 3 == 0), "Yes", "No"))
+    again = use_case(engine, changed, data={"key": ["id"], "label": "y", "positive": "Yes"})
     assert fit_features(again)[0].digest == spec.digest
-    other, _ = fit_features(use_case(spark, changed, data={"key": ["id"], "label": "y", "positive": "No"}))
+    other, _ = fit_features(use_case(engine, changed, data={"key": ["id"], "label": "y", "positive": "No"}))
     assert np.add(other.features["c"].state["values"], spec.features["c"].state["values"]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
     ("label", "more", "error", "message"),
     [
-        ("cast(id as double)", {"train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}}}, ConfError,
+        (IDS.astype(float), {"train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}}}, ConfError,
          r"^features.c: `target_encoded` learns from a label of two classes, and here the label is a number; train a classifier, or use"),
-        ("concat('k', id % 3)", {}, DataError, "has 3 class"),
-        ("id % 2 = 0", {"split": {"by": "one", "share": {"train": 1, "validation": 0, "test": 0}}}, DataError,
+        ([f"k{i % 3}" for i in IDS], {}, DataError, "has 3 class"),
+        (IDS % 2 == 0, {"split": {"by": "one", "share": {"train": 1, "validation": 0, "test": 0}}}, DataError,
          r"^features.c: all rows of the train fold are in one of 5 parts.* split by columns with more values"),
     ],
+    ids=["number", "classes", "parts"],
 )  # fmt: skip
-def test_a_label_or_split_that_does_not_fit_is_refused(spark, home, label, more, error, message):
-    run = use_case(spark, noise(spark, label).selectExpr("*", "1 one"), **more)
+def test_a_label_or_split_that_does_not_fit_is_refused(engine, home, label, more, error, message):
+    run = use_case(engine, noise(label).append_column("one", pa.array([1] * 6000)), **more)
     with pytest.raises(error, match=message):
         fit_features(run)
 
 
-def test_a_class_that_becomes_a_number_is_refused(spark, home):
-    rows = noise(spark, "id % 2")
-    fit_features(use_case(spark, rows))
+def test_a_class_that_becomes_a_number_is_refused(engine, home):
+    rows = noise(IDS % 2)
+    fit_features(use_case(engine, rows))
     with pytest.raises(ConfError, match="here the label is a number"):
-        fit_features(use_case(spark, rows, train=None))
+        fit_features(use_case(engine, rows, train=None))
 
 
-def test_a_float_is_refused(spark):
+def test_a_float_is_refused():
     with pytest.raises(DataError, match=r"column `c`.*got double.*hash integers"):
-        fitted(spark, [(0.5, True, 0), (0.5, True, 1)], "double")
+        fitted([(0.5, True, 0), (0.5, True, 1)], "double")
 
 
 @pytest.mark.parametrize("conf", [{"smoothing": -0.1}, {"smoothing": float("inf")}, {"folds": 1}, {"folds": 101}, {"salt": "s"}])

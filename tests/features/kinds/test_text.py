@@ -1,18 +1,14 @@
 """Words, their n-grams and lower case."""
 
-import pytest
-
 from every_kind import fitted
 from keyfold.features.kinds.text import LOWER
 
-pytestmark = pytest.mark.usefixtures("compiled")
 
-
-def test_words_and_their_pairs(spark):
+def test_words_and_their_pairs():
     rows = [("A rose is a ROSE",), ("rose!",), (None,), ("",)]
     bag = {"text": {"input_col": "t", "max_tokens": 100, "ngrams": 2}}
     sequence = {"text": {"input_col": "t", "max_tokens": 2, "length": 3}}
-    spec, result = fitted(spark, rows, "t string", bag=bag, sequence=sequence)
+    spec, result = fitted(rows, "t string", bag=bag, sequence=sequence)
     assert spec.features["bag"].state["vocabulary"] == ["rose", "a", "a rose", "is", "is a", "rose is"]
     assert result["bag"].to_pylist() == [[3, 2, 5, 3, 2, 4, 7, 6, 4], [2], [], []]
     assert result["sequence"].tolist() == [[3, 2, 1], [2, 0, 0], [0, 0, 0], [0, 0, 0]]
