@@ -60,6 +60,15 @@ def test_missing_and_unknown_pins_are_refused():
     )
 
 
+def test_a_job_that_is_not_listed_depends_on_the_whole_conf_and_on_the_inputs_that_it_names():
+    base = raw_conf(score={"max_quarantine": 0.1}, split={"salt": "a"})
+    others = [base, base | {"score": {"max_quarantine": 0.2}}, base | {"split": {"salt": "b"}}]
+    same, limit, salt = (job_identity.run_identity(parse_conf(conf), "audit", {"rows": 1}) for conf in others)
+    assert same == limit != salt, "limits count for no job"
+    assert same != job_identity.run_identity(parse_conf(base), "audit", {"rows": 2})
+    assert same != job_identity.run_identity(parse_conf(base), "audit", {"lines": 1})
+
+
 def test_releases_of_packages_and_of_contracts_count(monkeypatch):
     conf = parse_conf(raw_conf(train={"model": SKLEARN}))
     before = ids(conf)

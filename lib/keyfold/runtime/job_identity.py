@@ -1,7 +1,8 @@
 """Run identity: a digest of everything that the results of a job depend on, so that no job is done twice.
 
 `JOBS` lists the parts of the conf that a job may read and the inputs that it pins. Every field of those parts counts, also one
-that is added later; `EXCLUSIONS` lists the fields that do not count, with the reasons.
+that is added later; `EXCLUSIONS` lists the fields that do not count, with the reasons. A job that is not listed depends on the whole
+conf and on the inputs that it names.
 """
 
 import json
@@ -142,7 +143,7 @@ EXCLUSIONS = (
 def conf_parts(conf: "Conf", job: str) -> dict[str, Any]:
     """The parts of a conf that count for a job, by path, as JSON."""
     parts = {}
-    for path in JOBS[job].conf:
+    for path in JOBS[job].conf if job in JOBS else conf.dumped:
         value, excluded = conf.dumped, _excluded(job)
         for name in path.split("."):
             value, excluded = None if value is None else value[name], excluded.get(name, {})
@@ -186,7 +187,7 @@ def _kept(value: Any, excluded: Mapping[str, Any]) -> Any:
 
 def run_identity(conf: "Conf", job: str, pinned: Mapping[str, Any]) -> str:
     """Identity of a job with the inputs that it pins (PromiseError if their names are not those in `JOBS`)."""
-    reads = JOBS[job]
+    reads = JOBS.get(job, JobInputs(pins=frozenset(pinned), packages=_learning))
     if wrong := reads.pins ^ pinned.keys():
         raise PromiseError(f"the identity of `{job}` needs {', '.join(sorted(reads.pins))}: look at {', '.join(sorted(wrong))}")
     releases = {name: release for name in reads.packages(conf) if (release := installed_release(name))}
