@@ -1,5 +1,6 @@
 """Runs a job: errors become sentences on stderr, and each kind of error has its exit code."""
 
+import gc
 import sys
 import traceback
 from collections.abc import Callable
@@ -21,6 +22,9 @@ def run_guarded(work: Callable[[], object], *, debug: bool, check: Callable[[], 
     `check` is called before it if there is `hand_over`, and may give that a reason. Under `only_check` it is all that is called: the
     code is PASSED unless it raises a KeyfoldError, and other errors are left to the job.
     """
+    gc.set_threshold(
+        10_000
+    )  # imports make half a million objects that stay: with 700, a second goes into looking for garbage there
     try:
         if hand_over and (reason := check()) and not only_check:
             hand_over(reason)

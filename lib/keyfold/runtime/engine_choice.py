@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
 
 VARIABLE = "KEYFOLD_ENGINE"
-LARGE = (
-    2 * 10**9
-)  # bytes of files. As CSV, 0.13 GB took 1.7 GB of memory at most, 0.66 GB 3.2; so these need about 7, as 8 GB have
+# Bytes of files. 0.13 GB of CSV took 1.7 GB of memory at most, and 0.66 GB 3.2; so these need about 7, as a machine of 8 GB has.
+LARGE = 2 * 10**9
 
 
 class EngineChoice(NamedTuple):

@@ -33,6 +33,7 @@ def _open_store(local: str) -> None:
     with suppress(Exception):
         import mlflow
 
+        mlflow.utils.logging_utils.disable_logging()
         if not _is_configured():
             with _lock():
                 mlflow.MlflowClient(local, local).search_registered_models(max_results=1)
