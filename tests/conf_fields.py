@@ -3,6 +3,7 @@
 import copy
 import typing
 from functools import cache
+from itertools import chain
 from types import UnionType
 
 from pydantic import BaseModel
@@ -215,24 +216,23 @@ def models(value, path):
 
 
 def put(raw, path, value):
-    raw = copy.deepcopy(raw)
-    at = raw
-    for part in path[:-1]:
-        if isinstance(at, dict) and not isinstance(at.get(part), dict | list):
-            at[part] = {}
-        at = at[part]
-    at[path[-1]] = value
-    return raw
+    """The conf with a value at a path; it shares what is not on the path."""
+    if not path:
+        return value
+    part, *rest = path
+    copied = copy.copy(raw) if isinstance(raw, dict | list) else {}
+    copied[part] = put(copied.get(part) if isinstance(copied, dict) else copied[part], rest, value)
+    return copied
 
 
 def changed_conf(raw, base, path, owner, field, value):
     """The conf with another value of a field (None: no valid one is known)."""
     name = f"{owner.__name__}.{path[-1]}"
-    around = [put(raw, path[:-1], mapping) for mapping in AROUND.get(name, ())]
-    candidates = [*around, *(put(raw, path, other) for other in OTHERS.get(name, ()))]
-    for candidate in [*candidates, *(put(raw, path, guess) for guess in guesses(field.annotation, value, field.examples))]:
+    around = ((path[:-1], mapping) for mapping in AROUND.get(name, ()))
+    others = ((path, other) for other in (*OTHERS.get(name, ()), *guesses(field.annotation, value, field.examples)))
+    for where, other in chain(around, others):
         try:
-            changed = parse_conf(candidate)
+            changed = parse_conf(put(raw, where, other))
         except (ConfError, TypeError):
             continue
         if canonical_json(changed.dumped) != canonical_json(base.dumped):
