@@ -5,8 +5,10 @@ import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
-from keyfold.readers.parquet import needs_arrow, plain_type, read_plain
+from keyfold.errors import DataError
+from keyfold.readers.parquet import has_rare_types, plain_type, read_plain
 
 UUIDS = [uuid.UUID(int=0x0123456789ABCDEFFEDCBA9876543210), None]
 
@@ -18,7 +20,7 @@ def test_types_that_engines_lack_are_plain_types(tmp_path):
         "code": pa.array(["x", None]).dictionary_encode(), "json": pa.array(["{}", None], pa.json_()),
     }  # fmt: skip
     pq.write_table(pa.table(odd), tmp_path / "a.parquet")
-    assert needs_arrow(str(tmp_path / "a.parquet"))
+    assert has_rare_types(str(tmp_path / "a.parquet"))
     ((rows, lost, _),) = read_plain(str(tmp_path / "a.parquet"))
     assert rows.to_pylist() == [
         {"time": "01:02:03.000000", "uuid": str(UUIDS[0]), "half": 0.5, "big": 2**64 - 1, "code": "x", "json": "{}"},
@@ -27,9 +29,9 @@ def test_types_that_engines_lack_are_plain_types(tmp_path):
     assert lost == {}
     for name in ("time", "uuid", "half"):
         pq.write_table(pa.table({name: odd[name]}), tmp_path / "a.parquet")
-        assert needs_arrow(str(tmp_path / "a.parquet"))
+        assert has_rare_types(str(tmp_path / "a.parquet"))
     pq.write_table(pa.table({name: odd[name] for name in ("big", "code", "json")}), tmp_path / "a.parquet")
-    assert not needs_arrow(str(tmp_path / "a.parquet"))
+    assert not has_rare_types(str(tmp_path / "a.parquet"))
 
 
 def test_types_within_types_are_plain():
@@ -41,10 +43,34 @@ def test_nanoseconds_that_would_be_lost_are_told_with_their_text(tmp_path):
     at = pa.array([1_000, -1, None, 1_751_364_000_123_456_789], pa.timestamp("ns"))
     for is_int96 in (False, True):
         pq.write_table(pa.table({"k": range(4), "at": at}), tmp_path / "a.parquet", use_deprecated_int96_timestamps=is_int96)
-        assert needs_arrow(str(tmp_path / "a.parquet")) == is_int96
+        assert has_rare_types(str(tmp_path / "a.parquet")) == is_int96
         batches = [*read_plain(str(tmp_path / "a.parquet"), size=3)]
         assert [batch.rows.num_rows for batch in batches] == [3, 1]
         values = [value for batch in batches for value in batch.rows["at"].cast(pa.timestamp("us")).to_pylist()]
         assert values == [dt.datetime(1970, 1, 1, 0, 0, 0, 1), None, None, None]
         lost = [text for batch in batches for text in batch.lost["at"].to_pylist()]
         assert lost == [None, "1969-12-31 23:59:59.999999999", None, "2025-07-01 10:00:00.123456789"]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"org.apache.spark.version": "2.4.8"}, {"org.apache.spark.version": "3.5.0", "org.apache.spark.legacyDateTime": ""}],
+)
+def test_days_of_the_julian_calendar_are_refused(tmp_path, metadata):
+    file = str(tmp_path / "a.parquet")
+    for day, kind in (
+        (dt.date(1582, 10, 15), pa.date32()),
+        (dt.date(1582, 10, 14), pa.date32()),
+        (dt.datetime(1582, 10, 14, 23), pa.timestamp("us")),
+    ):
+        rows = pa.table({"day": pa.array([None, day], kind)})
+        pq.write_table(rows.replace_schema_metadata(metadata), file)
+        if day == dt.date(1582, 10, 15):
+            assert next(iter(read_plain(file))).rows["day"].to_pylist() == [None, day]
+        else:
+            with pytest.raises(
+                DataError, match=r"a.parquet: the column `day` has days before 1582-10-15, which Spark wrote by the Julian"
+            ):
+                [*read_plain(file)]
+    pq.write_table(rows, file)
+    assert next(iter(read_plain(file))).rows["day"].to_pylist() == [None, day], "others write the Gregorian calendar"

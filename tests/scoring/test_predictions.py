@@ -1,4 +1,4 @@
-"""Predictions are read as a Spark frame from a run, and as a pandas frame without Spark from a conf."""
+"""Predictions are read by the engine of a run, and as a pandas frame from a conf."""
 
 import pandas as pd
 import pytest
@@ -12,22 +12,22 @@ BIG = 2**53 + 1  # a class that no double holds
 
 
 @pytest.fixture
-def run(spark, home):
-    run = Run(parse_conf({"name": "shop", "data": {"key": ["id"]}}), spark)
-    rows = spark.createDataFrame(
-        [(1, BIG, 0.25, "2026-01"), (1, BIG, 0.5, "2026-02"), (2, None, None, "2026-02")],
-        "id bigint, prediction bigint, probability double, period string",
-    )
-    rows.write.format("delta").partitionBy("period").save(str(run.predictions.path))
+def run(engine, home):
+    run = Run(parse_conf({"name": "shop", "data": {"key": ["id"]}}), engine)
+    rows = [(1, BIG, 0.25, "2026-01"), (1, BIG, 0.5, "2026-02"), (2, None, None, "2026-02")]
+    frame = engine.rows(rows, "id bigint, prediction bigint, probability double, period string")
+    run.predictions.replace(frame, "period", {"2026-01": 1, "2026-02": 2})
     return run
 
 
-def test_a_run_gives_a_spark_frame_and_a_conf_a_pandas_frame(run):
+@pytest.mark.both_engines
+def test_a_run_gives_a_frame_of_its_engine_and_a_conf_a_pandas_frame(run, engine):
     for period, keys in ((None, [1, 1, 2]), ("2026-02", [1, 2]), ("2026-03", [])):
-        by_spark, by_pandas = read_predictions(run, period), read_predictions(run.conf, period)
-        assert isinstance(by_pandas, pd.DataFrame)
-        assert sorted(by_pandas["id"]) == sorted(row.id for row in by_spark.collect()) == keys
-        assert set(by_pandas.columns) == set(by_spark.columns)
+        by_engine, by_pandas = read_predictions(run, period), read_predictions(run.conf, period)
+        assert isinstance(by_pandas, pd.DataFrame) and isinstance(by_engine, pd.DataFrame) == (engine.name == "embedded")
+        by_engine = by_engine if engine.name == "embedded" else by_engine.toPandas()
+        assert sorted(by_pandas["id"]) == sorted(by_engine["id"]) == keys
+        assert set(by_pandas.columns) == set(by_engine.columns)
     assert by_pandas.dtypes.astype(str).to_dict() == {
         "id": "int64", "prediction": "int64", "probability": "float64", "period": "object",
     }  # fmt: skip

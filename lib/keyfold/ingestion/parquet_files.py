@@ -50,7 +50,7 @@ def read_parquet(
     types = remote.arrow_types(remote.columns[:-1]) if remote else _file_types(names)
     check_folders(names[0] if names else path, [*types], in_folders)
     _check_columns(path, {**types, **dict.fromkeys(in_folders, pa.string())}, wanted, in_folders)
-    as_numbers = is_local and not any(map(parquet.needs_arrow, names))
+    as_numbers = is_local and not any(map(parquet.has_rare_types, names))  # as in the content keys of earlier releases
     reader = _Reader(types, origins(wanted), row_types(in_folders, wanted, format_, ()), folders, needed, as_numbers)
     if remote:
         return remote.map_batches(reader.of_batches, reader.schema)

@@ -1,5 +1,6 @@
 """Reads Parquet files with types that engines lack or change: as types that they have, without loss."""
 
+import datetime as dt
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
@@ -9,7 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from keyfold.errors import DataError
+
 LOSES_NANOSECONDS = "`{}` has nanoseconds, and a time holds microseconds"
+_GREGORIAN = dt.date(1582, 10, 15)
 _HEX = np.array([f"{byte:02x}".encode() for byte in range(256)], "S2").view(np.uint8).reshape(256, 2)
 _PLAIN = {
     pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.uint64(): pa.decimal128(20), pa.float16(): pa.float32(),
@@ -31,8 +35,8 @@ def is_uuid(type_: pa.DataType) -> bool:
     return getattr(type_, "extension_name", "") == "arrow.uuid"
 
 
-def needs_arrow(file: str) -> bool:
-    """Whether a file has a column whose values an engine refuses or truncates: a time of day, UUID, half float or time of 96 bits."""
+def has_rare_types(file: str) -> bool:
+    """Whether a file has a type that Spark's own reader refuses or truncates: a time of day, UUID, half float or time of 96 bits."""
     content = pq.ParquetFile(file)
     types = [field.type for field in content.schema_arrow]
     return any(pa.types.is_time(t) or is_uuid(t) or pa.types.is_float16(t) for t in types) or bool(_int96_columns(content))
@@ -77,6 +81,7 @@ def read_plain(file: str, groups: list[int] | None = None, size: int = 1 << 16) 
     int96 = _int96_columns(content)
     schema = plain_schema(file)
     batches = content.iter_batches(size, row_groups=groups)
+    is_julian = _may_be_julian(content.metadata.metadata or {})
     coarse_batches = coarse.iter_batches(size, row_groups=groups, columns=int96) if int96 else None
     for batch in batches:
         micros = next(coarse_batches) if coarse_batches else None
@@ -87,7 +92,26 @@ def read_plain(file: str, groups: list[int] | None = None, size: int = 1 << 16) 
                 nanos[field.name] = values.view(pa.int64())
                 values, lost[field.name] = _microseconds(values, known, field.type)  # noqa: PLW2901
             columns.append(_plain(values, field.type))
-        yield PlainRows(pa.RecordBatch.from_arrays(columns, schema=schema), lost, nanos)
+        rows = pa.RecordBatch.from_arrays(columns, schema=schema)
+        if is_julian:
+            _refuse_julian(file, rows)
+        yield PlainRows(rows, lost, nanos)
+
+
+def _may_be_julian(metadata: dict[bytes, bytes]) -> bool:
+    """Whether days before 1582-10-15 are those of the Julian calendar."""
+    return metadata.get(b"org.apache.spark.version", b"3") < b"3" or b"org.apache.spark.legacyDateTime" in metadata
+
+
+def _refuse_julian(file: str, rows: pa.RecordBatch) -> None:
+    for name, values in zip(rows.schema.names, rows.columns, strict=True):
+        if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
+            first = pc.min(values.cast(pa.date32(), safe=False)).as_py()
+            if first and first < _GREGORIAN:
+                raise DataError(
+                    f"{file}: the column `{name}` has days before {_GREGORIAN}, which Spark wrote by the Julian calendar; write the file "
+                    "again by Spark 3 or later"
+                )
 
 
 def _int96_columns(content: pq.ParquetFile) -> list[str]:

@@ -1,11 +1,14 @@
-"""Reads the predictions of a use case: with Spark from a run, without Spark from a conf."""
+"""Reads the predictions of a use case: by the engine of a run, or without an engine from a conf."""
 
 from typing import TYPE_CHECKING, overload
 
+import pyarrow as pa
+
 from keyfold.conf.table_names import table_use
 from keyfold.conf.use_case import Conf
+from keyfold.engine.columns import col, lit
 from keyfold.engine.home import home
-from keyfold.engine.spark_columns import col
+from keyfold.engine.spark_frame import SparkFrame
 from keyfold.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,12 +21,12 @@ if TYPE_CHECKING:
 @overload
 def read_predictions(source: Conf, period: str | None = None) -> "pd.DataFrame": ...
 @overload
-def read_predictions(source: "Run", period: str | None = None) -> "DataFrame": ...
+def read_predictions(source: "Run", period: str | None = None) -> "pd.DataFrame | DataFrame": ...
 def read_predictions(source: "Conf | Run", period: str | None = None) -> "pd.DataFrame | DataFrame":
     """Returns the predictions of a use case, one row per key and period.
 
-    source: a `Run`, for a Spark DataFrame, which is evaluated lazily; or a conf, for a pandas DataFrame, which deltalake reads
-        from the folder of tables without Spark.
+    source: a `Run`, for a DataFrame of Spark, which is evaluated lazily, or of pandas on the embedded engine; or a conf, for a pandas
+        DataFrame, which deltalake reads from the folder of tables without Spark.
     period: the period to read, such as "2026-10"; None reads all periods.
 
     Columns: the key; `status` ("scored" or "quarantined") and `reason` (text); `fold`; `prediction` (the class or number) and
@@ -31,13 +34,13 @@ def read_predictions(source: "Conf | Run", period: str | None = None) -> "pd.Dat
     `spec_digest`, `run_id` and `scored_at`. Rows have no order. DataError if the table does not exist.
     """
     if not isinstance(source, Conf):
-        rows = source.predictions.read()
-        return rows if period is None else rows.where(col("period") == period)
+        rows = source.predictions.frame()
+        rows = rows if period is None else rows.where(col("period") == lit(period))
+        return rows.data if isinstance(rows, SparkFrame) else _to_pandas(rows.to_arrow())
     return _read_without_spark(table_use(source, "predictions").name, period)
 
 
 def _read_without_spark(name: str, period: str | None) -> "pd.DataFrame":
-    import pyarrow as pa
     from deltalake import DeltaTable, QueryBuilder
 
     path = home().joinpath("tables", *name.split("."))
@@ -48,4 +51,8 @@ def _read_without_spark(name: str, period: str | None) -> "pd.DataFrame":
         query += " WHERE period = '{}'".format(period.replace("'", "''"))
     # Not DeltaTable.to_pandas: a program that ends right after it may abort (apache/arrow#34314).
     rows = QueryBuilder().register("predictions", DeltaTable(str(path))).execute(query)
-    return pa.table(rows).to_pandas(integer_object_nulls=True)  # pandas would convert integers with NULLs to doubles
+    return _to_pandas(pa.table(rows))
+
+
+def _to_pandas(rows: pa.Table) -> "pd.DataFrame":
+    return rows.to_pandas(integer_object_nulls=True)  # pandas would convert integers with NULLs to doubles
