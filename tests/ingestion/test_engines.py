@@ -127,7 +127,8 @@ def write_delta_layouts(folder):
 
 
 @pytest.mark.parametrize(("write", "key"), [
-    (write_parquet, ["id"]), (write_delta, ["id"]), (write_csv, [CONTENT]), (write_layouts, ["id"]), (write_delta_layouts, ["id"]),
+    (write_parquet, ["id"]), (write_layouts, ["id"]), (write_delta_layouts, ["id"]),
+    pytest.param(write_delta, ["id"], marks=pytest.mark.slow), pytest.param(write_csv, [CONTENT], marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_sources_of_all_kinds_are_the_same_on_both_engines(spark_engine, embedded, tmp_path, monkeypatch, write, key):
     data = write(tmp_path / "in")
