@@ -19,9 +19,12 @@ from keyfold.engine.arrow_types import type_name
 from keyfold.engine.columns import escape_name, unescape_name
 from keyfold.engine.frame import BatchFunction, Frame
 from keyfold.engine.parallel import map_in_threads
+from keyfold.engine.sorted_batches import InOrder, map_runs, whole_groups
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from keyfold.engine.as_of import Joined
 
     Recipe = Callable[["DuckDBPyConnection"], nw.LazyFrame[Any]]
 
@@ -34,9 +37,17 @@ class EmbeddedFrame(Frame):
     """Builds a relation of a database."""
 
     _kept: "KeptRows | None" = None
+    _stream: "_Stream | None" = None  # the rows, if a kernel makes them
 
     def __init__(self, database: "Database", recipe: "Recipe") -> None:
         self.database, self.recipe = database, recipe
+
+    @classmethod
+    def of_stream(cls, stream: "_Stream") -> Self:
+        """The rows that a kernel makes."""
+        frame = cls(stream.database, stream.relation)
+        frame._stream, frame.schema = stream, stream.schema
+        return frame
 
     def then(self, function: Callable[..., nw.LazyFrame[Any]], *others: Frame) -> Self:
         """Applies a function of narwhals frames to this frame and others of the embedded engine."""
@@ -63,18 +74,26 @@ class EmbeddedFrame(Frame):
         return {name: self.schema.field(name).type for name in names}
 
     def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
-        """Applies a function to the batches, in threads."""
-        return self._stream(partial(map_in_threads, function, threads=self.database.threads), types)
-
-    def _stream(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
-        stream = _Stream(self.database, self.batches, function, pa.schema(list(types.items())))
-        return type(self)(self.database, stream.relation)
+        """The rows that a function makes of all batches."""
+        kernel = partial(map_in_threads, function, threads=self.database.threads)
+        return self.of_stream(_Stream(self.database, self.batches, kernel, pa.schema(list(types.items()))))
 
     def map_sorted(
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
     ) -> Self:
-        """`map_batches` over the sorted rows, in one thread."""
-        return self.sort([*by, *order])._stream(function, types)
+        """`map_batches` over the sorted rows, a run of whole groups at a time."""
+        ordered = self.sort([*by, *order])
+        runs = partial(map_runs, InOrder(function, [*by, *order]))
+        kernel = partial(map_in_threads, runs, threads=self.database.threads)
+        return self.of_stream(
+            _Stream(self.database, lambda: whole_groups(ordered.batches(), by), kernel, pa.schema(list(types.items())))
+        )
+
+    def as_of(self, entity: Sequence[str], time: str, others: "Sequence[Joined]") -> "tuple[EmbeddedFrame, list[int]]":  # type: ignore[override]
+        """The rows with the values of other tables as of the column `time`."""
+        from keyfold.engine.embedded_as_of import join_as_of
+
+        return join_as_of(self, entity, time, others)
 
     def persist(self) -> Self:
         """Computes the rows once and keeps them until `unpersist`."""
@@ -93,7 +112,10 @@ class EmbeddedFrame(Frame):
         return pa.Table.from_batches(self.batches(), self.schema)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yields the rows in batches. Raises the error of a kernel itself, not DuckDB's report of it."""
+        """The rows, a batch at a time. What a kernel raises comes through as it is."""
+        if self._stream:
+            yield from self._stream.batches()
+            return
         with self.database.cursor() as connection:
             try:
                 relation: Any = self.recipe(connection).to_native()
@@ -112,6 +134,7 @@ class Database:
         settings: dict[str, Any] = {"memory_limit": memory, "temp_directory": spill, "threads": threads}
         self._root = duckdb.connect(":memory:", config=settings)
         self._root.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._root.execute("SET GLOBAL asof_loop_join_threshold = 0")  # nobody knows beforehand how many rows a kernel makes
         self._raised: list[BaseException] = []
         self.threads, self.spill = threads, Path(spill)
 
@@ -133,7 +156,7 @@ class Database:
                 yield from function(task)
 
         kernel = partial(map_in_threads, run, threads=self.threads)
-        return EmbeddedFrame(self, _Stream(self, lambda: iter(tasks), kernel, pa.schema(list(types.items()))).relation)
+        return EmbeddedFrame.of_stream(_Stream(self, lambda: iter(tasks), kernel, pa.schema(list(types.items()))))
 
     def keep(self, error: BaseException) -> None:
         """Keeps the error of a kernel, because DuckDB passes on only its text."""
@@ -205,12 +228,14 @@ class _Stream:
         return self.schema.__arrow_c_schema__()
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return pa.RecordBatchReader.from_batches(self.schema, self._batches()).__arrow_c_stream__(requested_schema)
+        return pa.RecordBatchReader.from_batches(self.schema, self._kept_errors()).__arrow_c_stream__(requested_schema)
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        return (_as_schema(batch, self.schema) for batch in self.kernel(self.items()))
+
+    def _kept_errors(self) -> Iterator[pa.RecordBatch]:
         try:
-            for batch in self.kernel(self.items()):
-                yield batch.rename_columns(self.schema.names).cast(self.schema)
+            yield from self.batches()
         except Exception as error:
             self.database.keep(error)
             raise

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import narwhals as nw
 import pyarrow as pa
 
 from keyfold.engine.columns import count_rows, escape_name
+
+if TYPE_CHECKING:
+    from keyfold.engine.as_of import Joined
 
 Batches = Iterator[pa.RecordBatch]
 BatchFunction = Callable[[Batches], Iterable[pa.RecordBatch]]
@@ -104,10 +107,21 @@ class Frame(ABC):
         kind: Any = how
         return self.then(lambda rows, others: rows.join(others, on=keys, how=kind), other)
 
+    @abstractmethod
+    def as_of(self, entity: Sequence[str], time: str, others: "Sequence[Joined]") -> tuple[Self, list[int]]:
+        """The rows with the values of other tables as of the column `time`, and by table the number of rows whose entity it lacks.
+
+        `keyfold.engine.as_of` says which values these are. `entity`: the columns that identify an entity.
+        """
+
     def union(self, *others: "Frame") -> Self:
         """The rows of all frames, which have the same columns in any order."""
         order = [escape_name(name) for name in self.columns]
         return self.then(lambda *frames: nw.concat([frame.select(*order) for frame in frames]), *others)
+
+    def union_by_name(self, other: "Frame") -> Self:
+        """The rows of two frames; a column that only one has is NULL in the rows of the other."""
+        return self.then(lambda *frames: nw.concat(frames, how="diagonal"), other)
 
     def sort(self, names: Sequence[str], *, descending: Sequence[str] = ()) -> Self:
         """Sorts the rows. NULL comes first, also in a descending column. NaN is the largest number."""
@@ -153,10 +167,13 @@ class Frame(ABC):
     def map_sorted(
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
     ) -> Self:
-        """`map_batches` over rows sorted by `by` and `order`; a task has all rows with equal values of `by`."""
+        """`map_batches` over rows in the order of `by` and `order`; all rows with equal values of `by` come in one call.
 
-    def batches_by_rows(self) -> AbstractContextManager[None]:
-        """Within it, batches for kernels are cut by the number of rows, not by their bytes."""
+        PromiseError if the rows are not in order.
+        """
+
+    def batches_by_rows(self, rows: int = 16_384) -> AbstractContextManager[None]:
+        """Within it, an engine that would measure the bytes of each row for a kernel counts the rows alone, at most so many a batch."""
         return nullcontext()
 
     def unmeasured(self, columns: Sequence[str]) -> AbstractContextManager[None]:

@@ -12,19 +12,22 @@ from keyfold.engine import arrow, spark_columns
 from keyfold.engine.columns import escape_name, unescape_name
 from keyfold.engine.frame import BatchFunction, Computed, Expression, Frame, KernelExpression
 from keyfold.engine.session import arrow_batch_settings, temporary_settings
+from keyfold.engine.sorted_batches import InOrder
 from keyfold.errors import ConfError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
+    from keyfold.engine.as_of import Joined
 
-# For a byte limit, Spark measures the batch after each row, which takes as long as writing it. A limit of rows is enough.
-ARROW_SETTINGS = {
+
+# To apply a byte limit, Spark measures a batch after each row, which takes as long as writing it. A limit of rows is enough.
+_ARROW_SETTINGS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "16384",
     "spark.sql.execution.pandas.udf.buffer.size": str(1 << 20),
 }
+_BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 
 class SparkFrame(Frame):
@@ -73,9 +76,10 @@ class SparkFrame(Frame):
     def map_sorted(
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
     ) -> Self:
-        """`map_batches` over rows that are partitioned by `by` and sorted by `by` and `order`."""
-        together = self.data.repartition(*map(spark_columns.col, by)).sortWithinPartitions(*map(spark_columns.col, [*by, *order]))
-        return type(self)(together).map_batches(function, types)
+        """`map_batches` over sorted rows: one exchange, one sort."""
+        together = self.data.repartition(*map(spark_columns.col, by)) if by else self.data.repartition(1)
+        ordered = together.sortWithinPartitions(*map(spark_columns.col, [*by, *order]))
+        return type(self)(ordered).map_batches(InOrder(function, [*by, *order]), types)
 
     def arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
         """Arrow types of some columns."""
@@ -83,9 +87,9 @@ class SparkFrame(Frame):
 
         return {name: to_arrow_type(self.data.schema[name].dataType) for name in names}
 
-    def batches_by_rows(self) -> AbstractContextManager[None]:
-        """Within it, Spark cuts batches by their rows alone; measuring bytes takes as long as writing them."""
-        return temporary_settings(self.data.sparkSession, ARROW_SETTINGS)
+    def batches_by_rows(self, rows: int = 16_384) -> AbstractContextManager[None]:
+        """Within it, Spark counts the rows of a batch alone: to measure their bytes takes as long as to write them."""
+        return temporary_settings(self.data.sparkSession, _ARROW_SETTINGS | {_BATCH: str(rows)})
 
     def unmeasured(self, columns: Sequence[str]) -> AbstractContextManager[None]:
         """Within it, Spark does not measure rows of these columns, if their types are small and of fixed size."""
@@ -94,6 +98,12 @@ class SparkFrame(Frame):
     def coalesce(self, tasks: int) -> Self:
         """The same rows in at most this many tasks."""
         return type(self)(self.data.coalesce(tasks))
+
+    def as_of(self, entity: Sequence[str], time: str, others: "Sequence[Joined]") -> "tuple[SparkFrame, list[int]]":  # type: ignore[override]
+        """The rows with the values of other tables as of the column `time`."""
+        from keyfold.engine.spark_as_of import join_as_of
+
+        return join_as_of(self, entity, time, others)
 
     def persist(self) -> Self:
         """Computes the rows once and keeps them until `unpersist`."""

@@ -72,7 +72,7 @@ def repository_files(tables: "Sequence[Table]", project: str) -> dict[str, str]:
 
 
 def _types(table: "Table", view: views.ViewDescription, entities: dict[str, str]) -> dict[str, tuple[str, str, str]]:
-    schema = {f.name: f.dataType.simpleString() for f in table.read().schema.fields}
+    schema = table.frame().types
     types = {}
     for name in (*view.entity, *view.features):
         if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in (TIME, CREATED):

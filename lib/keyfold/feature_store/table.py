@@ -5,41 +5,45 @@ later periods are computed again. The columns of a view are joined again for the
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import narwhals as nw
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from keyfold.conf.views import View, ViewSource
+from keyfold.core import sql
 from keyfold.core.digests import digest
 from keyfold.core.names import KNOWN, PERIOD, RUN
 from keyfold.core.types import DAYS, family_of, require_family
-from keyfold.engine import functions as F
+from keyfold.engine.columns import col, count_rows, lit
 from keyfold.engine.commits import Commit
-from keyfold.engine.session import temporary_settings
-from keyfold.engine.spark_columns import col
-from keyfold.engine.spark_frame import SparkFrame, computed_column
+from keyfold.engine.frame import Computed, Frame
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.feature_store import views
-from keyfold.feature_store.point_in_time import ViewRows, time_micros, training_set
+from keyfold.feature_store.point_in_time import ViewRows, training_set
 from keyfold.feature_store.window_columns import (
-    KERNEL_SETTINGS,
+    BATCH,
     add_known_time,
     add_windows,
     check_windows,
     first_taken_name,
     latest_states,
+    time_micros,
 )
 from keyfold.features.kinds.windowed import parse_span
 from keyfold.runtime.periods import period_of
 from keyfold.windows.series import SeriesDefinition
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from keyfold.engine.table_versions import TableVersion
     from keyfold.engine.tables import Table
     from keyfold.runtime.run import Run
 
 JOB = "windows"
 _Counts = dict[str, dict[str, int]]  # row counts by period and digest of its inputs
+_AT = "keyfold_at"
 
 
 class JoinedView(NamedTuple):
@@ -100,10 +104,10 @@ def _joined_view(run: "Run", source: ViewSource, chain: tuple[str, ...]) -> Join
     table = _view_table(run, source, chain)
     view, (table_id, version) = views.view_description(table), table.version()
     rows = views.read_view(table, source, version)
-    period = col(PERIOD) if PERIOD in rows.rows.columns else F.lit("all")
-    first = rows.rows.groupBy(period.alias(PERIOD)).agg(F.min(time_micros(view.time))).collect()
-    changed = table.versions_of(PERIOD, [p for p, _ in first], version)
-    periods = {p: (time, changed[p]) for p, time in first if time is not None}
+    frame = rows.frame if PERIOD in rows.frame.columns else rows.frame.with_columns({PERIOD: lit("all")})
+    first = _times(frame, view.time, first=col(_AT).min())
+    changed = table.versions_of(PERIOD, [row[PERIOD] for row in first], version)
+    periods = {row[PERIOD]: (row["first"], changed[row[PERIOD]]) for row in first if row["first"] is not None}
     return JoinedView(rows, digest([view.digest, table_id, source.model_dump(mode="json")]), periods)
 
 
@@ -123,7 +127,7 @@ def _run_of(run: "Run", path: str) -> "Run":
     from keyfold.conf.use_case import load_conf
     from keyfold.runtime.run import Run
 
-    other = Run(load_conf(path), run.spark)
+    other = Run(load_conf(path), run.engine)
     other.jobs = run.jobs  # steps count for the job of this run
     return other
 
@@ -144,7 +148,7 @@ def _describe(run: "Run", view: View, windows: SeriesDefinition | None) -> None:
     description = views.describe_view(view, data.key, data.time, features, windows.digest if windows else "", known)
     if not description.features:
         raise ConfError("view.features: name the columns to publish, since the conf has no windows")
-    rows = table.read()
+    rows = table.frame()
     options = {"entity": description.entity, "features": description.features, "created": [view.created or description.time]}
     for option, names in options.items():
         for name in names:
@@ -160,17 +164,20 @@ def _describe(run: "Run", view: View, windows: SeriesDefinition | None) -> None:
 
 def _update(run: "Run", inputs: _Inputs) -> None:
     windows, created = inputs.windows, run.conf.view.created if run.conf.view else None
-    rows = run.rows.read(inputs.version.version)
+    rows = run.rows.frame(inputs.version.version)
     if windows is not None:
         check_windows(windows, rows, run.rows.name, created)
-    rows = _with_period_and_digest(run, inputs, rows)
-    arrived = _count(rows)
-    computed = _without_foreign(run.featured, _count(run.featured.read())) if run.featured.exists() else {}
+    rows = rows.compute(period_of(run.conf.data, rows.types))
+    times = _times(rows, str(run.conf.data.time), last=col(_AT).max(), n=count_rows())
+    digests = _digests(run, inputs, {row[PERIOD]: row["last"] for row in times if row[PERIOD] is not None})
+    arrived = {row[PERIOD]: {digests.get(row[PERIOD], ""): row["n"]} for row in times}
+    computed = _without_foreign(run.featured, _count(run.featured.frame())) if run.featured.exists() else {}
     changed = {p for p in {*arrived, *computed} if computed.get(p) != arrived.get(p)}
     if not changed:
         return
     _refuse_null(run.rows, rows, str(run.conf.data.time), created if windows else None)
-    late = _late_periods(run, inputs.definition, rows, changed) if computed else set()
+    newest = max((row["last"] for row in times), default=0)
+    late = _late_periods(run, inputs.definition, rows, changed, newest) if computed else set()
     periods, states = _plan(run.featured, windows, {*arrived, *computed}, changed - late, computed)
     late -= periods
     if late:
@@ -178,12 +185,18 @@ def _update(run: "Run", inputs: _Inputs) -> None:
         _log_late(run, sorted(late), growth)
     if periods:
         counts = {p: sum(arrived.get(p, {}).values()) for p in sorted(periods)}
-        _compute(run, inputs, rows.where(col(PERIOD).isin(list(counts))), states, counts)
+        some = rows.where(col(PERIOD).is_in([*counts])).compute(_digest_column(digests))
+        _compute(run, inputs, some, states, counts)
+
+
+def _times(rows: Frame, time: str, **aggregates: nw.Expr) -> list[dict[str, Any]]:
+    """A row for each period, with aggregates over the microseconds of a time (`_AT`)."""
+    return rows.select([PERIOD, time]).compute(time_micros(_AT, time), [PERIOD]).group([PERIOD], **aggregates).rows()
 
 
 def _plan(
     table: "Table", windows: SeriesDefinition | None, periods: set[str], changed: set[str], computed: _Counts
-) -> "tuple[set[str], DataFrame | None]":
+) -> tuple[set[str], Frame | None]:
     """The periods to compute, and the states to continue from; without states, windows are computed for all periods."""
     if windows is None or not changed:
         return changed, None
@@ -192,9 +205,9 @@ def _plan(
     return {p for p in periods if p >= first} if states is not None else periods, states
 
 
-def _compute(run: "Run", inputs: _Inputs, rows: "DataFrame", states: "DataFrame | None", counts: Mapping[str, int]) -> None:
+def _compute(run: "Run", inputs: _Inputs, rows: Frame, states: Frame | None, counts: Mapping[str, int]) -> None:
     windows = inputs.windows
-    with run.step("windows" if windows else "views") as step, temporary_settings(run.spark, KERNEL_SETTINGS):
+    with run.step("windows" if windows else "views") as step, rows.batches_by_rows(BATCH):
         unique = run.conf.data.key if run.rows.unique(run.conf.data.key) else None
         # Before the windows: the join reads its rows twice, and the kernel would run twice.
         rows = training_set(rows, [view.source for view in inputs.views], str(run.conf.data.time), run.say)
@@ -211,26 +224,31 @@ def _compute(run: "Run", inputs: _Inputs, rows: "DataFrame", states: "DataFrame 
         step.rows = sum(counts.values())
 
 
-def _with_period_and_digest(run: "Run", inputs: _Inputs, rows: "DataFrame") -> "DataFrame":
-    """The rows with their period and, in place of their run id, a digest of the inputs of the period's windows and views."""
-    period = computed_column(period_of(run.conf.data, SparkFrame(rows).types))
-    last = rows.groupBy(period).agg(F.max(time_micros(str(run.conf.data.time)))).collect()
-    times = {p: time for p, time in last if p is not None}
+def _digests(run: "Run", inputs: _Inputs, times: Mapping[str, int]) -> dict[str, str]:
+    """By period, whose last time is given, a digest of the inputs of its windows and views."""
     changed = run.rows.versions_of(PERIOD, times, inputs.version.version)
     values = [inputs.definition, inputs.version.id]
-    digests = {
+    return {
         p: digest([values, changed[p], [view.version_until(time) for view in inputs.views]])[:16] for p, time in times.items()
     }
-    pairs = [F.lit(x) for pair in digests.items() for x in pair]
-    value = F.coalesce(F.element_at(F.create_map(*pairs), period), F.lit("")) if pairs else F.lit("")
-    others = [c for c in rows.columns if c not in (PERIOD, RUN)]
-    return rows.select(*map(col, others), period.alias(PERIOD), value.alias(RUN))
 
 
-def _count(rows: "DataFrame") -> _Counts:
+def _digest_column(digests: Mapping[str, str]) -> Computed:
+    """The digest of a row's period, in place of the id of the run that took the row in."""
+    pairs = ", ".join(sql.text_literal(text) for pair in digests.items() for text in pair)
+    text = f"coalesce(element_at(map({pairs}), {sql.quote_identifier(PERIOD)}), '')" if pairs else "''"
+    return Computed({RUN: pa.string()}, partial(_digest_of, digests), [text])
+
+
+def _digest_of(digests: Mapping[str, str], batch: pa.RecordBatch) -> list[pa.Array]:
+    place = pc.index_in(batch.column(PERIOD), pa.array([*digests], pa.string()))
+    return [pa.array([*digests.values()], pa.string()).take(place).fill_null("")]
+
+
+def _count(rows: Frame) -> _Counts:
     counts: _Counts = {}
-    for period, value, n in rows.groupBy(PERIOD, RUN).count().collect():
-        counts.setdefault(period, {})[value] = n
+    for row in rows.group([PERIOD, RUN], n=count_rows()).rows():
+        counts.setdefault(row[PERIOD], {})[row[RUN]] = row["n"]
     return counts
 
 
@@ -241,14 +259,14 @@ def _without_foreign(table: "Table", counts: _Counts) -> _Counts:
     return {p: values if p in own else {} for p, values in counts.items()}
 
 
-def _late_periods(run: "Run", definition: str, rows: "DataFrame", changed: set[str]) -> set[str]:
+def _late_periods(run: "Run", definition: str, rows: Frame, changed: set[str], newest: int) -> set[str]:
     """The changed periods that are older than data.lateness; none if the windows were defined otherwise before."""
     lateness, last = run.conf.data.lateness, next(run.featured.commits(), None)
     if lateness is None or last is None or last.metadata.get("definition") != definition:
         return set()
-    at = time_micros(str(run.conf.data.time))
-    newest = rows.agg(F.max(at)).collect()[0][0] or 0
-    first = rows.where(at >= newest - (parse_span(lateness).micros or 0)).agg(F.min(PERIOD)).collect()[0][0]
+    time, since = str(run.conf.data.time), newest - (parse_span(lateness).micros or 0)
+    at = rows.select([PERIOD, time]).compute(time_micros(_AT, time), [PERIOD])
+    first = at.where(col(_AT) >= since).group([], first=col(PERIOD).min()).rows()[0]["first"]
     return {p for p in changed if first is not None and p < first}
 
 
@@ -260,7 +278,7 @@ def _log_late(run: "Run", periods: Sequence[str], growth: int) -> None:
     )
 
 
-def _states(table: "Table", windows: SeriesDefinition, period: str | None) -> "DataFrame | None":
+def _states(table: "Table", windows: SeriesDefinition, period: str | None) -> Frame | None:
     """The states of the series after a period; None unless the last commit of that period ended with it, under the same definition."""
     if period is None:
         return None
@@ -269,18 +287,19 @@ def _states(table: "Table", windows: SeriesDefinition, period: str | None) -> "D
         if period in rows:
             last = max((p for p, n in rows.items() if n), default=None)
             same = commit.metadata.get("definition") == windows.digest and last == period
-            return latest_states(table.read(), windows, period) if same else None
+            return latest_states(table.frame(), windows, period) if same else None
     return None
 
 
-def _refuse_null(table: "Table", rows: "DataFrame", time: str, created: str | None) -> None:
+def _refuse_null(table: "Table", rows: Frame, time: str, created: str | None) -> None:
     """Raises DataError if rows lack their time, or the time at which they were known."""
     if created:
-        family = family_of(rows.schema[created].dataType.simpleString())
+        family = family_of(rows.types[created])
         require_family(DAYS, family, f"view.created: `{created}`", "cast it, or give its type in data.columns")
     needed = {"data.time": (time, "a time"), "view.created": (created, "the time at which it was known")}
     columns = [(option, name, what) for option, (name, what) in needed.items() if name]
-    counts = rows.select(*(F.count_if(col(name).isNull()) for _, name, _ in columns)).collect()[0]
-    for (option, name, what), n in zip(columns, counts, strict=True):
-        if n:
+    missing = {option: col(name).is_null().cast(nw.Int64).sum() for option, name, _ in columns}
+    counts = rows.group([], **missing).rows()[0]
+    for option, name, what in columns:
+        if n := counts[option]:
             raise DataError(f"{option}: `{name}` is NULL in {n:,} rows of `{table.name}`; every row needs {what}")

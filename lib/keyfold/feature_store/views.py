@@ -68,4 +68,4 @@ def read_view(table: "Table", source: ViewSource | None = None, version: int | N
             raise DataError(f"{where}: the view's entity has no column `{name}`{suggestion(name, view.entity)}")
     entity = {c: source.entity.get(c, c) for c in view.entity}
     features = {c: c for c in view.features}
-    return ViewRows(table.name, table.read(version), entity, view.time, features, view.known, view.ttl, source.unknown)
+    return ViewRows(table.name, table.frame(version), entity, view.time, features, view.known, view.ttl, source.unknown)

@@ -1,64 +1,89 @@
 """Windowed features as columns of a frame, computed by `keyfold.windows.kernel` over sorted Arrow batches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
 
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.names import KNOWN, PERIOD, STATE
-from keyfold.core.types import DAYS, HASHED, NUMBERS, family_of, require_family
-from keyfold.engine import functions as F
-from keyfold.engine.arrow import map_batches
-from keyfold.engine.spark_columns import col
-from keyfold.engine.spark_frame import ARROW_SETTINGS
+from keyfold.core.sql import column_reference
+from keyfold.core.types import ARROW, DAYS, HASHED, NUMBERS, family_of, require_family
+from keyfold.engine.columns import col, lit
+from keyfold.engine.engine import frame_of
+from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.sorted_batches import last_rows
 from keyfold.errors import DataError, suggestion
-from keyfold.feature_store.point_in_time import time_micros
-from keyfold.windows.series import STATE_TYPE, SeriesDefinition, window_batches
+from keyfold.windows.series import STATE_TYPE, SeriesDefinition, as_micros, window_batches
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-# The kernel takes some milliseconds a batch, however many rows it has; Arrow's own readers give batches of this size, too.
-KERNEL_SETTINGS = ARROW_SETTINGS | {"spark.sql.execution.arrow.maxRecordsPerBatch": "131072"}
+_F = TypeVar("_F", bound="Frame | DataFrame")
+BATCH = 131_072  # rows; the kernel takes some milliseconds a batch, however many rows it has
 
 
-def add_windows(definition: SeriesDefinition, rows: "DataFrame", states: "DataFrame | None" = None) -> "DataFrame":
+def add_windows(definition: SeriesDefinition, rows: _F, states: "Frame | DataFrame | None" = None) -> _F:
     """The rows with their windows and, on the last row of each series, its state; one exchange, one sort.
 
     A state holds the rows that later windows still reach, and the sums of the windows that reach back to the beginning.
     states: one row for each series, as from `latest_states`.
     """
-    from pyspark.sql.pandas.types import from_arrow_type
-    from pyspark.sql.types import DoubleType, StructField, StructType
-
-    lines = rows
-    if states is not None:
-        lines = rows.unionByName(states.select(*map(col, [*definition.by, STATE])), allowMissingColumns=True)
-    series = [*map(col, definition.by)]
-    together = lines.repartition(*series) if series else lines.repartition(1)
-    ordered = together.sortWithinPartitions(*series, *map(col, (definition.time, *definition.ties)))
-    state = StructField(STATE, from_arrow_type(STATE_TYPE))
-    schema = StructType([*rows.schema.fields, *(StructField(w.name, DoubleType()) for w in definition.windows), state])
-    return map_batches(ordered, partial(window_batches, definition), schema)
+    frame = frame_of(rows)
+    lines = frame if states is None else frame.union_by_name(frame_of(states).select([*definition.by, STATE]))
+    types = {**frame.arrow_types(frame.columns), **{w.name: pa.float64() for w in definition.windows}, STATE: STATE_TYPE}
+    kernel = partial(window_batches, definition)
+    found: Any = lines.map_sorted(definition.by, [definition.time, *definition.ties], kernel, types)
+    return found if isinstance(rows, Frame) else found.data  # type: ignore[no-any-return]
 
 
-def latest_states(table: "DataFrame", definition: SeriesDefinition, period: str | None = None) -> "DataFrame":
+def latest_states(table: _F, definition: SeriesDefinition, period: str | None = None) -> _F:
     """The columns that identify a series, and its state, one row for each series of a feature table; after `period` (default: the last)."""
-    rows = table.where(col(STATE).isNotNull() & (col(PERIOD) <= period if period else F.lit(True)))
-    last = rows.groupBy(*map(col, definition.by)).agg(F.max_by(col(STATE), col(definition.time)).alias(STATE))
-    return last.where(col(STATE).isNotNull())
+    frame, by, order = frame_of(table), definition.by, [definition.time, *definition.ties]
+    until = [] if period is None else [col(PERIOD) <= lit(period)]
+    rows = frame.where(~col(STATE).is_null(), *until).select(dict.fromkeys([*by, *order, STATE]))
+    kernel = partial(last_rows, by, [*by, STATE])
+    found: Any = rows.map_sorted(by, order, kernel, {**frame.arrow_types(by), STATE: STATE_TYPE})
+    return found if isinstance(table, Frame) else found.data  # type: ignore[no-any-return]
 
 
-def add_known_time(definition: SeriesDefinition, rows: "DataFrame", created: str | None) -> "DataFrame":
+def time_micros(name: str, time: str) -> Computed:
+    """bigint: microseconds since 1970 of a date or timestamp, in UTC."""
+    return Computed({name: pa.int64()}, partial(_micros, time), [_sql_micros(time)])
+
+
+def _sql_micros(time: str) -> str:
+    return f"unix_micros(CAST({column_reference(time)} AS TIMESTAMP))"
+
+
+def _micros(time: str, batch: pa.RecordBatch) -> list[pa.Array]:
+    column = batch.column(time)
+    missing = column.is_null()
+    return [pa.array(as_micros(column.fill_null(0), time), mask=missing.to_numpy(zero_copy_only=False))]
+
+
+def add_known_time(definition: SeriesDefinition, rows: Frame, created: str | None) -> Frame:
     """Adds the time at which a row and all rows in its windows were known, if the column `created` says when a row was known."""
     parts = [w.name for w in definition.windows if w.name.startswith(KNOWN)]
     if not parts or created is None:
         return rows
-    latest = F.greatest(time_micros(created), *(F.col(c).cast("bigint") for c in parts))
-    return rows.withColumn(KNOWN, F.timestamp_micros(latest)).drop(*parts)
+    times = ", ".join([_sql_micros(created), *(f"CAST({column_reference(part)} AS BIGINT)" for part in parts)])
+    latest = Computed({KNOWN: ARROW["timestamp"]}, partial(_latest, created, parts), [f"timestamp_micros(greatest({times}))"])
+    return rows.compute(latest, [name for name in rows.columns if name not in (*parts, KNOWN)])
 
 
-def check_windows(definition: SeriesDefinition, rows: "DataFrame", table: str, created: str | None) -> None:
+def _latest(created: str, parts: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
+    latest = as_micros(batch.column(created), created).copy()
+    for part in parts:
+        micros = batch.column(part).to_numpy(zero_copy_only=False)
+        known = ~np.isnan(micros)
+        latest[known] = np.maximum(latest[known], micros[known].astype(np.int64))
+    return [pa.array(latest).cast(ARROW["timestamp"])]
+
+
+def check_windows(definition: SeriesDefinition, rows: Frame, table: str, created: str | None) -> None:
     """Raises DataError if a column of the windows is missing, has a wrong type or has the name of a feature."""
     inputs = [c for source, _ in definition.inputs for c in raw_columns(source)]
     for option, names in {"input_col": inputs, "by": definition.by, "order_by": [definition.time, *definition.ties]}.items():
@@ -68,7 +93,7 @@ def check_windows(definition: SeriesDefinition, rows: "DataFrame", table: str, c
                 raise DataError(f"{where}: table `{table}` has no column `{name}`{suggestion(name, rows.columns)}")
     if taken := first_taken_name(definition, rows.columns):
         raise DataError(f"features.{taken}: table `{table}` has a column of this name; rename the feature")
-    _check_types(definition, {f.name: family_of(f.dataType.simpleString()) for f in rows.schema.fields}, created)
+    _check_types(definition, {name: family_of(type_) for name, type_ in rows.types.items()}, created)
 
 
 def first_taken_name(definition: SeriesDefinition, columns: Iterable[str]) -> str | None:

@@ -90,15 +90,13 @@ def _asked(conf: "Conf", option: str | None) -> tuple[str, str]:
 def parts_for_spark(conf: "Conf") -> Iterator[str]:
     """What the conf needs and the embedded engine lacks."""
     data, network = conf.data, conf.train is not None and conf.train.model.torch is not None
-    parts = {
-        "windowed features": conf.windows is not None, "data.views": bool(data.views), "view": conf.view is not None,
-        "images": conf.images is not None, "networks (train.model.torch)": network,
-    }  # fmt: skip
+    parts = {"images": conf.images is not None, "networks (train.model.torch)": network}
     yield from (part for part, needed in parts.items() if needed)
     if isinstance(data.source, str):
         yield from _of_source(data, data.source)
     yield from (part for version in data.versions if version.delta for part in _of_delta(version.delta.path))
-    yield from _of_tables([table_use(conf, kind).name for kind in ("rows", "quarantine", "predictions")], writes=True)
+    yield from _of_tables([table_use(conf, kind).name for kind in ("rows", "features", "quarantine", "predictions")], writes=True)
+    yield from _of_tables([view.table for view in data.views if view.table], writes=False)
 
 
 def _of_source(data: "Data", source: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.digests import digest
 from keyfold.core.names import STATE
 from keyfold.core.types import DAYS, NUMBERS, arrow_cast, arrow_family, require_family, spark_text
+from keyfold.engine.sorted_batches import same_as_before
 from keyfold.errors import DataError, suggestion
 from keyfold.windows.frame_statistics import DAY, SeriesRows, whole_range
 from keyfold.windows.kernel import ComputedWindows, Window, summed_width
@@ -90,7 +91,7 @@ class SeriesBatch:
         self.names = [name for name in self.column if name != STATE]
         state = self.column.get(STATE)
         self.data: Bools = np.ones(batch.num_rows, bool) if state is None else _bools(state.is_null())
-        changed = ~_same([self.column[c] for c in definition.by], batch.num_rows)
+        changed = ~same_as_before([self.column[c] for c in definition.by], batch.num_rows)
         self.series: Int64s = np.concatenate([[0], np.cumsum(changed)])
         self._refuse_ties(self.batch, ~changed & self.data[1:] & self.data[:-1])
 
@@ -98,7 +99,7 @@ class SeriesBatch:
         """Whether the series of the last row continues in the next batch."""
         both = pa.Table.from_batches([self.batch.slice(len(self.data) - 1), following.batch.slice(0, 1)])
         seam = both.combine_chunks().to_batches()[0]
-        goes_on = bool(_same([seam.column(self.names.index(c)) for c in self.definition.by], 2)[0])
+        goes_on = bool(same_as_before([seam.column(self.names.index(c)) for c in self.definition.by], 2)[0])
         self._refuse_ties(seam, np.array([goes_on and self.data[-1] and following.data[0]]))
         return goes_on
 
@@ -188,7 +189,7 @@ class SeriesBatch:
         """DataError if two rows of a series tie. `alike`: for each row after the first, whether it is of the same series as the row before."""
         definition = self.definition
         column = dict(zip(self.names, batch.columns, strict=False))
-        tied = alike & _same([column[c] for c in (definition.time, *definition.ties)], batch.num_rows)
+        tied = alike & same_as_before([column[c] for c in (definition.time, *definition.ties)], batch.num_rows)
         if tied.any():
             row = int(np.flatnonzero(tied)[0]) + 1
             raise DataError(
@@ -213,18 +214,6 @@ def _or_null(x: Doubles) -> pa.Array:
 
 def _bools(array: pa.Array) -> Bools:
     return array.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
-
-
-def _same(columns: Iterable[pa.Array], rows: int) -> Bools:
-    """For each row after the first: whether all columns equal those of the row before; NULLs are equal."""
-    equal: Bools = np.ones(rows - 1, bool)
-    for c in columns:
-        a, b = c[:-1], c[1:]
-        same = pc.equal(a, b)
-        if c.null_count:
-            same = pc.or_(same.fill_null(False), pc.and_(a.is_null(), b.is_null()))
-        equal = equal & _bools(same)
-    return equal
 
 
 def as_micros(times: "pa.Array | pa.ChunkedArray", name: str) -> Int64s:
