@@ -8,6 +8,7 @@ import pytest
 from pyarrow import csv
 
 from keyfold.conf.use_case import parse_conf
+from keyfold.feature_store.table import offer_view
 from keyfold.generators.telecom import Telecom
 from keyfold.ingestion.job import ingest
 from keyfold.jobs.pipeline import train_and_promote
@@ -43,6 +44,8 @@ def conf_of(source):
         "contract": {"one_hot": {"input_col": "contract"}},
         "city": {"hashed": {"input_col": "city", "num_buckets": 64}},
         "plan_city": {"crossed": {"input_cols": ["plan", "city"], "num_buckets": 64}},
+        "calls_before": {"windowed": {"input_col": "calls", "over": "2 rows", "take": "mean"}},
+        "usage_change": {"numeric": {"input_col": "data_change", "missing": 0}},
     }
     estimator = {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"max_iter": 300}}
     return parse_conf(
@@ -50,7 +53,7 @@ def conf_of(source):
             "name": "engines",
             "data": {
                 "source": str(source), "columns": dict(Telecom.types), "key": ["customer_id"], "time": "month", "period": "month",
-                "label": "left_next_month", "positive": True,
+                "label": "left_next_month", "positive": True, "views": ["usage.features"],
             },
             "split": {"by": ["customer_id"], "share": {"train": 0.6, "validation": 0.2, "test": 0.2}},
             "features": features,
@@ -61,6 +64,14 @@ def conf_of(source):
     )  # fmt: skip
 
 
+def usage_of(source):
+    change = {"windowed": {"input_col": "data_gb", "over": "2 rows", "take": "return", "current": True}}
+    longest = {"windowed": {"input_col": "calls", "over": "all", "take": "max", "current": True}}
+    data = {"source": str(source), "columns": dict(Telecom.types), "key": ["customer_id", "month"], "time": "month"}
+    features = {"data_change": change, "most_calls": longest}
+    return parse_conf({"name": "usage", "data": data | {"period": "month"}, "features": features, "view": {"ttl": "60 days"}})
+
+
 def rows_of(run, name):
     """The rows of a table as text, in order, without what differs between any two runs."""
     table = run.table(name).frame()
@@ -68,13 +79,16 @@ def rows_of(run, name):
     return sorted(map(repr, rows))
 
 
-TABLES = ("engines.rows", "engines.quarantine", "engines.predictions", "engines.call")
+TABLES = ("engines.rows", "engines.quarantine", "engines.predictions", "engines.call", "engines.features", "usage.features")
 
 
 def run_jobs(engine, state, source):
     """The jobs on an engine, with their tables in a state folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEYFOLD_HOME", str(state))
+        view = Run(usage_of(source), engine)
+        ingest(view)
+        offer_view(view)
         run = Run(conf_of(source), engine)
         ingest(run)
         version = train_and_promote(run)
@@ -108,7 +122,7 @@ def test_engines_give_equal_tables_and_models(done):
         for _, run, version in done.values()
     )
     assert (ours, our_tags) == (theirs, their_tags)
-    assert our_tables.keys() == their_tables.keys() >= {"engines.rows", "engines.quarantine", "engines.predictions"}
+    assert our_tables.keys() == their_tables.keys() >= {*TABLES} - {"engines.call"}
     for name, rows in our_tables.items():
         assert rows == their_tables[name], name
 

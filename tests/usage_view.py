@@ -47,17 +47,17 @@ def usage(number, late=""):
     ]
 
 
-def offered(spark, folder, **more):
+def offered(engine, folder, **more):
     """A run that ingested the folder and offers the view."""
-    run = Run(parse_conf(USAGE | {"data": USAGE["data"] | {"source": str(folder)}} | more), spark)
+    run = Run(parse_conf(USAGE | {"data": USAGE["data"] | {"source": str(folder)}} | more), engine)
     ingest(run)
     table.offer_view(run)
     return run
 
 
-def taking(spark, folder, **data):
+def taking(engine, folder, **data):
     """A run that ingested the folder and takes columns from the view."""
-    run = Run(parse_conf(CHURN | {"data": CHURN["data"] | {"source": str(folder)} | data}), spark)
+    run = Run(parse_conf(CHURN | {"data": CHURN["data"] | {"source": str(folder)} | data}), engine)
     ingest(run)
     with run.job("features"):
         table.update_feature_table(run)

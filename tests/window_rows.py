@@ -68,6 +68,7 @@ CONFS += [
     if not (over == "all" and take in ("lag", "slope"))
 ]  # fmt: skip
 ALL_WINDOWS = series_of(CONFS)
+SOME_WINDOWS = st.sampled_from([series_of(CONFS[part::8]) for part in range(8)])
 VALUES = st.sampled_from([None, 0.1, 0.2, 0.7, 1e16, -1e16, 2.0, 2.0, 3.0, -0.5])
 SERIES = st.lists(st.tuples(st.integers(0, 60), VALUES), max_size=14, unique_by=lambda row: row[0])
 ROWS = st.lists(SERIES, min_size=1, max_size=4).map(

@@ -20,6 +20,7 @@ from delta_log import age
 from folder_ingest import FILES, WINDOW, folder_ingest
 from keyfold.conf.use_case import load_conf, parse_conf
 from keyfold.core.names import STATE
+from keyfold.engine.columns import col, lit
 from keyfold.errors import ConfError, DataError
 from keyfold.feature_store import table as feature_table
 from keyfold.feature_store.table import offer_view, update_feature_table
@@ -58,26 +59,27 @@ def write(folder, name, lines):
 
 def table(run, rows=None):
     """The bits of the feature table (or of such rows), in order, and the last states of its series."""
-    rows = run.featured.read() if rows is None else rows
-    found = rows.drop("keyfold_run", STATE).sort("k", "day").toArrow().to_pylist()
-    last = latest_states(rows, run.conf.windows).sort("k").toArrow().to_pylist()
+    rows = run.featured.frame() if rows is None else rows
+    found = rows.drop("keyfold_run", STATE).sort(["k", "day"]).rows()
+    last = latest_states(rows, run.conf.windows).sort(["k"]).rows()
     return [repr(row) for row in [*found, *last]]
 
 
 def at_once(run):
     """What the table must be: all rows through the kernel in one go."""
-    return table(run, add_windows(run.conf.windows, run.rows.read().drop("keyfold_run")).persist())
+    return table(run, add_windows(run.conf.windows, run.rows.frame().drop("keyfold_run")).persist())
 
 
-def featured(spark, made):
-    run = Run(parse_conf(made), spark)
+def featured(engine, made):
+    run = Run(parse_conf(made), engine)
     ingest(run)
     with run.job("features"):
         update_feature_table(run)
     return run
 
 
-def test_rows_in_any_order_of_arrival_give_the_table_of_all_at_once(spark, home, tmp_path):
+@pytest.mark.both_engines
+def test_rows_in_any_order_of_arrival_give_the_table_of_all_at_once(engine, home, tmp_path):
     rng, folder = random.Random(4), tmp_path / "in"
     days = [DAY + dt.timedelta(d) for d in (0, 1, 2)]
     lines = {day: [line(rng, k, day) for k in "abcdef" if rng.random() < 0.6] for day in days}
@@ -86,7 +88,7 @@ def test_rows_in_any_order_of_arrival_give_the_table_of_all_at_once(spark, home,
     computed = []
     for number, some in steps:
         write(folder, f"{days[number]}.csv", some)
-        run = featured(spark, conf(folder))
+        run = featured(engine, conf(folder))
         commit = next(run.featured.commits())
         computed.append(sorted(p[-5:] for p, n in commit.metadata["keyfold_period"].items() if n))
     assert computed == [
@@ -94,31 +96,30 @@ def test_rows_in_any_order_of_arrival_give_the_table_of_all_at_once(spark, home,
         ["03-01", "03-02", "03-03"],  # no run ended before 03-03: from the beginning
     ]  # fmt: skip
     assert table(run) == at_once(run)
-    assert len(run.featured.read().select("keyfold_period").distinct().collect()) == 3
+    assert run.featured.frame().select(["keyfold_period"]).distinct().count() == 3
     version = run.featured.version()
     with run.job("features"):
         update_feature_table(run)
     assert run.featured.version() == version
     # Another definition is another table, all of it.
-    other = Run(parse_conf(conf(folder, WINDOWS | {"more": {"over": "2 rows", "take": "max"}})), spark)
+    other = Run(parse_conf(conf(folder, WINDOWS | {"more": {"over": "2 rows", "take": "max"}})), engine)
     with other.job("features"):
         update_feature_table(other)
     assert table(other) == at_once(other)
-    assert {*other.featured.read().columns} - {*run.featured.read(version.version).columns} == {"more"}
+    assert {*other.featured.frame().columns} - {*run.featured.frame(version.version).columns} == {"more"}
 
 
-@pytest.mark.slow
-def test_rows_later_than_lateness_change_nothing_and_are_reported(spark, home, tmp_path, capsys):
+def test_rows_later_than_lateness_change_nothing_and_are_reported(engine, home, tmp_path, capsys):
     rng, folder = random.Random(5), tmp_path / "in"
     days = [DAY + dt.timedelta(d) for d in (0, 1, 2)]
     lines = {day: [line(rng, k, day) for k in "abc"] for day in days}
     made = conf(folder, lateness="1 day")
     for number in (0, 2):
         write(folder, f"{number}.csv", lines[days[number]])
-        before = table(featured(spark, made))
+        before = table(featured(engine, made))
     write(folder, "1.csv", lines[days[1]])  # in time
     write(folder, "3.csv", [line(rng, "d", days[0])])
-    run = featured(spark, made)
+    run = featured(engine, made)
     assert [p[-5:] for p in next(run.featured.commits()).metadata["keyfold_period"]] == ["03-02", "03-03"]
     assert (
         "2026-03-01: changed (+1 rows) more than 1 day late (data.lateness), so `seen.features` keeps" in capsys.readouterr().err
@@ -127,7 +128,7 @@ def test_rows_later_than_lateness_change_nothing_and_are_reported(spark, home, t
     assert after[:1] == before[:1] and len(after) == 9 + 3
     # Another definition is another table, with all that has come.
     assert (
-        len(table(featured(spark, conf(folder, WINDOWS | {"more": {"over": "1 row", "take": "max"}}, lateness="1 day"))))
+        len(table(featured(engine, conf(folder, WINDOWS | {"more": {"over": "1 row", "take": "max"}}, lateness="1 day"))))
         == 10 + 4
     )
 
@@ -210,7 +211,7 @@ def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path
     plan = result._jdf.queryExecution().executedPlan().toString()
     plan = plan.partition("Initial Plan")[2] or plan
     assert len(re.findall(r"\bExchange\b", plan)) == 1 and len(re.findall(r"\bSort\b", plan)) == 1
-    own = [c for c in run.featured.read().columns if c not in ("keyfold_run", STATE, "keyfold_period")]
+    own = [c for c in run.featured.frame().columns if c not in ("keyfold_run", STATE, "keyfold_period")]
     bits = {repr(row) for row in run.featured.read().select(*own).collect()}
     assert len(bits) == 210
     for partitions, batch in ((1, "3"), (7, "1"), (3, "10000")):
@@ -222,16 +223,16 @@ def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path
         assert {repr(row) for row in found} == bits
 
 
-def test_a_row_alone_has_the_windows_of_the_batch(spark, home, tmp_path):
+def test_a_row_alone_has_the_windows_of_the_batch(engine, home, tmp_path):
     rng, folder = random.Random(2), tmp_path / "in"
     days = [DAY + dt.timedelta(d) for d in (0, 1, 2, 5, 40)]
     write(folder, "a.csv", [line(rng, k, day) for day in days[:3] for k in "abc"])
-    run = featured(spark, conf(folder))
+    run = featured(engine, conf(folder))
     made = run.conf.windows
-    states = States(made, latest_states(run.featured.read(), made).toArrow())
+    states = States(made, latest_states(run.featured.frame(), made).to_arrow())
     write(folder, "b.csv", [line(rng, k, day) for day in days[3:] for k in "abd"])
-    run = featured(spark, conf(folder))
-    later = run.featured.read().where(f"day > '{days[2]}'").sort("day", "k").toArrow()
+    run = featured(engine, conf(folder))
+    later = run.featured.frame().where(col("day") > lit(days[2])).sort(["day", "k"]).to_arrow()
     raw = later.select(["k", "day", "x", "c"])
     for i in range(raw.num_rows):
         row = raw.slice(i, 1)
@@ -245,11 +246,11 @@ def test_a_row_alone_has_the_windows_of_the_batch(spark, home, tmp_path):
         states.windows(pa.table({"k": ["a"], "day": pa.nulls(1, pa.date32()), "x": [1.0], "c": ["a"]}))
 
 
-def test_a_row_without_a_time_is_refused(spark, home):
+def test_a_row_without_a_time_is_refused(engine, home):
     made = conf("")
     del made["data"]["source"]
-    run = Run(parse_conf(made), spark)
-    rows = spark.createDataFrame(
+    run = Run(parse_conf(made), engine)
+    rows = engine.rows(
         [("a", DAY, 0.5, "c", True), ("b", None, 0.5, "c", True)], "k string, day date, x double, c string, y boolean"
     )
     run.rows.append(rows)
@@ -259,14 +260,14 @@ def test_a_row_without_a_time_is_refused(spark, home):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA is not set")
-def test_prices_are_replayed_day_by_day(spark, home):
+def test_prices_are_replayed_day_by_day(engine, home):
     source = Path(str(DATA), "stocks_daily", "stockdata2.csv")
     made = load_conf(ROOT / "conf" / "stocks.yaml", [f"data.source={source}", "split.time={test: 2014-01-01}"])
-    run = Run(made, spark)
+    run = Run(made, engine)
     ingest(run)
     with run.job("features"):
         update_feature_table(run)
-    all_ = run.featured.read().sort("Date", "stock").drop("keyfold_period", "keyfold_run", STATE).toArrow()
+    all_ = run.featured.frame().drop("keyfold_period", "keyfold_run", STATE).sort(["Date", "stock"]).to_arrow()
     days = sorted(set(all_["Date"].to_pylist()))[-250:]
     raw = all_.select(["Date", "stock", "value", "change"])
     definition = made.windows
@@ -283,7 +284,7 @@ def test_prices_are_replayed_day_by_day(spark, home):
     assert len(days) == 250
 
 
-def test_impossible_windows_are_refused_with_a_sentence(spark, home, tmp_path):
+def test_impossible_windows_are_refused_with_a_sentence(engine, home, tmp_path):
     def said(**window):
         with pytest.raises((ConfError, DataError)) as error:
             parse_conf(conf("x.csv", {"w": {"over": "2 rows", "take": "mean"} | window}))
@@ -306,11 +307,11 @@ def test_impossible_windows_are_refused_with_a_sentence(spark, home, tmp_path):
     with pytest.raises(
         DataError, match=r"the windows of the conf \(input_col\): table `seen.rows` has no column `xs` \(did you mean `x`\?\)"
     ):
-        featured(spark, conf(folder, {"w": {"over": "2 rows", "take": "mean", "input_col": "xs"}}))
+        featured(engine, conf(folder, {"w": {"over": "2 rows", "take": "mean", "input_col": "xs"}}))
     with pytest.raises(DataError, match=r"features\.c: table `seen\.rows` has a column of this name; rename the feature"):
-        featured(spark, conf(folder, {"c": {"over": "2 rows", "take": "mean"}}))
+        featured(engine, conf(folder, {"c": {"over": "2 rows", "take": "mean"}}))
     with pytest.raises(DataError, match=r"windows: input_col `c` takes bigint, double, boolean, decimal"):
-        featured(spark, conf(folder, {"w": {"over": "2 rows", "take": "mean", "input_col": "c"}}))
+        featured(engine, conf(folder, {"w": {"over": "2 rows", "take": "mean", "input_col": "c"}}))
 
 
 @pytest.fixture
@@ -321,7 +322,7 @@ def ingested(spark, home, tmp_path):
 def test_windows_are_computed_again_if_others_changed_rows(ingested, spark):
     def sums(run):
         feature_table.update_feature_table(run)
-        return [row["sum"] for row in run.featured.read().sort("id").collect()], run.featured.version()
+        return [row["sum"] for row in run.featured.frame().sort(["id"]).rows()], run.featured.version()
 
     first = ingested(WINDOW, **FILES)
     with first.job("features"):

@@ -58,7 +58,6 @@ def test_the_option_precedes_the_environment_and_that_the_conf(source, monkeypat
 LACKING = [
     ({"data": {"source": "s3://bucket/rows.csv"}}, "reader for s3://bucket/rows.csv, which is on no disk of this machine"),
     ({"train": {"model": {"torch": {"network": {"wide_deep": {"hidden": [4]}}}}}}, "networks (train.model.torch)"),
-    ({"view": {"entity": ["id"], "features": ["plan"], "created": "at", "ttl": "3 days"}, "data": {"time": "at"}}, "view"),
     ({"data": {"table": "lake.crm.months"}}, "access to the catalog of table `lake.crm.months`"),
     ({"score": {"into": "lake.crm.scores"}}, "access to the catalog of table `lake.crm.scores`"),
 ]
@@ -155,5 +154,6 @@ def test_a_run_without_an_engine_takes_the_one_of_its_conf(source, surroundings,
 
 def test_what_is_missing_for_spark_is_told_with_what_needs_it(source, monkeypatch, capsys):
     monkeypatch.setattr(spark_setup, "missing_for_spark", lambda: "Java")
-    with pytest.raises(ConfError, match=r"^this needs Spark \(the embedded engine has no view yet\); Spark needs Java$"):
-        Run(conf(source, **LACKING[2][0]))
+    needs = r"^this needs Spark \(the embedded engine has no networks \(train.model.torch\) yet\); Spark needs Java$"
+    with pytest.raises(ConfError, match=needs):
+        Run(conf(source, **LACKING[1][0]))

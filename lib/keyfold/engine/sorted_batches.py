@@ -143,7 +143,7 @@ def map_runs(function: BatchFunction, runs: Iterable[Run]) -> Iterator[pa.Record
 def whole_groups(batches: Batches, by: Sequence[str]) -> Iterator[Run]:
     """Cuts batches in which groups are together into runs; after a group that a run does not hold in memory, waits until it is closed."""
     parts: list[pa.RecordBatch] = []
-    for batch in batches:
+    for batch in filter(len, batches):
         parts.append(batch)
         if sum(part.num_rows for part in parts) < _RUN and sum(part.nbytes for part in parts) < _RUN_BYTES:
             continue
