@@ -455,11 +455,12 @@ is_known() {
   [ "$(option_value --deploy-mode spark.submit.deployMode)" != cluster ]
 }
 
-# Checks options, conf, period and files without a JVM.
+# Checks options, conf, period and files without a JVM; and Java, if the job needs Spark, whose reason is then printed.
 check() {
-  local code=0
-  "$PY" -P -m keyfold.cli.preflight --check "$@" || code=$?
-  [ $code -eq 99 ] || exit $code
+  local code=0 said
+  said="$("$PY" -P -m keyfold.cli.preflight --check "$@")" || code=$?
+  [ $code -eq 99 ] || { [ -z "$said" ] || echo "$said"; exit $code; }
+  [ -z "$said" ] || KEYFOLD_REASON="$said" need_java
 }
 
 # The extras that confs need.
@@ -499,11 +500,11 @@ main() {
     if ! venv_current; then
       case " ${arguments[*]-} " in *" --help "* | *" -h "*) usage; exit 0 ;; esac
       need_confs ${arguments[@]+"${arguments[@]}"}
-    else
-      # shellcheck disable=SC2086
-      want $extras
-      venv_ready || check "${words[@]}" # before a set-up that takes minutes
+      set_up
     fi
+    # shellcheck disable=SC2086
+    want $extras
+    venv_ready || check "${words[@]}" # before a set-up that takes minutes
     # shellcheck disable=SC2086
     set_up $extras
     exec "$PY" -P -m keyfold.cli.preflight "${words[@]}"

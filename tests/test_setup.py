@@ -29,7 +29,7 @@ case "$*" in
   *"-m pip wheel"*) log wheel; for word; do [ "$before" != -w ] || : >"$word/horovod-0.28.1-some.whl"; before="$word"; done ;;
   *"-m pip"*) log "pip $*"; sleep "${{STUB_SECONDS:-0}}"
     printf '%s\n' 'Collecting x' '  Downloading mlflow-3.whl (9.1 MB)' '  Downloading x.whl (9 kB)' 'Installing collected packages: a, b, c' ;;
-  *"-m keyfold.cli.preflight --check"*) log check; exit "${{STUB_CHECK:-99}}" ;;
+  *"-m keyfold.cli.preflight --check"*) log check; printf %s "${{STUB_REASON:-}}"; exit "${{STUB_CHECK:-99}}" ;;
   *"-m keyfold.cli.preflight"*) shift 3
     [ -z "${{STUB_RUN:-}}" ] || {{ printf '%s\\n' "$@"; exit "$STUB_RUN"; }}
     script="$1"; shift; exec env KEYFOLD_REASON="${{STUB_REASON:-}}" "$script" --checked "$@" ;;
@@ -208,6 +208,16 @@ def test_a_faulty_conf_is_told_before_an_extra_is_installed(project):
     assert project.logged() == ["check"]
     assert project.run("score", str(project.root / "c.yaml"), STUB_RUN="0").code == 0
     assert project.logged() == ["check", "pip"]
+
+
+def test_a_missing_java_is_told_before_torch_is_installed(project):
+    (project.root / "c.yaml").write_text("train: {model: {torch: {}}}\n")
+    refused = project.run("score", str(project.root / "c.yaml"), JAVA_HOME="/nowhere", STUB_REASON="there is a network")
+    assert (refused.code, refused.out) == (2, "")
+    assert "keyfold: this needs Spark (there is a network): Java 17 or 21 is needed to run Spark (" in refused.err
+    assert project.logged() == ["venv", "pip", "check"]
+    told = project.run("score", str(project.root / "c.yaml"), STUB_CHECK="0", STUB_REASON="usage: …")
+    assert (told.code, told.out) == (0, "usage: …\n")
 
 
 def test_a_missing_conf_is_refused_before_the_set_up(project):

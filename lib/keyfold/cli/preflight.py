@@ -2,7 +2,7 @@
 
 `python -m keyfold.cli.preflight SCRIPT JOB.py ARGUMENT… -- OPTION…`, with options of spark-submit, checks a job file and runs it if it does
 without Spark. If it needs Spark, SCRIPT takes this process over, with `--checked` before the same words and the reason in the environment.
-With `--check` before SCRIPT the job is only checked: the exit code is `runner.PASSED`, or that of the error.
+With `--check` before SCRIPT the job is only checked: the exit code is `runner.PASSED`, or that of the error, and the reason is printed.
 """
 
 import os

@@ -19,16 +19,19 @@ hand_over: Callable[[str], NoReturn] | None = None
 def run_guarded(work: Callable[[], object], *, debug: bool, check: Callable[[], str | None] = lambda: None) -> NoReturn:
     """Calls `work` and exits: with 0, with the code of a KeyfoldError, or with 1 for another error; prints the error's sentence.
 
-    `check` is called before it if there is `hand_over`, and may give that a reason. Under `only_check` it is all that is called: the
-    code is PASSED unless it raises a KeyfoldError, and other errors are left to the job.
+    `check` is called before it if there is `hand_over`, and may give that a reason. Under `only_check` it is all that is called, and its
+    reason is printed: the code is PASSED unless it raises a KeyfoldError, and other errors are left to the job.
     """
     gc.set_threshold(
         10_000
     )  # imports make half a million objects that stay: with 700, a second goes into looking for garbage there
     try:
-        if hand_over and (reason := check()) and not only_check:
+        reason = check() if hand_over else None
+        if only_check:
+            print(reason or "", end="")
+        elif hand_over and reason:
             hand_over(reason)
-        if not only_check:
+        else:
             work()
     except Exception as error:  # noqa: BLE001 - the last line of defence
         known = as_keyfold_error(error)
