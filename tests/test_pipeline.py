@@ -4,11 +4,14 @@ import os
 
 import deltalake
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from conf_fields import changed_fields, counts, covers
 from keyfold.conf.use_case import load_conf, parse_conf
+from keyfold.core.names import FOLD
 from keyfold.core.section import Section
+from keyfold.dataset.fit_features import fit_features
 from keyfold.errors import DataError
 from keyfold.ingestion.job import ingest
 from keyfold.runtime import job_identity
@@ -17,7 +20,6 @@ from keyfold.scoring.job import score
 from keyfold.tracking import registry
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
-from labelled_table import overwrite
 from places import ROOT
 
 SMALL = ["data.source.customers=3000", "data.source.months=3"]
@@ -161,7 +163,7 @@ def test_the_mlflow_run_holds_spec_conf_and_environment(done):
     assert load_conf(conf) == run.conf
 
 
-def test_fitting_sees_the_train_fold_only(spark, home):
+def test_fitting_sees_the_train_fold_only(engine, home):
     """Other test rows, the same spec; other train rows, another spec."""
     conf = parse_conf(
         {
@@ -170,30 +172,32 @@ def test_fitting_sees_the_train_fold_only(spark, home):
             "features": {"x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}}},
         }
     )
-    from keyfold.dataset.fit_features import fit_features
+    ids = np.arange(400)
 
-    frame = spark.range(400).selectExpr("id", "cast(id as double) x", "cast(id % 3 as string) c", "id % 2 = 0 y")
-    run = Run(conf, spark)
-    overwrite(run, frame)
+    def table(*others):
+        x = np.where(np.isin(ids, others), 1e6, ids)
+        return pa.table({"id": ids, "x": x, "c": [str(i % 3) for i in ids], "y": ids % 2 == 0})
+
+    run = Run(conf, engine)
+    deltalake.write_deltalake(run.rows.path, table())
     spec, found = fit_features(run)
-    test = [r.id for r in found.rows.data.where("keyfold_fold = 'test'").select("id").collect()]
+    fold = {row["id"]: row[FOLD] for row in found.rows.rows()}
     digests = []
-    for ids in (test, [next(r.id for r in found.rows.data.where("keyfold_fold = 'train'").select("id").take(1))]):
-        changed = frame.selectExpr("id", f"if(id in ({', '.join(map(str, ids))}), 1e6, x) x", "c", "y")
-        overwrite(run, changed)
+    for others in ([i for i in fold if fold[i] == "test"], [next(i for i in fold if fold[i] == "train")]):
+        deltalake.write_deltalake(run.rows.path, table(*others), mode="overwrite")
         digests.append(fit_features(run)[0].digest)
     assert digests[0] == spec.digest
     assert digests[1] != spec.digest
 
 
-def test_a_model_below_the_bar_is_not_promoted_and_the_champion_stays(spark, done):
+def test_a_model_below_the_bar_is_not_promoted_and_the_champion_stays(embedded, done):
     home, run, _ = done
     strict = load_conf(ROOT / "conf/churn.yaml", [*SMALL, "release.promote_if.roc_auc.at_least=0.999", "train.seed=1"])
     standing = registry.champion_of("churn")
-    assert promote_or_keep(Run(strict, spark), train(Run(strict, spark))) == standing
+    assert promote_or_keep(Run(strict, embedded), train(Run(strict, embedded))) == standing
     alone = load_conf(ROOT / "conf/churn.yaml", [*SMALL, "release.promote_if.roc_auc.at_least=0.999", "train.register_as=alone"])
     with pytest.raises(DataError, match=r"roc_auc on the test fold is 0\.\d+, and must be at least 0\.999"):
-        promote_or_keep(Run(alone, spark), train(Run(alone, spark)))
+        promote_or_keep(Run(alone, embedded), train(Run(alone, embedded)))
 
 
 @pytest.mark.parametrize(
@@ -203,12 +207,12 @@ def test_a_model_below_the_bar_is_not_promoted_and_the_champion_stays(spark, don
         pytest.param("sklearn.ensemble.RandomForestClassifier", "{n_estimators: 10}", marks=pytest.mark.slow),
     ],
 )
-def test_other_estimators_are_trained_saved_and_loaded(spark, done, estimator, params):
+def test_other_estimators_are_trained_saved_and_loaded(embedded, done, estimator, params):
     home, _, _ = done
     overrides = [*SMALL, f"train.model.sklearn={{estimator: {estimator}, params: {params}}}", "train.register_as=other"]
     overrides += ["features.city.hashed.num_buckets=200", "score.into=churn.other", "release.promote_if={}"]
     overrides += [f"features.{name}.crossed.num_buckets=255" for name in crossed()]
-    run = Run(load_conf(ROOT / "conf/churn.yaml", overrides), spark)
+    run = Run(load_conf(ROOT / "conf/churn.yaml", overrides), embedded)
     score(run, promote_or_keep(run, train(run)))
     assert np.isfinite(read(home, "churn.other")["probability"].to_numpy()).all()
 
@@ -217,7 +221,7 @@ def crossed():
     return [name for name, feature in load_conf(ROOT / "conf/churn.yaml").features.items() if feature.choice == "crossed"]
 
 
-def test_regression(spark, home):
+def test_regression(engine, home):
     rows = "\n".join(f"{i},{i % 50},{'abc'[i % 3]},{3 * (i % 50) + (i % 3)}" for i in range(1000))
     (home / "r.csv").write_text("id,x,c,y\n" + rows)
     conf = {
@@ -233,7 +237,7 @@ def test_regression(spark, home):
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}},
         "release": {"promote_if": {"r2": {"at_least": 0.99}}},
     }
-    pipeline(Run(parse_conf(conf), spark))
+    pipeline(Run(parse_conf(conf), engine))
     found = read(home, "r.predictions").to_pandas().set_index("id").sort_index()
     assert found.probability.isna().all()
     assert np.allclose(found.prediction, [3 * (i % 50) + (i % 3) for i in range(1000)], atol=1e-5)

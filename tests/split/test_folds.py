@@ -228,11 +228,9 @@ def test_order_partitions_growth_and_source_move_no_row(spark, digest_here, tmp_
 
 @pytest.mark.parametrize(
     ("master", "partitions"),
-    [
-        *(pytest.param(f"local[{cores}]", n, marks=pytest.mark.slow) for cores, n in ((1, 3), (4, 7))),
-        ("local-cluster[2,1,1024]", 5),
-    ],
+    [("local[1]", 3), ("local[4]", 7), ("local-cluster[2,1,1024]", 5)],
 )
+@pytest.mark.slow
 def test_another_cluster_gives_the_same_folds(digest_here, master, partitions, spark_home, tmp_path):
     folder, _, wanted = digest_here
     (tmp_path / "job.py").write_text(SCRIPT)

@@ -1,5 +1,7 @@
 """Stratified splits: exact shares in each class, and thresholds and groups that stay as they were fitted."""
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,63 +10,67 @@ from pyspark.sql import functions as F
 from keyfold.conf.split import Split
 from keyfold.core.names import CLASS, FOLD, GROUP, UNIT
 from keyfold.dataset.labelled_rows import labelled_rows
-from keyfold.engine.spark_frame import SparkFrame
 from keyfold.split import strata
 from keyfold.split.folds import Folds, Strata
 from keyfold.split.strata import GROUPS
-from labelled_table import keep, rows, run_of
+from labelled_table import keep, run_of, table
 
-pytestmark = pytest.mark.usefixtures("compiled")
+
+def folds(labelled, by="id"):
+    """The fold of each key, or of each group (one of them)."""
+    return {row[by]: row[FOLD] for row in labelled.rows.select([by, FOLD]).rows()}
 
 
 @pytest.mark.parametrize("stratified", [False, True])
-def test_more_test_takes_from_train_alone(spark, home, stratified):
+def test_more_test_takes_from_train_alone(engine, home, stratified):
     def at(**share):
-        run = run_of(spark, {"stratified": stratified, "share": share} if share else {"stratified": stratified})
-        return dict(labelled_rows(run).rows.data.select("id", FOLD).collect())
+        return folds(labelled_rows(run_of(engine, {"stratified": stratified} | ({"share": share} if share else {}))))
 
-    keep(spark, rows(spark, 3000))
+    keep(engine, table(3000))
     before, after = at(), at(train=0.7, validation=0.1, test=0.2)
     moves = {(before[k], after[k]) for k in before if before[k] != after[k]}
     assert moves == {("train", "test")}
 
 
-def test_strata_are_exact_when_fitted_and_then_stay(spark, home):
-    keep(spark, rows(spark, 5000))
-    fitted = labelled_rows(run_of(spark, {"stratified": True}))
-    counts = {(row[FOLD], row.y): row["count"] for row in fitted.rows.data.groupBy(FOLD, "y").count().collect()}
+def test_strata_are_exact_when_fitted_and_then_stay(engine, home):
+    keep(engine, table(5000))
+    fitted = labelled_rows(run_of(engine, {"stratified": True}))
+    counts = Counter((row[FOLD], row["y"]) for row in fitted.rows.select([FOLD, "y"]).rows())
     n = {y: sum(c for (_, of), c in counts.items() if of == y) for y in ("yes", "no")}
     for y, size in n.items():
         assert abs(counts["test", y] - 0.1 * size) <= 0.5, "exact, by class"
         assert abs(counts["validation", y] - 0.1 * size) <= 0.5
-    before = dict(fitted.rows.data.select("id", FOLD).collect())
-    keep(spark, rows(spark, 9000, label="IF(id % 3 = 0, 'yes', 'no')").where("id >= 5000").unionByName(rows(spark, 5000)))
-    after = dict(labelled_rows(run_of(spark, {"stratified": True})).rows.data.select("id", FOLD).collect())
+    before = folds(fitted)
+    more = table(4000, 5000, label=lambda i: "no" if i % 3 else "yes")
+    keep(engine, pa.concat_tables([more, table(5000)]))
+    after = folds(labelled_rows(run_of(engine, {"stratified": True})))
     assert {k: after[k] for k in before} == before
-    cut = fitted.folds
-    table = rows(spark, 5000).select("id", "y").toArrow()
-    found = cut.numpy(table, np.array(table["y"].to_pylist(), object))
-    spark_found = dict(cut.add(SparkFrame(rows(spark, 5000)), "fold").data.select("id", "fold").collect())
-    assert dict(zip(table["id"].to_pylist(), found.tolist(), strict=True)) == spark_found
-    assert {spark_found[k] for k in range(7, 70, 70)} == {None}, "without a label"
+    found = fitted.folds.numpy(table(5000), np.array(table(5000)["y"].to_pylist(), object))
+    by_engine = {
+        row["id"]: row["fold"] for row in fitted.folds.add(engine.frame(table(5000)), "fold").select(["id", "fold"]).rows()
+    }
+    assert dict(zip(range(5000), found.tolist(), strict=True)) == by_engine
+    assert {by_engine[k] for k in range(7, 70, 70)} == {None}, "without a label"
 
 
-def test_the_class_of_a_group_is_fixed_when_it_is_fitted(spark, home):
+def test_the_class_of_a_group_is_fixed_when_it_is_fitted(engine, home):
     split = {"stratified": True, "by": "person"}
-    keep(spark, rows(spark, 2000))
-    first = labelled_rows(run_of(spark, split)).rows.data
-    person = dict(first.select("person", FOLD).distinct().collect())
-    assert len(person) == first.select("person").distinct().count(), "one fold a group"
-    swapped = rows(spark, 2000, label="IF(id % 10 = 0, 'no', 'yes')").withColumn("person", F.expr("id % 600"))
-    keep(spark, swapped)
-    again = labelled_rows(run_of(spark, split)).rows.data
-    later = dict(again.select("person", FOLD).distinct().collect())
+    keep(engine, table(2000))
+    first = labelled_rows(run_of(engine, split))
+    rows = first.rows.select(["person", FOLD, "y"]).rows()
+    assert len({(row["person"], row[FOLD]) for row in rows}) == len({row["person"] for row in rows}), "one fold a group"
+    swapped = table(2000, label=lambda i: "yes" if i % 10 else "no")
+    keep(engine, swapped.set_column(1, "person", pa.array([i % 600 for i in range(2000)])))
+    person, later = folds(first, "person"), folds(labelled_rows(run_of(engine, split)), "person")
     assert {k: later[k] for k in person} == person, "labels were swapped, and no group moved"
     assert later.keys() == person.keys() | set(range(500, 600))
-    assert run_of(spark, split).table(GROUPS).read().count() == len(later)
-    yes = first.groupBy("person").agg(F.max("y").alias("y"), F.max(FOLD).alias("fold")).groupBy("y", "fold").count().collect()
-    n = {y: sum(r["count"] for r in yes if r.y == y) for y in ("yes", "no")}
-    assert all(abs(r["count"] - n[r.y] * (0.8 if r.fold == "train" else 0.1)) <= 1 for r in yes)
+    assert run_of(engine, split).table(GROUPS).frame().count() == len(later)
+    label = {}
+    for row in rows:
+        label[row["person"]] = max(row["y"], label.get(row["person"], ""))
+    counts = Counter((y, person[k]) for k, y in label.items())
+    n = Counter(label.values())
+    assert all(abs(count - n[y] * (0.8 if fold == "train" else 0.1)) <= 1 for (y, fold), count in counts.items())
 
 
 def test_groups_with_strata_are_the_same_on_both_engines(spark_engine, embedded):
