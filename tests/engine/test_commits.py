@@ -13,7 +13,7 @@ from keyfold.errors import DataError, PromiseError
 
 
 def replace(table, period, run_id, value, check=None):
-    frame = table.spark.createDataFrame([(value, period, run_id)], "x int, period string, run_id string")
+    frame = table.engine.rows([(value, period, run_id)], "x int, period string, run_id string")
     table.replace(frame, "period", {period: 1}, run_id=run_id, check=check, recorded=True)
 
 
@@ -25,8 +25,8 @@ def end():
     raise KeyboardInterrupt
 
 
-def test_a_failed_commit_restores_the_last_checked_one(spark, tmp_path):
-    table = Tables(spark, tmp_path).table("a.b")
+def test_a_failed_commit_restores_the_last_checked_one(engine, tmp_path):
+    table = Tables(engine, tmp_path).table("a.b")
     for period in ("april", "may"):
         replace(table, period, f"first of {period}", 1)
     with pytest.raises(KeyboardInterrupt):
@@ -37,14 +37,14 @@ def test_a_failed_commit_restores_the_last_checked_one(spark, tmp_path):
     for run_id in ("killed", "another"):
         with pytest.raises(DataError):
             replace(table, "april", run_id, 5, refuse)
-        found = {row.period: (row.x, row.run_id) for row in table.read().collect()}
+        found = {row["period"]: (row["x"], row["run_id"]) for row in table.frame().rows()}
         assert found == {"april": (1, "first of april"), "may": (3, "second of may")}
     # The run itself, once it was checked, is a predecessor like any other.
     replace(table, "april", "killed", 6)
     age(table)
     with pytest.raises(PromiseError):
-        table.replace(table.read().where("false"), "period", {"april": 1}, run_id="killed")
-    assert sorted(row.x for row in table.read().collect()) == [3, 6]
+        table.replace(table.frame().head(0), "period", {"april": 1}, run_id="killed")
+    assert sorted(row["x"] for row in table.frame().rows()) == [3, 6]
 
 
 COMMITS = st.lists(st.tuples(st.sampled_from(["WRITE", "OPTIMIZE", "UPDATE"]), st.sets(st.sampled_from("abc"))), min_size=1)

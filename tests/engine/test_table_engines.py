@@ -191,7 +191,7 @@ def test_a_table_is_carried_on_by_the_other_engine(mixed, spark_engine, embedded
     write(embedded, plain, "may", 1, indexed=["id"], recorded=True)
     plain.describe({"delta.checkpointInterval": "7", "odd 'ä": '"\\'})
     for i in range(48):
-        engine, table = (spark_engine, spark) if i % 12 == 5 else (embedded, plain)
+        engine, table = (spark_engine, spark) if i % 24 == 5 else (embedded, plain)
         write(engine, table, f"p{i % 5}", i, i + 100, run_id=f"run {i}")
     last = write(spark_engine, spark, "may", 7, 8, 9, run_id="last", recorded=True)
     assert last.version == 50 and len(list((plain.path / "_delta_log").glob("*.checkpoint*"))) >= 2

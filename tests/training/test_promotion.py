@@ -28,22 +28,22 @@ def conf(home, feature, **release):
     )  # fmt: skip
 
 
-def trained(spark, made):
-    run = Run(made, spark)
+def trained(engine, made):
+    run = Run(made, engine)
     version = train(run)
     return run, version, promote_or_keep(run, version)
 
 
-def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
+def test_champion_and_challenger_answer_the_same_rows(engine, home, capsys):
     rng = np.random.default_rng(0)
     y, noise = rng.integers(0, 2, 1200), rng.normal(0, 1, (2, 1200))
     lines = [f"{i},{y[i]},{y[i] + noise[0, i]:.4f},{y[i] / 4 + noise[1, i]:.4f}" for i in range(1200)]
     (home / "m.csv").write_text("\n".join(["id,y,good,bad", *lines]) + "\n")
-    ingest(Run(conf(home, "bad", at_least=0.5), spark))
-    _, first, answering = trained(spark, conf(home, "bad", better_than="champion"))
+    ingest(Run(conf(home, "bad", at_least=0.5), engine))
+    _, first, answering = trained(engine, conf(home, "bad", better_than="champion"))
     assert answering == first == registry.champion_of("m"), "there was none to beat"
 
-    run, second, answering = trained(spark, conf(home, "good", better_than="champion"))
+    run, second, answering = trained(engine, conf(home, "good", better_than="champion"))
     assert answering == second == registry.champion_of("m")
     assert run.verdict.outcome == "m version 2 is the champion" and not run.verdict.why_not
     # On the rows of now the former one has the very figures that it had, for they are the rows of then.
@@ -64,11 +64,11 @@ def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
     ]
     assert sorted(order, key=page.index) == order and page.count(second.mlflow_run_id) == 1
 
-    alone = Run(conf(home, "good", better_than="champion"), spark)
+    alone = Run(conf(home, "good", better_than="champion"), engine)
     score(alone)
     assert str(alone.verdict).startswith("scored by m version 2: test ROC AUC 0.7")
 
-    run, third, answering = trained(spark, conf(home, "bad", better_than="champion").model_copy(update={"name": "m"}))
+    run, third, answering = trained(engine, conf(home, "bad", better_than="champion").model_copy(update={"name": "m"}))
     assert (third, answering) == (first, second), "trained before, and worse than who answers now"
     assert "roc_auc minus that of the champion on the same test rows is -0." in run.verdict.why_not[0]
     assert "m version 2 stays the champion" in capsys.readouterr().err
@@ -82,8 +82,8 @@ def test_champion_and_challenger_answer_the_same_rows(spark, home, capsys):
     )
     data.columns.pop("good")
     other = other.model_copy(update={"data": data})
-    ingest(Run(other, spark))
-    run, _, answering = trained(spark, other)
+    ingest(Run(other, engine))
+    run, _, answering = trained(engine, other)
     assert answering == second
     assert run.verdict.why_not == [
         "roc_auc cannot be compared with the champion's: m version 2 cannot score these rows: the table has no column `good`"
@@ -109,10 +109,10 @@ def test_a_store_that_does_not_answer_is_not_one_without_a_champion(home, monkey
     assert registry.test_metrics(one) == {}
 
 
-def test_a_test_fold_of_few_rows_promotes_no_model(spark, home):
+def test_a_test_fold_of_few_rows_promotes_no_model(engine, home):
     lines = [f"{i},{int(i % 7 == 0)},{i % 7},{i % 3}" for i in range(40)]
     (home / "m.csv").write_text("\n".join(["id,y,good,bad", *lines]) + "\n")
-    ingest(Run(conf(home, "good", at_least=0.75), spark))
+    ingest(Run(conf(home, "good", at_least=0.75), engine))
     with pytest.raises(DataError, match=r"the test fold has \d rows? of a class, too few to measure roc_auc on"):
-        trained(spark, conf(home, "good", at_least=0.75))
+        trained(engine, conf(home, "good", at_least=0.75))
     assert registry.champion_of("m") is None

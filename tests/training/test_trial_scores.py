@@ -83,7 +83,7 @@ def test_a_grid_is_that_of_scikit_learn_and_is_on_the_page_and_in_mlflow(embedde
     assert train(again) == version and again.jobs[-1].status == "done before"
 
 
-def test_random_draws_over_folds_are_those_of_scikit_learn(spark_engine, home):
+def test_random_draws_over_folds_are_those_of_scikit_learn(engine, home):
     over = {
         "params.C": {"low": 0.01, "high": 10, "log": True},
         "params.max_iter": {"low": 50, "high": 90},
@@ -91,7 +91,7 @@ def test_random_draws_over_folds_are_those_of_scikit_learn(spark_engine, home):
     }
     tune = {"search": "random", "over": over, "trials": 5}
     split = {"share": {"train": 0.8, "validation": 0, "test": 0.2}, "folds": 3}
-    run, version, given = trained(spark_engine, tune, split=split, train={"class_weight": {"true": 3, "false": 1}})
+    run, version, given = trained(engine, tune, split=split, train={"class_weight": {"true": 3, "false": 1}})
     paths = {path: path.removeprefix("params.") for path in over}
     drawn = {"C": stats.loguniform(0.01, 10), "max_iter": stats.randint(50, 91), "tol": [1e-4, 1e-3]}
     number = given.rows.table["keyfold_extra:keyfold_number"].to_numpy()
@@ -101,7 +101,7 @@ def test_random_draws_over_folds_are_those_of_scikit_learn(spark_engine, home):
     found = compared(search, given, run, paths)
     assert len(set(number)) == 3 and found.metric == "log_loss"
     # As tasks: the same to the bit, but for the number of threads.
-    with given.over(spark_engine, 2) as score:
+    with given.over(engine, 2) as score:
         apart = score([with_params(run.conf.train.model, t.params) for t in found.trials[:3]], None)
     assert apart == pytest.approx([t.value for t in found.trials[:3]], abs=1e-12)
 
