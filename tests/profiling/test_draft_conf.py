@@ -80,12 +80,12 @@ def test_the_conf_is_written_to_a_file_once(tmp_path: Path) -> None:
     assert again.returncode == 2 and "already; give another name, or delete it" in again.stderr
 
 
-def test_a_conf_for_few_series_runs(spark: Any, home: Path, draw: Draw) -> None:
+def test_a_conf_for_few_series_runs(engine: Any, home: Path, draw: Draw) -> None:
     table = series(3)
     table["sales"] = 20 + table.visits + 3 * (pd.to_datetime(table.day).dt.dayofweek == 5) + np.arange(len(table)) % 3
     text, conf = draw(table, key=["shop"], label="sales", time="day")
     assert "# visits" not in text
-    run = Run(parse_conf(conf), spark)
+    run = Run(parse_conf(conf), engine)
     ingest(run)
     score(run, promote_or_keep(run, train(run)))
     found = deltalake.DeltaTable(str(run.predictions.path)).to_pandas()
