@@ -79,19 +79,17 @@ def test_releases_of_packages_and_of_contracts_count(monkeypatch):
     assert all(id_ != before[job] for job, id_ in ids(conf).items())
 
 
-def test_the_classes_of_groups_are_pinned(spark):
+def test_the_classes_of_groups_are_pinned(embedded):
     from keyfold.conf.split import Split
-    from keyfold.engine.spark_frame import SparkFrame
     from keyfold.split import strata
     from keyfold.split.folds import Folds, Strata
 
-    groups = spark.createDataFrame([(1, "a"), (2, None), (3, "b")], "keyfold_group bigint, keyfold_class string")
+    groups = [(1, "a"), (2, None), (3, "b")]
     folds = Folds(Split(by=["g"], stratified=True), ["id"], "n", label="y")
     found = []
-    for some in map(
-        SparkFrame, (groups, groups.sort("keyfold_class"), groups.where("keyfold_group < 3"), groups.replace("b", "a"))
-    ):
-        folds.strata = Strata({"a": (1, 2)}, some, strata._digest(some))
+    for some in (groups, groups[::-1], groups[:2], [*groups[:2], (3, "a")]):
+        frame = embedded.rows(some, "keyfold_group bigint, keyfold_class string")
+        folds.strata = Strata({"a": (1, 2)}, frame, strata._digest(frame))
         found.append(canonical_json(folds.identity))
     assert found[0] == found[1] and len(set(found)) == 3
 
