@@ -8,7 +8,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from keyfold.engine.frame import Frame
 
 
 class Record(TypedDict):
@@ -89,3 +94,41 @@ def show(title: str, results: list[Record]) -> None:
         ratios = [f"{ratio:.2f}" if ratio else "" for ratio in (record["vs_floor"], record["vs_peer"])]
         runs = " ".join(f"{run:.2f}" for run in record["seconds"])
         print(f"{record['case']:<40} {record['rows']:>11,} {record['median']:>9.2f} {ratios[0]:>9} {ratios[1]:>8}   {runs}")
+
+
+def noop(frame: "DataFrame") -> None:
+    """Computes all rows on Spark and drops them."""
+    frame.write.format("noop").mode("overwrite").save()
+
+
+def drop(frame: "Frame") -> None:
+    """Computes all rows and drops them."""
+    from keyfold.engine.embedded_frame import EmbeddedFrame
+    from keyfold.engine.spark_frame import data_of
+
+    if isinstance(frame, EmbeddedFrame):
+        for _ in frame.batches():
+            pass
+    else:
+        noop(data_of(frame))
+
+
+def on_spark(path: str) -> "Frame":
+    """The rows of Parquet files on Spark."""
+    from keyfold.engine.session import session
+    from keyfold.engine.spark_frame import SparkFrame
+
+    return SparkFrame(session("bench").read.parquet(path))
+
+
+def embedded(path: str) -> "Frame":
+    """The rows of Parquet files on the embedded engine, which reads those of Delta tables alike."""
+    from pyarrow import dataset
+
+    from keyfold.engine import engine
+    from keyfold.engine.embedded_frame import EmbeddedFrame, local_rows
+
+    return EmbeddedFrame(engine.embedded().database, local_rows(dataset.dataset(path)))
+
+
+FRAMES: dict[str, Callable[[str], "Frame"]] = {"spark": on_spark, "embedded": embedded}

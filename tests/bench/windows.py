@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import Record, arguments, machine, run_cases
+from common import FRAMES, Record, arguments, drop, embedded, machine, noop, on_spark, run_cases
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from keyfold.engine.frame import Frame
+    from keyfold.windows.series import SeriesDefinition
 
 SERIES = 5_000
+FILE = 500_000  # rows
 FEATURES = {
     "before": {"over": "1 row", "take": "lag"},
     "mean_5": {"over": "5 rows", "take": "mean"}, "std_5": {"over": "5 rows", "take": "std"},
@@ -26,11 +28,6 @@ SQL = """SELECT *, lag(x) OVER w AS before, avg(x) OVER r AS mean_5, stddev_samp
 avg(x) OVER d AS mean_7d, stddev_samp(x) OVER d AS std_7d FROM {table}
 WINDOW w AS (PARTITION BY k ORDER BY {at}), r AS (PARTITION BY k ORDER BY {at} ROWS BETWEEN 5 PRECEDING AND 1 PRECEDING),
 d AS (PARTITION BY k ORDER BY {at} RANGE BETWEEN {week} PRECEDING AND {least} PRECEDING)"""
-
-
-def noop(frame: "DataFrame") -> None:
-    """Computes all rows and drops them."""
-    frame.write.format("noop").mode("overwrite").save()
 
 
 def peers(path: str, only: set[str]) -> dict[str, Callable[[], object]]:
@@ -89,70 +86,109 @@ def tiled(minutes: int, repeats: int) -> list[Record]:
     return run_cases(f"90 days over {minutes:,} minutes", cases, peer="by hours", repeats=repeats, rows=minutes, warmup=0)
 
 
+def write_rows(folder: Path, rows: int) -> None:
+    """Writes rows of all series, a day after the other, to several Parquet files."""
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number, start in enumerate(range(0, rows, FILE)):
+        ids = np.arange(start, min(start + FILE, rows))
+        at = (ids // SERIES * 86_400 + rng.integers(0, 80_000, len(ids))) * 1_000_000
+        columns = {
+            "k": pa.array(ids % SERIES),
+            "at": pa.array(at).cast(pa.timestamp("us", "UTC")),
+            "x": rng.normal(size=len(ids)),
+        }
+        parquet.write_table(pa.table(columns), folder / f"{number}.parquet")
+
+
+def series_of_conf() -> "SeriesDefinition":
+    """The windows of this benchmark."""
+    from keyfold.conf.use_case import parse_conf
+
+    features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
+    series = parse_conf({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}).windows
+    assert series is not None
+    return series
+
+
+def spark_cases(path: str, *, by_hand: bool) -> dict[str, Callable[[], object]]:
+    """The windows on Spark, the exchange and sort that they need, and Spark's own window functions."""
+    from keyfold.engine.session import session
+
+    spark = session("bench windows")
+    rows = spark.read.parquet(path)
+
+    def windows_by_hand() -> None:
+        rows.selectExpr("*", "unix_micros(at) AS micros").createOrReplaceTempView("long")
+        noop(spark.sql(SQL.format(table="long", at="micros", week=7 * 86_400_000_000, least=1)))
+
+    cases: dict[str, Callable[[], object]] = {
+        "exchange and sort": lambda: noop(rows.repartition("k").sortWithinPartitions("k", "at")),
+        "keyfold, Spark": lambda: windows(on_spark(path)),
+    }
+    return cases | ({"Spark by hand": windows_by_hand} if by_hand else {})
+
+
+def windows(rows: "Frame", states: "Frame | None" = None) -> None:
+    """Computes all windows and drops them."""
+    from keyfold.feature_store.window_columns import BATCH, add_windows
+
+    with rows.batches_by_rows(BATCH):
+        drop(add_windows(series_of_conf(), rows, states))
+
+
+def next_day(engine: str, path: str, rows: int, repeats: int) -> list[Record]:
+    """All days, and one more day from the states of the days before."""
+    import pyarrow.parquet as pq
+    from pyarrow import compute as pc
+
+    from keyfold.feature_store.window_columns import add_windows, latest_states
+
+    table = pq.read_table(path)
+    later = pc.greater_equal(table["at"].cast("int64"), (rows // SERIES - 1) * 86_400_000_000)
+    folder = Path(path).parent
+    parts = {"before": table.filter(pc.invert(later)), "day": table.filter(later)}
+    for name, part in parts.items():
+        (folder / name).mkdir(exist_ok=True)
+        pq.write_table(part, folder / name / "0.parquet")
+    frame = FRAMES[engine]
+    (folder / "states").mkdir(exist_ok=True)
+    states = latest_states(add_windows(series_of_conf(), frame(str(folder / "before"))), series_of_conf())
+    pq.write_table(states.to_arrow(), folder / "states" / "0.parquet")
+    cases = {
+        "all days": lambda: windows(frame(path)),
+        "the day": lambda: windows(frame(str(folder / "day")), frame(str(folder / "states"))),
+    }
+    title = f"{engine}: one more day, {parts['day'].num_rows:,} rows"
+    return run_cases(title, cases, floor="all days", repeats=repeats, rows=rows)
+
+
 def main() -> None:
-    """Runs all cases in one session."""
+    """Runs all cases in turns."""
     parser = arguments(__doc__, rows=5_000_000)
     parser.add_argument("--minutes", type=int, default=200_000, help="length of the series for tiles; 0: none")
+    parser.add_argument("--engines", nargs="+", default=["spark", "embedded"], choices=["spark", "embedded"])
     parser.add_argument("--only", nargs="*", default=["Spark", "pandas", "Polars", "DuckDB"], metavar="PEER")
     options = parser.parse_args()
     tiles = tiled(options.minutes, options.repeats) if options.minutes else []
     if not options.rows:
         return
-    from keyfold.conf.use_case import parse_conf
-    from keyfold.engine import session as keyfold_spark
-    from keyfold.engine.session import temporary_settings
-    from keyfold.feature_store.window_columns import KERNEL_SETTINGS, add_windows, latest_states
-
-    features = {name: {"windowed": {"input_col": "x"} | window} for name, window in FEATURES.items()}
-    series = parse_conf({"name": "bench", "data": {"key": ["k", "at"], "time": "at"}, "features": features}).windows
-    assert series is not None
-    spark = keyfold_spark.session("bench windows")
     with tempfile.TemporaryDirectory() as folder:
-        path, settings = str(Path(folder, "rows")), {"repeats": options.repeats, "rows": options.rows}
-        hours = f"CAST(id DIV {SERIES} * 86400 + pmod(xxhash64(id), 80000) AS BIGINT)"
-        columns = ["id % 5000 AS k", f"timestamp_micros({hours} * 1000000L) AS at", "xxhash64(id) / 1e18 AS x"]
-        spark.range(options.rows).selectExpr(*columns).write.parquet(path)
-        rows = spark.read.parquet(path)
-
-        def kernel() -> None:
-            with temporary_settings(spark, KERNEL_SETTINGS):
-                noop(add_windows(series, rows))
-
-        def by_hand() -> None:
-            rows.createOrReplaceTempView("rows")
-            long = rows.selectExpr("*", "unix_micros(at) AS micros")
-            long.createOrReplaceTempView("long")
-            noop(spark.sql(SQL.format(table="long", at="micros", week=7 * 86_400_000_000, least=1)))
-
-        cases: dict[str, Callable[[], object]] = {
-            "exchange and sort": lambda: noop(rows.repartition("k").sortWithinPartitions("k", "at")),
-            "keyfold": kernel,
-        }
-        cases |= {"Spark by hand": by_hand} if "Spark" in options.only else {}
-        whole = run_cases(
-            "All windows", cases | peers(path, set(options.only)), floor="exchange and sort", peer="keyfold", **settings
-        )
-
-        last = options.rows // SERIES - 1
-        before, day = (rows.where(f"at {sign} timestamp_seconds({last} * 86400)") for sign in ("<", ">="))
-        with temporary_settings(spark, KERNEL_SETTINGS):
-            table = add_windows(series, before).selectExpr("*", "'all' AS keyfold_period")
-            latest_states(table, series).write.parquet(f"{folder}/states")
-        states = spark.read.parquet(f"{folder}/states")
-        day.write.parquet(f"{folder}/day")
-        day = spark.read.parquet(f"{folder}/day")
-
-        def next_day() -> None:
-            with temporary_settings(spark, KERNEL_SETTINGS):
-                noop(add_windows(series, day, states))
-
-        next_day_results = run_cases(
-            f"One more day, {day.count():,} rows", {"all days": kernel, "the day": next_day}, floor="all days", **settings
-        )
+        path = Path(folder, "rows")
+        write_rows(path, options.rows)
+        cases = spark_cases(str(path), by_hand="Spark" in options.only) if "spark" in options.engines else {}
+        if "embedded" in options.engines:
+            cases["keyfold, embedded"] = lambda: windows(embedded(str(path)))
+        cases |= peers(str(path), {*options.only})
+        peer = "Polars" if "Polars" in cases else None
+        whole = run_cases("All windows", cases, peer=peer, repeats=options.repeats, rows=options.rows)
+        days = {engine: next_day(engine, str(path), options.rows, options.repeats) for engine in options.engines}
     if options.json:
-        options.json.write_text(
-            json.dumps(machine() | {"whole": whole, "day": next_day_results, "tiles": tiles}, indent=1) + "\n", "utf-8"
-        )
+        options.json.write_text(json.dumps(machine() | {"whole": whole, "day": days, "tiles": tiles}, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from delta_log import age
+from delta_log import age, restore, update
 from folder_ingest import FILES, WINDOW, folder_ingest
 from keyfold.conf.use_case import load_conf, parse_conf
 from keyfold.core.names import STATE
@@ -78,7 +78,6 @@ def featured(engine, made):
     return run
 
 
-@pytest.mark.both_engines
 def test_rows_in_any_order_of_arrival_give_the_table_of_all_at_once(engine, home, tmp_path):
     rng, folder = random.Random(4), tmp_path / "in"
     days = [DAY + dt.timedelta(d) for d in (0, 1, 2)]
@@ -136,11 +135,11 @@ def test_rows_later_than_lateness_change_nothing_and_are_reported(engine, home, 
 KILLED = """
 import sys
 from keyfold.conf.use_case import load_conf
-from keyfold.engine.session import session
+import keyfold
 from keyfold.feature_store.table import update_feature_table
 from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
-run = Run(load_conf(sys.argv[1]), session("killed"))
+run = Run(load_conf(sys.argv[1]), {engine})
 ingest(run)
 with run.job("features"):
     update_feature_table(run)
@@ -160,15 +159,31 @@ def killed_at(command, folder, pattern):
         process.wait()
 
 
-def test_a_killed_job_leaves_the_table_as_it_was_and_the_next_one_completes_it(spark, home, tmp_path):
+DIES = """
+import os, signal, sys
+from keyfold.engine import deltalake_store
+write = deltalake_store._Rows._batches
+
+def write_and_die(self):
+    yield from write(self)
+    if len(self.schema) > 9:  # the feature table, whose rows are written and not committed
+        os.kill(os.getpid(), signal.SIGKILL)
+
+deltalake_store._Rows._batches = write_and_die
+"""
+
+
+def test_a_killed_job_leaves_the_table_as_it_was_and_the_next_one_completes_it(embedded, home, tmp_path):
     rng, folder = random.Random(5), tmp_path / "in"
     write(folder, "a.csv", [line(rng, f"k{i % 50}", DAY + dt.timedelta(i // 50)) for i in range(100)])
-    run = featured(spark, conf(folder))
+    run = featured(embedded, conf(folder))
     before = table(run)
     write(folder, "b.csv", [line(rng, f"k{i % 50}", DAY + dt.timedelta(2 + i // 50)) for i in range(100)])
-    ingest(Run(parse_conf(conf(folder)), spark))
+    ingest(Run(parse_conf(conf(folder)), embedded))
     (tmp_path / "conf.yaml").write_text(yaml.safe_dump(conf(folder)))
-    killed_at([sys.executable, "-c", KILLED, str(tmp_path / "conf.yaml")], run.featured.path, "*.parquet")
+    program = DIES + KILLED.format(engine="keyfold.embedded()")
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "conf.yaml")], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert table(run) == before
     with run.job("features"):
         update_feature_table(run)
@@ -194,7 +209,11 @@ def test_a_killed_job_over_windows_and_a_view(spark, home, tmp_path, name, patte
             run = featured(spark, both)
             before = table(run)
     (tmp_path / "conf.yaml").write_text(yaml.safe_dump(both))
-    killed_at([sys.executable, "-c", KILLED, str(tmp_path / "conf.yaml")], getattr(run, name).path, pattern)
+    killed_at(
+        [sys.executable, "-c", KILLED.format(engine="keyfold.session()"), str(tmp_path / "conf.yaml")],
+        getattr(run, name).path,
+        pattern,
+    )
     assert (table(run) == before) == (pattern == "*.parquet")
     run = featured(spark, both)
     found = table(run)
@@ -202,10 +221,11 @@ def test_a_killed_job_over_windows_and_a_view(spark, home, tmp_path, name, patte
     assert found == table(featured(spark, both)) and len(found) == 200 + 50
 
 
-def test_one_exchange_and_one_sort_whatever_the_partitions(spark, home, tmp_path):
+def test_spark_takes_one_exchange_and_one_sort_and_gives_the_bits_of_the_embedded_engine(spark, embedded, home, tmp_path):
     rng, folder = random.Random(1), tmp_path / "in"
     write(folder, "a.csv", [line(rng, f"k{i % 7}", DAY + dt.timedelta(i // 7)) for i in range(210)])
-    run = featured(spark, conf(folder))
+    featured(embedded, conf(folder))
+    run = Run(parse_conf(conf(folder)), spark)
     made, rows = run.conf.windows, run.rows.read().drop("keyfold_period", "keyfold_run")
     result = add_windows(made, rows)
     plan = result._jdf.queryExecution().executedPlan().toString()
@@ -315,11 +335,11 @@ def test_impossible_windows_are_refused_with_a_sentence(engine, home, tmp_path):
 
 
 @pytest.fixture
-def ingested(spark, home, tmp_path):
-    return folder_ingest(spark, tmp_path)
+def ingested(engine, home, tmp_path):
+    return folder_ingest(engine, tmp_path)
 
 
-def test_windows_are_computed_again_if_others_changed_rows(ingested, spark):
+def test_windows_are_computed_again_if_others_changed_rows(ingested):
     def sums(run):
         feature_table.update_feature_table(run)
         return [row["sum"] for row in run.featured.frame().sort(["id"]).rows()], run.featured.version()
@@ -329,10 +349,10 @@ def test_windows_are_computed_again_if_others_changed_rows(ingested, spark):
         values, version = sums(first)
         age(first.rows), age(first.featured)
         assert sums(first) == (values, version), "a log that is gone changes nothing"
-        spark.sql(f"UPDATE {first.rows.at} SET id = 10 WHERE id = 2")
+        update(first.rows, {"id": "10"}, "id = 2")
         updated = sums(first)
         assert updated[0] != values and len(updated[0]) == 4
-        spark.sql(f"RESTORE {first.rows.at} TO VERSION AS OF {first.rows.history()[1].version}")
+        restore(first.rows, first.rows.history()[1].version)
         assert sums(first)[0] == values
-        spark.sql(f"UPDATE {first.featured.at} SET sum = 0")
+        update(first.featured, {"sum": "0"})
         assert sums(first)[0] == values

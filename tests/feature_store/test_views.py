@@ -40,7 +40,6 @@ def expected(run, view):
     return answers(training_set(run.rows.frame(), [known], "asked"))
 
 
-@pytest.mark.both_engines
 def test_a_view_describes_itself_and_use_cases_join_what_was_known(engine, home, folders):
     view = offered(engine, folders[0])
     said = views.view_description(view.featured)
