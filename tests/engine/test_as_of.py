@@ -3,13 +3,14 @@
 import math
 import struct
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keyfold.engine import sorted_batches
-from keyfold.engine.as_of import AT, FROM, INSTANT, Answers, Joined
+from keyfold.engine.as_of import AT, FROM, INSTANT, Answers, Joined, order_keys
 from keyfold.errors import PromiseError
 
 OTHER = pa.schema(
@@ -24,15 +25,21 @@ OTHER = pa.schema(
     ]
 )
 ROWS = pa.schema([("n", pa.int64()), ("e", pa.string()), ("d", pa.int64()), ("at", INSTANT)])
-TIMES = st.one_of(st.none(), st.integers(0, 6))
-ENTITIES = st.one_of(st.none(), st.sampled_from(["", "a", "ß"]))
+TIMES = st.sampled_from([None, 0, 1, 1, 2, 3])
+ENTITIES = st.sampled_from([None, "", "a", "a", "a", "ß"])
 DOUBLES = st.sampled_from([None, 0.0, -0.0, 1.5, -1.5, math.nan, math.inf, -math.inf, 5e-324])
 TEXTS = st.sampled_from([None, "", "a", "Z", "\U00010000", "\uffff"])
-OTHERS = st.lists(
-    st.tuples(ENTITIES, st.sampled_from([1, 2]), TIMES, TIMES, DOUBLES, TEXTS, st.sampled_from([None, False, True])), max_size=16
-)
-LABELS = st.lists(st.tuples(ENTITIES, st.sampled_from([1, 2]), TIMES), max_size=10)
-TIE = [("a", 1, 3, 3, x, None, None) for x in (0.0, -0.0, None, 0.0)]
+DAYS = st.sampled_from([1, 1, 1, 2])
+OTHER_ROW = st.tuples(ENTITIES, DAYS, TIMES, TIMES, DOUBLES, TEXTS, st.sampled_from([None, False, True]))
+OTHERS = st.one_of(st.lists(OTHER_ROW, min_size=6, max_size=20), st.lists(OTHER_ROW, max_size=6))
+LABELS = st.lists(st.tuples(ENTITIES, DAYS, TIMES), min_size=1, max_size=12)
+TIE = [("a", 1, 3, 3, x, None, None) for x in (0.0, -0.0, None, -0.0)]
+LATE = [
+    ("a", 1, 0, 3, 1.5, None, None),
+    ("a", 1, 1, 1, -1.5, None, None),
+    ("a", 1, 2, 3, None, "a", None),
+    ("a", 1, 1, 4, 0.0, "", True),
+]
 
 
 def order(value):
@@ -93,6 +100,8 @@ def check(engine, labels, others, late, ttl):
 @given(LABELS, OTHERS, st.booleans(), st.sampled_from([None, 0, 2]), st.integers(1, 5))
 @example([("a", 1, 4)], TIE, False, None, 1)
 @example([("a", 1, 4)], TIE[::-1], True, None, 2)
+@example([("a", 1, at) for at in range(5)], LATE, True, 2, 1)
+@example([("a", 1, at) for at in range(5)], LATE, True, None, 3)
 def test_the_embedded_join_is_the_definition(embedded, labels, others, late, ttl, run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sorted_batches, "_RUN", run)
@@ -101,10 +110,25 @@ def test_the_embedded_join_is_the_definition(embedded, labels, others, late, ttl
 
 
 @settings(max_examples=3)
-@given(LABELS.filter(len), OTHERS.filter(lambda rows: len(rows) > 9), st.booleans(), st.sampled_from([None, 2]))
-@example([("a", 1, 4)], TIE, False, None)
+@given(LABELS, OTHERS.filter(lambda rows: len(rows) > 9), st.booleans(), st.sampled_from([None, 2]))
+@example([("a", 1, 4), ("ß", 1, 4)], [*TIE, *(("ß", *row[1:]) for row in reversed(TIE))], False, None)
+@example([("a", 1, at) for at in range(5)], LATE, True, 2)
 def test_the_join_of_spark_is_the_definition(spark_engine, labels, others, late, ttl):
     check(spark_engine, labels, others, late, ttl)
+
+
+VALUES = [
+    pa.array([None, -math.inf, -1.5, -5e-324, -0.0, 0.0, 5e-324, 1.5, math.inf, math.nan]),
+    pa.array([None, -(2**63), -1, 0, 2**63 - 1], pa.int64()), pa.array([None, False, True]), pa.array([None, "", "a", "\uffff", "\U00010000"]),
+    pa.array([None, 0, 5], INSTANT), pa.array([None, -1, 2], pa.date32()), pa.array([None, [], [None], [None, 1.0], [0.5], [math.nan]]),
+    pa.array([None, {"a": None, "b": 2}, {"a": 1, "b": None}, {"a": 1, "b": 0}]), pa.array([None, b"\x7f", b"\x80"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", VALUES)
+def test_values_have_an_order(values):
+    assert np.argsort(order_keys(values), kind="stable").tolist() == [*range(len(values))]
+    assert len(set(order_keys(values).tolist())) == len(values)
 
 
 def test_a_row_from_the_future_is_refused():
