@@ -2,7 +2,10 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from deltalake import write_deltalake
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.engine import spark_setup
@@ -39,6 +42,31 @@ def conf(source, **more):
 def test_a_conf_that_fits_is_embedded(source):
     assert choose_engine(conf(source)) == PLAIN
     assert choose_engine(parse_conf({"name": "mine", "data": {"key": ["id"]}})) == PLAIN
+
+
+def test_other_sources_and_keys_of_content_are_embedded(tmp_path):
+    """Also layouts whose older files have names that Delta would map: those are no names of the table."""
+    for name in ("in/old.csv", "in/new.csv", "lake/a.parquet", "photos/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("start station id\n1\n")
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "lake/a.parquet")
+    write_deltalake(tmp_path / "delta", pa.table({"id": [1]}))
+    for source in ("lake", "delta", "photos"):
+        assert choose_engine(conf(tmp_path / source, data={"key": ["content_key"]})) == PLAIN
+    old = {"name": "old", "files": ["old*"], "columns": {"start station id": "bigint"}}
+    old["columns_from"] = {"id": {"renamed": "start station id"}, "churn": {"missing": "null"}}
+    columns = {"id": "bigint", "churn": "bigint"}
+    versions = {"columns": columns, "versions": [old, {"name": "new", "files": ["new*"]}]}
+    assert choose_engine(conf(tmp_path / "in", data=versions)) == PLAIN
+    delta = {"path": "s3a://bucket/lake", "versions": [0, 1]}
+    older = [
+        {key: old[key] for key in ("name", "columns", "columns_from")} | {"delta": delta},
+        {"name": "new", "files": ["*.csv"]},
+    ]
+    remote = choose_engine(conf(tmp_path / "in", data={"columns": columns, "versions": older}))
+    assert remote == EngineChoice(
+        "spark", "the embedded engine has no access to s3a://bucket/lake, which is on no disk of this machine yet"
+    )
 
 
 def test_the_option_precedes_the_environment_and_that_the_conf(source, monkeypatch):
