@@ -150,7 +150,7 @@ def test_a_broken_file_is_named_and_files_may_order_their_columns(engine, tmp_pa
 def test_types_of_parquet_that_are_not_read_are_told(tmp_path, values, sentence):
     pq.write_table(pa.table({"v": values}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=rf"a\.parquet: the column `v` {sentence}"):
-        parquet_files.parquet_schema([str(tmp_path / "a.parquet")])
+        parquet_files.read_forms([str(tmp_path / "a.parquet")])
 
 
 def test_folders_of_parquet_are_text_unless_a_type_is_declared(engine, tmp_path):

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from keyfold.errors import DataError
-from keyfold.readers.parquet import has_rare_types, plain_type, read_plain
+from keyfold.readers.parquet import plain_type, read_form, read_plain
 
 UUIDS = [uuid.UUID(int=0x0123456789ABCDEFFEDCBA9876543210), None]
 
@@ -20,7 +20,7 @@ def test_types_that_engines_lack_are_plain_types(tmp_path):
         "code": pa.array(["x", None]).dictionary_encode(), "json": pa.array(["{}", None], pa.json_()),
     }  # fmt: skip
     pq.write_table(pa.table(odd), tmp_path / "a.parquet")
-    assert has_rare_types(str(tmp_path / "a.parquet"))
+    assert read_form(str(tmp_path / "a.parquet")).has_rare_types
     ((rows, lost, _),) = read_plain(str(tmp_path / "a.parquet"))
     assert rows.to_pylist() == [
         {"time": "01:02:03.000000", "uuid": str(UUIDS[0]), "half": 0.5, "big": 2**64 - 1, "code": "x", "json": "{}"},
@@ -29,9 +29,9 @@ def test_types_that_engines_lack_are_plain_types(tmp_path):
     assert lost == {}
     for name in ("time", "uuid", "half"):
         pq.write_table(pa.table({name: odd[name]}), tmp_path / "a.parquet")
-        assert has_rare_types(str(tmp_path / "a.parquet"))
+        assert read_form(str(tmp_path / "a.parquet")).has_rare_types
     pq.write_table(pa.table({name: odd[name] for name in ("big", "code", "json")}), tmp_path / "a.parquet")
-    assert not has_rare_types(str(tmp_path / "a.parquet"))
+    assert not read_form(str(tmp_path / "a.parquet")).has_rare_types
 
 
 def test_types_within_types_are_plain():
@@ -43,7 +43,7 @@ def test_nanoseconds_that_would_be_lost_are_told_with_their_text(tmp_path):
     at = pa.array([1_000, -1, None, 1_751_364_000_123_456_789], pa.timestamp("ns"))
     for is_int96 in (False, True):
         pq.write_table(pa.table({"k": range(4), "at": at}), tmp_path / "a.parquet", use_deprecated_int96_timestamps=is_int96)
-        assert has_rare_types(str(tmp_path / "a.parquet")) == is_int96
+        assert read_form(str(tmp_path / "a.parquet")).has_rare_types == is_int96
         batches = [*read_plain(str(tmp_path / "a.parquet"), size=3)]
         assert [batch.rows.num_rows for batch in batches] == [3, 1]
         values = [value for batch in batches for value in batch.rows["at"].cast(pa.timestamp("us")).to_pylist()]

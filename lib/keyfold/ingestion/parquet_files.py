@@ -25,7 +25,7 @@ from keyfold.readers import parquet
 from keyfold.readers.arrow_values import bools
 from keyfold.readers.casts import TextFormat
 from keyfold.readers.opening import UNREADABLE
-from keyfold.readers.parquet import PlainRows
+from keyfold.readers.parquet import FileForm, PlainRows
 from keyfold.readers.paths import local_path, partition_columns
 from keyfold.readers.rows import FolderColumns, repeat_text
 from keyfold.readers.typed_rows import RowTypes, TypedRows, cast_rows, raw_texts
@@ -47,22 +47,25 @@ def read_parquet(
     folders = partition_columns(path, names)
     in_folders = [*next(iter(folders.values()), {})]
     remote = None if is_local else spark_files.read_parquet(engine.spark, names, _READ_FILE)
-    types = remote.arrow_types(remote.columns[:-1]) if remote else _file_types(names)
+    forms = read_forms(names) if is_local else {}
+    types = remote.arrow_types(remote.columns[:-1]) if remote else _plain_types(forms)
     check_folders(names[0] if names else path, [*types], in_folders)
     _check_columns(path, {**types, **dict.fromkeys(in_folders, pa.string())}, wanted, in_folders)
-    as_numbers = is_local and not any(map(parquet.has_rare_types, names))  # as in the content keys of earlier releases
+    as_numbers = is_local and not any(
+        form.has_rare_types for form in forms.values()
+    )  # as in the content keys of earlier releases
     reader = _Reader(types, origins(wanted), row_types(in_folders, wanted, format_, ()), folders, needed, as_numbers)
     if remote:
         return remote.map_batches(reader.of_batches, reader.schema)
-    return engine.map_tasks(reader.of_row_groups, _tasks(engine, names), reader.schema)
+    return engine.map_tasks(reader.of_row_groups, _tasks(engine, forms), reader.schema)
 
 
-def _file_types(files: Sequence[str]) -> dict[str, pa.DataType]:
-    """The plain types of the columns of local files (DataError as above)."""
-    names = parquet_schema(files).names
-    if repeated := next((n for n, times in Counter(map(str.casefold, names)).items() if times > 1), None):
-        raise DataError(f"{files[0]} has several columns `{repeated}`, which Spark takes for one name; rename one")
-    return {field.name: field.type for field in parquet.plain_schema(files[0])}
+def _plain_types(forms: Mapping[str, FileForm]) -> dict[str, pa.DataType]:
+    """The plain types of the columns (DataError for names that Spark takes for one)."""
+    file, form = next(iter(forms.items()))
+    if repeated := next((n for n, times in Counter(map(str.casefold, form.schema.names)).items() if times > 1), None):
+        raise DataError(f"{file} has several columns `{repeated}`, which Spark takes for one name; rename one")
+    return {field.name: field.type for field in form.plain}
 
 
 def _check_columns(
@@ -86,10 +89,8 @@ class _Group(NamedTuple):
     number: int
 
 
-def _tasks(engine: Engine, files: Sequence[str]) -> list[list[_Group]]:
-    import pyarrow.parquet as pq
-
-    groups = [_Group(file, group) for file in files for group in range(pq.ParquetFile(file).num_row_groups)]
+def _tasks(engine: Engine, forms: Mapping[str, FileForm]) -> list[list[_Group]]:
+    groups = [_Group(file, group) for file, form in forms.items() for group in range(form.groups)]
     n = min(len(groups), _TASKS * engine.tasks)
     return [groups[len(groups) * i // n : len(groups) * (i + 1) // n] for i in range(n)]
 
@@ -174,24 +175,22 @@ class _Reader:
         return row_jsons(rows, rows.schema.names, exact=True)
 
 
-def parquet_schema(files: Sequence[str]) -> pa.Schema:
-    """The columns of local files (DataError if they differ, or have a type that is not read)."""
-    import pyarrow.parquet as pq
-
-    first: pa.Schema | None = None
+def read_forms(files: Sequence[str]) -> dict[str, FileForm]:
+    """The forms of local files (DataError if their columns differ, or have a type that is not read)."""
+    forms: dict[str, FileForm] = {}
     for file in files:
         try:
-            schema = pq.read_schema(file)
+            forms[file] = form = parquet.read_form(file)
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{file} {UNREADABLE}") from error
-        if first is None:
-            check_types(file, schema)
-            first = schema
-        if odd := _different_columns(schema, first) or _different_columns(*map(parquet.plain_schema, (file, files[0]))):
+        if file == files[0]:
+            check_types(file, form.schema)
+            plain = form.plain
+        if odd := _different_columns(form.schema, forms[files[0]].schema) or _different_columns(form.plain, plain):
             raise DataError(
                 f"{file} has different columns from {files[0]}: `{'`, `'.join(odd)}`; declare each layout as one of data.versions"
             )
-    return first if first is not None else pa.schema([])
+    return forms
 
 
 def _different_columns(schema: pa.Schema, other: pa.Schema) -> list[str]:

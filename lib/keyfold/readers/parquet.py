@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -35,18 +34,35 @@ def is_uuid(type_: pa.DataType) -> bool:
     return getattr(type_, "extension_name", "") == "arrow.uuid"
 
 
-def has_rare_types(file: str) -> bool:
-    """Whether a file has a type that Spark's own reader refuses or truncates: a time of day, UUID, half float or time of 96 bits."""
-    content = pq.ParquetFile(file)
-    types = [field.type for field in content.schema_arrow]
-    return any(pa.types.is_time(t) or is_uuid(t) or pa.types.is_float16(t) for t in types) or bool(_int96_columns(content))
+class FileForm(NamedTuple):
+    """What a file says of itself: its columns, those that are times of 96 bits, and the number of its row groups."""
+
+    schema: pa.Schema
+    int96: list[str]
+    groups: int
+
+    @classmethod
+    def of(cls, content: pq.ParquetFile) -> "FileForm":
+        """The form of an open file."""
+        columns = [content.schema.column(i) for i in range(len(content.schema.names))]
+        top = {*content.schema_arrow.names}
+        int96 = [column.path for column in columns if column.physical_type == "INT96" and column.path in top]
+        return cls(content.schema_arrow, int96, content.num_row_groups)
+
+    @property
+    def plain(self) -> pa.Schema:
+        """The columns in plain types."""
+        return pa.schema([(f.name, plain_type(f.type, is_instant=f.name in self.int96)) for f in self.schema])
+
+    @property
+    def has_rare_types(self) -> bool:
+        """Whether there is a type that Spark's own reader refuses or truncates: a time of day, UUID, half float or time of 96 bits."""
+        return bool(self.int96) or any(pa.types.is_time(t) or is_uuid(t) or pa.types.is_float16(t) for t in self.schema.types)
 
 
-def plain_schema(file: str) -> pa.Schema:
-    """The columns of a file in plain types."""
-    content = pq.ParquetFile(file)
-    int96 = _int96_columns(content)
-    return pa.schema([(f.name, plain_type(f.type, is_instant=f.name in int96)) for f in content.schema_arrow])
+def read_form(file: str) -> FileForm:
+    """The form of a file."""
+    return FileForm.of(pq.ParquetFile(file))
 
 
 def plain_type(type_: pa.DataType, *, is_instant: bool = False) -> pa.DataType:
@@ -75,14 +91,14 @@ def plain_type(type_: pa.DataType, *, is_instant: bool = False) -> pa.DataType:
 
 def read_plain(file: str, groups: list[int] | None = None, size: int = 1 << 16) -> Iterator[PlainRows]:
     """The rows of a file, or of some of its row groups, in plain types: a time of day and a UUID as text."""
-    # Times of 96 bits reach beyond the range of nanoseconds in 64 bits: they are read as microseconds, too.
-    read = partial(pq.ParquetFile, file)
-    content, coarse = read(), read(coerce_int96_timestamp_unit="us")
-    int96 = _int96_columns(content)
-    schema = plain_schema(file)
+    content = pq.ParquetFile(file)
+    form = FileForm.of(content)
+    schema, int96 = form.plain, form.int96
     batches = content.iter_batches(size, row_groups=groups)
     is_julian = _may_be_julian(content.metadata.metadata or {})
-    coarse_batches = coarse.iter_batches(size, row_groups=groups, columns=int96) if int96 else None
+    # Times of 96 bits reach beyond the range of nanoseconds in 64 bits: they are read as microseconds, too.
+    coarse = pq.ParquetFile(file, coerce_int96_timestamp_unit="us") if int96 else None
+    coarse_batches = coarse.iter_batches(size, row_groups=groups, columns=int96) if coarse else None
     for batch in batches:
         micros = next(coarse_batches) if coarse_batches else None
         columns, lost, nanos = [], {}, {}
@@ -112,12 +128,6 @@ def _refuse_julian(file: str, rows: pa.RecordBatch) -> None:
                     f"{file}: the column `{name}` has days before {_GREGORIAN}, which Spark wrote by the Julian calendar; write the file "
                     "again by Spark 3 or later"
                 )
-
-
-def _int96_columns(content: pq.ParquetFile) -> list[str]:
-    columns = [content.schema.column(i) for i in range(len(content.schema.names))]
-    top = {*content.schema_arrow.names}
-    return [column.path for column in columns if column.physical_type == "INT96" and column.path in top]
 
 
 def _microseconds(nanos: pa.Array, micros: pa.Array | None, type_: pa.DataType) -> tuple[pa.Array, pa.Array]:
