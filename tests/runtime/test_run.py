@@ -1,7 +1,5 @@
 """The account of a run: status, counts, steps and messages of its jobs."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from keyfold.conf.use_case import parse_conf
@@ -10,9 +8,9 @@ from keyfold.runtime.run import Run
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path):
+def run(embedded, monkeypatch, tmp_path):
     monkeypatch.setenv("KEYFOLD_HOME", str(tmp_path))
-    return Run(parse_conf({"name": "churn", "data": {"key": ["id"]}}), SimpleNamespace(conf=SimpleNamespace(get=lambda *_: "")))
+    return Run(parse_conf({"name": "churn", "data": {"key": ["id"]}}), embedded)
 
 
 @pytest.mark.parametrize(("earlier", "status", "result"), [(None, "committed", "made"), ("earlier", "done before", "earlier")])

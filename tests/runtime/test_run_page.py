@@ -1,7 +1,6 @@
 """The page of a run: its title, its place, and its links to other runs and to MLflow."""
 
 import re
-from types import SimpleNamespace
 
 import pytest
 
@@ -16,10 +15,10 @@ MODEL = Registered("churn", "3", "mlflow-run", {"keyfold.run_id": "training"})
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path):
+def run(embedded, monkeypatch, tmp_path):
     monkeypatch.setenv("KEYFOLD_HOME", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Run(parse_conf({"name": "churn", "data": {"key": ["id"]}}), SimpleNamespace(conf=SimpleNamespace(get=lambda *_: "")))
+    return Run(parse_conf({"name": "churn", "data": {"key": ["id"]}}), embedded)
 
 
 def add_job(run, name, *, model=None, counts=None, run_id=""):
