@@ -263,7 +263,6 @@ def test_the_job_reports_and_keeps_its_counts(engine, home, monkeypatch):
     assert run.table("keyfold.collisions").frame().count() == 2
 
 
-@pytest.mark.slow
 def test_other_rows_are_counted_anew(engine, home):
     run = a_run(engine)
     fit_features(run)
