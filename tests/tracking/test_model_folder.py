@@ -94,6 +94,15 @@ def test_each_file_counts_be_it_changed_or_removed(registered, store, tmp_path):
     assert keyfold.load_model(CHAMPION).version == version, "all as it was"
 
 
+def test_a_model_that_is_refused_leaves_no_files(store, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (store / "requirements.txt").unlink()
+    with pytest.raises(PromiseError) as _:  # which keeps the frames of the call, and what they refer to
+        keyfold.load_model(CHAMPION)
+    assert [*(tmp_path / "temporary").iterdir()] == []
+
+
 def planted(root, marker):
     """By name, what an attacker plants; the marker is written where it runs."""
     evil = f"open({str(marker)!r}, 'w').close()\n"

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 import weakref
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,15 @@ def load_model(uri: str, trust: str | None = None) -> ServedModel:
     """
     version = registry.find_version(uri)
     # A model that keyfold did not train may read its files at any prediction, so they stay as long as the model does.
-    folder = tempfile.TemporaryDirectory()
-    model = predictor.load_predictor(registry.fetch_model(version, Path(folder.name), trust))
-    if model_folder.is_from_0_1(version.tags):
-        logging.getLogger("keyfold").warning("%s %s", version, model_folder.ONLY_OWN)
-    if (parity := model.parity).differ:
-        logging.getLogger("keyfold").warning("%s: %s (%s)", version, OTHER_BITS, parity)
-    served = ServedModel(model, version)
-    weakref.finalize(served, folder.cleanup)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        model = predictor.load_predictor(registry.fetch_model(version, Path(folder), trust))
+        if model_folder.is_from_0_1(version.tags):
+            logging.getLogger("keyfold").warning("%s %s", version, model_folder.ONLY_OWN)
+        if (parity := model.parity).differ:
+            logging.getLogger("keyfold").warning("%s: %s (%s)", version, OTHER_BITS, parity)
+        served = ServedModel(model, version)
+        weakref.finalize(served, stack.pop_all().close)
     return served
 
 
