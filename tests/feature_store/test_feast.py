@@ -90,16 +90,16 @@ def test_the_online_store_has_the_values_of_the_batch(spark, store):
     assert [*zip(online["calls_2"], online["calls_all"], strict=True)] == [rows[u, last[u]] for u in online["user"]]
 
 
-def test_columns_that_feast_cannot_hold_are_refused(spark, home, tmp_path):
+def test_columns_that_feast_cannot_hold_are_refused(embedded, home, tmp_path):
     write(tmp_path / "usage", "0.csv", "user,day,known,calls", usage(0))
-    windows = {"calls of all": USAGE["features"]["calls_all"]}
-    view = offered(spark, tmp_path / "usage", features=windows)
+    windows = {"calls-of-all": USAGE["features"]["calls_all"]}
+    view = offered(embedded, tmp_path / "usage", features=windows)
     with pytest.raises(
-        DataError, match=r"view `usage.features`: Feast cannot take a column `calls of all`: names are of letters"
+        DataError, match=r"view `usage.features`: Feast cannot take a column `calls-of-all`: names are of letters"
     ):
         feast_repository.repository_files([view.featured], "tests")
     with pytest.raises(DataError, match=r"`usage.rows` is not a feature view"):
-        feast_repository.repository_files([Tables(spark, home).table("usage.rows")], "tests")
+        feast_repository.repository_files([Tables(embedded, home).table("usage.rows")], "tests")
 
 
 def test_the_job_writes_the_files(store, tmp_path):

@@ -86,6 +86,10 @@ def test_the_option_precedes_the_environment_and_that_the_conf(source, monkeypat
 LACKING = [
     ({"data": {"source": "s3://bucket/rows.csv"}}, "reader for s3://bucket/rows.csv, which is on no disk of this machine"),
     ({"train": {"model": {"torch": {"network": {"wide_deep": {"hidden": [4]}}}}}}, "networks (train.model.torch)"),
+    (
+        {"data": {"time": "at"}, "features": {"last id": {"windowed": {"input_col": "id", "over": "1 row", "take": "lag"}}}},
+        "column mapping of Delta, which the column name `last id` needs (rename the feature)",
+    ),
     ({"data": {"table": "lake.crm.months"}}, "access to the catalog of table `lake.crm.months`"),
     ({"score": {"into": "lake.crm.scores"}}, "access to the catalog of table `lake.crm.scores`"),
 ]

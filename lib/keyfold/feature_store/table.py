@@ -24,12 +24,14 @@ from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.feature_store import views
 from keyfold.feature_store.point_in_time import ViewRows, training_set
 from keyfold.feature_store.window_columns import (
+    AT,
     BATCH,
     add_known_time,
     add_windows,
     check_windows,
     first_taken_name,
     latest_states,
+    period_times,
     time_micros,
 )
 from keyfold.features.kinds.windowed import parse_span
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
 
 JOB = "windows"
 _Counts = dict[str, dict[str, int]]  # row counts by period and digest of its inputs
-_AT = "keyfold_at"
 
 
 class JoinedView(NamedTuple):
@@ -105,7 +106,7 @@ def _joined_view(run: "Run", source: ViewSource, chain: tuple[str, ...]) -> Join
     view, (table_id, version) = views.view_description(table), table.version()
     rows = views.read_view(table, source, version)
     frame = rows.frame if PERIOD in rows.frame.columns else rows.frame.with_columns({PERIOD: lit("all")})
-    first = _times(frame, view.time, first=col(_AT).min())
+    first = period_times(frame, view.time, first=col(AT).min())
     changed = table.versions_of(PERIOD, [row[PERIOD] for row in first], version)
     periods = {row[PERIOD]: (row["first"], changed[row[PERIOD]]) for row in first if row["first"] is not None}
     return JoinedView(rows, digest([view.digest, table_id, source.model_dump(mode="json")]), periods)
@@ -168,7 +169,7 @@ def _update(run: "Run", inputs: _Inputs) -> None:
     if windows is not None:
         check_windows(windows, rows, run.rows.name, created)
     rows = rows.compute(period_of(run.conf.data, rows.types))
-    times = _times(rows, str(run.conf.data.time), last=col(_AT).max(), n=count_rows())
+    times = period_times(rows, str(run.conf.data.time), last=col(AT).max(), n=count_rows())
     digests = _digests(run, inputs, {row[PERIOD]: row["last"] for row in times if row[PERIOD] is not None})
     arrived = {row[PERIOD]: {digests.get(row[PERIOD], ""): row["n"]} for row in times}
     computed = _without_foreign(run.featured, _count(run.featured.frame())) if run.featured.exists() else {}
@@ -176,8 +177,7 @@ def _update(run: "Run", inputs: _Inputs) -> None:
     if not changed:
         return
     _refuse_null(run.rows, rows, str(run.conf.data.time), created if windows else None)
-    newest = max((row["last"] for row in times), default=0)
-    late = _late_periods(run, inputs.definition, rows, changed, newest) if computed else set()
+    late = _late_periods(run, inputs.definition, rows, changed, times) if computed else set()
     periods, states = _plan(run.featured, windows, {*arrived, *computed}, changed - late, computed)
     late -= periods
     if late:
@@ -187,11 +187,6 @@ def _update(run: "Run", inputs: _Inputs) -> None:
         counts = {p: sum(arrived.get(p, {}).values()) for p in sorted(periods)}
         some = rows.where(col(PERIOD).is_in([*counts])).compute(_digest_column(digests))
         _compute(run, inputs, some, states, counts)
-
-
-def _times(rows: Frame, time: str, **aggregates: nw.Expr) -> list[dict[str, Any]]:
-    """A row for each period, with aggregates over the microseconds of a time (`_AT`)."""
-    return rows.select([PERIOD, time]).compute(time_micros(_AT, time), [PERIOD]).group([PERIOD], **aggregates).rows()
 
 
 def _plan(
@@ -227,9 +222,9 @@ def _compute(run: "Run", inputs: _Inputs, rows: Frame, states: Frame | None, cou
 def _digests(run: "Run", inputs: _Inputs, times: Mapping[str, int]) -> dict[str, str]:
     """By period, whose last time is given, a digest of the inputs of its windows and views."""
     changed = run.rows.versions_of(PERIOD, times, inputs.version.version)
-    values = [inputs.definition, inputs.version.id]
     return {
-        p: digest([values, changed[p], [view.version_until(time) for view in inputs.views]])[:16] for p, time in times.items()
+        p: digest([[inputs.definition, inputs.version.id], changed[p], [view.version_until(time) for view in inputs.views]])[:16]
+        for p, time in times.items()
     }
 
 
@@ -259,14 +254,16 @@ def _without_foreign(table: "Table", counts: _Counts) -> _Counts:
     return {p: values if p in own else {} for p, values in counts.items()}
 
 
-def _late_periods(run: "Run", definition: str, rows: Frame, changed: set[str], newest: int) -> set[str]:
+def _late_periods(
+    run: "Run", definition: str, rows: Frame, changed: set[str], times: list[dict[str, Any]]
+) -> set[str]:  # fmt: skip
     """The changed periods that are older than data.lateness; none if the windows were defined otherwise before."""
     lateness, last = run.conf.data.lateness, next(run.featured.commits(), None)
-    if lateness is None or last is None or last.metadata.get("definition") != definition:
+    if not (lateness and last and times) or last.metadata.get("definition") != definition:
         return set()
-    time, since = str(run.conf.data.time), newest - (parse_span(lateness).micros or 0)
-    at = rows.select([PERIOD, time]).compute(time_micros(_AT, time), [PERIOD])
-    first = at.where(col(_AT) >= since).group([], first=col(PERIOD).min()).rows()[0]["first"]
+    time, since = str(run.conf.data.time), max(row["last"] for row in times) - (parse_span(lateness).micros or 0)
+    at = rows.select([PERIOD, time]).compute(time_micros(AT, time), [PERIOD]).where(col(AT) >= since)
+    first = at.group([], first=col(PERIOD).min()).rows()[0]["first"]
     return {p for p in changed if first is not None and p < first}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import narwhals as nw
 import numpy as np
 import pyarrow as pa
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _F = TypeVar("_F", bound="Frame | DataFrame")
+AT = "keyfold_at"
 BATCH = 131_072  # rows; the kernel takes some milliseconds a batch, however many rows it has
 
 
@@ -52,6 +54,11 @@ def latest_states(table: _F, definition: SeriesDefinition, period: str | None = 
 def time_micros(name: str, time: str) -> Computed:
     """bigint: microseconds since 1970 of a date or timestamp, in UTC."""
     return Computed({name: pa.int64()}, partial(_micros, time), [_sql_micros(time)])
+
+
+def period_times(rows: Frame, time: str, **aggregates: nw.Expr) -> list[dict[str, Any]]:
+    """A row for each period, with aggregates over a time in microseconds, the column `AT`."""
+    return rows.select([PERIOD, time]).compute(time_micros(AT, time), [PERIOD]).group([PERIOD], **aggregates).rows()
 
 
 def _sql_micros(time: str) -> str:

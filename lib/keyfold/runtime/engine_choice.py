@@ -92,6 +92,8 @@ def parts_for_spark(conf: "Conf") -> Iterator[str]:
     data, network = conf.data, conf.train is not None and conf.train.model.torch is not None
     parts = {"images": conf.images is not None, "networks (train.model.torch)": network}
     yield from (part for part, needed in parts.items() if needed)
+    if odd := odd_column_names(window.name for window in (conf.windows.windows if conf.windows else ())):
+        yield f"column mapping of Delta, which the column name `{odd[0]}` needs (rename the feature)"
     if isinstance(data.source, str):
         yield from _of_source(data, data.source)
     yield from (part for version in data.versions if version.delta for part in _of_delta(version.delta.path))
