@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keyfold.engine import sorted_batches
-from keyfold.engine.as_of import AT, FROM, INSTANT, Answers, Joined, order_keys
+from keyfold.engine.as_of import AT, FROM, INSTANT, Answers, order_keys
+from keyfold.engine.frame import Joined
 from keyfold.errors import PromiseError
 
 OTHER = pa.schema(

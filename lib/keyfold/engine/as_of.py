@@ -8,7 +8,7 @@ values are NULL if that row is older than its time to live. A row without its ti
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,29 +18,9 @@ from keyfold.core.arrays import Bools, Int64s
 from keyfold.engine.sorted_batches import joined, same_as_before
 from keyfold.errors import PromiseError
 
-if TYPE_CHECKING:
-    from keyfold.engine.frame import Frame
-
 INSTANT = pa.timestamp("us", "UTC")
 AT, FROM, UNTIL = "keyfold_at", "keyfold_from", "keyfold_until"  # times of rows, and from and until when a joined row answers
 _LARGEST = np.iinfo(np.int64).max
-
-
-class Joined(NamedTuple):
-    """A table whose values are joined.
-
-    name: for messages. entity: the columns that identify an entity, in the order of the other rows' columns. time, known: the
-    columns of the times from which a row holds, and at which it was known. values: new names by column. ttl: the time to live in
-    microseconds.
-    """
-
-    name: str
-    rows: "Frame"
-    entity: Sequence[str]
-    time: str
-    known: str
-    values: Mapping[str, str]
-    ttl: int | None = None
 
 
 def from_the_future(name: str) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
-from keyfold.engine.as_of import AT, FROM, INSTANT, UNTIL, Answering, Answers, Joined
+from keyfold.engine.as_of import AT, FROM, INSTANT, UNTIL, Answering, Answers
 from keyfold.engine.columns import col, lit
 from keyfold.engine.embedded_frame import EmbeddedFrame
-from keyfold.engine.frame import Computed
+from keyfold.engine.frame import Computed, Joined
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -17,14 +17,12 @@ import pyarrow as pa
 
 from keyfold.engine.arrow_types import type_name
 from keyfold.engine.columns import escape_name, unescape_name
-from keyfold.engine.frame import BatchFunction, Frame
+from keyfold.engine.frame import BatchFunction, Frame, Joined
 from keyfold.engine.parallel import map_in_threads
 from keyfold.engine.sorted_batches import InOrder, map_runs, whole_groups
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-    from keyfold.engine.as_of import Joined
 
     Recipe = Callable[["DuckDBPyConnection"], nw.LazyFrame[Any]]
 

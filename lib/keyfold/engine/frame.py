@@ -9,15 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import narwhals as nw
 import pyarrow as pa
 
 from keyfold.engine.columns import count_rows, escape_name
-
-if TYPE_CHECKING:
-    from keyfold.engine.as_of import Joined
 
 Batches = Iterator[pa.RecordBatch]
 BatchFunction = Callable[[Batches], Iterable[pa.RecordBatch]]
@@ -242,3 +239,20 @@ class _Stack:
                 number = pa.repeat(pa.scalar(i, pa.int32()), batch.num_rows)
                 arrays = [*(batch.column(c) for c in self.keep), number, *(batch.column(c) for c in names)]
                 yield pa.RecordBatch.from_arrays(arrays, [*self.keep, self.number, *self.columns])
+
+
+class Joined(NamedTuple):
+    """A table whose values are joined.
+
+    name: for messages. entity: the columns that identify an entity, in the order of the other rows' columns. time, known: the
+    columns of the times from which a row holds, and at which it was known. values: new names by column. ttl: the time to live in
+    microseconds.
+    """
+
+    name: str
+    rows: Frame
+    entity: Sequence[str]
+    time: str
+    known: str
+    values: Mapping[str, str]
+    ttl: int | None = None

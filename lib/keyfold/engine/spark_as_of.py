@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from keyfold.engine import functions as F
-from keyfold.engine.as_of import Joined, from_the_future
+from keyfold.engine.as_of import from_the_future
+from keyfold.engine.frame import Joined
 from keyfold.engine.spark_columns import col
 from keyfold.engine.spark_frame import SparkFrame, data_of
 

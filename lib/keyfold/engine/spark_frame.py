@@ -10,7 +10,7 @@ import pyarrow as pa
 from keyfold.core import sql
 from keyfold.engine import arrow, spark_columns
 from keyfold.engine.columns import escape_name, unescape_name
-from keyfold.engine.frame import BatchFunction, Computed, Expression, Frame, KernelExpression
+from keyfold.engine.frame import BatchFunction, Computed, Expression, Frame, Joined, KernelExpression
 from keyfold.engine.session import arrow_batch_settings, temporary_settings
 from keyfold.engine.sorted_batches import InOrder
 from keyfold.errors import ConfError
@@ -18,8 +18,6 @@ from keyfold.errors import ConfError
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
-
-    from keyfold.engine.as_of import Joined
 
 
 # To apply a byte limit, Spark measures a batch after each row, which takes as long as writing it. A limit of rows is enough.

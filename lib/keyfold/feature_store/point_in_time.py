@@ -9,9 +9,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from keyfold.core.types import DAYS, family_of, require_family
-from keyfold.engine.as_of import Joined
 from keyfold.engine.engine import frame_of
-from keyfold.engine.frame import Frame
+from keyfold.engine.frame import Frame, Joined
 from keyfold.errors import DataError, suggestion
 
 if TYPE_CHECKING:
