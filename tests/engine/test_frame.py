@@ -311,3 +311,20 @@ def test_a_filter_over_many_renamed_columns_is_planned(engine):
     texts = some.with_columns({f"{name}_text": col(name) for name in names})
     each = texts.stack("number", {"value": names, "text": [f"{name}_text" for name in names]})
     assert each.where((col("number") == lit(0)) & (col("text") == lit(2))).count() == 1
+
+
+def test_rows_of_other_partitions_are_not_computed(embedded):
+    computed = []
+
+    def kernel(batch):
+        computed.extend(batch.column("n").to_pylist())
+        return [batch.column("n")]
+
+    rows = embedded.frame(pa.table({"period": ["a", "b", "c", None], "n": [1, 2, 3, 4]}))
+    more = rows.compute(Computed({"same": pa.int64()}, kernel)).with_columns({"n": col("n") + lit(1)}).where(col("n") > lit(0))
+    assert more.select(["period", "n", "same"]).among("period", ["b", "c"]).rows() == [
+        {"period": "b", "n": 3, "same": 2},
+        {"period": "c", "n": 4, "same": 3},
+    ]
+    assert sorted(computed) == [2, 3]
+    assert more.among("n", [2]).select(["n", "same"]).rows() == [{"n": 2, "same": 1}], "the column that was set"

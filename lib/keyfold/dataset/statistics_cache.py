@@ -6,7 +6,7 @@ train rows, also rare ones. Its rows may be deleted at any time; the next fit me
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -37,10 +37,15 @@ def cached_statistics(run: "Run", base: str, versions: Mapping[str, int], plan: 
     run.say(f"fitting reads {len(missing)} of {len(versions)} periods")
     statistics = [_sum_parts(cached.where(col("part").is_in([*parts])))] if cached and parts else []
     if missing:
-        read = with_period(run.conf.data, rows).where(col(PERIOD).is_in(missing)) if parts else rows
-        statistics.append(plan.measure(read))
+        statistics.append(plan.measure(_of_periods(run, rows, missing) if parts else rows))
         _add(run, base, {p: versions[p] for p in missing}, statistics[-1])
     return fitting.merge_statistics(statistics)
+
+
+def _of_periods(run: "Run", rows: Frame, periods: Sequence[str]) -> Frame:
+    partitioned = PERIOD in rows.columns and "" not in periods  # which is the period of rows without one
+    some = rows.among(PERIOD, periods) if partitioned else rows
+    return with_period(run.conf.data, some).where(col(PERIOD).is_in(periods))
 
 
 def _choose(parts: Iterable[Mapping[str, str]], versions: Mapping[str, int]) -> dict[str, dict[str, int]]:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import narwhals as nw
 import pyarrow as pa
 
 from keyfold.engine.arrow_types import type_name
 from keyfold.engine.columns import escape_name, unescape_name
-from keyfold.engine.frame import BatchFunction, Frame, Joined
+from keyfold.engine.frame import BatchFunction, Computed, Frame, Joined
 from keyfold.engine.parallel import map_in_threads
 from keyfold.engine.sorted_batches import InOrder, map_runs, whole_groups
 
@@ -36,6 +36,7 @@ class EmbeddedFrame(Frame):
 
     _kept: "KeptRows | None" = None
     _stream: "_Stream | None" = None  # the rows, if a kernel makes them
+    _source: "_Source | None" = None  # the rows that these are made of one by one
 
     def __init__(self, database: "Database", recipe: "Recipe") -> None:
         self.database, self.recipe = database, recipe
@@ -51,6 +52,34 @@ class EmbeddedFrame(Frame):
         """Applies a function of narwhals frames to this frame and others of the embedded engine."""
         recipes = [frame.recipe for frame in (self, *others) if isinstance(frame, EmbeddedFrame)]
         return type(self)(self.database, lambda connection: function(*(recipe(connection) for recipe in recipes)))
+
+    def _of(self, step: "Callable[[EmbeddedFrame], EmbeddedFrame]", made: Self, replaced: Iterable[str] = ()) -> Self:
+        made._source = _Source(self, step, frozenset(replaced))
+        return made
+
+    def where(self, *conditions: nw.Expr) -> Self:
+        """The rows for which all conditions are true."""
+        return self._of(lambda rows: rows.where(*conditions), super().where(*conditions))
+
+    def select(self, names: Iterable[str]) -> Self:
+        """These columns, in this order."""
+        chosen = [*names]
+        return self._of(lambda rows: rows.select(chosen), super().select(chosen))
+
+    def with_columns(self, columns: Mapping[str, nw.Expr]) -> Self:
+        """Adds columns, or replaces those with the same name."""
+        return self._of(lambda rows: rows.with_columns(columns), super().with_columns(columns), columns)
+
+    def compute(self, computed: Computed, keep: Sequence[str] | None = None) -> Self:
+        """Adds computed columns to the columns `keep` (default: all that do not have a computed column's name)."""
+        return self._of(lambda rows: rows.compute(computed, keep), super().compute(computed, keep), computed.types)
+
+    def among(self, name: str, values: Sequence[Any]) -> "EmbeddedFrame":  # type: ignore[override]
+        """The rows whose value of a column is one of these, before kernels that do not change it: DuckDB cannot look through them."""
+        source = self._source
+        if source and name not in source.replaced and name in source.rows.columns:
+            return source.step(source.rows.among(name, values))
+        return super().among(name, values)
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -121,6 +150,14 @@ class EmbeddedFrame(Frame):
                     yield _as_schema(batch, self.schema)
             except Exception as error:  # noqa: BLE001  (raised again)
                 raise self.database.cause_of(error) from None
+
+
+class _Source(NamedTuple):
+    """The rows of a frame before its last step, which makes one or no row of each, and the columns that the step sets."""
+
+    rows: EmbeddedFrame
+    step: Callable[[EmbeddedFrame], EmbeddedFrame]
+    replaced: frozenset[str]
 
 
 class Database:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import narwhals as nw
 import pyarrow as pa
 
-from keyfold.engine.columns import count_rows, escape_name
+from keyfold.engine.columns import col, count_rows, escape_name
 
 Batches = Iterator[pa.RecordBatch]
 BatchFunction = Callable[[Batches], Iterable[pa.RecordBatch]]
@@ -86,6 +86,10 @@ class Frame(ABC):
     def where(self, *conditions: nw.Expr) -> Self:
         """The rows for which all conditions are true."""
         return self.then(lambda rows: rows.filter(*conditions))
+
+    def among(self, name: str, values: Sequence[Any]) -> Self:
+        """The rows whose value of a column is one of these; the files of others are not read if they are partitions of a table."""
+        return self.where(col(name).is_in(values))
 
     def with_columns(self, columns: Mapping[str, nw.Expr]) -> Self:
         """Adds columns, or replaces those with the same name."""
