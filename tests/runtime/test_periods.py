@@ -7,6 +7,7 @@ import pytest
 from keyfold.conf.data import Data
 from keyfold.core.names import PERIOD
 from keyfold.engine.columns import col, lit
+from keyfold.engine.frame import Computed
 from keyfold.errors import DataError
 from keyfold.runtime.periods import in_period, period_of
 
@@ -78,3 +79,18 @@ def test_an_ingested_table_has_its_periods(engine):
     frame = engine.rows([("2024-01", "x"), ("2024-02", "y")], f"{PERIOD} string, t string")
     assert frame.compute(period_of(data, frame.types)).where(col("t") == lit("y")).rows()[0][PERIOD] == "2024-02"
     assert [row["t"] for row in in_period(data, frame, "2024-01").rows()] == ["x"]
+
+
+def test_kernels_get_rows_of_the_period_alone(embedded):
+    computed = []
+
+    def kernel(batch):
+        computed.extend(batch.column("t").to_pylist())
+        return [batch.column("t")]
+
+    frame = embedded.rows([("2024-01", "x"), ("2024-02", "y")], f"{PERIOD} string, t string")
+    read = in_period(
+        Data(table="a.b", key=["k"], time="t", period="month"), frame.compute(Computed({"same": pa.string()}, kernel)), "2024-01"
+    )
+    assert read.rows() == [{"t": "x", "same": "x", PERIOD: "2024-01"}]
+    assert computed == ["x"]

@@ -89,11 +89,13 @@ def in_period(data: Data, frame: _F, period: str) -> _F:
     """
     types = frame.types
     bounds = None if PERIOD in types or isinstance(data.period, FilePeriod) else _bounds(data, period)
-    if bounds:
+    if PERIOD in types:
+        frame = frame.among(PERIOD, [period])
+    elif bounds:
         at, type_ = col(str(data.time)), _TYPES[types[str(data.time)]]
         start, end = (lit(f"{day} 00:00:00+00:00" if type_ == _INSTANT else str(day)).cast(type_) for day in bounds)
         frame = frame.where(at >= start, at < end)
-    if not bounds or data.zone:
+    if PERIOD not in types and (not bounds or data.zone):
         frame = frame.compute(period_of(data, types)).where(col(PERIOD) == lit(period))
     return frame.drop(PERIOD).with_columns({PERIOD: lit(period)})
 
