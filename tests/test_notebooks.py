@@ -38,6 +38,7 @@ def tour(request, tmp_path_factory, made_state):
     notebook = nbformat.read(FOLDER / f"{request.param}.ipynb", as_version=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEYFOLD_HOME", str(made_state(tmp_path_factory.mktemp("tour"))))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # which MLflow sets in a process that has used another state folder
         NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}).execute()
     return request.param, notebook
 
