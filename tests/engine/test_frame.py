@@ -311,6 +311,8 @@ def test_a_filter_over_many_renamed_columns_is_planned(engine):
     texts = some.with_columns({f"{name}_text": col(name) for name in names})
     each = texts.stack("number", {"value": names, "text": [f"{name}_text" for name in names]})
     assert each.where((col("number") == lit(0)) & (col("text") == lit(2))).count() == 1
+    if engine.name == "spark":
+        assert engine.spark.conf.get("spark.sql.constraintPropagation.enabled") == "true", "a user's session stays as it is"
 
 
 def test_rows_of_other_partitions_are_not_computed(embedded):

@@ -79,6 +79,8 @@ def test_the_option_precedes_the_environment_and_that_the_conf(source, monkeypat
     monkeypatch.setenv("KEYFOLD_ENGINE", "")
     assert choose_engine(asks).name == "spark"
     monkeypatch.setenv("KEYFOLD_ENGINE", "Spark")
+    with pytest.raises(ConfError, match=r"--engine must be one of auto, embedded, spark .got `duck`."):
+        choose_engine(asks, "duck")
     with pytest.raises(ConfError, match=r"KEYFOLD_ENGINE must be one of auto, embedded, spark .got `Spark`."):
         choose_engine(asks)
 

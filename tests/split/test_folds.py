@@ -45,6 +45,14 @@ def test_folds_do_not_move(engine):
     assert split_of().numpy(pa.table({"id": range(2000)})).tolist() == [one[i] for i in range(2000)]
 
 
+def test_folds_are_added_to_rows_in_their_form(engine):
+    frame = ids(engine, 200)
+    data = getattr(frame, "data", None)
+    local = split_of().add(frame.to_arrow(), "fold").to_pylist()
+    assert local == split_of().add(frame, "fold").rows()
+    assert data is None or split_of().add(data, "fold").toArrow().to_pylist() == local
+
+
 def test_shares_and_salts(engine):
     first, second = folds_of(ids(engine, 20000)), folds_of(ids(engine, 20000), salt="other")
     values, counts = np.unique(list(first.values()), return_counts=True)

@@ -14,8 +14,6 @@ from keyfold.cli.periods import checked_period
 from keyfold.errors import ConfError
 from keyfold.secrets import redacted
 
-ENGINES = ("auto", "embedded", "spark")
-
 if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
     from keyfold.runtime.engine_choice import EngineChoice
@@ -47,7 +45,7 @@ def _add_options(flags: Mapping[str, str], parser: argparse.ArgumentParser) -> N
         help="the period to score; training sees the periods before it (default: score the latest, train on all rows)",
     )
     parser.add_argument(
-        "--engine", metavar="X", choices=ENGINES,
+        "--engine", metavar="X",
         help="auto, embedded or spark (default: that of KEYFOLD_ENGINE, else of the conf); auto takes Spark where something needs it",
     )  # fmt: skip
     for name, purpose in flags.items():

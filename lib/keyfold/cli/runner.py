@@ -22,9 +22,7 @@ def run_guarded(work: Callable[[], object], *, debug: bool, check: Callable[[], 
     `check` is called before it if there is `hand_over`, and may give that a reason. Under `only_check` it is all that is called, and its
     reason is printed: the code is PASSED unless it raises a KeyfoldError, and other errors are left to the job.
     """
-    gc.set_threshold(
-        10_000
-    )  # imports make half a million objects that stay: with 700, a second goes into looking for garbage there
+    gc.set_threshold(10_000)  # with the default, 700, the collector looks for a second through what imports create
     try:
         reason = check() if hand_over else None
         if only_check:

@@ -43,9 +43,9 @@ def cached_statistics(run: "Run", base: str, versions: Mapping[str, int], plan: 
 
 
 def _of_periods(run: "Run", rows: Frame, periods: Sequence[str]) -> Frame:
-    partitioned = PERIOD in rows.columns and "" not in periods  # which is the period of rows without one
-    some = rows.among(PERIOD, periods) if partitioned else rows
-    return with_period(run.conf.data, some).where(col(PERIOD).is_in(periods))
+    if PERIOD in rows.columns and "" not in periods:  # which stands for NULL
+        return rows.among(PERIOD, periods)
+    return with_period(run.conf.data, rows).where(col(PERIOD).is_in(periods))
 
 
 def _choose(parts: Iterable[Mapping[str, str]], versions: Mapping[str, int]) -> dict[str, dict[str, int]]:

@@ -53,26 +53,26 @@ class EmbeddedFrame(Frame):
         recipes = [frame.recipe for frame in (self, *others) if isinstance(frame, EmbeddedFrame)]
         return type(self)(self.database, lambda connection: function(*(recipe(connection) for recipe in recipes)))
 
-    def _of(self, step: "Callable[[EmbeddedFrame], EmbeddedFrame]", made: Self, replaced: Iterable[str] = ()) -> Self:
+    def _derive(self, step: "Callable[[EmbeddedFrame], EmbeddedFrame]", made: Self, replaced: Iterable[str] = ()) -> Self:
         made._source = _Source(self, step, frozenset(replaced))
         return made
 
     def where(self, *conditions: nw.Expr) -> Self:
         """The rows for which all conditions are true."""
-        return self._of(lambda rows: rows.where(*conditions), super().where(*conditions))
+        return self._derive(lambda rows: rows.where(*conditions), super().where(*conditions))
 
     def select(self, names: Iterable[str]) -> Self:
         """These columns, in this order."""
         chosen = [*names]
-        return self._of(lambda rows: rows.select(chosen), super().select(chosen))
+        return self._derive(lambda rows: rows.select(chosen), super().select(chosen))
 
     def with_columns(self, columns: Mapping[str, nw.Expr]) -> Self:
         """Adds columns, or replaces those with the same name."""
-        return self._of(lambda rows: rows.with_columns(columns), super().with_columns(columns), columns)
+        return self._derive(lambda rows: rows.with_columns(columns), super().with_columns(columns), columns)
 
     def compute(self, computed: Computed, keep: Sequence[str] | None = None) -> Self:
         """Adds computed columns to the columns `keep` (default: all that do not have a computed column's name)."""
-        return self._of(lambda rows: rows.compute(computed, keep), super().compute(computed, keep), computed.types)
+        return self._derive(lambda rows: rows.compute(computed, keep), super().compute(computed, keep), computed.types)
 
     def among(self, name: str, values: Sequence[Any]) -> "EmbeddedFrame":  # type: ignore[override]
         """The rows whose value of a column is one of these, before kernels that do not change it: DuckDB cannot look through them."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
 
+AnyRows = TypeVar("AnyRows", bound="Frame | DataFrame | pa.Table")  # the form in which a function gets rows and returns them
 _SHARE = 0.6  # of the memory is for sorts, groups and joins; kernels and models need the rest
 
 
@@ -77,12 +78,11 @@ class Engine(ABC):
 
 
 class SparkEngine(Engine):
-    """Spark, through a session. Its planner must infer no filters: over many renamed columns that takes hours."""
+    """Spark, through a session."""
 
     name = "spark"
 
     def __init__(self, spark: "SparkSession") -> None:
-        spark.conf.set("spark.sql.constraintPropagation.enabled", "false")
         self._spark = spark
 
     @property
@@ -210,6 +210,14 @@ def frame_of(rows: "Frame | DataFrame | pa.Table | pd.DataFrame") -> Frame:
     if type(rows).__module__.startswith("pyspark."):
         return SparkFrame(cast("DataFrame", rows))
     return embedded().frame(rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False))
+
+
+def as_given(frame: Frame, rows: AnyRows) -> AnyRows:
+    """A frame that was made of `rows`, in their form: a frame, a Spark DataFrame, or an Arrow table for rows in memory."""
+    made: Any = frame
+    if isinstance(rows, Frame):
+        return made  # type: ignore[no-any-return]
+    return made.data if isinstance(frame, SparkFrame) else made.to_arrow()  # type: ignore[no-any-return]
 
 
 def memory() -> int:

@@ -37,6 +37,9 @@ PINNED = {
     "spark.sql.parser.quotedRegexColumnNames": "false",  # Feast turns it on; then a quoted name is a regular expression
 }
 
+# Within it, the planner infers no filters: over many renamed columns that takes hours.
+PLANNING = {"spark.sql.constraintPropagation.enabled": "false"}
+
 DEFAULTS = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.execution.arrow.pyspark.enabled": "true",

@@ -11,7 +11,7 @@ from keyfold.core import sql
 from keyfold.engine import arrow, spark_columns
 from keyfold.engine.columns import escape_name, unescape_name
 from keyfold.engine.frame import BatchFunction, Computed, Expression, Frame, Joined, KernelExpression
-from keyfold.engine.session import arrow_batch_settings, temporary_settings
+from keyfold.engine.session import PLANNING, arrow_batch_settings, temporary_settings
 from keyfold.engine.sorted_batches import InOrder
 from keyfold.errors import ConfError
 
@@ -105,7 +105,8 @@ class SparkFrame(Frame):
 
     def persist(self) -> Self:
         """Computes the rows once and keeps them until `unpersist`."""
-        return type(self)(self.data.persist())
+        with temporary_settings(self.data.sparkSession, PLANNING):
+            return type(self)(self.data.persist())
 
     def unpersist(self) -> None:
         """Frees persisted rows."""
@@ -113,7 +114,8 @@ class SparkFrame(Frame):
 
     def to_arrow(self) -> pa.Table:
         """The rows in memory."""
-        return self.data.toArrow()
+        with temporary_settings(self.data.sparkSession, PLANNING):
+            return self.data.toArrow()
 
 
 def data_of(frame: Frame) -> "DataFrame":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from keyfold.core import sql
 from keyfold.engine.commits import Commit
 from keyfold.engine.frame import Frame
-from keyfold.engine.session import temporary_settings
+from keyfold.engine.session import PLANNING, temporary_settings
 from keyfold.engine.spark_frame import SparkFrame
 from keyfold.engine.store import Operation, Snapshot, Store, VersionMissingError, Write, odd_column_names
 
@@ -108,7 +108,7 @@ class SparkStore(Store):
         writer = frame.data.write.format("delta").mode("overwrite" if write.replaced or write.new_columns else "append")
         writer = writer.options(**options)
         writer = writer.partitionBy(write.partition) if write.partition else writer
-        with temporary_settings(self.spark, _UNSORTED | _parquet_statistics(write.indexed)):
+        with temporary_settings(self.spark, PLANNING | _UNSORTED | _parquet_statistics(write.indexed)):
             if self.path:
                 writer.save(str(self.path))
             else:

@@ -6,17 +6,15 @@ gets the valid row of the latest time; of several rows of that time, the one tha
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from keyfold.core.types import DAYS, family_of, require_family
-from keyfold.engine.engine import frame_of
+from keyfold.engine.engine import AnyRows, as_given, frame_of
 from keyfold.engine.frame import Frame, Joined
 from keyfold.errors import DataError, suggestion
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-_F = TypeVar("_F", bound="Frame | DataFrame")
 
 
 class ViewRows(NamedTuple):
@@ -47,20 +45,20 @@ class ViewRows(NamedTuple):
         return Joined(self.name, self.frame, [*self.entity], self.time, self.known or self.time, self.features, self.ttl)
 
 
-def training_set(labels: _F, views: Sequence[ViewRows], time: str, say: Callable[[str], None] = lambda _: None) -> _F:
+def training_set(labels: AnyRows, views: Sequence[ViewRows], time: str, say: Callable[[str], None] = lambda _: None) -> AnyRows:
     """The label rows, each exactly once, with the features that were valid and known at their `time`, else NULL.
 
     On Spark, views of one entity take one exchange and one sort. `say` gets a sentence about label rows whose entity a view does not
     have. Raises DataError for a missing column, a wrong type or a name that is taken, and for such label rows if `unknown` is "error".
     """
-    rows: Any = frame_of(labels)
+    rows = frame_of(labels)
     _check(rows, views, time)
     for entity, group in groupby(sorted(views, key=_entity), key=_entity):
         some = [*group]
         rows, unknown = rows.as_of(entity, time, [view.joined for view in some])
         for view, n in zip(some, unknown, strict=True):
             _report_unknown(view, n, say)
-    return rows if isinstance(labels, Frame) else rows.data  # type: ignore[no-any-return]
+    return as_given(rows, labels)
 
 
 def _entity(view: ViewRows) -> tuple[str, ...]:

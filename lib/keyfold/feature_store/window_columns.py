@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
@@ -13,7 +13,7 @@ from keyfold.core.names import KNOWN, PERIOD, STATE
 from keyfold.core.sql import column_reference
 from keyfold.core.types import ARROW, DAYS, HASHED, NUMBERS, family_of, require_family
 from keyfold.engine.columns import col, lit
-from keyfold.engine.engine import frame_of
+from keyfold.engine.engine import AnyRows, as_given, frame_of
 from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.sorted_batches import last_rows
 from keyfold.errors import DataError, suggestion
@@ -22,12 +22,11 @@ from keyfold.windows.series import STATE_TYPE, SeriesDefinition, as_micros, wind
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_F = TypeVar("_F", bound="Frame | DataFrame")
 AT = "keyfold_at"
 BATCH = 131_072  # rows; the kernel takes some milliseconds a batch, however many rows it has
 
 
-def add_windows(definition: SeriesDefinition, rows: _F, states: "Frame | DataFrame | None" = None) -> _F:
+def add_windows(definition: SeriesDefinition, rows: AnyRows, states: "Frame | DataFrame | None" = None) -> AnyRows:
     """The rows with their windows and, on the last row of each series, its state; one exchange, one sort.
 
     A state holds the rows that later windows still reach, and the sums of the windows that reach back to the beginning.
@@ -37,18 +36,16 @@ def add_windows(definition: SeriesDefinition, rows: _F, states: "Frame | DataFra
     lines = frame if states is None else frame.union_by_name(frame_of(states).select([*definition.by, STATE]))
     types = {**frame.arrow_types(frame.columns), **{w.name: pa.float64() for w in definition.windows}, STATE: STATE_TYPE}
     kernel = partial(window_batches, definition)
-    found: Any = lines.map_sorted(definition.by, [definition.time, *definition.ties], kernel, types)
-    return found if isinstance(rows, Frame) else found.data  # type: ignore[no-any-return]
+    return as_given(lines.map_sorted(definition.by, [definition.time, *definition.ties], kernel, types), rows)
 
 
-def latest_states(table: _F, definition: SeriesDefinition, period: str | None = None) -> _F:
+def latest_states(table: AnyRows, definition: SeriesDefinition, period: str | None = None) -> AnyRows:
     """The columns that identify a series, and its state, one row for each series of a feature table; after `period` (default: the last)."""
     frame, by, order = frame_of(table), definition.by, [definition.time, *definition.ties]
     until = [] if period is None else [col(PERIOD) <= lit(period)]
     rows = frame.where(~col(STATE).is_null(), *until).select(dict.fromkeys([*by, *order, STATE]))
     kernel = partial(last_rows, by, [*by, STATE])
-    found: Any = rows.map_sorted(by, order, kernel, {**frame.arrow_types(by), STATE: STATE_TYPE})
-    return found if isinstance(table, Frame) else found.data  # type: ignore[no-any-return]
+    return as_given(rows.map_sorted(by, order, kernel, {**frame.arrow_types(by), STATE: STATE_TYPE}), table)
 
 
 def time_micros(name: str, time: str) -> Computed:

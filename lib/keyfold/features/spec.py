@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow as pa
 from keyfold.core import digests, hashing, sql
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.types import HASHED, ArrowValue, SqlValue, arrow_cast, family_of, sql_cast
-from keyfold.engine.engine import frame_of
+from keyfold.engine.engine import AnyRows, as_given, frame_of
 from keyfold.engine.frame import Computed, Expression, Frame
 from keyfold.engine.mllib import map_to_vectors
 from keyfold.errors import DataError, suggestion
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 FeatureArrays = dict[str, Array]
 Rows: TypeAlias = "Frame | DataFrame | pa.Table | pd.DataFrame"
-_F = TypeVar("_F", bound="Frame | DataFrame")
 
 
 class FittedFeature(NamedTuple):
@@ -59,20 +58,19 @@ class Spec:
         plan = FitPlan.of(frame, features, target)
         return plan.spec(plan.measure(frame))
 
-    def transform(self, frame: _F, keep: "Sequence[str | Column]" = ()) -> _F:
-        """The columns `keep` and one column per feature. `frame` is a frame of an engine or a Spark DataFrame.
+    def transform(self, frame: AnyRows, keep: "Sequence[str | Column]" = ()) -> AnyRows:
+        """The columns `keep` and one column per feature. `frame` is of an engine, Spark or Arrow.
 
         Raises DataError for a missing column or a wrong type.
         """
-        rows: Any = frame_of(frame)
+        rows: Any = frame_of(frame)  # whose columns to keep may be Columns of Spark
         types = self._families(rows)
         self._columns(types)  # which refuses other types
         computed = Computed(
             {name: out.arrow_type for name, out in self.outs.items()}, self._feature_columns, partial(self._expressions, types),
             self._shared_columns(types), rows_at_once(self.outs.values()),
         )  # fmt: skip
-        made: Any = rows.compute(computed, keep)
-        return made if isinstance(frame, Frame) else made.data  # type: ignore[no-any-return]
+        return as_given(rows.compute(computed, keep), frame)
 
     def _families(self, frame: Frame) -> dict[str, str]:
         return {c: family_of(type_of_column(frame, c)) for c in self.inputs}

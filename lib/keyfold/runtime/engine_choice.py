@@ -78,13 +78,13 @@ def _choose(lacking: str | None, more: Iterable[str] = ()) -> EngineChoice:
 
 def _asked(conf: "Conf", option: str | None) -> tuple[str, str]:
     """The engine that the user asks for, and where."""
-    if option:
-        return option, f"--engine is `{option}`"
-    if not (given := os.environ.get(VARIABLE)):
+    given = option or os.environ.get(VARIABLE)
+    if not given:
         return conf.engine, f"the conf has `engine: {conf.engine}`"
+    place = "--engine" if option else VARIABLE
     if given not in get_args(EngineName):
-        raise ConfError(f"{VARIABLE} must be one of {', '.join(get_args(EngineName))} (got `{given}`)")
-    return given, f"{VARIABLE} is `{given}`"
+        raise ConfError(f"{place} must be one of {', '.join(get_args(EngineName))} (got `{given}`)")
+    return given, f"{place} is `{given}`"
 
 
 def parts_for_spark(conf: "Conf") -> Iterator[str]:

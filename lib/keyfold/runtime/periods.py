@@ -87,17 +87,19 @@ def in_period(data: Data, frame: _F, period: str) -> _F:
 
     Compares times if it can: Delta skips files by them, and they cost less than text.
     """
-    types = frame.types
-    bounds = None if PERIOD in types or isinstance(data.period, FilePeriod) else _bounds(data, period)
-    if PERIOD in types:
-        frame = frame.among(PERIOD, [period])
-    elif bounds:
+    found = frame.among(PERIOD, [period]).drop(PERIOD) if PERIOD in frame.types else _in_time(data, frame, period)
+    return found.with_columns({PERIOD: lit(period)})
+
+
+def _in_time(data: Data, frame: _F, period: str) -> _F:
+    types, bounds = frame.types, None if isinstance(data.period, FilePeriod) else _bounds(data, period)
+    if bounds:
         at, type_ = col(str(data.time)), _TYPES[types[str(data.time)]]
         start, end = (lit(f"{day} 00:00:00+00:00" if type_ == _INSTANT else str(day)).cast(type_) for day in bounds)
         frame = frame.where(at >= start, at < end)
-    if PERIOD not in types and (not bounds or data.zone):
-        frame = frame.compute(period_of(data, types)).where(col(PERIOD) == lit(period))
-    return frame.drop(PERIOD).with_columns({PERIOD: lit(period)})
+    if not bounds or data.zone:
+        frame = frame.compute(period_by_time(data, types)).where(col(PERIOD) == lit(period)).drop(PERIOD)
+    return frame
 
 
 def _bounds(data: Data, period: str) -> tuple[date, date] | None:

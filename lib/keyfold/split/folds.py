@@ -12,7 +12,7 @@ Rows with the same hash are a unit, and a unit is in one fold. Units are: the ro
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +25,10 @@ from keyfold.core.names import CLASS, CONTENT, FOLDS, GROUP
 from keyfold.core.row_hash import arrow_key_hash, sql_key_hash, sql_without_copy, without_copy
 from keyfold.core.texts import value_texts
 from keyfold.core.types import ARROW, DAYS, MICROS, arrow_family, family_of, require_family
-from keyfold.engine.engine import frame_of
+from keyfold.engine.engine import AnyRows, as_given, frame_of
 from keyfold.engine.frame import Computed, Frame
 
 _F = TypeVar("_F", bound=Frame)
-_Rows = TypeVar("_Rows")  # a frame, or a Spark DataFrame
 
 
 class Strata(NamedTuple):
@@ -98,14 +97,12 @@ class Folds:
         """Whether the hash decides, alone or together with the time."""
         return self.split.time is None or bool(self.group_by)
 
-    def add(self, frame: _Rows, column: str, number: str | None = None) -> _Rows:
+    def add(self, frame: AnyRows, column: str, number: str | None = None) -> AnyRows:
         """Adds the fold of each row in `column` (text or NULL), and its cross-validation part in `number` (int, NULL in test).
 
-        `frame` is a frame of an engine or a Spark DataFrame. Raises DataError for a column that cannot be hashed or is not a time.
+        `frame` is of an engine, Spark or Arrow. Raises DataError for a column that cannot be hashed or is not a time.
         """
-        rows: Any = frame_of(frame)  # type: ignore[arg-type]
-        made: Any = self._add(rows, column, number)
-        return made if isinstance(frame, Frame) else made.data  # type: ignore[no-any-return]
+        return as_given(self._add(frame_of(frame), column, number), frame)
 
     def _add(self, frame: Frame, column: str, number: str | None) -> Frame:
         types = {column: pa.string()} | ({number: pa.int32()} if number else {})
