@@ -77,7 +77,7 @@ def bases():
     )
     yield raw_conf(features={"v": FEATURES["v"]})
     yield raw_conf(data=DATA | {"source": "months", "period": {"from": "file", "pattern": r"(\d{4}-\d{2})"}})
-    for name in ("clicks", "shop", "retail", "prices", "ticks"):
+    for name in ("cards", "clicks", "shop", "retail", "prices", "ticks"):
         yield raw_conf(data=DATA | {"source": {"generator": name}})
     columns = {"id": "string", "y": "int", "x": "double", "a": "string", "c": "string", "d": "bigint"}
     old = {"name": "old", "files": ["old_*"], **OLD, "columns": OLD["columns"] | {"d": "int"}}
@@ -132,7 +132,7 @@ OTHERS = {
     "Tune.over": [{"params.C": [1.0]}],
     "Report.without": [[["h"]]],
     "Release.promote_if": [{}],
-    **{f"{name}.end": ["2026-09-30", "2026-09"] for name in ("Telecom", "Clicks", "Shop", "Retail", "Prices")},
+    **{f"{name}.end": ["2026-09-30", "2026-09"] for name in ("Telecom", "Cards", "Clicks", "Shop", "Retail", "Prices")},
     "Ticks.begin": ["2026-09-30"],
     "FilePeriod.pattern": [r"(\d{4})"],
 }  # fmt: skip
@@ -142,7 +142,7 @@ AROUND = {
     "FoldShares.test": [{"train": 0.7, "validation": 0.1, "test": 0.2}],
     "ColumnBridge.cast": [{"constant": 1}],
     "FilePeriod.from": ["all"],
-    **{f"{name}.generator": [{"generator": "shop"}, {"generator": "telecom"}] for name in ("Telecom", "Clicks", "Shop", "Retail", "Prices", "Ticks")},
+    **{f"{name}.generator": [{"generator": "shop"}, {"generator": "telecom"}] for name in ("Telecom", "Cards", "Clicks", "Shop", "Retail", "Prices", "Ticks")},
 }  # fmt: skip
 
 

@@ -8,7 +8,13 @@ from generated import SIZES, blocks, make
 from keyfold.generators import GENERATORS
 from keyfold.generators.drawing import schema_of
 
-KEYS = {"telecom": ["customer_id", "month"], "clicks": ["impression_id"], "shop": ["visit_id"], "retail": ["purchase_id"]}
+KEYS = {
+    "telecom": ["customer_id", "month"],
+    "clicks": ["impression_id"],
+    "shop": ["visit_id"],
+    "retail": ["purchase_id"],
+    "cards": ["transaction_id"],
+}
 names = pytest.mark.parametrize("name", KEYS)
 
 
