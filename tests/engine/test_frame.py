@@ -4,6 +4,7 @@ import functools
 import math
 import operator
 import time
+import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -132,6 +133,29 @@ def test_kernels_get_whole_groups_in_order(frame_of):
     found = frame_of(table).map_sorted(["key"], ["n"], last_of_group, {"groups": pa.int64(), "rows": pa.int64()}).rows()
     assert sum(row["groups"] for row in found) == 13
     assert sum(row["rows"] for row in found) == n
+
+
+def costs(batch):
+    return [pa.array([100 if name.startswith("large") else 1 for name in batch[KEY].to_pylist()], pa.int64())]
+
+
+def tasks_and_turns(batches):
+    task = uuid.uuid4().hex
+    for batch in batches:
+        n = batch.num_rows
+        yield pa.record_batch({KEY: batch[KEY], "task": pa.repeat(task, n), "turn": pa.repeat(pa.scalar(n, pa.int32()), n)})
+
+
+def test_rows_are_dealt_to_tasks_by_their_costs_or_in_turns(engine):
+    names = [f"small {i}" for i in range(64)] + [f"large {i}" for i in range(8)]
+    rows = engine.frame(pa.table({KEY: names, "n": range(72)})).balance([KEY], Computed({"cost": pa.int64()}, costs), 72)
+    assert rows.columns == [KEY, "n"]
+    made = rows.map_batches(tasks_and_turns, {KEY: pa.string(), "task": pa.string(), "turn": pa.int32()}).rows()
+    assert sorted(row[KEY] for row in made) == sorted(names)
+    if engine.name == "spark":
+        assert len({row["task"] for row in made if row[KEY].startswith("large")}) == 8
+    else:
+        assert max(row["turn"] for row in made) <= 16
 
 
 def test_what_a_kernel_raises_is_told(frame_of):

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 import images
 from keyfold.conf.use_case import parse_conf
 from keyfold.errors import DataError
+from keyfold.imaging import decoder_process
 from keyfold.imaging.operations import Output
 from keyfold.jobs.images import image_file_name
 from keyfold.jobs.images import make_images as make
@@ -69,7 +70,7 @@ def manifest(path, lines):
 
 @pytest.mark.skipif(not DATA.exists(), reason="KEYFOLD_TEST_DATA does not name real data")
 @pytest.mark.parametrize(("each", "count"), [(10, 240), pytest.param(1, 1860, marks=pytest.mark.slow)])
-def test_every_real_image_is_answered_by_key(spark, home, tmp_path, each, count):
+def test_every_real_image_is_answered_by_key(engine, home, tmp_path, each, count):
     """All oddities, and each tenth photograph or all."""
     flowers, odd = (
         sorted(p for p in (DATA / f"images_{name}").rglob("*.*") if p.suffix != ".csv") for name in ("flowers", "odd")
@@ -77,14 +78,10 @@ def test_every_real_image_is_answered_by_key(spark, home, tmp_path, each, count)
     files = [*flowers[::each], *odd]
     operations = [{"resize": {"width": 48, "height": 40, "how": "fill"}}, {"filter": {"kind": "blur", "radius": 1}}]
     lines = [(f"{file.parent.name}/{file.name}", file) for file in files]
-    run = Run(
-        conf(
-            **manifest(tmp_path / "m.csv", lines), folder=str(tmp_path / "out"), operations=operations, output={"format": "PNG"}
-        ),
-        spark,
-    )
+    of = manifest(tmp_path / "m.csv", lines) | {"folder": str(tmp_path / "out"), "output": {"format": "PNG"}}
+    run = Run(conf(operations=operations, **of), engine)
     make(run)
-    table = run.table("pictures.images").read().toArrow().to_pylist()
+    table = run.images.frame().rows()
     found = {row["name"]: row for row in table}
     assert len(files) == len(table) == len(found) == count
     for file in files:
@@ -99,16 +96,38 @@ def test_every_real_image_is_answered_by_key(spark, home, tmp_path, each, count)
         if file.parent.parent.name == "images_flowers":
             assert np.array_equal(Image.open(io.BytesIO(data)), by_pillow(file)), file.name
     assert len(list((tmp_path / "out").rglob("*.png"))) == len(files) - len(REFUSED)
-    again = Run(run.conf, spark)
+    again = Run(run.conf, engine)
     make(again)
     assert [job.status for job in again.jobs] == ["done before"] * 2
 
 
-def test_a_file_that_changes_is_made_again(spark, home, tmp_path):
-    def made():
-        run = Run(conf(operations=[{"thumbnail": 2}], **of), spark)
+def test_engines_make_the_same_rows_and_find_those_of_each_other(spark_engine, embedded, home, tmp_path):
+    cells = [*images.FILES.values(), images.header(10**6, 10**6), b"no image"]
+    for number, cell in enumerate(cells):
+        (tmp_path / f"{number}.x").write_bytes(cell)
+    lines = [(f"/{number}", tmp_path / f"{number}.x") for number in range(len(cells) + 1)]
+    of = manifest(tmp_path / "m.csv", [*lines, ("none", "")]) | {"operations": [{"thumbnail": 4}]}
+
+    def made(engine, into):
+        run = Run(conf(into=into, **of), engine)
         make(run)
-        return run.jobs[-1].status, {r["name"]: r["status"] for r in run.images.read().toArrow().to_pylist()}
+        rows = run.images.frame().drop("run_id", "made_at").rows()
+        return run.jobs[-1].status, sorted(rows, key=lambda row: row["name"])
+
+    ours = made(embedded, "pictures.ours")
+    assert ours[0] == "committed" and len(ours[1]) == len(lines) + 1
+    assert {row["status"] for row in ours[1]} == {"made", "quarantined"}
+    assert made(spark_engine, "pictures.ours") == ("done before", ours[1])
+    assert made(spark_engine, "pictures.theirs") == ours
+    assert made(embedded, "pictures.theirs")[0] == "done before"
+    assert not decoder_process._idle, "no process is left"
+
+
+def test_a_file_that_changes_is_made_again(engine, home, tmp_path):
+    def made():
+        run = Run(conf(operations=[{"thumbnail": 2}], **of), engine)
+        make(run)
+        return run.jobs[-1].status, {r["name"]: r["status"] for r in run.images.frame().rows()}
 
     lines = [(name, tmp_path / f"{name}.png") for name in "abc"]
     of = manifest(tmp_path / "m.csv", [*lines, ("d", "")])
@@ -129,44 +148,36 @@ def by_pillow(file):
     return ImageOps.fit(image, (48, 40), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(1))
 
 
-def test_files_in_the_table_and_tasks_of_as_many_pixels(spark, home, monkeypatch):
-    from keyfold.jobs import images as job
-
-    sizes = [(4, 4)] * 30 + [(400, 400)] * 8 + [(900, 30)] * 4
-    cells = [images.encoded(Image.new("RGB", size)) for size in sizes] + [b"no image", None]
+def test_files_in_the_table(engine, home):
+    cells = [images.encoded(Image.new("RGB", (9, 4)))] * 42 + [b"no image", None]
     rows = pa.table({"name": [f"`{i}`" for i in range(len(cells))], "a.b": pa.array(cells, pa.binary())})
-    run = Run(conf(input_col="a.b", operations=[{"thumbnail": 2}]), spark)
-    deltalake.write_deltalake(run.rows.path, rows)
-    balanced = []
-    balance = job._balance_tasks
-    monkeypatch.setattr(job, "_balance_tasks", lambda *arguments: balanced.append(balance(*arguments)) or balanced[0])
-    make(run)
-    found = {row["name"]: row for row in run.table("pictures.images").read().toArrow().to_pylist()}
-    assert len(found) == len(cells)
-    assert found["`42`"]["reason"].startswith("it is not a JPEG") and "NULL" in found["`43`"]["reason"]
-    assert all(max(Image.open(io.BytesIO(found[f"`{i}`"]["image"])).size) == 2 for i in range(42))
+
+    def made(size, **more):
+        run = Run(conf(input_col="a.b", operations=[{"thumbnail": size}], **more), engine)
+        if not run.rows.exists():
+            deltalake.write_deltalake(run.rows.path, rows)
+        make(run)
+        return run.jobs[-1].status
+
+    def found():
+        return {row["name"]: row for row in Run(conf(), engine).images.frame().rows()}
+
+    assert made(2) == "committed"
+    first = found()
+    assert len(first) == len(cells)
+    assert first["`42`"]["reason"].startswith("it is not a JPEG") and "NULL" in first["`43`"]["reason"]
+    assert all(max(Image.open(io.BytesIO(first[f"`{i}`"]["image"])).size) == 2 for i in range(42))
     with pytest.raises(DataError, match=r"2 of 44 images cannot be made \(1 × .*That is 4.5%, and images.max_quarantine is 4.0%"):
-        make(Run(conf(input_col="a.b", operations=[{"thumbnail": 1}], max_quarantine=0.04), spark))
-    again = run.table("pictures.images").read().toArrow().to_pylist()
-    assert {row["name"]: row for row in again} == found, "the period is as it was"
-    limit = Run(conf(input_col="a.b", operations=[{"thumbnail": 2}], max_quarantine=0.05), spark)
-    make(limit)
-    assert limit.jobs[-1].status == "done before"
-    from pyspark.sql import functions as F
-
-    tasks = balanced[0].select(F.spark_partition_id().alias("task"), "name").collect()
-    large = [
-        [int(row.name.strip("`")) for row in tasks if row.task == task and 30 <= int(row.name.strip("`")) < 38]
-        for task in {t.task for t in tasks}
-    ]
-    assert {len(names) for names in large} == {1}, "one large image in each of eight tasks"
+        made(1, max_quarantine=0.04)
+    assert found() == first, "the period is as it was"
+    assert made(2, max_quarantine=0.05) == "done before"
 
 
-def test_a_manifest_with_a_key_twice_is_refused_by_name(spark, home, tmp_path):
+def test_a_manifest_with_a_key_twice_is_refused_by_name(engine, home, tmp_path):
     lines = [("a", "/x.png"), ("b", "/y.png"), ("b", "/z.png")]
     with pytest.raises(
         DataError,
         match=r"2 rows of the manifest cannot be used: the key occurs more than once in the period: .*/y.png.*; .*/z.png",
     ):
         data = manifest(tmp_path / "m.csv", lines)["data"] | {"max_quarantine": 1}
-        make(Run(conf(data=data), spark))
+        make(Run(conf(data=data), engine))

@@ -41,6 +41,7 @@ def conf(source, **more):
 
 def test_a_conf_that_fits_is_embedded(source):
     assert choose_engine(conf(source)) == PLAIN
+    assert choose_engine(conf(source, images={"input_col": "plan"})) == PLAIN
     assert choose_engine(parse_conf({"name": "mine", "data": {"key": ["id"]}})) == PLAIN
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from keyfold.engine.arrow_types import type_name
 from keyfold.engine.columns import escape_name, unescape_name
-from keyfold.engine.frame import BatchFunction, Computed, Frame, Joined
+from keyfold.engine.frame import BatchFunction, Computed, Frame, Joined, slices
 from keyfold.engine.parallel import map_in_threads
 from keyfold.engine.sorted_batches import InOrder, map_runs, whole_groups
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     Recipe = Callable[["DuckDBPyConnection"], nw.LazyFrame[Any]]
 
-_BATCH = 20_000  # rows
+_BATCH, _FILES = 20_000, 256  # rows; of binary columns, which may hold whole files
+_TURN = 16  # rows that a thread takes at a time, if each of them takes long
 _HELD = 256 << 20  # bytes of persisted rows in memory, at most
 _HUGE = "HUGEINT"  # DuckDB's type of sums of integers; Arrow receives them as decimals with 38 digits
 
@@ -116,6 +117,12 @@ class EmbeddedFrame(Frame):
             _Stream(self.database, lambda: whole_groups(ordered.batches(), by), kernel, pa.schema(list(types.items())))
         )
 
+    def balance(self, key: Sequence[str], cost: Computed, rows: int) -> Self:
+        """The rows in small batches, which the threads take in turn."""
+        size = max(1, min(_TURN, rows // (4 * self.database.threads)))
+        kernel = partial(_cut, size)
+        return self.of_stream(_Stream(self.database, self.batches, kernel, self.schema))
+
     def as_of(self, entity: Sequence[str], time: str, others: "Sequence[Joined]") -> "tuple[EmbeddedFrame, list[int]]":  # type: ignore[override]
         """The rows with the values of other tables as of the column `time`."""
         from keyfold.engine.embedded_as_of import join_as_of
@@ -146,7 +153,7 @@ class EmbeddedFrame(Frame):
         with self.database.cursor() as connection:
             try:
                 relation: Any = self.recipe(connection).to_native()
-                for batch in relation.to_arrow_reader(_BATCH):
+                for batch in relation.to_arrow_reader(_batch_rows(self.schema)):
                     yield _as_schema(batch, self.schema)
             except Exception as error:  # noqa: BLE001  (raised again)
                 raise self.database.cause_of(error) from None
@@ -233,6 +240,14 @@ class KeptRows:
         """Removes the file."""
         if self._file:
             self._file.unlink(missing_ok=True)
+
+
+def _batch_rows(schema: pa.Schema) -> int:
+    return _FILES if any(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) for type_ in schema.types) else _BATCH
+
+
+def _cut(rows: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    return chain.from_iterable(slices(batch, rows) for batch in batches)
 
 
 def local_rows(source: Any) -> "Recipe":

@@ -173,6 +173,10 @@ class Frame(ABC):
         PromiseError if the rows are not in order.
         """
 
+    @abstractmethod
+    def balance(self, key: Sequence[str], cost: Computed, rows: int) -> Self:
+        """The rows, about `rows` with unique keys, in tasks of about equal sums of `cost`, one computed column of whole numbers."""
+
     def batches_by_rows(self, rows: int = 16_384) -> AbstractContextManager[None]:
         """Within it, an engine that would measure the bytes of each row for a kernel counts the rows alone, at most so many a batch."""
         return nullcontext()

@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from keyfold.core import sql
 from keyfold.engine import arrow, spark_columns
+from keyfold.engine import functions as F
 from keyfold.engine.columns import escape_name, unescape_name
 from keyfold.engine.frame import BatchFunction, Computed, Expression, Frame, Joined, KernelExpression
-from keyfold.engine.session import PLANNING, arrow_batch_settings, temporary_settings
+from keyfold.engine.session import PLANNING, arrow_batch_settings, parallel_tasks, temporary_settings
 from keyfold.engine.sorted_batches import InOrder
 from keyfold.errors import ConfError
 
@@ -78,6 +79,21 @@ class SparkFrame(Frame):
         together = self.data.repartition(*map(spark_columns.col, by)) if by else self.data.repartition(1)
         ordered = together.sortWithinPartitions(*map(spark_columns.col, [*by, *order]))
         return type(self)(ordered).map_batches(InOrder(function, [*by, *order]), types)
+
+    def balance(self, key: Sequence[str], cost: Computed, rows: int) -> Self:
+        """The rows in tasks of about equal costs: they are dealt to the tasks from the largest to the smallest, back and forth."""
+        from pyspark.sql import Window
+
+        task, keys, tasks = (
+            "keyfold_task",
+            [*map(spark_columns.col, key)],
+            max(1, min(rows, 4 * parallel_tasks(self.data.sparkSession))),
+        )
+        costs = type(self)(self.data.repartition(tasks)).compute(cost, key).data
+        (name,) = map(spark_columns.col, cost.types)
+        place = (F.row_number().over(Window.orderBy(name.desc(), *keys)) - 1) % (2 * tasks)
+        dealt = costs.select(*keys, F.when(place < tasks, place).otherwise(2 * tasks - 1 - place).alias(task))
+        return type(self)(self.data.join(dealt, [*key]).repartitionById(tasks, spark_columns.col(task)).drop(task))
 
     def arrow_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
         """Arrow types of some columns."""

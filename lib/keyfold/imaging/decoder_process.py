@@ -11,8 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -43,9 +46,9 @@ class DecodedImage(NamedTuple):
 class Decoder:
     """The parent's side. The child starts with the first request, and again after an image that killed it."""
 
-    def __init__(self, opening: DecoderOptions) -> None:
-        self._opening = opening
-        self.patience = 60 + 20 * opening.seconds  # wall-clock seconds, for a child that hangs
+    def __init__(self, options: DecoderOptions) -> None:
+        self.options = options
+        self.patience = 60 + 20 * options.seconds  # wall-clock seconds, for a child that hangs
         self._child: subprocess.Popen[bytes] | None = None
         self._line: Connection | None = None
 
@@ -93,15 +96,43 @@ class Decoder:
         self._child = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         self._line = Connection(ours.detach())
-        self._line.send_bytes(self._opening.model_dump_json().encode())
+        self._line.send_bytes(self.options.model_dump_json().encode())
         return self._line
 
     def _exit_reason(self) -> str:
         code = self._child.wait(timeout=5) if self._child else 0
         self.close()
         if code == -signal.SIGPROF:
-            return f"it takes more than {self._opening.seconds:g} seconds of processor time"
+            return f"it takes more than {self.options.seconds:g} seconds of processor time"
         return f"the decoder crashed on it ({signal.Signals(-code).name if code < 0 else f'code {code}'})"
+
+
+_idle: list[Decoder] = []  # decoders of this process that no thread uses
+_lock = Lock()
+
+
+@contextmanager
+def decoder_of(options: DecoderOptions) -> Iterator[Decoder]:
+    """A decoder for one thread. Afterwards it is kept for the next user of these options."""
+    with _lock:
+        same = next((decoder for decoder in _idle if decoder.options == options), None)
+        if same:
+            _idle.remove(same)
+    if not same:
+        close_idle_decoders()
+    decoder = same or Decoder(options)
+    try:
+        yield decoder
+    finally:
+        with _lock:
+            _idle.append(decoder)
+
+
+def close_idle_decoders() -> None:
+    """Ends the processes of the decoders of this process that no thread uses."""
+    with _lock:
+        while _idle:
+            _idle.pop().close()
 
 
 def serve() -> None:

@@ -5,32 +5,31 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from keyfold.conf.images import Images
 from keyfold.conf.table_names import MADE, key_name_fault
+from keyfold.core.hashing import value_hash
 from keyfold.dataset import labelled_rows
-from keyfold.engine import functions as F
-from keyfold.engine.arrow import map_batches
-from keyfold.engine.session import parallel_tasks
-from keyfold.engine.spark_columns import col
-from keyfold.engine.spark_frame import SparkFrame, computed_column, data_of
+from keyfold.engine.columns import col, count_rows, lit
+from keyfold.engine.frame import Batches, Computed, Frame
 from keyfold.errors import ConfError, DataError, suggestion
-from keyfold.imaging.decoder_process import Decoder, DecoderOptions
+from keyfold.imaging.decoder_process import Decoder, DecoderOptions, close_idle_decoders, decoder_of
 from keyfold.imaging.operations import Output
 from keyfold.imaging.pixels import image_path
 from keyfold.ingestion.job import ingest
 from keyfold.reporting.sections import reconciliation_section
-from keyfold.runtime.periods import in_period, period_of
+from keyfold.runtime.periods import in_period, latest_period
 from keyfold.scoring.key_check import check_keys
 from keyfold.scoring.outcomes import reasons_text, refuse_above_limit
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from keyfold.engine.table_versions import TableVersion
     from keyfold.engine.tables import Table
     from keyfold.runtime.account import Job
@@ -41,6 +40,7 @@ _TYPES = {
     "sha256": pa.string(), "path": pa.string(), "image": pa.binary(),
 }  # fmt: skip
 BATCH_BYTES = 2**25  # of converted images that a task holds before it yields them
+_CELL = "keyfold_cell"
 
 
 def make_images(run: "Run") -> None:
@@ -56,13 +56,12 @@ def make_images(run: "Run") -> None:
         ingest(run)
         _refuse_quarantined(run)
     with run.job("images") as job:
-        pinned, frame = labelled_rows.pinned_table(run)
-        rows = data_of(frame)
-        period = run.period or str(rows.select(F.max(computed_column(period_of(conf.data, frame.types)))).collect()[0][0])
+        pinned, rows = labelled_rows.pinned_table(run)
+        period = run.period or latest_period(conf.data, rows, run.rows.name)
         table = run.images
         job.inputs = {run.rows.name: pinned}
         _check_columns(conf.images, conf.data.key, rows)
-        rows = data_of(in_period(conf.data, frame, period))
+        rows = in_period(conf.data, rows, period)
         job.run_id = run.identity("images", rows=pinned, period=period, files=_files_digest(rows, conf.images.input_col))
         with table.lock(period, run.say):
             keys = _check_keys(run, job, rows, pinned, period)
@@ -75,10 +74,10 @@ def make_images(run: "Run") -> None:
             )
 
 
-def _check_keys(run: "Run", job: "Job", rows: "DataFrame", pinned: "TableVersion", period: str) -> int:
+def _check_keys(run: "Run", job: "Job", rows: Frame, pinned: "TableVersion", period: str) -> int:
     """Number of keys of the manifest (DataError if it is empty, or if a row has no unique key)."""
     with run.step("check") as step:
-        keys = check_keys(run, job, SparkFrame(rows), pinned, period)
+        keys = check_keys(run, job, rows, pinned, period)
         step.rows = job.counts["read"] = keys.read
     if not keys.read:
         raise DataError(f"table `{run.rows.name}` has no row in period {period}")
@@ -90,34 +89,39 @@ def _check_keys(run: "Run", job: "Job", rows: "DataFrame", pinned: "TableVersion
 def _refuse_quarantined(run: "Run") -> None:
     ingested = run.jobs[-1]
     if ingested.counts.get("quarantined"):
-        rows = run.quarantine.read().where(col("run_id") == ingested.run_id).select("reason", "raw").sort("raw").take(3)
-        examples = "; ".join(f"{row.reason}: {row.raw}"[:200] for row in rows)
+        rows = run.quarantine.frame().where(col("run_id") == lit(ingested.run_id))
+        examples = "; ".join(
+            f"{r['reason']}: {r['raw']}"[:200] for r in rows.select(["reason", "raw"]).sort(["raw"]).head(3).rows()
+        )
         raise DataError(
             f"{ingested.counts['quarantined']:,} rows of the manifest cannot be used: {examples} (all are in `{run.quarantine.name}`)"
         )
 
 
-def _check_columns(conf: Images, key: list[str], rows: "DataFrame") -> None:
+def _check_columns(conf: Images, key: list[str], rows: Frame) -> None:
     if conf.input_col not in rows.columns:
         raise DataError(f"images.input_col: the table has no column `{conf.input_col}`{suggestion(conf.input_col, rows.columns)}")
-    if (type_ := rows.schema[conf.input_col].dataType.simpleString()) not in ("string", "binary"):
+    if (type_ := rows.types[conf.input_col]) not in ("string", "binary"):
         raise DataError(f"images.input_col: `{conf.input_col}` is {type_}; it must be text (paths) or binary (files)")
     if same := [name for name in key if name.casefold() in MADE]:
         raise DataError(key_name_fault(same[0], "images"))
 
 
-def _files_digest(rows: "DataFrame", column: str) -> str:
+def _files_digest(rows: Frame, column: str) -> str:
     """Digest of the sizes and times of the manifest's files; empty for a column of bytes, whose table version is pinned."""
-    if rows.schema[column].dataType.simpleString() == "binary":
+    if rows.types[column] == "binary":
         return ""
-    files = map_batches(rows.select(col(column)), _file_stamps, "stamp string")
-    return str(files.select(F.sum(F.xxhash64("stamp").cast("decimal(20,0)"))).collect()[0][0])  # for any order of the rows
+    halves = rows.select([column]).map_batches(_stamp_hashes, {"high": pa.int64(), "low": pa.int64()})
+    sums = halves.group([], high=col("high").sum(), low=col("low").sum()).rows()[0]  # for any order of the rows
+    return str(None if sums["low"] is None else (sums["high"] << 32) + sums["low"])
 
 
-def _file_stamps(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _stamp_hashes(batches: Batches) -> Iterator[pa.RecordBatch]:
+    """Both halves of the hashes of the stamps, whose sums fit into 64 bits."""
     for batch in batches:
         stamps = [_file_stamp(path) for path in batch.column(0).drop_null().to_pylist()]
-        yield pa.RecordBatch.from_arrays([pa.array(stamps, pa.string())], names=["stamp"])
+        hashes = value_hash(pa.array(stamps, pa.string()))
+        yield pa.RecordBatch.from_arrays([pa.array(hashes >> 32), pa.array(hashes & np.int64(2**32 - 1))], ["high", "low"])
 
 
 def _file_stamp(path: str) -> str:
@@ -136,70 +140,66 @@ def _count_committed(conf: Images, table: "Table", period: str, run_id: str, key
     return keys
 
 
-def _convert(run: "Run", job: "Job", conf: Images, rows: "DataFrame", table: "Table", period: str, keys: int) -> int:
-    from pyspark.sql.pandas.types import from_arrow_type
-    from pyspark.sql.types import StructField, StructType
-
-    key = run.conf.data.key
-    balanced = _balance_tasks(run, conf, rows.select(*map(col, key), col(conf.input_col).alias("keyfold_cell")), keys)
+def _convert(run: "Run", job: "Job", conf: Images, rows: Frame, table: "Table", period: str, keys: int) -> int:
+    key, options = run.conf.data.key, conf.decoder_options
     folder = f"{conf.folder}/{job.run_id}" if conf.folder else ""
-    fields = [StructField(name, from_arrow_type(type_)) for name, type_ in _TYPES.items()]
-    schema = StructType([*balanced.schema.fields[: len(key)], *fields])
+    cells = rows.with_columns({_CELL: col(conf.input_col)}).select([*key, _CELL])
+    pixels = Computed({"keyfold_pixels": pa.int64()}, partial(_pixels, options))
     metadata: dict[str, Any] = {"job": "images", "run_id": job.run_id, "counts": {"read": keys}}
     with run.step("make") as step:
-        images = map_batches(balanced, partial(_convert_batches, conf.decoder_options, len(key), folder), schema)
-        images = images.withColumns({"period": F.lit(period), "run_id": F.lit(job.run_id), "made_at": F.current_timestamp()})
-        table.replace(
-            images.select(*map(col, [*key, *MADE])), "period", {period: keys},
-            check=lambda: _check_share(conf, table, period, keys), recorded=True, **metadata,
-        )  # fmt: skip
+        images = cells.balance(key, pixels, keys).map_batches(
+            _Conversion(options, len(key), folder, conf.output), cells.arrow_types(key) | _TYPES
+        )
+        images = images.with_columns({"period": lit(period), "run_id": lit(job.run_id), "made_at": lit(datetime.now(UTC))})
+        try:
+            table.replace(
+                images.select([*key, *MADE]), "period", {period: keys},
+                check=lambda: _check_share(conf, table, period, keys), recorded=True, **metadata,
+            )  # fmt: skip
+        finally:
+            close_idle_decoders()
         step.rows = keys
     run.jobs[-1].facts["images a second"] = round(keys / step.seconds, 1)
     return keys
 
 
-def _balance_tasks(run: "Run", conf: Images, rows: "DataFrame", keys: int) -> "DataFrame":
-    """Rows in tasks of about equal pixels: images are dealt to the tasks from the largest to the smallest, back and forth."""
-    from pyspark.sql import Window
-    from pyspark.sql.types import LongType, StructField, StructType
-
-    key = run.conf.data.key
-    tasks = max(1, min(keys, 4 * parallel_tasks(run.spark)))
-    spread = rows.repartition(tasks)
-    schema = StructType([*rows.schema.fields[: len(key)], StructField("keyfold_pixels", LongType())])
-    sizes = map_batches(spread, partial(_sizes, conf.decoder_options, len(key)), schema)
-    place = F.row_number().over(Window.orderBy(col("keyfold_pixels").desc(), *map(col, key))) - 1
-    at = place % (2 * tasks)
-    task = F.when(at < tasks, at).otherwise(2 * tasks - 1 - at)
-    placed = sizes.select(*map(col, key), task.alias("keyfold_task"))
-    return rows.join(placed, key).repartitionById(tasks, col("keyfold_task")).drop("keyfold_task")
+def _pixels(options: DecoderOptions, batch: pa.RecordBatch) -> list[pa.Array]:
+    """The pixels of each image by its header; 0 if it has none."""
+    with decoder_of(options) as decoder:
+        pixels = [decoder.size(cell.as_py()).facts.get("pixels", 0) if cell.is_valid else 0 for cell in batch[_CELL]]
+    return [pa.array(pixels, pa.int64())]
 
 
-def _sizes(options: DecoderOptions, keys: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    decoder = _decoder(options)
-    for batch in batches:
-        pixels = [decoder.size(cell.as_py()).facts.get("pixels", 0) if cell.is_valid else 0 for cell in batch.column(keys)]
-        yield pa.RecordBatch.from_arrays(
-            [*batch.columns[:keys], pa.array(pixels, pa.int64())], names=[f"_{i}" for i in range(keys + 1)]
-        )
+@dataclass(frozen=True)
+class _Conversion:
+    """Converts the images of batches, whose columns are `keys` of the key and the cell."""
 
+    options: DecoderOptions
+    keys: int
+    folder: str
+    output: Output
 
-def _convert_batches(
-    options: DecoderOptions, keys: int, folder: str, batches: Iterator[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    """One outcome per row, in batches of at most about BATCH_BYTES of converted images."""
-    decoder = _decoder(options)
-    for batch in batches:
-        begin, size, outcomes = 0, 0, []
-        for row, cell in enumerate(batch.column(keys)):
-            into = f"{folder}/{image_file_name([c[row].as_py() for c in batch.columns[:keys]], options.output)}" if folder else ""
-            outcomes.append(_outcome(decoder, cell, into))
-            size += len(outcomes[-1]["image"] or b"")
-            if size > BATCH_BYTES or row + 1 == batch.num_rows:
-                columns = [pa.array([o[name] for o in outcomes], type_) for name, type_ in _TYPES.items()]
-                kept = [c.slice(begin, len(outcomes)) for c in batch.columns[:keys]]
-                yield pa.RecordBatch.from_arrays([*kept, *columns], names=[f"_{i}" for i in range(keys + len(columns))])
-                begin, size, outcomes = row + 1, 0, []
+    def __call__(self, batches: Batches) -> Iterator[pa.RecordBatch]:
+        """One outcome per row, in batches of at most about BATCH_BYTES of converted images."""
+        with decoder_of(self.options) as decoder:
+            for batch in batches:
+                begin, size, outcomes = 0, 0, []
+                for row in range(batch.num_rows):
+                    outcomes.append(self._outcome(decoder, batch, row))
+                    size += len(outcomes[-1]["image"] or b"")
+                    if size > BATCH_BYTES or row + 1 == batch.num_rows:
+                        yield self._output_rows(batch.slice(begin, len(outcomes)), outcomes)
+                        begin, size, outcomes = row + 1, 0, []
+
+    def _outcome(self, decoder: Decoder, batch: pa.RecordBatch, row: int) -> dict[str, Any]:
+        key, cell = [column[row].as_py() for column in batch.columns[: self.keys]], batch[_CELL][row]
+        into = f"{self.folder}/{image_file_name(key, self.output)}" if self.folder else ""
+        return _outcome(decoder, cell, into)
+
+    def _output_rows(self, batch: pa.RecordBatch, outcomes: Sequence[dict[str, Any]]) -> pa.RecordBatch:
+        columns = [pa.array([outcome[name] for outcome in outcomes], type_) for name, type_ in _TYPES.items()]
+        names = [*batch.schema.names[: self.keys], *_TYPES]
+        return pa.RecordBatch.from_arrays([*batch.columns[: self.keys], *columns], names)
 
 
 def _outcome(decoder: Decoder, cell: pa.Scalar, into: str) -> dict[str, Any]:
@@ -209,20 +209,6 @@ def _outcome(decoder: Decoder, cell: pa.Scalar, into: str) -> dict[str, Any]:
     return dict.fromkeys(_TYPES) | facts | {
         "status": "made" if succeeded else "quarantined", "path": into if succeeded and into else None, "image": file or None
     }  # fmt: skip
-
-
-_decoders: dict[str, Decoder] = {}
-
-
-def _decoder(options: DecoderOptions) -> Decoder:
-    """The decoder of this worker, which serves all its tasks; its process ends with the worker's."""
-    name = options.model_dump_json()
-    if name not in _decoders:
-        for other in _decoders.values():
-            other.close()
-        _decoders.clear()
-        _decoders[name] = Decoder(options)
-    return _decoders[name]
 
 
 def image_file_name(key: Sequence[Any], output: Output) -> str:
@@ -235,9 +221,9 @@ def image_file_name(key: Sequence[Any], output: Output) -> str:
 
 def _counts(table: "Table", period: str) -> "tuple[Counter[str | None], Counter[str]]":
     """Numbers of converted images by note (None: no note), and of the others by reason."""
-    rows = table.read().where(col("period") == period).groupBy("status", "reason").count().collect()
-    converted = Counter({r.reason: r[2] for r in rows if r.status == "made"})
-    return converted, Counter({r.reason: r[2] for r in rows if r.status != "made"})
+    rows = table.frame().where(col("period") == lit(period)).group(["status", "reason"], n=count_rows()).rows()
+    converted = Counter({r["reason"]: r["n"] for r in rows if r["status"] == "made"})
+    return converted, Counter({r["reason"]: r["n"] for r in rows if r["status"] != "made"})
 
 
 def _check_share(conf: Images, table: "Table", period: str, keys: int) -> None:

@@ -89,15 +89,16 @@ def _asked(conf: "Conf", option: str | None) -> tuple[str, str]:
 
 def parts_for_spark(conf: "Conf") -> Iterator[str]:
     """What the conf needs and the embedded engine lacks."""
-    data, network = conf.data, conf.train is not None and conf.train.model.torch is not None
-    parts = {"images": conf.images is not None, "networks (train.model.torch)": network}
-    yield from (part for part, needed in parts.items() if needed)
+    data = conf.data
+    if conf.train is not None and conf.train.model.torch is not None:
+        yield "networks (train.model.torch)"
     if odd := odd_column_names(window.name for window in (conf.windows.windows if conf.windows else ())):
         yield f"column mapping of Delta, which the column name `{odd[0]}` needs (rename the feature)"
     if isinstance(data.source, str):
         yield from _of_source(data, data.source)
     yield from (part for version in data.versions if version.delta for part in _of_delta(version.delta.path))
-    yield from _of_tables([table_use(conf, kind).name for kind in ("rows", "features", "quarantine", "predictions")], writes=True)
+    written = ("rows", "features", "quarantine", "predictions", *(["images"] if conf.images else []))
+    yield from _of_tables([table_use(conf, kind).name for kind in written], writes=True)
     yield from _of_tables([view.table for view in data.views if view.table], writes=False)
 
 

@@ -33,6 +33,14 @@ def period_of(data: Data, types: Mapping[str, str]) -> Computed:
     return period_by_time(data, types)
 
 
+def latest_period(data: Data, rows: Frame, table: str) -> str:
+    """The last period of a table's rows (DataError if it is empty)."""
+    latest = rows.compute(period_of(data, rows.types), []).group([], last=col(PERIOD).max()).rows()[0]["last"]
+    if latest is None:
+        raise DataError(f"table `{table}` is empty, so it has no period")
+    return str(latest)
+
+
 def period_by_time(data: Data, types: Mapping[str, str]) -> Computed:
     """`keyfold_period`, the period of each row by data.time in data.zone as text (DataError if that column is not a time)."""
     if data.period == "all":

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from keyfold.conf.table_names import PREDICTED, key_name_fault
 from keyfold.core.names import FOLD, PERIOD
 from keyfold.dataset import imputation, labelled_rows
-from keyfold.engine.columns import col, lit
+from keyfold.engine.columns import lit
 from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import DataError
@@ -22,7 +22,7 @@ from keyfold.feature_store import table
 from keyfold.models import predictor
 from keyfold.models.parity import OTHER_BITS
 from keyfold.reporting import page
-from keyfold.runtime.periods import in_period, period_of
+from keyfold.runtime.periods import in_period, latest_period, period_of
 from keyfold.scoring.actions import check_actions, write_actions
 from keyfold.scoring.key_check import COPIES, KeyCheck, check_keys
 from keyfold.scoring.outcomes import Outcomes, committed_outcomes
@@ -95,7 +95,7 @@ def _scoring_input(run: "Run", version: Registered) -> ScoringInput:
     _refuse_other_views(run, version)
     pinned, rows = labelled_rows.pinned_table(run)
     rows = imputation.impute_scoring_rows(run, version, rows)
-    period = run.period or _latest_period(run, rows)
+    period = run.period or latest_period(run.conf.data, rows, run.featured.name)
     folds = strata.with_strata(run, labelled_rows.folds_of(run), pinned)
     return ScoringInput(version, pinned, period, in_period(run.conf.data, rows, period), folds)
 
@@ -132,13 +132,6 @@ def _refuse_other_views(run: "Run", version: Registered) -> None:
 def _refuse_reserved_names(key: list[str]) -> None:
     if same := [name for name in key if name.casefold() in PREDICTED]:
         raise DataError(key_name_fault(same[0], "predictions"))
-
-
-def _latest_period(run: "Run", rows: Frame) -> str:
-    latest = rows.compute(period_of(run.conf.data, rows.types), []).group([], last=col(PERIOD).max()).rows()[0]["last"]
-    if latest is None:
-        raise DataError(f"table `{run.featured.name}` is empty, so no row can be scored")
-    return str(latest)
 
 
 def _known_periods(run: "Run") -> str:
