@@ -88,7 +88,7 @@ IMPORTED_BY = {  # the modules or packages that may import a package
     "mlflow": ["tracking", "models/pyfunc.py"],  # which runs models of other origin
     "optuna": ["training"],
     "PIL": ["imaging", "features/kinds/image.py"],
-    "sklearn": ["models", "conf/tune.py"],
+    "sklearn": ["models", "conf/tune.py", "evaluation/calibrators.py"],
     "torch": ["training", "models", "features/matrix.py"],
     "torchvision": ["models/networks"],
     "yaml": ["conf/yaml.py", "profiling/yaml_text.py", "ingestion/drift.py", "feature_store/feast.py"],

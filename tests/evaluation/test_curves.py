@@ -62,3 +62,32 @@ def test_calibration_bins_never_part_equal_probabilities():
 def test_calibration_bins_are_about_equal():
     assert curves.calibration(np.ones(1000), np.linspace(0, 1, 1000)).rows.tolist() == [100] * 10
     assert curves.calibration([], []).rows.size == 0
+
+
+@given(rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.floats(0.1, 5)), min_size=1, max_size=40))
+@settings(max_examples=30, deadline=None)
+def test_the_confusion_matrix_is_that_of_sklearn(rows):
+    y, predicted, weight = map(np.array, zip(*rows, strict=True))
+    expected = oracle.confusion_matrix(y, predicted, labels=range(4), sample_weight=weight)
+    assert curves.confusion_matrix(y, predicted, 4, weight=weight) == pytest.approx(expected)
+
+
+def test_an_unknown_class_has_a_row_of_its_own_in_the_confusion_matrix():
+    assert curves.confusion_matrix([0, 1, -1], [0, 1, 1], 2).tolist() == [[1, 0], [0, 1], [0, 1]]
+
+
+def test_accuracy_by_coverage_pools_equal_confidences_and_ends_with_all_rows():
+    curve = curves.accuracy_coverage_curve([True, False, True, False], [0.9, 0.8, 0.8, 0.5])
+    assert (curve.x.tolist(), curve.y.tolist()) == ([0.25, 0.75, 1.0], [1.0, 2 / 3, 0.5])
+    weighted = curves.accuracy_coverage_curve([True, False], [0.9, 0.5], weight=[1, 3])
+    assert (weighted.x.tolist(), weighted.y.tolist()) == ([0.25, 1.0], [1.0, 0.25])
+    assert len(curves.accuracy_coverage_curve([], []).x) == 0
+
+
+@given(rows=st.lists(st.tuples(st.booleans(), st.sampled_from([0.2, 0.5, 0.9]) | st.floats(0, 1)), min_size=1, max_size=30))
+@settings(deadline=None)
+def test_accuracy_by_coverage_is_that_of_the_rows_above_each_confidence(rows):
+    correct, confidence = map(np.array, zip(*rows, strict=True))
+    expected = {(confidence >= t).mean(): correct[confidence >= t].mean() for t in confidence}
+    curve = curves.accuracy_coverage_curve(correct, confidence)
+    assert dict(zip(curve.x, curve.y, strict=True)) == pytest.approx(expected)

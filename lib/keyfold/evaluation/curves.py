@@ -1,4 +1,4 @@
-"""Curves of predictions: ROC, precision and recall, lift, calibration."""
+"""Curves of predictions: ROC, precision and recall, lift, calibration, accuracy by coverage; the confusion matrix."""
 
 from typing import NamedTuple
 
@@ -101,6 +101,35 @@ def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10, *, truth: ArrayLike 
     observed = mean(y)
     low, high = _wilson(observed, count)
     return Calibration(mean(probability), observed, low, high, count, None if truth is None else mean(truth))
+
+
+def confusion_matrix(y: ArrayLike, predicted: ArrayLike, classes: int, *, weight: ArrayLike | None = None) -> Doubles:
+    """Numbers of rows, or their weights, by class (row) and predicted class (column).
+
+    y, predicted: n codes from 0 to `classes` - 1; a y of -1, a class that the model does not know, counts in one more row, the last.
+    The matrix has shape (classes + 1, classes) if there is such a row, else (classes, classes).
+    """
+    truth, guess = np.asarray(y, np.int64), np.asarray(predicted, np.int64)
+    unknown = truth < 0
+    cells = np.where(unknown, classes, truth) * classes + guess
+    weights = np.ones(len(truth)) if weight is None else np.asarray(weight, np.float64)
+    counts = np.asarray(np.bincount(cells, weights, (classes + 1) * classes), np.float64).reshape(classes + 1, classes)
+    return counts if unknown.any() else counts[:classes]
+
+
+def accuracy_coverage_curve(correct: ArrayLike, confidence: ArrayLike, *, weight: ArrayLike | None = None) -> Curve:
+    """x: share of rows that are answered, those with the highest confidence first; y: share of them that are correct.
+
+    correct: n booleans; confidence: n numbers. Rows with equal confidence are answered together.
+    """
+    certainty = np.asarray(confidence, np.float64)
+    weights = np.ones(len(certainty)) if weight is None else np.asarray(weight, np.float64)
+    order = np.argsort(-certainty, kind="stable")
+    certainty = certainty[order]
+    last = np.flatnonzero(np.append(certainty[1:] != certainty[:-1], certainty.size > 0))
+    rows, hits = (np.cumsum(values[order])[last] for values in (weights, weights * np.asarray(correct, np.float64)))
+    kept = rows > 0
+    return _thin(rows[kept] / max(rows[-1:], default=1.0), hits[kept] / rows[kept])
 
 
 def _counts(y: ArrayLike, p: ArrayLike) -> tuple[Doubles, Doubles]:
