@@ -1,5 +1,6 @@
 """Errors of workers, Spark and MLflow as sentences."""
 
+import pyarrow as pa
 import pytest
 
 from keyfold import errors
@@ -32,11 +33,17 @@ class SparkError(Exception):
         self.getCondition = lambda: condition
 
 
+MEMORY = "memory ran out; a larger machine, or a cluster with Spark, has more; the tables are as they were before"
+
+
 @pytest.mark.parametrize(("error", "kind", "sentence"), [
     (SparkError("PATH_NOT_FOUND", "[PATH_NOT_FOUND] Path does not exist: file:/x. SQLSTATE: 42K03"), DataError, "data.source: Path does not exist: file:/x"),
     (SparkError("COLUMN_ALREADY_EXISTS", "[C] The column `id` already exists. Choose."), DataError,
      "data.source: two columns differ by case alone: The column `id` already exists; rename one"),
     (SparkError("DELTA_VERSION_NOT_FOUND", "[D] Cannot time travel to version 7.\nat java"), DataError, "Cannot time travel to version 7."),
+    (pa.ArrowMemoryError("malloc of size 9 failed"), DataError, MEMORY),
+    (RuntimeError("Out of Memory Error: failed to allocate data of size 16.0 MiB (16.0 MiB/19.0 MiB used)"), DataError, MEMORY),
+    (SparkError(None, "Job aborted: java.lang.OutOfMemoryError: Java heap space"), DataError, MEMORY),
     (OSError("write: No space left on device"), DataError, "the disk is full; the tables are as they were before"),
     (RuntimeError("API request to http://mlflow:5000/api/2.0/x failed with exception"), DataError,
      "MLflow at http://mlflow:5000 does not answer; is the server up, and MLFLOW_TRACKING_URI right?"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from keyfold.conf.use_case import parse_conf
 from keyfold.engine.tables import Table
 from keyfold.errors import ConfError, DataError
+from keyfold.ingestion import job
 from keyfold.ingestion.job import ingest, undo
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
@@ -262,6 +263,26 @@ def test_a_period_that_a_new_file_adds_to_is_read_whole(ingested, folder):
     assert rows(run, "id", "keyfold_period") == [(2, "2026-02"), (3, "2026-03"), (4, "2026-01")]
     assert told(run)["a.csv"] == {"2026-01": [0, 1], "2026-02": [1, 0]}
     assert ingested(**MONTHLY).jobs[0].status == "done before"
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(ingested, folder, tmp_path, monkeypatch):
+    folder("a.csv", "1,1,2026-01-05")
+    run, stage = ingested(source="in"), job.stage_rows
+
+    def stage_and_change(*arguments):
+        staged = stage(*arguments)
+        staged.rows.count()
+        with (tmp_path / "in" / "b.csv").open("a") as file:
+            file.write("77,1,2026-02-01\n")
+        return staged
+
+    folder("b.csv", "50,1,2026-02-01")
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "stage_rows", stage_and_change)
+        with pytest.raises(DataError, match=r"b\.csv changed while it was read; run again"):
+            ingested(source="in")
+    assert rows(run, "id") == [(1,)]
+    assert rows(ingested(source="in"), "id") == [(1,), (50,), (77,)]
 
 
 def test_a_changed_file_is_read_again_and_a_lost_period_too(ingested, folder, tmp_path):

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,22 @@ def test_only_rows_at_fault_are_quarantined_and_rows_stay_in_order(x):
     assert outcome["reason"].to_pylist() == [reasons.get(n % 7) for n in x]
     assert outcome["prediction"].to_pylist() == [None if n % 7 in reasons else n for n in x]
     assert outcome["status"].to_pylist() == ["quarantined" if n % 7 in reasons else "scored" for n in x]
+
+
+def test_rows_are_not_at_fault_when_memory_runs_out():
+    class LargeModel(PickyModel):
+        limit = 4
+
+        def predict(self, rows):
+            if rows.num_rows > self.limit:
+                raise pa.ArrowMemoryError(f"malloc of size {rows.num_rows} failed")
+            return super().predict(rows)
+
+    model, rows = LargeModel(), pa.RecordBatch.from_pydict({"x": [7] * 32})
+    assert predictor.predict_rows(model, rows)["status"].to_pylist() == ["scored"] * 32
+    model.limit = 0
+    with pytest.raises(MemoryError):
+        predictor.predict_rows(model, rows)
 
 
 def test_threads_load_a_model_once(tmp_path):

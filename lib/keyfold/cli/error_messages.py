@@ -15,7 +15,7 @@ def as_keyfold_error(error: BaseException) -> KeyfoldError | None:
     """The KeyfoldError to report for an error: the error itself, one raised in a worker, or a known one of Spark; None for any other."""
     if isinstance(error, KeyfoldError):
         return error
-    text = str(error)
+    text = _NO_MEMORY if isinstance(error, MemoryError) else str(error)
     if _SQL_ERROR in text:
         return DataError(text.split(_SQL_ERROR, 1)[1].partition("\n")[0].removesuffix(" SQLSTATE: P0001"))
     if (raised := _RAISED.search(text)) and (kind := _kind_of(raised[1])):
@@ -58,7 +58,14 @@ _CONDITIONS: dict[str, Callable[[str], KeyfoldError]] = {
     "DELTA_TABLE_NOT_FOUND": lambda text: DataError(text.split("\n")[0]),
     "DELTA_VERSION_NOT_FOUND": lambda text: DataError(text.split("\n")[0].split("] ", 1)[-1]),
 }
+_NO_MEMORY, _BEFORE = "Out of Memory Error", "the tables are as they were before"
 _PHRASES = {
-    "No space left on device": "the disk is full; the tables are as they were before",
+    "failed to offload data block": (
+        f"sorts and joins need more room than the disk has; free some, or name a folder on another disk by KEYFOLD_SPILL; {_BEFORE}"
+    ),
+    **dict.fromkeys(
+        (_NO_MEMORY, "OutOfMemoryError"), f"memory ran out; a larger machine, or a cluster with Spark, has more; {_BEFORE}"
+    ),
+    "No space left on device": f"the disk is full; {_BEFORE}",
     "PARQUET_TYPE_ILLEGAL": "a Parquet file has a column of a type that is not read, such as a UUID or a time of day; write it as text",
 }

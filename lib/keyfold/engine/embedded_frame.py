@@ -20,6 +20,7 @@ from keyfold.engine.columns import escape_name, unescape_name
 from keyfold.engine.frame import BatchFunction, Computed, Frame, Joined, slices
 from keyfold.engine.parallel import map_in_threads
 from keyfold.engine.sorted_batches import InOrder, map_runs, whole_groups
+from keyfold.engine.spill import SpillFolder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -131,7 +132,7 @@ class EmbeddedFrame(Frame):
 
     def persist(self) -> Self:
         """Computes the rows once and keeps them until `unpersist`."""
-        kept = KeptRows.of(self.batches(), self.schema, self.database.spill)
+        kept = KeptRows.of(self.batches(), self.schema, self.database.spill.path)
         frame = type(self)(self.database, kept.recipe)
         frame._kept = kept
         return frame
@@ -170,15 +171,15 @@ class _Source(NamedTuple):
 class Database:
     """A DuckDB database in memory that spills to a folder."""
 
-    def __init__(self, memory: str, spill: str, threads: int) -> None:
+    def __init__(self, memory: str, spill: SpillFolder, threads: int) -> None:
         import duckdb
 
-        settings: dict[str, Any] = {"memory_limit": memory, "temp_directory": spill, "threads": threads}
+        settings: dict[str, Any] = {"memory_limit": memory, "temp_directory": str(spill.path), "threads": threads}
         self._root = duckdb.connect(":memory:", config=settings)
         self._root.execute("SET GLOBAL TimeZone = 'UTC'")
         self._root.execute("SET GLOBAL asof_loop_join_threshold = 0")  # nobody knows beforehand how many rows a kernel makes
         self._raised: list[BaseException] = []
-        self.threads, self.spill = threads, Path(spill)
+        self.threads, self.spill = threads, spill
 
     def cursor(self) -> "DuckDBPyConnection":
         """A new connection."""

@@ -1,7 +1,6 @@
 """Engines store and move rows: Spark on a cluster or for data beyond one machine, the embedded engine for all else."""
 
 import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +18,7 @@ from keyfold.engine.parallel import map_in_processes, with_one_thread
 from keyfold.engine.spark_files import read_files
 from keyfold.engine.spark_frame import SparkFrame, spark_schema
 from keyfold.engine.spark_store import SparkStore
+from keyfold.engine.spill import SpillFolder, spill_parent
 from keyfold.engine.store import Store
 from keyfold.errors import ConfError
 
@@ -150,9 +150,8 @@ class EmbeddedEngine(Engine):
 
     @cached_property
     def database(self) -> Database:
-        """The database, which spills to a folder that the system cleans."""
-        self._spill = tempfile.TemporaryDirectory(prefix="keyfold-", dir=os.environ.get("KEYFOLD_SPILL"))
-        return Database(f"{int(memory() * _SHARE)}B", self._spill.name, self.tasks)
+        """The database."""
+        return Database(f"{int(memory() * _SHARE)}B", SpillFolder(spill_parent()), self.tasks)
 
     @property
     def tasks(self) -> int:

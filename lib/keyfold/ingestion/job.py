@@ -34,11 +34,12 @@ def ingest(run: "Run") -> None:
             paths.require_files(data.source)
         options = source_files.reading_options(run.conf)
         files = source_files.current_files(run.engine, data)
+        stamps = source_files.file_stamps(files)
         plan = plan_ingest(files, run.rows, digest(options), source_files.source_digest(data))
         pinned = {name: file["digest"] for name, file in plan.now.items()}
         job.inputs = {"files": pinned} if isinstance(data.source, str | None) else {"generator": options["source"]}
         job.run_id = run.identity("ingest", files=sorted(pinned.values()), after=plan.memory.run_id, again=sorted(plan.again))
-        commit = _ingested_before(run, job, plan) if plan.done else _ingest(run, job, plan, digest(options))
+        commit = _ingested_before(run, job, plan) if plan.done else _ingest(run, job, plan, stamps, digest(options))
         run.rows.keep_for(data.retention)
         job.sections += rows_sections(job.counts, commit)
 
@@ -71,12 +72,13 @@ def _ingested_before(run: "Run", job: "Job", plan: IngestPlan) -> dict[str, Any]
     return dict(plan.memory.commit)
 
 
-def _ingest(run: "Run", job: "Job", plan: IngestPlan, reading: str) -> dict[str, Any]:
+def _ingest(run: "Run", job: "Job", plan: IngestPlan, stamps: source_files.Stamps, reading: str) -> dict[str, Any]:
     """Reads, checks and commits the rows of a plan; the commit's metadata."""
     data = run.conf.data
     with run.step("read") as step:
         staged = stage_rows(run, plan)
         counted = row_counts.count_staged(staged.rows, data)
+        source_files.refuse_changes(stamps, [*plan.fresh, *plan.others()])
         step.rows = read = sum(row["n"] for row in counted)
     if not read:
         _refuse_no_rows(data, plan)

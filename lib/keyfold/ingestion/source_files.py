@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +11,7 @@ from keyfold.conf.versions import LayoutVersion
 from keyfold.core.digests import digest, file_digest
 from keyfold.engine.engine import Engine
 from keyfold.engine.spark_files import list_files
-from keyfold.errors import ConfError, duplicates
+from keyfold.errors import ConfError, DataError, duplicates
 from keyfold.ingestion import delta_versions, sources
 from keyfold.readers import paths
 from keyfold.readers.formats import format_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # By name: `size` in bytes and `digest`.
 Files = dict[str, dict[str, Any]]
+Stamps = dict[str, tuple[int, int]]  # by name
 
 
 def current_files(engine: Engine, data: "Data") -> Files:
@@ -34,6 +35,19 @@ def current_files(engine: Engine, data: "Data") -> Files:
     else:
         files = _source_files(engine, data.source)
     return _digested_with_names(data, files) if isinstance(data.source, str) else files
+
+
+def file_stamps(names: Iterable[str]) -> Stamps:
+    """The size and the time of each local file."""
+    files = ((name, Path(name)) for name in names)
+    return {name: (file.stat().st_size, file.stat().st_mtime_ns) for name, file in files if file.is_absolute() and file.is_file()}
+
+
+def refuse_changes(stamps: Stamps, names: Collection[str]) -> None:
+    """DataError if one of these files is no longer as it was."""
+    now = file_stamps(names)
+    if changed := [name for name in names if now.get(name) != stamps.get(name)]:
+        raise DataError(f"{changed[0]} changed while it was read; run again")
 
 
 def _source_files(engine: Engine, source: Any) -> Files:

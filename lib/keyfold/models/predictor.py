@@ -78,6 +78,8 @@ def _bisected(model: Predictor, rows: pa.RecordBatch) -> Outcome:
 
 
 def _refused(model: Predictor, error: Exception) -> Outcome:
+    if isinstance(error, MemoryError):  # other rows at the same time, not this one
+        raise error
     reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
     missing = Prediction(pa.nulls(1, model.prediction_type), pa.nulls(1, pa.float64()))
     return missing, pa.array([redacted(reason)[:500]], pa.string())

@@ -110,6 +110,8 @@ class _Stream:
 def _as_data_error(path: str, encoding: str) -> Iterator[None]:
     try:
         yield
+    except MemoryError:  # also of Arrow
+        raise
     except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
         raise DataError(f"{path} {UNREADABLE}") from error
     except UnicodeDecodeError as error:

@@ -36,6 +36,7 @@ class Run:
         """`engine`: a session of Spark, or an engine (default: the one that `choose_engine` takes for the conf)."""
         self.conf, self.period = conf, period
         self.engine = choose_engine(conf).start(f"keyfold {conf.name}") if engine is None else as_engine(engine)
+        home().mkdir(parents=True, exist_ok=True)
         self.tables = Tables(self.engine, home())
         self.jobs: list[Job] = []
 
