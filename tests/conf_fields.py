@@ -12,6 +12,7 @@ from keyfold.conf.use_case import parse_conf
 from keyfold.core.digests import canonical_json
 from keyfold.errors import ConfError
 from keyfold.runtime import job_identity
+from sections import data_and_label
 
 PINS = {job: dict.fromkeys(reads.pins, "pinned") for job, reads in job_identity.JOBS.items()}
 SKLEARN = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 1.0}}}
@@ -46,7 +47,7 @@ DATA = {"key": ["id"], "time": "at", "label": "y"}
 
 
 def raw_conf(**sections):
-    return {"name": "n", "data": DATA, **sections}
+    return {"name": "n", **data_and_label(sections.pop("data", DATA)), **sections}
 
 
 def torch_model(network, **more):

@@ -5,6 +5,7 @@ import pyarrow as pa
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.runtime.run import Run
+from sections import data_and_label
 
 
 def table(n, first=0, label=lambda i: "yes" if i % 10 == 0 else None if i % 7 == 0 else "no"):
@@ -23,4 +24,4 @@ def run_of(engine, split, data=None, features=None):
     """A run over the table under a split."""
     features = features or {"x": {"numeric": {"input_col": "x"}}}
     data = {"key": ["id"], "label": "y", "positive": "yes"} | (data or {})
-    return Run(parse_conf({"name": "strata", "data": data, "split": split, "features": features}), engine)
+    return Run(parse_conf({"name": "strata", **data_and_label(data), "split": split, "features": features}), engine)

@@ -8,7 +8,7 @@ from keyfold.features.certificate import Certificate, adversarial_rows
 from keyfold.features.fitting import FeatureStatistics
 from keyfold.features.kinds import KINDS
 from keyfold.features.spec import FittedFeature, Spec
-from keyfold.models.label import Label
+from keyfold.labels import Binary
 from keyfold.models.model import Model
 from keyfold.models.sklearn import Sklearn
 
@@ -27,4 +27,4 @@ def shop_model():
     certificate = Certificate(hard, pa.table(dict(spec.arrow(hard))))
     conf = Sklearn(estimator="sklearn.linear_model.LogisticRegression")
     estimator = conf.fit(spec, spec.arrow(ROWS), np.arange(40) % 3 == 0, None, 1)
-    return Model(spec, estimator, Label("boolean", True, False), certificate)
+    return Model(spec, estimator, Binary("boolean", True, False), certificate)

@@ -12,7 +12,8 @@ def raw(path="", value=None):
     """A small conf, with one value set at a path."""
     conf = {
         "name": "churn",
-        "data": {"source": "customers.csv", "key": ["id"], "label": "left"},
+        "label": {"column": "left"},
+        "data": {"source": "customers.csv", "key": ["id"]},
         "features": {"city": {"hashed": {"input_col": "city", "num_buckets": 16}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
     }

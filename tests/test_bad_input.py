@@ -32,6 +32,7 @@ from keyfold.scoring.job import score
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
 from places import ROOT
+from sections import data_and_label
 from source_rows import cells
 
 HEADER = "id,amount,label\n"
@@ -67,7 +68,7 @@ def state(tmp_path_factory, made_state):
 
 def conf_of(name, **data):
     data = {"key": ["id"], "label": "label", "max_quarantine": 1} | data
-    return {"name": name, "data": data, "features": {"amount": {"numeric": {"input_col": "amount"}}}, "train": MODEL}
+    return {"name": name, **data_and_label(data), "features": {"amount": {"numeric": {"input_col": "amount"}}}, "train": MODEL}
 
 
 @pytest.fixture(scope="module", params=["embedded", "spark_engine"])
@@ -203,7 +204,7 @@ def test_a_csv_file_that_cannot_be_ingested(job, content, sentence):
     ("option", "value", "sentence"),
     [
         ("key", ["idd"], "data.key: the source `rows.csv` has no column `idd` (did you mean `id`?)"),
-        ("label", "lable", "data.label: the source `rows.csv` has no column `lable` (did you mean `label`?)"),
+        ("label", "lable", "label: the source `rows.csv` has no column `lable` (did you mean `label`?)"),
         ("time", "when", "data.time: the source `rows.csv` has no column `when`"),
         ("time", "amount", "data.time: `amount` is double; it must be a date or a timestamp (say so in data.columns)"),
     ],
@@ -252,7 +253,10 @@ def test_what_the_conf_must_say_is_asked_for(job):
     code, sentence = job(ingest, HEADER, columns={})
     assert code == 2
     assert sentence.startswith("data.columns must give the types of the columns of rows.csv; `./spark-submit.sh init rows.csv")
-    assert job(fit_features, label=None) == (2, "data.label is not set: name the column that is to be predicted")
+    assert job(fit_features, label=None) == (
+        2,
+        "label is not set: name the column that is to be predicted, as in `label: churned`",
+    )
 
 
 def test_latin_1_is_read_where_the_conf_says_so(embedded, tmp_path):
@@ -340,14 +344,14 @@ def test_lines_of_json_that_are_no_objects_are_quarantined(embedded, tmp_path):
 
 
 def test_a_label_with_one_class(job, kept):
-    expected = "data.label: `label` has 1 class(es): 1; a classifier needs two"
+    expected = "label: `label` has 1 class(es): 1; a classifier needs two or more"
     assert job(fit_features, table="kept.rows") == (3, expected)
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"label": "lable"}, "data.label: table `kept.rows` has no column `lable` (did you mean `label`?)"),
+        ({"label": "lable"}, "label: table `kept.rows` has no column `lable` (did you mean `label`?)"),
         ({"key": ["idd"]}, "data.key: table `kept.rows` has no column `idd` (did you mean `id`?)"),
         ({"table": "kept.row"}, "there is no table `kept.row` (did you mean `rows`?); run `ingest` first"),
     ],
@@ -390,8 +394,9 @@ def odd_conf(path, names):
         "name": "odd",
         "data": {
             "source": str(path), "columns": dict(zip(names, TYPES, strict=True)), "key": [key], "time": when,
-            "period": "month", "label": label, "positive": "yes",
+            "period": "month",
         },
+        "label": {"column": label, "positive": "yes"},
         "features": {
             number: {"numeric": {"input_col": number, "scale": "standard"}},
             one: {"one_hot": {"input_col": one}},
@@ -460,10 +465,10 @@ def test_a_model_that_is_not_there(odd, engine, model, what_is_there):
 
 
 def test_a_positive_class_that_is_not_there(odd, engine):
-    code, sentence = refusal(lambda: fit_features(Run(parse_conf(odd | {"data": odd["data"] | {"positive": "yess"}}), engine)))
+    code, sentence = refusal(lambda: fit_features(Run(parse_conf(odd | {"label": odd["label"] | {"positive": "yess"}}), engine)))
     assert code == 3
     said = "`yes?no` has the classes 'no' and 'yes'; name the positive one (got 'yess') (did you mean `yes`?)"
-    assert sentence == f"data.positive: {said}"
+    assert sentence == f"label.positive: {said}"
 
 
 def test_a_table_at_an_older_schema_is_not_scored(odd, engine):

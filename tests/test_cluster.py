@@ -18,8 +18,9 @@ CONF = {
     "name": "churn",
     "data": {
         "source": {"generator": "telecom", "customers": 2000, "months": 3}, "key": ["customer_id"], "time": "month",
-        "period": "month", "label": "left_next_month", "positive": True,
+        "period": "month",
     },
+    "label": {"column": "left_next_month", "positive": True},
     "split": {"by": ["customer_id"]},
     "features": {
         "tenure": {"numeric": {"input_col": "tenure_days", "scale": "standard"}},

@@ -53,8 +53,9 @@ def conf_of(source):
             "name": "engines",
             "data": {
                 "source": str(source), "columns": dict(Telecom.types), "key": ["customer_id"], "time": "month", "period": "month",
-                "label": "left_next_month", "positive": True, "views": ["usage.features"],
+                "views": ["usage.features"],
             },
+            "label": {"column": "left_next_month", "positive": True},
             "split": {"by": ["customer_id"], "share": {"train": 0.6, "validation": 0.2, "test": 0.2}},
             "features": features,
             "train": {"model": {"sklearn": estimator}},

@@ -56,7 +56,8 @@ for path in sys.argv[2:]:
 def raw(into="faults.predictions"):
     return {
         "name": "faults",
-        "data": {"table": "faults.rows", "key": ["id"], "time": "seen", "period": "month", "label": "y", "positive": True},
+        "label": {"column": "y", "positive": True},
+        "data": {"table": "faults.rows", "key": ["id"], "time": "seen", "period": "month"},
         "split": {"allow": ["x"]},
         "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c", "handle_unseen": "error"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},

@@ -168,7 +168,8 @@ def test_fitting_sees_the_train_fold_only(engine, home):
     conf = parse_conf(
         {
             "name": "t",
-            "data": {"key": ["id"], "label": "y"},
+            "label": "y",
+            "data": {"key": ["id"]},
             "features": {"x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}}},
         }
     )
@@ -230,8 +231,8 @@ def test_regression(engine, home):
             "source": str(home / "r.csv"),
             "columns": {"id": "bigint", "x": "double", "y": "double"},
             "key": ["id"],
-            "label": "y",
         },
+        "label": "y",
         "split": {"allow": ["x"]},
         "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}},

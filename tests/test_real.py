@@ -85,7 +85,7 @@ def gates_of(engine, name, key="content", again=0.0):
     estimator = f"sklearn.linear_model.{'LogisticRegression' if classes else 'Ridge'}"
     positive = {"positive": table[label].value_counts().index.tolist()[-1]} if classes else {}
     conf = {
-        "name": name, "data": {"key": key if key == "content" else [key], "label": label} | positive, "features": features,
+        "name": name, "label": {"column": label} | positive, "data": {"key": key if key == "content" else [key]}, "features": features,
         "train": {"model": {"sklearn": {"estimator": estimator}}},
     }  # fmt: skip
     run = Run(parse_conf(conf), engine)
@@ -145,8 +145,8 @@ def test_ads_of_which_most_columns_have_gaps(spark, home):
         "name": "criteo",
         "data": {
             "source": str(home / "ads.csv"), "columns": dict.fromkeys(numbers, "double"), "key": ["impression"],
-            "label": "label", "positive": "1",
         },
+        "label": {"column": "label", "positive": "1"},
         "split": {"share": {"train": 0.6, "validation": 0, "test": 0.4}},
         "features": features,
         "report": {"without": [["C1_C9"], names[1:8] + names[9:]]},
@@ -174,8 +174,8 @@ def films(home):
         "name": "films",
         "data": {
             "source": str(home / "films.csv"), "columns": integers | {"liked": "boolean"}, "key": ["user_id", "film_id"],
-            "label": "liked", "positive": True,
         },
+        "label": {"column": "liked", "positive": True},
         "split": {"share": {"train": 0.7, "validation": 0, "test": 0.3}},
     }  # fmt: skip
 

@@ -201,7 +201,7 @@ def test_errors_of_a_model_hold_no_password(monkeypatch):
     from keyfold.models import predictor
 
     monkeypatch.setenv("DB_PASSWORD", "canary12")
-    model = SimpleNamespace(prediction_type=pa.float64())
+    model = SimpleNamespace(answer_types={"prediction": pa.float64()})
     assert predictor._refused(model, RuntimeError("login as me with canary12"))[1].to_pylist() == [
         "RuntimeError: login as me with …"
     ]

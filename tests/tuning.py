@@ -19,7 +19,7 @@ FEATURES = {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col":
 def raw_conf(tune=None, *, model=None, train=None, **more):
     model = model or {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"solver": "newton-cg"}}}
     section = {"model": model, "seed": 7} | ({"tune": tune} if tune else {}) | (train or {})
-    conf = {"name": "t", "data": {"key": ["id"], "label": "y", "positive": True}, "train": section}
+    conf = {"name": "t", "label": {"column": "y", "positive": True}, "data": {"key": ["id"]}, "train": section}
     return conf | {"split": {"share": {"train": 0.6, "validation": 0.2, "test": 0.2}}, "features": FEATURES} | more
 
 

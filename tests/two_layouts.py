@@ -1,5 +1,7 @@
 """A conf of rows in two layouts, of which the older one has bridges."""
 
+from sections import data_and_label
+
 NEW = {"id": "string", "at": "timestamp_ntz", "amount": "bigint", "card": "string", "age": "double", "y": "string"}
 OLD = {"no": "bigint", "start": "timestamp_ntz", "amount": "double", "code": "string", "kind": "string"}
 FROM = {
@@ -20,5 +22,5 @@ def conf(folder, **more):
     features = {"card": {"one_hot": {"input_col": "card"}}, "age": {"numeric": {"input_col": "age"}}}
     estimator = {"estimator": "sklearn.linear_model.LogisticRegression"}
     share = {"train": 0.6, "validation": 0.2, "test": 0.2}
-    made = {"name": "two", "data": data, "split": {"share": share}, "features": features}
+    made = {"name": "two", **data_and_label(data), "split": {"share": share}, "features": features}
     return made | {"train": {"model": {"sklearn": estimator}}}

@@ -25,8 +25,9 @@ CHURN = {
     "name": "churn",
     "data": {
         "columns": {"customer": "string", "asked": "date", "left": "boolean"}, "key": ["customer", "asked"], "time": "asked",
-        "period": "day", "label": "left", "views": [{"table": "usage.features", "entity": {"user": "customer"}}],
+        "period": "day", "views": [{"table": "usage.features", "entity": {"user": "customer"}}],
     },
+    "label": "left",
     "features": {"calls_2": {"numeric": {"input_col": "calls_2", "missing": 0}}},
 }  # fmt: skip
 NAMES = "abcdef"

@@ -41,7 +41,8 @@ def conf(model: str, into: str) -> Any:
     return parse_conf(
         {
             "name": "bench",
-            "data": {"table": "bench.rows", "key": ["id"], "time": "seen", "period": "month", "label": "y", "positive": True},
+            "label": {"column": "y", "positive": True},
+            "data": {"table": "bench.rows", "key": ["id"], "time": "seen", "period": "month"},
             "features": {name: {"numeric": {"input_col": name, "scale": "standard"}} for name in NAMES},
             "train": {"model": {"sklearn": MODELS[model]}, "register_as": model},
             "score": {"into": into},

@@ -14,6 +14,7 @@ from keyfold.cli.runner import PASSED
 from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
 from places import ROOT
+from sections import data_and_label
 
 JOBS = ROOT / "jobs"
 COLUMNS = "id,day,plan,churn"
@@ -21,7 +22,7 @@ COLUMNS = "id,day,plan,churn"
 
 def conf(source, **more):
     data = {"source": str(source), "key": ["id"], "label": "churn", "columns": {"id": "bigint"}} | more.pop("data", {})
-    return parse_conf({"name": "mine", "data": data, "features": {"plan": {"one_hot": {"input_col": "plan"}}}} | more)
+    return parse_conf({"name": "mine", **data_and_label(data), "features": {"plan": {"one_hot": {"input_col": "plan"}}}} | more)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def source(tmp_path):
 @pytest.mark.parametrize(("more", "sentence"), [
     ({"data": {"key": ["idd"]}}, "data.key: the source `{source}` has no column `idd` (did you mean `id`?)"),
     ({"data": {"columns": {"idd": "bigint"}}}, "{source} has no column `idd`, which data.columns declares (did you mean `id`?)"),
-    ({"data": {"label": "chrn"}}, "data.label: the source `{source}` has no column `chrn` (did you mean `churn`?)"),
+    ({"data": {"label": "chrn"}}, "label: the source `{source}` has no column `chrn` (did you mean `churn`?)"),
     ({"split": {"by": "plna"}}, "split.by: the source `{source}` has no column `plna` (did you mean `plan`?)"),
     ({"features": {"x": {"hashed": {"input_col": "pln", "num_buckets": 9}}}}, "features.x: the source `{source}` has no column `pln` (did you mean `plan`?)"),
     ({"split": {"time": {"column": "dya", "test": "2026-01-01"}}}, "split.time.column: the source `{source}` has no column `dya` (did you mean `day`?)"),
@@ -62,7 +63,7 @@ def test_columns_are_read_from_whatever_holds_them(tmp_path, source):
     preflight.check_inputs(conf(folder.parent, data={"csv": {"delimiter": ";"}}), reads_source=True)
     pq.write_table(pa.table({name: ["1"] for name in COLUMNS.split(",")}), tmp_path / "mine.parquet")
     preflight.check_inputs(conf(tmp_path / "mine.parquet"), reads_source=True)
-    with pytest.raises(DataError, match=r"data.label: .* has no column `left`"):
+    with pytest.raises(DataError, match=r"label: .* has no column `left`"):
         preflight.check_inputs(conf(tmp_path / "mine.parquet", data={"label": "left"}), reads_source=True)
 
 
@@ -120,7 +121,7 @@ preflight.main()
 def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
     path = tmp_path / "mine.yaml"
     path.write_text(
-        f"name: mine\ndata: {{source: {source}, key: [id], label: churn, columns: {{id: bigint}}}}\n"
+        f"name: mine\ndata: {{source: {source}, key: [id], columns: {{id: bigint}}}}\nlabel: churn\n"
         "train: {model: {sklearn: {estimator: sklearn.linear_model.LogisticRegression, params: {C: 1}}}}\n"
     )
     assert ran("pipeline", str(path)) == (PASSED, "", "", ""), "and imports nothing that takes long"
@@ -129,10 +130,10 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
     code, out, err, imported = ran("train", "--driver-memory", "4g", str(path))
     assert (code, out, imported) == (2, "", "")
     assert "--driver-memory is an option of spark-submit; put it after `--`: ./spark-submit.sh train … -- --driver-memory" in err
-    code, _, err, _ = ran("score", str(path), "--strickt", "--set", "data.label=chrn")
+    code, _, err, _ = ran("score", str(path), "--strickt", "--set", "label=chrn")
     assert (code, "--strickt is not an option of this job (did you mean `--strict`?)" in err) == (2, True)
-    code, _, err, imported = ran("ingest", str(path), "--set", "data.label=chrn")
-    assert (code, imported) == (3, "") and err.startswith("keyfold: data.label: the source")
+    code, _, err, imported = ran("ingest", str(path), "--set", "label=chrn")
+    assert (code, imported) == (3, "") and err.startswith("keyfold: label: the source")
     assert ran("spec", "diff", "a", "b", "--on", "x.rows")[0] == ran("doctor")[0] == PASSED
 
 

@@ -10,7 +10,8 @@ from small_conf import faults, raw
 def test_what_json_cannot_hold_is_refused_with_its_path(write):
     text = """
 name: n
-data: {key: [id], source: a.csv, positive: {above: .nan}}
+data: {key: [id], source: a.csv}
+label: {column: y, positive: {above: .nan}}
 features: {x: {bucketized: {input_col: x, boundaries: [1, .inf]}}}
 train: {model: {sklearn: {estimator: sklearn.linear_model.LogisticRegression, params: {C: -.inf, solver: !!binary aGk=}}}}
 score: {max_quarantine: !!timestamp 2026-01-01}
@@ -18,7 +19,7 @@ score: {max_quarantine: !!timestamp 2026-01-01}
     with pytest.raises(ConfError) as caught:
         use_case.load_conf(write(text))
     assert str(caught.value).split("\n  ")[1:] == [
-        "data.positive.above must be a finite number (got nan)",
+        "label.positive.above must be a finite number (got nan)",
         "features.x.bucketized.boundaries.1 must be a finite number (got inf)",
         "train.model.sklearn.params.C must be a finite number (got -inf)",
         "train.model.sklearn.params.solver must be text, a number, true or false, a list or a mapping (got b'hi'); remove its YAML tag",
@@ -27,11 +28,9 @@ score: {max_quarantine: !!timestamp 2026-01-01}
     assert faults(raw("data.columns", {"a\udc80": "string"})) == [
         "data.columns: the name 'a\\udc80' has half a character (a lone surrogate); write it whole (got 'a\\udc80')"
     ]
-    assert faults(raw("data.label", "\ud83d")) == [
-        "data.label has half a character (a lone surrogate); write it whole (got '\\ud83d')"
-    ]
-    with pytest.raises(ConfError, match=r"--set data\.label has half a character"):
-        use_case.load_conf(write("name: n\ndata: {key: [id]}"), ["data.label=\udc80"])
+    assert faults(raw("label", "\ud83d")) == ["label has half a character (a lone surrogate); write it whole (got '\\ud83d')"]
+    with pytest.raises(ConfError, match=r"--set label has half a character"):
+        use_case.load_conf(write("name: n\ndata: {key: [id]}"), ["label=\udc80"])
     with pytest.raises(ConfError, match=r"line 2 is not YAML: found invalid Unicode"):
         use_case.load_conf(write('name: n\ndata: {key: ["\\ud800"]}'))
 
@@ -62,7 +61,7 @@ def test_of_many_faults_the_first_are_shown():
         ("data.key", [1], "data.key.0 must be text (got 1)"),
         ("data.key", ["id", "id"], "data.key: `id` appears twice"),
         ("data.source", 5, "data.source must be text or a mapping with `generator` (got 5)"),
-        ("data.positive", [1], "data.positive must be text, a whole number, true or false or a mapping with `above` (got [1])"),
+        ("label.positive", [1], "label.positive must be text, a whole number, true or false or a mapping with `above` (got [1])"),
         ("data.csv", {"quote": "xx"}, "data.csv.quote must be text of at most 1 character(s) (got 'xx')"),
         ("data.csv", {"delimiter": ""}, "data.csv.delimiter must be text of at least 1 character(s) (got '')"),
         ("data.table", "a b", "data.table must be like `crm.customers` (got 'a b')"),
@@ -74,7 +73,7 @@ def test_of_many_faults_the_first_are_shown():
         ("score", {"actions": {"to call": {"top": 0.1}}}, "score: the action `to call` names a table; use letters, digits and _"),
         ("split.share.train", 2, "split.share.train must be 1 or less (got 2)"),
         ("train.memory_share", 0, "train.memory_share must be more than 0 (got 0)"),
-        ("data.label", True, "data.label must be text (got true)"),
+        ("label", True, "label must be a mapping with `column` (got true)"),
         ("train.class_weight", {"a": "x"}, "train.class_weight.a must be a number (got 'x')"),
         ("report.slices", "city", "report.slices must be a list (got 'city')"),
         ("release.promote_if", {"roc_auc": 0.7},
@@ -152,5 +151,5 @@ def test_all_faults_come_at_once():
 
 
 def test_what_was_got_is_cut_short():
-    (line,) = faults(raw("data.label", ["x" * 1_000] * 1_000))
+    (line,) = faults(raw("label", ["x" * 1_000] * 1_000))
     assert len(line) < 500

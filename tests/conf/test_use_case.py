@@ -32,7 +32,7 @@ def test_overrides_are_typed_as_the_file_is():
             "split.share={train: 0.5, validation: 0.2, test: 0.3}",
             "train.model.sklearn.params.C=1e-3",
             "features.extra.one_hot.input_col=city",
-            "data.positive=false",
+            "label.positive=false",
             "report.truth=",
             "data.csv.delimiter==",
         ],
@@ -42,7 +42,7 @@ def test_overrides_are_typed_as_the_file_is():
     assert loaded.split.share.test == 0.3
     assert loaded.train.model.sklearn.params == {"max_iter": 1000, "C": 0.001}
     assert loaded.features["extra"].kind.input_col == "city"
-    assert loaded.data.positive is False
+    assert loaded.label.positive is False
     assert loaded.report.truth is None
     assert loaded.data.csv.delimiter == "="
 
@@ -103,14 +103,15 @@ def test_a_feature_without_options_is_a_sentence():
 def test_the_label_is_no_feature(feature, refused):
     raw = {
         "name": "x",
-        "data": {"key": ["id", "day"], "time": "day", "label": "y"},
+        "label": "y",
+        "data": {"key": ["id", "day"], "time": "day"},
         "split": {"allow": ["y"]},
         "features": {"f": feature},
     }
     if not refused:
         assert use_case.parse_conf(raw)
         return
-    with pytest.raises(ConfError, match=r"features.f takes `y`, which is data.label, the column to predict; take it out"):
+    with pytest.raises(ConfError, match=r"features.f takes `y`, which is the label, the column to predict; take it out"):
         use_case.parse_conf(raw)
 
 

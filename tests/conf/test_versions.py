@@ -20,7 +20,7 @@ from two_layouts import FROM, OLD, conf
         ("agee", {"missing": "mean"}, "data: versions.0.columns_from: the current schema has no column `agee` (did you mean `age`?)"),
         ("card", {"missing": "mean"}, "data: versions.0.columns_from: `card` is string, which has no mean; use most_frequent or distribution"),
         ("id", {"missing": "distribution"}, "data: versions.0.columns_from: `id` is a key, which cannot be imputed"),
-        ("y", {"missing": "most_frequent"}, "data: versions.0.columns_from: `y` is the label, which cannot be imputed"),
+        ("y", {"missing": "most_frequent"}, "data.versions: `old` imputes `y`, which is the label; only `missing: null` is possible"),
         ("age", {"constant": "x"}, "data: versions.0.columns_from: `age` is double, but 'x' is not"),
         ("at", {"constant": "soon"}, "data: versions.0.columns_from: `at` is timestamp_ntz, but 'soon' is not"),
         ("amount", {"constant": 2**63}, "data: versions.0.columns_from: `amount` is bigint, but 9223372036854775808 is not"),

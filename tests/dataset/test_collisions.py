@@ -215,7 +215,8 @@ def test_advice_ends_where_buckets_do():
 
 RAW = {
     "name": "t",
-    "data": {"key": ["id"], "label": "y"},
+    "label": "y",
+    "data": {"key": ["id"]},
     "split": {"share": {"train": 0.5, "validation": 0, "test": 0.5}},
     "features": {
         "city": {"hashed": {"input_col": "city", "num_buckets": 16}},

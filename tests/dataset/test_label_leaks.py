@@ -116,7 +116,7 @@ def run_of(engine, split, label="churn"):
     classes = label == "churn"
     estimator = "sklearn.linear_model.LogisticRegression" if classes else "sklearn.linear_model.Ridge"
     conf = {
-        "name": "leaks", "split": split, "data": {"key": ["id"], "label": label}, "features": features,
+        "name": "leaks", "split": split, "label": label, "data": {"key": ["id"]}, "features": features,
         "train": {"model": {"sklearn": {"estimator": estimator}}}, "report": {"slices": ["reason_code"]},
     }  # fmt: skip
     return Run(parse_conf(conf), engine)

@@ -67,7 +67,7 @@ def test_the_positive_class_is_guessed_with_a_reason_or_asked_for(engine, home, 
     keep(engine, pa.table({"id": ids, **labels, "x": [1.0] * 300, PERIOD: ["all"] * 300}))
     found = [labelled_rows(run_of(engine, {}, {"label": name, "positive": None})).label for name in ("y", "flag")]
     assert [label.positive for label in found] == ["Yes", True]
-    said = "data.positive is not set; probabilities are of the class `Yes`, for `Yes` means yes and the other class is `No`"
+    said = "label.positive is not set; probabilities are of the class `Yes`, for `Yes` means yes and the other class is `No`"
     assert said in capsys.readouterr().err
     codes = {"label": "code", "positive": None}
     with pytest.raises(DataError, match=r"classes 1 and 2; name the positive one .*, and neither class says yes"):

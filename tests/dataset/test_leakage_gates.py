@@ -22,6 +22,7 @@ from keyfold.scoring.job import score
 from keyfold.split.folds import Folds
 from keyfold.tracking import registry
 from keyfold.training.job import train
+from sections import data_and_label
 
 TIME = {"validation": "2026-03-01", "test": "2026-04-01", "gap": "5 days"}
 MODEL = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}
@@ -64,7 +65,9 @@ def state(request, tmp_path_factory, made_state):
 def run_of(engine, split, feature="x"):
     data = {"key": ["id"], "label": "y", "positive": True, "time": "at", "table": "gates.rows"}
     features = {"x": {"numeric": {"input_col": feature}}}
-    return Run(parse_conf({"name": "gates", "data": data, "split": split, "features": features, "train": MODEL}), engine)
+    return Run(
+        parse_conf({"name": "gates", **data_and_label(data), "split": split, "features": features, "train": MODEL}), engine
+    )
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +212,7 @@ def test_copies_of_a_row_without_a_key_are_in_one_fold(engine, home, tmp_path, t
     (tmp_path / "texts.csv").write_text("text,y\n" + "".join(f"{text},{y}\n" for text, y in texts))
     data = {"source": str(tmp_path / "texts.csv"), "columns": {"text": "string", "y": "string"}, "key": "content", "label": "y"}
     features = {"text": {"text": {"input_col": "text", "ngrams": 3, "num_buckets": 4096}}}
-    conf = {"name": "texts", "data": data, "features": features, "train": MODEL}
+    conf = {"name": "texts", **data_and_label(data), "features": features, "train": MODEL}
     run = Run(parse_conf(conf | {"split": {"share": {"train": 0.6, "validation": 0.1, "test": 0.3}}}), engine)
     ingest(run)
     version = train(run)

@@ -15,6 +15,7 @@ from keyfold.engine.columns import col, lit
 from keyfold.features import fit_plan
 from keyfold.features.spec import Spec
 from keyfold.runtime.run import Run
+from sections import data_and_label
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -28,7 +29,7 @@ NEEDS = {
 
 def conf(features=NEEDS["both"]):
     data = {"key": ["id"], "label": "y", "time": "at", "period": "month"}
-    return parse_conf({"name": "t", "data": data, "features": features})
+    return parse_conf({"name": "t", **data_and_label(data), "features": features})
 
 
 def month(number, shift=0):

@@ -29,6 +29,7 @@ from keyfold.ingestion.job import ingest
 from keyfold.runtime.run import Run
 from keyfold.windows.series import States
 from places import ROOT
+from sections import data_and_label
 
 DATA = os.environ.get("KEYFOLD_TEST_DATA")
 DAY = dt.date(2026, 3, 1)
@@ -44,7 +45,7 @@ def conf(source, windows=WINDOWS, **data):
     made = {name: {"windowed": {"input_col": "x"} | w} for name, w in windows.items()}
     data = {"source": str(source), "columns": {"k": "string", "day": "date", "x": "double", "c": "string", "y": "boolean"}} | data
     data |= {"key": ["k", "day"], "time": "day", "period": "day", "label": "y"}
-    return {"name": "seen", "data": data, "features": made}
+    return {"name": "seen", **data_and_label(data), "features": made}
 
 
 def line(rng, k, day):

@@ -42,14 +42,14 @@ def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home,
     )
     model = Model.load(registry.fetch_model(version, tmp_path / "model"))
     rows = run.rows.read().where("clicked IS NOT NULL").toArrow()
-    found = model.predict(rows).probability.to_numpy()
+    found = model.predict(rows)["probability"].to_numpy()
     label = rows["clicked"].to_numpy()
     assert found[label].mean() > found[~label].mean() + 0.03
     job.score(run, version)
     answered = run.predictions.read().toArrow().sort_by("impression_id")
     alone = model.predict(run.rows.read().where("clicked IS NULL").toArrow().sort_by("impression_id"))
     assert len(answered) and set(answered["status"].to_pylist()) == {"scored"}
-    assert answered["probability"].to_numpy().tobytes() == alone.probability.to_numpy().tobytes(), "the batches were others"
+    assert answered["probability"].to_numpy().tobytes() == alone["probability"].to_numpy().tobytes(), "the batches were others"
     import mlflow
 
     served = mlflow.pyfunc.load_model(f"models:/ads/{version.version}")

@@ -91,10 +91,10 @@ def pictures(folder, n, size=24):
 def test_a_network_begins_as_a_registered_one(spark, home, tmp_path, capsys):
     pictures(tmp_path / "p", 30)
     loop = "train.model.torch.loop={epochs: 2, batch_size: 24, learning_rate: 0.01}"
-    base = [f"data.source={tmp_path}/p/red*/*.png", "data.positive=red_lying", "release={}", loop]
+    base = [f"data.source={tmp_path}/p/red*/*.png", "label.positive=red_lying", "release={}", loop]
     fine = [
         f"data.source={tmp_path}/p/blue*/*.png",
-        "data.positive=blue_lying",
+        "label.positive=blue_lying",
         "split.share={train: 0.5, validation: 0.2, test: 0.3}",
     ]
     stage = "train.model.torch.loop={batch_size: 24, stages: [{trains: output, epochs: 1, learning_rate: 0.1}]}"

@@ -481,7 +481,14 @@ def test_whole_numbers_are_exact_in_the_predictions(ingested, key):
     data = run.conf.data.model_dump(mode="json", exclude_none=True)
     run = Run(
         parse_conf(
-            {"name": "t", "data": data | {"positive": 2**53 + 1}, "split": {"allow": ["odd"]}, "features": kinds, "train": model}
+            {
+                "name": "t",
+                "data": data,
+                "label": {"column": "y", "positive": 2**53 + 1},
+                "split": {"allow": ["odd"]},
+                "features": kinds,
+                "train": model,
+            }
         ),
         run.engine,
     )

@@ -12,6 +12,7 @@ from sklearn.utils import all_estimators
 from threadpoolctl import ThreadpoolController
 
 from keyfold.features.kind import FeatureOutput
+from keyfold.labels import Binary, Number
 from keyfold.models import blocks
 from keyfold.models.sklearn import Estimator, Sklearn
 
@@ -74,8 +75,10 @@ def fitted(name, sparse, folder):
 
 
 def answers(estimator, classes, places, size):
-    predict = estimator.probability if classes else estimator.value
-    return np.concatenate([predict(of(DRAWN, places[i : i + size])) for i in range(0, len(places), size)]).view(np.uint64)
+    label = Binary("boolean", True, False) if classes else Number("double")
+    return np.concatenate([estimator.numbers(of(DRAWN, places[i : i + size]), label) for i in range(0, len(places), size)]).view(
+        np.uint64
+    )
 
 
 @pytest.mark.parametrize(("name", "sparse"), CASES)
@@ -95,7 +98,7 @@ def test_a_row_has_the_same_bits_in_every_batch(name, sparse, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_no_rows_give_no_predictions(tmp_path):
     estimator, _ = fitted("LogisticRegression", None, tmp_path)
-    assert estimator.probability(of(DRAWN, slice(0))).shape == (0,)
+    assert estimator.numbers(of(DRAWN, slice(0)), Binary("boolean", True, False)).shape == (0,)
 
 
 @given(st.lists(st.integers(1, 40_000), max_size=4))

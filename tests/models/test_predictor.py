@@ -1,6 +1,7 @@
 """Rows on which a model raises are found and quarantined, no others."""
 
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +11,13 @@ from hypothesis import strategies as st
 
 from keyfold.errors import RowsError
 from keyfold.models import predictor
-from keyfold.models.model import Prediction
 from shop_model import shop_model
 
 
 class PickyModel:
     """Names some rows that it refuses, raises without naming others, and predicts NaN for a third kind."""
 
-    scores_classes, prediction_type = False, pa.float64()
+    answer_types = MappingProxyType({"prediction": pa.float64(), "probability": pa.float64()})
 
     def predict(self, rows):
         x = np.array(rows["x"].to_pylist())
@@ -25,7 +25,7 @@ class PickyModel:
             raise RowsError("named", x % 7 == 1)
         if (x % 7 == 2).any():
             raise ValueError("some row")
-        return Prediction(pa.array(x / 1.0, mask=x % 7 == 3), pa.nulls(len(x), pa.float64()))
+        return {"prediction": pa.array(x / 1.0, mask=x % 7 == 3), "probability": pa.nulls(len(x), pa.float64())}
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60))

@@ -119,7 +119,7 @@ def test_a_conf_for_snapshots_from_excel_runs(engine: Any, home: Path, draw: Dra
 
 def test_many_numbers_are_a_regression(write: Write) -> None:
     _, conf = look(write(table(y=[i % 9 + 0.5 for i in range(20)])))
-    assert "positive" not in conf["data"]
+    assert "positive" not in conf["label"]
     assert conf["train"]["model"]["sklearn"]["estimator"] == "sklearn.linear_model.Ridge"
 
 
@@ -191,7 +191,7 @@ def test_errors_are_one_line_unless_the_trace_is_asked_for(write: Write) -> None
 def test_telco_total_charges_is_a_number_with_11_missing(telco: str) -> None:
     text, conf = look(telco, key=["customerID"], label="Churn")
     assert "    TotalCharges: double  # 11 missing\n" in text
-    assert (conf["data"]["positive"], len(conf["features"])) == ("Yes", 19)
+    assert (conf["label"]["positive"], len(conf["features"])) == ("Yes", 19)
     assert "Warning" not in text
 
 

@@ -33,7 +33,7 @@ def test_excel_in_german(draw: Draw) -> None:
         "umsatz": "numeric",
         "datum": "date_parts",
     }
-    assert conf["data"]["positive"] == "Ja"
+    assert conf["label"]["positive"] == "Ja"
     assert "# The first line, `sep=;`, names the delimiter" in text
     assert "Polars does not read such tables, and delta-rs reads NULL" in text
 
@@ -109,7 +109,7 @@ def test_the_positive_class_is_chosen_with_a_reason(write: Write, labels: list[s
 @pytest.mark.parametrize("codes", [["1", "2"], ["7", "9"]])
 def test_no_positive_class_is_guessed_from_codes(write: Write, codes: list[str]) -> None:
     text, conf = look(write(table(y=codes * 10)))
-    assert "positive" not in conf["data"]
+    assert "positive" not in conf["label"]
     assert f"write `positive: {codes[0]}` or `positive: {codes[1]}`. Without it `train` stops." in text
     assert "It does not run yet" in text
 

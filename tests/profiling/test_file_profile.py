@@ -108,7 +108,7 @@ def test_parquet_types_need_no_columns(tmp_path: Path) -> None:
     columns |= {"day": days, "list": nested}
     pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), tmp_path / "t.parquet")
     text, conf = look(str(tmp_path / "t.parquet"))
-    assert "columns" not in conf["data"] and conf["data"]["positive"] is True
+    assert "columns" not in conf["data"] and conf["label"]["positive"] is True
     x = {"numeric": {"input_col": "x", "scale": "standard", "missing": "mean"}}
     assert conf["features"] == {"x": x, "code": {"one_hot": {"input_col": "code"}}}
     assert "# list is left out: it is nested or binary." in text

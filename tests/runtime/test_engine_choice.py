@@ -14,6 +14,7 @@ from keyfold.errors import ConfError
 from keyfold.runtime import engine_choice
 from keyfold.runtime.engine_choice import EngineChoice, choose_engine
 from keyfold.runtime.run import Run
+from sections import data_and_label
 
 PLAIN = EngineChoice("embedded", "nothing here needs Spark")
 
@@ -36,7 +37,7 @@ def source(tmp_path):
 
 def conf(source, **more):
     data = {"source": str(source), "key": ["id"], "label": "churn", "columns": {"id": "bigint"}} | more.pop("data", {})
-    return parse_conf({"name": "mine", "data": data, "features": {"plan": {"one_hot": {"input_col": "plan"}}}} | more)
+    return parse_conf({"name": "mine", **data_and_label(data), "features": {"plan": {"one_hot": {"input_col": "plan"}}}} | more)
 
 
 def test_a_conf_that_fits_is_embedded(source):

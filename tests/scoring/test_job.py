@@ -35,7 +35,8 @@ def conf(table="shop.visits", **score):
     return parse_conf(
         {
             "name": "shop",
-            "data": {"table": table, "key": ["id", "at"], "time": "seen", "period": "month", "label": "y", "positive": True},
+            "label": {"column": "y", "positive": True},
+            "data": {"table": table, "key": ["id", "at"], "time": "seen", "period": "month"},
             "split": {"by": ["id"], "allow": ["x"]},
             "features": {"x": {"numeric": {"input_col": "x"}}, "c": {"one_hot": {"input_col": "c", "handle_unseen": "error"}}},
             "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},

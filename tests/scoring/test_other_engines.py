@@ -65,7 +65,7 @@ def test_each_key_is_scored_or_refused_once(scored, keep):
     whole = {row[:2]: row for row in ROWS[:300]} | ({(900, "same"): ROWS[301]} if keep == "latest" else {})
     expected = shop_model().predict(visits([*whole.values()]))
     assert len(found) == run.predictions.frame().count() == 302
-    for key, prediction, probability in zip(whole, *(array.to_pylist() for array in expected), strict=True):
+    for key, prediction, probability in zip(whole, *(array.to_pylist() for array in expected.values()), strict=True):
         row = found.pop(key)
         assert (row["status"], row["prediction"], row["probability"]) == ("scored", prediction, probability)
         assert row["fold"] in ("train", "validation", "test") and row["reason"] is None
@@ -80,7 +80,7 @@ def test_each_key_is_scored_or_refused_once(scored, keep):
         ("the key is NULL", None): 1, ("the key is NULL", 7): 1, (twice, 900): 2 if keep == "latest" else 3, (twice, 901): 2,
     }  # fmt: skip
     outcomes = Outcomes.of(run.predictions, "2026-02", 307)
-    probabilities = expected.probability.to_pylist()
+    probabilities = expected["probability"].to_pylist()
     assert outcomes.mean == pytest.approx(sum(probabilities) / len(probabilities), rel=1e-15)
     assert outcomes.histogram.tolist() == [sum(min(int(p * 20), 19) == i for p in probabilities) for i in range(20)]
     assert run.predictions.frame().types["model_version"] == "int"

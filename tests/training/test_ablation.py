@@ -98,7 +98,8 @@ def test_a_model_without_features_is_the_model_of_a_conf_that_has_none_of_them(s
 
 RAW = {
     "name": "t",
-    "data": {"key": ["id"], "label": "y"},
+    "label": "y",
+    "data": {"key": ["id"]},
     "split": {"allow": ["c"]},
     "features": {
         "x": {"bucketized": {"input_col": "x", "boundaries": [3]}},

@@ -10,7 +10,7 @@ from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.dataset.fit_features import fit_features
 from keyfold.errors import ConfError, DataError
-from keyfold.models.label import Label
+from keyfold.labels import Binary, Number
 from keyfold.runtime.run import Run
 from keyfold.training import arrays
 from keyfold.training.arrays import ArrayRows, class_weights, collect_rows, identifying_columns, row_weights
@@ -23,6 +23,7 @@ ROWS = ArrayRows(
         }
     ),
     None,
+    Binary("boolean", True, False),
 )  # fmt: skip
 MODEL = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
 
@@ -40,19 +41,19 @@ def test_folds_are_parts_of_the_rows():
     assert [len(ROWS.fold(fold).y) for fold in ("train", "validation", "test")] == [2, 1, 1]
     assert ROWS.outside_test.order.tolist() == [1, 2, 3]
     assert ROWS.few == 1
-    assert ROWS._replace(table=ROWS.table.set_column(1, "keyfold_label", pa.array([0.5] * 4))).few == 4
+    assert ROWS._replace(table=ROWS.table.set_column(1, "keyfold_label", pa.array([0.5] * 4)), label=Number("double")).few == 4
 
 
 def test_balanced_classes_have_one_weight_together():
-    negative, positive = class_weights(train("balanced"), labelled(Label("string", "yes", "no")))
+    negative, positive = class_weights(train("balanced"), labelled(Binary("string", "yes", "no")))
     assert (30 * negative, 10 * positive) == pytest.approx((20, 20))
 
 
 def test_classes_have_the_weights_of_the_conf():
-    label = Label("string", "yes", "no")
+    label = Binary("string", "yes", "no")
     assert class_weights(train({"yes": 3, "no": 1}), labelled(label)) == (1, 3)
     assert class_weights(train(None), labelled(label)) is None
-    assert class_weights(train("balanced"), labelled(Label("double"))) is None, "a number has no classes"
+    assert class_weights(train("balanced"), labelled(Number("double"))) is None, "a number has no classes"
     with pytest.raises(ConfError, match=r"train.class_weight must have the classes no and yes \(got yes, nope\)"):
         class_weights(train({"yes": 3, "nope": 1}), labelled(label))
 
@@ -77,7 +78,8 @@ def test_rows_are_collected_in_the_order_of_their_hash_with_slices_as_text(embed
     rows = pa.table({"id": range(n), "y": [i % 2 == 0 for i in range(n)], "x": [i / 4 for i in range(n)], PERIOD: ["all"] * n})
     raw = {
         "name": "t",
-        "data": {"key": ["id"], "label": "y", "positive": True},
+        "label": {"column": "y", "positive": True},
+        "data": {"key": ["id"]},
         "features": {"x": {"numeric": {"input_col": "x"}}},
     }
     report, split = {"slices": ["id"], "truth": "x"}, {"share": {"train": 0.6, "validation": 0.2, "test": 0.2}, "folds": 3}

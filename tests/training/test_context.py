@@ -6,11 +6,12 @@ import pytest
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.features.spec import Spec
-from keyfold.models.label import Label
+from keyfold.labels import Binary
 from keyfold.runtime.account import Job
 from keyfold.training import context
 from keyfold.training.context import TrainingContext
 from keyfold.training.warm_start import StartParameters
+from sections import data_and_label
 
 SKLEARN = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
 TORCH = {"torch": {"network": {"wide_deep": {"hidden": [4]}}, "loop": {"batch_size": 240}, "start": {"file": "weights.pt"}}}
@@ -21,14 +22,14 @@ def context_of(model, job="train", **train):
     pinned = {}
     data = {"key": ["id"], "label": "y", "time": "day"}
     run = SimpleNamespace(
-        conf=parse_conf({"name": "t", "data": data, "train": {"model": model, **train}}),
+        conf=parse_conf({"name": "t", **data_and_label(data), "train": {"model": model, **train}}),
         identity=lambda job, **pins: pinned.update(pins) or f"id of {job}",
     )
     rows = SimpleNamespace(
         pins=lambda run: {"rows": "v3"},
         count_in=lambda fold: 100,
         counts={("train", "yes"): 25},
-        label=Label("string", "yes", "no"),
+        label=Binary("string", "yes", "no"),
     )
     return TrainingContext.of(run, Job(job), Spec({}, {}), rows), pinned
 

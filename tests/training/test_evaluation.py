@@ -37,13 +37,13 @@ def rows(model):
         FOLD: fold, LABEL: (city == "a") ^ (draw.random(N) < 0.3), ORDER: np.arange(N),
         EXTRA + "city": city, EXTRA + NUMBER: pa.array(part, mask=fold == "test"),
     }  # fmt: skip
-    return ArrayRows(pa.table({**features, **own}), model.spec)
+    return ArrayRows(pa.table({**features, **own}), model.spec, model.label)
 
 
 def evaluate(model, rows, split=None, report=None):
     """The metrics, and the titles of the page's sections."""
     trained = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}, "seed": 3}
-    raw = {"name": "shop", "data": {"key": ["id"], "label": "y"}, "train": trained, "split": split or {}, "report": report or {}}
+    raw = {"name": "shop", "label": "y", "data": {"key": ["id"]}, "train": trained, "split": split or {}, "report": report or {}}
     features = {name: {"hashed": {"input_col": name, "num_buckets": n}} for name, n in (("city", 16), ("plan", 8))}
     conf = parse_conf(raw | {"features": features})
 
@@ -84,5 +84,5 @@ def test_a_model_without_some_features_is_measured_on_the_same_rows(model, rows)
 
 
 def test_without_rows_of_a_fold_nothing_is_measured_there(model, rows):
-    train = ArrayRows(rows.fold("train").table, rows.spec)
+    train = rows.fold("train")
     assert evaluate(model, train, report={"without": [["city"]]}) == ({}, [])

@@ -20,7 +20,7 @@ from tuning import TORCH
 
 RAW = {
     "name": "m",
-    "data": {"key": ["id"], "label": "y", "positive": "yes"},
+    "label": {"column": "y", "positive": "yes"}, "data": {"key": ["id"]},
     "split": {"share": {"train": 0.6, "validation": 0, "test": 0.4}, "folds": 2},
     "features": {
         "x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}},

@@ -18,7 +18,7 @@ def conf(home, feature, **release):
     return parse_conf(
         {
             "name": "m",
-            "data": {"source": str(home / "m.csv"), "key": ["id"], "label": "y", "positive": 1,
+            "label": {"column": "y", "positive": 1}, "data": {"source": str(home / "m.csv"), "key": ["id"],
                      "columns": dict.fromkeys(["id", "y"], "bigint") | dict.fromkeys(["good", "bad"], "double")},
             "split": {"share": {"train": 0.5, "validation": 0, "test": 0.5}},
             "features": {feature: {"numeric": {"input_col": feature}}},

@@ -19,7 +19,7 @@ from keyfold.training.warm_start import StartParameters
 from shop_model import shop_model
 
 TRAINED = {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 2}}}, "seed": 7}
-CONF = parse_conf({"name": "shop", "data": {"key": ["id", "day"], "label": "y"}, "train": TRAINED})
+CONF = parse_conf({"name": "shop", "label": "y", "data": {"key": ["id", "day"]}, "train": TRAINED})
 FIXED = {
     "keyfold.run_id": "r", "keyfold.name": "shop", "keyfold.rows": "['t', 3]", "keyfold.table": "shop.rows", "keyfold.seed": "7",
     "keyfold.conf_digest": CONF.digest, "keyfold.test_few": "1", "keyfold.sampled": "0.25", "keyfold.roc_auc": "0.8",
@@ -47,7 +47,9 @@ def recorded(model, monkeypatch):
         context = SimpleNamespace(run=run, rows=rows, run_id="r", train=CONF.train, spec=model.spec, warm_start=warm_start)
         measured = {"test": {"roc_auc": Metric(0.8, 0.7, 0.9)}}
         gates = [Gate("shares", True, "fine")]
-        result = TrainingResult(model, CONF.train, ArrayRows(pa.table(folds), model.spec), 0.25, gates, tuned, measured, [])
+        result = TrainingResult(
+            model, CONF.train, ArrayRows(pa.table(folds), model.spec, model.label), 0.25, gates, tuned, measured, []
+        )
         return registration.register_result(context, "shop", result)
 
     return register

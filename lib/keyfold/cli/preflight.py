@@ -60,7 +60,8 @@ def named_columns(conf: "Conf") -> Iterator[tuple[str, str]]:
     """The columns that a conf names, each with its option: (option, column)."""
     data, by = conf.data, conf.split.by
     yield from (("data.key", name) for name in data.key)
-    yield from ((f"data.{option}", name) for option in ("time", "label") if (name := getattr(data, option)))
+    yield from (("data.time", name) for name in [data.time] if name)
+    yield from (("label", name) for name in conf.label_columns)
     yield from (("split.by", name) for name in ([by] if isinstance(by, str) else by))
     yield from (("split.time.column", name) for name in [conf.split.time and conf.split.time.column] if name)
     yield from (("split.allow", name) for name in conf.split.allow)

@@ -15,8 +15,7 @@ data:
   key: [customer_id]             # one row per key and period
   time: month
   period: month
-  label: left_next_month
-  positive: true
+label: {{column: left_next_month, positive: true}}
 features:
   tenure: {{numeric: {{input_col: tenure_days, scale: standard}}}}
   monthly_charge: {{numeric: {{input_col: monthly_charge, scale: standard}}}}

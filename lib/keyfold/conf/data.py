@@ -1,4 +1,4 @@
-"""The section `data`: where the rows come from, their key, and the label."""
+"""The section `data`: where the rows come from, and their key."""
 
 from typing import Annotated, Literal
 
@@ -21,14 +21,8 @@ Key = Annotated[
 ]
 
 
-class AboveThreshold(Section):
-    """The positive class of a numeric label: the values above a threshold."""
-
-    above: float = Field(description="Values above this number are positive.", examples=[0])
-
-
 class Data(Section):
-    """Where the rows come from, their key, and the label."""
+    """Where the rows come from, and their key."""
 
     source: generators.GeneratorSource | None = Field(
         None,
@@ -77,13 +71,6 @@ class Data(Section):
         "arrive. Default: no limit; all are computed again.",
     )
     views: Views = Field(default_factory=list, description="Feature views whose columns are joined as they were at `time`.")
-    label: str | None = Field(None, examples=["left_next_month"], description="Column to predict.")
-    positive: str | int | bool | AboveThreshold | None = Field(
-        None,
-        description="The class whose probability is predicted; for a numeric label `{above: x}`. "
-        "Default: the class that means yes, if it is clear.",
-    )
-
     _known_types = field_validator("columns")(checked_columns)
     _known_zone = field_validator("zone")(checked_zone)
 

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from keyfold.conf import messages, table_names, tune, yaml
 from keyfold.conf.data import Data
 from keyfold.conf.images import Images
+from keyfold.conf.label import LabelSection, moved_options
 from keyfold.conf.release import Release
 from keyfold.conf.report import Report, remaining_features
 from keyfold.conf.score import Score
@@ -37,7 +38,12 @@ class Conf(Section):
         examples=["churn"],
         description="Name of the use case: the schema of its tables, the default salt of its split, and the registered model.",
     )
-    data: Data = Field(description="Where the rows come from, their key, and the label.")
+    data: Data = Field(description="Where the rows come from, and their key.")
+    label: LabelSection | None = Field(
+        None,
+        examples=["left_next_month", {"column": "Churn", "positive": "Yes"}],
+        description="The column to predict, or a section about it. Default: none; nothing can be trained.",
+    )
     split: Split = Field(Split(), description="How rows are assigned to folds.")
     features: dict[str, Feature] = Field(
         default_factory=dict, examples=[{"city": {"one_hot": {"input_col": "city"}}}], description="Features by name."
@@ -78,10 +84,18 @@ class Conf(Section):
             tune.check_tune(self.train)
         except ConfError as error:
             raise ValueError(str(error)) from error
-        if leaking := [name for name, kind in kinds.items() if self.data.label in kind.row_columns]:
-            raise ValueError(
-                f"features.{leaking[0]} takes `{self.data.label}`, which is data.label, the column to predict; take it out"
-            )
+        for column in self.label_columns:
+            if leaking := [name for name, kind in kinds.items() if column in kind.row_columns]:
+                raise ValueError(
+                    f"features.{leaking[0]} takes `{column}`, which is the label, the column to predict; take it out"
+                )
+            imputed = [
+                v.name for v in self.data.versions if getattr(v.columns_from.get(column), "missing", "null") not in (None, "null")
+            ]
+            if imputed:
+                raise ValueError(
+                    f"data.versions: `{imputed[0]}` imputes `{column}`, which is the label; only `missing: null` is possible"
+                )
         if faults := [*table_names.table_name_faults(self), *table_names.key_faults(self)]:
             raise ValueError("\n  ".join(faults))
         if self.score.keep == "latest" and self.data.time is None:
@@ -92,6 +106,11 @@ class Conf(Section):
             except ConfError as error:
                 raise ValueError(f"report.without.{number}: {error}") from error
         return self
+
+    @property
+    def label_columns(self) -> list[str]:
+        """The columns of the table that make the label; none without a label."""
+        return self.label.columns_of_rows if self.label else []
 
     @cached_property
     def windows(self) -> SeriesDefinition | None:
@@ -126,7 +145,7 @@ def load_conf(path: str | Path, overrides: Sequence[str] = ()) -> Conf:
 def parse_conf(raw: Any, where: str = "the conf") -> Conf:
     """The conf of a mapping; raises ConfError, which lists all faults."""
     _check_mapping(raw, where)
-    if faults := list(messages.unusable_values(raw)):
+    if faults := [*messages.unusable_values(raw), *moved_options(raw)]:
         raise _conf_error(where, faults)
     try:
         return Conf.model_validate(raw)
@@ -151,5 +170,7 @@ def _overridden(raw: Any, overrides: Sequence[str]) -> Any:
         path, equals, value = override.partition("=")
         if not equals or not path:
             raise ConfError(f"--set takes path.to.option=value (got `{override}`)")
+        if path.startswith("label.") and isinstance(raw.get("label"), str):
+            raw["label"] = {"column": raw["label"]}
         yaml.set_path(raw, path, yaml.parse_yaml(value, f"--set {path}"))
     return raw

@@ -233,9 +233,9 @@ def _bridge_faults(data: "Data", version: LayoutVersion, name: str, bridge: Colu
 
 def _missing_faults(data: "Data", name: str, fill: Fill) -> Iterator[str]:
     time = data.time if data.period != "all" else None
-    columns: dict[str, list[str | None]] = {"a key": [*data.key], "the label": [data.label], "the time": [time]}
+    columns: dict[str, list[str | None]] = {"a key": [*data.key], "the time": [time]}
     for noun, names in columns.items():
-        if name in names and not (noun == "the label" and fill == "null"):
+        if name in names:
             yield f"`{name}` is {noun}, which cannot be imputed"
     if fill == "mean" and family_of(data.types[name]) not in ("bigint", "double", "decimal"):
         yield f"`{name}` is {data.types[name]}, which has no mean; use most_frequent or distribution"

@@ -66,7 +66,7 @@ class FoldCell(NamedTuple):
 
 def check_gates(run: "Run", labelled: "LabelledRows") -> list[Gate]:
     """Checks the folds of labelled rows, mostly in one pass (PromiseError if a gate fails)."""
-    folds, split, classes = labelled.folds, run.conf.split, labelled.label.classes
+    folds, split, classes = labelled.folds, run.conf.split, labelled.label.kind in ("binary", "classes")
     rows = labelled.rows.where(~col(FOLD).is_null())
     # With boundaries in time, equal rows may recur later, as they will when the model is in use.
     compared = split.max_identical is not None or folds.hashed
@@ -248,9 +248,9 @@ def _check_leaks(conf: Conf, rows: Frame, labelled: "LabelledRows", table: str) 
     columns = columns_of(kind for kind in kinds if not isinstance(kind, Windowed) or kind.current)
     leaks = find_leaks(
         rows, sum(map(labelled.count_in, FOLDS)), labelled.folds, [c for c in columns if c not in allowed],
-        classes=labelled.label.classes, texts=[kind for kind in kinds if isinstance(kind, Text)],
+        classes=labelled.label.has_classes, texts=[kind for kind in kinds if isinstance(kind, Text)],
     )  # fmt: skip
-    return _leak_gate(leaks, "ROC AUC" if labelled.label.classes else "R²")
+    return _leak_gate(leaks, "ROC AUC" if labelled.label.has_classes else "R²")
 
 
 def _leak_gate(leaks: Sequence[Leak], metric: str) -> Gate:

@@ -9,6 +9,7 @@ from keyfold.core.names import FOLDS
 from keyfold.dataset.collisions import TARGET, Collisions
 from keyfold.dataset.leakage_gates import Gate
 from keyfold.features.kinds import kind_name
+from keyfold.labels import Binary
 from keyfold.reporting.page import PageSection, bar_figure, html_table, percent, side_by_side
 from keyfold.reporting.sections import features_section, folds_section
 
@@ -26,8 +27,8 @@ _WORST_CAPTION = "The two most frequent values of the buckets with the most rows
 
 def rows_by_fold_section(rows: "LabelledRows", share: Mapping[str, float] | None) -> PageSection:
     """The labelled rows by fold, with the configured shares."""
-    classes, positive = rows.label.classes, rows.label.positive
-    cells = [(fold, rows.count_in(fold), rows.counts.get((fold, positive), 0) if classes else None) for fold in FOLDS]
+    positive = rows.label.positive if isinstance(rows.label, Binary) else None
+    cells = [(fold, rows.count_in(fold), None if positive is None else rows.counts.get((fold, positive), 0)) for fold in FOLDS]
     if rest := sum(rows.counts.values()) - sum(rows.count_in(fold) for fold in FOLDS):
         cells.append(("in none", rest, None))
     return folds_section(cells, share)

@@ -16,7 +16,7 @@ from keyfold.features.kinds import Feature, kind_name
 from keyfold.features.measuring import measure_statistics
 from keyfold.features.spec import FittedFeature, Rows, Spec, type_of_column
 
-_NO_CLASS = "learns from a label of two classes, and here the label is a number; train a classifier, or use `hashed` or `one_hot`"
+_NO_CLASS = "learns from a label of two classes, and here the label is not; train a classifier of two classes, or use `hashed` or `one_hot`"
 _ADVICE = "hash integers, text, dates or decimals; give floats to `numeric`"
 
 

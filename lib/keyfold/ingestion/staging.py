@@ -164,7 +164,7 @@ def _by_time(data: "Data") -> bool:
 
 
 def _check_columns(data: "Data", columns: Sequence[str]) -> None:
-    wanted = {"key": data.key, "time": [data.time] if data.time else [], "label": [data.label] if data.label else []}
+    wanted = {"key": data.key, "time": [data.time] if data.time else []}
     for option, names in wanted.items():
         for name in names:
             if name not in columns:

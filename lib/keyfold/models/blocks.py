@@ -35,7 +35,7 @@ def predict_in_blocks(predict: Callable[[npt.NDArray[np.intp]], Any], rows: int,
     places = np.arange(-(-rows // size) * size).clip(max=rows - 1).reshape(-1, size)
     with one_thread():
         predictions = [np.asarray(predict(block), np.float64) for block in places]
-    return np.concatenate([np.empty(0), *predictions])[:rows]
+    return np.concatenate(predictions or [np.empty(0)])[:rows]
 
 
 @contextmanager

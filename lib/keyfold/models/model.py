@@ -12,18 +12,15 @@ from pydantic import Field
 
 from keyfold.core.digests import folder_digest
 from keyfold.core.section import OneOf
-from keyfold.core.types import ARROW
 from keyfold.engine.frame import Frame
 from keyfold.errors import DataError
 from keyfold.features.certificate import Certificate
 from keyfold.features.kind import rows_at_once
 from keyfold.features.spec import FeatureArrays, Spec
-from keyfold.models.label import Label
+from keyfold.labels import Answer, Label, label_from_json
 from keyfold.models.parity import Parity, exact_predictions, measure_parity
 from keyfold.models.sklearn import Estimator, Sklearn
 from keyfold.models.torch import Network, Torch
-
-THRESHOLD = 0.5
 
 
 class ModelConf(OneOf):
@@ -36,18 +33,6 @@ class ModelConf(OneOf):
     def chosen(self) -> Sklearn | Torch:
         """The section of the chosen kind of model."""
         return getattr(self, self.choice)  # type: ignore[no-any-return]
-
-
-class Prediction(NamedTuple):
-    """Arrays by row: `prediction` has the label's type, `probability` is a double, NULL for a regression."""
-
-    prediction: pa.Array
-    probability: pa.Array
-
-
-def predicted_numbers(estimator: Estimator | Network, arrays: FeatureArrays, *, classes: bool) -> npt.NDArray[np.float64]:
-    """Probabilities of the positive class if the label is one, else predicted numbers (n)."""
-    return estimator.probability(arrays) if classes else estimator.value(arrays)
 
 
 class Model(NamedTuple):
@@ -70,14 +55,9 @@ class Model(NamedTuple):
         return self.spec.digest
 
     @property
-    def prediction_type(self) -> pa.DataType:
-        """The Arrow type of predictions."""
-        return ARROW[self.label.family] if self.label.classes else pa.float64()
-
-    @property
-    def scores_classes(self) -> bool:
-        """Whether the model predicts probabilities of classes."""
-        return self.label.classes
+    def answer_types(self) -> dict[str, pa.DataType]:
+        """The Arrow types of the columns of an answer."""
+        return self.label.types
 
     @property
     def rows_at_once(self) -> int:
@@ -88,17 +68,9 @@ class Model(NamedTuple):
         """Raises DataError if a column is missing or of another type."""
         self.spec.transform(rows)
 
-    def predict(self, rows: pa.Table | pa.RecordBatch) -> Prediction:
-        """Predictions of raw rows; raises DataError if a column is missing or of another type."""
-        return self.predict_features(self.spec.arrow(rows))
-
-    def predict_features(self, arrays: dict[str, npt.NDArray[Any]]) -> Prediction:
-        """Predictions of rows of features."""
-        numbers = self.numbers(arrays)
-        if not self.label.classes:
-            return Prediction(_finite(numbers), pa.nulls(len(numbers), pa.float64()))
-        classes = pa.array([self.label.negative, self.label.positive], self.prediction_type)
-        return Prediction(classes.take(pa.array((numbers >= THRESHOLD).astype(np.int8))), _finite(numbers))
+    def predict(self, rows: pa.Table | pa.RecordBatch) -> Answer:
+        """The answers for raw rows; raises DataError if a column is missing or of another type."""
+        return self.label.answer(self.numbers(self.spec.arrow(rows)))
 
     @property
     def parity(self) -> Parity:
@@ -107,8 +79,8 @@ class Model(NamedTuple):
         return measure_parity(self.numbers, self.spec.outs, expected)
 
     def numbers(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
-        """Probabilities of the positive class, or predicted numbers (n)."""
-        return predicted_numbers(self.estimator, arrays, classes=self.label.classes)
+        """What the model predicts as numbers, which its label explains: (n,) or (n, width)."""
+        return self.estimator.numbers(arrays, self.label)
 
     def save(self, folder: Path) -> str:
         """Writes the model into a folder; returns the folder's digest."""
@@ -116,7 +88,7 @@ class Model(NamedTuple):
         (folder / "spec.json").write_text(self.spec.to_json(), "utf-8")
         self.estimator.save(folder)
         self.certificate.save(folder)
-        facts: dict[str, Any] = {"label": self.label._asdict(), "answers": exact_predictions(self.numbers, self.spec.outs)}
+        facts: dict[str, Any] = {"label": self.label.to_json(), "answers": exact_predictions(self.numbers, self.spec.outs)}
         facts |= {"sparse": self.estimator.sparse} if isinstance(self.estimator, Estimator) else {}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
         return folder_digest(folder)
@@ -128,12 +100,8 @@ class Model(NamedTuple):
             facts = json.loads((folder / "model.json").read_text("utf-8"))
             spec = Spec.from_json((folder / "spec.json").read_text("utf-8"))
             estimator = Estimator.load(folder, spec, sparse=facts["sparse"]) if "sparse" in facts else Network.load(folder, spec)
-            model = cls(spec, estimator, Label(**facts["label"]), Certificate.load(folder), facts.get("answers", ()))
+            model = cls(spec, estimator, label_from_json(facts["label"]), Certificate.load(folder), facts.get("answers", ()))
         except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors
             raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error
         model.certificate.check(spec)
         return model
-
-
-def _finite(values: npt.NDArray[np.float64]) -> pa.Array:
-    return pa.array(values, pa.float64(), mask=~np.isfinite(values))

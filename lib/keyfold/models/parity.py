@@ -30,7 +30,7 @@ class Parity(NamedTuple):
 def exact_predictions(predict: Predict, outs: Mapping[str, FeatureOutput]) -> list[str]:
     """The predictions of the synthetic rows as hexadecimal text; empty if the model raises on them."""
     try:
-        return [float(value).hex() for value in predict(made_up_features(outs))]
+        return [float(value).hex() for value in predict(made_up_features(outs)).reshape(-1)]
     except Exception:  # noqa: BLE001 - a model may refuse numbers that no row has
         return []
 
@@ -39,12 +39,14 @@ def measure_parity(predict: Predict, outs: Mapping[str, FeatureOutput], expected
     """Compares the expected predictions with those of the rows in reverse order, and of the first row alone."""
     if not expected:
         return Parity(0)
-    arrays, trained = made_up_features(outs), np.array([float.fromhex(value) for value in expected])
-    reverse = np.arange(len(trained))[::-1]
-    reordered = predict(_rows(arrays, reverse))[reverse]
-    alone = predict(_rows(arrays, reverse[-1:]))
+    arrays = made_up_features(outs)
+    rows = len(next(iter(arrays.values())))
+    trained = np.array([float.fromhex(value) for value in expected]).reshape(rows, -1)
+    reverse = np.arange(rows)[::-1]
+    reordered = predict(_rows(arrays, reverse)).reshape(rows, -1)[reverse]
+    alone = predict(_rows(arrays, reverse[-1:])).reshape(1, -1)
     pairs = [(trained, reordered), (trained[:1], alone)]
-    differ = [a.view(np.uint64) != b.view(np.uint64) for a, b in pairs]
+    differ = [(a.view(np.uint64) != b.view(np.uint64)).any(axis=1) for a, b in pairs]
     differences = [np.abs(a - b).max(initial=0.0, where=np.isfinite(a) & np.isfinite(b)) for a, b in pairs]
     differ[0][:1] |= differ[1]
     return Parity(len(trained), int(differ[0].sum()), float(max(differences)))

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from keyfold.core.names import FOLD
 from keyfold.errors import DataError, PromiseError, RowsError
-from keyfold.models.model import Model, Prediction
+from keyfold.labels import Answer
+from keyfold.models.model import Model
 from keyfold.models.pyfunc import PyfuncModel
 from keyfold.secrets import redacted
 
@@ -32,8 +33,8 @@ def predict_batches(
     model = _unpacked(digest, packed)
     for batch in _slices(batches, model.rows_at_once):
         outcome = predict_rows(model, batch)
-        columns = [*(batch.column(k) for k in key), outcome["status"], outcome["reason"], batch.column(FOLD)]
-        out = pa.RecordBatch.from_arrays([*columns, outcome["prediction"], outcome["probability"]], names=[*key, *_OUTCOME])
+        columns = {name: batch.column(name) for name in key} | {name: outcome.pop(name) for name in ("status", "reason")}
+        out = pa.RecordBatch.from_pydict(columns | {"fold": batch.column(FOLD)} | outcome)
         if out.num_rows != batch.num_rows:
             raise PromiseError(f"the model took {batch.num_rows} rows and returned {out.num_rows}")
         yield out
@@ -44,25 +45,19 @@ def _slices(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
         yield from (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
 
 
-_OUTCOME = ("status", "reason", "fold", "prediction", "probability")
-
-
 def predict_rows(model: Predictor, rows: pa.RecordBatch) -> dict[str, pa.Array]:
-    """Arrays of status, reason, prediction and probability. Only the rows on which the model raises are quarantined."""
-    prediction, reasons = _bisected(model, rows)
-    number = prediction.probability if model.scores_classes else prediction.prediction
-    not_finite = pc.if_else(pc.is_null(number), pa.scalar(NOT_FINITE), pa.scalar(None, pa.string()))
+    """Arrays of status, reason and the columns of the answer. Only the rows on which the model raises are quarantined."""
+    answer, reasons = _bisected(model, rows)
+    not_finite = pc.if_else(pc.is_null(answer["prediction"]), pa.scalar(NOT_FINITE), pa.scalar(None, pa.string()))
     reason = pc.coalesce(reasons, not_finite)
     scored = pc.is_null(reason)
-    return {
-        "status": pc.if_else(scored, "scored", "quarantined"),
-        "reason": reason,
-        "prediction": pc.if_else(scored, prediction.prediction, None),
-        "probability": pc.if_else(scored, prediction.probability, None),
-    }
+    if reason.null_count < len(reason):
+        places = pa.array(np.arange(len(reason)), mask=~scored.to_numpy(zero_copy_only=False))
+        answer = {name: array.take(places) for name, array in answer.items()}
+    return {"status": pc.if_else(scored, "scored", "quarantined"), "reason": reason, **answer}
 
 
-Outcome = tuple[Prediction, pa.Array]  # and the reason of each row without a prediction
+Outcome = tuple[Answer, pa.Array]  # and the reason of each row without a prediction
 
 
 def _bisected(model: Predictor, rows: pa.RecordBatch) -> Outcome:
@@ -81,8 +76,9 @@ def _refused(model: Predictor, error: Exception) -> Outcome:
     if isinstance(error, MemoryError):  # other rows at the same time, not this one
         raise error
     reason = str(error) if isinstance(error, DataError) else f"{type(error).__name__}: {error}"
-    missing = Prediction(pa.nulls(1, model.prediction_type), pa.nulls(1, pa.float64()))
-    return missing, pa.array([redacted(reason)[:500]], pa.string())
+    return {name: pa.nulls(1, type_) for name, type_ in model.answer_types.items()}, pa.array(
+        [redacted(reason)[:500]], pa.string()
+    )
 
 
 def _halved(model: Predictor, rows: pa.RecordBatch) -> Outcome:
@@ -95,14 +91,14 @@ def _separated(model: Predictor, rows: pa.RecordBatch, at_fault: npt.NDArray[np.
     places = np.flatnonzero(at_fault)
     others = rows.filter(pa.array(~at_fault))
     parts = [_bisected(model, others)] if others.num_rows else []
-    prediction, reasons = _joined([*parts, *(_bisected(model, rows.slice(place, 1)) for place in places.tolist())])
+    answer, reasons = _joined([*parts, *(_bisected(model, rows.slice(place, 1)) for place in places.tolist())])
     order = pa.array(np.argsort(np.concatenate([np.flatnonzero(~at_fault), places])))
-    return Prediction(*(array.take(order) for array in prediction)), reasons.take(order)
+    return {name: array.take(order) for name, array in answer.items()}, reasons.take(order)
 
 
 def _joined(parts: list[Outcome]) -> Outcome:
-    predictions = zip(*(prediction for prediction, _ in parts), strict=True)
-    return Prediction(*map(pa.concat_arrays, predictions)), pa.concat_arrays([reasons for _, reasons in parts])
+    answers = {name: pa.concat_arrays([answer[name] for answer, _ in parts]) for name in parts[0][0]}
+    return answers, pa.concat_arrays([reasons for _, reasons in parts])
 
 
 def pack_folder(folder: Path) -> bytes:

@@ -12,7 +12,7 @@ from keyfold.core.digests import folder_digest
 from keyfold.core.types import ARROW
 from keyfold.engine.frame import Frame
 from keyfold.errors import DataError, suggestion
-from keyfold.models.model import Prediction
+from keyfold.labels import Answer
 from keyfold.models.parity import Parity
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _predicting = Lock()  # threads of a worker take turns: the code of such a model
 class PyfuncModel:
     """An MLflow pyfunc, applied to the columns that its signature names."""
 
-    scores_classes, rows_at_once, parity = False, ROWS_AT_ONCE, Parity(0)
+    rows_at_once, parity, label = ROWS_AT_ONCE, Parity(0), None
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.digest = folder, folder_digest(folder)
@@ -49,8 +49,12 @@ class PyfuncModel:
         return signature
 
     @cached_property
-    def prediction_type(self) -> pa.DataType:
-        """Arrow type of the predictions, by the signature; a double if it does not name one."""
+    def answer_types(self) -> dict[str, pa.DataType]:
+        """Arrow types of the columns of an answer, by the signature; a prediction is a double if it does not name one."""
+        return {"prediction": self._prediction_type, "probability": pa.float64()}
+
+    @cached_property
+    def _prediction_type(self) -> pa.DataType:
         outputs = self._signature.outputs
         if outputs is None:
             return ARROW["double"]
@@ -75,7 +79,7 @@ class PyfuncModel:
             if name not in rows.columns:
                 raise DataError(f"the table has no column `{name}`, which the model takes{suggestion(name, rows.columns)}")
 
-    def predict(self, rows: pa.RecordBatch) -> Prediction:
+    def predict(self, rows: pa.RecordBatch) -> Answer:
         """The column `prediction` of the model's output, or its first column, and the column `probability` if there is one."""
         with _predicting:
             output, probability = self._model.predict(rows.select(self.columns).to_pandas()), None
@@ -87,7 +91,6 @@ class PyfuncModel:
         if len(values) != rows.num_rows:
             raise ValueError(f"the model returned {len(values)} values for {rows.num_rows} rows")
         not_finite = ~np.isfinite(values) if values.dtype.kind == "f" else None
-        predictions = pa.array(values, mask=not_finite, from_pandas=True).cast(self.prediction_type)
-        if probability is None:
-            return Prediction(predictions, pa.nulls(rows.num_rows, pa.float64()))
-        return Prediction(predictions, pa.array(np.asarray(probability, np.float64)))
+        predictions = pa.array(values, mask=not_finite, from_pandas=True).cast(self._prediction_type)
+        number = pa.nulls(rows.num_rows, pa.float64()) if probability is None else pa.array(np.asarray(probability, np.float64))
+        return {"prediction": predictions, "probability": number}

@@ -16,6 +16,7 @@ from keyfold.core.section import Section
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features import matrix
 from keyfold.features.spec import FeatureArrays, Spec
+from keyfold.labels import Label, Number
 from keyfold.models import estimators
 from keyfold.models.blocks import block_size, predict_in_blocks
 
@@ -118,15 +119,27 @@ class Estimator:
         make = matrix.sparse_matrix if self.sparse else matrix.dense_matrix
         return make(arrays, self.spec.outs)
 
-    def probability(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
-        """Probability of the positive class, in [0, 1]."""
-        if hasattr(self.estimator, "predict_proba"):
-            return self._blocked(arrays, lambda rows: self.estimator.predict_proba(rows)[:, 1])
-        return self._blocked(arrays, lambda rows: 1 / (1 + np.exp(-self.estimator.decision_function(rows))))
+    def numbers(self, arrays: FeatureArrays, label: Label) -> npt.NDArray[np.float64]:
+        """Predicted numbers of n rows: (n,), or (n, k) for a label of k numbers."""
+        if isinstance(label, Number):
+            return label.inverted(self._blocked(arrays, self.estimator.predict))
+        if label.width == 1:
+            return self._blocked(arrays, lambda rows: self._probabilities(rows)[:, 1])
+        numbers = np.zeros((len(next(iter(arrays.values()))), label.width))
+        if len(numbers):
+            numbers[:, self.estimator.classes_] = self._blocked(arrays, self._probabilities)
+        return numbers
 
-    def value(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
-        """Predictions of a regressor."""
-        return self._blocked(arrays, self.estimator.predict)
+    def _probabilities(self, rows: Any) -> npt.NDArray[np.float64]:
+        """Probabilities of the classes that the estimator learnt (n, classes)."""
+        if hasattr(self.estimator, "predict_proba"):
+            return self.estimator.predict_proba(rows)  # type: ignore[no-any-return]
+        scores = self.estimator.decision_function(rows)
+        if scores.ndim == 1:
+            positive = 1 / (1 + np.exp(-scores))
+            return np.stack([1 - positive, positive], axis=1)
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
     def _blocked(self, arrays: FeatureArrays, predict: Callable[[Any], Any]) -> npt.NDArray[np.float64]:
         rows = self.matrix(arrays)

@@ -13,6 +13,7 @@ from keyfold.core.section import OneOf, Section
 from keyfold.errors import ConfError
 from keyfold.features.matrix import Layout
 from keyfold.features.spec import FeatureArrays, Spec
+from keyfold.labels import Label, Number
 from keyfold.models.blocks import block_size, predict_in_blocks
 from keyfold.models.networks.section import NetworkConf
 
@@ -144,9 +145,10 @@ class Network:
         resnet = joined is not None and joined.image is not None and joined.image.net == "resnet50"
         return ("torch", "safetensors", *(["torchvision"] if resnet else []))
 
-    def probability(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
-        """Probability of the positive class, in [0, 1]."""
-        return 1 / (1 + np.exp(-self.value(arrays)))  # type: ignore[no-any-return]
+    def numbers(self, arrays: FeatureArrays, label: Label) -> npt.NDArray[np.float64]:
+        """Predicted numbers, or probabilities of the positive class (n)."""
+        value = self.value(arrays)
+        return label.inverted(value) if isinstance(label, Number) else 1 / (1 + np.exp(-value))
 
     def value(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
         """Output of the network for each row: a number, or the log-odds of the positive class."""

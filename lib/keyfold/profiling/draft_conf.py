@@ -14,6 +14,7 @@ from keyfold.profiling.column_profile import OTHER
 from keyfold.profiling.draft import TIME_TYPES, Draft, Lines, key_hint, snake_case
 from keyfold.profiling.draft_data import data_lines
 from keyfold.profiling.draft_features import feature_lines, holds_sentences, why_not
+from keyfold.profiling.draft_label import label_lines
 from keyfold.profiling.file_profile import FileProfile, profile_files
 from keyfold.profiling.key_counts import CONTENT_KEY, KeyCounts
 from keyfold.profiling.yaml_text import yaml_scalar
@@ -38,7 +39,7 @@ def draft_conf(
     _check_columns(path, profile, key, label, time)
     draft = Draft(path, keys.key, profile.columns[label], profile.columns[time] if time else None, profile, keys, encoding)
     parts = [
-        _head(draft), [f"name: {name}"], data_lines(draft), _split(draft), feature_lines(draft), _model(draft), _slices(draft),
+        _head(draft), [f"name: {name}"], data_lines(draft), label_lines(draft), _split(draft), feature_lines(draft), _model(draft), _slices(draft),
     ]  # fmt: skip
     return "".join(line + "\n" for part in parts for line in part)
 

@@ -1,11 +1,10 @@
-"""The section `data` of a drafted conf: columns, key, time and label."""
+"""The section `data` of a drafted conf: columns, key and time."""
 
 from pathlib import Path
 
-from keyfold.errors import ConfError, DataError
 from keyfold.profiling import snapshots, value_formats
 from keyfold.profiling.column_profile import ColumnProfile
-from keyfold.profiling.draft import NUMBER_TYPES, QUARANTINE, Draft, Lines, is_odd_name, key_hint, yaml_label
+from keyfold.profiling.draft import QUARANTINE, Draft, Lines, is_odd_name, key_hint
 from keyfold.profiling.file_profile import FileProfile
 from keyfold.profiling.yaml_text import yaml_scalar
 
@@ -15,7 +14,7 @@ _MAPPING = "Such a name requires column mapping in Delta: Polars does not read s
 def data_lines(draft: Draft) -> Lines:
     """The lines of the section."""
     lines = ["data:", f"  source: {yaml_scalar(draft.path)}", *_columns(draft), *_csv_options(draft.profile), *_zone(draft)]
-    return [*lines, *_keys(draft), *_period(draft), *_label(draft)]
+    return [*lines, *_keys(draft), *_period(draft)]
 
 
 def _columns(draft: Draft) -> Lines:
@@ -134,32 +133,3 @@ def _period(draft: Draft) -> Lines:
     if len(draft.profile.files) == 1:
         lines += [f"  # To ingest all of them, write `source: {yaml_scalar(snapshots.name_pattern(draft.path))}`."]
     return [*lines, f"  period: {{from: file, pattern: {yaml_scalar(pattern)}}}"]
-
-
-def _label(draft: Draft) -> Lines:
-    label, counts = draft.label, draft.label.classes()
-    kinds = len(counts) if len(counts) <= 2 else len(label.distinct)
-    if kinds < 2:
-        only = f"only the value `{next(iter(counts))}`" if kinds else "no value"
-        raise DataError(f"the label `{label.name}` has {only}; there is nothing to predict")
-    if draft.classes:
-        return _two_classes(draft)
-    if label.type not in NUMBER_TYPES:
-        examples = ", ".join(f"`{text:.30}`" for text, _ in counts.most_common(3))
-        values = f"{kinds:,} different values ({examples}, …)"
-        sign = f"; its numbers carry the sign `{label.sign}`: remove it" if label.sign else ""
-        raise ConfError(f"--label: `{label.name}` has {values}; a label has two classes or is a number{sign}")
-    return [f"  label: {draft.name(label.name)}  # {kinds:,} different numbers: regression"]
-
-
-def _two_classes(draft: Draft) -> Lines:
-    label, counts = draft.label, draft.label.classes()
-    shares = ", ".join(
-        f"{n:,} × {text.strip() if label.type in NUMBER_TYPES else yaml_scalar(text)}" for text, n in counts.most_common()
-    )
-    lines = [f"  label: {draft.name(label.name)}  # {shares}"]
-    if draft.positive:
-        text, why = draft.positive
-        return [*lines, f"  positive: {yaml_label(label, text)}  # probabilities are of this class: {why}"]
-    choices = " or ".join(f"`positive: {yaml_label(label, text)}`" for text in sorted(counts))
-    return [*lines, f"  # Which class is the event? The codes do not show it: write {choices}. Without it `train` stops."]

@@ -58,13 +58,15 @@ JOBS: Mapping[str, JobInputs] = {
     "view": JobInputs(("data", "view"), _pins("view rows")),
     # A cache by period: its inputs are named one by one, so that no other change makes it read old periods again.
     "statistics": JobInputs(
-        ("data.key", "data.label", "data.time", "data.period", "data.zone"), _pins("table asked folds positive bridge")
+        ("data.key", "label", "data.time", "data.period", "data.zone"), _pins("table asked folds positive bridge")
     ),
-    "bridge": JobInputs(("data", "split"), _pins("rows before folds")),
-    "features": JobInputs(("data", "split", "features"), _pins("rows before folds label bridge")),
-    "examples": JobInputs(("data", "split", "features"), _pins("rows before folds label bridge spec streams"), _pictures),
-    "train": JobInputs(("data", "split", "features", "train", "report"), _LEARNT, _learning),
-    "overfit": JobInputs(("data", "split", "features", "train", "report"), _LEARNT, _learning),
+    "bridge": JobInputs(("data", "label", "split"), _pins("rows before folds")),
+    "features": JobInputs(("data", "label", "split", "features"), _pins("rows before folds label bridge")),
+    "examples": JobInputs(
+        ("data", "label", "split", "features"), _pins("rows before folds label bridge spec streams"), _pictures
+    ),
+    "train": JobInputs(("data", "label", "split", "features", "train", "report"), _LEARNT, _learning),
+    "overfit": JobInputs(("data", "label", "split", "features", "train", "report"), _LEARNT, _learning),
     "score": JobInputs(
         ("data", "split", "score"), _pins("rows period folds model"), lambda _: (*_ESTIMATORS, *_NETWORKS, "pillow")
     ),
@@ -97,9 +99,7 @@ EXCLUSIONS = (
     Exclusion("data.views", "their columns are in the feature table, whose version is pinned"),
     *(Exclusion(f"data.{name}", _IN_THE_ROWS, _ON_ROWS) for name in ("source", "columns", "csv", "table")),
     *(Exclusion(f"data.versions.*.{name}", _IN_THE_ROWS, _ON_ROWS) for name in ("files", "delta", "columns")),
-    Exclusion("data.label", "rows are kept whatever their label", ("ingest", "images", "view")),
-    Exclusion("data.positive", "rows are kept whatever their label", ("ingest", "images", "view", "bridge")),
-    Exclusion("data.positive", "predictions are those of the model, which is pinned", ("score",)),
+    Exclusion("label.positive", "imputed values do not depend on the class of a label", ("bridge",)),
     Exclusion(
         "data.versions.*.weight", "weights are for training only", ("ingest", "images", "view", "bridge", "features", "score")
     ),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from keyfold.engine.frame import Frame
     from keyfold.engine.tables import Table
+    from keyfold.labels import Label
     from keyfold.reporting.page import PageSection
     from keyfold.runtime.run import Run
 
@@ -85,7 +86,8 @@ def _is_formula(text: str) -> bool:
     return text[:1] in ("\t", "\r", "\n") or unicodedata.normalize("NFKC", text[first : first + 1]).startswith(FORMULA)
 
 
-def check_actions(actions: "Mapping[str, Action]", *, classes: bool) -> None:
-    """ConfError if there are actions and the model gives no probability."""
-    if actions and not classes:
-        raise ConfError("score.actions choose by probability, and this model predicts a number; leave them out")
+def check_actions(actions: "Mapping[str, Action]", label: "Label | None") -> None:
+    """ConfError if there are actions and the model gives no probability of one class."""
+    if actions and not (label and label.gives_probability):
+        what = {"labels": "several labels", "classes": "one of several classes"}.get(label.kind if label else "", "a number")
+        raise ConfError(f"score.actions choose by the probability of one class, and this model predicts {what}; leave them out")

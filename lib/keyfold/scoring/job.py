@@ -142,7 +142,7 @@ def _known_periods(run: "Run") -> str:
 
 def _score(run: "Run", job: "Job", task: ScoringInput, keys: KeyCheck, *, strict: bool) -> Outcomes:
     model, packed = _load_model(run, task.version, strict=strict)
-    check_actions(run.conf.score.actions, classes=model.scores_classes)
+    check_actions(run.conf.score.actions, model.label)
     model.check_columns(keys.unique)  # fails the whole job if a column is missing or has another type
     Outcomes(keys.read, {"scored": keys.read - keys.refused}).check(run.conf.score.max_quarantine, run.quarantine.name)
     with run.step("predict") as step:
@@ -226,7 +226,7 @@ def _apply_model(key: list[str], model: predictor.Predictor, digest: str, packed
 
 def _outcome_types(model: predictor.Predictor) -> dict[str, pa.DataType]:
     texts = dict.fromkeys(("status", "reason", "fold"), pa.string())
-    return {**texts, "prediction": model.prediction_type, "probability": pa.float64()}
+    return texts | model.answer_types
 
 
 def _refused(folds: Folds, duplicates: Frame, types: "Mapping[str, pa.DataType]") -> Frame:

@@ -42,11 +42,10 @@ class ServedModel:
         Raises DataError for a missing column or one of another type.
         """
         if not isinstance(model_input, pd.DataFrame):
-            return pa.table(self.model.predict(model_input)._asdict())
-        prediction = self.model.predict(_rows(self.model, model_input))
-        return pd.DataFrame(
-            {name: array.to_pandas(integer_object_nulls=True) for name, array in prediction._asdict().items()}
-        ).set_axis(model_input.index)
+            return pa.table(self.model.predict(model_input))
+        answer = self.model.predict(_rows(self.model, model_input))
+        columns = {name: array.to_pandas(integer_object_nulls=True) for name, array in answer.items()}
+        return pd.DataFrame(columns).set_axis(model_input.index)
 
 
 def load_model(uri: str, trust: str | None = None) -> ServedModel:

@@ -67,7 +67,7 @@ def strata_name(conf: "Conf", folds: Folds, version: "TableVersion") -> str:
     cuts = folds.split.model_dump(mode="json", include={"by", "salt", "share"})
     units = {} if folds.split.null_groups == "own" else {"null_groups": folds.split.null_groups}
     units |= {"copies": "together"} if CONTENT in folds.by else {}
-    sections = {"split": cuts | units, "key": conf.data.key, "label": conf.data.label}
+    sections = {"split": cuts | units, "key": conf.data.key, "label": folds.label}
     return digest({"job": "strata", "name": conf.name, "sections": sections, "table": version.id})
 
 

@@ -9,7 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pyarrow as pa
+
 from keyfold.core.digests import folder_digest
+from keyfold.core.types import arrow_family
 from keyfold.errors import PromiseError
 from keyfold.evaluation.intervals import Metric
 from keyfold.models.model import Model
@@ -207,10 +210,18 @@ def signature(model: Model) -> "ModelSignature":
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(_PLAIN.get(family) or AnyType(), name=column, required=False) for column, family in model.spec.inputs.items()
     ]
-    outcome = _PLAIN.get(model.label.family) or AnyType() if model.label.classes else "double"
-    return ModelSignature(
-        Schema(inputs), Schema([ColSpec(outcome, "prediction", False), ColSpec("double", "probability", False)])
-    )
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(_mlflow_type(type_), name, False) for name, type_ in model.label.types.items()]
+    return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def _mlflow_type(type_: pa.DataType) -> Any:
+    from mlflow.types.schema import AnyType, Array, DataType, Map
+
+    if pa.types.is_map(type_):
+        return Map(DataType.double)
+    if pa.types.is_list(type_):
+        return Array(DataType.string)
+    return _PLAIN.get(arrow_family(type_)) or AnyType()
 
 
 def _flat(metrics: Mapping[str, Mapping[str, Metric]]) -> dict[str, float]:

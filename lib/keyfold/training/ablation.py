@@ -10,7 +10,7 @@ from keyfold.evaluation import metrics
 from keyfold.evaluation.intervals import Metric
 from keyfold.features.inputs import columns_of
 from keyfold.features.spec import Spec
-from keyfold.models.model import Model, predicted_numbers
+from keyfold.models.model import Model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,13 +58,13 @@ def measure_ablation(
     without: list[str],
 ) -> Ablation:
     """Trains the model's estimator without some features, and measures their gain; `weight` is that of the rows `learn`."""
-    spec, classes = without_features(model.spec, without), model.label.classes
+    spec, label = without_features(model.spec, without), model.label
     assert train.model.sklearn is not None
     estimator = train.model.sklearn.fit(spec, learn.arrays, learn.y, weight, train.seed)
     arrays = test.arrays
-    full, less = (predicted_numbers(e, arrays, classes=classes) for e in (model.estimator, estimator))
-    measured = metrics.measure_predictions(test.y, less, classes=classes, order=test.order)
-    gain = metrics.metric_differences(test.y, full, less, order=test.order, classes=classes)
+    full, less = (e.numbers(arrays, label) for e in (model.estimator, estimator))
+    measured = metrics.measure_predictions(test.y, less, classes=label.has_classes, order=test.order)
+    gain = metrics.metric_differences(test.y, full, less, order=test.order, classes=label.has_classes)
     return Ablation(
         without, *({name: metric for name, metric in one.items() if metrics.is_brief(name)} for one in (measured, gain))
     )

@@ -12,6 +12,7 @@ import pyarrow as pa
 from keyfold.conf.data import Data
 from keyfold.conf.train import Train
 from keyfold.core import hashing, sql
+from keyfold.core.arrays import Bools
 from keyfold.core.names import FOLD, FOLDS, LABEL, NUMBER, ORDER, PART, WEIGHT
 from keyfold.core.texts import value_texts
 from keyfold.core.types import spark_text
@@ -23,6 +24,7 @@ from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.metrics import measure_predictions
 from keyfold.features.spec import FeatureArrays, Spec
+from keyfold.labels import Binary, Label
 from keyfold.models.model import Model
 
 if TYPE_CHECKING:
@@ -39,15 +41,24 @@ class ArrayRows(NamedTuple):
 
     table: pa.Table
     spec: Spec
+    label: Label
+
+    def filter(self, mask: Bools | pa.ChunkedArray) -> "ArrayRows":
+        """The rows whose boolean in `mask` (n) is true."""
+        return self._replace(table=self.table.filter(pa.array(mask) if isinstance(mask, np.ndarray) else mask))
+
+    def first(self, rows: int) -> "ArrayRows":
+        """The first rows."""
+        return self._replace(table=self.table.slice(0, rows))
 
     def fold(self, name: str) -> "ArrayRows":
         """The rows of one fold."""
-        return ArrayRows(self.table.filter(pa.compute.equal(self.table[FOLD], name)), self.spec)
+        return self.filter(pa.compute.equal(self.table[FOLD], name))
 
     @property
     def outside_test(self) -> "ArrayRows":
         """The rows outside the test fold."""
-        return ArrayRows(self.table.filter(pa.compute.not_equal(self.table[FOLD], "test")), self.spec)
+        return self.filter(pa.compute.not_equal(self.table[FOLD], "test"))
 
     @property
     def arrays(self) -> FeatureArrays:
@@ -56,13 +67,15 @@ class ArrayRows(NamedTuple):
 
     @property
     def y(self) -> npt.NDArray[Any]:
-        """The label (n): booleans for classes, else doubles."""
-        return self.table[LABEL].to_numpy()
+        """The label as `Label.encode` returns it: n numbers, booleans or codes, or n rows of booleans."""
+        return self.label.encode(self.table[LABEL])
 
     @property
     def few(self) -> int:
-        """Number of rows of the smaller class; of all rows if the label is a number."""
-        return min(int(self.y.sum()), int((~self.y).sum())) if self.y.dtype == bool else len(self.y)
+        """Number of rows of the smaller of two classes; of all rows for other labels."""
+        if not isinstance(self.label, Binary):
+            return self.table.num_rows  # type: ignore[no-any-return]
+        return min(int(self.y.sum()), int((~self.y).sum()))
 
     @property
     def order(self) -> npt.NDArray[np.int64]:
@@ -72,7 +85,7 @@ class ArrayRows(NamedTuple):
 
 def measure_model(model: Model, rows: ArrayRows) -> dict[str, Metric]:
     """The metrics of a model on some rows, by name."""
-    return measure_predictions(rows.y, model.numbers(rows.arrays), classes=model.label.classes, order=rows.order)
+    return measure_predictions(rows.y, model.numbers(rows.arrays), classes=model.label.has_classes, order=rows.order)
 
 
 def collect_rows(run: "Run", spec: Spec, rows: LabelledRows) -> tuple[ArrayRows, float]:
@@ -92,7 +105,7 @@ def collect_rows(run: "Run", spec: Spec, rows: LabelledRows) -> tuple[ArrayRows,
     extra = [name for name in named.columns if name.startswith(EXTRA)]
     kept = [FOLD, LABEL, ORDER, *([WEIGHT] if rows.imputations else []), *extra]
     table = spec.out_of_fold(PART).transform(named, kept).to_arrow()
-    return ArrayRows(table.sort_by([(ORDER, "ascending")]), spec), share
+    return ArrayRows(table.sort_by([(ORDER, "ascending")]), spec, rows.label), share
 
 
 def identifying_columns(data: Data) -> list[str]:
@@ -138,7 +151,7 @@ def sample_share(train: Train, spec: Spec, rows: LabelledRows) -> int:
 def class_weights(train: Train, rows: LabelledRows) -> tuple[float, float] | None:
     """The weights of the negative and the positive class; None if the conf sets none or the label is a number."""
     label = rows.label
-    if train.class_weight is None or not label.classes:
+    if train.class_weight is None or not isinstance(label, Binary):
         return None
     if train.class_weight == "balanced":
         share = rows.counts.get(("train", label.positive), 0) / rows.count_in("train")

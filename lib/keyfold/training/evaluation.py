@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
 from keyfold.evaluation import metrics, slices
 from keyfold.evaluation.intervals import Metric
-from keyfold.models.model import Model, predicted_numbers
+from keyfold.models.model import Model
 from keyfold.reporting.page import PageSection
 from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
 from keyfold.training.ablation import measure_ablation
@@ -44,12 +43,14 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
     if not test.table.num_rows:
         return sections
     predicted = model.numbers(test.arrays)
-    if model.label.classes:
+    if model.label.has_classes:
         truth = test.table[EXTRA + report.truth].to_numpy() if report.truth else None
         sections += classification_sections(test.y, predicted, truth)
     for name in report.slices:
         groups = np.array(test.table[EXTRA + name].to_pylist(), dtype=object)
-        by_value = slices.slice_metrics(test.y, predicted, groups, order=test.order, classes=model.label.classes, replicates=100)
+        by_value = slices.slice_metrics(
+            test.y, predicted, groups, order=test.order, classes=model.label.has_classes, replicates=100
+        )
         sections.append(slices_section(name, by_value))
     return sections
 
@@ -57,16 +58,16 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
 def _cross_validate(context: TrainingContext, train: Train, rows: ArrayRows, folds: int) -> dict[str, Metric]:
     """The metrics of rows outside test, each predicted by a model that was trained on the other parts."""
     assert train.model.sklearn is not None
-    classes = context.rows.label.classes
+    label = context.rows.label
     number = rows.table[EXTRA + NUMBER].to_numpy()
     predicted = np.full(len(number), np.nan)
     for k in range(folds):
-        learn, held_out = (ArrayRows(rows.table.filter(pa.array(mask)), rows.spec) for mask in (number != k, number == k))
+        learn, held_out = (rows.filter(mask) for mask in (number != k, number == k))
         if held_out.table.num_rows:
             weight = row_weights(learn, context.class_weights)
             estimator = train.model.sklearn.fit(rows.spec, learn.arrays, learn.y, weight, train.seed)
-            predicted[number == k] = predicted_numbers(estimator, held_out.arrays, classes=classes)
-    return metrics.measure_predictions(rows.y, predicted, classes=classes, order=rows.order)
+            predicted[number == k] = estimator.numbers(held_out.arrays, label)
+    return metrics.measure_predictions(rows.y, predicted, classes=label.has_classes, order=rows.order)
 
 
 def _measure_ablations(

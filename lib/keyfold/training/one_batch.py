@@ -7,7 +7,7 @@ from keyfold.errors import DataError
 from keyfold.evaluation.intervals import format_number
 from keyfold.features.certificate import Certificate
 from keyfold.models.model import Model
-from keyfold.training.arrays import ArrayRows, collect_rows, measure_model, row_weights
+from keyfold.training.arrays import collect_rows, measure_model, row_weights
 from keyfold.training.context import TrainingContext
 from keyfold.training.example_files import training_data
 from keyfold.training.memorize import MemorizedLoss, loss_floor
@@ -41,7 +41,7 @@ def _memorize_estimator(context: TrainingContext) -> None:
     assert train.model.sklearn is not None
     with run.step("fit") as step:
         rows, _ = collect_rows(run, context.spec, context.rows)
-        batch = ArrayRows(rows.fold("train").table.slice(0, ROWS), context.spec)
+        batch = rows.fold("train").first(ROWS)
         step.rows = batch.table.num_rows
         weight = row_weights(batch, context.class_weights)
         estimator = train.model.sklearn.fit(context.spec, batch.arrays, batch.y, weight, train.seed)

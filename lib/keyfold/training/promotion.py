@@ -3,12 +3,11 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from keyfold.conf.release import MIN_TEST_ROWS
 from keyfold.core import hashing
@@ -19,6 +18,7 @@ from keyfold.engine.hashes import key_hash, sample_place
 from keyfold.errors import DataError
 from keyfold.evaluation import metrics
 from keyfold.evaluation.intervals import Metric
+from keyfold.labels import Number
 from keyfold.models import predictor
 from keyfold.release import criteria
 from keyfold.release.criteria import Evidence
@@ -90,16 +90,16 @@ def _compare(run: "Run", version: Registered, former: Registered) -> dict[str, t
         raise DataError("it was trained on views of other definitions")
     with run.step("compare") as step, tempfile.TemporaryDirectory() as folder:
         new, old = (_load(run, one, Path(folder)) for one in (version, former))
-        if _target(new) != _target(old):
+        label = new.label or Number("double")
+        if not label.same_question(old.label or Number("double")):
             raise DataError("it predicts another class, or a number in place of a class")
         table = _test_rows(run, [*new.columns, *old.columns])
         predicted = [_predict(model, table) for model in (new, old)]
         step.rows = table.num_rows
-    both = np.isfinite(predicted[0]) & np.isfinite(predicted[1])
+    both = np.isfinite(predicted[0].reshape(len(table), -1) + predicted[1].reshape(len(table), -1)).all(axis=1)
     if not both.any():
         raise DataError("no row of the test fold is scored by both")
-    y, order = table[LABEL].to_numpy()[both], table[ORDER].to_numpy()[both]
-    classes = new.scores_classes
+    y, order, classes = label.encode(table[LABEL])[both], table[ORDER].to_numpy()[both], label.has_classes
     of_new, of_old = (metrics.measure_predictions(y, numbers[both], classes=classes, order=order) for numbers in predicted)
     gain = metrics.metric_differences(y, predicted[0][both], predicted[1][both], order=order, classes=classes)
     return {name: (of_new[name], of_old[name], gain[name]) for name in gain}
@@ -107,11 +107,6 @@ def _compare(run: "Run", version: Registered, former: Registered) -> dict[str, t
 
 def _load(run: "Run", version: Registered, folder: Path) -> predictor.Predictor:
     return predictor.load_predictor(registry.fetch_model(version, folder / version.version, run.conf.score.trust))
-
-
-def _target(model: predictor.Predictor) -> tuple[bool, Any]:
-    """Whether the model predicts a class, and the positive one."""
-    return model.scores_classes, getattr(getattr(model, "label", None), "positive", None)
 
 
 def _test_rows(run: "Run", columns: Sequence[str]) -> pa.Table:
@@ -128,8 +123,7 @@ def _test_rows(run: "Run", columns: Sequence[str]) -> pa.Table:
 
 
 def _predict(model: predictor.Predictor, table: pa.Table) -> npt.NDArray[np.float64]:
-    """Probabilities or predicted numbers (n), NaN for a row that the model refuses."""
+    """The numbers that a model predicts (n, or n and k), NaN for a row that it refuses."""
     batches = table.select(list(model.columns)).combine_chunks().to_batches(min(_BATCH, model.rows_at_once))
-    name = "probability" if model.scores_classes else "prediction"
-    predicted = [pc.cast(predictor.predict_rows(model, batch)[name], pa.float64()) for batch in batches]
-    return pa.chunked_array(predicted, pa.float64()).to_numpy()
+    label = model.label or Number("double")
+    return np.concatenate([label.numbers(predictor.predict_rows(model, batch)) for batch in batches] or [np.empty(0)])

@@ -8,6 +8,7 @@ from keyfold.core.digests import canonical_json
 from keyfold.dataset import imputation
 from keyfold.dataset.leakage_gates import Gate
 from keyfold.feature_store.table import view_digests
+from keyfold.labels import Binary
 from keyfold.models.model import Model
 from keyfold.tracking import tags, training_runs
 from keyfold.tracking.registry import Registered
@@ -91,7 +92,8 @@ def _files(context: TrainingContext, result: TrainingResult) -> dict[str, str]:
 def _describe(context: TrainingContext) -> str:
     """The registered model's description, as Markdown."""
     data, label = context.run.conf.data, context.rows.label
-    predicts = f"probability that `{data.label}` is {label.positive}" if label.classes else f"predicted `{data.label}`"
+    columns = " and ".join(f"`{name}`" for name in context.run.conf.label_columns)
+    predicts = f"probability that {columns} is {label.positive}" if isinstance(label, Binary) else f"predicted {columns}"
     return (
         f"Use case `{context.run.conf.name}`: {predicts}, one prediction per {' and '.join(f'`{name}`' for name in data.key)}.\n\n"
         "`./spark-submit.sh train CONF` trains a version and makes it the champion if it meets `release.promote_if`; to promote another "

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from keyfold.core.arrays import Bools, Doubles
 from keyfold.core.digests import digest
@@ -14,7 +13,7 @@ from keyfold.core.names import FOLD, NUMBER
 from keyfold.engine.engine import Engine
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
-from keyfold.models.model import ModelConf, predicted_numbers
+from keyfold.models.model import ModelConf
 from keyfold.training.arrays import EXTRA, ArrayRows, row_weights
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.context import TrainingContext
@@ -58,7 +57,7 @@ class EstimatorTrials(NamedTuple):
 
     def _score_part(self, model: ModelConf, train: Bools, held_out: Bools) -> float:
         assert model.sklearn is not None
-        learn, measure = (self.rows._replace(table=self.rows.table.filter(pa.array(mask))) for mask in (train, held_out))
+        learn, measure = (self.rows.filter(mask) for mask in (train, held_out))
         weight = None if self.weight is None else self.weight[train]
         return _score(model.sklearn.fit(learn.spec, learn.arrays, learn.y, weight, self.seed), measure, self.metric)
 
@@ -113,7 +112,7 @@ def _no_held_out_rows() -> DataError:
 
 def _score(model: "Estimator | Network", rows: ArrayRows, metric: str) -> float:
     classes = metrics.METRICS[metric].classes
-    predicted = predicted_numbers(model, rows.arrays, classes=classes)
+    predicted = model.numbers(rows.arrays, rows.label)
     return metrics.measure_predictions(rows.y, predicted, classes=classes, order=rows.order, replicates=0)[metric].value
 
 

@@ -94,7 +94,8 @@ def test_a_damaged_image_costs_its_own_row_alone(engine, home):
     frame = engine.rows(rows, f"id bigint, {PERIOD} string, y boolean, photo binary")
     raw = {
         "name": "t",
-        "data": {"key": ["id"], "label": "y", "time": PERIOD, "period": "month"},
+        "label": "y",
+        "data": {"key": ["id"], "time": PERIOD, "period": "month"},
         "features": {"shade": {"image": {"input_col": "photo", "size": [4, 4], "mode": "gray"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}},
     }

@@ -229,7 +229,8 @@ def use_case(engine, rows, **sections):
     """A run over a table of `id`, `g`, `c` and `y`."""
     raw = {
         "name": "t",
-        "data": {"key": ["id"], "label": "y"},
+        "label": "y",
+        "data": {"key": ["id"]},
         "split": {"by": "g", "share": {"train": 0.7, "validation": 0.0, "test": 0.3}},
         "features": {"c": {"target_encoded": {"input_col": "c", "smoothing": 1}}, "x": {"numeric": {"input_col": "x"}}},
         "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 100.0}}}},
@@ -263,11 +264,11 @@ def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve
     from keyfold.models.sklearn import Estimator, Sklearn
 
     seen, queried = {}, []
-    fit, probability = Sklearn.fit, Estimator.probability
+    fit, numbers = Sklearn.fit, Estimator.numbers
     monkeypatch.setattr(
         Sklearn, "fit", lambda self, spec, arrays, y, *a: seen.setdefault("train", (arrays, y)) and fit(self, spec, arrays, y, *a)
     )
-    monkeypatch.setattr(Estimator, "probability", lambda self, arrays: queried.append(arrays) or probability(self, arrays))
+    monkeypatch.setattr(Estimator, "numbers", lambda self, arrays, label: queried.append(arrays) or numbers(self, arrays, label))
     version = train(run)
     spec, result = fit_features(run)
     assert run.jobs[-1].status == "done before"
@@ -287,13 +288,13 @@ def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve
 
 def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(engine, home):
     rows = noise(np.where(IDS % 3 == 0, "Yes", "No"))
-    run = use_case(engine, rows, data={"key": ["id"], "label": "y", "positive": "Yes"})
+    run = use_case(engine, rows, label={"column": "y", "positive": "Yes"})
     spec, result = fit_features(run)
     test = {row["g"] for row in result.rows.where(col(FOLD) == lit("test")).rows()}
     changed = noise(np.where(np.isin(IDS // 2, [*test]) | (IDS % 3 == 0), "Yes", "No"))
-    again = use_case(engine, changed, data={"key": ["id"], "label": "y", "positive": "Yes"})
+    again = use_case(engine, changed, label={"column": "y", "positive": "Yes"})
     assert fit_features(again)[0].digest == spec.digest
-    other, _ = fit_features(use_case(engine, changed, data={"key": ["id"], "label": "y", "positive": "No"}))
+    other, _ = fit_features(use_case(engine, changed, label={"column": "y", "positive": "No"}))
     assert np.add(other.features["c"].state["values"], spec.features["c"].state["values"]) == pytest.approx(1)
 
 
@@ -301,8 +302,8 @@ def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(engine, 
     ("label", "more", "error", "message"),
     [
         (IDS.astype(float), {"train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}}}, ConfError,
-         r"^features.c: `target_encoded` learns from a label of two classes, and here the label is a number; train a classifier, or use"),
-        ([f"k{i % 3}" for i in IDS], {}, DataError, "has 3 class"),
+         r"^features.c: `target_encoded` learns from a label of two classes, and here the label is not; train a classifier of two classes, or use"),
+        ([f"k{i % 3}" for i in IDS], {}, ConfError, "here the label is not"),
         (IDS % 2 == 0, {"split": {"by": "one", "share": {"train": 1, "validation": 0, "test": 0}}}, DataError,
          r"^features.c: all rows of the train fold are in one of 5 parts.* split by columns with more values"),
     ],
@@ -317,7 +318,7 @@ def test_a_label_or_split_that_does_not_fit_is_refused(engine, home, label, more
 def test_a_class_that_becomes_a_number_is_refused(engine, home):
     rows = noise(IDS % 2)
     fit_features(use_case(engine, rows))
-    with pytest.raises(ConfError, match="here the label is a number"):
+    with pytest.raises(ConfError, match="here the label is not"):
         fit_features(use_case(engine, rows, train=None))
 
 

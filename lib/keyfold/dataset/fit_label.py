@@ -1,0 +1,176 @@
+"""Fits the label on labelled rows: its kind, its classes and their order; and adds it to the rows as models learn it."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import narwhals as nw
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.conf.label import AboveThreshold, LabelConf
+from keyfold.core import sql
+from keyfold.core.names import CLASS, FOLD, LABEL, PERIOD
+from keyfold.core.types import ArrowValue, arrow_family, family_of
+from keyfold.engine.columns import col, count_rows, lit
+from keyfold.engine.frame import Computed, Frame
+from keyfold.errors import ConfError, DataError, suggestion
+from keyfold.labels import Binary, Classes, Label, Number
+from keyfold.labels.classes import MAX_CLASSES, UNKNOWN
+from keyfold.models.positive_class import guess_positive
+
+if TYPE_CHECKING:
+    from keyfold.conf.use_case import Conf
+
+NUMBERS = ("bigint", "double", "decimal")
+_UNKNOWN_GROUP = "keyfold_unknown"
+LabelCounts = dict[tuple[str, Any], int]  # rows by fold and class
+
+
+class Counted(NamedTuple):
+    """The periods of labelled rows, their number by fold and class (None without classes), and how many of them have an unknown group."""
+
+    periods: list[str]
+    rows: LabelCounts
+    unknown: int
+
+
+def has_classes(conf: "Conf", types: "dict[str, str]") -> bool:
+    """Whether the label is a class: if the model is a classifier, or, without a model, if the column is text or boolean."""
+    assert conf.label is not None
+    return conf.train.model.chosen.classifies if conf.train else family_of(types[conf.label.column]) in ("string", "boolean")
+
+
+def count_labels(conf: "Conf", rows: Frame, unknown_group: Sequence[str]) -> Counted:
+    """Counts rows that have their period, in one pass. unknown_group: columns that are NULL where the group of a row is unknown."""
+    assert conf.label is not None
+    unknown = reduce(or_, (col(name).is_null() for name in unknown_group), lit(False))
+    value = _class(conf.label) if has_classes(conf, rows.types) else lit(None).cast(nw.String)
+    cells = rows.with_columns({CLASS: value, _UNKNOWN_GROUP: unknown.cast(nw.Int64)}).group(
+        [PERIOD, FOLD, CLASS], n=count_rows(), unknown=col(_UNKNOWN_GROUP).sum()
+    )
+    counts: Counter[tuple[str, Any]] = Counter()
+    found = cells.head(100_000).rows()
+    for cell in found:
+        counts[cell[FOLD], cell[CLASS]] += cell["n"]
+    return Counted(sorted({cell[PERIOD] for cell in found}), counts, sum(cell["unknown"] for cell in found))
+
+
+def fit_label(conf: "Conf", types: dict[str, str], counts: LabelCounts, say: Callable[[str], None]) -> Label:
+    """The label of rows with these types and counts. ConfError or DataError if the model cannot learn it."""
+    assert conf.label is not None
+    family = family_of(types[conf.label.column])
+    if not has_classes(conf, types):
+        return _number(conf.label, family)
+    return _classes(conf.label, family, counts, say)
+
+
+def with_label(conf: LabelConf, rows: Frame, label: Label) -> Frame:
+    """Adds the label as `Label.truth_type` says."""
+    if isinstance(label, Binary):
+        return rows.with_columns({LABEL: _class(conf) == lit(label.positive)})
+    if isinstance(label, Classes):
+        return rows.compute(Computed({LABEL: pa.int64()}, partial(_codes, conf.column, label.classes)))
+    return rows.compute(
+        Computed(
+            {LABEL: pa.float64()}, partial(_as_double, conf.column), [f"CAST({sql.column_reference(conf.column)} AS DOUBLE)"]
+        )
+    )
+
+
+def _class(conf: LabelConf) -> nw.Expr:
+    """The class of a row: the label's value, or whether the label is above the threshold of label.positive."""
+    value = col(conf.column)
+    return value > lit(conf.positive.above) if isinstance(conf.positive, AboveThreshold) else value
+
+
+def _as_double(name: str, batch: pa.RecordBatch) -> list[pa.Array]:
+    family = arrow_family(batch[name].type)
+    if family == "double":
+        return [batch[name].cast(pa.float64())]
+    value = ArrowValue(batch[name], family)
+    return [pa.array(value.number, mask=value.null)]
+
+
+def _codes(name: str, classes: Sequence[Any], batch: pa.RecordBatch) -> list[pa.Array]:
+    values = batch[name]
+    known = pa.array(classes).cast(values.type)
+    return [pc.if_else(values.is_null(), None, pc.fill_null(pc.index_in(values, known), UNKNOWN)).cast(pa.int64())]
+
+
+def _number(conf: LabelConf, family: str) -> Number:
+    if isinstance(conf.positive, AboveThreshold):
+        raise _no_threshold(conf, family, "regressor")
+    if family not in NUMBERS:
+        raise DataError(f"label: `{conf.column}` is {family}; a regressor needs numbers")
+    return Number(family)
+
+
+def _classes(conf: LabelConf, family: str, counts: LabelCounts, say: Callable[[str], None]) -> Binary | Classes:
+    """The label of a classifier: of two classes, or of more. The positive class of two is guessed if label.positive is not set."""
+    above = isinstance(conf.positive, AboveThreshold)
+    if above and family not in NUMBERS:
+        raise _no_threshold(conf, family, "classifier")
+    classes = sorted({value for _, value in counts}, key=str)
+    if len(classes) > 2 and conf.positive is None:
+        return _several(conf, family, counts, say)
+    if len(classes) != 2:
+        shown = ", ".join(map(str, classes[:10])) + (" …" if len(classes) > 10 else "")
+        two = (
+            "; label.positive is for a label of two classes, leave it out"
+            if len(classes) > 2
+            else "; a classifier needs two or more"
+        )
+        raise DataError(f"label: `{conf.column}` has {len(classes)} class(es): {shown}{two}")
+    if above:
+        return Binary("boolean", True, False)
+    positive = _positive(conf, classes, say)
+    return Binary(family, positive, classes[0] if classes[1] == positive else classes[1])
+
+
+def _positive(conf: LabelConf, classes: list[Any], say: Callable[[str], None]) -> Any:
+    positive = conf.positive
+    if positive is None and (guess := guess_positive(classes)):
+        positive, reason = guess
+        say(f"label.positive is not set; probabilities are of the class `{positive}`, for {reason}")
+    if positive not in classes or type(positive) is not type(classes[0]):
+        got = "it is not set, and neither class says yes" if positive is None else f"got {positive!r}"
+        raise DataError(
+            f"label.positive: `{conf.column}` has the classes {classes[0]!r} and {classes[1]!r}; name the positive one ({got})"
+            + suggestion(str(positive), map(str, classes))
+        )
+    return positive
+
+
+def _several(conf: LabelConf, family: str, counts: LabelCounts, say: Callable[[str], None]) -> Classes:
+    if family not in ("string", "bigint", "boolean"):
+        raise DataError(f"label: `{conf.column}` is {family}; classes are text or integers. Make it text, or train a regressor")
+    by_fold: dict[str, set[Any]] = {}
+    for fold, value in counts:
+        by_fold.setdefault(fold, set()).add(value)
+    classes = sorted(by_fold["train"])
+    if len(classes) > MAX_CLASSES:
+        raise DataError(
+            f"label: `{conf.column}` has {len(classes):,} classes in the train fold, of at most {MAX_CLASSES:,}; group them"
+            + ("" if family == "string" else ", or train a regressor")
+        )
+    if len(classes) < 2:
+        raise DataError(
+            f"label: `{conf.column}` has only the class {classes[0]} in the train fold; a classifier needs two or more"
+        )
+    for fold, values in sorted(by_fold.items(), key=str):
+        if unknown := sorted(values - set(classes)):
+            n = sum(counts[fold, value] for value in unknown)
+            shown = ", ".join(map(str, unknown[:10])) + (" …" if len(unknown) > 10 else "")
+            say(
+                f"WARNING: {n:,} rows of the {fold or 'no'} fold have classes that the train fold lacks ({shown}); they count as errors"
+            )
+    return Classes(family, tuple(classes))
+
+
+def _no_threshold(conf: LabelConf, family: str, model: str) -> ConfError:
+    return ConfError(
+        f"label.positive: `above` makes classes of a number, for a classifier (got the label `{conf.column}`, {family}, for a {model})"
+    )
