@@ -89,7 +89,6 @@ def test_the_option_precedes_the_environment_and_that_the_conf(source, monkeypat
 
 LACKING = [
     ({"data": {"source": "s3://bucket/rows.csv"}}, "reader for s3://bucket/rows.csv, which is on no disk of this machine"),
-    ({"train": {"model": {"torch": {"network": {"wide_deep": {"hidden": [4]}}}}}}, "networks (train.model.torch)"),
     (
         {"data": {"time": "at"}, "features": {"last id": {"windowed": {"input_col": "id", "over": "1 row", "take": "lag"}}}},
         "column mapping of Delta, which the column name `last id` needs (rename the feature)",
@@ -190,6 +189,6 @@ def test_a_run_without_an_engine_takes_the_one_of_its_conf(source, surroundings,
 
 def test_what_is_missing_for_spark_is_told_with_what_needs_it(source, monkeypatch, capsys):
     monkeypatch.setattr(spark_setup, "missing_for_spark", lambda: "Java")
-    needs = r"^this needs Spark \(the embedded engine has no networks \(train.model.torch\) yet\); Spark needs Java$"
+    needs = r"^this needs Spark \(the embedded engine has no access to the catalog of table `lake.crm.months` yet\); Spark needs Java$"
     with pytest.raises(ConfError, match=needs):
-        Run(conf(source, **LACKING[1][0]))
+        Run(conf(source, **LACKING[2][0]))

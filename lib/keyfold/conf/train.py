@@ -20,9 +20,7 @@ class Train(Section):
         description="Weights of the classes in training. balanced: inversely proportional to their frequency. Default: equal weights.",
     )
     seed: int = Field(0, description="Random seed of the training.")
-    ranks: int = Field(
-        1, ge=1, description="Number of processes that train a network together, each a Spark task: 1, 2, 3, 4, 6 or 12."
-    )
+    ranks: int = Field(1, ge=1, description="Number of processes that train a network together: 1, 2, 3, 4, 6 or 12.")
     interface: str | None = Field(
         None, examples=["eth0"], description="Network interface of the ranks. Default: one that all hosts have."
     )

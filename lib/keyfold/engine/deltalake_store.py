@@ -13,6 +13,7 @@ from keyfold.engine.arrow_types import type_name
 from keyfold.engine.commits import Commit
 from keyfold.engine.embedded_frame import Database, EmbeddedFrame, local_rows
 from keyfold.engine.frame import Frame
+from keyfold.engine.partition_files import write_in_order
 from keyfold.engine.store import Operation, Snapshot, Store, VersionMissingError, Write, odd_column_names
 from keyfold.errors import DataError
 
@@ -101,6 +102,9 @@ class DeltalakeStore(Store):
 
         assert isinstance(frame, EmbeddedFrame)
         rows = _Rows(frame, self._schema_of(frame, write))
+        if write.rows_per_file:
+            write_in_order(self.path, rows.reader(), rows.schema, write)
+            return
         options: dict[str, Any] = {"mode": "overwrite" if write.replaced or write.new_columns else "append"}
         if not self.exists():
             options |= {"configuration": dict(write.properties), "partition_by": write.partition}

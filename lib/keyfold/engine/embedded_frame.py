@@ -111,7 +111,7 @@ class EmbeddedFrame(Frame):
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
     ) -> Self:
         """`map_batches` over the sorted rows, a run of whole groups at a time."""
-        ordered = self.sort([*by, *order])
+        ordered = self.clustered(by, order)
         runs = partial(map_runs, InOrder(function, [*by, *order]))
         kernel = partial(map_in_threads, runs, threads=self.database.threads)
         return self.of_stream(
@@ -123,6 +123,10 @@ class EmbeddedFrame(Frame):
         size = max(1, min(_TURN, rows // (4 * self.database.threads)))
         kernel = partial(_cut, size)
         return self.of_stream(_Stream(self.database, self.batches, kernel, self.schema))
+
+    def clustered(self, by: Sequence[str], order: Sequence[str], tasks: int | None = None) -> Self:
+        """The sorted rows."""
+        return self.sort([*by, *order])
 
     def as_of(self, entity: Sequence[str], time: str, others: "Sequence[Joined]") -> "tuple[EmbeddedFrame, list[int]]":  # type: ignore[override]
         """The rows with the values of other tables as of the column `time`."""

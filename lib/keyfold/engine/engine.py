@@ -14,6 +14,7 @@ from keyfold.engine.arrow_types import arrow_schema
 from keyfold.engine.deltalake_store import DeltalakeStore
 from keyfold.engine.embedded_frame import Database, EmbeddedFrame
 from keyfold.engine.frame import Frame
+from keyfold.engine.launcher import Launcher, LocalLauncher, SparkLauncher
 from keyfold.engine.parallel import map_in_processes, with_one_thread
 from keyfold.engine.spark_files import read_files
 from keyfold.engine.spark_frame import SparkFrame, spark_schema
@@ -62,6 +63,11 @@ class Engine(ABC):
         self, function: Callable[[Any, Any], Any], shared: Any, most: int
     ) -> AbstractContextManager[Callable[[Sequence[Any]], list[Any]]]:  # fmt: skip
         """Runs a picklable `function(shared, task)` for each task, at most `most` at once, each on one thread. Sends `shared` once."""
+
+    @property
+    @abstractmethod
+    def launcher(self) -> Launcher:
+        """Launches processes that work together."""
 
     @abstractmethod
     def read_files(self, names: Sequence[str]) -> Frame:
@@ -126,6 +132,11 @@ class SparkEngine(Engine):
         finally:
             sent.destroy()
 
+    @property
+    def launcher(self) -> SparkLauncher:
+        """Launches processes that work together as Spark tasks."""
+        return SparkLauncher(self._spark)
+
     def read_files(self, names: Sequence[str]) -> SparkFrame:
         """The names and the bytes of files."""
         return read_files(self._spark, names)
@@ -173,6 +184,11 @@ class EmbeddedEngine(Engine):
     ) -> AbstractContextManager[Callable[[Sequence[Any]], list[Any]]]:  # fmt: skip
         """Runs `function(shared, task)` for each task, in processes."""
         return map_in_processes(function, shared, min(most, self.tasks))
+
+    @property
+    def launcher(self) -> LocalLauncher:
+        """Launches processes that work together on this machine."""
+        return LocalLauncher(self.tasks)
 
     def read_files(self, names: Sequence[str]) -> EmbeddedFrame:
         """The names and the bytes of local files."""

@@ -133,6 +133,10 @@ class Frame(ABC):
 
         return self.then(order)
 
+    @abstractmethod
+    def clustered(self, by: Sequence[str], order: Sequence[str], tasks: int | None = None) -> Self:
+        """The rows in the order of `by` and `order` within each task; all rows with equal values of `by` are in one of the tasks."""
+
     def head(self, n: int) -> Self:
         """The first rows."""
         return self.then(lambda rows: rows.head(n))

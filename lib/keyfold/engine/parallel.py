@@ -144,10 +144,10 @@ _kept: list[Any] = []  # in a process of `map_in_processes`: the function and th
 
 def _keep(parent: int, *values: Any) -> None:
     _kept[:] = values
-    Thread(target=_end_with, args=(parent,), daemon=True).start()
+    Thread(target=end_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Ends this process within a second after its parent, even if that was killed."""
     while os.getppid() == parent:
         time.sleep(1)

@@ -76,9 +76,12 @@ class SparkFrame(Frame):
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
     ) -> Self:
         """`map_batches` over sorted rows: one exchange, one sort."""
-        together = self.data.repartition(*map(spark_columns.col, by)) if by else self.data.repartition(1)
-        ordered = together.sortWithinPartitions(*map(spark_columns.col, [*by, *order]))
-        return type(self)(ordered).map_batches(InOrder(function, [*by, *order]), types)
+        return self.clustered(by, order, None if by else 1).map_batches(InOrder(function, [*by, *order]), types)
+
+    def clustered(self, by: Sequence[str], order: Sequence[str], tasks: int | None = None) -> Self:
+        """The rows after one exchange and one sort."""
+        keys: list[Any] = [*([tasks] if tasks else []), *map(spark_columns.col, by)]
+        return type(self)(self.data.repartition(*keys).sortWithinPartitions(*map(spark_columns.col, [*by, *order])))
 
     def balance(self, key: Sequence[str], cost: Computed, rows: int) -> Self:
         """The rows in tasks of about equal costs: they are dealt to the tasks from the largest to the smallest, back and forth."""

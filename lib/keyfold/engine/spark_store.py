@@ -108,7 +108,8 @@ class SparkStore(Store):
         writer = frame.data.write.format("delta").mode("overwrite" if write.replaced or write.new_columns else "append")
         writer = writer.options(**options)
         writer = writer.partitionBy(write.partition) if write.partition else writer
-        with temporary_settings(self.spark, PLANNING | _UNSORTED | _parquet_statistics(write.indexed)):
+        most = {"spark.sql.files.maxRecordsPerFile": str(write.rows_per_file)} if write.rows_per_file else {}
+        with temporary_settings(self.spark, PLANNING | _UNSORTED | _parquet_statistics(write.indexed) | most):
             if self.path:
                 writer.save(str(self.path))
             else:

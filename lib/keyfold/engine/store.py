@@ -37,7 +37,8 @@ class Write(NamedTuple):
 
     metadata: its user metadata. replaced: a column of text and values whose rows are replaced; None: the rows are added.
     new_columns: the rows and columns of the whole table are replaced. partition: the column by which files are put in folders.
-    properties: those of a new table. indexed: columns with bounds per file (default: the first 32).
+    properties: those of a new table. indexed: columns with bounds per file (default: the first 32). rows_per_file: the rows, which
+    are clustered by the partition, are written in their order, so many to each file of a partition but the last.
     """
 
     metadata: str
@@ -46,6 +47,7 @@ class Write(NamedTuple):
     partition: str | None = None
     properties: Mapping[str, str] = {}
     indexed: Sequence[str] = ()
+    rows_per_file: int | None = None
 
 
 class Store(ABC):

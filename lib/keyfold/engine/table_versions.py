@@ -14,7 +14,7 @@ from keyfold.engine.engine import Engine, as_engine
 from keyfold.engine.frame import Frame
 from keyfold.engine.row_sums import row_sums
 from keyfold.engine.spark_frame import SparkFrame
-from keyfold.engine.store import VersionMissingError
+from keyfold.engine.store import Snapshot, VersionMissingError
 from keyfold.errors import ConfError, DataError, suggestion
 
 if TYPE_CHECKING:
@@ -65,19 +65,26 @@ class VersionedTable:
 
     def frame(self, version: int | None = None) -> Frame:
         """The rows of the latest or of another version (DataError if the table or the version does not exist)."""
+        return self._snapshot(version).frame
+
+    def files(self, version: int | None = None) -> list[str]:
+        """Paths, or URIs, of the files of the latest or of another version (DataError as for `frame`)."""
+        return [file.removeprefix("file:") for file in self._snapshot(version).files()]
+
+    def _snapshot(self, version: int | None) -> Snapshot:
         self._require()
         if version is None:
-            return self.store.snapshot().frame
+            return self.store.snapshot()
         try:
             snapshot = self.store.snapshot(version)
             if self.path is None or all(map(_file_exists, snapshot.files())):
-                return snapshot.frame
+                return snapshot
         except VersionMissingError:
             if version > (latest := self.history(1)[0].version):
                 raise DataError(f"table `{self.name}` has no version {version} yet; the latest is {latest}") from None
         if self.log().changed_since(version):
             raise self._gone(version)
-        return self.store.snapshot().frame  # has the same rows, in other files or under a later version
+        return self.store.snapshot()  # has the same rows, in other files or under a later version
 
     def _require(self) -> None:
         if not self.exists():

@@ -55,13 +55,13 @@ class Table(VersionedTable):
     def replace(
         self, frame: "Frame | DataFrame", column: str, values: Mapping[str, int], *, partition: bool = True,
         retention: str | None = None, indexed: Sequence[str] = (), schema: bool = False, check: Callable[[], None] | None = None,
-        recorded: bool = False, **metadata: Any,
+        recorded: bool = False, rows_per_file: int | None = None, **metadata: Any,
     ) -> Commit:  # fmt: skip
         """Replaces, in one commit, the rows whose `column` is one of `values`, which maps each value to its number of new rows.
 
         A new table gets `retention` and, for `indexed` columns, bounds per file (default: the first 32 columns). With `schema`, a
         frame with other columns replaces the whole table. `check` is called after the commit. With `recorded`, the
-        metadata are kept in `keyfold.commits` too.
+        metadata are kept in `keyfold.commits` too. `rows_per_file`: see `Write`.
 
         Raises PromiseError if Delta counts another number of rows, and any error of `check`; both restore the former rows.
         """
@@ -69,7 +69,7 @@ class Table(VersionedTable):
         metadata |= {"attempt": attempt, column: dict(values)} | ({"recorded": True} if recorded else {})
         write = Write(
             _user_metadata(metadata), (column, values), partition=column if partition else None, indexed=indexed,
-            properties=_creation_properties(retention, indexed),
+            properties=_creation_properties(retention, indexed), rows_per_file=rows_per_file,
         )  # fmt: skip
         with self.lock():
             if self.exists():

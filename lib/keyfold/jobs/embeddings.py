@@ -62,9 +62,9 @@ def _write_vectors(run: "Run", run_id: str, version: registry.Registered, table:
         rows = embedding_vectors(Network.load(path, Spec.from_json((path / "spec.json").read_text("utf-8"))))
         step.rows = rows.num_rows
         counts = {entry["values"]: entry["counts"] for entry in rows[FEATURE].value_counts().to_pylist()}
-        former = [row[0] for row in table.read().select(FEATURE).distinct().collect()] if table.exists() else []
-        frame = run.spark.createDataFrame(rows).repartition(1)
-        table.replace(frame, FEATURE, dict.fromkeys(former, 0) | counts, job="embeddings", run_id=run_id, model=str(version))
+        former = [row[FEATURE] for row in table.frame().select([FEATURE]).distinct().rows()] if table.exists() else []
+        values = dict.fromkeys(former, 0) | counts
+        table.replace(run.engine.frame(rows), FEATURE, values, job="embeddings", run_id=run_id, model=str(version))
     return int(rows.num_rows)
 
 

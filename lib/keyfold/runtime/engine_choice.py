@@ -90,8 +90,6 @@ def _asked(conf: "Conf", option: str | None) -> tuple[str, str]:
 def parts_for_spark(conf: "Conf") -> Iterator[str]:
     """What the conf needs and the embedded engine lacks."""
     data = conf.data
-    if conf.train is not None and conf.train.model.torch is not None:
-        yield "networks (train.model.torch)"
     if odd := odd_column_names(window.name for window in (conf.windows.windows if conf.windows else ())):
         yield f"column mapping of Delta, which the column name `{odd[0]}` needs (rename the feature)"
     if isinstance(data.source, str):

@@ -1,6 +1,5 @@
 """Labelled rows on the driver as Arrow, or a sample of them if they would take too much memory, and their weights."""
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +17,7 @@ from keyfold.core.texts import value_texts
 from keyfold.core.types import spark_text
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.engine.columns import col, lit
+from keyfold.engine.engine import memory
 from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.hashes import key_hash, sample_place
 from keyfold.errors import ConfError, DataError, suggestion
@@ -144,8 +144,7 @@ def sample_share(train: Train, spec: Spec, rows: LabelledRows) -> int:
     count = sum(rows.count_in(fold) for fold in _collected_folds(train))
     # A cell as Arrow, as a column of a sparse matrix, and a copy while that is built.
     needed = count * sum(out.length or BAG for out in spec.outs.values()) * (8 + 12 + 12)
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * train.memory_share
-    return round(min(1.0, available / max(1, needed)) * hashing.PARTS)
+    return round(min(1.0, memory() * train.memory_share / max(1, needed)) * hashing.PARTS)
 
 
 def class_weights(train: Train, rows: LabelledRows) -> tuple[float, float] | None:

@@ -1,17 +1,22 @@
 """The table of features that networks read: written once for a spec and its rows, partitioned into streams of Parquet files."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from keyfold.core import hashing
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keyfold.core import hashing, sql
 from keyfold.core.names import FOLD, LABEL, ORDER, PART, STREAM, WEIGHT
-from keyfold.core.row_hash import sql_key_hash
-from keyfold.engine import functions as F
-from keyfold.engine.session import temporary_settings
-from keyfold.engine.spark_columns import col, column
-from keyfold.engine.spark_frame import data_of
+from keyfold.core.row_hash import arrow_key_hash, sql_key_hash
+from keyfold.engine.columns import col, count_rows
+from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.hashes import key_hash
 from keyfold.errors import DataError
+from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
 from keyfold.models.torch import STREAMS, Torch, rows_per_stream
 from keyfold.training.context import TrainingContext
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
     from keyfold.training.loop import TrainingData
 
 NETWORK_FOLDS = ("train", "validation")
+_GROUP_BYTES = 100 * 10**6  # of a row group, at most; Spark cuts one of 128 MiB
+_OTHERS = 24  # bytes of a row's label, weight and order
 
 
 def training_data(context: TrainingContext, conf: Torch) -> "TrainingData":
@@ -47,7 +54,7 @@ def _stream_groups(context: TrainingContext) -> dict[str, list[list[RowGroup]]]:
         last = next(table.commits())
     counts: dict[str, int] = last.metadata[STREAM]
     files: dict[str, list[str]] = {stream: [] for stream in counts}
-    for file in table.read(last.version).inputFiles():
+    for file in table.files(last.version):
         match = re.search(rf"/{STREAM}=([^/]+)/", unquote(file))
         if match and match[1] in files:
             files[match[1]].append(file)
@@ -62,23 +69,35 @@ def _stream_groups(context: TrainingContext) -> dict[str, list[list[RowGroup]]]:
 
 
 def _write_features(context: TrainingContext, table: "Table", run_id: str) -> None:
-    rows = data_of(context.rows.rows).where(col(FOLD).isin(*NETWORK_FOLDS))
-    number, order = (sql_key_hash(context.rows.rows.types, context.key, salt) for salt in ("stream", "order"))
-    columns: dict[str, Any] = {
-        STREAM: F.concat(col(FOLD), F.lit("-"), F.lpad(column(hashing.sql_reduce(number, STREAMS)).cast("string"), 2, "0")),
-        ORDER: column(order),
-        LABEL: col(LABEL),
-    }
-    columns |= {WEIGHT: col(WEIGHT)} if context.rows.imputations else {}
-    features = context.spec.out_of_fold(PART).transform(rows, [column.alias(name) for name, column in columns.items()])
-    present: dict[str, int] = dict(rows.select(columns[STREAM].alias(STREAM)).groupBy(STREAM).count().collect())  # type: ignore[arg-type]
+    rows = _with_streams(context.rows.rows.where(col(FOLD).is_in(NETWORK_FOLDS)), context.key)
+    present: dict[str, int] = {row[STREAM]: row["n"] for row in rows.group([STREAM], n=count_rows()).rows()}
     names = [_stream_name(fold, stream) for fold in NETWORK_FOLDS for stream in range(STREAMS)]
-    ordered = features.repartition(STREAMS, STREAM).sortWithinPartitions(STREAM, ORDER)
-    with temporary_settings(context.run.spark, {"spark.sql.files.maxRecordsPerFile": str(4 * SHUFFLE_ROWS)}):
-        table.replace(
-            ordered, STREAM, {name: present.get(name, 0) for name in names},
-            retention=context.run.conf.data.retention, schema=True, job="train", run_id=run_id,
-        )  # fmt: skip
+    kept = [STREAM, ORDER, LABEL, *([WEIGHT] if context.rows.imputations else [])]
+    features = context.spec.out_of_fold(PART).transform(rows, kept)
+    table.replace(
+        features.clustered([STREAM], [ORDER], STREAMS), STREAM, {name: present.get(name, 0) for name in names},
+        retention=context.run.conf.data.retention, schema=True, rows_per_file=_group_rows(context.spec.outs), job="train",
+        run_id=run_id,
+    )  # fmt: skip
+
+
+def _group_rows(outs: Mapping[str, FeatureOutput]) -> int:
+    """Rows of a file, which is one row group: equal on all engines, because they decide the order of training."""
+    row = sum((8 if out.type == "double" else 4) * (out.length or 1) for out in outs.values()) + _OTHERS
+    return max(1, min(4 * SHUFFLE_ROWS, _GROUP_BYTES // row))
+
+
+def _with_streams(rows: Frame, key: Sequence[str]) -> Frame:
+    """Adds the stream and the order of each row."""
+    number = hashing.sql_reduce(sql_key_hash(rows.types, key, "stream"), STREAMS)
+    text = f"concat({sql.column_reference(FOLD)}, '-', lpad(CAST({number} AS STRING), 2, '0'))"
+    order = key_hash(ORDER, rows.types, key, "order")
+    return rows.compute(order).compute(Computed({STREAM: pa.string()}, partial(_streams, key), [text]))
+
+
+def _streams(key: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
+    numbers = pa.array(hashing.reduce(arrow_key_hash(batch, key, "stream"), STREAMS)).cast(pa.string())
+    return [pc.binary_join_element_wise(batch[FOLD].cast(pa.string()), pc.utf8_lpad(numbers, 2, "0"), "-")]
 
 
 def _stream_name(fold: str, stream: int) -> str:

@@ -1,4 +1,4 @@
-"""Launches ranks as Spark tasks with Horovod; if one is lost, all restart from the last checkpoint.
+"""Launches ranks with Horovod; if one is lost, all restart from the last checkpoint.
 
 All ranks and the driver share the state folder: rank 0 sends its progress through it, and each rank the reason why it ended.
 """
@@ -6,20 +6,18 @@ All ranks and the driver share the state folder: rank 0 sends its progress throu
 import contextlib
 import json
 import os
-import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from keyfold.engine.session import parallel_tasks
+from keyfold.engine.launcher import Launcher, RankKilledError
 from keyfold.errors import ConfError, DataError, KeyfoldError, PromiseError
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from keyfold.runtime.run import Run
 
 RETRIES = 3
@@ -41,31 +39,31 @@ def run_ranks(
     Raises a ConfError or DataError of a rank, and PromiseError if ranks are lost again and again.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    interface = _choose_interface(run.spark, ranks, interface, folder)
+    launcher = run.engine.launcher
+    interface = _choose_interface(launcher, ranks, interface, folder)
     for attempt in range(RETRIES + 1):
         _remove_messages(folder)
         start = time.monotonic()
         try:
-            return _launch(ranks, interface, folder, work, report)
+            with open(folder / "output", "a", encoding="utf-8") as output, _watched(folder, report, output):
+                return launcher.run(_Rank(work, folder), ranks, interface, _settings(), output)
         except Exception as error:
-            reason = _read_reason(folder) or (str(error).strip() or repr(error)).splitlines()[-1]
+            reason = _reason(folder, error)
             if attempt == RETRIES:
                 raise _lost_error(folder, attempt + 1, time.monotonic() - start, reason) from error
             run.say(f"a rank was lost ({reason}); all ranks restart from the last checkpoint, {RETRIES - attempt} times at most")
     raise AssertionError
 
 
-def _launch(ranks: int, interface: str, folder: Path, work: Callable[[], Any], report: Callable[[Any], None]) -> Any:
-    import horovod.spark
+def _settings() -> dict[str, str]:
+    return _SETTINGS | {key: value for key, value in os.environ.items() if key.startswith("HOROVOD_")}
 
-    settings = _SETTINGS | {key: value for key, value in os.environ.items() if key.startswith("HOROVOD_")}
-    with open(folder / "output", "a", encoding="utf-8") as output, _watched(folder, report, output):
-        results: list[Any] = horovod.spark.run(
-            _Rank(work, folder), num_proc=ranks, use_gloo=True, nics={interface}, verbose=0, env=settings,
-            executable=os.environ.get("PYSPARK_PYTHON", sys.executable),
-            stdout=output, stderr=output,
-        )  # fmt: skip
-    return results[0]
+
+def _reason(folder: Path, error: Exception) -> str:
+    """Why a rank was lost: a signal, what a rank wrote, or the launcher's error."""
+    written = _read_reason(folder)
+    own = (str(error).strip() or repr(error)).splitlines()[-1]
+    return own if isinstance(error, RankKilledError) else written or own
 
 
 def _remove_messages(folder: Path) -> None:
@@ -124,7 +122,7 @@ def _read_reason(folder: Path) -> str:
 def _watched(folder: Path, report: Callable[[Any], None], output: TextIO) -> Iterator[None]:
     """Reports messages of rank 0. If a rank has failed and others do not end (one is frozen), lets Horovod kill them.
 
-    Stack traces of the thread in which Horovod runs its Spark job go to the output of the ranks.
+    Stack traces of threads in which Horovod runs go to the output of the ranks.
     """
     from horovod.runner import gloo_run
 
@@ -163,10 +161,10 @@ def _watch(folder: Path, report: Callable[[Any], None], done: threading.Event, s
 # --- checks before the launch ---
 
 
-def _choose_interface(spark: "SparkSession", ranks: int, wanted: str | None, folder: Path) -> str:
+def _choose_interface(launcher: Launcher, ranks: int, wanted: str | None, folder: Path) -> str:
     """The network interface of the driver and all ranks (ConfError if they cannot train together)."""
-    _check_executors(spark, ranks)
-    hosts = _visit_hosts(spark, ranks, folder)
+    launcher.check(ranks)
+    hosts = _visit_hosts(launcher, ranks, folder)
     for host in hosts:
         if host.error:
             raise ConfError(f"train.ranks: Horovod cannot be used on {host.name}: {host.error}")
@@ -182,20 +180,6 @@ def _choose_interface(spark: "SparkSession", ranks: int, wanted: str | None, fol
     return wanted or ("lo" if "lo" in common else min(common))
 
 
-def _check_executors(spark: "SparkSession", ranks: int) -> None:
-    context = spark.sparkContext
-    conf = context.getConf()
-    tasks = parallel_tasks(spark) if (context.master or "").startswith("local") else context.defaultParallelism
-    tasks //= int(conf.get("spark.task.cpus", "1") or 1)
-    if tasks < ranks:
-        raise ConfError(f"train.ranks is {ranks}, and Spark runs {tasks} tasks at once; take fewer ranks, or more cores")
-    if conf.get("spark.dynamicAllocation.enabled", "false") == "true":
-        raise ConfError(
-            "train.ranks: with spark.dynamicAllocation.enabled Spark may remove the executor of a rank; submit with "
-            "--conf spark.dynamicAllocation.enabled=false"
-        )
-
-
 class _Host(NamedTuple):
     """A host as one of its processes sees it: its name, why Horovod does not load, and the addresses of interfaces that are up."""
 
@@ -205,14 +189,12 @@ class _Host(NamedTuple):
     interfaces: dict[str, str]
 
 
-def _visit_hosts(spark: "SparkSession", ranks: int, folder: Path) -> list[_Host]:
+def _visit_hosts(launcher: Launcher, ranks: int, folder: Path) -> list[_Host]:
     """The hosts of the driver and of all ranks."""
     marker = folder / "preflight"
     marker.write_text("", "utf-8")
     try:
-        # A barrier runs all tasks at once, so on all hosts that will have ranks.
-        tasks = spark.sparkContext.parallelize(range(ranks), ranks).barrier()
-        return [_inspect_host(marker), *tasks.mapPartitions(lambda _: [_inspect_host(marker)]).collect()]
+        return launcher.on_hosts(partial(_inspect_host, marker), ranks)
     finally:
         marker.unlink()
 

@@ -1,14 +1,13 @@
 """Training of a network: features are written once as files, ranks train on them, and the trained network is returned."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keyfold.core.packages import require_package
-from keyfold.engine.engine import Engine
+from keyfold.engine.engine import Engine, memory
 from keyfold.engine.home import home
 from keyfold.errors import ConfError
 from keyfold.features.matrix import Layout
@@ -49,7 +48,8 @@ def check_network(conf: "Conf", engine: Engine) -> None:
     _check_ranks(conf.train.ranks, conf.train.model.torch)
     if conf.train.tensorboard:
         require_package("train.tensorboard", "tensorboard", "torch installs it")
-    engine.spark  # noqa: B018  (refuses another engine)
+    if conf.train.ranks > 1 and engine.launcher.one_host:  # executors of a cluster may be starting
+        engine.launcher.check(conf.train.ranks)
 
 
 def _check_ranks(ranks: int, conf: Torch) -> None:
@@ -134,9 +134,8 @@ def _check_memory(context: TrainingContext, conf: Torch, layout: Layout) -> None
     # that is being read.
     blocks = len(NETWORK_FOLDS) * STREAMS // ranks + 1
     rows = (2 * AHEAD + 2) * (conf.loop.batch_size // ranks) + blocks * shuffle_rows(layout)
-    local = (context.run.spark.conf.get("spark.master", "") or "").startswith("local")
-    needed = (5 * 4 * parameters + 4 * (columns + 4) * rows) * (ranks if local else 1)
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = (5 * 4 * parameters + 4 * (columns + 4) * rows) * (ranks if context.run.engine.launcher.one_host else 1)
+    available = memory()
     if needed > available:
         raise ConfError(
             f"train: {parameters:,} parameters and batches of {conf.loop.batch_size:,} rows of {columns:,} columns would take "

@@ -233,7 +233,7 @@ def _flat(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 def _open_parquet(file: str) -> pq.ParquetFile:
     """Opens a file (DataError if it was deleted)."""
-    system, path = pyarrow.fs.FileSystem.from_uri(file) if "://" in file or file.startswith("file:") else (None, file)
+    system, path = pyarrow.fs.FileSystem.from_uri(file) if "://" in file else (None, file)
     try:
         return pq.ParquetFile(path, filesystem=system)
     except FileNotFoundError as error:
