@@ -5,9 +5,11 @@ import re
 import shutil
 
 import pytest
+from deltalake import DeltaTable
 
 from keyfold.conf.use_case import load_conf
 from keyfold.dataset.fit_features import fit_features
+from keyfold.engine.columns import col, count_rows
 from keyfold.engine.home import home as state
 from keyfold.errors import ConfError, DataError
 from keyfold.ingestion.job import ingest
@@ -28,12 +30,20 @@ SMALL = [
 ]  # fmt: skip
 
 
-def made(spark, *more):
-    return Run(load_conf(ROOT / "conf/ads.yaml", [*SMALL, *more]), spark)
+def made(engine, *more):
+    return Run(load_conf(ROOT / "conf/ads.yaml", [*SMALL, *more]), engine)
 
 
-def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home, tmp_path, monkeypatch, capsys):
-    run = made(spark)
+def labelled(run):
+    return run.rows.frame().where(~col("clicked").is_null()).to_arrow()
+
+
+def unlabelled(run):
+    return run.rows.frame().where(col("clicked").is_null()).to_arrow().sort_by("impression_id")
+
+
+def test_a_network_is_trained_registered_and_answers_like_any_model(embedded, home, tmp_path, capsys):
+    run = made(embedded)
     ingest(run)
     version = promote_or_keep(run, train(run))
     said = capsys.readouterr().err
@@ -41,20 +51,19 @@ def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home,
         (state() / "checkpoints").iterdir()
     )
     model = Model.load(registry.fetch_model(version, tmp_path / "model"))
-    rows = run.rows.read().where("clicked IS NOT NULL").toArrow()
+    rows = labelled(run)
     found = model.predict(rows)["probability"].to_numpy()
     label = rows["clicked"].to_numpy()
     assert found[label].mean() > found[~label].mean() + 0.03
     job.score(run, version)
-    answered = run.predictions.read().toArrow().sort_by("impression_id")
-    alone = model.predict(run.rows.read().where("clicked IS NULL").toArrow().sort_by("impression_id"))
+    answered = run.predictions.frame().to_arrow().sort_by("impression_id")
+    alone = model.predict(unlabelled(run))
     assert len(answered) and set(answered["status"].to_pylist()) == {"scored"}
     assert answered["probability"].to_numpy().tobytes() == alone["probability"].to_numpy().tobytes(), "the batches were others"
     import mlflow
 
     served = mlflow.pyfunc.load_model(f"models:/ads/{version.version}")
-    frame = run.rows.read().where("clicked IS NULL").limit(5).toPandas()
-    frame["shown_at"] = frame.shown_at.dt.tz_localize("UTC")
+    frame = unlabelled(run).slice(0, 5).to_pandas()
     assert served.predict(frame[served.metadata.get_input_schema().input_names()]).probability.notna().all()
     needed = mlflow.artifacts.load_text(f"models:/ads/{version.version}/requirements.txt").split()
     assert {"torch", "safetensors"} < {line.partition("==")[0] for line in needed}
@@ -67,21 +76,21 @@ def test_a_network_is_trained_registered_and_answers_like_any_model(spark, home,
     ].step
 
     # What was trained once is found again; another network takes the same table of features.
-    again = made(spark)
+    again = made(embedded)
     assert train(again).version == version.version
     table = run.table("ads.examples")
     before = table.version()
     assert {f"train-{i:02d}" for i in range(12)} < set(next(table.commits()).metadata["keyfold_stream"])
-    kept, counts = table.read(), {"train": 0, "validation": 0}
-    for stream, n in kept.groupBy("keyfold_stream").count().collect():
-        counts[stream.rpartition("-")[0]] += n
+    counts = {"train": 0, "validation": 0}
+    for row in table.frame().group(["keyfold_stream"], n=count_rows()).rows():
+        counts[row["keyfold_stream"].rpartition("-")[0]] += row["n"]
     assert counts["train"] == logged_rows(logged) and counts["validation"] > 0
-    other = made(spark, "train.model.torch.loop.epochs=1")
+    other = made(embedded, "train.model.torch.loop.epochs=1")
     assert train(other).version != version.version and table.version() == before
 
     # Rows that were taken away behind its back are missed.
-    spark.sql(f"DELETE FROM {table.at} WHERE keyfold_stream = 'train-03'")
-    third = made(spark, "train.model.torch.loop.epochs=2")
+    DeltaTable(str(table.path)).delete("keyfold_stream = 'train-03'")
+    third = made(embedded, "train.model.torch.loop.epochs=2")
     train(third)  # the commit is not the last one any more: it is made anew
     assert table.version().version > before.version + 1
 
@@ -90,10 +99,29 @@ def logged_rows(logged):
     return int(logged.params["rows"])
 
 
-def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
+def parameters(engine, folder, *more):
+    """The parameters of a network that one rank trained on an engine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEYFOLD_HOME", str(folder))
+        run = made(engine, *more)
+        ingest(run)
+        spec, found = fit_features(run)
+        with run.job("train") as job:
+            job.run_id = "one"
+            trained, history = network.train_network(TrainingContext(run, job, spec, found), run.conf.train.model.torch)
+    return {name: tensor.numpy().tobytes() for name, tensor in trained.module.state_dict().items()}, history
+
+
+def test_engines_train_the_same_network(spark_engine, embedded, tmp_path, made_state):
+    small = ["data.source.rows=2000", "train.model.torch.loop.epochs=2"]
+    ours, theirs = (parameters(engine, made_state(tmp_path / engine.name), *small) for engine in (spark_engine, embedded))
+    assert ours == theirs and len(ours[1]) == 2
+
+
+def test_a_killed_training_goes_on(embedded, home, monkeypatch, capsys):
     from keyfold.training import loop
 
-    run = made(spark)
+    run = made(embedded)
     ingest(run)
     spec, found = fit_features(run)
     with run.job("train") as job:
@@ -122,11 +150,11 @@ def test_a_killed_training_goes_on(spark, home, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_networks_parameters_are_tried_and_a_killed_trial_goes_on(spark, home, monkeypatch, capsys):
+def test_a_networks_parameters_are_tried_and_a_killed_trial_goes_on(embedded, home, monkeypatch, capsys):
     from keyfold.training import loop
 
     tune = "train.tune={search: grid, over: {loop.learning_rate: [0.01, 0.000001, 0.03]}, metric: roc_auc}"
-    run, calls, end = made(spark, tune), [], loop.Training._end_epoch
+    run, calls, end = made(embedded, tune), [], loop.Training._end_epoch
     ingest(run)
 
     def dies(self, *given):
@@ -141,7 +169,7 @@ def test_a_networks_parameters_are_tried_and_a_killed_trial_goes_on(spark, home,
         train(run)
     calls.append("again")
     capsys.readouterr()
-    version = train(made(spark, tune))
+    version = train(made(embedded, tune))
     said = capsys.readouterr().err
     assert "2 of 3 trials were done before" in said and "resumes from " in said
     trials = [line.split(":")[1].split()[0] for line in said.splitlines() if " of 3: " in line and "trial " in line]
@@ -157,21 +185,25 @@ def test_a_networks_parameters_are_tried_and_a_killed_trial_goes_on(spark, home,
     assert not list((state() / "checkpoints").iterdir())
 
 
-def test_faults_are_sentences(spark, home):
+def test_faults_are_sentences(embedded, home):
     with pytest.raises(ConfError, match=r"report.without trains the model several times"):
-        train(made(spark, "report.without=[[ad]]"))
+        train(made(embedded, "report.without=[[ad]]"))
     with pytest.raises(ConfError, match=r"batch_size must be a multiple of 12.*\(got 100\)"):
-        train(made(spark, "train.model.torch.loop.batch_size=100"))
+        train(made(embedded, "train.model.torch.loop.batch_size=100"))
     with pytest.raises(ConfError, match=r"train.ranks must be one of 1, 2, 3, 4, 6, 12, so that .*\(got 5\)"):
-        train(made(spark, "train.ranks=5"))
+        train(made(embedded, "train.ranks=5"))
     with pytest.raises(ConfError, match=r"accumulate must divide the 12 streams of a process \(got 5\)"):
-        train(made(spark, "train.model.torch.loop.accumulate=5"))
-    run = made(spark)
+        train(made(embedded, "train.model.torch.loop.accumulate=5"))
+    run = made(embedded)
     ingest(run)
     with pytest.raises(
         ConfError, match=r"parameters and batches of 240 rows .* would take [\d,]+ GiB, and this machine has \d+; lower"
     ):
-        train(made(spark, "train.model.torch.network.wide_deep.embedding=100000000"))
+        train(made(embedded, "train.model.torch.network.wide_deep.embedding=100000000"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "memory", lambda: 2**20)  # a container's limit
+        with pytest.raises(ConfError, match="and this machine has 0; lower"):
+            train(run)
     version = train(run)
     folder = registry.fetch_model(version, home / "model")
     (folder / "network.safetensors").write_bytes(b"damaged")

@@ -31,16 +31,16 @@ from keyfold.training.streams import StreamPlan, row_groups
 from places import ROOT
 
 
-def made(spark, conf, *more):
-    return Run(load_conf(ROOT / f"conf/{conf}.yaml", more), spark)
+def made(engine, conf, *more):
+    return Run(load_conf(ROOT / f"conf/{conf}.yaml", more), engine)
 
 
 # --- useful overfitting ---
 
 
-def test_a_whole_domain_is_memorized_or_an_error(spark, home, capsys):
+def test_a_whole_domain_is_memorized_or_an_error(embedded, home, capsys):
     small = ["data.source.rows=1900", "train.model.torch.loop.epochs=40", "train.model.torch.loop.learning_rate=0.01"]
-    run = made(spark, "hft", *small)
+    run = made(embedded, "hft", *small)
     ingest(run)
     version = train(run)
     said = re.search(r"loss (\S+) over all rows; the floor is 0, a constant reaches (\S+)", capsys.readouterr().err)
@@ -48,22 +48,28 @@ def test_a_whole_domain_is_memorized_or_an_error(spark, home, capsys):
     assert "Generalisation was not tested" in run.write_report().read_text()
     assert promote_or_keep(run, version) == version  # nothing was measured that a bar could be set for
     with pytest.raises(DataError, match=r"train.overfit: the loss is \S+, its floor 0, .*more epochs"):
-        train(made(spark, "hft", *small, "train.model.torch.loop.epochs=1", "train.model.torch.loop.learning_rate=0.0001"))
+        train(made(embedded, "hft", *small, "train.model.torch.loop.epochs=1", "train.model.torch.loop.learning_rate=0.0001"))
     assert len(registry._versions("hft")) == 1
 
 
 @pytest.mark.slow
-def test_one_batch_is_memorized_or_an_error(spark, home, capsys):
+def test_one_batch_is_memorized_or_an_error(embedded, home, capsys):
     small, dropout = "data.source.rows=1900", "train.model.torch.network.wide_deep.dropout=0.5"
-    run = made(spark, "hft", small, "train.overfit=false", dropout, "train.model.torch.loop.clip=0.00001")
+    run = made(embedded, "hft", small, "train.overfit=false", dropout, "train.model.torch.loop.clip=0.00001")
     ingest(run)
     memorize_one_batch(run)  # without what would hold it back
     said = capsys.readouterr().err
     assert re.search(r"one batch of (1[89]|2[0-4])\d rows: loss \S+ after 1 step, \S+ after \d+; the floor is 0", said)
     with pytest.raises(DataError, match=r"the network cannot memorize one batch"):
-        memorize_one_batch(made(spark, "hft", small, "train.model.torch.loop.learning_rate=1.0e-9"))
+        memorize_one_batch(made(embedded, "hft", small, "train.model.torch.loop.learning_rate=1.0e-9"))
     memorize_one_batch(
-        made(spark, "hft", small, "train.overfit=false", "train.model={sklearn: {estimator: sklearn.tree.DecisionTreeRegressor}}")
+        made(
+            embedded,
+            "hft",
+            small,
+            "train.overfit=false",
+            "train.model={sklearn: {estimator: sklearn.tree.DecisionTreeRegressor}}",
+        )
     )
     assert re.search(r"metrics on the 1,900 rows that it was trained on: .*r2 1\b", capsys.readouterr().err)
     assert not registry._versions("hft")
@@ -88,7 +94,7 @@ def pictures(folder, n, size=24):
 
 
 @pytest.mark.slow
-def test_a_network_begins_as_a_registered_one(spark, home, tmp_path, capsys):
+def test_a_network_begins_as_a_registered_one(embedded, home, tmp_path, capsys):
     pictures(tmp_path / "p", 30)
     loop = "train.model.torch.loop={epochs: 2, batch_size: 24, learning_rate: 0.01}"
     base = [f"data.source={tmp_path}/p/red*/*.png", "label.positive=red_lying", "release={}", loop]
@@ -98,15 +104,15 @@ def test_a_network_begins_as_a_registered_one(spark, home, tmp_path, capsys):
         "split.share={train: 0.5, validation: 0.2, test: 0.3}",
     ]
     stage = "train.model.torch.loop={batch_size: 24, stages: [{trains: output, epochs: 1, learning_rate: 0.1}]}"
-    run = made(spark, "flowers", *fine, stage)
+    run = made(embedded, "flowers", *fine, stage)
     ingest(run)
     with pytest.raises(DataError, match=r"there is no model `models:/flowers_base@champion`: no version"):
         train(run)
-    first = made(spark, "flowers_base", *base)
+    first = made(embedded, "flowers_base", *base)
     ingest(first)
     taken = promote_or_keep(first, train(first))
     capsys.readouterr()
-    version = train(made(spark, "flowers", *fine, stage))
+    version = train(made(embedded, "flowers", *fine, stage))
     assert (
         "starts from 8 tensors of flowers_base version 1; newly initialised: output.weight, output.bias"
         in capsys.readouterr().err
@@ -118,12 +124,12 @@ def test_a_network_begins_as_a_registered_one(spark, home, tmp_path, capsys):
 
     before, after = tensors(taken, "before"), tensors(version, "after")
     assert {name for name in before if not torch.equal(before[name], after[name])} == {"output.weight", "output.bias"}
-    assert train(made(spark, "flowers", *fine, stage)) == version
-    other = made(spark, "flowers_base", *base, "train.seed=1")
+    assert train(made(embedded, "flowers", *fine, stage)) == version
+    other = made(embedded, "flowers_base", *base, "train.seed=1")
     promote_or_keep(other, train(other))
-    assert train(made(spark, "flowers", *fine, stage)) != version, "the champion is another one now"
-    assert train(made(spark, "flowers", *fine, stage, "train.model.torch.start.model=flowers_base/1")) == version
-    rows = run.rows.read().toArrow()
+    assert train(made(embedded, "flowers", *fine, stage)) != version, "the champion is another one now"
+    assert train(made(embedded, "flowers", *fine, stage, "train.model.torch.start.model=flowers_base/1")) == version
+    rows = run.rows.frame().to_arrow().sort_by("path")
     assert set(rows["folder"].to_pylist()) == {"blue_lying", "blue_upright"} and rows.num_rows == 60
     name = rows["path"][7].as_py()
     assert rows["image"][7].as_py() == (tmp_path / "p" / name).read_bytes()
@@ -186,13 +192,13 @@ def test_what_was_learnt_of_other_flowers_helps_with_few_photographs(tmp_path):
 
 
 @pytest.mark.slow
-def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(spark, home, tmp_path, capsys):
+def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(embedded, home, tmp_path, capsys):
     small = [
         "data.source.rows=3000", "report={collisions: false}", "release={}", "features.user.hashed.num_buckets=64", "features.keyword.hashed.num_buckets=32",
         "features.ad.hashed.num_buckets=32", "features.group_ad.crossed.num_buckets=16", "train.ranks=1",
         "train.model={torch: {network: {wide_deep: {embedding: 3, hidden: [4]}}, loop: {batch_size: 600}}}",
     ]  # fmt: skip
-    run = made(spark, "ads_network", *small)
+    run = made(embedded, "ads_network", *small)
     with pytest.raises(DataError, match=r"`ads_network` has no champion"):
         write_embeddings(run)
     ingest(run)
@@ -200,7 +206,7 @@ def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(spark, hom
     write_embeddings(run)
     folder = registry.fetch_model(version, tmp_path / "model")
     network = Network.load(folder, Spec.from_json((folder / "spec.json").read_text()))
-    table = run.table("ads_network.embeddings").read().orderBy("feature", "bucket").toArrow()
+    table = run.table("ads_network.embeddings").frame().sort(["feature", "bucket"]).to_arrow()
     weight, begins = network.module.vectors.table.weight.detach().numpy(), network.module.vectors.begins
     assert set(table["feature"].to_pylist()) == set(begins)
     for feature, (begin, many) in begins.items():
@@ -211,20 +217,20 @@ def test_vectors_are_a_table_and_indices_mean_the_same_or_are_refused(spark, hom
     assert devices[:2] == [None, None] and {"phone", "tablet"} < set(devices[2:])
     assert embedding_vectors(network).num_rows == table.num_rows
     before = run.table("ads_network.embeddings").version()
-    write_embeddings(made(spark, "ads_network", *small))
+    write_embeddings(made(embedded, "ads_network", *small))
     assert "the vectors of ads_network version 1 are in" in capsys.readouterr().err
     assert run.table("ads_network.embeddings").version() == before
     with pytest.raises(ConfError, match=r"embeddings need a network"):
-        write_embeddings(made(spark, "ads"))
+        write_embeddings(made(embedded, "ads"))
     other = ["train.register_as=other", "train.model.torch.start={model: ads_network}"]
-    train(made(spark, "ads_network", *small, *other))
+    train(made(embedded, "ads_network", *small, *other))
     assert "starts from 4 tensors of ads_network version 1" in capsys.readouterr().err
     renamed = tmp_path / "renamed.yaml"
     renamed.write_text((ROOT / "conf/ads_network.yaml").read_text().replace("  keyword: ", "  words: "))
     again = [option.replace("features.keyword", "features.words") for option in small]
-    train(Run(load_conf(renamed, [*again, *other]), spark))  # tables of one size, whose rows are of other features
+    train(Run(load_conf(renamed, [*again, *other]), embedded))  # tables of one size, whose rows are of other features
     assert re.search(
         r"starts from 2 tensors .*; newly initialised: .*vectors.table.weight, .*wide.weight", capsys.readouterr().err
     )
     with pytest.raises(DataError, match=r"feature `ad` is not defined as in ads_network version 1.*other values"):
-        train(made(spark, "ads_network", *small, *other, "features.ad.hashed.num_buckets=31"))
+        train(made(embedded, "ads_network", *small, *other, "features.ad.hashed.num_buckets=31"))

@@ -30,20 +30,23 @@ SMALL = [
 ]  # fmt: skip
 
 
-def made(spark, *more):
-    return Run(load_conf(ROOT / "conf/ads.yaml", [*SMALL, *more]), spark)
+def made(engine, *more):
+    return Run(load_conf(ROOT / "conf/ads.yaml", [*SMALL, *more]), engine)
 
 
 @pytest.fixture(scope="module")
-def trained(spark, tmp_path_factory):
-    """Trains by an id, over the same rows each time."""
+def state_folder(embedded, tmp_path_factory):
+    """A state folder with the rows."""
     os.environ["KEYFOLD_HOME"] = str(tmp_path_factory.mktemp("ranks"))
-    run = made(spark)
-    ingest(run)
-    spec, found = fit_features(run)
+    ingest(made(embedded))
+
+
+def trains(engine):
+    """Trains by an id, over the same rows each time."""
+    spec, found = fit_features(made(engine))
 
     def go(run_id, *more):
-        other = made(spark, *more)
+        other = made(engine, *more)
         with other.job("train") as job:
             job.run_id = run_id
             context = TrainingContext(other, job, spec, found)
@@ -52,11 +55,26 @@ def trained(spark, tmp_path_factory):
     return go
 
 
+@pytest.fixture(scope="module")
+def trained(embedded, state_folder):
+    """Trains in processes of this machine."""
+    return trains(embedded)
+
+
+@pytest.fixture(scope="module")
+def on_spark(spark_engine, state_folder):
+    """Trains in tasks of Spark."""
+    return trains(spark_engine)
+
+
+MODULES = "keyfold.engine.rank", "horovod.spark.task.gloo_exec_fn"
+
+
 def ranks():
     """By number the processes that train."""
     found = {}
     for process in psutil.process_iter(["cmdline"]):
-        if any("gloo_exec_fn" in part for part in process.info["cmdline"] or []) and "-m" in process.info["cmdline"]:
+        if "-m" in (process.info["cmdline"] or []) and {*MODULES} & {*process.info["cmdline"]}:
             with contextlib.suppress(psutil.Error, KeyError):
                 found[int(process.environ()["HOROVOD_RANK"])] = process
     return found
@@ -89,26 +107,30 @@ def test_two_ranks_come_to_what_one_does(trained, two):
         assert np.allclose(tensor, two[name], atol=2e-4), name
 
 
+def test_tasks_of_spark_come_to_the_same_bits(on_spark, two):
+    for name, tensor in on_spark("spark").items():
+        assert two[name].numpy().tobytes() == tensor.numpy().tobytes(), name
+
+
 @pytest.mark.parametrize(
-    ("rank", "number"),
+    ("launch", "rank", "number", "reason"),
     [
-        (1, signal.SIGKILL),
-        pytest.param(0, signal.SIGKILL, marks=pytest.mark.slow),
-        pytest.param(1, signal.SIGSTOP, marks=pytest.mark.slow),
+        ("trained", 1, signal.SIGKILL, "rank 1 was ended by SIGKILL, perhaps because memory ran out"),
+        pytest.param("on_spark", 1, signal.SIGKILL, "another rank is not responding", marks=pytest.mark.slow),
+        pytest.param("trained", 0, signal.SIGKILL, "rank 0 was ended by SIGKILL, perhaps", marks=pytest.mark.slow),
+        pytest.param("on_spark", 0, signal.SIGKILL, "another rank is not responding", marks=pytest.mark.slow),
+        pytest.param("trained", 1, signal.SIGSTOP, "another rank is not responding", marks=pytest.mark.slow),
+        pytest.param("on_spark", 1, signal.SIGSTOP, "another rank is not responding", marks=pytest.mark.slow),
     ],
 )
-def test_they_come_to_the_same_bits_though_one_is_lost(trained, two, capsys, rank, number):
-    run_id = f"lost {rank} by {number}"
+def test_they_come_to_the_same_bits_though_one_is_lost(request, two, capsys, launch, rank, number, reason):
+    run_id = f"lost {rank} by {number} {launch}"
     thread, sent = after_a_checkpoint(run_id, rank, number)
-    found = trained(run_id)
+    found = request.getfixturevalue(launch)(run_id)
     thread.join()
     said = capsys.readouterr().err
     print(run_id, f"{time.monotonic() - sent[0]:.0f} s after it was lost\n", said)
-    assert (
-        "a rank was lost (another rank is not responding)" in said
-        and said.count("ranks restart") == 1
-        and "Traceback" not in said
-    )
+    assert f"a rank was lost ({reason}" in said and said.count("ranks restart") == 1 and "Traceback" not in said
     for name, tensor in two.items():
         assert found[name].numpy().tobytes() == tensor.numpy().tobytes(), name
     assert not ranks()
@@ -116,7 +138,7 @@ def test_they_come_to_the_same_bits_though_one_is_lost(trained, two, capsys, ran
 
 def test_what_a_rank_finds_wrong_is_a_sentence_and_is_not_tried_again(trained, capsys, monkeypatch):
     for more, sentence in {
-        ("train.ranks=12",): r"train.ranks is 12, and Spark runs 2 tasks at once; take fewer ranks",
+        ("train.ranks=12",): r"train.ranks is 12, and this process may use \d+ cores; take fewer ranks",
         ("train.interface=nowhere0",): r"train.interface: not all hosts have `nowhere0`; they have .*lo",
     }.items():
         with pytest.raises(ConfError, match=sentence):
