@@ -82,7 +82,7 @@ def test_deleted_rows_are_an_error(table, groups, tmp_path):
 # --- the files of both engines ---
 
 RAW = {
-    "name": "t", "data": {"key": ["id"], "label": "y", "positive": True},
+    "name": "t", "data": {"key": ["id"]}, "label": {"column": "y", "positive": True},
     "split": {"share": {"train": 0.6, "validation": 0.2, "test": 0.2}},
     "features": {
         "x": {"numeric": {"input_col": "x", "scale": "standard"}}, "c": {"one_hot": {"input_col": "c"}},
