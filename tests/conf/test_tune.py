@@ -20,7 +20,7 @@ from tuning import TORCH, TPE, raw_conf
         ({"search": "grid", "trials": 3}, "leave out trials"),
         ({"over": {"params.c": [1]}}, "over.params.c: train.model.sklearn: sklearn.linear_model.LogisticRegression has no parameter `c` (did you mean `C`?)"),
         ({"over": {"C": [1], "params.d": [1]}}, "train.tune.over.C: a parameter of a scikit-learn model is `params.<name>`; train.tune.over.params.d: "),
-        ({"metric": "rmse"}, "train.tune.metric must be `roc_auc`, `pr_auc`, `lift_top_decile`, `log_loss` or `brier` with this model (got `rmse`)"),
+        ({"metric": "rmse"}, "train.tune.metric must be `roc_auc`, `pr_auc`, `lift_top_decile`, `log_loss`, `brier`, `accuracy`, `balanced_accuracy`, `precision`, `recall`, `f1` or `calibration_error` with this model (got `rmse`)"),
         ({"over": {"loop.learning_rate": [0.1, -1]}}, "train.tune.over.loop.learning_rate: train.model.torch.loop.learning_rate must be more than 0 (got -1)"),
         ({"over": {"loop.rate": [1]}}, "train.tune.over.loop.rate: train.model.torch.loop.rate is not an option"),
         ({"over": {"network.wide_deep.embedding": {"low": 1.0, "high": 4}}}, "embedding must be a whole number (got 2.854)"),

@@ -7,9 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from keyfold.evaluation import curves
-from keyfold.evaluation.metrics import (
-    measure_predictions,
-)
+from keyfold.evaluation.metrics import measure_predictions
+from keyfold.labels import Binary
 
 chances = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 
@@ -38,7 +37,7 @@ def test_curves_are_thinned_and_keep_their_area():
     assert (roc.x[0], roc.y[0], roc.x[-1], roc.y[-1]) == (0, 0, 1, 1)
     assert np.diff(roc.y).max() < 0.012
     assert lift.y[-1] == pytest.approx(1)
-    assert lift.y[19] == pytest.approx(measure_predictions(y, p, classes=True, replicates=0)["lift_top_decile"].value)
+    assert lift.y[19] == pytest.approx(measure_predictions(Binary("boolean"), y, p, replicates=0)["lift_top_decile"].value)
 
 
 def test_curves_of_one_class_are_nan():

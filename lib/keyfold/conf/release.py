@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from keyfold.core.section import Section
 from keyfold.evaluation.intervals import Metric
-from keyfold.evaluation.metrics import MAIN_FOR_CLASSES, MetricName
+from keyfold.evaluation.metrics import BINARY, MAIN, MetricName
 
 MIN_TEST_ROWS = 10  # rows of each class; a metric on fewer rows of the test fold means little
 
@@ -55,7 +55,7 @@ class Release(Section):
 
     promote_if: dict[MetricName, Bound] = Field(
         default_factory=dict,
-        examples=[{MAIN_FOR_CLASSES: {"at_least": 0.75}}],
+        examples=[{MAIN[BINARY]: {"at_least": 0.75}}],
         description="Conditions by metric; all must hold for a promotion. Default: every new version is promoted.",
     )
 

@@ -10,7 +10,7 @@ from keyfold.conf import messages
 from keyfold.conf.yaml import set_path
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
-from keyfold.evaluation.metrics import LOSS_FOR_CLASSES, LOSS_FOR_NUMBERS, MetricName, names_for
+from keyfold.evaluation.metrics import BINARY, LOSS, NUMBER, MetricName, names_for
 from keyfold.models.model import ModelConf
 from keyfold.models.torch import STREAMS, rows_per_stream
 
@@ -74,8 +74,7 @@ class Tune(Section):
     )
     metric: MetricName | None = Field(
         None,
-        description="Metric that selects the best trial. "
-        f"Default: `{LOSS_FOR_CLASSES}` for classes, `{LOSS_FOR_NUMBERS}` for numbers.",
+        description=f"Metric that selects the best trial. Default: `{LOSS[BINARY]}` for classes, `{LOSS[NUMBER]}` for numbers.",
     )
 
     @model_validator(mode="after")
@@ -95,7 +94,7 @@ class Tune(Section):
 
     def metric_for(self, model: ModelConf) -> str:
         """The metric that selects the best trial."""
-        return self.metric or (LOSS_FOR_CLASSES if model.chosen.classifies else LOSS_FOR_NUMBERS)
+        return self.metric or LOSS[BINARY if model.chosen.classifies else NUMBER]
 
     def points(self, seed: int) -> list[dict[str, Any] | None]:
         """The parameters of each trial, as GridSearchCV or RandomizedSearchCV draw them; None for `tpe`, which chooses them later."""
@@ -126,7 +125,7 @@ def check_tune(train: "Train | None") -> None:
         return
     tune, model = train.tune, train.model
     faults = []
-    metrics = names_for(classes=model.chosen.classifies)
+    metrics = names_for(BINARY if model.chosen.classifies else NUMBER)
     if tune.metric is not None and tune.metric not in metrics:
         names = messages.joined_by_or(f"`{name}`" for name in metrics)
         faults.append(f"train.tune.metric must be {names} with this model (got `{tune.metric}`)")

@@ -92,8 +92,7 @@ def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10, *, truth: ArrayLike 
     y: n booleans or 0/1; p, truth: n probabilities. Rows with equal p are in the same bin.
     """
     probability = np.asarray(p, np.float64)
-    edges = np.quantile(probability, np.arange(1, bins) / bins, method="lower") if probability.size else probability
-    _, bin_of, count = np.unique(np.searchsorted(edges, probability), return_inverse=True, return_counts=True)
+    _, bin_of, count = np.unique(probability_bins(probability, bins), return_inverse=True, return_counts=True)
 
     def mean(values: ArrayLike) -> Doubles:
         return np.bincount(bin_of, np.asarray(values, np.float64), len(count)) / count
@@ -101,6 +100,12 @@ def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10, *, truth: ArrayLike 
     observed = mean(y)
     low, high = _wilson(observed, count)
     return Calibration(mean(probability), observed, low, high, count, None if truth is None else mean(truth))
+
+
+def probability_bins(p: Doubles, bins: int = 10) -> NDArray[np.int64]:
+    """The bin of each of n probabilities, from 0 to `bins` - 1, with about the same number of rows each; equal ones are together."""
+    edges = np.quantile(p, np.arange(1, bins) / bins, method="lower") if p.size else p
+    return np.searchsorted(edges, p)
 
 
 def confusion_matrix(y: ArrayLike, predicted: ArrayLike, classes: int, *, weight: ArrayLike | None = None) -> Doubles:

@@ -1,119 +1,98 @@
 """The table of metrics: a new metric is an entry of `METRICS` and its function; conf, search, promotion and page follow."""
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from keyfold.core.arrays import Doubles
-from keyfold.evaluation.curves import Ranking, rank
+from keyfold.evaluation import measures
 from keyfold.evaluation.intervals import Metric, bootstrap_intervals
+from keyfold.evaluation.measures import Weighted, mean_of
+from keyfold.evaluation.row_parts import COSTLY, row_parts
+from keyfold.evaluation.sample import Sample, checked_sample
+from keyfold.labels import Bands, Binary, Classes, Label, Multilabel, Number
 
-
-class Predictions:
-    """Labels (n) and predictions (n), and row-by-row values that the metrics share; label 1 is the positive class."""
-
-    def __init__(self, truth: Doubles, predicted: Doubles) -> None:
-        self.truth, self.predicted = truth, predicted
-
-    @cached_property
-    def ranking(self) -> Ranking:
-        """The rows by descending probability."""
-        return rank(self.truth == 1, self.predicted)
-
-    @cached_property
-    def log_loss(self) -> Doubles:
-        """Minus the logarithm of the probability of the row's class."""
-        eps = np.finfo(float).eps
-        loss: Doubles = -np.log(np.clip(np.where(self.truth == 1, self.predicted, 1 - self.predicted), eps, 1 - eps))
-        return loss
-
-    @cached_property
-    def error(self) -> Doubles:
-        """Label minus prediction."""
-        return self.truth - self.predicted
-
-    @cached_property
-    def squared_error(self) -> Doubles:
-        """The square of the error."""
-        return self.error**2
-
-    @cached_property
-    def centred(self) -> Doubles:
-        """Label minus the mean label."""
-        return self.truth - _mean(self.truth, np.ones(len(self.truth)))
-
-
-class Weighted:
-    """Predictions with a weight of each row: of all rows, or of one bootstrap replicate."""
-
-    def __init__(self, rows: Predictions, weight: Doubles) -> None:
-        self.rows, self.weight = rows, weight
-
-    @cached_property
-    def counts(self) -> tuple[Doubles, Doubles]:
-        """Weights of true and of false positives at each threshold, from 0 to all."""
-        return self.rows.ranking.counts(self.weight)
-
-    def mean(self, values: Doubles) -> float:
-        """The weighted mean of a value of each row."""
-        return _mean(values, self.weight)
-
-
-def _roc_auc(weighted: Weighted) -> float:
-    tp, fp = weighted.counts
-    positive, negative = tp[-1], fp[-1]
-    return np.sum(np.diff(fp) * (tp[1:] + tp[:-1])) / (2 * positive * negative) if positive > 0 and negative > 0 else np.nan
-
-
-def _average_precision(weighted: Weighted) -> float:
-    tp, fp = weighted.counts
-    # Not 0 / 0 in a replicate whose first rows have weight 0: without a gain, the precision does not matter.
-    precision = tp[1:] / np.maximum((tp + fp)[1:], np.finfo(float).tiny)
-    return np.sum(np.diff(tp) * precision) / tp[-1] if tp[-1] > 0 and fp[-1] > 0 else np.nan
-
-
-def _lift_top_decile(weighted: Weighted) -> float:
-    tp, fp = weighted.counts
-    rows = tp + fp
-    return np.interp(rows[-1] / 10, rows, tp) * 10 / tp[-1] if tp[-1] > 0 else np.nan
-
-
-def _r2(weighted: Weighted) -> float:
-    centred = weighted.rows.centred
-    variance = weighted.mean(centred**2) - weighted.mean(centred) ** 2
-    return 1 - weighted.mean(weighted.rows.squared_error) / variance if variance > 0 else np.nan
+NUMBER, BINARY, CLASSES, BANDS, LABELS = (kind.kind for kind in (Number, Binary, Classes, Bands, Multilabel))
+Measure = Callable[[Doubles], dict[str, float]]
+"""A function of the weights of the rows that returns values by name."""
 
 
 class MetricKind(NamedTuple):
-    """A metric of probabilities (`classes`) or of predicted numbers.
+    """A metric of some kinds of labels.
 
-    measure: its value, NaN if undefined. label: its name on the page. brief: whether lists of versions and ablations show it, too.
+    measure: its value, NaN if undefined. kinds: of labels. label: its name on the page.
+    brief: whether lists of versions and ablations show it, too. interval: whether it is of labels with an interval only.
+    costly: whether it takes so much time that for many rows and classes (`row_parts.COSTLY`) it has no interval.
+    bootstrap: whether it has an interval at all.
     """
 
     measure: Callable[[Weighted], float]
-    classes: bool
+    kinds: tuple[str, ...]
     label: str
     higher_is_better: bool
     brief: bool = True
+    interval: bool = False
+    costly: bool = False
+    bootstrap: bool = True
 
 
+_OF_CLASSES = (CLASSES, BANDS)
+_ABOUT_ONE_CLASS = (BINARY, CLASSES, BANDS)
+_OF_NUMBERS = (NUMBER, BANDS)
 METRICS = {
-    "roc_auc": MetricKind(_roc_auc, classes=True, label="ROC AUC", higher_is_better=True),
-    "pr_auc": MetricKind(_average_precision, classes=True, label="PR AUC", higher_is_better=True, brief=False),
-    "lift_top_decile": MetricKind(_lift_top_decile, classes=True, label="Top-decile lift", higher_is_better=True, brief=False),
-    "log_loss": MetricKind(lambda w: w.mean(w.rows.log_loss), classes=True, label="Log loss", higher_is_better=False),
-    "brier": MetricKind(
-        lambda w: w.mean(w.rows.squared_error), classes=True, label="Brier score", higher_is_better=False, brief=False
+    "roc_auc": MetricKind(measures.roc_auc, (BINARY,), "ROC AUC", higher_is_better=True),
+    "pr_auc": MetricKind(measures.average_precision, (BINARY,), "PR AUC", higher_is_better=True, brief=False),
+    "lift_top_decile": MetricKind(measures.lift_top_decile, (BINARY,), "Top-decile lift", higher_is_better=True, brief=False),
+    "rmse": MetricKind(measures.rmse, _OF_NUMBERS, "RMSE", higher_is_better=False),
+    "mae": MetricKind(lambda w: w.mean(abs(w.rows.error)), _OF_NUMBERS, "MAE", higher_is_better=False),
+    "r2": MetricKind(measures.r2, _OF_NUMBERS, "R²", higher_is_better=True),
+    "crps": MetricKind(mean_of("crps"), (BANDS,), "CRPS", higher_is_better=False),
+    "macro_f1": MetricKind(measures.macro_f1, (*_OF_CLASSES, LABELS), "Macro F1", higher_is_better=True),
+    "micro_f1": MetricKind(measures.micro_f1, (*_OF_CLASSES, LABELS), "Micro F1", higher_is_better=True),
+    "sample_f1": MetricKind(mean_of("f1"), (LABELS,), "Sample F1", higher_is_better=True, brief=False),
+    "roc_auc_ovr": MetricKind(
+        measures.roc_auc_ovr, _OF_CLASSES, "ROC AUC, one against the rest", higher_is_better=True, brief=False, costly=True
     ),
-    "rmse": MetricKind(lambda w: w.mean(w.rows.squared_error) ** 0.5, classes=False, label="RMSE", higher_is_better=False),
-    "mae": MetricKind(lambda w: w.mean(abs(w.rows.error)), classes=False, label="MAE", higher_is_better=False),
-    "r2": MetricKind(_r2, classes=False, label="R²", higher_is_better=True),
+    "log_loss": MetricKind(mean_of("log_loss"), (*_ABOUT_ONE_CLASS, LABELS), "Log loss", higher_is_better=False),
+    "brier": MetricKind(mean_of("squared_error"), (BINARY,), "Brier score", higher_is_better=False, brief=False),
+    "accuracy": MetricKind(measures.accuracy, _ABOUT_ONE_CLASS, "Accuracy", higher_is_better=True, brief=False),
+    "balanced_accuracy": MetricKind(
+        measures.balanced_accuracy, _ABOUT_ONE_CLASS, "Balanced accuracy", higher_is_better=True, brief=False
+    ),
+    "top_3_accuracy": MetricKind(mean_of("in_top"), _OF_CLASSES, "Top-3 accuracy", higher_is_better=True, brief=False),
+    "precision": MetricKind(measures.precision, (BINARY,), "Precision", higher_is_better=True, brief=False),
+    "recall": MetricKind(measures.recall, (BINARY,), "Recall", higher_is_better=True, brief=False),
+    "f1": MetricKind(measures.f1, (BINARY,), "F1", higher_is_better=True, brief=False),
+    "calibration_error": MetricKind(
+        measures.calibration_error,
+        _ABOUT_ONE_CLASS,
+        "Expected calibration error",
+        higher_is_better=False,
+        brief=False,
+        bootstrap=False,  # replicates have larger errors than the rows: each bin's chance deviation counts twice
+    ),
+    "exact_match": MetricKind(mean_of("correct"), (LABELS,), "Exact match", higher_is_better=True, brief=False),
+    "hamming_loss": MetricKind(mean_of("wrong"), (LABELS,), "Hamming loss", higher_is_better=False, brief=False),
+    "ranking_precision": MetricKind(
+        mean_of("ranking_precision"), (LABELS,), "Label-ranking average precision", higher_is_better=True, brief=False
+    ),
+    "coverage_error": MetricKind(mean_of("labels_to_cover"), (LABELS,), "Coverage error", higher_is_better=False, brief=False),
+    "interval_coverage": MetricKind(
+        mean_of("covered"), _OF_NUMBERS, "Interval coverage", higher_is_better=True, brief=False, interval=True
+    ),
+    "interval_width": MetricKind(
+        mean_of("width"), _OF_NUMBERS, "Interval width", higher_is_better=False, brief=False, interval=True
+    ),
+    "pinball_loss": MetricKind(
+        mean_of("pinball_loss"), _OF_NUMBERS, "Pinball loss", higher_is_better=False, brief=False, interval=True
+    ),
 }
-MAIN_FOR_CLASSES, MAIN_FOR_NUMBERS = "roc_auc", "r2"  # the metric of a verdict, unless the conf names one
-LOSS_FOR_CLASSES, LOSS_FOR_NUMBERS = "log_loss", "rmse"  # the metric that selects the best trial, unless the conf names one
+MAIN = {NUMBER: "r2", BINARY: "roc_auc", CLASSES: "macro_f1", BANDS: "r2", LABELS: "micro_f1"}
+"""The metric of a verdict by kind of label, unless the conf names one."""
+
+LOSS = {NUMBER: "rmse", BINARY: "log_loss", CLASSES: "log_loss", BANDS: "log_loss", LABELS: "log_loss"}
+"""The metric that selects the best trial by kind of label, unless the conf names one."""
 
 if TYPE_CHECKING:
     MetricName = str
@@ -121,14 +100,21 @@ else:
     MetricName = Literal[*METRICS]
 
 
-def names_for(*, classes: bool) -> list[str]:
-    """The names of the metrics of probabilities, or of predicted numbers."""
-    return [name for name, metric in METRICS.items() if metric.classes == classes]
+def names_for(kind: str) -> list[str]:
+    """The names of the metrics of a kind of label."""
+    return [name for name, metric in METRICS.items() if kind in metric.kinds]
+
+
+def names_of(label: Label) -> list[str]:
+    """The names of the metrics of a label: without those of an interval if it has none."""
+    with_interval = bool(getattr(label, "interval", None))
+    return [name for name in names_for(label.kind) if with_interval or not METRICS[name].interval]
 
 
 def main_metric(measured: Iterable[str]) -> str:
-    """The main metric among those that were measured."""
-    return MAIN_FOR_CLASSES if MAIN_FOR_CLASSES in measured else MAIN_FOR_NUMBERS
+    """The main metric of the first kind of label that has all the metrics that were measured."""
+    names = METRICS.keys() & set(measured)
+    return next((main for kind, main in MAIN.items() if names <= set(names_for(kind))), MAIN[NUMBER])
 
 
 def is_brief(name: str) -> bool:
@@ -147,73 +133,64 @@ def metric_heading(name: str) -> str:
 
 
 def measure_predictions(
-    y: ArrayLike, predicted: ArrayLike, *, classes: bool, weight: ArrayLike | None = None, order: ArrayLike | None = None,
+    label: Label, y: ArrayLike, predicted: ArrayLike, *, weight: ArrayLike | None = None, order: ArrayLike | None = None,
     replicates: int = 200, seed: int = 0,
 ) -> dict[str, Metric]:  # fmt: skip
-    """The metrics of probabilities (`classes`) or of predicted numbers, with their intervals, by name.
+    """The metrics of a kind of label with their intervals, by name.
 
-    y: n booleans or 0/1 for classes, else n finite numbers; predicted: n probabilities of the positive class, or n finite numbers;
+    y and predicted, by kind of label:
+    number: n finite numbers, and n predicted ones. binary: n booleans or 0/1, and n probabilities of the positive class.
+    classes: n codes, -1 for a class that the model does not know, which is an error; and (n, k) probabilities.
+    bands: n finite numbers, and (n, k) probabilities of the bands. labels: (n, k) booleans, and (n, k) probabilities.
     weight: n numbers >= 0.
     order: n integers, one per row; with them, the result has the same bits for any order of the rows.
     The AUCs are NaN if a class is missing. Rows with equal p are ranked equally, so ties are not broken by chance.
     Raises ValueError for different lengths, NaN, or values out of range.
     """
-    caller = "classification" if classes else "regression"
-    truth, numbers, weights = _sample(caller, y, predicted, weight, order)
-    return bootstrap_intervals(_measure(truth, numbers, classes=classes), weights, replicates, seed)
+    sample = checked_sample(label, y, [predicted], weight, order)
+    parts = row_parts(label, sample.y, sample.predicted[0])
+    return _with_intervals(names_of(label), lambda names: _measure(parts, names), sample, replicates, seed)
 
 
 def metric_differences(
-    y: ArrayLike, first: ArrayLike, second: ArrayLike, *, classes: bool = True, order: ArrayLike | None = None,
-    replicates: int = 200,
+    label: Label, y: ArrayLike, first: ArrayLike, second: ArrayLike, *, second_label: Label | None = None,
+    order: ArrayLike | None = None, replicates: int = 200,
 ) -> dict[str, Metric]:  # fmt: skip
     """Each metric of the first n predictions minus that of the second, with paired bootstrap intervals.
 
     Each replicate measures both on the same draw of rows, so that rows which are easy or hard for both do not widen the interval.
-    classes: predictions are probabilities, else numbers, as in `measure_predictions`.
+    y, first, second: as in `measure_predictions`; second_label: the label with the thresholds or the interval of the second ones.
     """
-    truth, one, other, weights = _sample("difference", y, first, None, order, second)
-    measure_one, measure_other = (_measure(truth, numbers, classes=classes) for numbers in (one, other))
+    other = second_label or label
+    sample = checked_sample(label, y, [first, second], None, order)
+    names = [name for name in names_of(label) if name in names_of(other)]
+    one, two = (row_parts(of, sample.y, predicted) for of, predicted in zip((label, other), sample.predicted, strict=True))
 
-    def difference(weight: Doubles) -> dict[str, float]:
-        subtrahend = measure_other(weight)
-        return {name: value - subtrahend[name] for name, value in measure_one(weight).items()}
+    def difference(names: list[str]) -> Measure:
+        minuend, subtrahend = _measure(one, names), _measure(two, names)
+        return lambda weight: {
+            name: value - less for (name, value), less in zip(minuend(weight).items(), subtrahend(weight).values(), strict=True)
+        }
 
-    return bootstrap_intervals(difference, weights, replicates)
+    return _with_intervals(names, difference, sample, replicates, 0)
 
 
-def _measure(truth: Doubles, predicted: Doubles, *, classes: bool) -> Callable[[Doubles], dict[str, float]]:
+def _measure(parts: Any, names: list[str]) -> Measure:
     """A function that returns the metrics for weights of the rows."""
-    if classes and np.any((truth != 0) & (truth != 1)):
-        raise ValueError("The y of classification must be booleans, or 0 and 1.")
-    if classes and np.any((predicted < 0) | (predicted > 1)):
-        raise ValueError("The p of classification must be from 0 to 1.")
-    rows, names = Predictions(truth, predicted), names_for(classes=classes)
 
     def measure(weight: Doubles) -> dict[str, float]:
-        weighted = Weighted(rows, weight)
+        weighted = Weighted(parts, weight)
         return {name: METRICS[name].measure(weighted) for name in names}
 
     return measure
 
 
-def _sample(
-    caller: str, y: ArrayLike, p: ArrayLike, weight: ArrayLike | None, order: ArrayLike | None, *more: ArrayLike
-) -> tuple[Doubles, ...]:
-    """Checked columns, the weight last, sorted so that the order of the rows does not matter."""
-    columns = [np.asarray(c, np.float64) for c in (y, p, *more, np.ones(np.shape(y)) if weight is None else weight)]
-    for name, column in zip(("y", *["predictions"] * (1 + len(more)), "weight"), columns, strict=True):
-        if column.ndim != 1 or len(column) != len(columns[0]) or not np.isfinite(column).all():
-            raise ValueError(f"The {name} of {caller} must be one finite number per row, {len(columns[0])} in all.")
-    if np.any(columns[-1] < 0):
-        raise ValueError(f"The weight of {caller} must be 0 or more. Got {columns[-1].min()} instead.")
-    if order is not None:
-        sorted_rows = np.lexsort((*columns, np.asarray(order, np.int64)))
-        columns = [c[sorted_rows] for c in columns]
-    return tuple(columns)
-
-
-def _mean(values: Doubles, weight: Doubles) -> float:
-    # Not BLAS, whose order of additions depends on the number of cores.
-    total = weight.sum()
-    return float((values * weight).sum() / total) if total > 0 else np.nan
+def _with_intervals(
+    names: list[str], measure: Callable[[list[str]], Measure], sample: Sample, replicates: int, seed: int
+) -> dict[str, Metric]:
+    """The values of `measure` for these names, with intervals where the metrics have one."""
+    many = sample.predicted[0].size > COSTLY
+    alone = [name for name in names if not METRICS[name].bootstrap or (many and METRICS[name].costly)]
+    measured = bootstrap_intervals(measure([name for name in names if name not in alone]), sample.weight, replicates, seed)
+    measured |= bootstrap_intervals(measure(alone), sample.weight, 0)
+    return {name: measured[name] for name in names}

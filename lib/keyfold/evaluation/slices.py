@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.metrics import measure_predictions
+from keyfold.labels import Label
 
 OTHERS, MISSING = "(others)", "(missing)"
 
@@ -20,12 +21,12 @@ class Slice(NamedTuple):
 
 
 def slice_metrics(
-    y: ArrayLike, p: ArrayLike, groups: ArrayLike, *, classes: bool = True, order: ArrayLike | None = None,
-    replicates: int = 200, seed: int = 0, most: int = 20,
+    label: Label, y: ArrayLike, p: ArrayLike, groups: ArrayLike, *, order: ArrayLike | None = None, replicates: int = 200,
+    seed: int = 0, most: int = 20,
 ) -> dict[str, Slice]:  # fmt: skip
     """The metrics of `measure_predictions` for each value of a column, largest slice first.
 
-    groups: n values; None and NaN are "(missing)". At most `most` values are measured separately; the others are pooled in the last
+    y, p: as there; groups: n values; None and NaN are "(missing)". At most `most` values are measured separately; the others are pooled in the last
     slice, "(others)". The rows of all slices add up to n. Raises ValueError as `measure_predictions`, and for different lengths.
     """
     slice_of, names = _slices(groups, most)
@@ -38,7 +39,7 @@ def slice_metrics(
         rows = np.flatnonzero(slice_of == number)
         if rows.size:
             part = {column: array[rows] for column, array in arrays.items()}
-            slices[name] = Slice(rows.size, measure_predictions(**part, classes=classes, replicates=replicates, seed=seed))
+            slices[name] = Slice(rows.size, measure_predictions(label, **part, replicates=replicates, seed=seed))
     return slices
 
 

@@ -60,6 +60,10 @@ class Bands(Label):
         """The codes of the bands (n)."""
         return self.codes(truth.to_numpy())
 
+    def measured(self, truth: pa.ChunkedArray) -> Doubles:
+        """The numbers (n)."""
+        return truth.to_numpy()  # type: ignore[no-any-return]
+
     def codes(self, numbers: Doubles) -> npt.NDArray[np.intp]:
         """The codes of the bands of some numbers (n)."""
         return np.searchsorted(np.array(self.edges), numbers, side="right")

@@ -63,6 +63,10 @@ class Label(ABC):
     def encode(self, truth: pa.ChunkedArray) -> npt.NDArray[Any]:
         """Labels of n rows as an estimator learns them: n numbers, booleans or codes, or n rows of booleans."""
 
+    def measured(self, truth: pa.ChunkedArray) -> npt.NDArray[Any]:
+        """Labels of n rows as metrics compare them with a model's numbers: as `encode`, but numbers for bands of numbers."""
+        return self.encode(truth)
+
     @abstractmethod
     def decide(self, numbers: Doubles) -> npt.NDArray[Any]:
         """What a model decides on by its numbers, in the form of `encode`."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from keyfold.conf.release import Bound, Release
 from keyfold.evaluation.intervals import Metric, format_number
-from keyfold.evaluation.metrics import MAIN_FOR_CLASSES, METRICS
+from keyfold.evaluation.metrics import BINARY, MAIN, METRICS
 
 
 class Evidence(NamedTuple):
@@ -51,7 +51,7 @@ def _unmet(name: str, bound: Bound, evidence: Evidence) -> list[str]:
 def too_few(evidence: Evidence) -> str:
     """The beginning of a sentence about a test fold with too few rows."""
     rows = "1 row" if evidence.few == 1 else f"{evidence.few or 0} rows"
-    return f"the test fold has {rows}{' of a class' if MAIN_FOR_CLASSES in evidence.metrics else ''}, too few"
+    return f"the test fold has {rows}{' of a class' if MAIN[BINARY] in evidence.metrics else ''}, too few"
 
 
 def _better(name: str, gain: Metric) -> bool:

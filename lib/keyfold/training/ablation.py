@@ -63,8 +63,8 @@ def measure_ablation(
     estimator = train.model.sklearn.fit(spec, learn.arrays, learn.y, weight, train.seed)
     arrays = test.arrays
     full, less = (e.numbers(arrays, label) for e in (model.estimator, estimator))
-    measured = metrics.measure_predictions(test.y, less, classes=label.has_classes, order=test.order)
-    gain = metrics.metric_differences(test.y, full, less, order=test.order, classes=label.has_classes)
+    measured = metrics.measure_predictions(label, test.truth, less, order=test.order)
+    gain = metrics.metric_differences(label, test.truth, full, less, order=test.order)
     return Ablation(
         without, *({name: metric for name, metric in one.items() if metrics.is_brief(name)} for one in (measured, gain))
     )

@@ -71,6 +71,11 @@ class ArrayRows(NamedTuple):
         return self.label.encode(self.table[LABEL])
 
     @property
+    def truth(self) -> npt.NDArray[Any]:
+        """The label as `Label.measured` returns it for metrics."""
+        return self.label.measured(self.table[LABEL])
+
+    @property
     def few(self) -> int:
         """Number of rows of the smaller of two classes; of all rows for other labels."""
         if not isinstance(self.label, Binary):
@@ -85,7 +90,7 @@ class ArrayRows(NamedTuple):
 
 def measure_model(model: Model, rows: ArrayRows) -> dict[str, Metric]:
     """The metrics of a model on some rows, by name."""
-    return measure_predictions(rows.y, model.numbers(rows.arrays), classes=model.label.has_classes, order=rows.order)
+    return measure_predictions(model.label, rows.truth, model.numbers(rows.arrays), order=rows.order)
 
 
 def collect_rows(run: "Run", spec: Spec, rows: LabelledRows) -> tuple[ArrayRows, float]:

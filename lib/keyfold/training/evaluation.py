@@ -48,9 +48,7 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
         sections += classification_sections(test.y, predicted, truth)
     for name in report.slices:
         groups = np.array(test.table[EXTRA + name].to_pylist(), dtype=object)
-        by_value = slices.slice_metrics(
-            test.y, predicted, groups, order=test.order, classes=model.label.has_classes, replicates=100
-        )
+        by_value = slices.slice_metrics(model.label, test.truth, predicted, groups, order=test.order, replicates=100)
         sections.append(slices_section(name, by_value))
     return sections
 
@@ -60,14 +58,14 @@ def _cross_validate(context: TrainingContext, train: Train, rows: ArrayRows, fol
     assert train.model.sklearn is not None
     label = context.rows.label
     number = rows.table[EXTRA + NUMBER].to_numpy()
-    predicted = np.full(len(number), np.nan)
+    predicted = np.full((len(number), label.width) if label.width > 1 else len(number), np.nan)
     for k in range(folds):
         learn, held_out = (rows.filter(mask) for mask in (number != k, number == k))
         if held_out.table.num_rows:
             weight = row_weights(learn, context.class_weights)
             estimator = train.model.sklearn.fit(rows.spec, learn.arrays, learn.y, weight, train.seed)
             predicted[number == k] = estimator.numbers(held_out.arrays, label)
-    return metrics.measure_predictions(rows.y, predicted, classes=label.has_classes, order=rows.order)
+    return metrics.measure_predictions(label, rows.truth, predicted, order=rows.order)
 
 
 def _measure_ablations(

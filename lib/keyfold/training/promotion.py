@@ -90,8 +90,8 @@ def _compare(run: "Run", version: Registered, former: Registered) -> dict[str, t
         raise DataError("it was trained on views of other definitions")
     with run.step("compare") as step, tempfile.TemporaryDirectory() as folder:
         new, old = (_load(run, one, Path(folder)) for one in (version, former))
-        label = new.label or Number("double")
-        if not label.same_question(old.label or Number("double")):
+        label, old_label = (model.label or Number("double") for model in (new, old))
+        if not label.same_question(old_label):
             raise DataError("it predicts another class, or a number in place of a class")
         table = _test_rows(run, [*new.columns, *old.columns])
         predicted = [_predict(model, table) for model in (new, old)]
@@ -99,9 +99,10 @@ def _compare(run: "Run", version: Registered, former: Registered) -> dict[str, t
     both = np.isfinite(predicted[0].reshape(len(table), -1) + predicted[1].reshape(len(table), -1)).all(axis=1)
     if not both.any():
         raise DataError("no row of the test fold is scored by both")
-    y, order, classes = label.encode(table[LABEL])[both], table[ORDER].to_numpy()[both], label.has_classes
-    of_new, of_old = (metrics.measure_predictions(y, numbers[both], classes=classes, order=order) for numbers in predicted)
-    gain = metrics.metric_differences(y, predicted[0][both], predicted[1][both], order=order, classes=classes)
+    y, order, (first, second) = label.measured(table[LABEL])[both], table[ORDER].to_numpy()[both], (p[both] for p in predicted)
+    of_new = metrics.measure_predictions(label, y, first, order=order)
+    of_old = metrics.measure_predictions(old_label, y, second, order=order)
+    gain = metrics.metric_differences(label, y, first, second, second_label=old_label, order=order)
     return {name: (of_new[name], of_old[name], gain[name]) for name in gain}
 
 

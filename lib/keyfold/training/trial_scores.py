@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from keyfold.conf import messages
 from keyfold.core.arrays import Bools, Doubles
 from keyfold.core.digests import digest
 from keyfold.core.names import FOLD, NUMBER
@@ -111,9 +112,10 @@ def _no_held_out_rows() -> DataError:
 
 
 def _score(model: "Estimator | Network", rows: ArrayRows, metric: str) -> float:
-    classes = metrics.METRICS[metric].classes
+    if metric not in (names := metrics.names_of(rows.label)):
+        raise DataError(f"train.tune.metric: this label has no {metric}; choose {messages.joined_by_or(names)}")
     predicted = model.numbers(rows.arrays, rows.label)
-    return metrics.measure_predictions(rows.y, predicted, classes=classes, order=rows.order, replicates=0)[metric].value
+    return metrics.measure_predictions(rows.label, rows.truth, predicted, order=rows.order, replicates=0)[metric].value
 
 
 def _finite_or_message(value: float) -> float | str:
