@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -72,7 +73,7 @@ def _file(folder: Path, column: str, value: str | None, rows: pa.Table) -> "AddA
     from deltalake.transaction import AddAction
     from pyarrow import parquet
 
-    path = Path(f"{column}={value}", f"part-{uuid.uuid4().hex}.parquet")
+    path = Path(quote(f"{column}={value}", safe="= "), f"part-{uuid.uuid4().hex}.parquet")
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(rows, folder / path, row_group_size=max(1, rows.num_rows))
     written = parquet.read_metadata(folder / path).num_rows

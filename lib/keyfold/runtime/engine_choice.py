@@ -26,6 +26,8 @@ VARIABLE = "KEYFOLD_ENGINE"
 # Bytes of files. 0.13 GB of CSV took 1.7 GB of memory at most, and 0.66 GB 3.2; so these need about 7, as a machine of 8 GB has.
 LARGE = 2 * 10**9
 
+_TABLES = "rows", "features", "quarantine", "predictions"
+
 
 class EngineChoice(NamedTuple):
     """An engine, `spark` or `embedded`, and the reason for it."""
@@ -95,7 +97,8 @@ def parts_for_spark(conf: "Conf") -> Iterator[str]:
     if isinstance(data.source, str):
         yield from _of_source(data, data.source)
     yield from (part for version in data.versions if version.delta for part in _of_delta(version.delta.path))
-    written = ("rows", "features", "quarantine", "predictions", *(["images"] if conf.images else []))
+    network = conf.train is not None and conf.train.model.torch is not None
+    written = [*_TABLES, *(["images"] if conf.images else []), *(["examples", "embeddings"] if network else [])]
     yield from _of_tables([table_use(conf, kind).name for kind in written], writes=True)
     yield from _of_tables([view.table for view in data.views if view.table], writes=False)
 

@@ -20,7 +20,7 @@ from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
 from keyfold.models.torch import STREAMS, Torch, rows_per_stream
 from keyfold.training.context import TrainingContext
-from keyfold.training.streams import SHUFFLE_ROWS, RowGroup, StreamPlan, row_groups, shuffle_rows
+from keyfold.training.streams import SHUFFLE_ROWS, RowGroup, StreamPlan, row_groups, shuffle_rows, stored_name
 
 if TYPE_CHECKING:
     from keyfold.engine.tables import Table
@@ -74,6 +74,7 @@ def _write_features(context: TrainingContext, table: "Table", run_id: str) -> No
     names = [_stream_name(fold, stream) for fold in NETWORK_FOLDS for stream in range(STREAMS)]
     kept = [STREAM, ORDER, LABEL, *([WEIGHT] if context.rows.imputations else [])]
     features = context.spec.out_of_fold(PART).transform(rows, kept)
+    features = features.rename({name: stored_name(name) for name in context.spec.outs if stored_name(name) != name})
     table.replace(
         features.clustered([STREAM], [ORDER], STREAMS), STREAM, {name: present.get(name, 0) for name in names},
         retention=context.run.conf.data.retention, schema=True, rows_per_file=_group_rows(context.spec.outs), job="train",

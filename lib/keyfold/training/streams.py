@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +18,18 @@ import pyarrow.parquet as pq
 
 from keyfold.core.arrays import single_chunk
 from keyfold.core.names import LABEL, ORDER, WEIGHT
+from keyfold.engine.store import odd_column_names
 from keyfold.errors import ConfError, DataError
 from keyfold.features.matrix import Layout
 
 SHUFFLE_ROWS = 65_536  # rows that are shuffled together; a larger row group is not cut
 SHUFFLE_CELLS = 2**24  # cells that are shuffled together, which allows fewer rows of many columns
 AHEAD = 4  # batches that are read at once, while the same number waits for the loop
+
+
+def stored_name(feature: str) -> str:
+    """The column of a feature: its name, encoded if Delta would store the column under another one."""
+    return quote(feature) if odd_column_names([feature]) else feature
 
 
 class RowGroup(NamedTuple):
@@ -219,7 +226,7 @@ class _Stream:
                 for group in of_file:
                     into = self._block.part(begin, begin := begin + group.rows)
                     table = parquet.read_row_group(group.number, use_threads=False)
-                    layout.pack({name: _flat(table[name]) for name in layout.names}, into.indices, into.numbers)
+                    layout.pack({name: _flat(table[stored_name(name)]) for name in layout.names}, into.indices, into.numbers)
                     into.label[:] = _flat(table[LABEL])
                     into.weight[:] = _flat(table[WEIGHT]) if WEIGHT in table.column_names else 1
                     into.order[:] = _flat(table[ORDER])
