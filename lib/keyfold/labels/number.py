@@ -12,10 +12,10 @@ from keyfold.labels.label import Answer, Label, finite
 
 @dataclass(frozen=True)
 class Number(Label):
-    """A number; numbers of a model: (n,) predicted numbers.
+    """A number; numbers of a model: (n,) predicted numbers, in the label's unit.
 
-    interval: the share of rows that `low` and `high` cover, None without intervals. error: half the width of the interval, in the label's unit.
-    transform: the function that is predicted in place of the number; numbers of a model are in the label's unit all the same.
+    interval: the share of rows that `low` and `high` cover, None without intervals. error: half the width of the interval, in the unit
+    that the estimator learns. transform: the function of the number that the estimator learns, `log`, or None for the number itself.
     """
 
     interval: float | None = None
@@ -45,6 +45,10 @@ class Number(Label):
         return pa.float64()
 
     def encode(self, truth: pa.ChunkedArray) -> Doubles:
+        """The numbers as the estimator learns them (n)."""
+        return self.transformed(truth.to_numpy())
+
+    def measured(self, truth: pa.ChunkedArray) -> Doubles:
         """The numbers (n)."""
         return truth.to_numpy()  # type: ignore[no-any-return]
 
@@ -53,8 +57,9 @@ class Number(Label):
         return numbers
 
     def bounds(self, numbers: Doubles) -> tuple[Doubles, Doubles]:
-        """The lower and the upper ends of the intervals (n)."""
-        return numbers - self.error, numbers + self.error
+        """The lower and the upper ends of the intervals (n); with a transform they are symmetric in its unit."""
+        centre = self.transformed(numbers)
+        return self.inverted(centre - self.error), self.inverted(centre + self.error)
 
     def answer(self, numbers: Doubles) -> Answer:
         """`prediction`, and `low` and `high` if there are intervals."""
@@ -63,10 +68,12 @@ class Number(Label):
             answer |= dict(zip(("low", "high"), map(finite, self.bounds(numbers)), strict=True))
         return answer
 
-    def transformed(self, y: Doubles) -> Doubles:
-        """Numbers as the estimator learns them."""
-        return np.log(y) if self.transform == "log" else y
+    def transformed(self, numbers: Doubles) -> Doubles:
+        """Numbers as the estimator learns them; not finite where the transform is not defined."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(numbers) if self.transform == "log" else numbers
 
-    def inverted(self, numbers: Doubles) -> Doubles:
-        """What the estimator predicts, in the label's unit."""
-        return np.exp(numbers) if self.transform == "log" else numbers
+    def inverted(self, learnt: Doubles) -> Doubles:
+        """The inverse of `transformed`: what the estimator predicts, in the label's unit; infinite if it is too large for a double."""
+        with np.errstate(over="ignore"):
+            return np.exp(learnt) if self.transform == "log" else learnt

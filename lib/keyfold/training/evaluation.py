@@ -8,6 +8,7 @@ from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
 from keyfold.evaluation import metrics, slices
 from keyfold.evaluation.intervals import Metric
+from keyfold.labels import Label
 from keyfold.models.model import Model
 from keyfold.reporting.page import PageSection
 from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
@@ -30,7 +31,7 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
             fold: measure_model(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows
         }
         if conf.split.folds:
-            measured["cross_validated"] = _cross_validate(context, train, rows.outside_test, conf.split.folds)
+            measured["cross_validated"] = _cross_validate(context, train, model.label, rows.outside_test)
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
         context.job.sections += _sections(conf.report, model, test, measured)
     if conf.report.without and "test" in measured:
@@ -53,13 +54,12 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
     return sections
 
 
-def _cross_validate(context: TrainingContext, train: Train, rows: ArrayRows, folds: int) -> dict[str, Metric]:
+def _cross_validate(context: TrainingContext, train: Train, label: Label, rows: ArrayRows) -> dict[str, Metric]:
     """The metrics of rows outside test, each predicted by a model that was trained on the other parts."""
     assert train.model.sklearn is not None
-    label = context.rows.label
     number = rows.table[EXTRA + NUMBER].to_numpy()
     predicted = np.full((len(number), label.width) if label.width > 1 else len(number), np.nan)
-    for k in range(folds):
+    for k in range(context.run.conf.split.folds or 0):
         learn, held_out = (rows.filter(mask) for mask in (number != k, number == k))
         if held_out.table.num_rows:
             weight = row_weights(learn, context.class_weights)

@@ -12,12 +12,14 @@ import pyarrow.compute as pc
 from keyfold.core import hashing, sql
 from keyfold.core.names import FOLD, LABEL, ORDER, PART, STREAM, WEIGHT
 from keyfold.core.row_hash import arrow_key_hash, sql_key_hash
+from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.engine.columns import col, count_rows
 from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.hashes import key_hash
 from keyfold.errors import DataError
 from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
+from keyfold.labels import Number
 from keyfold.models.torch import STREAMS, Torch, rows_per_stream
 from keyfold.training.context import TrainingContext
 from keyfold.training.streams import SHUFFLE_ROWS, RowGroup, StreamPlan, row_groups, shuffle_rows, stored_name
@@ -69,7 +71,7 @@ def _stream_groups(context: TrainingContext) -> dict[str, list[list[RowGroup]]]:
 
 
 def _write_features(context: TrainingContext, table: "Table", run_id: str) -> None:
-    rows = _with_streams(context.rows.rows.where(col(FOLD).is_in(NETWORK_FOLDS)), context.key)
+    rows = _with_streams(_encoded(context.rows).where(col(FOLD).is_in(NETWORK_FOLDS)), context.key)
     present: dict[str, int] = {row[STREAM]: row["n"] for row in rows.group([STREAM], n=count_rows()).rows()}
     names = [_stream_name(fold, stream) for fold in NETWORK_FOLDS for stream in range(STREAMS)]
     kept = [STREAM, ORDER, LABEL, *([WEIGHT] if context.rows.imputations else [])]
@@ -80,6 +82,18 @@ def _write_features(context: TrainingContext, table: "Table", run_id: str) -> No
         retention=context.run.conf.data.retention, schema=True, rows_per_file=_group_rows(context.spec.outs), job="train",
         run_id=run_id,
     )  # fmt: skip
+
+
+def _encoded(labelled: LabelledRows) -> Frame:
+    """The rows with the label as the network learns it."""
+    label = labelled.label
+    if not isinstance(label, Number) or label.transform is None:
+        return labelled.rows
+    return labelled.rows.compute(Computed({LABEL: pa.float64()}, partial(_encode, label)))
+
+
+def _encode(label: Number, batch: pa.RecordBatch) -> list[pa.Array]:
+    return [pa.array(label.encode(batch[LABEL]))]
 
 
 def _group_rows(outs: Mapping[str, FeatureOutput]) -> int:

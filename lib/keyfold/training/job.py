@@ -14,6 +14,7 @@ from keyfold.models.sklearn import Estimator
 from keyfold.models.torch import Network
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
+from keyfold.training.answers import complete_model
 from keyfold.training.arrays import ArrayRows, collect_rows, row_weights
 from keyfold.training.context import TrainingContext
 from keyfold.training.evaluation import evaluate_model
@@ -63,6 +64,7 @@ def _train(context: TrainingContext) -> TrainingResult:
     train = context.train.model_copy(update={"model": tuned.model}) if tuned else context.train
     estimator, history = _fit(context, train, rows)
     model = Model(context.spec, estimator, context.rows.label, Certificate.issue(context.run.engine, context.spec))
+    model = complete_model(model, rows.fold("validation"))
     if (parity := model.parity).differ:
         context.run.say(f"{INEXACT} ({parity})")
     measured = evaluate_model(context, train, model, rows)

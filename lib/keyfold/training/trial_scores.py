@@ -15,6 +15,7 @@ from keyfold.engine.engine import Engine
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
 from keyfold.models.model import ModelConf
+from keyfold.training.answers import complete_label
 from keyfold.training.arrays import EXTRA, ArrayRows, row_weights
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.context import TrainingContext
@@ -115,7 +116,8 @@ def _score(model: "Estimator | Network", rows: ArrayRows, metric: str) -> float:
     if metric not in (names := metrics.names_of(rows.label)):
         raise DataError(f"train.tune.metric: this label has no {metric}; choose {messages.joined_by_or(names)}")
     predicted = model.numbers(rows.arrays, rows.label)
-    return metrics.measure_predictions(rows.label, rows.truth, predicted, order=rows.order, replicates=0)[metric].value
+    label = complete_label(rows.label, rows.truth, predicted)
+    return metrics.measure_predictions(label, rows.truth, predicted, order=rows.order, replicates=0)[metric].value
 
 
 def _finite_or_message(value: float) -> float | str:
