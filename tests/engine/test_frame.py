@@ -184,11 +184,25 @@ def test_many_persisted_rows_go_to_a_file(database, monkeypatch):
     monkeypatch.setattr("keyfold.engine.embedded_frame._HELD", 100)
     rows = database.frame(ROWS)
     kept = rows.persist()
-    assert len([*database.spill.glob("*.parquet")]) == 1
+    assert len([*database.spill.path.glob("*.parquet")]) == 1
     assert sorted_rows(kept.join(kept.select([KEY]), [KEY])) == sorted_rows(rows.join(rows.select([KEY]), [KEY]))
     assert kept.types == rows.types
     kept.unpersist()
-    assert not [*database.spill.glob("*.parquet")]
+    assert not [*database.spill.path.glob("*.parquet")]
+
+
+def test_rows_in_memory_hold_no_other_columns(database):
+    """A batch of DuckDB is freed with the last of its columns."""
+    made = []
+
+    def first(batches):
+        for batch in batches:
+            made.append(batch.select(["i"]))
+            yield made[-1]
+
+    frame = database.frame(pa.table({"i": range(50), "wide": ["x" * 1000] * 50})).map_batches(first, {"i": pa.int64()})
+    addresses = {chunk.buffers()[1].address for chunk in frame.to_arrow()["i"].chunks}
+    assert not addresses & {batch["i"].buffers()[1].address for batch in made}
 
 
 def test_embedded_times_are_of_utc_wherever_the_machine_is(database, monkeypatch):

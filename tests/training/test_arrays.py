@@ -37,9 +37,17 @@ def labelled(label):
     return SimpleNamespace(label=label, counts=counts, count_in=lambda fold: 40)
 
 
+def address(rows):
+    return rows.table["keyfold_order"].chunk(0).buffers()[1].address
+
+
 def test_folds_are_parts_of_the_rows():
     assert [len(ROWS.fold(fold).y) for fold in ("train", "validation", "test")] == [2, 1, 1]
     assert ROWS.outside_test.order.tolist() == [1, 2, 3]
+    assert address(ROWS.fold("train")) == address(ROWS), "rows that are together are not copied"
+    mixed = ROWS._replace(table=ROWS.table.take([3, 0, 2, 1]))
+    assert [mixed.fold(fold).order.tolist() for fold in ("train", "validation", "test")] == [[1, 2], [3], [4]]
+    assert mixed.outside_test.order.tolist() == [1, 2, 3] and not len(mixed.fold("none").order)
     assert ROWS.few == 1
     assert ROWS._replace(table=ROWS.table.set_column(1, "keyfold_label", pa.array([0.5] * 4)), label=Number("double")).few == 4
 
@@ -89,7 +97,8 @@ def test_rows_are_collected_in_the_order_of_their_hash_with_slices_as_text(embed
     spec, labelled = fit_features(run)
     collected, share = collect_rows(run, spec, labelled)
     assert share == parts / 10**6 and abs(collected.table.num_rows / n - share) < 0.02
-    assert (np.diff(collected.order) > 0).all()
+    assert all((np.diff(collected.fold(fold).order) > 0).all() for fold in ("train", "validation", "test"))
+    assert (np.diff(collected.outside_test.order) > 0).all()
     x = collected.table["x"].to_numpy()
     assert (collected.table[f"{arrays.EXTRA}x"].to_numpy() == x).all() and ((x * 4 % 2 == 0) == collected.y).all()
     assert collected.table[f"{arrays.EXTRA}id"].to_pylist() == [str(round(4 * value)) for value in x]

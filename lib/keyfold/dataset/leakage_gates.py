@@ -100,33 +100,34 @@ def _cells(rows: Frame, folds: Folds, inputs: Sequence[str], *, classes: bool) -
     each = folds.add_unit(rows.select(read), UNIT)
     if inputs:
         each = each.compute(row_hash(_SAME, inputs))
-    each = folds.add_time(each, _TIME) if folds.split.time else each.with_columns({_TIME: lit(None).cast(nw.Int64)})
+    each = folds.add_time(each, _TIME) if folds.split.time else each
     positive = col(LABEL) if classes else lit(None)
     each = each.with_columns({LABEL: positive.cast(nw.Int64)})
-    each = each.stack("unit", {"h": [UNIT, _SAME] if inputs else [UNIT]}, [FOLD, LABEL, _TIME])
-    by_unit = each.group(["unit", "h"], positive=col(LABEL).max(), **_of_folds())
+    each = each.stack("unit", {"h": [UNIT, _SAME] if inputs else [UNIT]}, [FOLD, LABEL, *([_TIME] if folds.split.time else [])])
+    of_folds = _of_folds(timed=folds.split.time is not None)
+    by_unit = each.group(["unit", "h"], positive=col(LABEL).max(), **of_folds)
     n = [col(f"n{f}") for f in range(len(FOLDS))]
     mask, most = (sum(some[1:], some[0]) for some in ([(rows > 0).cast(nw.Int64) * (1 << f) for f, rows in enumerate(n)], n))
-    sums = {name: getattr(col(name), "sum" if name[0] == "n" else name[:3])() for name in _of_folds()}
+    sums = {name: getattr(col(name), "sum" if name[0] == "n" else name[:3])() for name in of_folds}
     cells = by_unit.with_columns({"mask": mask, "most": most}).group(
         ["unit", "mask", "positive"], units=count_rows(), most=col("most").max(), **sums
     )
     return [_cell(row) for row in cells.rows()]
 
 
-def _of_folds() -> dict[str, nw.Expr]:
-    """For each fold, the number of rows and their first and last time."""
+def _of_folds(*, timed: bool) -> dict[str, nw.Expr]:
+    """For each fold, the number of rows and, if they are `timed`, their first and last time. An engine keeps them for each unit."""
     of = {f: col(FOLD) == lit(fold) for f, fold in enumerate(FOLDS)}
-    times = {f: when(is_of).then(col(_TIME)) for f, is_of in of.items()}
+    times = {f: when(is_of).then(col(_TIME)) for f, is_of in of.items()} if timed else {}
     return {
-        **{f"n{f}": is_of.cast(nw.Int64).sum() for f, is_of in of.items()},
+        **{f"n{f}": when(is_of).then(lit(1)).count() for f, is_of in of.items()},
         **{f"min{f}": at.min() for f, at in times.items()},
         **{f"max{f}": at.max() for f, at in times.items()},
     }
 
 
 def _cell(row: Mapping[str, Any]) -> FoldCell:
-    by = {name: [row[f"{name}{f}"] for f in range(len(FOLDS))] for name in ("n", "min", "max")}
+    by: dict[str, list[Any]] = {name: [row.get(f"{name}{f}") for f in range(len(FOLDS))] for name in ("n", "min", "max")}
     positive = None if row["positive"] is None else bool(row["positive"])
     return FoldCell(row["unit"], row["mask"], positive, row["units"], row["most"], by["n"], by["min"], by["max"])
 

@@ -136,7 +136,7 @@ class EmbeddedFrame(Frame):
 
     def persist(self) -> Self:
         """Computes the rows once and keeps them until `unpersist`."""
-        kept = KeptRows.of(self.batches(), self.schema, self.database.spill.path)
+        kept = KeptRows.of(self._own_batches(), self.schema, self.database.spill.path)
         frame = type(self)(self.database, kept.recipe)
         frame._kept = kept
         return frame
@@ -148,7 +148,11 @@ class EmbeddedFrame(Frame):
 
     def to_arrow(self) -> pa.Table:
         """The rows in memory."""
-        return pa.Table.from_batches(self.batches(), self.schema)
+        return pa.Table.from_batches(self._own_batches(), self.schema)
+
+    def _own_batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows to keep in memory: copies of what a kernel makes, whose columns may hold all those of a batch of DuckDB."""
+        return (pa.concat_batches([batch]) for batch in self.batches()) if self._stream else self.batches()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, a batch at a time. What a kernel raises comes through as it is."""

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from keyfold.core import digests, hashing, sql
+from keyfold.core.arrays import single_chunk
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.types import HASHED, ArrowValue, SqlValue, arrow_cast, family_of, sql_cast
 from keyfold.engine.engine import AnyRows, as_given, frame_of
@@ -244,7 +245,7 @@ def _as_input(array: Array) -> ArrowValue:
 
 
 def _feature_array(column: pa.ChunkedArray, out: FeatureOutput) -> Array:
-    array = column.combine_chunks()
+    array = single_chunk(column)
     if out.length is None:
         return array if isinstance(array, pa.ListArray) else pa.concat_arrays(array.chunks)
     if out.length == 1 and not pa.types.is_list(array.type):

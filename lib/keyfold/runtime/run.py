@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyfold.conf import table_names
 from keyfold.conf.use_case import Conf
+from keyfold.core.memory import return_freed_memory
 from keyfold.engine.engine import Engine, as_engine
 from keyfold.engine.home import home
 from keyfold.engine.tables import Table, Tables
@@ -147,6 +148,7 @@ class Run:
             print(f"{label} …", end="\r", file=sys.stderr, flush=True)
         start = time.monotonic()
         yield step
+        return_freed_memory()
         step.seconds = time.monotonic() - start
         rows = "" if step.rows is None else f"{step.rows:,} rows"
         print(f"{label} {rows:>18} {step.seconds:8.1f} s", file=sys.stderr, flush=True)

@@ -11,7 +11,8 @@ import pyarrow as pa
 from keyfold.conf.data import Data
 from keyfold.conf.train import Train
 from keyfold.core import hashing, sql
-from keyfold.core.arrays import Bools
+from keyfold.core.arrays import Bools, single_chunk
+from keyfold.core.memory import return_freed_memory
 from keyfold.core.names import FOLD, FOLDS, LABEL, NUMBER, ORDER, PART, WEIGHT
 from keyfold.core.texts import value_texts
 from keyfold.core.types import spark_text
@@ -37,7 +38,7 @@ BAG = 16  # assumed number of cells of a feature without a fixed length
 
 
 class ArrayRows(NamedTuple):
-    """Rows on the driver, ordered by the hash of their key, so independently of the engine."""
+    """Rows on the driver, ordered by fold and by the hash of their key, so independently of the engine."""
 
     table: pa.Table
     spec: Spec
@@ -52,13 +53,17 @@ class ArrayRows(NamedTuple):
         return self._replace(table=self.table.slice(0, rows))
 
     def fold(self, name: str) -> "ArrayRows":
-        """The rows of one fold."""
-        return self.filter(pa.compute.equal(self.table[FOLD], name))
+        """The rows of one fold, which are not copied if they are together."""
+        mask = pa.compute.equal(self.table[FOLD], name)
+        places = np.flatnonzero(mask.to_numpy())
+        together = len(places) and places[-1] - places[0] + 1 == len(places)
+        return self._replace(table=self.table.slice(places[0], len(places))) if together else self.filter(mask)
 
     @property
     def outside_test(self) -> "ArrayRows":
-        """The rows outside the test fold."""
-        return self.filter(pa.compute.not_equal(self.table[FOLD], "test"))
+        """The rows outside the test fold, ordered by the hash of their key alone."""
+        rows = self.filter(pa.compute.not_equal(self.table[FOLD], "test")).table
+        return self._replace(table=rows.take(pa.array(np.argsort(rows[ORDER].to_numpy(), kind="stable"))))
 
     @property
     def arrays(self) -> FeatureArrays:
@@ -110,7 +115,17 @@ def collect_rows(run: "Run", spec: Spec, rows: LabelledRows) -> tuple[ArrayRows,
     extra = [name for name in named.columns if name.startswith(EXTRA)]
     kept = [FOLD, LABEL, ORDER, *([WEIGHT] if rows.imputations else []), *extra]
     table = spec.out_of_fold(PART).transform(named, kept).to_arrow()
-    return ArrayRows(table.sort_by([(ORDER, "ascending")]), spec, rows.label), share
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    del table
+    return ArrayRows(_in_order(columns), spec, rows.label), share
+
+
+def _in_order(columns: dict[str, pa.ChunkedArray]) -> pa.Table:
+    """The rows by fold and by the hash of their key; takes the columns one by one out of the dictionary, so that each is freed."""
+    return_freed_memory()
+    folds = pa.compute.index_in(columns[FOLD], pa.array(FOLDS)).to_numpy()
+    places = pa.array(np.lexsort([columns[ORDER].to_numpy(), folds]))
+    return pa.table({name: single_chunk(columns.pop(name)).take(places) for name in [*columns]})
 
 
 def identifying_columns(data: Data) -> list[str]:
