@@ -4,6 +4,7 @@ import pytest
 
 from keyfold.conf import use_case
 from keyfold.errors import ConfError
+from keyfold.evaluation.metrics import METRICS
 from small_conf import faults, raw
 
 
@@ -96,7 +97,7 @@ def test_of_many_faults_the_first_are_shown():
         ("features.n.numeric", {"input_col": "a", "missing": "men"},
          "features.n.numeric.missing must be `mean`, `error` or a number (got 'men') (did you mean `mean`?)"),
         ("release.promote_if", {"roc": {"at_least": 1}},
-         "release.promote_if: the name 'roc' is none of roc_auc, pr_auc, lift_top_decile, log_loss, brier, rmse, mae or r2 "
+         f"release.promote_if: the name 'roc' is none of {', '.join([*METRICS][:-1])} or {[*METRICS][-1]} "
          "(did you mean `roc_auc`?)"),
         ("data.columns", {"a": "strng"},
          "data.columns: `a` has the type `strng`, which is none of string, bigint, int, double, boolean, date, timestamp, "

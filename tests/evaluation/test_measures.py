@@ -15,7 +15,7 @@ from keyfold.labels import Bands, Binary, Classes, Multilabel, Number
 
 K = 5
 CLASSES = Classes("string", classes=tuple("abcde"))
-LABELS = Multilabel("string", labels=tuple("abcde"), thresholds=(0.5, 0.2, 0.5, 0.7, 0.0))
+LABELS = Multilabel("string", labels=tuple("abcde"), thresholds=(0.5, 0.2, 0.5, 0.7, 0.9))
 BANDS = Bands("double", edges=(1.0, 2.0, 4.0, 5.5), lowest=-1.0, highest=9.0, values=(0.4, 1.5, 3.1, 5.0, 7.0), interval=0.8)
 SEEDS = st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 40))
 
