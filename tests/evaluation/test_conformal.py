@@ -1,12 +1,15 @@
 """Intervals of predicted numbers: their coverage, and the smallest number of rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyfold.errors import DataError
-from keyfold.evaluation.conformal import conformal_half_width
+from keyfold.evaluation.conformal import central_share, conformal_half_width
+from keyfold.labels import Bands
 
 
 @given(errors=st.lists(st.floats(-1e6, 1e6), min_size=19, max_size=60), share=st.sampled_from([0.5, 0.8, 0.9, 0.95]))
@@ -55,3 +58,19 @@ def test_too_few_rows_are_refused_with_the_number_that_is_needed(share, least):
 def test_a_difficulty_of_zero_is_refused():
     with pytest.raises(DataError, match=r"difficulty of each row must be above 0 \(got 0\.0\)"):
         conformal_half_width(np.ones(20), np.zeros(20), 0.9, difficulty=[*np.ones(19), 0])
+
+
+@pytest.mark.parametrize("n", [30, 2000])
+def test_a_share_of_the_distribution_covers_new_rows_as_often_as_asked_for(n):
+    rng, covered = np.random.default_rng(n), []
+    for _ in range(200 if n < 100 else 10):
+        centre = rng.integers(0, 6, n + 200)
+        y = np.minimum(centre + rng.normal(2, 2, n + 200), 7)  # a cap
+        p = np.exp(-((np.arange(10) - 2 - centre[:, None]) ** 2))  # too sure of itself
+        label = Bands("double", tuple(np.arange(-1.0, 8)), -5, 7, tuple(range(10)), cap=1.0)
+        p = p / p.sum(axis=1, keepdims=True)
+        label = replace(label, held=central_share(label, y[:n], p[:n]))
+        low, high = label.bounds(p[n:])
+        covered.append(np.mean((low <= y[n:]) & (y[n:] <= high)))
+    assert label.held > 0.9
+    assert 0.9 - 0.015 < np.mean(covered) < 0.9 + 1 / (n + 1) + 0.03

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keyfold.errors import DataError
-from keyfold.labels import Binary, Number
+from keyfold.labels import Bands, Binary, Number
 from keyfold.training.answers import complete_label
 
 
@@ -29,3 +29,12 @@ def test_an_interval_needs_enough_rows():
 def test_labels_without_an_interval_need_no_row():
     for label in (Number("double"), Binary("string", "yes", "no")):
         assert complete_label(label, np.zeros(0), np.zeros(0)) == label
+
+
+def test_the_interval_of_bands_is_adjusted_if_there_are_enough_rows():
+    label = Bands("double", (1.0, 2.0), 0.0, 3.0, (0.5, 1.5, 2.5))
+    y, p = np.linspace(0, 3, 99), np.tile([0.01, 0.98, 0.01], (99, 1))  # too sure of itself
+    assert complete_label(label, y[:8], p[:8]) == label
+    adjusted = complete_label(label, y, p)
+    low, high = adjusted.bounds(p)
+    assert label.interval < adjusted.held <= 1 and np.mean((low <= y) & (y <= high)) >= 0.9

@@ -1,4 +1,4 @@
-"""Intervals of predicted numbers by split conformal prediction."""
+"""Intervals of predicted numbers and of predicted distributions by split conformal prediction."""
 
 from fractions import Fraction
 from math import ceil
@@ -6,7 +6,12 @@ from math import ceil
 import numpy as np
 from numpy.typing import ArrayLike
 
+from keyfold.core.arrays import Doubles
 from keyfold.errors import DataError
+from keyfold.evaluation.by_row import by_blocks
+from keyfold.labels import Bands
+
+_ROUNDING = 1e-9  # of quantiles, so that the row that decides is inside
 
 
 def conformal_half_width(
@@ -25,12 +30,39 @@ def conformal_half_width(
         if not np.all(scale > 0):
             raise DataError(f"{option}: the difficulty of each row must be above 0 (got {scale.min()})")
         error = error / scale
-    exact = Fraction(str(share))
-    place = ceil((len(error) + 1) * exact)  # among the errors in ascending order, from 1
+    place = ceil((len(error) + 1) * Fraction(str(share)))  # among the errors in ascending order, from 1
     if place > len(error):
-        rows, least = "1 row" if len(error) == 1 else f"{len(error)} rows", ceil(exact / (1 - exact))
+        rows, least = "1 row" if len(error) == 1 else f"{len(error)} rows", rows_for_interval(share)
         raise DataError(
             f"{option}: an interval that covers {share:.15g} needs at least {least:,} labelled rows in the validation fold, which has "
             f"{rows}; give the validation fold a larger share of the rows, or ask for less coverage"
         )
     return float(np.partition(error, place - 1)[place - 1])
+
+
+def rows_for_interval(share: float) -> int:
+    """The least number of rows for an interval that covers the share."""
+    exact = Fraction(str(share))
+    return ceil(exact / (1 - exact))
+
+
+def central_share(label: Bands, y: ArrayLike, p: ArrayLike) -> float:
+    """The share of each predicted distribution, around its median, that holds the true number with probability `label.interval`.
+
+    y: n numbers of rows on which the model was not trained; p: (n, k) probabilities of the bands. At most 1.
+    Raises DataError as `conformal_half_width`.
+    """
+    truth, numbers = np.asarray(y, np.float64), np.asarray(p, np.float64)
+    from_median = by_blocks(lambda y, p: _from_median(label, y, p), truth, numbers)
+    half = conformal_half_width(from_median, np.zeros(len(from_median)), label.interval)
+    return min(1.0, 2 * half + _ROUNDING)
+
+
+def _from_median(label: Bands, y: Doubles, p: Doubles) -> Doubles:
+    """How far the true number is from the median, as a share of the predicted distribution (n); 0 to 0.5."""
+    ends, pieces = label.pieces(p)
+    start, width = ends[:-1], np.diff(ends)
+    part = np.clip((y[:, None] - start) / np.where(width > 0, width, 1), 0, 1)
+    below = (pieces * np.where(width > 0, part, y[:, None] > start)).sum(axis=1)
+    up_to = (pieces * np.where(width > 0, part, y[:, None] >= start)).sum(axis=1)
+    return np.maximum(0, np.maximum(below - 0.5, 0.5 - up_to))

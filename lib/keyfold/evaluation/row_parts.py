@@ -149,9 +149,13 @@ class BandParts(IntervalParts, ClassParts):
 
     @cached_property
     def crps(self) -> Doubles:
-        """The continuous ranked probability score of the distribution, which is uniform within each band."""
-        ends = np.array([self._label.lowest, *self._label.edges, self._label.highest])
-        return by_row.by_blocks(lambda y, p: by_row.crps(ends, y, p), self.truth, self.p)
+        """The continuous ranked probability score of the distribution."""
+
+        def crps(y: Doubles, p: Doubles) -> Doubles:
+            ends, pieces = self._label.pieces(p)
+            return by_row.crps(ends, y, pieces)
+
+        return by_row.by_blocks(crps, self.truth, self.p)
 
 
 class BinaryParts(PointParts):

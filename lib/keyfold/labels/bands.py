@@ -17,7 +17,10 @@ class Bands(Label):
 
     edges: the k - 1 inner edges, ascending; a band has the numbers from an edge (inclusive) to the next one (exclusive).
     lowest, highest: of the numbers of the train fold, the outer edges. values: the mean number of the train fold in each band.
-    take: what `prediction` is, the mean or the median of the predicted distribution. interval: share that `low` and `high` cover.
+    take: what `prediction` is, the mean or the median of the predicted distribution. interval: share of the rows that `low` and `high`
+    cover. held: share of a predicted distribution between them, if it is not that one.
+    floor, cap: share of the lowest band that has exactly the lowest number, and of the highest band that has the highest one; above 0 if
+    many rows have that number, as they do where numbers are capped.
     """
 
     edges: tuple[float, ...] = ()
@@ -26,6 +29,9 @@ class Bands(Label):
     values: tuple[float, ...] = ()
     take: str = "mean"
     interval: float = 0.9
+    held: float | None = None
+    floor: float = 0.0
+    cap: float = 0.0
 
     kind: ClassVar[str] = "bands"
 
@@ -72,25 +78,36 @@ class Bands(Label):
         """The code of the most probable band (n); the first of equals."""
         return numbers.argmax(axis=1)
 
+    def pieces(self, numbers: Doubles) -> tuple[Doubles, Doubles]:
+        """The predicted distributions: k + 3 ascending ends, and the probabilities of the k + 2 pieces between them (n, k + 2).
+
+        A distribution is uniform within each piece; the first and the last one are the lowest and the highest number alone.
+        """
+        ends = np.array([self.lowest, self.lowest, *self.edges, self.highest, self.highest])
+        first, inner, last = numbers[:, :1], numbers[:, 1:-1], numbers[:, -1:]
+        return ends, np.hstack([first * self.floor, first * (1 - self.floor), inner, last * (1 - self.cap), last * self.cap])
+
     def quantile(self, numbers: Doubles, share: float) -> Doubles:
-        """The quantile of each predicted distribution, which is uniform within a band, in the label's unit (n)."""
-        ends = np.array([self.lowest, *self.edges, self.highest])
-        total = np.cumsum(numbers, axis=1)
-        band = np.minimum((total < share).sum(axis=1), self.width - 1)
-        rows = np.arange(len(numbers))
-        before, inside = np.where(band > 0, total[rows, band - 1], 0.0), numbers[rows, band]
+        """The quantile of each predicted distribution, in the label's unit (n)."""
+        ends, p = self.pieces(numbers)
+        total = np.cumsum(p, axis=1)
+        piece, rows = np.minimum((total < share).sum(axis=1), p.shape[1] - 1), np.arange(len(p))
+        before, inside = np.where(piece > 0, total[rows, piece - 1], 0.0), p[rows, piece]
         part = np.clip((share - before) / np.where(inside > 0, inside, 1.0), 0, 1)
-        return ends[band] + part * (ends[band + 1] - ends[band])  # type: ignore[no-any-return]
+        return np.minimum(ends[piece] + part * (ends[piece + 1] - ends[piece]), ends[piece + 1])  # type: ignore[no-any-return]
 
     def point(self, numbers: Doubles) -> Doubles:
         """The predicted number (n)."""
+        if self.take == "median":
+            return self.quantile(numbers, 0.5)
         # Not BLAS, whose result depends on the number of rows.
-        return self.quantile(numbers, 0.5) if self.take == "median" else (numbers * np.array(self.values)).sum(axis=1)
+        return np.clip((numbers * np.array(self.values)).sum(axis=1), self.lowest, self.highest)
 
     def bounds(self, numbers: Doubles) -> tuple[Doubles, Doubles]:
-        """The lower and the upper ends of the intervals (n)."""
-        outside = (1 - self.interval) / 2
-        return self.quantile(numbers, outside), self.quantile(numbers, 1 - outside)
+        """The lower and the upper ends of the intervals (n); the predicted number is between them."""
+        outside, point = (1 - (self.interval if self.held is None else self.held)) / 2, self.point(numbers)
+        low, high = self.quantile(numbers, outside), self.quantile(numbers, 1 - outside)
+        return np.minimum(low, point), np.maximum(high, point)
 
     def answer(self, numbers: Doubles) -> Answer:
         """The predicted number, the most probable band with its probability, all probabilities, and the interval."""
