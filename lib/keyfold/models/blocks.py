@@ -7,7 +7,7 @@ the same size: the last block, and a single row, are padded with copies of the l
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,11 @@ def one_thread() -> Iterator[None]:
         finally:
             if torch:
                 torch.set_num_threads(threads)
+
+
+def one_thread_of(library: str) -> AbstractContextManager[Any]:
+    """Limits `blas` of the process, or `openmp` of the thread, to one thread."""
+    return _threads().limit(limits=1, user_api=library)  # type: ignore[no-any-return]
 
 
 @cache

@@ -5,6 +5,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from keyfold.core.section import Section
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features import matrix
 from keyfold.features.spec import FeatureArrays, Spec
-from keyfold.labels import Label, Number
+from keyfold.labels import Label, Multilabel, Number
 from keyfold.models import estimators
 from keyfold.models.blocks import block_size, predict_in_blocks
+from keyfold.models.probabilities import class_probabilities, label_probabilities
+from keyfold.models.several_labels import fit_labels
 
 PACKAGES = ("sklearn",)
 ESTIMATOR_FILE = "estimator.skops"
@@ -47,6 +50,9 @@ class Sklearn(Section):
         examples=["sklearn.linear_model.LogisticRegression"], description="Full name of a classifier or regressor."
     )
     params: dict[str, Any] = Field(default_factory=dict, examples=[{"C": 0.1}], description="Parameters of the estimator.")
+    chain: bool = Field(
+        False, description="For a label of several labels: each one learns from those before it too, in an order by the seed."
+    )
 
     @model_validator(mode="after")
     def _known(self) -> "Sklearn":
@@ -90,13 +96,19 @@ class Sklearn(Section):
             estimator.set_params(categorical_features=columns)
         weights = {} if weight is None else {"sample_weight": weight}
         fitted = Estimator(estimator, spec, sparse)
-        estimator.fit(fitted.matrix(arrays), y, **weights)
+        rows = fitted.matrix(arrays)
+        several = y.ndim == 2
+        fitted.estimator = (
+            fit_labels(estimator, rows, y, weights, chain=seed if self.chain else None)
+            if several
+            else estimator.fit(rows, y, **weights)
+        )
         return fitted
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Parameters for MLflow."""
-        return {"estimator": self.estimator, **self.params}
+        return {"estimator": self.estimator, **({"chain": True} if self.chain else {}), **self.params}
 
     @property
     def classifies(self) -> bool:
@@ -123,27 +135,24 @@ class Estimator:
         """Predicted numbers of n rows: (n,), or (n, k) for a label of k numbers."""
         if isinstance(label, Number):
             return label.inverted(self._blocked(arrays, self.estimator.predict))
+        if isinstance(label, Multilabel):
+            return self._blocked(arrays, partial(label_probabilities, self.estimator)).reshape(-1, label.width)
         if label.width == 1:
-            return self._blocked(arrays, lambda rows: self._probabilities(rows)[:, 1])
+            return self._blocked(arrays, lambda rows: class_probabilities(self.estimator, rows)[:, 1])
         numbers = np.zeros((len(next(iter(arrays.values()))), label.width))
         if len(numbers):
-            numbers[:, self.estimator.classes_] = self._blocked(arrays, self._probabilities)
+            numbers[:, self.estimator.classes_] = self._blocked(arrays, partial(class_probabilities, self.estimator))
         return numbers
 
-    def _probabilities(self, rows: Any) -> npt.NDArray[np.float64]:
-        """Probabilities of the classes that the estimator learnt (n, classes)."""
-        if hasattr(self.estimator, "predict_proba"):
-            return self.estimator.predict_proba(rows)  # type: ignore[no-any-return]
-        scores = self.estimator.decision_function(rows)
-        if scores.ndim == 1:
-            positive = 1 / (1 + np.exp(-scores))
-            return np.stack([1 - positive, positive], axis=1)
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+    @property
+    def _class(self) -> type[Any]:
+        """The class of the estimator, or of those of its labels."""
+        several = self.estimator if isinstance(self.estimator, list) else [self.estimator]
+        return next((type(one) for one in several if not isinstance(one, float)), float)
 
     def _blocked(self, arrays: FeatureArrays, predict: Callable[[Any], Any]) -> npt.NDArray[np.float64]:
         rows = self.matrix(arrays)
-        module = type(self.estimator).__module__.removeprefix("sklearn.") + "."
+        module = self._class.__module__.removeprefix("sklearn.") + "."
         row_by_row = module.startswith((*ROW_BY_ROW, *ROW_BY_ROW_IF_SPARSE) if self.sparse else ROW_BY_ROW)
         size = max(1, rows.shape[0]) if row_by_row else block_size(self.spec.outs.values())
         return predict_in_blocks(lambda places: predict(rows[places]), rows.shape[0], size)
@@ -152,7 +161,7 @@ class Estimator:
         """Writes the estimator without pickle; raises DataError if it contains types that cannot be loaded safely."""
         data = _skops().dumps(self.estimator)
         if unsafe := _untrusted(data):
-            raise DataError(f"{type(self.estimator).__name__} cannot be saved safely: it contains {', '.join(sorted(unsafe))}")
+            raise DataError(f"{self._class.__name__} cannot be saved safely: it contains {', '.join(sorted(unsafe))}")
         (folder / ESTIMATOR_FILE).write_bytes(data)
 
     @classmethod
