@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from keyfold.generators import GENERATORS
 
-SIZES = {"telecom": "customers", "clicks": "rows", "shop": "rows", "retail": "rows", "cards": "rows"}
+SIZES = {"telecom": "customers", "clicks": "rows", "shop": "rows", "retail": "rows", "cards": "rows", "houses": "rows"}
 
 
 def make(name, things=200_000, seed=0, **options):
