@@ -42,7 +42,10 @@ setup(
         "horovod": [*TORCH, "psutil>=6"],
         # Trials that choose a model's parameters (`train.tune`).
         "tune": ["optuna>=5,<6"],
+        # New rows of rare classes by SMOTE (`train.rebalance`).
+        "imbalance": ["imbalanced-learn>=0.14,<0.15"],
         "dev": [
+            "imbalanced-learn>=0.14,<0.15",
             "optuna>=5,<6",
             "pytest>=9",
             "pytest-xdist>=3.8",

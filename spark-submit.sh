@@ -470,6 +470,7 @@ extras_of() {
     case "$word" in *.yaml | *.yml) ;; *) continue ;; esac
     [ -f "$word" ] || continue
     ! grep -Eq '^[^#]*(^|[ {])tune:' "$word" || echo tune
+    ! grep -Eq '^[^#]*(^|[ {])smote:' "$word" || echo imbalance
     grep -Eq '^[^#]*(^|[ {])torch:' "$word" || continue
     if grep -Eq '^[^#]*(^|[ {])ranks: *([2-9]|1[0-9])' "$word"; then echo horovod; else echo torch; fi
   done

@@ -92,9 +92,15 @@ def bases():
     )
     report = {"slices": ["a"], "truth": "p", "without": [["o"]]}
     tune = {"search": "random", "over": {"params.C": {"low": 0.1, "high": 1.0}}, "trials": 3}
+    rebalance = {"weights": {"a": 1.0}}
     yield raw_conf(
-        features=FEATURES, train={"model": SKLEARN, "tune": tune, "class_weight": {"a": 1.0}, "register_as": "m"}, report=report
+        features=FEATURES, train={"model": SKLEARN, "tune": tune, "rebalance": rebalance, "register_as": "m"}, report=report
     )
+    number = {"x": {"numeric": {"input_col": "x"}}}
+    for rebalance in ({"majority": 0.5}, {"minority": 5.0}, {"smote": {}}):
+        yield raw_conf(
+            features=number, train={"model": SKLEARN, "rebalance": rebalance}, report={"rebalance": [rebalance], "precision": 0.4}
+        )
     wide = {"wide_deep": {"hidden": [4]}}
     begun = {"loop": {"clip": 1.0, "patience": 1, "decay": "cosine"}, "start": {"model": "m", "into": "image"}}
     yield raw_conf(features=FEATURES, train={"model": torch_model(wide, **begun), "interface": "eth0"})

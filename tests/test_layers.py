@@ -84,6 +84,7 @@ ONE_PLACE = {
 IMPORTED_BY = {  # the modules or packages that may import a package
     "deltalake": ["engine/deltalake_store.py", "scoring/predictions.py"],
     "horovod": ["training/collectives.py", "training/horovod_launch.py"],
+    "imblearn": ["training/rebalancing.py"],
     "jinja2": ["reporting"],
     "matplotlib": ["reporting"],
     "mlflow": ["tracking", "models/pyfunc.py"],  # which runs models of other origin

@@ -144,7 +144,7 @@ def test_an_unknown_extra_names_the_extras(project):
     assert result.code == 2
     assert (
         result.err
-        == "keyfold: there is no extra `tourch` (did you mean `torch`?); there are: spark local torch horovod tune dev\n"
+        == "keyfold: there is no extra `tourch` (did you mean `torch`?); there are: spark local torch horovod tune imbalance dev\n"
     )
     assert not project.logged()
 
@@ -399,10 +399,11 @@ def test_a_conf_with_trials_has_optuna_installed(project):
     given = {
         "tuned": "train: {tune: {search: tpe}}\n",
         "both": "train:\n  tune: {}\n  model: {torch: {}}\n",
+        "smote": "report: {rebalance: [{smote: {neighbours: 5}}]}\n",
         "plain": "# tune:\nfortune: 1\n",
     }
     installed = ["spark"]
-    for name, extras in {"plain": [], "tuned": ["tune"], "both": ["torch"]}.items():
+    for name, extras in {"plain": [], "tuned": ["tune"], "both": ["torch"], "smote": ["imbalance"]}.items():
         (project.root / f"{name}.yaml").write_text(given[name])
         assert project.run("score", str(project.root / f"{name}.yaml")).code == 0
         installed += extras

@@ -75,7 +75,7 @@ def test_of_many_faults_the_first_are_shown():
         ("split.share.train", 2, "split.share.train must be 1 or less (got 2)"),
         ("train.memory_share", 0, "train.memory_share must be more than 0 (got 0)"),
         ("label", True, "label must be a mapping with `column` (got true)"),
-        ("train.class_weight", {"a": "x"}, "train.class_weight.a must be a number (got 'x')"),
+        ("train.rebalance", {"weights": {"a": "x"}}, "train.rebalance.weights.a must be a number (got 'x')"),
         ("report.slices", "city", "report.slices must be a list (got 'city')"),
         ("release.promote_if", {"roc_auc": 0.7},
          "release.promote_if.roc_auc must be a mapping with `at_least`, `at_most`, `better_than`, `interval` or `min_rows` (got 0.7)"),

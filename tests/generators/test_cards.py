@@ -40,7 +40,7 @@ def test_the_true_probability_is_calibrated_in_every_group(labelled):
 
 
 def test_interactions_are_planted(rows):
-    night, fast = rows.paid_at.dt.hour < NIGHT, rows.km_from_last / rows.minutes_since_last > 900 / 60
+    night, fast = rows.paid_at.dt.hour < NIGHT, rows.kmh > 900
 
     def risk(mask):
         return np.log(rows.true_probability[mask] + 1e-6).mean()

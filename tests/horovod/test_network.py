@@ -26,7 +26,7 @@ from places import ROOT
 SMALL = [
     "data.source.rows=6000", "report.without=[]", "features.user.hashed.num_buckets=512", "release={}",
     "train.model={torch: {network: {wide_deep: {embedding: 4, hidden: [16]}}, loop: "
-    "{epochs: 3, batch_size: 240, learning_rate: 0.01, patience: 3}}}", "train.class_weight=balanced",
+    "{epochs: 3, batch_size: 240, learning_rate: 0.01, patience: 3}}}", "train.rebalance={weights: balanced, correct: false}",
 ]  # fmt: skip
 
 

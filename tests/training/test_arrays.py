@@ -1,6 +1,4 @@
-"""Rows on the driver: folds, weights of classes and layouts."""
-
-from types import SimpleNamespace
+"""Rows on the driver: folds, order and further columns."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,11 +7,11 @@ import pytest
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.dataset.fit_features import fit_features
-from keyfold.errors import ConfError, DataError
+from keyfold.errors import DataError
 from keyfold.labels import Binary, Number
 from keyfold.runtime.run import Run
 from keyfold.training import arrays
-from keyfold.training.arrays import ArrayRows, class_weights, collect_rows, identifying_columns, row_weights
+from keyfold.training.arrays import ArrayRows, collect_rows, identifying_columns
 
 ROWS = ArrayRows(
     pa.table(
@@ -26,15 +24,6 @@ ROWS = ArrayRows(
     Binary("boolean", True, False),
 )  # fmt: skip
 MODEL = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
-
-
-def train(class_weight):
-    return parse_conf({"name": "t", "train": {"model": MODEL, "class_weight": class_weight}, "data": {"key": ["id"]}}).train
-
-
-def labelled(label):
-    counts = {("train", "yes"): 10, ("train", "no"): 30}
-    return SimpleNamespace(label=label, counts=counts, count_in=lambda fold: 40)
 
 
 def address(rows):
@@ -50,28 +39,6 @@ def test_folds_are_parts_of_the_rows():
     assert mixed.outside_test.order.tolist() == [1, 2, 3] and not len(mixed.fold("none").order)
     assert ROWS.few == 1
     assert ROWS._replace(table=ROWS.table.set_column(1, "keyfold_label", pa.array([0.5] * 4)), label=Number("double")).few == 4
-
-
-def test_balanced_classes_have_one_weight_together():
-    negative, positive = class_weights(train("balanced"), labelled(Binary("string", "yes", "no")))
-    assert (30 * negative, 10 * positive) == pytest.approx((20, 20))
-
-
-def test_classes_have_the_weights_of_the_conf():
-    label = Binary("string", "yes", "no")
-    assert class_weights(train({"yes": 3, "no": 1}), labelled(label)) == (1, 3)
-    assert class_weights(train(None), labelled(label)) is None
-    assert class_weights(train("balanced"), labelled(Number("double"))) is None, "a number has no classes"
-    with pytest.raises(ConfError, match=r"train.class_weight must have the classes no and yes \(got yes, nope\)"):
-        class_weights(train({"yes": 3, "nope": 1}), labelled(label))
-
-
-def test_a_rows_weight_is_that_of_its_class_times_that_of_its_layout():
-    assert row_weights(ROWS, None) is None
-    assert row_weights(ROWS, (1, 3)).tolist() == [3, 1, 1, 1]
-    with_layouts = ROWS._replace(table=ROWS.table.append_column("keyfold_weight", pa.array([1.0, 1.0, 0.5, 0.5])))
-    assert row_weights(with_layouts, None).tolist() == [1, 1, 0.5, 0.5]
-    assert np.array_equal(row_weights(with_layouts, (2, 3)), [3, 2, 1, 1])
 
 
 def test_rows_are_identified_by_key_and_time():

@@ -28,7 +28,7 @@ def context_of(model, job="train", **train):
     rows = SimpleNamespace(
         pins=lambda run: {"rows": "v3"},
         count_in=lambda fold: 100,
-        counts={("train", "yes"): 25},
+        counts={("train", "yes"): 25, ("train", "no"): 75},
         label=Binary("string", "yes", "no"),
     )
     return TrainingContext.of(run, Job(job), Spec({}, {}), rows), pinned
@@ -61,7 +61,14 @@ def test_the_time_identifies_a_row_too():
     assert context_of(SKLEARN)[0].key == ["id", "day"]
 
 
+def test_networks_are_corrected_for_weights():
+    context = context_of(SKLEARN, rebalance={"weights": "balanced"})[0]
+    assert context.network_prior.factors == pytest.approx((1.5, 0.5))
+    assert context_of(SKLEARN, rebalance={"weights": "balanced", "correct": False})[0].network_prior is None
+    assert context_of(SKLEARN)[0].network_prior is None
+
+
 def test_balanced_classes_weigh_the_same():
-    negative, positive = context_of(SKLEARN, class_weight="balanced")[0].class_weights
+    negative, positive = context_of(SKLEARN, rebalance={"weights": "balanced"})[0].class_weights
     assert 0.75 * negative == pytest.approx(0.25 * positive) == pytest.approx(0.5)
     assert context_of(SKLEARN)[0].class_weights is None

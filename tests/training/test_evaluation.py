@@ -52,7 +52,7 @@ def evaluate(model, rows, split=None, report=None):
         yield SimpleNamespace(rows=None)
 
     context = SimpleNamespace(
-        run=SimpleNamespace(conf=conf, step=step), job=SimpleNamespace(sections=[]), class_weights=None,
+        run=SimpleNamespace(conf=conf, step=step), job=SimpleNamespace(sections=[]),
         rows=SimpleNamespace(label=model.label),
     )  # fmt: skip
     return evaluate_model(context, conf.train, model, rows), [section.title for section in context.job.sections]

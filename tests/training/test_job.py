@@ -27,7 +27,7 @@ RAW = {
         "words": {"text": {"input_col": "c", "num_buckets": 32}}, "rate": {"target_encoded": {"input_col": "c"}},
         "x_c": {"crossed": {"input_cols": ["c", "b"], "num_buckets": 16}},
     },
-    "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}, "class_weight": "balanced"},
+    "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}, "rebalance": {"weights": "balanced"}},
     "report": {"slices": ["c", "b", "p"], "truth": "p", "without": [["words"]]},
     "release": {"promote_if": {"roc_auc": {"at_least": 0.5}}},
 }  # fmt: skip

@@ -91,7 +91,9 @@ def test_random_draws_over_folds_are_those_of_scikit_learn(engine, home):
     }
     tune = {"search": "random", "over": over, "trials": 5}
     split = {"share": {"train": 0.8, "validation": 0, "test": 0.2}, "folds": 3}
-    run, version, given = trained(engine, tune, split=split, train={"class_weight": {"true": 3, "false": 1}})
+    run, version, given = trained(
+        engine, tune, split=split, train={"rebalance": {"weights": {"true": 3, "false": 1}, "correct": False}}
+    )
     paths = {path: path.removeprefix("params.") for path in over}
     drawn = {"C": stats.loguniform(0.01, 10), "max_iter": stats.randint(50, 91), "tol": [1e-4, 1e-3]}
     number = given.rows.table["keyfold_extra:keyfold_number"].to_numpy()

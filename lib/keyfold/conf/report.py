@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from keyfold.conf.rebalance import Rebalance
 from keyfold.core.section import Section
 from keyfold.errors import ConfError, suggestion
 from keyfold.features.kind import FeatureInput, Kind
@@ -43,6 +44,14 @@ class Report(Section):
         default_factory=list,
         examples=[[["city"], ["plan", "plan_city"]]],
         description="Groups of features to leave out; the model is trained once more without each group, to measure its gain.",
+    )
+    rebalance: list[Rebalance] = Field(
+        default_factory=list,
+        examples=[[{"majority": 0.1}, {"weights": "balanced"}]],
+        description="Ways of rebalancing; the model is trained once more by each, and without any, and they are compared.",
+    )
+    precision: float = Field(
+        0.5, gt=0, le=1, description="Precision at which that comparison shows the recall, if a threshold reaches it."
     )
     collisions: bool = Field(
         True, description="Whether to count hashed values that share a bucket; takes two passes over the train fold."

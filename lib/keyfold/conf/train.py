@@ -1,9 +1,8 @@
 """The section `train`: the model and its training."""
 
-from typing import Literal
-
 from pydantic import Field
 
+from keyfold.conf.rebalance import Rebalance
 from keyfold.conf.tune import Tune
 from keyfold.core.section import Section
 from keyfold.models.model import ModelConf
@@ -14,10 +13,8 @@ class Train(Section):
 
     model: ModelConf = Field(description="The model to train.")
     tune: Tune | None = Field(None, description="Search for the model's parameters. Default: none; they are as given in `model`.")
-    class_weight: Literal["balanced"] | dict[str, float] | None = Field(
-        None,
-        examples=["balanced", {"true": 5, "false": 1}],
-        description="Weights of the classes in training. balanced: inversely proportional to their frequency. Default: equal weights.",
+    rebalance: Rebalance | None = Field(
+        None, examples=[{"majority": 0.1}], description="Balances classes in training. Default: none; all rows count once."
     )
     seed: int = Field(0, description="Random seed of the training.")
     ranks: int = Field(1, ge=1, description="Number of processes that train a network together: 1, 2, 3, 4, 6 or 12.")

@@ -12,6 +12,7 @@ from keyfold.conf import messages, table_names, tune, yaml
 from keyfold.conf.data import Data
 from keyfold.conf.images import Images
 from keyfold.conf.label import LabelSection, moved_options
+from keyfold.conf.rebalance import Rebalance, check_rebalance, replaced_options
 from keyfold.conf.release import Release
 from keyfold.conf.report import Report, remaining_features
 from keyfold.conf.score import Score
@@ -82,6 +83,7 @@ class Conf(Section):
             self.windows  # noqa: B018 - raises ConfError if they do not fit
             feature_order(kinds)
             tune.check_tune(self.train)
+            check_rebalance(self.ways_of_rebalancing, self.train.model if self.train else None, kinds)
         except ConfError as error:
             raise ValueError(str(error)) from error
         for column in self.label_columns:
@@ -111,6 +113,12 @@ class Conf(Section):
     def label_columns(self) -> list[str]:
         """The columns of the table that make the label; none without a label."""
         return self.label.columns_of_rows if self.label else []
+
+    @property
+    def ways_of_rebalancing(self) -> dict[str, Rebalance]:
+        """That of the training and those that the report compares, by the path of their option."""
+        own = {"train.rebalance": self.train.rebalance} if self.train and self.train.rebalance else {}
+        return own | {f"report.rebalance.{number}": way for number, way in enumerate(self.report.rebalance)}
 
     @cached_property
     def windows(self) -> SeriesDefinition | None:
@@ -145,7 +153,7 @@ def load_conf(path: str | Path, overrides: Sequence[str] = ()) -> Conf:
 def parse_conf(raw: Any, where: str = "the conf") -> Conf:
     """The conf of a mapping; raises ConfError, which lists all faults."""
     _check_mapping(raw, where)
-    if faults := [*messages.unusable_values(raw), *moved_options(raw)]:
+    if faults := [*messages.unusable_values(raw), *moved_options(raw), *replaced_options(raw)]:
         raise _conf_error(where, faults)
     try:
         return Conf.model_validate(raw)

@@ -88,6 +88,9 @@ METRICS = {
         mean_of("pinball_loss"), _OF_NUMBERS, "Pinball loss", higher_is_better=False, brief=False, interval=True
     ),
 }
+FOR_RARE_CLASSES = ("pr_auc", "brier")
+"""The metrics that ways of rebalancing are compared by, if a label has them."""
+
 MAIN = {NUMBER: "r2", BINARY: "roc_auc", CLASSES: "macro_f1", BANDS: "r2", LABELS: "micro_f1"}
 """The metric of a verdict by kind of label, unless the conf names one."""
 

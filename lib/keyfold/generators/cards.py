@@ -44,7 +44,7 @@ class Cards(EventLog):
     types: ClassVar = {
         "transaction_id": "bigint", "paid_at": "timestamp", "card_id": "bigint", "category": "string", "amount": "double",
         "times_usual": "double", "online": "int", "minutes_since_last": "double", "km_from_last": "double",
-        "fraud": "boolean", "true_probability": "double",
+        "kmh": "double", "fraud": "boolean", "true_probability": "double",
     }  # fmt: skip
 
     def columns(self, rng: np.random.Generator, ids: Int64s, day: NDArray[np.datetime64]) -> ColumnArrays:
@@ -55,15 +55,15 @@ class Cards(EventLog):
         online = rng.random(n) < world.online[card]
         minutes = np.round(np.exp(5.5 + 1.6 * rng.standard_normal(n)), 1)
         km = np.where(online, 0, np.round(np.exp(1.2 + 1.9 * rng.standard_normal(n)), 1))
-        too_fast = np.log1p(km / (minutes + 1) * 60 / KM_PER_HOUR)
+        kmh = np.round(km / (minutes + 1) * 60, 1)  # the speed of a traveller with the card
         own = world.card[card] + world.category[category] + 2.2 * np.log(times_usual)
-        truth = chance(-9.06 + own + 6.0 * too_fast + np.where(hour < NIGHT, 0.5 + 2.5 * online, 0.5 * online))
+        truth = chance(-9.06 + own + 6.0 * np.log1p(kmh / KM_PER_HOUR) + np.where(hour < NIGHT, 0.5 + 2.5 * online, 0.5 * online))
         return {
             "transaction_id": ids,
             "paid_at": day.astype("M8[us]") + (hour * 3_600_000_000 + rng.integers(0, 3_600_000_000, n)),
             "card_id": sparse_ids(card + 1), "category": texts(MERCHANTS, category),
             "amount": np.round(TYPICAL[category] * world.spends[card] * times_usual, 2), "times_usual": times_usual,
-            "online": online.astype(np.int32), "minutes_since_last": minutes, "km_from_last": km,
+            "online": online.astype(np.int32), "minutes_since_last": minutes, "km_from_last": km, "kmh": kmh,
             "fraud": rng.random(n) < truth, "true_probability": truth,
         }  # fmt: skip
 

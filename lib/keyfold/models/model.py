@@ -19,6 +19,7 @@ from keyfold.features.kind import rows_at_once
 from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Answer, Label, label_from_json
 from keyfold.models.parity import Parity, exact_predictions, measure_parity
+from keyfold.models.prior import PriorCorrection
 from keyfold.models.sklearn import Estimator, Sklearn
 from keyfold.models.torch import Network, Torch
 
@@ -90,6 +91,7 @@ class Model(NamedTuple):
         self.certificate.save(folder)
         facts: dict[str, Any] = {"label": self.label.to_json(), "answers": exact_predictions(self.numbers, self.spec.outs)}
         facts |= {"sparse": self.estimator.sparse} if isinstance(self.estimator, Estimator) else {}
+        facts |= {"prior": self.estimator.prior.factors} if self.estimator.prior else {}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
         return folder_digest(folder)
 
@@ -100,6 +102,7 @@ class Model(NamedTuple):
             facts = json.loads((folder / "model.json").read_text("utf-8"))
             spec = Spec.from_json((folder / "spec.json").read_text("utf-8"))
             estimator = Estimator.load(folder, spec, sparse=facts["sparse"]) if "sparse" in facts else Network.load(folder, spec)
+            estimator.prior = PriorCorrection.from_json(facts["prior"]) if "prior" in facts else None
             model = cls(spec, estimator, label_from_json(facts["label"]), Certificate.load(folder), facts.get("answers", ()))
         except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors
             raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error

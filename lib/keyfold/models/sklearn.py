@@ -20,6 +20,7 @@ from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Label, Multilabel, Number
 from keyfold.models import estimators
 from keyfold.models.blocks import block_size, predict_in_blocks
+from keyfold.models.prior import Corrected
 from keyfold.models.probabilities import class_probabilities, label_probabilities
 from keyfold.models.several_labels import fit_labels
 
@@ -118,7 +119,7 @@ class Sklearn(Section):
         return bool(is_classifier(self.estimator_class()(**self.params)))
 
 
-class Estimator:
+class Estimator(Corrected):
     """A fitted estimator with the spec of its features."""
 
     packages: tuple[str, ...] = ()  # required besides those of keyfold
@@ -131,7 +132,7 @@ class Estimator:
         make = matrix.sparse_matrix if self.sparse else matrix.dense_matrix
         return make(arrays, self.spec.outs)
 
-    def numbers(self, arrays: FeatureArrays, label: Label) -> npt.NDArray[np.float64]:
+    def uncorrected_numbers(self, arrays: FeatureArrays, label: Label) -> npt.NDArray[np.float64]:
         """Predicted numbers of n rows: (n,), or (n, k) for a label of k numbers."""
         if isinstance(label, Number):
             return label.inverted(self._blocked(arrays, self.estimator.predict))

@@ -16,6 +16,7 @@ from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Label, Number
 from keyfold.models.blocks import block_size, predict_in_blocks
 from keyfold.models.networks.section import NetworkConf
+from keyfold.models.prior import Corrected
 
 if TYPE_CHECKING:
     from torch import nn
@@ -131,7 +132,7 @@ def require_torch() -> Any:
     return torch
 
 
-class Network:
+class Network(Corrected):
     """A trained network with the spec of its features; has the interface of `Estimator`."""
 
     def __init__(self, module: "nn.Module", spec: Spec, conf: Torch) -> None:
@@ -145,7 +146,7 @@ class Network:
         resnet = joined is not None and joined.image is not None and joined.image.net == "resnet50"
         return ("torch", "safetensors", *(["torchvision"] if resnet else []))
 
-    def numbers(self, arrays: FeatureArrays, label: Label) -> npt.NDArray[np.float64]:
+    def uncorrected_numbers(self, arrays: FeatureArrays, label: Label) -> npt.NDArray[np.float64]:
         """Predicted numbers, or probabilities of the positive class (n)."""
         value = self.value(arrays)
         return label.inverted(value) if isinstance(label, Number) else 1 / (1 + np.exp(-value))

@@ -28,7 +28,8 @@ def _learning(conf: "Conf") -> Iterable[str]:
     train = conf.train
     network = train is not None and train.model.torch is not None
     tuned = train is not None and train.tune is not None
-    return (*_ESTIMATORS, *_NETWORKS * network, *("optuna",) * tuned, *_pictures(conf))
+    smote = any(way.smote for way in conf.ways_of_rebalancing.values())
+    return (*_ESTIMATORS, *_NETWORKS * network, *("optuna",) * tuned, *("imbalanced-learn",) * smote, *_pictures(conf))
 
 
 def _pictures(conf: "Conf") -> Iterable[str]:

@@ -1,23 +1,17 @@
 """Ablation: the gain of features, measured by the same model trained without them, on the same rows of the test fold."""
 
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from keyfold.conf.report import remaining_features
-from keyfold.core import digests
+from keyfold.conf.train import Train
 from keyfold.evaluation import metrics
 from keyfold.evaluation.intervals import Metric
 from keyfold.features.inputs import columns_of
 from keyfold.features.spec import Spec
 from keyfold.models.model import Model
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from keyfold.conf.train import Train
-    from keyfold.training.arrays import ArrayRows
+from keyfold.training.arrays import ArrayRows
+from keyfold.training.variants import Variant, logged_name, train_variant
 
 
 class Ablation(NamedTuple):
@@ -30,8 +24,7 @@ class Ablation(NamedTuple):
     @property
     def name(self) -> str:
         """A name that MLflow accepts: few special characters, and at most 250 in all."""
-        plain = re.sub(r"[^\w. -]", lambda sign: f"_{ord(sign[0]):x}_", ".".join(self.without))
-        return f"test_without_{plain if len(plain) < 200 else digests.digest(plain)}"
+        return logged_name("test_without", ".".join(self.without))
 
     @property
     def measured(self) -> dict[str, Metric]:
@@ -49,22 +42,12 @@ def without_features(spec: Spec, without: Sequence[str]) -> Spec:
     return Spec({c: family for c, family in spec.inputs.items() if c in columns}, kept)
 
 
-def measure_ablation(
-    model: Model,
-    train: "Train",
-    learn: "ArrayRows",
-    test: "ArrayRows",
-    weight: "npt.NDArray[np.float64] | None",
-    without: list[str],
-) -> Ablation:
-    """Trains the model's estimator without some features, and measures their gain; `weight` is that of the rows `learn`."""
-    spec, label = without_features(model.spec, without), model.label
-    assert train.model.sklearn is not None
-    estimator = train.model.sklearn.fit(spec, learn.arrays, learn.y, weight, train.seed)
-    arrays = test.arrays
-    full, less = (e.numbers(arrays, label) for e in (model.estimator, estimator))
-    measured = metrics.measure_predictions(label, test.truth, less, order=test.order)
-    gain = metrics.metric_differences(label, test.truth, full, less, order=test.order)
+def measure_ablation(model: Model, train: Train, learn: ArrayRows, test: ArrayRows, without: list[str]) -> Ablation:
+    """Trains the model's estimator on the rows `learn` without some features, and measures their gain on the rows `test`."""
+    variant = Variant(".".join(without), train, without_features(model.spec, without))
+    less, full = train_variant(variant, learn, test).numbers, model.numbers(test.arrays)
+    measured = metrics.measure_predictions(model.label, test.truth, less, order=test.order)
+    gain = metrics.metric_differences(model.label, test.truth, full, less, order=test.order)
     return Ablation(
         without, *({name: metric for name, metric in one.items() if metrics.is_brief(name)} for one in (measured, gain))
     )

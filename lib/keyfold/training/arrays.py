@@ -15,13 +15,12 @@ from keyfold.core.arrays import Bools, single_chunk
 from keyfold.core.memory import return_freed_memory
 from keyfold.core.names import FOLD, FOLDS, LABEL, NUMBER, ORDER, PART, WEIGHT
 from keyfold.core.texts import value_texts
-from keyfold.core.types import spark_text
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.engine.columns import col, lit
 from keyfold.engine.engine import memory
 from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.hashes import key_hash, sample_place
-from keyfold.errors import ConfError, DataError, suggestion
+from keyfold.errors import DataError, suggestion
 from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.metrics import measure_predictions
 from keyfold.features.spec import FeatureArrays, Spec
@@ -165,29 +164,3 @@ def sample_share(train: Train, spec: Spec, rows: LabelledRows) -> int:
     # A cell as Arrow, as a column of a sparse matrix, and a copy while that is built.
     needed = count * sum(out.length or BAG for out in spec.outs.values()) * (8 + 12 + 12)
     return round(min(1.0, memory() * train.memory_share / max(1, needed)) * hashing.PARTS)
-
-
-def class_weights(train: Train, rows: LabelledRows) -> tuple[float, float] | None:
-    """The weights of the negative and the positive class; None if the conf sets none or the label is a number."""
-    label = rows.label
-    if train.class_weight is None or not isinstance(label, Binary):
-        return None
-    if train.class_weight == "balanced":
-        share = rows.counts.get(("train", label.positive), 0) / rows.count_in("train")
-        return 0.5 / (1 - share), 0.5 / share
-    weights = {str(name): weight for name, weight in train.class_weight.items()}
-    negative, positive = (weights.get(spark_text(value), np.nan) for value in (label.negative, label.positive))
-    if np.isnan([negative, positive]).any() or len(weights) != 2:
-        raise ConfError(
-            f"train.class_weight must have the classes {spark_text(label.negative)} and {spark_text(label.positive)} (got {', '.join(weights)})"
-        )
-    return negative, positive
-
-
-def row_weights(rows: ArrayRows, weights: tuple[float, float] | None) -> npt.NDArray[np.float64] | None:
-    """The weight of each row (n): that of its class times that of its layout; None if there are neither."""
-    of_class = None if weights is None else np.where(rows.y, weights[1], weights[0])
-    if WEIGHT not in rows.table.column_names:
-        return of_class
-    of_layout = rows.table[WEIGHT].to_numpy()
-    return of_layout if of_class is None else of_layout * of_class

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from keyfold.conf.train import Train
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.features.spec import Spec
-from keyfold.training.arrays import class_weights, identifying_columns, sample_share
+from keyfold.models.prior import PriorCorrection
+from keyfold.training.arrays import identifying_columns, sample_share
+from keyfold.training.rebalancing import network_weights
 from keyfold.training.warm_start import StartParameters, find_start
 
 if TYPE_CHECKING:
@@ -68,5 +72,11 @@ class TrainingContext:
 
     @cached_property
     def class_weights(self) -> tuple[float, float] | None:
-        """Weights of the negative and the positive class, None without any (ConfError if the conf names other classes)."""
-        return class_weights(self.train, self.rows)
+        """Weights of the negative and the positive class for a network, None without any (ConfError if the conf names other classes)."""
+        return network_weights(self.train, self.rows)
+
+    @property
+    def network_prior(self) -> PriorCorrection | None:
+        """The correction of a network's probabilities for `class_weights`; None without any."""
+        corrects = self.class_weights and self.train.rebalance and self.train.rebalance.correct
+        return PriorCorrection.from_json(1 / np.array(self.class_weights)) if corrects else None

@@ -6,16 +6,18 @@ import numpy as np
 
 from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
-from keyfold.evaluation import metrics, slices
+from keyfold.evaluation import metrics, paired, slices
 from keyfold.evaluation.intervals import Metric
-from keyfold.labels import Label
+from keyfold.labels import Binary, Label
 from keyfold.models.model import Model
 from keyfold.reporting.page import PageSection
 from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
 from keyfold.training.ablation import measure_ablation
-from keyfold.training.arrays import EXTRA, ArrayRows, measure_model, row_weights
+from keyfold.training.arrays import EXTRA, ArrayRows, measure_model
 from keyfold.training.context import TrainingContext
-from keyfold.training.page_sections import ablations_section
+from keyfold.training.page_sections import ablations_section, rebalancing_section
+from keyfold.training.rebalancing import fit_estimator
+from keyfold.training.variants import Variant, compare_variants, logged_name
 
 if TYPE_CHECKING:
     from keyfold.conf.report import Report
@@ -36,6 +38,8 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
         context.job.sections += _sections(conf.report, model, test, measured)
     if conf.report.without and "test" in measured:
         measured |= _measure_ablations(context, train, model, rows, measured["test"])
+    if conf.report.rebalance and "test" in measured:
+        measured |= _compare_rebalancing(context, train, rows)
     return measured
 
 
@@ -56,14 +60,12 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
 
 def _cross_validate(context: TrainingContext, train: Train, label: Label, rows: ArrayRows) -> dict[str, Metric]:
     """The metrics of rows outside test, each predicted by a model that was trained on the other parts."""
-    assert train.model.sklearn is not None
     number = rows.table[EXTRA + NUMBER].to_numpy()
     predicted = np.full((len(number), label.width) if label.width > 1 else len(number), np.nan)
     for k in range(context.run.conf.split.folds or 0):
         learn, held_out = (rows.filter(mask) for mask in (number != k, number == k))
         if held_out.table.num_rows:
-            weight = row_weights(learn, context.class_weights)
-            estimator = train.model.sklearn.fit(rows.spec, learn.arrays, learn.y, weight, train.seed)
+            estimator = fit_estimator(train, rows.spec, learn)
             predicted[number == k] = estimator.numbers(held_out.arrays, label)
     return metrics.measure_predictions(label, rows.truth, predicted, order=rows.order)
 
@@ -73,11 +75,34 @@ def _measure_ablations(
 ) -> FoldMetrics:
     """The gain of the features of `report.without`: trains the model once more without each group of them."""
     learn, test, groups = rows.fold("train"), rows.fold("test"), context.run.conf.report.without
-    weight = row_weights(learn, context.class_weights)
     with context.run.step("without") as step:
-        ablations = [measure_ablation(model, train, learn, test, weight, features) for features in groups]
+        ablations = [measure_ablation(model, train, learn, test, features) for features in groups]
         step.rows = learn.table.num_rows * len(ablations)
     context.job.sections.append(
         ablations_section([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in ablations])
     )
     return {a.name: a.measured for a in ablations}
+
+
+def _compare_rebalancing(context: TrainingContext, train: Train, rows: ArrayRows) -> FoldMetrics:
+    """The ways of `report.rebalance` and none: trains the model once more with each."""
+    report, learn, test = context.run.conf.report, rows.fold("train"), rows.fold("test")
+    none, *ways = (
+        Variant(str(way or "none"), train.model_copy(update={"rebalance": way}), context.spec)
+        for way in (None, *report.rebalance)
+    )
+    with context.run.step("rebalance") as step:
+        compared = compare_variants(none, ways, learn, test, _measures_of_ways(test.label, report.precision))
+        step.rows = learn.table.num_rows * len(compared)
+    context.job.sections.append(rebalancing_section(compared))
+    return {logged_name("test_rebalanced", one.name): one.measured for one in compared if one.metrics}
+
+
+def _measures_of_ways(label: Label, precision: float) -> paired.Measures:
+    """What ways of rebalancing are compared by: that of rare classes for two classes, else the metrics of lists of versions."""
+    if not isinstance(label, Binary):
+        return {name: metrics.METRICS[name].measure for name in metrics.names_of(label) if metrics.is_brief(name)}
+    return {name: metrics.METRICS[name].measure for name in metrics.FOR_RARE_CLASSES} | {
+        f"recall_at_precision_{precision:g}": paired.recall_at_precision(precision),
+        "probability_over_rate": paired.mean_over_rate,
+    }

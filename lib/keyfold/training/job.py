@@ -15,11 +15,12 @@ from keyfold.models.torch import Network
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
 from keyfold.training.answers import complete_model
-from keyfold.training.arrays import ArrayRows, collect_rows, row_weights
+from keyfold.training.arrays import ArrayRows, collect_rows
 from keyfold.training.context import TrainingContext
 from keyfold.training.evaluation import evaluate_model
 from keyfold.training.network import check_network, train_network
 from keyfold.training.page_sections import tuning_section
+from keyfold.training.rebalancing import fit_estimator
 from keyfold.training.registration import TrainingResult, register_result
 from keyfold.training.search import search_parameters
 from keyfold.training.study import require_optuna
@@ -100,9 +101,7 @@ def _fit(context: TrainingContext, train: Train, rows: ArrayRows) -> "tuple[Esti
     """The fitted model, and a network's metrics after each epoch."""
     if train.model.torch is not None:
         return train_network(context, train.model.torch)
-    assert train.model.sklearn is not None
     with context.run.step("fit") as step:
         learn = rows.fold("train")
         step.rows = learn.table.num_rows
-        weight = row_weights(learn, context.class_weights)
-        return train.model.sklearn.fit(context.spec, learn.arrays, learn.y, weight, train.seed), []
+        return fit_estimator(train, context.spec, learn), []

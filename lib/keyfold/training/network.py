@@ -42,7 +42,11 @@ def check_network(conf: "Conf", engine: Engine) -> None:
                 "train.ranks is for networks (train.model.torch); a scikit-learn model is trained by one process, so leave it out"
             )
         return
-    for option, value in {"report.without": conf.report.without, "split.folds": conf.split.folds}.items():
+    for option, value in {
+        "report.without": conf.report.without,
+        "report.rebalance": conf.report.rebalance,
+        "split.folds": conf.split.folds,
+    }.items():
         if value:
             raise ConfError(f"{option} trains the model several times, which only scikit-learn models support; leave it out")
     _check_ranks(conf.train.ranks, conf.train.model.torch)
@@ -81,7 +85,9 @@ def train_network(context: TrainingContext, conf: Torch) -> "tuple[Network, list
     Checkpoints(task.folder).clear()
     if context.train.overfit:
         _check_memorized(context, task, network)
-    return Network(network, context.spec, conf), history
+    trained = Network(network, context.spec, conf)
+    trained.prior = context.network_prior
+    return trained, history
 
 
 def make_rank_task(context: TrainingContext, conf: Torch, run_id: str) -> RankTask:

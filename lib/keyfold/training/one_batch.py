@@ -7,11 +7,12 @@ from keyfold.errors import DataError
 from keyfold.evaluation.intervals import format_number
 from keyfold.features.certificate import Certificate
 from keyfold.models.model import Model
-from keyfold.training.arrays import collect_rows, measure_model, row_weights
+from keyfold.training.arrays import collect_rows, measure_model
 from keyfold.training.context import TrainingContext
 from keyfold.training.example_files import training_data
 from keyfold.training.memorize import MemorizedLoss, loss_floor
 from keyfold.training.network import check_network
+from keyfold.training.rebalancing import fit_estimator
 from keyfold.training.streams import Reader
 
 if TYPE_CHECKING:
@@ -38,13 +39,11 @@ def memorize_one_batch(run: "Run") -> None:
 
 def _memorize_estimator(context: TrainingContext) -> None:
     run, train = context.run, context.train
-    assert train.model.sklearn is not None
     with run.step("fit") as step:
         rows, _ = collect_rows(run, context.spec, context.rows)
         batch = rows.fold("train").first(ROWS)
         step.rows = batch.table.num_rows
-        weight = row_weights(batch, context.class_weights)
-        estimator = train.model.sklearn.fit(context.spec, batch.arrays, batch.y, weight, train.seed)
+        estimator = fit_estimator(train, context.spec, batch)
     model = Model(context.spec, estimator, context.rows.label, Certificate.issue(run.engine, context.spec))
     measured = measure_model(model, batch)
     values = ", ".join(f"{name} {format_number(metric.value, digits=4)}" for name, metric in measured.items())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from keyfold.conf import messages
-from keyfold.core.arrays import Bools, Doubles
+from keyfold.core.arrays import Bools
 from keyfold.core.digests import digest
 from keyfold.core.names import FOLD, NUMBER
 from keyfold.engine.engine import Engine
@@ -16,24 +16,25 @@ from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
 from keyfold.models.model import ModelConf
 from keyfold.training.answers import complete_label
-from keyfold.training.arrays import EXTRA, ArrayRows, row_weights
+from keyfold.training.arrays import EXTRA, ArrayRows
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.context import TrainingContext
 from keyfold.training.network import checkpoint_folder, make_rank_task, run_training
+from keyfold.training.rebalancing import fit_estimator
 from keyfold.training.search import Observer, TrialScore
 
 if TYPE_CHECKING:
+    from keyfold.conf.train import Train
     from keyfold.models.sklearn import Estimator
     from keyfold.models.torch import Network, Torch
 
 
 class EstimatorTrials(NamedTuple):
-    """Input of the trials of an estimator: rows outside test, their weights (n), and pairs of masks (n): train on, held out."""
+    """Input of the trials of an estimator: rows outside test, the section `train`, and pairs of masks (n): train on, held out."""
 
     rows: ArrayRows
-    weight: Doubles | None
+    train: "Train"
     parts: list[tuple[Bools, Bools]]
-    seed: int
     metric: str
 
     @classmethod
@@ -48,7 +49,7 @@ class EstimatorTrials(NamedTuple):
         parts = [(train, held_out) for train, held_out in parts if held_out.any()]
         if not parts:
             raise _no_held_out_rows()
-        return cls(outside_test, row_weights(outside_test, context.class_weights), parts, context.train.seed, metric)
+        return cls(outside_test, context.train, parts, metric)
 
     def score(self, model: ModelConf) -> float | str:
         """The mean of the metric over the parts; an error message if the estimator rejects the parameters."""
@@ -58,10 +59,9 @@ class EstimatorTrials(NamedTuple):
             return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
     def _score_part(self, model: ModelConf, train: Bools, held_out: Bools) -> float:
-        assert model.sklearn is not None
         learn, measure = (self.rows.filter(mask) for mask in (train, held_out))
-        weight = None if self.weight is None else self.weight[train]
-        return _score(model.sklearn.fit(learn.spec, learn.arrays, learn.y, weight, self.seed), measure, self.metric)
+        estimator = fit_estimator(self.train.model_copy(update={"model": model}), learn.spec, learn)
+        return _score(estimator, measure, self.metric)
 
     @contextmanager
     def over(self, engine: Engine, parallel: int) -> Iterator[TrialScore]:
@@ -99,7 +99,9 @@ def _score_network(
 
     try:
         module, _ = run_training(context, make_rank_task(context, conf, run_id), observe)
-        return _finite_or_message(_score(Network(module, context.spec, conf), validation, metric))
+        network = Network(module, context.spec, conf)
+        network.prior = context.network_prior
+        return _finite_or_message(_score(network, validation, metric))
     except TrialPruned:
         return None
     except (ConfError, DataError) as error:

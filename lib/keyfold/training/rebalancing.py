@@ -1,0 +1,195 @@
+"""Balances the classes of the rows that a model is fitted on (`train.rebalance`), and corrects its probabilities for that."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from keyfold.conf.rebalance import Rebalance
+from keyfold.conf.train import Train
+from keyfold.core import hashing
+from keyfold.core.arrays import Doubles, Int64s
+from keyfold.core.names import WEIGHT
+from keyfold.core.packages import require_package
+from keyfold.core.types import spark_text
+from keyfold.dataset.labelled_rows import LabelledRows
+from keyfold.errors import ConfError, DataError
+from keyfold.features.matrix import dense_matrix
+from keyfold.features.spec import FeatureArrays, Spec
+from keyfold.labels import Binary, Classes, Label
+from keyfold.models.prior import PriorCorrection
+from keyfold.models.sklearn import Estimator
+from keyfold.training.arrays import ArrayRows
+
+SALT = "rebalance"
+
+
+class FittedRows(NamedTuple):
+    """What an estimator is fitted on: features, labels (n), and weights (n) unless all are 1."""
+
+    arrays: FeatureArrays
+    y: npt.NDArray[Any]
+    weight: Doubles | None
+
+    @classmethod
+    def of(cls, rows: ArrayRows) -> "FittedRows":
+        """Rows as they are, with the weights of their layouts."""
+        weight = rows.table[WEIGHT].to_numpy() if WEIGHT in rows.table.column_names else None
+        return cls(rows.arrays, rows.y, weight)
+
+    def totals(self, classes: int) -> Doubles:
+        """The sum of the weights of each class (classes)."""
+        return np.bincount(self.y.astype(np.intp), self.weight, classes).astype(np.float64)
+
+
+def fit_estimator(train: Train, spec: Spec, rows: ArrayRows) -> Estimator:
+    """The estimator of the conf, fitted on rows whose classes `train.rebalance` balances; `spec` may have fewer features than the rows.
+
+    Its probabilities are corrected so that their means over the rows are the shares of the classes, unless the conf says otherwise.
+    Raises ConfError for weights of other classes, DataError if the rows cannot be balanced.
+    """
+    assert train.model.sklearn is not None
+    rebalance, plain = train.rebalance, FittedRows.of(rows)
+    fitted = balance_rows(rebalance, spec, rows, train.seed) if rebalance else plain
+    estimator = train.model.sklearn.fit(spec, fitted.arrays, fitted.y, fitted.weight, train.seed)
+    if rebalance and rebalance.correct:
+        totals = plain.totals(len(class_names(rows.label)))
+        numbers = estimator.uncorrected_numbers(plain.arrays, rows.label)
+        estimator.prior = PriorCorrection.matching(numbers, totals / totals.sum(), plain.weight)
+    return estimator
+
+
+def balance_rows(rebalance: Rebalance, spec: Spec, rows: ArrayRows, seed: int) -> FittedRows:
+    """The rows with balanced classes. Raises as `fit_estimator`."""
+    plain, names = FittedRows.of(rows), class_names(rows.label)
+    counts = np.bincount(plain.y.astype(np.intp), minlength=len(names))
+    if np.count_nonzero(counts) < 2:
+        raise DataError(
+            f"train.rebalance: all {len(plain.y):,} rows to train on are `{names[int(counts.argmax())]}`, so nothing can be balanced"
+        )
+    return _WAYS[rebalance.choice](_Unbalanced(rebalance, spec, rows, plain, counts, names, seed))
+
+
+def class_names(label: Label) -> list[str]:
+    """The classes as text, in the order of their codes (ConfError for a label without classes of which each row has one)."""
+    if isinstance(label, Binary):
+        return [spark_text(label.negative), spark_text(label.positive)]
+    if isinstance(label, Classes):
+        return label.names
+    raise ConfError("train.rebalance balances classes of which each row has one; leave it out for this label")
+
+
+def class_weights(rebalance: Rebalance, counts: npt.NDArray[Any], names: list[str]) -> Doubles:
+    """The weight of each class, of which `counts` are the rows (ConfError if the conf names other classes)."""
+    if rebalance.weights == "balanced":
+        return counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))  # type: ignore[no-any-return]
+    named = dict(rebalance.weights or {})
+    if named.keys() != set(names):
+        classes = f"{', '.join(names[:-1])} and {names[-1]}"
+        raise ConfError(f"train.rebalance.weights must have the classes {classes} (got {', '.join(named)})")
+    return np.array([named[name] for name in names])
+
+
+def network_weights(train: Train, rows: LabelledRows) -> tuple[float, float] | None:
+    """The weights of the negative and the positive class with which a network is trained; None without rebalancing."""
+    rebalance, label = train.rebalance, rows.label
+    if rebalance is None or not isinstance(label, Binary):
+        return None
+    counts = np.array([rows.counts.get(("train", value), 0) for value in (label.negative, label.positive)])
+    if rebalance.minority is not None:
+        weights = np.where(np.arange(2) == _rarest(counts), rebalance.minority, 1.0)
+    else:
+        weights = class_weights(rebalance, counts, class_names(label))
+    return float(weights[0]), float(weights[1])
+
+
+# --- the ways ---
+
+
+class _Unbalanced(NamedTuple):
+    rebalance: Rebalance
+    spec: Spec
+    rows: ArrayRows
+    plain: FittedRows
+    counts: npt.NDArray[np.int64]  # rows of each class
+    names: list[str]
+    seed: int
+
+    @property
+    def codes(self) -> npt.NDArray[np.intp]:
+        return self.plain.y.astype(np.intp)
+
+    @property
+    def places(self) -> Int64s:
+        """The place of each row by the hash of its key, in [0, PARTS)."""
+        return hashing.reduce(hashing.feature_hash(SALT, [self.rows.order]), hashing.PARTS)
+
+
+def _undersample(given: _Unbalanced) -> FittedRows:
+    share, common = given.rebalance.majority or 1.0, int(given.counts.argmax())
+    kept = (given.codes != common) | (given.places < round(share * hashing.PARTS))
+    if not (kept & (given.codes == common)).any():
+        raise DataError(
+            f"train.rebalance.majority: {share:g} of {given.counts[common]:,} rows of `{given.names[common]}` leaves none; take a larger share"
+        )
+    return FittedRows.of(given.rows.filter(kept))
+
+
+def _oversample(given: _Unbalanced) -> FittedRows:
+    times, codes = given.rebalance.minority or 1.0, given.codes
+    copies = int(times) + (given.places < round(times % 1 * hashing.PARTS))
+    places = np.repeat(np.arange(len(codes)), np.where(codes == _rarest(given.counts), copies, 1))
+    return FittedRows.of(given.rows._replace(table=given.rows.table.take(places)))
+
+
+def _weigh(given: _Unbalanced) -> FittedRows:
+    weight = class_weights(given.rebalance, given.counts, given.names)[given.codes]
+    return given.plain._replace(weight=weight if given.plain.weight is None else given.plain.weight * weight)
+
+
+def _synthesise(given: _Unbalanced) -> FittedRows:
+    require_package("train.rebalance.smote", "imblearn", "imbalance installs it")
+    points, plain = dense_matrix(given.plain.arrays, given.spec.outs), given.plain
+    neighbours = _checked_neighbours(given, points)
+    from imblearn.over_sampling import SMOTE
+
+    points, y = SMOTE(k_neighbors=neighbours, random_state=given.seed % 2**32).fit_resample(points, plain.y)
+    weight = None
+    if plain.weight is not None:  # a new row has the mean weight of its class
+        means = plain.totals(len(given.names)) / np.maximum(given.counts, 1)
+        weight = np.append(plain.weight, means[y[len(plain.y) :].astype(np.intp)])
+    return FittedRows(_as_arrays(points, given.spec), y, weight)
+
+
+def _checked_neighbours(given: _Unbalanced, points: Doubles) -> int:
+    """The number of neighbours (DataError if a class has too few rows, or a feature no value)."""
+    assert given.rebalance.smote is not None
+    neighbours, rarest = given.rebalance.smote.neighbours, _rarest(given.counts)
+    if (few := int(given.counts[rarest])) <= neighbours:
+        raise DataError(
+            f"train.rebalance.smote: {few:,} rows to train on are `{given.names[rarest]}`, and each needs {neighbours} neighbours; "
+            "take fewer neighbours, or another way"
+        )
+    if not np.isfinite(points).all():
+        names = [name for name in given.spec.outs if not np.isfinite(given.plain.arrays[name]).all()]
+        raise DataError(f"train.rebalance.smote: features.{names[0]} is missing (NaN) in some rows; set its option `missing`")
+    return neighbours
+
+
+def _as_arrays(points: Doubles, spec: Spec) -> FeatureArrays:
+    """The columns of `dense_matrix` as the arrays of the features."""
+    lengths = [out.length or 0 for out in spec.outs.values()]
+    parts = np.split(points, np.cumsum(lengths)[:-1], axis=1)
+    return {name: part[:, 0] if part.shape[1] == 1 else part for name, part in zip(spec.outs, parts, strict=True)}
+
+
+def _rarest(counts: npt.NDArray[Any]) -> int:
+    """The code of the least frequent class that has rows; of equals the last one, which is the positive one of two."""
+    present = np.flatnonzero(counts)[::-1]
+    return int(present[counts[present].argmin()])
+
+
+_WAYS: dict[str, Callable[[_Unbalanced], FittedRows]] = {
+    "majority": _undersample, "minority": _oversample, "weights": _weigh, "smote": _synthesise,
+}  # fmt: skip
