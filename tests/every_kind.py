@@ -72,7 +72,8 @@ CONFS = {
         for tokens, ngrams, lower in (("words", 1, True), ("words", 3, False), ("characters", 2, True))
         for size in ({"num_buckets": 50}, {"max_tokens": 4})
         for length in ({}, {"length": 5})
-    ],
+    ]
+    + [{"input_col": "text", "max_tokens": 4, "weights": "tfidf"}],
     "numeric": [{"input_col": c, "scale": "standard"} for c in NUMBERS]
     + [{"input_col": c, "scale": "minmax", "to": [-1, 1], "missing": 0.5} for c in NUMBERS]
     + [{"input_col": c, "scale": "robust"} for c in NUMBERS]

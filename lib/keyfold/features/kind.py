@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from keyfold.core import hashing, vocabulary
-from keyfold.core.arrays import Int64s
+from keyfold.core.arrays import Doubles, Int64s
 from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.section import Section
 from keyfold.core.types import ARROW, HASHED, ArrowValue, SqlValue
@@ -47,12 +47,14 @@ class FeatureOutput(NamedTuple):
     width: number of different indices; 1 for numbers.
     length: values per row; None if it varies (a bag of indices).
     shape: shape of one row if it has more than one dimension, such as (height, width, channels) of an image.
+    weights: of the indices of a bag (width). A matrix then has weighted counts, and those of each row have the Euclidean norm 1.
     """
 
     type: Literal["int", "double", "float"]
     width: int = 1
     length: int | None = 1
     shape: tuple[int, ...] | None = None
+    weights: Doubles | None = None
 
     @property
     def arrow_type(self) -> pa.DataType:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from keyfold.core.arrays import Doubles
 from keyfold.errors import DataError
 from keyfold.features.kind import Array, FeatureOutput
 
@@ -23,7 +24,8 @@ MAX_COLUMNS = 2**31 - 1
 def sparse_matrix(arrays: Arrays, outs: Outs) -> "sparse.csr_matrix":
     """The features as float64 of shape (rows, sum of `FeatureOutput.columns`).
 
-    An index is a 1 in one of its feature's columns. A list of indices becomes counts in these columns. A number stays a number.
+    An index is a 1 in one of its feature's columns. A list of indices becomes counts in these columns, weighted if the feature has
+    weights. A number stays a number.
     Raises DataError for more columns than a 32-bit index can address.
     """
     from scipy import sparse
@@ -37,7 +39,7 @@ def sparse_matrix(arrays: Arrays, outs: Outs) -> "sparse.csr_matrix":
     matrix = sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=shape)
     for name, out in outs.items():
         if out.length is None:
-            matrix = matrix + _bag(arrays[name], offsets[name], shape)
+            matrix = matrix + _bag(arrays[name], offsets[name], shape, out.weights)
     if any(out.length != 1 and out.type == "int" for out in outs.values()):
         matrix.sum_duplicates()
     return matrix
@@ -67,12 +69,19 @@ def _cells(fixed: list[tuple[Any, FeatureOutput, int]], rows: int) -> tuple[npt.
     return columns, values
 
 
-def _bag(array: pa.ListArray, offset: int, shape: tuple[int, int]) -> "sparse.csr_matrix":
+def _bag(array: pa.ListArray, offset: int, shape: tuple[int, int], weights: Doubles | None) -> "sparse.csr_matrix":
     from scipy import sparse
 
     columns = array.flatten().to_numpy() + offset
     starts = np.concatenate([[0], np.cumsum(array.value_lengths().to_numpy())])
-    return sparse.csr_matrix((np.ones(len(columns)), columns, starts), shape=shape)
+    counts = sparse.csr_matrix((np.ones(len(columns)), columns, starts), shape=shape)
+    if weights is not None:
+        counts.sum_duplicates()
+        counts.data *= weights[counts.indices - offset]
+        row = np.repeat(np.arange(shape[0]), np.diff(counts.indptr))
+        squares = np.bincount(row, counts.data**2, minlength=shape[0])  # adds in the order of the columns, in any batch
+        counts.data /= np.sqrt(np.where(squares > 0, squares, 1.0))[row]
+    return counts
 
 
 def dense_matrix(arrays: Arrays, outs: Outs) -> npt.NDArray[np.float64]:

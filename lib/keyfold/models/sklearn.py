@@ -52,7 +52,9 @@ class Sklearn(Section):
     )
     params: dict[str, Any] = Field(default_factory=dict, examples=[{"C": 0.1}], description="Parameters of the estimator.")
     chain: bool = Field(
-        False, description="For a label of several labels: each one learns from those before it too, in an order by the seed."
+        False,
+        exclude_if=lambda chain: not chain,
+        description="For a label of several labels: each one learns from those before it too, in an order by the seed.",
     )
 
     @model_validator(mode="after")

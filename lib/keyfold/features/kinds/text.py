@@ -8,6 +8,8 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -58,6 +60,17 @@ class Tokens:
         return " " if self.unit == "words" else ""
 
 
+@dataclass(frozen=True)
+class Documents:
+    """The different tokens of a text, and one empty text, whose count is that of the texts. Its repr must not change, either."""
+
+    tokens: Tokens
+
+    def __call__(self, text: str) -> list[str]:
+        """The empty text first."""
+        return ["", *dict.fromkeys(self.tokens(text))]
+
+
 class Text(Kind):
     """The words or characters of a text and their n-grams, as indices.
 
@@ -65,7 +78,9 @@ class Text(Kind):
     fold, 3 the next; ties are ordered by UTF-8 bytes.
 
     Output: with `length`, a sequence that is cut or padded with 0; int32 of shape (rows, length). Without, a bag of all tokens in
-    the order of the text, n-grams last; an Arrow list of int32 per row, which a sparse matrix counts.
+    the order of the text, n-grams last; an Arrow list of int32 per row, which a sparse matrix counts. With the weights `tfidf`, the
+    matrix has the count times ln((1 + n) / (1 + n of the token)) + 1, where n are the texts of the train fold that are not NULL, and
+    each row's values have the Euclidean norm 1; tokens beyond the vocabulary have the weight 0.
     NULL: like a text without tokens, an empty bag or a sequence of padding.
     Unseen values: index 1, like tokens rarer than `min_frequency` or beyond `max_tokens`; a hashed token always has a bucket.
     Errors: DataError for a column that is not text.
@@ -84,26 +99,39 @@ class Text(Kind):
     max_tokens: int | None = Field(None, ge=1, description="fit a vocabulary of so many tokens, the most frequent ones")
     min_frequency: int = Field(1, ge=1, description="occurrences in the train fold that a token of the vocabulary needs")
     length: int | None = Field(None, ge=1, le=100_000, description="length of the sequence; default: a bag of any length")
+    weights: Literal["counts", "tfidf"] = Field(
+        "counts",
+        exclude_if=lambda weights: weights == "counts",  # models of before there were weights have no such field
+        description="a token's value in a bag: its count, or `tfidf`, which is lower for tokens of many texts; for `max_tokens`",
+    )
 
     @model_validator(mode="after")
     def _check_one_option(self) -> "Text":
         if (self.num_buckets is None) == (self.max_tokens is None):
             raise ValueError("must have either `num_buckets` (hashed) or `max_tokens` (a vocabulary)")
+        if self.weights == "tfidf" and (self.num_buckets or self.length):
+            raise ValueError(
+                f"`weights` are of a bag of a vocabulary; leave out `{'num_buckets' if self.num_buckets else 'length'}`"
+            )
         return self
 
     def counted_expressions(self, values: Sequence[FitInput], target: Target | None) -> list[CountedExpression]:
-        """The tokens, for a vocabulary."""
-        return [CountedExpression.values(values[0], self._tokens)] if self.max_tokens else []
+        """The tokens, for a vocabulary, and the texts that have them, for weights."""
+        parts = [self._tokens] * (self.max_tokens is not None) + [Documents(self._tokens)] * (self.weights == "tfidf")
+        return [CountedExpression.values(values[0], of) for of in parts]
 
     def fit(self, name: str, statistics: FeatureStatistics) -> State:
-        """Keeps the salt, or the vocabulary."""
+        """Keeps the salt, or the vocabulary and its weights."""
         if self.num_buckets:
             return {"salt": salt_of(self, name, None)}
-        return {"vocabulary": rank_values(statistics.counts[0], self.min_frequency, self.max_tokens)}
+        words = rank_values(statistics.counts[0], self.min_frequency, self.max_tokens)
+        weights = {} if self.weights == "counts" else {"idf": _inverse_frequencies(words, statistics.counts[1])}
+        return {"vocabulary": words} | weights
 
     def output(self, state: State) -> FeatureOutput:
         """A sequence or a bag of indices."""
-        return FeatureOutput("int", self.num_buckets or len(state["vocabulary"]) + FIRST, self.length)
+        weights = np.array([0.0] * FIRST + state["idf"]) if "idf" in state else None
+        return FeatureOutput("int", self.num_buckets or len(state["vocabulary"]) + FIRST, self.length, weights=weights)
 
     def sql(self, values: Sequence[SqlValue], state: State) -> str:
         """array<int>"""
@@ -164,3 +192,16 @@ class Text(Kind):
     def note(self, state: State) -> str:
         """The most frequent tokens, or the salt."""
         return f"salt {state['salt']}" if self.num_buckets else ", ".join(state["vocabulary"][:8])
+
+
+def _inverse_frequencies(words: Sequence[str], documents: pa.Table) -> list[float]:
+    """Weights of words by the number of texts with each of them; those of texts without words are in the empty text."""
+    texts_of: dict[str, int] = dict(zip(*documents.to_pydict().values(), strict=True))
+    texts = texts_of.get("", 0)
+
+    @cache
+    def weight(n: int) -> float:
+        # Decimal, whose logarithm has the same bits on every machine.
+        return float(Decimal(1 + texts).ln() - Decimal(1 + n).ln()) + 1
+
+    return [weight(texts_of[word]) for word in words]
