@@ -78,7 +78,7 @@ def bases():
     )
     yield raw_conf(features={"v": FEATURES["v"]})
     yield raw_conf(data=DATA | {"source": "months", "period": {"from": "file", "pattern": r"(\d{4}-\d{2})"}})
-    for name in ("cards", "clicks", "houses", "shop", "retail", "prices", "ticks"):
+    for name in ("cards", "clicks", "houses", "news", "shop", "retail", "prices", "ticks"):
         yield raw_conf(data=DATA | {"source": {"generator": name}})
     columns = {"id": "string", "y": "int", "x": "double", "a": "string", "c": "string", "d": "bigint"}
     old = {"name": "old", "files": ["old_*"], **OLD, "columns": OLD["columns"] | {"d": "int"}}

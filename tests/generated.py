@@ -4,7 +4,15 @@ import pyarrow as pa
 
 from keyfold.generators import GENERATORS
 
-SIZES = {"telecom": "customers", "clicks": "rows", "shop": "rows", "retail": "rows", "cards": "rows", "houses": "rows"}
+SIZES = {
+    "telecom": "customers",
+    "clicks": "rows",
+    "shop": "rows",
+    "retail": "rows",
+    "cards": "rows",
+    "houses": "rows",
+    "news": "rows",
+}
 
 
 def make(name, things=200_000, seed=0, **options):

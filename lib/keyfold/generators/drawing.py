@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from keyfold.core.arrays import Bools, Doubles, Int64s
@@ -29,11 +30,13 @@ def schema_of(types: Mapping[str, str]) -> pa.Schema:
 
 def as_arrow(schema: pa.Schema, columns: ColumnArrays, unknown: Mapping[str, Bools]) -> pa.RecordBatch:
     """Columns as Arrow; `unknown` values become NULL."""
-    arrays = [
-        columns[field.name] if field.type == pa.string() else pa.array(columns[field.name], field.type, mask=unknown.get(field.name))
-        for field in schema
-    ]  # fmt: skip
-    return pa.record_batch(arrays, schema=schema)
+    return pa.record_batch([_column(field.type, columns[field.name], unknown.get(field.name)) for field in schema], schema=schema)
+
+
+def _column(type_: pa.DataType, values: Any, unknown: Bools | None) -> pa.Array:
+    if type_ != pa.string():
+        return pa.array(values, type_, mask=unknown)
+    return values if unknown is None else pc.if_else(pa.array(unknown), None, values)
 
 
 def texts(names: list[str], codes: Int64s) -> pa.Array:
