@@ -77,6 +77,10 @@ def bases():
         | {"views": [{"table": "u.features", "entity": {"a": "b"}}, {"conf": "u.yaml"}], "source": {"generator": "telecom"}}
     )
     yield raw_conf(features={"v": FEATURES["v"]})
+    yield raw_conf(label={"column": "y", "bands": {"quantiles": 3}})
+    yield raw_conf(label={"column": "y", "bands": [1.0, 2.0]})
+    yield raw_conf(label={"column": "y", "separator": ","})
+    yield raw_conf(label={"columns": ["y1", "y2"]})
     yield raw_conf(data=DATA | {"source": "months", "period": {"from": "file", "pattern": r"(\d{4}-\d{2})"}})
     for name in ("cards", "clicks", "houses", "news", "shop", "retail", "prices", "ticks"):
         yield raw_conf(data=DATA | {"source": {"generator": name}})
@@ -138,6 +142,7 @@ OTHERS = {
     "Sklearn.params": [{"C": 2.0}, {"C": 1}],
     "Tune.over": [{"params.C": [1.0]}],
     "Report.without": [[["h"]]],
+    "LabelConf.bands": [[1.0, 3.0]], "LabelConf.columns": [["y1", "y3"]],
     "Release.promote_if": [{}],
     **{f"{name}.end": ["2026-09-30", "2026-09"] for name in ("Telecom", "Cards", "Clicks", "Shop", "Retail", "Prices")},
     "Ticks.begin": ["2026-09-30"],

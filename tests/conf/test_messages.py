@@ -74,7 +74,7 @@ def test_of_many_faults_the_first_are_shown():
         ("score", {"actions": {"to call": {"top": 0.1}}}, "score: the action `to call` names a table; use letters, digits and _"),
         ("split.share.train", 2, "split.share.train must be 1 or less (got 2)"),
         ("train.memory_share", 0, "train.memory_share must be more than 0 (got 0)"),
-        ("label", True, "label must be a mapping with `column` (got true)"),
+        ("data.time", True, "data.time must be text (got true)"),
         ("train.rebalance", {"weights": {"a": "x"}}, "train.rebalance.weights.a must be a number (got 'x')"),
         ("report.slices", "city", "report.slices must be a list (got 'city')"),
         ("release.promote_if", {"roc_auc": 0.7},
@@ -152,5 +152,5 @@ def test_all_faults_come_at_once():
 
 
 def test_what_was_got_is_cut_short():
-    (line,) = faults(raw("label", ["x" * 1_000] * 1_000))
+    (line,) = faults(raw("data.time", ["x" * 1_000] * 1_000))
     assert len(line) < 500

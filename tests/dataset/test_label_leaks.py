@@ -14,6 +14,7 @@ from keyfold.dataset.labelled_rows import labelled_rows
 from keyfold.errors import ConfError, PromiseError
 from keyfold.evaluation.label_leakage import SUSPECT_SCORE
 from keyfold.features.kinds.text import Text
+from keyfold.labels import Binary, Number
 from keyfold.runtime.run import Run
 from keyfold.split.folds import Folds
 from keyfold.tracking import registry
@@ -29,7 +30,17 @@ FOLDS = Folds(Split(), ["id"], "leaks")
 def found_of(engine, y, classes=True, n=N, words=(), **columns):
     table = pa.Table.from_pandas(pd.DataFrame({"id": np.arange(N), LABEL: y} | columns), preserve_index=False)
     texts = [Text(input_col=name, num_buckets=9) for name in words]
-    return {t.column: t for t in find_leaks(engine.frame(table), n, FOLDS, list(columns), classes=classes, texts=texts)}
+    return {
+        t.column: t
+        for t in find_leaks(
+            engine.frame(table),
+            n,
+            FOLDS,
+            list(columns),
+            label=Binary("boolean", True, False) if classes else Number("double"),
+            texts=texts,
+        )
+    }
 
 
 def test_columns_that_tell_a_class(engine):

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from keyfold.core.section import Section
+from keyfold.errors import duplicates
+from keyfold.labels.multilabel import POOLED
 
 
 class AboveThreshold(Section):
@@ -26,14 +29,48 @@ def moved_options(raw: Any) -> Iterator[str]:
     yield f"data.{old[0]} is not an option any more; `label` is a section of its own: write `label: {line}` below `data`"
 
 
+class Quantiles(Section):
+    """Bands with about equally many rows."""
+
+    quantiles: int = Field(ge=2, le=1000, description="Number of bands.", examples=[30])
+
+
 class LabelConf(Section):
     """The column to predict. Short form: its name, as in `label: churned`."""
 
-    column: str = Field(examples=["left_next_month"], description="Column to predict.")
+    column: str | None = Field(None, examples=["left_next_month"], description="Column to predict. Required, but for `columns`.")
     positive: str | int | bool | AboveThreshold | None = Field(
         None,
         description="The class whose probability is predicted; for a numeric label `{above: x}`. "
         "Default: the class that means yes, if it is clear.",
+    )
+    bands: list[float] | Quantiles | None = Field(
+        None,
+        examples=[[100000, 200000, 400000], {"quantiles": 30}],
+        description="Predicts a number as a distribution over bands, whose inner edges these are; a classifier learns the band.",
+    )
+    take: Literal["mean", "median"] = Field("mean", description="What `prediction` is of the distribution over `bands`.")
+    interval: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        examples=[0.9],
+        description="Share of the rows that `low` and `high` shall cover. Default: 0.9 for `bands`.",
+    )
+    columns: list[str] | None = Field(
+        None,
+        min_length=2,
+        examples=[["politics", "sport"]],
+        description="Columns of booleans, or of 0 and 1, each of which says whether a row has the label of that name.",
+    )
+    separator: str | None = Field(
+        None, min_length=1, examples=[","], description="Separator of several labels in the text of `column`."
+    )
+    min_frequency: int = Field(
+        1, ge=1, description="Number of rows of the train fold that a label of several needs; others are `rare`."
+    )
+    rare: Literal["leave_out", "pool"] = Field(
+        "leave_out", description=f"Labels below `min_frequency`: left out, or pooled as the label `{POOLED}`."
     )
 
     @model_validator(mode="before")
@@ -41,10 +78,30 @@ class LabelConf(Section):
     def _short_form(cls, label: Any) -> Any:
         return {"column": label} if isinstance(label, str) else label
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> "LabelConf":
+        if (self.column is None) == (self.columns is None):
+            raise ValueError("must name either `column` or `columns`")
+        kinds = {"positive": self.positive, "bands": self.bands, "columns": self.columns, "separator": self.separator}
+        if len(given := [f"`{name}`" for name, value in kinds.items() if value is not None]) > 1:
+            raise ValueError(f"{' and '.join(given)} are for labels of different kinds; leave one out")
+        if isinstance(self.bands, list) and (not self.bands or any(a >= b for a, b in pairwise(self.bands))):
+            raise ValueError(f"`bands` must be edges in ascending order, each once (got {self.bands})")
+        if repeated := duplicates(self.columns or ()):
+            raise ValueError(f"`columns` has `{repeated[0]}` twice")
+        if self.take != "mean" and self.bands is None:
+            raise ValueError("`take` is for `bands`")
+        return self
+
+    @property
+    def several(self) -> bool:
+        """Whether a row may have several labels, so far as the conf says; an array does, too."""
+        return self.columns is not None or self.separator is not None
+
     @property
     def columns_of_rows(self) -> list[str]:
         """The columns of the table that make the label."""
-        return [self.column]
+        return self.columns or [str(self.column)]
 
 
 class _ShortForm:

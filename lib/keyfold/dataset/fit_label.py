@@ -14,10 +14,12 @@ from keyfold.conf.label import AboveThreshold, LabelConf
 from keyfold.core import sql
 from keyfold.core.names import CLASS, FOLD, LABEL, PERIOD
 from keyfold.core.types import ArrowValue, arrow_family, family_of
+from keyfold.dataset.fit_bands import fit_bands
+from keyfold.dataset.fit_multilabel import fit_multilabel, label_codes
 from keyfold.engine.columns import col, count_rows, lit
 from keyfold.engine.frame import Computed, Frame
 from keyfold.errors import ConfError, DataError, suggestion
-from keyfold.labels import Binary, Classes, Label, Number
+from keyfold.labels import Binary, Classes, Label, Multilabel, Number
 from keyfold.labels.classes import MAX_CLASSES, UNKNOWN
 from keyfold.models.positive_class import guess_positive
 
@@ -37,17 +39,24 @@ class Counted(NamedTuple):
     unknown: int
 
 
-def has_classes(conf: "Conf", types: "dict[str, str]") -> bool:
-    """Whether the label is a class: if the model is a classifier, or, without a model, if the column is text or boolean."""
-    assert conf.label is not None
-    return conf.train.model.chosen.classifies if conf.train else family_of(types[conf.label.column]) in ("string", "boolean")
+def kind_of_label(conf: "Conf", types: dict[str, str]) -> str:
+    """The kind of the label: as the conf says, or by the type of the column and whether the model is a classifier."""
+    label, classifies = conf.label, conf.train.model.chosen.classifies if conf.train else None
+    assert label is not None
+    family = family_of(types[label.columns_of_rows[0]])
+    kind = "labels" if label.several or family.startswith("array") else "bands" if label.bands else ""
+    if kind and classifies is False:
+        raise ConfError(f"label: a classifier learns {kind}, and train.model is a regressor; take a classifier")
+    if kind:
+        return kind
+    return "classes" if classifies or (classifies is None and family in ("string", "boolean")) else "number"
 
 
 def count_labels(conf: "Conf", rows: Frame, unknown_group: Sequence[str]) -> Counted:
     """Counts rows that have their period, in one pass. unknown_group: columns that are NULL where the group of a row is unknown."""
     assert conf.label is not None
     unknown = reduce(or_, (col(name).is_null() for name in unknown_group), lit(False))
-    value = _class(conf.label) if has_classes(conf, rows.types) else lit(None).cast(nw.String)
+    value = _class(conf.label) if kind_of_label(conf, rows.types) == "classes" else lit(None).cast(nw.String)
     cells = rows.with_columns({CLASS: value, _UNKNOWN_GROUP: unknown.cast(nw.Int64)}).group(
         [PERIOD, FOLD, CLASS], n=count_rows(), unknown=col(_UNKNOWN_GROUP).sum()
     )
@@ -58,13 +67,19 @@ def count_labels(conf: "Conf", rows: Frame, unknown_group: Sequence[str]) -> Cou
     return Counted(sorted({cell[PERIOD] for cell in found}), counts, sum(cell["unknown"] for cell in found))
 
 
-def fit_label(conf: "Conf", types: dict[str, str], counts: LabelCounts, say: Callable[[str], None]) -> Label:
-    """The label of rows with these types and counts. ConfError or DataError if the model cannot learn it."""
+def fit_label(conf: "Conf", rows: Frame, counts: LabelCounts, say: Callable[[str], None]) -> Label:
+    """The label of rows with their folds and counts. ConfError or DataError if the model cannot learn it."""
     assert conf.label is not None
-    family = family_of(types[conf.label.column])
-    if not has_classes(conf, types):
-        return _number(conf.label, family)
-    return _classes(conf.label, family, counts, say)
+    kind, family = kind_of_label(conf, rows.types), family_of(rows.types[conf.label.columns_of_rows[0]])
+    if kind == "classes":
+        return _classes(conf.label, family, counts, say)
+    if kind == "labels":
+        return fit_multilabel(conf.label, family, rows.where(col(FOLD) == lit("train")), say)
+    number = _number(conf.label, family)
+    if kind == "number":
+        return number
+    train = with_label(conf.label, rows.where(col(FOLD) == lit("train")), number)
+    return fit_bands(conf.label, family, train, conf.data, counts)
 
 
 def with_label(conf: LabelConf, rows: Frame, label: Label) -> Frame:
@@ -72,17 +87,17 @@ def with_label(conf: LabelConf, rows: Frame, label: Label) -> Frame:
     if isinstance(label, Binary):
         return rows.with_columns({LABEL: _class(conf) == lit(label.positive)})
     if isinstance(label, Classes):
-        return rows.compute(Computed({LABEL: pa.int64()}, partial(_codes, conf.column, label.classes)))
-    return rows.compute(
-        Computed(
-            {LABEL: pa.float64()}, partial(_as_double, conf.column), [f"CAST({sql.column_reference(conf.column)} AS DOUBLE)"]
-        )
-    )
+        return rows.compute(Computed({LABEL: label.truth_type}, partial(_codes, str(conf.column), label.classes)))
+    if isinstance(label, Multilabel):
+        return rows.compute(Computed({LABEL: label.truth_type}, partial(label_codes, conf, label.labels)))
+    name = str(conf.column)
+    number = Computed({LABEL: pa.float64()}, partial(_as_double, name), [f"CAST({sql.column_reference(name)} AS DOUBLE)"])
+    return rows.compute(number)
 
 
 def _class(conf: LabelConf) -> nw.Expr:
     """The class of a row: the label's value, or whether the label is above the threshold of label.positive."""
-    value = col(conf.column)
+    value = col(str(conf.column))
     return value > lit(conf.positive.above) if isinstance(conf.positive, AboveThreshold) else value
 
 

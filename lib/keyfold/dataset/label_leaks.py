@@ -20,10 +20,12 @@ from keyfold.engine.hashes import key_hash, sample_place
 from keyfold.evaluation import label_leakage
 from keyfold.evaluation.label_leakage import ColumnValues, LabelValues
 from keyfold.features.kinds.text import Text
+from keyfold.labels import Classes, Label, Multilabel
 from keyfold.split.folds import Folds
 
 ROWS, CELLS = 50_000, 4_000_000  # maxima for the sample
 _WORDS, _LENGTH = 1 << 16, 100  # words are hashed to this many numbers; a text counts as this many cells
+_CLASSES = 10  # classes or labels that are looked at
 _PLACE = "keyfold_place"
 
 
@@ -42,11 +44,11 @@ class Leak(NamedTuple):
 
 
 def find_leaks(
-    rows: Frame, n: int, folds: Folds, columns: Sequence[str], *, classes: bool, texts: Sequence[Text] = ()
+    rows: Frame, n: int, folds: Folds, columns: Sequence[str], *, label: Label, texts: Sequence[Text] = ()
 ) -> list[Leak]:  # fmt: skip
     """Measures each column in one pass over the `n` rows; highest score first; empty if there are too few rows to measure.
 
-    classes: whether the label is a class. texts: the kinds whose columns are measured word by word.
+    label: the label; of several classes or labels, each of the most frequent is looked at alone. texts: the kinds whose columns are measured word by word.
     """
     if not columns:
         return []
@@ -57,33 +59,48 @@ def find_leaks(
         rows = rows.compute(sample_place(_PLACE, rows.types, folds.key, "leaks"))
         rows = rows.where(col(_PLACE) < lit(round(size / n * hashing.PARTS)))
     rows = folds.add_unit(rows, UNIT).compute(key_hash(ORDER, rows.types, folds.key, "leaks"))
-    table = rows.compute(_measured(rows.types, columns, words), []).to_arrow()
+    table = rows.compute(_measured(rows.types, columns, words, label), []).to_arrow()
     # Sums of doubles depend on the order of the rows, so it is fixed.
     table = table.sort_by([(name, "ascending") for name in table.column_names if name not in words])
-    y, fitted = LabelValues(table["y"].to_numpy(), classes), table["half"].to_numpy()
-    if not label_leakage.has_enough_rows(y) or fitted.all() or not fitted.any():
+    fitted = table["half"].to_numpy()
+    targets = [y for y in _targets(label, table["y"]) if label_leakage.has_enough_rows(y)]
+    if not targets or fitted.all() or not fitted.any():
         return []
-    by_word = {name: _by_word(table[name], y, fitted) for name in words}
-    leaks = [
-        Leak(name, *label_leakage.measure_leakage(_values(table[f"c{i}"]), y, fitted), by_word.get(f"w{i}", 0.0))
-        for i, name in enumerate(columns)
-    ]
+    leaks = []
+    for i, name in enumerate(columns):
+        values, word = _values(table[f"c{i}"]), table[f"w{i}"] if f"w{i}" in words else None
+        of = [
+            (*label_leakage.measure_leakage(values, y, fitted), 0.0 if word is None else _by_word(word, y, fitted))
+            for y in targets
+        ]
+        leaks.append(Leak(name, *map(max, zip(*of, strict=True))))
     return sorted(leaks, key=lambda leak: -leak.most)
 
 
-def _measured(types: Mapping[str, str], columns: Sequence[str], words: Mapping[str, Text]) -> Computed:
+def _targets(label: Label, truth: pa.ChunkedArray) -> list[LabelValues]:
+    """What columns may give away: the number, the class, or each of the most frequent classes or labels."""
+    if not isinstance(label, Classes | Multilabel):
+        return [LabelValues(truth.to_numpy(), label.kind == "binary")]
+    y = label.encode(truth)
+    has = y[:, None] == np.arange(label.width) if y.ndim == 1 else y
+    frequent = np.argsort(-has.sum(axis=0), kind="stable")[:_CLASSES]
+    return [LabelValues(has[:, code].astype(np.float64), classes=True) for code in frequent]
+
+
+def _measured(types: Mapping[str, str], columns: Sequence[str], words: Mapping[str, Text], label: Label) -> Computed:
     """Columns for the order of the rows, the label, the half of each unit, and the numbered values and words of columns."""
     as_numbers = [family_of(types[column]) in (*NUMBERS, *DAYS) for column in columns]
     values = {f"c{i}": pa.float64() if as_number else pa.int64() for i, as_number in enumerate(as_numbers)}
-    fixed = {ORDER: pa.int64(), "y": pa.float64(), "half": pa.bool_()}
+    fixed = {ORDER: pa.int64(), "y": pa.float64() if label.truth_type == pa.bool_() else label.truth_type, "half": pa.bool_()}
     lists = dict.fromkeys(words, pa.list_(pa.int64()))
-    return Computed(fixed | values | lists, partial(_measure, columns, [*words.values()]))
+    return Computed(fixed | values | lists, partial(_measure, columns, [*words.values()], label.truth_type))
 
 
-def _measure(columns: Sequence[str], words: Sequence[Text], batch: pa.RecordBatch) -> list[pa.Array]:
+def _measure(columns: Sequence[str], words: Sequence[Text], truth: pa.DataType, batch: pa.RecordBatch) -> list[pa.Array]:
     half = pa.array(hashing.reduce(batch[UNIT].to_numpy(), 2) == 0)
     values = (_arrow_value(batch[name]) for name in columns)
-    return [batch[ORDER], batch[LABEL].cast(pa.float64()), half, *values, *(_word_numbers(kind, batch) for kind in words)]
+    y = batch[LABEL].cast(pa.float64() if truth == pa.bool_() else truth)
+    return [batch[ORDER], y, half, *values, *(_word_numbers(kind, batch) for kind in words)]
 
 
 def _word_numbers(kind: Text, batch: pa.RecordBatch) -> pa.Array:

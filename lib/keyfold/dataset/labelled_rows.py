@@ -73,7 +73,7 @@ def labelled_rows(run: "Run") -> LabelledRows:
     counted = fit_label.count_labels(conf, named, folds.unknown)
     _report_unknown(folds, counted.unknown, sum(counted.rows.values()), run.say)
     _check_folds(run, folds, counted.rows)
-    label = fit_label.fit_label(conf, rows.types, counted.rows, run.say)
+    label = fit_label.fit_label(conf, rows, counted.rows, run.say)
     rows = fit_label.with_label(conf.label, folds.add_part(rows, PART), label)
     rows = rows.with_columns({PART: when(col(FOLD) == lit("train")).then(col(PART))})
     return LabelledRows(rows, version, counted.periods, counted.rows, label, folds, imputations)
@@ -114,6 +114,8 @@ def folds_of(run: "Run") -> Folds:
         raise ConfError("split.stratified: label is not set, so there are no classes")
     if split.stratified and conf.label and isinstance(conf.label.positive, AboveThreshold):
         raise ConfError("split.stratified needs a label that is a class; this one is a number, of which label.positive makes two")
+    if split.stratified and conf.label and conf.label.several:
+        raise ConfError("split.stratified needs a label that is one class; this one is several labels")
     return Folds(split, data.key, conf.name, data.time, next(iter(conf.label_columns), ""), repeats=data.period != "all")
 
 

@@ -1,10 +1,12 @@
 """Checks the folds before training: groups, shares, boundaries in time, copies, and columns that leak the label."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import narwhals as nw
+import pyarrow as pa
 
 from keyfold.conf.split import utc_text
 from keyfold.conf.use_case import Conf
@@ -20,6 +22,7 @@ from keyfold.evaluation.label_leakage import LEAST_ROWS, SUSPECT_SCORE
 from keyfold.features.inputs import columns_of
 from keyfold.features.kinds.text import Text
 from keyfold.features.kinds.windowed import Windowed
+from keyfold.labels import Binary, Classes, Label
 from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 CHANCE = 1e-6  # probability that a correct split fails any of the checks of shares
 LARGE = 0.1  # a group with a larger share of the rows is reported
+_CLASSES = 10  # whose shares are checked, the most frequent
 _SHOWN = 5  # offending keys to show
 _GROUP, _FEATURES = 0, 1
 _SAME, _TIME = "keyfold_same", "keyfold_time"  # the hash of a row's features, and its time
@@ -48,7 +52,7 @@ class Gate(NamedTuple):
 
 
 class FoldCell(NamedTuple):
-    """Counts of units (groups, or tuples of features) with rows in the same set of folds and of the same class.
+    """Counts of units (groups, or tuples of features) with rows in the same set of folds and of the same class (by its code).
 
     unit: `_GROUP` or `_FEATURES`. mask: the set of folds, one bit per fold. most: the rows of the largest unit. rows: the rows by fold.
     first, last: the first and last time by fold, in microseconds since 1970.
@@ -56,7 +60,7 @@ class FoldCell(NamedTuple):
 
     unit: int
     mask: int
-    positive: bool | None
+    code: int | None
     units: int
     most: int
     rows: Sequence[int]
@@ -81,7 +85,7 @@ def check_gates(run: "Run", labelled: "LabelledRows") -> list[Gate]:
         if not split.time:
             # Bridged rows can be in train only, so they do not count for the shares.
             own = _cells(rows.where(~col(BRIDGED)), folds, [], classes=classes) if labelled.imputations else groups
-            gates += _check_shares(folds, own, classes=classes)
+            gates += _check_shares(folds, own, labelled.label)
     if split.time:
         gates += _check_times(rows, folds, groups)
     if inputs:
@@ -101,16 +105,16 @@ def _cells(rows: Frame, folds: Folds, inputs: Sequence[str], *, classes: bool) -
     if inputs:
         each = each.compute(row_hash(_SAME, inputs))
     each = folds.add_time(each, _TIME) if folds.split.time else each
-    positive = col(LABEL) if classes else lit(None)
-    each = each.with_columns({LABEL: positive.cast(nw.Int64)})
+    code = col(LABEL) if classes else lit(None)
+    each = each.with_columns({LABEL: code.cast(nw.Int64)})
     each = each.stack("unit", {"h": [UNIT, _SAME] if inputs else [UNIT]}, [FOLD, LABEL, *([_TIME] if folds.split.time else [])])
     of_folds = _of_folds(timed=folds.split.time is not None)
-    by_unit = each.group(["unit", "h"], positive=col(LABEL).max(), **of_folds)
+    by_unit = each.group(["unit", "h"], code=col(LABEL).max(), **of_folds)
     n = [col(f"n{f}") for f in range(len(FOLDS))]
     mask, most = (sum(some[1:], some[0]) for some in ([(rows > 0).cast(nw.Int64) * (1 << f) for f, rows in enumerate(n)], n))
     sums = {name: getattr(col(name), "sum" if name[0] == "n" else name[:3])() for name in of_folds}
     cells = by_unit.with_columns({"mask": mask, "most": most}).group(
-        ["unit", "mask", "positive"], units=count_rows(), most=col("most").max(), **sums
+        ["unit", "mask", "code"], units=count_rows(), most=col("most").max(), **sums
     )
     return [_cell(row) for row in cells.rows()]
 
@@ -128,8 +132,7 @@ def _of_folds(*, timed: bool) -> dict[str, nw.Expr]:
 
 def _cell(row: Mapping[str, Any]) -> FoldCell:
     by: dict[str, list[Any]] = {name: [row.get(f"{name}{f}") for f in range(len(FOLDS))] for name in ("n", "min", "max")}
-    positive = None if row["positive"] is None else bool(row["positive"])
-    return FoldCell(row["unit"], row["mask"], positive, row["units"], row["most"], by["n"], by["min"], by["max"])
+    return FoldCell(row["unit"], row["mask"], row["code"], row["units"], row["most"], by["n"], by["min"], by["max"])
 
 
 def _check_groups(rows: Frame, folds: Folds, cells: Sequence[FoldCell]) -> Gate:
@@ -158,13 +161,19 @@ def _report_largest(run: "Run", rows: Frame, folds: Folds, cells: Sequence[FoldC
         )
 
 
-def _check_shares(folds: Folds, cells: Sequence[FoldCell], *, classes: bool) -> list[Gate]:
+def _check_shares(folds: Folds, cells: Sequence[FoldCell], label: Label) -> list[Gate]:
     """Compares the shares of the groups in each fold, in total and by class, with quantiles of the binomial distribution."""
     by_name: dict[str, Sequence[FoldCell]] = {"shares": cells}
-    if classes:
-        for positive in (True, False):
-            name = f"shares of {'the positive' if positive else 'the other'} class"
-            by_name[name] = [cell for cell in cells if cell.positive is positive]
+    if isinstance(label, Binary):
+        by_name |= {
+            f"shares of {name} class": [c for c in cells if c.code == code]
+            for code, name in ((1, "the positive"), (0, "the other"))
+        }
+    if isinstance(label, Classes):
+        frequent = Counter({code: sum(c.units for c in cells if c.code == code) for code in range(label.width)}).most_common(
+            _CLASSES
+        )
+        by_name |= {f"shares of class {label.names[code]}": [c for c in cells if c.code == code] for code, _ in frequent}
     chance = CHANCE / (len(FOLDS) * len(by_name))
     return [_check_share(name, folds, group, chance) for name, group in by_name.items()]
 
@@ -249,9 +258,9 @@ def _check_leaks(conf: Conf, rows: Frame, labelled: "LabelledRows", table: str) 
     columns = columns_of(kind for kind in kinds if not isinstance(kind, Windowed) or kind.current)
     leaks = find_leaks(
         rows, sum(map(labelled.count_in, FOLDS)), labelled.folds, [c for c in columns if c not in allowed],
-        classes=labelled.label.has_classes, texts=[kind for kind in kinds if isinstance(kind, Text)],
+        label=labelled.label, texts=[kind for kind in kinds if isinstance(kind, Text)],
     )  # fmt: skip
-    return _leak_gate(leaks, "ROC AUC" if labelled.label.has_classes else "R²")
+    return _leak_gate(leaks, "R²" if labelled.label.truth_type == pa.float64() else "ROC AUC")
 
 
 def _leak_gate(leaks: Sequence[Leak], metric: str) -> Gate:

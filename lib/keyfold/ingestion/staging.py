@@ -25,6 +25,7 @@ from keyfold.runtime.quarantine import data_columns
 
 if TYPE_CHECKING:
     from keyfold.conf.data import Data
+    from keyfold.conf.use_case import Conf
     from keyfold.engine.tables import Table
     from keyfold.ingestion.increments import IngestPlan
     from keyfold.reporting.page import PageSection
@@ -132,7 +133,7 @@ def _mark(run: "Run", source: SourceRows, files: Sequence[str]) -> tuple[Frame, 
     if run.rows.exists():
         rows, accepted = layout_reader.to_table_schema(run.rows, data, rows, generated)
         notes += accepted
-    _check_columns(data, [*data_columns(rows), *generated])
+    _check_columns(run.conf, [*data_columns(rows), *generated])
     missing = {c: _NO_TEXT for c in (REASON, RAW) if c not in rows.columns}
     faults = [col(REASON), *(when(col(k).is_null()).then(lit(f"key `{k}` is NULL")) for k in data.key if k not in generated)]
     if _by_time(data):
@@ -163,12 +164,13 @@ def _by_time(data: "Data") -> bool:
     return data.period != "all" and not isinstance(data.period, FilePeriod)
 
 
-def _check_columns(data: "Data", columns: Sequence[str]) -> None:
-    wanted = {"key": data.key, "time": [data.time] if data.time else []}
+def _check_columns(conf: "Conf", columns: Sequence[str]) -> None:
+    data = conf.data
+    wanted = {"data.key": data.key, "data.time": [data.time] if data.time else [], "label": conf.label_columns}
     for option, names in wanted.items():
         for name in names:
             if name not in columns:
-                raise DataError(f"data.{option}: {source_label(data)} has no column `{name}`{suggestion(name, columns)}")
+                raise DataError(f"{option}: {source_label(data)} has no column `{name}`{suggestion(name, columns)}")
 
 
 def _is_content_key(data: "Data", columns: Sequence[str]) -> bool:

@@ -5,9 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from keyfold.core.arrays import Bools, Doubles
+from keyfold.core.arrays import Bools, Doubles, single_chunk
 from keyfold.labels.label import Answer, Label, probability_maps
+
+POOLED = "(other)"  # the label of rows that have a rare one
 
 
 @dataclass(frozen=True)
@@ -45,16 +48,16 @@ class Multilabel(Label):
 
     @property
     def truth_type(self) -> pa.DataType:
-        """array of bigint: the codes of the row's labels, without those that the train fold does not have"""
-        return pa.list_(pa.int64())
+        """string: the codes of the row's labels with commas, such as `3,17`, without those that the train fold does not have"""
+        return pa.string()
 
     def encode(self, truth: pa.ChunkedArray) -> Bools:
         """Whether each row has each label (n, k)."""
-        lists = truth.combine_chunks() if isinstance(truth, pa.ChunkedArray) else truth
-        lists = pa.concat_arrays(lists.chunks) if isinstance(lists, pa.ChunkedArray) else lists
-        has = np.zeros((len(lists), self.width), bool)
-        row = np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
-        has[row, lists.flatten().to_numpy(zero_copy_only=False)] = True
+        codes = pc.split_pattern(single_chunk(truth), ",")
+        row, code = pc.list_parent_indices(codes).to_numpy(), codes.flatten()
+        known = pc.not_equal(code, "").to_numpy(zero_copy_only=False)  # no labels are one empty text
+        has = np.zeros((len(codes), self.width), bool)
+        has[row[known], code.filter(pa.array(known)).cast(pa.int64()).to_numpy()] = True
         return has
 
     def decide(self, numbers: Doubles) -> Bools:

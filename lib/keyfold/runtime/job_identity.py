@@ -92,6 +92,7 @@ class Exclusion(NamedTuple):
 _ON_ROWS = tuple(job for job, reads in JOBS.items() if "rows" in reads.pins)
 _IN_THE_ROWS = "it determines the rows of the table, whose id and version are pinned"
 _TRAINING = ("train", "overfit")
+_BEFORE_A_MODEL = ("statistics", "bridge", "features", "examples")
 
 EXCLUSIONS = (
     Exclusion("data.retention", "how long former versions of rows are kept"),
@@ -100,6 +101,7 @@ EXCLUSIONS = (
     Exclusion("data.views", "their columns are in the feature table, whose version is pinned"),
     *(Exclusion(f"data.{name}", _IN_THE_ROWS, _ON_ROWS) for name in ("source", "columns", "csv", "table")),
     *(Exclusion(f"data.versions.*.{name}", _IN_THE_ROWS, _ON_ROWS) for name in ("files", "delta", "columns")),
+    *(Exclusion(f"label.{name}", "how a model answers", _BEFORE_A_MODEL) for name in ("take", "interval")),
     Exclusion("label.positive", "imputed values do not depend on the class of a label", ("bridge",)),
     Exclusion(
         "data.versions.*.weight", "weights are for training only", ("ingest", "images", "view", "bridge", "features", "score")

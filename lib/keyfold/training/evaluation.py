@@ -48,7 +48,7 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
     if not test.table.num_rows:
         return sections
     predicted = model.numbers(test.arrays)
-    if model.label.has_classes:
+    if isinstance(model.label, Binary):
         truth = test.table[EXTRA + report.truth].to_numpy() if report.truth else None
         sections += classification_sections(test.y, predicted, truth)
     for name in report.slices:
