@@ -82,8 +82,8 @@ ONE_PLACE = {
     - {"accuracy", "balanced_accuracy", "f1", "precision", "recall"},  # words of other things, too
 }
 IMPORTED_BY = {  # the modules or packages that may import a package
-    "deltalake": ["engine/deltalake_store.py", "scoring/predictions.py"],
-    "horovod": ["training/collectives.py", "training/horovod_launch.py"],
+    "deltalake": ["engine/deltalake_store.py", "engine/partition_files.py", "scoring/predictions.py"],
+    "horovod": ["engine/launcher.py", "training/collectives.py", "training/horovod_launch.py"],
     "imblearn": ["training/rebalancing.py"],
     "jinja2": ["reporting"],
     "matplotlib": ["reporting"],

@@ -10,10 +10,9 @@ if TYPE_CHECKING:
 
 OWN = "keyfold"  # schema of keyfold's own tables
 RESERVED = ("rows", "quarantine", "features", "examples", "predictions", "images", "embeddings")
-# Columns that keyfold writes besides the key.
-PREDICTED = (
-    "period", "status", "reason", "fold", "prediction", "probability", "model", "model_version", "spec_digest", "run_id", "scored_at",
-)  # fmt: skip
+# Columns that keyfold writes besides the key: before and after those of the answer.
+SCORED = ("period", "status", "reason", "fold"), ("model", "model_version", "spec_digest", "run_id", "scored_at")
+PREDICTED = (*SCORED[0], "prediction", "probability", "probabilities", "band", "low", "high", *SCORED[1])
 MADE = ("period", "status", "reason", "width", "height", "bytes", "sha256", "path", "image", "run_id", "made_at")
 
 

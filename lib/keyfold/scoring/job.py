@@ -11,7 +11,7 @@ import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keyfold.conf.table_names import PREDICTED, key_name_fault
+from keyfold.conf.table_names import PREDICTED, SCORED, key_name_fault
 from keyfold.core.names import FOLD, PERIOD
 from keyfold.dataset import imputation, labelled_rows
 from keyfold.engine.columns import lit
@@ -143,6 +143,7 @@ def _known_periods(run: "Run") -> str:
 def _score(run: "Run", job: "Job", task: ScoringInput, keys: KeyCheck, *, strict: bool) -> Outcomes:
     model, packed = _load_model(run, task.version, strict=strict)
     check_actions(run.conf.score.actions, model.label)
+    _refuse_other_columns(run, task.version, model)
     model.check_columns(keys.unique)  # fails the whole job if a column is missing or has another type
     Outcomes(keys.read, {"scored": keys.read - keys.refused}).check(run.conf.score.max_quarantine, run.quarantine.name)
     with run.step("predict") as step:
@@ -150,6 +151,18 @@ def _score(run: "Run", job: "Job", task: ScoringInput, keys: KeyCheck, *, strict
         step.rows = keys.keys
     run.jobs[-1].facts["rows a second"] = round(keys.keys / step.seconds)
     return outcomes
+
+
+def _refuse_other_columns(run: "Run", version: Registered, model: predictor.Predictor) -> None:
+    """DataError if the predictions table has answers of another kind of label, such as one without intervals."""
+    if not run.predictions.exists():
+        return
+    there = [name for name in run.predictions.frame().columns if name not in (*run.conf.data.key, *SCORED[0], *SCORED[1])]
+    if set(there) != set(model.answer_types):
+        raise DataError(
+            f"{version} answers with the columns {', '.join(model.answer_types)}, and table `{run.predictions.name}` has "
+            f"{', '.join(there)}, of a model with another kind of label; name another table in score.into"
+        )
 
 
 def _load_model(run: "Run", version: Registered, *, strict: bool) -> tuple[predictor.Predictor, bytes]:
@@ -191,7 +204,7 @@ def _predict(
             "period": lit(task.period), "model": lit(task.version.name), "model_version": lit(int(task.version.version), nw.Int32),
             "spec_digest": lit(model.digest), "run_id": lit(run_id), "scored_at": lit(datetime.now(UTC)),
         }
-    ).select([*run.conf.data.key, *PREDICTED])  # fmt: skip
+    ).select([*run.conf.data.key, *SCORED[0], *model.answer_types, *SCORED[1]])  # fmt: skip
     # As many files as parallel tasks, for any number of files of the table.
     return predictions.coalesce(max(run.engine.tasks, -(-keys.keys // ROWS_PER_FILE)))
 

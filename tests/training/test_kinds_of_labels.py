@@ -1,0 +1,83 @@
+"""Each kind of label from the table to the predictions: the batch, the served model and MLflow give the same answers."""
+
+import mlflow
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import keyfold as kf
+from keyfold.conf.use_case import parse_conf
+from keyfold.core.names import PERIOD
+from keyfold.errors import DataError
+from keyfold.runtime.run import Run
+from keyfold.scoring.job import score
+from keyfold.tracking import registry
+from keyfold.training.job import train
+from keyfold.training.promotion import promote_or_keep
+
+N = 600
+LABELS = {"classes": "kind", "bands": {"column": "price", "bands": {"quantiles": 4}}}
+METRIC = {"classes": "accuracy", "bands": "crps"}
+
+
+def table():
+    draw = np.random.default_rng(0)
+    x, z = draw.random(N), draw.random(N)
+    kind = np.array(["a", "b", "c"])[np.clip((3 * x + draw.normal(0, 0.5, N)).astype(int), 0, 2)]
+    price = np.exp(3 + x + z + draw.normal(0, 0.3, N))
+    return pa.table({"id": range(N), "x": x, "z": z, "kind": kind, "price": price, PERIOD: ["all"] * N})
+
+
+def run_of(engine, kind, **sections):
+    conf = {
+        "name": "kinds", "data": {"key": ["id"]}, "label": LABELS[kind],
+        "features": {name: {"numeric": {"input_col": name}} for name in ("x", "z")},
+        "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}}, "report": {"slices": ["kind"], "without": [["z"]]}, "split": {"allow": ["x"]},
+        "release": {"promote_if": {METRIC[kind]: {"better_than": "champion"}}},
+    } | sections  # fmt: skip
+    run = Run(parse_conf(conf), engine)
+    run.rows.replace(engine.frame(table()), PERIOD, {"all": N})
+    return run
+
+
+@pytest.mark.both_engines
+@pytest.mark.parametrize("kind", LABELS)
+def test_a_kind_of_label_is_trained_scored_and_served(engine, home, kind):
+    run = run_of(engine, kind)
+    version = promote_or_keep(run, train(run))
+    score(run, version)
+    served = kf.load_model("models:/kinds@champion")
+    answers = served.predict(table())
+    batch = run.predictions.frame().to_arrow().sort_by("id")
+    for name, type_ in served.model.answer_types.items():
+        assert batch[name].to_pylist() == answers[name].to_pylist() and answers[name].type == type_, name
+    assert set(batch["status"].to_pylist()) == {"scored"}
+    frame = table().select(["x", "z"]).to_pandas()
+    assert (
+        mlflow.pyfunc.load_model("models:/kinds@champion").predict(frame)["prediction"].tolist()
+        == answers["prediction"].to_pylist()
+    )
+    metrics = registry.client().get_run(version.mlflow_run_id).data.metrics
+    if kind == "classes":
+        truth = table()["kind"].to_numpy()
+        assert np.mean(answers["prediction"].to_numpy(zero_copy_only=False) == truth) > 0.6 < metrics["test_accuracy"]
+    else:
+        low, price, high = (column.to_numpy() for column in (answers["low"], table()["price"], answers["high"]))
+        assert np.mean((low <= price) & (price <= high)) > 0.85 and metrics["test_r2"] > 0.4
+
+
+def test_a_second_version_is_compared_with_the_champion_on_all_its_numbers(embedded, home, capsys):
+    run = run_of(embedded, "classes")
+    promote_or_keep(run, train(run))
+    again = run_of(embedded, "classes", features={"z": {"numeric": {"input_col": "z"}}}, report={})
+    assert promote_or_keep(again, train(again)).version == "1", "the worse one is not promoted"
+    assert "accuracy" in capsys.readouterr().err
+
+
+def test_a_table_of_other_answers_is_refused(embedded, home):
+    run = run_of(embedded, "classes", release={})
+    score(run, promote_or_keep(run, train(run)))
+    other = run_of(embedded, "bands", release={})
+    version = promote_or_keep(other, train(other))
+    with pytest.raises(DataError, match=r"another kind of label; name another table in score\.into"):
+        score(other, version)
