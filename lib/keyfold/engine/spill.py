@@ -22,9 +22,14 @@ class SpillFolder:
         _remove_stale(parent)
         new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
         (new / _LOCK).touch()
-        self._lock = _locked(new)
+        lock = _locked(new)
         self.path = new.rename(parent / new.name[1:])  # visible to others once it is locked
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        weakref.finalize(self, _remove, self.path, lock)
+
+
+def _remove(folder: Path, lock: IO[str]) -> None:
+    with lock:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def spill_parent() -> Path:
