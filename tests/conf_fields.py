@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.digests import canonical_json
 from keyfold.errors import ConfError
+from keyfold.generators import GENERATORS
 from keyfold.runtime import job_identity
 from sections import data_and_label
 
@@ -144,7 +145,7 @@ OTHERS = {
     "Report.without": [[["h"]]],
     "LabelConf.bands": [[1.0, 3.0]], "LabelConf.columns": [["y1", "y3"]],
     "Release.promote_if": [{}],
-    **{f"{name}.end": ["2026-09-30", "2026-09"] for name in ("Telecom", "Cards", "Clicks", "Shop", "Retail", "Prices")},
+    **{f"{kind.__name__}.end": ["2026-09-30", "2026-09"] for kind in GENERATORS.values()},
     "Ticks.begin": ["2026-09-30"],
     "FilePeriod.pattern": [r"(\d{4})"],
 }  # fmt: skip
@@ -154,7 +155,7 @@ AROUND = {
     "FoldShares.test": [{"train": 0.7, "validation": 0.1, "test": 0.2}],
     "ColumnBridge.cast": [{"constant": 1}],
     "FilePeriod.from": ["all"],
-    **{f"{name}.generator": [{"generator": "shop"}, {"generator": "telecom"}] for name in ("Telecom", "Cards", "Clicks", "Shop", "Retail", "Prices", "Ticks")},
+    **{f"{kind.__name__}.generator": [{"generator": "shop"}, {"generator": "telecom"}] for kind in GENERATORS.values()},
 }  # fmt: skip
 
 

@@ -9,14 +9,12 @@ import pytest
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
-from keyfold.errors import ConfError
 from keyfold.models.model import Model
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry, tags
 from keyfold.training.job import train
 from keyfold.training.one_batch import memorize_one_batch
 from keyfold.training.promotion import promote_or_keep
-from tuning import TORCH
 
 RAW = {
     "name": "m",
@@ -112,17 +110,6 @@ def test_rows_that_take_too_much_memory_are_sampled(embedded, home, tmp_path, mo
     monkeypatch.setattr(promotion, "MOST_ROWS", 100)
     _, first, *_ = trained(embedded, tmp_path)
     assert first.tags[tags.SAMPLED] == "0.5"
-
-
-def test_what_needs_spark_says_so_before_anything_is_read(embedded, home, monkeypatch):
-    from keyfold.training import network
-
-    monkeypatch.setattr(network, "require_torch", lambda: None)
-    run = Run(parse_conf(RAW | {"train": {"model": TORCH}, "report": {}, "split": {}}), embedded)
-    for start in (train, memorize_one_batch):
-        with pytest.raises(ConfError, match="this needs Spark, and the engine is `embedded`"):
-            start(run)
-    assert not run.jobs
 
 
 def test_one_batch_is_memorized(embedded, home, capsys):

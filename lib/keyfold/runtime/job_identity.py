@@ -69,7 +69,9 @@ JOBS: Mapping[str, JobInputs] = {
     "train": JobInputs(("data", "label", "split", "features", "train", "report"), _LEARNT, _learning),
     "overfit": JobInputs(("data", "label", "split", "features", "train", "report"), _LEARNT, _learning),
     "score": JobInputs(
-        ("data", "split", "score"), _pins("rows period folds model"), lambda _: (*_ESTIMATORS, *_NETWORKS, "pillow")
+        ("data", "label.column", "label.columns", "split", "score"),
+        _pins("rows period folds model"),
+        lambda _: (*_ESTIMATORS, *_NETWORKS, "pillow"),
     ),
     "images": JobInputs(("data", "images"), _pins("rows period files"), lambda _: ("pillow",)),
     "embeddings": JobInputs((), _pins("model")),
@@ -102,6 +104,7 @@ EXCLUSIONS = (
     *(Exclusion(f"data.{name}", _IN_THE_ROWS, _ON_ROWS) for name in ("source", "columns", "csv", "table")),
     *(Exclusion(f"data.versions.*.{name}", _IN_THE_ROWS, _ON_ROWS) for name in ("files", "delta", "columns")),
     *(Exclusion(f"label.{name}", "how a model answers", _BEFORE_A_MODEL) for name in ("take", "interval")),
+    Exclusion("label", "rows are kept whatever their label; its column must only be there", ("ingest",)),
     Exclusion("label.positive", "imputed values do not depend on the class of a label", ("bridge",)),
     Exclusion(
         "data.versions.*.weight", "weights are for training only", ("ingest", "images", "view", "bridge", "features", "score")
