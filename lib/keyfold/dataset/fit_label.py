@@ -75,7 +75,7 @@ def fit_label(conf: "Conf", rows: Frame, counts: LabelCounts, say: Callable[[str
     if kind == "classes":
         return _classes(conf.label, family, counts, say)
     if kind == "labels":
-        return fit_multilabel(conf.label, family, rows.where(col(FOLD) == lit("train")), say)
+        return fit_multilabel(conf.label, family, rows, say)
     number = _number(conf.label, family)
     if kind == "number":
         return number

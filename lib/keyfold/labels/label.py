@@ -61,10 +61,10 @@ class Label(ABC):
 
     @abstractmethod
     def encode(self, truth: pa.ChunkedArray) -> npt.NDArray[Any]:
-        """Labels of n rows as an estimator learns them: n numbers, booleans or codes, or n rows of booleans."""
+        """Labels of n rows as an estimator learns them: n numbers, booleans or codes, or a sparse matrix of booleans (n, k)."""
 
     def measured(self, truth: pa.ChunkedArray) -> npt.NDArray[Any]:
-        """Labels of n rows as metrics compare them with a model's numbers: as `encode`, but numbers for bands of numbers."""
+        """Labels of n rows as metrics compare them with a model's numbers: as `encode`, but numbers for bands of numbers, and an array for labels."""
         return self.encode(truth)
 
     @abstractmethod
