@@ -47,8 +47,7 @@ def test_each_kind_is_fitted_on_the_train_fold(engine, home, kind):
     rows, topics = table()
     found = labelled_rows(run_of(engine, LABELS[kind]))
     labelled = found.rows.select(["id", FOLD, LABEL]).sort(["id"]).to_arrow()
-    encode = found.label.measured if isinstance(found.label, Multilabel) else found.label.encode
-    y, train = encode(labelled[LABEL]), labelled[FOLD].to_numpy(zero_copy_only=False) == "train"
+    y, train = found.label.encode(labelled[LABEL]), labelled[FOLD].to_numpy(zero_copy_only=False) == "train"
     if kind in ("classes", "integers"):
         values = rows["kind" if kind == "classes" else "stars"].to_pylist()
         assert isinstance(found.label, Classes) and found.label.classes == tuple(sorted(set(values)))
@@ -95,7 +94,12 @@ def test_rare_labels_are_left_out_or_pooled(embedded, home, capsys):
         ({"column": "price", "bands": [1000, 2000]}, {}, DataError, "no row of the train fold is in the band from 1000 to 2000"),
         ({"column": "price", "bands": {"quantiles": 3}}, {"price": [1.0] * N}, DataError, "too few different numbers"),
         ({"column": "price", "bands": [3]}, {"price": [float("nan"), *[4.0] * (N - 1)]}, DataError, "not a finite number"),
-        ({"column": "kind", "bands": [3]}, {}, DataError, "`kind` is string; a regressor needs numbers"),
+        (
+            {"column": "kind", "bands": [3]},
+            {},
+            DataError,
+            "`kind` is string, and must be a number for bands; `label: {as: number}` reads",
+        ),
         ({"column": "price", "separator": ","}, {}, DataError, "`price` must be text"),
         ({"columns": ["stars", "sport"]}, {}, DataError, "`stars` must be 0 or 1"),
         ("list", {"list": pa.array([[]] * N, pa.list_(pa.string()))}, DataError, "no row of the train fold has a label"),

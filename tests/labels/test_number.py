@@ -29,7 +29,7 @@ def test_the_interval_of_a_logarithm_is_symmetric_in_the_logarithm(prices, error
     assert (low.tolist(), high.tolist()) == ((prices - error).tolist(), (prices + error).tolist())
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_a_number_without_a_finite_answer_has_no_interval_either():
     label = Number("double", 0.9, 1.0, "log")
     answer = label.answer(label.inverted(np.array([0.0, 800.0, np.nan])))

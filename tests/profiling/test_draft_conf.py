@@ -213,3 +213,35 @@ def test_telco_features_make_a_good_model(telco: str) -> None:
         model = LogisticRegression(max_iter=1_000).fit(x[train], y[train])
         areas.append(roc_auc_score(y[test], model.predict_proba(x[test])[:, 1]))
     assert np.mean(areas) >= 0.835
+
+
+def test_several_texts_are_classes(write: Write) -> None:
+    text, conf = look(write(table(y=["cat", "dog", "cat", "eel", "cat"] * 4)))
+    assert conf["label"] == "y" and "# 3 classes: 12 × cat, 4 × dog, 4 × eel\n" in text
+    assert conf["train"]["model"]["sklearn"]["estimator"] == "sklearn.linear_model.LogisticRegression"
+    assert conf["release"]["promote_if"] == {"roc_auc_ovr": {"at_least": 0.6}}
+    assert ", …\n" in look(write(table(y=[f"c{i % 10}" for i in range(20)])))[0]
+
+
+def test_a_column_that_tells_the_class_is_left_out(write: Write) -> None:
+    names = [("cat", "dog", "eel", "fox")[i % 4] for i in range(400)]
+    columns = {"id": range(400), "y": names, "code": [name.upper() for name in names], "x": [i * 7 % 31 for i in range(400)]}
+    text, conf = look(write(pd.DataFrame(columns).to_csv(index=False)))
+    assert conf["features"].keys() == {"x"} and "it alone predicts the label (ROC AUC 1.000" in text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "skewed"),
+    [
+        (np.random.default_rng(0).lognormal(3, 1, 400).round(2), True),
+        (np.append(np.random.default_rng(0).lognormal(3, 1, 399).round(2), 0), False),  # no logarithm
+        (np.random.default_rng(0).normal(50, 9, 400).round(2), False),
+        (np.array([1, 1, 1, 1, 1, 1, 1, 1, 2, 100] * 40), False),  # scores
+    ],
+    ids=["skewed", "zero", "even", "few"],
+)
+def test_the_logarithm_of_skewed_numbers_is_learnt(write: Write, numbers: Any, skewed: bool) -> None:
+    columns = {"id": range(400), "y": numbers, "x": [i % 7 for i in range(400)]}
+    text, conf = look(write(pd.DataFrame(columns).to_csv(index=False)))
+    assert conf["label"] == ({"column": "y", "transform": "log"} if skewed else "y")
+    assert ("all above 0 and skewed" in text) == skewed

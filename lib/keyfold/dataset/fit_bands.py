@@ -1,12 +1,13 @@
 """Fits a label of bands on the train fold: the edges, if they are quantiles, and the mean of each band."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keyfold.conf.label import LabelConf, Quantiles
 from keyfold.core import hashing
-from keyfold.core.arrays import Doubles
+from keyfold.core.arrays import Doubles, Int64s
 from keyfold.core.names import LABEL
 from keyfold.engine.columns import col, lit
 from keyfold.engine.frame import Frame
@@ -20,31 +21,52 @@ if TYPE_CHECKING:
 
 SAMPLE = 1_000_000  # rows of the train fold that quantiles and means are taken from, at most
 INTERVAL = 0.9
+_SHARE_AT_LIMIT = 0.01  # of the rows, at least, that have a number at which others are cut off
+_TIMES_OTHERS = 5  # how much more frequent it is than other numbers
 _PLACE = "keyfold_place"
 
 
-def fit_bands(conf: LabelConf, family: str, train: Frame, data: "Data", counts: "LabelCounts") -> Bands:
+def fit_bands(
+    conf: LabelConf, family: str, train: Frame, data: "Data", counts: "LabelCounts", say: Callable[[str], None]
+) -> Bands:
     """The bands of the label in rows of the train fold (DataError if there are too few different numbers, or if a band has no row)."""
     numbers = _numbers(train, data, sum(n for (fold, _), n in counts.items() if fold == "train"))
     edges = _edges(conf, numbers)
-    band = np.searchsorted(np.array(edges), numbers, side="right")
-    rows = np.bincount(band, minlength=len(edges) + 1)
-    ends = [numbers[0], *edges, numbers[-1]]
-    if not rows.all():
-        empty = int(np.argmin(rows))
-        where = (
-            f"below {edges[0]:g}"
-            if not empty
-            else f"from {ends[empty]:g}" + (f" to {ends[empty + 1]:g}" if empty < len(edges) else "")
-        )
-        raise DataError(
-            f"label.bands: no row of the train fold is in the band {where} (its numbers are from {numbers[0]:g} to {numbers[-1]:g}); leave out an edge"
-        )
-    means = (
-        np.add.reduceat(numbers, np.append(0, np.cumsum(rows)[:-1])) / rows
-    )  # of sorted numbers, so the order of the rows does not matter
-    interval = INTERVAL if conf.interval is None else conf.interval
-    return Bands(family, tuple(edges), float(numbers[0]), float(numbers[-1]), tuple(means.tolist()), conf.take, interval)
+    rows = np.bincount(np.searchsorted(np.array(edges), numbers, side="right"), minlength=len(edges) + 1)
+    _check_filled(edges, numbers, rows)
+    # The numbers are sorted, so the order of the rows does not matter.
+    means = np.add.reduceat(numbers, np.append(0, np.cumsum(rows)[:-1])) / rows
+    floor, cap = (_piled_up(numbers, end) for end in (numbers[0], numbers[-1]))
+    bands = Bands(
+        family, tuple(edges), float(numbers[0]), float(numbers[-1]), tuple(means.tolist()), conf.take,
+        INTERVAL if conf.interval is None else conf.interval, floor=floor / rows[0], cap=cap / rows[-1],
+    )  # fmt: skip
+    for count, end, side, name in ((floor, "lowest", "below", bands.names[0]), (cap, "highest", "above", bands.names[-1])):
+        if count:
+            say(
+                f"{count:,} of {len(numbers):,} numbers of the train fold are the {end} one, {getattr(bands, end):.15g}, which looks like a "
+                f"limit: the band `{name}` is open, and true numbers may be {side}"
+            )
+    return bands
+
+
+def _piled_up(numbers: Doubles, end: float) -> int:
+    """How many numbers are this end of their range, if they are so many that it seems to be a limit, else 0."""
+    count, others = int(np.count_nonzero(numbers == end)), numbers[numbers != end]
+    of_other = len(others) / max(1, len(np.unique(others)))
+    return count if count >= _SHARE_AT_LIMIT * len(numbers) and count > _TIMES_OTHERS * of_other else 0
+
+
+def _check_filled(edges: list[float], numbers: Doubles, rows: Int64s) -> None:
+    """Raises DataError if a band has no row."""
+    if rows.all():
+        return
+    empty = int(np.argmin(rows))
+    above = f"from {edges[empty - 1]:g} to {edges[empty]:g}" if 0 < empty < len(edges) else f"from {edges[-1]:g}"
+    where = f"below {edges[0]:g}" if not empty else above
+    raise DataError(
+        f"label.bands: no row of the train fold is in the band {where} (its numbers are from {numbers[0]:g} to {numbers[-1]:g}); leave out an edge"
+    )
 
 
 def _numbers(train: Frame, data: "Data", rows: int) -> Doubles:
@@ -54,10 +76,6 @@ def _numbers(train: Frame, data: "Data", rows: int) -> Doubles:
         place = sample_place(_PLACE, train.types, key, "bands")
         train = train.compute(place).where(col(_PLACE) < lit(round(SAMPLE / rows * hashing.PARTS)))
     numbers = train.select([LABEL]).to_arrow()[LABEL].to_numpy()
-    if not (finite := np.isfinite(numbers)).all():
-        raise DataError(
-            f"label.bands: {np.count_nonzero(~finite):,} rows of the train fold have a label that is not a finite number"
-        )
     return np.sort(numbers)
 
 

@@ -11,33 +11,37 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.conf.label import AboveThreshold, LabelConf
-from keyfold.core import sql
 from keyfold.core.names import CLASS, FOLD, LABEL, PERIOD
-from keyfold.core.types import ArrowValue, arrow_family, family_of
+from keyfold.core.types import family_of
+from keyfold.dataset import fit_number
 from keyfold.dataset.fit_bands import fit_bands
 from keyfold.dataset.fit_multilabel import fit_multilabel, label_codes
+from keyfold.dataset.fit_number import NUMBERS, no_threshold
 from keyfold.engine.columns import col, count_rows, lit
 from keyfold.engine.frame import Computed, Frame
 from keyfold.errors import ConfError, DataError, suggestion
-from keyfold.evaluation.thresholds import UNTUNED
-from keyfold.labels import Binary, Classes, Label, Multilabel, Number
+from keyfold.labels import Binary, Classes, Label, Multilabel
 from keyfold.labels.classes import MAX_CLASSES, UNKNOWN
 from keyfold.models.positive_class import guess_positive
 
 if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
 
-NUMBERS = ("bigint", "double", "decimal")
-_UNKNOWN_GROUP = "keyfold_unknown"
+NUMERIC = ("number", "bands")  # kinds of labels whose column is a number
+_UNKNOWN_GROUP, _UNFIT = "keyfold_unknown", "keyfold_unfit_"
 LabelCounts = dict[tuple[str, Any], int]  # rows by fold and class
 
 
 class Counted(NamedTuple):
-    """The periods of labelled rows, their number by fold and class (None without classes), and how many of them have an unknown group."""
+    """The periods of labelled rows, and counts of them.
+
+    rows: by fold and class (None without classes). unknown: those with an unknown group. unfit: by the conditions of `unfit`, of numbers.
+    """
 
     periods: list[str]
     rows: LabelCounts
     unknown: int
+    unfit: list[int]
 
 
 def kind_of_label(conf: "Conf", types: dict[str, str]) -> str:
@@ -48,24 +52,34 @@ def kind_of_label(conf: "Conf", types: dict[str, str]) -> str:
     kind = "labels" if label.several or family.startswith("array") else "bands" if label.bands else ""
     if kind and classifies is False:
         raise ConfError(f"label: a classifier learns {kind}, and train.model is a regressor; take a classifier")
-    if kind:
-        return kind
-    return "classes" if classifies or (classifies is None and family in ("string", "boolean")) else "number"
+    if not kind:
+        classes = family in ("string", "boolean") and label.scores is None
+        kind = "classes" if classifies or (classifies is None and classes) else "number"
+    if kind not in NUMERIC and label.of_numbers:
+        raise ConfError(f"label.{label.of_numbers[0]} is for a label that is a number; leave it out, or train a regressor")
+    return kind
 
 
 def count_labels(conf: "Conf", rows: Frame, unknown_group: Sequence[str]) -> Counted:
     """Counts rows that have their period, in one pass. unknown_group: columns that are NULL where the group of a row is unknown."""
     assert conf.label is not None
-    unknown = reduce(or_, (col(name).is_null() for name in unknown_group), lit(False))
-    value = _class(conf.label) if kind_of_label(conf, rows.types) == "classes" else lit(None).cast(nw.String)
-    cells = rows.with_columns({CLASS: value, _UNKNOWN_GROUP: unknown.cast(nw.Int64)}).group(
-        [PERIOD, FOLD, CLASS], n=count_rows(), unknown=col(_UNKNOWN_GROUP).sum()
-    )
+    kind, unknown = kind_of_label(conf, rows.types), reduce(or_, (col(name).is_null() for name in unknown_group), lit(False))
+    unfit = []
+    if kind in NUMERIC:
+        fit_number.fit_number(conf.label, family_of(rows.types[str(conf.label.column)]))  # checks the type
+        unfit = [each.condition for each in fit_number.unfit(conf.label)]
+        rows = fit_number.with_number(conf.label, rows)
+    flags = {f"{_UNFIT}{place}": condition.cast(nw.Int64) for place, condition in enumerate(unfit)}
+    flags |= {_UNKNOWN_GROUP: unknown.cast(nw.Int64)}
+    value = _class(conf.label) if kind == "classes" else lit(None).cast(nw.String)
+    sums = {name: col(name).sum() for name in flags}
+    cells = rows.with_columns({CLASS: value, **flags}).group([PERIOD, FOLD, CLASS], n=count_rows(), **sums)
     counts: Counter[tuple[str, Any]] = Counter()
     found = cells.head(100_000).rows()
     for cell in found:
         counts[cell[FOLD], cell[CLASS]] += cell["n"]
-    return Counted(sorted({cell[PERIOD] for cell in found}), counts, sum(cell["unknown"] for cell in found))
+    *of_unfit, of_unknown = (sum(cell[name] for cell in found) for name in flags)
+    return Counted(sorted({cell[PERIOD] for cell in found}), counts, of_unknown, of_unfit)
 
 
 def fit_label(conf: "Conf", rows: Frame, counts: LabelCounts, say: Callable[[str], None]) -> Label:
@@ -75,12 +89,12 @@ def fit_label(conf: "Conf", rows: Frame, counts: LabelCounts, say: Callable[[str
     if kind == "classes":
         return _classes(conf.label, family, counts, say)
     if kind == "labels":
-        return fit_multilabel(conf.label, family, rows, say)
-    number = _number(conf.label, family)
+        return fit_multilabel(conf.label, family, rows.where(col(FOLD) == lit("train")), say)
+    number = fit_number.fit_number(conf.label, family)
     if kind == "number":
         return number
     train = with_label(conf.label, rows.where(col(FOLD) == lit("train")), number)
-    return fit_bands(conf.label, family, train, conf.data, counts)
+    return fit_bands(conf.label, family, train, conf.data, counts, say)
 
 
 def with_label(conf: LabelConf, rows: Frame, label: Label) -> Frame:
@@ -91,9 +105,7 @@ def with_label(conf: LabelConf, rows: Frame, label: Label) -> Frame:
         return rows.compute(Computed({LABEL: label.truth_type}, partial(_codes, str(conf.column), label.classes)))
     if isinstance(label, Multilabel):
         return rows.compute(Computed({LABEL: label.truth_type}, partial(label_codes, conf, label.labels)))
-    name = str(conf.column)
-    number = Computed({LABEL: pa.float64()}, partial(_as_double, name), [f"CAST({sql.column_reference(name)} AS DOUBLE)"])
-    return rows.compute(number)
+    return fit_number.with_number(conf, rows)
 
 
 def _class(conf: LabelConf) -> nw.Expr:
@@ -102,33 +114,17 @@ def _class(conf: LabelConf) -> nw.Expr:
     return value > lit(conf.positive.above) if isinstance(conf.positive, AboveThreshold) else value
 
 
-def _as_double(name: str, batch: pa.RecordBatch) -> list[pa.Array]:
-    family = arrow_family(batch[name].type)
-    if family == "double":
-        return [batch[name].cast(pa.float64())]
-    value = ArrowValue(batch[name], family)
-    return [pa.array(value.number, mask=value.null)]
-
-
 def _codes(name: str, classes: Sequence[Any], batch: pa.RecordBatch) -> list[pa.Array]:
     values = batch[name]
     known = pa.array(classes).cast(values.type)
     return [pc.if_else(values.is_null(), None, pc.fill_null(pc.index_in(values, known), UNKNOWN)).cast(pa.int64())]
 
 
-def _number(conf: LabelConf, family: str) -> Number:
-    if isinstance(conf.positive, AboveThreshold):
-        raise _no_threshold(conf, family, "regressor")
-    if family not in NUMBERS:
-        raise DataError(f"label: `{conf.column}` is {family}; a regressor needs numbers")
-    return Number(family)
-
-
 def _classes(conf: LabelConf, family: str, counts: LabelCounts, say: Callable[[str], None]) -> Binary | Classes:
     """The label of a classifier: of two classes, or of more. The positive class of two is guessed if label.positive is not set."""
     above = isinstance(conf.positive, AboveThreshold)
     if above and family not in NUMBERS:
-        raise _no_threshold(conf, family, "classifier")
+        raise no_threshold(conf, family, "classifier")
     classes = sorted({value for _, value in counts}, key=str)
     if len(classes) > 2 and conf.positive is None:
         return _several(conf, family, counts, say)
@@ -161,11 +157,6 @@ def _positive(conf: LabelConf, classes: list[Any], say: Callable[[str], None]) -
 
 
 def _several(conf: LabelConf, family: str, counts: LabelCounts, say: Callable[[str], None]) -> Classes:
-    if conf.threshold != UNTUNED:
-        raise ConfError(
-            f"label.threshold is for two classes or several labels, and `{conf.column}` has {len({value for _, value in counts}):,} "
-            "classes, of which the most probable is predicted; leave it out"
-        )
     if family not in ("string", "bigint", "boolean"):
         raise DataError(f"label: `{conf.column}` is {family}; classes are text or integers. Make it text, or train a regressor")
     by_fold: dict[str, set[Any]] = {}
@@ -189,9 +180,3 @@ def _several(conf: LabelConf, family: str, counts: LabelCounts, say: Callable[[s
                 f"WARNING: {n:,} rows of the {fold or 'no'} fold have classes that the train fold lacks ({shown}); they count as errors"
             )
     return Classes(family, tuple(classes))
-
-
-def _no_threshold(conf: LabelConf, family: str, model: str) -> ConfError:
-    return ConfError(
-        f"label.positive: `above` makes classes of a number, for a classifier (got the label `{conf.column}`, {family}, for a {model})"
-    )

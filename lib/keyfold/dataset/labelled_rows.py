@@ -7,7 +7,7 @@ from keyfold.conf.data import Data
 from keyfold.conf.label import AboveThreshold
 from keyfold.conf.split import utc_text
 from keyfold.core.names import BRIDGED, FOLD, LABEL, NUMBER, PART, PERIOD
-from keyfold.dataset import fit_label, imputation
+from keyfold.dataset import fit_label, fit_number, imputation
 from keyfold.dataset.fit_label import LabelCounts
 from keyfold.dataset.imputation import Imputations
 from keyfold.engine.columns import col, lit, when
@@ -73,6 +73,8 @@ def labelled_rows(run: "Run") -> LabelledRows:
     counted = fit_label.count_labels(conf, named, folds.unknown)
     _report_unknown(folds, counted.unknown, sum(counted.rows.values()), run.say)
     _check_folds(run, folds, counted.rows)
+    if counted.unfit and (conf.train or conf.label.bands):
+        fit_number.check_fit(conf.label, rows, counted.unfit, sum(counted.rows.values()))
     label = fit_label.fit_label(conf, rows, counted.rows, run.say)
     rows = fit_label.with_label(conf.label, folds.add_part(rows, PART), label)
     rows = rows.with_columns({PART: when(col(FOLD) == lit("train")).then(col(PART))})

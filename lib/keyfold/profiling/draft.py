@@ -6,6 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +14,10 @@ import pyarrow.compute as pc
 
 from keyfold.conf.release import MIN_TEST_ROWS
 from keyfold.conf.table_names import PREDICTED
-from keyfold.core.arrays import Bools
+from keyfold.core.arrays import Bools, Doubles
 from keyfold.core.hashing import value_hash
 from keyfold.evaluation import label_leakage
+from keyfold.labels.classes import MAX_CLASSES
 from keyfold.models.positive_class import guess_positive
 from keyfold.profiling import snapshots
 from keyfold.profiling.column_profile import OTHER, ColumnProfile
@@ -28,6 +30,7 @@ QUARANTINE = 0.1  # the default of data.max_quarantine
 FEW_SERIES = 200  # fewer keys leave folds by hash too small
 NUMBER_TYPES = ("bigint", "double")
 TIME_TYPES = ("date", "timestamp")
+MANY_NUMBERS = 20  # fewer different ones are rather scores
 TINY = 20  # fewer rows are alike by chance
 WITHIN = 0.995  # share of the rows with a column that must also have the other
 _SAFE = r"[\w-]+"
@@ -67,11 +70,27 @@ class Draft:
         return self.time is not None and self.keys.series() < FEW_SERIES
 
     @cached_property
-    def classes(self) -> bool:
-        """Whether the label has two classes rather than being a number."""
+    def kind(self) -> Literal["binary", "classes", "number"]:
+        """What the label is: two classes, more of them, or a number."""
         label = self.label
+        if label.type == "string" and not label.sign and 2 < len(label.distinct) <= min(MAX_CLASSES, label.present / 2):
+            return "classes"
         whole = label.type != "double" or all(float(n).is_integer() for n in label.numbers.plain(label.distinct).to_pylist())
-        return len(label.classes()) == 2 and whole
+        return "binary" if len(label.classes()) == 2 and whole else "number"
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the label is a class rather than a number."""
+        return self.kind != "number"
+
+    @cached_property
+    def skewed(self) -> bool:
+        """Whether the label has many different numbers, all above 0, whose logarithm is much less skewed."""
+        numbers = self._target.y[np.isfinite(self._target.y)]
+        if self.classifies or len(self.label.distinct) < MANY_NUMBERS or len(numbers) < TINY:
+            return False
+        least = pc.min(self.label.numbers.plain(self.label.distinct).cast(pa.float64())).as_py()
+        return least > 0 and _skewness(numbers) > max(1.0, 2 * abs(_skewness(np.log(numbers))))
 
     @cached_property
     def positive(self) -> tuple[str, str] | None:
@@ -104,8 +123,8 @@ class Draft:
 
     @property
     def _least_rows(self) -> int:
-        """Rows with a label, or rows of the rarer class."""
-        return min(self.label.classes().values()) if self.classes else self.label.present
+        """Rows with a label, or rows of the rarer one of two classes."""
+        return min(self.label.classes().values()) if self.kind == "binary" else self.label.present
 
     @property
     def test_share(self) -> float:
@@ -120,7 +139,7 @@ class Draft:
     @property
     def runs(self) -> bool:
         """Whether the drafted conf runs unchanged."""
-        undecided = self.classes and not self.positive
+        undecided = self.kind == "binary" and not self.positive
         return not (self.refused or undecided or self.few_rows or self.profile.header or self.profile.other)
 
     @cached_property
@@ -169,10 +188,13 @@ class Draft:
     @cached_property
     def _target(self) -> label_leakage.LabelValues:
         values = self._values(self.label)
-        if not self.classes:
+        if not self.classifies:
             return label_leakage.LabelValues(values.as_doubles(), classes=False)
         codes = values.as_doubles()
-        return label_leakage.LabelValues((codes == codes.max(initial=0)).astype(np.float64), classes=True)
+        one = codes.max(initial=0)
+        if self.kind == "classes":  # the most frequent one against the others
+            one = np.bincount(codes.astype(np.int64)).argmax() if len(codes) else one
+        return label_leakage.LabelValues((codes == one).astype(np.float64), classes=True)
 
     def _values(self, column: ColumnProfile) -> label_leakage.ColumnValues:
         """Values of a column in the labelled rows of the sample."""
@@ -184,6 +206,11 @@ class Draft:
             texts = pc.ascii_lower(pc.ascii_trim_whitespace(texts))
         codes = pc.fill_null(texts.dictionary_encode().indices, -1)
         return label_leakage.ColumnValues(None, np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)[self._labelled])
+
+
+def _skewness(numbers: Doubles) -> float:
+    spread = numbers.std()
+    return float((((numbers - numbers.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
 
 
 def yaml_label(label: ColumnProfile, text: str) -> str:

@@ -146,8 +146,9 @@ def _boundaries(draft: Draft) -> tuple[str, str] | None:
 
 
 def _model(draft: Draft) -> Lines:
-    if draft.classes:
-        estimator, params, gate = "sklearn.linear_model.LogisticRegression", "{max_iter: 1000}", "roc_auc: {at_least: 0.6}"
+    if draft.classifies:
+        estimator, params = "sklearn.linear_model.LogisticRegression", "{max_iter: 1000}"
+        gate = "roc_auc: {at_least: 0.6}" if draft.kind == "binary" else "roc_auc_ovr: {at_least: 0.6}"
     else:
         estimator, params, gate = "sklearn.linear_model.Ridge", "{alpha: 1.0}", "r2: {at_least: 0.1}"
     return [

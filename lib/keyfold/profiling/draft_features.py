@@ -196,7 +196,7 @@ def _feature(draft: Draft, column: ColumnProfile) -> str:
 
 def _windows(draft: Draft, taken: Container[str]) -> Lines:
     """Features of former values of the label, a number, in the series of the row."""
-    if draft.classes or not draft.few_series or not draft.key:
+    if draft.classifies or not draft.few_series or not draft.key:
         return []
     label = draft.label.name
     windows = {

@@ -1,8 +1,11 @@
 """The section `label` of a drafted conf."""
 
 from keyfold.errors import ConfError, DataError
+from keyfold.labels.classes import MAX_CLASSES
 from keyfold.profiling.draft import NUMBER_TYPES, Draft, Lines, yaml_label
 from keyfold.profiling.yaml_text import yaml_scalar
+
+_SHOWN = 5  # classes
 
 
 def label_lines(draft: Draft) -> Lines:
@@ -12,13 +15,21 @@ def label_lines(draft: Draft) -> Lines:
     if kinds < 2:
         only = f"only the value `{next(iter(counts))}`" if kinds else "no value"
         raise DataError(f"the label `{label.name}` has {only}; there is nothing to predict")
-    if draft.classes:
+    if draft.kind == "binary":
         return _two_classes(draft)
+    if draft.kind == "classes":
+        shown = ", ".join(f"{n:,} × {yaml_scalar(text)}" for text, n in counts.most_common(_SHOWN))
+        return [f"label: {draft.name(label.name)}  # {kinds:,} classes: {shown}{', …' if kinds > _SHOWN else ''}"]
     if label.type not in NUMBER_TYPES:
         examples = ", ".join(f"`{text:.30}`" for text, _ in counts.most_common(3))
         values = f"{kinds:,} different values ({examples}, …)"
         sign = f"; its numbers carry the sign `{label.sign}`: remove it" if label.sign else ""
-        raise ConfError(f"--label: `{label.name}` has {values}; a label has two classes or is a number{sign}")
+        raise ConfError(
+            f"--label: `{label.name}` has {values}; a label is a number or a class, of which there are up to {MAX_CLASSES:,}, and two rows of each on average{sign}"
+        )
+    if draft.skewed:
+        reason = f"{kinds:,} different numbers, all above 0 and skewed: a regression learns their logarithm"
+        return ["label:", f"  column: {draft.name(label.name)}", f"  transform: log  # {reason}"]
     return [f"label: {draft.name(label.name)}  # {kinds:,} different numbers: regression"]
 
 
