@@ -82,6 +82,13 @@ def bases():
     yield raw_conf(label={"column": "y", "bands": [1.0, 2.0]})
     yield raw_conf(label={"column": "y", "separator": ","})
     yield raw_conf(label={"columns": ["y1", "y2"]})
+    for rule in (
+        {"maximise": "f_beta", "beta": 1.0},
+        {"precision_at_least": 0.5},
+        {"recall_at_least": 0.5},
+        {"cost": {"false_positive": 1.0, "false_negative": 1.0}},
+    ):
+        yield raw_conf(label={"column": "y", "threshold": rule})
     yield raw_conf(label={"column": "y", "interval": 0.5})
     yield raw_conf(data=DATA | {"source": "months", "period": {"from": "file", "pattern": r"(\d{4}-\d{2})"}})
     for name in ("cards", "clicks", "houses", "news", "shop", "retail", "prices", "ticks"):
@@ -144,13 +151,14 @@ OTHERS = {
     "Sklearn.params": [{"C": 2.0}, {"C": 1}],
     "Tune.over": [{"params.C": [1.0]}],
     "Report.without": [[["h"]]],
-    "LabelConf.bands": [[1.0, 3.0]], "LabelConf.columns": [["y1", "y3"]],
+    "LabelConf.threshold": [0.25], "LabelConf.bands": [[1.0, 3.0]], "LabelConf.columns": [["y1", "y3"]],
     "Release.promote_if": [{}],
     **{f"{kind.__name__}.end": ["2026-09-30", "2026-09"] for kind in GENERATORS.values()},
     "Ticks.begin": ["2026-09-30"],
     "FilePeriod.pattern": [r"(\d{4})"],
 }  # fmt: skip
 AROUND = {
+    "Threshold.maximise": [{"maximise": "f1"}],
     "FoldShares.train": [{"train": 0.7, "validation": 0.1, "test": 0.2}],
     "FoldShares.validation": [{"train": 0.7, "validation": 0.2, "test": 0.1}],
     "FoldShares.test": [{"train": 0.7, "validation": 0.1, "test": 0.2}],

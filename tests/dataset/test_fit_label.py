@@ -47,7 +47,8 @@ def test_each_kind_is_fitted_on_the_train_fold(engine, home, kind):
     rows, topics = table()
     found = labelled_rows(run_of(engine, LABELS[kind]))
     labelled = found.rows.select(["id", FOLD, LABEL]).sort(["id"]).to_arrow()
-    y, train = found.label.encode(labelled[LABEL]), labelled[FOLD].to_numpy(zero_copy_only=False) == "train"
+    encode = found.label.measured if isinstance(found.label, Multilabel) else found.label.encode
+    y, train = encode(labelled[LABEL]), labelled[FOLD].to_numpy(zero_copy_only=False) == "train"
     if kind in ("classes", "integers"):
         values = rows["kind" if kind == "classes" else "stars"].to_pylist()
         assert isinstance(found.label, Classes) and found.label.classes == tuple(sorted(set(values)))

@@ -60,7 +60,7 @@ def test_the_most_probable_class_is_predicted_and_the_first_of_equals():
 def test_each_label_has_a_threshold_of_its_own():
     label = Multilabel("string", ("p", "s"), (0.5, 0.25))
     assert label.answer(np.array([[0.5, 0.2], [0.4, 0.3], [0.4, 0.2]]))["prediction"].to_pylist() == [["p"], ["s"], []]
-    assert label.encode(pa.chunked_array([["0,1", ""], ["1"]])).tolist() == [[True, True], [False, False], [False, True]]
+    assert label.measured(pa.chunked_array([["0,1", ""], ["1"]])).tolist() == [[True, True], [False, False], [False, True]]
 
 
 def test_quantiles_of_bands_are_straight_lines_within_a_band():

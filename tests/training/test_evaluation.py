@@ -53,7 +53,7 @@ def evaluate(model, rows, split=None, report=None):
 
     context = SimpleNamespace(
         run=SimpleNamespace(conf=conf, step=step), job=SimpleNamespace(sections=[]),
-        rows=SimpleNamespace(label=model.label),
+        rows=SimpleNamespace(label=model.label), label=conf.label,
     )  # fmt: skip
     return evaluate_model(context, conf.train, model, rows), [section.title for section in context.job.sections]
 

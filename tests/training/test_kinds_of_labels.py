@@ -81,3 +81,26 @@ def test_a_table_of_other_answers_is_refused(embedded, home):
     version = promote_or_keep(other, train(other))
     with pytest.raises(DataError, match=r"another kind of label; name another table in score\.into"):
         score(other, version)
+
+
+def test_versions_with_other_thresholds_and_calibrations_are_compared_and_served(embedded, home, capsys):
+    above = {"column": "price", "positive": {"above": 50}}
+    versions = []
+    for options in ({"calibrate": "isotonic", "threshold": {"recall_at_least": 0.9}}, {"threshold": 0.95}):
+        run = run_of(
+            embedded, "classes", label=above | options, release={"promote_if": {"f1": {"better_than": "champion"}}}, report={}
+        )
+        versions.append(promote_or_keep(run, train(run)))
+    assert versions[0] == versions[1], "the second version is compared with the first one, and is worse"
+    assert "cannot score these rows" not in capsys.readouterr().err
+    run = run_of(embedded, "classes", label=above, release={}, report={})
+    score(run, versions[0])
+    served, batch = kf.load_model("models:/kinds/1"), run.predictions.frame().to_arrow().sort_by("id")
+    answers, label = served.predict(table()), served.model.label
+    assert batch["probability"].to_pylist() == answers["probability"].to_pylist()
+    one = [served.predict(table().slice(row, 1))["probability"][0].as_py() for row in range(9)]
+    assert one == answers["probability"].to_pylist()[:9] and not served.model.parity.differ
+    assert len(set(batch["probability"].to_pylist())) < N / 4, "isotonic: few steps"
+    assert label.threshold != 0.5 and batch["prediction"].to_pylist() == [
+        p >= label.threshold for p in answers["probability"].to_pylist()
+    ]

@@ -3,14 +3,20 @@
 import json
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from keyfold.core.section import Section
+from keyfold.conf.threshold import Threshold
+from keyfold.core.section import Section, Share
 from keyfold.errors import duplicates
+from keyfold.evaluation.thresholds import UNTUNED
 from keyfold.labels.multilabel import POOLED
+
+if TYPE_CHECKING:
+    from keyfold.conf.split import Split
+    from keyfold.conf.train import Train
 
 
 class AboveThreshold(Section):
@@ -84,6 +90,16 @@ class LabelConf(Section):
         "leave_out", description=f"Labels below `min_frequency`: left out, or pooled as the label `{POOLED}`."
     )
 
+    calibrate: Literal["isotonic", "sigmoid", "temperature"] | None = Field(
+        None, description="Calibrates probabilities of classes or labels on the validation fold. Default: none."
+    )
+    threshold: Share | Threshold = Field(
+        UNTUNED,
+        examples=[0.3, {"maximise": "f1"}, {"precision_at_least": 0.9}],
+        description="The probability from which the positive class, or each of several labels, is predicted; or how the validation fold "
+        "chooses it.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, label: Any) -> Any:
@@ -102,6 +118,8 @@ class LabelConf(Section):
             raise ValueError(f"`columns` has `{repeated[0]}` twice")
         if self.take != "mean" and self.bands is None:
             raise ValueError("`take` is for `bands`")
+        if self.threshold != UNTUNED and self.bands is not None:
+            raise ValueError("`threshold` is for two classes or several labels; of `bands`, the most probable one is predicted")
         if self.bands is not None and self.transform:
             raise ValueError(
                 "`transform` is for a number that a regressor predicts, and `bands` are for a classifier; leave one out"
@@ -110,6 +128,13 @@ class LabelConf(Section):
         if others and self.of_numbers:
             raise ValueError(f"`{self.of_numbers[0]}` is for a number, and `{others[0]}` for classes; leave one out")
         return self
+
+    @property
+    def fitted_on_validation(self) -> list[str]:
+        """The options that need rows in the validation fold."""
+        tuned = {"calibrate": self.calibrate, "threshold": isinstance(self.threshold, Threshold)}
+        tuned["interval"] = self.interval is not None and self.bands is None
+        return [name for name, needs in tuned.items() if needs]
 
     @property
     def of_numbers(self) -> list[str]:
@@ -126,6 +151,18 @@ class LabelConf(Section):
     def columns_of_rows(self) -> list[str]:
         """The columns of the table that make the label."""
         return self.columns or [str(self.column)]
+
+
+def check_label(label: LabelConf | None, train: "Train | None", split: "Split") -> None:
+    """Raises ValueError if the model gives no probabilities, or has no validation fold, which options of the label need."""
+    if label is None:
+        return
+    for name, is_set in {"calibrate": label.calibrate, "threshold": label.threshold != UNTUNED}.items():
+        if is_set and train and not train.model.chosen.classifies:
+            raise ValueError(f"label.{name} is for probabilities, and this model predicts a number; leave it out")
+    if label.fitted_on_validation and (not split.time.validation if split.time else not split.share.validation):
+        option = "split.time.validation is not set" if split.time else "split.share.validation is 0"
+        raise ValueError(f"label.{label.fitted_on_validation[0]} is fitted on the validation fold, and {option}")
 
 
 class _ShortForm:

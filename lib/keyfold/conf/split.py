@@ -116,11 +116,6 @@ class Split(Section):
         [], description="Columns that may predict the label by themselves, because they are known before it."
     )
 
-    @property
-    def validates(self) -> bool:
-        """Whether there is a validation fold."""
-        return "validation" in self.time.spans if self.time else self.share.validation > 0
-
     @model_validator(mode="after")
     def _fits_together(self) -> "Split":
         for option in ("stratified", "folds"):

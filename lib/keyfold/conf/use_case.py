@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from keyfold.conf import messages, table_names, tune, yaml
 from keyfold.conf.data import Data
 from keyfold.conf.images import Images
-from keyfold.conf.label import LabelSection, moved_options
+from keyfold.conf.label import LabelSection, check_label, moved_options
 from keyfold.conf.rebalance import Rebalance, check_rebalance, replaced_options
 from keyfold.conf.release import Release
 from keyfold.conf.report import Report, remaining_features
@@ -98,10 +98,9 @@ class Conf(Section):
                 raise ValueError(
                     f"data.versions: `{imputed[0]}` imputes `{column}`, which is the label; only `missing: null` is possible"
                 )
+        check_label(self.label, self.train, self.split)
         if faults := [*table_names.table_name_faults(self), *table_names.key_faults(self)]:
             raise ValueError("\n  ".join(faults))
-        if self.label and self.label.interval is not None and self.label.bands is None and not self.split.validates:
-            raise ValueError("label.interval is fitted on the validation fold, and there is none; give it a share by split.share")
         if self.score.keep == "latest" and self.data.time is None:
             raise ValueError("score.keep: latest needs data.time, the column with the date or time of each row")
         for number, without in enumerate(self.report.without):

@@ -20,6 +20,7 @@ from keyfold.dataset.fit_number import NUMBERS, no_threshold
 from keyfold.engine.columns import col, count_rows, lit
 from keyfold.engine.frame import Computed, Frame
 from keyfold.errors import ConfError, DataError, suggestion
+from keyfold.evaluation.thresholds import UNTUNED
 from keyfold.labels import Binary, Classes, Label, Multilabel
 from keyfold.labels.classes import MAX_CLASSES, UNKNOWN
 from keyfold.models.positive_class import guess_positive
@@ -89,7 +90,7 @@ def fit_label(conf: "Conf", rows: Frame, counts: LabelCounts, say: Callable[[str
     if kind == "classes":
         return _classes(conf.label, family, counts, say)
     if kind == "labels":
-        return fit_multilabel(conf.label, family, rows.where(col(FOLD) == lit("train")), say)
+        return fit_multilabel(conf.label, family, rows, say)
     number = fit_number.fit_number(conf.label, family)
     if kind == "number":
         return number
@@ -157,6 +158,11 @@ def _positive(conf: LabelConf, classes: list[Any], say: Callable[[str], None]) -
 
 
 def _several(conf: LabelConf, family: str, counts: LabelCounts, say: Callable[[str], None]) -> Classes:
+    if conf.threshold != UNTUNED:
+        raise ConfError(
+            f"label.threshold is for two classes or several labels, and `{conf.column}` has {len({value for _, value in counts}):,} "
+            "classes, of which the most probable is predicted; leave it out"
+        )
     if family not in ("string", "bigint", "boolean"):
         raise DataError(f"label: `{conf.column}` is {family}; classes are text or integers. Make it text, or train a regressor")
     by_fold: dict[str, set[Any]] = {}

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.conf.label import LabelConf
+from keyfold.core.names import FOLD
 from keyfold.core.types import arrow_family
 from keyfold.engine.columns import col
 from keyfold.engine.frame import Frame
@@ -17,38 +18,61 @@ from keyfold.labels.classes import MAX_CLASSES
 from keyfold.labels.multilabel import POOLED
 
 THRESHOLD = 0.5
+Counts = dict[str, dict[str, int]]  # rows by fold and label
 _SHOWN = 10
 _NAME, _ROWS = "keyfold_name", "keyfold_rows"
 
 
-def fit_multilabel(conf: LabelConf, family: str, train: Frame, say: Callable[[str], None]) -> Multilabel:
-    """The labels of rows of the train fold. DataError if there is none, or more than 1,000."""
-    _check_types(conf, train.types)
-    counts = _count(conf, train)
+def fit_multilabel(conf: LabelConf, family: str, rows: Frame, say: Callable[[str], None]) -> Multilabel:
+    """The labels of rows of the train fold. DataError if there are fewer than two, or more than 1,000."""
+    _check_types(conf, rows.types)
+    by_fold = _count(conf, rows)
+    counts = by_fold.get("train", {})
     frequent = sorted(name for name, n in counts.items() if n >= conf.min_frequency)
     rare = sorted(counts.keys() - set(frequent))
-    if rare:
-        shown = ", ".join(rare[:_SHOWN]) + (" …" if len(rare) > _SHOWN else "")
-        done = "left out" if conf.rare == "leave_out" else f"pooled as `{POOLED}`"
-        say(
-            f"label: {len(rare):,} of {len(counts):,} labels have fewer than {conf.min_frequency:,} rows of the train fold and are {done}: {shown}"
-        )
-    labels = frequent if conf.rare == "leave_out" or not rare else [*frequent, POOLED]
-    where = "`, `".join(conf.columns_of_rows)
+    _report(conf, by_fold, rare, say)
+    labels = frequent if conf.rare == "leave_out" or not rare else [*(name for name in frequent if name != POOLED), POOLED]
+    where, enough = "`, `".join(conf.columns_of_rows), f" in {conf.min_frequency:,} rows or more" if rare else ""
     if not labels:
         raise DataError(
             f"label: no row of the train fold has a label in `{where}`" + (" that is frequent enough" if rare else "")
+        )
+    if len(labels) == 1:
+        raise DataError(
+            f"label: the train fold has only the label `{labels[0]}` in `{where}`{enough}; there must be two or more. "
+            "Make a column that says whether a row has it, and predict that one"
         )
     if len(labels) > MAX_CLASSES:
         raise DataError(f"label: `{where}` has {len(labels):,} labels, of at most {MAX_CLASSES:,}; raise label.min_frequency")
     return Multilabel(family, tuple(labels), (THRESHOLD,) * len(labels))
 
 
+def _report(conf: LabelConf, by_fold: Counts, rare: list[str], say: Callable[[str], None]) -> None:
+    """Lists labels that are rare in the train fold, and those that only other folds have."""
+    if rare:
+        done = "left out" if conf.rare == "leave_out" else f"pooled as `{POOLED}`"
+        say(
+            f"label: {len(rare):,} of {len(by_fold['train']):,} labels have fewer than {conf.min_frequency:,} rows of the train fold and "
+            f"are {done}: {_shown(rare)}"
+        )
+    unknown = sorted({name for counts in by_fold.values() for name in counts} - by_fold.get("train", {}).keys())
+    if unknown and not (rare and conf.rare == "pool"):
+        rows = sum(counts.get(name, 0) for counts in by_fold.values() for name in unknown)
+        say(
+            f"WARNING: {len(unknown):,} labels of {rows:,} rows of other folds are not in the train fold ({_shown(unknown)}); they are "
+            "never predicted, and metrics leave them out"
+        )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+
+
 def label_codes(conf: LabelConf, labels: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
     """The codes of each row's labels, with commas; NULL for a row without a label column."""
     lists = _lists(conf, batch)
     codes = pc.index_in(lists.flatten(), pa.array(labels, pa.string()))
-    if labels[-1] == POOLED:
+    if conf.rare == "pool" and labels[-1] == POOLED:
         codes = codes.fill_null(len(labels) - 1)
     row, code = (array.to_numpy(zero_copy_only=False) for array in (pc.list_parent_indices(lists), codes))
     row, code = (np.asarray(array)[~np.isnan(np.asarray(code, float))].astype(np.int64) for array in (row, code))
@@ -70,20 +94,23 @@ def _check_types(conf: LabelConf, types: dict[str, str]) -> None:
             raise DataError(f"label: `{name}` must be {wanted} (got {types[name]})")
 
 
-def _count(conf: LabelConf, rows: Frame) -> dict[str, int]:
-    """The number of rows with each label."""
-    counted = rows.select(conf.columns_of_rows).map_batches(
-        partial(_count_batches, conf), {_NAME: pa.string(), _ROWS: pa.int64()}
-    )
-    return {row[_NAME]: row["n"] for row in counted.group([_NAME], n=col(_ROWS).sum()).rows()}
+def _count(conf: LabelConf, rows: Frame) -> Counts:
+    """The number of rows with each label, by fold."""
+    types = {FOLD: pa.string(), _NAME: pa.string(), _ROWS: pa.int64()}
+    counted = rows.select([FOLD, *conf.columns_of_rows]).map_batches(partial(_count_batches, conf), types)
+    counts: Counts = {}
+    for row in counted.group([FOLD, _NAME], n=col(_ROWS).sum()).rows():
+        counts.setdefault(row[FOLD], {})[row[_NAME]] = row["n"]
+    return counts
 
 
 def _count_batches(conf: LabelConf, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         lists = _lists(conf, batch)
-        pairs = pa.table({"row": pc.list_parent_indices(lists), "name": lists.flatten()}).group_by(["row", "name"]).aggregate([])
-        counts = pc.value_counts(pairs["name"].combine_chunks())
-        yield pa.RecordBatch.from_arrays([counts.field("values"), counts.field("counts")], names=[_NAME, _ROWS])
+        row = pc.list_parent_indices(lists)
+        pairs = pa.table({"row": row, _NAME: lists.flatten(), FOLD: batch[FOLD].take(row)}).group_by(["row", FOLD, _NAME])
+        counts = pairs.aggregate([]).group_by([FOLD, _NAME]).aggregate([([], "count_all")]).combine_chunks()
+        yield from counts.select([FOLD, _NAME, "count_all"]).rename_columns([FOLD, _NAME, _ROWS]).to_batches()
 
 
 def _lists(conf: LabelConf, batch: pa.RecordBatch) -> pa.ListArray:
@@ -107,8 +134,8 @@ def _of_columns(names: Sequence[str], batch: pa.RecordBatch) -> pa.ListArray:
 
 
 def _booleans(name: str, values: pa.Array) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-    if arrow_family(values.type) != "boolean" and not (odd := pc.invert(pc.is_in(values, pa.array([0, 1], values.type)))).equals(
-        pa.array([False] * len(values))
-    ):
-        raise DataError(f"label: `{name}` must be 0 or 1 (got {values.filter(odd)[0]})")
+    if arrow_family(values.type) != "boolean":
+        known = values.drop_null()
+        if len(odd := known.filter(pc.invert(pc.is_in(known, pa.array([0, 1], values.type))))):
+            raise DataError(f"label: `{name}` must be 0 or 1 (got {odd[0]})")
     return values.cast(pa.bool_()).fill_null(False).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]

@@ -81,7 +81,7 @@ def _targets(label: Label, truth: pa.ChunkedArray) -> list[LabelValues]:
     """What columns may give away: the number, the class, or each of the most frequent classes or labels."""
     if not isinstance(label, Classes | Multilabel):
         return [LabelValues(truth.to_numpy(), label.kind == "binary")]
-    y = label.encode(truth)
+    y = label.measured(truth)
     has = y[:, None] == np.arange(label.width) if y.ndim == 1 else y
     frequent = np.argsort(-has.sum(axis=0), kind="stable")[:_CLASSES]
     return [LabelValues(has[:, code].astype(np.float64), classes=True) for code in frequent]

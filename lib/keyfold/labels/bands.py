@@ -46,6 +46,10 @@ class Bands(Label):
         inner = [f"{a:.15g} – {b:.15g}" for a, b in zip(self.edges, self.edges[1:], strict=False)]
         return [f"< {self.edges[0]:.15g}", *inner, f"≥ {self.edges[-1]:.15g}"]
 
+    def same_question(self, other: Label) -> bool:
+        """Whether the edges are the same."""
+        return isinstance(other, Bands) and other.edges == self.edges
+
     @property
     def prediction_type(self) -> pa.DataType:
         """double"""

@@ -36,6 +36,10 @@ class Classes(Label):
         """The classes as text, in the order of their codes."""
         return [spark_text(value) for value in self.classes]
 
+    def same_question(self, other: Label) -> bool:
+        """Whether the classes are the same."""
+        return isinstance(other, Classes) and other.classes == self.classes
+
     @property
     def prediction_type(self) -> pa.DataType:
         """The type of the classes."""

@@ -61,10 +61,10 @@ class Label(ABC):
 
     @abstractmethod
     def encode(self, truth: pa.ChunkedArray) -> npt.NDArray[Any]:
-        """Labels of n rows as an estimator learns them: n numbers, booleans or codes, or n rows of booleans."""
+        """Labels of n rows as an estimator learns them: n numbers, booleans or codes, or a sparse matrix of booleans (n, k)."""
 
     def measured(self, truth: pa.ChunkedArray) -> npt.NDArray[Any]:
-        """Labels of n rows as metrics compare them with a model's numbers: as `encode`, but numbers for bands of numbers."""
+        """Labels of n rows as metrics compare them with a model's numbers: as `encode`, but numbers for bands of numbers, and an array for labels."""
         return self.encode(truth)
 
     @abstractmethod
@@ -84,9 +84,9 @@ class Label(ABC):
         numbers[maps.is_valid().to_numpy(zero_copy_only=False)] = maps.drop_null().items.to_numpy().reshape(-1, self.width)
         return numbers
 
+    @abstractmethod
     def same_question(self, other: "Label") -> bool:
         """Whether answers to both can be compared: they are about the same classes, or both are numbers."""
-        return self.kind == other.kind and self.to_json() == other.to_json()
 
     def to_json(self) -> dict[str, Any]:
         """The label as JSON values."""

@@ -1,7 +1,7 @@
 """Any number of several labels."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,10 @@ class Multilabel(Label):
         """The labels, in the order of their codes."""
         return list(self.labels)
 
+    def same_question(self, other: Label) -> bool:
+        """Whether the labels are the same."""
+        return isinstance(other, Multilabel) and other.labels == self.labels
+
     @property
     def prediction_type(self) -> pa.DataType:
         """array of strings"""
@@ -51,14 +55,19 @@ class Multilabel(Label):
         """string: the codes of the row's labels with commas, such as `3,17`, without those that the train fold does not have"""
         return pa.string()
 
-    def encode(self, truth: pa.ChunkedArray) -> Bools:
-        """Whether each row has each label (n, k)."""
+    def encode(self, truth: pa.ChunkedArray) -> Any:
+        """Whether each row has each label: a sparse matrix (n, k), which takes memory for the labels that rows have."""
+        from scipy import sparse
+
         codes = pc.split_pattern(single_chunk(truth), ",")
         row, code = pc.list_parent_indices(codes).to_numpy(), codes.flatten()
         known = pc.not_equal(code, "").to_numpy(zero_copy_only=False)  # no labels are one empty text
-        has = np.zeros((len(codes), self.width), bool)
-        has[row[known], code.filter(pa.array(known)).cast(pa.int64()).to_numpy()] = True
-        return has
+        column = code.filter(pa.array(known)).cast(pa.int64()).to_numpy()
+        return sparse.csr_array((np.ones(len(column), bool), (row[known], column)), shape=(len(codes), self.width))
+
+    def measured(self, truth: pa.ChunkedArray) -> Bools:
+        """Whether each row has each label (n, k)."""
+        return self.encode(truth).toarray()  # type: ignore[no-any-return]
 
     def decide(self, numbers: Doubles) -> Bools:
         """Whether each label is predicted (n, k)."""

@@ -14,6 +14,8 @@ from keyfold.core.digests import folder_digest
 from keyfold.core.section import OneOf
 from keyfold.engine.frame import Frame
 from keyfold.errors import DataError
+from keyfold.evaluation import calibrators
+from keyfold.evaluation.calibrators import Calibrator
 from keyfold.features.certificate import Certificate
 from keyfold.features.kind import rows_at_once
 from keyfold.features.spec import FeatureArrays, Spec
@@ -44,6 +46,7 @@ class Model(NamedTuple):
     label: Label
     certificate: Certificate
     made_up_predictions: Sequence[str] = ()  # of synthetic rows, on the machine of the training
+    calibrator: Calibrator | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -81,7 +84,8 @@ class Model(NamedTuple):
 
     def numbers(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
         """What the model predicts as numbers, which its label explains: (n,) or (n, width)."""
-        return self.estimator.numbers(arrays, self.label)
+        numbers = self.estimator.numbers(arrays, self.label)
+        return self.calibrator(numbers) if self.calibrator else numbers
 
     def save(self, folder: Path) -> str:
         """Writes the model into a folder; returns the folder's digest."""
@@ -92,6 +96,7 @@ class Model(NamedTuple):
         facts: dict[str, Any] = {"label": self.label.to_json(), "answers": exact_predictions(self.numbers, self.spec.outs)}
         facts |= {"sparse": self.estimator.sparse} if isinstance(self.estimator, Estimator) else {}
         facts |= {"prior": self.estimator.prior.factors} if self.estimator.prior else {}
+        facts |= {"calibrator": calibrators.to_json(self.calibrator)} if self.calibrator else {}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
         return folder_digest(folder)
 
@@ -103,7 +108,9 @@ class Model(NamedTuple):
             spec = Spec.from_json((folder / "spec.json").read_text("utf-8"))
             estimator = Estimator.load(folder, spec, sparse=facts["sparse"]) if "sparse" in facts else Network.load(folder, spec)
             estimator.prior = PriorCorrection.from_json(facts["prior"]) if "prior" in facts else None
-            model = cls(spec, estimator, label_from_json(facts["label"]), Certificate.load(folder), facts.get("answers", ()))
+            label, certificate = label_from_json(facts["label"]), Certificate.load(folder)
+            calibrator = calibrators.from_json(facts["calibrator"]) if "calibrator" in facts else None
+            model = cls(spec, estimator, label, certificate, facts.get("answers", ()), calibrator)
         except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors
             raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error
         model.certificate.check(spec)

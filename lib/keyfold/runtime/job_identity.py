@@ -103,7 +103,10 @@ EXCLUSIONS = (
     Exclusion("data.views", "their columns are in the feature table, whose version is pinned"),
     *(Exclusion(f"data.{name}", _IN_THE_ROWS, _ON_ROWS) for name in ("source", "columns", "csv", "table")),
     *(Exclusion(f"data.versions.*.{name}", _IN_THE_ROWS, _ON_ROWS) for name in ("files", "delta", "columns")),
-    *(Exclusion(f"label.{name}", "how a model answers", _BEFORE_A_MODEL) for name in ("take", "interval")),
+    *(
+        Exclusion(f"label.{name}", "how a model answers", _BEFORE_A_MODEL)
+        for name in ("take", "interval", "calibrate", "threshold")
+    ),
     Exclusion("label", "rows are kept whatever their label; its column must only be there", ("ingest",)),
     Exclusion("label.positive", "imputed values do not depend on the class of a label", ("bridge",)),
     Exclusion(

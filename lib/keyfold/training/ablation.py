@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from keyfold.conf.label import LabelConf
 from keyfold.conf.report import remaining_features
 from keyfold.conf.train import Train
 from keyfold.evaluation import metrics
@@ -10,6 +11,7 @@ from keyfold.evaluation.intervals import Metric
 from keyfold.features.inputs import columns_of
 from keyfold.features.spec import Spec
 from keyfold.models.model import Model
+from keyfold.training.answers import complete_on_rows
 from keyfold.training.arrays import ArrayRows
 from keyfold.training.variants import Variant, logged_name, train_variant
 
@@ -42,12 +44,14 @@ def without_features(spec: Spec, without: Sequence[str]) -> Spec:
     return Spec({c: family for c, family in spec.inputs.items() if c in columns}, kept)
 
 
-def measure_ablation(model: Model, train: Train, learn: ArrayRows, test: ArrayRows, without: list[str]) -> Ablation:
-    """Trains the model's estimator on the rows `learn` without some features, and measures their gain on the rows `test`."""
-    variant = Variant(".".join(without), train, without_features(model.spec, without))
-    less, full = train_variant(variant, learn, test).numbers, model.numbers(test.arrays)
-    measured = metrics.measure_predictions(model.label, test.truth, less, order=test.order)
-    gain = metrics.metric_differences(model.label, test.truth, full, less, order=test.order)
+def measure_ablation(conf: LabelConf, model: Model, train: Train, rows: ArrayRows, without: list[str]) -> Ablation:
+    """Trains the model's estimator on the train fold without some features, and measures their gain on the test fold."""
+    variant, test = Variant(".".join(without), train, without_features(model.spec, without)), rows.fold("test")
+    trained, full = train_variant(variant, rows.fold("train"), test), model.numbers(test.arrays)
+    completed = complete_on_rows(conf, model._replace(estimator=trained.estimator), rows.fold("validation"))
+    less, label = completed.numbers(trained.numbers), completed.label
+    measured = metrics.measure_predictions(label, test.truth, less, order=test.order)
+    gain = metrics.metric_differences(model.label, test.truth, full, less, second_label=label, order=test.order)
     return Ablation(
         without, *({name: metric for name, metric in one.items() if metrics.is_brief(name)} for one in (measured, gain))
     )

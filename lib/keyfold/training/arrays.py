@@ -71,7 +71,7 @@ class ArrayRows(NamedTuple):
 
     @property
     def y(self) -> npt.NDArray[Any]:
-        """The label as `Label.encode` returns it: n numbers, booleans or codes, or n rows of booleans."""
+        """The label as `Label.encode` returns it: n numbers, booleans or codes, or a sparse matrix of booleans (n, k)."""
         return self.label.encode(self.table[LABEL])
 
     @property
@@ -163,4 +163,6 @@ def sample_share(train: Train, spec: Spec, rows: LabelledRows) -> int:
     count = sum(rows.count_in(fold) for fold in _collected_folds(train))
     # A cell as Arrow, as a column of a sparse matrix, and a copy while that is built.
     needed = count * sum(out.length or BAG for out in spec.outs.values()) * (8 + 12 + 12)
+    if rows.label.width > 1:  # numbers of a held-out fold, with copies for the metrics
+        needed += max(rows.count_in(fold) for fold in ("validation", "test")) * rows.label.width * (8 + 8 + 8)
     return round(min(1.0, memory() * train.memory_share / max(1, needed)) * hashing.PARTS)

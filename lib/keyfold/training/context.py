@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keyfold.conf.label import LabelConf
 from keyfold.conf.train import Train
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.features.spec import Spec
@@ -64,6 +65,12 @@ class TrainingContext:
         """The section `train` of the conf."""
         assert self.run.conf.train is not None
         return self.run.conf.train
+
+    @property
+    def label(self) -> LabelConf:
+        """The section `label` of the conf."""
+        assert self.run.conf.label is not None
+        return self.run.conf.label
 
     @property
     def key(self) -> list[str]:

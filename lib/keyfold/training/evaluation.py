@@ -33,7 +33,7 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
             fold: measure_model(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows
         }
         if conf.split.folds:
-            measured["cross_validated"] = _cross_validate(context, train, model.label, rows.outside_test)
+            measured["cross_validated"] = _cross_validate(context, train, model, rows.outside_test)
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
         context.job.sections += _sections(conf.report, model, test, measured)
     if conf.report.without and "test" in measured:
@@ -58,15 +58,16 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
     return sections
 
 
-def _cross_validate(context: TrainingContext, train: Train, label: Label, rows: ArrayRows) -> dict[str, Metric]:
-    """The metrics of rows outside test, each predicted by a model that was trained on the other parts."""
+def _cross_validate(context: TrainingContext, train: Train, model: Model, rows: ArrayRows) -> dict[str, Metric]:
+    """The metrics of rows outside test, each predicted by an estimator that was trained on the other parts; the rest is the model's."""
+    label = model.label
     number = rows.table[EXTRA + NUMBER].to_numpy()
     predicted = np.full((len(number), label.width) if label.width > 1 else len(number), np.nan)
     for k in range(context.run.conf.split.folds or 0):
         learn, held_out = (rows.filter(mask) for mask in (number != k, number == k))
         if held_out.table.num_rows:
             estimator = fit_estimator(train, rows.spec, learn)
-            predicted[number == k] = estimator.numbers(held_out.arrays, label)
+            predicted[number == k] = model._replace(estimator=estimator).numbers(held_out.arrays)
     return metrics.measure_predictions(label, rows.truth, predicted, order=rows.order)
 
 
@@ -74,10 +75,10 @@ def _measure_ablations(
     context: TrainingContext, train: Train, model: Model, rows: ArrayRows, full: dict[str, Metric]
 ) -> FoldMetrics:
     """The gain of the features of `report.without`: trains the model once more without each group of them."""
-    learn, test, groups = rows.fold("train"), rows.fold("test"), context.run.conf.report.without
+    groups = context.run.conf.report.without
     with context.run.step("without") as step:
-        ablations = [measure_ablation(model, train, learn, test, features) for features in groups]
-        step.rows = learn.table.num_rows * len(ablations)
+        ablations = [measure_ablation(context.label, model, train, rows, features) for features in groups]
+        step.rows = rows.fold("train").table.num_rows * len(ablations)
     context.job.sections.append(
         ablations_section([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in ablations])
     )

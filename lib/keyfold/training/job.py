@@ -65,7 +65,7 @@ def _train(context: TrainingContext) -> TrainingResult:
     train = context.train.model_copy(update={"model": tuned.model}) if tuned else context.train
     estimator, history = _fit(context, train, rows)
     model = Model(context.spec, estimator, context.rows.label, Certificate.issue(context.run.engine, context.spec))
-    model = complete_model(model, rows.fold("validation"))
+    model = complete_model(context.label, model, rows.fold("validation"))
     if (parity := model.parity).differ:
         context.run.say(f"{INEXACT} ({parity})")
     measured = evaluate_model(context, train, model, rows)

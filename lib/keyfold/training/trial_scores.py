@@ -15,7 +15,7 @@ from keyfold.engine.engine import Engine
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
 from keyfold.models.model import ModelConf
-from keyfold.training.answers import complete_label
+from keyfold.training.answers import complete_answers
 from keyfold.training.arrays import EXTRA, ArrayRows
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.context import TrainingContext
@@ -24,22 +24,26 @@ from keyfold.training.rebalancing import fit_estimator
 from keyfold.training.search import Observer, TrialScore
 
 if TYPE_CHECKING:
+    from keyfold.conf.label import LabelConf
     from keyfold.conf.train import Train
+    from keyfold.labels import Label
     from keyfold.models.sklearn import Estimator
     from keyfold.models.torch import Network, Torch
 
 
 class EstimatorTrials(NamedTuple):
-    """Input of the trials of an estimator: rows outside test, the section `train`, and pairs of masks (n): train on, held out."""
+    """Input of the trials of an estimator: rows outside test, sections of the conf, and pairs of masks (n): train on, held out."""
 
     rows: ArrayRows
     train: "Train"
     parts: list[tuple[Bools, Bools]]
     metric: str
+    label: "LabelConf"
 
     @classmethod
     def of(cls, context: TrainingContext, rows: ArrayRows, metric: str) -> "EstimatorTrials":
-        """Cross-validates over the parts of `split.folds`, else holds out the validation fold (DataError if it is empty)."""
+        """Cross-validates over the parts of `split.folds`, else holds out the validation fold (DataError if it is empty, or has no such metric)."""
+        _check_metric(rows.label, metric)
         folds, outside_test = context.run.conf.split.folds, rows.outside_test
         fold = outside_test.table[FOLD].to_numpy(zero_copy_only=False)
         parts = [(fold == "train", fold == "validation")]
@@ -49,19 +53,21 @@ class EstimatorTrials(NamedTuple):
         parts = [(train, held_out) for train, held_out in parts if held_out.any()]
         if not parts:
             raise _no_held_out_rows()
-        return cls(outside_test, context.train, parts, metric)
+        return cls(outside_test, context.train, parts, metric, context.label)
 
     def score(self, model: ModelConf) -> float | str:
         """The mean of the metric over the parts; an error message if the estimator rejects the parameters."""
         try:
             return _finite_or_message(float(np.mean([self._score_part(model, *part) for part in self.parts])))
+        except DataError as error:
+            return str(error)
         except (ValueError, TypeError, ArithmeticError) as error:
             return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
     def _score_part(self, model: ModelConf, train: Bools, held_out: Bools) -> float:
         learn, measure = (self.rows.filter(mask) for mask in (train, held_out))
         estimator = fit_estimator(self.train.model_copy(update={"model": model}), learn.spec, learn)
-        return _score(estimator, measure, self.metric)
+        return _score(self.label, estimator, measure, self.metric)
 
     @contextmanager
     def over(self, engine: Engine, parallel: int) -> Iterator[TrialScore]:
@@ -75,6 +81,7 @@ class EstimatorTrials(NamedTuple):
 
 def network_score(context: TrainingContext, validation: ArrayRows, metric: str) -> TrialScore:
     """Scores a network on the validation fold (DataError if it is empty); a killed trial resumes from its checkpoints."""
+    _check_metric(validation.label, metric)
     if not validation.table.num_rows:
         raise _no_held_out_rows()
 
@@ -101,11 +108,16 @@ def _score_network(
         module, _ = run_training(context, make_rank_task(context, conf, run_id), observe)
         network = Network(module, context.spec, conf)
         network.prior = context.network_prior
-        return _finite_or_message(_score(network, validation, metric))
+        return _finite_or_message(_score(context.label, network, validation, metric))
     except TrialPruned:
         return None
     except (ConfError, DataError) as error:
         return str(error)
+
+
+def _check_metric(label: "Label", metric: str) -> None:
+    if metric not in (names := metrics.names_of(label)):
+        raise DataError(f"train.tune.metric: this label has no {metric}; choose {messages.joined_by_or(names)}")
 
 
 def _no_held_out_rows() -> DataError:
@@ -114,12 +126,11 @@ def _no_held_out_rows() -> DataError:
     )
 
 
-def _score(model: "Estimator | Network", rows: ArrayRows, metric: str) -> float:
-    if metric not in (names := metrics.names_of(rows.label)):
-        raise DataError(f"train.tune.metric: this label has no {metric}; choose {messages.joined_by_or(names)}")
+def _score(conf: "LabelConf", model: "Estimator | Network", rows: ArrayRows, metric: str) -> float:
     predicted = model.numbers(rows.arrays, rows.label)
-    label = complete_label(rows.label, rows.truth, predicted)
-    return metrics.measure_predictions(label, rows.truth, predicted, order=rows.order, replicates=0)[metric].value
+    completed = complete_answers(conf, rows.label, rows.truth, predicted)
+    predicted = completed.numbers(predicted)
+    return metrics.measure_predictions(completed.label, rows.truth, predicted, order=rows.order, replicates=0)[metric].value
 
 
 def _finite_or_message(value: float) -> float | str:

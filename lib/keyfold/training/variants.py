@@ -12,6 +12,7 @@ from keyfold.errors import KeyfoldError
 from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.paired import Measures, compare_predictions
 from keyfold.features.spec import Spec
+from keyfold.models.sklearn import Estimator
 from keyfold.training.arrays import ArrayRows
 from keyfold.training.rebalancing import fit_estimator
 
@@ -25,9 +26,10 @@ class Variant(NamedTuple):
 
 
 class TrainedVariant(NamedTuple):
-    """What a variant predicts for rows of the test fold, as numbers of its label, and the seconds of its training."""
+    """A trained variant, what it predicts for rows of the test fold, as numbers of its label, and the seconds of its training."""
 
     name: str
+    estimator: Estimator
     numbers: Doubles
     seconds: float
 
@@ -52,7 +54,7 @@ def train_variant(variant: Variant, learn: ArrayRows, test: ArrayRows) -> Traine
     start = time.perf_counter()
     estimator = fit_estimator(variant.train, variant.spec, learn)
     seconds = time.perf_counter() - start
-    return TrainedVariant(variant.name, estimator.numbers(test.arrays, test.label), seconds)
+    return TrainedVariant(variant.name, estimator, estimator.numbers(test.arrays, test.label), seconds)
 
 
 def compare_variants(
