@@ -24,6 +24,9 @@ FEATURES = {
     "c": {"crossed": {"input_cols": ["a", {"feature": "q"}], "num_buckets": 4}},
     "d": {"date_parts": {"input_col": "at", "parts": ["month"]}},
     "h": {"hashed": {"input_col": {"feature": "q"}, "num_buckets": 4, "salt": "s"}},
+    "l": {"found": {"input_col": "a", "words": ["win"]}},
+    "y": {"found": {"input_col": "a", "values": ["b"]}},
+    "z": {"found": {"input_col": "a", "patterns": ["urls"]}},
     "i": {"image": {"input_col": "picture", "size": [8, 8]}},
     "o": {"one_hot": {"input_col": "a"}},
     "u": {"one_hot": {"input_col": "a", "handle_unseen": {"hashed": 4}}},
@@ -91,7 +94,7 @@ def bases():
         yield raw_conf(label={"column": "y", "threshold": rule})
     yield raw_conf(label={"column": "y", "interval": 0.5})
     yield raw_conf(data=DATA | {"source": "months", "period": {"from": "file", "pattern": r"(\d{4}-\d{2})"}})
-    for name in ("cards", "clicks", "houses", "news", "shop", "retail", "prices", "ticks"):
+    for name in ("cards", "clicks", "houses", "mail", "news", "shop", "retail", "prices", "ticks"):
         yield raw_conf(data=DATA | {"source": {"generator": name}})
     columns = {"id": "string", "y": "int", "x": "double", "a": "string", "c": "string", "d": "bigint"}
     old = {"name": "old", "files": ["old_*"], **OLD, "columns": OLD["columns"] | {"d": "int"}}

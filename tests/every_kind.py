@@ -81,6 +81,15 @@ CONFS = {
     + [{"input_col": "real"}]
     + [{"input_col": c, "missing": 0.5} for c in DERIVED]
     + [{"input_col": {"log": "whole"}, "scale": "standard"}, {"input_col": DERIVED[-1], "scale": "robust"}],
+    "found": [
+        {"input_col": "text", "words": ["ad", "àé", "a b"]},
+        {"input_col": "text", "values": ["", "ß", "x" * 40]},
+        {"input_col": "text", "patterns": ["characters"]},
+        {
+            "input_col": "text",
+            "patterns": ["words", "digits", "capitals", "shouted", "exclamations", "urls", "emails", "money", "phones"],
+        },
+    ],
     "target_encoded": [{"input_col": c, "smoothing": s} for c, s in zip(HASHED, (0, 0.1, 1, 10, 1e9, 3, 2, 5, 7), strict=True)],
     "image": [
         {"input_col": column, "size": size, "mode": mode}

@@ -11,6 +11,7 @@ SIZES = {
     "retail": "rows",
     "cards": "rows",
     "houses": "rows",
+    "mail": "rows",
     "news": "rows",
 }
 

@@ -15,6 +15,7 @@ KEYS = {
     "retail": ["purchase_id"],
     "cards": ["transaction_id"],
     "houses": ["sale_id"],
+    "mail": ["mail_id"],
     "news": ["article_id"],
 }
 names = pytest.mark.parametrize("name", KEYS)

@@ -44,6 +44,12 @@ def texts(names: list[str], codes: Int64s) -> pa.Array:
     return pa.array(names).take(pa.array(codes))
 
 
+def joined_texts(codes: Int64s, lengths: Int64s, names: list[str], separator: str = " ") -> pa.Array:
+    """One text per row: the names of its codes. codes: those of all rows; lengths: how many each row has."""
+    offsets = pa.array(np.append(0, np.cumsum(lengths)).astype(np.int32))
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, texts(names, codes)), separator)
+
+
 def cumulative_shares(weights: ArrayLike) -> Doubles:
     """Cumulative shares for `draw`, of weights that are 0 or more."""
     weighed = np.asarray(weights, np.float64)

@@ -8,13 +8,11 @@ from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
 from keyfold.core.arrays import Bools, Doubles, Int64s
-from keyfold.generators.drawing import ColumnArrays, cumulative_shares, draw, random_stream, texts
+from keyfold.generators.drawing import ColumnArrays, cumulative_shares, draw, joined_texts, random_stream, texts
 from keyfold.generators.generator import EventLog
 
 TOPICS = [
@@ -53,14 +51,14 @@ class News(EventLog):
         world, n = _world(), len(ids)
         about = rng.random((n, len(TOPICS))) < world.together[draw(rng, _SHARES, n)]
         about &= rng.random((n, 1)) >= WITHOUT
-        text = _joined(_words(rng, world, about), world.words, " ")
+        text = joined_texts(*_words(rng, world, about), world.words)
         told = about & (rng.random(about.shape) >= FORGOTTEN)
         return {
             "article_id": ids,
             "published_at": day.astype("M8[us]") + rng.integers(0, 86_400_000_000, n),
             "agency": texts(AGENCIES, rng.integers(0, len(AGENCIES), n)),
             "text": text,
-            "topics": _joined((np.nonzero(told)[1], told.sum(axis=1)), TOPICS, ","),
+            "topics": joined_texts(np.nonzero(told)[1], told.sum(axis=1), TOPICS, ","),
         }
 
 
@@ -80,13 +78,6 @@ def _words(rng: np.random.Generator, world: _World, about: Bools) -> tuple[Int64
 
 
 _TOPICAL = cumulative_shares(1 / (3 + np.arange(OWN + SHARED)))
-
-
-def _joined(parts: tuple[Int64s, Int64s], names: list[str], separator: str) -> pa.Array:
-    """One text per row: the names of its codes, in the order of the codes; parts: the codes of all rows, and how many each row has."""
-    codes, lengths = parts
-    offsets = pa.array(np.append(0, np.cumsum(lengths)).astype(np.int32))
-    return pc.binary_join(pa.ListArray.from_arrays(offsets, texts(names, codes)), separator)
 
 
 @lru_cache(maxsize=1)
