@@ -1,9 +1,13 @@
 """Each kind of label from the table to the predictions: the batch, the served model and MLflow give the same answers."""
 
+import io
+import json
+
 import mlflow
 import numpy as np
 import pyarrow as pa
 import pytest
+from mlflow.pyfunc.scoring_server import predictions_to_json
 
 import keyfold as kf
 from keyfold.conf.use_case import parse_conf
@@ -16,8 +20,8 @@ from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
 
 N = 600
-LABELS = {"classes": "kind", "bands": {"column": "price", "bands": {"quantiles": 4}}}
-METRIC = {"classes": "accuracy", "bands": "crps"}
+LABELS = {"classes": "kind", "labels": "topics", "bands": {"column": "price", "bands": {"quantiles": 4}}}
+METRIC = {"classes": "accuracy", "labels": "micro_f1", "bands": "crps"}
 
 
 def table():
@@ -25,7 +29,12 @@ def table():
     x, z = draw.random(N), draw.random(N)
     kind = np.array(["a", "b", "c"])[np.clip((3 * x + draw.normal(0, 0.5, N)).astype(int), 0, 2)]
     price = np.exp(3 + x + z + draw.normal(0, 0.3, N))
-    return pa.table({"id": range(N), "x": x, "z": z, "kind": kind, "price": price, PERIOD: ["all"] * N})
+    topics = [[name for name, of in (("p", x[i]), ("s", z[i])) if of + draw.normal(0, 0.2) > 0.5] for i in range(N)]
+    return pa.table({"id": range(N), "x": x, "z": z, "kind": kind, "price": price, "topics": topics, PERIOD: ["all"] * N})
+
+
+def plain(value):
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def run_of(engine, kind, **sections):
@@ -52,16 +61,23 @@ def test_a_kind_of_label_is_trained_scored_and_served(engine, home, kind):
     for name, type_ in served.model.answer_types.items():
         assert batch[name].to_pylist() == answers[name].to_pylist() and answers[name].type == type_, name
     assert set(batch["status"].to_pylist()) == {"scored"}
+    read = kf.read_predictions(run.conf).sort_values("id")
+    assert read["prediction"].map(plain).tolist() == batch["prediction"].to_pylist()
+    assert read["probabilities"].tolist() == [dict(pairs) for pairs in batch["probabilities"].to_pylist()]
     frame = table().select(["x", "z"]).to_pandas()
-    assert (
-        mlflow.pyfunc.load_model("models:/kinds@champion").predict(frame)["prediction"].tolist()
-        == answers["prediction"].to_pylist()
+    pyfunc = mlflow.pyfunc.load_model("models:/kinds@champion").predict(frame)
+    assert pyfunc["prediction"].map(plain).tolist() == answers["prediction"].to_pylist()
+    body = io.StringIO()
+    predictions_to_json(pyfunc.head(2), body)
+    first, _ = json.loads(body.getvalue())["predictions"]
+    assert first["prediction"] == answers["prediction"][0].as_py() and first["probabilities"] == dict(
+        answers["probabilities"][0].as_py()
     )
     metrics = registry.client().get_run(version.mlflow_run_id).data.metrics
     if kind == "classes":
         truth = table()["kind"].to_numpy()
         assert np.mean(answers["prediction"].to_numpy(zero_copy_only=False) == truth) > 0.6 < metrics["test_accuracy"]
-    else:
+    elif kind == "bands":
         low, price, high = (column.to_numpy() for column in (answers["low"], table()["price"], answers["high"]))
         assert np.mean((low <= price) & (price <= high)) > 0.85 and metrics["test_r2"] > 0.4
 

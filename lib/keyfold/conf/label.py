@@ -26,7 +26,7 @@ class AboveThreshold(Section):
 
 
 def moved_options(raw: Any) -> Iterator[str]:
-    """One sentence if a conf has its label in the section `data`, where it was before version 0.3."""
+    """One sentence if a conf has its label in the section `data`, where it was in 0.1."""
     data = raw.get("data")
     if not isinstance(data, dict) or not (old := [name for name in ("label", "positive") if name in data]):
         return

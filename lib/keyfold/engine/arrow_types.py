@@ -60,3 +60,19 @@ def _split(text: str) -> Iterator[str]:
             yield text[start:at].strip()
             start = at + 1
     yield text[start:].strip()
+
+
+def without_views(type_: pa.DataType) -> pa.DataType:
+    """The type with plain texts and binaries in place of views, which pandas cannot take within lists and maps."""
+    t = pa.types
+    if t.is_string_view(type_):
+        return pa.string()
+    if t.is_binary_view(type_):
+        return pa.binary()
+    if t.is_map(type_):
+        return pa.map_(without_views(type_.key_type), without_views(type_.item_type))
+    if t.is_list(type_) or t.is_large_list(type_):
+        return pa.list_(without_views(type_.value_type))
+    if t.is_struct(type_):
+        return pa.struct([field.with_type(without_views(field.type)) for field in type_])
+    return type_

@@ -14,7 +14,7 @@ KINDS: dict[str, Any] = {kind.kind: kind for kind in (Number, Binary, Classes, B
 
 
 def label_from_json(saved: dict[str, Any]) -> Label:
-    """The label of JSON values; those of models before version 0.3 have no `kind`. Raises ValueError, KeyError or TypeError if it is damaged."""
+    """The label of JSON values; those of models of 0.1 have no `kind`. Raises ValueError, KeyError or TypeError if it is damaged."""
     if "kind" not in saved:
         binary = saved.get("positive") is not None or saved.get("negative") is not None
         return Binary(saved["family"], saved["positive"], saved["negative"]) if binary else Number(saved["family"])

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from keyfold.conf.table_names import table_use
 from keyfold.conf.use_case import Conf
+from keyfold.engine.arrow_types import without_views
 from keyfold.engine.columns import col, lit
 from keyfold.engine.home import home
 from keyfold.engine.spark_frame import SparkFrame
@@ -29,8 +30,9 @@ def read_predictions(source: "Conf | Run", period: str | None = None) -> "pd.Dat
         DataFrame, which deltalake reads from the folder of tables without Spark.
     period: the period to read, such as "2026-10"; None reads all periods.
 
-    Columns: the key; `status` ("scored" or "quarantined") and `reason` (text); `fold`; `prediction` (the class or number) and
-    `probability` (double, of the positive class), both NULL if the row is quarantined (None in integer columns of pandas); `period`, `model`, `model_version`,
+    Columns: the key; `status` ("scored" or "quarantined") and `reason` (text); `fold`; `prediction` (the class, number or labels)
+    and `probability` (double, of the positive or the predicted class), and the further columns of the label's kind, such as `probabilities`
+    (a mapping of class to double); all are NULL if the row is quarantined (None in integer columns of pandas); `period`, `model`, `model_version`,
     `spec_digest`, `run_id` and `scored_at`. Rows have no order. DataError if the table does not exist.
     """
     if not isinstance(source, Conf):
@@ -55,4 +57,6 @@ def _read_without_spark(name: str, period: str | None) -> "pd.DataFrame":
 
 
 def _to_pandas(rows: pa.Table) -> "pd.DataFrame":
-    return rows.to_pandas(integer_object_nulls=True)  # pandas would convert integers with NULLs to doubles
+    plain = rows.cast(pa.schema([field.with_type(without_views(field.type)) for field in rows.schema]))
+    # pandas would convert integers with NULLs to doubles.
+    return plain.to_pandas(integer_object_nulls=True, maps_as_pydicts="strict")

@@ -44,7 +44,7 @@ class ServedModel:
         if not isinstance(model_input, pd.DataFrame):
             return pa.table(self.model.predict(model_input))
         answer = self.model.predict(_rows(self.model, model_input))
-        columns = {name: array.to_pandas(integer_object_nulls=True) for name, array in answer.items()}
+        columns = {name: array.to_pandas(integer_object_nulls=True, maps_as_pydicts="strict") for name, array in answer.items()}
         return pd.DataFrame(columns).set_axis(model_input.index)
 
 
