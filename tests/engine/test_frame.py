@@ -368,3 +368,20 @@ def test_rows_of_other_partitions_are_not_computed(embedded):
     ]
     assert sorted(computed) == [2, 3]
     assert more.among("n", [2]).select(["n", "same"]).rows() == [{"n": 2, "same": 1}], "the column that was set"
+
+
+def test_columns_of_one_value_are_the_same_on_a_kernels_rows_and_on_others(engine):
+    rows = engine.frame(pa.table({"a": [1, 2, 3]}))
+    at = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    constants = {"t": pa.scalar("x"), "i": pa.scalar(7, pa.int32()), "at": pa.scalar(at, pa.timestamp("us", "UTC"))}
+    kernel = rows.map_batches(_as_they_are, {"a": pa.int64()})
+    for frame in (rows, kernel):
+        found = frame.with_constants(constants).select(["at", "a", "i", "t"])
+        assert found.types == {"at": "timestamp", "a": "bigint", "i": "int", "t": "string"}
+        assert found.where(col("a") > lit(1)).to_arrow().num_rows == 2
+        expected = [{"at": at, "a": a, "i": 7, "t": "x"} for a in (1, 2, 3)]
+        assert found.sort(["a"]).to_arrow().to_pylist() == found.to_arrow().sort_by("a").to_pylist() == expected
+
+
+def _as_they_are(batches):
+    yield from batches

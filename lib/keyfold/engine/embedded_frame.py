@@ -66,7 +66,19 @@ class EmbeddedFrame(Frame):
     def select(self, names: Iterable[str]) -> Self:
         """These columns, in this order."""
         chosen = [*names]
-        return self._derive(lambda rows: rows.select(chosen), super().select(chosen))
+        if self._stream:
+            schema = pa.schema([self.schema.field(name) for name in chosen])
+            made = self.of_stream(self._stream.then(lambda batch: batch.select(chosen), schema))
+        else:
+            made = super().select(chosen)
+        return self._derive(lambda rows: rows.select(chosen), made)
+
+    def with_constants(self, constants: Mapping[str, pa.Scalar]) -> Self:
+        """Adds columns with one value each. DuckDB takes long to read maps that a kernel makes, so they do not pass through it."""
+        if not self._stream:
+            return super().with_constants(constants)
+        schema = pa.schema([*self.schema, *((name, value.type) for name, value in constants.items())])
+        return self.of_stream(self._stream.then(partial(_add_constants, schema, [*constants.values()]), schema))
 
     def with_columns(self, columns: Mapping[str, nw.Expr]) -> Self:
         """Adds columns, or replaces those with the same name."""
@@ -251,6 +263,11 @@ class KeptRows:
             self._file.unlink(missing_ok=True)
 
 
+def _add_constants(schema: pa.Schema, constants: Sequence[pa.Scalar], batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [pa.repeat(value, batch.num_rows) for value in constants]
+    return pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=schema)
+
+
 def _batch_rows(schema: pa.Schema) -> int:
     return _FILES if any(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) for type_ in schema.types) else _BATCH
 
@@ -291,6 +308,10 @@ class _Stream:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         return (_as_schema(batch, self.schema) for batch in self.kernel(self.items()))
+
+    def then(self, step: Callable[[pa.RecordBatch], pa.RecordBatch], schema: pa.Schema) -> "_Stream":
+        """The rows after one more step, which changes columns only."""
+        return _Stream(self.database, self.batches, partial(map, step), schema)
 
     def _kept_errors(self) -> Iterator[pa.RecordBatch]:
         try:

@@ -96,6 +96,11 @@ class Frame(ABC):
         named = [expression.alias(escape_name(name)) for name, expression in columns.items()]
         return self.then(lambda rows: rows.with_columns(*named) if named else rows)
 
+    def with_constants(self, constants: Mapping[str, pa.Scalar]) -> Self:
+        """Adds columns with one value each."""
+        types = {name: nw.Int32 if value.type == pa.int32() else None for name, value in constants.items()}
+        return self.with_columns({name: nw.lit(value.as_py(), types[name]) for name, value in constants.items()})
+
     def group(self, by: Sequence[str], **aggregates: nw.Expr) -> Self:
         """One row per tuple of values of `by`, where NULL is a value, with aggregates of its rows."""
         keys = [escape_name(name) for name in by]

@@ -7,14 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import narwhals as nw
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keyfold.conf.table_names import PREDICTED, SCORED, key_name_fault
 from keyfold.core.names import FOLD, PERIOD
 from keyfold.dataset import imputation, labelled_rows
-from keyfold.engine.columns import lit
 from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import DataError
@@ -199,12 +197,12 @@ def _predict(
     scored = _apply_model(run.conf.data.key, model, predictor.bytes_digest(packed), packed, rows)
     if keys.duplicates is not None:
         scored = scored.union(_refused(task.folds, keys.duplicates, _outcome_types(model)))
-    predictions = scored.with_columns(
-        {
-            "period": lit(task.period), "model": lit(task.version.name), "model_version": lit(int(task.version.version), nw.Int32),
-            "spec_digest": lit(model.digest), "run_id": lit(run_id), "scored_at": lit(datetime.now(UTC)),
-        }
-    ).select([*run.conf.data.key, *SCORED[0], *model.answer_types, *SCORED[1]])  # fmt: skip
+    constants = {
+        "period": pa.scalar(task.period), "model": pa.scalar(task.version.name),
+        "model_version": pa.scalar(int(task.version.version), pa.int32()), "spec_digest": pa.scalar(model.digest),
+        "run_id": pa.scalar(run_id), "scored_at": pa.scalar(datetime.now(UTC), pa.timestamp("us", "UTC")),
+    }  # fmt: skip
+    predictions = scored.with_constants(constants).select([*run.conf.data.key, *SCORED[0], *model.answer_types, *SCORED[1]])
     # As many files as parallel tasks, for any number of files of the table.
     return predictions.coalesce(max(run.engine.tasks, -(-keys.keys // ROWS_PER_FILE)))
 

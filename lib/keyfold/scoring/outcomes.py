@@ -31,7 +31,9 @@ class Outcomes(NamedTuple):
     @classmethod
     def of(cls, predictions: Table, period: str, read: int) -> "Outcomes":
         """Counts the rows of a period that the table has now."""
-        rows = predictions.frame().where(col("period") == lit(period)).compute(_PARTS, ["status", "reason"])
+        # A kernel gets all columns, and maps of probabilities take long to read.
+        period_rows = predictions.frame().where(col("period") == lit(period)).select(["status", "reason", "probability"])
+        rows = period_rows.compute(_PARTS, ["status", "reason"])
         groups = rows.group(["status", "reason", "bin"], n=count_rows(), high=col("high").sum(), low=col("low").sum())
         counts, reasons = Counter(scored=0, quarantined=0), Counter[str]()
         histogram, total = np.zeros(BINS, int), Fraction(0)
