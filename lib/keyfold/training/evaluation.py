@@ -8,13 +8,14 @@ from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
 from keyfold.evaluation import metrics, paired, slices
 from keyfold.evaluation.intervals import Metric
-from keyfold.labels import Binary, Label
+from keyfold.labels import Binary, Label, Multilabel
 from keyfold.models.model import Model
 from keyfold.reporting.page import PageSection
 from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
 from keyfold.training.ablation import measure_ablation
 from keyfold.training.arrays import EXTRA, ArrayRows, measure_model
 from keyfold.training.context import TrainingContext
+from keyfold.training.label_sections import labels_sections
 from keyfold.training.page_sections import ablations_section, rebalancing_section
 from keyfold.training.rebalancing import fit_estimator
 from keyfold.training.variants import Variant, compare_variants, logged_name
@@ -51,6 +52,8 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
     if isinstance(model.label, Binary):
         truth = test.table[EXTRA + report.truth].to_numpy() if report.truth else None
         sections += classification_sections(test.y, predicted, truth)
+    if isinstance(model.label, Multilabel):
+        sections += labels_sections(model.label, test.truth, predicted, test.order)
     for name in report.slices:
         groups = np.array(test.table[EXTRA + name].to_pylist(), dtype=object)
         by_value = slices.slice_metrics(model.label, test.truth, predicted, groups, order=test.order, replicates=100)
