@@ -56,9 +56,18 @@ def kind_of_label(conf: "Conf", types: dict[str, str]) -> str:
     if not kind:
         classes = family in ("string", "boolean") and label.scores is None
         kind = "classes" if classifies or (classifies is None and classes) else "number"
+    _check_model(conf, kind)
     if kind not in NUMERIC and label.of_numbers:
         raise ConfError(f"label.{label.of_numbers[0]} is for a label that is a number; leave it out, or train a regressor")
     return kind
+
+
+def _check_model(conf: "Conf", kind: str) -> None:
+    model = conf.train.model if conf.train else None
+    if model and model.sklearn and model.sklearn.chain and kind != "labels":
+        raise ConfError("train.model.sklearn.chain is for a label of several labels, which learn from each other; leave it out")
+    if model and model.torch and kind == "labels":
+        raise ConfError("label: a network learns one class or number a row, not several labels; take train.model.sklearn")
 
 
 def count_labels(conf: "Conf", rows: Frame, unknown_group: Sequence[str]) -> Counted:
