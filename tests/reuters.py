@@ -1,7 +1,9 @@
-"""The articles of Reuters-21578 as one JSON line each, with the columns of the generator `news`.
+r"""The articles of Reuters-21578 as one JSON line each, with the columns of the generator `news`.
 
     python tests/reuters.py FOLDER reuters.jsonl
-    ./spark-submit.sh pipeline conf/news.yaml --set data.source=reuters.jsonl --set data.period=all --set label.min_frequency=20
+    ./spark-submit.sh pipeline conf/news.yaml --set data.source=reuters.jsonl --set data.period=all --set label.min_frequency=20 \
+        --set 'split.allow=[text]' --set report.slices=[] --set \
+        'data.columns={article_id: bigint, published_at: timestamp, agency: string, text: string, topics: string}'
 
 FOLDER has the collection's files `reut2-*.sgm`, or with `.gz`. Articles without the attribute TOPICS="YES" have no topics that one could
 learn (`topics` is null); of the others, some have none (an empty text).
@@ -21,7 +23,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f]")
 
 
 def articles(folder: Path) -> Iterator[dict[str, object]]:
-    """The articles of all files, in the order of their names."""
+    r"""The articles of all files, in the order of their names."""
     for path in sorted(folder.glob("reut2-*.sgm*")):
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         for head, body in ARTICLE.findall(data.decode("latin-1")):
