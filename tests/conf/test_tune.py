@@ -44,3 +44,22 @@ def test_what_of_a_search_depends_on_ranks_and_on_trials_at_once_is_pinned():
     assert early == [True, False]
     assert parse_conf(raw_conf(TPE | {"parallel": 3})).train.trials_at_once == 3
     assert parse_conf(raw_conf(TPE | {"parallel": 3, "search": "random"})).train.trials_at_once is None
+
+
+@pytest.mark.parametrize(
+    ("label", "metric", "refused"),
+    [
+        ({"column": "y", "separator": ","}, "micro_f1", False),
+        ({"column": "y", "separator": ","}, "roc_auc", True),
+        ("y", "micro_f1", False),  # `y` may be an array
+        ({"column": "y", "bands": [1]}, "crps", False),
+        ({"column": "y", "positive": "yes"}, "micro_f1", True),
+    ],
+)
+def test_the_metric_is_one_of_the_label(label, metric, refused):
+    conf = raw_conf(TPE | {"metric": metric}) | {"label": label}
+    if refused:
+        with pytest.raises(ConfError, match=r"train\.tune\.metric must be"):
+            parse_conf(conf)
+    else:
+        assert parse_conf(conf).train.tune.metric == metric

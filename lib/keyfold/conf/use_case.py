@@ -82,7 +82,7 @@ class Conf(Section):
         try:
             self.windows  # noqa: B018 - raises ConfError if they do not fit
             feature_order(kinds)
-            tune.check_tune(self.train)
+            tune.check_tune(self.train, self.label)
             check_rebalance(self.ways_of_rebalancing, self.train.model if self.train else None, kinds)
         except ConfError as error:
             raise ValueError(str(error)) from error
