@@ -11,6 +11,7 @@ from pydantic_core import CoreSchema
 from keyfold.conf.threshold import Threshold
 from keyfold.core.section import Section, Share
 from keyfold.errors import duplicates
+from keyfold.evaluation.metrics import BANDS, BINARY, CLASSES, LABELS
 from keyfold.evaluation.thresholds import UNTUNED
 from keyfold.labels.multilabel import POOLED
 
@@ -146,6 +147,13 @@ class LabelConf(Section):
     def several(self) -> bool:
         """Whether a row may have several labels, so far as the conf says; an array does, too."""
         return self.columns is not None or self.separator is not None
+
+    @property
+    def kinds_of_classifier(self) -> tuple[str, ...]:
+        """The kinds that the label of a classifier may have: that it is an array, or has more than two classes, shows in the rows."""
+        if self.bands or self.several:
+            return (BANDS if self.bands else LABELS,)
+        return (BINARY,) if self.positive is not None else (BINARY, CLASSES, LABELS)
 
     @property
     def columns_of_rows(self) -> list[str]:

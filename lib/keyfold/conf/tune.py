@@ -1,7 +1,7 @@
 """The section `train.tune`: the search for the model's parameters."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -10,12 +10,11 @@ from keyfold.conf import messages
 from keyfold.conf.yaml import set_path
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
-from keyfold.evaluation.metrics import BANDS, BINARY, CLASSES, LABELS, LOSS, NUMBER, MetricName, names_for
+from keyfold.evaluation.metrics import BINARY, LOSS, NUMBER, MetricName, names_for
 from keyfold.models.model import ModelConf
 from keyfold.models.torch import STREAMS, rows_per_stream
 
 if TYPE_CHECKING:
-    from keyfold.conf.label import LabelConf
     from keyfold.conf.train import Train
 
 TRIALS = 20
@@ -120,22 +119,16 @@ def with_params(model: ModelConf, params: Mapping[str, Any]) -> ModelConf:
     return ModelConf.model_validate(raw)
 
 
-def _kinds(model: ModelConf, label: "LabelConf | None") -> tuple[str, ...]:
-    """The kinds that the label may have, so far as the conf says: an array of labels, and more than two classes, show in the rows."""
-    if not model.chosen.classifies:
-        return (NUMBER,)
-    if label and (label.bands or label.several):
-        return (BANDS if label.bands else LABELS,)
-    return (BINARY,) if label and label.positive is not None else (BINARY, CLASSES, LABELS)
+def check_tune(train: "Train | None", kinds: Sequence[str]) -> None:
+    """Raises ConfError, which lists all faults, unless the model accepts every value that may be tried, and the label has the metric.
 
-
-def check_tune(train: "Train | None", label: "LabelConf | None") -> None:
-    """Raises ConfError, which lists all faults, unless the model accepts every value that may be tried, and the label has the metric."""
+    kinds: those that the label of a classifier may have.
+    """
     if train is None or train.tune is None:
         return
     tune, model = train.tune, train.model
     faults = []
-    metrics = list(dict.fromkeys(name for kind in _kinds(model, label) for name in names_for(kind)))
+    metrics = list(dict.fromkeys(name for kind in (kinds if model.chosen.classifies else (NUMBER,)) for name in names_for(kind)))
     if tune.metric is not None and tune.metric not in metrics:
         names = messages.joined_by_or(f"`{name}`" for name in metrics)
         faults.append(f"train.tune.metric must be {names} with this model (got `{tune.metric}`)")

@@ -23,6 +23,7 @@ from keyfold.conf.windows import series_definition
 from keyfold.core.digests import digest
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
+from keyfold.evaluation.metrics import BINARY
 from keyfold.features.inputs import feature_order
 from keyfold.features.kinds import Feature
 from keyfold.windows.series import SeriesDefinition
@@ -82,7 +83,7 @@ class Conf(Section):
         try:
             self.windows  # noqa: B018 - raises ConfError if they do not fit
             feature_order(kinds)
-            tune.check_tune(self.train, self.label)
+            tune.check_tune(self.train, self.label.kinds_of_classifier if self.label else (BINARY,))
             check_rebalance(self.ways_of_rebalancing, self.train.model if self.train else None, kinds)
         except ConfError as error:
             raise ValueError(str(error)) from error

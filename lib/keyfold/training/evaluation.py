@@ -15,8 +15,7 @@ from keyfold.reporting.sections import classification_sections, metrics_section,
 from keyfold.training.ablation import measure_ablation
 from keyfold.training.arrays import EXTRA, ArrayRows, measure_model
 from keyfold.training.context import TrainingContext
-from keyfold.training.label_sections import labels_sections
-from keyfold.training.page_sections import ablations_section, rebalancing_section
+from keyfold.training.page_sections import ablations_section, labels_section, rebalancing_section
 from keyfold.training.rebalancing import fit_estimator
 from keyfold.training.variants import Variant, compare_variants, logged_name
 
@@ -53,7 +52,7 @@ def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMet
         truth = test.table[EXTRA + report.truth].to_numpy() if report.truth else None
         sections += classification_sections(test.y, predicted, truth)
     if isinstance(model.label, Multilabel):
-        sections += labels_sections(model.label, test.truth, predicted, test.order)
+        sections.append(labels_section(model.label, test.truth, predicted, test.order))
     for name in report.slices:
         groups = np.array(test.table[EXTRA + name].to_pylist(), dtype=object)
         by_value = slices.slice_metrics(model.label, test.truth, predicted, groups, order=test.order, replicates=100)

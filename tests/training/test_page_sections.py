@@ -5,7 +5,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 
 from html_page import Reader
 from keyfold.labels import Multilabel
-from keyfold.training.label_sections import SHOWN, labels_sections
+from keyfold.training.page_sections import SHOWN_LABELS, labels_section
 
 RNG = np.random.default_rng(0)
 Y = RNG.random((500, 3)) < [0.05, 0.5, 0.2]
@@ -14,8 +14,7 @@ LABEL = Multilabel("string", ("few", "many", "some"), (0.45, 0.4, 0.4))
 
 
 def text_of(label, y=Y, p=P):
-    (section,) = labels_sections(label, y, p, np.arange(len(y)))
-    return Reader(section.html).text
+    return Reader(labels_section(label, y, p, np.arange(len(y))).html).text
 
 
 def test_the_table_has_the_numbers_of_scikit_learn_the_most_frequent_label_first():
@@ -36,7 +35,7 @@ def test_the_gain_is_shown_if_thresholds_were_tuned():
 
 
 def test_a_label_that_no_row_has_has_no_shares_and_many_labels_are_cut():
-    y, p = np.zeros((10, SHOWN + 1), bool), np.zeros((10, SHOWN + 1))
-    label = Multilabel("string", tuple(f"({code})" for code in range(SHOWN + 1)), (0.5,) * (SHOWN + 1))
+    y, p = np.zeros((10, SHOWN_LABELS + 1), bool), np.zeros((10, SHOWN_LABELS + 1))
+    label = Multilabel("string", tuple(f"({code})" for code in range(SHOWN_LABELS + 1)), (0.5,) * (SHOWN_LABELS + 1))
     text = text_of(label, y, p)
-    assert f"The {SHOWN} most frequent of {SHOWN + 1} labels" in text and f"({SHOWN})" not in text
+    assert f"The {SHOWN_LABELS} most frequent of {SHOWN_LABELS + 1} labels" in text and f"({SHOWN_LABELS})" not in text
