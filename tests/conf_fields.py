@@ -117,6 +117,9 @@ def bases():
         yield raw_conf(
             features=number, train={"model": SKLEARN, "rebalance": rebalance}, report={"rebalance": [rebalance], "precision": 0.4}
         )
+    members = {"linear": SKLEARN, "trees": {"ensemble": {"bag": {"of": SKLEARN}}}}
+    yield raw_conf(features=FEATURES, train={"model": {"ensemble": {"stack": {"members": members, "meta": SKLEARN}}}})
+    yield raw_conf(features=FEATURES, train={"model": {"ensemble": {"vote": {"members": members}}}})
     wide = {"wide_deep": {"hidden": [4]}}
     begun = {"loop": {"clip": 1.0, "patience": 1, "decay": "cosine"}, "start": {"model": "m", "into": "image"}}
     yield raw_conf(features=FEATURES, train={"model": torch_model(wide, **begun), "interface": "eth0"})
@@ -209,7 +212,7 @@ def guesses(annotation, value, examples):
                 [one[0], one[1] + one[1] / 2 if isinstance(one[1], float) else one[1] * 3],
             )
         elif origin is dict:
-            yield from ({**(value or {}), "z": more} for more in ("x", 1.0, 2))
+            yield from ({**(value if isinstance(value, dict) else {}), "z": more} for more in ("x", 1.0, 2))
         elif type_ is typing.Any:
             yield "x"
 

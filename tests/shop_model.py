@@ -9,6 +9,7 @@ from keyfold.features.fitting import FeatureStatistics
 from keyfold.features.kinds import KINDS
 from keyfold.features.spec import FittedFeature, Spec
 from keyfold.labels import Binary
+from keyfold.models.examples import Examples
 from keyfold.models.model import Model
 from keyfold.models.sklearn import Sklearn
 
@@ -26,5 +27,6 @@ def shop_model():
     hard = adversarial_rows(spec)
     certificate = Certificate(hard, pa.table(dict(spec.arrow(hard))))
     conf = Sklearn(estimator="sklearn.linear_model.LogisticRegression")
-    estimator = conf.fit(spec, spec.arrow(ROWS), np.arange(40) % 3 == 0, None, 1)
-    return Model(spec, estimator, Binary("boolean", True, False), certificate)
+    label = Binary("boolean", True, False)
+    estimator = conf.fit(spec, Examples(spec.arrow(ROWS), np.arange(40) % 3 == 0, None, label, np.arange(40)), 1)
+    return Model(spec, estimator, label, certificate)

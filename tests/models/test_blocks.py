@@ -14,6 +14,7 @@ from threadpoolctl import ThreadpoolController
 from keyfold.features.kind import FeatureOutput
 from keyfold.labels import Binary, Number
 from keyfold.models import blocks
+from keyfold.models.examples import Examples
 from keyfold.models.sklearn import Estimator, Sklearn
 
 ROWS, LEARNT = 1000, 300
@@ -64,7 +65,7 @@ def fitted(name, sparse, folder):
     y = (LABEL if classes else NUMBER)[:LEARNT]
     learnt = of(DRAWN, slice(LEARNT))
     with blocks.one_thread():  # else two threads fit 300 rows more slowly
-        made = Sklearn(estimator=f"{found.__module__}.{name}", params=params).fit(SPEC, learnt, y, None, 3)
+        made = Sklearn(estimator=f"{found.__module__}.{name}", params=params).fit(SPEC, Examples(learnt, y, None, None, None), 3)
         if sparse is not None:
             made.sparse = sparse
             made.estimator.fit(made.matrix(learnt), y)

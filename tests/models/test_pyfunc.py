@@ -35,7 +35,7 @@ def model(tmp_path, predict=None, signature=ModelSignature(INPUTS)):  # noqa: B0
     ],
 )
 def test_predictions_of_each_form_are_doubles_and_numbers_that_are_not_finite_are_null(tmp_path, output, wanted):
-    values, probabilities = model(tmp_path, output).predict(ROWS)
+    values, probabilities = model(tmp_path, output).predict(ROWS).values()
     assert values.type == pa.float64() and values.to_pylist() == wanted
     assert probabilities.null_count == 3
 
@@ -46,7 +46,7 @@ def test_a_model_gets_its_columns_in_order_and_may_return_probabilities(tmp_path
         return pd.DataFrame({"prediction": frame["a"], "probability": [0.1, 0.2, 0.3]})
 
     signature = infer_signature(pd.DataFrame({"a": ["x"], "b": [1]}), pd.Series(["x"], name="prediction"))
-    values, probabilities = model(tmp_path, predict, signature).predict(ROWS)
+    values, probabilities = model(tmp_path, predict, signature).predict(ROWS).values()
     assert (values.to_pylist(), probabilities.to_pylist()) == (["x", "y", "z"], [0.1, 0.2, 0.3])
 
 

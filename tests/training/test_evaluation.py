@@ -52,7 +52,7 @@ def evaluate(model, rows, split=None, report=None):
         yield SimpleNamespace(rows=None)
 
     context = SimpleNamespace(
-        run=SimpleNamespace(conf=conf, step=step), job=SimpleNamespace(sections=[]),
+        run=SimpleNamespace(conf=conf, step=step, engine=None), job=SimpleNamespace(sections=[]),
         rows=SimpleNamespace(label=model.label), label=conf.label,
     )  # fmt: skip
     return evaluate_model(context, conf.train, model, rows), [section.title for section in context.job.sections]

@@ -11,7 +11,8 @@ from keyfold.conf.rebalance import Rebalance
 from keyfold.errors import ConfError, DataError
 from keyfold.labels import Classes, Multilabel, Number
 from keyfold.training import rebalancing
-from keyfold.training.rebalancing import balance_rows, class_weights, fit_estimator, network_weights
+from keyfold.training.fitting import fit_model
+from keyfold.training.rebalancing import balance_rows, class_weights, network_weights
 from rare_positives import LABEL, drawn, section
 
 needs_smote = pytest.mark.skipif(importlib.util.find_spec("imblearn") is None, reason="imbalanced-learn is not installed")
@@ -60,7 +61,7 @@ def test_weights_of_layouts_stay_and_count_for_the_correction():
     of_layout = rows.table["keyfold_weight"].to_numpy()
     fitted = balanced({"weights": {"yes": 4, "no": 2}}, rows)
     assert fitted.weight == pytest.approx(of_layout * np.where(rows.y, 4, 2))
-    corrected = fit_estimator(section({"weights": {"yes": 9, "no": 1}}).train, rows.spec, rows).numbers(rows.arrays, LABEL)
+    corrected = fit_model(section({"weights": {"yes": 9, "no": 1}}).train, rows.spec, rows).numbers(rows.arrays, LABEL)
     assert np.average(corrected, weights=of_layout) == pytest.approx(np.average(rows.y, weights=of_layout), rel=1e-5)
 
 
@@ -71,14 +72,14 @@ def test_classes_follow_the_most_and_the_least_frequent(way):
     fitted = balanced(way, rows)
     before, after = (np.bincount(y, minlength=3) for y in (rows.y, fitted.y))
     assert (after == before).tolist() == [way != {"majority": 0.5}, True, way != {"minority": 2}]
-    numbers = fit_estimator(section(way).train, rows.spec, rows).numbers(rows.arrays, label)
+    numbers = fit_model(section(way).train, rows.spec, rows).numbers(rows.arrays, label)
     assert numbers.mean(axis=0) == pytest.approx(before / before.sum(), rel=1e-4)
 
 
 def test_only_rebalanced_estimators_are_corrected():
     rows, _ = drawn(1_000)
     for rebalance in (None, {"weights": "balanced", "correct": False}):
-        assert fit_estimator(section(rebalance).train, rows.spec, rows).prior is None
+        assert fit_model(section(rebalance).train, rows.spec, rows).prior is None
 
 
 # --- probabilities ---
@@ -87,14 +88,14 @@ def test_only_rebalanced_estimators_are_corrected():
 @pytest.mark.parametrize("way", WAYS)
 def test_probabilities_are_those_of_the_true_shares(way):
     (learn, p_learn), (test, p) = drawn(200_000, 1), drawn(100_000, 2)
-    plain, way_of = (fit_estimator(section(of).train, learn.spec, learn) for of in (None, way))
+    plain, way_of = (fit_model(section(of).train, learn.spec, learn) for of in (None, way))
     none, corrected = (e.numbers(test.arrays, LABEL) for e in (plain, way_of))
     # The regression without rebalancing has the mean of the labels that it learnt.
     assert corrected.mean() == pytest.approx(none.mean(), rel=0.01)
     assert corrected.mean() / p.mean() == pytest.approx(learn.y.mean() / p_learn.mean(), rel=0.01)
     worse = ((corrected - test.y) ** 2 - (none - test.y) ** 2).mean()
     assert worse < 0.01 * ((none - test.y) ** 2).mean()
-    biased = fit_estimator(section(way | {"correct": False}).train, learn.spec, learn).numbers(test.arrays, LABEL)
+    biased = fit_model(section(way | {"correct": False}).train, learn.spec, learn).numbers(test.arrays, LABEL)
     assert biased.mean() > 3 * p.mean()
 
 

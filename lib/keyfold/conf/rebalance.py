@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from keyfold.core.section import OneOf, Section
 from keyfold.errors import ConfError
 from keyfold.features.kind import Kind
-from keyfold.models.model import ModelConf
+from keyfold.models.section import ModelConf
 
 _OF_NETWORKS = ("minority", "weights")
 

@@ -5,7 +5,7 @@ from pydantic import Field
 from keyfold.conf.rebalance import Rebalance
 from keyfold.conf.tune import Tune
 from keyfold.core.section import Section
-from keyfold.models.model import ModelConf
+from keyfold.models.section import ModelConf
 
 
 class Train(Section):

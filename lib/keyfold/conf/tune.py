@@ -11,7 +11,7 @@ from keyfold.conf.yaml import set_path
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
 from keyfold.evaluation.metrics import BINARY, LOSS, NUMBER, MetricName, names_for
-from keyfold.models.model import ModelConf
+from keyfold.models.section import ModelConf
 from keyfold.models.torch import STREAMS, rows_per_stream
 
 if TYPE_CHECKING:

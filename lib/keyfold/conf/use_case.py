@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from keyfold.conf import messages, table_names, tune, yaml
 from keyfold.conf.data import Data
+from keyfold.conf.ensembles import check_ensemble
 from keyfold.conf.images import Images
 from keyfold.conf.label import LabelSection, check_label, moved_options
 from keyfold.conf.rebalance import Rebalance, check_rebalance, replaced_options
@@ -84,6 +85,7 @@ class Conf(Section):
             self.windows  # noqa: B018 - raises ConfError if they do not fit
             feature_order(kinds)
             tune.check_tune(self.train, self.label.kinds_of_classifier if self.label else (BINARY,))
+            check_ensemble(self.train, self.split.folds, self.ways_of_rebalancing)
             check_rebalance(self.ways_of_rebalancing, self.train.model if self.train else None, kinds)
         except ConfError as error:
             raise ValueError(str(error)) from error

@@ -1,17 +1,15 @@
 """A trained model as one folder: spec and label in JSON, parameters in skops or safetensors, nothing pickled."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 
 from keyfold.core.digests import folder_digest
-from keyfold.core.section import OneOf
 from keyfold.engine.frame import Frame
 from keyfold.errors import DataError
 from keyfold.evaluation import calibrators
@@ -20,29 +18,18 @@ from keyfold.features.certificate import Certificate
 from keyfold.features.kind import rows_at_once
 from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Answer, Label, label_from_json
+from keyfold.models.ensemble import Ensemble, Fitted
 from keyfold.models.parity import Parity, exact_predictions, measure_parity
 from keyfold.models.prior import PriorCorrection
-from keyfold.models.sklearn import Estimator, Sklearn
-from keyfold.models.torch import Network, Torch
-
-
-class ModelConf(OneOf):
-    """The model: {sklearn: {estimator: …, params: …}} or {torch: {network: …}}."""
-
-    sklearn: Sklearn | None = Field(None, description="An estimator of scikit-learn.")
-    torch: Torch | None = Field(None, description="A network, trained by torch.")
-
-    @property
-    def chosen(self) -> Sklearn | Torch:
-        """The section of the chosen kind of model."""
-        return getattr(self, self.choice)  # type: ignore[no-any-return]
+from keyfold.models.sklearn import Estimator
+from keyfold.models.torch import Network
 
 
 class Model(NamedTuple):
     """A trained model that takes raw rows; it contains the features."""
 
     spec: Spec
-    estimator: Estimator | Network
+    estimator: Fitted
     label: Label
     certificate: Certificate
     made_up_predictions: Sequence[str] = ()  # of synthetic rows, on the machine of the training
@@ -94,7 +81,7 @@ class Model(NamedTuple):
         self.estimator.save(folder)
         self.certificate.save(folder)
         facts: dict[str, Any] = {"label": self.label.to_json(), "answers": exact_predictions(self.numbers, self.spec.outs)}
-        facts |= {"sparse": self.estimator.sparse} if isinstance(self.estimator, Estimator) else {}
+        facts |= self.estimator.facts
         facts |= {"prior": self.estimator.prior.factors} if self.estimator.prior else {}
         facts |= {"calibrator": calibrators.to_json(self.calibrator)} if self.calibrator else {}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
@@ -106,7 +93,7 @@ class Model(NamedTuple):
         try:
             facts = json.loads((folder / "model.json").read_text("utf-8"))
             spec = Spec.from_json((folder / "spec.json").read_text("utf-8"))
-            estimator = Estimator.load(folder, spec, sparse=facts["sparse"]) if "sparse" in facts else Network.load(folder, spec)
+            estimator = load_fitted(folder, spec, facts)
             estimator.prior = PriorCorrection.from_json(facts["prior"]) if "prior" in facts else None
             label, certificate = label_from_json(facts["label"]), Certificate.load(folder)
             calibrator = calibrators.from_json(facts["calibrator"]) if "calibrator" in facts else None
@@ -115,3 +102,10 @@ class Model(NamedTuple):
             raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error
         model.certificate.check(spec)
         return model
+
+
+def load_fitted(folder: Path, spec: Spec, facts: Mapping[str, Any]) -> Fitted:
+    """Reads a saved estimator, network or ensemble by its facts. Raises OSError, ValueError, KeyError or TypeError if it is damaged."""
+    if "members" in facts:
+        return Ensemble.load(folder, spec, facts, load_fitted)
+    return Estimator.load(folder, spec, sparse=facts["sparse"]) if "sparse" in facts else Network.load(folder, spec)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from keyfold.features.kind import Array, FeatureOutput
 from keyfold.models.blocks import block_size
+from keyfold.models.examples import take_rows
 
 PARITY_ROWS = 40  # fewer if a block has fewer, as for images
 INEXACT = "a row that is served alone may differ from the batch, since predictions depend on the other rows"
@@ -43,8 +44,8 @@ def measure_parity(predict: Predict, outs: Mapping[str, FeatureOutput], expected
     rows = len(next(iter(arrays.values())))
     trained = np.array([float.fromhex(value) for value in expected]).reshape(rows, -1)
     reverse = np.arange(rows)[::-1]
-    reordered = predict(_rows(arrays, reverse)).reshape(rows, -1)[reverse]
-    alone = predict(_rows(arrays, reverse[-1:])).reshape(1, -1)
+    reordered = predict(take_rows(arrays, reverse)).reshape(rows, -1)[reverse]
+    alone = predict(take_rows(arrays, reverse[-1:])).reshape(1, -1)
     pairs = [(trained, reordered), (trained[:1], alone)]
     differ = [(a.view(np.uint64) != b.view(np.uint64)).any(axis=1) for a, b in pairs]
     differences = [np.abs(a - b).max(initial=0.0, where=np.isfinite(a) & np.isfinite(b)) for a, b in pairs]
@@ -71,9 +72,3 @@ def _array(out: FeatureOutput, rows: int, place: int) -> Array:
     if out.length is None:
         return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * each), pa.array(values))
     return values if each == 1 else values.reshape(rows, each)
-
-
-def _rows(arrays: Mapping[str, Array], places: npt.NDArray[np.intp]) -> dict[str, Array]:
-    return {
-        name: array.take(pa.array(places)) if isinstance(array, pa.Array) else array[places] for name, array in arrays.items()
-    }

@@ -20,6 +20,7 @@ from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Label, Multilabel, Number
 from keyfold.models import estimators
 from keyfold.models.blocks import block_size, predict_in_blocks
+from keyfold.models.examples import Examples
 from keyfold.models.prior import Corrected
 from keyfold.models.probabilities import class_probabilities, label_probabilities
 from keyfold.models.several_labels import fit_labels
@@ -85,10 +86,8 @@ class Sklearn(Section):
             raise ConfError(f"there is no estimator `{self.estimator}`{estimators.estimator_suggestion(name)}")
         return cls
 
-    def fit(
-        self, spec: Spec, arrays: FeatureArrays, y: npt.NDArray[Any], weight: npt.NDArray[Any] | None, seed: int
-    ) -> "Estimator":
-        """The estimator, fitted on features, labels (booleans for a classifier) and weights."""
+    def fit(self, spec: Spec, rows: Examples, seed: int, run: object = None) -> "Estimator":
+        """The estimator, fitted on features, labels (booleans or codes for a classifier) and weights."""
         from sklearn.utils import get_tags
 
         cls = self.estimator_class()
@@ -97,14 +96,13 @@ class Sklearn(Section):
         sparse = bool(get_tags(estimator).input_tags.sparse)
         if "categorical_features" in accepted and not sparse and any(columns := matrix.categorical_columns(spec.outs)):
             estimator.set_params(categorical_features=columns)
-        weights = {} if weight is None else {"sample_weight": weight}
+        weights = {} if rows.weight is None else {"sample_weight": rows.weight}
         fitted = Estimator(estimator, spec, sparse)
-        rows = fitted.matrix(arrays)
-        several = y.ndim == 2
+        features = fitted.matrix(rows.arrays)
         fitted.estimator = (
-            fit_labels(estimator, rows, y, weights, chain=seed if self.chain else None)
-            if several
-            else estimator.fit(rows, y, **weights)
+            fit_labels(estimator, features, rows.y, weights, chain=seed if self.chain else None)
+            if rows.y.ndim == 2
+            else estimator.fit(features, rows.y, **weights)
         )
         return fitted
 
@@ -128,6 +126,11 @@ class Estimator(Corrected):
 
     def __init__(self, estimator: Any, spec: Spec, sparse: bool) -> None:
         self.estimator, self.spec, self.sparse = estimator, spec, sparse
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the file of the estimator does not say, as JSON."""
+        return {"sparse": self.sparse}
 
     def matrix(self, arrays: FeatureArrays) -> Any:
         """The features as a sparse or dense matrix, as the estimator takes them."""

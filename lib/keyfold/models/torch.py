@@ -140,6 +140,11 @@ class Network(Corrected):
         self.layout = Layout.of(spec.outs)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """Nothing: the files of the network say all."""
+        return {}
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """Packages that scoring needs besides those of keyfold."""
         joined = self.conf.network.joined

@@ -10,9 +10,11 @@ from keyfold.evaluation import metrics
 from keyfold.evaluation.intervals import Metric
 from keyfold.features.inputs import columns_of
 from keyfold.features.spec import Spec
+from keyfold.models.ensemble import RunTasks
 from keyfold.models.model import Model
 from keyfold.training.answers import complete_on_rows
 from keyfold.training.arrays import ArrayRows
+from keyfold.training.fitting import rows_to_fit
 from keyfold.training.variants import Variant, logged_name, train_variant
 
 
@@ -44,10 +46,12 @@ def without_features(spec: Spec, without: Sequence[str]) -> Spec:
     return Spec({c: family for c, family in spec.inputs.items() if c in columns}, kept)
 
 
-def measure_ablation(conf: LabelConf, model: Model, train: Train, rows: ArrayRows, without: list[str]) -> Ablation:
-    """Trains the model's estimator on the train fold without some features, and measures their gain on the test fold."""
+def measure_ablation(
+    conf: LabelConf, model: Model, train: Train, rows: ArrayRows, without: list[str], run: RunTasks
+) -> Ablation:  # fmt: skip
+    """Trains the model without some features, and measures their gain on the test fold."""
     variant, test = Variant(".".join(without), train, without_features(model.spec, without)), rows.fold("test")
-    trained, full = train_variant(variant, rows.fold("train"), test), model.numbers(test.arrays)
+    trained, full = train_variant(variant, rows_to_fit(train.model, rows), test, run), model.numbers(test.arrays)
     completed = complete_on_rows(conf, model._replace(estimator=trained.estimator), rows.fold("validation"))
     less, label = completed.numbers(trained.numbers), completed.label
     measured = metrics.measure_predictions(label, test.truth, less, order=test.order)

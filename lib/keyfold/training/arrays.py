@@ -25,7 +25,9 @@ from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.metrics import measure_predictions
 from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Binary, Label
+from keyfold.models.examples import Examples
 from keyfold.models.model import Model
+from keyfold.split.folds import Folds
 
 if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
@@ -75,6 +77,14 @@ class ArrayRows(NamedTuple):
         return self.label.encode(self.table[LABEL])
 
     @property
+    def examples(self) -> Examples:
+        """The rows as a model is fitted on them, with the weights of their layouts."""
+        weight, part = (
+            self.table[name].to_numpy() if name in self.table.column_names else None for name in (WEIGHT, EXTRA + PART)
+        )
+        return Examples(self.arrays, self.y, weight, self.label, self.order, part)
+
+    @property
     def truth(self) -> npt.NDArray[Any]:
         """The label as `Label.measured` returns it for metrics."""
         return self.label.measured(self.table[LABEL])
@@ -110,7 +120,7 @@ def collect_rows(run: "Run", spec: Spec, rows: LabelledRows) -> tuple[ArrayRows,
     if share < 1:
         frame = frame.compute(sample_place(_PLACE, frame.types, key, "sample")).where(col(_PLACE) < lit(parts))
         run.say(f"the rows would take too much memory: {share:.1%} of them, chosen by the hash of the key, are used")
-    named = _with_extra(conf, frame).compute(key_hash(ORDER, frame.types, key, "order"))
+    named = _with_extra(conf, frame, rows.folds).compute(key_hash(ORDER, frame.types, key, "order"))
     extra = [name for name in named.columns if name.startswith(EXTRA)]
     kept = [FOLD, LABEL, ORDER, *([WEIGHT] if rows.imputations else []), *extra]
     table = spec.out_of_fold(PART).transform(named, kept).to_arrow()
@@ -132,8 +142,8 @@ def identifying_columns(data: Data) -> list[str]:
     return [*data.key, *([data.time] if data.time and data.time not in data.key else [])]
 
 
-def _with_extra(conf: "Conf", rows: Frame) -> Frame:
-    """The rows with the columns that the page needs, slices as text, and the part of cross-validation, under names with `EXTRA`.
+def _with_extra(conf: "Conf", rows: Frame, folds: Folds) -> Frame:
+    """The rows with further columns, under names with `EXTRA`: those that the page needs, slices as text, and parts of the rows.
 
     Raises DataError if the table has no such column.
     """
@@ -146,6 +156,8 @@ def _with_extra(conf: "Conf", rows: Frame) -> Frame:
         [f"CAST({sql.column_reference(name)} AS STRING)" for name in slices],
     )  # fmt: skip
     others += [NUMBER] if conf.split.folds else []
+    if conf.train and conf.train.model.stacks:  # also in the validation fold, which cross-validation learns from
+        rows = folds.add_part(rows, EXTRA + PART)
     return (rows.compute(texts) if slices else rows).with_columns({EXTRA + name: col(name) for name in others})
 
 
@@ -161,8 +173,12 @@ def _collected_folds(train: Train) -> tuple[str, ...]:
 def sample_share(train: Train, spec: Spec, rows: LabelledRows) -> int:
     """How many millionths of the rows fit into the driver's share of the memory."""
     count = sum(rows.count_in(fold) for fold in _collected_folds(train))
-    # A cell as Arrow, as a column of a sparse matrix, and a copy while that is built.
-    needed = count * sum(out.length or BAG for out in spec.outs.values()) * (8 + 12 + 12)
+    needed = needed_memory(spec, count)
     if rows.label.width > 1:  # numbers of a held-out fold, with copies for the metrics
         needed += max(rows.count_in(fold) for fold in ("validation", "test")) * rows.label.width * (8 + 8 + 8)
     return round(min(1.0, memory() * train.memory_share / max(1, needed)) * hashing.PARTS)
+
+
+def needed_memory(spec: Spec, rows: int) -> int:
+    """Bytes that features of rows take: a cell as Arrow, as a column of a sparse matrix, and a copy while that is built."""
+    return rows * sum(out.length or BAG for out in spec.outs.values()) * (8 + 12 + 12)

@@ -9,14 +9,16 @@ from keyfold.core.names import NUMBER
 from keyfold.evaluation import metrics, paired, slices
 from keyfold.evaluation.intervals import Metric
 from keyfold.labels import Binary, Label, Multilabel
+from keyfold.models.ensemble import Ensemble
 from keyfold.models.model import Model
 from keyfold.reporting.page import PageSection
 from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
 from keyfold.training.ablation import measure_ablation
 from keyfold.training.arrays import EXTRA, ArrayRows, measure_model
 from keyfold.training.context import TrainingContext
-from keyfold.training.page_sections import ablations_section, labels_section, rebalancing_section
-from keyfold.training.rebalancing import fit_estimator
+from keyfold.training.fitting import fit_model, rows_to_fit, tasks_of
+from keyfold.training.members import measure_members
+from keyfold.training.page_sections import ablations_section, ensemble_section, labels_section, rebalancing_section
 from keyfold.training.variants import Variant, compare_variants, logged_name
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
             measured["cross_validated"] = _cross_validate(context, train, model, rows.outside_test)
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
         context.job.sections += _sections(conf.report, model, test, measured)
+    if isinstance(model.estimator, Ensemble) and "test" in measured:
+        measured |= _measure_members(context, model, model.estimator, rows)
     if conf.report.without and "test" in measured:
         measured |= _measure_ablations(context, train, model, rows, measured["test"])
     if conf.report.rebalance and "test" in measured:
@@ -68,19 +72,28 @@ def _cross_validate(context: TrainingContext, train: Train, model: Model, rows: 
     for k in range(context.run.conf.split.folds or 0):
         learn, held_out = (rows.filter(mask) for mask in (number != k, number == k))
         if held_out.table.num_rows:
-            estimator = fit_estimator(train, rows.spec, learn)
+            estimator = fit_model(train, rows.spec, learn, tasks_of(context.run.engine, learn))
             predicted[number == k] = model._replace(estimator=estimator).numbers(held_out.arrays)
     return metrics.measure_predictions(label, rows.truth, predicted, order=rows.order)
+
+
+def _measure_members(context: TrainingContext, model: Model, ensemble: Ensemble, rows: ArrayRows) -> FoldMetrics:
+    """Members of an ensemble, each alone, on the test fold."""
+    with context.run.step("members") as step:
+        whole, *members = measure_members(context.label, model, ensemble, rows)
+        step.rows = rows.fold("test").table.num_rows * (1 + len(members))
+    context.job.sections.append(ensemble_section([whole, *members], len(ensemble.members)))
+    return {f"test_member_{one.name}": one.measured for one in members}
 
 
 def _measure_ablations(
     context: TrainingContext, train: Train, model: Model, rows: ArrayRows, full: dict[str, Metric]
 ) -> FoldMetrics:
     """The gain of the features of `report.without`: trains the model once more without each group of them."""
-    groups = context.run.conf.report.without
+    groups, run = context.run.conf.report.without, tasks_of(context.run.engine, rows)
     with context.run.step("without") as step:
-        ablations = [measure_ablation(context.label, model, train, rows, features) for features in groups]
-        step.rows = rows.fold("train").table.num_rows * len(ablations)
+        ablations = [measure_ablation(context.label, model, train, rows, features, run) for features in groups]
+        step.rows = rows_to_fit(train.model, rows).table.num_rows * len(ablations)
     context.job.sections.append(
         ablations_section([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in ablations])
     )
@@ -89,13 +102,14 @@ def _measure_ablations(
 
 def _compare_rebalancing(context: TrainingContext, train: Train, rows: ArrayRows) -> FoldMetrics:
     """The ways of `report.rebalance` and none: trains the model once more with each."""
-    report, learn, test = context.run.conf.report, rows.fold("train"), rows.fold("test")
+    report, learn, test = context.run.conf.report, rows_to_fit(train.model, rows), rows.fold("test")
+    measures, run = _measures_of_ways(test.label, report.precision), tasks_of(context.run.engine, learn)
     none, *ways = (
         Variant(str(way or "none"), train.model_copy(update={"rebalance": way}), context.spec)
         for way in (None, *report.rebalance)
     )
     with context.run.step("rebalance") as step:
-        compared = compare_variants(none, ways, learn, test, _measures_of_ways(test.label, report.precision))
+        compared = compare_variants(none, ways, learn, test, measures, run)
         step.rows = learn.table.num_rows * len(compared)
     context.job.sections.append(rebalancing_section(compared))
     return {logged_name("test_rebalanced", one.name): one.measured for one in compared if one.metrics}

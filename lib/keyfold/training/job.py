@@ -8,19 +8,18 @@ from keyfold.dataset.leakage_gates import Gate, check_gates
 from keyfold.dataset.page_sections import gates_section
 from keyfold.errors import ConfError
 from keyfold.features.certificate import Certificate
+from keyfold.models.ensemble import Fitted
 from keyfold.models.model import Model
 from keyfold.models.parity import INEXACT
-from keyfold.models.sklearn import Estimator
-from keyfold.models.torch import Network
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
 from keyfold.training.answers import complete_model
 from keyfold.training.arrays import ArrayRows, collect_rows
 from keyfold.training.context import TrainingContext
 from keyfold.training.evaluation import evaluate_model
+from keyfold.training.fitting import fit_model, rows_to_fit, tasks_of
 from keyfold.training.network import check_network, train_network
 from keyfold.training.page_sections import tuning_section
-from keyfold.training.rebalancing import fit_estimator
 from keyfold.training.registration import TrainingResult, register_result
 from keyfold.training.search import search_parameters
 from keyfold.training.study import require_optuna
@@ -97,11 +96,11 @@ def _tune(context: TrainingContext, rows: ArrayRows) -> TuningResult:
     return tuned
 
 
-def _fit(context: TrainingContext, train: Train, rows: ArrayRows) -> "tuple[Estimator | Network, list[EpochMetrics]]":
+def _fit(context: TrainingContext, train: Train, rows: ArrayRows) -> "tuple[Fitted, list[EpochMetrics]]":
     """The fitted model, and a network's metrics after each epoch."""
     if train.model.torch is not None:
         return train_network(context, train.model.torch)
     with context.run.step("fit") as step:
-        learn = rows.fold("train")
+        learn = rows_to_fit(train.model, rows)
         step.rows = learn.table.num_rows
-        return fit_estimator(train, context.spec, learn), []
+        return fit_model(train, context.spec, learn, tasks_of(context.run.engine, learn)), []

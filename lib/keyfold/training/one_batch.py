@@ -10,9 +10,9 @@ from keyfold.models.model import Model
 from keyfold.training.arrays import collect_rows, measure_model
 from keyfold.training.context import TrainingContext
 from keyfold.training.example_files import training_data
+from keyfold.training.fitting import fit_model, rows_to_fit
 from keyfold.training.memorize import MemorizedLoss, loss_floor
 from keyfold.training.network import check_network
-from keyfold.training.rebalancing import fit_estimator
 from keyfold.training.streams import Reader
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def _memorize_estimator(context: TrainingContext) -> None:
     run, train = context.run, context.train
     with run.step("fit") as step:
         rows, _ = collect_rows(run, context.spec, context.rows)
-        batch = rows.fold("train").first(ROWS)
+        batch = rows_to_fit(train.model, rows).first(ROWS)
         step.rows = batch.table.num_rows
-        estimator = fit_estimator(train, context.spec, batch)
+        estimator = fit_model(train, context.spec, batch)
     model = Model(context.spec, estimator, context.rows.label, Certificate.issue(run.engine, context.spec))
     measured = measure_model(model, batch)
     values = ", ".join(f"{name} {format_number(metric.value, digits=4)}" for name, metric in measured.items())

@@ -19,6 +19,7 @@ from keyfold.reporting.page import ARROWS, PageSection, comma_list, html_table, 
 from keyfold.training.trials import Trial, TuningResult, format_parameter
 
 if TYPE_CHECKING:
+    from keyfold.training.members import MeasuredMember
     from keyfold.training.memorize import MemorizedLoss
     from keyfold.training.variants import ComparedVariant
 
@@ -157,6 +158,33 @@ def _gain(label: Multilabel, y: Bools, numbers: Doubles, order: Int64s) -> str:
     cells = [(metric_heading(name), gain) for name, gain in gains.items() if gain.value]
     caption = f"What the thresholds of the validation fold gain over {UNTUNED}, on the same bootstrap draws. {ARROWS}"
     return html_table(["metric", "gain"], cells, caption=caption)
+
+
+def ensemble_section(measured: "Sequence[MeasuredMember]", members: int) -> PageSection:
+    """The whole and its members: metrics, the gain of the whole over each member, weights, and the speed of prediction."""
+    whole, *others = measured
+    cells = [
+        (one.name or "the ensemble", metric_heading(name), value, one.gain.get(name, ""), _weight(one), f"{one.seconds:,.1f} s")
+        for one in measured
+        for name, value in one.metrics.items()
+    ]
+    shown = "" if len(others) == members else f", of which the first {len(others)} are shown"
+    caption = f"The ensemble and its {members} members{shown}, on the same rows of the test fold. The gain is the metric of the ensemble "
+    caption += f"minus that of the member, on the same bootstrap draws. Prediction takes the time on this machine. {ARROWS}"
+    table = html_table(["model", "metric", "value", "gain of the ensemble", "weight", "per million rows"], cells, caption=caption)
+    first = next(iter(whole.metrics), "")
+    gains = {one.name: one.gain[first] for one in others if first in one.gain and not math.isnan(one.gain[first].value)}
+    label = metric_label(first)
+    texts = (
+        f"{label} gained",
+        f"difference of {label}, with its 95% interval",
+        f"How much {label} the ensemble gains over each member.",
+    )
+    return PageSection("Ensemble", table + (interval_figure(gains, 0, "no gain", *texts) if gains else ""), "metrics")
+
+
+def _weight(one: "MeasuredMember") -> str:
+    return "" if one.weight is None else f"{one.weight:.4g}"
 
 
 def memorize_section(memorized: "MemorizedLoss") -> PageSection:

@@ -1,4 +1,4 @@
-"""Balances the classes of the rows that a model is fitted on (`train.rebalance`), and corrects its probabilities for that."""
+"""Balances the classes of the rows that a model is fitted on (`train.rebalance`)."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +10,6 @@ from keyfold.conf.rebalance import Rebalance
 from keyfold.conf.train import Train
 from keyfold.core import hashing
 from keyfold.core.arrays import Doubles, Int64s
-from keyfold.core.names import WEIGHT
 from keyfold.core.packages import require_package
 from keyfold.core.types import spark_text
 from keyfold.dataset.labelled_rows import LabelledRows
@@ -18,51 +17,15 @@ from keyfold.errors import ConfError, DataError
 from keyfold.features.matrix import dense_matrix
 from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Binary, Classes, Label
-from keyfold.models.prior import PriorCorrection
-from keyfold.models.sklearn import Estimator
+from keyfold.models.examples import Examples
 from keyfold.training.arrays import ArrayRows
 
 SALT = "rebalance"
 
 
-class FittedRows(NamedTuple):
-    """What an estimator is fitted on: features, labels (n), and weights (n) unless all are 1."""
-
-    arrays: FeatureArrays
-    y: npt.NDArray[Any]
-    weight: Doubles | None
-
-    @classmethod
-    def of(cls, rows: ArrayRows) -> "FittedRows":
-        """Rows as they are, with the weights of their layouts."""
-        weight = rows.table[WEIGHT].to_numpy() if WEIGHT in rows.table.column_names else None
-        return cls(rows.arrays, rows.y, weight)
-
-    def totals(self, classes: int) -> Doubles:
-        """The sum of the weights of each class (classes)."""
-        return np.bincount(self.y.astype(np.intp), self.weight, classes).astype(np.float64)
-
-
-def fit_estimator(train: Train, spec: Spec, rows: ArrayRows) -> Estimator:
-    """The estimator of the conf, fitted on rows whose classes `train.rebalance` balances; `spec` may have fewer features than the rows.
-
-    Its probabilities are corrected so that their means over the rows are the shares of the classes, unless the conf says otherwise.
-    Raises ConfError for weights of other classes, DataError if the rows cannot be balanced.
-    """
-    assert train.model.sklearn is not None
-    rebalance, plain = train.rebalance, FittedRows.of(rows)
-    fitted = balance_rows(rebalance, spec, rows, train.seed) if rebalance else plain
-    estimator = train.model.sklearn.fit(spec, fitted.arrays, fitted.y, fitted.weight, train.seed)
-    if rebalance and rebalance.correct:
-        totals = plain.totals(len(class_names(rows.label)))
-        numbers = estimator.uncorrected_numbers(plain.arrays, rows.label)
-        estimator.prior = PriorCorrection.matching(numbers, totals / totals.sum(), plain.weight)
-    return estimator
-
-
-def balance_rows(rebalance: Rebalance, spec: Spec, rows: ArrayRows, seed: int) -> FittedRows:
-    """The rows with balanced classes. Raises as `fit_estimator`."""
-    plain, names = FittedRows.of(rows), class_names(rows.label)
+def balance_rows(rebalance: Rebalance, spec: Spec, rows: ArrayRows, seed: int) -> Examples:
+    """The rows with balanced classes. Raises ConfError for weights of other classes, DataError if they cannot be balanced."""
+    plain, names = rows.examples, class_names(rows.label)
     counts = np.bincount(plain.y.astype(np.intp), minlength=len(names))
     if np.count_nonzero(counts) < 2:
         raise DataError(
@@ -111,7 +74,7 @@ class _Unbalanced(NamedTuple):
     rebalance: Rebalance
     spec: Spec
     rows: ArrayRows
-    plain: FittedRows
+    plain: Examples
     counts: npt.NDArray[np.int64]  # rows of each class
     names: list[str]
     seed: int
@@ -126,29 +89,29 @@ class _Unbalanced(NamedTuple):
         return hashing.reduce(hashing.feature_hash(SALT, [self.rows.order]), hashing.PARTS)
 
 
-def _undersample(given: _Unbalanced) -> FittedRows:
+def _undersample(given: _Unbalanced) -> Examples:
     share, common = given.rebalance.majority or 1.0, int(given.counts.argmax())
     kept = (given.codes != common) | (given.places < round(share * hashing.PARTS))
     if not (kept & (given.codes == common)).any():
         raise DataError(
             f"train.rebalance.majority: {share:g} of {given.counts[common]:,} rows of `{given.names[common]}` leaves none; take a larger share"
         )
-    return FittedRows.of(given.rows.filter(kept))
+    return given.plain.filter(kept)
 
 
-def _oversample(given: _Unbalanced) -> FittedRows:
+def _oversample(given: _Unbalanced) -> Examples:
     times, codes = given.rebalance.minority or 1.0, given.codes
     copies = int(times) + (given.places < round(times % 1 * hashing.PARTS))
     places = np.repeat(np.arange(len(codes)), np.where(codes == _rarest(given.counts), copies, 1))
-    return FittedRows.of(given.rows._replace(table=given.rows.table.take(places)))
+    return given.plain.take(places)
 
 
-def _weigh(given: _Unbalanced) -> FittedRows:
+def _weigh(given: _Unbalanced) -> Examples:
     weight = class_weights(given.rebalance, given.counts, given.names)[given.codes]
     return given.plain._replace(weight=weight if given.plain.weight is None else given.plain.weight * weight)
 
 
-def _synthesise(given: _Unbalanced) -> FittedRows:
+def _synthesise(given: _Unbalanced) -> Examples:
     require_package("train.rebalance.smote", "imblearn", "imbalance installs it")
     points, plain = dense_matrix(given.plain.arrays, given.spec.outs), given.plain
     neighbours = _checked_neighbours(given, points)
@@ -159,7 +122,8 @@ def _synthesise(given: _Unbalanced) -> FittedRows:
     if plain.weight is not None:  # a new row has the mean weight of its class
         means = plain.totals(len(given.names)) / np.maximum(given.counts, 1)
         weight = np.append(plain.weight, means[y[len(plain.y) :].astype(np.intp)])
-    return FittedRows(_as_arrays(points, given.spec), y, weight)
+    order = np.zeros(len(y), np.int64)  # new rows have no key
+    return Examples(_as_arrays(points, given.spec), y, weight, given.rows.label, order)
 
 
 def _checked_neighbours(given: _Unbalanced, points: Doubles) -> int:
@@ -190,6 +154,6 @@ def _rarest(counts: npt.NDArray[Any]) -> int:
     return int(present[counts[present].argmin()])
 
 
-_WAYS: dict[str, Callable[[_Unbalanced], FittedRows]] = {
+_WAYS: dict[str, Callable[[_Unbalanced], Examples]] = {
     "majority": _undersample, "minority": _oversample, "weights": _weigh, "smote": _synthesise,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from keyfold.conf.tune import with_params
 from keyfold.engine.home import home
 from keyfold.errors import DataError
 from keyfold.evaluation.metrics import METRICS
-from keyfold.models.model import ModelConf
+from keyfold.models.section import ModelConf
 from keyfold.training.study import (
     conf_values,
     epoch_observer,

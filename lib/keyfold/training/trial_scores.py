@@ -14,21 +14,21 @@ from keyfold.core.names import FOLD, NUMBER
 from keyfold.engine.engine import Engine
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
-from keyfold.models.model import ModelConf
+from keyfold.models.ensemble import Fitted
+from keyfold.models.section import ModelConf
 from keyfold.training.answers import complete_answers
 from keyfold.training.arrays import EXTRA, ArrayRows
 from keyfold.training.checkpoints import Checkpoints
 from keyfold.training.context import TrainingContext
+from keyfold.training.fitting import fit_model
 from keyfold.training.network import checkpoint_folder, make_rank_task, run_training
-from keyfold.training.rebalancing import fit_estimator
 from keyfold.training.search import Observer, TrialScore
 
 if TYPE_CHECKING:
     from keyfold.conf.label import LabelConf
     from keyfold.conf.train import Train
     from keyfold.labels import Label
-    from keyfold.models.sklearn import Estimator
-    from keyfold.models.torch import Network, Torch
+    from keyfold.models.torch import Torch
 
 
 class EstimatorTrials(NamedTuple):
@@ -66,7 +66,7 @@ class EstimatorTrials(NamedTuple):
 
     def _score_part(self, model: ModelConf, train: Bools, held_out: Bools) -> float:
         learn, measure = (self.rows.filter(mask) for mask in (train, held_out))
-        estimator = fit_estimator(self.train.model_copy(update={"model": model}), learn.spec, learn)
+        estimator = fit_model(self.train.model_copy(update={"model": model}), learn.spec, learn)
         return _score(self.label, estimator, measure, self.metric)
 
     @contextmanager
@@ -126,7 +126,7 @@ def _no_held_out_rows() -> DataError:
     )
 
 
-def _score(conf: "LabelConf", model: "Estimator | Network", rows: ArrayRows, metric: str) -> float:
+def _score(conf: "LabelConf", model: Fitted, rows: ArrayRows, metric: str) -> float:
     predicted = model.numbers(rows.arrays, rows.label)
     completed = complete_answers(conf, rows.label, rows.truth, predicted)
     predicted = completed.numbers(predicted)

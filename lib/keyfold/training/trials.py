@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from keyfold.models.model import ModelConf
+from keyfold.models.section import ModelConf
 from keyfold.tracking import tags
 from keyfold.tracking.training_runs import TrialRun
 

@@ -12,9 +12,9 @@ from keyfold.errors import KeyfoldError
 from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.paired import Measures, compare_predictions
 from keyfold.features.spec import Spec
-from keyfold.models.sklearn import Estimator
+from keyfold.models.ensemble import Fitted, RunTasks, run_in_turn
 from keyfold.training.arrays import ArrayRows
-from keyfold.training.rebalancing import fit_estimator
+from keyfold.training.fitting import fit_model
 
 
 class Variant(NamedTuple):
@@ -29,7 +29,7 @@ class TrainedVariant(NamedTuple):
     """A trained variant, what it predicts for rows of the test fold, as numbers of its label, and the seconds of its training."""
 
     name: str
-    estimator: Estimator
+    estimator: Fitted
     numbers: Doubles
     seconds: float
 
@@ -49,27 +49,32 @@ class ComparedVariant(NamedTuple):
         return self.metrics | {f"{name}_difference": metric for name, metric in self.difference.items()}
 
 
-def train_variant(variant: Variant, learn: ArrayRows, test: ArrayRows) -> TrainedVariant:
-    """Trains a variant on the rows `learn`, and predicts the rows `test`. Raises what `fit_estimator` raises."""
+def train_variant(variant: Variant, learn: ArrayRows, test: ArrayRows, run: RunTasks = run_in_turn) -> TrainedVariant:
+    """Trains a variant on the rows `learn`, and predicts the rows `test`. Raises what `fit_model` raises."""
     start = time.perf_counter()
-    estimator = fit_estimator(variant.train, variant.spec, learn)
+    estimator = fit_model(variant.train, variant.spec, learn, run)
     seconds = time.perf_counter() - start
     return TrainedVariant(variant.name, estimator, estimator.numbers(test.arrays, test.label), seconds)
 
 
 def compare_variants(
-    reference: Variant, others: Sequence[Variant], learn: ArrayRows, test: ArrayRows, measures: Measures
+    reference: Variant,
+    others: Sequence[Variant],
+    learn: ArrayRows,
+    test: ArrayRows,
+    measures: Measures,
+    run: RunTasks = run_in_turn,
 ) -> list[ComparedVariant]:
     """Trains the reference and the others; the reference first, then the others with their differences from it, paired.
 
     A variant that cannot be trained is kept, with the reason; if it is the reference, its error is raised.
     """
-    base = train_variant(reference, learn, test)
+    base = train_variant(reference, learn, test, run)
     of_base = compare_predictions(test.label, test.truth, base.numbers, base.numbers, measures, order=test.order).first
     compared = [ComparedVariant(base.name, of_base, {}, base.seconds)]
     for variant in others:
         try:
-            trained = train_variant(variant, learn, test)
+            trained = train_variant(variant, learn, test, run)
         except (KeyfoldError, ValueError) as error:
             compared.append(ComparedVariant(variant.name, {}, {}, None, " ".join(str(error).split())))
             continue

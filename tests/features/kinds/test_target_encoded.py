@@ -266,7 +266,7 @@ def test_a_model_is_trained_on_values_out_of_fold_and_tested_on_those_that_serve
     seen, queried = {}, []
     fit, numbers = Sklearn.fit, Estimator.numbers
     monkeypatch.setattr(
-        Sklearn, "fit", lambda self, spec, arrays, y, *a: seen.setdefault("train", (arrays, y)) and fit(self, spec, arrays, y, *a)
+        Sklearn, "fit", lambda self, spec, rows, *a: seen.setdefault("train", (rows.arrays, rows.y)) and fit(self, spec, rows, *a)
     )
     monkeypatch.setattr(Estimator, "numbers", lambda self, arrays, label: queried.append(arrays) or numbers(self, arrays, label))
     version = train(run)
