@@ -55,7 +55,7 @@ def test_of_many_faults_the_first_are_shown():
         ("features.city.hashed.num_buckets", 1.5, "features.city.hashed.num_buckets must be a whole number (got 1.5)"),
         ("features.city.hashed.num_buckets", None, "features.city.hashed.num_buckets must be a whole number (got nothing)"),
         ("features.city.hashed.input_col", 3, "features.city.hashed.input_col must be text or a mapping with `feature` (got 3)"),
-        ("features.city", "hashed", "features.city must be a mapping with `bucketized`, `crossed`, `date_parts`, `hashed`, `image`, `index`, `numeric`, `one_hot`, `target_encoded`, `text` or `windowed` (got 'hashed')"),
+        ("features.city", "hashed", "features.city must be a mapping with `bucketized`, `crossed`, `date_parts`, `found`, `hashed`, `image`, `index`, `numeric`, `one_hot`, `target_encoded`, `text` or `windowed` (got 'hashed')"),
         ("features", [1], "features must be a mapping (got [1])"),
         ("features", {1: {"one_hot": {"input_col": "a"}}}, "features: the name 1 must be text; quote it"),
         ("data.csv", {None: ["NA"]}, "data.csv: the name None must be text; quote it"),
@@ -114,7 +114,7 @@ def test_of_many_faults_the_first_are_shown():
         # what does not go together
         ("data.period", "month", "data: period `month` needs `time`, the column with the date or time of each row"),
         ("split.share", {"train": 0.9}, "split.share: train, validation and test must sum to 1 (got 1.1)"),
-        ("features.city", {}, "features.city: must name one of bucketized, crossed, date_parts, hashed, image, index, numeric, one_hot, target_encoded, text, windowed (got none)"),
+        ("features.city", {}, "features.city: must name one of bucketized, crossed, date_parts, found, hashed, image, index, numeric, one_hot, target_encoded, text, windowed (got none)"),
         ("features.x.crossed", {"input_cols": ["a", {"feature": "x"}], "num_buckets": 4}, "features.x takes itself: x → x"),
         ("report.without", [["cty"]], "report.without.0: there is no feature `cty` (did you mean `city`?)"),
         ("report.without", [[]], "report.without.0 must be a list of 1 or more (got [])"),

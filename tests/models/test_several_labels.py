@@ -14,6 +14,7 @@ from keyfold.errors import DataError
 from keyfold.features.kind import FeatureOutput
 from keyfold.labels import Binary, Multilabel
 from keyfold.models import blocks
+from keyfold.models.examples import Examples
 from keyfold.models.sklearn import Estimator, Sklearn
 
 ROWS, WIDTH, NUMBERS = 400, 40, 3
@@ -56,7 +57,7 @@ def fit(name, y=Y, weight=None, **options):
     conf = Sklearn(estimator=f"sklearn.{name}", params=PARAMS.get(short, {}), **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return conf.fit(SimpleNamespace(outs=outs_of(name)), of(name), y, weight, 3)
+        return conf.fit(SimpleNamespace(outs=outs_of(name)), Examples(of(name), y, weight, LABEL, None), 3)
 
 
 def saved(estimator, folder):
@@ -93,9 +94,9 @@ def test_a_label_is_learnt_as_if_it_were_alone(name, params):
     spec, weight = SimpleNamespace(outs=outs_of(name)), RNG.random(ROWS) + 0.5
     with warnings.catch_warnings(), blocks.one_thread():
         warnings.simplefilter("ignore")
-        together = conf.fit(spec, of(name), sparse.csr_array(Y), weight, 3).numbers(of(name), LABEL)
+        together = conf.fit(spec, Examples(of(name), sparse.csr_array(Y), weight, LABEL, None), 3).numbers(of(name), LABEL)
         for code in range(4):
-            alone = conf.fit(spec, of(name), Y[:, code], weight, 3)
+            alone = conf.fit(spec, Examples(of(name), Y[:, code], weight, None, None), 3)
             expected = alone.numbers(of(name), Binary("boolean", True, False))
             np.testing.assert_allclose(together[:, code], expected, rtol=1e-9, atol=1e-12)
 
