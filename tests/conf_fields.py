@@ -156,6 +156,7 @@ OTHERS = {
     "Sklearn.estimator": ["sklearn.svm.LinearSVC"],
     "Sklearn.params": [{"C": 2.0}, {"C": 1}],
     "Tune.over": [{"params.C": [1.0]}],
+    "Found.patterns": [["urls"], ["digits", "urls"]],
     "Report.without": [[["h"]]],
     "LabelConf.threshold": [0.25], "LabelConf.bands": [[1.0, 3.0]], "LabelConf.columns": [["y1", "y3"]],
     "Release.promote_if": [{}],

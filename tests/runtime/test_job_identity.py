@@ -9,6 +9,7 @@ from keyfold.conf.use_case import Conf, parse_conf
 from keyfold.core.digests import canonical_json
 from keyfold.core.section import Section
 from keyfold.errors import PromiseError
+from keyfold.labels import Number
 from keyfold.runtime import job_identity
 
 
@@ -99,7 +100,7 @@ def test_a_sample_is_pinned_by_what_was_taken(monkeypatch):
     from keyfold.training import arrays
 
     spec = SimpleNamespace(outs={"x": SimpleNamespace(length=1)})
-    found = SimpleNamespace(count_in=lambda fold: 10**6)
+    found = SimpleNamespace(count_in=lambda fold: 10**6, label=Number("double"))
 
     def sampled(share, pages):
         monkeypatch.setattr(arrays, "memory", lambda: 4096 * pages)
