@@ -80,7 +80,7 @@ def conf_of(name, **loop):
 def trained(data, name, folder, ranks=None, module=None, **loop):
     conf = conf_of(name, **loop)
     module = module or conf.build(data[name].train.layout, 7)
-    training = Training(module, conf.loss, conf.loop, data[name], ranks or SingleProcess())
+    training = Training(module, conf.loop, data[name], ranks or SingleProcess())
     told = []
     training.run(Checkpoints(folder), told.append)
     return training, told

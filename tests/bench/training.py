@@ -247,7 +247,7 @@ def on_gpu(paths: list[str], rows: int, folder: Path, repeats: int) -> list[Any]
                 loop = CONF["loop"] | {"epochs": repeats + 1, "mixed_precision": mixed, "checkpoint_steps": 10**6}
                 conf = _task(paths, BATCH, "").conf.model_validate({"network": network, "loop": loop})
                 module = conf.build(plan(paths, BATCH).layout, 0).to(device)
-                training = Training(module, conf.loss, conf.loop, _task(paths, BATCH, "").data, SingleProcess())
+                training = Training(module, conf.loop, _task(paths, BATCH, "").data, SingleProcess())
                 if case == "memory":
                     batches = batches or list(training._steps())
                     training._steps = batches.__iter__  # type: ignore[method-assign, assignment]

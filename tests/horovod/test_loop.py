@@ -50,7 +50,6 @@ def data(tmp_path_factory):
 def trained(data, folder, ranks=None, conf=CONF, told=lambda _: None, **loop):
     training = Training(
         conf.build(data.train.layout, 7),
-        conf.loss,
         Loop(**{"epochs": 3, "learning_rate": 0.02} | loop),
         data,
         ranks or SingleProcess(),
@@ -67,7 +66,7 @@ def over(together):
 
         def work(ranks):
             conf, told = Loop(**{"epochs": 3, "learning_rate": 0.02} | loop), []
-            made = Training(modules[ranks.rank], CONF.loss, conf, data, ranks)
+            made = Training(modules[ranks.rank], conf, data, ranks)
             made.run(Checkpoints(folder), told.append)
             return made, told
 
@@ -131,7 +130,7 @@ def test_the_learning_rate_rises_and_falls(data, tmp_path):
                 rates.append(made.optimizer.param_groups[0]["lr"])  # of the step before
 
     conf = Loop(epochs=2, learning_rate=0.4, warm_up=0.25, decay="cosine", optimizer="sgd")
-    made = Training(CONF.build(data.train.layout, 7), CONF.loss, conf, data, Telling())
+    made = Training(CONF.build(data.train.layout, 7), conf, data, Telling())
     made.run(Checkpoints(tmp_path), lambda _: None)
     steps = 2 * data.train.steps
     warm = steps * 0.25

@@ -59,7 +59,7 @@ def test_the_linear_part_learns_as_many_times_as_fast(data, tmp_path, optimizer)
         plan = data["wide_deep"].train._replace(each=100)  # a batch is all rows
         network, before = conf.build(plan.layout, 7), conf.build(plan.layout, 7).state_dict()
         loop = Loop(optimizer=optimizer, learning_rate=1e-4)
-        Training(network, conf.loss, loop, data["wide_deep"]._replace(train=plan), SingleProcess()).run(
+        Training(network, loop, data["wide_deep"]._replace(train=plan), SingleProcess()).run(
             Checkpoints(tmp_path / str(rate)), print
         )
         moved = {name: tensor - before[name] for name, tensor in network.state_dict().items()}

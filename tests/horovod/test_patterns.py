@@ -163,7 +163,7 @@ def test_what_was_learnt_of_other_flowers_helps_with_few_photographs(tmp_path):
         module, plan = conf.build(layout, seed), StreamPlan(streams, layout, seed, each)
         module.load_state_dict(first or {}, strict=False)
         none = plan._replace(streams=[[] for _ in range(STREAMS)])
-        Training(module, conf.loss, conf.loop, TrainingData(plan, none), SingleProcess()).run(
+        Training(module, conf.loop, TrainingData(plan, none), SingleProcess()).run(
             Checkpoints(at / "checkpoints"), lambda _: None
         )
         return module.eval()

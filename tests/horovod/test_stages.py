@@ -23,7 +23,7 @@ def test_stages_move_their_parts_alone(data, tmp_path):
 
     conf = conf_of("image", stages=[*stages, {"trains": "all", "epochs": 1, "learning_rate": 0.001}], decay="cosine")
     module = conf.build(data["image"].train.layout, 7)
-    made = Training(module, conf.loss, conf.loop, data["image"], Telling())
+    made = Training(module, conf.loop, data["image"], Telling())
     snaps.append({k: t.clone() for k, t in module.state_dict().items()})
     made.run(Checkpoints(tmp_path), lambda _: snaps.append({k: t.clone() for k, t in module.state_dict().items()}))
     moved = [{k for k in a if not torch.equal(a[k], b[k])} for a, b in itertools.pairwise(snaps)]

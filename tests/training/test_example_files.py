@@ -7,10 +7,11 @@ import pytest
 from pyarrow import parquet
 
 from keyfold.conf.use_case import parse_conf
-from keyfold.core.names import ORDER, PERIOD, STREAM
+from keyfold.core.names import LABEL, ORDER, PERIOD, STREAM
 from keyfold.dataset.fit_features import fit_features
 from keyfold.errors import DataError
 from keyfold.features.matrix import Layout
+from keyfold.labels import Bands, Multilabel
 from keyfold.models.torch import STREAMS
 from keyfold.runtime.run import Run
 from keyfold.training import example_files
@@ -79,6 +80,20 @@ def test_deleted_rows_are_an_error(table, groups, tmp_path):
         DataError, match=rf"table `t.examples`: the files of {NAMES[5]} have 2 rows, and 5 were written; rows were deleted"
     ):
         groups()
+
+
+@pytest.mark.both_engines
+@pytest.mark.parametrize(
+    ("label", "truth", "written"),
+    [
+        (Bands("double", (1.0, 2.0), 0.0, 3.0, (0.5, 1.5, 2.5)), [0.5, 1.0, 9.0], [0.0, 1.0, 2.0]),
+        (Multilabel("string", tuple(map(str, range(33))), (0.5,) * 33), ["", "0,32", "1,31"], [[0, 0], [1, 1], [2 - 2**31, 0]]),
+    ],
+)
+def test_labels_are_written_as_codes_and_bits(engine, label, truth, written):
+    rows = engine.frame(pa.table({"id": [1, 2, 3], LABEL: pa.array(truth, label.truth_type)}))
+    encoded = example_files._encoded(SimpleNamespace(rows=rows, label=label)).to_arrow().sort_by("id")
+    assert encoded[LABEL].to_pylist() == written
 
 
 # --- the files of both engines ---

@@ -8,6 +8,7 @@ from keyfold.conf.use_case import load_conf
 from keyfold.errors import ConfError, DataError
 from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
+from keyfold.models.heads import Head, pack_bits
 from keyfold.training.memorize import MemorizedLoss, check_memorized, check_overfit, loss_floor
 from keyfold.training.page_sections import memorize_section
 from keyfold.training.streams import Cells, StreamBatch
@@ -31,16 +32,44 @@ def test_the_floor_is_the_loss_of_the_best_answer_for_each_combination():
 
     weighed = weight * np.where(label > 0, 3, 1)
     share = np.array([np.average(label[state == s], weights=weighed[state == s]) for s in range(5)])
-    floor = loss_floor(batches_of(label), (1.0, 3.0), classifies=True)
+    floor = loss_floor(batches_of(label), Head(), (1.0, 3.0))
     assert floor[0] == pytest.approx(log_loss(label, share[state], sample_weight=weighed))
     assert floor[1] == pytest.approx(log_loss(label, np.full(400, np.average(label, weights=weighed)), sample_weight=weighed))
     y = rng.normal(size=400).astype(np.float32) + state
     means = np.array([np.average(y[state == s], weights=weight[state == s]) for s in range(5)])
-    floor = loss_floor(batches_of(y.astype(np.float32)), (1.0, 1.0), classifies=False)
+    floor = loss_floor(batches_of(y.astype(np.float32)), Head("number"))
     assert floor[0] == pytest.approx(np.average((y - means[state]) ** 2, weights=weight), rel=1e-6)
     assert MemorizedLoss(floor[0] + 0.009 * (floor[1] - floor[0]), *floor).is_near and not MemorizedLoss(floor[1], *floor).is_near
     assert MemorizedLoss(0.005, 0.0, 0.0).is_near and not MemorizedLoss(0.02, 0.0, 0.0).is_near, "all labels are one"
     assert MemorizedLoss(0.504, 0.5, 0.5).is_near and not MemorizedLoss(0.51, 0.5, 0.5).is_near, "features tell nothing"
+
+
+def test_the_floors_of_classes_and_of_several_labels():
+    rng = np.random.default_rng(1)
+    state, weight = rng.integers(0, 3, 300), rng.choice([0.0, 1.0, 2.5], 300).astype(np.float32)
+    code = (state + rng.integers(0, 2, 300)) % 4
+    has = rng.random((300, 40)) < 0.2 + 0.1 * state[:, None]
+    layout = Layout.of({"state": FeatureOutput("int", 3)})
+
+    def floor_of(head, into, *weights):
+        rows = Cells.empty(300, layout, head.label_cells)
+        rows.indices[:, 0], rows.weight[:] = state, weight
+        into(rows)
+        return loss_floor([StreamBatch(rows.part(a, a + 100), (100, 0)) for a in (0, 100, 200)], head, *weights)
+
+    def means(values, weight):
+        return np.stack([np.average(values[state == s], axis=0, weights=weight[state == s]) for s in range(3)])[state]
+
+    factors = (1.0, 2.0, 3.0, 0.5)
+    weighed = weight * np.take(factors, code)
+    floor = floor_of(Head("classes", 4), lambda rows: np.copyto(rows.label, code), factors)
+    assert floor[0] == pytest.approx(log_loss(code, means(np.eye(4)[code], weighed), sample_weight=weighed), rel=1e-6)
+    everywhere = np.tile(np.average(np.eye(4)[code], axis=0, weights=weighed), (300, 1))
+    assert floor[1] == pytest.approx(log_loss(code, everywhere, sample_weight=weighed), rel=1e-6)
+    floor = floor_of(Head("labels", 40), lambda rows: np.copyto(rows.label_bits, pack_bits(has)))
+    shares = means(has, weight)
+    each = [log_loss(has[:, i], shares[:, i], sample_weight=weight) for i in range(40)]
+    assert floor[0] == pytest.approx(np.mean(each), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,9 @@ def class_probabilities(estimator: Any, rows: Any) -> Doubles:
         return estimator.predict_proba(rows)  # type: ignore[no-any-return]
     scores = estimator.decision_function(rows)
     if scores.ndim == 1:
-        positive = _sigmoid(scores)
+        positive = sigmoid(scores)
         return np.stack([1 - positive, positive], axis=1)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+    return softmax(scores)
 
 
 def label_probabilities(fitted: Any, rows: Any) -> Doubles:
@@ -26,9 +25,9 @@ def label_probabilities(fitted: Any, rows: Any) -> Doubles:
     if hasattr(fitted, "coef_"):
         scores = fitted.decision_function(rows)
         # The one linear estimator of scikit-learn whose probability of one of two classes is not the sigmoid.
-        return (np.clip(scores, -1, 1) + 1) / 2 if getattr(fitted, "loss", "") == "modified_huber" else _sigmoid(scores)
+        return (np.clip(scores, -1, 1) + 1) / 2 if getattr(fitted, "loss", "") == "modified_huber" else sigmoid(scores)
     if not hasattr(fitted, "predict_proba"):
-        return _sigmoid(fitted.decision_function(rows))
+        return sigmoid(fitted.decision_function(rows))
     probabilities = fitted.predict_proba(rows)
     if not isinstance(probabilities, list):
         return probabilities  # type: ignore[no-any-return]
@@ -46,6 +45,13 @@ def _of_label(probabilities: Doubles, classes: Any) -> Doubles:
     return probabilities[:, 1] if len(classes) == 2 else np.full(len(probabilities), float(classes[0]))
 
 
-def _sigmoid(scores: Doubles) -> Doubles:
+def softmax(scores: Doubles) -> Doubles:
+    """Probabilities (n, k) that sum to 1 for each row, of scores (n, k)."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+
+def sigmoid(scores: Doubles) -> Doubles:
+    """The probability of each score."""
     with np.errstate(over="ignore"):  # exp(-score) is infinite, and the probability 0
         return 1 / (1 + np.exp(-scores))  # type: ignore[no-any-return]

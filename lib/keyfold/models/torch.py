@@ -13,8 +13,9 @@ from keyfold.core.section import OneOf, Section
 from keyfold.errors import ConfError
 from keyfold.features.matrix import Layout
 from keyfold.features.spec import FeatureArrays, Spec
-from keyfold.labels import Label, Number
+from keyfold.labels import Label
 from keyfold.models.blocks import block_size, predict_in_blocks
+from keyfold.models.heads import Head
 from keyfold.models.networks.section import NetworkConf
 from keyfold.models.prior import Corrected
 
@@ -102,7 +103,7 @@ class Torch(Section):
 
     network: NetworkConf = Field(description="Architecture of the network.")
     loss: Literal["cross_entropy", "squared_error"] = Field(
-        "cross_entropy", description="Loss: cross-entropy of two classes, or squared error of a number."
+        "cross_entropy", description="Loss: cross-entropy of classes, bands or several labels, or squared error of a number."
     )
     loop: Loop = Field(Loop(), description="Epochs, batches, optimizer and device.")
     start: Start | None = Field(None, description="Initial parameters from another training. Default: random ones.")
@@ -118,10 +119,14 @@ class Torch(Section):
         """Whether the model predicts a class."""
         return self.loss == "cross_entropy"
 
-    def build(self, layout: Layout, seed: int) -> "nn.Module":
-        """The network with random parameters; raises ConfError if torch is missing or a feature does not fit."""
+    def build(self, layout: Layout, seed: int, units: int = 1) -> "nn.Module":
+        """The network with random parameters, whose last layer has some units.
+
+        Raises ConfError if torch is missing, or if a feature or the number of units does not fit.
+        """
         require_torch().manual_seed(seed)
-        return self.network.chosen.build(layout)
+        self.network.check_units(units)
+        return self.network.chosen.build(layout, units)
 
 
 def require_torch() -> Any:
@@ -152,12 +157,11 @@ class Network(Corrected):
         return ("torch", "safetensors", *(["torchvision"] if resnet else []))
 
     def uncorrected_numbers(self, arrays: FeatureArrays, label: Label) -> npt.NDArray[np.float64]:
-        """Predicted numbers, or probabilities of the positive class (n)."""
-        value = self.value(arrays)
-        return label.inverted(value) if isinstance(label, Number) else 1 / (1 + np.exp(-value))
+        """Predicted numbers, or probabilities of the positive class (n), or of all classes, bands or labels (n, k)."""
+        return Head.of(label).numbers(label, self.value(arrays))
 
     def value(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
-        """Output of the network for each row: a number, or the log-odds of the positive class."""
+        """Outputs of the network for n rows: numbers, or log-odds of the positive class (n), or a score for each of k units (n, k)."""
         import torch
 
         rows = len(next(iter(arrays.values())))
@@ -183,9 +187,10 @@ class Network(Corrected):
         from safetensors.torch import load_file
 
         conf = Torch.model_validate(json.loads((folder / "network.json").read_text("utf-8")))
-        module = conf.build(Layout.of(spec.outs), 0)
         try:
-            module.load_state_dict(load_file(folder / "network.safetensors"))
+            tensors = load_file(folder / "network.safetensors")
+            module = conf.build(Layout.of(spec.outs), 0, len(tensors["output.bias"]))
+            module.load_state_dict(tensors)
         except (SafetensorError, RuntimeError) as error:  # RuntimeError: the tensors are not those of the network
             raise ValueError(str(error)) from error
         return cls(module, spec, conf)

@@ -10,9 +10,10 @@ from keyfold.conf.label import LabelConf
 from keyfold.conf.train import Train
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.features.spec import Spec
+from keyfold.models.heads import Head
 from keyfold.models.prior import PriorCorrection
 from keyfold.training.arrays import identifying_columns, sample_share
-from keyfold.training.rebalancing import network_weights
+from keyfold.training.rebalancing import class_names, network_weights
 from keyfold.training.warm_start import StartParameters, find_start
 
 if TYPE_CHECKING:
@@ -34,14 +35,22 @@ class TrainingContext:
     def of(cls, run: "Run", job: "Job", spec: Spec, rows: LabelledRows) -> "TrainingContext":
         """The context of a job, which gets its run id from it. Only the job `train` starts from other parameters.
 
-        Raises ConfError or DataError if the start is missing.
+        Raises ConfError or DataError if the start is missing, ConfError as `check_label`.
         """
         assert run.conf.train is not None
         network = run.conf.train.model.torch
         warm_start = find_start(network.start) if job.name == "train" and network and network.start else None
         context = cls(run, job, spec, rows, warm_start)
+        context.check_label()
         job.run_id = run.identity(job.name, **context.pins)
         return context
+
+    def check_label(self) -> None:
+        """Raises ConfError if `train` has an option that does not suit the kind of the label."""
+        if self.train.rebalance:
+            class_names(self.rows.label)
+        if network := self.train.model.torch:
+            network.network.check_units(self.head.units)
 
     @property
     def pins(self) -> dict[str, Any]:
@@ -77,9 +86,14 @@ class TrainingContext:
         """The columns that identify a row: the key, and data.time."""
         return identifying_columns(self.run.conf.data)
 
+    @property
+    def head(self) -> Head:
+        """The last layer of a network for the label."""
+        return Head.of(self.rows.label)
+
     @cached_property
-    def class_weights(self) -> tuple[float, float] | None:
-        """Weights of the negative and the positive class for a network, None without any (ConfError if the conf names other classes)."""
+    def class_weights(self) -> tuple[float, ...] | None:
+        """Weights of the classes for a network in the order of codes, None without any (ConfError if the conf names other classes)."""
         return network_weights(self.train, self.rows)
 
     @property

@@ -19,7 +19,8 @@ from keyfold.engine.hashes import key_hash
 from keyfold.errors import DataError
 from keyfold.features.kind import FeatureOutput
 from keyfold.features.matrix import Layout
-from keyfold.labels import Number
+from keyfold.labels import Binary, Classes, Label, Multilabel, Number
+from keyfold.models.heads import Head, pack_bits
 from keyfold.models.torch import STREAMS, Torch, rows_per_stream
 from keyfold.training.context import TrainingContext
 from keyfold.training.streams import SHUFFLE_ROWS, RowGroup, StreamPlan, row_groups, shuffle_rows, stored_name
@@ -37,12 +38,13 @@ def training_data(context: TrainingContext, conf: Torch) -> "TrainingData":
     """The rows of both folds as stream plans, and the weights of the classes."""
     from keyfold.training.loop import TrainingData
 
-    layout, each = Layout.of(context.spec.outs), rows_per_stream(conf.loop.batch_size)
+    layout, each, head = Layout.of(context.spec.outs), rows_per_stream(conf.loop.batch_size), Head.of(context.rows.label)
     groups = _stream_groups(context)
     train, validation = (
-        StreamPlan(groups[fold], layout, context.train.seed, each, shuffle_rows(layout)) for fold in NETWORK_FOLDS
+        StreamPlan(groups[fold], layout, context.train.seed, each, shuffle_rows(layout, head.label_cells), head.label_cells)
+        for fold in NETWORK_FOLDS
     )
-    return TrainingData(train, validation, context.class_weights or (1.0, 1.0))
+    return TrainingData(train, validation, context.class_weights or (), head)
 
 
 def _stream_groups(context: TrainingContext) -> dict[str, list[list[RowGroup]]]:
@@ -79,26 +81,37 @@ def _write_features(context: TrainingContext, table: "Table", run_id: str) -> No
     features = features.rename({name: stored_name(name) for name in context.spec.outs if stored_name(name) != name})
     table.replace(
         features.clustered([STREAM], [ORDER], STREAMS), STREAM, {name: present.get(name, 0) for name in names},
-        retention=context.run.conf.data.retention, schema=True, rows_per_file=_group_rows(context.spec.outs), job="train",
+        retention=context.run.conf.data.retention, schema=True, rows_per_file=_group_rows(context.spec.outs, Head.of(context.rows.label)), job="train",
         run_id=run_id,
     )  # fmt: skip
 
 
 def _encoded(labelled: LabelledRows) -> Frame:
-    """The rows with the label as the network learns it."""
+    """The rows with the label as the network learns it: a number, a boolean, the code of a class or a band, or the bits of several labels."""
     label = labelled.label
-    if not isinstance(label, Number) or label.transform is None:
+    if isinstance(label, Multilabel):
+        return labelled.rows.compute(Computed({LABEL: pa.list_(pa.int32())}, partial(_bits, label)))
+    if isinstance(label, Binary | Classes) or (isinstance(label, Number) and label.transform is None):
         return labelled.rows
     return labelled.rows.compute(Computed({LABEL: pa.float64()}, partial(_encode, label)))
 
 
-def _encode(label: Number, batch: pa.RecordBatch) -> list[pa.Array]:
-    return [pa.array(label.encode(batch[LABEL]))]
+def _encode(label: Label, batch: pa.RecordBatch) -> list[pa.Array]:
+    return [pa.array(label.encode(batch[LABEL]), pa.float64())]
 
 
-def _group_rows(outs: Mapping[str, FeatureOutput]) -> int:
+def _bits(label: Multilabel, batch: pa.RecordBatch) -> list[pa.Array]:
+    cells = pack_bits(label.encode(batch[LABEL]))
+    return [pa.FixedSizeListArray.from_arrays(pa.array(cells.reshape(-1)), cells.shape[1]).cast(pa.list_(pa.int32()))]
+
+
+def _group_rows(outs: Mapping[str, FeatureOutput], head: Head) -> int:
     """Rows of a file, which is one row group: equal on all engines, because they decide the order of training."""
-    row = sum((8 if out.type == "double" else 4) * (out.length or 1) for out in outs.values()) + _OTHERS
+    row = (
+        sum((8 if out.type == "double" else 4) * (out.length or 1) for out in outs.values())
+        + _OTHERS
+        + 4 * (head.label_cells - 1)
+    )
     return max(1, min(4 * SHUFFLE_ROWS, _GROUP_BYTES // row))
 
 

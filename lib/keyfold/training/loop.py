@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from keyfold.errors import DataError
+from keyfold.models.heads import Head
 from keyfold.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
 from keyfold.training.collectives import SingleProcess
+from keyfold.training.losses import row_losses
 from keyfold.training.streams import Cells, Reader, StreamBatch, StreamPlan
 
 if TYPE_CHECKING:
@@ -26,10 +28,6 @@ _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
-_LOSSES: dict[str, Callable[..., Tensor]] = {
-    "cross_entropy": nn.functional.binary_cross_entropy_with_logits,
-    "squared_error": nn.functional.mse_loss,
-}
 
 
 # The parameters that a stage trains, by a part of their name; an empty set: all.
@@ -37,11 +35,12 @@ STAGE_PARTS: dict[str, set[str]] = {"output": {"output"}, "top": {"output", "den
 
 
 class TrainingData(NamedTuple):
-    """The plans of both folds, and the weights of the negative and the positive class."""
+    """The plans of both folds, the weight of each class in the order of codes (empty: all are 1), and the last layer of the network."""
 
     train: StreamPlan
     validation: StreamPlan
-    weights: tuple[float, float] = (1.0, 1.0)
+    weights: tuple[float, ...] = ()
+    head: Head = Head()
 
 
 class EpochMetrics(NamedTuple):
@@ -57,9 +56,8 @@ class EpochMetrics(NamedTuple):
 class Training:
     """A network, its optimizer, and the position in the data."""
 
-    def __init__(self, module: nn.Module, loss: str, conf: "Loop", data: TrainingData, ranks: SingleProcess) -> None:
+    def __init__(self, module: nn.Module, conf: "Loop", data: TrainingData, ranks: SingleProcess) -> None:
         self.module, self.conf, self.data, self.ranks = module, conf, data, ranks
-        self.loss = _LOSSES[loss]
         self.parameters = list(module.parameters())
         self.device = self.parameters[0].device
         self.mixed = conf.mixed_precision and self.device.type == "cuda"
@@ -225,15 +223,12 @@ class Training:
 
     def _weighted_loss(self, rows: Cells) -> tuple[Tensor, Tensor]:
         """The sum of the rows' weighted losses, and that of their weights."""
-        label, weight = torch.from_numpy(rows.label), torch.from_numpy(rows.weight)
-        negative, positive = self.data.weights
-        if (negative, positive) != (1.0, 1.0):
-            weight = weight * torch.where(label > 0, positive, negative)
+        weight = torch.from_numpy(rows.weighted_by(self.data.weights))
         cells = torch.from_numpy(rows.cells).to(self.device, non_blocking=True)
-        indices, numbers = cells[:, : rows.first], cells[:, rows.first : -4].view(torch.float32)
+        indices, numbers = cells[:, : rows.first], cells[:, rows.first : rows.features.shape[1]].view(torch.float32)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             output = self.module(indices, numbers)
-        losses = self.loss(output.float(), label.to(self.device, non_blocking=True), reduction="none")
+        losses = row_losses(self.data.head, output.float(), rows)
         return (losses * weight.to(self.device, non_blocking=True)).sum(), weight.sum()
 
     def mean_loss(self, plan: StreamPlan) -> float:

@@ -4,14 +4,16 @@ The floor is the lowest loss that any function of the features can have: one pre
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from keyfold.core.arrays import Doubles
 from keyfold.errors import ConfError, DataError
-from keyfold.training.streams import Reader, StreamBatch
+from keyfold.labels import Binary, Multilabel, Number
+from keyfold.models.heads import Head, unpack_bits
+from keyfold.training.streams import Cells, Reader, StreamBatch
 
 if TYPE_CHECKING:
     from keyfold.conf.use_case import Conf
@@ -60,43 +62,54 @@ def check_overfit(conf: "Conf") -> None:
         )
 
 
-def loss_floor(batches: Iterable[StreamBatch], weights: tuple[float, float], *, classifies: bool) -> tuple[float, float]:
+def loss_floor(batches: Iterable[StreamBatch], head: Head, weights: Sequence[float] = ()) -> tuple[float, float]:
     """The lowest mean loss that any function of the features can have over some batches, and that of the best constant.
 
-    Takes about 16 bytes of hash and 24 of sums for each combination of features.
+    Takes about 16 bytes of hash and 24 of sums for each combination of features; of k classes or labels, 8 × (k + 1) of sums.
     """
     sums: dict[bytes, Doubles] = {}
     for batch in batches:
-        label, weight = batch.rows.label.astype(np.float64), batch.rows.weight.astype(np.float64)
-        weight = weight * np.where(label > 0, weights[1], weights[0])
-        features = batch.rows.cells[batch.rows.weight > 0, :-4].view(np.uint8)
-        moments = np.stack([weight, weight * label, weight * label * label], 1)[batch.rows.weight > 0]
+        present = batch.rows.weight > 0
+        weight = batch.rows.weighted_by(weights).astype(np.float64)[:, None]
+        moments = np.hstack([weight, weight * _targets(head, batch.rows)])[present]
+        features = np.ascontiguousarray(batch.rows.features[present]).view(np.uint8)
         combinations, inverse = np.unique(features, axis=0, return_inverse=True)
-        totals = np.zeros((len(combinations), 3))
+        totals = np.zeros((len(combinations), moments.shape[1]))
         np.add.at(totals, inverse.reshape(-1), moments)
         for combination, total in zip(combinations, totals, strict=True):
             name = hashlib.blake2b(combination.tobytes(), digest_size=16).digest()
             sums[name] = sums[name] + total if name in sums else total
     groups = np.stack([total for total in sums.values() if total[0] > 0])
-    return _lowest_loss(groups, classifies=classifies), _lowest_loss(groups.sum(0, keepdims=True), classifies=classifies)
+    return _lowest_loss(groups, head), _lowest_loss(groups.sum(0, keepdims=True), head)
 
 
-def _lowest_loss(groups: Doubles, *, classifies: bool) -> float:
-    """The lowest mean loss with one prediction per group (weight, weighted sums of the label and of its square)."""
-    weight, first, second = groups.T
-    mean = first / weight
-    if classifies:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            loss = -np.where(mean > 0, mean * np.log(mean), 0) - np.where(mean < 1, (1 - mean) * np.log1p(-mean), 0)
-        return float((loss * weight).sum() / weight.sum())
-    return float(np.maximum(second - first * mean, 0).sum() / weight.sum())
+def _targets(head: Head, rows: Cells) -> Doubles:
+    """What is summed up over rows: a number and its square, or whether each class or label is the row's (rows, k)."""
+    if head.excludes:
+        return np.equal.outer(rows.label, np.arange(head.units)).astype(np.float64)
+    if head.kind == Multilabel.kind:
+        return unpack_bits(rows.label_bits, head.units).astype(np.float64)
+    label = rows.label.astype(np.float64)[:, None]
+    return label if head.kind == Binary.kind else np.hstack([label, label * label])
 
 
-def measure_memorized(training: "Training", *, classifies: bool) -> MemorizedLoss:
+def _lowest_loss(groups: Doubles, head: Head) -> float:
+    """The lowest mean loss with one prediction per group (its weight, and weighted sums of targets)."""
+    weight, sums = groups[:, 0], groups[:, 1:]
+    share = sums / weight[:, None]
+    if head.kind == Number.kind:
+        return float(np.maximum(sums[:, 1] - sums[:, 0] * share[:, 0], 0).sum() / weight.sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        loss = -np.where(share > 0, share * np.log(share), 0)
+        loss = loss.sum(axis=1) if head.excludes else (loss - np.where(share < 1, (1 - share) * np.log1p(-share), 0)).mean(axis=1)
+    return float((loss * weight).sum() / weight.sum())
+
+
+def measure_memorized(training: "Training") -> MemorizedLoss:
     """The loss of a trained network over all rows of the train fold, and its floor."""
     data = training.data
     batches = Reader(data.train, 0, 1).batches(0)
-    return MemorizedLoss(training.mean_loss(data.train), *loss_floor(batches, data.weights, classifies=classifies))
+    return MemorizedLoss(training.mean_loss(data.train), *loss_floor(batches, data.head, data.weights))
 
 
 def check_memorized(memorized: MemorizedLoss) -> None:

@@ -18,7 +18,7 @@ from keyfold.training.collectives import SingleProcess
 from keyfold.training.context import TrainingContext
 from keyfold.training.example_files import NETWORK_FOLDS, training_data
 from keyfold.training.rank_task import RankTask
-from keyfold.training.streams import AHEAD, shuffle_rows, uneven_ranks
+from keyfold.training.streams import AFTER, AHEAD, shuffle_rows, uneven_ranks
 from keyfold.training.warm_start import find_start, start_tensors
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def _check_memorized(context: TrainingContext, task: RankTask, network: "nn.Modu
     from keyfold.training.loop import Training
 
     with context.run.step("floor") as step:
-        training = Training(network, task.conf.loss, task.conf.loop, task.data, SingleProcess())
-        memorized = memorize.measure_memorized(training, classifies=task.conf.classifies)
+        training = Training(network, task.conf.loop, task.data, SingleProcess())
+        memorized = memorize.measure_memorized(training)
         step.rows = task.data.train.rows
     context.job.sections.append(page_sections.memorize_section(memorized))
     context.run.say(
@@ -123,7 +123,7 @@ def _start_arrays(context: TrainingContext, conf: Torch, layout: Layout) -> dict
     """Arrays by name that replace initial parameters."""
     assert conf.start is not None
     parameters = context.warm_start or find_start(conf.start)
-    tensors, fresh = start_tensors(conf.start, parameters, conf.build(layout, 0), context.spec)
+    tensors, fresh = start_tensors(conf.start, parameters, conf.build(layout, 0, context.head.units), context.spec)
     context.run.say(f"starts from {len(tensors)} tensors of {parameters.name}; newly initialised: {', '.join(fresh) or 'none'}")
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
@@ -134,13 +134,15 @@ def _check_memory(context: TrainingContext, conf: Torch, layout: Layout) -> None
 
     ranks = context.train.ranks
     with torch.device("meta"):
-        parameters = sum(p.numel() for p in conf.build(layout, 0).parameters())
-    columns = sum(layout.columns)
+        parameters = sum(p.numel() for p in conf.build(layout, 0, context.head.units).parameters())
+    label_cells, columns = context.head.label_cells, sum(layout.columns)
     # Parameters, gradients, two moments of the optimizer and a copy for checkpoints; batches; a block of each stream of both folds, and one
     # that is being read.
     blocks = len(NETWORK_FOLDS) * STREAMS // ranks + 1
-    rows = (2 * AHEAD + 2) * (conf.loop.batch_size // ranks) + blocks * shuffle_rows(layout)
-    needed = (5 * 4 * parameters + 4 * (columns + 4) * rows) * (ranks if context.run.engine.launcher.one_host else 1)
+    rows = (2 * AHEAD + 2) * (conf.loop.batch_size // ranks) + blocks * shuffle_rows(layout, label_cells)
+    needed = (5 * 4 * parameters + 4 * (columns + label_cells + AFTER) * rows) * (
+        ranks if context.run.engine.launcher.one_host else 1
+    )
     available = memory()
     if needed > available:
         raise ConfError(
@@ -169,7 +171,7 @@ def run_training(
             context.run, train.ranks, train.interface, task.folder, task.run_as_rank, lambda values: report(EpochMetrics(*values))
         )
     context.job.facts["trained on"] = trained.device
-    network = task.conf.build(task.data.train.layout, task.data.train.seed)
+    network = task.conf.build(task.data.train.layout, task.data.train.seed, task.data.head.units)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in trained.tensors.items()})
     return network, trained.history
 

@@ -53,7 +53,7 @@ def _memorize_estimator(context: TrainingContext) -> None:
 def _memorize_network(context: TrainingContext, conf: "Torch") -> None:
     run, training = context.run, _unregularised_training(context, conf)
     batch = next(Reader(training.data.train, 0, 1).batches(0))
-    floor, constant = loss_floor([batch], training.data.weights, classifies=conf.classifies)
+    floor, constant = loss_floor([batch], training.data.head, training.data.weights)
     with run.step("fit") as step:
         losses = training.memorize(batch, STEPS, MemorizedLoss(0, floor, constant).target)
         step.rows = int((batch.rows.weight > 0).sum())
@@ -78,5 +78,5 @@ def _unregularised_training(context: TrainingContext, conf: "Torch") -> "Trainin
         step.rows = data.train.rows + data.validation.rows
     loop = conf.loop.model_copy(update={"weight_decay": 0.0, "decay": None, "warm_up": 0.0, "clip": None, "stages": []})
     network = conf.network.model_copy(update={conf.network.choice: conf.network.chosen.model_copy(update={"dropout": 0.0})})
-    module = conf.model_copy(update={"network": network}).build(data.train.layout, context.train.seed)
-    return Training(module, conf.loss, loop, data, SingleProcess())
+    module = conf.model_copy(update={"network": network}).build(data.train.layout, context.train.seed, data.head.units)
+    return Training(module, loop, data, SingleProcess())

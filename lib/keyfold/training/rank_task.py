@@ -43,7 +43,7 @@ class RankTask(NamedTuple):
 
         module, device = self._module(), self._device(ranks)
         module.to(device)
-        training = Training(module, self.conf.loss, self.conf.loop, self.data, ranks)
+        training = Training(module, self.conf.loop, self.data, ranks)
         report = tensorboard_writer(self.board, module, report) if self.board and not ranks.rank else report
         try:
             training.run(Checkpoints(self.folder), report)
@@ -60,7 +60,7 @@ class RankTask(NamedTuple):
         import torch
 
         plan = self.data.train
-        module = self.conf.build(plan.layout, plan.seed)
+        module = self.conf.build(plan.layout, plan.seed, self.data.head.units)
         module.load_state_dict({name: torch.from_numpy(array) for name, array in self.start.items()}, strict=False)
         return module
 

@@ -54,17 +54,19 @@ def class_weights(rebalance: Rebalance, counts: npt.NDArray[Any], names: list[st
     return np.array([named[name] for name in names])
 
 
-def network_weights(train: Train, rows: LabelledRows) -> tuple[float, float] | None:
-    """The weights of the negative and the positive class with which a network is trained; None without rebalancing."""
+def network_weights(train: Train, rows: LabelledRows) -> tuple[float, ...] | None:
+    """The weights of the classes with which a network is trained, in the order of codes; None without rebalancing."""
     rebalance, label = train.rebalance, rows.label
-    if rebalance is None or not isinstance(label, Binary):
+    if rebalance is None:
         return None
-    counts = np.array([rows.counts.get(("train", value), 0) for value in (label.negative, label.positive)])
+    names = class_names(label)
+    classes = label.classes if isinstance(label, Classes) else (label.negative, label.positive)  # type: ignore[attr-defined]
+    counts = np.array([rows.counts.get(("train", value), 0) for value in classes])
     if rebalance.minority is not None:
-        weights = np.where(np.arange(2) == _rarest(counts), rebalance.minority, 1.0)
+        weights = np.where(np.arange(len(counts)) == _rarest(counts), rebalance.minority, 1.0)
     else:
-        weights = class_weights(rebalance, counts, class_names(label))
-    return float(weights[0]), float(weights[1])
+        weights = class_weights(rebalance, counts, names)
+    return tuple(map(float, weights))
 
 
 # --- the ways ---

@@ -24,6 +24,7 @@ from keyfold.features.matrix import Layout
 
 SHUFFLE_ROWS = 65_536  # rows that are shuffled together; a larger row group is not cut
 SHUFFLE_CELLS = 2**24  # cells that are shuffled together, which allows fewer rows of many columns
+AFTER = 3  # cells of a row after its label: weight and hash of the key
 AHEAD = 4  # batches that are read at once, while the same number waits for the loop
 
 
@@ -41,16 +42,22 @@ class RowGroup(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """Rows as cells of 4 bytes, int32 (rows, indices + numbers + 4): indices, float32 numbers, label, weight, hash of the key (two cells)."""
+    """Rows as cells of 4 bytes, int32 (rows, indices + numbers + label + 3): indices, float32 numbers, label, weight, hash of the key (two cells)."""
 
     cells: npt.NDArray[np.int32]
     first: int  # number of columns of indices
+    label_cells: int = 1  # number of columns of the label
 
     @classmethod
-    def empty(cls, rows: int, layout: Layout) -> "Cells":
+    def empty(cls, rows: int, layout: Layout, label_cells: int = 1) -> "Cells":
         """Uninitialised memory for some rows."""
         first, numbers = layout.columns
-        return cls(np.empty((rows, first + numbers + 4), np.int32), first)
+        return cls(np.empty((rows, first + numbers + label_cells + AFTER), np.int32), first, label_cells)
+
+    @property
+    def features(self) -> npt.NDArray[np.int32]:
+        """int32 (rows, indices + numbers)."""
+        return self.cells[:, : -self.label_cells - AFTER]
 
     @property
     def indices(self) -> npt.NDArray[np.int32]:
@@ -60,17 +67,27 @@ class Cells(NamedTuple):
     @property
     def numbers(self) -> npt.NDArray[np.float32]:
         """float32 (rows, numbers)."""
-        return self.cells[:, self.first : -4].view(np.float32)
+        return self.features[:, self.first :].view(np.float32)
 
     @property
     def label(self) -> npt.NDArray[np.float32]:
-        """float32 (rows)."""
-        return self.cells[:, -4].view(np.float32)
+        """float32 (rows): a number, 0 or 1, or the code of a class or a band."""
+        return self.label_bits[:, 0].view(np.float32)
+
+    @property
+    def label_bits(self) -> npt.NDArray[np.int32]:
+        """int32 (rows, label_cells): several labels as bits."""
+        return self.cells[:, -self.label_cells - AFTER : -AFTER]
 
     @property
     def weight(self) -> npt.NDArray[np.float32]:
         """float32 (rows); 0 for padding."""
         return self.cells[:, -3].view(np.float32)
+
+    def weighted_by(self, classes: Sequence[float]) -> npt.NDArray[np.float32]:
+        """The weights times those of the rows' classes, by code; without any, the weights. Those of an unknown class, -1, stay."""
+        factors = np.array([*classes, 1], np.float32)  # -1 is the last one
+        return self.weight * factors[self.label.astype(np.intp)] if classes else self.weight  # type: ignore[no-any-return]
 
     @property
     def order(self) -> npt.NDArray[np.int64]:
@@ -79,7 +96,7 @@ class Cells(NamedTuple):
 
     def part(self, begin: int, end: int) -> "Cells":
         """The rows from `begin` to `end`, without a copy."""
-        return Cells(self.cells[begin:end], self.first)
+        return self._replace(cells=self.cells[begin:end])
 
 
 class StreamBatch(NamedTuple):
@@ -97,6 +114,7 @@ class StreamPlan(NamedTuple):
     seed: int
     each: int  # rows of a stream in a batch, at most
     block: int = SHUFFLE_ROWS
+    label_cells: int = 1  # of a row
 
     @property
     def steps(self) -> int:
@@ -126,9 +144,9 @@ class StreamPlan(NamedTuple):
         return blocks
 
 
-def shuffle_rows(layout: Layout) -> int:
+def shuffle_rows(layout: Layout, label_cells: int = 1) -> int:
     """How many rows are shuffled together."""
-    return max(1, min(SHUFFLE_ROWS, SHUFFLE_CELLS // (sum(layout.columns) + 4)))
+    return max(1, min(SHUFFLE_ROWS, SHUFFLE_CELLS // (sum(layout.columns) + label_cells + AFTER)))
 
 
 def uneven_ranks(streams: int, ranks: int) -> ConfError:
@@ -166,7 +184,7 @@ class Reader:
     def _next(self) -> StreamBatch:
         """The next rows of each stream, one after another, each padded to the same number."""
         each = self._plan.each
-        rows = Cells.empty(len(self._streams) * each, self._plan.layout)
+        rows = Cells.empty(len(self._streams) * each, self._plan.layout, self._plan.label_cells)
         count = sum(stream.fill(rows.cells[i * each : (i + 1) * each]) for i, stream in enumerate(self._streams))
         return StreamBatch(rows, (count, int(rows.order.view(np.uint64).sum(dtype=np.uint64))))  # the order of padding is 0
 
@@ -180,7 +198,7 @@ class _Stream:
     def __init__(self, plan: StreamPlan, stream: int) -> None:
         self._plan, self._stream = plan, stream
         self._count, self._steps = sum(g.rows for g in plan.streams[stream]), max(1, plan.steps)
-        self._block = Cells.empty(0, plan.layout)
+        self._block = Cells.empty(0, plan.layout, plan.label_cells)
 
     def begin(self, epoch: int, step: int) -> None:
         """Moves to a step of an epoch."""
@@ -220,14 +238,18 @@ class _Stream:
         """Reads a block into the memory of the former one."""
         layout, begin = self._plan.layout, 0
         if rows > len(self._block.cells):
-            self._block = Cells.empty(rows, layout)
+            self._block = Cells.empty(rows, layout, self._plan.label_cells)
         for file, of_file in itertools.groupby(groups, key=lambda g: g.file):
             with _open_parquet(file) as parquet:
                 for group in of_file:
                     into = self._block.part(begin, begin := begin + group.rows)
                     table = parquet.read_row_group(group.number, use_threads=False)
                     layout.pack({name: _flat(table[stored_name(name)]) for name in layout.names}, into.indices, into.numbers)
-                    into.label[:] = _flat(table[LABEL])
+                    label = _flat(table[LABEL])
+                    if pa.types.is_list(table[LABEL].type):
+                        into.label_bits[:] = label.reshape(group.rows, -1)
+                    else:
+                        into.label[:] = label
                     into.weight[:] = _flat(table[WEIGHT]) if WEIGHT in table.column_names else 1
                     into.order[:] = _flat(table[ORDER])
 

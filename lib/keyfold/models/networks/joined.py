@@ -11,14 +11,14 @@ from keyfold.models.networks.parts import Vectors, dense_layers
 
 
 class Joined(nn.Module):
-    """Maps int32 (rows, indices) and float32 (rows, numbers) to float32 (rows,).
+    """Maps int32 (rows, indices) and float32 (rows, numbers) to float32 (rows,), or to (rows, units) of several units.
 
     `text` and `image`: a feature and the module that maps it to a vector.
     """
 
     def __init__(
         self, layout: Layout, text: tuple[str, nn.Module] | None, image: tuple[str, nn.Module] | None, embedding: int,
-        hidden: Sequence[int], dropout: float,
+        hidden: Sequence[int], dropout: float, units: int,
     ) -> None:  # fmt: skip
         super().__init__()
         self.noise = Noise()
@@ -29,10 +29,10 @@ class Joined(nn.Module):
         self.vectors = Vectors(rest, embedding) if rest.indices or rest.numbers else None
         parts = [part for part in (self.text, self.image, self.vectors) if part is not None]
         self.dense, size = dense_layers(sum(int(part.size) for part in parts), hidden, dropout, self.noise)  # type: ignore[arg-type]
-        self.output = nn.Linear(size, 1)
+        self.output = nn.Linear(size, units)
 
     def forward(self, indices: Tensor, numbers: Tensor) -> Tensor:
-        """float32 (rows,)."""
+        """float32 (rows,) or (rows, units)."""
         vectors = []
         if self.text is not None:
             vectors.append(self.text(indices[:, self.tokens]))

@@ -30,11 +30,11 @@ class WideDeepConf(Section):
         description="Learning rate of the linear model, relative to the rest. Adam's weight decay is divided by its square there.",
     )
 
-    def build(self, layout: Layout) -> "nn.Module":
+    def build(self, layout: Layout, units: int) -> "nn.Module":
         """The network with random parameters."""
         from keyfold.models.networks.wide_deep import WideDeep as Module
 
-        return Module(layout, self.embedding, self.hidden, self.dropout, self.wide_rate)
+        return Module(layout, self.embedding, self.hidden, self.dropout, self.wide_rate, units)
 
 
 class TwoTowerConf(Section):
@@ -49,7 +49,7 @@ class TwoTowerConf(Section):
     size: int = Field(16, ge=1, description="Size of both vectors.")
     dropout: float = DROPOUT
 
-    def build(self, layout: Layout) -> "nn.Module":
+    def build(self, layout: Layout, _units: int) -> "nn.Module":
         """The network with random parameters; raises ConfError unless each feature is in one tower."""
         from keyfold.models.networks.two_tower import TwoTower as Module
 
@@ -114,13 +114,13 @@ class JoinedConf(Section):
     hidden: list[Size] = Field(default_factory=lambda: [64], description=HIDDEN)
     dropout: float = DROPOUT
 
-    def build(self, layout: Layout) -> "nn.Module":
+    def build(self, layout: Layout, units: int) -> "nn.Module":
         """The network with random parameters."""
         from keyfold.models.networks.joined import Joined as Module
 
         text = self.text.build(layout) if self.text else None
         image = self.image.build(layout) if self.image else None
-        return Module(layout, text, image, self.embedding, self.hidden, self.dropout)
+        return Module(layout, text, image, self.embedding, self.hidden, self.dropout, units)
 
 
 class NetworkConf(OneOf):
@@ -134,3 +134,11 @@ class NetworkConf(OneOf):
     def chosen(self) -> WideDeepConf | TwoTowerConf | JoinedConf:
         """The section of the chosen architecture."""
         return getattr(self, self.choice)  # type: ignore[no-any-return]
+
+    def check_units(self, units: int) -> None:
+        """Raises ConfError unless the network can give so many numbers for a row."""
+        if self.two_tower and units > 1:
+            raise ConfError(
+                f"train.model.torch.network.two_tower predicts one number, the similarity, and this label needs {units}, one for each "
+                "class, band or label; take wide_deep or joined"
+            )
