@@ -147,11 +147,8 @@ def test_where_the_label_was_before_is_a_sentence():
             parse_conf({"name": "n", "data": {"key": ["id"]} | data})
 
 
-def test_a_chain_is_for_several_labels_and_a_network_is_not(embedded, home):
+def test_a_chain_is_for_several_labels(embedded, home):
     chain = {"sklearn": CLASSIFIER["sklearn"] | {"chain": True}}
     with pytest.raises(ConfError, match="chain is for a label of several labels"):
         labelled_rows(run_of(embedded, "kind", chain))
     assert labelled_rows(run_of(embedded, "list", chain)).label.width == 3
-    network = {"torch": {"network": {"wide_deep": {"embedding": 4, "hidden": [8]}}, "loop": {"epochs": 1, "batch_size": 12}}}
-    with pytest.raises(ConfError, match="a network learns one class or number a row"):
-        labelled_rows(run_of(embedded, "list", network))

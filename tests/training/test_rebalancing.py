@@ -125,7 +125,8 @@ def test_networks_have_weights():
     assert network_weights(section({"weights": {"yes": 3, "no": 1}}).train, rows) == (1, 3)
     assert network_weights(section({"minority": 5}).train, rows) == (1, 5)
     assert network_weights(section().train, rows) is None
-    assert network_weights(section({"minority": 5}).train, labelled(Number("double"))) is None
+    with pytest.raises(ConfError, match="balances classes of which each row has one"):
+        network_weights(section({"minority": 5}).train, labelled(Number("double")))
 
 
 # --- what cannot be balanced ---

@@ -66,8 +66,6 @@ def _check_model(conf: "Conf", kind: str) -> None:
     model = conf.train.model if conf.train else None
     if model and model.sklearn and model.sklearn.chain and kind != "labels":
         raise ConfError("train.model.sklearn.chain is for a label of several labels, which learn from each other; leave it out")
-    if model and model.torch and kind == "labels":
-        raise ConfError("label: a network learns one class or number a row, not several labels; take train.model.sklearn")
 
 
 def count_labels(conf: "Conf", rows: Frame, unknown_group: Sequence[str]) -> Counted:

@@ -101,7 +101,7 @@ def _encode(label: Label, batch: pa.RecordBatch) -> list[pa.Array]:
 
 
 def _bits(label: Multilabel, batch: pa.RecordBatch) -> list[pa.Array]:
-    cells = pack_bits(label.encode(batch[LABEL]))
+    cells = pack_bits(label.measured(batch[LABEL]))
     return [pa.FixedSizeListArray.from_arrays(pa.array(cells.reshape(-1)), cells.shape[1]).cast(pa.list_(pa.int32()))]
 
 
