@@ -55,6 +55,15 @@ class Score(Section):
         0.1,
         description="Largest share of rows that may have no prediction; above it, the table is not changed and the job fails.",
     )
+    reasons: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        exclude_if=lambda reasons: reasons is None,
+        examples=[3],
+        description="Number of features that moved an answer most, which predictions list with sign and size; training prepares them. "
+        "For a number or one of two classes. Default: none.",
+    )
     actions: dict[str, Action] = Field(
         default_factory=dict,
         examples=[{"call": {"top": 0.1}}],

@@ -27,6 +27,7 @@ from keyfold.errors import ConfError
 from keyfold.evaluation.metrics import BINARY
 from keyfold.features.inputs import feature_order
 from keyfold.features.kinds import Feature
+from keyfold.models import reasons
 from keyfold.windows.series import SeriesDefinition
 
 EngineName = Literal["auto", "embedded", "spark"]
@@ -106,6 +107,12 @@ class Conf(Section):
             raise ValueError("\n  ".join(faults))
         if self.score.keep == "latest" and self.data.time is None:
             raise ValueError("score.keep: latest needs data.time, the column with the date or time of each row")
+        if self.score.reasons and (self.label and (self.label.several or self.label.bands)):
+            raise ValueError(f"score.reasons {reasons.FOR}, and this label has several answers; leave it out")
+        if self.score.reasons and self.train and self.train.model.torch:
+            raise ValueError(
+                "score.reasons is for scikit-learn models and ensembles of them; the rows of a network stay in files; leave it out"
+            )
         for number, without in enumerate(self.report.without):
             try:
                 remaining_features(kinds, without)

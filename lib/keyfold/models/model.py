@@ -21,6 +21,7 @@ from keyfold.labels import Answer, Label, label_from_json
 from keyfold.models.ensemble import Ensemble, Fitted
 from keyfold.models.parity import Parity, exact_predictions, measure_parity
 from keyfold.models.prior import PriorCorrection
+from keyfold.models.reasons import REASON, REASONS, Reasons, strongest
 from keyfold.models.sklearn import Estimator
 from keyfold.models.torch import Network
 
@@ -34,6 +35,8 @@ class Model(NamedTuple):
     certificate: Certificate
     made_up_predictions: Sequence[str] = ()  # of synthetic rows, on the machine of the training
     calibrator: Calibrator | None = None
+    explained: Reasons | None = None
+    reasons: int = 0  # number of reasons in an answer
 
     @property
     def columns(self) -> list[str]:
@@ -48,7 +51,7 @@ class Model(NamedTuple):
     @property
     def answer_types(self) -> dict[str, pa.DataType]:
         """The Arrow types of the columns of an answer."""
-        return self.label.types
+        return self.label.types | ({REASONS: pa.list_(REASON)} if self.reasons else {})
 
     @property
     def rows_at_once(self) -> int:
@@ -61,7 +64,22 @@ class Model(NamedTuple):
 
     def predict(self, rows: pa.Table | pa.RecordBatch) -> Answer:
         """The answers for raw rows; raises DataError if a column is missing or of another type."""
-        return self.label.answer(self.numbers(self.spec.arrow(rows)))
+        arrays = self.spec.arrow(rows)
+        answer = self.label.answer(self.numbers(arrays))
+        return answer | ({REASONS: strongest(self.contributions(arrays), [*arrays], self.reasons)} if self.reasons else {})
+
+    def with_reasons(self, most: int) -> "Model":
+        """The model with that many reasons in its answers, 0 for none; raises DataError if its training did not prepare them."""
+        if most and self.explained is None:
+            raise DataError(
+                "the model was trained without `score.reasons`, so it has no reference for reasons; train it again with it"
+            )
+        return self._replace(reasons=most)
+
+    def contributions(self, arrays: FeatureArrays) -> npt.NDArray[np.float64]:
+        """What each feature adds to the answers of n rows (n, features), in the unit `explained.unit`; only of a model with `explained`."""
+        assert self.explained is not None
+        return self.explained.contributions(self.estimator, self.numbers, arrays)
 
     @property
     def parity(self) -> Parity:
@@ -84,6 +102,7 @@ class Model(NamedTuple):
         facts |= self.estimator.facts
         facts |= {"prior": self.estimator.prior.factors} if self.estimator.prior else {}
         facts |= {"calibrator": calibrators.to_json(self.calibrator)} if self.calibrator else {}
+        facts |= {"reasons": self.explained.to_json()} if self.explained else {}
         (folder / "model.json").write_text(json.dumps(facts), "utf-8")
         return folder_digest(folder)
 
@@ -97,7 +116,8 @@ class Model(NamedTuple):
             estimator.prior = PriorCorrection.from_json(facts["prior"]) if "prior" in facts else None
             label, certificate = label_from_json(facts["label"]), Certificate.load(folder)
             calibrator = calibrators.from_json(facts["calibrator"]) if "calibrator" in facts else None
-            model = cls(spec, estimator, label, certificate, facts.get("answers", ()), calibrator)
+            explained = Reasons(**facts["reasons"]) if "reasons" in facts else None
+            model = cls(spec, estimator, label, certificate, facts.get("answers", ()), calibrator, explained)
         except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors
             raise DataError(f"the model in {folder} is damaged or incomplete: {error}") from error
         model.certificate.check(spec)

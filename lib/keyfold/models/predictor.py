@@ -27,10 +27,10 @@ Predictor = Model | PyfuncModel
 
 
 def predict_batches(
-    packed: bytes, digest: str, key: tuple[str, ...], batches: Iterator[pa.RecordBatch]
+    packed: bytes, digest: str, key: tuple[str, ...], reasons: int, batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """The outcomes of batches in a worker; a worker loads the model once."""
-    model = _unpacked(digest, packed)
+    """The outcomes of batches in a worker, with that many reasons; a worker loads the model once."""
+    model = _unpacked(digest, packed).with_reasons(reasons)
     for batch in _slices(batches, model.rows_at_once):
         outcome = predict_rows(model, batch)
         columns = {name: batch.column(name) for name in key} | {name: outcome.pop(name) for name in ("status", "reason")}

@@ -73,6 +73,12 @@ class PyfuncModel:
         self._model  # noqa: B018
         return self
 
+    def with_reasons(self, most: int) -> "PyfuncModel":
+        """The model itself; raises DataError if reasons are asked for."""
+        if most:
+            raise DataError("score.reasons: keyfold did not train this model and cannot explain its answers; leave it out")
+        return self
+
     def check_columns(self, rows: Frame) -> None:
         """Raises DataError if a column is missing."""
         for name in self.columns:

@@ -5,7 +5,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from keyfold.core.section import Section
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features import matrix
+from keyfold.features.matrix import Outs
 from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Label, Multilabel, Number
 from keyfold.models import estimators
@@ -24,6 +25,7 @@ from keyfold.models.examples import Examples
 from keyfold.models.prior import Corrected
 from keyfold.models.probabilities import class_probabilities, label_probabilities
 from keyfold.models.several_labels import fit_labels
+from keyfold.models.tree_paths import Trees
 
 PACKAGES = ("sklearn",)
 ESTIMATOR_FILE = "estimator.skops"
@@ -134,8 +136,24 @@ class Estimator(Corrected):
 
     def matrix(self, arrays: FeatureArrays) -> Any:
         """The features as a sparse or dense matrix, as the estimator takes them."""
-        make = matrix.sparse_matrix if self.sparse else matrix.dense_matrix
-        return make(arrays, self.spec.outs)
+        return self._matrix_of(arrays, self.spec.outs)
+
+    def feature_matrix(self, name: str, arrays: FeatureArrays) -> Any:
+        """The columns of one feature in `matrix`."""
+        return self._matrix_of(arrays, {name: self.spec.outs[name]})
+
+    def _matrix_of(self, arrays: FeatureArrays, outs: Outs) -> Any:
+        return (matrix.sparse_matrix if self.sparse else matrix.dense_matrix)(arrays, outs)
+
+    @property
+    def widths(self) -> list[int]:
+        """The number of columns of each feature in `matrix`."""
+        return [out.columns if self.sparse else out.length or 0 for out in self.spec.outs.values()]
+
+    @cached_property
+    def trees(self) -> Trees | None:
+        """The paths of the estimator's trees, None if it has none; their players are the features."""
+        return Trees.of(self.estimator, [place for place, width in enumerate(self.widths) for _ in range(width)])
 
     def uncorrected_numbers(self, arrays: FeatureArrays, label: Label) -> npt.NDArray[np.float64]:
         """Predicted numbers of n rows: (n,), or (n, k) for a label of k numbers."""

@@ -66,7 +66,7 @@ JOBS: Mapping[str, JobInputs] = {
     "examples": JobInputs(
         ("data", "label", "split", "features"), _pins("rows before folds label bridge spec streams"), _pictures
     ),
-    "train": JobInputs(("data", "label", "split", "features", "train", "report"), _LEARNT, _learning),
+    "train": JobInputs(("data", "label", "split", "features", "train", "report", "score.reasons"), _LEARNT, _learning),
     "overfit": JobInputs(("data", "label", "split", "features", "train", "report"), _LEARNT, _learning),
     "score": JobInputs(
         ("data", "label.column", "label.columns", "split", "score"),
@@ -139,6 +139,7 @@ EXCLUSIONS = (
     Exclusion("train.model.torch.start.model", "the digest of the start parameters is pinned"),
     Exclusion("train.model.torch.start.file", "the digest of the start parameters is pinned"),
     Exclusion("report.collisions", "collisions are counted separately, in a table of their own"),
+    Exclusion("score.reasons", "whether a reference is kept for them counts", ("train",), whether=True),
     Exclusion("score.model", "the model version that it names is pinned"),
     Exclusion("score.trust", "a permission"),
     Exclusion("score.max_quarantine", "a limit that committed rows are also checked against"),
@@ -155,8 +156,11 @@ def conf_parts(conf: "Conf", job: str) -> dict[str, Any]:
     for path in JOBS[job].conf if job in JOBS else conf.dumped:
         value, excluded = conf.dumped, _excluded(job)
         for name in path.split("."):
-            value, excluded = None if value is None else value[name], excluded.get(name, {})
-        parts[path] = _kept(value, excluded)
+            value, excluded = (value or {}).get(name), excluded.get(name, {})
+        if not isinstance(excluded, Exclusion):
+            parts[path] = _kept(value, excluded)
+        elif value is not None:  # only whether it is set counts
+            parts[path] = True
     return parts
 
 

@@ -152,14 +152,14 @@ def _score(run: "Run", job: "Job", task: ScoringInput, keys: KeyCheck, *, strict
 
 
 def _refuse_other_columns(run: "Run", version: Registered, model: predictor.Predictor) -> None:
-    """DataError if the predictions table has answers of another kind of label, such as one without intervals."""
+    """DataError if the predictions table has answers of another kind of label, or with reasons if the new ones have none."""
     if not run.predictions.exists():
         return
     there = [name for name in run.predictions.frame().columns if name not in (*run.conf.data.key, *SCORED[0], *SCORED[1])]
     if set(there) != set(model.answer_types):
         raise DataError(
             f"{version} answers with the columns {', '.join(model.answer_types)}, and table `{run.predictions.name}` has "
-            f"{', '.join(there)}, of a model with another kind of label; name another table in score.into"
+            f"{', '.join(there)}, of a model with another kind of label or other `score.reasons`; name another table in score.into"
         )
 
 
@@ -169,7 +169,7 @@ def _load_model(run: "Run", version: Registered, *, strict: bool) -> tuple[predi
         path = registry.fetch_model(version, Path(folder), run.conf.score.trust)
         if model_folder.is_from_0_1(version.tags):
             run.say(f"{version} {model_folder.ONLY_OWN}")
-        model, packed = predictor.load_predictor(path), predictor.pack_folder(path)
+        model, packed = predictor.load_predictor(path).with_reasons(run.conf.score.reasons or 0), predictor.pack_folder(path)
         if (parity := model.parity).differ:
             run.say(f"{version}: {OTHER_BITS} ({parity})")
             run.jobs[-1].facts["predictions that differ here"] = str(parity)
@@ -194,7 +194,7 @@ def _predict(
 ) -> Frame:  # fmt: skip
     """The rows of the predictions table, one per key, which are computed in the write."""
     rows = labelled_rows.with_fold(run, task.folds, keys.unique, FOLD)
-    scored = _apply_model(run.conf.data.key, model, predictor.bytes_digest(packed), packed, rows)
+    scored = _apply_model(run.conf, model, predictor.bytes_digest(packed), packed, rows)
     if keys.duplicates is not None:
         scored = scored.union(_refused(task.folds, keys.duplicates, _outcome_types(model)))
     constants = {
@@ -229,9 +229,10 @@ def _commit(
     return committed[0]
 
 
-def _apply_model(key: list[str], model: predictor.Predictor, digest: str, packed: bytes, rows: Frame) -> Frame:
+def _apply_model(conf: "Conf", model: predictor.Predictor, digest: str, packed: bytes, rows: Frame) -> Frame:
+    key = conf.data.key
     names = list(dict.fromkeys([*key, *model.columns, FOLD]))
-    kernel = partial(predictor.predict_batches, packed, digest, tuple(key))
+    kernel = partial(predictor.predict_batches, packed, digest, tuple(key), conf.score.reasons or 0)
     return rows.select(names).map_batches(kernel, rows.arrow_types(key) | _outcome_types(model))
 
 

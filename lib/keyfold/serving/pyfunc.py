@@ -33,17 +33,20 @@ class ServedModel:
         return list(self.model.columns)
 
     def predict(
-        self, model_input: pd.DataFrame | pa.Table | pa.RecordBatch, params: dict[str, Any] | None = None
+        self, model_input: pd.DataFrame | pa.Table | pa.RecordBatch, params: dict[str, Any] | None = None, *, reasons: int = 0
     ) -> pd.DataFrame | pa.Table:
         """Returns `prediction` and `probability` (double, NULL for a regression) for each row, in order, as pandas or Arrow like the input.
 
         model_input: n rows of raw columns; other columns are ignored. Dates, times and decimals in pandas may be ISO text.
         params: ignored; MLflow passes it.
+        reasons: the number of features that moved an answer most; above 0 there is a column `reasons`, a list of structs with `feature` and
+            `contribution`. DataError unless the conf of the training had `score.reasons`.
         Raises DataError for a missing column or one of another type.
         """
+        model = self.model.with_reasons(reasons)
         if not isinstance(model_input, pd.DataFrame):
-            return pa.table(self.model.predict(model_input))
-        answer = self.model.predict(_rows(self.model, model_input))
+            return pa.table(model.predict(model_input))
+        answer = model.predict(_rows(model, model_input))
         columns = {name: array.to_pandas(integer_object_nulls=True, maps_as_pydicts="strict") for name, array in answer.items()}
         return pd.DataFrame(columns).set_axis(model_input.index)
 

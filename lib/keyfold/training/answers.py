@@ -15,6 +15,7 @@ from keyfold.evaluation.conformal import central_share, conformal_half_width, ro
 from keyfold.evaluation.thresholds import ChosenThreshold, choose_threshold, choose_thresholds
 from keyfold.labels import Bands, Binary, Label, Multilabel, Number
 from keyfold.models.model import Model
+from keyfold.models.reasons import fit_reasons
 from keyfold.training.arrays import ArrayRows
 
 
@@ -34,6 +35,11 @@ def complete_model(conf: LabelConf, model: Model, validation: ArrayRows) -> Mode
     """The model, completed on the rows of the validation fold. Raises as `complete_answers`."""
     completed = complete_on_rows(conf, model, validation)
     return model._replace(label=completed.label, calibrator=completed.calibrator)
+
+
+def explain_model(model: Model, learn: ArrayRows) -> Model:
+    """The model with the reference of its reasons, of the rows of the train fold."""
+    return model._replace(explained=fit_reasons(model.spec, model.estimator, model.numbers, model.label, learn.arrays))
 
 
 def complete_on_rows(conf: LabelConf, model: Model, validation: ArrayRows) -> Completed:

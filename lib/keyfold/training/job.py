@@ -11,9 +11,10 @@ from keyfold.features.certificate import Certificate
 from keyfold.models.ensemble import Fitted
 from keyfold.models.model import Model
 from keyfold.models.parity import INEXACT
+from keyfold.models.reasons import check_label
 from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
-from keyfold.training.answers import complete_model
+from keyfold.training.answers import complete_model, explain_model
 from keyfold.training.arrays import ArrayRows, collect_rows
 from keyfold.training.context import TrainingContext
 from keyfold.training.evaluation import evaluate_model
@@ -40,6 +41,8 @@ def train(run: "Run") -> Registered:
     if conf.train.tune:
         require_optuna()
     spec, rows = fit_features(run)
+    if conf.score.reasons:
+        check_label(rows.label)
     name = conf.train.register_as or conf.name
     with run.job("train") as job:
         context = TrainingContext.of(run, job, spec, rows)
@@ -65,6 +68,7 @@ def _train(context: TrainingContext) -> TrainingResult:
     estimator, history = _fit(context, train, rows)
     model = Model(context.spec, estimator, context.rows.label, Certificate.issue(context.run.engine, context.spec))
     model = complete_model(context.label, model, rows.fold("validation"))
+    model = explain_model(model, rows.fold("train")) if context.run.conf.score.reasons else model
     if (parity := model.parity).differ:
         context.run.say(f"{INEXACT} ({parity})")
     measured = evaluate_model(context, train, model, rows)
