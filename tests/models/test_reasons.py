@@ -14,6 +14,7 @@ from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError, DataError
 from keyfold.features.spec import Spec
 from keyfold.labels import Binary, Classes, Number
+from keyfold.models.examples import Examples
 from keyfold.models.model import Model
 from keyfold.models.reasons import check_label, fit_reasons, strongest
 from keyfold.models.sklearn import Sklearn
@@ -74,7 +75,7 @@ def fitted(name, label=None, **kinds):
     conf = conf.model_copy(update={"params": params})
     label = label or (BINARY if conf.classifies else NUMBER)
     arrays = spec.arrow(rows)
-    estimator = conf.fit(spec, arrays, y > 1 if label.has_classes else np.exp(y / 4), None, 0)
+    estimator = conf.fit(spec, Examples(arrays, y > 1 if label.has_classes else np.exp(y / 4), None, label, None), 0)
     return spec, estimator, label, arrays, fit_reasons(spec, estimator, partial(estimator.numbers, label=label), label, arrays)
 
 

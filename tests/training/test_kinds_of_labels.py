@@ -95,7 +95,7 @@ def test_a_table_of_other_answers_is_refused(embedded, home):
     score(run, promote_or_keep(run, train(run)))
     other = run_of(embedded, "bands", release={})
     version = promote_or_keep(other, train(other))
-    with pytest.raises(DataError, match=r"another kind of label; name another table in score\.into"):
+    with pytest.raises(DataError, match="another kind of label"):
         score(other, version)
 
 

@@ -24,12 +24,16 @@ from keyfold.models.sklearn import Estimator
 REASONS = "reasons"
 FOR = "explains one number, or the probability of one of two classes"
 REASON = pa.struct([("feature", pa.string()), ("contribution", pa.float64())])
-_CHECKED, _NEAR = (
-    256,
-    1e-7,
-)  # rows on which a way must give the answers, and the largest difference relative to the largest number
+_CHECKED = 256  # rows on which a way must give the answers
+_NEAR = 1e-7  # the largest difference, relative to the largest number
 Unit = Literal["log-odds", "probability", "number", "logarithm"]
 Predict = Callable[[FeatureArrays], Doubles]
+_IN_UNIT: dict[str, Callable[[Doubles], Doubles]] = {
+    "log-odds": lambda p: np.log(p) - np.log1p(-p), "logarithm": np.log, "probability": np.asarray, "number": np.asarray,
+}  # fmt: skip
+_FROM_UNIT: dict[str, Callable[[Doubles], Doubles]] = {
+    "log-odds": lambda x: 1 / (1 + np.exp(-x)), "logarithm": np.exp, "probability": np.asarray, "number": np.asarray,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,14 @@ def _units(label: Label) -> tuple[Unit, ...]:
 def _reference_answer(terms: Doubles, numbers: Doubles, unit: Unit) -> float | None:
     """The answer of the reference if contributions (n, features) in this unit give the numbers (n); else None."""
     with np.errstate(all="ignore"):
-        raw = {"log-odds": lambda p: np.log(p) - np.log1p(-p), "logarithm": np.log}.get(unit, np.asarray)(numbers)
+        raw = _IN_UNIT[unit](numbers)
         rest = raw - terms.sum(axis=1)
         known = np.isfinite(rest)
         if not known.any():
             return None
         certain = np.flatnonzero(known)[np.argmin(np.abs(raw[known]))]  # where the unit has the most digits
         given = terms.sum(axis=1) + rest[certain]
-        answers = {"log-odds": lambda x: 1 / (1 + np.exp(-x)), "logarithm": np.exp}.get(unit, np.asarray)(given)
+        answers = _FROM_UNIT[unit](given)
         near = np.abs(answers - numbers).max() <= _NEAR * max(np.abs(numbers).max(), 1e-300)
     return float(rest[certain]) if near else None
 

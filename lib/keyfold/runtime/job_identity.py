@@ -154,7 +154,8 @@ def conf_parts(conf: "Conf", job: str) -> dict[str, Any]:
     """The parts of a conf that count for a job, by path, as JSON."""
     parts = {}
     for path in JOBS[job].conf if job in JOBS else conf.dumped:
-        value, excluded = conf.dumped, _excluded(job)
+        value: Any = conf.dumped
+        excluded = _excluded(job)
         for name in path.split("."):
             value, excluded = (value or {}).get(name), excluded.get(name, {})
         if not isinstance(excluded, Exclusion):
