@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sklearn.metrics as oracle
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from keyfold.errors import DataError
@@ -30,6 +30,9 @@ def candidates(p):
 
 @pytest.mark.parametrize("name", rules)
 @given(rows=rows)
+@example(
+    rows=[(True, 0.0), *[(True, 0.7)] * 3, (False, 0.69), (False, 0.85), (True, 0.86), (True, 1.0)]
+)  # equal but for rounding
 @settings(max_examples=60, deadline=None)
 def test_the_best_of_all_thresholds_is_chosen_and_the_highest_of_equals(name, rows):
     y, p = map(np.array, zip(*rows, strict=True))

@@ -56,7 +56,10 @@ class Outcomes(NamedTuple):
     @property
     def balanced_accuracy(self) -> Doubles:
         """The mean of the recall of both classes."""
-        return (self.recall + 1 - self.fp / self.negatives) / 2
+        hits = (
+            self.tp * self.negatives + (self.negatives - self.fp) * self.positives
+        )  # one division, so that equal ones have equal bits
+        return hits / (2 * self.positives * self.negatives)
 
     def f_beta(self, beta: float) -> Doubles:
         """The F score, in which recall counts beta times as much as precision."""
