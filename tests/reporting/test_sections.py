@@ -158,3 +158,18 @@ def test_the_mean_of_slices_is_over_rows():
 def test_the_table_of_metrics_names_all_that_are_shown():
     html = metrics_section({"test": dict.fromkeys(METRICS, Metric(0.5, 0.4, 0.6))}).html
     assert re.findall(r"<tr><td>(.*?) [↑↓]</td>", html) == [kind.label for kind in METRICS.values()]
+
+
+def test_the_confusion_matrix_is_that_at_the_threshold_of_the_model():
+    y, p = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.3271, 0.3271])
+    html = threshold_section(y, p, 0.3271).html
+    assert 'data-cell="threshold">0.3271<' in html and 'value="33"' in html
+    assert [int(n) for n in re.findall(r'data-cell="(?:tp|fn|fp|tn)">(\d)', html)] == [2, 0, 1, 1]
+    rows = re.findall(r'<td class="n">([\d.]+)</td>|<td>(0\.\d+)</td>', html)
+    assert ("", "0.3271") in rows or ("0.3271", "") in rows
+    assert html.count("0.50") == 1, "in the table only"
+
+
+def test_slices_show_brief_metrics():
+    found = {"a": Slice(3, some_metrics() | {"recall": Metric(0.1, 0, 0.2)})}
+    assert "Recall" not in slices_section("c", found).html and "ROC AUC" in slices_section("c", found).html

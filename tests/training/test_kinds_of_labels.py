@@ -75,6 +75,7 @@ def test_a_kind_of_label_is_trained_scored_and_served(engine, home, kind):
     )
     metrics = registry.client().get_run(version.mlflow_run_id).data.metrics
     if kind == "classes":
+        assert "Classes" in {section.title for section in run.sections}
         truth = table()["kind"].to_numpy()
         assert np.mean(answers["prediction"].to_numpy(zero_copy_only=False) == truth) > 0.6 < metrics["test_accuracy"]
     elif kind == "bands":
@@ -101,14 +102,16 @@ def test_a_table_of_other_answers_is_refused(embedded, home):
 
 def test_versions_with_other_thresholds_and_calibrations_are_compared_and_served(embedded, home, capsys):
     above = {"column": "price", "positive": {"above": 50}}
-    versions = []
+    versions, first = [], None
     for options in ({"calibrate": "isotonic", "threshold": {"recall_at_least": 0.9}}, {"threshold": 0.95}):
         run = run_of(
             embedded, "classes", label=above | options, release={"promote_if": {"f1": {"better_than": "champion"}}}, report={}
         )
         versions.append(promote_or_keep(run, train(run)))
+        first = first or run
     assert versions[0] == versions[1], "the second version is compared with the first one, and is worse"
     assert "cannot score these rows" not in capsys.readouterr().err
+    assert {"Calibration", "How thresholds were chosen"} <= {section.title for section in first.sections}
     run = run_of(embedded, "classes", label=above, release={}, report={})
     score(run, versions[0])
     served, batch = kf.load_model("models:/kinds/1"), run.predictions.frame().to_arrow().sort_by("id")

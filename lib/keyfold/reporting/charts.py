@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from html import escape
 from io import StringIO
@@ -174,6 +174,16 @@ def lift_chart(ax: "Axes", curve: Curve) -> None:
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_formatter("{x:g} ×")
     ax.legend(loc="upper right")
+
+
+def threshold_chart(ax: "Axes", curves: Mapping[str, Curve], threshold: float) -> None:
+    """Draws values by threshold, such as precision and recall, and a line at the chosen threshold."""
+    names = {"f1": "F1", "f_beta": "F score", "cost": "mean cost of a row"}
+    for (name, curve), colour in zip(curves.items(), (BLUE, ORANGE, GREEN), strict=False):
+        ax.plot(*curve, color=colour, label=names.get(name, name.replace("_", " ")))
+    ax.axvline(threshold, label=f"chosen, {threshold:.4g}", **_BASELINE)
+    _frame(ax, "Threshold", "threshold", names.get(next(iter(curves)), "share of rows"), percent="x")
+    ax.legend(loc="best")
 
 
 def scores_chart(ax: "Axes", edges: ArrayLike, counts: ArrayLike, former: tuple[str, ArrayLike] | None) -> None:

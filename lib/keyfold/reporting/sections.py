@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from keyfold.evaluation import curves
 from keyfold.evaluation.intervals import Metric, format_number
-from keyfold.evaluation.metrics import metric_heading, metric_label
+from keyfold.evaluation.metrics import is_brief, metric_heading, metric_label
 from keyfold.evaluation.slices import Slice
+from keyfold.evaluation.thresholds import UNTUNED
 from keyfold.reporting import charts
 from keyfold.reporting.charts import figure_html, json_script
 from keyfold.reporting.page import (
@@ -100,8 +101,10 @@ def metrics_section(measured: Mapping[str, Mapping[str, Metric]]) -> PageSection
     return PageSection("Metrics", html_table(["metric", *measured], cells, caption=ARROWS), "metrics")
 
 
-def classification_sections(y: ArrayLike, p: ArrayLike, truth: ArrayLike | None = None) -> list[PageSection]:
-    """Curves of the predicted probabilities of one fold.
+def classification_sections(
+    y: ArrayLike, p: ArrayLike, truth: ArrayLike | None = None, *, threshold: float = UNTUNED
+) -> list[PageSection]:
+    """Curves of the predicted probabilities of one fold, and its confusion matrix at the threshold.
 
     y: n booleans or 0/1; p: n probabilities of the positive class; truth: n true probabilities, for synthetic data.
     """
@@ -121,25 +124,31 @@ def classification_sections(y: ArrayLike, p: ArrayLike, truth: ArrayLike | None 
             partial(charts.lift_chart, curve=curves.lift_curve(y, p)),
     }  # fmt: skip
     shown = side_by_side(*(figure_html(draw, caption=caption) for caption, draw in charts_by_caption.items()))
-    return [PageSection("Curves", shown, "curves"), threshold_section(y, p)]
+    return [PageSection("Curves", shown, "curves"), threshold_section(y, p, threshold)]
 
 
-def threshold_section(y: ArrayLike, p: ArrayLike) -> PageSection:
-    """The confusion matrix at 0.5, a slider for other thresholds, and a table of some, which can be read without scripts.
+def threshold_section(y: ArrayLike, p: ArrayLike, threshold: float = UNTUNED) -> PageSection:
+    """The confusion matrix at the threshold, a slider for other ones, and a table of some, which can be read without scripts.
 
     y: n booleans or 0/1; p: n probabilities of the positive class. Rows with p at or above the threshold are predicted positive.
     """
-    positive, p, steps = np.asarray(y) == 1, np.asarray(p, float), np.arange(101) / 100
+    positive, p, steps = np.asarray(y) == 1, np.asarray(p, float), np.append(np.arange(101) / 100, threshold)
     tp, fp = (np.count_nonzero(positive == of) - np.searchsorted(np.sort(p[positive == of]), steps) for of in (True, False))
     matrices = [Confusion(int(t), int(f), int(tp[0] - t), int(fp[0] - f)) for t, f in zip(tp, fp, strict=True)]
-    data = json_script({"tp": tp.tolist(), "fp": fp.tolist(), "positives": int(tp[0]), "negatives": int(fp[0])})
-    half = matrices[50]
+    data = json_script({"tp": tp[:101].tolist(), "fp": fp[:101].tolist(), "positives": int(tp[0]), "negatives": int(fp[0])})
+    of_model, text = matrices[-1], _threshold_text(threshold)
     shown = render_template(
-        "threshold.html.j2", **{k: f"{n:,}" for k, n in half._asdict().items()}, shares=half.shares, data=data
-    )
-    headers = ["threshold", "true positives", "false positives", "false negatives", "true negatives", *half.shares]
-    cells = [(f"{steps[i]:.2f}", *matrices[i], *matrices[i].shares.values()) for i in range(10, 100, 10)]
+        "threshold.html.j2", **{k: f"{n:,}" for k, n in of_model._asdict().items()}, shares=of_model.shares, data=data,
+        threshold=text, step=min(100, round(100 * threshold)),
+    )  # fmt: skip
+    headers = ["threshold", "true positives", "false positives", "false negatives", "true negatives", *of_model.shares]
+    at = {_threshold_text(steps[i]): matrices[i] for i in range(10, 100, 10)} | {text: of_model}
+    cells = [(name, *matrix, *matrix.shares.values()) for name, matrix in sorted(at.items(), key=lambda item: float(item[0]))]
     return PageSection("Threshold", shown + html_table(headers, cells, caption="The same at other thresholds."), "threshold")
+
+
+def _threshold_text(threshold: float) -> str:
+    return f"{threshold:.2f}" if round(threshold, 2) == threshold else f"{threshold:.6g}"
 
 
 class Confusion(NamedTuple):
@@ -162,8 +171,9 @@ class Confusion(NamedTuple):
 
 
 def slices_section(column: str, slices: Mapping[str, Slice]) -> PageSection:
-    """Metrics for each value of a column, as `keyfold.evaluation.slices.slice_metrics` returns them."""
-    names = list(dict.fromkeys(name for part in slices.values() for name in part.metrics))
+    """The brief metrics for each value of a column, as `keyfold.evaluation.slices.slice_metrics` returns them."""
+    measured = list(dict.fromkeys(name for part in slices.values() for name in part.metrics))
+    names = list(filter(is_brief, measured)) or measured
     cells = [(value, part.rows, *(part.metrics.get(name) for name in names)) for value, part in slices.items()]
     title = f"By {column}"
     table = html_table([column, "rows", *(metric_heading(name) for name in names)], cells, caption=ARROWS)

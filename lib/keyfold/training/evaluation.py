@@ -1,35 +1,31 @@
 """Metrics of a trained model on the rows that were held out, and their sections of the page."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
 from keyfold.evaluation import metrics, paired, slices
 from keyfold.evaluation.intervals import Metric
-from keyfold.labels import Binary, Label, Multilabel
+from keyfold.labels import Label
 from keyfold.models.ensemble import Ensemble
 from keyfold.models.model import Model
 from keyfold.reporting.page import PageSection
-from keyfold.reporting.sections import classification_sections, metrics_section, slices_section
+from keyfold.reporting.sections import metrics_section, slices_section
 from keyfold.training.ablation import measure_ablation
+from keyfold.training.answer_sections import answer_sections
 from keyfold.training.arrays import EXTRA, ArrayRows, measure_model
 from keyfold.training.context import TrainingContext
 from keyfold.training.fitting import fit_model, rows_to_fit, tasks_of
 from keyfold.training.members import measure_members
-from keyfold.training.page_sections import ablations_section, ensemble_section, labels_section, rebalancing_section
+from keyfold.training.page_sections import ablations_section, ensemble_section, rebalancing_section
 from keyfold.training.variants import Variant, compare_variants, logged_name
-
-if TYPE_CHECKING:
-    from keyfold.conf.report import Report
 
 FoldMetrics = dict[str, dict[str, Metric]]
 
 
 def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: ArrayRows) -> FoldMetrics:
     """The metrics of validation and test, cross-validated if the conf says so, and without the features of `report.without`."""
-    conf, test = context.run.conf, rows.fold("test")
+    conf = context.run.conf
     with context.run.step("evaluate") as step:
         measured = {
             fold: measure_model(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows
@@ -37,7 +33,7 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
         if conf.split.folds:
             measured["cross_validated"] = _cross_validate(context, train, model, rows.outside_test)
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
-        context.job.sections += _sections(conf.report, model, test, measured)
+        context.job.sections += _sections(context, model, rows, measured)
     if isinstance(model.estimator, Ensemble) and "test" in measured:
         measured |= _measure_members(context, model, model.estimator, rows)
     if conf.report.without and "test" in measured:
@@ -47,16 +43,13 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
     return measured
 
 
-def _sections(report: "Report", model: Model, test: ArrayRows, measured: FoldMetrics) -> list[PageSection]:
-    sections = [metrics_section(measured)] if measured else []
+def _sections(context: TrainingContext, model: Model, rows: ArrayRows, measured: FoldMetrics) -> list[PageSection]:
+    sections, test, report = [metrics_section(measured)] if measured else [], rows.fold("test"), context.run.conf.report
     if not test.table.num_rows:
         return sections
     predicted = model.numbers(test.arrays)
-    if isinstance(model.label, Binary):
-        truth = test.table[EXTRA + report.truth].to_numpy() if report.truth else None
-        sections += classification_sections(test.y, predicted, truth)
-    if isinstance(model.label, Multilabel):
-        sections.append(labels_section(model.label, test.truth, predicted, test.order))
+    truth = test.table[EXTRA + report.truth].to_numpy() if report.truth else None
+    sections += answer_sections(context.label, model, rows, predicted, truth)
     for name in report.slices:
         groups = np.array(test.table[EXTRA + name].to_pylist(), dtype=object)
         by_value = slices.slice_metrics(model.label, test.truth, predicted, groups, order=test.order, replicates=100)
