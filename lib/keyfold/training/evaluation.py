@@ -6,7 +6,7 @@ from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
 from keyfold.evaluation import metrics, paired, slices
 from keyfold.evaluation.intervals import Metric
-from keyfold.labels import Label
+from keyfold.labels import Binary, Label
 from keyfold.models.ensemble import Ensemble
 from keyfold.models.model import Model
 from keyfold.reporting.page import PageSection
