@@ -195,7 +195,8 @@ def test_a_model_is_loaded_once_per_worker(spark, trained, tmp_path):
     for period in ("2026-03", "2026-01"):
         scored(spark, period, "all.predictions")
     found = spark.range(8).repartition(8).mapInArrow(count_loads, "loads array<bigint>").distinct().collect()
-    assert {n for row in found for n in row.loads} == {1}, "the remaining workers have scored two periods or more"
+    # Spark ends workers that were idle for a minute, so on a busy machine none may be left that has loaded the model.
+    assert {n for row in found for n in row.loads} <= {1}, "the remaining workers have scored two periods or more"
     packed = predictor.pack_folder(registry.fetch_model(registry.find_version("models:/shop@champion"), tmp_path))
     digest = predictor.bytes_digest(packed)
     assert len({id(predictor._unpacked(digest, packed)) for _ in range(3)}) == predictor.loads[digest] == 1
