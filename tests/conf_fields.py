@@ -112,6 +112,8 @@ def bases():
     yield raw_conf(
         features=FEATURES, train={"model": SKLEARN, "tune": tune, "rebalance": rebalance, "register_as": "m"}, report=report
     )
+    variant = {"label": {"calibrate": "sigmoid"}, "train": {"seed": 1}, "without": ["o"]}
+    yield raw_conf(features=FEATURES, train={"model": SKLEARN}, report={"compare": {"other": variant}})
     number = {"x": {"numeric": {"input_col": "x"}}}
     for rebalance in ({"majority": 0.5}, {"minority": 5.0}, {"smote": {}}):
         yield raw_conf(
@@ -158,6 +160,8 @@ OTHERS = {
     "Tune.over": [{"params.C": [1.0]}],
     "Found.patterns": [["urls"], ["digits", "urls"]],
     "Report.without": [[["h"]]],
+    "Report.compare": [{"other": {"without": ["h"]}}],
+    "Variant.label": [{"calibrate": "isotonic"}], "Variant.train": [{"seed": 2}], "Variant.without": [["h"]],
     "LabelConf.threshold": [0.25], "LabelConf.bands": [[1.0, 3.0]], "LabelConf.columns": [["y1", "y3"]],
     "Release.promote_if": [{}],
     **{f"{kind.__name__}.end": ["2026-09-30", "2026-09"] for kind in GENERATORS.values()},

@@ -1,48 +1,66 @@
 """Variants of a model are trained and compared on the same rows; one that cannot be trained is kept, with the reason."""
 
+import numpy as np
 import pytest
 
 import keyfold as kf
 from keyfold.conf.use_case import parse_conf
+from keyfold.core.names import FOLD
 from keyfold.errors import DataError
 from keyfold.evaluation.metrics import METRICS
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry
 from keyfold.training.job import train
 from keyfold.training.variants import Variant, compare_variants, logged_name, train_variant
-from rare_positives import drawn, section
+from rare_positives import LABEL, drawn, section
 
 MEASURES = {name: METRICS[name].measure for name in ("pr_auc", "brier")}
 
 
 @pytest.fixture(scope="module")
-def folds():
-    return drawn(6_000, 1)[0], drawn(3_000, 2)[0]
+def rows():
+    drawn_rows, _ = drawn(9_000, 1)
+    return drawn_rows._replace(table=drawn_rows.table.append_column(FOLD, [np.repeat(["train", "test"], [6_000, 3_000])]))
 
 
-def test_differences_are_from_the_reference(folds):
-    learn, test = folds
-    variants = [
-        Variant(str(way or "none"), section(way).train, learn.spec) for way in (None, {"weights": "balanced", "correct": False})
-    ]
-    none, weighted = compare_variants(*variants[:1], variants[1:], learn, test, MEASURES)
+def variant(rows, name="none", way=None, **label):
+    conf = section(way, {"column": "y", "positive": "yes"} | label)
+    return Variant(name, conf.label, conf.train, rows.spec, LABEL)
+
+
+def compare(reference, others, rows):
+    return compare_variants(train_variant(reference, rows), others, rows, lambda _: MEASURES)
+
+
+def test_differences_are_from_the_reference(rows):
+    none, weighted = compare(variant(rows), [variant(rows, "weighted", {"weights": "balanced", "correct": False})], rows)
     assert none.name == "none" and not none.difference and none.seconds > 0
     assert weighted.difference["brier"].value == pytest.approx(weighted.metrics["brier"].value - none.metrics["brier"].value)
     assert weighted.difference["brier"].low > 0, "uncorrected probabilities are worse"
     assert {*weighted.measured} == {"pr_auc", "brier", "pr_auc_difference", "brier_difference"}
-    assert (train_variant(variants[0], learn, test).numbers == train_variant(variants[0], learn, test).numbers).all()
+    first, again = (train_variant(variant(rows), rows).predicted.numbers for _ in range(2))
+    assert (first == again).all()
 
 
-def test_a_variant_that_cannot_be_trained_has_a_reason(folds):
-    learn, test = folds
-    plain, wrong = (
-        Variant("none", section().train, learn.spec),
-        Variant("none left", section({"majority": 1e-6}).train, learn.spec),
-    )
-    compared = compare_variants(plain, [wrong], learn, test, MEASURES)[1]
+def test_a_variant_that_cannot_be_trained_has_a_reason(rows):
+    wrong = variant(rows, "none left", {"majority": 1e-6})
+    compared = compare(variant(rows), [wrong], rows)[1]
     assert "leaves none; take a larger share" in compared.failure and not compared.measured and compared.seconds is None
     with pytest.raises(DataError, match="leaves none"):
-        compare_variants(wrong, [plain], learn, test, MEASURES)
+        compare(wrong, [], rows)
+
+
+def test_what_a_variant_needs_of_the_validation_fold_is_fitted_on_it(rows):
+    of_validation = rows._replace(
+        table=rows.table.set_column(
+            rows.table.column_names.index(FOLD), FOLD, [np.repeat(["train", "validation", "test"], 3_000)]
+        )
+    )
+    trained = train_variant(variant(of_validation, threshold={"recall_at_least": 0.9}, calibrate="isotonic"), of_validation)
+    numbers = trained.predicted.numbers
+    assert len(numbers) == 3_000 and len(np.unique(numbers)) < 100 and trained.predicted.label.threshold < 0.1
+    without = train_variant(variant(rows, threshold=0.25), rows)
+    assert without.predicted.label.threshold == 0.25, "without such rows nothing is fitted on them"
 
 
 def test_names_for_mlflow():

@@ -1,9 +1,9 @@
 """The section `report`: optional parts of a training's page."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from keyfold.conf.rebalance import Rebalance
 from keyfold.core.section import Section
@@ -29,6 +29,24 @@ def remaining_features(kinds: Mapping[str, Kind], without: Sequence[str]) -> lis
     return remaining
 
 
+class Variant(Section):
+    """A variant of the model: options that take the place of those of the conf, whose others stay. `null` takes one away."""
+
+    label: dict[Literal["bands", "take", "interval", "transform", "calibrate", "threshold"], Any] = Field(
+        default_factory=dict, examples=[{"bands": None, "interval": 0.9}], description="Options of `label`."
+    )
+    train: dict[Literal["model", "rebalance", "seed"], Any] = Field(
+        default_factory=dict, examples=[{"rebalance": {"majority": 0.1}}], description="Options of `train`."
+    )
+    without: list[str] = Field(default_factory=list, examples=[["city"]], description="Features to leave out.")
+
+    @model_validator(mode="after")
+    def _differs(self) -> "Variant":
+        if not (self.label or self.train or self.without):
+            raise ValueError("must replace an option of `label` or `train`, or leave features out (got neither)")
+        return self
+
+
 class Report(Section):
     """Optional parts of a training's page."""
 
@@ -52,6 +70,19 @@ class Report(Section):
     )
     precision: float = Field(
         0.5, gt=0, le=1, description="Precision at which that comparison shows the recall, if a threshold reaches it."
+    )
+    compare: dict[str, Variant] = Field(
+        default_factory=dict,
+        exclude_if=lambda compare: not compare,
+        examples=[
+            {
+                "regression": {
+                    "label": {"bands": None},
+                    "train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.Ridge"}}},
+                }
+            }
+        ],
+        description="Variants of the model by name; each is trained on the same rows and compared with the model on the test fold, paired.",
     )
     collisions: bool = Field(
         True, description="Whether to count hashed values that share a bucket; takes two passes over the train fold."

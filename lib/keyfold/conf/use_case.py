@@ -1,8 +1,7 @@
 """A use case as one YAML file: reads it, applies overrides and reports all faults at once, each with its path."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ from keyfold.conf.report import Report, remaining_features
 from keyfold.conf.score import Score
 from keyfold.conf.split import Split
 from keyfold.conf.train import Train
+from keyfold.conf.variants import SECTIONS, variant_faults, variant_sections
 from keyfold.conf.views import View
 from keyfold.conf.windows import series_definition
 from keyfold.core.digests import digest
@@ -88,6 +88,7 @@ class Conf(Section):
             tune.check_tune(self.train, self.label.kinds_of_classifier if self.label else (BINARY,))
             check_ensemble(self.train, self.split.folds, self.ways_of_rebalancing)
             check_rebalance(self.ways_of_rebalancing, self.train.model if self.train else None, kinds)
+            self.variants  # noqa: B018 - raises ConfError if one is not a use case
         except ConfError as error:
             raise ValueError(str(error)) from error
         for column in self.label_columns:
@@ -137,6 +138,30 @@ class Conf(Section):
         return series_definition(self.data, self.features, self.view)
 
     @cached_property
+    def variants(self) -> "dict[str, Conf]":
+        """The use cases of `report.compare` by name; raises ConfError, which lists all faults, if one cannot be trained or compared."""
+        if not self.report.compare:
+            return {}
+        if self.label is None or self.train is None:
+            missing = "train" if self.label else "label"
+            raise ConfError(f"report.compare has variants of the model, and the conf has no section `{missing}`")
+        variants, faults, raw = {}, [], self.model_dump(mode="json", exclude_defaults=True, include=SECTIONS)
+        for name, variant in self.report.compare.items():
+            path = f"report.compare.{name}"
+            try:
+                of = variants[name] = Conf.model_validate(variant_sections(raw, self.features, variant))
+                assert of.label
+                assert of.train
+                faults += [path + fault for fault in variant_faults(name, of.label, of.train, (self.label, self.train))]
+            except ValidationError as error:
+                faults += [f"{path}{'.' * bool(each['loc']) or ': '}{fault}" for each, fault in _faults(error)]
+            except ConfError as error:
+                faults.append(f"{path}.without: {error}")
+        if faults:
+            raise ConfError("\n  ".join(faults))
+        return variants
+
+    @cached_property
     def dumped(self) -> dict[str, Any]:
         """The conf as JSON values, including defaults."""
         return self.model_dump(mode="json")
@@ -169,11 +194,16 @@ def parse_conf(raw: Any, where: str = "the conf") -> Conf:
     try:
         return Conf.model_validate(raw)
     except ValidationError as error:
-        raise _conf_error(where, filter(None, map(messages.fault_message, error.errors(), repeat(Conf)))) from None
+        raise _conf_error(where, [fault for _, fault in _faults(error)]) from None
+
+
+def _faults(error: ValidationError) -> Iterator[tuple[Any, str]]:
+    """Faults of a conf as pydantic has them, and as sentences."""
+    return ((each, fault) for each in error.errors() if (fault := messages.fault_message(each, Conf)))
 
 
 def _conf_error(where: str, sentences: Iterable[str]) -> ConfError:
-    lines = list(dict.fromkeys(sentences))
+    lines = list(dict.fromkeys(line for sentence in sentences for line in sentence.split("\n  ")))
     more = [f"… and {len(lines) - MAX_FAULTS:,} more"] if len(lines) > MAX_FAULTS else []
     faults = "\n  ".join([*lines[:MAX_FAULTS], *more])
     return ConfError(f"{where} has {'a fault' if len(lines) == 1 else f'{len(lines):,} faults'}:\n  {faults}")

@@ -31,23 +31,37 @@ def fit_bands(
 ) -> Bands:
     """The bands of the label in rows of the train fold (DataError if there are too few different numbers, or if a band has no row)."""
     numbers = _numbers(train, data, sum(n for (fold, _), n in counts.items() if fold == "train"))
+    bands = bands_of(conf, family, numbers)
+    _report_limits(bands, numbers, say)
+    return bands
+
+
+def bands_of(conf: LabelConf, family: str, numbers: Doubles) -> Bands:
+    """The bands of numbers in ascending order (n); raises as `fit_bands`."""
     edges = _edges(conf, numbers)
     rows = np.bincount(np.searchsorted(np.array(edges), numbers, side="right"), minlength=len(edges) + 1)
     _check_filled(edges, numbers, rows)
     # The numbers are sorted, so the order of the rows does not matter.
     means = np.add.reduceat(numbers, np.append(0, np.cumsum(rows)[:-1])) / rows
     floor, cap = (_piled_up(numbers, end) for end in (numbers[0], numbers[-1]))
-    bands = Bands(
+    return Bands(
         family, tuple(edges), float(numbers[0]), float(numbers[-1]), tuple(means.tolist()), conf.take,
         INTERVAL if conf.interval is None else conf.interval, floor=floor / rows[0], cap=cap / rows[-1],
     )  # fmt: skip
-    for count, end, side, name in ((floor, "lowest", "below", bands.names[0]), (cap, "highest", "above", bands.names[-1])):
-        if count:
+
+
+def _report_limits(bands: Bands, numbers: Doubles, say: Callable[[str], None]) -> None:
+    for open_, end, side, name in (
+        (bands.floor, "lowest", "below", bands.names[0]),
+        (bands.cap, "highest", "above", bands.names[-1]),
+    ):
+        if open_:
+            limit = getattr(bands, end)
+            count = int(np.count_nonzero(numbers == limit))
             say(
-                f"{count:,} of {len(numbers):,} numbers of the train fold are the {end} one, {getattr(bands, end):.15g}, which looks like a "
+                f"{count:,} of {len(numbers):,} numbers of the train fold are the {end} one, {limit:.15g}, which looks like a "
                 f"limit: the band `{name}` is open, and true numbers may be {side}"
             )
-    return bands
 
 
 def _piled_up(numbers: Doubles, end: float) -> int:

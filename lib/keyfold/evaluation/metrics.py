@@ -114,6 +114,12 @@ def names_of(label: Label) -> list[str]:
     return [name for name in names_for(label.kind) if with_interval or not METRICS[name].interval]
 
 
+def names_as_numbers(*, distribution: bool, interval: bool) -> list[str]:
+    """The names of the metrics by which numbers and bands of numbers can be compared, if both have a distribution or an interval."""
+    names = [name for name, metric in METRICS.items() if set(metric.kinds) <= {NUMBER, BANDS}]
+    return [n for n in names if (interval or not METRICS[n].interval) and (distribution or NUMBER in METRICS[n].kinds)]
+
+
 def main_metric(measured: Iterable[str]) -> str:
     """The main metric of the first kind of label that has all the metrics that were measured."""
     names = METRICS.keys() & set(measured)

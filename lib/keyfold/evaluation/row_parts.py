@@ -72,6 +72,11 @@ class IntervalParts(PointParts):
         return self.bounds[1] - self.bounds[0]
 
     @cached_property
+    def third(self) -> Int64s:
+        """The third of the rows in the order of their predicted numbers: 0, 1 or 2; equal numbers are in one third."""
+        return np.searchsorted(np.quantile(self.point, [1 / 3, 2 / 3]), self.point)
+
+    @cached_property
     def pinball_loss(self) -> Doubles:
         """The mean of the pinball losses of both ends, as quantiles that leave out half of the rest each."""
         assert self._share is not None
@@ -81,10 +86,17 @@ class IntervalParts(PointParts):
 
 
 class NumberParts(IntervalParts):
-    """Of a number. y, predicted: (n,)."""
+    """Of a number. y, predicted: (n,). deviation: the standard deviation of a Gaussian around the predicted number, if there is one."""
 
-    def __init__(self, label: Number, y: Doubles, predicted: Doubles) -> None:
+    def __init__(self, label: Number, y: Doubles, predicted: Doubles, deviation: float | None = None) -> None:
         super().__init__(y, predicted, lambda: label.bounds(predicted), label.interval)
+        self._deviation = deviation
+
+    @cached_property
+    def crps(self) -> Doubles:
+        """The continuous ranked probability score of the Gaussian."""
+        assert self._deviation is not None
+        return by_row.gaussian_crps(self.truth, self.point, self._deviation)
 
 
 class ClassParts:

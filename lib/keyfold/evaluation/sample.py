@@ -42,6 +42,13 @@ def checked_sample(
     return sample if order is None else _sorted(sample, np.asarray(order, np.int64))
 
 
+def checked_pair(labels: Sequence[Label], y: ArrayLike, predicted: Sequence[ArrayLike], order: ArrayLike) -> Sample:
+    """Predictions for labels whose y is the same, as `checked_sample` checks and sorts those of one label."""
+    samples = [checked_sample(label, y, [numbers], None, None) for label, numbers in zip(labels, predicted, strict=True)]
+    together = samples[0]._replace(predicted=[sample.predicted[0] for sample in samples])
+    return _sorted(together, np.asarray(order, np.int64))
+
+
 def _check(name: str, values: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
     if values.shape != shape or not np.isfinite(values).all():
         each = "one finite number" if len(shape) == 1 else f"{shape[1]} finite numbers"

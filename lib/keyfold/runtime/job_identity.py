@@ -28,7 +28,7 @@ def _learning(conf: "Conf") -> Iterable[str]:
     train = conf.train
     network = train is not None and train.model.torch is not None
     tuned = train is not None and train.tune is not None
-    smote = any(way.smote for way in conf.ways_of_rebalancing.values())
+    smote = any(way.smote for one in (conf, *conf.variants.values()) for way in one.ways_of_rebalancing.values())
     return (*_ESTIMATORS, *_NETWORKS * network, *("optuna",) * tuned, *("imbalanced-learn",) * smote, *_pictures(conf))
 
 

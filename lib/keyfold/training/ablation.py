@@ -12,9 +12,7 @@ from keyfold.features.inputs import columns_of
 from keyfold.features.spec import Spec
 from keyfold.models.ensemble import RunTasks
 from keyfold.models.model import Model
-from keyfold.training.answers import complete_on_rows
 from keyfold.training.arrays import ArrayRows
-from keyfold.training.fitting import rows_to_fit
 from keyfold.training.variants import Variant, logged_name, train_variant
 
 
@@ -50,10 +48,9 @@ def measure_ablation(
     conf: LabelConf, model: Model, train: Train, rows: ArrayRows, without: list[str], run: RunTasks
 ) -> Ablation:  # fmt: skip
     """Trains the model without some features, and measures their gain on the test fold."""
-    variant, test = Variant(".".join(without), train, without_features(model.spec, without)), rows.fold("test")
-    trained, full = train_variant(variant, rows_to_fit(train.model, rows), test, run), model.numbers(test.arrays)
-    completed = complete_on_rows(conf, model._replace(estimator=trained.estimator), rows.fold("validation"))
-    less, label = completed.numbers(trained.numbers), completed.label
+    test, spec = rows.fold("test"), without_features(model.spec, without)
+    variant = Variant(".".join(without), conf, train, spec, model.label)
+    full, (label, less, _) = model.numbers(test.arrays), train_variant(variant, rows, run).predicted
     measured = metrics.measure_predictions(label, test.truth, less, order=test.order)
     gain = metrics.metric_differences(model.label, test.truth, full, less, second_label=label, order=test.order)
     return Ablation(

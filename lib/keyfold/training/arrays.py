@@ -156,7 +156,9 @@ def _with_extra(conf: "Conf", rows: Frame, folds: Folds) -> Frame:
         [f"CAST({sql.column_reference(name)} AS STRING)" for name in slices],
     )  # fmt: skip
     others += [NUMBER] if conf.split.folds else []
-    if conf.train and conf.train.model.stacks:  # also in the validation fold, which cross-validation learns from
+    if any(
+        one.train and one.train.model.stacks for one in (conf, *conf.variants.values())
+    ):  # also in the validation fold, which cross-validation learns from
         rows = folds.add_part(rows, EXTRA + PART)
     return (rows.compute(texts) if slices else rows).with_columns({EXTRA + name: col(name) for name in others})
 

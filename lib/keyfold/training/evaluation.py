@@ -4,9 +4,8 @@ import numpy as np
 
 from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
-from keyfold.evaluation import metrics, paired, slices
+from keyfold.evaluation import metrics, slices
 from keyfold.evaluation.intervals import Metric
-from keyfold.labels import Binary, Label
 from keyfold.models.ensemble import Ensemble
 from keyfold.models.model import Model
 from keyfold.reporting.page import PageSection
@@ -14,13 +13,12 @@ from keyfold.reporting.sections import metrics_section, slices_section
 from keyfold.training.ablation import measure_ablation
 from keyfold.training.answer_sections import answer_sections
 from keyfold.training.arrays import EXTRA, ArrayRows, measure_model
+from keyfold.training.comparisons import compare_rebalancing, compare_with_model
 from keyfold.training.context import TrainingContext
 from keyfold.training.fitting import fit_model, rows_to_fit, tasks_of
 from keyfold.training.members import measure_members
-from keyfold.training.page_sections import ablations_section, ensemble_section, rebalancing_section
-from keyfold.training.variants import Variant, compare_variants, logged_name
-
-FoldMetrics = dict[str, dict[str, Metric]]
+from keyfold.training.page_sections import ablations_section, ensemble_section
+from keyfold.training.variants import FoldMetrics
 
 
 def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: ArrayRows) -> FoldMetrics:
@@ -39,7 +37,9 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
     if conf.report.without and "test" in measured:
         measured |= _measure_ablations(context, train, model, rows, measured["test"])
     if conf.report.rebalance and "test" in measured:
-        measured |= _compare_rebalancing(context, train, rows)
+        measured |= compare_rebalancing(context, train, rows)
+    if conf.report.compare and "test" in measured:
+        measured |= compare_with_model(context, train, model, rows)
     return measured
 
 
@@ -91,28 +91,3 @@ def _measure_ablations(
         ablations_section([(a.without, {n: (full[n], a.metrics[n], a.gain[n]) for n in a.gain}) for a in ablations])
     )
     return {a.name: a.measured for a in ablations}
-
-
-def _compare_rebalancing(context: TrainingContext, train: Train, rows: ArrayRows) -> FoldMetrics:
-    """The ways of `report.rebalance` and none: trains the model once more with each."""
-    report, learn, test = context.run.conf.report, rows_to_fit(train.model, rows), rows.fold("test")
-    measures, run = _measures_of_ways(test.label, report.precision), tasks_of(context.run.engine, learn)
-    none, *ways = (
-        Variant(str(way or "none"), train.model_copy(update={"rebalance": way}), context.spec)
-        for way in (None, *report.rebalance)
-    )
-    with context.run.step("rebalance") as step:
-        compared = compare_variants(none, ways, learn, test, measures, run)
-        step.rows = learn.table.num_rows * len(compared)
-    context.job.sections.append(rebalancing_section(compared))
-    return {logged_name("test_rebalanced", one.name): one.measured for one in compared if one.metrics}
-
-
-def _measures_of_ways(label: Label, precision: float) -> paired.Measures:
-    """What ways of rebalancing are compared by: that of rare classes for two classes, else the metrics of lists of versions."""
-    if not isinstance(label, Binary):
-        return {name: metrics.METRICS[name].measure for name in metrics.names_of(label) if metrics.is_brief(name)}
-    return {name: metrics.METRICS[name].measure for name in metrics.FOR_RARE_CLASSES} | {
-        f"recall_at_precision_{precision:g}": paired.recall_at_precision(precision),
-        "probability_over_rate": paired.mean_over_rate,
-    }

@@ -15,13 +15,12 @@ from keyfold.evaluation.thresholds import UNTUNED
 from keyfold.labels import Multilabel
 from keyfold.reporting import charts
 from keyfold.reporting.charts import VerticalAxis, figure_html
-from keyfold.reporting.page import ARROWS, PageSection, comma_list, html_table, interval_figure, note_html, percent, side_by_side
+from keyfold.reporting.page import ARROWS, PageSection, comma_list, html_table, interval_figure, percent, side_by_side
 from keyfold.training.trials import Trial, TuningResult, format_parameter
 
 if TYPE_CHECKING:
     from keyfold.training.members import MeasuredMember
     from keyfold.training.memorize import MemorizedLoss
-    from keyfold.training.variants import ComparedVariant
 
 _BEST = 20
 SHOWN_LABELS = 200
@@ -97,30 +96,6 @@ def ablations_section(ablations: Sequence[tuple[Sequence[str], Mapping[str, tupl
         f"How much {label} features add to all others.",
     )
     return PageSection("Gain of features", table + (interval_figure(gains, 0, "no gain", *texts) if gains else ""), "features")
-
-
-def rebalancing_section(compared: "Sequence[ComparedVariant]") -> PageSection:
-    """Ways of rebalancing, the first of which is none: metrics, differences from it, and seconds of training."""
-    none, *ways = compared
-    names = list(none.metrics)
-    headings = [metric_heading(name).replace("_", " ") for name in names]
-    cells = [(one.name, *map(one.metrics.get, names), one.seconds) for one in compared]
-    caption = "The same model by each way of rebalancing, on the same rows of the test fold. Probability over rate: the mean probability"
-    table = html_table(
-        ["way", *headings, "seconds of training"],
-        cells,
-        caption=f"{caption} divided by the rate of positives, best at 1. {ARROWS}",
-    )
-    trained = [way for way in ways if not way.failure]
-    differences = [(way.name, *map(way.difference.get, names)) for way in trained]
-    table += html_table([f"minus {none.name}", *headings], differences, caption="Differences on the same bootstrap draws.")
-    table += "".join(note_html(f"{way.name}:", way.failure, bad=True) for way in ways if way.failure)
-    label, gains = metric_label(names[0]), {way.name: way.difference[names[0]] for way in trained}
-    texts = f"{label} gained", f"difference of {label}, with its 95% interval", f"How much {label} each way adds."
-    drawn = not any(math.isnan(gain.value) for gain in gains.values())
-    return PageSection(
-        "Rebalancing", table + (interval_figure(gains, 0, "no gain", *texts) if gains and drawn else ""), "features"
-    )
 
 
 def labels_section(label: Multilabel, y: Bools, numbers: Doubles, order: Int64s) -> PageSection:

@@ -15,8 +15,8 @@ from keyfold.tracking.registry import Registered
 from keyfold.tracking.training_runs import TableInput, TrainingLog
 from keyfold.training.arrays import ArrayRows
 from keyfold.training.context import TrainingContext
-from keyfold.training.evaluation import FoldMetrics
 from keyfold.training.trials import TuningResult
+from keyfold.training.variants import FoldMetrics
 
 if TYPE_CHECKING:
     from keyfold.training.loop import EpochMetrics
