@@ -106,7 +106,7 @@ def bases():
         data=DATA
         | {"time": None, "columns": columns, "versions": [delta, {"name": "new", "delta": {"path": "t", "versions": [3]}}]}
     )
-    report = {"slices": ["a"], "truth": "p", "without": [["o"]]}
+    report = {"slices": ["a"], "truth": "p", "without": [["o"]], "importance": {"metric": "log_loss"}}
     tune = {"search": "random", "over": {"params.C": {"low": 0.1, "high": 1.0}}, "trials": 3}
     rebalance = {"weights": {"a": 1.0}}
     yield raw_conf(

@@ -1,7 +1,8 @@
-"""The section `report`: the features that a model is trained without, and the variants that it is compared with."""
+"""The section `report`: the features that a model is trained without, the variants that it is compared with, the importance of features."""
 
 import pytest
 
+from keyfold.conf.importance import Importance
 from keyfold.conf.report import remaining_features
 from keyfold.conf.use_case import parse_conf
 from keyfold.errors import ConfError
@@ -108,3 +109,30 @@ def test_a_validation_fold_that_a_variant_needs_is_asked_for():
     assert faults(conf) == [
         "report.compare.other: label.calibrate is fitted on the validation fold, and split.share.validation is 0"
     ]
+
+
+# --- importance ---
+
+
+def test_importance_is_a_switch_or_a_section():
+    given = {"true": True, "section": {}, "more": {"metric": "log_loss", "repeats": 2}, "false": False, "null": None}
+    read = {name: parse_conf(raw("report.importance", value)).report.importance for name, value in given.items()}
+    assert read == {"true": Importance(), "section": Importance(), "more": Importance(metric="log_loss", repeats=2), "false": None, "null": None}  # fmt: skip
+    assert "importance" not in parse_conf(raw()).dumped["report"], "confs without it keep their run ids"
+
+
+@pytest.mark.parametrize(
+    ("conf", "fault"),
+    [
+        (raw("report.importance", {"metric": "rmse"}), "report.importance.metric must be `roc_auc`, "),
+        (raw("report.importance", "yes"), "report.importance must be "),
+        (raw("report.importance.repeats", 0), "report.importance.repeats must be "),
+        (
+            raw("report.importance", True) | {"train": None},
+            "report.importance is about a model, and the conf has no section `train`",
+        ),
+    ],
+)
+def test_importance_that_cannot_be_measured_is_refused(conf, fault):
+    (sentence,) = faults(conf)
+    assert sentence.startswith(fault), sentence

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from keyfold.conf.importance import ImportanceOption
 from keyfold.conf.rebalance import Rebalance
 from keyfold.core.section import Section
 from keyfold.errors import ConfError, suggestion
+from keyfold.evaluation.metrics import BINARY, LOSS
 from keyfold.features.kind import FeatureInput, Kind
 
 
@@ -63,6 +65,12 @@ class Report(Section):
         examples=[[["city"], ["plan", "plan_city"]]],
         description="Groups of features to leave out; the model is trained once more without each group, to measure its gain.",
     )
+    importance: ImportanceOption | None = Field(
+        None,
+        exclude_if=lambda importance: importance is None,
+        examples=[True, {"metric": LOSS[BINARY], "repeats": 10}],
+        description="Measures how much each feature matters to the model, on the test fold: `true`, or a section about it. Default: no.",
+    )
     rebalance: list[Rebalance] = Field(
         default_factory=list,
         examples=[[{"majority": 0.1}, {"weights": "balanced"}]],
@@ -87,3 +95,8 @@ class Report(Section):
     collisions: bool = Field(
         True, description="Whether to count hashed values that share a bucket; takes two passes over the train fold."
     )
+
+    @field_validator("importance", mode="before")
+    @classmethod
+    def _off(cls, importance: Any) -> Any:
+        return None if importance is False else importance

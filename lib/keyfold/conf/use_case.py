@@ -11,6 +11,7 @@ from keyfold.conf import messages, table_names, tune, yaml
 from keyfold.conf.data import Data
 from keyfold.conf.ensembles import check_ensemble
 from keyfold.conf.images import Images
+from keyfold.conf.importance import check_importance
 from keyfold.conf.label import LabelSection, check_label, moved_options
 from keyfold.conf.rebalance import Rebalance, check_rebalance, replaced_options
 from keyfold.conf.release import Release
@@ -85,7 +86,9 @@ class Conf(Section):
         try:
             self.windows  # noqa: B018 - raises ConfError if they do not fit
             feature_order(kinds)
-            tune.check_tune(self.train, self.label.kinds_of_classifier if self.label else (BINARY,))
+            kinds_of_classifier = self.label.kinds_of_classifier if self.label else (BINARY,)
+            tune.check_tune(self.train, kinds_of_classifier)
+            check_importance(self.report.importance, self.train, kinds_of_classifier)
             check_ensemble(self.train, self.split.folds, self.ways_of_rebalancing)
             check_rebalance(self.ways_of_rebalancing, self.train.model if self.train else None, kinds)
             self.variants  # noqa: B018 - raises ConfError if one is not a use case

@@ -41,6 +41,7 @@ class CopyCounts(NamedTuple):
 
     features: in all features. labelled: in all features and the label. label: in the label. rest: for each part, in all other parts.
     part: for each part, in that part. near: for each part, in all other parts and the label. train: the number of train rows.
+    Rows that agree in all features agree in some: no count of `rest` or `part` is below that of `features`, none of `near` below `labelled`.
     """
 
     features: Int64s

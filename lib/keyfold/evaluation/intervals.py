@@ -51,16 +51,25 @@ def bootstrap_intervals(
     measure: Callable[[Doubles], dict[str, float]], weight: Doubles, replicates: int, seed: int = 0
 ) -> dict[str, Metric]:
     """The values of `measure`, a function of the weights of the rows, with bootstrap intervals of that many replicates, by name."""
+    values, replicated = bootstrap_values(measure, weight, replicates, seed)
+    return {name: interval_of(value, column) for (name, value), column in zip(values.items(), replicated.T, strict=True)}
+
+
+def bootstrap_values(
+    measure: Callable[[Doubles], dict[str, float]], weight: Doubles, replicates: int, seed: int = 0
+) -> tuple[dict[str, float], Doubles]:
+    """The values of `measure` by name, and those of each replicate (replicates, names). Equal seeds draw the same rows."""
     rng = np.random.default_rng(seed)
     values = measure(weight)
     replicated = np.full((replicates, len(values)), np.nan)
     for replicate in range(replicates):
         draws = _POISSON.take(rng.integers(0, 1 << 16, len(weight), np.uint16))
         replicated[replicate] = list(measure(weight * draws).values())
-    return {name: _interval(value, column) for (name, value), column in zip(values.items(), replicated.T, strict=True)}
+    return values, replicated
 
 
-def _interval(value: float, replicated: Doubles) -> Metric:
+def interval_of(value: float, replicated: Doubles) -> Metric:
+    """A value with the interval of its replicates (n), of which NaN are left out."""
     replicated = replicated[~np.isnan(replicated)]
     if np.isnan(value) or not replicated.size:
         return Metric(float(value), np.nan, np.nan)

@@ -166,7 +166,7 @@ class Spec:
         inputs: dict[str, list[ArrowValue]] = {}
         for name in self._order:
             kind, state = self.features[name]
-            inputs[name] = [_as_input(arrays[c.feature]) if isinstance(c, FeatureInput) else values[c] for c in kind.inputs()]
+            inputs[name] = [as_input(arrays[c.feature]) if isinstance(c, FeatureInput) else values[c] for c in kind.inputs()]
             arrays[name] = kind.arrow(inputs[name], state)
         return {name: arrays[name] for name in self.features}, inputs
 
@@ -240,7 +240,8 @@ def _column(rows: pa.Table | pa.RecordBatch, column: str, origin: str) -> pa.Arr
     return rows.column(column)
 
 
-def _as_input(array: Array) -> ArrowValue:
+def as_input(array: Array) -> ArrowValue:
+    """A feature with one index per row as an input of another feature."""
     return ArrowValue(pa.array(np.asarray(array, np.int64)), "bigint")
 
 

@@ -13,6 +13,7 @@ from keyfold.features.spec import Spec
 from keyfold.models.heads import Head
 from keyfold.models.prior import PriorCorrection
 from keyfold.training.arrays import identifying_columns, sample_share
+from keyfold.training.importance import metric_of
 from keyfold.training.rebalancing import class_names, network_weights
 from keyfold.training.warm_start import StartParameters, find_start
 
@@ -46,9 +47,11 @@ class TrainingContext:
         return context
 
     def check_label(self) -> None:
-        """Raises ConfError if `train` has an option that does not suit the kind of the label."""
+        """Raises ConfError or DataError if `train` or `report` has an option that does not suit the kind of the label."""
         if self.train.rebalance:
             class_names(self.rows.label)
+        if importance := self.run.conf.report.importance:
+            metric_of(importance, self.rows.label)
         if network := self.train.model.torch:
             network.network.check_units(self.head.units)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keyfold.conf.importance import Importance
 from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
 from keyfold.evaluation import metrics, slices
@@ -16,6 +17,8 @@ from keyfold.training.arrays import EXTRA, ArrayRows, measure_model
 from keyfold.training.comparisons import compare_rebalancing, compare_with_model
 from keyfold.training.context import TrainingContext
 from keyfold.training.fitting import fit_model, rows_to_fit, tasks_of
+from keyfold.training.importance import measure_importance
+from keyfold.training.importance_sections import importance_section
 from keyfold.training.members import measure_members
 from keyfold.training.page_sections import ablations_section, ensemble_section
 from keyfold.training.variants import FoldMetrics
@@ -34,6 +37,8 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
         context.job.sections += _sections(context, model, rows, measured)
     if isinstance(model.estimator, Ensemble) and "test" in measured:
         measured |= _measure_members(context, model, model.estimator, rows)
+    if conf.report.importance and "test" in measured:
+        measured |= _measure_importance(context, conf.report.importance, model, rows.fold("test"))
     if conf.report.without and "test" in measured:
         measured |= _measure_ablations(context, train, model, rows, measured["test"])
     if conf.report.rebalance and "test" in measured:
@@ -77,6 +82,15 @@ def _measure_members(context: TrainingContext, model: Model, ensemble: Ensemble,
         step.rows = rows.fold("test").table.num_rows * (1 + len(members))
     context.job.sections.append(ensemble_section([whole, *members], len(ensemble.members)))
     return {f"test_member_{one.name}": one.measured for one in members}
+
+
+def _measure_importance(context: TrainingContext, importance: Importance, model: Model, test: ArrayRows) -> FoldMetrics:
+    """What the model loses if rows of the test fold swap their values of a feature."""
+    with context.run.step("importance") as step:
+        of = measure_importance(importance, model, test, tasks_of(context.run.engine, test))
+        step.rows = of.rows
+    context.job.sections.append(importance_section(of))
+    return of.measured
 
 
 def _measure_ablations(
