@@ -85,6 +85,9 @@ def bases():
     yield raw_conf(label={"column": "y", "bands": [1.0, 2.0]})
     yield raw_conf(label={"column": "y", "separator": ","})
     yield raw_conf(label={"columns": ["y1", "y2"]})
+    yield raw_conf(label={"neutral": {"votes": ["y1", "y2"]}})
+    yield raw_conf(label={"column": "y", "neutral": {"between": [1.0, 2.0]}})
+    yield raw_conf(label={"column": "y", "neutral": {"abstain": 0.8}})
     for rule in (
         {"maximise": "f_beta", "beta": 1.0},
         {"precision_at_least": 0.5},
@@ -94,7 +97,7 @@ def bases():
         yield raw_conf(label={"column": "y", "threshold": rule})
     yield raw_conf(label={"column": "y", "interval": 0.5})
     yield raw_conf(data=DATA | {"source": "months", "period": {"from": "file", "pattern": r"(\d{4}-\d{2})"}})
-    for name in ("cards", "clicks", "houses", "mail", "news", "shop", "retail", "prices", "ticks"):
+    for name in ("cards", "clicks", "houses", "mail", "news", "reviews", "shop", "retail", "prices", "ticks"):
         yield raw_conf(data=DATA | {"source": {"generator": name}})
     columns = {"id": "string", "y": "int", "x": "double", "a": "string", "c": "string", "d": "bigint"}
     old = {"name": "old", "files": ["old_*"], **OLD, "columns": OLD["columns"] | {"d": "int"}}
@@ -163,6 +166,7 @@ OTHERS = {
     "Report.compare": [{"other": {"without": ["h"]}}],
     "Variant.label": [{"calibrate": "isotonic"}], "Variant.train": [{"seed": 2}], "Variant.without": [["h"]],
     "LabelConf.threshold": [0.25], "LabelConf.bands": [[1.0, 3.0]], "LabelConf.columns": [["y1", "y3"]],
+    "NeutralConf.votes": [["y1", "y3"]], "NeutralConf.between": [[1.0, 3.0]], "NeutralConf.agreement": [0.75],
     "Release.promote_if": [{}],
     **{f"{kind.__name__}.end": ["2026-09-30", "2026-09"] for kind in GENERATORS.values()},
     "Ticks.begin": ["2026-09-30"],

@@ -13,6 +13,7 @@ SIZES = {
     "houses": "rows",
     "mail": "rows",
     "news": "rows",
+    "reviews": "rows",
 }
 
 

@@ -251,7 +251,11 @@ def test_measured_metrics_are_those_of_the_table(label):
     assert measured == names_of(label)
     assert main_metric(measured) == MAIN[label.kind]
     assert {MAIN[label.kind], LOSS[label.kind]} <= set(measured)
-    without = {"interval_coverage", "interval_width", "pinball_loss"} if label is NUMBER else set()
+    without = (
+        {"interval_coverage", "interval_width", "pinball_loss"}
+        if label is NUMBER
+        else {"coverage", "answered_accuracy", "answered_neutral"}
+    )
     assert measured == [name for name in names_for(label.kind) if name not in without]
 
 

@@ -17,6 +17,7 @@ KEYS = {
     "houses": ["sale_id"],
     "mail": ["mail_id"],
     "news": ["article_id"],
+    "reviews": ["review_id"],
 }
 names = pytest.mark.parametrize("name", KEYS)
 

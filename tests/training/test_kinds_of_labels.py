@@ -20,8 +20,12 @@ from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
 
 N = 600
-LABELS = {"classes": "kind", "labels": "topics", "bands": {"column": "price", "bands": {"quantiles": 4}}}
-METRIC = {"classes": "accuracy", "labels": "micro_f1", "bands": "crps"}
+RATERS = ["r1", "r2", "r3"]
+LABELS = {
+    "classes": "kind", "labels": "topics", "bands": {"column": "price", "bands": {"quantiles": 4}}, "votes": {"neutral": {"votes": RATERS}},
+    "abstain": {"column": "kind", "neutral": {"abstain": 0.6}},
+}  # fmt: skip
+METRIC = {"classes": "accuracy", "labels": "micro_f1", "bands": "crps", "votes": "answered_accuracy", "abstain": "coverage"}
 
 
 def table():
@@ -30,7 +34,9 @@ def table():
     kind = np.array(["a", "b", "c"])[np.clip((3 * x + draw.normal(0, 0.5, N)).astype(int), 0, 2)]
     price = np.exp(3 + x + z + draw.normal(0, 0.3, N))
     topics = [[name for name, of in (("p", x[i]), ("s", z[i])) if of + draw.normal(0, 0.2) > 0.5] for i in range(N)]
-    return pa.table({"id": range(N), "x": x, "z": z, "kind": kind, "price": price, "topics": topics, PERIOD: ["all"] * N})
+    votes = {name: np.where(x + draw.normal(0, 0.2, N) > 0.5, "hi", "lo") for name in RATERS}
+    columns = {"id": range(N), "x": x, "z": z, "kind": kind, "price": price, "topics": topics, **votes, PERIOD: ["all"] * N}
+    return pa.table(columns)
 
 
 def plain(value):
@@ -50,7 +56,7 @@ def run_of(engine, kind, **sections):
 
 
 @pytest.mark.both_engines
-@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("kind", [kind for kind in LABELS if kind != "abstain"])
 def test_a_kind_of_label_is_trained_scored_and_served(engine, home, kind):
     run = run_of(engine, kind)
     version = promote_or_keep(run, train(run))
@@ -78,9 +84,19 @@ def test_a_kind_of_label_is_trained_scored_and_served(engine, home, kind):
         assert "Classes" in {section.title for section in run.sections}
         truth = table()["kind"].to_numpy()
         assert np.mean(answers["prediction"].to_numpy(zero_copy_only=False) == truth) > 0.6 < metrics["test_accuracy"]
+    elif kind in ("votes", "abstain"):
+        declined = [name == "neutral" for name in answers["prediction"].to_pylist()]
+        if kind == "abstain":
+            assert declined == [p < 0.6 for p in answers["probability"].to_pylist()]
+        assert 0 < sum(declined) < N and "Coverage" in {section.title for section in run.sections}
+        assert metrics["test_answered_accuracy"] > 0.8 and ("test_abstention_gain" in metrics) == (kind == "votes")
     elif kind == "bands":
         low, price, high = (column.to_numpy() for column in (answers["low"], table()["price"], answers["high"]))
         assert np.mean((low <= price) & (price <= high)) > 0.85 and metrics["test_r2"] > 0.4
+
+
+def test_a_model_that_abstains_is_trained_scored_and_served(embedded, home):
+    test_a_kind_of_label_is_trained_scored_and_served(embedded, home, "abstain")
 
 
 def test_a_second_version_is_compared_with_the_champion_on_all_its_numbers(embedded, home, capsys):

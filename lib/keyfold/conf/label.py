@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
+from keyfold.conf.neutral import NeutralConf, check_neutral
 from keyfold.conf.threshold import Threshold
 from keyfold.core.section import Section, Share
 from keyfold.errors import duplicates
@@ -45,7 +46,9 @@ class Quantiles(Section):
 class LabelConf(Section):
     """The column to predict. Short form: its name, as in `label: churned`."""
 
-    column: str | None = Field(None, examples=["left_next_month"], description="Column to predict. Required, but for `columns`.")
+    column: str | None = Field(
+        None, examples=["left_next_month"], description="Column to predict. Required, but for `columns` and `neutral.votes`."
+    )
     positive: str | int | bool | AboveThreshold | None = Field(
         None,
         description="The class whose probability is predicted; for a numeric label `{above: x}`. "
@@ -90,6 +93,12 @@ class LabelConf(Section):
     rare: Literal["leave_out", "pool"] = Field(
         "leave_out", description=f"Labels below `min_frequency`: left out, or pooled as the label `{POOLED}`."
     )
+    neutral: NeutralConf | None = Field(
+        None,
+        exclude_if=lambda neutral: neutral is None,
+        examples=[{"between": [3, 3]}, {"votes": ["rater_1", "rater_2", "rater_3"]}, {"abstain": 0.9}],
+        description="Adds the answer `neutral` to the classes: for rows that are none of them, or unclear. Default: none.",
+    )
 
     calibrate: Literal["isotonic", "sigmoid", "temperature"] | None = Field(
         None, description="Calibrates probabilities of classes or labels on the validation fold. Default: none."
@@ -108,7 +117,9 @@ class LabelConf(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "LabelConf":
-        if (self.column is None) == (self.columns is None):
+        if self.raters and (self.column or self.columns):
+            raise ValueError("`neutral.votes` are the columns of the label; leave out `column` and `columns`")
+        if not self.raters and (self.column is None) == (self.columns is None):
             raise ValueError("must name either `column` or `columns`")
         kinds = {"positive": self.positive, "bands": self.bands, "columns": self.columns, "separator": self.separator}
         if len(given := [f"`{name}`" for name, value in kinds.items() if value is not None]) > 1:
@@ -128,6 +139,7 @@ class LabelConf(Section):
         others = [name for name in ("positive", "columns", "separator") if kinds[name] is not None]
         if others and self.of_numbers:
             raise ValueError(f"`{self.of_numbers[0]}` is for a number, and `{others[0]}` for classes; leave one out")
+        check_neutral(self)
         return self
 
     @property
@@ -151,26 +163,35 @@ class LabelConf(Section):
     @property
     def kinds_of_classifier(self) -> tuple[str, ...]:
         """The kinds that the label of a classifier may have: that it is an array, or has more than two classes, shows in the rows."""
-        if self.bands or self.several:
-            return (BANDS if self.bands else LABELS,)
+        if self.bands or self.several or self.neutral:
+            return (BANDS if self.bands else CLASSES if self.neutral else LABELS,)
         return (BINARY,) if self.positive is not None else (BINARY, CLASSES, LABELS)
 
     @property
     def columns_of_rows(self) -> list[str]:
         """The columns of the table that make the label."""
-        return self.columns or [str(self.column)]
+        return self.raters or self.columns or [str(self.column)]
+
+    @property
+    def raters(self) -> list[str]:
+        """The columns of the raters whose votes are the label; empty unless `neutral.votes` names them."""
+        return self.neutral.raters if self.neutral else []
 
 
 def check_label(label: LabelConf | None, train: "Train | None", split: "Split") -> None:
     """Raises ValueError if the model gives no probabilities, or has no validation fold, which options of the label need."""
     if label is None:
         return
-    for name, is_set in {"calibrate": label.calibrate, "threshold": label.threshold != UNTUNED}.items():
+    for name, is_set in {"calibrate": label.calibrate, "threshold": label.threshold != UNTUNED, "neutral": label.neutral}.items():
         if is_set and train and not train.model.chosen.classifies:
             raise ValueError(f"label.{name} is for probabilities, and this model predicts a number; leave it out")
     if label.fitted_on_validation and (not split.time.validation if split.time else not split.share.validation):
         option = "split.time.validation is not set" if split.time else "split.share.validation is 0"
         raise ValueError(f"label.{label.fitted_on_validation[0]} is fitted on the validation fold, and {option}")
+    if split.stratified and label.neutral and label.neutral.abstain is None:
+        raise ValueError(
+            "split.stratified needs a label that is one column of classes; that of label.neutral is computed. Leave it out"
+        )
 
 
 class _ShortForm:

@@ -58,7 +58,7 @@ class Report(Section):
     truth: str | None = Field(
         None,
         examples=["true_probability"],
-        description="Column with the true probability, as generated data has it; calibration is shown against it.",
+        description="Column with the true probability, as generated data has it; calibration is shown against it. With `label.neutral`: the true class.",
     )
     without: list[Annotated[list[str], Field(min_length=1)]] = Field(
         default_factory=list,

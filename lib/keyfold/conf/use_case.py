@@ -111,7 +111,7 @@ class Conf(Section):
             raise ValueError("\n  ".join(faults))
         if self.score.keep == "latest" and self.data.time is None:
             raise ValueError("score.keep: latest needs data.time, the column with the date or time of each row")
-        if self.score.reasons and (self.label and (self.label.several or self.label.bands)):
+        if self.score.reasons and (self.label and (self.label.several or self.label.bands or self.label.neutral)):
             raise ValueError(f"score.reasons {reasons.FOR}, and this label has several answers; leave it out")
         if self.score.reasons and self.train and self.train.model.torch:
             raise ValueError(

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from keyfold.conf.label import AboveThreshold, LabelConf
 from keyfold.core.names import CLASS, FOLD, LABEL, PERIOD
 from keyfold.core.types import family_of
-from keyfold.dataset import fit_number
+from keyfold.dataset import fit_neutral, fit_number
 from keyfold.dataset.fit_bands import fit_bands
 from keyfold.dataset.fit_multilabel import fit_multilabel, label_codes
 from keyfold.dataset.fit_number import NUMBERS, no_threshold
@@ -21,7 +21,7 @@ from keyfold.engine.columns import col, count_rows, lit
 from keyfold.engine.frame import Computed, Frame
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.evaluation.thresholds import UNTUNED
-from keyfold.labels import Binary, Classes, Label, Multilabel
+from keyfold.labels import Binary, Classes, Label, Multilabel, Neutral
 from keyfold.labels.classes import MAX_CLASSES, UNKNOWN
 from keyfold.models.positive_class import guess_positive
 
@@ -51,6 +51,7 @@ def kind_of_label(conf: "Conf", types: dict[str, str]) -> str:
     assert label is not None
     family = family_of(types[label.columns_of_rows[0]])
     kind = "labels" if label.several or family.startswith("array") else "bands" if label.bands else ""
+    kind = "classes" if label.neutral else kind
     if kind and classifies is False:
         raise ConfError(f"label: a classifier learns {kind}, and train.model is a regressor; take a classifier")
     if not kind:
@@ -80,6 +81,8 @@ def count_labels(conf: "Conf", rows: Frame, unknown_group: Sequence[str]) -> Cou
     flags = {f"{_UNFIT}{place}": condition.cast(nw.Int64) for place, condition in enumerate(unfit)}
     flags |= {_UNKNOWN_GROUP: unknown.cast(nw.Int64)}
     value = _class(conf.label) if kind == "classes" else lit(None).cast(nw.String)
+    if conf.label.neutral:
+        rows, value = fit_neutral.with_class(conf.label, rows), col(CLASS)
     sums = {name: col(name).sum() for name in flags}
     cells = rows.with_columns({CLASS: value, **flags}).group([PERIOD, FOLD, CLASS], n=count_rows(), **sums)
     counts: Counter[tuple[str, Any]] = Counter()
@@ -94,6 +97,9 @@ def fit_label(conf: "Conf", rows: Frame, counts: LabelCounts, say: Callable[[str
     """The label of rows with their folds and counts. ConfError or DataError if the model cannot learn it."""
     assert conf.label is not None
     kind, family = kind_of_label(conf, rows.types), family_of(rows.types[conf.label.columns_of_rows[0]])
+    if conf.label.neutral:
+        fit_neutral.check_classes(conf.label, counts)
+        return fit_neutral.neutral_label(conf.label, _several(conf.label, "string", counts, say))
     if kind == "classes":
         return _classes(conf.label, family, counts, say)
     if kind == "labels":
@@ -109,6 +115,8 @@ def with_label(conf: LabelConf, rows: Frame, label: Label) -> Frame:
     """Adds the label as `Label.truth_type` says."""
     if isinstance(label, Binary):
         return rows.with_columns({LABEL: _class(conf) == lit(label.positive)})
+    if isinstance(label, Neutral):
+        return rows.compute(Computed({LABEL: label.truth_type}, partial(fit_neutral.class_codes, conf, label.classes, UNKNOWN)))
     if isinstance(label, Classes):
         return rows.compute(Computed({LABEL: label.truth_type}, partial(_codes, str(conf.column), label.classes)))
     if isinstance(label, Multilabel):
@@ -165,26 +173,25 @@ def _positive(conf: LabelConf, classes: list[Any], say: Callable[[str], None]) -
 
 
 def _several(conf: LabelConf, family: str, counts: LabelCounts, say: Callable[[str], None]) -> Classes:
+    shown = "`" + "`, `".join(conf.columns_of_rows) + "`"
     if conf.threshold != UNTUNED:
         raise ConfError(
-            f"label.threshold is for two classes or several labels, and `{conf.column}` has {len({value for _, value in counts}):,} "
+            f"label.threshold is for two classes or several labels, and {shown} has {len({value for _, value in counts}):,} "
             "classes, of which the most probable is predicted; leave it out"
         )
     if family not in ("string", "bigint", "boolean"):
-        raise DataError(f"label: `{conf.column}` is {family}; classes are text or integers. Make it text, or train a regressor")
+        raise DataError(f"label: {shown} is {family}; classes are text or integers. Make it text, or train a regressor")
     by_fold: dict[str, set[Any]] = {}
     for fold, value in counts:
         by_fold.setdefault(fold, set()).add(value)
     classes = sorted(by_fold["train"])
     if len(classes) > MAX_CLASSES:
         raise DataError(
-            f"label: `{conf.column}` has {len(classes):,} classes in the train fold, of at most {MAX_CLASSES:,}; group them"
+            f"label: {shown} has {len(classes):,} classes in the train fold, of at most {MAX_CLASSES:,}; group them"
             + ("" if family == "string" else ", or train a regressor")
         )
     if len(classes) < 2:
-        raise DataError(
-            f"label: `{conf.column}` has only the class {classes[0]} in the train fold; a classifier needs two or more"
-        )
+        raise DataError(f"label: {shown} has only the class {classes[0]} in the train fold; a classifier needs two or more")
     for fold, values in sorted(by_fold.items(), key=str):
         if unknown := sorted(values - set(classes)):
             n = sum(counts[fold, value] for value in unknown)

@@ -67,7 +67,7 @@ def roc_curve(y: ArrayLike, p: ArrayLike) -> Curve:
     """x: false positive rate; y: true positive rate; from (0, 0) to (1, 1). NaN if a class is missing."""
     tp, fp = _counts(y, p)
     with np.errstate(invalid="ignore"):
-        return _thin(fp / fp[-1], tp / tp[-1])
+        return thin_curve(fp / fp[-1], tp / tp[-1])
 
 
 def pr_curve(y: ArrayLike, p: ArrayLike) -> Curve:
@@ -75,7 +75,7 @@ def pr_curve(y: ArrayLike, p: ArrayLike) -> Curve:
     tp, fp = _counts(y, p)
     with np.errstate(invalid="ignore"):
         precision = tp[1:] / (tp[1:] + fp[1:])
-        return _thin(tp / tp[-1], np.append(precision[:1], precision))
+        return thin_curve(tp / tp[-1], np.append(precision[:1], precision))
 
 
 def lift_curve(y: ArrayLike, p: ArrayLike) -> Curve:
@@ -134,7 +134,7 @@ def accuracy_coverage_curve(correct: ArrayLike, confidence: ArrayLike, *, weight
     last = np.flatnonzero(np.append(certainty[1:] != certainty[:-1], certainty.size > 0))
     rows, hits = (np.cumsum(values[order])[last] for values in (weights, weights * np.asarray(correct, np.float64)))
     kept = rows > 0
-    return _thin(rows[kept] / max(rows[-1:], default=1.0), hits[kept] / rows[kept])
+    return thin_curve(rows[kept] / max(rows[-1:], default=1.0), hits[kept] / rows[kept])
 
 
 def _counts(y: ArrayLike, p: ArrayLike) -> tuple[Doubles, Doubles]:
@@ -142,7 +142,7 @@ def _counts(y: ArrayLike, p: ArrayLike) -> tuple[Doubles, Doubles]:
     return rank(positive, np.asarray(p, np.float64)).counts(np.ones(len(positive)))
 
 
-def _thin(x: Doubles, y: Doubles) -> Curve:
+def thin_curve(x: Doubles, y: Doubles) -> Curve:
     """At most `POINTS` points, evenly spaced along the curve, including the first and the last."""
     if len(x) <= POINTS:
         return Curve(x, y)

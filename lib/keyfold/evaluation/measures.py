@@ -121,6 +121,19 @@ def calibration_error(weighted: Weighted) -> float:
     return _ratio(np.abs(np.bincount(bins, weighted.weight * excess)).sum(), weighted.weight.sum())
 
 
+def answered_accuracy(weighted: Weighted) -> float:
+    """The share of the rows whose class is predicted, of those that are answered and are not neutral."""
+    rows = weighted.rows
+    counted = weighted.weight * rows.answered * (1 - rows.neutral)
+    return _ratio((counted * rows.correct).sum(), counted.sum())
+
+
+def answered_neutral(weighted: Weighted) -> float:
+    """The share of neutral rows among those that are answered."""
+    answered = weighted.weight * weighted.rows.answered
+    return _ratio((answered * weighted.rows.neutral).sum(), answered.sum())
+
+
 def _area(tp: Doubles, fp: Doubles) -> float:
     positive, negative = tp[-1], fp[-1]
     return np.sum(np.diff(fp) * (tp[1:] + tp[:-1])) / (2 * positive * negative) if positive > 0 and negative > 0 else np.nan

@@ -11,7 +11,7 @@ from keyfold.evaluation.intervals import Metric, bootstrap_intervals
 from keyfold.evaluation.measures import Weighted, mean_of
 from keyfold.evaluation.row_parts import COSTLY, row_parts
 from keyfold.evaluation.sample import Sample, checked_sample
-from keyfold.labels import Bands, Binary, Classes, Label, Multilabel, Number
+from keyfold.labels import Bands, Binary, Classes, Label, Multilabel, Neutral, Number
 
 NUMBER, BINARY, CLASSES, BANDS, LABELS = (kind.kind for kind in (Number, Binary, Classes, Bands, Multilabel))
 Measure = Callable[[Doubles], dict[str, float]]
@@ -23,6 +23,7 @@ class MetricKind(NamedTuple):
 
     measure: its value, NaN if undefined. kinds: of labels. label: its name on the page.
     brief: whether lists of versions and ablations show it, too. interval: whether it is of labels with an interval only.
+    neutral: whether it is of labels with a neutral answer only.
     costly: whether it takes so much time that for many rows and classes (`row_parts.COSTLY`) it has no interval.
     bootstrap: whether it has an interval at all.
     """
@@ -33,6 +34,7 @@ class MetricKind(NamedTuple):
     higher_is_better: bool
     brief: bool = True
     interval: bool = False
+    neutral: bool = False
     costly: bool = False
     bootstrap: bool = True
 
@@ -72,6 +74,13 @@ METRICS = {
         brief=False,
         bootstrap=False,  # replicates have larger errors than the rows: each bin's chance deviation counts twice
     ),
+    "coverage": MetricKind(mean_of("answered"), (CLASSES,), "Coverage", higher_is_better=True, neutral=True),
+    "answered_accuracy": MetricKind(
+        measures.answered_accuracy, (CLASSES,), "Accuracy of answered rows", higher_is_better=True, neutral=True
+    ),
+    "answered_neutral": MetricKind(
+        measures.answered_neutral, (CLASSES,), "Neutral among answered rows", higher_is_better=False, brief=False, neutral=True
+    ),
     "exact_match": MetricKind(mean_of("correct"), (LABELS,), "Exact match", higher_is_better=True, brief=False),
     "hamming_loss": MetricKind(mean_of("wrong"), (LABELS,), "Hamming loss", higher_is_better=False, brief=False),
     "ranking_precision": MetricKind(
@@ -109,9 +118,10 @@ def names_for(kind: str) -> list[str]:
 
 
 def names_of(label: Label) -> list[str]:
-    """The names of the metrics of a label: without those of an interval if it has none."""
-    with_interval = bool(getattr(label, "interval", None))
-    return [name for name in names_for(label.kind) if with_interval or not METRICS[name].interval]
+    """The names of the metrics of a label: without those of an interval, or of a neutral answer, if it has none."""
+    with_interval, with_neutral = bool(getattr(label, "interval", None)), isinstance(label, Neutral)
+    of = ((name, METRICS[name]) for name in names_for(label.kind))
+    return [name for name, metric in of if (with_interval or not metric.interval) and (with_neutral or not metric.neutral)]
 
 
 def names_as_numbers(*, distribution: bool, interval: bool) -> list[str]:

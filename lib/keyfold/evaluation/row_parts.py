@@ -10,7 +10,7 @@ import numpy.typing as npt
 from keyfold.core.arrays import Bools, Doubles, Int64s
 from keyfold.evaluation import by_row
 from keyfold.evaluation.curves import Ranking, probability_bins, rank
-from keyfold.labels import Bands, Binary, Classes, Label, Multilabel, Number
+from keyfold.labels import Bands, Binary, Classes, Label, Multilabel, Neutral, Number
 
 COSTLY = 5_000_000  # rows × classes, above which costly metrics have no interval
 _EPS = np.finfo(float).eps  # of a logarithm, as in scikit-learn
@@ -151,6 +151,24 @@ class ClassParts:
         return probability_bins(p), self.correct - p
 
 
+class NeutralParts(ClassParts):
+    """Of classes with a neutral answer. codes, p: as of classes."""
+
+    def __init__(self, label: Neutral, codes: Int64s, p: Doubles) -> None:
+        super().__init__(codes, p, label.decide(p))
+        self._label = label
+
+    @cached_property
+    def answered(self) -> Doubles:
+        """1 where the row is answered, 0 where it is declined."""
+        return (~self._label.declines(self.p)).astype(np.float64)
+
+    @cached_property
+    def neutral(self) -> Doubles:
+        """1 where the row is neutral, else 0."""
+        return (self.codes == len(self._label.answers)).astype(np.float64) * (self._label.abstain is None)
+
+
 class BandParts(IntervalParts, ClassParts):
     """Of a number that is predicted as a distribution over bands. y: n numbers; p: (n, k)."""
 
@@ -264,6 +282,8 @@ def row_parts(label: Label, y: npt.NDArray[Any], predicted: Doubles) -> Any:
             return BinaryParts(label, y, predicted)
         case Bands():
             return BandParts(label, y, predicted)
+        case Neutral():
+            return NeutralParts(label, np.where(y < 0, label.width, y).astype(np.int64), predicted)
         case Classes():
             return ClassParts(np.where(y < 0, label.width, y).astype(np.int64), predicted, label.decide(predicted))
         case Multilabel():

@@ -72,6 +72,11 @@ class EventLog(Generator):
     outcome: ClassVar[str]  # the column that is unknown on the last day
 
     @property
+    def outcomes(self) -> Sequence[str]:
+        """The columns that are unknown on the last day."""
+        return [self.outcome]
+
+    @property
     def things(self) -> int:
         """The number of rows."""
         return self.rows
@@ -86,4 +91,4 @@ class EventLog(Generator):
         ago = rng.integers(0, self.days, n)
         columns = self.columns(rng, sparse_ids(number * n + 1 + np.arange(n)), np.datetime64(self.end, "D") - ago)
         cut = {name: values[:size] for name, values in columns.items()}
-        return as_arrow(schema_of(self.types), cut, {self.outcome: ago[:size] == 0})
+        return as_arrow(schema_of(self.types), cut, dict.fromkeys(self.outcomes, ago[:size] == 0))

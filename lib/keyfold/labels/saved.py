@@ -8,6 +8,7 @@ from keyfold.labels.binary import Binary
 from keyfold.labels.classes import Classes
 from keyfold.labels.label import Label
 from keyfold.labels.multilabel import Multilabel
+from keyfold.labels.neutral import Neutral
 from keyfold.labels.number import Number
 
 KINDS: dict[str, Any] = {kind.kind: kind for kind in (Number, Binary, Classes, Bands, Multilabel)}
@@ -18,7 +19,7 @@ def label_from_json(saved: dict[str, Any]) -> Label:
     if "kind" not in saved:
         binary = saved.get("positive") is not None or saved.get("negative") is not None
         return Binary(saved["family"], saved["positive"], saved["negative"]) if binary else Number(saved["family"])
-    kind = KINDS[saved["kind"]]
+    kind: Any = Neutral if "neutral" in saved else KINDS[saved["kind"]]
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items() if name != "kind"}
     if unknown := values.keys() - {field.name for field in fields(kind)}:
         raise ValueError(f"a label of kind {kind.kind} has no {unknown.pop()}")

@@ -186,6 +186,16 @@ def threshold_chart(ax: "Axes", curves: Mapping[str, Curve], threshold: float) -
     ax.legend(loc="best")
 
 
+def coverage_chart(ax: "Axes", curves: Mapping[str, Curve], own: float) -> None:
+    """Draws the accuracy of the answered rows by their share, of one or more models, and a line at the share that the first one answers."""
+    for (name, curve), colour in zip(curves.items(), (BLUE, ORANGE, GREEN), strict=False):
+        ax.plot(*curve, color=colour, label=name)
+    ax.axvline(own, label=f"answered, {own:.1%}", **_BASELINE)
+    _frame(ax, "Accuracy and coverage", "share of rows that are answered", "accuracy of the answered rows", percent="xy")
+    ax.set_ylim(bottom=max(0.0, min([1.0, *(float(curve.y.min()) for curve in curves.values() if len(curve.y))]) - 0.05))
+    ax.legend(loc="best")
+
+
 def scores_chart(ax: "Axes", edges: ArrayLike, counts: ArrayLike, former: tuple[str, ArrayLike] | None) -> None:
     """Draws counts of probabilities (n) between edges (n + 1), and former ones (name, n) as a line, scaled to the same sum."""
     ends = np.asarray(edges, float)

@@ -15,6 +15,7 @@ from keyfold.core.arrays import Bools, single_chunk
 from keyfold.core.memory import return_freed_memory
 from keyfold.core.names import FOLD, FOLDS, LABEL, NUMBER, ORDER, PART, WEIGHT
 from keyfold.core.texts import value_texts
+from keyfold.dataset.fit_neutral import with_majority
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.engine.columns import col, lit
 from keyfold.engine.engine import memory
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from keyfold.runtime.run import Run
 
 EXTRA = "keyfold_extra:"  # before the names of further columns
+MAJORITY = "keyfold_majority"  # the class that most raters name
 _PLACE = "keyfold_place"
 BAG = 16  # assumed number of cells of a feature without a fixed length
 
@@ -156,6 +158,8 @@ def _with_extra(conf: "Conf", rows: Frame, folds: Folds) -> Frame:
         [f"CAST({sql.column_reference(name)} AS STRING)" for name in slices],
     )  # fmt: skip
     others += [NUMBER] if conf.split.folds else []
+    if conf.label and conf.label.raters:
+        rows = with_majority(conf.label, rows, EXTRA + MAJORITY)
     if any(
         one.train and one.train.model.stacks for one in (conf, *conf.variants.values())
     ):  # also in the validation fold, which cross-validation learns from

@@ -7,6 +7,7 @@ from keyfold.conf.train import Train
 from keyfold.core.names import NUMBER
 from keyfold.evaluation import metrics, slices
 from keyfold.evaluation.intervals import Metric
+from keyfold.labels import Neutral
 from keyfold.models.ensemble import Ensemble
 from keyfold.models.model import Model
 from keyfold.reporting.page import PageSection
@@ -16,6 +17,7 @@ from keyfold.training.answer_sections import answer_sections
 from keyfold.training.arrays import EXTRA, ArrayRows, measure_model
 from keyfold.training.comparisons import compare_rebalancing, compare_with_model
 from keyfold.training.context import TrainingContext
+from keyfold.training.coverage import measure_coverage
 from keyfold.training.fitting import fit_model, rows_to_fit, tasks_of
 from keyfold.training.importance import measure_importance
 from keyfold.training.importance_sections import importance_section
@@ -35,6 +37,8 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
             measured["cross_validated"] = _cross_validate(context, train, model, rows.outside_test)
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
         context.job.sections += _sections(context, model, rows, measured)
+    if isinstance(model.label, Neutral) and "test" in measured:
+        measured |= measure_coverage(context, train, model, rows)
     if isinstance(model.estimator, Ensemble) and "test" in measured:
         measured |= _measure_members(context, model, model.estimator, rows)
     if conf.report.importance and "test" in measured:
