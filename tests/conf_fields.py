@@ -125,6 +125,9 @@ def bases():
     members = {"linear": SKLEARN, "trees": {"ensemble": {"bag": {"of": SKLEARN}}}}
     yield raw_conf(features=FEATURES, train={"model": {"ensemble": {"stack": {"members": members, "meta": SKLEARN}}}})
     yield raw_conf(features=FEATURES, train={"model": {"ensemble": {"vote": {"members": members}}}})
+    first = {"features": ["o"], "model": SKLEARN, "exit": {"precision_at_least": 0.9}}
+    cascade = {"stages": {"first": first, "keywords": first, "last": {"features": ["j", {"stage": "first"}], "model": SKLEARN}}}
+    yield raw_conf(features={name: FEATURES[name] for name in "oj"}, train={"model": {"cascade": cascade}})
     wide = {"wide_deep": {"hidden": [4]}}
     begun = {"loop": {"clip": 1.0, "patience": 1, "decay": "cosine"}, "start": {"model": "m", "into": "image"}}
     yield raw_conf(features=FEATURES, train={"model": torch_model(wide, **begun), "interface": "eth0"})

@@ -12,8 +12,9 @@ from keyfold.errors import DataError
 from keyfold.features.kinds import Feature
 from keyfold.features.spec import Spec
 from keyfold.labels import Binary, Classes, Multilabel, Number
-from keyfold.models.ensemble import CERTAIN, run_in_turn
 from keyfold.models.examples import Examples
+from keyfold.models.log_odds import CERTAIN
+from keyfold.models.member_fits import run_in_turn
 from keyfold.models.model import load_fitted
 from keyfold.models.section import ModelConf
 

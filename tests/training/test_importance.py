@@ -18,7 +18,7 @@ from keyfold.evaluation.metric_loss import MetricLoss
 from keyfold.evaluation.metrics import metric_differences
 from keyfold.features.spec import Spec
 from keyfold.labels import Binary, Number
-from keyfold.models.ensemble import run_in_turn
+from keyfold.models.member_fits import run_in_turn
 from keyfold.models.model import Model
 from keyfold.models.section import ModelConf
 from keyfold.runtime.run import Run

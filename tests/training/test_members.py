@@ -6,7 +6,7 @@ import pytest
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
-from keyfold.models.ensemble import run_in_turn
+from keyfold.models.member_fits import run_in_turn
 from keyfold.models.model import Model
 from keyfold.runtime.run import Run
 from keyfold.tracking import registry

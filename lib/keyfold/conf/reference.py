@@ -108,8 +108,9 @@ def _references(option: Any, suffix: str = "") -> Iterator[tuple[str, str]]:
         yield from ((f"{suffix} ({name})", name) for suffix, name in _references(one, suffix))
     if isinstance(option.get("items"), dict):
         yield from _references(option["items"], f"{suffix}[]")
-    if isinstance(option.get("additionalProperties"), dict):
-        yield from _references(option["additionalProperties"], f"{suffix}.<name>")
+    for values in (option.get("additionalProperties"), *option.get("patternProperties", {}).values()):
+        if isinstance(values, dict):
+            yield from _references(values, f"{suffix}.<name>")
 
 
 def _flow(value: Any) -> str:

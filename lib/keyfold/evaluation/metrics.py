@@ -100,6 +100,9 @@ METRICS = {
 FOR_RARE_CLASSES = ("pr_auc", "brier")
 """The metrics that ways of rebalancing are compared by, if a label has them."""
 
+FOR_DECISIONS = ("f1", "macro_f1", "roc_auc", "log_loss")
+"""The metrics that a cascade and its last stage are compared by, if a label has them."""
+
 MAIN = {NUMBER: "r2", BINARY: "roc_auc", CLASSES: "macro_f1", BANDS: "r2", LABELS: "micro_f1"}
 """The metric of a verdict by kind of label, unless the conf names one."""
 

@@ -95,6 +95,17 @@ class Spec:
         """
         return map_to_vectors(self.transform(frame, keep), partial(_assemble, self.outs), len(keep), into)
 
+    def only(self, names: Iterable[str]) -> "Spec":
+        """The spec of some features and of those that they take, with the columns that these need."""
+        wanted, taken = set[str](), [*names]
+        while taken:
+            wanted.add(name := taken.pop())
+            inputs = self.features[name].kind.inputs()
+            taken += [c.feature for c in inputs if isinstance(c, FeatureInput) and c.feature not in wanted]
+        features = {name: feature for name, feature in self.features.items() if name in wanted}
+        columns = columns_of(kind for kind, _ in features.values())
+        return Spec({c: family for c, family in self.inputs.items() if c in columns}, features)
+
     def out_of_fold(self, part: str) -> "Spec":
         """The spec for training rows. It reads a row's part (see `Target`) from a column; rows without a part get the values for scoring."""
         features = {name: FittedFeature(kind.out_of_fold(part), state) for name, (kind, state) in self.features.items()}
@@ -145,6 +156,10 @@ class Spec:
         kind, state = self.features[name]
         return kind.sql(values, state)
 
+    def check_rows(self, rows: "pa.Table | pa.RecordBatch") -> None:
+        """Raises DataError if a column that a feature takes is missing or of another type."""
+        self._raw_values(rows.slice(0, 0))
+
     def arrow(self, rows: "pa.Table | pa.RecordBatch | pd.DataFrame") -> FeatureArrays:
         """Features by name, as arrays with one entry per row (see `Kind.arrow` for types and shapes).
 
@@ -158,9 +173,7 @@ class Spec:
         """The features, as from `arrow`, and the inputs of each."""
         if not isinstance(rows, pa.Table | pa.RecordBatch):
             rows = pa.Table.from_pandas(rows, preserve_index=False)
-        values: dict[str | Derived, ArrowValue] = {
-            c: arrow_cast(_column(rows, c, self._origin(c)), family, c) for c, family in self.inputs.items()
-        }
+        values: dict[str | Derived, ArrowValue] = dict(self._raw_values(rows).items())
         values |= {d: d.arrow([values[c] for c in raw_columns(d)]) for d in self._derived}
         arrays: FeatureArrays = {}
         inputs: dict[str, list[ArrowValue]] = {}
@@ -169,6 +182,9 @@ class Spec:
             inputs[name] = [as_input(arrays[c.feature]) if isinstance(c, FeatureInput) else values[c] for c in kind.inputs()]
             arrays[name] = kind.arrow(inputs[name], state)
         return {name: arrays[name] for name in self.features}, inputs
+
+    def _raw_values(self, rows: pa.Table | pa.RecordBatch) -> dict[str, ArrowValue]:
+        return {c: arrow_cast(_column(rows, c, self._origin(c)), family, c) for c, family in self.inputs.items()}
 
     def _origin(self, column: str) -> str:
         kinds = (kind for kind, _ in self.features.values() if column in kind.inputs())

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from keyfold.core.arrays import Bools, Doubles
+from keyfold.core.types import spark_text
 from keyfold.labels.label import Answer, Label, class_type, finite
 
 THRESHOLD = 0.5
@@ -24,6 +25,11 @@ class Binary(Label):
     threshold: float = THRESHOLD
 
     kind: ClassVar[str] = "binary"
+
+    @property
+    def names(self) -> list[str]:
+        """The classes as text, in the order of their codes: the negative one first."""
+        return [spark_text(self.negative), spark_text(self.positive)]
 
     @property
     def gives_probability(self) -> bool:

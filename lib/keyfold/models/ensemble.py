@@ -5,52 +5,26 @@ key, and members of a stack predict rows of groups that they were not fitted on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from keyfold.core.arrays import Doubles
 from keyfold.engine.parallel import with_one_thread
-from keyfold.errors import DataError, KeyfoldError
-from keyfold.features.kinds.numeric import Numeric
-from keyfold.features.spec import FeatureArrays, FittedFeature, Spec
+from keyfold.errors import DataError
+from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Label, Multilabel, Number
 from keyfold.models.examples import Examples
-from keyfold.models.prior import Corrected, PriorCorrection
+from keyfold.models.log_odds import CERTAIN, as_learnt, log_odds_table, standardised
+from keyfold.models.member_fits import Fitted, Load, MemberFit, RunTasks, fit_out_of_fold, run_fits, run_in_turn
+from keyfold.models.prior import Corrected
 
 if TYPE_CHECKING:
     from keyfold.models.section import Bag, ModelConf, Stack, Vote
 
-RunTasks = Callable[[Callable[[Any, Any], Any], Any, Sequence[Any]], list[Any]]
-"""Runs `function(shared, task)` for each task, each on one thread: the results in the order of the tasks."""
-CERTAIN = 1e-6  # probabilities are kept so far from 0 and 1 where their logarithm is taken
-
-
-class Fitted(Protocol):
-    """A fitted model."""
-
-    spec: Spec
-    prior: PriorCorrection | None
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Packages that scoring needs besides those of keyfold."""
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What `load_fitted` needs besides the files, as JSON."""
-
-    def numbers(self, arrays: FeatureArrays, label: Label) -> Doubles:
-        """Predicted numbers of n rows: (n,), or (n, k) for a label of k numbers."""
-
-    def uncorrected_numbers(self, arrays: FeatureArrays, label: Label) -> Doubles:
-        """The numbers for the shares of the classes in training."""
-
-    def save(self, folder: Path) -> None:
-        """Writes the model into a folder."""
+_MEMBER = "train.model.ensemble: member"
 
 
 class Ensemble(Corrected):
@@ -77,8 +51,8 @@ class Ensemble(Corrected):
     def combined(self, numbers: Sequence[Doubles], label: Label) -> Doubles:
         """The numbers of the ensemble, by those of its members. A row's depend on no other row."""
         if self.meta:
-            return self.meta.numbers(self.meta.spec.arrow(_meta_table(self.members, numbers, label)), label)
-        first, *others = (weight * _as_learnt(label, one) for weight, one in zip(self.weights, numbers, strict=True))
+            return self.meta.numbers(self.meta.spec.arrow(log_odds_table(self.members, numbers, label)), label)
+        first, *others = (weight * as_learnt(label, one) for weight, one in zip(self.weights, numbers, strict=True))
         total = sum(others, first)
         return label.inverted(total) if isinstance(label, Number) else total.clip(0, 1)
 
@@ -100,32 +74,12 @@ class Ensemble(Corrected):
         return cls(spec, members, np.array(facts["weights"], np.float64), meta)
 
 
-Load = Callable[[Path, Spec, Mapping[str, Any]], Fitted]
-
-
 def _save(member: Fitted, folder: Path) -> None:
     folder.mkdir(parents=True)
     member.save(folder)
 
 
 # --- fitting ---
-
-
-class MemberFit(NamedTuple):
-    """The fit of one member: on a draw of the rows (`share`), or on all rows, or without one of the parts, whose numbers it returns."""
-
-    name: str
-    model: "ModelConf"
-    seed: int
-    member: int = 0
-    share: float | None = None
-    held_out: int | None = None
-    parts: int = 1
-
-
-class _Shared(NamedTuple):
-    spec: Spec
-    rows: Examples
 
 
 def fit_bag(bag: "Bag", spec: Spec, rows: Examples, seed: int, run: RunTasks) -> Ensemble:
@@ -148,67 +102,13 @@ def fit_vote(vote: "Vote", spec: Spec, rows: Examples, seed: int, run: RunTasks)
 
 def fit_stack(stack: "Stack", spec: Spec, rows: Examples, seed: int, run: RunTasks) -> Ensemble:
     """Fits members on all rows, and a model of what they predict for parts that they were not fitted on."""
-    assert rows.part is not None
-    part, present = rows.part % stack.parts, np.unique(rows.part % stack.parts).tolist()
-    if len(present) < 2:
-        raise DataError(
-            f"train.model.ensemble.stack: all {len(part):,} rows are in one of {stack.parts} parts, and members predict a part after a "
-            "fit on the others; the split must have more groups"
-        )
-    whole = [MemberFit(name, model, seed) for name, model in stack.members.items()]
-    fits = [*whole, *(fit._replace(held_out=p, parts=stack.parts) for fit in whole for p in present)]
-    results = iter(_run_fits(spec, rows, fits, run))
-    members = {fit.name: next(results) for fit in whole}
-    numbers = []
-    for _ in whole:
-        of_parts = [(part == p, next(results)) for p in present]
-        of_member = np.empty((len(part), *of_parts[0][1].shape[1:]))
-        for mask, predicted in of_parts:
-            of_member[mask] = predicted
-        numbers.append(of_member)
-    meta = _fit_meta(stack.meta, _meta_table(members, numbers, rows.label), rows, seed)
+    members, numbers = fit_out_of_fold(_MEMBER, stack.members, stack.parts, spec, rows, seed, run)
+    meta = _fit_meta(stack.meta, log_odds_table(members, numbers, rows.label), rows, seed)
     return Ensemble(spec, members, np.full(len(members), 1 / len(members)), meta)
 
 
 def _fit_members(spec: Spec, rows: Examples, fits: Sequence[MemberFit], run: RunTasks) -> dict[str, Fitted]:
-    return dict(zip([fit.name for fit in fits], _run_fits(spec, rows, fits, run), strict=True))
-
-
-def _run_fits(spec: Spec, rows: Examples, fits: Sequence[MemberFit], run: RunTasks) -> list[Any]:
-    """The results of the fits (DataError if one fails)."""
-    results = run(_fit_member, _Shared(spec, rows), fits)
-    for fit, result in zip(fits, results, strict=True):
-        if isinstance(result, str):
-            raise DataError(f"train.model.ensemble: member `{fit.name}` cannot be fitted: {result}")
-    return results
-
-
-def _fit_member(shared: _Shared, fit: MemberFit) -> "Fitted | Doubles | str":
-    """The fitted member, its numbers of the part that is held out, or why it cannot be fitted. A function, since tasks are pickled."""
-    spec, rows = shared
-    out = None if fit.held_out is None or rows.part is None else rows.part % fit.parts == fit.held_out
-    learn = rows if out is None else rows.filter(~out)
-    learn = learn if fit.share is None else learn.drawn(fit.member, fit.share)
-    if lacking := _lacking_class(learn, rows):
-        return f"{len(learn.order):,} of {len(rows.order):,} rows are its own, and {lacking}; train on more rows, or on fewer classes"
-    try:
-        member = fit.model.fit(spec, learn, fit.seed, run_in_turn)
-        return member if out is None else member.numbers(rows.filter(out).arrays, rows.label)
-    except (KeyfoldError, ValueError, TypeError, ArithmeticError) as error:
-        return " ".join(str(error).split())
-
-
-def _lacking_class(learn: Examples, rows: Examples) -> str:
-    """The rest of a sentence if the rows to learn lack a class of two; empty if they do not."""
-    if not len(learn.order):
-        return "that is none"
-    one_class = rows.label.has_classes and rows.y.ndim == 1 and rows.label.width == 1 and len(np.unique(learn.y)) < 2
-    return "all have one class" if one_class else ""
-
-
-def run_in_turn(function: Callable[[Any, Any], Any], shared: Any, tasks: Sequence[Any]) -> list[Any]:
-    """Runs tasks one after the other in this process, each on one thread."""
-    return [with_one_thread(partial(function, shared, task)) for task in tasks]
+    return dict(zip([fit.name for fit in fits], run_fits(_MEMBER, spec, rows, fits, run), strict=True))
 
 
 # --- combining ---
@@ -237,7 +137,7 @@ def _tuned_weights(members: Mapping[str, Fitted], validation: Examples | None) -
 def _loss(rows: Examples, numbers: Sequence[Doubles]) -> Callable[[Doubles], tuple[float, Doubles]]:
     """The mean loss of weights over some rows, and its gradient (members); it is convex."""
     if not rows.label.has_classes:
-        predicted = np.stack([_as_learnt(rows.label, one) for one in numbers], axis=1)
+        predicted = np.stack([as_learnt(rows.label, one) for one in numbers], axis=1)
         scale = float(np.var(rows.y)) or 1.0
 
         def squared(weights: Doubles) -> tuple[float, Doubles]:
@@ -263,35 +163,8 @@ def _probability_of_truth(label: Label, y: Any, numbers: Doubles) -> Doubles:
     return numbers[known, y[known]]  # type: ignore[no-any-return]
 
 
-def _as_learnt(label: Label, numbers: Doubles) -> Doubles:
-    """Probabilities, or numbers in the unit in which they were learnt."""
-    return label.transformed(numbers) if isinstance(label, Number) else numbers
-
-
-def _meta_table(members: Mapping[str, Fitted], numbers: Sequence[Doubles], label: Label) -> pa.Table:
-    """The columns that the model of a stack takes: log-odds of each class, or numbers."""
-    columns: dict[str, Doubles] = {}
-    for name, one in zip(members, numbers, strict=True):
-        values = _as_learnt(label, one).reshape(len(one), -1)
-        if label.has_classes:
-            inside = values.clip(CERTAIN, 1 - CERTAIN)
-            values = np.log(inside / (1 - inside))
-        columns |= {f"{name}_{k}": values[:, k] for k in range(values.shape[1])} if one.ndim == 2 else {name: values[:, 0]}
-    return pa.table(columns)
-
-
 def _fit_meta(model: "ModelConf", table: pa.Table, rows: Examples, seed: int) -> Fitted:
     """The model of a stack, on standardised columns."""
-    features = {
-        name: FittedFeature(Numeric(input_col=name, scale="standard"), _standard(table[name].to_numpy()))
-        for name in table.column_names
-    }
-    spec = Spec(dict.fromkeys(table.column_names, "double"), features)
+    spec = Spec(dict.fromkeys(table.column_names, "double"), standardised(table))
     learn = rows._replace(arrays=spec.arrow(table))
     return with_one_thread(lambda: model.fit(spec, learn, seed, run_in_turn))
-
-
-def _standard(values: Doubles) -> dict[str, Any]:
-    """The state of a standardised number."""
-    mean, deviation = float(values.mean()), float(values.std())
-    return {"shift": mean, "factor": 1 / deviation if deviation else 0.0, "offset": 0.0, "fill": mean, "bounds": None}

@@ -18,7 +18,9 @@ from keyfold.features.certificate import Certificate
 from keyfold.features.kind import rows_at_once
 from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Answer, Label, label_from_json
-from keyfold.models.ensemble import Ensemble, Fitted
+from keyfold.models.cascade import STAGE, Cascade
+from keyfold.models.ensemble import Ensemble
+from keyfold.models.member_fits import Fitted
 from keyfold.models.parity import Parity, exact_predictions, measure_parity
 from keyfold.models.prior import PriorCorrection
 from keyfold.models.reasons import REASON, REASONS, Reasons, strongest
@@ -51,7 +53,12 @@ class Model(NamedTuple):
     @property
     def answer_types(self) -> dict[str, pa.DataType]:
         """The Arrow types of the columns of an answer."""
-        return self.label.types | ({REASONS: pa.list_(REASON)} if self.reasons else {})
+        return self.plain_types | ({REASONS: pa.list_(REASON)} if self.reasons else {})
+
+    @property
+    def plain_types(self) -> dict[str, pa.DataType]:
+        """`answer_types` without reasons."""
+        return self.label.types | ({STAGE: pa.string()} if isinstance(self.estimator, Cascade) else {})
 
     @property
     def rows_at_once(self) -> int:
@@ -64,6 +71,9 @@ class Model(NamedTuple):
 
     def predict(self, rows: pa.Table | pa.RecordBatch) -> Answer:
         """The answers for raw rows; raises DataError if a column is missing or of another type."""
+        if isinstance(self.estimator, Cascade):
+            numbers, stages = self.estimator.answers(rows, self.label)
+            return self.label.answer(numbers) | {STAGE: stages}
         arrays = self.spec.arrow(rows)
         answer = self.label.answer(self.numbers(arrays))
         return answer | ({REASONS: strongest(self.contributions(arrays), [*arrays], self.reasons)} if self.reasons else {})
@@ -125,7 +135,9 @@ class Model(NamedTuple):
 
 
 def load_fitted(folder: Path, spec: Spec, facts: Mapping[str, Any]) -> Fitted:
-    """Reads a saved estimator, network or ensemble by its facts. Raises OSError, ValueError, KeyError or TypeError if it is damaged."""
+    """Reads a saved estimator, network, ensemble or cascade by its facts. Raises OSError, ValueError, KeyError or TypeError if it is damaged."""
     if "members" in facts:
         return Ensemble.load(folder, spec, facts, load_fitted)
+    if "stages" in facts:
+        return Cascade.load(folder, spec, facts, load_fitted)
     return Estimator.load(folder, spec, sparse=facts["sparse"]) if "sparse" in facts else Network.load(folder, spec)

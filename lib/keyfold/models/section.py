@@ -1,4 +1,4 @@
-"""The section `train.model`: an estimator of scikit-learn, a network, or an ensemble of models."""
+"""The section `train.model`: an estimator of scikit-learn, a network, an ensemble of models, or a cascade of them."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -6,35 +6,42 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from keyfold.core.section import OneOf, Section
-from keyfold.errors import ConfError
+from keyfold.errors import ConfError, duplicates, suggestion
 from keyfold.features.spec import Spec
 from keyfold.models import ensemble
+from keyfold.models.cascade_fit import ExitConf, StageInput, StagePlan, fit_cascade
 from keyfold.models.examples import Examples
 from keyfold.models.sklearn import Sklearn
 from keyfold.models.torch import Torch
 
 if TYPE_CHECKING:
-    from keyfold.models.ensemble import Ensemble, Fitted, RunTasks
+    from keyfold.models.cascade import Cascade
+    from keyfold.models.ensemble import Ensemble
+    from keyfold.models.member_fits import Fitted, RunTasks
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$", examples=["linear", "trees"])]
 MEMBERS = "Members by name: models of any kind but networks."
 
 
 class ModelConf(OneOf):
-    """The model: {sklearn: {estimator: …, params: …}}, {torch: {network: …}} or {ensemble: {vote: …}}."""
+    """The model: {sklearn: {estimator: …, params: …}}, {torch: {network: …}}, {ensemble: {vote: …}} or {cascade: {stages: …}}."""
 
     sklearn: Sklearn | None = Field(None, description="An estimator of scikit-learn.")
     torch: Torch | None = Field(None, description="A network, trained by torch.")
     ensemble: "EnsembleConf | None" = Field(None, description="A model whose members are models.")
+    cascade: "CascadeConf | None" = Field(
+        None, exclude_if=lambda cascade: cascade is None, description="Models one after the other, of which each answers for the "
+        "rows that it is sure of.",
+    )  # fmt: skip
 
     @property
-    def chosen(self) -> "Sklearn | Torch | EnsembleConf":
+    def chosen(self) -> "Sklearn | Torch | EnsembleConf | CascadeConf":
         """The section of the chosen kind of model."""
         return getattr(self, self.choice)  # type: ignore[no-any-return]
 
     def fit(self, spec: Spec, rows: Examples, seed: int, run: "RunTasks") -> "Fitted":
-        """The fitted estimator or ensemble; `run` runs the fits of members. `keyfold.training.network` trains networks."""
-        learner = self.sklearn or self.ensemble
+        """The fitted model; `run` runs the fits of its parts. `keyfold.training.network` trains networks."""
+        learner = self.sklearn or self.ensemble or self.cascade
         assert learner is not None
         return learner.fit(spec, rows, seed, run)
 
@@ -44,14 +51,19 @@ class ModelConf(OneOf):
         return self.ensemble is not None and any(one.vote.weights == "tuned" for one in self.ensemble.ensembles if one.vote)
 
     @property
+    def uses_validation(self) -> bool:
+        """Whether the validation fold decides about parts of the model while it is fitted."""
+        return self.cascade is not None or self.tunes_weights
+
+    @property
     def draws_rows(self) -> bool:
         """Whether an ensemble has members that are fitted on some of the rows, chosen by their key or their group."""
         return self.ensemble is not None and any(one.bag or one.stack for one in self.ensemble.ensembles)
 
     @property
     def stacks(self) -> bool:
-        """Whether an ensemble has members that predict parts of the rows after a fit on the others."""
-        return self.ensemble is not None and any(one.stack for one in self.ensemble.ensembles)
+        """Whether the model has parts that predict some of the rows after a fit on the others."""
+        return self.cascade is not None or (self.ensemble is not None and any(one.stack for one in self.ensemble.ensembles))
 
 
 class Bag(Section):
@@ -140,6 +152,8 @@ class EnsembleConf(OneOf):
         for path, model in models.items():
             if model.torch:
                 raise ValueError(f"{path} must be a scikit-learn model or an ensemble of them; a network is trained by itself")
+            if model.cascade:
+                raise ValueError(f"{path} must be a scikit-learn model or an ensemble of them; a cascade decides by itself")
         try:
             classify = {path: model.chosen.classifies for path, model in models.items()}
         except ConfError as error:
@@ -180,6 +194,87 @@ class EnsembleConf(OneOf):
     def fit(self, spec: Spec, rows: Examples, seed: int, run: "RunTasks") -> "Ensemble":
         """The fitted ensemble; `run` runs the fits of its members."""
         return self.chosen.fit(spec, rows, seed, run)
+
+
+class StageConf(Section):
+    """A stage of a cascade."""
+
+    features: list[str | StageInput] = Field(
+        min_length=1,
+        examples=[["words", {"stage": "keywords"}]],
+        description="Names of the features that it takes, which are computed for the rows that reach it; former stages as `{stage: name}`.",
+    )
+    model: ModelConf = Field(description="Its model: a scikit-learn classifier or an ensemble of them.")
+    exit: ExitConf | None = Field(None, description="When rows leave. Required, but for the last stage, which decides the rest.")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its features of the rows."""
+        return [one for one in self.features if isinstance(one, str)]
+
+    @property
+    def feeds(self) -> list[str]:
+        """The names of the stages that feed it."""
+        return [one.stage for one in self.features if isinstance(one, StageInput)]
+
+
+class CascadeConf(Section):
+    """Models one after the other, of which each answers for the rows that it is sure of."""
+
+    stages: dict[Name, StageConf] = Field(min_length=2, description="The stages by name, in their order: the cheapest first.")
+    parts: int = Field(
+        5,
+        ge=2,
+        le=20,
+        description="Number of parts of the train fold, cut as the split groups rows. A stage is fitted without a part to decide which of "
+        "its rows go on.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "CascadeConf":
+        *_, last = names = list(self.stages)
+        for place, (name, stage) in enumerate(self.stages.items()):
+            path = f"stages.{name}"
+            if repeated := duplicates(stage.names) + duplicates(stage.feeds):
+                raise ValueError(f"{path}.features has `{repeated[0]}` twice")
+            if late := [feed for feed in stage.feeds if feed not in names[:place]]:
+                raise ValueError(f"{path}.features: there is no stage `{late[0]}` before it{suggestion(late[0], names[:place])}")
+            if (stage.exit is None) != (name == last):
+                raise ValueError(
+                    f"{path}.exit is missing, and only the last stage decides all rows that reach it"
+                    if stage.exit is None
+                    else f"{path}.exit must be left out, since the last stage decides all rows that reach it"
+                )
+            if stage.model.torch or stage.model.cascade or stage.model.tunes_weights:
+                raise ValueError(
+                    f"{path}.model must be a scikit-learn model, or an ensemble of them without tuned weights; the validation fold is for exits"
+                )
+            try:
+                if not stage.model.chosen.classifies:
+                    raise ValueError(f"{path}.model must predict a class, and this one predicts a number")
+            except ConfError as error:
+                raise ValueError(f"{path}.model: {error}") from error
+        return self
+
+    @property
+    def exits(self) -> list[ExitConf]:
+        """Those of all stages but the last."""
+        return [stage.exit for stage in self.stages.values() if stage.exit]
+
+    @property
+    def classifies(self) -> bool:
+        """Yes: a cascade predicts a class."""
+        return True
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Parameters for MLflow."""
+        return {"cascade": " → ".join(self.stages), **flattened(self.model_dump(exclude_none=True))}
+
+    def fit(self, spec: Spec, rows: Examples, seed: int, run: "RunTasks") -> "Cascade":
+        """The fitted cascade; `run` runs the fits of its stages."""
+        plans = [StagePlan(name, one.names, one.feeds, one.model, one.exit) for name, one in self.stages.items()]
+        return fit_cascade(plans, self.parts, spec, rows, seed, run)
 
 
 def flattened(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:

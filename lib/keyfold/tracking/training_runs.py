@@ -210,7 +210,7 @@ def signature(model: Model) -> "ModelSignature":
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(_PLAIN.get(family) or AnyType(), name=column, required=False) for column, family in model.spec.inputs.items()
     ]
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(_mlflow_type(type_), name, False) for name, type_ in model.label.types.items()]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(_mlflow_type(type_), name, False) for name, type_ in model.plain_types.items()]
     return ModelSignature(Schema(inputs), Schema(outputs))
 
 

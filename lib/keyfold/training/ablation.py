@@ -8,9 +8,8 @@ from keyfold.conf.report import remaining_features
 from keyfold.conf.train import Train
 from keyfold.evaluation import metrics
 from keyfold.evaluation.intervals import Metric
-from keyfold.features.inputs import columns_of
 from keyfold.features.spec import Spec
-from keyfold.models.ensemble import RunTasks
+from keyfold.models.member_fits import RunTasks
 from keyfold.models.model import Model
 from keyfold.training.arrays import ArrayRows
 from keyfold.training.variants import Variant, logged_name, train_variant
@@ -36,12 +35,7 @@ class Ablation(NamedTuple):
 
 def without_features(spec: Spec, without: Sequence[str]) -> Spec:
     """The spec without some features, and with only the columns that the others need (ConfError as for `remaining_features`)."""
-    kept = {
-        name: spec.features[name]
-        for name in remaining_features({name: kind for name, (kind, _) in spec.features.items()}, without)
-    }
-    columns = columns_of(kind for kind, _ in kept.values())
-    return Spec({c: family for c, family in spec.inputs.items() if c in columns}, kept)
+    return spec.only(remaining_features({name: kind for name, (kind, _) in spec.features.items()}, without))
 
 
 def measure_ablation(

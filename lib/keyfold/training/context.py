@@ -10,6 +10,7 @@ from keyfold.conf.label import LabelConf
 from keyfold.conf.train import Train
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.features.spec import Spec
+from keyfold.models.cascade_fit import check_exits
 from keyfold.models.heads import Head
 from keyfold.models.prior import PriorCorrection
 from keyfold.training.arrays import identifying_columns, sample_share
@@ -52,6 +53,8 @@ class TrainingContext:
             class_names(self.rows.label)
         if importance := self.run.conf.report.importance:
             metric_of(importance, self.rows.label)
+        if cascade := self.train.model.cascade:
+            check_exits(cascade.exits, self.rows.label)
         if network := self.train.model.torch:
             network.network.check_units(self.head.units)
 

@@ -15,6 +15,7 @@ from keyfold.reporting.sections import metrics_section, slices_section
 from keyfold.training.ablation import measure_ablation
 from keyfold.training.answer_sections import answer_sections
 from keyfold.training.arrays import EXTRA, ArrayRows, measure_model
+from keyfold.training.cascade_sections import report_stages
 from keyfold.training.comparisons import compare_rebalancing, compare_with_model
 from keyfold.training.context import TrainingContext
 from keyfold.training.coverage import measure_coverage
@@ -43,6 +44,8 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
         measured |= _measure_members(context, model, model.estimator, rows)
     if conf.report.importance and "test" in measured:
         measured |= _measure_importance(context, conf.report.importance, model, rows.fold("test"))
+    if train.model.cascade and "test" in measured:
+        measured |= report_stages(context, train, model, rows)
     if conf.report.without and "test" in measured:
         measured |= _measure_ablations(context, train, model, rows, measured["test"])
     if conf.report.rebalance and "test" in measured:

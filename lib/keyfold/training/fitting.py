@@ -7,18 +7,18 @@ from typing import Any
 from keyfold.conf.train import Train
 from keyfold.engine.engine import Engine, memory
 from keyfold.features.spec import Spec
-from keyfold.models.ensemble import Fitted, RunTasks, run_in_turn
+from keyfold.models.member_fits import Fitted, RunTasks, run_in_turn
 from keyfold.models.prior import PriorCorrection
 from keyfold.models.section import ModelConf
 from keyfold.training.arrays import ArrayRows, needed_memory
 from keyfold.training.rebalancing import balance_rows, class_names
 
-FEW = 50_000  # rows of all tasks together, below which processes would take longer to start than to fit
+FEW = 200_000  # rows of all tasks together, below which processes would take longer to start than to fit
 
 
 def rows_to_fit(model: ModelConf, rows: ArrayRows) -> ArrayRows:
-    """The rows that a model is fitted on: the train fold, and the validation fold if the weights of members are tuned on it."""
-    return rows.outside_test if model.tunes_weights else rows.fold("train")
+    """The rows that a model is fitted on: the train fold, and the validation fold if it decides about parts of the model."""
+    return rows.outside_test if model.uses_validation else rows.fold("train")
 
 
 def fit_model(train: Train, spec: Spec, rows: ArrayRows, run: RunTasks = run_in_turn) -> Fitted:
@@ -28,7 +28,7 @@ def fit_model(train: Train, spec: Spec, rows: ArrayRows, run: RunTasks = run_in_
     `run` runs the fits of an ensemble's members. Raises ConfError for weights of other classes, DataError if the rows cannot be
     balanced, or a member cannot be fitted.
     """
-    learn, validation = (rows.fold(fold) for fold in ("train", "validation")) if train.model.tunes_weights else (rows, None)
+    learn, validation = (rows.fold(fold) for fold in ("train", "validation")) if train.model.uses_validation else (rows, None)
     rebalance, plain = train.rebalance, learn.examples
     fitted = balance_rows(rebalance, spec, learn, train.seed) if rebalance else plain
     if validation:

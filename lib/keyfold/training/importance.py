@@ -20,8 +20,8 @@ from keyfold.features.inputs import feature_order
 from keyfold.features.kind import FeatureInput
 from keyfold.features.spec import FeatureArrays, Spec, as_input
 from keyfold.labels import Label
-from keyfold.models.ensemble import RunTasks, run_in_turn
 from keyfold.models.examples import take_rows
+from keyfold.models.member_fits import RunTasks, run_in_turn
 from keyfold.models.model import Model
 from keyfold.training.arrays import ArrayRows
 from keyfold.training.variants import logged_name

@@ -8,7 +8,7 @@ from keyfold.dataset.leakage_gates import Gate, check_gates
 from keyfold.dataset.page_sections import gates_section
 from keyfold.errors import ConfError
 from keyfold.features.certificate import Certificate
-from keyfold.models.ensemble import Fitted
+from keyfold.models.member_fits import Fitted
 from keyfold.models.model import Model
 from keyfold.models.parity import INEXACT
 from keyfold.models.reasons import check_label

@@ -11,7 +11,6 @@ from keyfold.conf.train import Train
 from keyfold.core import hashing
 from keyfold.core.arrays import Doubles, Int64s
 from keyfold.core.packages import require_package
-from keyfold.core.types import spark_text
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.errors import ConfError, DataError
 from keyfold.features.matrix import dense_matrix
@@ -36,9 +35,7 @@ def balance_rows(rebalance: Rebalance, spec: Spec, rows: ArrayRows, seed: int) -
 
 def class_names(label: Label) -> list[str]:
     """The classes as text, in the order of their codes (ConfError for a label without classes of which each row has one)."""
-    if isinstance(label, Binary):
-        return [spark_text(label.negative), spark_text(label.positive)]
-    if isinstance(label, Classes):
+    if isinstance(label, Binary | Classes):
         return label.names
     raise ConfError("train.rebalance balances classes of which each row has one; leave it out for this label")
 

@@ -14,7 +14,7 @@ from keyfold.core.names import FOLD, NUMBER
 from keyfold.engine.engine import Engine
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation import metrics
-from keyfold.models.ensemble import Fitted
+from keyfold.models.member_fits import Fitted
 from keyfold.models.section import ModelConf
 from keyfold.training.answers import complete_answers
 from keyfold.training.arrays import EXTRA, ArrayRows

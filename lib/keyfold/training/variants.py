@@ -18,7 +18,7 @@ from keyfold.evaluation.intervals import Metric
 from keyfold.evaluation.paired import Measures, Predicted, compare_predictions
 from keyfold.features.spec import Spec
 from keyfold.labels import Bands, Label, Number
-from keyfold.models.ensemble import Fitted, RunTasks, run_in_turn
+from keyfold.models.member_fits import Fitted, RunTasks, run_in_turn
 from keyfold.training.answers import complete_answers
 from keyfold.training.arrays import ArrayRows
 from keyfold.training.fitting import fit_model, rows_to_fit

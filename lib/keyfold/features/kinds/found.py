@@ -5,6 +5,7 @@ conf can have one that takes forever.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -74,20 +75,21 @@ class Found(Kind):
         """float64 of shape (rows,) or (rows, patterns)"""
         text = values[0].array.fill_null("")
         if self.words is not None:
-            return _doubles(pc.match_substring_regex(text, self._any_word))
+            return _doubles(pc.match_substring_regex(text, _any_word(tuple(self.words))))
         if self.values is not None:
             return _doubles(pc.is_in(text, pa.array(self.values, text.type)))
         columns = [_count(text, name) for name in self.patterns or ()]
         return columns[0] if len(columns) == 1 else np.column_stack(columns)
 
-    @property
-    def _any_word(self) -> str:
-        """Regular expression of the words, between separators or the ends of the text."""
-        return f"(?:^|[{SEPARATORS}])(?:{'|'.join(map(_either_case, self.words or ()))})(?:$|[{SEPARATORS}])"
-
     def note(self, state: State) -> str:
         """The first of what is found."""
         return ", ".join((self.words or self.values or self.patterns or [])[:8])
+
+
+@lru_cache(maxsize=100)
+def _any_word(words: tuple[str, ...]) -> str:
+    """Regular expression of words between separators or the ends of the text."""
+    return f"(?:^|[{SEPARATORS}])(?:{'|'.join(map(_either_case, words))})(?:$|[{SEPARATORS}])"
 
 
 def _either_case(word: str) -> str:
