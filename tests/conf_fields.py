@@ -128,6 +128,7 @@ def bases():
     first = {"features": ["o"], "model": SKLEARN, "exit": {"precision_at_least": 0.9}}
     cascade = {"stages": {"first": first, "keywords": first, "last": {"features": ["j", {"stage": "first"}], "model": SKLEARN}}}
     yield raw_conf(features={name: FEATURES[name] for name in "oj"}, train={"model": {"cascade": cascade}})
+    yield raw_conf(features=FEATURES, train={"models": {"linear": SKLEARN, "trees": SKLEARN}})
     wide = {"wide_deep": {"hidden": [4]}}
     begun = {"loop": {"clip": 1.0, "patience": 1, "decay": "cosine"}, "start": {"model": "m", "into": "image"}}
     yield raw_conf(features=FEATURES, train={"model": torch_model(wide, **begun), "interface": "eth0"})

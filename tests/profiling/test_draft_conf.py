@@ -120,7 +120,8 @@ def test_a_conf_for_snapshots_from_excel_runs(engine: Any, home: Path, draw: Dra
 def test_many_numbers_are_a_regression(write: Write) -> None:
     _, conf = look(write(table(y=[i % 9 + 0.5 for i in range(20)])))
     assert "positive" not in conf["label"]
-    assert conf["train"]["model"]["sklearn"]["estimator"] == "sklearn.linear_model.Ridge"
+    estimators = [model["sklearn"]["estimator"] for model in conf["train"]["models"].values()]
+    assert estimators == ["sklearn.linear_model.Ridge", "sklearn.ensemble.HistGradientBoostingRegressor"]
 
 
 @pytest.mark.parametrize(
@@ -218,9 +219,25 @@ def test_telco_features_make_a_good_model(telco: str) -> None:
 def test_several_texts_are_classes(write: Write) -> None:
     text, conf = look(write(table(y=["cat", "dog", "cat", "eel", "cat"] * 4)))
     assert conf["label"] == "y" and "# 3 classes: 12 × cat, 4 × dog, 4 × eel\n" in text
-    assert conf["train"]["model"]["sklearn"]["estimator"] == "sklearn.linear_model.LogisticRegression"
+    estimators = [model["sklearn"]["estimator"] for model in conf["train"]["models"].values()]
+    assert estimators == ["sklearn.linear_model.LogisticRegression", "sklearn.ensemble.HistGradientBoostingClassifier"]
     assert conf["release"]["promote_if"] == {"roc_auc_ovr": {"at_least": 0.6}}
     assert ", …\n" in look(write(table(y=[f"c{i % 10}" for i in range(20)])))[0]
+
+
+def test_gradient_boosting_is_no_candidate_where_it_cannot_be_trained(write: Write) -> None:
+    words = [f"the {i}th note of a customer" for i in range(400)]
+    cities = [f"city {i % 150}" for i in range(400)]
+    for name, values in {"note": words, "city": cities}.items():
+        text, conf = look(write(frame(**{name: values}).to_csv(index=False)))
+        assert conf["train"]["model"]["sklearn"]["estimator"] == "sklearn.linear_model.LogisticRegression"
+        assert (
+            f"Gradient boosting is no candidate: it takes categories of at most 255 values and no texts, unlike {name}.\n" in text
+        )
+    few = frame(city=[f"city {i % 90}" for i in range(400)])
+    assert conf["train"].keys() == {"model"} and "models" in look(write(few.to_csv(index=False)))[1]["train"]
+    many = pd.DataFrame({"id": range(400), "y": [f"class {i % 40}" for i in range(400)], "x": [i * 7 % 31 for i in range(400)]})
+    assert "it grows trees for each class, and the label has more than 30." in look(write(many.to_csv(index=False)))[0]
 
 
 def test_a_column_that_tells_the_class_is_left_out(write: Write) -> None:

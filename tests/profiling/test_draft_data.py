@@ -103,7 +103,7 @@ def test_times_without_an_offset_get_a_zone(write: Write) -> None:
 def test_the_positive_class_is_chosen_with_a_reason(write: Write, labels: list[str], positive: str, why: str) -> None:
     text, conf = look(write(table(y=labels * 5)))
     assert f"  positive: {positive}  # probabilities are of this class: {why}" in text
-    assert conf["train"]["model"]["sklearn"]["estimator"] == "sklearn.linear_model.LogisticRegression"
+    assert conf["train"]["models"]["linear"]["sklearn"]["estimator"] == "sklearn.linear_model.LogisticRegression"
 
 
 @pytest.mark.parametrize("codes", [["1", "2"], ["7", "9"]])

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from keyfold.conf.rebalance import Rebalance
 from keyfold.conf.train import Train
 from keyfold.errors import ConfError
+from keyfold.models.section import ModelConf
 
-_TUNED = "train.model: weights of members are tuned on the validation fold, "
+_TUNED = "weights of members are tuned on the validation fold, "
 _EQUAL = "; write `weights: equal`, or take a stack"
 
 
@@ -15,17 +16,20 @@ def check_ensemble(train: Train | None, folds: int | None, ways: Mapping[str, Re
 
     folds: split.folds. ways: ways of rebalancing by their options.
     """
-    if train and train.model.ensemble and (faults := [*_faults(train, folds, ways)]):
+    models = train.candidates.items() if train else ()
+    if train and (faults := [fault for path, model in models for fault in _faults(train, path, model, folds, ways)]):
         raise ConfError("; ".join(faults))
 
 
-def _faults(train: Train, folds: int | None, ways: Mapping[str, Rebalance]) -> Iterator[str]:
-    model = train.model
+def _faults(train: Train, path: str, model: ModelConf, folds: int | None, ways: Mapping[str, Rebalance]) -> Iterator[str]:
+    tuned = f"train.{path}: {_TUNED}"
     if model.tunes_weights and train.tune:
-        yield f"{_TUNED}and so cannot be part of trials of train.tune{_EQUAL}"
+        yield f"{tuned}and so cannot be part of trials of train.tune{_EQUAL}"
+    if model.tunes_weights and train.models:
+        yield f"{tuned}on which train.models are chosen{_EQUAL}"
     if model.tunes_weights and folds:
-        yield f"{_TUNED}which is one of the parts that split.folds holds out{_EQUAL}"
+        yield f"{tuned}which is one of the parts that split.folds holds out{_EQUAL}"
     if model.tunes_weights and ways:
-        yield f"{_TUNED}by probabilities, which {next(iter(ways))} changes{_EQUAL}"
+        yield f"{tuned}by probabilities, which {next(iter(ways))} changes{_EQUAL}"
     if model.draws_rows and (smote := [path for path, way in ways.items() if way.smote]):
         yield f"{smote[0]}.smote makes rows without a key, by which a bag or a stack chooses rows; take another way"

@@ -185,9 +185,8 @@ def check_label(label: LabelConf | None, train: "Train | None", split: "Split") 
     for name, is_set in {"calibrate": label.calibrate, "threshold": label.threshold != UNTUNED, "neutral": label.neutral}.items():
         if is_set and train and not train.model.chosen.classifies:
             raise ValueError(f"label.{name} is for probabilities, and this model predicts a number; leave it out")
-    if label.fitted_on_validation and (not split.time.validation if split.time else not split.share.validation):
-        option = "split.time.validation is not set" if split.time else "split.share.validation is 0"
-        raise ValueError(f"label.{label.fitted_on_validation[0]} is fitted on the validation fold, and {option}")
+    if label.fitted_on_validation and split.lacks_validation:
+        raise ValueError(f"label.{label.fitted_on_validation[0]} is fitted on the validation fold, and {split.lacks_validation}")
     if split.stratified and label.neutral and label.neutral.abstain is None:
         raise ValueError(
             "split.stratified needs a label that is one column of classes; that of label.neutral is computed. Leave it out"

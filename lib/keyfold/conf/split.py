@@ -122,3 +122,10 @@ class Split(Section):
             if self.time and getattr(self, option):
                 raise ValueError(f"`{option}` splits by hash, and `time` by boundaries; choose one of them")
         return self
+
+    @property
+    def lacks_validation(self) -> str:
+        """Why the validation fold has no rows, as a clause; empty if it has some."""
+        if self.time:
+            return "" if self.time.validation else "split.time.validation is not set"
+        return "" if self.share.validation else "split.share.validation is 0"

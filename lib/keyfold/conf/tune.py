@@ -1,7 +1,7 @@
 """The section `train.tune`: the search for the model's parameters."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -94,7 +94,7 @@ class Tune(Section):
 
     def metric_for(self, model: ModelConf) -> str:
         """The metric that selects the best trial."""
-        return self.metric or LOSS[BINARY if model.chosen.classifies else NUMBER]
+        return self.metric or default_metric(model)
 
     def points(self, seed: int) -> list[dict[str, Any] | None]:
         """The parameters of each trial, as GridSearchCV or RandomizedSearchCV draw them; None for `tpe`, which chooses them later."""
@@ -109,6 +109,19 @@ class Tune(Section):
         with warnings.catch_warnings(action="ignore"):  # fewer combinations than trials
             draws = list(ParameterSampler(space, self.trials or TRIALS, random_state=seed % 2**32))
         return [{path: ranges[path].value_of(x) if path in ranges else x for path, x in draw.items()} for draw in draws]
+
+
+def default_metric(model: ModelConf) -> str:
+    """The metric that selects a model of this kind, unless the conf names one."""
+    return LOSS[BINARY if model.chosen.classifies else NUMBER]
+
+
+def metric_faults(option: str, metric: str | None, model: ModelConf, kinds: Sequence[str]) -> Iterator[str]:
+    """A sentence if no label of the model has the metric of an option; kinds: those that the label of a classifier may have."""
+    names = list(dict.fromkeys(name for kind in (kinds if model.chosen.classifies else (NUMBER,)) for name in names_for(kind)))
+    if metric is not None and metric not in names:
+        quoted = messages.joined_by_or(f"`{name}`" for name in names)
+        yield f"{option} must be {quoted} with this model (got `{metric}`)"
 
 
 def with_params(model: ModelConf, params: Mapping[str, Any]) -> ModelConf:
@@ -127,11 +140,7 @@ def check_tune(train: "Train | None", kinds: Sequence[str]) -> None:
     if train is None or train.tune is None:
         return
     tune, model = train.tune, train.model
-    faults = []
-    metrics = list(dict.fromkeys(name for kind in (kinds if model.chosen.classifies else (NUMBER,)) for name in names_for(kind)))
-    if tune.metric is not None and tune.metric not in metrics:
-        names = messages.joined_by_or(f"`{name}`" for name in metrics)
-        faults.append(f"train.tune.metric must be {names} with this model (got `{tune.metric}`)")
+    faults = [*metric_faults("train.tune.metric", tune.metric, model, kinds)]
     if tune.parallel > 1 and model.torch:
         faults.append("train.tune.parallel is for scikit-learn models; a network uses all ranks, so leave it out")
     for path, values in tune.over.items():

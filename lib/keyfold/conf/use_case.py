@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from keyfold.conf import messages, table_names, tune, yaml
+from keyfold.conf.candidates import check_candidates
 from keyfold.conf.cascades import check_cascade
 from keyfold.conf.data import Data
 from keyfold.conf.ensembles import check_ensemble
@@ -90,6 +91,7 @@ class Conf(Section):
             kinds_of_classifier = self.label.kinds_of_classifier if self.label else (BINARY,)
             tune.check_tune(self.train, kinds_of_classifier)
             check_importance(self.report.importance, self.train, kinds_of_classifier)
+            check_candidates(self.train, self.split, kinds_of_classifier)
             check_ensemble(self.train, self.split.folds, self.ways_of_rebalancing)
             check_cascade(self.train, self.label, self.split, kinds, self.score, self.report, self.data.key)
             check_rebalance(self.ways_of_rebalancing, self.train.model if self.train else None, kinds)

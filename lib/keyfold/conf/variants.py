@@ -24,6 +24,8 @@ def variant_sections(raw: dict[str, Any], features: dict[str, Feature], variant:
     kept = remaining_features({name: feature.kind for name, feature in features.items()}, variant.without)
     label, train = _replaced(raw["label"], variant.label), _replaced(raw["train"], variant.train)
     train.pop("tune", None)  # the parameters that were found are the variant's too, unless it has a model of its own
+    for option in ("models", "choose_by") if "model" in variant.train else ():
+        train.pop(option, None)  # and so is the candidate that was chosen
     return raw | {"label": label, "train": train, "features": {name: raw["features"][name] for name in kept}}
 
 

@@ -53,7 +53,8 @@ def kind_of_label(conf: "Conf", types: dict[str, str]) -> str:
     kind = "labels" if label.several or family.startswith("array") else "bands" if label.bands else ""
     kind = "classes" if label.neutral else kind
     if kind and classifies is False:
-        raise ConfError(f"label: a classifier learns {kind}, and train.model is a regressor; take a classifier")
+        path = next(iter(conf.train.candidates)) if conf.train else ""
+        raise ConfError(f"label: a classifier learns {kind}, and train.{path} is a regressor; take a classifier")
     if not kind:
         classes = family in ("string", "boolean") and label.scores is None
         kind = "classes" if classifies or (classifies is None and classes) else "number"
@@ -64,9 +65,11 @@ def kind_of_label(conf: "Conf", types: dict[str, str]) -> str:
 
 
 def _check_model(conf: "Conf", kind: str) -> None:
-    model = conf.train.model if conf.train else None
-    if model and model.sklearn and model.sklearn.chain and kind != "labels":
-        raise ConfError("train.model.sklearn.chain is for a label of several labels, which learn from each other; leave it out")
+    for path, model in conf.train.candidates.items() if conf.train else ():
+        if model.sklearn and model.sklearn.chain and kind != "labels":
+            raise ConfError(
+                f"train.{path}.sklearn.chain is for a label of several labels, which learn from each other; leave it out"
+            )
 
 
 def count_labels(conf: "Conf", rows: Frame, unknown_group: Sequence[str]) -> Counted:

@@ -1,6 +1,6 @@
 """The table of metrics: a new metric is an entry of `METRICS` and its function; conf, search, promotion and page follow."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from numpy.typing import ArrayLike
@@ -139,6 +139,11 @@ def main_metric(measured: Iterable[str]) -> str:
     return next((main for kind, main in MAIN.items() if names <= set(names_for(kind))), MAIN[NUMBER])
 
 
+def brief_names(label: Label) -> list[str]:
+    """The names of the brief metrics of a label."""
+    return [name for name in names_of(label) if is_brief(name)]
+
+
 def is_brief(name: str) -> bool:
     """Whether lists of versions and ablations show a metric."""
     return name in METRICS and METRICS[name].brief
@@ -156,9 +161,9 @@ def metric_heading(name: str) -> str:
 
 def measure_predictions(
     label: Label, y: ArrayLike, predicted: ArrayLike, *, weight: ArrayLike | None = None, order: ArrayLike | None = None,
-    replicates: int = 200, seed: int = 0,
+    replicates: int = 200, seed: int = 0, names: Sequence[str] | None = None,
 ) -> dict[str, Metric]:  # fmt: skip
-    """The metrics of a kind of label with their intervals, by name.
+    """The metrics of a kind of label with their intervals, by name; `names`: only these.
 
     y and predicted, by kind of label:
     number: n finite numbers, and n predicted ones. binary: n booleans or 0/1, and n probabilities of the positive class.
@@ -171,21 +176,22 @@ def measure_predictions(
     """
     sample = checked_sample(label, y, [predicted], weight, order)
     parts = row_parts(label, sample.y, sample.predicted[0])
-    return _with_intervals(names_of(label), lambda names: _measure(parts, names), sample, replicates, seed)
+    measured = names_of(label) if names is None else names
+    return _with_intervals(measured, lambda names: _measure(parts, names), sample, replicates, seed)
 
 
 def metric_differences(
     label: Label, y: ArrayLike, first: ArrayLike, second: ArrayLike, *, second_label: Label | None = None,
-    order: ArrayLike | None = None, replicates: int = 200,
+    order: ArrayLike | None = None, replicates: int = 200, names: Sequence[str] | None = None,
 ) -> dict[str, Metric]:  # fmt: skip
     """Each metric of the first n predictions minus that of the second, with paired bootstrap intervals.
 
     Each replicate measures both on the same draw of rows, so that rows which are easy or hard for both do not widen the interval.
-    y, first, second: as in `measure_predictions`; second_label: the label with the thresholds or the interval of the second ones.
+    y, first, second, names: as in `measure_predictions`; second_label: the label with the thresholds or the interval of the second ones.
     """
     other = second_label or label
     sample = checked_sample(label, y, [first, second], None, order)
-    names = [name for name in names_of(label) if name in names_of(other)]
+    both = [name for name in names_of(label) if name in names_of(other) and (names is None or name in names)]
     one, two = (row_parts(of, sample.y, predicted) for of, predicted in zip((label, other), sample.predicted, strict=True))
 
     def difference(names: list[str]) -> Measure:
@@ -194,7 +200,7 @@ def metric_differences(
             name: value - less for (name, value), less in zip(minuend(weight).items(), subtrahend(weight).values(), strict=True)
         }
 
-    return _with_intervals(names, difference, sample, replicates, 0)
+    return _with_intervals(both, difference, sample, replicates, 0)
 
 
 def _measure(parts: Any, names: list[str]) -> Measure:
@@ -208,7 +214,7 @@ def _measure(parts: Any, names: list[str]) -> Measure:
 
 
 def _with_intervals(
-    names: list[str], measure: Callable[[list[str]], Measure], sample: Sample, replicates: int, seed: int
+    names: Sequence[str], measure: Callable[[list[str]], Measure], sample: Sample, replicates: int, seed: int
 ) -> dict[str, Metric]:
     """The values of `measure` for these names, with intervals where the metrics have one."""
     many = sample.predicted[0].size > COSTLY

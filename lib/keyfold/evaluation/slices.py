@@ -1,7 +1,7 @@
 """Metrics of the rows with each value of a column."""
 
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,7 +38,7 @@ def slice_metrics(
     for number, name in enumerate(names):
         rows = np.flatnonzero(slice_of == number)
         if rows.size:
-            part = {column: array[rows] for column, array in arrays.items()}
+            part: dict[str, Any] = {column: array[rows] for column, array in arrays.items()}
             slices[name] = Slice(rows.size, measure_predictions(label, **part, replicates=replicates, seed=seed))
     return slices
 

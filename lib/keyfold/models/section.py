@@ -149,23 +149,7 @@ class EnsembleConf(OneOf):
     @model_validator(mode="after")
     def _fits_together(self) -> "EnsembleConf":
         models = {f"{self.choice}.{path}": model for path, model in self.chosen.models.items()}
-        for path, model in models.items():
-            if model.torch:
-                raise ValueError(f"{path} must be a scikit-learn model or an ensemble of them; a network is trained by itself")
-            if model.cascade:
-                raise ValueError(f"{path} must be a scikit-learn model or an ensemble of them; a cascade decides by itself")
-        try:
-            classify = {path: model.chosen.classifies for path, model in models.items()}
-        except ConfError as error:
-            raise ValueError(str(error)) from error
-        first, *others = classify
-        for other in others:
-            if classify[other] != classify[first]:
-                kinds = {True: "classes", False: "numbers"}
-                raise ValueError(
-                    f"the models of an ensemble must predict the same: {first} predicts {kinds[classify[first]]}, "
-                    f"{other} {kinds[classify[other]]}"
-                )
+        check_members(models, "the models of an ensemble")
         return self
 
     @property
@@ -275,6 +259,26 @@ class CascadeConf(Section):
         """The fitted cascade; `run` runs the fits of its stages."""
         plans = [StagePlan(name, one.names, one.feeds, one.model, one.exit) for name, one in self.stages.items()]
         return fit_cascade(plans, self.parts, spec, rows, seed, run)
+
+
+def check_members(models: Mapping[str, ModelConf], together: str) -> None:
+    """Raises ValueError unless the models, by their path, are neither networks nor cascades and predict the same; `together` names them in the sentence."""
+    for path, model in models.items():
+        if model.torch:
+            raise ValueError(f"{path} must be a scikit-learn model or an ensemble of them; a network is trained by itself")
+        if model.cascade:
+            raise ValueError(f"{path} must be a scikit-learn model or an ensemble of them; a cascade decides by itself")
+    try:
+        classify = {path: model.chosen.classifies for path, model in models.items()}
+    except ConfError as error:
+        raise ValueError(str(error)) from error
+    first, *others = classify
+    for other in others:
+        if classify[other] != classify[first]:
+            kinds = {True: "classes", False: "numbers"}
+            raise ValueError(
+                f"{together} must predict the same: {first} predicts {kinds[classify[first]]}, {other} {kinds[classify[other]]}"
+            )
 
 
 def flattened(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:

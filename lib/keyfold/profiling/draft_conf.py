@@ -9,15 +9,24 @@ import numpy as np
 from keyfold.conf.release import MIN_TEST_ROWS
 from keyfold.conf.table_names import PREDICTED
 from keyfold.errors import ConfError, suggestion
+from keyfold.features.matrix import MAX_CATEGORIES
 from keyfold.profiling import file_profile
 from keyfold.profiling.column_profile import OTHER
 from keyfold.profiling.draft import TIME_TYPES, Draft, Lines, key_hint, snake_case
 from keyfold.profiling.draft_data import data_lines
-from keyfold.profiling.draft_features import feature_lines, holds_sentences, why_not
+from keyfold.profiling.draft_features import feature_lines, holds_sentences, kind_of_feature, why_not
 from keyfold.profiling.draft_label import label_lines
 from keyfold.profiling.file_profile import FileProfile, profile_files
 from keyfold.profiling.key_counts import CONTENT_KEY, KeyCounts
 from keyfold.profiling.yaml_text import yaml_scalar
+
+MOST_CLASSES = 30  # of a label, for which gradient boosting is a candidate
+_LINEAR = {
+    True: "{sklearn: {estimator: sklearn.linear_model.LogisticRegression, params: {max_iter: 1000}}}",
+    False: "{sklearn: {estimator: sklearn.linear_model.Ridge, params: {alpha: 1.0}}}",
+}
+_TREES = {True: "sklearn.ensemble.HistGradientBoostingClassifier", False: "sklearn.ensemble.HistGradientBoostingRegressor"}
+_GATES = {"binary": "roc_auc: {at_least: 0.6}", "classes": "roc_auc_ovr: {at_least: 0.6}", "number": "r2: {at_least: 0.1}"}
 
 
 def draft_conf(
@@ -146,17 +155,28 @@ def _boundaries(draft: Draft) -> tuple[str, str] | None:
 
 
 def _model(draft: Draft) -> Lines:
-    if draft.classifies:
-        estimator, params = "sklearn.linear_model.LogisticRegression", "{max_iter: 1000}"
-        gate = "roc_auc: {at_least: 0.6}" if draft.kind == "binary" else "roc_auc_ovr: {at_least: 0.6}"
-    else:
-        estimator, params, gate = "sklearn.linear_model.Ridge", "{alpha: 1.0}", "r2: {at_least: 0.1}"
+    linear, trees = _LINEAR[draft.classifies], f"{{sklearn: {{estimator: {_TREES[draft.classifies]}}}}}"
+    why = _no_trees(draft)
+    models = [
+        "  models:  # all are trained; the best on the validation fold goes on, and the report compares them",
+        f"    linear: {linear}",
+        f"    trees: {trees}  # gradient boosting",
+    ]
     return [
         "train:",
-        f"  model: {{sklearn: {{estimator: {estimator}, params: {params}}}}}",
+        *([f"  model: {linear}", f"  # Gradient boosting is no candidate: {why}."] if why else models),
         "release:",
-        f"  promote_if: {{{gate}}}  # on the test fold; raise it as needed",
+        f"  promote_if: {{{_GATES[draft.kind]}}}  # on the test fold; raise it as needed",
     ]
+
+
+def _no_trees(draft: Draft) -> str:
+    """Why gradient boosting is no candidate, as a clause; empty if it is one."""
+    if draft.kind == "classes" and len(draft.label.distinct) > MOST_CLASSES:
+        return f"it grows trees for each class, and the label has more than {MOST_CLASSES}"
+    columns = [column for column in draft.profile.columns.values() if not why_not(draft, column) and column.name not in draft.key]
+    wide = [draft.name(column.name) for column in columns if kind_of_feature(column) in ("text", "hashed")]
+    return f"it takes categories of at most {MAX_CATEGORIES} values and no texts, unlike {', '.join(wide[:3])}" if wide else ""
 
 
 def _slices(draft: Draft) -> Lines:

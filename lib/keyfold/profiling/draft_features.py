@@ -87,21 +87,32 @@ def _signed(column: ColumnProfile) -> str:
     return f"its numbers carry the sign `{column.sign}` and are read as text: remove it in the file to make them numbers"
 
 
+def kind_of_feature(column: ColumnProfile) -> str:
+    """The kind of feature that suits a column, for a linear model and for trees."""
+    if column.type in TIME_TYPES:
+        return "date_parts"
+    if column.type in NUMBER_TYPES and not (column.type == "bigint" and _is_code(column)):
+        return "numeric"
+    if column.type == "string" and holds_sentences(column):
+        return "text"
+    return "one_hot" if len(column.distinct) <= FEW_VALUES else "hashed"
+
+
 def feature_line(column: ColumnProfile, profile: FileProfile, name: str) -> str:
     """Feature of a column, as YAML with its reason; `name`: name of the column in the table."""
     different, source = len(column.distinct), f"input_col: {yaml_scalar(name)}"
     many = f"over {ENOUGH_VALUES:,}" if different > ENOUGH_VALUES else f"{different:,}"
-    gaps = profile.rows - column.present
-    if column.type in TIME_TYPES:
+    gaps, kind = profile.rows - column.present, kind_of_feature(column)
+    if kind == "date_parts":
         return f"{{date_parts: {{{source}, {_date_parts(column)}}}}}  # {_range(column)}"
-    if column.type in NUMBER_TYPES and not (column.type == "bigint" and _is_code(column)):
+    if kind == "numeric":
         fill, note = (", missing: mean", f"{gaps:,} missing") if gaps else ("", f"{many} different numbers")
         return f"{{numeric: {{{source}, scale: standard{fill}}}}}  # {note}"
-    if column.type == "string" and holds_sentences(column):
+    if kind == "text":
         rare = ", min_frequency: 3" if profile.rows >= MANY else ""
         words = f"text of {column.words / column.present:.0f} words on average"
         return f"{{text: {{{source}, max_tokens: 5000{rare}}}}}  # {words}: the count of each word"
-    if different <= FEW_VALUES:
+    if kind == "one_hot":
         return one_hot_line(column, profile, name)
     buckets = min(1 << (4 * different - 1).bit_length(), MOST_BUCKETS)
     why = f"{many} different values: too many for a column each{_numeric_hint(column)}"

@@ -94,7 +94,9 @@ def _head(run: "Run") -> dict[str, object]:
     model = next((job.model for job in reversed(run.jobs) if job.model), None)
     if model:
         trained = any(job.name == "train" for job in run.jobs) and run.conf.train
-        kind = _kind(run.conf.train.model.chosen.parameters) if trained and run.conf.train else ""
+        path = f"models.{model.tags[tags.CANDIDATE]}" if tags.CANDIDATE in model.tags else "model"
+        one = trained.candidates.get(path, trained.model) if trained else None
+        kind = _kind(one.chosen.parameters) if one else ""
         head["model"] = model_link(model) + (f", {kind}" if kind else "")
     labelled = [f"{job.counts['read']:,} labelled rows" for job in run.jobs if job.name == "train" and "read" in job.counts]
     head["data"] = ", ".join([run.rows.name, *labelled])

@@ -17,6 +17,7 @@ START = "keyfold.start"  # the parameters that the training began with, and thei
 BRIDGE = "keyfold.bridge"  # digest of the imputed values
 VIEWS = "keyfold.views"  # digests of the views by name, as JSON
 TUNED = "keyfold.tuned"  # the best trial's parameters, as JSON
+CANDIDATE = "keyfold.candidate"  # the name of the model that was chosen among train.models
 INEXACT = "keyfold.inexact"  # predictions that differ in another process or with other batches
 MODEL_DIGEST = "keyfold.model_digest"  # digest of all files of the logged model
 MANIFEST = "keyfold.manifest"  # digest of keyfold's own files, the only one that keyfold 0.1 set

@@ -160,9 +160,7 @@ def _with_extra(conf: "Conf", rows: Frame, folds: Folds) -> Frame:
     others += [NUMBER] if conf.split.folds else []
     if conf.label and conf.label.raters:
         rows = with_majority(conf.label, rows, EXTRA + MAJORITY)
-    if any(
-        one.train and one.train.model.stacks for one in (conf, *conf.variants.values())
-    ):  # also in the validation fold, which cross-validation learns from
+    if any(one.train and one.train.stacks for one in (conf, *conf.variants.values())):  # in validation too, for cross-validation
         rows = folds.add_part(rows, EXTRA + PART)
     return (rows.compute(texts) if slices else rows).with_columns({EXTRA + name: col(name) for name in others})
 

@@ -31,7 +31,7 @@ def _variant(context: TrainingContext, name: str, train: Train) -> Variant:
     options, of = context.run.conf.report.compare[name], context.run.conf.variants[name]
     assert of.label
     assert of.train
-    merged = of.train if "model" in options.train else of.train.model_copy(update={"model": train.model})
+    merged = of.train if "model" in options.train else of.train.with_model(train.model)
     spec = without_features(context.spec, options.without) if options.without else context.spec
     return Variant(name, of.label, merged, spec)
 

@@ -23,8 +23,11 @@ from keyfold.training.fitting import fit_model, rows_to_fit, tasks_of
 from keyfold.training.importance import measure_importance
 from keyfold.training.importance_sections import importance_section
 from keyfold.training.members import measure_members
+from keyfold.training.naive import NAIVE, measure_naive
 from keyfold.training.page_sections import ablations_section, ensemble_section
 from keyfold.training.variants import FoldMetrics
+
+_HEADINGS = {NAIVE: "test, of a constant"}
 
 
 def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: ArrayRows) -> FoldMetrics:
@@ -34,6 +37,8 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
         measured = {
             fold: measure_model(model, part) for fold in ("validation", "test") if (part := rows.fold(fold)).table.num_rows
         }
+        if "test" in measured and (naive := measure_naive(model.label, rows)):
+            measured[NAIVE] = naive
         if conf.split.folds:
             measured["cross_validated"] = _cross_validate(context, train, model, rows.outside_test)
         step.rows = sum(rows.fold(fold).table.num_rows for fold in measured)
@@ -56,7 +61,8 @@ def evaluate_model(context: TrainingContext, train: Train, model: Model, rows: A
 
 
 def _sections(context: TrainingContext, model: Model, rows: ArrayRows, measured: FoldMetrics) -> list[PageSection]:
-    sections, test, report = [metrics_section(measured)] if measured else [], rows.fold("test"), context.run.conf.report
+    shown = {_HEADINGS.get(fold, fold): named for fold, named in measured.items()}
+    sections, test, report = [metrics_section(shown)] if measured else [], rows.fold("test"), context.run.conf.report
     if not test.table.num_rows:
         return sections
     predicted = model.numbers(test.arrays)

@@ -16,6 +16,7 @@ from keyfold.tracking import registry
 from keyfold.tracking.registry import Registered
 from keyfold.training.answers import complete_model, explain_model
 from keyfold.training.arrays import ArrayRows, collect_rows
+from keyfold.training.candidates import choose_candidate, report_candidates
 from keyfold.training.context import TrainingContext
 from keyfold.training.evaluation import evaluate_model
 from keyfold.training.fitting import fit_model, rows_to_fit, tasks_of
@@ -64,15 +65,18 @@ def _train(context: TrainingContext) -> TrainingResult:
         rows, share = collect_rows(context.run, context.spec, context.rows)
         step.rows = rows.table.num_rows
     tuned = _tune(context, rows) if context.train.tune else None
-    train = context.train.model_copy(update={"model": tuned.model}) if tuned else context.train
-    estimator, history = _fit(context, train, rows)
+    choice = choose_candidate(context, rows) if context.train.models else None
+    train = context.train.with_model(tuned.model if tuned else choice.best.model if choice else context.train.model)
+    estimator, history = (choice.best.estimator, []) if choice and choice.best.estimator else _fit(context, train, rows)
     model = Model(context.spec, estimator, context.rows.label, Certificate.issue(context.run.engine, context.spec))
     model = complete_model(context.label, model, rows.fold("validation"))
     model = explain_model(model, rows.fold("train")) if context.run.conf.score.reasons else model
     if (parity := model.parity).differ:
         context.run.say(f"{INEXACT} ({parity})")
     measured = evaluate_model(context, train, model, rows)
-    return TrainingResult(model, train, rows, share, gates, tuned, measured, history)
+    if choice:
+        measured |= report_candidates(context, model, choice, rows)
+    return TrainingResult(model, train, rows, share, gates, tuned, measured, history, choice)
 
 
 def _check_gates(context: TrainingContext) -> list[Gate]:

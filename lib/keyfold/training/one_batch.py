@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from keyfold.dataset.fit_features import fit_features
-from keyfold.errors import DataError
+from keyfold.errors import ConfError, DataError
 from keyfold.evaluation.intervals import format_number
 from keyfold.features.certificate import Certificate
 from keyfold.models.model import Model
@@ -28,6 +28,11 @@ def memorize_one_batch(run: "Run") -> None:
     """Trains the model on one batch and reports its metrics on those rows (DataError if a network cannot memorize them)."""
     check_network(run.conf, run.engine)
     assert run.conf.train is not None
+    if run.conf.train.models:
+        raise ConfError(
+            "--overfit-one-batch trains one model, and train.models has several; add --set train.models=null and --set train.model=… with "
+            "one of them"
+        )
     spec, rows = fit_features(run)
     with run.job("overfit") as job:
         context = TrainingContext.of(run, job, spec, rows)

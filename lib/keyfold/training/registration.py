@@ -14,6 +14,7 @@ from keyfold.tracking import tags, training_runs
 from keyfold.tracking.registry import Registered
 from keyfold.tracking.training_runs import TableInput, TrainingLog
 from keyfold.training.arrays import ArrayRows
+from keyfold.training.candidates import Choice
 from keyfold.training.context import TrainingContext
 from keyfold.training.trials import TuningResult
 from keyfold.training.variants import FoldMetrics
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class TrainingResult(NamedTuple):
-    """A trained model and all its measurements; `train` has the tuned parameters, `share` is that of the collected rows."""
+    """A trained model and all its measurements; `train` has the chosen model or the tuned parameters, `share` is that of the collected rows."""
 
     model: Model
     train: Train
@@ -33,6 +34,7 @@ class TrainingResult(NamedTuple):
     tuned: TuningResult | None
     measured: FoldMetrics
     history: "list[EpochMetrics]"
+    choice: Choice | None = None
 
 
 def register_result(context: TrainingContext, name: str, result: TrainingResult) -> Registered:
@@ -57,7 +59,8 @@ def register_result(context: TrainingContext, name: str, result: TrainingResult)
 def _params(context: TrainingContext, result: TrainingResult) -> dict[str, Any]:
     train = result.train
     rows = context.rows.count_in("train") if train.model.torch else result.rows.fold("train").table.num_rows
-    return {**train.model.chosen.parameters, "rows": rows}
+    chosen = {"candidate": result.choice.best.name} if result.choice else {}
+    return {**train.model.chosen.parameters, **chosen, "rows": rows}
 
 
 def _tags(context: TrainingContext, result: TrainingResult) -> dict[str, str]:
@@ -76,6 +79,8 @@ def _tags(context: TrainingContext, result: TrainingResult) -> dict[str, str]:
         values[tags.VIEWS] = canonical_json(view_digests(context.run))
     if result.tuned:
         values[tags.TUNED] = canonical_json(result.tuned.trials[0].params)
+    if result.choice:
+        values[tags.CANDIDATE] = result.choice.best.name
     return values
 
 

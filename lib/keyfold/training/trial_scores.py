@@ -1,9 +1,9 @@
 """Scores of trials: a model with the parameters of a trial is trained, and measured on rows that are held out."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from keyfold.labels import Label
     from keyfold.models.torch import Torch
 
+T = TypeVar("T")
+OPTIONS = ("train.tune", "train.tune.metric")
+
 
 class EstimatorTrials(NamedTuple):
     """Input of the trials of an estimator: rows outside test, sections of the conf, and pairs of masks (n): train on, held out."""
@@ -41,9 +44,12 @@ class EstimatorTrials(NamedTuple):
     label: "LabelConf"
 
     @classmethod
-    def of(cls, context: TrainingContext, rows: ArrayRows, metric: str) -> "EstimatorTrials":
-        """Cross-validates over the parts of `split.folds`, else holds out the validation fold (DataError if it is empty, or has no such metric)."""
-        _check_metric(rows.label, metric)
+    def of(cls, context: TrainingContext, rows: ArrayRows, metric: str, options: tuple[str, str] = OPTIONS) -> "EstimatorTrials":
+        """Cross-validates over the parts of `split.folds`, else holds out the validation fold.
+
+        options: those that name the models and the metric. Raises DataError if the validation fold is empty, or the label has no such metric.
+        """
+        _check_metric(rows.label, metric, options[1])
         folds, outside_test = context.run.conf.split.folds, rows.outside_test
         fold = outside_test.table[FOLD].to_numpy(zero_copy_only=False)
         parts = [(fold == "train", fold == "validation")]
@@ -52,21 +58,21 @@ class EstimatorTrials(NamedTuple):
             parts = [(number != k, number == k) for k in range(folds)]
         parts = [(train, held_out) for train, held_out in parts if held_out.any()]
         if not parts:
-            raise _no_held_out_rows()
+            raise _no_held_out_rows(options[0])
         return cls(outside_test, context.train, parts, metric, context.label)
 
     def score(self, model: ModelConf) -> float | str:
         """The mean of the metric over the parts; an error message if the estimator rejects the parameters."""
-        try:
-            return _finite_or_message(float(np.mean([self._score_part(model, *part) for part in self.parts])))
-        except DataError as error:
-            return str(error)
-        except (ValueError, TypeError, ArithmeticError) as error:
-            return f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return made_or_reason(lambda: _finite(float(np.mean([self._score_part(model, *part) for part in self.parts]))))
+
+    def score_fitted(self, estimator: Fitted) -> float | str:
+        """The metric on what the only part holds out, of an estimator that was fitted on the rest of it."""
+        ((_, held_out),) = self.parts
+        return made_or_reason(lambda: _finite(_score(self.label, estimator, self.rows.filter(held_out), self.metric)))
 
     def _score_part(self, model: ModelConf, train: Bools, held_out: Bools) -> float:
         learn, measure = (self.rows.filter(mask) for mask in (train, held_out))
-        estimator = fit_model(self.train.model_copy(update={"model": model}), learn.spec, learn)
+        estimator = fit_model(self.train.with_model(model), learn.spec, learn)
         return _score(self.label, estimator, measure, self.metric)
 
     @contextmanager
@@ -81,9 +87,9 @@ class EstimatorTrials(NamedTuple):
 
 def network_score(context: TrainingContext, validation: ArrayRows, metric: str) -> TrialScore:
     """Scores a network on the validation fold (DataError if it is empty); a killed trial resumes from its checkpoints."""
-    _check_metric(validation.label, metric)
+    _check_metric(validation.label, metric, OPTIONS[1])
     if not validation.table.num_rows:
-        raise _no_held_out_rows()
+        raise _no_held_out_rows(OPTIONS[0])
 
     def score(models: list[ModelConf], observe: Observer) -> list[float | str | None]:
         (conf,) = (model.torch for model in models)
@@ -108,21 +114,31 @@ def _score_network(
         module, _ = run_training(context, make_rank_task(context, conf, run_id), observe)
         network = Network(module, context.spec, conf)
         network.prior = context.network_prior
-        return _finite_or_message(_score(context.label, network, validation, metric))
+        return _finite(_score(context.label, network, validation, metric))
     except TrialPruned:
         return None
     except (ConfError, DataError) as error:
         return str(error)
 
 
-def _check_metric(label: "Label", metric: str) -> None:
+def made_or_reason(make: Callable[[], T]) -> T | str:
+    """What `make` returns, or why an estimator rejects its parameters or its rows."""
+    try:
+        return make()
+    except DataError as error:
+        return str(error)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _check_metric(label: "Label", metric: str, option: str) -> None:
     if metric not in (names := metrics.names_of(label)):
-        raise DataError(f"train.tune.metric: this label has no {metric}; choose {messages.joined_by_or(names)}")
+        raise DataError(f"{option}: this label has no {metric}; choose {messages.joined_by_or(names)}")
 
 
-def _no_held_out_rows() -> DataError:
+def _no_held_out_rows(option: str) -> DataError:
     return DataError(
-        "train.tune: the validation fold has no row to measure a trial on; give split.share a validation, or set split.folds"
+        f"{option}: the validation fold has no row to measure a model on; give split.share a validation, or set split.folds"
     )
 
 
@@ -133,5 +149,7 @@ def _score(conf: "LabelConf", model: Fitted, rows: ArrayRows, metric: str) -> fl
     return metrics.measure_predictions(completed.label, rows.truth, predicted, order=rows.order, replicates=0)[metric].value
 
 
-def _finite_or_message(value: float) -> float | str:
-    return value if math.isfinite(value) else "the metric is undefined on these rows"
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise DataError("the metric is undefined on these rows")
+    return value

@@ -1,7 +1,7 @@
 """The page's sections about variants of a model that are compared with it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from keyfold.evaluation.metrics import metric_heading, metric_label
@@ -29,6 +29,27 @@ def comparison_section(compared: "Sequence[ComparedVariant]") -> PageSection:
     table += html_table(headers, differences + ratios, caption="Differences on the same bootstrap draws.") if trained else ""
     return PageSection(
         "Variants", table + _failures(variants) + _figure(names[0], trained, "no difference", "each variant"), "metrics"
+    )
+
+
+def candidates_section(metric: str, scores: Mapping[str, float | None], compared: "Sequence[ComparedVariant]") -> PageSection:
+    """Candidates, the first of which is the model: their scores by the metric that chose it, metrics, differences, and seconds."""
+    model, *others = compared
+    names = list(model.metrics)
+    chosen_by = f"chosen by {metric_heading(metric)}"
+    headings = list(map(_heading, names))
+    cells = [(one.name, scores.get(one.name), *map(one.metrics.get, names), one.seconds) for one in compared]
+    caption = f"{model.name} is the model: it is the best by the score in the first column, on held-out rows outside the test fold. The other "
+    table = html_table(
+        ["candidate", chosen_by, *headings, "seconds of training"],
+        cells,
+        caption=f"{caption}columns are of the test fold, which took no part in the choice. {ARROWS}",
+    )
+    trained = [one for one in others if not one.failure]
+    differences = [(one.name, *map(one.difference.get, names)) for one in trained]
+    table += html_table([f"minus {model.name}", *headings], differences, caption="Differences on the same bootstrap draws.")
+    return PageSection(
+        "Candidates", table + _failures(others) + _figure(names[0], trained, "no difference", "each candidate"), "metrics"
     )
 
 
