@@ -12,9 +12,9 @@ from keyfold.errors import ConfError, suggestion
 from keyfold.features.matrix import MAX_CATEGORIES
 from keyfold.profiling import file_profile
 from keyfold.profiling.column_profile import OTHER
-from keyfold.profiling.draft import TIME_TYPES, Draft, Lines, key_hint, snake_case
+from keyfold.profiling.draft import TIME_TYPES, TINY, Draft, Lines, key_hint, snake_case
 from keyfold.profiling.draft_data import data_lines
-from keyfold.profiling.draft_features import feature_lines, holds_sentences, kind_of_feature, why_not
+from keyfold.profiling.draft_features import MANY, feature_lines, holds_sentences, kind_of_feature, why_not
 from keyfold.profiling.draft_label import label_lines
 from keyfold.profiling.file_profile import FileProfile, profile_files
 from keyfold.profiling.key_counts import CONTENT_KEY, KeyCounts
@@ -155,12 +155,11 @@ def _boundaries(draft: Draft) -> tuple[str, str] | None:
 
 
 def _model(draft: Draft) -> Lines:
-    linear, trees = _LINEAR[draft.classifies], f"{{sklearn: {{estimator: {_TREES[draft.classifies]}}}}}"
-    why = _no_trees(draft)
+    linear, why = _LINEAR[draft.classifies], _no_trees(draft)
     models = [
         "  models:  # all are trained; the best on the validation fold goes on, and the report compares them",
         f"    linear: {linear}",
-        f"    trees: {trees}  # gradient boosting",
+        f"    trees: {_trees(draft)}  # gradient boosting",
     ]
     return [
         "train:",
@@ -168,6 +167,13 @@ def _model(draft: Draft) -> Lines:
         "release:",
         f"  promote_if: {{{_GATES[draft.kind]}}}  # on the test fold; raise it as needed",
     ]
+
+
+def _trees(draft: Draft) -> str:
+    """Gradient boosting by small steps, which stops where rows that it holds back show no gain, if there are enough."""
+    enough = draft.profile.rows >= MANY and (draft.kind == "number" or min(draft.label.classes().values()) >= TINY)
+    more = ", max_iter: 300, early_stopping: true" if enough else ""
+    return f"{{sklearn: {{estimator: {_TREES[draft.classifies]}, params: {{learning_rate: 0.05, max_leaf_nodes: 15{more}}}}}}}"
 
 
 def _no_trees(draft: Draft) -> str:
