@@ -72,3 +72,14 @@ def test_a_candidate_takes_the_place_of_all():
     one = train.with_model(train.models["trees"])
     assert one == parse_conf(of({"model": TREES, "seed": 3})).train
     assert list(train.candidates) == ["models.linear", "models.trees"] and list(one.candidates) == ["model"]
+
+
+def test_variants_are_of_the_candidate_that_is_chosen_or_of_their_own_model():
+    compare = {"own": {"train": {"model": LINEAR}}, "seeded": {"train": {"seed": 2}}}
+    conf = parse_conf(of({"models": BOTH, "choose_by": "roc_auc"}, report={"compare": compare}))
+    own, seeded = (conf.variants[name].train for name in compare)
+    assert (
+        list(own.candidates) == ["model"]
+        and own.choose_by is None
+        and list(seeded.candidates) == ["models.linear", "models.trees"]
+    )

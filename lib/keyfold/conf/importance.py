@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from keyfold.conf import messages
+from keyfold.conf.tune import metric_faults
 from keyfold.core.section import Section
 from keyfold.errors import ConfError
-from keyfold.evaluation.metrics import MAIN, NUMBER, MetricName, names_for
+from keyfold.evaluation.metrics import MAIN, MetricName
 
 if TYPE_CHECKING:
     from keyfold.conf.train import Train
@@ -45,11 +45,8 @@ def check_importance(importance: Importance | None, train: "Train | None", kinds
         return
     if train is None:
         raise ConfError("report.importance is about a model, and the conf has no section `train`")
-    of = kinds if train.model.chosen.classifies else (NUMBER,)
-    known = list(dict.fromkeys(name for kind in of for name in names_for(kind)))
-    if importance.metric is not None and importance.metric not in known:
-        names = messages.joined_by_or(f"`{name}`" for name in known)
-        raise ConfError(f"report.importance.metric must be {names} with this model (got `{importance.metric}`)")
+    for fault in metric_faults("report.importance.metric", importance.metric, train.model, kinds):
+        raise ConfError(fault)
 
 
 class _OrTrue:
