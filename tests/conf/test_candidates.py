@@ -11,6 +11,8 @@ TREES = {"sklearn": {"estimator": "sklearn.ensemble.HistGradientBoostingClassifi
 RIDGE = {"sklearn": {"estimator": "sklearn.linear_model.Ridge"}}
 TORCH = {"torch": {"network": {"wide_deep": {"hidden": [4]}}}}
 BOTH = {"linear": LINEAR, "trees": TREES}
+STAGE = {"features": ["city"], "model": LINEAR}
+CASCADE = {"cascade": {"stages": {"first": STAGE | {"exit": {"precision_at_least": 0.9}}, "last": STAGE}}}
 TUNED = {"ensemble": {"vote": {"members": BOTH, "weights": "tuned"}}}
 
 
@@ -27,6 +29,7 @@ def of(train, **more):
         ({"models": {"linear": LINEAR, "ridge": RIDGE}},
          "train: candidates must predict the same: models.linear predicts classes, models.ridge numbers"),
         ({"models": {"linear": LINEAR, "net": TORCH}}, "train: models.net must be a scikit-learn model or an ensemble of them; a network is "),
+        ({"models": {"linear": LINEAR, "stages": CASCADE}}, "train: models.stages must be a scikit-learn model or an ensemble of them; a cascade "),
         ({"models": {"linear": LINEAR, "trees": {"sklearn": {"estimator": "sklearn.ensemble.HistGradientBosting"}}}},
          "train.models.trees.sklearn: there is no estimator `sklearn.ensemble.HistGradientBosting`"),
         ({"models": BOTH, "tune": {"search": "grid", "over": {"params.C": [1]}}},

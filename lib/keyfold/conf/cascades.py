@@ -57,9 +57,8 @@ def _of_label(label: "LabelConf | None") -> Iterator[str]:
 
 
 def _of_split(split: Split) -> Iterator[str]:
-    if not split.time.validation if split.time else not split.share.validation:
-        option = "split.time.validation is not set" if split.time else "split.share.validation is 0"
-        yield f"{_VALIDATION}, and {option}"
+    if split.lacks_validation:
+        yield f"{_VALIDATION}, and {split.lacks_validation}"
     if split.folds:
         yield f"split.folds: {_VALIDATION}, and is one of the parts that are held out; leave it out"
 

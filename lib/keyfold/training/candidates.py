@@ -10,7 +10,7 @@ from keyfold.errors import DataError
 from keyfold.evaluation import metrics
 from keyfold.evaluation.intervals import Metric, format_number
 from keyfold.labels import Label
-from keyfold.models.ensemble import Fitted
+from keyfold.models.member_fits import Fitted
 from keyfold.models.model import Model
 from keyfold.models.section import ModelConf
 from keyfold.training.answers import complete_model
