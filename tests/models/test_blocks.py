@@ -71,6 +71,7 @@ def fitted(name, sparse, folder):
             made.estimator.fit(made.matrix(learnt), y)
     if "n_jobs" in asked:
         made.estimator.set_params(n_jobs=2)
+    folder.mkdir(exist_ok=True)
     made.save(folder)
     return Estimator.load(folder, SPEC, sparse=made.sparse), classes
 
@@ -84,10 +85,13 @@ def answers(estimator, classes, places, size):
 
 @pytest.mark.parametrize(("name", "sparse"), CASES)
 @pytest.mark.filterwarnings("ignore")
-def test_a_row_has_the_same_bits_in_every_batch(name, sparse, tmp_path):
+def test_a_row_has_the_same_bits_in_every_batch(name, sparse, tmp_path, monkeypatch):
     estimator, classes = fitted(name, sparse, tmp_path)
     every = np.arange(ROWS)
     whole = answers(estimator, classes, every, ROWS)
+    monkeypatch.setattr(
+        blocks, "ROW_CELLS", 300
+    )  # so that these rows are several blocks of an estimator that computes row by row
     for size in (7, 997, ROWS):
         assert (answers(estimator, classes, every, size) == whole).all(), size
     assert (answers(estimator, classes, every[:40], 1) == whole[:40]).all()
@@ -100,6 +104,26 @@ def test_a_row_has_the_same_bits_in_every_batch(name, sparse, tmp_path):
 def test_no_rows_give_no_predictions(tmp_path):
     estimator, _ = fitted("LogisticRegression", None, tmp_path)
     assert estimator.numbers(of(DRAWN, slice(0)), Binary("boolean", True, False)).shape == (0,)
+
+
+@given(st.integers(0, 10**7), st.integers(1, 1000), st.integers(1, 10**6))
+def test_rows_are_in_blocks_of_one_size_of_which_few_are_padded(rows, width, columns):
+    size = blocks.block_size_of_rows(rows, width, columns)
+    count = -(-rows // size)
+    assert size * count - rows < max(count, 1) and size <= max(rows, 1)
+    assert size * width <= max(blocks.ROW_CELLS, columns * width)
+
+
+def test_threads_predict_at_once_where_no_library_has_threads_of_its_own(tmp_path):
+    label = Binary("boolean", True, False)
+    estimators = [fitted(name, None, tmp_path / name)[0] for name in ("LogisticRegression", "RandomForestClassifier")]
+    done = []
+    worker = threading.Thread(target=lambda: done.extend(one.numbers(DRAWN, label) for one in estimators), daemon=True)
+    with blocks.one_thread():
+        worker.start()
+        worker.join(60)
+        assert len(done) == 2, "they wait for the lock"
+    assert all((one.numbers(DRAWN, label) == numbers).all() for one, numbers in zip(estimators, done, strict=True))
 
 
 @given(st.lists(st.integers(1, 40_000), max_size=4))

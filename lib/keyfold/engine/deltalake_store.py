@@ -114,7 +114,7 @@ class DeltalakeStore(Store):
             options["predicate"] = _is_one_of(*write.replaced)
         try:
             write_deltalake(
-                str(self.path), rows.reader(), **options, target_file_size=_FILE, writer_properties=_writer_properties(write),
+                str(self.path), rows.reader(), **options, target_file_size=_FILE, writer_properties=_writer_properties(write, rows.schema),
                 commit_properties=CommitProperties(custom_metadata={"userMetadata": write.metadata}),
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001  (raised again)
@@ -232,12 +232,17 @@ def _is_one_of(column: str, values: Iterable[str]) -> str:
     return '"{}" IN ({})'.format(column.replace('"', '""'), texts)
 
 
-def _writer_properties(write: Write) -> Any:
+def _writer_properties(write: Write, schema: pa.Schema) -> Any:
     from deltalake import ColumnProperties, WriterProperties
 
-    # Minima and maxima of texts take time.
+    maps = any(pa.types.is_map(type_) for type_ in schema.types)
+    # Minima and maxima of texts take time, and so do dictionaries of the numbers in maps. Columns within others have no name here.
     indexed = {name: ColumnProperties(statistics_enabled="CHUNK") for name in write.indexed}
     others = ColumnProperties(statistics_enabled="NONE") if write.indexed else None
+    if maps:
+        bounded = {*(write.indexed or schema.names)}
+        indexed = {name: ColumnProperties(True, "CHUNK" if name in bounded else "NONE") for name in schema.names}
+        others = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
     return WriterProperties(
         compression="SNAPPY", max_row_group_size=_ROW_GROUP, default_column_properties=others, column_properties=indexed or None
     )

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ Answer = dict[str, pa.Array]
 """Columns of n answers by name: `prediction` and `probability`, and those of `Label.more_types`."""
 
 ANSWER = ("prediction", "probability")
+_CACHED = 1 << 21  # keys of maps, at most, that are kept
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,16 @@ def class_type(family: str) -> pa.DataType:
 
 def probability_maps(names: list[str], numbers: Doubles) -> pa.Array:
     """A map from each of k names to its number, for n rows of k numbers; NULL for a row with a number that is not finite."""
-    n, k = numbers.shape
     known = np.isfinite(numbers).all(axis=1)
-    keys = pa.DictionaryArray.from_arrays(pa.array(np.tile(np.arange(k, dtype=np.int32), n)), pa.array(names, pa.string()))
-    maps = pa.MapArray.from_arrays(
-        pa.array(np.arange(n + 1, dtype=np.int32) * k), keys.cast(pa.string()), pa.array(numbers.reshape(-1))
-    )
-    return maps if known.all() else pa.array(maps.to_pylist(), maps.type, mask=~known)
+    mask, numbers = (None, numbers) if known.all() else (pa.array(~known), numbers[known])
+    ends = np.cumsum(np.where(known, numbers.shape[1], 0))
+    keys = (_cached_keys if numbers.size <= _CACHED else _keys)(tuple(names), len(numbers))
+    return pa.MapArray.from_arrays(pa.array(np.append(0, ends), pa.int32()), keys, pa.array(numbers.reshape(-1)), mask=mask)
+
+
+def _keys(names: tuple[str, ...], rows: int) -> pa.Array:
+    """The names, as often as there are rows."""
+    return pa.array(names, pa.string()).take(pa.array(np.tile(np.arange(len(names), dtype=np.int32), rows)))
+
+
+_cached_keys = lru_cache(maxsize=1)(_keys)  # batches have the same number of rows

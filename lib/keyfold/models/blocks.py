@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 256  # more slow down a single row, fewer slow down a batch
 BLOCK_CELLS = 2**16  # numbers of a block; a block of images has fewer rows
+ROW_CELLS = 2**18  # predicted numbers of a block of an estimator that computes row by row
 _lock = threading.RLock()  # the number of threads is a setting of the process
 
 
@@ -30,12 +31,38 @@ def block_size(outs: Iterable[FeatureOutput]) -> int:
     return 1 << (limit.bit_length() - 1)
 
 
-def predict_in_blocks(predict: Callable[[npt.NDArray[np.intp]], Any], rows: int, size: int) -> npt.NDArray[np.float64]:
-    """Predictions of `rows` rows in blocks of `size`; `predict` takes the row numbers of one block."""
+def block_size_of_rows(rows: int, width: int, columns: int) -> int:
+    """Number of rows of a block of an estimator that computes row by row: any number gives the same bits.
+
+    The predicted numbers of a block, `width` for each row, stay in the cache, unless a product with the coefficients of many columns
+    would have to be prepared more often.
+    """
+    blocks = -(-rows // max(1, ROW_CELLS // width, columns))
+    return max(1, -(-rows // max(1, blocks)))
+
+
+def predict_in_blocks(
+    predict: Callable[[npt.NDArray[np.intp]], Any], rows: int, size: int, threads: "Callable[[], AbstractContextManager[Any]] | None" = None
+) -> npt.NDArray[np.float64]:  # fmt: skip
+    """Predictions of `rows` rows in blocks of `size`; `predict` takes the row numbers of one block.
+
+    threads: limits the threads of the libraries that `predict` calls; default: `one_thread`.
+    """
     places = np.arange(-(-rows // size) * size).clip(max=rows - 1).reshape(-1, size)
-    with one_thread():
-        predictions = [np.asarray(predict(block), np.float64) for block in places]
-    return np.concatenate(predictions or [np.empty(0)])[:rows]
+    predictions = np.empty(0)
+    with (threads or one_thread)():
+        for start, block in zip(range(0, rows, size), places, strict=True):
+            part = np.asarray(predict(block), np.float64)
+            predictions = predictions if start else np.empty((rows, *part.shape[1:]))
+            predictions[start : start + size] = part[: rows - start]
+    return predictions
+
+
+def sequential() -> AbstractContextManager[Any]:
+    """Runs joblib's tasks of this thread one after the other: all that trees and forests need for one thread."""
+    import joblib
+
+    return joblib.parallel_config(backend="sequential")  # type: ignore[no-any-return]
 
 
 @contextmanager

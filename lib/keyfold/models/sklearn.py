@@ -5,6 +5,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from keyfold.features.matrix import Outs
 from keyfold.features.spec import FeatureArrays, Spec
 from keyfold.labels import Label, Multilabel, Number
 from keyfold.models import estimators
-from keyfold.models.blocks import block_size, predict_in_blocks
+from keyfold.models.blocks import block_size, block_size_of_rows, one_thread, predict_in_blocks, sequential
 from keyfold.models.examples import Examples
 from keyfold.models.prior import Corrected
 from keyfold.models.probabilities import class_probabilities, label_probabilities
@@ -41,7 +42,8 @@ TRUSTED = (
     "sklearn._loss.loss.HalfTweedieLossIdentity",
 )
 # Trees, and SciPy's product of a sparse matrix, compute row by row: exact without blocks, which would take a forest of 100 trees five times as long.
-ROW_BY_ROW = ("tree.", "ensemble._forest.", "ensemble._hist_gradient_boosting.")
+# Of all but the last, nothing runs in threads of OpenMP or BLAS, so that threads of one process may predict at once.
+_ROW_BY_ROW = {("tree.", "ensemble._forest."): sequential, ("ensemble._hist_gradient_boosting.",): one_thread}
 ROW_BY_ROW_IF_SPARSE = tuple(
     f"linear_model._{name}." for name in ("base", "coordinate_descent", "logistic", "ridge", "stochastic_gradient")
 )
@@ -160,12 +162,15 @@ class Estimator(Corrected):
         if isinstance(label, Number):
             return label.inverted(self._blocked(arrays, self.estimator.predict))
         if isinstance(label, Multilabel):
-            return self._blocked(arrays, partial(label_probabilities, self.estimator)).reshape(-1, label.width)
+            return self._blocked(arrays, partial(label_probabilities, self.estimator), label.width).reshape(-1, label.width)
         if label.width == 1:
             return self._blocked(arrays, lambda rows: class_probabilities(self.estimator, rows)[:, 1])
+        learnt = self._blocked(arrays, partial(class_probabilities, self.estimator), label.width)
+        if learnt.shape[1:] == (label.width,):
+            return learnt
         numbers = np.zeros((len(next(iter(arrays.values()))), label.width))
         if len(numbers):
-            numbers[:, self.estimator.classes_] = self._blocked(arrays, partial(class_probabilities, self.estimator))
+            numbers[:, self.estimator.classes_] = learnt
         return numbers
 
     @property
@@ -174,12 +179,18 @@ class Estimator(Corrected):
         several = self.estimator if isinstance(self.estimator, list) else [self.estimator]
         return next((type(one) for one in several if not isinstance(one, float)), float)
 
-    def _blocked(self, arrays: FeatureArrays, predict: Callable[[Any], Any]) -> npt.NDArray[np.float64]:
+    def _blocked(self, arrays: FeatureArrays, predict: Callable[[Any], Any], width: int = 1) -> npt.NDArray[np.float64]:
+        """What a function of rows of the matrix predicts for all rows, `width` numbers each."""
         rows = self.matrix(arrays)
         module = self._class.__module__.removeprefix("sklearn.") + "."
-        row_by_row = module.startswith((*ROW_BY_ROW, *ROW_BY_ROW_IF_SPARSE) if self.sparse else ROW_BY_ROW)
-        size = max(1, rows.shape[0]) if row_by_row else block_size(self.spec.outs.values())
-        return predict_in_blocks(lambda places: predict(rows[places]), rows.shape[0], size)
+        by_rows = next((limit for names, limit in _ROW_BY_ROW.items() if module.startswith(names)), None)
+        if self.sparse and module.startswith(ROW_BY_ROW_IF_SPARSE):
+            by_rows = nullcontext
+        if by_rows is None:
+            return predict_in_blocks(lambda places: predict(rows[places]), rows.shape[0], block_size(self.spec.outs.values()))
+        at_once = 1 if isinstance(self.estimator, list) else width  # those of a list are called one by one, for each block
+        size = block_size_of_rows(rows.shape[0], at_once, rows.shape[1])
+        return predict_in_blocks(lambda places: predict(rows[places]), rows.shape[0], size, by_rows)
 
     def save(self, folder: Path) -> None:
         """Writes the estimator without pickle; raises DataError if it contains types that cannot be loaded safely."""
