@@ -13,6 +13,7 @@ from keyfold.conf.label import LabelConf
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import FOLD, LABEL, PERIOD
 from keyfold.dataset import fit_neutral
+from keyfold.dataset.fit_features import SPECS, fit_features
 from keyfold.dataset.labelled_rows import labelled_rows
 from keyfold.errors import ConfError, DataError
 from keyfold.labels import Neutral
@@ -156,6 +157,8 @@ def test_numbers_in_a_closed_range_are_neutral(values, low, width, kind):
         ({"column": "kind", "neutral": {"abstain": 0.9}}, {"kind": ["a"] * N}, DataError, "has only `a` as a class"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_learnt_is_a_sentence(embedded, home, label, more, error, message):
+def test_what_cannot_be_learnt_is_a_sentence_and_nothing_is_committed(embedded, home, label, more, error, message):
+    run = run_of(embedded, label, **more)
     with pytest.raises(error, match=message):
-        labelled_rows(run_of(embedded, label, **more))
+        fit_features(run)
+    assert not run.table(SPECS).exists() and error.exit_code == (2 if error is ConfError else 3)

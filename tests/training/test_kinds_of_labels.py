@@ -139,3 +139,11 @@ def test_versions_with_other_thresholds_and_calibrations_are_compared_and_served
     assert label.threshold != 0.5 and batch["prediction"].to_pylist() == [
         p >= label.threshold for p in answers["probability"].to_pylist()
     ]
+
+
+def test_a_network_learns_the_neutral_class_and_stands_alone_in_the_report(embedded, home):
+    network = {"torch": {"network": {"wide_deep": {"hidden": [8]}}, "loop": {"epochs": 3, "batch_size": 120}}}
+    run = run_of(embedded, "votes", train={"model": network}, report={}, release={})
+    assert train(run).version == "1"
+    (page,) = (section.html for section in run.sections if section.title == "Coverage")
+    assert "a network is not trained once more without the neutral class" in page and "difference" not in page
