@@ -88,7 +88,7 @@ def measure_stages(
     cascade, test, label, features = model.estimator, rows.fold("test"), model.label, _features_alone(conf)
     assert isinstance(cascade, Cascade)
     own = stage_spec(cascade.spec, features, {})
-    last = fit_model(train.model_copy(update={"model": [*conf.stages.values()][-1].model}), own, rows.fold("train"), run)
+    last = fit_model(train.with_model([*conf.stages.values()][-1].model), own, rows.fold("train"), run)
     alone = Cascade(cascade.spec, [Stage(cascade.stages[-1].name, features, [], {}, last, [])])
     whole, other = (Predicted(label, one.numbers(test.arrays, label)) for one in (cascade, alone))
     metrics = compare_predictions(test.truth, whole, other, _measures, order=test.order)
