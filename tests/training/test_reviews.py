@@ -11,6 +11,7 @@ from keyfold.conf import yaml
 from keyfold.conf.use_case import parse_conf
 from keyfold.dataset.fit_features import fit_features
 from keyfold.features.matrix import sparse_matrix
+from keyfold.generators.reviews import WORDS
 from keyfold.ingestion.job import ingest
 from keyfold.models import blocks
 from keyfold.runtime.run import Run
@@ -98,6 +99,23 @@ def test_weights_name_the_neutral_class_too_and_members_of_an_ensemble_learn_it(
     assert measured["test_abstention_coverage"] == measured["test_coverage"] and "Ensemble" in {
         section.title for section in run.sections
     }
+
+
+def test_a_model_that_cannot_be_trained_without_the_neutral_class_is_measured_alone(embedded, home):
+    words = yaml.parse_yaml(CONF.read_text("utf-8"))["features"]
+    model = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
+    first = {"features": ["hedges"], "model": model, "exit": {"precision_at_least": {"neutral": 0.5}}}
+    stages = {"hedges": first, "all": {"features": ["words", "hedges"], "model": model}}
+    hedges = {"found": {"input_col": "text", "words": WORDS["hedges"].split()}}
+    run = run_of(
+        embedded,
+        features=words | {"hedges": hedges},
+        train={"model": {"cascade": {"stages": stages}}},
+        split={"share": {"train": 0.5, "validation": 0.2, "test": 0.3}},
+    )
+    measured, page = metrics_of(train(run)), page_of(run)
+    assert "No plain abstention:" in page and "an exit has the class `neutral`, and the label has negative, positive" in page
+    assert measured["test_answered_accuracy"] > 0.88 and "test_abstention_gain" not in measured
 
 
 @pytest.mark.skipif(not DATA, reason="KEYFOLD_TEST_DATA names no folder of real data")

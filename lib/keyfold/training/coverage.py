@@ -10,6 +10,7 @@ from keyfold.conf.train import Train
 from keyfold.core.arrays import Bools, Doubles, Int64s
 from keyfold.core.names import LABEL
 from keyfold.core.texts import value_texts
+from keyfold.errors import KeyfoldError
 from keyfold.evaluation.coverage import Answers, accuracy_curve, compare_answers
 from keyfold.labels import Classes, Neutral
 from keyfold.models.model import Model
@@ -37,24 +38,33 @@ def measure_coverage(context: TrainingContext, train: Train, model: Model, rows:
     assert isinstance(label, Neutral)
     truth, numbers = _true_classes(context, label, test), model.numbers(test.arrays)
     answers = _answers(label, test, truth, label.best_answer(numbers), label.confidence(numbers))
-    plain = None
-    if label.abstain is None and not train.model.torch:
-        with context.run.step("abstention") as step:
-            learn, others = _plain_model(context, train, model, rows)
-            step.rows = learn.table.num_rows
-            of_others = others.numbers(test.arrays)
-        plain = _answers(label, test, truth, of_others.argmax(axis=1), of_others.max(axis=1))
+    of_plain, failure = _plain_numbers(context, train, model, rows)
+    plain = None if of_plain is None else _answers(label, test, truth, of_plain.argmax(axis=1), of_plain.max(axis=1))
     own, *_ = compared = compare_answers(answers, ~label.declines(numbers), plain, test.order)
     curves = {PLAIN if label.abstain is not None else NEUTRAL: accuracy_curve(answers)}
     curves |= {PLAIN: accuracy_curve(plain)} if plain else {}
-    context.job.sections.append(coverage_section(curves, compared, truth=truth.source, note=_note(train, label)))
+    context.job.sections.append(coverage_section(curves, compared, truth=truth.source, note=_note(failure)))
     return {"test_abstention": own._asdict()} if plain else {}
 
 
-def _note(train: Train, label: Neutral) -> str:
-    if label.abstain is not None or not train.model.torch:
-        return ""
-    return note_html("One model only:", "a network is not trained once more without the neutral class.")
+def _note(failure: str) -> str:
+    return note_html(f"No {PLAIN}:", failure) if failure else ""
+
+
+def _plain_numbers(context: TrainingContext, train: Train, model: Model, rows: ArrayRows) -> tuple[Doubles | None, str]:
+    """What a model without the neutral class predicts for the test fold; None without such a model, and why, if one was wanted."""
+    assert isinstance(model.label, Neutral)
+    if model.label.abstain is not None:
+        return None, ""
+    if train.model.torch:
+        return None, "a network is not trained once more without the neutral class."
+    with context.run.step("abstention") as step:
+        try:
+            learn, plain = _plain_model(context, train, model, rows)
+        except (KeyfoldError, ValueError) as error:
+            return None, f"it cannot be trained: {' '.join(str(error).split())}"
+        step.rows = learn.table.num_rows
+        return plain.numbers(rows.fold("test").arrays), ""
 
 
 def _answers(label: Neutral, test: ArrayRows, truth: _Truth, decided: Int64s, confidence: Doubles) -> Answers:
