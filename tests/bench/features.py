@@ -1,4 +1,4 @@
-"""Transforms and fits features, compared with a scan, MLlib and scikit-learn; by number of rows and of features.
+"""Transforms and fits features, compared with a scan, MLlib, Polars and scikit-learn; by number of rows and of features.
 
 The rows have six text columns with 10 to 1,000,000 distinct values; the spec hashes each of them and three crosses into 2^18 buckets.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common import Record, arguments, machine, run_cases, show, timed
+from common import Record, arguments, drop, embedded, machine, run_cases, show, timed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -75,6 +75,36 @@ def fit_spec(frame: "DataFrame", features: dict[str, Any]) -> Any:
     return Spec.fit(frame, {name: Feature.model_validate(f) for name, f in features.items()})
 
 
+def hashed_spec() -> Any:
+    """The nine features, which need no fit."""
+    from keyfold.features.fitting import FeatureStatistics
+    from keyfold.features.kinds import Feature
+    from keyfold.features.spec import FittedFeature, Spec
+
+    kinds = {name: Feature.model_validate(f).kind for name, f in hashed_features().items()}
+    fitted = {name: FittedFeature(kind, kind.fit(name, FeatureStatistics([], []))) for name, kind in kinds.items()}
+    return Spec(dict.fromkeys(DISTINCT, "string"), fitted)
+
+
+def embedded_cases(path: Path) -> Cases:
+    """The embedded engine, and Polars' own hashes of the same columns and crosses, both from the files."""
+    import polars as pl
+
+    spec, files = hashed_spec(), f"{path}/*.parquet"
+    crosses = [cross.split("_") for cross in hashed_features() if cross not in DISTINCT]
+    hashes = [pl.col(c).hash() % BUCKETS for c in DISTINCT]
+    hashes += [(pl.struct(pair).hash() % BUCKETS).alias("_".join(pair)) for pair in crosses]
+
+    def scan() -> None:
+        drop(embedded(str(path)).select(DISTINCT))
+
+    return {
+        "scan": scan,
+        "keyfold, embedded: 6 hashed, 3 crossed": lambda: drop(spec.transform(embedded(str(path)))),
+        "Polars: 6 hashed, 3 crossed": lambda: pl.scan_parquet(files).select(hashes).collect(),
+    }
+
+
 def noop(frame: "DataFrame") -> None:
     """Computes all rows and drops them."""
     frame.write.format("noop").mode("overwrite").save()
@@ -104,15 +134,7 @@ def sklearn_cases(table: pa.Table) -> Cases:
     """The Arrow form on one core, in batches, and scikit-learn's hasher on the same rows as lists of text."""
     from sklearn.feature_extraction import FeatureHasher
 
-    from keyfold.features.fitting import FeatureStatistics
-    from keyfold.features.kinds import Feature
-    from keyfold.features.spec import FittedFeature, Spec
-
-    kinds = {name: Feature.model_validate(f).kind for name, f in hashed_features().items()}
-    spec = Spec(
-        dict.fromkeys(DISTINCT, "string"), {n: FittedFeature(k, k.fit(n, FeatureStatistics([], []))) for n, k in kinds.items()}
-    )
-    batches = table.to_batches(max_chunksize=BATCH)
+    spec, batches = hashed_spec(), table.to_batches(max_chunksize=BATCH)
     values = [[f"{c}={v}" for c, v in row.items() if v is not None] for row in table.to_pylist()]
     hasher = FeatureHasher(BUCKETS, input_type="string")
     return {
@@ -145,7 +167,7 @@ def by_width(frame: "DataFrame", widths: list[int], repeats: int) -> list[Record
 def main() -> None:
     """Runs the benchmarks in one session."""
     parser = arguments(__doc__, rows=5_000_000)
-    parser.add_argument("--only", nargs="*", default=["mllib", "sklearn", "fit", "rows", "wide"], help="which tables")
+    parser.add_argument("--only", nargs="*", default=["mllib", "embedded", "sklearn", "fit", "rows", "wide"], help="which tables")
     options = parser.parse_args()
     from keyfold.engine import session as keyfold_spark
 
@@ -158,6 +180,9 @@ def main() -> None:
         if "mllib" in options.only:
             cases = mllib_cases(frame)
             results["mllib"] = run_cases("Transform", cases, floor="scan", peer="MLlib FeatureHasher: 6 hashed", **again)
+        if "embedded" in options.only:
+            peer = "Polars: 6 hashed, 3 crossed"
+            results["embedded"] = run_cases("Embedded", embedded_cases(path), floor="scan", peer=peer, **again)
         if "sklearn" in options.only:
             rows = min(options.rows, 500_000)
             table = pq.read_table(path, columns=list(DISTINCT)).slice(0, rows)
