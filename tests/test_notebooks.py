@@ -14,12 +14,14 @@ FOLDER = ROOT / "notebooks"
 CHECKS = {
     "churn_tour": ["folds-stable", "spark-is-arrow", "one-row-a-key", "served-as-scored", "nothing-new"],
     "embeddings": ["as-liked"],
+    "labels": ["covered", "thresholds-help", "unclear-left-out", "stack-gains", "most-leave-early", "corrected-rate"],
     "scoring": ["one-row-a-key", "as-it-was", "each-image-answered"],
     "windows": ["replayed-as-batch", "never-the-future"],
 }
 PICTURES = {
     "churn_tour": ["folds-plot", "features-plot", "quality-plot", "account"],
     "embeddings": ["neighbours-plot"],
+    "labels": ["houses-plot", "news-plot", "reviews-plot", "churn-plot", "spam-plot", "fraud-plot"],
     "scoring": ["scores-plot", "images-plot"],
     "windows": ["windows-plot", "view-plot"],
 }
@@ -31,6 +33,7 @@ TORCH = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs 
     params=[
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("churn_tour", "scoring")),
         pytest.param("embeddings", marks=[pytest.mark.slow, TORCH]),
+        "labels",
         "windows",
     ],
 )
