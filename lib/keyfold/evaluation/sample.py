@@ -33,7 +33,7 @@ def checked_sample(
     _check("y", truth, width if isinstance(label, Multilabel) else rows)
     for p in numbers:
         _check("predictions", p, width if isinstance(label, Bands | Classes | Multilabel) else rows)
-        if not isinstance(label, Number) and np.any((p < 0) | (p > 1)):
+        if not isinstance(label, Number) and p.size and (p.min() < 0 or p.max() > 1):
             raise ValueError("The predictions of a class must be probabilities, from 0 to 1.")
     _check("weight", weights, rows)
     if np.any(weights < 0):
@@ -66,6 +66,8 @@ def _codes(label: Label, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _sorted(sample: Sample, order: npt.NDArray[np.int64]) -> Sample:
+    if (order[1:] > order[:-1]).all():  # without a copy, which for many labels would be the largest array of all
+        return sample
     if len(np.unique(order)) == len(order):
         rows = np.argsort(order)
     else:

@@ -34,8 +34,8 @@ def block_size(outs: Iterable[FeatureOutput]) -> int:
 def block_size_of_rows(rows: int, width: int, columns: int) -> int:
     """Number of rows of a block of an estimator that computes row by row: any number gives the same bits.
 
-    The predicted numbers of a block, `width` for each row, stay in the cache, unless a product with the coefficients of many columns
-    would have to be prepared more often.
+    The predicted numbers of a block, `width` for each row, stay in the cache, unless the coefficients of many columns are copied for
+    each block.
     """
     blocks = -(-rows // max(1, ROW_CELLS // width, columns))
     return max(1, -(-rows // max(1, blocks)))

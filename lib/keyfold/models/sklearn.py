@@ -179,6 +179,13 @@ class Estimator(Corrected):
         several = self.estimator if isinstance(self.estimator, list) else [self.estimator]
         return next((type(one) for one in several if not isinstance(one, float)), float)
 
+    @property
+    def _copied_columns(self) -> int:
+        """The number of columns whose coefficients SciPy copies for each product, which it does if they are not in the order of columns."""
+        coefficients = getattr(self.estimator, "coef_", None)
+        copied = coefficients is not None and not coefficients.T.flags.c_contiguous
+        return int(coefficients.shape[-1]) if copied else 1
+
     def _blocked(self, arrays: FeatureArrays, predict: Callable[[Any], Any], width: int = 1) -> npt.NDArray[np.float64]:
         """What a function of rows of the matrix predicts for all rows, `width` numbers each."""
         rows = self.matrix(arrays)
@@ -189,7 +196,7 @@ class Estimator(Corrected):
         if by_rows is None:
             return predict_in_blocks(lambda places: predict(rows[places]), rows.shape[0], block_size(self.spec.outs.values()))
         at_once = 1 if isinstance(self.estimator, list) else width  # those of a list are called one by one, for each block
-        size = block_size_of_rows(rows.shape[0], at_once, rows.shape[1])
+        size = block_size_of_rows(rows.shape[0], at_once, self._copied_columns)
         return predict_in_blocks(lambda places: predict(rows[places]), rows.shape[0], size, by_rows)
 
     def save(self, folder: Path) -> None:
