@@ -39,7 +39,7 @@ def run_of(engine, kind, network=WIDE, loop=LOOP, loss="cross_entropy", **train)
     conf = {
         "name": "kinds", "data": {"key": ["id"]}, "label": LABELS[kind], "split": {"allow": ["x", "z"]},
         "features": {name: {"numeric": {"input_col": name, "scale": "standard"}} for name in ("x", "z")},
-        "train": {"model": {"torch": {"network": network, "loop": loop, "loss": loss}}} | train,
+        "train": {"model": {"torch": {"network": network, "loop": loop, "loss": loss}}} | train, "report": {"importance": {"repeats": 2}},
     }  # fmt: skip
     run = Run(parse_conf(conf), engine)
     run.rows.replace(engine.frame(table()), PERIOD, {"all": N})
@@ -60,6 +60,8 @@ def test_a_network_of_a_kind_of_label_is_trained_scored_and_served(embedded, hom
     metrics = registry.client().get_run(version.mlflow_run_id).data.metrics
     name, least = {"classes": ("test_accuracy", 0.65), "bands": ("test_r2", 0.7), "labels": ("test_micro_f1", 0.85)}[kind]
     assert metrics[name] > least
+    main = {"classes": "macro_f1", "bands": "r2", "labels": "micro_f1"}[kind]
+    assert metrics[f"test_importance_x_{main}_low"] > 0.05
 
 
 def test_weights_of_classes_are_learnt_and_corrected(embedded, home):
