@@ -183,8 +183,9 @@ class Estimator(Corrected):
     def _copied_columns(self) -> int:
         """The number of columns whose coefficients SciPy copies for each product, which it does if they are not in the order of columns."""
         coefficients = getattr(self.estimator, "coef_", None)
-        copied = coefficients is not None and not coefficients.T.flags.c_contiguous
-        return int(coefficients.shape[-1]) if copied else 1
+        if coefficients is None or coefficients.T.flags.c_contiguous:
+            return 1
+        return int(coefficients.shape[-1])
 
     def _blocked(self, arrays: FeatureArrays, predict: Callable[[Any], Any], width: int = 1) -> npt.NDArray[np.float64]:
         """What a function of rows of the matrix predicts for all rows, `width` numbers each."""
