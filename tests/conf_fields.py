@@ -96,6 +96,7 @@ def bases():
     ):
         yield raw_conf(label={"column": "y", "threshold": rule})
     yield raw_conf(label={"column": "y", "interval": 0.5})
+    yield raw_conf(label={"column": "y", "interval": {"share": 0.5, "scaled": True}})
     yield raw_conf(data=DATA | {"source": "months", "period": {"from": "file", "pattern": r"(\d{4}-\d{2})"}})
     for name in ("cards", "clicks", "houses", "mail", "news", "reviews", "shop", "retail", "prices", "ticks"):
         yield raw_conf(data=DATA | {"source": {"generator": name}})

@@ -31,6 +31,10 @@ def conf(label, train=CLASSIFIER, **more):
          "label.calibrate is fitted on the validation fold, and split.share.validation is 0"),
         ({"threshold": {"maximise": "f1"}}, {"split": {"time": {"test": "2026-01-01", "column": "t"}}},
          "label.threshold is fitted on the validation fold, and split.time.validation is not set"),
+        ({"interval": 1.5}, {}, "label.interval must be less than 1"),
+        ({"interval": {"share": 0}}, {}, "label.interval.share must be more than 0"),
+        ({"interval": {"scaled": True}}, {}, "label.interval.share is missing"),
+        ({"interval": {"share": 0.8, "scaled": True}, "bands": [1]}, {}, "`interval.scaled` is for a number; with `bands` the width depends"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_fit_are_refused(label, more, message):

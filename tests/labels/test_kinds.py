@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keyfold.labels import Bands, Binary, Classes, Multilabel, Neutral, Number, label_from_json
 
 LABELS = [
-    Number("double"), Number("decimal", interval=0.9, error=2.5), Binary("string", "yes", "no"), Binary("bigint", 2**60, 1, 0.25),
+    Number("double"), Number("decimal", interval=0.9, error=2.5), Number("double", 0.8, 1.5, points=(1.0, 2.0), sizes=(0.5, 4.0)), Binary("string", "yes", "no"), Binary("bigint", 2**60, 1, 0.25),
     Classes("string", ("a", "b", "c")), Classes("bigint", (1, 2, 3, 2**60)), Bands("double", (1.0, 2.5), -4.0, 9.0, (0.5, 2.0, 5.0)),
     Bands("bigint", (1.0,), 0.0, 2.0, (0.0, 1.5), "median", 0.5), Multilabel("string", ("p", "s", "ü"), (0.5, 0.25, 0.75)),
     Neutral("string", ("no", "yes", "neutral")), Neutral("string", ("no", "yes"), 0.8),

@@ -1,12 +1,14 @@
 """A number, its logarithm, and intervals around it."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyfold.labels import Number
+from keyfold.labels import Number, label_from_json
 
 POSITIVE = st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=20).map(np.array)
 
@@ -36,3 +38,21 @@ def test_a_number_without_a_finite_answer_has_no_interval_either():
     assert [answer[name].is_null().to_pylist() for name in ("prediction", "low", "high")] == [[False, True, True]] * 3
     answer = label.answer(np.array([5.0, 0.0, -1.0]))  # such as those of a model that was trained elsewhere
     assert answer["prediction"].to_pylist() == [5.0, 0.0, -1.0] and answer["low"][2].as_py() is None
+
+
+def test_the_size_of_errors_is_on_lines_between_the_points():
+    label = Number("double", 0.9, 2.0, points=(10.0, 20.0), sizes=(1.0, 3.0))
+    low, high = label.bounds(np.array([0.0, 10.0, 15.0, 20.0, 99.0]))
+    assert (high - low).tolist() == [4, 4, 8, 12, 12]
+
+
+def test_a_label_without_sizes_of_errors_is_saved_as_before():
+    assert Number("double", 0.9, 2.0).to_json() == {
+        "kind": "number",
+        "family": "double",
+        "interval": 0.9,
+        "error": 2.0,
+        "transform": None,
+    }
+    scaled = Number("double", 0.9, 2.0, points=(1.0,), sizes=(2.0,))
+    assert label_from_json(json.loads(json.dumps(scaled.to_json()))) == scaled

@@ -45,6 +45,29 @@ def test_an_interval_covers_its_share_of_rows_that_are_drawn_like_the_validation
     assert label.error == pytest.approx(1.645 * (0.3 if transform else 9), rel=0.1)
 
 
+@pytest.mark.parametrize("transform", [None, "log"])
+def test_a_scaled_interval_is_as_wide_as_errors_are_at_the_predicted_number(transform):
+    draw = np.random.default_rng(0)
+    predicted = draw.uniform(1, 10, 8000)
+    spread = 0.05 * predicted
+    y = predicted * np.exp(draw.normal(0, spread)) if transform else predicted + draw.normal(0, spread)
+    interval = {"share": 0.8, "scaled": True}
+    label = complete(Number("double", 0.8, transform=transform), y[:4000], predicted[:4000], interval=interval).label
+    low, high = label.bounds(predicted[4000:])
+    covered = (low <= y[4000:]) & (y[4000:] <= high)
+    assert np.mean(covered) == pytest.approx(0.8, abs=0.02)
+    for third in np.array_split(np.argsort(predicted[4000:]), 3):
+        assert np.mean(covered[third]) == pytest.approx(0.8, abs=0.04)
+    width = np.log(high / low) if transform else high - low
+    assert width == pytest.approx(2 * 1.2816 * spread[4000:], rel=0.5)
+    assert (
+        complete(Number("double", 0.8), y, predicted, interval={"share": 0.8}).label
+        == complete(Number("double", 0.8), y, predicted, interval=0.8).label
+    )
+    with pytest.raises(DataError, match="needs at least 8 labelled rows in the validation fold, which has 7"):
+        complete(Number("double", 0.8), y[:7], predicted[:7], interval=interval)
+
+
 def test_an_interval_needs_enough_rows():
     with pytest.raises(DataError, match=" needs at least 9 labelled rows in the validation fold, which has 8"):
         complete(Number("double", 0.9), np.arange(8.0), np.zeros(8))

@@ -43,8 +43,8 @@ def trained(embedded, home):
 
 
 def test_bands_are_compared_with_variants(trained):
-    few = {"label": {"bands": [1e9]}}
-    metrics, page = trained({"regression": REGRESSION, "without_x": {"without": ["x"]}, "few": few})
+    few, scaled = {"label": {"bands": [1e9]}}, REGRESSION | {"label": {"bands": None, "interval": {"share": 0.9, "scaled": True}}}
+    metrics, page = trained({"regression": REGRESSION, "scaled": scaled, "without_x": {"without": ["x"]}, "few": few})
     for name in ("rmse", "mae", "r2", "crps", "interval_coverage", "interval_width"):
         model, other, difference = (
             metrics[f"{prefix}_{name}{end}"]
@@ -55,6 +55,11 @@ def test_bands_are_compared_with_variants(trained):
     assert ratio == pytest.approx(metrics["test_compared_regression_rmse"] / metrics["test_rmse"])
     assert metrics["test_compared_regression_rmse_ratio_low"] < ratio < metrics["test_compared_regression_rmse_ratio_high"]
     assert metrics["test_compared_regression_coverage_highest_third"] < metrics["test_compared_model_coverage_highest_third"]
+    of_scaled = {
+        name: metrics[f"test_compared_scaled_{name}"] for name in ("rmse", "crps", "coverage_highest_third", "interval_width")
+    }
+    assert [of_scaled[name] == metrics[f"test_compared_regression_{name}"] for name in ("rmse", "crps")] == [True, True]
+    assert of_scaled["coverage_highest_third"] > metrics["test_compared_regression_coverage_highest_third"]
     for text in ("RMSE, divided by that of the model", "coverage lowest third", "CRPS ↓", ">regression</th>"):
         assert text in page
     assert "no row of the train fold is in the band" in page and "test_compared_few_rmse" not in metrics, "training goes on"

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from keyfold.conf.train import Train
 
 
+Covered = Annotated[float, Field(gt=0, lt=1)]
+
+
 class AboveThreshold(Section):
     """The positive class of a numeric label: the values above a threshold."""
 
@@ -43,6 +46,16 @@ class Quantiles(Section):
     quantiles: int = Field(ge=2, le=1000, description="Number of bands.", examples=[30])
 
 
+class Interval(Section):
+    """An interval of a number. Short form: the share, as in `interval: 0.9`."""
+
+    share: Covered = Field(examples=[0.9], description="Share of the rows that `low` and `high` shall cover.")
+    scaled: bool = Field(
+        False,
+        description="Whether the width depends on the predicted number, as errors on the validation fold do. Half of the fold is taken for that.",
+    )
+
+
 class LabelConf(Section):
     """The column to predict. Short form: its name, as in `label: churned`."""
 
@@ -60,11 +73,9 @@ class LabelConf(Section):
         description="Predicts a number as a distribution over bands, whose inner edges these are; a classifier learns the band.",
     )
     take: Literal["mean", "median"] = Field("mean", description="What `prediction` is of the distribution over `bands`.")
-    interval: float | None = Field(
+    interval: Covered | Interval | None = Field(
         None,
-        gt=0,
-        lt=1,
-        examples=[0.9],
+        examples=[0.9, {"share": 0.9, "scaled": True}],
         description="Share of the rows that `low` and `high` of a number shall cover; fitted on the validation fold. "
         "Default: 0.9 for `bands`, none for other numbers.",
     )
@@ -130,6 +141,10 @@ class LabelConf(Section):
             raise ValueError(f"`columns` has `{repeated[0]}` twice")
         if self.take != "mean" and self.bands is None:
             raise ValueError("`take` is for `bands`")
+        if self.scales_interval and self.bands is not None:
+            raise ValueError(
+                f"`interval.scaled` is for a number; with `bands` the width depends on the row anyway: write `interval: {self.covered}`"
+            )
         if self.threshold != UNTUNED and self.bands is not None:
             raise ValueError("`threshold` is for two classes or several labels; of `bands`, the most probable one is predicted")
         if self.bands is not None and self.transform:
@@ -141,6 +156,16 @@ class LabelConf(Section):
             raise ValueError(f"`{self.of_numbers[0]}` is for a number, and `{others[0]}` for classes; leave one out")
         check_neutral(self)
         return self
+
+    @property
+    def covered(self) -> float | None:
+        """The share of the rows that an interval shall cover; None if the conf names none."""
+        return self.interval.share if isinstance(self.interval, Interval) else self.interval
+
+    @property
+    def scales_interval(self) -> bool:
+        """Whether the width of an interval depends on the predicted number."""
+        return isinstance(self.interval, Interval) and self.interval.scaled
 
     @property
     def fitted_on_validation(self) -> list[str]:

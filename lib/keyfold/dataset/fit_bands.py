@@ -46,7 +46,7 @@ def bands_of(conf: LabelConf, family: str, numbers: Doubles) -> Bands:
     floor, cap = (_piled_up(numbers, end) for end in (numbers[0], numbers[-1]))
     return Bands(
         family, tuple(edges), float(numbers[0]), float(numbers[-1]), tuple(means.tolist()), conf.take,
-        INTERVAL if conf.interval is None else conf.interval, floor=floor / rows[0], cap=cap / rows[-1],
+        INTERVAL if conf.covered is None else conf.covered, floor=floor / rows[0], cap=cap / rows[-1],
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def fit_number(conf: LabelConf, family: str) -> Number:
         needs = "bands" if conf.bands else "a regressor"
         hint = "; `label: {as: number}` reads the numbers of its text" if family == "string" else ""
         raise DataError(f"label: `{conf.column}` is {family}, and must be a number for {needs}{hint}")
-    return Number(family, None if conf.bands else conf.interval, transform=conf.transform)
+    return Number(family, None if conf.bands else conf.covered, transform=conf.transform)
 
 
 def no_threshold(conf: LabelConf, family: str, model: str) -> ConfError:

@@ -1,5 +1,6 @@
 """Intervals of predicted numbers and of predicted distributions by split conformal prediction."""
 
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 
@@ -9,8 +10,10 @@ from numpy.typing import ArrayLike
 from keyfold.core.arrays import Doubles
 from keyfold.errors import DataError
 from keyfold.evaluation.by_row import by_blocks
-from keyfold.labels import Bands
+from keyfold.labels import Bands, Number
 
+_GROUPS, _LEAST = 10, 50  # groups of rows whose errors are alike, and the rows that each needs
+_SMALLEST = 1e-3  # least size of errors, as a share of the largest
 _ROUNDING = 1e-9  # of quantiles, so that the row that decides is inside
 
 
@@ -38,6 +41,40 @@ def conformal_half_width(
             f"{rows}; give the validation fold a larger share of the rows, or ask for less coverage"
         )
     return float(np.partition(error, place - 1)[place - 1])
+
+
+def scaled_interval(label: Number, y: ArrayLike, predicted: ArrayLike) -> Number:
+    """The label with intervals that cover the share `label.interval`, and are as wide as errors are at the predicted number.
+
+    y, predicted: n numbers of rows on which the model was not trained, as the estimator learns them. The sizes of errors are fitted on
+    every second row, the multiple of them on the others, so that new rows are covered with the guarantee of `conformal_half_width`.
+    Raises DataError if there are too few rows.
+    """
+    truth, numbers, share = np.asarray(y, np.float64), np.asarray(predicted, np.float64), label.interval
+    assert share is not None
+    if len(truth) < (least := 2 * rows_for_interval(share)):
+        raise DataError(
+            f"label.interval: a scaled interval that covers {share:.15g} needs at least {least:,} labelled rows in the validation "
+            f"fold, which has {len(truth):,}; give the validation fold a larger share of the rows, or leave `scaled` out"
+        )
+    points, sizes = error_sizes(numbers[::2], np.abs(truth - numbers)[::2], share)
+    label = replace(label, points=points, sizes=sizes)
+    difficulty = label.difficulty(numbers[1::2])
+    return replace(label, error=conformal_half_width(truth[1::2], numbers[1::2], share, difficulty=difficulty))
+
+
+def error_sizes(predicted: Doubles, error: Doubles, share: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Ascending predicted numbers, and at each the size above 0 that the share of the errors of rows nearby does not exceed.
+
+    predicted, error: n numbers, n > 0. Rows are taken together by their predicted number, some 50 at least, in ten groups at most.
+    """
+    places = np.lexsort((error, predicted))
+    groups = np.array_split(places, min(_GROUPS, max(1, len(places) // _LEAST)))
+    points = np.array([np.median(predicted[group]) for group in groups])
+    sizes = np.array([np.quantile(error[group], share) for group in groups])
+    points, first = np.unique(points, return_index=True)
+    least = max(sizes.max() * _SMALLEST, np.finfo(np.float64).tiny)
+    return tuple(points.tolist()), tuple(np.maximum(sizes[first], least).tolist())
 
 
 def rows_for_interval(share: float) -> int:

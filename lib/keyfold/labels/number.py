@@ -1,7 +1,7 @@
 """A number, which a regressor predicts."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,15 @@ class Number(Label):
 
     interval: the share of rows that `low` and `high` cover, None without intervals. error: half the width of the interval, in the unit
     that the estimator learns. transform: the function of the number that the estimator learns, `log`, or None for the number itself.
+    points, sizes: of intervals whose width depends on the predicted number, the size of errors, above 0, at ascending predicted numbers,
+    both in that unit; between the points sizes are on lines. `error` is then a multiple of the size.
     """
 
     interval: float | None = None
     error: float = 0.0
     transform: str | None = None
+    points: tuple[float, ...] = ()
+    sizes: tuple[float, ...] = ()
 
     kind: ClassVar[str] = "number"
     has_classes: ClassVar[bool] = False
@@ -59,7 +63,16 @@ class Number(Label):
     def bounds(self, numbers: Doubles) -> tuple[Doubles, Doubles]:
         """The lower and the upper ends of the intervals (n); with a transform they are symmetric in its unit."""
         centre = self.transformed(numbers)
-        return self.inverted(centre - self.error), self.inverted(centre + self.error)
+        half = self.error * self.difficulty(centre)
+        return self.inverted(centre - half), self.inverted(centre + half)
+
+    def difficulty(self, learnt: Doubles) -> Doubles:
+        """The size of errors at predicted numbers, as the estimator learns them (n); 1 if all intervals have one width."""
+        return np.interp(learnt, self.points, self.sizes) if self.points else np.ones(len(learnt))
+
+    def to_json(self) -> dict[str, Any]:
+        """The label as JSON values, without sizes of errors if there are none."""
+        return {name: value for name, value in super().to_json().items() if value != ()}
 
     def answer(self, numbers: Doubles) -> Answer:
         """`prediction`, and `low` and `high` if there are intervals."""

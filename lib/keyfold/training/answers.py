@@ -11,7 +11,7 @@ from keyfold.conf.label import LabelConf
 from keyfold.conf.threshold import Threshold
 from keyfold.core.arrays import Doubles
 from keyfold.evaluation.calibrators import Calibrator, fit_calibrator
-from keyfold.evaluation.conformal import central_share, conformal_half_width, rows_for_interval
+from keyfold.evaluation.conformal import central_share, conformal_half_width, rows_for_interval, scaled_interval
 from keyfold.evaluation.thresholds import ChosenThreshold, choose_threshold, choose_thresholds
 from keyfold.labels import Bands, Binary, Label, Multilabel, Number
 from keyfold.models.model import Model
@@ -69,7 +69,9 @@ def complete_answers(conf: LabelConf, label: Label, y: npt.NDArray[Any], numbers
         label, chosen = _with_thresholds(conf.threshold, label, y, numbers)
         return Completed(label, calibrator, chosen)
     if isinstance(label, Number) and label.interval is not None:
-        label = replace(label, error=conformal_half_width(label.transformed(y), label.transformed(numbers), label.interval))
+        learnt = label.transformed(y), label.transformed(numbers)
+        scaled = conf.scales_interval
+        label = scaled_interval(label, *learnt) if scaled else replace(label, error=conformal_half_width(*learnt, label.interval))
     elif isinstance(label, Bands) and len(y) >= rows_for_interval(label.interval):
         label = replace(label, held=central_share(label, y, numbers))
     return Completed(label, calibrator)
