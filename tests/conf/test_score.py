@@ -3,6 +3,7 @@
 import pytest
 
 from keyfold.conf.score import Action, Score
+from keyfold.conf.use_case import parse_conf
 from small_conf import faults, raw
 
 
@@ -19,6 +20,9 @@ def test_how_many_an_action_takes(of, many):
         ({"top": 0.1}, "the 10% with the highest probability"),
         ({"over": 0.5}, "probability over 0.5"),
         ({"budget": 300, "cost": 1.5}, "as many as 300 pays for at 1.5 each"),
+        ({"top": 0.1, "of": "a"}, "the 10% with the highest probability of a"),
+        ({"over": 0.5, "of": "a"}, "probability of a over 0.5"),
+        ({"budget": 3, "of": "a"}, "as many as 3 pays for at 1 each, by the probability of a"),
     ],
 )
 def test_an_action_in_words(of, text):
@@ -43,3 +47,21 @@ def test_a_model_is_an_alias_a_version_or_a_run(uri):
 def test_other_addresses_of_models_are_refused(uri):
     (sentence,) = faults(raw("score.model", uri))
     assert sentence.startswith("score.model must be like `models:/churn@champion`, `models:/churn/3` or `runs:/0123abcd`")
+
+
+@pytest.mark.parametrize(
+    ("label", "of", "sentence"),
+    [
+        ({"column": "left", "positive": "yes"}, "yes", "score.actions.call.of names one of several classes"),
+        ({"column": "left", "separator": ","}, None, "score.actions.call: this model gives the probabilities of several classes; name one"),
+        ({"column": "left", "bands": [1]}, None, "score.actions.call: this model gives the probabilities of several classes; name one"),
+    ],
+)  # fmt: skip
+def test_an_action_names_a_class_if_there_are_several(label, of, sentence):
+    (fault,) = faults(raw("score.actions", {"call": {"top": 0.1} | ({"of": of} if of else {})}) | {"label": label})
+    assert fault.startswith(sentence)
+
+
+def test_an_action_may_name_a_class_of_a_label_whose_kind_shows_in_the_rows():
+    for of in ({}, {"of": "a"}):
+        parse_conf(raw("score.actions", {"call": {"top": 0.1} | of}))

@@ -1,10 +1,13 @@
 """The section `score`: the model, the table of predictions, and the keys to act on."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from keyfold.core.section import OneOf, Section, Share, TableName
+from keyfold.errors import ConfError
+from keyfold.evaluation.metrics import BINARY
 
 MODEL_URI = r"^(models:/[^/@]+(@[\w-]+|/\d+)|runs:/\w+)$"
 
@@ -18,6 +21,12 @@ class Action(OneOf):
     over: float | None = Field(None, ge=0, le=1, description="Keys whose probability exceeds this.", examples=[0.5])
     budget: float | None = Field(None, gt=0, description="As many keys as this budget pays for.", examples=[10_000])
     cost: float = Field(1.0, gt=0, description="Cost of one key, in the unit of `budget`.")
+    of: str | None = Field(
+        None,
+        exclude_if=lambda of: of is None,
+        examples=["politics"],
+        description="The class, label or band whose probability counts, for a label of more than two classes, of several labels or of bands.",
+    )
 
     def most(self, scored: int) -> int:
         """The largest number of keys, out of `scored` keys."""
@@ -26,11 +35,32 @@ class Action(OneOf):
         return scored if self.budget is None else min(scored, int(self.budget / self.cost + 1e-9))
 
     def __str__(self) -> str:
+        of = f" of {self.of}" if self.of else ""
         if self.top is not None:
-            return f"the {self.top:.0%} with the highest probability"
+            return f"the {self.top:.0%} with the highest probability{of}"
         if self.over is not None:
-            return f"probability over {self.over:g}"
-        return f"as many as {self.budget:g} pays for at {self.cost:g} each"
+            return f"probability{of} over {self.over:g}"
+        return f"as many as {self.budget:g} pays for at {self.cost:g} each{of and ', by the probability' + of}"
+
+
+def check_actions(actions: Mapping[str, Action], kinds: Sequence[str]) -> None:
+    """Raises ConfError if an action names a class and the label has two, or names none and the label has several.
+
+    kinds: those that the label may have.
+    """
+    for name, action in actions.items():
+        if action.of is not None and (*kinds,) == (BINARY,):
+            raise ConfError(f"score.actions.{name}.of {ONE_PROBABILITY}")
+        if action.of is None and BINARY not in kinds:
+            raise ConfError(no_class(name))
+
+
+ONE_PROBABILITY = "names one of several classes, and this model gives the probability of one of two; leave it out"
+
+
+def no_class(name: str) -> str:
+    """A sentence about an action that names none of several classes."""
+    return f"score.actions.{name}: this model gives the probabilities of several classes; name one, such as `{{top: 0.1, of: politics}}`"
 
 
 class Score(Section):

@@ -18,7 +18,7 @@ from keyfold.conf.label import LabelSection, check_label, moved_options
 from keyfold.conf.rebalance import Rebalance, check_rebalance, replaced_options
 from keyfold.conf.release import Release
 from keyfold.conf.report import Report, remaining_features
-from keyfold.conf.score import Score
+from keyfold.conf.score import Score, check_actions
 from keyfold.conf.split import Split
 from keyfold.conf.train import Train
 from keyfold.conf.variants import SECTIONS, variant_faults, variant_sections
@@ -92,6 +92,8 @@ class Conf(Section):
             tune.check_tune(self.train, kinds_of_classifier)
             check_importance(self.report.importance, self.train, kinds_of_classifier)
             check_candidates(self.train, self.split, kinds_of_classifier)
+            if self.label and self.train and self.train.model.chosen.classifies and self.score.model is None:
+                check_actions(self.score.actions, kinds_of_classifier)
             check_ensemble(self.train, self.split.folds, self.ways_of_rebalancing)
             check_cascade(self.train, self.label, self.split, kinds, self.score, self.report, self.data.key)
             check_rebalance(self.ways_of_rebalancing, self.train.model if self.train else None, kinds)
