@@ -29,7 +29,8 @@ def frame_of(engine, table, copied=0.0):
 
 def share_of(engine, table, inputs, copied=0.0):
     frame, rows = frame_of(engine, table, copied)
-    return copy_share(count_copies(frame, int((rows[FOLD] == "train").sum()), FOLDS, inputs))
+    with np.errstate(divide="raise", invalid="raise"):
+        return copy_share(count_copies(frame, int((rows[FOLD] == "train").sum()), FOLDS, inputs))
 
 
 def test_what_rows_have_in_common_is_counted(engine):
