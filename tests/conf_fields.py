@@ -127,8 +127,16 @@ def bases():
     yield raw_conf(features=FEATURES, train={"model": {"ensemble": {"stack": {"members": members, "meta": SKLEARN}}}})
     yield raw_conf(features=FEATURES, train={"model": {"ensemble": {"vote": {"members": members}}}})
     first = {"features": ["o"], "model": SKLEARN, "exit": {"precision_at_least": 0.9}}
-    cascade = {"stages": {"first": first, "keywords": first, "last": {"features": ["j", {"stage": "first"}], "model": SKLEARN}}}
-    yield raw_conf(features={name: FEATURES[name] for name in "oj"}, train={"model": {"cascade": cascade}})
+    rules = {"rules": {"yes": ["l"]}, "exit": {"precision_at_least": 0.9}}
+    cascade = {
+        "stages": {
+            "first": first,
+            "keywords": first,
+            "rules": rules,
+            "last": {"features": ["j", {"stage": "first"}], "model": SKLEARN},
+        }
+    }
+    yield raw_conf(features={name: FEATURES[name] for name in "ojl"}, train={"model": {"cascade": cascade}})
     yield raw_conf(features=FEATURES, train={"models": {"linear": SKLEARN, "trees": SKLEARN}})
     wide = {"wide_deep": {"hidden": [4]}}
     begun = {"loop": {"clip": 1.0, "patience": 1, "decay": "cosine"}, "start": {"model": "m", "into": "image"}}
@@ -167,7 +175,7 @@ OTHERS = {
     "Sklearn.params": [{"C": 2.0}, {"C": 1}],
     "Tune.over": [{"params.C": [1.0]}],
     "Found.patterns": [["urls"], ["digits", "urls"]],
-    "Report.without": [[["h"]]],
+    "Report.without": [[["h"]]], "StageConf.rules": [{"no": ["l"]}],
     "Report.compare": [{"other": {"without": ["h"]}}],
     "Variant.label": [{"calibrate": "isotonic"}], "Variant.train": [{"seed": 2}], "Variant.without": [["h"]],
     "LabelConf.threshold": [0.25], "LabelConf.bands": [[1.0, 3.0]], "LabelConf.columns": [["y1", "y3"]],

@@ -13,7 +13,7 @@ from keyfold.features.kinds import Feature
 from keyfold.features.spec import Spec
 from keyfold.labels import Binary, Classes, Multilabel
 from keyfold.models.cascade import Exit, decisions, find_exits, is_certain
-from keyfold.models.cascade_fit import check_exits
+from keyfold.models.cascade_fit import check_classes
 from keyfold.models.examples import Examples
 from keyfold.models.lazy_features import LazyFeatures
 from keyfold.models.member_fits import run_in_turn
@@ -225,8 +225,35 @@ def test_a_cascade_needs_a_validation_fold():
 
 
 def test_exits_name_classes_of_the_label():
-    conf = ModelConf.model_validate({"cascade": {"stages": stages(precision={"spma": 0.9})}}).cascade.exits
-    with pytest.raises(ConfError, match=r"an exit has the class `spma`, and the label has ham, spam .did you mean `spam`"):
-        check_exits(conf, BINARY)
+    conf = ModelConf.model_validate({"cascade": {"stages": stages(precision={"spma": 0.9})}}).cascade.named_classes
+    with pytest.raises(ConfError, match=r"names the class `spma`, and the label has ham, spam .did you mean `spam`"):
+        check_classes(conf, BINARY)
     with pytest.raises(ConfError, match="the label is of kind labels"):
-        check_exits(conf, Multilabel("string", ("p", "q")))
+        check_classes(conf, Multilabel("string", ("p", "q")))
+
+
+# --- rules ---
+
+
+def test_rules_decide_by_what_is_found_and_let_the_other_rows_go_on(tmp_path):
+    found = {
+        "bang": {"found": {"input_col": "text", "patterns": ["exclamations"]}},
+        "tea": {"found": {"input_col": "text", "words": ["tea"]}},
+    }
+    spec = Spec.fit(TABLE, {name: Feature.model_validate(kind) for name, kind in (found | {"words": FEATURES["words"]}).items()})
+    of = {
+        "rules": {"rules": {"spam": ["bang"], "ham": ["tea"]}, "exit": {"precision_at_least": 0.75, "rows_at_least": 10}},
+        "words": {"features": ["words", {"stage": "rules"}], "model": LINEAR},
+    }  # fmt: skip
+    rows = Examples(spec.arrow(TABLE), SPAM, None, BINARY, np.arange(N), np.arange(N))
+    whole = ModelConf.model_validate({"cascade": {"stages": of}}).fit(spec, rows._replace(validation=rows), 0, run_in_turn)
+    numbers, decided = whole.answers(TABLE, BINARY)
+    texts = TABLE["text"].to_pylist()
+    bang, tea = (np.array([sign in text for text in texts]) for sign in ("!", "tea"))
+    p_bang, p_tea = ((SPAM[of].sum() + 1) / (of.sum() + 2) for of in (bang, tea & ~bang))
+    assert p_bang > 0.75 and p_tea < 0.25
+    assert decided.to_pylist() == ["rules" if applies else "words" for applies in bang | tea]
+    assert set(numbers[bang]) == {p_bang} and set(numbers[tea & ~bang]) == {p_tea} and np.isfinite(numbers).all()
+    whole.save(tmp_path)
+    loaded = load_fitted(tmp_path, spec, json.loads(json.dumps(whole.facts, allow_nan=False)))
+    assert loaded.answers(TABLE, BINARY)[0].tobytes() == numbers.tobytes()

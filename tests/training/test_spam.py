@@ -23,12 +23,11 @@ WORDS = {
     "plain": "i im you me ok gonna later home sorry he she my",
 }
 LINEAR = {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"C": 30, "max_iter": 2000}}
-TREES = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "params": {"max_iter": 50, "max_leaf_nodes": 8}}
 EXIT = {"precision_at_least": {"ham": 0.993, "spam": 0.99}, "rows_at_least": 20}
 STAGES = {
     "keywords": {"features": [*WORDS, "digits"], "model": {"sklearn": LINEAR}, "exit": EXIT},
-    "metadata": {"features": ["signs", "digits", {"stage": "keywords"}], "model": {"sklearn": TREES}, "exit": EXIT},
-    "content": {"features": ["content", {"stage": "metadata"}], "model": {"sklearn": LINEAR}},
+    "metadata": {"features": ["signs", "digits", {"stage": "keywords"}], "model": {"sklearn": LINEAR}, "exit": EXIT},
+    "content": {"features": ["content"], "model": {"sklearn": LINEAR}},
 }
 FEATURES = {
     **{name: {"found": {"input_col": "text", "words": words.split()}} for name, words in WORDS.items()},
@@ -46,7 +45,7 @@ def messages(folder, salt="sms"):
             "name": "sms",
             "data": {"source": str(source), "key": "content", "csv": {"quote": ""}, "columns": {"kind": "string", "text": "string"}},
             "label": {"column": "kind", "positive": "spam"},
-            "split": {"by": ["text"], "salt": salt, "share": {"train": 0.6, "validation": 0.2, "test": 0.2}},
+            "split": {"by": ["text"], "salt": salt, "share": {"train": 0.5, "validation": 0.25, "test": 0.25}},
             "features": FEATURES,
             "train": {"model": {"cascade": {"stages": STAGES}}},
             "release": {"promote_if": {"f1": {"at_least": 0.85}}},
@@ -63,4 +62,4 @@ def test_a_cascade_decides_as_well_as_its_last_stage_alone(embedded, home, tmp_p
     assert len(stages) == 5574 and stages.count("content") < 0.1 * len(stages)
     metrics = registry.client().get_run(version.mlflow_run_id).data.metrics
     print({name: value for name, value in metrics.items() if "alone" in name})
-    assert metrics["test_alone_f1"] > 0.9 and metrics["test_alone_f1_difference_high"] > -0.01
+    assert metrics["test_alone_f1"] > 0.9 and metrics["test_alone_f1_difference"] > -0.01

@@ -10,6 +10,7 @@ from keyfold.conf.train import Train
 from keyfold.errors import ConfError, suggestion
 from keyfold.evaluation.thresholds import UNTUNED
 from keyfold.features.kind import FeatureInput, Kind
+from keyfold.features.kinds.found import Found
 from keyfold.models.cascade import STAGE
 from keyfold.models.section import CascadeConf
 
@@ -35,13 +36,15 @@ def check_cascade(
 
 
 def _of_features(cascade: CascadeConf, kinds: Mapping[str, Kind]) -> Iterator[str]:
-    stage_of = {name: path for path, stage in cascade.stages.items() for name in stage.names}
-    for name, stage in stage_of.items():
+    named = [(path, stage, name) for path, stage in cascade.stages.items() for name in stage.names]
+    for path, stage, name in named:
+        option = f"train.model.cascade.stages.{path}.{'rules' if stage.rules else 'features'}"
         if name not in kinds:
-            near = suggestion(name, kinds)
-            yield f"train.model.cascade.stages.{stage}.features: there is no feature `{name}`{near}"
+            yield f"{option}: there is no feature `{name}`{suggestion(name, kinds)}"
+        elif stage.rules and not isinstance(kinds[name], Found):
+            yield f"{option} are of features of the kind `found`, and `{name}` is of another; take a model"
     taken = {column.feature for kind in kinds.values() for column in kind.inputs() if isinstance(column, FeatureInput)}
-    if unused := [name for name in kinds if name not in stage_of and name not in taken]:
+    if unused := [name for name in kinds if name not in taken.union(name for _, _, name in named)]:
         yield f"features.{unused[0]}: no stage of train.model.cascade takes it; name it in one, or leave it out"
 
 

@@ -1,6 +1,7 @@
 """Base classes of the sections of a conf: typed records that forbid unknown options."""
 
-from typing import Annotated, ClassVar, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -34,3 +35,11 @@ class OneOf(Section):
     def choice(self) -> str:
         """The name of the option that is set."""
         return next(name for name in self._choices or type(self).model_fields if getattr(self, name) is not None)
+
+
+def flattened(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by path."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flattened(value, f"{path}{name}.") if isinstance(value, dict) and value else {f"{path}{name}": value}
+    return flat

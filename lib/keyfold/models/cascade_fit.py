@@ -1,7 +1,7 @@
 """Fits the stages of a cascade, each on the rows that reach it. Rows of the train fold are judged out of fold."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -14,7 +14,8 @@ from keyfold.labels import Binary, Classes, Label
 from keyfold.models.cascade import Cascade, Exit, Stage, decisions, fed_arrays, fed_table, find_exits, is_certain, stage_spec
 from keyfold.models.examples import Examples
 from keyfold.models.log_odds import standardised
-from keyfold.models.member_fits import Learner, MemberFit, RunTasks, fit_out_of_fold, run_fits
+from keyfold.models.member_fits import Fitted, Learner, MemberFit, RunTasks, fit_out_of_fold, run_fits
+from keyfold.models.rules import RulesLearner
 
 Precision = Annotated[float, Field(gt=0, le=1)]
 _STAGE = "train.model.cascade: stage"
@@ -56,6 +57,19 @@ class Reaching(NamedTuple):
         return Reaching(self.rows.take(stay), numbers)
 
 
+def check_stage_model(path: str, model: Any) -> None:
+    """Raises ValueError if a section `ModelConf` cannot be that of a stage."""
+    if model.torch or model.cascade or model.tunes_weights:
+        raise ValueError(
+            f"{path} must be a scikit-learn model, or an ensemble of them without tuned weights; the validation fold is for exits"
+        )
+    try:
+        if not model.chosen.classifies:
+            raise ValueError(f"{path} must predict a class, and this one predicts a number")
+    except ConfError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 class StagePlan(NamedTuple):
     """A stage of the conf: its features of the rows, the stages that feed it, its model, and its exit, which the last one has not."""
 
@@ -92,14 +106,20 @@ def _fit_stage(
     own, examples = stage_spec(spec, features, fed), learn.examples(features, feeds, fed)
     _check_rows(name, examples)
     if exit_ is None:  # the last one
-        (fitted,) = run_fits(_STAGE, own, examples, [MemberFit(name, model, seed)], run)
-        return Stage(name, features, feeds, fed, fitted, []), learn, held
-    models, (out_of_fold,) = fit_out_of_fold(_STAGE, {name: model}, parts, own, examples, seed, run)
-    predicted = models[name].numbers(held.examples(features, feeds, fed).arrays, label)
+        (last,) = run_fits(_STAGE, own, examples, [MemberFit(name, model, seed)], run)
+        return Stage(name, features, feeds, fed, last, []), learn, held
+    fitted: Fitted
+    if isinstance(model, RulesLearner):  # rules know no row
+        fitted = model.fit(own, examples)
+        numbers = fitted.numbers(examples.arrays, label)
+    else:
+        models, (numbers,) = fit_out_of_fold(_STAGE, {name: model}, parts, own, examples, seed, run)
+        fitted = models[name]
+    predicted = fitted.numbers(held.examples(features, feeds, fed).arrays, label)
     exits = _exits(exit_, held.rows, predicted)
     learn, held = (
-        reaching.rest(name, numbers, is_certain(exits, *decisions(numbers, label)))
-        for reaching, numbers in ((learn, out_of_fold), (held, predicted))
+        reaching.rest(name, of, is_certain(exits, *decisions(of, label)))
+        for reaching, of in ((learn, numbers), (held, predicted))
     )
     for fold, reaching in (("validation", held), ("train", learn)):
         if not len(reaching.rows.order):
@@ -107,7 +127,7 @@ def _fit_stage(
                 f"{_STAGE} `{name}`: every row of the {fold} fold that reaches it leaves there, so the next stage would decide none; ask "
                 "for more precision in its exit, or leave out the stages after it"
             )
-    return Stage(name, features, feeds, fed, models[name], exits), learn, held
+    return Stage(name, features, feeds, fed, fitted, exits), learn, held
 
 
 def _exits(conf: ExitConf, rows: Examples, predicted: Doubles) -> list[Exit]:
@@ -117,25 +137,19 @@ def _exits(conf: ExitConf, rows: Examples, predicted: Doubles) -> list[Exit]:
 
 
 def demanded_precision(conf: ExitConf, label: Label) -> list[float | None]:
-    """The precision that the exit of each class needs, in the order of codes; None for a class for which rows never leave.
+    """The precision that the exit of each class needs, in the order of codes; None for a class for which rows never leave."""
+    demanded = conf.precision_at_least
+    return [demanded.get(name) if isinstance(demanded, dict) else demanded for name in class_names(label)]
 
-    Raises ConfError for a class that the label does not have.
-    """
+
+def check_classes(named: Iterable[str], label: Label) -> None:
+    """Raises ConfError if the label has no classes of which each row has one, or lacks one that exits or rules name."""
     names = class_names(label)
-    if not isinstance(conf.precision_at_least, dict):
-        return [conf.precision_at_least] * len(names)
-    for name in conf.precision_at_least:
+    for name in named:
         if name not in names:
             raise ConfError(
-                f"train.model.cascade: an exit has the class `{name}`, and the label has {', '.join(names)}{suggestion(name, names)}"
+                f"train.model.cascade names the class `{name}`, and the label has {', '.join(names)}{suggestion(name, names)}"
             )
-    return [conf.precision_at_least.get(name) for name in names]
-
-
-def check_exits(exits: Iterable[ExitConf], label: Label) -> None:
-    """Raises ConfError if the label has no classes of which each row has one, or lacks one that an exit names."""
-    for exit_ in exits:
-        demanded_precision(exit_, label)
 
 
 def class_names(label: Label) -> list[str]:

@@ -35,7 +35,8 @@ def standardised(table: pa.Table) -> dict[str, FittedFeature]:
 
 
 def _standard(values: Doubles) -> dict[str, Any]:
-    """The state of a standardised number."""
+    """The state of a standardised number; NaN counts as the mean."""
+    values = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
     mean, deviation = float(values.mean()), float(values.std())
     return {"shift": mean, "factor": 1 / deviation if deviation else 0.0, "offset": 0.0, "fill": mean, "bounds": None}
 

@@ -24,6 +24,7 @@ from keyfold.models.member_fits import Fitted
 from keyfold.models.parity import Parity, exact_predictions, measure_parity
 from keyfold.models.prior import PriorCorrection
 from keyfold.models.reasons import REASON, REASONS, Reasons, strongest
+from keyfold.models.rules import Rules
 from keyfold.models.sklearn import Estimator
 from keyfold.models.torch import Network
 
@@ -140,4 +141,6 @@ def load_fitted(folder: Path, spec: Spec, facts: Mapping[str, Any]) -> Fitted:
         return Ensemble.load(folder, spec, facts, load_fitted)
     if "stages" in facts:
         return Cascade.load(folder, spec, facts, load_fitted)
+    if "rules" in facts:
+        return Rules(spec, facts["rules"], np.array(facts["shares"]))
     return Estimator.load(folder, spec, sparse=facts["sparse"]) if "sparse" in facts else Network.load(folder, spec)

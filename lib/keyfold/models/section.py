@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from keyfold.core.section import OneOf, Section
+from keyfold.core.section import OneOf, Section, flattened
 from keyfold.errors import ConfError, duplicates, suggestion
 from keyfold.features.spec import Spec
 from keyfold.models import ensemble
-from keyfold.models.cascade_fit import ExitConf, StageInput, StagePlan, fit_cascade
+from keyfold.models.cascade_fit import ExitConf, StageInput, StagePlan, check_stage_model, fit_cascade
 from keyfold.models.examples import Examples
+from keyfold.models.rules import RulesLearner
 from keyfold.models.sklearn import Sklearn
 from keyfold.models.torch import Torch
 
 if TYPE_CHECKING:
     from keyfold.models.cascade import Cascade
     from keyfold.models.ensemble import Ensemble
-    from keyfold.models.member_fits import Fitted, RunTasks
+    from keyfold.models.member_fits import Fitted, Learner, RunTasks
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$", examples=["linear", "trees"])]
 MEMBERS = "Members by name: models of any kind but networks."
@@ -184,16 +185,42 @@ class StageConf(Section):
     """A stage of a cascade."""
 
     features: list[str | StageInput] = Field(
-        min_length=1,
+        default_factory=list,
         examples=[["words", {"stage": "keywords"}]],
-        description="Names of the features that it takes, which are computed for the rows that reach it; former stages as `{stage: name}`.",
+        description="Names of the features that it takes, which are computed for the rows that reach it; former stages as `{stage: name}`. "
+        "Required for a model.",
     )
-    model: ModelConf = Field(description="Its model: a scikit-learn classifier or an ensemble of them.")
+    model: ModelConf | None = Field(None, description="Its model: a scikit-learn classifier or an ensemble of them.")
+    rules: dict[str, Annotated[list[str], Field(min_length=1)]] | None = Field(
+        None,
+        min_length=1,
+        exclude_if=lambda rules: rules is None,
+        examples=[{"spam": ["prizes"], "ham": ["work", "friends"]}],
+        description="In place of a model: features of the kind `found` by class. A row in which one is found is of that class, the first "
+        "of several; a row in which none is found goes on.",
+    )
     exit: ExitConf | None = Field(None, description="When rows leave. Required, but for the last stage, which decides the rest.")
+
+    @model_validator(mode="after")
+    def _has_a_model(self) -> "StageConf":
+        if (self.model is None) == (self.rules is None):
+            raise ValueError(f"must have either `model` or `rules` (got {'both' if self.rules else 'neither'})")
+        if bool(self.features) == bool(self.rules):
+            raise ValueError("`rules` name their features; leave out `features`" if self.rules else "features is missing")
+        if self.rules and self.exit is None:
+            raise ValueError("exit is missing, and rules cannot decide all rows")
+        return self
+
+    @property
+    def learner(self) -> "Learner":
+        """Its model or rules."""
+        return RulesLearner(self.rules) if self.rules else self.model  # type: ignore[return-value]
 
     @property
     def names(self) -> list[str]:
         """The names of its features of the rows."""
+        if self.rules:
+            return list(dict.fromkeys(name for of in self.rules.values() for name in of))
         return [one for one in self.features if isinstance(one, str)]
 
     @property
@@ -229,21 +256,16 @@ class CascadeConf(Section):
                     if stage.exit is None
                     else f"{path}.exit must be left out, since the last stage decides all rows that reach it"
                 )
-            if stage.model.torch or stage.model.cascade or stage.model.tunes_weights:
-                raise ValueError(
-                    f"{path}.model must be a scikit-learn model, or an ensemble of them without tuned weights; the validation fold is for exits"
-                )
-            try:
-                if not stage.model.chosen.classifies:
-                    raise ValueError(f"{path}.model must predict a class, and this one predicts a number")
-            except ConfError as error:
-                raise ValueError(f"{path}.model: {error}") from error
+            if stage.model:
+                check_stage_model(f"{path}.model", stage.model)
         return self
 
     @property
-    def exits(self) -> list[ExitConf]:
-        """Those of all stages but the last."""
-        return [stage.exit for stage in self.stages.values() if stage.exit]
+    def named_classes(self) -> list[str]:
+        """The classes that exits and rules name."""
+        exits = (stage.exit.precision_at_least for stage in self.stages.values() if stage.exit)
+        in_exits = [name for one in exits if isinstance(one, dict) for name in one]
+        return in_exits + [name for stage in self.stages.values() for name in stage.rules or ()]
 
     @property
     def classifies(self) -> bool:
@@ -257,7 +279,7 @@ class CascadeConf(Section):
 
     def fit(self, spec: Spec, rows: Examples, seed: int, run: "RunTasks") -> "Cascade":
         """The fitted cascade; `run` runs the fits of its stages."""
-        plans = [StagePlan(name, one.names, one.feeds, one.model, one.exit) for name, one in self.stages.items()]
+        plans = [StagePlan(name, one.names, one.feeds, one.learner, one.exit) for name, one in self.stages.items()]
         return fit_cascade(plans, self.parts, spec, rows, seed, run)
 
 
@@ -279,14 +301,6 @@ def check_members(models: Mapping[str, ModelConf], together: str) -> None:
             raise ValueError(
                 f"{together} must predict the same: {first} predicts {kinds[classify[first]]}, {other} {kinds[classify[other]]}"
             )
-
-
-def flattened(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested mappings as one, by path."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= flattened(value, f"{path}{name}.") if isinstance(value, dict) and value else {f"{path}{name}": value}
-    return flat
 
 
 ModelConf.model_rebuild()

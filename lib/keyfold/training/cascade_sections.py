@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keyfold.conf.train import Train
-from keyfold.evaluation.metrics import metric_heading
+from keyfold.evaluation.metrics import metric_heading, metric_label
 from keyfold.models.model import Model
 from keyfold.reporting.page import ARROWS, PageSection, comma_list, html_table, percent
 from keyfold.training.arrays import ArrayRows
@@ -44,8 +44,8 @@ def cascade_lines(measured: MeasuredCascade) -> Iterator[str]:
                 yield f"no row leaves at {stage.name} for {exit_.name}: {why}"
     name, difference = next(iter(measured.metrics.difference.items()))
     yield (
-        f"{metric_heading(name)[:-2]} {measured.metrics.first[name]}, {difference} more than {measured.stages[-1].name} alone, at "
-        f"{percent(measured.seconds, measured.seconds_alone)} of its CPU time"
+        f"{metric_label(name)} {measured.metrics.first[name]}; {measured.stages[-1].name} alone has {measured.alone[name]}, a difference of "
+        f"{difference}, and the cascade takes {percent(measured.seconds, measured.seconds_alone)} of its CPU time"
     )
 
 

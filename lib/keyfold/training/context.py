@@ -10,7 +10,7 @@ from keyfold.conf.label import LabelConf
 from keyfold.conf.train import Train
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.features.spec import Spec
-from keyfold.models.cascade_fit import check_exits
+from keyfold.models.cascade_fit import check_classes
 from keyfold.models.heads import Head
 from keyfold.models.prior import PriorCorrection
 from keyfold.training.arrays import identifying_columns, sample_share
@@ -54,7 +54,7 @@ class TrainingContext:
         if importance := self.run.conf.report.importance:
             metric_of(importance, self.rows.label)
         if cascade := self.train.model.cascade:
-            check_exits(cascade.exits, self.rows.label)
+            check_classes(cascade.named_classes, self.rows.label)
         if network := self.train.model.torch:
             network.network.check_units(self.head.units)
 

@@ -26,7 +26,7 @@ from keyfold.training.arrays import ArrayRows, identifying_columns
 from keyfold.training.context import TrainingContext
 from keyfold.training.fitting import fit_model
 
-TIMED, REPEATS = 20_000, 3  # rows that are timed at most, and how often
+TIMED, REPEATS = 10_000, 3  # rows that are timed at most, and how often
 _PLACE = "keyfold_place"
 
 
@@ -88,7 +88,9 @@ def measure_stages(
     cascade, test, label, features = model.estimator, rows.fold("test"), model.label, _features_alone(conf)
     assert isinstance(cascade, Cascade)
     own = stage_spec(cascade.spec, features, {})
-    last = fit_model(train.with_model([*conf.stages.values()][-1].model), own, rows.fold("train"), run)
+    model_of_last = [*conf.stages.values()][-1].model
+    assert model_of_last
+    last = fit_model(train.with_model(model_of_last), own, rows.fold("train"), run)
     alone = Cascade(cascade.spec, [Stage(cascade.stages[-1].name, features, [], {}, last, [])])
     whole, other = (Predicted(label, one.numbers(test.arrays, label)) for one in (cascade, alone))
     metrics = compare_predictions(test.truth, whole, other, _measures, order=test.order)
