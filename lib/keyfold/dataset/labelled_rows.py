@@ -15,7 +15,7 @@ from keyfold.engine.frame import Frame
 from keyfold.engine.table_versions import TableVersion
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features.fitting import Target
-from keyfold.labels import Binary, Label
+from keyfold.labels import Binary, Classes, Label
 from keyfold.runtime.periods import period_of
 from keyfold.split import strata
 from keyfold.split.folds import Folds
@@ -53,7 +53,9 @@ class LabelledRows(NamedTuple):
 
     @property
     def target(self) -> Target | None:
-        """The columns of the target for features that learn from it; None if the label is a number."""
+        """The columns of the target for features that learn from it; None unless the label is one of some classes."""
+        if isinstance(self.label, Classes):
+            return Target(LABEL, PART, self.label.width)
         return Target(LABEL, PART) if isinstance(self.label, Binary) else None
 
 

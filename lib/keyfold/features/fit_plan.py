@@ -9,14 +9,24 @@ from keyfold.core.derived import Derived, raw_columns
 from keyfold.core.types import SqlValue, family_of, require_family, sql_cast
 from keyfold.engine.engine import frame_of
 from keyfold.errors import ConfError
-from keyfold.features.fitting import STATISTICS_VERSION, CountedExpression, FeatureStatistics, FitInput, Statistics, Stats, Target
+from keyfold.features.fitting import (
+    MOST_CLASSES,
+    STATISTICS_VERSION,
+    CountedExpression,
+    FeatureStatistics,
+    FitInput,
+    Statistics,
+    Stats,
+    Target,
+)
 from keyfold.features.inputs import columns_of, feature_order, inputs_of
 from keyfold.features.kind import FeatureInput, Kind
 from keyfold.features.kinds import Feature, kind_name
 from keyfold.features.measuring import measure_statistics
 from keyfold.features.spec import FittedFeature, Rows, Spec, type_of_column
 
-_NO_CLASS = "learns from a label of two classes, and here the label is not; train a classifier of two classes, or use `hashed` or `one_hot`"
+_NO_CLASS = f"learns from a label of 2 to {MOST_CLASSES} classes, and here the label is not; train a classifier, or use `hashed` or `one_hot`"
+_MANY_CLASSES = f"makes a number for each class, of {MOST_CLASSES} at most, and this label has {{}}; use `hashed` or `one_hot`"
 _ADVICE = "hash integers, text, dates or decimals; give floats to `numeric`"
 
 
@@ -105,6 +115,8 @@ class FitPlan(NamedTuple):
 def _check_inputs(name: str, kind: Kind, families: Mapping[str, str], target: Target | None) -> None:
     if kind.learns_label and target is None:
         raise ConfError(f"features.{name}: `{kind_name(kind)}` {_NO_CLASS}")
+    if kind.learns_label and target and target.classes > MOST_CLASSES:
+        raise ConfError(f"features.{name}: `{kind_name(kind)}` {_MANY_CLASSES.format(target.classes)}")
     for column in kind.inputs():
         if isinstance(column, str):
             require_family(kind.takes, families[column], f"features.{name}: column `{column}`:", _ADVICE)

@@ -90,14 +90,19 @@ class BatchValues:
         return self._known[of]
 
 
+MOST_CLASSES = 10  # of a label that features learn from
+
+
 class Target(NamedTuple):
     """Names of the columns of training rows that features learn the label from.
 
-    positive: boolean, whether the label is the positive class. part: bigint in [0, 1,000,000), for out-of-fold values.
+    positive: boolean, whether the label is the positive class; of more classes, bigint, the code of the class. part: bigint in
+    [0, 1,000,000), for out-of-fold values. classes: the number of classes.
     """
 
     positive: str
     part: str
+    classes: int = 2
 
 
 class FeatureStatistics(NamedTuple):

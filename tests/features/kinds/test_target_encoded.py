@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from deltalake import write_deltalake
 from hypothesis import given, settings
@@ -167,6 +168,48 @@ def test_scikit_learn_agrees_where_the_definitions_do():
     )
 
 
+# --- several classes ---
+
+
+def rows_of_classes(n=300, classes=3):
+    rng = random.Random(4)
+    rows = [(rng.choice(["a", "b", "c=1", None]), rng.randrange(classes), rng.randrange(5)) for _ in range(n)]
+    types = {"c": pa.string(), "y": pa.int64(), "part": pa.int64()}
+    columns = zip(*rows, strict=True)
+    return pa.table({name: pa.array(cells, types[name]) for name, cells in zip(types, columns, strict=True)})
+
+
+def test_each_class_has_a_number_which_is_that_of_two_classes_and_that_of_scikit_learn():
+    rows = rows_of_classes()
+    spec = Spec.from_json(Spec.fit(rows, feature(smoothing=4), Target("y", "part", 3)).to_json())
+    x = np.array([[str(value)] for value in rows["c"].to_pylist()], object)
+    encoder = TargetEncoder(smooth=4.0, target_type="multiclass", cv=PredefinedSplit(rows["part"].to_numpy()))
+    out_of_fold = encoder.fit_transform(x, rows["y"].to_numpy())
+    serving = encoder.transform(x)
+    for form, theirs in ((spec, serving), (spec.out_of_fold("part"), out_of_fold)):
+        found = form.arrow(rows)["f"]
+        assert found.shape == (300, 3) and found.sum(axis=1) == pytest.approx(1)
+        known = np.array([value is not None for value in rows["c"].to_pylist()])  # theirs takes a gap for a category
+        assert found[known] == pytest.approx(theirs[known], rel=1e-12)
+        for code in range(3):
+            alone = rows.set_column(1, "y", pc.equal(rows["y"], code))
+            of_two = Spec.fit(alone, feature(smoothing=4), TARGET)
+            of_two = of_two if form is spec else of_two.out_of_fold("part")
+            assert of_two.arrow(alone)["f"].tolist() == found[:, code].tolist()
+    assert spec.outs["f"].length == 3 and "priors 0." in spec.features["f"].kind.note(spec.features["f"].state)
+
+
+def test_numbers_of_classes_are_the_same_in_spark_and_in_sql(spark):
+    rows, target = rows_of_classes(), Target("y", "part", 3)
+    spec = Spec.fit(rows, feature(smoothing=0.1), target)
+    assert Spec.fit(spark.createDataFrame(rows).repartition(4), feature(smoothing=0.1), target).digest == spec.digest
+    queried = spark.createDataFrame(rows).coalesce(1)
+    queried.createOrReplaceTempView("target_encoded")
+    for form in (spec, spec.out_of_fold("part")):
+        for transformed in (form.transform(queried), spark.sql(form.to_sql("target_encoded"))):
+            assert form.arrays(transformed.toArrow())["f"].tobytes() == form.arrow(rows)["f"].tobytes()
+
+
 # --- no label teaches its own row ---
 
 
@@ -302,8 +345,9 @@ def test_labels_of_the_test_fold_are_not_seen_and_the_positive_class_is(engine, 
     ("label", "more", "error", "message"),
     [
         (IDS.astype(float), {"train": {"model": {"sklearn": {"estimator": "sklearn.linear_model.LinearRegression"}}}}, ConfError,
-         r"^features.c: `target_encoded` learns from a label of two classes, and here the label is not; train a classifier of two classes, or use"),
-        ([f"k{i % 3}" for i in IDS], {}, ConfError, "here the label is not"),
+         r"^features.c: `target_encoded` learns from a label of 2 to 10 classes, and here the label is not; train a classifier, or use"),
+        ([f"k{i % 11}" for i in IDS], {}, ConfError,
+         "^features.c: `target_encoded` makes a number for each class, of 10 at most, and this label has 11; use `hashed` or `one_hot`"),
         (IDS % 2 == 0, {"split": {"by": "one", "share": {"train": 1, "validation": 0, "test": 0}}}, DataError,
          r"^features.c: all rows of the train fold are in one of 5 parts.* split by columns with more values"),
     ],
@@ -313,6 +357,21 @@ def test_a_label_or_split_that_does_not_fit_is_refused(engine, home, label, more
     run = use_case(engine, noise(label).append_column("one", pa.array([1] * 6000)), **more)
     with pytest.raises(error, match=message):
         fit_features(run)
+
+
+def test_a_label_of_classes_is_learnt_out_of_fold(embedded, home):
+    codes = np.random.default_rng(8).integers(0, 3, 6000)
+    run = use_case(embedded, noise([f"k{code}" for code in codes]))
+    version = train(run)
+    spec, result = fit_features(run)
+    rows = result.rows.sort(["id"]).to_arrow()
+    inside, y = rows[FOLD].to_numpy() == "train", rows[LABEL].to_numpy()
+    first = [form.arrow(rows)["c"][inside, 0] for form in (spec.out_of_fold(PART), spec)]
+    assert (
+        roc_auc_score(y[inside] == 0, first[0]) == pytest.approx(0.5, abs=0.05) and roc_auc_score(y[inside] == 0, first[1]) > 0.7
+    )
+    metrics = registry.client().get_run(version.mlflow_run_id).data.metrics
+    assert metrics["test_log_loss"] == pytest.approx(np.log(3), abs=0.01), "it does no harm"
 
 
 def test_a_class_that_becomes_a_number_is_refused(engine, home):
