@@ -1,9 +1,14 @@
 """A cascade is trained, measured by stage and beside its last stage, registered, and scores with the name of the stage."""
 
+import io
+import json
+
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from mlflow.pyfunc.scoring_server import predictions_to_json
 
 from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
@@ -61,6 +66,10 @@ def test_a_cascade_answers_with_its_stage_in_the_table_and_in_python(engine, hom
     frame = table().to_pandas()[["text", "size"]]
     served = load_model(f"models:/{version.name}/{version.version}").predict(frame)
     assert served.to_dict("list") == scored[["prediction", "probability", "stage"]].to_dict("list")
+    pyfunc, body = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}").predict(frame), io.StringIO()
+    pd.testing.assert_frame_equal(pyfunc, served)
+    predictions_to_json(pyfunc.head(1), body)
+    assert json.loads(body.getvalue())["predictions"] == served.head(1).to_dict("records")
     alone = load_model(f"models:/{version.name}/{version.version}").predict(frame.iloc[[7]])
     pd.testing.assert_frame_equal(alone, served.iloc[[7]])
     model = Model.load(registry.fetch_model(version, tmp_path / "model"))
