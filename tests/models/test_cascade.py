@@ -184,23 +184,28 @@ def test_rows_never_leave_for_a_class_that_an_exit_does_not_name():
 # --- fitting ---
 
 
-def test_a_stage_that_memorises_its_rows_lets_them_not_leave_unseen():
-    """Rows of the train fold are judged out of fold, so a memory of their keys does not empty the next stage."""
+def test_a_stage_that_memorises_its_rows_lets_no_more_of_them_leave_than_of_others():
+    """Rows of the train fold are judged out of fold, so that the next stage learns from as many as reach it later."""
     rng = np.random.default_rng(3)
-    y, key = rng.random(N) < 0.5, rng.normal(size=N)
-    table = TABLE.set_column(1, "size", pa.array(key))
-    memory = {"sklearn": {"estimator": "sklearn.tree.DecisionTreeClassifier"}}
+    key = rng.normal(size=N)
+    y = rng.random(N) < 1 / (1 + np.exp(-3 * key))
+    table, half = TABLE.set_column(1, "size", pa.array(key)), np.arange(N) % 2 == 0
+    memory = {"sklearn": {"estimator": "sklearn.ensemble.ExtraTreesClassifier", "params": {"n_estimators": 30}}}
     of = {
-        "key": {"features": ["size"], "model": memory, "exit": {"precision_at_least": 0.55, "rows_at_least": 10}},
+        "key": {"features": ["size"], "model": memory, "exit": {"precision_at_least": 0.85, "rows_at_least": 10}},
         "words": {"features": ["words"], "model": LINEAR},
     }  # fmt: skip
-    given = []
-    half = np.arange(N) % 2 == 0
-    rows = examples(y, arrays=SPEC.arrow(table))
+    given, rows = [], examples(y, arrays=SPEC.arrow(table), part=np.arange(N) // 2)
+
+    def run(function, shared, tasks):
+        given.append(len(shared.rows.order))
+        return run_in_turn(function, shared, tasks)
+
     conf = ModelConf.model_validate({"cascade": {"stages": of}})
-    conf.fit(SPEC, rows.filter(half)._replace(validation=rows.filter(~half)), 0,
-             lambda function, shared, tasks: given.append(len(shared.rows.order)) or run_in_turn(function, shared, tasks))  # fmt: skip
-    assert given == [N // 2, N // 2]
+    whole = conf.fit(SPEC, rows.filter(half)._replace(validation=rows.filter(~half)), 0, run)
+    decided = np.array(whole.answers(table.filter(pa.array(~half)), BINARY)[1].to_pylist())
+    assert given[0] == N // 2 and 0.2 < np.mean(decided == "words") < 0.8
+    assert given[1] / given[0] == pytest.approx(np.mean(decided == "words"), abs=0.15)
 
 
 @pytest.mark.parametrize(
