@@ -126,6 +126,8 @@ def bases():
     members = {"linear": SKLEARN, "trees": {"ensemble": {"bag": {"of": SKLEARN}}}}
     yield raw_conf(features=FEATURES, train={"model": {"ensemble": {"stack": {"members": members, "meta": SKLEARN}}}})
     yield raw_conf(features=FEATURES, train={"model": {"ensemble": {"vote": {"members": members}}}})
+    voters = {"new": SKLEARN, "old": {"registered": {"model": "models:/m@champion"}}}
+    yield raw_conf(features=FEATURES, train={"model": {"ensemble": {"vote": {"members": voters}}}})
     first = {"features": ["o"], "model": SKLEARN, "exit": {"precision_at_least": 0.9}}
     rules = {"rules": {"yes": ["l"]}, "exit": {"precision_at_least": 0.9}}
     cascade = {

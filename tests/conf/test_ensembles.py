@@ -73,3 +73,45 @@ def test_members_may_be_ensembles():
     model = parse_conf(of({"stack": {"members": MEMBERS | {"bag": bag}, "meta": LINEAR}})).train.model
     assert model.chosen.classifies and model.stacks and not model.tunes_weights
     assert model.chosen.parameters["stack.members.bag.ensemble.bag.members"] == 3
+
+
+OLD = {"registered": {"model": "models:/churn@champion"}}
+VOTE = {"vote": {"members": {"new": LINEAR, "old": OLD}}}
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "more", "sentence"),
+    [
+        ({"stack": {"members": {"new": LINEAR, "old": OLD}, "meta": LINEAR}}, {},
+         "stack.members.old must be a model that is fitted here: a stack asks its members about rows that they were not fitted on"),
+        ({"stack": {"members": MEMBERS, "meta": OLD}}, {}, "stack.meta must be a model that is fitted here"),
+        ({"bag": {"of": OLD}}, {}, "bag.of must be a model that is fitted here: a bag fits its members on draws of the rows"),
+        ({"stack": {"members": {"new": LINEAR, "both": {"ensemble": VOTE}}, "meta": LINEAR}}, {},
+         "stack.members.both: registered models must be members of the outermost ensemble, which must be a `vote`"),
+        ({"vote": {"members": {"new": LINEAR, "both": {"ensemble": VOTE}}}}, {}, "vote.members.both: registered models must be"),
+        ({"vote": {"members": {"one": OLD, "two": OLD}}}, {}, "vote.members must have one that is fitted here"),
+        ({"vote": {"members": {"new": LINEAR, "old": {"registered": {"model": "churn"}}}}}, {},
+         "train.model.ensemble.vote.members.old.registered.model"),
+        (VOTE, {"split": {"folds": 3}}, "may have been fitted on each part that split.folds holds out; leave one of them out"),
+        (VOTE, {"train": {"rebalance": {"minority": 2}}}, "answers for the true shares of the classes, which train.rebalance changes"),
+        (VOTE, {"train": {"model": OLD}}, "train: model: a registered model is trained already; it may be a member of `ensemble: {vote: …}`"),
+        (VOTE, {"train": {"model": None, "models": {"a": LINEAR, "b": {"ensemble": VOTE}}}},
+         "train.models.b.ensemble.vote.members.old: a registered model has features of its own"),
+        (VOTE, {"train": {"model": None, "models": {"a": LINEAR, "b": OLD}}}, "models.b: a registered model is trained already"),
+        (VOTE, {"label": {"neutral": {"between": [3, 3]}}}, "has learnt the class of label.neutral"),
+        ({"vote": {"members": MEMBERS}}, {"report": {"compare": {"b": {"train": {"model": {"ensemble": VOTE}}}}}},
+         "report.compare.b.train.model has a registered member that the model itself does not have"),
+        (VOTE, {"train": {"model": {"cascade": {"stages": {
+            "first": {"features": ["city"], "model": {"ensemble": VOTE}, "exit": {"precision_at_least": 0.9}},
+            "last": {"features": ["city"], "model": LINEAR}}}}}}, "stages.first.model must be fitted here, on the rows that reach it"),
+    ],
+)  # fmt: skip
+def test_where_a_registered_model_cannot_be_is_said(ensemble, more, sentence):
+    (fault,) = faults(of(ensemble, **more))
+    assert sentence in fault
+
+
+def test_a_registered_model_votes():
+    model = parse_conf(of(VOTE)).train.model
+    assert model.chosen.classifies and model.registered_members == {"old": "models:/churn@champion"}
+    assert model.chosen.parameters["vote.members.old.registered.model"] == "models:/churn@champion"

@@ -64,6 +64,19 @@ def test_a_network_of_a_kind_of_label_is_trained_scored_and_served(embedded, hom
     assert metrics[f"test_importance_x_{main}_low"] > 0.05
 
 
+def test_a_registered_network_votes(embedded, home):
+    network = train(run_of(embedded, "classes", register_as="network"))
+    linear = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
+    members = {"linear": linear, "network": {"registered": {"model": f"models:/network/{network.version}"}}}
+    version = train(run_of(embedded, "classes", model={"ensemble": {"vote": {"members": members}}}))
+    model, alone = (kf.load_model(f"models:/{one.name}/{one.version}").model for one in (version, network))
+    arrays = model.spec.arrow(table())
+    given = [member.numbers(arrays, model.label) for member in model.estimator.members.values()]
+    assert given[1].tobytes() == alone.numbers(alone.spec.arrow(table())).tobytes()
+    assert model.numbers(arrays) == pytest.approx((given[0] + given[1]) / 2) and model.parity.differ == 0
+    assert "torch" in model.estimator.packages
+
+
 def test_weights_of_classes_are_learnt_and_corrected(embedded, home):
     plain, weighted, corrected = (
         kf.load_model(f"models:/kinds/{train(run_of(embedded, 'classes', **sections)).version}").predict(table())["prediction"].to_pylist()

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from keyfold.conf.use_case import parse_conf
+from keyfold.core.digests import digest
 from keyfold.core.names import FOLD, LABEL
 from keyfold.dataset.leakage_gates import Gate
 from keyfold.engine.table_versions import TableVersion
@@ -23,6 +24,7 @@ CONF = parse_conf({"name": "shop", "label": "y", "data": {"key": ["id", "day"]},
 FIXED = {
     "keyfold.run_id": "r", "keyfold.name": "shop", "keyfold.rows": "['t', 3]", "keyfold.table": "shop.rows", "keyfold.seed": "7",
     "keyfold.conf_digest": CONF.digest, "keyfold.test_few": "1", "keyfold.sampled": "0.25", "keyfold.roc_auc": "0.8",
+    "keyfold.label": '{"column":"y"}', "keyfold.folds": digest({"salt": "split:shop"}),
 }  # fmt: skip
 
 
@@ -42,7 +44,11 @@ def recorded(model, monkeypatch):
             conf=CONF, period=period, featured=SimpleNamespace(name="shop.rows", path=None), step=lambda name: pytest.MonkeyPatch.context(),
         )  # fmt: skip
         rows = SimpleNamespace(
-            version=TableVersion("t", 3), periods=["2026-09", "2026-10"], imputations=imputations, label=model.label
+            version=TableVersion("t", 3),
+            periods=["2026-09", "2026-10"],
+            imputations=imputations,
+            label=model.label,
+            folds=SimpleNamespace(identity={"salt": "split:shop"}),
         )
         context = SimpleNamespace(run=run, rows=rows, run_id="r", train=CONF.train, spec=model.spec, warm_start=warm_start)
         measured = {"test": {"roc_auc": Metric(0.8, 0.7, 0.9)}}

@@ -8,8 +8,7 @@ from pydantic import Field, model_validator
 from keyfold.core.section import OneOf, Section, Share, TableName
 from keyfold.errors import ConfError
 from keyfold.evaluation.metrics import BINARY
-
-MODEL_URI = r"^(models:/[^/@]+(@[\w-]+|/\d+)|runs:/\w+)$"
+from keyfold.models.registered import MODEL_URI
 
 
 class Action(OneOf):

@@ -8,7 +8,8 @@ from keyfold.conf.rebalance import Rebalance
 from keyfold.conf.tune import Tune, default_metric
 from keyfold.core.section import Section
 from keyfold.evaluation.metrics import MetricName
-from keyfold.models.section import ModelConf, Name, check_members
+from keyfold.models.member_checks import TRAINED, check_members
+from keyfold.models.section import ModelConf, Name
 
 
 class Train(Section):
@@ -63,6 +64,8 @@ class Train(Section):
     def _fits_together(self) -> Self:
         if (self.single is None) == (self.models is None):
             raise ValueError(f"must have either `model` or `models` (got {'both' if self.models else 'neither'})")
+        if self.single and self.single.registered:
+            raise ValueError(f"model: {TRAINED}")
         if self.choose_by and not self.models:
             raise ValueError("`choose_by` chooses among `models`; leave it out")
         if self.models:

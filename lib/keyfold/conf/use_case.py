@@ -94,7 +94,8 @@ class Conf(Section):
             check_candidates(self.train, self.split, kinds_of_classifier)
             if self.label and self.train and self.train.model.chosen.classifies and self.score.model is None:
                 check_actions(self.score.actions, kinds_of_classifier)
-            check_ensemble(self.train, self.split.folds, self.ways_of_rebalancing)
+            neutral = bool(self.label and self.label.neutral and self.label.neutral.abstain is None)
+            check_ensemble(self.train, self.split.folds, self.ways_of_rebalancing, neutral=neutral)
             check_cascade(self.train, self.label, self.split, kinds, self.score, self.report, self.data.key)
             check_rebalance(self.ways_of_rebalancing, self.train.model if self.train else None, kinds)
             self.variants  # noqa: B018 - raises ConfError if one is not a use case

@@ -39,6 +39,8 @@ def variant_faults(name: str, label: LabelConf, train: Train, of_model: tuple[La
         yield f": `{MODEL}` is the name of the model that variants are compared with; choose another one"
     if of_model[1].model.torch or train.model.torch:
         yield " trains a model on rows in memory, which only scikit-learn models and ensembles support; leave it out"
+    if train.model.registered_members.items() - of_model[1].model.registered_members.items():
+        yield ".train.model has a registered member that the model itself does not have; leave it out"
     own, other = _kinds(*of_model), _kinds(label, train)
     if other == (NUMBER,) and label.bands:
         yield ".train.model is a regressor, and a classifier learns bands; write `label: {bands: null}` for the number itself"

@@ -14,6 +14,7 @@ from keyfold.labels import Binary, Classes, Label
 from keyfold.models.cascade import Cascade, Exit, Stage, decisions, fed_arrays, fed_table, find_exits, is_certain, stage_spec
 from keyfold.models.examples import Examples
 from keyfold.models.log_odds import standardised
+from keyfold.models.member_checks import TRAINED
 from keyfold.models.member_fits import Fitted, Learner, MemberFit, RunTasks, fit_out_of_fold, run_fits
 from keyfold.models.rules import RulesLearner
 
@@ -63,6 +64,8 @@ def check_stage_model(path: str, model: Any) -> None:
         raise ValueError(
             f"{path} must be a scikit-learn model, or an ensemble of them without tuned weights; the validation fold is for exits"
         )
+    if model.registered or model.registered_members:
+        raise ValueError(f"{path} must be fitted here, on the rows that reach it; {TRAINED} that is no stage")
     try:
         if not model.chosen.classifies:
             raise ValueError(f"{path} must predict a class, and this one predicts a number")

@@ -20,6 +20,7 @@ from keyfold.models.examples import Examples
 from keyfold.models.log_odds import CERTAIN, as_learnt, log_odds_table, standardised
 from keyfold.models.member_fits import Fitted, Load, MemberFit, RunTasks, fit_out_of_fold, run_fits, run_in_turn
 from keyfold.models.prior import Corrected
+from keyfold.models.registered import own_spec, registered_members
 
 if TYPE_CHECKING:
     from keyfold.models.section import Bag, ModelConf, Stack, Vote
@@ -67,7 +68,8 @@ class Ensemble(Corrected):
     @classmethod
     def load(cls, folder: Path, spec: Spec, facts: Mapping[str, Any], load: "Load") -> "Ensemble":
         """Reads a saved ensemble; `load` reads a member."""
-        members = {name: load(folder / "members" / name, spec, one) for name, one in facts["members"].items()}
+        own = own_spec(spec, [name for name, one in facts["members"].items() if "registered" in one])
+        members = {name: load(folder / "members" / name, own, one) for name, one in facts["members"].items()}
         meta = None
         if "meta" in facts:
             meta = load(folder / "meta", Spec.from_json((folder / "meta" / "spec.json").read_text("utf-8")), facts["meta"])
@@ -90,8 +92,13 @@ def fit_bag(bag: "Bag", spec: Spec, rows: Examples, seed: int, run: RunTasks) ->
 
 
 def fit_vote(vote: "Vote", spec: Spec, rows: Examples, seed: int, run: RunTasks) -> Ensemble:
-    """Fits members on all rows, and weighs them."""
-    members = _fit_members(spec, rows, [MemberFit(name, model, seed) for name, model in vote.members.items()], run)
+    """Fits members on all rows, but those that are registered, and weighs them."""
+    registered = registered_members(spec) if any(model.registered for model in vote.members.values()) else {}
+    own = own_spec(spec, registered)
+    learn = rows._replace(arrays={name: rows.arrays[name] for name in own.features}) if registered else rows
+    fits = [MemberFit(name, model, seed) for name, model in vote.members.items() if not model.registered]
+    fitted = _fit_members(own, learn, fits, run)
+    members = {name: registered[name] if model.registered else fitted[name] for name, model in vote.members.items()}
     if vote.weights == "tuned":
         weights = _tuned_weights(members, rows.validation)
     else:

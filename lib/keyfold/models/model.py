@@ -24,6 +24,7 @@ from keyfold.models.member_fits import Fitted
 from keyfold.models.parity import Parity, exact_predictions, measure_parity
 from keyfold.models.prior import PriorCorrection
 from keyfold.models.reasons import REASON, REASONS, Reasons, strongest
+from keyfold.models.registered import RegisteredMember
 from keyfold.models.rules import Rules
 from keyfold.models.sklearn import Estimator
 from keyfold.models.torch import Network
@@ -136,7 +137,9 @@ class Model(NamedTuple):
 
 
 def load_fitted(folder: Path, spec: Spec, facts: Mapping[str, Any]) -> Fitted:
-    """Reads a saved estimator, network, ensemble or cascade by its facts. Raises OSError, ValueError, KeyError or TypeError if it is damaged."""
+    """Reads a saved estimator, network, ensemble, cascade or registered member by its facts. Raises OSError, ValueError, KeyError or TypeError if it is damaged."""
+    if "registered" in facts:
+        return RegisteredMember.load(folder, Model.load(folder), facts)
     if "members" in facts:
         return Ensemble.load(folder, spec, facts, load_fitted)
     if "stages" in facts:

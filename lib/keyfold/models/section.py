@@ -1,16 +1,18 @@
 """The section `train.model`: an estimator of scikit-learn, a network, an ensemble of models, or a cascade of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from keyfold.core.section import OneOf, Section, flattened
-from keyfold.errors import ConfError, duplicates, suggestion
+from keyfold.errors import duplicates, suggestion
 from keyfold.features.spec import Spec
 from keyfold.models import ensemble
 from keyfold.models.cascade_fit import ExitConf, StageInput, StagePlan, check_stage_model, fit_cascade
 from keyfold.models.examples import Examples
+from keyfold.models.member_checks import check_ensemble_members
+from keyfold.models.registered import RegisteredConf
 from keyfold.models.rules import RulesLearner
 from keyfold.models.sklearn import Sklearn
 from keyfold.models.torch import Torch
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$", examples=["linear", "trees"])]
 MEMBERS = "Members by name: models of any kind but networks."
+VOTERS = "Members by name: models of any kind but networks, and registered models of any kind."
 
 
 class ModelConf(OneOf):
@@ -34,9 +37,12 @@ class ModelConf(OneOf):
         None, exclude_if=lambda cascade: cascade is None, description="Models one after the other, of which each answers for the "
         "rows that it is sure of.",
     )  # fmt: skip
+    registered: RegisteredConf | None = Field(
+        None, exclude_if=lambda registered: registered is None, description="A registered model, as a member of a vote."
+    )
 
     @property
-    def chosen(self) -> "Sklearn | Torch | EnsembleConf | CascadeConf":
+    def chosen(self) -> "Sklearn | Torch | EnsembleConf | CascadeConf | RegisteredConf":
         """The section of the chosen kind of model."""
         return getattr(self, self.choice)  # type: ignore[no-any-return]
 
@@ -55,6 +61,12 @@ class ModelConf(OneOf):
     def uses_validation(self) -> bool:
         """Whether the validation fold decides about parts of the model while it is fitted."""
         return self.cascade is not None or self.tunes_weights
+
+    @property
+    def registered_members(self) -> dict[str, str]:
+        """The registered members of a vote: the versions that they name, by member."""
+        members = self.ensemble.vote.members if self.ensemble and self.ensemble.vote else {}
+        return {name: model.registered.model for name, model in members.items() if model.registered}
 
     @property
     def draws_rows(self) -> bool:
@@ -92,7 +104,7 @@ class Bag(Section):
 class Vote(Section):
     """Voting: the weighted mean of what the members predict."""
 
-    members: dict[Name, ModelConf] = Field(min_length=2, description=MEMBERS)
+    members: dict[Name, ModelConf] = Field(min_length=2, description=VOTERS)
     weights: Literal["equal", "tuned"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         "equal",
         examples=["tuned", {"linear": 1, "trees": 3}],
@@ -149,8 +161,7 @@ class EnsembleConf(OneOf):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "EnsembleConf":
-        models = {f"{self.choice}.{path}": model for path, model in self.chosen.models.items()}
-        check_members(models, "the models of an ensemble")
+        check_ensemble_members(self.choice, {f"{self.choice}.{path}": model for path, model in self.chosen.models.items()})
         return self
 
     @property
@@ -161,7 +172,7 @@ class EnsembleConf(OneOf):
     @property
     def classifies(self) -> bool:
         """Whether the model predicts a class."""
-        return next(iter(self.chosen.models.values())).chosen.classifies
+        return next(model for model in self.chosen.models.values() if not model.registered).chosen.classifies
 
     @property
     def ensembles(self) -> "Iterator[EnsembleConf]":
@@ -281,26 +292,6 @@ class CascadeConf(Section):
         """The fitted cascade; `run` runs the fits of its stages."""
         plans = [StagePlan(name, one.names, one.feeds, one.learner, one.exit) for name, one in self.stages.items()]
         return fit_cascade(plans, self.parts, spec, rows, seed, run)
-
-
-def check_members(models: Mapping[str, ModelConf], together: str) -> None:
-    """Raises ValueError unless the models, by their path, are neither networks nor cascades and predict the same; `together` names them in the sentence."""
-    for path, model in models.items():
-        if model.torch:
-            raise ValueError(f"{path} must be a scikit-learn model or an ensemble of them; a network is trained by itself")
-        if model.cascade:
-            raise ValueError(f"{path} must be a scikit-learn model or an ensemble of them; a cascade decides by itself")
-    try:
-        classify = {path: model.chosen.classifies for path, model in models.items()}
-    except ConfError as error:
-        raise ValueError(str(error)) from error
-    first, *others = classify
-    for other in others:
-        if classify[other] != classify[first]:
-            kinds = {True: "classes", False: "numbers"}
-            raise ValueError(
-                f"{together} must predict the same: {first} predicts {kinds[classify[first]]}, {other} {kinds[classify[other]]}"
-            )
 
 
 ModelConf.model_rebuild()

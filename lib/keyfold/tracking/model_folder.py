@@ -33,8 +33,8 @@ def clean_copy(root: Path) -> Path:
 
 
 def own_files(root: Path) -> Path | None:
-    """The folder of keyfold's own files in a logged model, None if it has none."""
-    return next((path.parent for path in root.rglob("model.json")), None)
+    """The folder of keyfold's own files in a logged model, None if it has none. Those of registered members are below it."""
+    return min((path.parent for path in root.rglob("model.json")), key=lambda folder: len(folder.parts), default=None)
 
 
 def is_from_0_1(tags: Mapping[str, str]) -> bool:

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from keyfold.conf.score import MODEL_URI
 from keyfold.core.digests import folder_digest
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation.intervals import Metric
+from keyfold.models.registered import MODEL_URI
 from keyfold.secrets import redacted
 from keyfold.tracking import model_folder
 from keyfold.tracking.connection import client, download, tracking_address

@@ -16,6 +16,7 @@ from keyfold.models.prior import PriorCorrection
 from keyfold.training.arrays import identifying_columns, sample_share
 from keyfold.training.importance import metric_of
 from keyfold.training.rebalancing import class_names, network_weights
+from keyfold.training.registered import join_members, member_pins
 from keyfold.training.warm_start import StartParameters, find_start
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """The run and its job, the fitted spec, the labelled rows, and the parameters to start from, if the conf names any."""
+    """The run and its job, the fitted spec (with the features of registered members), the labelled rows, and the parameters to start from, if the conf names any."""
 
     run: "Run"
     job: "Job"
@@ -37,12 +38,12 @@ class TrainingContext:
     def of(cls, run: "Run", job: "Job", spec: Spec, rows: LabelledRows) -> "TrainingContext":
         """The context of a job, which gets its run id from it. Only the job `train` starts from other parameters.
 
-        Raises ConfError or DataError if the start is missing, ConfError as `check_label`.
+        Raises ConfError or DataError if the start is missing, DataError or PromiseError as `join_members`, ConfError as `check_label`.
         """
         assert run.conf.train is not None
         network = run.conf.train.model.torch
         warm_start = find_start(network.start) if job.name == "train" and network and network.start else None
-        context = cls(run, job, spec, rows, warm_start)
+        context = cls(run, job, join_members(run, spec, rows), rows, warm_start)
         context.check_label()
         job.run_id = run.identity(job.name, **context.pins)
         return context
@@ -67,7 +68,7 @@ class TrainingContext:
             "sampled": sample_share(train, self.spec, self.rows),
             "early": train.prunes_trials,
             "together": train.trials_at_once,
-            "start": self.warm_start.digest if self.warm_start else None,
+            "start": self.warm_start.digest if self.warm_start else member_pins(self.spec),  # a network has no members
         }
 
     @property

@@ -16,6 +16,7 @@ from keyfold.tracking.training_runs import TableInput, TrainingLog
 from keyfold.training.arrays import ArrayRows
 from keyfold.training.candidates import Choice
 from keyfold.training.context import TrainingContext
+from keyfold.training.registered import member_tags
 from keyfold.training.trials import TuningResult
 from keyfold.training.variants import FoldMetrics
 
@@ -70,6 +71,7 @@ def _tags(context: TrainingContext, result: TrainingResult) -> dict[str, str]:
         tags.TABLE: context.run.featured.name, tags.CONF_DIGEST: conf.digest, tags.SEED: str(context.train.seed),
         tags.TEST_FEW: str(result.rows.fold("test").few), tags.SAMPLED: f"{result.share:g}",
     }  # fmt: skip
+    values |= member_tags(context.run, context.spec, rows)
     values |= {tags.metric_tag(name): str(metric.value) for name, metric in result.measured.get("test", {}).items()}
     if context.warm_start:
         values[tags.START] = f"{context.warm_start.name}, {context.warm_start.digest}"
