@@ -1,12 +1,9 @@
 """What models that are trained together must have in common, and which of them may be registered ones."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from keyfold.errors import ConfError
-
-if TYPE_CHECKING:
-    from keyfold.models.section import ModelConf
 
 TRAINED = "a registered model is trained already; it may be a member of `ensemble: {vote: …}`"
 _NOT_IN = {
@@ -15,7 +12,31 @@ _NOT_IN = {
 }
 
 
-def check_members(models: "Mapping[str, ModelConf]", together: str) -> None:
+class Conf(Protocol):
+    """The section of a model (`keyfold.models.section.ModelConf`), whose kinds are None but for the chosen one."""
+
+    @property
+    def torch(self) -> Any:
+        """A network."""
+
+    @property
+    def ensemble(self) -> Any:
+        """An ensemble."""
+
+    @property
+    def cascade(self) -> Any:
+        """A cascade."""
+
+    @property
+    def registered(self) -> Any:
+        """A registered model."""
+
+    @property
+    def chosen(self) -> Any:
+        """The section of the chosen kind."""
+
+
+def check_members(models: Mapping[str, Conf], together: str) -> None:
     """Raises ValueError unless the models, by their path, are neither networks nor cascades and predict the same; `together` names them in the sentence."""
     for path, model in models.items():
         if model.torch:
@@ -40,7 +61,7 @@ def check_members(models: "Mapping[str, ModelConf]", together: str) -> None:
             )
 
 
-def check_ensemble_members(kind: str, models: "Mapping[str, ModelConf]") -> None:
+def check_ensemble_members(kind: str, models: Mapping[str, Conf]) -> None:
     """Raises ValueError as `check_members`, and for registered models but among the members of the outermost `vote`."""
     for path, model in models.items():
         if model.registered and kind != "vote":

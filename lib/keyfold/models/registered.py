@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -12,10 +12,8 @@ from keyfold.errors import ConfError, DataError
 from keyfold.features.kind import FeatureInput, Kind
 from keyfold.features.spec import FeatureArrays, FittedFeature, Spec
 from keyfold.labels import Label
+from keyfold.models.member_fits import Fitted
 from keyfold.models.prior import Corrected
-
-if TYPE_CHECKING:
-    from keyfold.models.model import Model
 
 MODEL_URI = r"^(models:/[^/@]+(@[\w-]+|/\d+)|runs:/\w+)$"
 
@@ -51,13 +49,32 @@ class Pin(NamedTuple):
         return f"{self.name} version {self.version}"
 
 
+class Whole(Protocol):
+    """A model with its features, label and calibration: `keyfold.models.model.Model`."""
+
+    @property
+    def spec(self) -> Spec:
+        """The features."""
+
+    @property
+    def label(self) -> Label:
+        """The label."""
+
+    @property
+    def estimator(self) -> Fitted:
+        """What was fitted."""
+
+    def numbers(self, arrays: FeatureArrays) -> Doubles:
+        """What the model predicts as numbers: (n,) or (n, k)."""
+
+
 class RegisteredMember(Corrected):
     """A registered model as a member with a name. Its features are those of the model, each under `<name>:<feature>`.
 
     files: those of the model's folder by path, which are kept as they are.
     """
 
-    def __init__(self, name: str, model: "Model", pin: Pin, files: Mapping[str, bytes]) -> None:
+    def __init__(self, name: str, model: Whole, pin: Pin, files: Mapping[str, bytes]) -> None:
         self.name, self.model, self.pin, self.files = name, model, pin, dict(files)
         self.spec = _renamed_spec(model.spec, prefix_of(name))
 
@@ -85,7 +102,7 @@ class RegisteredMember(Corrected):
             (folder / path).write_bytes(content)
 
     @classmethod
-    def load(cls, folder: Path, model: "Model", facts: Mapping[str, Any]) -> "RegisteredMember":
+    def load(cls, folder: Path, model: Whole, facts: Mapping[str, Any]) -> "RegisteredMember":
         """The member, given the model of its folder."""
         return cls(facts["registered"], model, Pin(*facts["version"]), read_files(folder))
 
