@@ -77,7 +77,7 @@ def run_of(kind: str, rows: int) -> Any:
 
     rng = np.random.default_rng(0)
     x = {name: rng.normal(size=rows) for name in NAMES}
-    code = (np.argsort(np.argsort(x["x0"] + rng.normal(size=rows))) * CLASSES // rows).astype(np.int64)
+    code = (np.argsort(np.argsort(x["x0"] + 2 * rng.normal(size=rows))) * CLASSES // rows).astype(np.int64)
     y = np.char.add("class ", (code if kind == "classes" else code % 2).astype(str))
     sklearn = {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"max_iter": 20}}
     conf = {
