@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic_core import CoreSchema
 
 from keyfold.conf.neutral import NeutralConf, check_neutral
 from keyfold.conf.threshold import Threshold
-from keyfold.core.section import Section, Share
+from keyfold.core.section import Section, Share, text_names
 from keyfold.errors import duplicates
 from keyfold.evaluation.metrics import BANDS, BINARY, CLASSES, LABELS
 from keyfold.evaluation.thresholds import UNTUNED
@@ -120,6 +120,8 @@ class LabelConf(Section):
         description="The probability from which the positive class, or each of several labels, is predicted; or how the validation fold "
         "chooses it.",
     )
+
+    _class_names = field_validator("scores", mode="before")(text_names)
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from keyfold.core.section import OneOf, Section
+from keyfold.core.section import OneOf, Section, text_names
 from keyfold.errors import ConfError
 from keyfold.features.kind import Kind
 from keyfold.models.section import ModelConf
@@ -51,6 +51,8 @@ class Rebalance(OneOf):
     correct: bool = Field(
         True, description="Whether probabilities are corrected for the changed shares of the classes, which would bias them."
     )
+
+    _class_names = field_validator("weights", mode="before")(text_names)
 
     @field_validator("weights")
     @classmethod

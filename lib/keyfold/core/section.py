@@ -9,6 +9,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 TableName = Annotated[str, Field(pattern=r"^\w+(\.\w+){1,2}$")]
 
 
+def text_names(value: Any) -> Any:
+    """A mapping with the text of classes that YAML reads as booleans or whole numbers: `true`, `3`; other values as they are."""
+    if not isinstance(value, Mapping):
+        return value
+    return {str(name).lower() if isinstance(name, bool | int) else name: of for name, of in value.items()}
+
+
 class Section(BaseModel):
     """A section of a conf."""
 

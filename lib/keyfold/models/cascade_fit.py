@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from keyfold.core.arrays import Bools, Doubles
-from keyfold.core.section import Section
+from keyfold.core.section import Section, text_names
 from keyfold.errors import ConfError, DataError, suggestion
 from keyfold.features.spec import FittedFeature, Spec
 from keyfold.labels import Binary, Classes, Label
@@ -35,6 +35,8 @@ class ExitConf(Section):
         examples=[0.995, {"spam": 0.999, "ham": 0.99}],
         description="Share of the rows that leave for a class that must be right. By class: rows never leave for those not named.",
     )
+    _class_names = field_validator("precision_at_least", mode="before")(text_names)
+
     rows_at_least: int = Field(
         30, ge=1, description="Number of rows of the validation fold on which that share must be reached; with fewer, none leave."
     )
