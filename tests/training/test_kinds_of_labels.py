@@ -1,5 +1,6 @@
 """Each kind of label from the table to the predictions: the batch, the served model and MLflow give the same answers."""
 
+import importlib.util
 import io
 import json
 
@@ -141,6 +142,7 @@ def test_versions_with_other_thresholds_and_calibrations_are_compared_and_served
     ]
 
 
+@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs torch: ./tests/run --horovod")
 def test_a_network_learns_the_neutral_class_and_stands_alone_in_the_report(embedded, home):
     network = {"torch": {"network": {"wide_deep": {"hidden": [8]}}, "loop": {"epochs": 3, "batch_size": 120}}}
     run = run_of(embedded, "votes", train={"model": network}, report={}, release={})

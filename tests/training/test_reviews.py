@@ -10,13 +10,14 @@ from sklearn.linear_model import LogisticRegression
 from keyfold.conf import yaml
 from keyfold.conf.use_case import parse_conf
 from keyfold.dataset.fit_features import fit_features
+from keyfold.errors import DataError
 from keyfold.features.matrix import sparse_matrix
-from keyfold.generators.reviews import WORDS
 from keyfold.ingestion.job import ingest
 from keyfold.models import blocks
 from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.tracking import registry
+from keyfold.training import coverage
 from keyfold.training.arrays import EXTRA, collect_rows
 from keyfold.training.job import train
 from keyfold.training.promotion import promote_or_keep
@@ -101,20 +102,14 @@ def test_weights_name_the_neutral_class_too_and_members_of_an_ensemble_learn_it(
     }
 
 
-def test_a_model_that_cannot_be_trained_without_the_neutral_class_is_measured_alone(embedded, home):
-    words = yaml.parse_yaml(CONF.read_text("utf-8"))["features"]
-    model = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
-    first = {"features": ["hedges"], "model": model, "exit": {"precision_at_least": {"neutral": 0.5}}}
-    stages = {"hedges": first, "all": {"features": ["words", "hedges"], "model": model}}
-    hedges = {"found": {"input_col": "text", "words": WORDS["hedges"].split()}}
-    run = run_of(
-        embedded,
-        features=words | {"hedges": hedges},
-        train={"model": {"cascade": {"stages": stages}}},
-        split={"share": {"train": 0.5, "validation": 0.2, "test": 0.3}},
-    )
+def test_a_model_that_cannot_be_trained_without_the_neutral_class_is_measured_alone(embedded, home, monkeypatch):
+    def refuse(*_):
+        raise DataError("it needs more rows")
+
+    monkeypatch.setattr(coverage, "fit_model", refuse)
+    run = run_of(embedded)
     measured, page = metrics_of(train(run)), page_of(run)
-    assert "No plain abstention:" in page and "an exit has the class `neutral`, and the label has negative, positive" in page
+    assert "No plain abstention:" in page and "it cannot be trained: it needs more rows" in page
     assert measured["test_answered_accuracy"] > 0.88 and "test_abstention_gain" not in measured
 
 

@@ -92,7 +92,13 @@ class Conf(Section):
             tune.check_tune(self.train, kinds_of_classifier)
             check_importance(self.report.importance, self.train, kinds_of_classifier)
             check_candidates(self.train, self.split, kinds_of_classifier)
-            if self.label and self.train and self.train.model.chosen.classifies and self.score.model is None:
+            if (
+                self.score.actions
+                and self.label
+                and self.train
+                and self.score.model is None
+                and self.train.model.chosen.classifies
+            ):
                 check_actions(self.score.actions, kinds_of_classifier)
             neutral = bool(self.label and self.label.neutral and self.label.neutral.abstain is None)
             check_ensemble(self.train, self.split.folds, self.ways_of_rebalancing, neutral=neutral)
