@@ -25,3 +25,11 @@ def run_of(engine, split, data=None, features=None):
     features = features or {"x": {"numeric": {"input_col": "x"}}}
     data = {"key": ["id"], "label": "y", "positive": "yes"} | (data or {})
     return Run(parse_conf({"name": "strata", **data_and_label(data), "split": split, "features": features}), engine)
+
+
+def run_over(engine, conf, rows):
+    """A run of a raw conf over a table, which is written unless it is there."""
+    run = Run(parse_conf(conf), engine)
+    if not run.rows.exists():
+        run.rows.replace(engine.frame(rows), PERIOD, {"all": rows.num_rows})
+    return run

@@ -76,6 +76,9 @@ def test_the_former_option_is_refused_with_the_line_to_write(value, line):
 def test_classes_may_be_what_yaml_reads_as_booleans_or_numbers():
     assert Rebalance.model_validate({"weights": {True: 5, False: 1}}).weights == {"true": 5, "false": 1}
     assert Rebalance.model_validate({"weights": {1: 5, "0": 1}}).weights == {"1": 5, "0": 1}
+    assert faults(raw("train.rebalance", {"weights": {3: 2, "3": 5}})) == [
+        "train.rebalance.weights: the name 3 must be text; quote it"
+    ]
     assert faults(raw("train.rebalance", {"weights": {1.5: 2}})) == [
         "train.rebalance.weights: the name '1.5' must be text; quote it"
     ]

@@ -4,16 +4,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.errors import ConfError, DataError
 from keyfold.evaluation.metrics import METRICS
 from keyfold.models.model import Model
-from keyfold.runtime.run import Run
 from keyfold.runtime.run_page import write_page
 from keyfold.tracking import registry
 from keyfold.training.job import train
 from keyfold.training.one_batch import memorize_one_batch
+from labelled_table import run_over
 
 LINEAR = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
 TREE = {"sklearn": {"estimator": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 4}}}
@@ -39,11 +38,7 @@ def run_of(engine, section, **more):
         "name": "m", "label": {"column": "y", "positive": "yes"}, "data": {"key": ["id"]}, "split": {"share": SHARE},
         "features": {name: {"numeric": {"input_col": name}} for name in "xz"}, "train": section,
     }  # fmt: skip
-    run = Run(parse_conf(conf | more), engine)
-    if not run.rows.exists():
-        rows = engine.frame(table())
-        run.rows.replace(rows, PERIOD, {"all": rows.count()})
-    return run
+    return run_over(engine, conf | more, table())
 
 
 def trained(run):

@@ -10,16 +10,15 @@ import pyarrow as pa
 import pytest
 from mlflow.pyfunc.scoring_server import predictions_to_json
 
-from keyfold.conf.use_case import parse_conf
 from keyfold.core.names import PERIOD
 from keyfold.errors import DataError
 from keyfold.models.model import Model
-from keyfold.runtime.run import Run
 from keyfold.scoring.job import score
 from keyfold.serving.pyfunc import load_model
 from keyfold.tracking import registry
 from keyfold.training.job import train
 from keyfold.training.one_batch import memorize_one_batch
+from labelled_table import run_over
 
 LINEAR = {"sklearn": {"estimator": "sklearn.linear_model.LogisticRegression"}}
 EXIT = {"precision_at_least": 0.95, "rows_at_least": 10}
@@ -48,11 +47,7 @@ def run_of(engine, stages=STAGES, **more):
         "name": "m", "label": {"column": "y", "positive": "spam"}, "data": {"key": ["id"]}, "features": FEATURES,
         "split": {"share": {"train": 0.6, "validation": 0.2, "test": 0.2}}, "train": {"model": {"cascade": {"stages": stages}}},
     }  # fmt: skip
-    run = Run(parse_conf(conf | more), engine)
-    if not run.rows.exists():
-        rows = engine.frame(table())
-        run.rows.replace(rows, PERIOD, {"all": rows.count()})
-    return run
+    return run_over(engine, conf | more, table())
 
 
 @pytest.mark.both_engines

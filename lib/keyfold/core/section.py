@@ -10,10 +10,14 @@ TableName = Annotated[str, Field(pattern=r"^\w+(\.\w+){1,2}$")]
 
 
 def text_names(value: Any) -> Any:
-    """A mapping with the text of classes that YAML reads as booleans or whole numbers: `true`, `3`; other values as they are."""
+    """A mapping with the text of classes that YAML reads as booleans or whole numbers: `true`, `3`.
+
+    Other values stay as they are, and so does a mapping that names a class twice, such as `3` and `"3"`.
+    """
     if not isinstance(value, Mapping):
         return value
-    return {str(name).lower() if isinstance(name, bool | int) else name: of for name, of in value.items()}
+    named = {str(name).lower() if isinstance(name, bool | int) else name: of for name, of in value.items()}
+    return named if len(named) == len(value) else value
 
 
 class Section(BaseModel):
