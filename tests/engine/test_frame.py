@@ -184,11 +184,11 @@ def test_many_persisted_rows_go_to_a_file(database, monkeypatch):
     monkeypatch.setattr("keyfold.engine.embedded_frame._HELD", 100)
     rows = database.frame(ROWS)
     kept = rows.persist()
-    assert len([*database.spill.path.glob("*.parquet")]) == 1
+    assert len([*database.spill.path.glob("*.arrow")]) == 1
     assert sorted_rows(kept.join(kept.select([KEY]), [KEY])) == sorted_rows(rows.join(rows.select([KEY]), [KEY]))
     assert kept.types == rows.types
     kept.unpersist()
-    assert not [*database.spill.path.glob("*.parquet")]
+    assert not [*database.spill.path.glob("*.arrow")]
 
 
 def test_rows_in_memory_hold_no_other_columns(database):

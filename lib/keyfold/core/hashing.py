@@ -55,26 +55,29 @@ def value_hash(canonical: pa.Array) -> Int64s:
 
 
 def chained_hash(columns: Sequence[pa.Array]) -> Int64s:
-    """Spark's `xxhash64` of several columns of text, bytes or int64: the hash of each is the seed of the next, NULL changes nothing."""
+    """Spark's `xxhash64` of several columns of text, bytes, int64 or int32: the hash of each is the seed of the next, NULL changes nothing."""
     seed: Any = np.full(len(columns[0]), _SEED, np.uint64)
     for column in columns:
         if pa.types.is_int64(column.type):
             hashes = _hash_long(_numpy(column.fill_null(0)), seed)
+        elif pa.types.is_int32(column.type):
+            hashes = _hash_int(_numpy(column.fill_null(0)), seed)
         else:
             hashes = _texts(column.cast(pa.large_binary()), seed)
-        seed = np.where(_numpy(column.is_null()), seed, hashes.view(np.uint64))
+        hashed = hashes.view(np.uint64)
+        seed = np.where(_numpy(column.is_null()), seed, hashed) if column.null_count else hashed
     return seed.view(np.int64)  # type: ignore[no-any-return]
 
 
 def hashed_cells(array: pa.Array) -> pa.Array:
-    """The input of Spark's `xxhash64` for a column of numbers, text, bytes, times or booleans: int64, or bytes."""
+    """The input of Spark's `xxhash64` for a column of numbers, text, bytes, times or booleans: int64, int32, text or bytes."""
     t = pa.types
     if t.is_floating(array.type):
         return _float_cells(array)
     if t.is_decimal(array.type):
         return _decimal_cells(array)
     if t.is_boolean(array.type) or t.is_date32(array.type) or (t.is_integer(array.type) and array.type.bit_width < _WIDE):
-        return array.cast(pa.int32()).view(pa.binary(4)).cast(pa.large_binary())
+        return array.cast(pa.int32())
     return array.cast(pa.int64()) if t.is_integer(array.type) or t.is_timestamp(array.type) else array
 
 
@@ -85,7 +88,7 @@ def _float_cells(array: pa.Array) -> pa.Array:
     missing = _numpy(array.is_null())
     if array.type == pa.float64():
         return pa.array(x.view(np.int64), mask=missing)
-    return pa.array(x.view(np.int32), mask=missing).view(pa.binary(4)).cast(pa.large_binary())
+    return pa.array(x.view(np.int32), mask=missing)
 
 
 def _decimal_cells(array: pa.Array) -> pa.Array:
@@ -200,8 +203,7 @@ def _short_texts(data: pa.Buffer, at: Int64s, length: int, seed: Any) -> Int64s:
             h = _lane(_words(data, np.uint64, at), h)
             at, length = at + 8, length - 8
         if length >= 4:
-            h ^= _words(data, np.uint32, at) * _P1
-            h = _rotate(h, 23) * _P2 + _P3
+            h = _half_lane(_words(data, np.uint32, at), h)
             at, length = at + 4, length - 4
         for _ in range(length):
             h ^= _words(data, np.uint8, at) * _P5
@@ -225,6 +227,20 @@ def _hash_long(values: Int64s, seed: Any) -> Int64s:
     """xxhash64 of 8 bytes, vectorised; `seed` is one uint64, or one for each value."""
     with np.errstate(over="ignore"):
         return _last(_lane(values.view(np.uint64), seed + _P5 + np.uint64(8)))  # one value and many seeds, or the reverse
+
+
+def _hash_int(values: npt.NDArray[np.int32], seed: Any) -> Int64s:
+    """xxhash64 of 4 bytes, vectorised; `seed` as for `_hash_long`."""
+    with np.errstate(over="ignore"):
+        return _last(_half_lane(values.view(np.uint32).astype(np.uint64), seed + _P5 + np.uint64(4)))
+
+
+def _half_lane(values: Any, h: Any) -> Any:
+    h = h ^ values * _P1
+    h = _rotate(h, 23)
+    h *= _P2
+    h += _P3
+    return h
 
 
 def _lane(values: Any, h: Any) -> Any:

@@ -107,6 +107,8 @@ def measure_collisions(rows: Frame, spec: "Spec") -> list[Collisions]:
     names = bucketed_features(spec)
     if not names:
         return []
+    spec = spec.only(names)
+    rows = rows.select(spec.inputs)
     buckets = _buckets(rows, spec, names).persist()
     try:
         counts = {row.pop("feature"): row for row in _count(buckets).rows()}

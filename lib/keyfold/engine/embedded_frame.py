@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Recipe = Callable[["DuckDBPyConnection"], nw.LazyFrame[Any]]
 
-_BATCH, _FILES = 20_000, 256  # rows; of binary columns, which may hold whole files
+_BATCH, _FILES = 61_440, 256  # rows; of binary columns, which may hold whole files
 _TURN = 16  # rows that a thread takes at a time, if each of them takes long
 _HELD = 256 << 20  # bytes of persisted rows in memory, at most
 _HUGE = "HUGEINT"  # DuckDB's type of sums of integers; Arrow receives them as decimals with 38 digits
@@ -59,16 +59,23 @@ class EmbeddedFrame(Frame):
         made._source = _Source(self, step, frozenset(replaced))
         return made
 
+    def _row_by_row(self, function: "Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]", made: Self) -> Self:
+        """The rows `made` by a function that looks at each row alone, without a detour through DuckDB if a kernel made the rows."""
+        if not self._stream or not _is_plain(function, self.schema):
+            return made
+        return self.of_stream(self._stream.then(_EachRow(function), made.schema))
+
     def where(self, *conditions: nw.Expr) -> Self:
         """The rows for which all conditions are true."""
-        return self._derive(lambda rows: rows.where(*conditions), super().where(*conditions))
+        made = self._row_by_row(lambda rows: rows.filter(*conditions), super().where(*conditions))
+        return self._derive(lambda rows: rows.where(*conditions), made)
 
     def select(self, names: Iterable[str]) -> Self:
         """These columns, in this order."""
         chosen = [*names]
         if self._stream:
             schema = pa.schema([self.schema.field(name) for name in chosen])
-            made = self.of_stream(self._stream.then(lambda batch: batch.select(chosen), schema))
+            made = self.of_stream(self._stream.then(partial(map, lambda batch: batch.select(chosen)), schema))
         else:
             made = super().select(chosen)
         return self._derive(lambda rows: rows.select(chosen), made)
@@ -78,11 +85,13 @@ class EmbeddedFrame(Frame):
         if not self._stream:
             return super().with_constants(constants)
         schema = pa.schema([*self.schema, *((name, value.type) for name, value in constants.items())])
-        return self.of_stream(self._stream.then(partial(_add_constants, schema, [*constants.values()]), schema))
+        return self.of_stream(self._stream.then(partial(map, partial(_add_constants, schema, [*constants.values()])), schema))
 
     def with_columns(self, columns: Mapping[str, nw.Expr]) -> Self:
         """Adds columns, or replaces those with the same name."""
-        return self._derive(lambda rows: rows.with_columns(columns), super().with_columns(columns), columns)
+        named = [expression.alias(escape_name(name)) for name, expression in columns.items()]
+        made = self._row_by_row(lambda rows: rows.with_columns(*named), super().with_columns(columns)) if named else self
+        return self._derive(lambda rows: rows.with_columns(columns), made, columns)
 
     def compute(self, computed: Computed, keep: Sequence[str] | None = None) -> Self:
         """Adds computed columns to the columns `keep` (default: all that do not have a computed column's name)."""
@@ -116,8 +125,10 @@ class EmbeddedFrame(Frame):
 
     def map_batches(self, function: BatchFunction, types: Mapping[str, pa.DataType]) -> Self:
         """The rows that a function makes of all batches."""
-        kernel = partial(map_in_threads, function, threads=self.database.threads)
-        return self.of_stream(_Stream(self.database, self.batches, kernel, pa.schema(list(types.items()))))
+        schema = pa.schema(list(types.items()))
+        if self._stream and self._stream.is_of_batches:
+            return self.of_stream(self._stream.then(function, schema))
+        return self.of_stream(_Stream(self.database, self.batches, function, schema))
 
     def map_sorted(
         self, by: Sequence[str], order: Sequence[str], function: BatchFunction, types: Mapping[str, pa.DataType]
@@ -125,16 +136,14 @@ class EmbeddedFrame(Frame):
         """`map_batches` over the sorted rows, a run of whole groups at a time."""
         ordered = self.clustered(by, order)
         runs = partial(map_runs, InOrder(function, [*by, *order]))
-        kernel = partial(map_in_threads, runs, threads=self.database.threads)
         return self.of_stream(
-            _Stream(self.database, lambda: whole_groups(ordered.batches(), by), kernel, pa.schema(list(types.items())))
+            _Stream(self.database, lambda: whole_groups(ordered.batches(), by), runs, pa.schema(list(types.items())))
         )
 
     def balance(self, key: Sequence[str], cost: Computed, rows: int) -> Self:
         """The rows in small batches, which the threads take in turn."""
         size = max(1, min(_TURN, rows // (4 * self.database.threads)))
-        kernel = partial(_cut, size)
-        return self.of_stream(_Stream(self.database, self.batches, kernel, self.schema))
+        return self.of_stream(_Stream(self.database, lambda: _cut(size, self.batches()), iter, self.schema))
 
     def clustered(self, by: Sequence[str], order: Sequence[str], tasks: int | None = None) -> Self:
         """The sorted rows."""
@@ -218,8 +227,8 @@ class Database:
             for task in items:
                 yield from function(task)
 
-        kernel = partial(map_in_threads, run, threads=self.threads)
-        return EmbeddedFrame.of_stream(_Stream(self, lambda: iter(tasks), kernel, pa.schema(list(types.items()))))
+        schema = pa.schema(list(types.items()))
+        return EmbeddedFrame.of_stream(_Stream(self, lambda: iter(tasks), run, schema, is_of_batches=False))
 
     def keep(self, error: BaseException) -> None:
         """Keeps the error of a kernel, because DuckDB passes on only its text."""
@@ -232,7 +241,7 @@ class Database:
 
 
 class KeptRows:
-    """Persisted rows: in memory or, if there are many, in a Parquet file of the spill folder."""
+    """Persisted rows: in memory or, if there are many, in an Arrow file of the spill folder, which is written four times as fast as Parquet."""
 
     def __init__(self, source: Any, file: Path | None = None) -> None:
         self.recipe, self._file = local_rows(source), file
@@ -245,22 +254,48 @@ class KeptRows:
             held.append(batch)
             size += batch.nbytes
             if size > _HELD:
-                return cls._spilled(chain(held, batches), schema, spill / f"{uuid.uuid4().hex}.parquet")
+                return cls._spilled(chain(held, batches), schema, spill / f"{uuid.uuid4().hex}.arrow")
         return cls(pa.Table.from_batches(held, schema))
 
     @classmethod
     def _spilled(cls, batches: Iterable[pa.RecordBatch], schema: pa.Schema, file: Path) -> "KeptRows":
-        from pyarrow import dataset, parquet
+        from pyarrow import dataset, ipc
 
-        with parquet.ParquetWriter(file, schema, compression="lz4") as writer:
+        with ipc.new_file(file, schema, options=ipc.IpcWriteOptions(compression="lz4")) as writer:
             for batch in batches:
                 writer.write_batch(batch)
-        return cls(dataset.dataset(file), file)
+        return cls(dataset.dataset(file, format="ipc"), file)
 
     def free(self) -> None:
         """Removes the file."""
         if self._file:
             self._file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _EachRow:
+    """Applies a function of narwhals frames to batches."""
+
+    function: "Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]"
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            odd = [escape_name(name) for name in batch.schema.names]
+            rows = nw.from_native(pa.Table.from_batches([batch.rename_columns(odd)])).lazy()
+            yield from self.function(rows).to_native().combine_chunks().to_batches()
+
+
+_PLAIN = (pa.types.is_string, pa.types.is_signed_integer, pa.types.is_boolean, pa.types.is_date32, pa.types.is_timestamp)
+
+
+def _is_plain(function: "Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]", schema: pa.Schema) -> bool:
+    """Whether a function reads only columns of which Arrow makes what DuckDB does: not floats, for example, where NaN is the largest number."""
+    plain = [field.with_name(escape_name(field.name)) for field in schema if any(is_of(field.type) for is_of in _PLAIN)]
+    try:
+        function(nw.from_native(pa.schema(plain).empty_table()).lazy())
+    except (nw.exceptions.NarwhalsError, pa.ArrowException):
+        return False
+    return True
 
 
 def _add_constants(schema: pa.Schema, constants: Sequence[pa.Scalar], batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -289,12 +324,13 @@ def local_rows(source: Any) -> "Recipe":
 
 @dataclass(frozen=True)
 class _Stream:
-    """The rows that a kernel computes from batches or tasks. Each scan computes them again."""
+    """The rows that a kernel computes in threads, from batches or tasks. Each scan computes them again."""
 
     database: Database
     items: Callable[[], Iterator[Any]]
     kernel: Callable[[Iterator[Any]], Iterable[pa.RecordBatch]]
     schema: pa.Schema
+    is_of_batches: bool = True  # one task may take so long that the kernels after it need threads of their own
 
     def relation(self, connection: "DuckDBPyConnection") -> nw.LazyFrame[Any]:
         escaped = replace(self, schema=pa.schema([(escape_name(f.name), f.type) for f in self.schema]))
@@ -307,11 +343,14 @@ class _Stream:
         return pa.RecordBatchReader.from_batches(self.schema, self._kept_errors()).__arrow_c_stream__(requested_schema)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        return (_as_schema(batch, self.schema) for batch in self.kernel(self.items()))
+        return map_in_threads(self._kernel, self.items(), self.database.threads)
 
-    def then(self, step: Callable[[pa.RecordBatch], pa.RecordBatch], schema: pa.Schema) -> "_Stream":
-        """The rows after one more step, which changes columns only."""
-        return _Stream(self.database, self.batches, partial(map, step), schema)
+    def then(self, kernel: BatchFunction, schema: pa.Schema) -> "_Stream":
+        """The rows of one more kernel, which runs in the same threads."""
+        return replace(self, kernel=lambda items: kernel(self._kernel(items)), schema=schema)
+
+    def _kernel(self, items: Iterator[Any]) -> Iterator[pa.RecordBatch]:
+        return (_as_schema(batch, self.schema) for batch in self.kernel(items))
 
     def _kept_errors(self) -> Iterator[pa.RecordBatch]:
         try:
@@ -329,4 +368,4 @@ def _plain_type(type_: pa.DataType, of_database: str) -> pa.DataType:
 
 
 def _as_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    return batch.rename_columns(schema.names).cast(schema)
+    return batch if batch.schema.equals(schema) else batch.rename_columns(schema.names).cast(schema)

@@ -32,7 +32,7 @@ def count_keys(rows: Frame, key: Sequence[str], n: int) -> HashedKeys:
     types = {rows.types[name].partition("(")[0] for name in key}
     if n > _MOST or not types <= _HASHED:
         return HashedKeys(n, 0, unique=False)
-    hashes = rows.compute(_hash_of(key), []).to_arrow()["h"]
+    hashes = rows.select(key).compute(_hash_of(key), []).to_arrow()["h"]
     ordered = np.sort(hashes.drop_null().to_numpy())
     return HashedKeys(len(hashes), hashes.null_count, not (ordered[1:] == ordered[:-1]).any())
 

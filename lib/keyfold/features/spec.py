@@ -67,6 +67,8 @@ class Spec:
         rows: Any = frame_of(frame)  # whose columns to keep may be Columns of Spark
         types = self._families(rows)
         self._columns(types)  # which refuses other types
+        if all(isinstance(name, str) for name in keep):
+            rows = rows.select(dict.fromkeys([*keep, *self.inputs]))
         computed = Computed(
             {name: out.arrow_type for name, out in self.outs.items()}, self._feature_columns, partial(self._expressions, types),
             self._shared_columns(types), rows_at_once(self.outs.values()),

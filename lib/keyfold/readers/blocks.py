@@ -123,7 +123,8 @@ ENCODING_ADVICE = "set data.csv.encoding to windows-1252 (or iso-8859-1) if the 
 
 def count_lines(data: bytes) -> int:
     r"""The number of line breaks: \n, \r or \r\n."""
-    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    returns = data.count(b"\r")
+    return data.count(b"\n") + returns - (data.count(b"\r\n") if returns else 0)
 
 
 def _parse_records(data: bytes, cut: RecordCut, form: TextForm, lines: Int64s) -> tuple[pa.Table, Int64s, list[BadLine], int]:

@@ -153,20 +153,25 @@ def _with_extra(conf: "Conf", rows: Frame, folds: Folds) -> Frame:
     for name in (*slices, *others):
         if name not in rows.columns:
             raise DataError(f"report: the table has no column `{name}`{suggestion(name, rows.columns)}")
-    texts = Computed(
-        {EXTRA + name: pa.string() for name in slices}, partial(_texts, slices),
-        [f"CAST({sql.column_reference(name)} AS STRING)" for name in slices],
-    )  # fmt: skip
     others += [NUMBER] if conf.split.folds else []
     if conf.label and conf.label.raters:
         rows = with_majority(conf.label, rows, EXTRA + MAJORITY)
     if any(one.train and one.train.stacks for one in (conf, *conf.variants.values())):  # in validation too, for cross-validation
         rows = folds.add_part(rows, EXTRA + PART)
-    return (rows.compute(texts) if slices else rows).with_columns({EXTRA + name: col(name) for name in others})
+    texts = [name for name in slices if name not in others]
+    return rows.compute(_copies(rows, texts, others)) if texts or others else rows
 
 
-def _texts(names: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
-    return [value_texts(batch[name]) for name in names]
+def _copies(rows: Frame, texts: Sequence[str], others: Sequence[str]) -> Computed:
+    """Copies of columns, some of them as text."""
+    types = dict.fromkeys(texts, pa.string()) | rows.arrow_types(others)
+    names = {name: sql.column_reference(name) for name in types}
+    expressions = [f"CAST({names[name]} AS STRING)" if name in texts else names[name] for name in types]
+    return Computed({EXTRA + name: type_ for name, type_ in types.items()}, partial(_copied, texts, others), expressions)
+
+
+def _copied(texts: Sequence[str], others: Sequence[str], batch: pa.RecordBatch) -> list[pa.Array]:
+    return [*(value_texts(batch[name]) for name in texts), *(batch[name] for name in others)]
 
 
 def _collected_folds(train: Train) -> tuple[str, ...]:
