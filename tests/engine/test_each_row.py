@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from keyfold.engine import embedded_frame
 from keyfold.engine.columns import col, lit, when
 from keyfold.engine.frame import Computed
+from keyfold.errors import DataError
 
 DAY, AT = date(2026, 1, 31), datetime(2026, 1, 31, tzinfo=UTC)
 ODD = "a.`b` ${c}"
@@ -32,6 +33,10 @@ FILTERS = {
     "from time": (col("at") >= lit(AT), True),
     "float": (col("x") > lit(1.0), False),
     "float is null": (col("x").is_null(), False),
+    "above a float": (col("n") > lit(1.5), False),  # Arrow refuses 2^53 + 1
+    "of floats": (col("n").is_in([1.0]), False),
+    "a huge number": (col("n") < lit(10**19), False),
+    "the most of all rows": (col("n") == col("n").max(), False),
 }
 COLUMNS = {
     "chosen": (when(col("text") == lit("a")).then(col("n")), True),
@@ -44,6 +49,10 @@ COLUMNS = {
     "nothing": (lit(None).cast(nw.String), True),
     "number": (lit(3), True),
     "copy": (col("x"), False),
+    "difference": (col(ODD) - lit(1), False),  # Arrow's whole numbers wrap
+    "number of rows": (nw.len(), False),
+    "text of a time": (col("at").cast(nw.String), False),
+    "number of some columns": (when(col("flag")).then(col("n")).otherwise(lit(1)).cast(nw.Int64), False),
 }
 
 cells = st.fixed_dictionaries(
@@ -68,7 +77,7 @@ def text_of(table):
 def steps(monkeypatch):
     """The steps that Arrow took."""
     taken = []
-    monkeypatch.setattr(embedded_frame, "_EachRow", lambda step, new=embedded_frame._EachRow: taken.append(step) or new(step))
+    monkeypatch.setattr(embedded_frame, "EachRow", lambda step, new=embedded_frame.EachRow: taken.append(step) or new(step))
     return taken
 
 
@@ -124,3 +133,39 @@ def test_a_kernel_after_a_long_task_has_threads_of_its_own(embedded):
 
     rows = embedded.map_tasks(task, [0], {"n": pa.int64()}).map_batches(kernel, {"n": pa.int64()})
     assert rows.to_arrow()["n"].to_pylist() == [1, 2]
+
+
+def test_an_error_after_a_large_group_ends_all_threads(embedded, monkeypatch):
+    """The kernel that reads the group holds what the other thread waits for."""
+    monkeypatch.setattr("keyfold.engine.sorted_batches._RUN", 10)
+
+    def refuse(batches):
+        for number, batch in enumerate(batches):
+            if number:
+                raise DataError("the second batch is refused")
+            yield batch
+
+    rows = embedded.frame(pa.table({"group": [0] * 200_000 + [1], "n": range(200_001)}))
+    sorted_rows = rows.map_sorted(["group"], ["n"], iter, {"group": pa.int64(), "n": pa.int64()})
+    with pytest.raises(DataError, match="the second batch"):
+        sorted_rows.map_batches(refuse, {"group": pa.int64(), "n": pa.int64()}).to_arrow()
+    with pytest.raises(DataError, match="the second batch"):
+        [*sorted_rows._stream.then(refuse, sorted_rows.schema).batches()]
+
+
+def test_kernels_get_few_large_batches_unless_rows_are_wide(embedded):
+    def sizes_of(texts):
+        sizes = []
+        rows = embedded.frame(pa.table({"text": texts})).map_batches(
+            lambda some: (sizes.append(b.num_rows) or b for b in some), {"text": pa.string()}
+        )
+        assert rows.to_arrow()["text"].to_pylist() == texts
+        return sizes
+
+    assert max(sizes_of(["x"] * 200_000)) > 50_000
+    assert max(sizes_of(["x" * 500] * 100_000)) < 50_000
+
+
+def test_a_step_without_columns_changes_nothing(embedded):
+    rows = by_kernel(embedded.frame(pa.Table.from_pylist([], pa.schema(TYPES)))).with_columns({})
+    assert rows.among("text", ["a"]).rows() == []

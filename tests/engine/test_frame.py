@@ -181,7 +181,7 @@ def test_rows_that_are_not_read_to_the_end_hide_no_error(database):
 
 
 def test_many_persisted_rows_go_to_a_file(database, monkeypatch):
-    monkeypatch.setattr("keyfold.engine.embedded_frame._HELD", 100)
+    monkeypatch.setattr("keyfold.engine.local_rows._HELD", 100)
     rows = database.frame(ROWS)
     kept = rows.persist()
     assert len([*database.spill.path.glob("*.arrow")]) == 1

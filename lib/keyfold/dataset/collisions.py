@@ -108,7 +108,7 @@ def measure_collisions(rows: Frame, spec: "Spec") -> list[Collisions]:
     if not names:
         return []
     spec = spec.only(names)
-    rows = rows.select(spec.inputs)
+    rows = spec.select_inputs(rows)
     buckets = _buckets(rows, spec, names).persist()
     try:
         counts = {row.pop("feature"): row for row in _count(buckets).rows()}

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from keyfold.engine.arrow_types import type_name
 from keyfold.engine.commits import Commit
-from keyfold.engine.embedded_frame import Database, EmbeddedFrame, local_rows
+from keyfold.engine.embedded_frame import Database, EmbeddedFrame
 from keyfold.engine.frame import Frame
+from keyfold.engine.local_rows import local_rows
 from keyfold.engine.partition_files import write_in_order
 from keyfold.engine.store import Operation, Snapshot, Store, VersionMissingError, Write, odd_column_names
 from keyfold.errors import DataError

@@ -4,12 +4,11 @@ A frame is a recipe that builds a DuckDB relation each time a result is needed, 
 kernel reads has its own connection, because DuckDB runs one query at a time per connection.
 """
 
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import narwhals as nw
@@ -17,19 +16,19 @@ import pyarrow as pa
 
 from keyfold.engine.arrow_types import type_name
 from keyfold.engine.columns import escape_name, unescape_name
+from keyfold.engine.each_row import EachRow, are_plain, with_types
 from keyfold.engine.frame import BatchFunction, Computed, Frame, Joined, slices
+from keyfold.engine.local_rows import KeptRows, Recipe, local_rows
 from keyfold.engine.parallel import map_in_threads
-from keyfold.engine.sorted_batches import InOrder, map_runs, whole_groups
+from keyfold.engine.sorted_batches import InOrder, joined, map_runs, whole_groups
 from keyfold.engine.spill import SpillFolder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    Recipe = Callable[["DuckDBPyConnection"], nw.LazyFrame[Any]]
-
-_BATCH, _FILES = 61_440, 256  # rows; of binary columns, which may hold whole files
+_BATCH, _FILES = 20_480, 256  # rows; of binary columns, which may hold whole files
+_JOINED, _JOINED_BYTES = 61_440, 16 << 20  # rows and bytes of small batches that a kernel gets as one: each call takes some time
 _TURN = 16  # rows that a thread takes at a time, if each of them takes long
-_HELD = 256 << 20  # bytes of persisted rows in memory, at most
 _HUGE = "HUGEINT"  # DuckDB's type of sums of integers; Arrow receives them as decimals with 38 digits
 
 
@@ -40,7 +39,7 @@ class EmbeddedFrame(Frame):
     _stream: "_Stream | None" = None  # the rows, if a kernel makes them
     _source: "_Source | None" = None  # the rows that these are made of one by one
 
-    def __init__(self, database: "Database", recipe: "Recipe") -> None:
+    def __init__(self, database: "Database", recipe: Recipe) -> None:
         self.database, self.recipe = database, recipe
 
     @classmethod
@@ -59,15 +58,11 @@ class EmbeddedFrame(Frame):
         made._source = _Source(self, step, frozenset(replaced))
         return made
 
-    def _row_by_row(self, function: "Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]", made: Self) -> Self:
-        """The rows `made` by a function that looks at each row alone, without a detour through DuckDB if a kernel made the rows."""
-        if not self._stream or not _is_plain(function, self.schema):
-            return made
-        return self.of_stream(self._stream.then(_EachRow(function), made.schema))
-
     def where(self, *conditions: nw.Expr) -> Self:
         """The rows for which all conditions are true."""
-        made = self._row_by_row(lambda rows: rows.filter(*conditions), super().where(*conditions))
+        made = super().where(*conditions)
+        if self._stream and are_plain(conditions, self.schema):
+            made = self.of_stream(self._stream.then(EachRow(lambda rows: rows.filter(*conditions)), self.schema))
         return self._derive(lambda rows: rows.where(*conditions), made)
 
     def select(self, names: Iterable[str]) -> Self:
@@ -89,8 +84,13 @@ class EmbeddedFrame(Frame):
 
     def with_columns(self, columns: Mapping[str, nw.Expr]) -> Self:
         """Adds columns, or replaces those with the same name."""
-        named = [expression.alias(escape_name(name)) for name, expression in columns.items()]
-        made = self._row_by_row(lambda rows: rows.with_columns(*named), super().with_columns(columns)) if named else self
+        if not columns:
+            return self
+        made = super().with_columns(columns)
+        if self._stream and are_plain(columns.values(), self.schema):
+            named = [expression.alias(escape_name(name)) for name, expression in columns.items()]
+            schema = with_types(self.schema, {name: made.schema.field(name).type for name in columns})
+            made = self.of_stream(self._stream.then(EachRow(lambda rows: rows.with_columns(*named)), schema))
         return self._derive(lambda rows: rows.with_columns(columns), made, columns)
 
     def compute(self, computed: Computed, keep: Sequence[str] | None = None) -> Self:
@@ -137,7 +137,13 @@ class EmbeddedFrame(Frame):
         ordered = self.clustered(by, order)
         runs = partial(map_runs, InOrder(function, [*by, *order]))
         return self.of_stream(
-            _Stream(self.database, lambda: whole_groups(ordered.batches(), by), runs, pa.schema(list(types.items())))
+            _Stream(
+                self.database,
+                lambda: whole_groups(ordered.batches(), by),
+                runs,
+                pa.schema(list(types.items())),
+                is_of_batches=False,
+            )
         )
 
     def balance(self, key: Sequence[str], cost: Computed, rows: int) -> Self:
@@ -183,8 +189,9 @@ class EmbeddedFrame(Frame):
         with self.database.cursor() as connection:
             try:
                 relation: Any = self.recipe(connection).to_native()
-                for batch in relation.to_arrow_reader(_batch_rows(self.schema)):
-                    yield _as_schema(batch, self.schema)
+                rows = _batch_rows(self.schema)
+                batches = (_as_schema(batch, self.schema) for batch in relation.to_arrow_reader(rows))
+                yield from _in_larger(batches) if rows == _BATCH else batches
             except Exception as error:  # noqa: BLE001  (raised again)
                 raise self.database.cause_of(error) from None
 
@@ -240,64 +247,6 @@ class Database:
         return raised[0] if raised else error
 
 
-class KeptRows:
-    """Persisted rows: in memory or, if there are many, in an Arrow file of the spill folder, which is written four times as fast as Parquet."""
-
-    def __init__(self, source: Any, file: Path | None = None) -> None:
-        self.recipe, self._file = local_rows(source), file
-
-    @classmethod
-    def of(cls, batches: Iterator[pa.RecordBatch], schema: pa.Schema, spill: Path) -> "KeptRows":
-        """Reads all batches."""
-        held, size = [], 0
-        for batch in batches:
-            held.append(batch)
-            size += batch.nbytes
-            if size > _HELD:
-                return cls._spilled(chain(held, batches), schema, spill / f"{uuid.uuid4().hex}.arrow")
-        return cls(pa.Table.from_batches(held, schema))
-
-    @classmethod
-    def _spilled(cls, batches: Iterable[pa.RecordBatch], schema: pa.Schema, file: Path) -> "KeptRows":
-        from pyarrow import dataset, ipc
-
-        with ipc.new_file(file, schema, options=ipc.IpcWriteOptions(compression="lz4")) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        return cls(dataset.dataset(file, format="ipc"), file)
-
-    def free(self) -> None:
-        """Removes the file."""
-        if self._file:
-            self._file.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class _EachRow:
-    """Applies a function of narwhals frames to batches."""
-
-    function: "Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]"
-
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            odd = [escape_name(name) for name in batch.schema.names]
-            rows = nw.from_native(pa.Table.from_batches([batch.rename_columns(odd)])).lazy()
-            yield from self.function(rows).to_native().combine_chunks().to_batches()
-
-
-_PLAIN = (pa.types.is_string, pa.types.is_signed_integer, pa.types.is_boolean, pa.types.is_date32, pa.types.is_timestamp)
-
-
-def _is_plain(function: "Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]", schema: pa.Schema) -> bool:
-    """Whether a function reads only columns of which Arrow makes what DuckDB does: not floats, for example, where NaN is the largest number."""
-    plain = [field.with_name(escape_name(field.name)) for field in schema if any(is_of(field.type) for is_of in _PLAIN)]
-    try:
-        function(nw.from_native(pa.schema(plain).empty_table()).lazy())
-    except (nw.exceptions.NarwhalsError, pa.ArrowException):
-        return False
-    return True
-
-
 def _add_constants(schema: pa.Schema, constants: Sequence[pa.Scalar], batch: pa.RecordBatch) -> pa.RecordBatch:
     columns = [pa.repeat(value, batch.num_rows) for value in constants]
     return pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=schema)
@@ -307,19 +256,19 @@ def _batch_rows(schema: pa.Schema) -> int:
     return _FILES if any(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) for type_ in schema.types) else _BATCH
 
 
+def _in_larger(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(one.num_rows for one in held) > _JOINED - _BATCH or sum(one.nbytes for one in held) > _JOINED_BYTES:
+            whole, held = joined(held), []
+            yield whole
+    if held:
+        yield joined(held)
+
+
 def _cut(rows: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     return chain.from_iterable(slices(batch, rows) for batch in batches)
-
-
-def local_rows(source: Any) -> "Recipe":
-    """The recipe of an Arrow table or dataset."""
-
-    def relation(connection: "DuckDBPyConnection") -> nw.LazyFrame[Any]:
-        rows = nw.from_native(connection.from_arrow(source))
-        odd = {name: escape_name(name) for name in source.schema.names if escape_name(name) != name}
-        return rows.rename(odd) if odd else rows
-
-    return relation
 
 
 @dataclass(frozen=True)
@@ -330,7 +279,7 @@ class _Stream:
     items: Callable[[], Iterator[Any]]
     kernel: Callable[[Iterator[Any]], Iterable[pa.RecordBatch]]
     schema: pa.Schema
-    is_of_batches: bool = True  # one task may take so long that the kernels after it need threads of their own
+    is_of_batches: bool = True  # a task or a group may take so long that the kernels after it need threads of their own
 
     def relation(self, connection: "DuckDBPyConnection") -> nw.LazyFrame[Any]:
         escaped = replace(self, schema=pa.schema([(escape_name(f.name), f.type) for f in self.schema]))
@@ -347,10 +296,21 @@ class _Stream:
 
     def then(self, kernel: BatchFunction, schema: pa.Schema) -> "_Stream":
         """The rows of one more kernel, which runs in the same threads."""
-        return replace(self, kernel=lambda items: kernel(self._kernel(items)), schema=schema)
 
-    def _kernel(self, items: Iterator[Any]) -> Iterator[pa.RecordBatch]:
-        return (_as_schema(batch, self.schema) for batch in self.kernel(items))
+        def both(items: Iterator[Any]) -> Iterator[pa.RecordBatch]:
+            with closing(self._kernel(items)) as made:  # also if the second kernel fails: the first may hold what others wait for
+                yield from kernel(made)
+
+        return replace(self, kernel=both, schema=schema)
+
+    def _kernel(self, items: Iterator[Any]) -> "Generator[pa.RecordBatch]":
+        made = self.kernel(items)
+        try:
+            for batch in made:
+                yield _as_schema(batch, self.schema)
+        finally:
+            if isinstance(made, Generator):
+                made.close()
 
     def _kept_errors(self) -> Iterator[pa.RecordBatch]:
         try:

@@ -68,12 +68,18 @@ class Spec:
         types = self._families(rows)
         self._columns(types)  # which refuses other types
         if all(isinstance(name, str) for name in keep):
-            rows = rows.select(dict.fromkeys([*keep, *self.inputs]))
+            rows = self.select_inputs(rows, [str(name) for name in keep])
         computed = Computed(
             {name: out.arrow_type for name, out in self.outs.items()}, self._feature_columns, partial(self._expressions, types),
             self._shared_columns(types), rows_at_once(self.outs.values()),
         )  # fmt: skip
         return as_given(rows.compute(computed, keep), frame)
+
+    def select_inputs(self, frame: Frame, keep: Sequence[str] = ()) -> Frame:
+        """The columns `keep` and those that features take (DataError for a missing one)."""
+        self._families(frame)
+        names = dict.fromkeys([*keep, *self.inputs])
+        return frame.select(names) if names else frame
 
     def _families(self, frame: Frame) -> dict[str, str]:
         return {c: family_of(type_of_column(frame, c)) for c in self.inputs}
