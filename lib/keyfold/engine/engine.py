@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 
+from keyfold.core.threads import cores
 from keyfold.engine.arrow_types import arrow_schema
 from keyfold.engine.deltalake_store import DeltalakeStore
 from keyfold.engine.embedded_frame import Database, EmbeddedFrame
@@ -167,7 +168,7 @@ class EmbeddedEngine(Engine):
     @property
     def tasks(self) -> int:
         """The number of cores that this process may use."""
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cores()
 
     def frame(self, table: pa.Table) -> EmbeddedFrame:
         """Local rows as a frame."""

@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from keyfold.core.arrays import Doubles
+from keyfold.core.threads import cores, map_in_order
 
 # Poisson(1) by table: 16 random bits give the weight of a row in a replicate. Ten times faster than drawing it.
 _POISSON = np.searchsorted(np.cumsum([exp(-1) / factorial(k) for k in range(9)]), (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(
     np.float64
 )
+_MANY = 50_000  # rows, from which on replicates are measured in threads
 
 
 class Metric(NamedTuple):
@@ -61,11 +63,9 @@ def bootstrap_values(
     """The values of `measure` by name, and those of each replicate (replicates, names). Equal seeds draw the same rows."""
     rng = np.random.default_rng(seed)
     values = measure(weight)
-    replicated = np.full((replicates, len(values)), np.nan)
-    for replicate in range(replicates):
-        draws = _POISSON.take(rng.integers(0, 1 << 16, len(weight), np.uint16))
-        replicated[replicate] = list(measure(weight * draws).values())
-    return values, replicated
+    draws = (_POISSON.take(rng.integers(0, 1 << 16, len(weight), np.uint16)) for _ in range(replicates))
+    of_draws = map_in_order(lambda drawn: [*measure(weight * drawn).values()], draws, 1 if len(weight) < _MANY else cores())
+    return values, np.array([*of_draws], np.float64).reshape(replicates, len(values))
 
 
 def interval_of(value: float, replicated: Doubles) -> Metric:

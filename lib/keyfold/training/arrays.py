@@ -15,6 +15,7 @@ from keyfold.core.arrays import Bools, single_chunk
 from keyfold.core.memory import return_freed_memory
 from keyfold.core.names import FOLD, FOLDS, LABEL, NUMBER, ORDER, PART, WEIGHT
 from keyfold.core.texts import value_texts
+from keyfold.core.threads import cores, map_in_order
 from keyfold.dataset.fit_neutral import with_majority
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.engine.columns import col, lit
@@ -136,7 +137,9 @@ def _in_order(columns: dict[str, pa.ChunkedArray]) -> pa.Table:
     return_freed_memory()
     folds = pa.compute.index_in(columns[FOLD], pa.array(FOLDS)).to_numpy()
     places = pa.array(np.lexsort([columns[ORDER].to_numpy(), folds]))
-    return pa.table({name: single_chunk(columns.pop(name)).take(places) for name in [*columns]})
+    names = [*columns]
+    taken = map_in_order(lambda name: single_chunk(columns.pop(name)).take(places), names, cores())
+    return pa.table(dict(zip(names, taken, strict=True)))
 
 
 def identifying_columns(data: Data) -> list[str]:
