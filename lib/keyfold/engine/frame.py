@@ -6,10 +6,10 @@ are the same on every engine.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import narwhals as nw
 import pyarrow as pa
@@ -18,6 +18,7 @@ from keyfold.engine.columns import col, count_rows, escape_name
 
 Batches = Iterator[pa.RecordBatch]
 BatchFunction = Callable[[Batches], Iterable[pa.RecordBatch]]
+F = TypeVar("F", bound="Frame")
 
 
 class KernelExpression(NamedTuple):
@@ -218,6 +219,22 @@ class Frame(ABC):
     def count(self) -> int:
         """The number of rows."""
         return int(self.group([], n_rows=count_rows()).rows()[0]["n_rows"])
+
+
+@contextmanager
+def persisting() -> Iterator[Callable[[F], F]]:
+    """A function that persists frames until the end of the block, whatever happens in it.
+
+    Spark would take rows that stay persisted for those of a later, equal reading, even if files have changed since.
+    """
+    with ExitStack() as kept:
+
+        def persist(frame: F) -> F:
+            rows = frame.persist()
+            kept.callback(rows.unpersist)
+            return rows
+
+        yield persist
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 from keyfold.core.digests import digest
 from keyfold.core.names import LAYOUT, PERIOD, REASON, RUN
 from keyfold.engine.columns import col, count_rows, lit
-from keyfold.engine.frame import Frame
+from keyfold.engine.frame import Frame, persisting
 from keyfold.engine.store import odd_column_names
 from keyfold.errors import ConfError, DataError
 from keyfold.ingestion import quarantine, row_counts, source_files
 from keyfold.ingestion.increments import IngestPlan, counts_by_file, ingest_commits, plan_ingest
 from keyfold.ingestion.page_sections import rows_sections
-from keyfold.ingestion.staging import stage_rows
+from keyfold.ingestion.staging import Persist, stage_rows
 from keyfold.readers import paths
 from keyfold.runtime.quarantine import data_columns
 
@@ -39,7 +39,8 @@ def ingest(run: "Run") -> None:
         pinned = {name: file["digest"] for name, file in plan.now.items()}
         job.inputs = {"files": pinned} if isinstance(data.source, str | None) else {"generator": options["source"]}
         job.run_id = run.identity("ingest", files=sorted(pinned.values()), after=plan.memory.run_id, again=sorted(plan.again))
-        commit = _ingested_before(run, job, plan) if plan.done else _ingest(run, job, plan, stamps, digest(options))
+        with persisting() as persist:
+            commit = _ingested_before(run, job, plan) if plan.done else _ingest(run, job, plan, stamps, digest(options), persist)
         run.rows.keep_for(data.retention)
         job.sections += rows_sections(job.counts, commit)
 
@@ -72,11 +73,13 @@ def _ingested_before(run: "Run", job: "Job", plan: IngestPlan) -> dict[str, Any]
     return dict(plan.memory.commit)
 
 
-def _ingest(run: "Run", job: "Job", plan: IngestPlan, stamps: source_files.Stamps, reading: str) -> dict[str, Any]:
+def _ingest(
+    run: "Run", job: "Job", plan: IngestPlan, stamps: source_files.Stamps, reading: str, persist: Persist
+) -> dict[str, Any]:  # fmt: skip
     """Reads, checks and commits the rows of a plan; the commit's metadata."""
     data = run.conf.data
     with run.step("read") as step:
-        staged = stage_rows(run, plan)
+        staged = stage_rows(run, plan, persist)
         counted = row_counts.count_staged(staged.rows, data)
         source_files.refuse_changes(stamps, [*plan.fresh, *plan.others()])
         step.rows = read = sum(row["n"] for row in counted)
@@ -96,7 +99,6 @@ def _ingest(run: "Run", job: "Job", plan: IngestPlan, stamps: source_files.Stamp
         notes = row_counts.row_notes(data, run.rows.name, staged, counted, plan)
         metadata = {"reading": reading, "source": source_files.source_digest(data), "reasons": reasons, "notes": notes} | files
         _commit(run, job, staged.rows, plan, kept, metadata)
-    staged.rows.unpersist()
     job.sections += staged.sections
     if reasons:
         run.say(f"{sum(reasons.values()):,} rows went to `{run.quarantine.name}`: {quarantine.listed(reasons)}")

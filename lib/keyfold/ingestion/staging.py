@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from keyfold.reporting.page import PageSection
     from keyfold.runtime.run import Run
 
+Persist = Callable[[Frame], Frame]  # see `persisting`
+
 _NO_TEXT = lit(None).cast(nw.String)
 DUPLICATE_KEY = "the key occurs more than once in the period"
 
@@ -53,19 +55,19 @@ class _Part(NamedTuple):
     sections: "Sequence[PageSection]"
 
 
-def stage_rows(run: "Run", plan: "IngestPlan") -> StagedRows:
+def stage_rows(run: "Run", plan: "IngestPlan", persist: Persist) -> StagedRows:
     """The rows of fresh files and, from the others, of the periods to read again; persisted, because they are read three times.
 
     Only rows with a reason have their raw text; if keys repeat, the files are read again for the raw text of those rows.
     """
     data = run.conf.data
-    parts = [_persist(_read_part(run, plan.fresh))] if plan.fresh else []
+    parts = [_persisted(_read_part(run, plan.fresh), persist)] if plan.fresh else []
     if not plan.fresh:
         plan.widen(())
     elif plan.memory.periods:
         plan.widen(row[PERIOD] for row in parts[0].rows.where(col(REASON).is_null()).select([PERIOD]).distinct().rows())
     if others := plan.others():
-        parts.append(_persist(_read_part(run, others, {*plan.again})))
+        parts.append(_persisted(_read_part(run, others, {*plan.again}), persist))
     if not parts:
         raise DataError(f"no file of {source_label(data)} has the rows of period {min(plan.again)}, which are lost")
     for note in (note for part in parts for note in part.notes):
@@ -74,13 +76,13 @@ def stage_rows(run: "Run", plan: "IngestPlan") -> StagedRows:
     sections += (section for part in parts for section in part.sections)
     rows = _union(parts)
     if _is_content_key(data, rows.columns):  # unique, because copies are numbered
-        return StagedRows(add_content_key(rows).persist(), sections, True)
+        return StagedRows(persist(add_content_key(rows)), sections, True)
     again = (_read_part(run, part.files, part.periods, whole=True) for part in parts)
-    return StagedRows(_mark_duplicate_keys(rows, data.key, lambda: _union(again)), sections, False)
+    return StagedRows(_mark_duplicate_keys(rows, data.key, lambda: _union(again), persist), sections, False)
 
 
-def _persist(part: _Part) -> _Part:
-    return part._replace(rows=part.rows.persist())
+def _persisted(part: _Part, persist: Persist) -> _Part:
+    return part._replace(rows=persist(part.rows))
 
 
 def _union(parts: Iterable[_Part]) -> Frame:
@@ -177,7 +179,7 @@ def _is_content_key(data: "Data", columns: Sequence[str]) -> bool:
     return data.key == [CONTENT] and CONTENT not in columns
 
 
-def _mark_duplicate_keys(rows: Frame, key: Sequence[str], again: Callable[[], Frame]) -> Frame:
+def _mark_duplicate_keys(rows: Frame, key: Sequence[str], again: Callable[[], Frame], persist: Persist) -> Frame:
     """Marks every row of a repeated key: which one came first depends on the order of rows.
 
     `again` reads the same rows with their raw text (DataError if the rows have changed).
@@ -185,11 +187,11 @@ def _mark_duplicate_keys(rows: Frame, key: Sequence[str], again: Callable[[], Fr
     good, each = col(REASON).is_null(), [PERIOD, *key]
     if count_keys(rows.where(good), each, rows.count()).unique:
         return rows
-    counts = rows.where(good).group(each, keyfold_n=count_rows()).where(col("keyfold_n") > 1).persist()
+    counts = persist(rows.where(good).group(each, keyfold_n=count_rows()).where(col("keyfold_n") > 1))
     if not (expected := counts.group([], n=col("keyfold_n").sum()).rows()[0]["n"]):
         return rows
     repeated = counts.drop("keyfold_n")
-    marked = again().where(good).join(repeated, each, "semi").with_columns({REASON: lit(DUPLICATE_KEY)}).persist()
+    marked = persist(again().where(good).join(repeated, each, "semi").with_columns({REASON: lit(DUPLICATE_KEY)}))
     if marked.count() != expected:
         raise DataError("files changed while they were read; run again")
     return rows.where(~good).union(rows.where(good).join(repeated, each, "anti"), marked)
