@@ -119,8 +119,9 @@ def test_kernels_one_after_the_other_run_in_the_same_threads(embedded):
     assert len(names["first"]) > 2
 
 
-def test_a_kernel_after_a_long_task_has_threads_of_its_own(embedded):
+def test_a_kernel_after_a_long_task_has_threads_of_its_own(embedded, monkeypatch):
     """One task may be a whole file."""
+    monkeypatch.setattr(embedded.database, "threads", 2)
     both = threading.Barrier(2, timeout=20)
 
     def task(_):
@@ -138,6 +139,7 @@ def test_a_kernel_after_a_long_task_has_threads_of_its_own(embedded):
 def test_an_error_after_a_large_group_ends_all_threads(embedded, monkeypatch):
     """The kernel that reads the group holds what the other thread waits for."""
     monkeypatch.setattr("keyfold.engine.sorted_batches._RUN", 10)
+    monkeypatch.setattr(embedded.database, "threads", 2)
 
     def refuse(batches):
         for number, batch in enumerate(batches):

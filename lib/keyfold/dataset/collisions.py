@@ -20,7 +20,7 @@ from keyfold.core.texts import value_texts
 from keyfold.core.types import ArrowValue, SqlValue
 from keyfold.engine.arrow_types import arrow_type
 from keyfold.engine.columns import col, count_rows, lit, when
-from keyfold.engine.frame import Batches, Computed, Frame
+from keyfold.engine.frame import Batches, Computed, Frame, persisting
 from keyfold.features.kind import Bucketed
 
 if TYPE_CHECKING:
@@ -109,12 +109,10 @@ def measure_collisions(rows: Frame, spec: "Spec") -> list[Collisions]:
         return []
     spec = spec.only(names)
     rows = spec.select_inputs(rows)
-    buckets = _buckets(rows, spec, names).persist()
-    try:
+    with persisting() as persist:
+        buckets = persist(_buckets(rows, spec, names))
         counts = {row.pop("feature"): row for row in _count(buckets).rows()}
         worst = _worst(rows, spec, names, buckets)
-    finally:
-        buckets.unpersist()
     none = dict.fromkeys(("rows", "values", "occupied", "shared_values", "shared_rows"), 0)
     return [
         Collisions(name, spec.outs[name].width, **counts.get(i, none), loudest=worst.get(i, [])) for i, name in enumerate(names)

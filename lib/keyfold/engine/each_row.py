@@ -54,26 +54,25 @@ def are_plain(expressions: Iterable[nw.Expr], schema: pa.Schema) -> bool:
 
 def _is_plain(expression: Any, whole: set[str]) -> bool:
     """By the nodes of an expression, which narwhals may change: what is not known is not plain. `whole`: booleans and whole numbers."""
-    before = None
-    for node in getattr(expression, "_nodes", [None]):
-        known = getattr(node, "name", None)
-        if known == "cast" and before and node.kwargs.get("dtype") in (nw.Int64, nw.String):
-            if not (before.name == "lit" and before.kwargs.get("value") is None) and not _is_whole(before, node, whole):
-                return False
-        elif known not in _OPERATIONS or not all(map(_is_value, _values(node))):
-            return False
-        if not all(_is_plain(one, whole) if isinstance(one, nw.Expr) else _is_value(one) for one in node.exprs):
-            return False
-        before = node
-    return True
+    nodes = getattr(expression, "_nodes", [])
+    return bool(nodes) and all(
+        _is_plain_cast(before, node, whole) if node.name == "cast" else _is_plain_node(node, whole)
+        for before, node in zip([None, *nodes], nodes, strict=False)
+    )
 
 
-def _is_whole(before: Any, cast: Any, whole: set[str]) -> bool:
-    return before.name == "col" and {*before.kwargs.get("names", [""])} <= whole and cast.kwargs["dtype"] == nw.Int64
+def _is_plain_node(node: Any, whole: set[str]) -> bool:
+    values = [node.kwargs.get("value"), *node.kwargs.get("other", [])]
+    operands = (_is_plain(one, whole) if isinstance(one, nw.Expr) else _is_value(one) for one in node.exprs)
+    return node.name in _OPERATIONS and all(map(_is_value, values)) and all(operands)
 
 
-def _values(node: Any) -> list[Any]:
-    return [node.kwargs.get("value"), *node.kwargs.get("other", [])]
+def _is_plain_cast(before: Any, cast: Any, whole: set[str]) -> bool:
+    """Whether NULL is cast to a text or a whole number, or a boolean or whole number to a whole number."""
+    of, type_ = before.kwargs if before else {}, cast.kwargs.get("dtype")
+    if before and before.name == "lit":
+        return of.get("value") is None and type_ in (nw.Int64, nw.String)
+    return bool(before) and before.name == "col" and {*of.get("names", [""])} <= whole and type_ == nw.Int64
 
 
 def _is_value(value: object) -> bool:

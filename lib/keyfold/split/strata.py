@@ -15,7 +15,7 @@ from keyfold.core.digests import digest
 from keyfold.core.names import CLASS, CONTENT, GROUP, UNIT
 from keyfold.core.texts import value_texts
 from keyfold.engine.columns import col, count_rows, lit
-from keyfold.engine.frame import Computed, Frame
+from keyfold.engine.frame import Computed, Frame, persisting
 from keyfold.errors import DataError
 from keyfold.split.folds import Folds, Strata
 
@@ -51,14 +51,12 @@ def with_strata(run: "Run", folds: Folds, version: "TableVersion", rows: Frame |
 
 def _add(run: "Run", folds: Folds, identity: str, thresholds: _Thresholds, rows: Frame) -> _Thresholds:
     """The thresholds, fitted on `rows` if there are none yet. Adds new groups to the table."""
-    units = _units(folds, rows, _groups(run.table(GROUPS), identity)).persist()
-    try:
+    with persisting() as persist:
+        units = persist(_units(folds, rows, _groups(run.table(GROUPS), identity)))
         thresholds = thresholds or _fit(run, folds, units, identity)
         if folds.grouped and units.head(1).rows():
             named = units.rename({UNIT: GROUP}).with_columns({"id": lit(identity)}).select(["id", GROUP, CLASS])
             run.table(GROUPS).append(named.coalesce(1), job="strata")
-    finally:
-        units.unpersist()
     return thresholds
 
 
