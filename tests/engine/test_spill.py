@@ -69,7 +69,7 @@ def test_the_variable_precedes_the_state_folder_and_that_the_one_of_the_system(t
 @pytest.fixture(params=["full", "without a disk"])
 def small(request, tmp_path, monkeypatch):
     """An engine with 24 MB of memory and a spill folder with room for little, or for nothing."""
-    monkeypatch.setattr(engines, "memory", lambda: 40 << 20)
+    monkeypatch.setattr(engines, "memory_limit", lambda: 40 << 20)
     monkeypatch.setenv("KEYFOLD_SPILL", str(tmp_path))
     engine = EmbeddedEngine()
     engine.database.cursor().execute(f"SET GLOBAL max_temp_directory_size = '{8 if request.param == 'full' else 0} MB'")

@@ -201,7 +201,7 @@ def test_faults_are_sentences(embedded, home):
     ):
         train(made(embedded, "train.model.torch.network.wide_deep.embedding=100000000"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "memory", lambda: 2**20)  # a container's limit
+        patch.setattr(network, "memory_limit", lambda: 2**20)  # a container's limit
         with pytest.raises(ConfError, match="and this machine has 0; lower"):
             train(run)
     version = train(run)

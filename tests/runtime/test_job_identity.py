@@ -103,7 +103,7 @@ def test_a_sample_is_pinned_by_what_was_taken(monkeypatch):
     found = SimpleNamespace(count_in=lambda fold: 10**6, label=Number("double"))
 
     def sampled(share, pages):
-        monkeypatch.setattr(arrays, "memory", lambda: 4096 * pages)
+        monkeypatch.setattr(arrays, "memory_limit", lambda: 4096 * pages)
         conf = parse_conf(raw_conf(train={"model": SKLEARN, "memory_share": share}))
         return arrays.sample_share(conf.train, spec, found)
 

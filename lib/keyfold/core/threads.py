@@ -1,6 +1,5 @@
 """Work in threads, for functions of NumPy and Arrow, which release Python's lock."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,11 +7,6 @@ from typing import TypeVar
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-def cores() -> int:
-    """The number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_order(function: Callable[[T], U], items: Iterable[T], threads: int) -> Iterator[U]:

@@ -1,6 +1,5 @@
 """Engines store and move rows: Spark on a cluster or for data beyond one machine, the embedded engine for all else."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 
-from keyfold.core.threads import cores
+from keyfold.core.machine import cores, memory_limit
 from keyfold.engine.arrow_types import arrow_schema
 from keyfold.engine.deltalake_store import DeltalakeStore
 from keyfold.engine.embedded_frame import Database, EmbeddedFrame
@@ -163,7 +162,7 @@ class EmbeddedEngine(Engine):
     @cached_property
     def database(self) -> Database:
         """The database."""
-        return Database(f"{int(memory() * _SHARE)}B", SpillFolder(spill_parent()), self.tasks)
+        return Database(f"{int(memory_limit() * _SHARE)}B", SpillFolder(spill_parent()), self.tasks)
 
     @property
     def tasks(self) -> int:
@@ -234,11 +233,3 @@ def as_given(frame: Frame, rows: AnyRows) -> AnyRows:
     if isinstance(rows, Frame):
         return made  # type: ignore[no-any-return]
     return made.data if isinstance(frame, SparkFrame) else made.to_arrow()  # type: ignore[no-any-return]
-
-
-def memory() -> int:
-    """Bytes of memory that the machine and its container let this process use."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [Path("/sys/fs/cgroup", *parts) for parts in (("memory.max",), ("memory", "memory.limit_in_bytes"))]
-    texts = [file.read_text().strip() for file in limits if file.is_file()]
-    return min([machine, *(int(text) for text in texts if text.isdigit())])

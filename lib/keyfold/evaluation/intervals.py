@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from keyfold.core.arrays import Doubles
-from keyfold.core.threads import cores, map_in_order
+from keyfold.core.machine import cores
+from keyfold.core.threads import map_in_order
 
 # Poisson(1) by table: 16 random bits give the weight of a row in a replicate. Ten times faster than drawing it.
 _POISSON = np.searchsorted(np.cumsum([exp(-1) / factorial(k) for k in range(9)]), (np.arange(1 << 16) + 0.5) / (1 << 16)).astype(

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keyfold.core.machine import memory_limit
 from keyfold.core.packages import installed_release
 from keyfold.engine import spark_setup
-from keyfold.engine.engine import embedded, memory
+from keyfold.engine.engine import embedded
 from keyfold.engine.home import home
 from keyfold.engine.tables import Table
 from keyfold.errors import DataError
@@ -40,7 +41,7 @@ def environment_facts(conf: "Conf | None") -> Iterator[tuple[str, str]]:
     yield "state", str(home())
     yield "tables", str(home() / "tables")
     yield "mlflow at", tracking_address()
-    yield "embedded", f"{_found('duckdb', 'deltalake')}; {embedded().tasks} cores, {memory() / 1e9:,.1f} GB of memory"
+    yield "embedded", f"{_found('duckdb', 'deltalake')}; {embedded().tasks} cores, {memory_limit() / 1e9:,.1f} GB of memory"
     yield "spark", _spark()
     yield "engine", _engine(conf)
 

@@ -12,14 +12,14 @@ from keyfold.conf.data import Data
 from keyfold.conf.train import Train
 from keyfold.core import hashing, sql
 from keyfold.core.arrays import Bools, single_chunk
+from keyfold.core.machine import cores, memory_limit
 from keyfold.core.memory import return_freed_memory
 from keyfold.core.names import FOLD, FOLDS, LABEL, NUMBER, ORDER, PART, WEIGHT
 from keyfold.core.texts import value_texts
-from keyfold.core.threads import cores, map_in_order
+from keyfold.core.threads import map_in_order
 from keyfold.dataset.fit_neutral import with_majority
 from keyfold.dataset.labelled_rows import LabelledRows
 from keyfold.engine.columns import col, lit
-from keyfold.engine.engine import memory
 from keyfold.engine.frame import Computed, Frame
 from keyfold.engine.hashes import key_hash, sample_place
 from keyfold.errors import DataError, suggestion
@@ -188,7 +188,7 @@ def sample_share(train: Train, spec: Spec, rows: LabelledRows) -> int:
     needed = needed_memory(spec, count)
     if rows.label.width > 1:  # numbers of a held-out fold, with copies for the metrics
         needed += max(rows.count_in(fold) for fold in ("validation", "test")) * rows.label.width * (8 + 8 + 8)
-    return round(min(1.0, memory() * train.memory_share / max(1, needed)) * hashing.PARTS)
+    return round(min(1.0, memory_limit() * train.memory_share / max(1, needed)) * hashing.PARTS)
 
 
 def needed_memory(spec: Spec, rows: int) -> int:

@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 from keyfold.conf.train import Train
-from keyfold.engine.engine import Engine, memory
+from keyfold.core.machine import memory_limit
+from keyfold.engine.engine import Engine
 from keyfold.features.spec import Spec
 from keyfold.models.member_fits import Fitted, RunTasks, run_in_turn
 from keyfold.models.prior import PriorCorrection
@@ -49,7 +50,7 @@ def tasks_of(engine: Engine, rows: ArrayRows) -> RunTasks:
 def _run_tasks(
     engine: Engine, rows: ArrayRows, function: Callable[[Any, Any], Any], shared: Any, tasks: Sequence[Any]
 ) -> list[Any]:
-    most = min(len(tasks), engine.tasks, int(memory() / 2 / max(1, needed_memory(rows.spec, rows.table.num_rows))))
+    most = min(len(tasks), engine.tasks, int(memory_limit() / 2 / max(1, needed_memory(rows.spec, rows.table.num_rows))))
     if most < 2 or rows.table.num_rows * len(tasks) < FEW:
         return run_in_turn(function, shared, tasks)
     with engine.map_shared(function, shared, most) as run:

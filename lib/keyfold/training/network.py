@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keyfold.core.machine import memory_limit
 from keyfold.core.packages import require_package
-from keyfold.engine.engine import Engine, memory
+from keyfold.engine.engine import Engine
 from keyfold.engine.home import home
 from keyfold.errors import ConfError
 from keyfold.features.matrix import Layout
@@ -143,7 +144,7 @@ def _check_memory(context: TrainingContext, conf: Torch, layout: Layout) -> None
     needed = (5 * 4 * parameters + 4 * (columns + label_cells + AFTER) * rows) * (
         ranks if context.run.engine.launcher.one_host else 1
     )
-    available = memory()
+    available = memory_limit()
     if needed > available:
         raise ConfError(
             f"train: {parameters:,} parameters and batches of {conf.loop.batch_size:,} rows of {columns:,} columns would take "
