@@ -1,6 +1,6 @@
 """The whole pipeline, from a CSV file of customer-months to committed predictions, by keyfold and (`--peers`) by hand.
 
-Every case is a new process with an empty state folder. The peers do the same work; `peers/` lists what they leave out. `--engines` names
+`--job ingest` stops at the table of the rows; by hand that is a read and a Delta write by Polars. Every case is a new process with an empty state folder. The peers do the same work; `peers/` lists what they leave out. `--engines` names
 the engines of keyfold to run. Memory is the proportional set size (PSS) of all processes of a case, sampled twice a second from /proc, so
 it is measured on Linux only.
 """
@@ -60,12 +60,14 @@ def write_conf(source: Path, file: Path) -> None:
     file.write_text(yaml.safe_dump(conf), "utf-8")
 
 
-def commands(engines: Sequence[str], conf: Path, csv: Path, *, peers: bool) -> dict[str, list[str]]:
+def commands(job: str, engines: Sequence[str], conf: Path, csv: Path, *, peers: bool) -> dict[str, list[str]]:
     """The command of each case; `{folder}` stands for its state folder."""
-    spark = [str(ROOT / "spark-submit.sh"), "pipeline", str(conf), "--", "--driver-memory", MEMORY]
-    embedded = [sys.executable, "-m", "keyfold.cli.main", "pipeline", str(conf), "--set", "engine=embedded"]
+    spark = [str(ROOT / "spark-submit.sh"), job, str(conf), "--", "--driver-memory", MEMORY]
+    embedded = [sys.executable, "-m", "keyfold.cli.main", job, str(conf), "--set", "engine=embedded"]
     cases = {f"keyfold, {engine}": embedded if engine == "embedded" else spark for engine in engines}
-    if peers:
+    if peers and job == "ingest":
+        cases["Polars by hand"] = [sys.executable, str(PEERS / "polars_ingest.py"), str(csv), "{folder}"]
+    elif peers:
         cases["Polars by hand"] = [sys.executable, str(PEERS / "polars_by_hand.py"), str(csv), "{folder}"]
         cases["PySpark by hand"] = [*spark_submit(), str(PEERS / "pyspark_by_hand.py"), str(csv), "{folder}"]
     return cases
@@ -142,9 +144,9 @@ def read(path: Path) -> str:
         return ""
 
 
-def show(runs: Mapping[str, Sequence[Measured]], rows: int) -> None:
+def show(job: str, runs: Mapping[str, Sequence[Measured]], rows: int) -> None:
     """Prints a table of the cases, and the seconds of keyfold's steps."""
-    print(f"{rows:,} rows, CSV to committed predictions\n{', '.join(f'{k} {v}' for k, v in machine().items())}\n")
+    print(f"{rows:,} rows, CSV to {'a table' if job == 'ingest' else 'committed predictions'}\n{', '.join(f'{k} {v}' for k, v in machine().items())}\n")
     medians = {case: statistics.median(run.seconds for run in measured) for case, measured in runs.items()}
     peers = [case for case in medians if "by hand" in case]
     print(
@@ -164,6 +166,7 @@ def show(runs: Mapping[str, Sequence[Measured]], rows: int) -> None:
 def main() -> None:
     """Runs the cases in turns."""
     parser = arguments(__doc__, rows=1_000_000)
+    parser.add_argument("--job", choices=["pipeline", "ingest"], default="pipeline")
     parser.add_argument("--peers", action="store_true", help="also run the same work by hand, with Polars and with PySpark")
     parser.add_argument("--engines", nargs="*", default=["spark"], help="keyfold's engines (default: spark)")
     options = parser.parse_args()
@@ -171,12 +174,12 @@ def main() -> None:
         csv, conf = Path(folder, "churn.csv"), Path(folder, "churn.yaml")
         rows = write_csv(options.rows, csv)
         write_conf(csv, conf)
-        cases = commands(options.engines, conf, csv, peers=options.peers)
+        cases = commands(options.job, options.engines, conf, csv, peers=options.peers)
         runs: dict[str, list[Measured]] = {case: [] for case in cases}
         for turn in range(options.repeats):
             for number, (case, command) in enumerate(cases.items()):
                 runs[case].append(run_case(command, Path(folder, f"{turn}-{number}")))
-        show(runs, rows)
+        show(options.job, runs, rows)
     if options.json:
         results = machine() | {
             "rows": rows,
