@@ -151,9 +151,9 @@ def test_a_remote_place_goes_to_spark(source, monkeypatch):
     assert "no access to s3a://bucket/state" in choose_engine(conf(source)).reason
 
 
-def test_more_bytes_than_one_process_is_for_go_to_spark(source, monkeypatch):
+def test_files_larger_than_the_memory_go_to_spark(source, monkeypatch):
     size = source.stat().st_size
-    monkeypatch.setattr(engine_choice, "LARGE", size)
+    monkeypatch.setattr(engine_choice, "memory_limit", lambda: size)
     assert choose_engine(conf(source)) == PLAIN
     (source.parent / "more.csv").write_text(source.read_text())
     assert choose_engine(conf(source.parent / "*.csv")).name == "spark"
