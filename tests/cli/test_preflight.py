@@ -124,7 +124,8 @@ def test_a_check_runs_a_job_up_to_its_session(tmp_path, source):
         f"name: mine\ndata: {{source: {source}, key: [id], columns: {{id: bigint}}}}\nlabel: churn\n"
         "train: {model: {sklearn: {estimator: sklearn.linear_model.LogisticRegression, params: {C: 1}}}}\n"
     )
-    assert ran("pipeline", str(path)) == (PASSED, "", "", ""), "and imports nothing that takes long"
+    for mine in (path, ROOT / "conf/churn.yaml"):
+        assert ran("pipeline", str(mine)) == (PASSED, "", "", ""), "and imports nothing that takes long"
     code, out, err, imported = ran("train", "--help")
     assert (code, err, imported) == (0, "", "") and out.startswith("usage: ./spark-submit.sh train ")
     code, out, err, imported = ran("train", "--driver-memory", "4g", str(path))

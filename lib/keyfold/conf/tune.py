@@ -118,8 +118,10 @@ def default_metric(model: ModelConf) -> str:
 
 def metric_faults(option: str, metric: str | None, model: ModelConf, kinds: Sequence[str]) -> Iterator[str]:
     """A sentence if no label of the model has the metric of an option; kinds: those that the label of a classifier may have."""
+    if metric is None:
+        return
     names = list(dict.fromkeys(name for kind in (kinds if model.chosen.classifies else (NUMBER,)) for name in names_for(kind)))
-    if metric is not None and metric not in names:
+    if metric not in names:
         quoted = messages.joined_by_or(f"`{name}`" for name in names)
         yield f"{option} must be {quoted} with this model (got `{metric}`)"
 
