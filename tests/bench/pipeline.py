@@ -146,9 +146,8 @@ def read(path: Path) -> str:
 
 def show(job: str, runs: Mapping[str, Sequence[Measured]], rows: int) -> None:
     """Prints a table of the cases, and the seconds of keyfold's steps."""
-    print(
-        f"{rows:,} rows, CSV to {'a table' if job == 'ingest' else 'committed predictions'}\n{', '.join(f'{k} {v}' for k, v in machine().items())}\n"
-    )
+    result = "a table" if job == "ingest" else "committed predictions"
+    print(f"{rows:,} rows, CSV to {result}\n{', '.join(f'{k} {v}' for k, v in machine().items())}\n")
     medians = {case: statistics.median(run.seconds for run in measured) for case, measured in runs.items()}
     peers = [case for case in medians if "by hand" in case]
     print(
