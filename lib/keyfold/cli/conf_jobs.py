@@ -72,6 +72,10 @@ def _run(work: str, flags: Iterable[str], tracked: bool, options: argparse.Names
     from keyfold.tracking.connection import open_in_background
 
     period = checked_period(conf, options.period)
+    if tracked:
+        from keyfold.models.sklearn import import_libraries
+
+        import_libraries()
     engine = _choice(options).start(f"keyfold {conf.name}", open_in_background if tracked else lambda: None)
     run = Run(conf, engine, period)
     try:

@@ -217,6 +217,11 @@ class Estimator(Corrected):
             return cls(_skops().loads(data, trusted=sorted(trusted)), spec, sparse)
 
 
+def import_libraries() -> None:
+    """Imports scikit-learn and skops. After MLflow's 3,000 modules it takes a second more, since skops searches all modules."""
+    _skops()
+
+
 def _skops() -> Any:
     """skops.io, without the list of trusted types that it builds from all of scikit-learn, which takes seconds in each worker."""
     if "skops.io" not in sys.modules:

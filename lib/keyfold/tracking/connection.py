@@ -24,8 +24,6 @@ _opening: list[Thread] = []
 
 def open_in_background() -> None:
     """Imports MLflow and opens the store in keyfold's home in a thread, which `client` waits for; errors are left to `client`."""
-    import sklearn.linear_model  # noqa: F401 - skops looks for functions of scipy in all modules by age, so before MLflow's 3,000
-
     _configure()
     _opening.append(Thread(target=_open_store, args=(_local_uri(),)))
     _opening[-1].start()
