@@ -266,7 +266,7 @@ def command_of(pid):
 def small_disk(scored_home, tmp_path):
     """A schema on a disk of 64 MB (Linux, as root)."""
     folder = scored_home / "tables" / "full"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(folder)], capture_output=True)
     if mounted.returncode:
         pytest.skip("this machine does not let a test mount a disk")

@@ -149,4 +149,4 @@ def _large(conf: "Conf") -> Iterator[str]:
     except (DataError, OSError):  # the job that reads the files reports it
         return
     if size > (memory := memory_limit()):  # tests/bench/README.md: what one process reads in how much memory
-        yield f"the source has {size / 1e9:,.1f} GB, more than the {memory / 1e9:,.1f} GB of memory here"
+        yield f"the source has {size / 1e9:,.1f} GB, more than the {memory / 1e9:,.1f} GB of memory here; `--engine embedded` does without Spark"
