@@ -41,7 +41,9 @@ def environment_facts(conf: "Conf | None") -> Iterator[tuple[str, str]]:
     yield "state", str(home())
     yield "tables", str(home() / "tables")
     yield "mlflow at", tracking_address()
-    yield "embedded", f"{_found('duckdb', 'deltalake')}; {embedded().tasks} cores, {memory_limit() / 1e9:,.1f} GB of memory"
+    tasks = embedded().tasks
+    cores = f"{tasks} core{'s' if tasks > 1 else ''}"
+    yield "embedded", f"{_found('duckdb', 'deltalake')}; {cores}, {memory_limit() / 1e9:,.1f} GB of memory"
     yield "spark", _spark()
     yield "engine", _engine(conf)
 
