@@ -1,8 +1,8 @@
 """The whole pipeline, from a CSV file of customer-months to committed predictions, by keyfold and (`--peers`) by hand.
 
-`--job ingest` stops at the table of the rows; by hand that is a read and a Delta write by Polars. Every case is a new process with an empty state folder. The peers do the same work; `peers/` lists what they leave out. `--engines` names
-the engines of keyfold to run. Memory is the proportional set size (PSS) of all processes of a case, sampled twice a second from /proc, so
-it is measured on Linux only.
+`--job ingest` stops at the table of the rows; by hand that is a read and a Delta write by Polars. Every case is a new process with an
+empty state folder. The peers do the same work; `peers/` lists what they leave out. `--engines` names the engines of keyfold to run. Memory
+is the proportional set size (PSS) of all processes of a case, sampled twice a second from /proc, so it is measured on Linux only.
 """
 
 import json

@@ -4,7 +4,7 @@ A new job is an entry of `CONF_JOBS`, a script of the same name in `jobs/`, and 
 """
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
@@ -21,16 +21,29 @@ if TYPE_CHECKING:
 
 def _job(
     group: str, work: str, summary: str, flags: Mapping[str, str] | None = None, *, reads_source: bool = False,
-    tracked: bool = False,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Command:  # fmt: skip
     """A job that calls `work` (module:function) with the run, and with each of `flags` (name: help) as a keyword argument.
 
-    `reads_source`: whether the files of data.source must exist; `tracked`: whether it needs MLflow.
+    `reads_source`: whether the files of data.source must exist; `meanwhile`: imports what the job needs while its engine starts.
     """
     flags = flags or {}
     return Command(
-        group, summary, partial(_run, work, flags, tracked), partial(_add_options, flags), partial(_check, reads_source)
+        group, summary, partial(_run, work, flags, meanwhile), partial(_add_options, flags), partial(_check, reads_source)
     )
+
+
+def _open_mlflow() -> None:
+    from keyfold.tracking.connection import open_in_background
+
+    open_in_background()
+
+
+def _import_to_train() -> None:
+    from keyfold.models.sklearn import import_libraries
+
+    import_libraries()
+    _open_mlflow()
 
 
 def _add_options(flags: Mapping[str, str], parser: argparse.ArgumentParser) -> None:
@@ -66,17 +79,12 @@ def _check(reads_source: bool, options: argparse.Namespace) -> str | None:
     return choice.reason if choice.name == "spark" else None
 
 
-def _run(work: str, flags: Iterable[str], tracked: bool, options: argparse.Namespace) -> None:
+def _run(work: str, flags: Iterable[str], meanwhile: Callable[[], object], options: argparse.Namespace) -> None:
     conf = _conf(options)  # before the slow imports, so a faulty conf is refused at once
     from keyfold.runtime.run import Run
-    from keyfold.tracking.connection import open_in_background
 
     period = checked_period(conf, options.period)
-    if tracked:
-        from keyfold.models.sklearn import import_libraries
-
-        import_libraries()
-    engine = _choice(options).start(f"keyfold {conf.name}", open_in_background if tracked else lambda: None)
+    engine = _choice(options).start(f"keyfold {conf.name}", meanwhile)
     run = Run(conf, engine, period)
     try:
         resolve_name(work)(run, **{name: getattr(options, name) for name in (f.replace("-", "_") for f in flags)})
@@ -120,19 +128,19 @@ CONF_JOBS = {
     "train": _job(
         "Models", "keyfold.jobs.pipeline:train_or_memorize",
         "Train a model, measure and register it; make it the champion if it meets promote_if.", {"overfit-one-batch": _OVERFIT},
-        tracked=True,
+        meanwhile=_import_to_train,
     ),
     "embeddings": _job(
         "Models", "keyfold.jobs.embeddings:write_embeddings", "Write the embedding vectors of the champion's network into a table.",
-        tracked=True,
+        meanwhile=_open_mlflow,
     ),
     "score": _job(
         "Predictions", "keyfold.scoring.job:score", "Score every key of a period with the champion, in one commit.",
-        {"strict": _STRICT}, tracked=True,
+        {"strict": _STRICT}, meanwhile=_open_mlflow,
     ),
     "pipeline": _job(
         "Predictions", "keyfold.jobs.pipeline:run_pipeline", "Ingest, train and score in one session.", reads_source=True,
-        tracked=True,
+        meanwhile=_import_to_train,
     ),
     "ledger": _job(
         "Operations", "keyfold.jobs.rebuild_ledger:rebuild_ledger",
